@@ -1,0 +1,49 @@
+"""A pair of images and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Side = Literal["a", "b"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Two image files, with the homography between them where it is known.
+
+    Attributes:
+        path_a, path_b: the files.
+        h_b_from_a: ``(3, 3)`` float64 in pixels of the original files (after EXIF rotation); None
+            when no truth is known.
+        name: what a person reads, such as ``v_churchill 1 → 2``.
+        sequence: name of the sequence it belongs to, "" for a free pair.
+        index: number of the second image in its sequence, 0 for a free pair.
+    """
+
+    path_a: Path
+    path_b: Path
+    h_b_from_a: NDArray[np.float64] | None = field(default=None, compare=False)
+    name: str = ""
+    sequence: str = ""
+    index: int = 0
+
+    def path(self, side: Side) -> Path:
+        """The file on one side."""
+        return self.path_a if side == "a" else self.path_b
+
+    def homography_from(self, side: Side) -> NDArray[np.float64] | None:
+        """``(3, 3)`` matrix from the given side to the other one, None without truth."""
+        if self.h_b_from_a is None or side == "a":
+            return self.h_b_from_a
+        inverse: NDArray[np.float64] = np.linalg.inv(self.h_b_from_a).astype(np.float64)
+        return inverse
+
+
+def other_side(side: Side) -> Side:
+    """The opposite side."""
+    return "b" if side == "a" else "a"

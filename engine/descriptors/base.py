@@ -1,0 +1,82 @@
+"""The contract of every dense descriptor.
+
+Whatever describes pixels takes a batch of images and returns :data:`Levels`: one
+:class:`DescriptorMap` for an ordinary descriptor, several for a *descriptor space* that describes a
+pixel by a set (over scales, rotations, ...).  Callers need nothing else and nobody inherits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from engine.geometry.coords import CellGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Which member of a set a map is: how the image was changed before it was described.
+
+    Attributes:
+        scale: factor by which the image was resized (0.5: half size, a wider view).
+        angle_deg: counter-clockwise turn of the image.
+    """
+
+    scale: float = 1.0
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DescriptorMap:
+    """Dense descriptors of a batch of images.
+
+    Attributes:
+        values: ``(B, D, H', W')``, each cell of unit length or all zero (nothing to describe).
+        grid: placement of the cells in the image that was described.
+        member: what set member this is; the default for a descriptor that is not a set.
+    """
+
+    values: Tensor
+    grid: CellGrid
+    member: Member = Member()
+
+
+Levels = tuple[DescriptorMap, ...]
+
+
+@runtime_checkable
+class DenseDescriptor(Protocol):
+    """Describes every pixel of an image.
+
+    Attributes:
+        dim: length of one descriptor.
+        shift_period_px: an image moved by this many pixels gives the same map, moved.
+        trained: False for a network with random weights; every view of it must say so.
+        half_precision: True where bfloat16 or float16 arithmetic changes no match that matters.
+    """
+
+    dim: int
+    shift_period_px: int
+    trained: bool
+    half_precision: bool
+
+    def describe(self, images: Tensor) -> Levels:
+        """Describe a batch.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB in [0, 1], float32, on the device to compute on; any
+                H, W ≥ 16, odd sizes included.
+
+        Returns:
+            Levels on the same device, float32.  The same input gives the same output.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainableDescriptor(DenseDescriptor, Protocol):
+    """A descriptor with weights that training can change."""
+
+    module: nn.Module

@@ -1,0 +1,145 @@
+"""The list of descriptors that exist, and how a choice of one is written down.
+
+A module registers its builder when it is imported::
+
+    @register_descriptor("raw-patch", title="Raw patch (baseline)", config=RawPatchConfig)
+    def build_raw_patch(config: RawPatchConfig) -> RawPatch:
+        return RawPatch(config)
+
+The built-in ones are imported by :mod:`engine.descriptors`; a person's own file by
+:func:`engine.descriptors.plugins.load_plugin`; an installed package's by its entry point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from engine.config import build_config, config_values
+from engine.descriptors.base import DenseDescriptor
+from engine.errors import ConfigError
+
+Builder = TypeVar("Builder", bound=Callable[..., DenseDescriptor])
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorEntry:
+    """One registered descriptor.
+
+    Attributes:
+        name: the word for command line and files.
+        title: what a person reads.
+        summary: one sentence on what it is.
+        config: its settings class.  A class with a ``weights`` field takes a weights file.
+        build: makes the descriptor from its settings.
+        source: "built-in", or the plugin file or package it came from.
+    """
+
+    name: str
+    title: str
+    summary: str
+    config: type
+    build: Callable[[Any], DenseDescriptor]
+    source: str
+
+    @property
+    def takes_weights(self) -> bool:
+        """True if the settings have a ``weights`` field."""
+        return any(field.name == "weights" for field in fields(self.config))
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorSpec:
+    """A choice of descriptor with all its settings; hashable, so that maps can be cached by it.
+
+    Attributes:
+        name: registered name.
+        settings: (name, value) of every setting, sorted by name.
+    """
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+_ENTRIES: dict[str, DescriptorEntry] = {}
+_source: ContextVar[str] = ContextVar("descriptor_source", default="built-in")
+
+
+@contextlib.contextmanager
+def registering_from(source: str) -> Iterator[None]:
+    """Name ``source`` as the origin of all that registers inside the block."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def register_descriptor(
+    name: str, *, title: str, config: type, summary: str = ""
+) -> Callable[[Builder], Builder]:
+    """Register the decorated builder under ``name``.
+
+    Raises:
+        ConfigError: the name is taken by another source.
+    """
+
+    def register(build: Builder) -> Builder:
+        source = _source.get()
+        taken = _ENTRIES.get(name)
+        if taken is not None and taken.source != source:
+            raise ConfigError(name, f"a descriptor of this name exists already ({taken.source})")
+        _ENTRIES[name] = DescriptorEntry(
+            name=name, title=title, summary=summary, config=config, build=build, source=source
+        )
+        return build
+
+    return register
+
+
+def list_descriptors() -> tuple[DescriptorEntry, ...]:
+    """All registered descriptors, in order of registration."""
+    return tuple(_ENTRIES.values())
+
+
+def get_descriptor(name: str) -> DescriptorEntry:
+    """The entry called ``name``.
+
+    Raises:
+        ConfigError: there is none; the message lists what there is.
+    """
+    try:
+        return _ENTRIES[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _ENTRIES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        known = ", ".join(_ENTRIES)
+        raise ConfigError("descriptor", f"there is no {name!r}; {hint}known: {known}") from None
+
+
+def make_spec(name: str, values: Mapping[str, Any] | None = None) -> DescriptorSpec:
+    """Check settings and write them down in full.
+
+    Raises:
+        ConfigError: unknown descriptor, unknown setting, or a value out of range.
+    """
+    entry = get_descriptor(name)
+    if values and "weights" in values and not entry.takes_weights:
+        raise ConfigError("weights", f"{name} takes no weights file")
+    config: Any = build_config(entry.config, values or {}, where=name)
+    return DescriptorSpec(name=name, settings=tuple(sorted(config_values(config).items())))
+
+
+def build_descriptor(spec: DescriptorSpec) -> DenseDescriptor:
+    """Make the descriptor that a spec names.
+
+    Raises:
+        ConfigError: the spec does not fit the registered settings.
+        WeightsError: its weights cannot be used.
+    """
+    entry = get_descriptor(spec.name)
+    return entry.build(build_config(entry.config, dict(spec.settings), where=spec.name))

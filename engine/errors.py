@@ -1,0 +1,95 @@
+"""The errors a person can act on.
+
+Every error below is one whole sentence that names the thing and the reason, and is shown as it is::
+
+    DescSpaceError
+    ├── ConfigError          a setting has a wrong name or value
+    ├── ImageError           a picture cannot be read or written
+    ├── DatasetError         a folder of sequences or photos is not what was expected
+    ├── HomographyError      a homography cannot be read, is singular, or cannot be estimated
+    ├── WeightsError         a weights file is missing, truncated or of another architecture
+    ├── MapFileError         a file of precomputed descriptor maps cannot be used
+    ├── PluginError          a plugin file failed to load
+    ├── DeviceError          the chosen device does not exist or ran out of memory
+    ├── KernelUnavailable    the CUDA path was demanded and cannot run
+    └── OutputError          a result cannot be written
+
+Anything else that is raised is a bug and is reported with its trace.  :class:`JobCancelled` is not
+an error: it unwinds a job that a person stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DescSpaceError(Exception):
+    """Base of all errors whose text is meant for the person at the screen."""
+
+
+class ConfigError(DescSpaceError):
+    """A setting has a wrong name or value.
+
+    Args:
+        field: dotted name of the setting, as in the file (``descriptor.stride_px``).
+        reason: what is wrong and what would be right, without a full stop.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}.")
+        self.field = field
+        self.reason = reason
+
+
+class FileError(DescSpaceError):
+    """Base of the errors about one file or folder; the text starts with its path.
+
+    Args:
+        path: the file or folder.
+        reason: what is wrong with it, without a full stop.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}.")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class ImageError(FileError):
+    """A picture cannot be read or written."""
+
+
+class DatasetError(FileError):
+    """A folder of sequences or photos is not what was expected."""
+
+
+class HomographyError(FileError):
+    """A homography cannot be read, is singular, or cannot be estimated."""
+
+
+class WeightsError(FileError):
+    """A weights file is missing, truncated or of another architecture."""
+
+
+class MapFileError(FileError):
+    """A file of precomputed descriptor maps cannot be used."""
+
+
+class PluginError(FileError):
+    """A plugin file failed to load."""
+
+
+class OutputError(FileError):
+    """A result cannot be written."""
+
+
+class DeviceError(DescSpaceError):
+    """The chosen device does not exist or ran out of memory."""
+
+
+class KernelUnavailable(DescSpaceError):  # noqa: N818 - a state of the machine, not a fault
+    """The CUDA path was demanded and cannot run."""
+
+
+class JobCancelled(Exception):  # noqa: N818 - not an error: a person asked for it
+    """Unwinds a job after :meth:`engine.progress.CancelToken.cancel`."""

@@ -1,0 +1,260 @@
+"""Questions about a pair and their answers: plain data that may cross threads and the border.
+
+Every point here is in pixels of the original files.  Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.pairs import ImagePair, Side
+from engine.descriptors.registry import DescriptorSpec
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PointsKind = Literal["grid", "random", "harris"]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an image becomes dense maps; hashable, so maps are cached by (image, recipe).
+
+    Attributes:
+        spec: the descriptor with all its settings.
+        long_edge_px: the image is shrunk to this long edge first; 0 keeps its size.
+        device: torch device name or "auto".
+        precision: arithmetic; reduced only where the descriptor allows it.
+        map_files: for the descriptor ``precomputed``: the map files of image a and b.
+    """
+
+    spec: DescriptorSpec
+    long_edge_px: int = 640
+    device: str = "auto"
+    precision: Precision = "float32"
+    map_files: tuple[Path, Path] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The area a map covers, in pixels of the original image (edges of its border cells)."""
+
+    left_px: float
+    top_px: float
+    right_px: float
+    bottom_px: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapInfo:
+    """What is known about the finished maps of one image.
+
+    Attributes:
+        size_px: (width, height) of the original image.
+        working_size_px: (width, height) it was described at.
+        cells: (width, height) of the first level, in cells.
+        stride_px: distance of its cells in original pixels (the larger of x and y).
+        levels: how many maps, that is members of the set.
+        dim: length of a descriptor.
+        size_bytes: memory of all maps.
+        seconds: time to describe.
+        device: where it was computed.
+        trained: False for random weights: show it.
+        notes: sentences a person should see, such as a fall-back to the CPU.
+    """
+
+    size_px: tuple[int, int]
+    working_size_px: tuple[int, int]
+    cells: tuple[int, int]
+    stride_px: float
+    levels: int
+    dim: int
+    size_bytes: int
+    seconds: float
+    device: str
+    trained: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """One point of one image: where is it in the other?
+
+    Attributes:
+        pair, recipe: which maps; both images must have been described.
+        side: the image the point lies in.
+        point_px: the point.
+        peaks: how many of the best, mutually apart matches to return.
+        separation_px: peaks (and the second best of the ratio) are at least this far apart.
+        cycle: also match back from the found point.
+        heat: also return the similarity map.
+    """
+
+    pair: ImagePair
+    recipe: Recipe
+    side: Side
+    point_px: Point
+    peaks: int = 5
+    separation_px: float = 16.0
+    cycle: bool = True
+    heat: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A local best match: where, how similar (cosine, -1 to 1), and which set members met."""
+
+    point_px: Point
+    similarity: float
+    members: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """Where a point lies in the other image, and how sure that is.
+
+    Attributes:
+        request: the question.
+        peaks: the best matches, best first; never empty.
+        ratio: distance of the best peak over that of the second (0 sure, 1 ambiguous); 1 if there
+            is no second.
+        heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
+            not asked for.
+        heat_extent: where the heat map lies in the other image.
+        truth_px: the true point; None without a homography or where it leaves the image.
+        error_px: distance of the best peak from the true point; None without one.
+        rank: 1 + number of cells more similar than the best cell within 3 px (or one cell, if that
+            is more) of the true point; None without one.
+        cycle_px: the best match of the found point back in the asking image; None if not asked.
+        cycle_error_px: distance of that from the asked point.
+        seconds: time to compute.
+    """
+
+    request: ProbeRequest
+    peaks: tuple[Peak, ...]
+    ratio: float
+    heat: NDArray[np.float32] | None
+    heat_extent: Extent
+    truth_px: Point | None
+    error_px: float | None
+    rank: int | None
+    cycle_px: Point | None
+    cycle_error_px: float | None
+    seconds: float
+
+    @property
+    def found_px(self) -> Point:
+        """The best match."""
+        return self.peaks[0].point_px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PcaRequest:
+    """Ask for the colours of both images' descriptors.
+
+    Attributes:
+        fit: which images the basis is fitted on; "file" uses ``basis_file``.
+        level: which member of a set is shown.
+    """
+
+    pair: ImagePair
+    recipe: Recipe
+    fit: Literal["both", "a", "b", "file"] = "both"
+    basis_file: Path | None = None
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A map as colours: ``(H', W', 3)`` uint8 RGB and the area it covers."""
+
+    pixels: NDArray[np.uint8]
+    extent: Extent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PcaAnswer:
+    """PCA colours of both images in one basis.
+
+    Attributes:
+        a, b: the pictures.
+        explained: share of the variance that red, green and blue explain.
+    """
+
+    a: Picture
+    b: Picture
+    explained: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarMap:
+    """One number per cell, NaN where undefined: ``(H', W')`` float32, its unit and its area."""
+
+    values: NDArray[np.float32]
+    extent: Extent
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WinnersAnswer:
+    """Which member of a descriptor set won at each cell of one image.
+
+    Attributes:
+        scale: relative scale (b over a) that the winning members imply, log2.
+        angle: relative rotation that they imply, degrees counter-clockwise.
+        true_scale: the relative scale that the homography implies, log2; None without truth.
+    """
+
+    scale: ScalarMap
+    angle: ScalarMap
+    true_scale: ScalarMap | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchRequest:
+    """Match many points of image a to image b.
+
+    Attributes:
+        points: how the points are chosen.
+        count: how many at most.
+        seed: of the random choice.
+        separation_px: how far the second best of the ratio lies from the best.
+    """
+
+    pair: ImagePair
+    recipe: Recipe
+    points: PointsKind = "harris"
+    count: int = 500
+    seed: int = 0
+    separation_px: float = 16.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchTable:
+    """One row a query, unfiltered.
+
+    Attributes:
+        points_a: ``(N, 2)`` float64 queries in image a.
+        points_b: ``(N, 2)`` float64 best matches in image b.
+        similarity: ``(N,)`` float32 cosine.
+        ratio: ``(N,)`` float32 distance of best over second best, 0 to 1.
+        mutual: ``(N,)`` True where the match back from b ends within a cell of the query.
+        error_px: ``(N,)`` float64 distance from the truth, NaN where there is none.
+        h_b_from_a: robust estimate from these matches, ``(3, 3)``; None if there is none.
+        inlier: ``(N,)`` True for the matches that agree with the estimate.
+        seconds: time to match.
+    """
+
+    points_a: NDArray[np.float64]
+    points_b: NDArray[np.float64]
+    similarity: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+    mutual: NDArray[np.bool_]
+    error_px: NDArray[np.float64]
+    h_b_from_a: NDArray[np.float64] | None = None
+    inlier: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    seconds: float = 0.0

@@ -1,0 +1,52 @@
+"""Where things live on this computer: the project's data files and the person's folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import appdirs
+
+APP_NAME = "descriptor-space"
+_HOME_VARIABLE = "DESCGUI_HOME"
+
+
+def _user_dir(kind: str, fallback: str) -> Path:
+    """A per-user folder; below ``DESCGUI_HOME`` if set, as tests and portable set-ups do."""
+    home = os.environ.get(_HOME_VARIABLE)
+    return Path(home) / kind if home else Path(fallback)
+
+
+def cache_dir() -> Path:
+    """Things that can be made again: demo sequences, thumbnails, compiled kernels."""
+    return _user_dir("cache", appdirs.user_cache_dir(APP_NAME, appauthor=False))
+
+
+def config_dir() -> Path:
+    """Settings and the last session."""
+    return _user_dir("config", appdirs.user_config_dir(APP_NAME, appauthor=False))
+
+
+def log_dir() -> Path:
+    """Rotating log files."""
+    return _user_dir("log", appdirs.user_log_dir(APP_NAME, appauthor=False))
+
+
+def user_data_dir() -> Path:
+    """Things a person would miss: runs, downloaded data sets."""
+    return _user_dir("data", appdirs.user_data_dir(APP_NAME, appauthor=False))
+
+
+def data_dir(name: str) -> Path:
+    """The project's own folder ``cuda`` or ``resources``, in a checkout and in an installed wheel.
+
+    ``cuda`` is data and is never imported: NVIDIA's namespace package has the same name.
+
+    Raises:
+        FileNotFoundError: the installation is broken.
+    """
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "_data" / name, package.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"the folder {name!r} is missing from this installation; reinstall it")

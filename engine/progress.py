@@ -1,0 +1,93 @@
+"""What long work tells its listener, and how it is stopped.
+
+The window and the terminal listen to the same events.  This module stands on the ground so that
+every part of the engine can report without reaching up to :mod:`engine.jobs`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import JobCancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Steps done so far in a stage; ``total`` is None when unknown."""
+
+    stage: str
+    done: int
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Named figures at one step, for curves and logs."""
+
+    step: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence for the person: something was chosen, skipped or went another way."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file was written completely."""
+
+    path: Path
+    what: str
+
+
+Event = Progress | Metric | Note | Saved
+
+
+class CancelToken:
+    """A flag that any thread may raise and the work checks at least once a second."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; may be called from any thread, and more than once."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise :class:`~engine.errors.JobCancelled` if the work was asked to stop."""
+        if self._event.is_set():
+            raise JobCancelled
+
+
+def ignore_event(event: Event) -> None:
+    """Listen to nothing: the default sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a piece of long work is given besides its own settings.
+
+    Attributes:
+        emit: called with each event, from the working thread.
+        cancel: the flag to check.
+        run_dir: where results go; None for work that writes nothing.
+        device: torch device name, ``"auto"`` for the best there is.
+    """
+
+    emit: Callable[[Event], None] = ignore_event
+    cancel: CancelToken = field(default_factory=CancelToken)
+    run_dir: Path | None = None
+    device: str = "auto"
