@@ -6,24 +6,29 @@ A module registers its builder when it is imported::
     def build_raw_patch(config: RawPatchConfig) -> RawPatch:
         return RawPatch(config)
 
-The built-in ones are imported by :mod:`engine.descriptors`; a person's own file by
-:func:`engine.descriptors.plugins.load_plugin`; an installed package's by its entry point.
+The built-in ones are listed in :mod:`engine.descriptors.builtin`, which is imported at the first
+question; a person's own file by :func:`engine.descriptors.plugins.load_plugin`; an installed
+package's by its entry point.  This module itself needs no torch, so that a choice of descriptor can
+be written down before torch is loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.config import build_config, config_values
-from engine.descriptors.base import DenseDescriptor
 from engine.errors import ConfigError
 
-Builder = TypeVar("Builder", bound=Callable[..., DenseDescriptor])
+if TYPE_CHECKING:
+    from engine.descriptors.base import DenseDescriptor
+
+Builder = TypeVar("Builder", bound="Callable[..., DenseDescriptor]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,14 @@ def register_descriptor(
     return register
 
 
+def _load_builtin() -> None:
+    """Import the built-in descriptors, and torch with them; costs nothing the second time."""
+    importlib.import_module("engine.descriptors.builtin")
+
+
 def list_descriptors() -> tuple[DescriptorEntry, ...]:
     """All registered descriptors, in order of registration."""
+    _load_builtin()
     return tuple(_ENTRIES.values())
 
 
@@ -112,6 +123,7 @@ def get_descriptor(name: str) -> DescriptorEntry:
     Raises:
         ConfigError: there is none; the message lists what there is.
     """
+    _load_builtin()
     try:
         return _ENTRIES[name]
     except KeyError:
