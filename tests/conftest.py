@@ -1,0 +1,125 @@
+"""What every test stands on: a home of its own, few threads, a seed, and no thread left behind.
+
+Torch is imported inside the fixtures that need it, so that tests of the window and of plain Python
+start at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Read when Qt, pyqtgraph and OpenMP are loaded, which pytest-qt may do before any fixture runs.
+os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+_THREAD_GRACE_MS = 2000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder for the whole run: settings, cache and logs of the person stay untouched.
+
+    What is costly to make (the demo sequences) is made once a run.  A test that reads or writes
+    settings takes ``fresh_home`` instead.
+    """
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        _move_home(patch, folder)
+        yield folder
+
+
+@pytest.fixture
+def fresh_home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home folder for one test."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    _move_home(monkeypatch, folder)
+    yield folder
+    _move_qt_settings(home)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real photos and sequences: ``DESCGUI_DATA``, else beside the checkout."""
+    named = os.environ.get("DESCGUI_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: DESCGUI_DATA is {named or 'not set'}, {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each device in turn; CUDA is skipped where there is none."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda:0" if request.param == "cuda" else "cpu")
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded source of random numbers on the CPU, the same for every test."""
+    import torch
+
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left_behind(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail a Qt test that ends while a QThread it started still runs.
+
+    Such a thread would be destroyed while running, which ends the whole process.
+    """
+    if not {"qapp", "qtbot"} & set(request.fixturenames):
+        yield
+        return
+
+    import shiboken6
+    from PySide6.QtCore import QThread
+
+    started: list[QThread] = []
+    start = QThread.start
+
+    def remember(thread: QThread, *priority: QThread.Priority) -> None:
+        started.append(thread)
+        start(thread, *priority)
+
+    monkeypatch.setattr(QThread, "start", remember)
+    yield
+    left = [
+        type(thread).__name__
+        for thread in started
+        if shiboken6.isValid(thread) and not thread.wait(_THREAD_GRACE_MS)
+    ]
+    assert not left, f"threads still running at the end of the test: {', '.join(left)}"
+
+
+def _move_home(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setenv("DESCGUI_HOME", str(folder))
+    for kind in ("CONFIG", "DATA", "STATE"):
+        patch.setenv(f"XDG_{kind}_HOME", str(folder / "xdg" / kind.lower()))
+    _move_qt_settings(folder)
+
+
+def _move_qt_settings(folder: Path) -> None:
+    from PySide6.QtCore import QSettings
+
+    for settings_format in (QSettings.Format.IniFormat, QSettings.Format.NativeFormat):
+        QSettings.setPath(settings_format, QSettings.Scope.UserScope, str(folder / "qsettings"))
