@@ -1,0 +1,1 @@
+"""Controllers join models, views and workers."""

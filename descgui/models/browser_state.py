@@ -1,0 +1,98 @@
+"""Which data set is open, and which part of it is listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.api import Dataset, ImagePair, Sequence
+
+Subset = Literal["all", "viewpoint", "illumination"]
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserState:
+    """The open data set and its filter.
+
+    Attributes:
+        dataset: None while only a free pair is open.
+        subset: which kind of sequence is listed.
+        search: text that listed sequence names contain (case-insensitive).
+        sequence: name of the open pair's sequence, "" for none.
+        index: number of the open pair's second image.
+    """
+
+    dataset: Dataset | None = field(default=None, compare=False)
+    subset: Subset = "all"
+    search: str = ""
+    sequence: str = ""
+    index: int = 0
+
+
+class BrowserModel(QObject):
+    """Holds :class:`BrowserState` and answers what is listed and what comes next.
+
+    Signals:
+        changed(BrowserState): after every real change.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = BrowserState()
+
+    @property
+    def state(self) -> BrowserState:
+        """The present state."""
+        return self._state
+
+    def set_dataset(self, dataset: Dataset | None) -> None:
+        """List another data set, unfiltered."""
+        self._set(BrowserState(dataset=dataset))
+
+    def set_filter(self, *, subset: Subset | None = None, search: str | None = None) -> None:
+        """Change what is listed."""
+        state = self._state
+        self._set(
+            replace(
+                state,
+                subset=state.subset if subset is None else subset,
+                search=state.search if search is None else search,
+            )
+        )
+
+    def set_current(self, sequence: str, index: int) -> None:
+        """Mark the open pair; ("", 0) marks none."""
+        self._set(replace(self._state, sequence=sequence, index=index))
+
+    def listed(self) -> tuple[Sequence, ...]:
+        """The sequences that pass the filter, in order."""
+        state = self._state
+        if state.dataset is None:
+            return ()
+        return tuple(
+            sequence
+            for sequence in state.dataset.sequences
+            if state.subset in ("all", sequence.kind)
+            and state.search.casefold() in sequence.name.casefold()
+        )
+
+    def neighbour(self, step: int) -> ImagePair | None:
+        """The pair ``step`` places after the open one among the listed ones; None at the ends."""
+        pairs = [pair for sequence in self.listed() for pair in sequence.pairs()]
+        keys = [(pair.sequence, pair.index) for pair in pairs]
+        current = (self._state.sequence, self._state.index)
+        if not pairs:
+            return None
+        if current not in keys:
+            return pairs[0 if step > 0 else -1]
+        place = keys.index(current) + step
+        return pairs[place] if 0 <= place < len(pairs) else None
+
+    def _set(self, new: BrowserState) -> None:
+        if new != self._state or new.dataset is not self._state.dataset:
+            self._state = new
+            self.changed.emit(new)

@@ -1,0 +1,47 @@
+"""All models of one window, made together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from descgui.models.browser_state import BrowserModel
+from descgui.models.engine_state import EngineModel
+from descgui.models.maps_state import ComputingModel, MapsModel
+from descgui.models.matches_state import MatchesModel
+from descgui.models.messages import MessagesModel
+from descgui.models.pair_state import PairModel
+from descgui.models.pictures_state import PicturesModel
+from descgui.models.probe_state import PinsModel, ProbeModel
+from descgui.models.settings import SettingsModel
+from descgui.models.view_state import ViewModel
+
+
+@dataclass(frozen=True)
+class AppModels:
+    """Everything a view may draw.
+
+    Attributes:
+        settings: kept in a file; the rest lives as long as the window.
+        maps: the shown descriptor.
+        compared: the descriptor beside it; its choice has no name while nothing is compared.
+    """
+
+    settings: SettingsModel
+    engine: EngineModel = field(default_factory=EngineModel)
+    browser: BrowserModel = field(default_factory=BrowserModel)
+    pair: PairModel = field(default_factory=PairModel)
+    view: ViewModel = field(default_factory=ViewModel)
+    computing: ComputingModel = field(default_factory=ComputingModel)
+    maps: MapsModel = field(default_factory=MapsModel)
+    compared: MapsModel = field(default_factory=MapsModel)
+    pictures: PicturesModel = field(default_factory=PicturesModel)
+    probe: ProbeModel = field(default_factory=ProbeModel)
+    pins: PinsModel = field(default_factory=PinsModel)
+    matches: MatchesModel = field(default_factory=MatchesModel)
+    messages: MessagesModel = field(default_factory=MessagesModel)
+
+
+def make_models(settings_file: Path) -> AppModels:
+    """Make the models of a window whose settings live in ``settings_file``."""
+    return AppModels(settings=SettingsModel(settings_file))

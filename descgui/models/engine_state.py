@@ -1,0 +1,76 @@
+"""Whether torch is loaded yet, and what it offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.api import OptionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorChoiceInfo:
+    """A descriptor as the window lists it, with the settings its form shows."""
+
+    name: str
+    title: str
+    summary: str
+    source: str
+    takes_weights: bool
+    options: tuple[OptionInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """A device as the window lists it."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """Stage of loading, and what there is once it is ready.
+
+    Attributes:
+        stage: "loading" until torch is imported.
+        descriptors: all registered descriptors.
+        devices: all usable devices, the best first.
+        message: why loading failed.
+    """
+
+    stage: Literal["loading", "ready", "failed"] = "loading"
+    descriptors: tuple[DescriptorChoiceInfo, ...] = ()
+    devices: tuple[DeviceChoice, ...] = ()
+    message: str = ""
+
+    def descriptor(self, name: str) -> DescriptorChoiceInfo | None:
+        """The listed descriptor called ``name``."""
+        return next((entry for entry in self.descriptors if entry.name == name), None)
+
+
+class EngineModel(QObject):
+    """Holds :class:`EngineState`.
+
+    Signals:
+        changed(EngineState): loading ended, or a plugin added descriptors.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = EngineState()
+
+    @property
+    def state(self) -> EngineState:
+        """The present state."""
+        return self._state
+
+    def set_state(self, state: EngineState) -> None:
+        """Replace the state; silent when nothing changes."""
+        if state != self._state:
+            self._state = state
+            self.changed.emit(state)

@@ -1,0 +1,127 @@
+"""Which descriptor is chosen, and how far its maps are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.api import MapInfo, Precision, Side
+
+MapStage = Literal["none", "waiting", "computing", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorChoice:
+    """A chosen descriptor, before torch has checked it.
+
+    Attributes:
+        name: registered name; "" for none (no comparison).
+        values: settings that differ from the defaults.
+        map_files: map files of image a and b, for precomputed maps.
+    """
+
+    name: str = ""
+    values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    map_files: tuple[Path, Path] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """Settings shared by all descriptors: the working size, the device, the arithmetic."""
+
+    long_edge_px: int = 640
+    device: str = "auto"
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class MapStatus:
+    """How far the maps of one image are.
+
+    Attributes:
+        stage: where the work stands.
+        fraction: done share while computing, None when unknown.
+        info: facts about the finished maps.
+        message: why it failed, as one sentence.
+    """
+
+    stage: MapStage = "none"
+    fraction: float | None = None
+    info: MapInfo | None = None
+    message: str = ""
+
+
+class MapsModel(QObject):
+    """One descriptor's choice and the status of its maps of both images.
+
+    The window has two: the shown descriptor and the compared one.
+
+    Signals:
+        choice_changed(DescriptorChoice): another descriptor or other settings.
+        status_changed(str, MapStatus): side "a" or "b" and its new status.
+    """
+
+    choice_changed = Signal(object)
+    status_changed = Signal(str, object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._choice = DescriptorChoice()
+        self._status: dict[Side, MapStatus] = {"a": MapStatus(), "b": MapStatus()}
+
+    @property
+    def choice(self) -> DescriptorChoice:
+        """The chosen descriptor."""
+        return self._choice
+
+    def status(self, side: Side) -> MapStatus:
+        """How far the maps of one image are."""
+        return self._status[side]
+
+    @property
+    def ready(self) -> bool:
+        """True when both images are described."""
+        return all(status.stage == "ready" for status in self._status.values())
+
+    def choose(self, choice: DescriptorChoice) -> None:
+        """Choose a descriptor; silent when nothing changes."""
+        if choice != self._choice:
+            self._choice = choice
+            self.choice_changed.emit(choice)
+
+    def set_status(self, side: Side, status: MapStatus) -> None:
+        """Set the status of one side; silent when nothing changes."""
+        if status != self._status[side]:
+            self._status[side] = status
+            self.status_changed.emit(side, status)
+
+
+class ComputingModel(QObject):
+    """Holds :class:`Computing`.
+
+    Signals:
+        changed(Computing): after every real change.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = Computing()
+
+    @property
+    def state(self) -> Computing:
+        """The present settings."""
+        return self._state
+
+    def update(self, **changes: Any) -> None:
+        """Change some fields; silent when nothing changes."""
+        new = replace(self._state, **changes)
+        if new != self._state:
+            self._state = new
+            self.changed.emit(new)

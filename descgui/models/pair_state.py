@@ -1,0 +1,62 @@
+"""Which pair is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.api import Image, ImagePair
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairState:
+    """The open pair with its decoded images; both images are present or there is no pair."""
+
+    pair: ImagePair
+    image_a: Image
+    image_b: Image
+
+
+class PairModel(QObject):
+    """The open pair, and whether another is being opened.
+
+    Signals:
+        changed(PairState): another pair, or another homography for the same pair.
+        loading_changed(str): what is being opened; "" when done.
+        failed(str): one sentence; the previous pair stays open.
+    """
+
+    changed = Signal(object)
+    loading_changed = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state: PairState | None = None
+        self._loading = ""
+
+    @property
+    def state(self) -> PairState | None:
+        """The open pair, None before the first one."""
+        return self._state
+
+    @property
+    def loading(self) -> str:
+        """What is being opened, "" when nothing is."""
+        return self._loading
+
+    def set_loading(self, what: str) -> None:
+        """Say that ``what`` is being opened ("" when done)."""
+        if what != self._loading:
+            self._loading = what
+            self.loading_changed.emit(what)
+
+    def set_pair(self, state: PairState) -> None:
+        """Show another pair."""
+        self._state = state
+        self.changed.emit(state)
+
+    def report_failure(self, sentence: str) -> None:
+        """Say why a pair could not be opened; what is open stays."""
+        self.failed.emit(sentence)

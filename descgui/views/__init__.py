@@ -1,0 +1,1 @@
+"""Widgets: they draw a model and emit what the person wants; they start nothing."""

@@ -1,0 +1,171 @@
+"""The engine's public names: the only door for the window and for other programs.
+
+Names are imported when they are first asked for, so that ``import engine.api`` costs next to
+nothing and the window can paint before torch is loaded.  The names that load torch are listed in
+:data:`NEEDS_TORCH`; ask for them from a worker thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine import __version__ as __version__
+    from engine.config import OptionInfo as OptionInfo
+    from engine.config import build_config as build_config
+    from engine.config import config_values as config_values
+    from engine.config import describe_options as describe_options
+    from engine.config import option as option
+    from engine.config import parse_overrides as parse_overrides
+    from engine.config import read_yaml as read_yaml
+    from engine.data.demo import demo_dataset as demo_dataset
+    from engine.data.demo import first_demo_pair as first_demo_pair
+    from engine.data.hpatches import Dataset as Dataset
+    from engine.data.hpatches import Sequence as Sequence
+    from engine.data.hpatches import open_dataset as open_dataset
+    from engine.data.hpatches import subset as subset
+    from engine.data.pairs import ImagePair as ImagePair
+    from engine.data.pairs import Side as Side
+    from engine.data.pairs import other_side as other_side
+    from engine.descriptors.plugins import load_entry_points as load_entry_points
+    from engine.descriptors.plugins import load_plugin as load_plugin
+    from engine.descriptors.registry import DescriptorEntry as DescriptorEntry
+    from engine.descriptors.registry import DescriptorSpec as DescriptorSpec
+    from engine.descriptors.registry import list_descriptors as list_descriptors
+    from engine.descriptors.registry import make_spec as make_spec
+    from engine.devices import DeviceInfo as DeviceInfo
+    from engine.devices import list_devices as list_devices
+    from engine.errors import ConfigError as ConfigError
+    from engine.errors import DescSpaceError as DescSpaceError
+    from engine.errors import JobCancelled as JobCancelled
+    from engine.geometry.homography import estimate_homography as estimate_homography
+    from engine.geometry.homography import read_homography as read_homography
+    from engine.geometry.homography import warp_image as warp_image
+    from engine.geometry.homography import warp_points as warp_points
+    from engine.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+    from engine.images import Image as Image
+    from engine.images import read_image as read_image
+    from engine.images import read_size as read_size
+    from engine.images import read_thumbnail as read_thumbnail
+    from engine.images import write_image as write_image
+    from engine.inspection.requests import Extent as Extent
+    from engine.inspection.requests import MapInfo as MapInfo
+    from engine.inspection.requests import MatchRequest as MatchRequest
+    from engine.inspection.requests import MatchTable as MatchTable
+    from engine.inspection.requests import PcaAnswer as PcaAnswer
+    from engine.inspection.requests import PcaRequest as PcaRequest
+    from engine.inspection.requests import Peak as Peak
+    from engine.inspection.requests import Picture as Picture
+    from engine.inspection.requests import Point as Point
+    from engine.inspection.requests import PointsKind as PointsKind
+    from engine.inspection.requests import Precision as Precision
+    from engine.inspection.requests import ProbeAnswer as ProbeAnswer
+    from engine.inspection.requests import ProbeRequest as ProbeRequest
+    from engine.inspection.requests import Recipe as Recipe
+    from engine.inspection.requests import ScalarMap as ScalarMap
+    from engine.inspection.requests import WinnersAnswer as WinnersAnswer
+    from engine.inspection.session import Session as Session
+    from engine.paths import cache_dir as cache_dir
+    from engine.paths import config_dir as config_dir
+    from engine.paths import data_dir as data_dir
+    from engine.paths import log_dir as log_dir
+    from engine.paths import user_data_dir as user_data_dir
+    from engine.progress import CancelToken as CancelToken
+    from engine.progress import Event as Event
+    from engine.progress import JobContext as JobContext
+    from engine.progress import Metric as Metric
+    from engine.progress import Note as Note
+    from engine.progress import Progress as Progress
+    from engine.progress import Saved as Saved
+
+_HOMES = {
+    "engine": ("__version__",),
+    "engine.config": (
+        "OptionInfo",
+        "build_config",
+        "config_values",
+        "describe_options",
+        "option",
+        "parse_overrides",
+        "read_yaml",
+    ),
+    "engine.data.demo": ("demo_dataset", "first_demo_pair"),
+    "engine.data.hpatches": ("Dataset", "Sequence", "open_dataset", "subset"),
+    "engine.data.pairs": ("ImagePair", "Side", "other_side"),
+    "engine.descriptors.plugins": ("load_entry_points", "load_plugin"),
+    "engine.descriptors.registry": (
+        "DescriptorEntry",
+        "DescriptorSpec",
+        "list_descriptors",
+        "make_spec",
+    ),
+    "engine.devices": ("DeviceInfo", "list_devices"),
+    "engine.errors": ("ConfigError", "DescSpaceError", "JobCancelled"),
+    "engine.geometry.homography": (
+        "estimate_homography",
+        "read_homography",
+        "warp_image",
+        "warp_points",
+    ),
+    "engine.images": (
+        "IMAGE_SUFFIXES",
+        "Image",
+        "read_image",
+        "read_size",
+        "read_thumbnail",
+        "write_image",
+    ),
+    "engine.inspection.requests": (
+        "Extent",
+        "MapInfo",
+        "MatchRequest",
+        "MatchTable",
+        "PcaAnswer",
+        "PcaRequest",
+        "Peak",
+        "Picture",
+        "Point",
+        "PointsKind",
+        "Precision",
+        "ProbeAnswer",
+        "ProbeRequest",
+        "Recipe",
+        "ScalarMap",
+        "WinnersAnswer",
+    ),
+    "engine.inspection.session": ("Session",),
+    "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
+    "engine.progress": (
+        "CancelToken",
+        "Event",
+        "JobContext",
+        "Metric",
+        "Note",
+        "Progress",
+        "Saved",
+    ),
+}
+
+NEEDS_TORCH = frozenset(
+    {"Session", "list_descriptors", "make_spec", "list_devices", "load_plugin", "load_entry_points"}
+)
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted([*_HOME_OF, "NEEDS_TORCH"])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use and keep it."""
+    try:
+        home = _HOME_OF[name]
+    except KeyError:
+        raise AttributeError(f"engine.api has no name {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names, loaded or not."""
+    return list(__all__)
