@@ -1,0 +1,1 @@
+"""Finding descriptors in maps: exact search, similarity maps, and colours for the eye."""

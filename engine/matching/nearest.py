@@ -1,0 +1,280 @@
+"""Exact search among descriptors, in blocks that respect a memory budget.
+
+Similarity is the dot product, which is the cosine for unit vectors; a zero vector (nothing to
+describe) has similarity 0 with everything.  A *set* of descriptors per point is compared by its
+best pair: the similarity of two sets is the largest over all (query member, candidate member).
+
+Candidates are given as one matrix per set member.  Members may lie on different grids and so have
+different numbers of rows; an *index* counts the rows of all members, one member after the other.
+**Ties go to the lowest index**, and to the lowest query member.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.progress import CancelToken
+
+_NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a second query member
+_APART_BYTES_PER_PAIR = 20  # the same, two arrays of squared distances, and the mask
+_WIDEST_ROWS = 256  # enough queries for a matrix product to run at full speed
+# Rounding of a float32 cosine near 1: without a floor, two identical candidates could differ by
+# one rounding and have the ratio 0, "sure", where the truth is 1, "a coin toss".
+_LEAST_SQUARED_DISTANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The best candidate of each query.
+
+    Attributes:
+        index: ``(N,)`` int64, rows of all members counted on; -1 where there is no candidate.
+        similarity: ``(N,)`` float32; -inf where there is no candidate.
+        query_member: ``(N,)`` int64, which member of the query's set won; -1 without candidate.
+        candidate_member: ``(N,)`` int64, which member of the candidates won; -1 without one.
+    """
+
+    index: Tensor
+    similarity: Tensor
+    query_member: Tensor
+    candidate_member: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Apart:
+    """The best candidates of each query that are mutually apart, best first.
+
+    Attributes:
+        index: ``(N, K)`` int64, rows of all members counted on; -1 where there are no more.
+        similarity: ``(N, K)`` float32; -inf where there are no more.
+    """
+
+    index: Tensor
+    similarity: Tensor
+
+
+def plan_blocks(
+    queries: int, candidates: int, *, bytes_per_pair: int, budget_bytes: int
+) -> tuple[int, int]:
+    """Choose how many queries and candidates are compared at once.
+
+    Args:
+        queries: how many there are.
+        candidates: how many there are, all members together.
+        bytes_per_pair: memory that comparing one query with one candidate takes.
+        budget_bytes: memory that one block may take.
+
+    Returns:
+        (queries, candidates) of a block, both at least 1; their product times ``bytes_per_pair``
+        exceeds the budget only if one single pair does.
+    """
+    pairs = max(1, budget_bytes // bytes_per_pair)
+    rows_wanted = max(1, min(queries, _WIDEST_ROWS))
+    columns = max(1, min(candidates, pairs // min(rows_wanted, pairs)))
+    rows = max(1, min(queries, pairs // columns))
+    return rows, columns
+
+
+def nearest(
+    queries: Tensor,
+    candidates: Sequence[Tensor],
+    *,
+    budget_bytes: int,
+    cancel: CancelToken | None = None,
+) -> Nearest:
+    """Find the most similar candidate of each query.
+
+    Args:
+        queries: ``(N, D)``, or ``(L, N, D)`` for sets of L descriptors.
+        candidates: ``(M, D)`` matrices, one per member, on the same device.
+        budget_bytes: memory the comparison may take besides its inputs and its result.
+        cancel: checked once per block.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    sets = _as_sets(queries)
+    count = sets.shape[1]
+    best = sets.new_full((count,), -torch.inf)
+    index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
+    total = sum(len(member) for member in candidates)
+    rows, columns = plan_blocks(
+        count, total, bytes_per_pair=_NEAREST_BYTES_PER_PAIR, budget_bytes=budget_bytes
+    )
+    for begin in range(0, count, rows):
+        block = sets[:, begin : begin + rows]
+        for first, part in _pieces(candidates, columns):
+            if cancel is not None:
+                cancel.check()
+            value, place = _set_similarity(block, part).max(dim=1)
+            known = best[begin : begin + rows]
+            better = value > known  # strictly: a later candidate never wins a tie
+            known[better] = value[better]
+            index[begin : begin + rows][better] = place[better] + first
+    query_member, candidate_member = winning_members(sets, candidates, index)
+    return Nearest(index, best, query_member, candidate_member)
+
+
+def nearest_apart(
+    queries: Tensor,
+    candidates: Sequence[Tensor],
+    positions: Tensor,
+    *,
+    count: int,
+    separation: float,
+    budget_bytes: int,
+    cancel: CancelToken | None = None,
+) -> Apart:
+    """Find the ``count`` best candidates of each query that are mutually apart.
+
+    Args:
+        queries: ``(N, D)``, or ``(L, N, D)`` for sets of L descriptors.
+        candidates: ``(M, D)`` matrices, one per member, on the same device.
+        positions: ``(M, 2)`` where the candidates are, all members one after the other.
+        count: how many to find, at least 1.
+        separation: they are at least this far from each other, in the unit of ``positions``.
+        budget_bytes: memory the comparison may take besides its inputs and its result; at least
+            one query is compared with all candidates at a time, whatever it takes.
+        cancel: checked once per block.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    sets = _as_sets(queries)
+    total = sum(len(member) for member in candidates)
+    pairs = max(1, budget_bytes // _APART_BYTES_PER_PAIR)
+    rows = max(1, min(sets.shape[1], pairs // max(1, total)))
+    found = [
+        Apart(
+            torch.empty((0, count), dtype=torch.int64, device=sets.device),
+            sets.new_empty((0, count)),
+        )
+    ]
+    for begin in range(0, sets.shape[1], rows):
+        block = sets[:, begin : begin + rows]
+        similarity = sets.new_empty((block.shape[1], total))
+        first = 0
+        for member in candidates:
+            if cancel is not None:
+                cancel.check()
+            similarity[:, first : first + len(member)] = _set_similarity(block, member)
+            first += len(member)
+        found.append(pick_apart(similarity, positions, count=count, separation=separation))
+    return Apart(
+        torch.cat([part.index for part in found]), torch.cat([part.similarity for part in found])
+    )
+
+
+def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation: float) -> Apart:
+    """Pick the best, then the best of those far enough from all picked, and so on.
+
+    Args:
+        similarity: ``(N, M)``; **overwritten**.
+        positions: ``(M, 2)`` where the candidates are.
+        count: how many to pick, at least 1.
+        separation: a candidate is passed over if it lies nearer than this to a picked one; a
+            candidate is never picked twice, also when this is 0.
+    """
+    queries, total = similarity.shape
+    index = torch.full((queries, count), -1, dtype=torch.int64, device=similarity.device)
+    value = similarity.new_full((queries, count), -torch.inf)
+    if total == 0 or queries == 0:
+        return Apart(index, value)
+    xs, ys = positions.to(similarity.dtype).T.contiguous()
+    for round_ in range(count):
+        best, place = similarity.max(dim=1)
+        left = best > -torch.inf
+        value[:, round_] = best
+        index[:, round_] = torch.where(left, place, -1)
+        if round_ == count - 1 or not bool(left.any()):
+            break
+        squared = (xs[None] - xs[place][:, None]).square_()
+        squared += (ys[None] - ys[place][:, None]).square_()
+        similarity.masked_fill_(squared < separation**2, -torch.inf)
+        similarity.scatter_(1, place[:, None], -torch.inf)
+    return Apart(index, value)
+
+
+def winning_members(
+    queries: Tensor, candidates: Sequence[Tensor], index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Which members of the two sets met in a match.
+
+    Args:
+        queries: ``(N, D)``, or ``(L, N, D)`` for sets of L descriptors.
+        candidates: ``(M, D)`` matrices, one per member.
+        index: ``(N,)`` found candidates, rows of all members counted on; -1 for none.
+
+    Returns:
+        ``(N,)`` query members and ``(N,)`` candidate members, both -1 where the index is.
+    """
+    sets = _as_sets(queries)
+    query_member = torch.full_like(index, -1)
+    candidate_member = torch.full_like(index, -1)
+    first = 0
+    for number, member in enumerate(candidates):
+        mine = (index >= first) & (index < first + len(member))
+        won = member[index[mine] - first]
+        candidate_member[mine] = number
+        query_member[mine] = (sets[:, mine] * won[None]).sum(dim=-1).argmax(dim=0)
+        first += len(member)
+    return query_member, candidate_member
+
+
+def distance_ratio(best: Tensor, second: Tensor) -> Tensor:
+    """How clear a match is: distance of the best over distance of the second best.
+
+    The distance of two unit vectors with cosine s is sqrt(2 - 2 s); what is below the rounding of
+    a float32 cosine counts as equal, so two perfect matches have the ratio 1.
+
+    Args:
+        best: ``(...)`` largest similarities.
+        second: ``(...)`` similarities of the second best, -inf where there is none.
+
+    Returns:
+        ``(...)`` between 0 (sure) and 1 (ambiguous); 1 where there is no second.
+    """
+    nearer = (2 - 2 * best).clamp_min(_LEAST_SQUARED_DISTANCE)
+    farther = (2 - 2 * second).clamp_min(_LEAST_SQUARED_DISTANCE)
+    return torch.where(torch.isinf(farther), 1.0, (nearer / farther).sqrt())
+
+
+def returns_home(start: Tensor, returned: Tensor, *, within: float) -> Tensor:
+    """The mutual check: which matches, matched back, end where they began.
+
+    Args:
+        start: ``(N, 2)`` queries.
+        returned: ``(N, 2)`` where the match of the match lies; NaN where there is none.
+        within: how far from the start still counts, in the unit of the points; 0 for the strict
+            check among a list of points.
+
+    Returns:
+        ``(N,)`` booleans.
+    """
+    squared = (returned - start).square().sum(dim=-1)
+    return squared <= within**2
+
+
+def _as_sets(queries: Tensor) -> Tensor:
+    return queries[None] if queries.ndim == 2 else queries
+
+
+def _set_similarity(queries: Tensor, candidates: Tensor) -> Tensor:
+    """``(L, N, D)`` sets against ``(M, D)`` candidates: ``(N, M)`` best over the L members."""
+    best = queries[0] @ candidates.T
+    for member in queries[1:]:
+        torch.maximum(best, member @ candidates.T, out=best)
+    return best
+
+
+def _pieces(candidates: Sequence[Tensor], rows: int) -> Iterator[tuple[int, Tensor]]:
+    """Cut every member into pieces of at most ``rows``, each with the index of its first row."""
+    firsts = itertools.accumulate((len(member) for member in candidates), initial=0)
+    for first, member in zip(firsts, candidates, strict=False):
+        for begin in range(0, len(member), rows):
+            yield first + begin, member[begin : begin + rows]
