@@ -1,0 +1,42 @@
+# Two commands do everything from a clean clone: `make run` and `make test`.
+
+VENV_PYTHON := .venv/bin/python
+TESTS ?=
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup check pytest format clean clean-all
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## set up what is missing, then open the window
+	@.ci/setup.sh --window
+	@$(VENV_PYTHON) main.py
+
+test: setup ## set up what is missing, then run every check
+	@$(MAKE) --no-print-directory check pytest
+
+setup: ## only set up: .venv and the system's libraries
+	@.ci/setup.sh $(if $(CI),--xvfb)
+
+check: ## formatting, lint, types and import borders (after `make setup`)
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+pytest: ## the tests; TESTS="tests/engine -k daisy" picks some
+	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(TESTS)
+
+format: setup ## format and mend what can be mended without thought
+	$(VENV_PYTHON) -m ruff format .
+	$(VENV_PYTHON) -m ruff check --fix .
+
+clean: ## remove caches and builds
+	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+clean-all: clean ## remove .venv as well
+	rm -rf .venv
