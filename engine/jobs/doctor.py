@@ -1,0 +1,411 @@
+"""A look at this computer: what is installed, what is missing, and what cures it.
+
+Packages are imported in processes of their own: a broken wheel may end the process that loads it,
+and the engine itself never loads Qt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import engine
+from engine import paths
+from engine.jobs import qt_platform
+
+_NEEDED = {
+    "torch": "torch",
+    "PySide6": "PySide6-Essentials",
+    "cv2": "opencv-python",
+    "numpy": "numpy",
+    "pyqtgraph": "pyqtgraph",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "yaml": "PyYAML",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "appdirs": "appdirs",
+}
+_OPENCV_WHEELS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+_TRIAL = {
+    "PySide6": "from PySide6 import QtCore, QtGui, QtWidgets; out['qt'] = QtCore.qVersion()",
+    # Set first: pyqtgraph would otherwise look for any Qt binding.
+    "pyqtgraph": "import os; os.environ['PYQTGRAPH_QT_LIB'] = 'PySide6'; import pyqtgraph",
+    "torch": """import torch
+out['cuda_build'] = torch.version.cuda or ''
+out['threads'] = torch.get_num_threads()
+out['gpus'] = [
+    {'name': p.name, 'memory_bytes': p.total_memory, 'capability': f'{p.major}.{p.minor}'}
+    for p in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))]""",
+    "skimage": "import skimage.data",
+    "PIL": "import PIL.Image",
+}
+_TRIAL_TIMEOUT_S = 120.0
+_LITTLE_SPACE_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, in one sentence, and what to do about it.
+
+    Attributes:
+        level: ``error`` when a part of the program cannot work, ``warning`` otherwise.
+        text: what is wrong.
+        cure: what helps.
+    """
+
+    level: Literal["error", "warning"]
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """One of the person's folders."""
+
+    purpose: str
+    path: Path
+    writable: bool
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuState:
+    """A GPU that torch can use."""
+
+    name: str
+    memory_bytes: int
+    capability: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """All that was found; plain data, for the terminal, for JSON and for the about box.
+
+    Attributes:
+        project, python, system: versions of the program, of Python, of the operating system.
+        packages: distribution -> version, "" when it is not installed.
+        qt: version of the Qt libraries, "" when they do not load.
+        gpus: the GPUs that torch can use.
+        cuda_build: CUDA version torch was built for, "" for a CPU build.
+        driver_gpus: the GPUs that NVIDIA's driver lists, whatever torch can do.
+        nvcc: version of the CUDA compiler, "" when there is none.
+        pycuda: version, "" when it is not installed.
+        display: the display in words.
+        missing_libraries: system library -> Debian package.
+        folders: the person's folders.
+        problems: worst first.
+    """
+
+    project: str
+    python: str
+    system: str
+    packages: Mapping[str, str]
+    qt: str
+    gpus: tuple[GpuState, ...]
+    cuda_build: str
+    driver_gpus: tuple[str, ...]
+    nvcc: str
+    pycuda: str
+    display: str
+    missing_libraries: Mapping[str, str]
+    folders: tuple[FolderState, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def sound(self) -> bool:
+        """True if all that is needed works."""
+        return all(problem.level != "error" for problem in self.problems)
+
+
+def examine() -> Diagnosis:
+    """Look at everything; takes a few seconds, since torch and Qt are loaded on trial."""
+    names = tuple(_NEEDED)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        trials = dict(zip(names, pool.map(_try_import, names), strict=True))
+    packages = {distribution: _version(distribution) for distribution in _NEEDED.values()}
+    torch_facts, qt_facts = trials["torch"], trials["PySide6"]
+    xcb = qt_platform.platform_name() in ("", "xcb")
+    missing = qt_platform.missing_libraries(xcb=xcb)
+    driver_gpus = _driver_gpus()
+    nvcc, pycuda = _nvcc_version(), _version("pycuda")
+    folders = _folders()
+    gpus = tuple(GpuState(**gpu) for gpu in torch_facts.get("gpus", ()))
+    problems = [
+        *_package_problems(trials, packages, missing),
+        *_library_problems(missing),
+        *_gpu_problems(gpus, driver_gpus, torch_facts.get("cuda_build", ""), nvcc, pycuda),
+        *_folder_problems(folders),
+    ]
+    return Diagnosis(
+        project=engine.__version__,
+        python=f"{platform.python_version()} ({sys.executable})",
+        system=_system(),
+        packages=packages,
+        qt=qt_facts.get("qt", ""),
+        gpus=gpus,
+        cuda_build=torch_facts.get("cuda_build", ""),
+        driver_gpus=driver_gpus,
+        nvcc=nvcc,
+        pycuda=pycuda,
+        display=_display(),
+        missing_libraries=missing,
+        folders=folders,
+        problems=tuple(sorted(problems, key=lambda problem: problem.level != "error")),
+    )
+
+
+def _try_import(module: str) -> dict[str, Any]:
+    """Import a package in a new process: what it said of itself, or ``{"error": reason}``."""
+    trial = _TRIAL.get(module, f"import {module}")
+    code = f"import json\nout = {{}}\n{trial}\n"
+    # Marked, since a package may print something itself.
+    code += "print('\\nFACTS ' + json.dumps(out))"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIAL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"error": str(error)}
+    facts = re.search(r"^FACTS (.*)$", done.stdout, re.MULTILINE)
+    if facts is not None:
+        found: dict[str, Any] = json.loads(facts[1])
+        return found
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1] if lines else f"the process ended with code {done.returncode}"
+    return {"error": reason}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _package_problems(
+    trials: Mapping[str, Mapping[str, Any]],
+    packages: Mapping[str, str],
+    missing: Mapping[str, str],
+) -> list[Problem]:
+    problems = []
+    for module, distribution in _NEEDED.items():
+        reason = trials[module].get("error")
+        if reason is None:
+            continue
+        if missing and module in ("PySide6", "pyqtgraph", "cv2"):
+            cure = qt_platform.install_hint(missing)
+        else:
+            again = "--force-reinstall " if packages[distribution] else ""
+            cure = f"{sys.executable} -m pip install {again}{distribution}"
+        what = "does not load" if packages[distribution] else "is not installed"
+        problems.append(Problem("error", f"{distribution} {what}: {reason}", cure))
+    both = [name for name in _OPENCV_WHEELS if _version(name)]
+    if len(both) > 1:
+        problems.append(
+            Problem(
+                "warning",
+                f"Several OpenCV wheels share one folder and break each other: {', '.join(both)}.",
+                f"{sys.executable} -m pip uninstall -y {' '.join(both)}, then install "
+                "opencv-python alone",
+            )
+        )
+    qt = packages["PySide6-Essentials"]
+    if qt in ("6.11.0", "6.11.1", "6.12.0"):
+        problems.append(
+            Problem(
+                "error",
+                f"PySide6 {qt} has faults that end this program.",
+                f"{sys.executable} -m pip install 'PySide6-Essentials>=6.9,<6.11'",
+            )
+        )
+    return problems
+
+
+def _library_problems(missing: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if missing:
+        problems.append(
+            Problem(
+                "error",
+                f"The window needs system libraries that are missing: {', '.join(missing)}.",
+                qt_platform.install_hint(missing),
+            )
+        )
+    reason = qt_platform.display_problem()
+    if reason:
+        problems.append(
+            Problem(
+                "warning",
+                f"No window can be shown: {reason}.",
+                "work at a desktop or through 'ssh -X'; 'match', 'describe', 'demo' and "
+                "'view … --screenshot FILE' need no display",
+            )
+        )
+    return problems
+
+
+def _gpu_problems(
+    gpus: Sequence[GpuState],
+    driver_gpus: Sequence[str],
+    cuda_build: str,
+    nvcc: str,
+    pycuda: str,
+) -> list[Problem]:
+    problems = []
+    if driver_gpus and not gpus:
+        why = (
+            f"this torch, built for CUDA {cuda_build}, cannot use it"
+            if cuda_build
+            else "this torch is a CPU build"
+        )
+        problems.append(
+            Problem(
+                "warning",
+                f"There is a GPU ({driver_gpus[0]}), but {why}.",
+                "update NVIDIA's driver"
+                if cuda_build
+                else f"{sys.executable} -m pip install --force-reinstall torch "
+                "--index-url https://download.pytorch.org/whl/cu126",
+            )
+        )
+    if gpus and not pycuda:
+        problems.append(
+            Problem(
+                "warning",
+                "PyCUDA is not installed, so the project's own CUDA kernels are not used.",
+                f"{sys.executable} -m pip install pycuda",
+            )
+        )
+    if gpus and not nvcc:
+        problems.append(
+            Problem(
+                "warning",
+                "There is no nvcc, so the project's own CUDA kernels cannot be compiled.",
+                "install the CUDA toolkit and put its bin folder on PATH",
+            )
+        )
+    return problems
+
+
+def _folders() -> tuple[FolderState, ...]:
+    return tuple(
+        _folder_state(purpose, path)
+        for purpose, path in (
+            ("settings", paths.config_dir()),
+            ("cache", paths.cache_dir()),
+            ("logs", paths.log_dir()),
+            ("data", paths.user_data_dir()),
+        )
+    )
+
+
+def _folder_state(purpose: str, path: Path) -> FolderState:
+    """Looks at the nearest existing parent, so that looking leaves nothing behind."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            writable = True
+    except OSError:
+        writable = False
+    return FolderState(purpose, path, writable, shutil.disk_usage(there).free)
+
+
+def _folder_problems(folders: Sequence[FolderState]) -> list[Problem]:
+    problems = []
+    for folder in folders:
+        if not folder.writable:
+            problems.append(
+                Problem(
+                    "error",
+                    f"The folder for {folder.purpose} cannot be written: {folder.path}.",
+                    "give yourself the right to write there, or name another place by setting "
+                    "DESCGUI_HOME",
+                )
+            )
+        elif folder.free_bytes < _LITTLE_SPACE_BYTES:
+            problems.append(
+                Problem(
+                    "warning",
+                    f"Only {folder.free_bytes / 2**20:.0f} MiB are free for {folder.purpose} in "
+                    f"{folder.path}.",
+                    "free some space, or name another place by setting DESCGUI_HOME",
+                )
+            )
+    return problems
+
+
+def _nvcc_version() -> str:
+    roots = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
+    found = shutil.which("nvcc") or next(
+        (path for root in roots if root and (path := shutil.which("nvcc", path=f"{root}/bin"))),
+        None,
+    )
+    if found is None:
+        return ""
+    text = _output_of([found, "--version"])
+    match = re.search(r"release ([\d.]+)", text)
+    return f"{match[1] if match else 'unknown version'} ({found})"
+
+
+def _driver_gpus() -> tuple[str, ...]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    text = _output_of([tool, "--query-gpu=name", "--format=csv,noheader"])
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _output_of(command: list[str]) -> str:
+    """What a tool prints; "" when it fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _system() -> str:
+    name = f"{platform.system()} {platform.release()}"
+    if platform.system() == "Linux":
+        with contextlib.suppress(OSError):
+            name = platform.freedesktop_os_release().get("PRETTY_NAME", name)
+    return f"{name}, {platform.machine()}"
+
+
+def _display() -> str:
+    problem = qt_platform.display_problem()
+    if problem:
+        return f"none: {problem}"
+    chosen = qt_platform.platform_name()
+    if chosen:
+        return f"QT_QPA_PLATFORM={chosen}"
+    for variable in ("WAYLAND_DISPLAY", "DISPLAY"):
+        if os.environ.get(variable):
+            return f"{variable}={os.environ[variable]}"
+    return "the desktop"
