@@ -1,0 +1,107 @@
+"""Loads the engine behind the painted window, and plugins when a person trusts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from descgui.models.bundle import AppModels
+from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from descgui.workers.torch_loading import load_torch
+from engine import api
+
+
+class EngineController(QObject):
+    """Owns the session that all queries ask.
+
+    Signals:
+        ready(): torch is loaded and the session exists.
+        plugin_loaded(tuple[str, ...]): names that a plugin registered.
+    """
+
+    ready = Signal()
+    plugin_loaded = Signal(object)
+
+    def __init__(
+        self, models: AppModels, plugins: tuple[Path, ...] = (), parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._plugins = plugins
+        self._session: api.Session | None = None
+        self.lane = JobLane(self)
+        self.lane.succeeded.connect(self._loaded)
+        self.lane.failed.connect(self._failed)
+
+    @property
+    def session(self) -> api.Session | None:
+        """The engine's memory of maps; None until torch is loaded."""
+        return self._session
+
+    def start(self) -> None:
+        """Load torch in the background; call it after the first paint."""
+        plugins = self._plugins
+        budget_bytes = self._models.settings.settings.map_budget_mb * 2**20
+
+        def load(context: api.JobContext) -> tuple[api.Session, EngineState, tuple[str, ...]]:
+            load_torch(context)
+            problems = list(api.load_entry_points())
+            for plugin in plugins:
+                try:
+                    api.load_plugin(plugin)
+                except api.DescSpaceError as error:
+                    problems.append(str(error))
+            return api.Session(map_budget_bytes=budget_bytes), _engine_state(), tuple(problems)
+
+        self.lane.submit("engine", load)
+
+    def load_plugin(self, path: Path) -> None:
+        """Run a person's file that registers descriptors; they have agreed to that before."""
+
+        def load(_context: api.JobContext) -> tuple[tuple[str, ...], EngineState]:
+            names = api.load_plugin(path)
+            return names, _engine_state()
+
+        self.lane.submit("plugin", load)
+
+    def _loaded(self, key: str, result: object) -> None:
+        if key == "plugin":
+            assert isinstance(result, tuple)
+            names, state = result
+            self._models.engine.set_state(state)
+            self._models.messages.notify(f"The plugin added {', '.join(names)}.")
+            self.plugin_loaded.emit(names)
+            return
+        assert isinstance(result, tuple)
+        self._session, state, problems = result
+        for problem in problems:
+            self._models.messages.notify(problem, "warning")
+        self._models.engine.set_state(state)
+        self.ready.emit()
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        if key == "engine":
+            self._models.engine.set_state(EngineState(stage="failed", message=failure.summary))
+        self._models.messages.notify(failure.summary, "error", failure.trace)
+
+
+def _engine_state() -> EngineState:
+    """What the engine offers now (in a worker: asking about devices may take a moment)."""
+    return EngineState(
+        stage="ready",
+        descriptors=tuple(
+            DescriptorChoiceInfo(
+                name=entry.name,
+                title=entry.title,
+                summary=entry.summary,
+                source=entry.source,
+                takes_weights=entry.takes_weights,
+                options=api.describe_options(entry.config),
+            )
+            for entry in api.list_descriptors()
+        ),
+        devices=tuple(DeviceChoice(info.name, info.title) for info in api.list_devices()),
+    )

@@ -1,0 +1,143 @@
+"""Describes what is shown, in its own lane, and keeps what is described."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QObject, Signal
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel, MapStatus
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from engine import api
+
+SIDES: tuple[api.Side, api.Side] = ("a", "b")
+
+
+class MapsController(QObject):
+    """Keeps the maps of the shown and the compared descriptor up to date.
+
+    Signals:
+        ready(MapsModel): both images are described by this model's descriptor.
+    """
+
+    ready = Signal(object)
+
+    def __init__(
+        self, models: AppModels, engine: EngineController, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._engine = engine
+        self._keyed = {"shown": models.maps, "compared": models.compared}
+        self.lane = JobLane(self)
+        self.lane.happened.connect(self._happened)
+        self.lane.succeeded.connect(self._described)
+        self.lane.failed.connect(self._failed)
+        self.lane.cancelled.connect(self._cancelled)
+        engine.ready.connect(self.refresh)
+        models.pair.changed.connect(self.refresh)
+        models.computing.changed.connect(self.refresh)
+        models.maps.choice_changed.connect(self.refresh)
+        models.compared.choice_changed.connect(self.refresh)
+
+    def recipe(self, model: MapsModel) -> api.Recipe | None:
+        """How the maps of a model are made; None without a descriptor or before torch.
+
+        Raises:
+            ConfigError: a setting is wrong.
+        """
+        choice = model.choice
+        if not choice.name or self._engine.session is None:
+            return None
+        computing = self._models.computing.state
+        return api.Recipe(
+            spec=api.make_spec(choice.name, choice.values),
+            long_edge_px=computing.long_edge_px,
+            device=computing.device,
+            precision=computing.precision,
+            map_files=choice.map_files,
+        )
+
+    def ready_recipe(self, model: MapsModel) -> api.Recipe | None:
+        """The recipe of a model whose maps are finished, else None."""
+        return self.recipe(model) if model.ready else None
+
+    def refresh(self) -> None:
+        """Describe what is missing; finished maps are taken from memory at once."""
+        for name, model in self._keyed.items():
+            self._refresh(name, model)
+
+    def cancel(self) -> None:
+        """Stop describing; finished maps stay."""
+        self.lane.cancel()
+
+    def _refresh(self, name: str, model: MapsModel) -> None:
+        state, session = self._models.pair.state, self._engine.session
+        try:
+            recipe = self.recipe(model)
+        except api.ConfigError as error:
+            self._withdraw(name)
+            self._set_both(model, MapStatus("failed", message=str(error)))
+            return
+        if state is None or recipe is None or session is None:
+            self._withdraw(name)
+            waiting = state is not None and bool(model.choice.name)
+            self._set_both(model, MapStatus("waiting" if waiting else "none"))
+            return
+        for side in SIDES:
+            info = session.described(state.pair, side, recipe)
+            key = f"{name} {side}"
+            if info is not None:
+                self.lane.cancel(key)
+                model.set_status(side, MapStatus("ready", info=info))
+            else:
+                model.set_status(side, MapStatus("waiting"))
+                self.lane.submit(
+                    key,
+                    partial(session.describe, state.pair, side, recipe),
+                    device=recipe.device,
+                )
+        if model.ready:
+            self.ready.emit(model)
+
+    def _withdraw(self, name: str) -> None:
+        for side in SIDES:
+            self.lane.cancel(f"{name} {side}")
+
+    @staticmethod
+    def _set_both(model: MapsModel, status: MapStatus) -> None:
+        for side in SIDES:
+            model.set_status(side, status)
+
+    def _target(self, key: str) -> tuple[MapsModel, api.Side]:
+        name, _, side = key.partition(" ")
+        return self._keyed[name], "a" if side == "a" else "b"
+
+    def _happened(self, key: str, event: api.Event) -> None:
+        model, side = self._target(key)
+        if isinstance(event, api.Note):
+            self._models.messages.notify(event.text, event.level, topic=model.choice.name)
+        elif isinstance(event, api.Progress):
+            fraction = event.done / event.total if event.total else None
+            model.set_status(side, MapStatus("computing", fraction))
+
+    def _described(self, key: str, info: api.MapInfo) -> None:
+        model, side = self._target(key)
+        model.set_status(side, MapStatus("ready", info=info))
+        if model.ready:
+            self.ready.emit(model)
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        model, side = self._target(key)
+        model.set_status(side, MapStatus("failed", message=failure.summary))
+        self._models.messages.notify(
+            failure.summary, "error", "" if failure.expected else failure.trace
+        )
+
+    def _cancelled(self, key: str) -> None:
+        model, side = self._target(key)
+        if model.status(side).stage != "ready":
+            model.set_status(side, MapStatus("failed", message=self.tr("Stopped.")))

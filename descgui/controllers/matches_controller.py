@@ -1,0 +1,94 @@
+"""Matches many points at once."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QObject
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.maps_controller import MapsController
+from descgui.models.bundle import AppModels
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from engine import api
+
+_KEY = "matches"
+
+
+class MatchesController(QObject):
+    """Runs :class:`engine.api.MatchRequest` in a lane and puts the table into its model."""
+
+    def __init__(
+        self,
+        models: AppModels,
+        engine: EngineController,
+        maps: MapsController,
+        lane: JobLane,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._engine = engine
+        self._maps = maps
+        self._lane = lane
+        self._wanted = False
+        lane.succeeded.connect(self._succeeded)
+        lane.failed.connect(self._failed)
+        lane.cancelled.connect(self._cancelled)
+        maps.ready.connect(self._maps_ready)
+        models.pair.changed.connect(self.clear)
+        models.maps.choice_changed.connect(self._outdated)
+        models.computing.changed.connect(self._outdated)
+
+    def run(self) -> None:
+        """Match now, or as soon as both images are described."""
+        state, session = self._models.pair.state, self._engine.session
+        recipe = self._maps.ready_recipe(self._models.maps)
+        self._wanted = True
+        if state is None or session is None or recipe is None:
+            return
+        self._wanted = False
+        matches = self._models.matches.state
+        request = api.MatchRequest(
+            pair=state.pair,
+            recipe=recipe,
+            points=matches.points,
+            count=matches.count,
+            seed=matches.seed,
+            separation_px=self._models.settings.settings.separation_px,
+        )
+        self._models.matches.update(running=True)
+        self._lane.submit(_KEY, partial(session.match, request))
+
+    def cancel(self) -> None:
+        """Stop matching; the last table stays."""
+        self._wanted = False
+        self._lane.cancel(_KEY)
+
+    def clear(self) -> None:
+        """Forget the table."""
+        self.cancel()
+        self._models.matches.update(table=None, running=False)
+
+    def _outdated(self) -> None:
+        again = self._models.matches.state.table is not None
+        self.clear()
+        self._wanted = again
+
+    def _maps_ready(self, model: object) -> None:
+        if self._wanted and model is self._models.maps:
+            self.run()
+
+    def _succeeded(self, key: str, table: api.MatchTable) -> None:
+        if key == _KEY:
+            self._models.matches.update(table=table, running=False)
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        if key == _KEY:
+            self._models.matches.update(running=False)
+            self._models.messages.notify(failure.summary, "error", failure.trace)
+
+    def _cancelled(self, key: str) -> None:
+        if key == _KEY:
+            self._models.matches.update(running=False)

@@ -1,0 +1,240 @@
+"""Opens pairs: files, folders, sequences, drops, recents, the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QImage
+
+from descgui.models.bundle import AppModels
+from descgui.models.pair_state import PairState
+from descgui.models.recents import read_recent, write_recent
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from engine import api
+
+Prepare = Callable[[api.Image], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """What a worker brings back: a pair to show, and the data set it came from, if it is new."""
+
+    state: PairState
+    displays: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    dataset: api.Dataset | None
+    notes: tuple[str, ...] = ()
+
+
+class PairController(QObject):
+    """Reads images in a lane of its own; whatever fails leaves the open pair as it is.
+
+    Args:
+        prepare: turns an image into the uint8 picture that is drawn, on the worker's thread.
+
+    Signals:
+        displays_ready(ndarray, ndarray): pictures of image a and b, just before the pair changes.
+    """
+
+    displays_ready = Signal(object, object)
+
+    def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._prepare = prepare
+        self.lane = JobLane(self)
+        self.lane.succeeded.connect(self._succeeded)
+        self.lane.failed.connect(self._failed)
+        self.lane.cancelled.connect(self._cancelled)
+
+    def open_pair(self, pair: api.ImagePair) -> None:
+        """Open two images; a pair of the open data set keeps the data set."""
+        dataset = self._models.browser.state.dataset if pair.sequence else None
+        self._submit(pair.name or pair.path_a.name, lambda: self._read(pair, dataset))
+
+    def open_files(self, path_a: Path, path_b: Path, homography: Path | None = None) -> None:
+        """Open two photos, with the homography in a file if there is one."""
+
+        def read() -> _Opened:
+            truth = api.read_homography(homography) if homography is not None else None
+            return self._read(_free_pair(path_a, path_b, truth), None)
+
+        self._submit(path_a.name, read)
+
+    def open_folder(self, folder: Path, *, sequence: str = "", index: int = 0) -> None:
+        """Open a folder of sequences, one sequence, or a folder with just two images.
+
+        Args:
+            folder: what was chosen.
+            sequence: name of the sequence to show first; "" for the first one.
+            index: number of its second image; 0 for the first pair.
+        """
+
+        def read() -> _Opened:
+            try:
+                dataset = api.open_dataset(folder)
+            except api.DescSpaceError:
+                pictures = _pictures_in(folder)
+                if len(pictures) != 2:
+                    raise
+                return self._read(_free_pair(pictures[0], pictures[1], None), None)
+            chosen = _choose(dataset, sequence, index)
+            opened = self._read(chosen, dataset)
+            return replace(opened, notes=dataset.problems)
+
+        self._models.settings.remember_folder(str(folder))
+        self._submit(folder.name, read)
+
+    def open_demo(self) -> None:
+        """Open the demo sequences, made from scikit-image's photographs at the first call."""
+
+        def read() -> _Opened:
+            dataset = api.open_dataset(api.demo_dataset())
+            first = api.first_demo_pair()
+            return self._read(_choose(dataset, first.sequence, first.index), dataset)
+
+        self._submit(self.tr("the demo"), read)
+
+    def open_recent(self, line: str) -> None:
+        """Open an entry of the recent pairs."""
+        recent = read_recent(line)
+        if recent is None:
+            self._models.pair.report_failure(self.tr("This recent entry cannot be read."))
+        elif recent.root is not None:
+            self.open_folder(recent.root, sequence=recent.sequence, index=recent.index)
+        elif recent.path_a is not None and recent.path_b is not None:
+            self.open_files(recent.path_a, recent.path_b)
+
+    def open_paths(self, paths: list[Path], side: str = "") -> None:
+        """Open whatever was dropped or pasted.
+
+        Args:
+            paths: one folder, one or two images, or a homography.
+            side: the pane it was dropped on; an image replaces that side.
+        """
+        if len(paths) == 1 and paths[0].is_dir():
+            self.open_folder(paths[0])
+            return
+        pictures = [path for path in paths if path.suffix.lower() in api.IMAGE_SUFFIXES]
+        if len(pictures) >= 2:
+            if len(pictures) > 2:
+                self._models.messages.notify(
+                    self.tr("%d images were dropped; the first two are shown.") % len(pictures)
+                )
+            self.open_files(pictures[0], pictures[1])
+        elif len(pictures) == 1:
+            self._replace_side(pictures[0], side or "b")
+        elif len(paths) == 1:
+            self.load_homography(paths[0])
+        else:
+            self._models.pair.report_failure(
+                self.tr("Nothing there can be opened: drop images, a folder or a homography.")
+            )
+
+    def paste_image(self, picture: QImage, side: str = "") -> None:
+        """Open a picture from the clipboard; it is kept in the cache folder."""
+        folder = api.cache_dir() / "pasted"
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1 + max(
+            (int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal()), default=0
+        )
+        path = folder / f"{number}.png"
+        if picture.save(str(path)):
+            self.open_paths([path], side)
+        else:
+            self._models.pair.report_failure(
+                self.tr("The pasted picture could not be kept as %s.") % path
+            )
+
+    def load_homography(self, path: Path) -> None:
+        """Give the open pair the homography (image 1 to image 2) in a file."""
+        state = self._models.pair.state
+        if state is None:
+            self._models.pair.report_failure(self.tr("Open a pair before its homography."))
+            return
+        try:
+            truth = api.read_homography(path)
+        except api.DescSpaceError as error:
+            self._models.pair.report_failure(str(error))
+            return
+        self._set_homography(state, truth)
+
+    def clear_homography(self) -> None:
+        """Forget the homography of the open pair."""
+        state = self._models.pair.state
+        if state is not None and state.pair.h_b_from_a is not None:
+            self._set_homography(state, None)
+
+    def step(self, step: int) -> None:
+        """Open the next (1) or previous (-1) pair of the listed sequences."""
+        pair = self._models.browser.neighbour(step)
+        if pair is not None:
+            self.open_pair(pair)
+
+    def _set_homography(self, state: PairState, truth: NDArray[np.float64] | None) -> None:
+        pair = replace(state.pair, h_b_from_a=truth)
+        self._models.pair.set_pair(PairState(pair, state.image_a, state.image_b))
+
+    def _replace_side(self, path: Path, side: str) -> None:
+        state = self._models.pair.state
+        if state is None:
+            self.open_files(path, path)
+        elif side == "a":
+            self.open_files(path, state.pair.path_b)
+        else:
+            self.open_files(state.pair.path_a, path)
+
+    def _submit(self, what: str, read: Callable[[], _Opened]) -> None:
+        self._models.pair.set_loading(what)
+        self.lane.submit("open", lambda _context: read())
+
+    def _read(self, pair: api.ImagePair, dataset: api.Dataset | None) -> _Opened:
+        """On the worker's thread: decode both images."""
+        image_a = api.read_image(pair.path_a)
+        image_b = image_a if pair.path_b == pair.path_a else api.read_image(pair.path_b)
+        displays = (self._prepare(image_a), self._prepare(image_b))
+        return _Opened(PairState(pair, image_a, image_b), displays, dataset)
+
+    def _succeeded(self, _key: str, opened: Any) -> None:
+        assert isinstance(opened, _Opened)
+        browser, pair = self._models.browser, opened.state.pair
+        if opened.dataset is not browser.state.dataset:
+            browser.set_dataset(opened.dataset)
+        browser.set_current(pair.sequence, pair.index)
+        self.displays_ready.emit(*opened.displays)
+        self._models.pair.set_loading("")
+        self._models.pair.set_pair(opened.state)
+        root = opened.dataset.root if opened.dataset is not None else None
+        self._models.settings.remember_pair(write_recent(pair, root))
+        for note in opened.notes:
+            self._models.messages.log(note, "warning", topic="data set")
+
+    def _failed(self, _key: str, failure: JobFailure) -> None:
+        self._models.pair.set_loading("")
+        self._models.pair.report_failure(failure.summary)
+
+    def _cancelled(self, _key: str) -> None:
+        self._models.pair.set_loading("")
+
+
+def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) -> api.ImagePair:
+    return api.ImagePair(path_a, path_b, truth, name=f"{path_a.name} ↔ {path_b.name}")
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in api.IMAGE_SUFFIXES)
+
+
+def _choose(dataset: api.Dataset, sequence: str, index: int) -> api.ImagePair:
+    """The named pair, or the first one there is."""
+    pairs = [pair for item in dataset.sequences for pair in item.pairs()]
+    for pair in pairs:
+        if pair.sequence == sequence and index in (0, pair.index):
+            return pair
+    return pairs[0]

@@ -1,0 +1,193 @@
+"""Computes the pictures of the present mode: PCA colours, warps, cycle errors, members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.maps_controller import MapsController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from engine import api
+
+_PCA_MODES = ("pca", "overlay")
+
+
+class PicturesController(QObject):
+    """Fills :class:`~descgui.models.pictures_state.PicturesModel` on demand."""
+
+    def __init__(
+        self,
+        models: AppModels,
+        engine: EngineController,
+        maps: MapsController,
+        lane: JobLane,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._engine = engine
+        self._maps = maps
+        self._lane = lane
+        self._asked: dict[str, object] = {}
+        self._basis_file: Path | None = None
+        lane.succeeded.connect(self._succeeded)
+        lane.failed.connect(self._failed)
+        lane.cancelled.connect(self._cancelled)
+        maps.ready.connect(self._maps_ready)
+        models.view.changed.connect(self.refresh)
+        models.pair.changed.connect(self._start_over)
+        models.maps.choice_changed.connect(self._start_over)
+        models.computing.changed.connect(self._start_over)
+        models.compared.choice_changed.connect(self._forget_compared)
+
+    def use_basis(self, path: Path) -> None:
+        """Colour by a saved PCA basis."""
+        self._basis_file = path
+        self._models.view.update(pca_fit="file")
+        self.refresh()
+
+    def save_basis(self, path: Path) -> None:
+        """Write the PCA basis in use to a file."""
+        request, session = self._pca_request(self._models.maps), self._engine.session
+        if request is not None and session is not None:
+            self._lane.submit("picture basis", lambda _context: session.save_basis(request, path))
+
+    def refresh(self) -> None:
+        """Compute what the present mode shows and is not there yet."""
+        mode = self._models.view.state.mode
+        if mode in _PCA_MODES:
+            self._ask_pca("pca", self._models.maps)
+            self._ask_pca("pca_compared", self._models.compared)
+        elif mode == "warp":
+            self._ask_warp()
+        elif mode == "cycle":
+            self._ask_cycle()
+        elif mode == "members":
+            self._ask_members()
+        else:
+            self._models.pictures.update(problem="")
+
+    def _maps_ready(self, model: MapsModel) -> None:
+        if model is self._models.maps:
+            self.refresh()
+        else:
+            self._asked.pop("pca_compared", None)
+            self.refresh()
+
+    def _start_over(self) -> None:
+        self._asked.clear()
+        for key in ("pca", "pca_compared", "warp", "cycle", "members"):
+            self._lane.cancel(f"picture {key}")
+        self._models.pictures.clear()
+        self.refresh()
+
+    def _forget_compared(self) -> None:
+        self._asked.pop("pca_compared", None)
+        self._models.pictures.update(pca_compared=None)
+
+    def _pca_request(self, model: MapsModel) -> api.PcaRequest | None:
+        state, recipe = self._models.pair.state, self._maps.ready_recipe(model)
+        if state is None or recipe is None:
+            return None
+        view = self._models.view.state
+        info = model.status("a").info
+        levels = info.levels if info is not None else 1
+        fit = view.pca_fit
+        if fit == "file" and self._basis_file is None:
+            fit = "both"
+        return api.PcaRequest(
+            pair=state.pair,
+            recipe=recipe,
+            fit=fit,
+            basis_file=self._basis_file if fit == "file" else None,
+            level=min(view.pca_level, levels - 1),
+        )
+
+    def _ask_pca(self, key: str, model: MapsModel) -> None:
+        request, session = self._pca_request(model), self._engine.session
+        if request is not None and session is not None:
+            self._ask(key, request, lambda _context: {key: session.pca(request)})
+
+    def _ask_warp(self) -> None:
+        state = self._models.pair.state
+        if state is None:
+            return
+        if state.pair.h_b_from_a is None:
+            self._models.pictures.update(
+                problem=self.tr("Warping needs a homography: File ▸ Load homography….")
+            )
+            return
+        forward = state.pair.homography_from("a")
+        backward = state.pair.homography_from("b")
+        image_a, image_b = state.image_a, state.image_b
+
+        def warp(_context: api.JobContext) -> dict[str, Any]:
+            return {
+                "warped_a": api.warp_image(image_a.pixels, forward, image_b.size_px),
+                "warped_b": api.warp_image(image_b.pixels, backward, image_a.size_px),
+            }
+
+        self._ask("warp", state.pair, warp)
+
+    def _ask_cycle(self) -> None:
+        state, session = self._models.pair.state, self._engine.session
+        recipe = self._maps.ready_recipe(self._models.maps)
+        if state is None or session is None or recipe is None:
+            return
+
+        def cycle(_context: api.JobContext) -> dict[str, Any]:
+            return {
+                "cycle_a": session.cycle_error(state.pair, recipe, "a"),
+                "cycle_b": session.cycle_error(state.pair, recipe, "b"),
+            }
+
+        self._ask("cycle", (state.pair, recipe), cycle)
+
+    def _ask_members(self) -> None:
+        state, session = self._models.pair.state, self._engine.session
+        recipe = self._maps.ready_recipe(self._models.maps)
+        if state is None or session is None or recipe is None:
+            return
+        info = self._models.maps.status("a").info
+        if info is not None and info.levels == 1:
+            self._models.pictures.update(
+                problem=self.tr("This descriptor is not a set: every pixel has one member.")
+            )
+            return
+        self._ask(
+            "members",
+            (state.pair, recipe),
+            lambda _context: {"winners": session.winners(state.pair, recipe, "a")},
+        )
+
+    def _ask(self, key: str, question: object, work: Any) -> None:
+        if self._asked.get(key) == question:
+            self._models.pictures.update(problem="")
+            return
+        self._asked[key] = question
+        self._models.pictures.update(busy=key, problem="")
+        self._lane.submit(f"picture {key}", work)
+
+    def _succeeded(self, key: str, result: Any) -> None:
+        if key == "picture basis":
+            self._models.messages.notify(self.tr("The PCA basis is saved."))
+        elif key.startswith("picture "):
+            self._models.pictures.update(**result, busy="", problem="")
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        if key.startswith("picture "):
+            self._asked.pop(key.removeprefix("picture "), None)
+            self._models.pictures.update(busy="", problem=failure.summary)
+            if not failure.expected:
+                self._models.messages.notify(failure.summary, "error", failure.trace)
+
+    def _cancelled(self, key: str) -> None:
+        if key.startswith("picture "):
+            self._asked.pop(key.removeprefix("picture "), None)
+            self._models.pictures.update(busy="")

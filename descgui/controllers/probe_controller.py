@@ -1,0 +1,194 @@
+"""Answers the mouse: the live probe, its comparison, and the pins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.maps_controller import MapsController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel
+from descgui.models.probe_state import Pin, PinsModel, Probe
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.latest_only import LatestOnly
+from engine import api
+
+
+class _SetPins(QUndoCommand):
+    """From one set of pins to another."""
+
+    def __init__(self, model: PinsModel, pins: tuple[Pin, ...], text: str) -> None:
+        super().__init__(text)
+        self._model = model
+        self._before = model.pins
+        self._after = pins
+
+    def redo(self) -> None:
+        """Show the new pins."""
+        self._model.set_pins(self._after)
+
+    def undo(self) -> None:
+        """Show the old pins."""
+        self._model.set_pins(self._before)
+
+
+class ProbeController(QObject):
+    """Turns points into answers on the query thread; newer points overtake older ones."""
+
+    def __init__(
+        self,
+        models: AppModels,
+        engine: EngineController,
+        maps: MapsController,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._engine = engine
+        self._maps = maps
+        self._pair_key: tuple[object, object] | None = None
+        self._pending_pins: dict[int, api.ProbeRequest] = {}
+        self.queries = LatestOnly(self)
+        self.undo_stack = QUndoStack(self)
+        self.queries.answered.connect(self._answered)
+        self.queries.failed.connect(self._failed)
+        maps.ready.connect(self._ask_again)
+        models.pair.changed.connect(self._pair_changed)
+        models.compared.choice_changed.connect(self._comparison_changed)
+        models.maps.choice_changed.connect(self._shown_changed)
+        models.pins.changed.connect(self._ask_pins)
+        models.settings.changed.connect(self._ask_all)
+
+    def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
+        """The mouse is over a point of one image."""
+        self._models.probe.move(Probe(side, (x_px, y_px)))
+        self._ask_probe()
+
+    def leave(self) -> None:
+        """The mouse is over no image."""
+        self.queries.drop("shown")
+        self.queries.drop("compared")
+        self._models.probe.move(None)
+
+    def pin(self, side: api.Side, x_px: float, y_px: float) -> None:
+        """Keep a probe at a point."""
+        pins = self._models.pins
+        number = pins.take_number()
+        new = Pin(number, Probe(side, (x_px, y_px)))
+        self._push((*pins.pins, new), self.tr("pin %d") % number)
+        pins.select(number)
+
+    def move_pin(self, number: int, side: api.Side, x_px: float, y_px: float) -> None:
+        """Put a pin somewhere else."""
+        probe = Probe(side, (x_px, y_px))
+        pins = tuple(
+            Pin(number, probe) if pin.number == number else pin for pin in self._models.pins.pins
+        )
+        self._push(pins, self.tr("move pin %d") % number)
+
+    def remove_pin(self, number: int) -> None:
+        """Take a pin away."""
+        pins = tuple(pin for pin in self._models.pins.pins if pin.number != number)
+        self._push(pins, self.tr("remove pin %d") % number)
+
+    def clear_pins(self) -> None:
+        """Take all pins away."""
+        self._push((), self.tr("remove all pins"))
+
+    def _push(self, pins: tuple[Pin, ...], text: str) -> None:
+        if pins != self._models.pins.pins:
+            self.undo_stack.push(_SetPins(self._models.pins, pins, text))
+
+    def _request(self, model: MapsModel, probe: Probe, *, heat: bool) -> api.ProbeRequest | None:
+        state, recipe = self._models.pair.state, self._maps.ready_recipe(model)
+        if state is None or recipe is None:
+            return None
+        settings = self._models.settings.settings
+        return api.ProbeRequest(
+            pair=state.pair,
+            recipe=recipe,
+            side=probe.side,
+            point_px=probe.point_px,
+            peaks=settings.peaks,
+            separation_px=settings.separation_px,
+            heat=heat,
+        )
+
+    def _ask_probe(self) -> None:
+        probe, session = self._models.probe.probe, self._engine.session
+        if probe is None or session is None:
+            return
+        for key, model in (("shown", self._models.maps), ("compared", self._models.compared)):
+            request = self._request(model, probe, heat=True)
+            if request is not None:
+                self.queries.submit(key, partial(session.probe, request))
+
+    def _ask_pins(self) -> None:
+        session = self._engine.session
+        if session is None:
+            return
+        for pin in self._models.pins.pins:
+            if pin.answer is None:
+                request = self._request(self._models.maps, pin.probe, heat=False)
+                if request is not None and request != self._pending_pins.get(pin.number):
+                    self._pending_pins[pin.number] = request
+                    self.queries.submit(f"pin {pin.number}", partial(session.probe, request))
+
+    def _ask_all(self) -> None:
+        self._forget_pin_answers()
+        self._ask_probe()
+        self._ask_pins()
+
+    def _ask_again(self, model: MapsModel) -> None:
+        self._ask_probe()
+        if model is self._models.maps:
+            self._ask_pins()
+
+    def _forget_pin_answers(self) -> None:
+        pins = self._models.pins
+        self._pending_pins.clear()
+        pins.set_pins(tuple(replace(pin, answer=None) for pin in pins.pins))
+
+    def _pair_changed(self) -> None:
+        state = self._models.pair.state
+        key = (state.pair.path_a, state.pair.path_b) if state is not None else None
+        self.queries.drop()
+        self._pending_pins.clear()
+        if key != self._pair_key:
+            self._pair_key = key
+            self._models.probe.move(None)
+            self._models.pins.set_pins(())
+            self.undo_stack.clear()
+        else:  # the same images under another homography
+            self._ask_all()
+
+    def _shown_changed(self) -> None:
+        self.queries.drop()
+        self._models.probe.set_answer(None)
+        self._forget_pin_answers()
+
+    def _comparison_changed(self) -> None:
+        self.queries.drop("compared")
+        self._models.probe.set_comparison(None)
+
+    def _answered(self, key: str, answer: api.ProbeAnswer) -> None:
+        if key == "shown":
+            self._models.probe.set_answer(answer)
+        elif key == "compared":
+            self._models.probe.set_comparison(answer)
+        else:
+            number = int(key.removeprefix("pin "))
+            self._pending_pins.pop(number, None)
+            self._models.pins.set_answer(number, answer)
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        self._pending_pins.clear()
+        if failure.expected:  # the maps were pushed out of memory: describe them again
+            self._models.messages.log(failure.summary, "warning", failure.trace, topic=key)
+            self._maps.refresh()
+        else:
+            self._models.messages.notify(failure.summary, "error", failure.trace)
