@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -105,43 +105,66 @@ def test_a_failure_that_leaves_half_a_package_is_not_trusted(setup: ModuleType, 
     assert (venv / "unfinished").exists()
 
 
-def test_packages_are_named_once_and_by_the_name_that_apt_knows(setup: ModuleType):
-    libraries = [library for library in setup.LIBRARIES if "glib2" in library.packages[0]]
-    assert len(libraries) == 2
-    assert setup.packages_for(libraries, lambda name: name.endswith("t64")) == ["libglib2.0-0t64"]
-    assert setup.packages_for(libraries, lambda _: False) == ["libglib2.0-0"]
+CURSOR = {"libxcb-cursor.so.0": "libxcb-cursor0"}
+EGL = {"libEGL.so.1": "libegl1"}
 
 
-def test_missing_libraries_are_named_with_the_command_that_installs_them(
+def lack(
+    setup: ModuleType, patch: pytest.MonkeyPatch, *, always: dict[str, str], on_x: dict[str, str]
+) -> None:
+    """Let the system lack these libraries until the dictionaries are emptied."""
+
+    def missing_libraries(*, xcb: bool = True) -> dict[str, str]:
+        return {**always, **(on_x if xcb else {})}
+
+    patch.setattr(setup, "has_font", lambda _: True)
+    patch.setattr(setup.qt_platform, "missing_libraries", missing_libraries)
+
+
+def test_missing_libraries_are_named_with_the_command_that_installs_all(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    lack(setup, monkeypatch, always=EGL, on_x=CURSOR)
+    with pytest.raises(setup.SetupError) as caught:
+        setup.check_system(window=False, may_install=False)
+    assert str(caught.value).startswith("The system lacks libEGL.so.1; ")
+    assert str(caught.value).endswith("sudo apt-get install -y libegl1 libxcb-cursor0")
+
+
+def test_what_only_a_window_needs_does_not_stop_the_checks(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(setup, "can_load", lambda library: library.file != "libxcb-cursor.so.0")
-    monkeypatch.setattr(setup, "has_font", lambda _: True)
-    monkeypatch.setattr(setup, "known_to_apt", lambda _: True)
-    with pytest.raises(setup.SetupError) as caught:
-        setup.check_system(window=True, may_install=False, has_apt=True)
-    assert str(caught.value) == (
-        "The system lacks libxcb-cursor.so.0; install: sudo apt-get install libxcb-cursor0"
-    )
-    setup.check_system(window=False, may_install=False, has_apt=True)  # tests can do without
-    assert "needed for the window only" in capsys.readouterr().err
+    lack(setup, monkeypatch, always={}, on_x=CURSOR)
+    setup.check_system(window=False, may_install=False)
+    assert "sudo apt-get install -y libxcb-cursor0" in capsys.readouterr().err
 
 
-def test_as_root_what_is_missing_is_installed(setup: ModuleType, monkeypatch: pytest.MonkeyPatch):
-    installed: list[str] = []
+def test_what_is_missing_is_installed_where_that_is_allowed(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    always, on_x, installed = dict(EGL), dict(CURSOR), []
 
-    def apt_install(packages):
-        installed.extend(packages())
-        return True
+    def apt_install(packages: Iterable[str]) -> None:
+        installed.extend(packages)
+        always.clear()
+        on_x.clear()
 
-    monkeypatch.setattr(
-        setup, "can_load", lambda library: library.file != "libEGL.so.1" or bool(installed)
-    )
-    monkeypatch.setattr(setup, "has_font", lambda _: bool(installed))
-    monkeypatch.setattr(setup, "known_to_apt", lambda _: True)
+    lack(setup, monkeypatch, always=always, on_x=on_x)
     monkeypatch.setattr(setup, "apt_install", apt_install)
-    setup.check_system(window=True, may_install=True, has_apt=True)
-    assert installed == ["libegl1", "fonts-dejavu-core"]
+    setup.check_system(window=False, may_install=True)
+    assert installed == ["libegl1", "libxcb-cursor0"]
+
+
+def test_a_missing_display_is_one_sentence_that_names_what_works_without(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    lack(setup, monkeypatch, always={}, on_x={})
+    monkeypatch.setattr(setup.qt_platform, "display_problem", lambda: "there is no display")
+    setup.check_system(window=False, may_install=False)
+    with pytest.raises(setup.SetupError) as caught:
+        setup.check_system(window=True, may_install=False)
+    assert str(caught.value).startswith("No window can open: there is no display; ")
+    assert all(word in str(caught.value) for word in ("match", "describe", "doctor", "view"))
 
 
 def test_a_font_is_found_in_any_sub_folder(setup: ModuleType, tmp_path: Path):
@@ -149,23 +172,6 @@ def test_a_font_is_found_in_any_sub_folder(setup: ModuleType, tmp_path: Path):
     (tmp_path / "truetype" / "dejavu").mkdir(parents=True)
     (tmp_path / "truetype" / "dejavu" / "DejaVuSans.TTF").touch()
     assert setup.has_font([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("environment", "platform", "expected"),
-    [
-        ({}, "linux", True),
-        ({"DISPLAY": ""}, "linux", True),
-        ({"DISPLAY": ":0"}, "linux", False),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
-        ({"QT_QPA_PLATFORM": "offscreen"}, "linux", False),
-        ({}, "darwin", False),
-    ],
-)
-def test_a_missing_display_is_noticed_on_linux_only(
-    setup: ModuleType, environment: dict[str, str], platform: str, expected: bool
-):
-    assert setup.without_display(environment, platform) is expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell script")
