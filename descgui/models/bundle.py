@@ -42,6 +42,6 @@ class AppModels:
     messages: MessagesModel = field(default_factory=MessagesModel)
 
 
-def make_models(settings_file: Path) -> AppModels:
-    """Make the models of a window whose settings live in ``settings_file``."""
+def make_models(settings_file: Path | None) -> AppModels:
+    """Make the models of a window whose settings live in ``settings_file`` (None: nowhere)."""
     return AppModels(settings=SettingsModel(settings_file))

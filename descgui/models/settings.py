@@ -53,6 +53,9 @@ class Settings:
 class SettingsModel(QObject):
     """Holds :class:`Settings` and their file.
 
+    Args:
+        path: the file; None to begin with the defaults and keep nothing.
+
     Signals:
         changed(Settings): after every real change.
         problem(str): one sentence about a settings file that could not be used or written.
@@ -61,7 +64,7 @@ class SettingsModel(QObject):
     changed = Signal(object)
     problem = Signal(str)
 
-    def __init__(self, path: Path, parent: QObject | None = None) -> None:
+    def __init__(self, path: Path | None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._path = path
         self._settings = Settings()
@@ -73,7 +76,7 @@ class SettingsModel(QObject):
 
     def load(self) -> None:
         """Read the file; a broken one is copied aside, named, and replaced by the defaults."""
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return
         try:
             loaded = build_config(Settings, read_yaml(self._path))
@@ -104,6 +107,8 @@ class SettingsModel(QObject):
         self.update(recent_folders=_on_top(entry, self._settings.recent_folders))
 
     def _save(self) -> None:
+        if self._path is None:
+            return
         text = yaml.safe_dump(config_values(self._settings), allow_unicode=True, sort_keys=False)
         temporary = self._path.with_suffix(".tmp")
         try:
