@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import appdirs
+
+from engine.errors import OutputError
 
 APP_NAME = "descriptor-space"
 _HOME_VARIABLE = "DESCGUI_HOME"
@@ -50,3 +53,22 @@ def data_dir(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"the folder {name!r} is missing from this installation; reinstall it")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there completely or not at all, whoever reads it meanwhile.
+
+    Raises:
+        OutputError: the folder is missing or may not be written to, the disk is full, ...
+    """
+    part = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except FileNotFoundError as error:
+        raise OutputError(path, "cannot be written: its folder does not exist") from error
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})") from error
