@@ -111,9 +111,12 @@ def cell_similarity(level: SearchLevel, queries: Tensor) -> NDArray[np.float32]:
     """
     width, height = level.cells
     if level.vectors.device.type == "cpu":
-        # numpy's product has less overhead, and no pool of threads to wait for: 0.1 to 0.3 ms.
-        vectors, sets = level.vectors.numpy(), queries.numpy()
-        scores = vectors @ sets[0] if len(sets) == 1 else (sets @ vectors.T).max(axis=0)
+        # One product per member of the set: measured faster than one for all of them, and
+        # numpy's faster than torch's, which waits for its pool of threads.
+        vectors, members = level.vectors.numpy(), queries.numpy()
+        scores = vectors @ members[0]
+        for member in members[1:]:
+            np.maximum(scores, vectors @ member, out=scores)
     else:
         scores = (queries @ level.vectors.T).amax(dim=0).cpu().numpy()
     found: NDArray[np.float32] = scores.reshape(height, width)
