@@ -1,0 +1,256 @@
+"""The look of the window: Fusion, one accent colour, light or dark as the system says.
+
+Most platforms tell Qt whether the system is light or dark, few let Qt change it, so both palettes
+are our own and are set outright.  Colours that carry data (heat maps, right and wrong matches) are
+not themed: a figure must look the same to everyone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication
+
+from descgui.models.settings import Settings, SettingsModel
+from descgui.views.icons import retint_icons
+
+ThemeName = Literal["system", "light", "dark"]
+Scheme = Literal["light", "dark"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeColors:
+    """The colours of one scheme, as ``#rrggbb``.
+
+    Attributes:
+        window: behind panels and bars.
+        base: behind lists and fields.
+        raised: buttons, cards and pop-ups.
+        text: main text; at least 7:1 on ``window``.
+        subtle: secondary text; at least 4.5:1 on ``window``.
+        disabled: text of what cannot be used now.
+        line: separators and outlines.
+        hover: behind a flat button under the mouse.
+        accent: focus, progress, and the checked button's mark.
+        selected: behind selected rows and checked flat buttons; carries ``text``.
+        info, warning, error, success: marks of messages; at least 3:1 on ``raised``.
+    """
+
+    window: str
+    base: str
+    raised: str
+    text: str
+    subtle: str
+    disabled: str
+    line: str
+    hover: str
+    accent: str
+    selected: str
+    info: str
+    warning: str
+    error: str
+    success: str
+
+
+LIGHT = ThemeColors(
+    window="#f3f4f6",
+    base="#ffffff",
+    raised="#ffffff",
+    text="#1b1f24",
+    subtle="#59626d",
+    disabled="#9aa2ac",
+    line="#d4d8de",
+    hover="#e5e8ed",
+    accent="#1f6fd0",
+    selected="#cfe2fb",
+    info="#1f6fd0",
+    warning="#a55b00",
+    error="#c02f1d",
+    success="#00755a",
+)
+DARK = ThemeColors(
+    window="#1f2226",
+    base="#17191c",
+    raised="#2a2e33",
+    text="#e6e9ed",
+    subtle="#a3abb5",
+    disabled="#69717b",
+    line="#3a4047",
+    hover="#30353b",
+    accent="#5aa2f2",
+    selected="#2b4a70",
+    info="#6db0ff",
+    warning="#f0b24b",
+    error="#ff7a66",
+    success="#4cc79f",
+)
+
+
+def is_dark(palette: QPalette | None = None) -> bool:
+    """True when text of the palette (the application's by default) is lighter than its window."""
+    shown = QGuiApplication.palette() if palette is None else palette
+    window, text = shown.color(QPalette.ColorRole.Window), shown.color(QPalette.ColorRole.Text)
+    return text.lightness() > window.lightness()
+
+
+def theme_colors(palette: QPalette | None = None) -> ThemeColors:
+    """The colours that go with a palette, the application's by default."""
+    return DARK if is_dark(palette) else LIGHT
+
+
+class Theme(QObject):
+    """Keeps the application's palette, style sheet and icons in the wished scheme.
+
+    Signals:
+        changed(str): "light" or "dark" is shown from now on.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, settings: SettingsModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._name: ThemeName = settings.settings.theme
+        self._scheme: Scheme | None = None
+        QApplication.setStyle("Fusion")
+        self._follow(settings.settings)
+        settings.changed.connect(self._follow)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._refresh)
+
+    @property
+    def scheme(self) -> Scheme:
+        """What is shown."""
+        return "dark" if self._scheme == "dark" else "light"
+
+    def apply(self, name: ThemeName) -> None:
+        """Show a theme without changing the settings, as for a screenshot."""
+        self._name = name
+        hints = QGuiApplication.styleHints()
+        if name == "system":
+            hints.unsetColorScheme()
+        else:
+            # Window frames and native dialogs follow this where the platform can.
+            wanted = Qt.ColorScheme.Dark if name == "dark" else Qt.ColorScheme.Light
+            hints.setColorScheme(wanted)
+        self._refresh()
+
+    def _follow(self, settings: Settings) -> None:
+        if self._scheme is None or settings.theme != self._name:
+            self.apply(settings.theme)
+
+    def _refresh(self) -> None:
+        if self._name == "system":
+            dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+        else:
+            dark = self._name == "dark"
+        scheme: Scheme = "dark" if dark else "light"
+        if scheme == self._scheme:
+            return
+        self._scheme = scheme
+        colors = DARK if dark else LIGHT
+        QApplication.setPalette(make_palette(colors))
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        application.setStyleSheet(make_style_sheet(colors))
+        retint_icons()
+        self.changed.emit(scheme)
+
+
+def make_palette(colors: ThemeColors) -> QPalette:
+    """A whole palette, so that nothing of the platform's shines through."""
+    role, group = QPalette.ColorRole, QPalette.ColorGroup
+    palette = QPalette(QColor(colors.raised), QColor(colors.window))
+    outline = QColor(colors.line)
+    for where, color in {
+        role.Window: colors.window,
+        role.WindowText: colors.text,
+        role.Base: colors.base,
+        role.AlternateBase: colors.window,
+        role.Text: colors.text,
+        role.Button: colors.raised,
+        role.ButtonText: colors.text,
+        role.BrightText: colors.error,
+        role.Highlight: colors.selected,
+        role.HighlightedText: colors.text,
+        role.Accent: colors.accent,
+        role.Link: colors.accent,
+        role.LinkVisited: colors.accent,
+        role.ToolTipBase: colors.raised,
+        role.ToolTipText: colors.text,
+        role.PlaceholderText: colors.subtle,
+    }.items():
+        palette.setColor(where, QColor(color))
+    palette.setColor(role.Mid, outline)
+    palette.setColor(role.Midlight, QColor(colors.hover))
+    palette.setColor(role.Dark, outline.darker(115))
+    for where in (role.WindowText, role.Text, role.ButtonText, role.HighlightedText):
+        palette.setColor(group.Disabled, where, QColor(colors.disabled))
+    palette.setColor(group.Disabled, role.Accent, QColor(colors.disabled))
+    palette.setColor(group.Disabled, role.Base, QColor(colors.window))
+    return palette
+
+
+def make_style_sheet(colors: ThemeColors) -> str:
+    """The few rules Fusion lacks: flat bars, thin lines, and buttons that stand in a row."""
+    return f"""
+QToolTip {{
+    color: {colors.text}; background: {colors.raised};
+    border: 1px solid {colors.line}; padding: 4px 6px;
+}}
+QMainWindow::separator {{ background: {colors.window}; width: 6px; height: 6px; }}
+QMainWindow::separator:hover {{ background: {colors.accent}; }}
+QMenuBar {{ background: {colors.window}; padding: 2px 4px; }}
+QMenuBar::item {{ padding: 4px 8px; border-radius: 4px; background: transparent; }}
+QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {colors.hover}; }}
+QMenuBar::item:disabled {{ color: {colors.disabled}; }}
+QToolBar#main_tool_bar {{
+    background: {colors.window}; border: 0; border-top: 1px solid {colors.line};
+    border-bottom: 1px solid {colors.line}; padding: 4px 8px; spacing: 4px;
+}}
+QToolBar#main_tool_bar::separator {{
+    background: {colors.line}; width: 1px; margin: 4px 6px;
+}}
+QToolBar#main_tool_bar QToolButton, QToolButton[flat="true"] {{
+    border: 1px solid transparent; border-radius: 5px; padding: 4px;
+}}
+QToolBar#main_tool_bar QToolButton:hover, QToolButton[flat="true"]:hover {{
+    background: {colors.hover};
+}}
+QToolBar#main_tool_bar QToolButton:pressed, QToolButton[flat="true"]:pressed,
+QToolBar#main_tool_bar QToolButton:checked, QToolButton[flat="true"]:checked {{
+    background: {colors.selected};
+}}
+QToolBar#main_tool_bar QToolButton:focus, QToolButton[flat="true"]:focus {{
+    border: 1px solid {colors.accent};
+}}
+QToolBar#main_tool_bar QToolButton[segment] {{
+    background: {colors.raised}; border: 1px solid {colors.line}; border-radius: 0;
+    padding: 4px 7px; margin: 0 0 0 -1px;
+}}
+QToolBar#main_tool_bar QToolButton[segment]:hover:!checked:enabled {{
+    background: {colors.hover};
+}}
+QToolBar#main_tool_bar QToolButton[segment]:checked {{
+    background: {colors.selected}; border: 1px solid {colors.accent};
+}}
+QToolBar#main_tool_bar QToolButton[segment]:focus {{ border: 1px solid {colors.accent}; }}
+QToolBar#main_tool_bar QToolButton[segment="first"] {{
+    border-top-left-radius: 5px; border-bottom-left-radius: 5px; margin-left: 0;
+}}
+QToolBar#main_tool_bar QToolButton[segment="last"] {{
+    border-top-right-radius: 5px; border-bottom-right-radius: 5px;
+}}
+QStatusBar {{ background: {colors.window}; border-top: 1px solid {colors.line}; }}
+QStatusBar::item {{ border: 0; }}
+QStatusBar QLabel {{ color: {colors.subtle}; }}
+QDockWidget {{ font-weight: 600; }}
+QDockWidget::title {{
+    background: {colors.window}; padding: 6px 8px; border-bottom: 1px solid {colors.line};
+    text-align: left;
+}}
+QLabel[subtle="true"] {{ color: {colors.subtle}; }}
+QLabel[heading="true"] {{ font-weight: 600; }}
+QFrame[line="true"] {{ background: {colors.line}; border: 0; max-height: 1px; }}
+"""
