@@ -1,0 +1,119 @@
+"""Opens the window as asked, and writes down how to open it like this again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from PySide6.QtCore import QObject
+
+from descgui.controllers.matches_controller import MatchesController
+from descgui.controllers.pair_controller import PairController
+from descgui.controllers.probe_controller import ProbeController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import DescriptorChoice
+from engine import api
+
+_SHARED_MODES = ("image", "pca", "overlay", "heat", "warp")
+
+
+class StartController(QObject):
+    """Puts the options of the command line into the models.
+
+    Args:
+        options: what was asked on the command line.
+    """
+
+    def __init__(
+        self,
+        models: AppModels,
+        options: api.ViewOptions,
+        pairs: PairController,
+        probes: ProbeController,
+        matches: MatchesController,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._options = options
+        self._pairs = pairs
+        self._probes = probes
+        self._matches = matches
+        models.pair.changed.connect(self._pair_opened)
+        self._choose()
+
+    def open_first(self) -> None:
+        """Open what was asked for, else the last pair, else the demo."""
+        options, settings = self._options, self._models.settings.settings
+        if len(options.images) == 2:
+            self._pairs.open_files(*options.images, options.homography)
+        elif options.images:
+            self._pairs.open_folder(options.images[0], index=options.pair_index or 0)
+        elif settings.restore_session and settings.recent_pairs:
+            self._pairs.open_recent(settings.recent_pairs[0])
+        else:
+            self._pairs.open_demo()
+
+    def _choose(self) -> None:
+        """Set what needs no torch; the maps are made as soon as there is a pair and torch."""
+        options, models = self._options, self._models
+        settings = models.settings.settings
+        models.computing.update(
+            long_edge_px=settings.long_edge_px,
+            device=settings.device if options.device == "auto" else options.device,
+            precision=settings.precision,
+        )
+        models.view.update(colormap=settings.colormap, opacity=settings.opacity)
+        models.matches.update(correct_px=settings.correct_px)
+        if options.mode is not None:
+            models.view.update(mode=options.mode)
+        values: dict[str, Any] = dict(api.parse_overrides(options.settings))
+        if options.weights is not None:
+            values["weights"] = str(options.weights)
+        maps = (options.maps[0], options.maps[1]) if len(options.maps) == 2 else None
+        name = options.descriptor or ("precomputed" if maps else settings.descriptor)
+        models.maps.choose(DescriptorChoice(name, MappingProxyType(values), maps))
+        if options.compare:
+            models.compared.choose(DescriptorChoice(options.compare))
+
+    def _pair_opened(self) -> None:
+        """Place the asked probe and matches in the first pair."""
+        self._models.pair.changed.disconnect(self._pair_opened)
+        if self._options.probe_px is not None:
+            self._probes.pin("a", *self._options.probe_px)
+            self._probes.hover("a", *self._options.probe_px)
+        if self._options.matches:
+            self._models.matches.update(count=self._options.matches)
+            self._matches.run()
+
+
+def current_options(models: AppModels) -> api.ViewOptions:
+    """The options that open the window in its present state, for "copy as command"."""
+    pair, view, computing = models.pair.state, models.view.state, models.computing.state
+    choice = models.maps.choice
+    values = dict(choice.values)
+    weights = values.pop("weights", None)
+    images: tuple[Path, ...] = ()
+    index = None
+    if pair is not None and pair.pair.sequence:
+        images, index = (pair.pair.path_a.parent,), pair.pair.index
+    elif pair is not None:
+        images = (pair.pair.path_a, pair.pair.path_b)
+    pins = [pin.probe for pin in models.pins.pins if pin.probe.side == "a"]
+    live = models.probe.probe
+    probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
+    table = models.matches.state.table
+    return api.ViewOptions(
+        images=images,
+        pair_index=index,
+        descriptor=choice.name or None,
+        weights=Path(weights) if weights else None,
+        settings=tuple(f"{name}={value}" for name, value in sorted(values.items())),
+        device=computing.device,
+        probe_px=probe.point_px if probe is not None else None,
+        mode=next((mode for mode in _SHARED_MODES if mode == view.mode), None),
+        compare=models.compared.choice.name or None,
+        matches=models.matches.state.count if table is not None else None,
+        maps=choice.map_files or (),
+    )
