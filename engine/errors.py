@@ -9,9 +9,12 @@ Every error below is one whole sentence that names the thing and the reason, and
     ├── HomographyError      a homography cannot be read, is singular, or cannot be estimated
     ├── WeightsError         a weights file is missing, truncated or of another architecture
     ├── MapFileError         a file of precomputed descriptor maps cannot be used
+    ├── BasisFileError       a file with a PCA basis cannot be used
     ├── PluginError          a plugin file failed to load
     ├── DeviceError          the chosen device does not exist or ran out of memory
     ├── KernelUnavailable    the CUDA path was demanded and cannot run
+    ├── MapsMissingError     maps were asked about that are not, or no longer, in memory
+    ├── MapsMismatchError    the maps of two images cannot be compared with each other
     └── OutputError          a result cannot be written
 
 Anything else that is raised is a bug and is reported with its trace.  :class:`JobCancelled` is not
@@ -75,6 +78,10 @@ class MapFileError(FileError):
     """A file of precomputed descriptor maps cannot be used."""
 
 
+class BasisFileError(FileError):
+    """A file with a PCA basis cannot be used."""
+
+
 class PluginError(FileError):
     """A plugin file failed to load."""
 
@@ -89,6 +96,14 @@ class DeviceError(DescSpaceError):
 
 class KernelUnavailable(DescSpaceError):  # noqa: N818 - a state of the machine, not a fault
     """The CUDA path was demanded and cannot run."""
+
+
+class MapsMissingError(DescSpaceError):
+    """Maps were asked about that are not, or no longer, in memory: describe the image again."""
+
+
+class MapsMismatchError(DescSpaceError):
+    """The maps of two images cannot be compared with each other."""
 
 
 class JobCancelled(Exception):  # noqa: N818 - not an error: a person asked for it

@@ -1,0 +1,195 @@
+"""Descriptors as colours that can be trusted: principal components with a fixed meaning.
+
+Three things make PCA pictures of different programs incomparable, and are settled here: what the
+basis was fitted on is kept with it, the signs follow a rule, and the stretch to colours belongs to
+the basis and not to the picture.  So two maps shown in one basis may be compared by eye.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.errors import BasisFileError
+from engine.paths import write_atomically
+
+NEUTRAL = 128
+_COLOURS = 3
+_ROBUST_PERCENT = (1.0, 99.0)
+_LEAST_SHARE = 1e-10  # of the variance: below is rounding of float32 and no direction
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PcaBasis:
+    """Three directions in descriptor space, and how they become red, green and blue.
+
+    Attributes:
+        mean: ``(D,)`` float64.
+        components: ``(3, D)`` float64, orthonormal; zero where the data has fewer directions.
+        explained: ``(3,)`` share of the variance, 0 to 1, falling.
+        low: ``(3,)`` projections that become 0 ...
+        high: ... and 255; equal to ``low`` where a component is constant.
+        fitted_on: what it was fitted on, for the person.
+    """
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    fitted_on: str
+
+    @property
+    def dim(self) -> int:
+        """Length of the descriptors it is for."""
+        return len(self.mean)
+
+
+def fit_basis(maps: Sequence[Tensor], *, sample_limit: int, fitted_on: str) -> PcaBasis:
+    """Fit the three directions in which descriptors differ most.
+
+    **Signs**: a direction is turned so that the sum of the cubes of its entries is positive.  Like
+    the rule "the largest entry is positive" it lets the large entries decide, but all of them: two
+    nearly equal ones of opposite sign cannot flip it when the data changes a little.
+
+    Args:
+        maps: ``(M, D)`` descriptors of each image, at least one, all of the same D; zero vectors
+            (nothing to describe) are left out.
+        sample_limit: at most so many descriptors of each map are used, drawn without repetition;
+            the draw depends on the number of descriptors alone, so the fit can be repeated.
+        fitted_on: what the maps are, for the person.
+
+    Returns:
+        The basis; fewer than three directions, also when D < 3, leave zero components.
+    """
+    sample = np.concatenate([_draw(map_, sample_limit) for map_ in maps])
+    dim = sample.shape[1]
+    mean = sample.mean(axis=0) if len(sample) else np.zeros(dim)
+    centred = sample - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(sample)))
+    total = float(values.clip(min=0).sum())
+    components = np.zeros((_COLOURS, dim))
+    explained = np.zeros(_COLOURS)
+    for number, place in enumerate(range(dim - 1, max(-1, dim - 1 - _COLOURS), -1)):
+        if values[place] > _LEAST_SHARE * max(total, 1.0):
+            components[number] = _with_fixed_sign(vectors[:, place])
+            explained[number] = values[place] / total
+    low, high = np.zeros(_COLOURS), np.zeros(_COLOURS)
+    if len(sample):
+        low, high = np.percentile(centred @ components.T, _ROBUST_PERCENT, axis=0)
+    return PcaBasis(mean, components, explained, low, high, fitted_on)
+
+
+def project(basis: PcaBasis, values: Tensor) -> NDArray[np.uint8]:
+    """Colour descriptors.
+
+    Args:
+        basis: of the same D.
+        values: ``(H', W', D)`` float descriptors.
+
+    Returns:
+        ``(H', W', 3)`` RGB; a zero vector is neutral grey, and so is a component that is constant.
+    """
+    height, width, dim = values.shape
+    flat = values.reshape(-1, dim).float()
+    components = torch.from_numpy(basis.components).to(flat)
+    offset = torch.from_numpy(basis.components @ basis.mean).to(flat)
+    shades = (flat @ components.T - offset).cpu().numpy().astype(np.float64)
+    described = (flat != 0).any(dim=1).cpu().numpy()
+
+    stretch = basis.high - basis.low
+    usable = stretch > 0
+    shades = 255 * (shades - basis.low) / np.where(usable, stretch, 1.0)
+    colours = np.rint(shades.clip(0, 255)).astype(np.uint8)
+    colours[:, ~usable] = NEUTRAL
+    colours[~described] = NEUTRAL
+    picture: NDArray[np.uint8] = colours.reshape(height, width, _COLOURS)
+    return picture
+
+
+def save_basis(basis: PcaBasis, path: Path) -> None:
+    """Write a basis to an ``.npz`` file, completely or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez(
+        content,
+        format=np.array(_FORMAT),
+        mean=basis.mean,
+        components=basis.components,
+        explained=basis.explained,
+        low=basis.low,
+        high=basis.high,
+        fitted_on=np.array(basis.fitted_on),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def load_basis(path: Path, *, dim: int) -> PcaBasis:
+    """Read a basis that :func:`save_basis` wrote.
+
+    Args:
+        path: the file.
+        dim: length of the descriptors it is needed for.
+
+    Raises:
+        BasisFileError: missing, not such a file, damaged, or for descriptors of another length.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            entries: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise BasisFileError(path, "does not exist") from error
+    except OSError as error:
+        raise BasisFileError(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, TypeError) as error:
+        # TypeError: a single .npy array is no archive.
+        raise BasisFileError(path, "is not a saved PCA basis, or is damaged") from error
+    shapes = {"mean": (-1,), "components": (3, -1), "explained": (3,), "low": (3,), "high": (3,)}
+    missing = sorted({*shapes, "fitted_on", "format"} - set(entries))
+    if missing:
+        raise BasisFileError(path, f"is not a saved PCA basis: it lacks {', '.join(missing)}")
+    if entries["format"].shape != () or entries["format"].item() != _FORMAT:
+        raise BasisFileError(path, "was written by another version of this program")
+    found = entries["mean"].shape[-1] if entries["mean"].ndim else 0
+    for name, shape in shapes.items():
+        values, wanted = entries[name], tuple(found if size == -1 else size for size in shape)
+        if values.shape != wanted or values.dtype.kind != "f" or not np.isfinite(values).all():
+            raise BasisFileError(path, f"is damaged: its {name} is not usable")
+    if found != dim:
+        raise BasisFileError(
+            path,
+            f"is a basis for descriptors of length {found}, and these have length {dim}",
+        )
+    numbers = {name: entries[name].astype(np.float64) for name in shapes}
+    return PcaBasis(**numbers, fitted_on=str(entries["fitted_on"]))
+
+
+def _draw(map_: Tensor, limit: int) -> NDArray[np.float64]:
+    """Up to ``limit`` rows of ``(M, D)`` that are not zero, as float64."""
+    rows = torch.nonzero((map_ != 0).any(dim=1))[:, 0]
+    if len(rows) > limit:
+        chosen = np.random.default_rng(0).choice(len(rows), limit, replace=False, shuffle=False)
+        rows = rows[torch.from_numpy(np.sort(chosen)).to(rows.device)]
+    drawn: NDArray[np.float64] = map_[rows].double().cpu().numpy()
+    return drawn
+
+
+def _with_fixed_sign(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    cubes = float((direction**3).sum())
+    if abs(cubes) < 1e-12:  # perfectly balanced: let the first entry that matters decide
+        cubes = float(direction[np.flatnonzero(np.abs(direction) > 1e-6)[0]])
+    return direction if cubes > 0 else -direction
