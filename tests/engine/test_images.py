@@ -365,7 +365,7 @@ def test_a_path_with_any_letters_is_read_and_written(tmp_path):
 
 
 def refusal(path, **options):
-    """The refusal of all three readers must be the same sentence; its reason is returned."""
+    """The reason given; the sentence must begin with the path."""
     with pytest.raises(ImageError) as caught:
         read_image(path, **options)
     assert str(caught.value).startswith(f"{path}: ")

@@ -1,0 +1,397 @@
+"""Homographies: 3×3 matrices ``h_b_from_a`` that carry points of image a to image b.
+
+A matrix and its negative move points alike, yet differ in what they call *behind*: a point is in
+front, and has an image, where its third homogeneous coordinate is positive.  That sign survives
+products and inverses.  :func:`normalise` chooses it so that image a's pixel (0, 0) is in front;
+:func:`estimate_homography` so that the matches are.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import HomographyError
+from engine.paths import write_atomically
+
+Matrix = NDArray[np.float64]
+
+_FILE_LIMIT_BYTES: Final = 1 << 16
+_TYPICAL_PX: Final = 1000.0
+# In units of a typical image, no real pair of cameras comes near this ratio of singular values,
+# while a rank-deficient matrix that was written with 6 digits still exceeds it.
+_WORST_CONDITION: Final = 1e6
+_CONFIDENCE: Final = 0.9999
+_MAX_ITERATIONS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RobustHomography:
+    """A homography estimated from matches of which some are wrong.
+
+    Attributes:
+        h_b_from_a: ``(3, 3)``, with the inliers in front.
+        inlier: ``(N,)`` True for the matches that agree within the threshold.
+    """
+
+    h_b_from_a: Matrix
+    inlier: NDArray[np.bool_]
+
+
+def warp_points(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
+    """Carry points of image a to image b.
+
+    Args:
+        h_b_from_a: ``(3, 3)``.
+        points_a: ``(..., 2)`` points (x, y).
+
+    Returns:
+        ``(..., 2)``; NaN for points on or behind the horizon, which have no image, and for points
+        that are not finite.
+    """
+    points = np.asarray(points_a, np.float64)
+    ahead, depth = _homogeneous(h_b_from_a, points)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = ahead / depth[..., None]
+    visible = (depth > 0) & np.isfinite(moved).all(axis=-1)
+    return np.where(visible[..., None], moved, np.nan)
+
+
+def warp_image(
+    pixels: NDArray[Any], h_b_from_a: NDArray[Any], size_b_px: tuple[int, int]
+) -> NDArray[Any]:
+    """Draw image a as camera b would see it, bilinearly.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, C)`` of image a; uint8, uint16 or float32.
+        h_b_from_a: ``(3, 3)``, in pixels of both images.
+        size_b_px: (width, height) to draw.
+
+    Returns:
+        An image of that size and the same dtype; 0 where image a has no pixel.
+
+    Raises:
+        HomographyError: the matrix cannot be inverted.
+    """
+    matrix = check_homography(h_b_from_a, "homography")
+    # OpenCV, too, calls the top-left pixel's centre (0, 0), so the matrix needs no shift.
+    warped = cv2.warpPerspective(
+        pixels, matrix, size_b_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
+    # It would also draw, mirrored, what lies behind the camera.
+    inverse = np.linalg.inv(matrix)
+    depth = (
+        inverse[2, 0] * np.arange(size_b_px[0])[None]
+        + inverse[2, 1] * np.arange(size_b_px[1])[:, None]
+        + inverse[2, 2]
+    )
+    warped[depth <= 0] = 0
+    return np.asarray(warped)
+
+
+def local_scale(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
+    """By what factor lengths grow around points of image a: the root of the area's growth.
+
+    Args:
+        h_b_from_a: ``(3, 3)``.
+        points_a: ``(..., 2)``.
+
+    Returns:
+        ``(...)``, NaN where a point has no image.
+    """
+    jacobian = _jacobian(h_b_from_a, points_a)
+    scale: Matrix = np.sqrt(
+        np.abs(
+            jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
+        )
+    )
+    return scale
+
+
+def local_rotation_deg(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
+    """By how many degrees the surroundings of points of image a are turned in image b.
+
+    Positive is counter-clockwise as seen on the screen, where y points down: an arrow to the right
+    in a that points up in b has turned by +90.  It is the rotation nearest to the map around the
+    point (its polar part); under a mirroring map no rotation is near and the figure says little.
+
+    Args:
+        h_b_from_a: ``(3, 3)``.
+        points_a: ``(..., 2)``.
+
+    Returns:
+        ``(...)`` in (-180, 180], NaN where a point has no image.
+    """
+    jacobian = _jacobian(h_b_from_a, points_a)
+    sine = jacobian[..., 0, 1] - jacobian[..., 1, 0]
+    cosine = jacobian[..., 0, 0] + jacobian[..., 1, 1]
+    turned: Matrix = np.degrees(np.arctan2(sine, cosine))
+    return np.where(turned == -180.0, 180.0, turned)
+
+
+def normalise(h_b_from_a: NDArray[Any]) -> Matrix:
+    """Scale a matrix so that ``[2, 2]`` is 1, which puts image a's pixel (0, 0) in front.
+
+    Where that pixel lies on the horizon the matrix gets unit length instead, and the sign that
+    keeps left and right.
+    """
+    matrix = np.asarray(h_b_from_a, np.float64)
+    length = np.linalg.norm(matrix)
+    if abs(matrix[2, 2]) > 1e-12 * length:
+        scaled: Matrix = matrix / matrix[2, 2]
+        return scaled
+    unit: Matrix = matrix / length
+    return -unit if np.linalg.det(unit) < 0 else unit
+
+
+def is_usable(h_b_from_a: NDArray[Any]) -> bool:
+    """True if a matrix is 3×3, finite and invertible in double precision with digits to spare."""
+    return _fault(h_b_from_a) is None
+
+
+def check_homography(h_b_from_a: NDArray[Any], path: Path | str) -> Matrix:
+    """The matrix as float64.
+
+    Args:
+        h_b_from_a: what should be a homography.
+        path: the file it came from, for the message.
+
+    Raises:
+        HomographyError: it is not 3×3, not finite, or singular.
+    """
+    fault = _fault(h_b_from_a)
+    if fault is not None:
+        raise HomographyError(path, fault)
+    return np.asarray(h_b_from_a, np.float64)
+
+
+def read_homography(path: Path) -> Matrix:
+    """Read a matrix: nine numbers as text (HPatches' ``H_1_k``), a JSON list, or ``.npy``.
+
+    The text may have white space, commas, semicolons or brackets between its numbers, and comments
+    behind ``#``.
+
+    Returns:
+        ``(3, 3)`` float64 as :func:`normalise` leaves it.
+
+    Raises:
+        HomographyError: missing, unreadable, not nine numbers, not finite, or singular.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_FILE_LIMIT_BYTES + 1)
+    except FileNotFoundError as error:
+        raise HomographyError(path, "does not exist") from error
+    except IsADirectoryError as error:
+        raise HomographyError(path, "is a folder, not a file with a homography") from error
+    except OSError as error:
+        raise HomographyError(path, f"cannot be read ({error.strerror})") from error
+    if len(data) > _FILE_LIMIT_BYTES:
+        raise HomographyError(path, "is too large to hold just the nine numbers of a homography")
+    if data.startswith(b"\x93NUMPY"):
+        try:
+            values = np.load(io.BytesIO(data), allow_pickle=False)
+        except Exception as error:  # a parser of foreign files
+            raise HomographyError(path, f"is a damaged .npy file ({error})") from error
+        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+            raise HomographyError(path, f"holds {values.dtype} values, not real numbers")
+    else:
+        values = _parse_text(data, path)
+    return normalise(check_homography(values, path))
+
+
+def write_homography(path: Path, h_b_from_a: NDArray[Any]) -> None:
+    """Write a matrix so that :func:`read_homography` reads back every digit.
+
+    ``.npy`` and ``.json`` are written as such, any other ending as three lines of text.
+
+    Raises:
+        HomographyError: it is not a homography.
+        OutputError: the file cannot be written.
+    """
+    matrix = check_homography(h_b_from_a, path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, matrix, allow_pickle=False)
+        content = buffer.getvalue()
+    elif suffix == ".json":
+        content = (json.dumps(matrix.tolist()) + "\n").encode()
+    else:
+        lines = (" ".join(repr(float(value)) for value in row) for row in matrix)
+        content = ("\n".join(lines) + "\n").encode()
+    write_atomically(path, content)
+
+
+def estimate_homography(
+    points_a: NDArray[Any], points_b: NDArray[Any], *, threshold_px: float, seed: int
+) -> RobustHomography | None:
+    """The homography most matches agree on, by MAGSAC++ (Barath et al., CVPR 2020) in OpenCV.
+
+    Args:
+        points_a: ``(N, 2)`` points of image a; pairs with a value that is not finite never count.
+        points_b: ``(N, 2)`` their matches in image b.
+        threshold_px: a match this close to its place in image b is an inlier.
+        seed: of the random samples; the same input and seed give the same answer.
+
+    Returns:
+        The estimate, or None where there is none: fewer than four matches, the inliers lie on a
+        line or a point, or they mirror image a, which no camera does.
+    """
+    points_a = np.asarray(points_a, np.float64).reshape(-1, 2)
+    points_b = np.asarray(points_b, np.float64).reshape(-1, 2)
+    finite = np.isfinite(points_a).all(axis=1) & np.isfinite(points_b).all(axis=1)
+    if finite.sum() < 4:
+        return None
+    parameters = cv2.UsacParams()
+    parameters.confidence = _CONFIDENCE
+    parameters.maxIterations = _MAX_ITERATIONS
+    parameters.threshold = threshold_px
+    parameters.randomGeneratorState = seed % (2**31)
+    parameters.isParallel = False
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.final_polisher = cv2.MAGSAC
+    parameters.final_polisher_iterations = 10
+    found: Any  # None where OpenCV has no estimate, which its stubs do not say
+    try:
+        found, _ = cv2.findHomography(points_a[finite], points_b[finite], parameters)
+    except cv2.error:  # raised for some degenerate samples, where others give None
+        return None
+    if found is None or not is_usable(found):
+        return None
+    best: RobustHomography | None = None
+    for matrix in (np.asarray(found, np.float64), -np.asarray(found, np.float64)):
+        with np.errstate(invalid="ignore"):
+            error_px = np.linalg.norm(warp_points(matrix, points_a) - points_b, axis=1)
+            inlier = error_px <= threshold_px
+        if best is None or inlier.sum() > best.inlier.sum():
+            best = RobustHomography(matrix, inlier)
+    assert best is not None
+    agreeing = (points_a[best.inlier], points_b[best.inlier])
+    return best if all(_spans_a_plane(points) for points in agreeing) else None
+
+
+def random_homography(
+    generator: np.random.Generator,
+    size_px: tuple[int, int],
+    *,
+    scale: tuple[float, float],
+    rotation_deg: float,
+    perspective: float,
+    translation: float,
+) -> Matrix:
+    """Draw a homography that keeps every pixel of the image in front.
+
+    Around the image's centre it scales and turns as drawn, without shear; perspective then makes
+    the borders nearer or farther than the centre.
+
+    Args:
+        generator: source of the draw.
+        size_px: (width, height) of image a, and of image b, in whose middle the centre lands.
+        scale: least and greatest scale at the centre, drawn evenly in its logarithm.
+        rotation_deg: greatest turn to either side.
+        perspective: in [0, 1): depth across the image stays within 1 ± this share of the centre's.
+        translation: greatest shift of the centre, as a share of width and height.
+
+    Returns:
+        ``(3, 3)`` ``h_b_from_a``.
+    """
+    if not 0 <= perspective < 1:
+        raise ValueError(f"perspective is in [0, 1), not {perspective}")
+    centre = (np.array(size_px, np.float64) - 1) / 2
+    growth = np.exp(generator.uniform(np.log(scale[0]), np.log(scale[1])))
+    angle = np.radians(generator.uniform(-rotation_deg, rotation_deg))
+    tilt = generator.uniform(-1, 1, size=2) * perspective / np.array(size_px)
+    shift = generator.uniform(-translation, translation, size=2) * np.array(size_px)
+    cosine, sine = growth * np.cos(angle), growth * np.sin(angle)
+    to_centre = np.array([[1, 0, -centre[0]], [0, 1, -centre[1]], [0, 0, 1.0]])
+    turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [tilt[0], tilt[1], 1.0]])
+    target = centre + shift
+    back = np.array([[1, 0, target[0]], [0, 1, target[1]], [0, 0, 1.0]])
+    drawn: Matrix = back @ turn @ to_centre
+    return drawn
+
+
+def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matrix]:
+    """``(..., 2)`` numerators and ``(...)`` depths of carried points."""
+    matrix = np.asarray(h_b_from_a, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        carried = points @ matrix[:, :2].T + matrix[:, 2]
+    return carried[..., :2], carried[..., 2]
+
+
+def _jacobian(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
+    """``(..., 2, 2)`` derivative of the carried point, NaN where a point has no image."""
+    matrix = np.asarray(h_b_from_a, np.float64)
+    points = np.asarray(points_a, np.float64)
+    moved = warp_points(matrix, points)
+    depth = _homogeneous(matrix, points)[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        derivative: Matrix = (matrix[:2, :2] - moved[..., :, None] * matrix[2, :2]) / depth[
+            ..., None, None
+        ]
+    return derivative
+
+
+def _fault(values: NDArray[Any]) -> str | None:
+    """What is wrong with a would-be homography, None if nothing."""
+    matrix = np.asarray(values)
+    if matrix.shape != (3, 3):
+        return f"is not a 3 × 3 matrix but has the shape {matrix.shape}"
+    if not np.isfinite(matrix).all():
+        return "has entries that are not finite numbers"
+    matrix = matrix.astype(np.float64)
+    largest = np.abs(matrix).max()
+    if largest == 0:
+        return "is singular: all its entries are zero"
+    # Judged in units of an image's size, so that rows and columns weigh alike.
+    unit = np.diag([1 / _TYPICAL_PX, 1 / _TYPICAL_PX, 1.0])
+    singular = np.linalg.svd(unit @ (matrix / largest) @ np.linalg.inv(unit), compute_uv=False)
+    if singular[2] * _WORST_CONDITION < singular[0]:
+        return "is singular: it would squeeze the image into a line or a point"
+    return None
+
+
+def _parse_text(data: bytes, path: Path) -> Matrix:
+    """Nine numbers out of text, ``(3, 3)``."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HomographyError(
+            path, "is not a text file with the numbers of a homography"
+        ) from error
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    words = " ".join(lines).translate(str.maketrans(",;[]", "    ")).split()
+    values = []
+    for word in words[:10]:
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise HomographyError(
+                path, f"holds {word[:20]!r} where a number of the homography should stand"
+            ) from None
+    if len(words) != 9:
+        raise HomographyError(
+            path, f"holds {len(words)} numbers, and a homography has 9 (3 rows of 3)"
+        )
+    return np.array(values, np.float64).reshape(3, 3)
+
+
+def _spans_a_plane(points: Matrix) -> bool:
+    """True for at least four points that do not lie on one line."""
+    if len(points) < 4:
+        return False
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spread[1] > 1e-3 * spread[0])
