@@ -1,15 +1,15 @@
 """The window's icons: our own SVG files, drawn in the colours of the palette and of its theme.
 
 An icon is an SVG file in ``resources/icons`` on a 20×20 grid whose strokes are ``currentColor``.
-It is rendered for every size Qt asks for on common screens, enabled and disabled.  A ``QIcon`` keeps
-its pictures, so a change of the theme is followed by :func:`retint_icons`, which knows each icon by
-its cache key and gives every button and action a fresh one.
+It is rendered for every size Qt asks for on common screens, enabled and disabled.  A ``QIcon``
+keeps its pictures, so a change of the theme is followed by :func:`retint_icons`, which knows each
+icon by its cache key and gives every button and action a fresh one.
 """
 
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from functools import cache
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QAction, QColor, QGuiApplication, QIcon, QPainter, QPalette, QPixmap
@@ -105,7 +105,7 @@ def _name_of(color: QColor) -> str:
     return color.name(QColor.NameFormat.HexArgb)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source(name: str) -> bytes:
     try:
         return (data_dir("resources") / "icons" / f"{name}.svg").read_bytes()
