@@ -21,7 +21,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from engine.geometry.coords import Resize
-from engine.jobs.output import written_whole
+from engine.paths import write_atomically
 
 FIGURE_SUFFIXES = (".png", ".svg")
 _WIDTH_PX = 2000
@@ -36,7 +36,7 @@ _SUPERSAMPLING = 2
 # As wide as both columns of a page (6.7 in) when placed at its own size.
 _DOTS_PER_INCH = 300
 
-Kind = Literal["right", "wrong", "unknown"]
+Kind = Literal["right", "wrong", "agrees", "unknown"]
 Pixels = NDArray[np.uint8]
 
 
@@ -52,8 +52,11 @@ class _Style:
 _STYLES: dict[Kind, _Style] = {
     "right": _Style((0, 158, 115), None, 2.2, 1.2, cross=False),
     "wrong": _Style((213, 94, 0), (14, 9), 2.6, 1.2, cross=True),
+    "agrees": _Style((0, 114, 178), None, 2.2, 1.2, cross=False),
     "unknown": _Style((90, 90, 90), (3, 8), 1.8, 0.0, cross=False),
 }
+# Wrong matches are drawn last: they must not hide under the right ones.
+_ORDER: tuple[Kind, ...] = ("unknown", "agrees", "right", "wrong")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,8 +104,7 @@ def write_figure(path: Path, figure: MatchFigure) -> None:
     """
     layout = _lay_out(figure)
     data = _svg(layout) if path.suffix.lower() == ".svg" else _png(layout)
-    with written_whole(path) as trial:
-        trial.write_bytes(data)
+    write_atomically(path, data)
 
 
 def _lay_out(figure: MatchFigure) -> _Layout:
@@ -130,8 +132,7 @@ def _lay_out(figure: MatchFigure) -> _Layout:
     chosen = np.arange(len(figure.kinds))
     if len(chosen) > figure.limit:
         chosen = np.sort(np.random.default_rng(0).permutation(len(chosen))[: figure.limit])
-    # Wrong matches last: they must not hide under the right ones.
-    order = sorted(chosen, key=lambda i: ("unknown", "right", "wrong").index(figure.kinds[i]))
+    order = sorted(chosen, key=lambda i: _ORDER.index(figure.kinds[i]))
     lines = tuple((ends_a[i], ends_b[i], figure.kinds[i]) for i in order)
 
     y = _MARGIN_PX + height + _LEADING_PX * 0.9

@@ -1,11 +1,9 @@
-"""Writing results: whole files or none, and never over what they were made from."""
+"""Looking at the place for a result before the work that leads to it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import OutputError
@@ -32,35 +30,11 @@ def check_output(path: Path, *, suffixes: Iterable[str] = (), inputs: Iterable[P
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Rights alone do not tell of read-only disks and network shares: try.
-        trial = _beside(path)
+        trial = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}.part")
         trial.touch(exist_ok=False)
         trial.unlink()
     except (OSError, ValueError) as error:
         raise OutputError(path, f"cannot be written ({_reason(error)})") from error
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` and move it there when the block ends well.
-
-    Raises:
-        OutputError: the disk is full, the folder is gone, the file may not be replaced, ...
-    """
-    trial = _beside(path)
-    try:
-        yield trial
-        trial.replace(path)
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({_reason(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            trial.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    # Short, so that a name at the limit of the file system does not break it; same suffix, since
-    # some writers choose the format by it.
-    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def _same_file(path: Path, other: Path) -> bool:

@@ -47,7 +47,7 @@ class MatchConfig(DescribeConfig):
     )  # fmt: skip
 
 
-Config = TypeVar("Config", DescribeConfig, MatchConfig)
+Config = TypeVar("Config", bound=DescribeConfig)
 
 
 def resolve_settings(

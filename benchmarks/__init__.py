@@ -1,0 +1,1 @@
+"""Measurements: one file per group of figures, each with ``measure(runs) -> list[Figure]``."""

@@ -1,0 +1,125 @@
+"""Run benchmarks, each in a process of its own, and print their figures.
+
+python -m benchmarks --only start,hover --json figures.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figure import Figure, table
+
+# Module in this folder -> what it measures.
+BENCHMARKS = {
+    "start": "from the command to the first painted window, and stalls while torch loads",
+    "hover": "from a pointer event to the painted heat map",
+}
+_TIMEOUT_S = 1800
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run what was asked for: 0 done, 1 when a benchmark failed or, checked, missed a target."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,…")
+    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--measure", choices=BENCHMARKS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(words)
+    if arguments.list:
+        for name, words_for_it in BENCHMARKS.items():
+            print(f"{name}  {words_for_it}")
+        return 0
+    if arguments.runs < 1:
+        print("--runs must be at least 1.", file=sys.stderr)
+        return 1
+    if arguments.measure:
+        _measure(arguments.measure, arguments.runs, arguments.json)
+        return 0
+    names = [name.strip() for name in arguments.only.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown or not names:
+        print(
+            f"There is no benchmark {', '.join(map(repr, unknown)) or 'of that name'}; "
+            f"known: {', '.join(BENCHMARKS)}.",
+            file=sys.stderr,
+        )
+        return 1
+    figures, failed = _run_all(names, arguments.runs)
+    print(table(figures))
+    if arguments.json is not None:
+        report = {"machine": _machine(), "figures": [_plain(figure) for figure in figures]}
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        arguments.json.write_text(text, encoding="utf-8")
+    missed = arguments.check and any(figure.met is False for figure in figures)
+    return 1 if failed or missed else 0
+
+
+def _run_all(names: list[str], runs: int) -> tuple[list[Figure], bool]:
+    figures: list[Figure] = []
+    failed = False
+    for name in names:
+        print(f"measuring {name} ({BENCHMARKS[name]}) …", file=sys.stderr, flush=True)
+        try:
+            figures += _run_one(name, runs)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            print(f"{name} failed: {error}", file=sys.stderr)
+            failed = True
+    return figures, failed
+
+
+def _run_one(name: str, runs: int) -> list[Figure]:
+    """Measure in a new process, so that nothing another benchmark loaded is already there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        command = [sys.executable, "-m", "benchmarks", "--measure", name]
+        done = subprocess.run(
+            [*command, f"--runs={runs}", f"--json={path}"],
+            stdout=sys.stderr,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0 or not path.is_file():
+            raise RuntimeError(f"its process ended with code {done.returncode}")
+        plain: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return [Figure(**values) for values in plain]
+
+
+def _measure(name: str, runs: int, path: Path | None) -> None:
+    figures = importlib.import_module(f"benchmarks.{name}").measure(runs)
+    text = json.dumps([asdict(figure) for figure in figures], ensure_ascii=False)
+    if path is None:
+        print(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {**asdict(figure), "met": figure.met}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""The commands.  Each module has ``add_parser(commands)`` and ``run(arguments, shell)``."""

@@ -1,0 +1,148 @@
+"""From the words of a command line to an exit code: 0 done, 1 refused or failed, 130 stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from engine.cli.parser import OpenWindow, Shell, build_parser, parse
+from engine.cli.terminal import TerminalSink
+from engine.errors import DescSpaceError, JobCancelled
+from engine.progress import CancelToken
+
+DONE, FAILED, STOPPED = 0, 1, 130
+
+
+def main(words: Sequence[str], *, open_window: OpenWindow, program: str = "main.py") -> int:
+    """Run one command line.
+
+    Args:
+        words: the arguments after the program's name.
+        open_window: shows the window; given by the caller, since the engine knows no window.
+        program: how the person called the program.
+
+    Returns:
+        The exit code.
+    """
+    _make_streams_safe()
+    debug = "--debug" in words
+    try:
+        try:
+            arguments = parse(build_parser(program), words)
+        except SystemExit as asked:  # help or version, printed already
+            sys.stdout.flush()
+            return DONE if asked.code in (0, None) else FAILED
+        cancel = CancelToken()
+        sink = TerminalSink(quiet=arguments.quiet)
+        with contextlib.closing(sink), _interrupts_cancel(cancel, sink):
+            code: int = arguments.run(arguments, Shell(sink, cancel, open_window))
+        sys.stdout.flush()
+    except (JobCancelled, KeyboardInterrupt):
+        return _say("Stopped.", STOPPED)
+    except DescSpaceError as error:
+        if debug:
+            _print_trace(error)
+        return _say(f"{program}: {_one_line(error)}", FAILED)
+    except BrokenPipeError:
+        return _reader_left()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("engine", "descgui"):
+            return _report_bug(error, program, debug)
+        return _say(
+            f"{program}: the package {error.name!r} is not installed; "
+            "install this program again, or see what is missing with 'doctor'.",
+            FAILED,
+        )
+    except Exception as error:
+        return _report_bug(error, program, debug)
+    return code
+
+
+def _make_streams_safe() -> None:
+    """A terminal of another encoding shows a replacement instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _interrupts_cancel(cancel: CancelToken, sink: TerminalSink) -> Iterator[None]:
+    """Inside the block Ctrl-C asks the work to stop; a second one ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if cancel.cancelled:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        cancel.cancel()
+        sink.note("Stopping; once more ends it at once.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _one_line(error: Exception) -> str:
+    """An error's text on one line, whatever a foreign library put into it."""
+    return " ".join(str(error).split())
+
+
+def _say(sentence: str, code: int) -> int:
+    # stderr may be closed too, and there is nobody left to tell.
+    with contextlib.suppress(OSError, ValueError):
+        print(sentence, file=sys.stderr, flush=True)
+    return code
+
+
+def _reader_left() -> int:
+    """The program that read our output ended first (``… | head``): not a failure."""
+    # What is still buffered would fail again when Python closes the stream.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _report_bug(error: Exception, program: str, debug: bool) -> int:
+    """Anything but a DescSpaceError is a fault of the program: keep its trace for a report."""
+    summary = f"{program}: unexpected {type(error).__name__}: {_one_line(error)}"
+    if debug:
+        _print_trace(error)
+        return _say(f"{summary}.", FAILED)
+    path = _write_trace(error)
+    where = f"the trace is in {path}" if path else "run it again with --debug to see the trace"
+    return _say(f"{summary}; this is a fault of the program, {where}.", FAILED)
+
+
+def _print_trace(error: Exception) -> None:
+    import traceback
+
+    traceback.print_exception(error)
+
+
+def _write_trace(error: Exception) -> Path | None:
+    import tempfile
+    import traceback
+
+    from engine.paths import log_dir
+
+    text = f"{sys.argv}\n{''.join(traceback.format_exception(error))}"
+    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in (log_dir(), Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / name
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return path
+    return None

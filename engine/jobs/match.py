@@ -1,0 +1,144 @@
+"""Match points of one image to another, and write the table and a figure.  Loads torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.data.pairs import ImagePair, Side
+from engine.descriptors.registry import get_descriptor
+from engine.images import read_image
+from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, PointsKind, Recipe
+from engine.inspection.session import Session
+from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
+from engine.progress import JobContext, Note, Progress, Saved
+
+RIGHT_PX = 5.0
+_SIDES: tuple[Side, Side] = ("a", "b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchResult:
+    """What a :class:`MatchJob` found.
+
+    Attributes:
+        table: one row a query, unfiltered.
+        summary: the table in figures.
+        descriptor: the descriptor's title.
+        infos: what is known about the maps of image a and b.
+        saved: the files that were written.
+    """
+
+    table: MatchTable
+    summary: MatchSummary
+    descriptor: str
+    infos: tuple[MapInfo, MapInfo]
+    saved: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchJob:
+    """Describe both images of a pair and match points of a to the whole of b.
+
+    Attributes:
+        pair: the images.
+        recipe: how they are described.
+        points: how the points are chosen.
+        count: how many at most.
+        seed: of the random choice.
+        separation_px: how far the second best of the ratio lies from the best.
+        out: CSV file for the table; None writes none.
+        figure: PNG or SVG file for the drawing; None draws none.
+        figure_lines: how many lines the drawing has at most.
+    """
+
+    pair: ImagePair
+    recipe: Recipe
+    points: PointsKind
+    count: int
+    seed: int
+    separation_px: float
+    out: Path | None = None
+    figure: Path | None = None
+    figure_lines: int = 200
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        return f"Match {self.pair.name or self.pair.path_a.name}"
+
+    def run(self, context: JobContext) -> MatchResult:
+        """Describe, match and write.
+
+        Raises:
+            DescSpaceError: an image, the weights, the device or an output cannot be used.
+            JobCancelled: it was stopped.
+        """
+        session = Session()
+        info_a, info_b = (
+            session.describe(self.pair, side, self.recipe, context) for side in _SIDES
+        )
+        entry = get_descriptor(self.recipe.spec.name)
+        _tell_what_to_know(entry.title, entry.takes_weights, (info_a, info_b), context)
+        context.cancel.check()
+        request = MatchRequest(
+            pair=self.pair,
+            recipe=self.recipe,
+            points=self.points,
+            count=self.count,
+            seed=self.seed,
+            separation_px=self.separation_px,
+        )
+        table = session.match(request, context)
+        context.cancel.check()
+        saved = []
+        if self.out is not None:
+            write_matches(self.out, table)
+            saved.append(self.out)
+            context.emit(Saved(self.out, "matches"))
+        if self.figure is not None:
+            context.emit(Progress("drawing the figure", 0, 1))
+            self._draw(self.figure, table, entry.title, info_a, info_b)
+            saved.append(self.figure)
+            context.emit(Progress("drawing the figure", 1, 1))
+            context.emit(Saved(self.figure, "figure"))
+        return MatchResult(
+            table=table,
+            summary=summarise_matches(table),
+            descriptor=entry.title,
+            infos=(info_a, info_b),
+            saved=tuple(saved),
+        )
+
+    def _draw(
+        self, path: Path, table: MatchTable, descriptor: str, info_a: MapInfo, info_b: MapInfo
+    ) -> None:
+        from engine.jobs.figure import write_figure
+
+        image_a, image_b = (read_image(self.pair.path(side)) for side in _SIDES)
+        drawing = match_figure(
+            table,
+            (image_a.as_uint8(), image_b.as_uint8()),
+            sizes_px=(info_a.size_px, info_b.size_px),
+            name=self.pair.name,
+            descriptor=descriptor,
+            trained=info_a.trained and info_b.trained,
+            points=self.points,
+            right_px=RIGHT_PX,
+            limit=self.figure_lines,
+        )
+        write_figure(path, drawing)
+
+
+def _tell_what_to_know(
+    title: str, takes_weights: bool, infos: tuple[MapInfo, MapInfo], context: JobContext
+) -> None:
+    """Pass on the notes of both maps once, and never use random weights in silence."""
+    for note in dict.fromkeys(note for info in infos for note in info.notes):
+        context.emit(Note(note, "warning"))
+    if not all(info.trained for info in infos):
+        cure = "; name a weights file to use trained ones" if takes_weights else ""
+        context.emit(
+            Note(f"{title} is untrained: it has random weights, and results show no more{cure}.",
+                 "warning")
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""What a table of matches says: as CSV, in figures, and as a drawing.  Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.inspection.requests import MatchTable, PointsKind
+from engine.paths import write_atomically
+
+if TYPE_CHECKING:
+    from engine.jobs.figure import Kind, MatchFigure
+
+COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px")
+THRESHOLDS_PX = (1.0, 3.0, 5.0)
+_POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSummary:
+    """A table of matches in figures.
+
+    Attributes:
+        count: rows.
+        mutual: share of rows that are mutual, NaN of none.
+        with_truth: rows whose true point is known.
+        pck: (threshold in px, share of these within it); empty without any.
+        inliers: rows that agree with the estimated homography; None if there is no estimate.
+    """
+
+    count: int
+    mutual: float
+    with_truth: int
+    pck: tuple[tuple[float, float], ...]
+    inliers: int | None
+
+
+def summarise_matches(table: MatchTable) -> MatchSummary:
+    """Count what is right, as far as that is known; see :data:`THRESHOLDS_PX`."""
+    count = len(table.points_a)
+    errors = table.error_px[np.isfinite(table.error_px)]
+    return MatchSummary(
+        count=count,
+        mutual=float(np.mean(table.mutual)) if count else float("nan"),
+        with_truth=len(errors),
+        pck=tuple((limit, float(np.mean(errors <= limit))) for limit in THRESHOLDS_PX)
+        if len(errors)
+        else (),
+        inliers=None if table.h_b_from_a is None else int(np.count_nonzero(table.inlier)),
+    )
+
+
+def write_matches(path: Path, table: MatchTable) -> None:
+    """Write the table as CSV, one row a query, unfiltered; an undefined error is an empty field.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    rows = zip(
+        table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
+        table.error_px, strict=True,
+    )  # fmt: skip
+    for point_a, point_b, similarity, ratio, mutual, error_px in rows:
+        numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
+        numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
+        error = f"{error_px:.4f}" if np.isfinite(error_px) else ""
+        writer.writerow([*numbers, "true" if mutual else "false", error])
+    write_atomically(path, text.getvalue().encode("ascii"))
+
+
+def match_figure(
+    table: MatchTable,
+    images: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    *,
+    sizes_px: tuple[tuple[int, int], tuple[int, int]],
+    name: str,
+    descriptor: str,
+    trained: bool,
+    points: PointsKind,
+    right_px: float,
+    limit: int,
+) -> MatchFigure:
+    """Prepare the drawing of a table; :func:`engine.jobs.figure.write_figure` draws it.
+
+    Args:
+        table: the matches.
+        images: ``(H, W, 3)`` uint8 RGB of both images, of any size.
+        sizes_px: (width, height) of the original files.
+        name: what the pair is called.
+        descriptor: what the descriptor is called.
+        trained: False is said in the caption.
+        points: how the queries were chosen.
+        right_px: a match this close to the truth is right.
+        limit: how many lines to draw at most.
+    """
+    from engine.jobs.figure import MatchFigure
+
+    kinds, words = _judged(table, right_px)
+    counts = {kind: kinds.count(kind) for kind in words}
+    summary = summarise_matches(table)
+    parts = [name] if name else []
+    parts.append(descriptor if trained else f"{descriptor} (untrained)")
+    parts.append(f"{summary.count} {_POINT_KINDS[points]} points")
+    parts += _verdict(summary)
+    return MatchFigure(
+        image_a=images[0],
+        image_b=images[1],
+        size_a_px=sizes_px[0],
+        size_b_px=sizes_px[1],
+        points_a=table.points_a,
+        points_b=table.points_b,
+        kinds=kinds,
+        legend={kind: f"{words[kind]} ({counts[kind]})" for kind in words if counts[kind]},
+        caption=" · ".join(parts),
+        limit=limit,
+    )
+
+
+def _judged(table: MatchTable, right_px: float) -> tuple[tuple[Kind, ...], dict[Kind, str]]:
+    """What each match is, and the words for that."""
+    errors = table.error_px
+    if np.isfinite(errors).any():
+        words: dict[Kind, str] = {
+            "right": f"within {right_px:g} px of the truth",
+            "wrong": "farther off",
+            "unknown": "true point outside the image",
+        }
+        kinds = [_by_error(error_px, right_px) for error_px in errors]
+    elif table.h_b_from_a is not None:
+        words = {"agrees": "agrees with the estimated homography", "unknown": "does not"}
+        kinds = ["agrees" if agrees else "unknown" for agrees in table.inlier]
+    else:
+        words = {"agrees": "match"}
+        kinds = ["agrees"] * len(errors)
+    return tuple(kinds), words
+
+
+def _by_error(error_px: float, right_px: float) -> Kind:
+    if not np.isfinite(error_px):
+        return "unknown"
+    return "right" if error_px <= right_px else "wrong"
+
+
+def _verdict(summary: MatchSummary) -> Sequence[str]:
+    if summary.pck:
+        shares = [
+            f"{100 * share:.1f} % within {limit:g} px" for limit, share in summary.pck if limit > 1
+        ]
+        return [", ".join(shares)]
+    if summary.inliers is not None:
+        return [f"{summary.inliers} agree with the estimated homography"]
+    return []

@@ -1,0 +1,88 @@
+"""From what a person names (two images, or a sequence and a number) to a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError, DatasetError, ImageError
+
+if TYPE_CHECKING:
+    from engine.data.pairs import ImagePair
+
+
+def check_images(
+    images: Sequence[Path], *, pair_index: int | None, homography: Path | None
+) -> None:
+    """Look whether the names can mean a pair, before anything is loaded.
+
+    Raises:
+        ConfigError: a wrong number of names, or options that do not go with them.
+        DatasetError: one name that is no folder.
+        ImageError: two names of which one is no file.
+    """
+    if len(images) == 1:
+        folder = images[0]
+        if not folder.exists():
+            raise DatasetError(folder, "there is no such folder")
+        if not folder.is_dir():
+            raise DatasetError(folder, "one image alone is no pair; name a second one")
+        if homography is not None:
+            raise ConfigError(
+                "homography", "a sequence brings its own; give it with two images only"
+            )
+        return
+    if len(images) != 2:
+        raise ConfigError(
+            "images", f"two images or one sequence are needed, {len(images)} were named"
+        )
+    if pair_index is not None:
+        raise ConfigError("pair", "is the number of an image in a sequence, not of two images")
+    for path in images:
+        if path.is_dir():
+            raise ImageError(path, "is a folder; name it alone to open a sequence")
+        if not path.exists():
+            raise ImageError(path, "there is no such file")
+
+
+def open_pair(
+    images: Sequence[Path], *, pair_index: int | None = None, homography: Path | None = None
+) -> ImagePair:
+    """Open the pair a person named.
+
+    Args:
+        images: two image files, or one folder that holds a sequence or several.
+        pair_index: of a sequence: number of the second image; None for the first pair.
+        homography: of two images: file with ``h_b_from_a``.
+
+    Returns:
+        The pair; of a folder with several sequences, a pair of the first.
+
+    Raises:
+        DescSpaceError: as :func:`check_images`; the folder is no data set; the homography cannot be
+            used; the sequence has no such pair.
+    """
+    check_images(images, pair_index=pair_index, homography=homography)
+    if len(images) == 1:
+        return _sequence_pair(images[0], pair_index)
+    from engine.data.pairs import ImagePair
+    from engine.geometry.homography import read_homography
+
+    truth = None if homography is None else read_homography(homography)
+    name = f"{images[0].name} → {images[1].name}"
+    return ImagePair(images[0], images[1], truth, name=name)
+
+
+def _sequence_pair(folder: Path, index: int | None) -> ImagePair:
+    from engine.data.hpatches import open_dataset
+
+    dataset = open_dataset(folder)
+    pairs = dataset.sequences[0].pairs()
+    if index is None:
+        return pairs[0]
+    for pair in pairs:
+        if pair.index == index:
+            return pair
+    known = ", ".join(str(pair.index) for pair in pairs)
+    raise DatasetError(folder, f"has no pair {index}; the second image is one of {known}")

@@ -1,0 +1,173 @@
+"""The look at the computer: what it finds, and what it says of a broken one."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine.cli.commands.doctor import as_json, as_text
+from engine.jobs import doctor, qt_platform
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> doctor.Diagnosis:
+    """One real look for all tests: it loads torch and Qt in processes of their own."""
+    return doctor.examine()
+
+
+def test_versions_are_those_of_the_installed_packages(found: doctor.Diagnosis):
+    assert found.project == engine.__version__
+    for distribution in ("torch", "numpy", "opencv-python", "PySide6-Essentials"):
+        assert found.packages[distribution] == importlib.metadata.version(distribution)
+    assert found.qt == importlib.metadata.version("PySide6-Essentials")
+
+
+def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, home: Path):
+    by_purpose = {folder.purpose: folder for folder in found.folders}
+    assert set(by_purpose) == {"settings", "cache", "logs", "data"}
+    assert by_purpose["settings"].path == home / "config"
+    assert by_purpose["settings"].writable
+    assert by_purpose["settings"].free_bytes > 0
+    assert not (home / "log").exists()
+
+
+def test_the_report_for_programs_says_all_that_the_diagnosis_does(found: doctor.Diagnosis):
+    report = json.loads(as_json(found))
+    assert report["sound"] is found.sound
+    assert report["packages"] == dict(found.packages)
+    assert len(report["problems"]) == len(found.problems)
+    assert [folder["path"] for folder in report["folders"]] == [str(f.path) for f in found.folders]
+
+
+def test_the_report_for_a_person_gives_a_cure_for_every_problem(found: doctor.Diagnosis):
+    text = as_text(found)
+    assert engine.__version__ in text
+    for problem in found.problems:
+        assert f"{problem.level}: {problem.text}\n  cure: {problem.cure}" in text
+    assert ("Nothing is wrong." in text) is (not found.problems)
+
+
+def test_a_package_that_ends_its_process_is_reported_and_not_fatal(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(doctor._TRIAL, "torch", "import os; os._exit(134)")
+    facts = doctor._try_import("torch")
+    assert facts == {"error": "the process ended with code 134"}
+
+
+def test_a_package_that_does_not_import_gives_its_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(doctor._TRIAL, "torch", "print('noise'); import no_such_module_here")
+    assert "no_such_module_here" in doctor._try_import("torch")["error"]
+
+
+def test_a_package_that_prints_on_import_is_understood(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(doctor._TRIAL, "torch", "print('hello', end=''); out['gpus'] = []")
+    assert doctor._try_import("torch") == {"gpus": []}
+
+
+def test_a_broken_package_makes_the_diagnosis_unsound_and_names_the_cure():
+    trials = {name: {} for name in doctor._NEEDED}
+    versions = dict.fromkeys(doctor._NEEDED.values(), "1.0")
+    assert doctor._package_problems(trials, versions, {}) == []
+    trials["torch"] = {"error": "libtorch.so: cannot open"}
+    (broken,) = doctor._package_problems(trials, versions, {})
+    assert (broken.level, "libtorch.so" in broken.text) == ("error", True)
+    assert "--force-reinstall torch" in broken.cure
+    (absent,) = doctor._package_problems(trials, {**versions, "torch": ""}, {})
+    assert "is not installed" in absent.text
+
+
+def test_qt_that_fails_for_want_of_a_library_is_cured_by_the_library():
+    trials = {name: {} for name in doctor._NEEDED} | {"PySide6": {"error": "libEGL.so.1"}}
+    versions = dict.fromkeys(doctor._NEEDED.values(), "1.0")
+    (problem,) = doctor._package_problems(trials, versions, {"libEGL.so.1": "libegl1"})
+    assert problem.cure == "sudo apt-get install -y libegl1"
+
+
+def test_a_gpu_that_torch_cannot_use_is_told_apart_by_its_cause():
+    (cpu_build,) = doctor._gpu_problems([], ["Tesla"], "", "12", "2024.1")
+    assert "CPU build" in cpu_build.text
+    (old_driver,) = doctor._gpu_problems([], ["Tesla"], "12.6", "12", "2024.1")
+    assert "driver" in old_driver.cure
+    gpu = doctor.GpuState("Tesla", 2**34, "8.0")
+    assert doctor._gpu_problems([gpu], ["Tesla"], "12.6", "12", "2024.1") == []
+    assert len(doctor._gpu_problems([gpu], ["Tesla"], "12.6", "", "")) == 2
+    assert doctor._gpu_problems([], [], "", "", "") == []
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    state = doctor._folder_state("cache", blocked / "below")
+    assert not state.writable
+    (problem,) = doctor._folder_problems([state])
+    assert (problem.level, str(blocked) in problem.text) == ("error", True)
+
+
+def test_little_free_space_is_a_warning(tmp_path: Path):
+    state = doctor.FolderState("cache", tmp_path, writable=True, free_bytes=3 * 2**20)
+    (problem,) = doctor._folder_problems([state])
+    assert (problem.level, "3 MiB" in problem.text) == ("warning", True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the wheels bring everything")
+class TestQtPlatform:
+    def test_libraries_that_are_there_are_not_missing(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(
+            qt_platform, "_QT_LIBRARIES", {"libc.so.6": "libc6", "libnone.so.7": "libnone7"}
+        )
+        assert qt_platform.missing_libraries(xcb=False) == {"libnone.so.7": "libnone7"}
+
+    def test_the_hint_names_each_package_once(self):
+        hint = qt_platform.install_hint({"b.so": "libb", "a.so": "liba", "a2.so": "liba"})
+        assert hint == "sudo apt-get install -y liba libb"
+
+    def test_without_a_display_the_reason_is_given(self):
+        assert "no display" in qt_platform.display_problem({})
+        assert "no display" in qt_platform.display_problem({"QT_QPA_PLATFORM": "xcb"})
+
+    @pytest.mark.parametrize("name", ["offscreen", "minimal", "offscreen:enable_fonts", "vnc"])
+    def test_platforms_that_draw_nowhere_need_no_display(self, name: str):
+        assert qt_platform.display_problem({"QT_QPA_PLATFORM": name}) == ""
+
+    def test_a_wayland_session_counts_unless_x11_was_asked_for(self):
+        wayland = {"WAYLAND_DISPLAY": "wayland-0"}
+        assert qt_platform.display_problem(wayland) == ""
+        assert qt_platform.display_problem({**wayland, "QT_QPA_PLATFORM": "xcb"}) != ""
+
+    def test_a_display_that_does_not_answer_is_found_out(self):
+        try:
+            ctypes.CDLL("libxcb.so.1")
+        except OSError:
+            pytest.skip("libxcb is not installed")
+        assert "':8765' does not answer" in qt_platform.display_problem({"DISPLAY": ":8765"})
+
+    def test_a_missing_library_comes_before_a_missing_display(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(qt_platform, "_QT_LIBRARIES", {"libnone.so.7": "libnone7"})
+        reason = qt_platform.window_problem({"QT_QPA_PLATFORM": "offscreen"})
+        assert "libnone.so.7" in reason
+        assert "apt-get install -y libnone7" in reason
+
+    def test_libraries_of_x11_do_not_matter_off_screen(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(qt_platform, "_QT_LIBRARIES", {})
+        monkeypatch.setattr(qt_platform, "_XCB_LIBRARIES", {"libnone.so.7": "libnone7"})
+        assert qt_platform.window_problem({"QT_QPA_PLATFORM": "offscreen"}) == ""
+
+
+def test_nvcc_is_found_by_cuda_home_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tool = tmp_path / "bin" / "nvcc"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 12.4, V12.4.131'\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", "/bin:/usr/bin")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert doctor._nvcc_version() == f"12.4 ({tool})"
