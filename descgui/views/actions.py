@@ -434,7 +434,7 @@ class Actions(QObject):
             ),
             at(
                 id="zoom_in",
-                text=self.tr("Zoom &in"),
+                text=self.tr("&Zoom in"),
                 tip=self.tr("Show less, larger"),
                 section=2,
                 icon="zoom-in",
@@ -443,7 +443,7 @@ class Actions(QObject):
             ),
             at(
                 id="zoom_out",
-                text=self.tr("Zoom &out"),
+                text=self.tr("Zoom o&ut"),
                 tip=self.tr("Show more, smaller"),
                 section=2,
                 icon="zoom-out",
