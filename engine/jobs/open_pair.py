@@ -52,16 +52,13 @@ def open_pair(
     """Open the pair a person named.
 
     Args:
-        images: two image files, or one folder that holds a sequence or several.
+        images: two image files, or one folder that holds a sequence or just two pictures.
         pair_index: of a sequence: number of the second image; None for the first pair.
         homography: of two images: file with ``h_b_from_a``.
 
-    Returns:
-        The pair; of a folder with several sequences, a pair of the first.
-
     Raises:
-        DescSpaceError: as :func:`check_images`; the folder is no data set; the homography cannot be
-            used; the sequence has no such pair.
+        DescSpaceError: as :func:`check_images`; the folder holds no sequence or several; the
+            homography cannot be used; the sequence has no such pair.
     """
     check_images(images, pair_index=pair_index, homography=homography)
     if len(images) == 1:
@@ -75,14 +72,22 @@ def open_pair(
 
 
 def _sequence_pair(folder: Path, index: int | None) -> ImagePair:
-    from engine.data.hpatches import open_dataset
+    from engine.data.hpatches import open_dataset, pair_from_folder
 
-    dataset = open_dataset(folder)
-    pairs = dataset.sequences[0].pairs()
-    if index is None:
-        return pairs[0]
-    for pair in pairs:
-        if pair.index == index:
-            return pair
-    known = ", ".join(str(pair.index) for pair in pairs)
-    raise DatasetError(folder, f"has no pair {index}; the second image is one of {known}")
+    try:
+        dataset = open_dataset(folder)
+    except DatasetError as fault:
+        if index is not None:
+            raise
+        try:
+            return pair_from_folder(folder)
+        except DatasetError:
+            raise fault from None  # what is wrong with it as a sequence says more
+    if len(dataset.sequences) > 1:
+        names = ", ".join(sequence.name for sequence in dataset.sequences[:6])
+        more = ", …" if len(dataset.sequences) > 6 else ""
+        raise DatasetError(
+            folder, f"holds {len(dataset.sequences)} sequences; name one of them: {names}{more}"
+        )
+    (sequence,) = dataset.sequences
+    return sequence.pairs()[0] if index is None else sequence.pair(index)
