@@ -33,5 +33,6 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     dataset = DemoJob(folder=arguments.folder).run(shell.context())
     shell.sink.close()
     for sequence in dataset.sequences:
-        print(arguments.folder / sequence.name)
+        print(sequence.folder)
+    shell.sink.note("Open one of them with 'view', or their folder to browse all.")
     return 0
