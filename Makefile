@@ -2,6 +2,7 @@
 
 VENV_PYTHON := .venv/bin/python
 TESTS ?=
+ARGS ?=
 
 export PYTHON
 
@@ -11,9 +12,9 @@ export PYTHON
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## set up what is missing, then open the window
+run: ## set up what is missing, then open the window; ARGS="view a.jpg b.jpg" opens a pair
 	@.ci/setup.sh --window
-	@$(VENV_PYTHON) main.py
+	@$(VENV_PYTHON) main.py $(ARGS)
 
 test: setup ## set up what is missing, then run every check
 	@$(MAKE) --no-print-directory check pytest
