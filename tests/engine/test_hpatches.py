@@ -1,0 +1,319 @@
+"""Folders of sequences, whole and broken in every way that was thought of."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.data.hpatches import (
+    free_pairs,
+    natural_key,
+    open_dataset,
+    pair_from_folder,
+    subset,
+)
+from engine.errors import DatasetError
+from engine.images import read_size
+
+MATRIX = "1 0 {k}\n0 1 0\n0 0 1\n"
+
+
+def make_sequence(folder: Path, *, count=6, suffix=".ppm", image="{k}", matrix="H_1_{k}") -> Path:
+    """A sequence whose images are empty files, since opening must not look inside, and whose
+    H_1_k shifts by k pixels."""
+    folder.mkdir(parents=True)
+    for k in range(1, count + 1):
+        (folder / (image.format(k=k) + suffix)).touch()
+        if k > 1:
+            (folder / matrix.format(k=k)).write_text(MATRIX.format(k=k))
+    return folder
+
+
+def the_problem(folder: Path) -> str:
+    """The only problem of the only sequence."""
+    dataset = open_dataset(folder)
+    assert dataset.problems == dataset.sequences[0].problems
+    (problem,) = dataset.problems
+    return problem
+
+
+def test_a_sequence_gives_image_1_against_each_other_with_its_homography(tmp_path):
+    make_sequence(tmp_path / "v_wall")
+    dataset = open_dataset(tmp_path / "v_wall")
+    (sequence,) = dataset.sequences
+    assert (sequence.name, sequence.kind, sequence.problems) == ("v_wall", "viewpoint", ())
+    assert sequence.numbers == (1, 2, 3, 4, 5, 6)
+    np.testing.assert_array_equal(sequence.homographies[0], np.eye(3))
+    assert [pair.name for pair in sequence.pairs()] == [f"v_wall 1 → {k}" for k in range(2, 7)]
+    for k, pair in enumerate(sequence.pairs(), start=2):
+        assert pair.path_a == tmp_path / "v_wall" / "1.ppm"
+        assert pair.path_b == tmp_path / "v_wall" / f"{k}.ppm"
+        assert (pair.sequence, pair.index) == ("v_wall", k)
+        np.testing.assert_array_equal(pair.h_b_from_a, [[1, 0, k], [0, 1, 0], [0, 0, 1]])
+        assert sequence.pair(k) == pair
+        assert pair.h_b_from_a.dtype == np.float64
+
+
+@pytest.mark.parametrize("level", ["root", "itself"])
+def test_a_root_one_sequence_or_a_level_in_between_open_alike(tmp_path, level):
+    root = tmp_path if level == "itself" else tmp_path / level
+    for name in ("v_b", "i_a"):
+        make_sequence(root / name)
+    assert [s.name for s in open_dataset(tmp_path).sequences] == ["i_a", "v_b"]
+
+
+def test_a_folder_may_hold_sequences_and_roots_side_by_side(tmp_path):
+    make_sequence(tmp_path / "v_near")
+    make_sequence(tmp_path / "old" / "v_far")
+    make_sequence(tmp_path / "a" / "b" / "v_too_deep")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").touch()
+    (tmp_path / "notes.txt").touch()
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["v_far", "v_near"]
+    assert dataset.problems == ()
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".PNG", ".jpg", ".tif", ".webp", ".bmp", ".pgm"])
+def test_any_picture_ending_is_taken(tmp_path, suffix):
+    make_sequence(tmp_path / "v_x", suffix=suffix)
+    assert len(open_dataset(tmp_path).pairs()) == 5
+
+
+@pytest.mark.parametrize(
+    ("image", "matrix"),
+    [("img{k}", "H1to{k}p"), ("{k}", "H_1_{k}.txt"), ("0{k}", "H_1_{k}"), ("{k}", "H1to{k}")],
+)
+def test_other_common_names_are_understood(tmp_path, image, matrix):
+    make_sequence(tmp_path / "graf", image=image, matrix=matrix)
+    (sequence,) = open_dataset(tmp_path).sequences
+    assert len(sequence.pairs()) == 5
+    assert sequence.kind == "other"
+
+
+def test_sequences_and_images_come_in_natural_order(tmp_path):
+    for name in ("v_10", "v_9", "V_1", "i_2"):
+        make_sequence(tmp_path / name, count=12)
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["i_2", "V_1", "v_9", "v_10"]
+    assert [pair.index for pair in dataset.sequences[0].pairs()] == list(range(2, 13))
+
+
+def test_the_natural_key_orders_numbers_by_value_and_any_text_at_all():
+    names = ["b2", "b10", "B1", "a", "", "10", "9", "²", "x٣", "7z", "7"]
+    assert sorted(names, key=natural_key) == sorted(sorted(names), key=natural_key)
+    assert sorted(["b10", "b2", "B1"], key=natural_key) == ["B1", "b2", "b10"]
+    assert sorted(["10", "9", "a"], key=natural_key) == ["9", "10", "a"]
+
+
+def test_subsets_follow_the_folders_names(tmp_path):
+    for name in ("v_a", "v_b", "i_c", "own"):
+        make_sequence(tmp_path / name)
+    dataset = open_dataset(tmp_path)
+    assert subset(dataset, "all") is dataset
+    assert [s.name for s in subset(dataset, "viewpoint").sequences] == ["v_a", "v_b"]
+    assert [s.name for s in subset(dataset, "illumination").sequences] == ["i_c"]
+    assert subset(subset(dataset, "viewpoint"), "illumination").sequences == ()
+    assert len(dataset.pairs()) == 20
+
+
+# ---- broken ones
+
+
+def test_a_missing_image_is_reported_and_the_rest_stays(tmp_path):
+    folder = make_sequence(tmp_path / "v_x")
+    (folder / "3.ppm").unlink()
+    assert the_problem(tmp_path) == "v_x: image 3 is missing, so the pair 1 → 3 is left out."
+    (sequence,) = open_dataset(tmp_path).sequences
+    assert [pair.index for pair in sequence.pairs()] == [2, 4, 5, 6]
+    assert sequence.numbers == (1, 2, 4, 5, 6)
+    with pytest.raises(
+        DatasetError, match=r"no pair 1 → 3 \(v_x: image 3 is missing.*to 2, 4, 5, 6"
+    ):
+        sequence.pair(3)
+    with pytest.raises(DatasetError, match="no pair 1 → 7; there are"):
+        sequence.pair(7)
+
+
+def test_a_gap_in_images_and_matrices_alike_is_reported_too(tmp_path):
+    folder = make_sequence(tmp_path / "v_x")
+    (folder / "3.ppm").unlink()
+    (folder / "H_1_3").unlink()
+    assert "image 3 is missing" in the_problem(tmp_path)
+
+
+def test_a_missing_homography_is_reported_and_its_image_kept(tmp_path):
+    folder = make_sequence(tmp_path / "v_x")
+    (folder / "H_1_2").unlink()
+    problem = the_problem(tmp_path)
+    assert problem == "v_x: the file H_1_2 is missing, so the pair 1 → 2 is left out."
+    (sequence,) = open_dataset(tmp_path).sequences
+    assert sequence.homographies[1] is None
+    assert len(sequence.images) == len(sequence.numbers) == len(sequence.homographies) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1 0 0\n0 1 0\n", "holds 6 numbers, and a homography has 9"),
+        ("1 0 0\n0 1 0\n0 0 nan\n", "not finite"),
+        ("1 2 3\n2 4 6\n0 0 1\n", "is singular"),
+        ("", "holds 0 numbers"),
+        ("hello", "holds 'hello' where a number"),
+    ],
+)
+def test_a_broken_homography_is_reported_with_the_reason(tmp_path, text, reason):
+    folder = make_sequence(tmp_path / "i_x")
+    (folder / "H_1_4").write_text(text)
+    problem = the_problem(tmp_path)
+    assert problem.startswith("i_x: H_1_4 ")
+    assert reason in problem
+    assert problem.endswith("so the pair 1 → 4 is left out.")
+    assert [pair.index for pair in open_dataset(tmp_path).pairs()] == [2, 3, 5, 6]
+
+
+def test_a_sequence_without_image_1_is_left_out_and_the_others_stay(tmp_path):
+    (make_sequence(tmp_path / "v_bad") / "1.ppm").unlink()
+    make_sequence(tmp_path / "v_good")
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["v_good"]
+    assert dataset.problems == ("v_bad: image 1 is missing, so the sequence is left out.",)
+
+
+def test_numbered_photos_without_any_matrix_are_no_sequence(tmp_path):
+    make_sequence(tmp_path / "v_good")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for k in (1, 2, 3, 100_000):
+        (folder / f"{k}.jpg").touch()
+    dataset = open_dataset(tmp_path)
+    assert dataset.problems == ("frames: there is no file H_1_k, so the sequence is left out.",)
+
+
+def test_a_far_away_number_does_not_fill_the_list_of_problems(tmp_path):
+    folder = make_sequence(tmp_path / "v_x")
+    (folder / "100000.ppm").touch()
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.pairs()) == 5
+    assert len(dataset.problems) < 20
+    assert "H_1_100000 is missing" in dataset.problems[-1]
+
+
+def test_one_number_twice_is_reported_and_the_first_is_used(tmp_path):
+    folder = make_sequence(tmp_path / "v_x", suffix=".png")
+    (folder / "2.jpg").touch()
+    assert the_problem(tmp_path) == "v_x: image 2 is there twice; 2.jpg is used."
+    assert open_dataset(tmp_path).pairs()[0].path_b.name == "2.jpg"
+
+
+def test_names_that_occur_twice_are_told_apart_by_their_parents(tmp_path):
+    make_sequence(tmp_path / "old" / "v_x")
+    make_sequence(tmp_path / "new" / "v_x")
+    make_sequence(tmp_path / "new" / "v_y")
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["new/v_x", "old/v_x", "v_y"]
+    assert dataset.sequence("old/v_x").pairs()[0].name == "old/v_x 1 → 2"
+    assert dataset.sequence("old/v_x").kind == "viewpoint"
+    with pytest.raises(DatasetError, match="no usable sequence 'v_z'"):
+        dataset.sequence("v_z")
+
+
+def test_hidden_files_and_folders_are_not_seen(tmp_path):
+    folder = make_sequence(tmp_path / "v_x")
+    (folder / "._1.ppm").touch()
+    make_sequence(tmp_path / ".trash" / "v_y")
+    make_sequence(tmp_path / ".v_z")
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["v_x"]
+    assert dataset.problems == ()
+
+
+def test_a_path_with_any_letters_opens(tmp_path):
+    make_sequence(tmp_path / "données 東京" / "v_é")
+    assert open_dataset(tmp_path / "données 東京").pairs()[0].sequence == "v_é"
+
+
+def test_a_sequence_is_named_by_its_folder_however_the_path_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(make_sequence(tmp_path / "v_here"))
+    assert open_dataset(Path()).sequences[0].name == "v_here"
+
+
+def test_what_cannot_be_opened_says_what_was_expected(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        open_dataset(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="is a file, and a folder is wanted"):
+        open_dataset(tmp_path / "file")
+    with pytest.raises(DatasetError, match="no usable sequence; a sequence has images named 1, 2"):
+        open_dataset(tmp_path)
+    folder = make_sequence(tmp_path / "v_x", count=2)
+    (folder / "H_1_2").write_text("1 2 3")
+    with pytest.raises(DatasetError, match=r"no usable sequence \(v_x: H_1_2 holds 3 numbers"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything"
+)
+def test_a_folder_that_may_not_be_read_is_reported(tmp_path):
+    make_sequence(tmp_path / "v_x")
+    locked = make_sequence(tmp_path / "v_y")
+    locked.chmod(0)
+    try:
+        dataset = open_dataset(tmp_path)
+        assert [s.name for s in dataset.sequences] == ["v_x"]
+        assert "cannot be read" in dataset.problems[0]
+    finally:
+        locked.chmod(0o755)
+
+
+# ---- free pairs
+
+
+def test_a_folder_of_exactly_two_pictures_is_a_free_pair(tmp_path):
+    for name in ("img10.png", "img9.jpg", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    pair = pair_from_folder(tmp_path)
+    assert (pair.path_a.name, pair.path_b.name) == ("img9.jpg", "img10.png")
+    assert pair.h_b_from_a is None
+    assert (pair.name, pair.sequence, pair.index) == (tmp_path.name, "", 0)
+
+
+def test_another_number_of_pictures_is_no_pair(tmp_path):
+    with pytest.raises(DatasetError, match="holds 0 pictures, and a pair has two"):
+        pair_from_folder(tmp_path)
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match="holds 3 pictures"):
+        pair_from_folder(tmp_path)
+    with pytest.raises(DatasetError, match="does not exist"):
+        pair_from_folder(tmp_path / "none")
+
+
+def test_free_pairs_are_found_beside_sequences_but_not_in_them(tmp_path):
+    make_sequence(tmp_path / "v_x", count=2)
+    for name in ("p2", "p10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "left.png").touch()
+        (tmp_path / name / "right.png").touch()
+    assert [pair.name for pair in free_pairs(tmp_path)] == ["p2", "p10"]
+    assert [pair.name for pair in free_pairs(tmp_path / "p2")] == ["p2"]
+    with pytest.raises(DatasetError, match="does not exist"):
+        free_pairs(tmp_path / "none")
+
+
+# ---- the real thing
+
+
+def test_the_real_sequences_open_whole(shared_data):
+    dataset = open_dataset(shared_data / "sequences")
+    assert [s.name for s in dataset.sequences] == ["i_leuven", "i_pool", "v_churchill", "v_graf"]
+    assert len(dataset.pairs()) == 20
+    assert dataset.problems == ()
+    assert len(subset(dataset, "viewpoint").sequences) == 2
+    assert len(subset(dataset, "illumination").sequences) == 2
+    assert read_size(dataset.sequence("v_churchill").images[0]) == (768, 1024)
+    assert len(open_dataset(shared_data).pairs()) == 20, "one level higher"
+    pool = dataset.sequence("i_pool").pair(4)
+    np.testing.assert_array_equal(pool.h_b_from_a, np.eye(3))
