@@ -1,0 +1,298 @@
+"""The side panel that lists sequences and their pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QModelIndex, Qt, Signal
+from PySide6.QtGui import QImage, QKeyEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+    QToolButton,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.browser_state import BrowserState, Subset
+from descgui.models.bundle import AppModels
+from descgui.views.icons import icon
+from descgui.views.panel_parts import (
+    PANEL_MARGIN_PX,
+    ElidedLabel,
+    Notice,
+    SegmentButton,
+    Sentence,
+    counted,
+)
+from descgui.views.thumbnails import SequenceDelegate, SequenceTree
+
+_NO_DATASET, _LIST, _NO_HIT = range(3)
+_PROBLEMS_SHOWN = 30
+
+
+class _Tree(QTreeView):
+    """A tree whose Enter key chooses a row.
+
+    Signals:
+        chosen(QModelIndex): Enter or Return on a row.
+    """
+
+    chosen = Signal(QModelIndex)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Choose with Enter; all else as in any tree."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.chosen.emit(self.currentIndex())
+            return
+        super().keyPressEvent(event)
+
+
+class BrowserPanel(QWidget):
+    """Lists the open data set; a click on a pair, or Enter, chooses it.
+
+    Signals:
+        pair_chosen(ImagePair): show this pair.
+        thumbnail_wanted(Path): an image whose row came into view; answer by `set_thumbnail`.
+        open_folder_requested(): choose a folder.
+        demo_requested(): open the demo.
+    """
+
+    pair_chosen = Signal(object)
+    thumbnail_wanted = Signal(object)
+    open_folder_requested = Signal()
+    demo_requested = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._browser = models.browser
+        self.tree_model = SequenceTree(models.browser, self)
+        self.tree_model.thumbnail_wanted.connect(self.thumbnail_wanted)
+        self.search = QLineEdit(self)
+        self.tree = _Tree(self)
+        self._subsets: dict[Subset, QToolButton] = {}
+        self._count = ElidedLabel(parent=self)
+        self.problem_button = QToolButton(self)
+        self._problems = Notice("warning", self)
+        self._unmatched = Sentence(parent=self)
+        self._filters = self._make_filters()
+        self._pages = QStackedWidget(self)
+        self._pages.addWidget(self._make_empty_page())
+        self._pages.addWidget(self._make_tree())
+        self._pages.addWidget(self._make_no_hit_page())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(
+            PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX
+        )
+        layout.setSpacing(6)
+        layout.addWidget(self._filters)
+        layout.addWidget(self._problems)
+        layout.addWidget(self._pages, 1)
+        self.tree_model.modelReset.connect(self._on_reset)
+        models.browser.changed.connect(self._on_changed)
+        self._on_changed(models.browser.state)
+
+    @property
+    def page(self) -> str:
+        """Which page is shown: "empty", "list" or "no hit"."""
+        return ("empty", "list", "no hit")[self._pages.currentIndex()]
+
+    def set_thumbnail(self, path: Path, image: QImage) -> None:
+        """Answer `thumbnail_wanted`; a null image says that the file cannot be read."""
+        self.tree_model.set_thumbnail(path, image)
+
+    def subset_button(self, subset: Subset) -> QToolButton:
+        """The button that lists one kind of sequence."""
+        return self._subsets[subset]
+
+    # Making
+
+    def _make_filters(self) -> QWidget:
+        box = QWidget(self)
+        layout = QVBoxLayout(box)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        self.search.setParent(box)
+        self.search.setPlaceholderText(self.tr("Search sequences"))
+        self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName(self.tr("Search sequences by name"))
+        self.search.textChanged.connect(self._on_search)
+        layout.addWidget(self.search)
+        segments = QHBoxLayout()
+        segments.setSpacing(2)
+        group = QButtonGroup(box)
+        words: tuple[tuple[Subset, str, str], ...] = (
+            ("all", self.tr("All"), self.tr("List all sequences")),
+            ("viewpoint", self.tr("Viewpoint"), self.tr("List sequences seen from other places")),
+            (
+                "illumination",
+                self.tr("Illumination"),
+                self.tr("List sequences under other light"),
+            ),
+        )
+        for subset, title, help_ in words:
+            button = SegmentButton(title, box)
+            button.setToolTip(help_)
+            button.setAccessibleName(help_)
+            button.setProperty("subset", subset)
+            group.addButton(button)
+            segments.addWidget(button, len(title))
+            self._subsets[subset] = button
+        group.buttonClicked.connect(self._on_subset)
+        layout.addLayout(segments)
+        counts = QHBoxLayout()
+        counts.addWidget(self._count, 1)
+        self.problem_button.setIcon(icon("warning"))
+        self.problem_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.problem_button.setAutoRaise(True)
+        self.problem_button.setCheckable(True)
+        self.problem_button.toggled.connect(self._show_problems)
+        counts.addWidget(self.problem_button)
+        layout.addLayout(counts)
+        return box
+
+    def _make_tree(self) -> QWidget:
+        tree = self.tree
+        tree.setModel(self.tree_model)
+        tree.setItemDelegate(SequenceDelegate(self.tree_model, tree))
+        tree.setHeaderHidden(True)
+        tree.setIndentation(14)
+        tree.setMouseTracking(True)
+        tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        tree.setExpandsOnDoubleClick(False)
+        tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        tree.setAccessibleName(self.tr("Sequences and pairs"))
+        tree.clicked.connect(self._on_clicked)
+        tree.chosen.connect(self._on_chosen)
+        return tree
+
+    def _make_empty_page(self) -> QWidget:
+        page = QWidget(self)
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 12, 4, 4)
+        layout.setSpacing(8)
+        heading = QLabel(self.tr("No sequences are open"), page)
+        heading.setProperty("heading", True)
+        open_folder = QPushButton(self.tr("Open folder…"), page)
+        open_folder.setIcon(icon("open-folder"))
+        open_folder.clicked.connect(self.open_folder_requested)
+        demo = QPushButton(self.tr("Open the demo"), page)
+        demo.setIcon(icon("demo"))
+        demo.clicked.connect(self.demo_requested)
+        layout.addWidget(heading)
+        layout.addWidget(
+            Sentence(
+                self.tr("Open a folder in the layout of HPatches, or try the demo sequences."),
+                page,
+                quiet=True,
+            )
+        )
+        layout.addWidget(open_folder)
+        layout.addWidget(demo)
+        layout.addStretch(1)
+        self.open_folder_button, self.demo_button = open_folder, demo
+        return page
+
+    def _make_no_hit_page(self) -> QWidget:
+        page = QWidget(self)
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 12, 4, 4)
+        self._unmatched.setParent(page)
+        self.clear_button = QPushButton(self.tr("Clear the filter"), page)
+        self.clear_button.clicked.connect(self._on_clear)
+        layout.addWidget(self._unmatched)
+        layout.addWidget(self.clear_button)
+        layout.addStretch(1)
+        return page
+
+    # Drawing the model
+
+    def _on_changed(self, state: BrowserState) -> None:
+        dataset = state.dataset
+        self._filters.setVisible(dataset is not None)
+        self._subsets[state.subset].setChecked(True)
+        if self.search.text() != state.search:
+            self.search.setText(state.search)
+        listed = len(self._browser.listed())
+        if dataset is None:
+            self._problems.say("")
+            self._pages.setCurrentIndex(_NO_DATASET)
+            return
+        total = len(dataset.sequences)
+        count = counted(total, self.tr("1 sequence"), self.tr("{n} sequences"))
+        if listed != total:
+            count = self.tr("{0} of {1}").format(listed, count)
+        self._count.say(count, str(dataset.root))
+        self.problem_button.setVisible(bool(dataset.problems))
+        self.problem_button.setText(
+            counted(len(dataset.problems), self.tr("1 problem"), self.tr("{n} problems"))
+        )
+        self.problem_button.setToolTip(self.tr("What is wrong in this folder"))
+        self._show_problems(self.problem_button.isChecked())
+        self._unmatched.say(self._no_hit_text(state))
+        self._pages.setCurrentIndex(_LIST if listed else _NO_HIT)
+        self._reveal_current()
+
+    def _no_hit_text(self, state: BrowserState) -> str:
+        kinds = {
+            "all": self.tr("sequence"),
+            "viewpoint": self.tr("viewpoint sequence"),
+            "illumination": self.tr("illumination sequence"),
+        }
+        if state.search:
+            return self.tr("No {0} has “{1}” in its name.").format(
+                kinds[state.subset], state.search
+            )
+        return self.tr("There is no {0} in this folder.").format(kinds[state.subset])
+
+    def _show_problems(self, shown: bool) -> None:
+        dataset = self._browser.state.dataset
+        problems = dataset.problems if shown and dataset is not None else ()
+        lines = list(problems[:_PROBLEMS_SHOWN])
+        if len(problems) > len(lines):
+            lines.append(self.tr("… and {0} more.").format(len(problems) - len(lines)))
+        self._problems.say("\n".join(lines))
+
+    def _on_reset(self) -> None:
+        self._reveal_current()
+
+    def _reveal_current(self) -> None:
+        state = self._browser.state
+        index = self.tree_model.index_of(state.sequence, state.index)
+        if index.isValid() and index != self.tree.currentIndex():
+            self.tree.expand(index.parent())
+            self.tree.setCurrentIndex(index)
+            self.tree.scrollTo(index)
+
+    # What the person does
+
+    def _on_search(self, text: str) -> None:
+        self._browser.set_filter(search=text)
+
+    def _on_subset(self, button: QToolButton) -> None:
+        self._browser.set_filter(subset=button.property("subset"))
+
+    def _on_clear(self) -> None:
+        self._browser.set_filter(subset="all", search="")
+        self.search.setFocus()
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        if self.tree_model.pair_at(index) is None:
+            self.tree.setExpanded(index, not self.tree.isExpanded(index))
+        else:
+            self._on_chosen(index)
+
+    def _on_chosen(self, index: QModelIndex) -> None:
+        pair = self.tree_model.pair_at(index)
+        if pair is None:
+            pairs = self.tree_model.pairs_of(index)
+            pair = pairs[0] if pairs else None
+        if pair is not None:
+            self.pair_chosen.emit(pair)

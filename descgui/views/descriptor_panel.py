@@ -1,0 +1,624 @@
+"""The side panel where a descriptor is chosen, set, compared and coloured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.maps_state import Computing, DescriptorChoice, MapsModel, MapStatus
+from descgui.models.pictures_state import PicturesState
+from descgui.models.view_state import ViewState
+from descgui.views.form import NumberBox, OptionForm
+from descgui.views.icons import icon
+from descgui.views.panel_parts import (
+    ElidedLabel,
+    Notice,
+    PanelScroll,
+    Section,
+    Sentence,
+    ThinBar,
+    WheelNeedsFocus,
+    blended,
+    narrow_combo,
+    tabular,
+)
+from engine.api import ImagePair, MapInfo, OptionInfo, Side
+
+PRECOMPUTED = "precomputed"
+_SIDES: tuple[Side, Side] = ("a", "b")
+_LONG_EDGE = OptionInfo(
+    name="long_edge_px",
+    kind="int",
+    default=640,
+    help="images are shrunk to this long edge before they are described",
+    unit="px",
+    low=32,
+    high=8192,
+    optional=True,
+)
+
+
+def size_text(size_bytes: int) -> str:
+    """A size of memory as a person reads it: ``14.6 MB``."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000.0:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000.0
+    return f"{size:.2f} GB"
+
+
+def duration_text(seconds: float) -> str:
+    """A time as a person reads it: ``12 ms``, ``3.4 s``."""
+    return f"{seconds * 1000.0:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
+
+
+def failure_of(status: MapStatus) -> str:
+    """Why an image could not be described, "" where it could."""
+    return status.message if status.stage == "failed" else ""
+
+
+class SideStatus(QWidget):
+    """How far the maps of one image are: two lines, and a bar while they are awaited."""
+
+    def __init__(self, side: Side, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._side = side
+        letter = QLabel(side.upper(), self)
+        letter.setProperty("heading", True)
+        letter.setAlignment(Qt.AlignmentFlag.AlignTop)
+        letter.setFixedWidth(letter.fontMetrics().horizontalAdvance("M") + 4)
+        self.first = ElidedLabel(parent=self)
+        self.second = ElidedLabel(parent=self)
+        self.second.setProperty("subtle", True)
+        for line in (self.first, self.second):
+            line.setFont(tabular(line.font()))
+        self.bar = ThinBar(self)
+        self.bar.setAccessibleName(self.tr("Describing image {0}").format(side.upper()))
+        self.failure = Notice("error", self)
+        self.notes = Notice("info", self)
+        lines = QVBoxLayout()
+        lines.setSpacing(1)
+        lines.addWidget(self.first)
+        lines.addWidget(self.second)
+        lines.addWidget(self.bar)
+        head = QHBoxLayout()
+        head.setSpacing(4)
+        head.addWidget(letter, 0, Qt.AlignmentFlag.AlignTop)
+        head.addLayout(lines, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addLayout(head)
+        layout.addWidget(self.failure)
+        layout.addWidget(self.notes)
+        self.show_status(MapStatus())
+
+    def show_status(self, status: MapStatus) -> None:
+        """Draw a status."""
+        info = status.info if status.stage == "ready" else None
+        working = status.stage in ("waiting", "computing")
+        self.first.say(self._first_line(status))
+        self.second.say(self._second_line(info), self._details(info))
+        self.second.setVisible(not working and status.stage != "failed")
+        self.bar.setVisible(working)
+        if status.stage == "computing" and status.fraction is not None:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(round(1000 * status.fraction))
+        else:
+            # The sign of an unknown share would claim that something happens while it only waits.
+            self.bar.setRange(0, 0 if status.stage == "computing" else 1)
+            self.bar.reset()
+        self.failure.say(failure_of(status))
+        self.notes.say("\n".join(info.notes) if info is not None else "")
+        self.setAccessibleName(
+            self.tr("Image {0}: {1}").format(
+                self._side.upper(), " ".join((self.first.text(), self.second.text()))
+            )
+        )
+
+    def _first_line(self, status: MapStatus) -> str:
+        info = status.info
+        if status.stage == "ready" and info is not None:
+            facts = [self.tr("{0} × {1} cells").format(*info.cells), f"{info.dim}-d"]
+            if info.levels > 1:
+                facts.append(self.tr("{0} levels").format(info.levels))
+            return " · ".join(facts)
+        if status.stage == "computing" and status.fraction is not None:
+            return self.tr("Describing… {0} %").format(round(100 * status.fraction))
+        return {
+            "none": self.tr("Not described"),
+            "waiting": self.tr("Waiting…"),
+            "computing": self.tr("Describing…"),
+            "ready": self.tr("Ready"),
+            "failed": self.tr("Not described"),
+        }[status.stage]
+
+    def _second_line(self, info: MapInfo | None) -> str:
+        if info is None:
+            return ""
+        return " · ".join(
+            (
+                self.tr("stride {0} px").format(f"{info.stride_px:.3g}"),
+                duration_text(info.seconds),
+                size_text(info.size_bytes),
+                info.device,
+            )
+        )
+
+    def _details(self, info: MapInfo | None) -> str:
+        if info is None:
+            return ""
+        return self.tr("{0}\nThe file has {1} × {2} px; it was described at {3} × {4} px.").format(
+            self._second_line(info), *info.size_px, *info.working_size_px
+        )
+
+
+class DescriptorChooser(QWidget):
+    """A descriptor and its settings; one for the shown descriptor, one for the compared.
+
+    Signals:
+        choice_requested(DescriptorChoice): another descriptor, or other settings.
+        maps_requested(): precomputed maps were chosen and their files are not known yet.
+    """
+
+    choice_requested = Signal(object)
+    maps_requested = Signal()
+
+    def __init__(
+        self, models: AppModels, maps: MapsModel, title: str, none_title: str, parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._maps = maps
+        self._none_title = none_title
+        self._values: dict[str, Mapping[str, Any]] = {}
+        self._map_files: tuple[ImagePair, tuple[Path, Path]] | None = None
+        self._wheel = WheelNeedsFocus(self)
+        self.combo = narrow_combo(self)
+        self.combo.setAccessibleName(title)
+        self._wheel.guard(self.combo)
+        self.combo.activated.connect(self._on_activated)
+        self.summary = Sentence(parent=self, quiet=True)
+        self.form: OptionForm | None = None
+        self._shown_info: DescriptorChoiceInfo | None = None
+        self.settings = Section(self.tr("Settings"), self)
+        self.untrained = Notice("warning", self)
+        self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in _SIDES}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.combo)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.untrained)
+        layout.addWidget(self.settings)
+        for status in self.sides.values():
+            layout.addWidget(status)
+        self.failure = Notice("error", self)
+        layout.addWidget(self.failure)
+        maps.choice_changed.connect(self._on_choice)
+        maps.status_changed.connect(self._on_status)
+        models.engine.changed.connect(self._on_engine)
+        self._on_engine(models.engine.state)
+        for side in _SIDES:
+            self._on_status(side, maps.status(side))
+
+    def _on_engine(self, state: EngineState) -> None:
+        with QSignalBlocker(self.combo):
+            self.combo.clear()
+            if self._none_title:
+                self.combo.addItem(self._none_title, "")
+            for entry in state.descriptors:
+                self.combo.addItem(entry.title, entry.name)
+                self.combo.setItemData(
+                    self.combo.count() - 1,
+                    f"{entry.name} · {entry.source}\n{entry.summary}",
+                    Qt.ItemDataRole.ToolTipRole,
+                )
+            if state.stage == "loading":
+                self.combo.setPlaceholderText(self.tr("Loading the engine…"))
+            else:
+                self.combo.setPlaceholderText(self._none_title or self.tr("Choose a descriptor"))
+        self.combo.setEnabled(state.stage == "ready")
+        self._on_choice(self._maps.choice)
+
+    def _on_choice(self, choice: DescriptorChoice) -> None:
+        state = self._models.engine.state
+        info = state.descriptor(choice.name)
+        with QSignalBlocker(self.combo):
+            self.combo.setCurrentIndex(
+                self.combo.findData(choice.name) if state.stage == "ready" else -1
+            )
+        if choice.name:
+            self._values[choice.name] = choice.values
+        pair = self._models.pair.state
+        if choice.map_files is not None and pair is not None:
+            self._map_files = (pair.pair, choice.map_files)
+        self._show_info(info, choice)
+        self._show_untrained()
+        for status in self.sides.values():
+            status.setVisible(bool(choice.name) and state.stage == "ready")
+
+    def _show_info(self, info: DescriptorChoiceInfo | None, choice: DescriptorChoice) -> None:
+        text = ""
+        if info is not None:
+            text = info.summary
+            if info.source != "built-in":
+                text = "\n".join((text, self.tr("From {0}").format(info.source))).strip()
+            if choice.map_files is not None:
+                names = " · ".join(path.name for path in choice.map_files)
+                text = "\n".join((text, names)).strip()
+        self.summary.say(text)
+        self.summary.setVisible(bool(text))
+        options = info.options if info is not None else ()
+        self.settings.setVisible(bool(options))
+        if info != self._shown_info:
+            self._shown_info = info
+            if self.form is not None:
+                self.form.hide()
+                self.form.deleteLater()
+                self.form = None
+            if options:
+                # The weights decide what a network is worth, so they come first.
+                ordered = sorted(options, key=lambda option: option.name != "weights")
+                self.form = OptionForm(tuple(ordered), choice.values, self.settings.content)
+                self.form.changed.connect(self._on_values)
+                self.settings.body.addWidget(self.form)
+        elif self.form is not None and self.form.values() != dict(choice.values):
+            self.form.set_values(choice.values)
+
+    def _show_untrained(self) -> None:
+        infos = [self._maps.status(side).info for side in _SIDES]
+        untrained = any(info is not None and not info.trained for info in infos)
+        info = self._shown_info
+        if not untrained or not self._maps.choice.name:
+            self.untrained.say("")
+        elif info is not None and info.takes_weights:
+            self.untrained.say(
+                self.tr("Untrained: its weights are random numbers. Choose a weights file below.")
+            )
+        else:
+            self.untrained.say(self.tr("Untrained: its weights are random numbers."))
+
+    def _on_status(self, side: Side, status: MapStatus) -> None:
+        self.sides[side].show_status(status)
+        failures = {failure_of(self._maps.status(each)) for each in _SIDES}
+        # Most reasons (weights, settings) hold for both images: say them once.
+        common = failures.pop() if len(failures) == 1 else ""
+        self.failure.say(common)
+        for each, shown in self.sides.items():
+            shown.failure.say("" if common else failure_of(self._maps.status(each)))
+        self._show_untrained()
+
+    def _on_activated(self, index: int) -> None:
+        name = self.combo.itemData(index)
+        current = self._maps.choice
+        if name == current.name:
+            return
+        pair, files = self._models.pair.state, None
+        if name == PRECOMPUTED:
+            if self._map_files is None or pair is None or self._map_files[0] != pair.pair:
+                self._on_choice(current)  # stays until the files are chosen
+                self.maps_requested.emit()
+                return
+            files = self._map_files[1]
+        self.choice_requested.emit(DescriptorChoice(name, self._values.get(name, {}), files))
+
+    def _on_values(self, values: dict[str, Any]) -> None:
+        current = self._maps.choice
+        self.choice_requested.emit(DescriptorChoice(current.name, values, current.map_files))
+
+
+class ExplainedBar(QWidget):
+    """How much of the variance red, green and blue explain, as one stacked bar."""
+
+    COLOURS = (QColor("#D0453B"), QColor("#3F9B4F"), QColor("#4169C8"))
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._shares: tuple[float, ...] = ()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Low and as wide as the panel."""
+        return QSize(80, 10)
+
+    def show_shares(self, shares: tuple[float, ...]) -> None:
+        """Draw three shares of 1."""
+        if shares != self._shares:
+            self._shares = shares
+            self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the shares; what is left stays empty."""
+        painter = QPainter(self)
+        palette = self.palette()
+        ink, under = palette.color(QPalette.ColorRole.Text), palette.color(QPalette.ColorRole.Base)
+        painter.fillRect(self.rect(), blended(ink, under, 0.14))
+        left = 0.0
+        for share, colour in zip(self._shares, self.COLOURS, strict=False):
+            width = max(0.0, min(share, 1.0)) * self.width()
+            painter.fillRect(QRectF(left, 0.0, max(width - 1.0, 0.0), self.height()), colour)
+            left += width
+
+
+class DescriptorPanel(QWidget):
+    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis.
+
+    Signals:
+        choice_requested(DescriptorChoice): show this descriptor with these settings.
+        comparison_requested(DescriptorChoice): compare with this one; no name for none.
+        computing_requested(dict): changes to the fields of `Computing`.
+        cancel_requested(): stop describing.
+        load_maps_requested(): choose precomputed maps for the shown descriptor.
+        load_compared_maps_requested(): choose precomputed maps to compare with.
+        load_plugin_requested(): choose a Python file that registers descriptors.
+        basis_file_requested(): choose a saved PCA basis.
+        save_basis_requested(): write the PCA basis in use to a file.
+    """
+
+    choice_requested = Signal(object)
+    comparison_requested = Signal(object)
+    computing_requested = Signal(object)
+    cancel_requested = Signal()
+    load_maps_requested = Signal()
+    load_compared_maps_requested = Signal()
+    load_plugin_requested = Signal()
+    basis_file_requested = Signal()
+    save_basis_requested = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._wheel = WheelNeedsFocus(self)
+        self._scroll = PanelScroll(self)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._scroll)
+        column = self._scroll.column
+        self.failure = Notice("error", self)
+        column.addWidget(self.failure)
+        self.shown = DescriptorChooser(models, models.maps, self.tr("Descriptor"), "", self)
+        self.shown.choice_requested.connect(self.choice_requested)
+        self.shown.maps_requested.connect(self.load_maps_requested)
+        column.addWidget(self.shown)
+        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), self)
+        self.cancel_button.setToolTip(self.tr("Stop describing; finished maps stay"))
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        column.addWidget(self.cancel_button)
+        column.addWidget(self._make_computing())
+        column.addWidget(self._make_comparison())
+        column.addWidget(self._make_pca())
+        column.addWidget(self._make_own())
+        column.addStretch(1)
+        models.engine.changed.connect(self._on_engine)
+        models.computing.changed.connect(self._on_computing)
+        models.view.changed.connect(self._on_view)
+        models.pictures.changed.connect(self._on_pictures)
+        for maps in (models.maps, models.compared):
+            maps.status_changed.connect(self._on_status)
+        self._on_engine(models.engine.state)
+        self._on_view(models.view.state)
+        self._on_pictures(models.pictures.state)
+        self._on_status()
+
+    # Making
+
+    def _make_computing(self) -> Section:
+        section = Section(self.tr("Computing"), self)
+        self.device = narrow_combo(section)
+        self.device.setAccessibleName(self.tr("Device"))
+        self.device.activated.connect(self._on_device)
+        self.long_edge = NumberBox(_LONG_EDGE, section)
+        self.long_edge.setSingleStep(64)
+        self.long_edge.setSpecialValueText(self.tr("original size"))
+        self.long_edge.setAccessibleName(self.tr("Long edge"))
+        self.long_edge.setToolTip(
+            self.tr(
+                "Images are shrunk to this long edge before they are described.\n"
+                "Coordinates stay those of the original files."
+            )
+        )
+        self.long_edge.valueChanged.connect(self._on_long_edge)
+        self.precision = narrow_combo(section)
+        self.precision.setAccessibleName(self.tr("Precision"))
+        self.precision.setToolTip(
+            self.tr("Arithmetic of networks; reduced only where a descriptor allows it.")
+        )
+        for word in ("float32", "bfloat16", "float16"):
+            self.precision.addItem(word, word)
+        self.precision.activated.connect(self._on_precision)
+        self._wheel.guard(self.device, self.long_edge, self.precision)
+        form = _form()
+        form.addRow(self.tr("Device"), self.device)
+        form.addRow(self.tr("Long edge"), self.long_edge)
+        form.addRow(self.tr("Precision"), self.precision)
+        section.body.addLayout(form)
+        return section
+
+    def _make_comparison(self) -> Section:
+        section = Section(self.tr("Compare with"), self)
+        self.compared = DescriptorChooser(
+            self._models,
+            self._models.compared,
+            self.tr("Compare with"),
+            self.tr("None"),
+            section,
+        )
+        self.compared.settings.heading.setChecked(False)
+        self.compared.choice_requested.connect(self.comparison_requested)
+        self.compared.maps_requested.connect(self.load_compared_maps_requested)
+        section.body.addWidget(self.compared)
+        return section
+
+    def _make_pca(self) -> Section:
+        section = Section(self.tr("PCA colours"), self)
+        self.pca_fit = narrow_combo(section)
+        self.pca_fit.setAccessibleName(self.tr("Fit PCA on"))
+        self.pca_fit.setToolTip(self.tr("Which descriptors the colours are fitted to"))
+        for title, word in (
+            (self.tr("Both images"), "both"),
+            (self.tr("Image A"), "a"),
+            (self.tr("Image B"), "b"),
+            (self.tr("A file…"), "file"),
+        ):
+            self.pca_fit.addItem(title, word)
+        self.pca_fit.activated.connect(self._on_pca_fit)
+        self.pca_level = narrow_combo(section)
+        self.pca_level.setAccessibleName(self.tr("Level"))
+        self.pca_level.setToolTip(self.tr("Which member of the descriptor set is coloured"))
+        self.pca_level.activated.connect(self._on_pca_level)
+        self._wheel.guard(self.pca_fit, self.pca_level)
+        self._pca_form = _form()
+        self._pca_form.addRow(self.tr("Fit on"), self.pca_fit)
+        self._pca_form.addRow(self.tr("Level"), self.pca_level)
+        section.body.addLayout(self._pca_form)
+        self.explained = Sentence(parent=section)
+        self.explained.setFont(tabular(self.explained.font()))
+        self._explained_bar = ExplainedBar(section)
+        section.body.addWidget(self.explained)
+        section.body.addWidget(self._explained_bar)
+        self.save_basis = QPushButton(icon("save"), self.tr("Save basis…"), section)
+        self.save_basis.setToolTip(
+            self.tr("Write the PCA basis to a file, to colour other pairs alike")
+        )
+        self.save_basis.clicked.connect(self.save_basis_requested)
+        section.body.addWidget(self.save_basis)
+        return section
+
+    def _make_own(self) -> Section:
+        section = Section(self.tr("Your own descriptor"), self)
+        section.body.addWidget(
+            Sentence(
+                self.tr("Maps from a file for each image, or a Python file with a descriptor."),
+                section,
+                quiet=True,
+            )
+        )
+        self.load_maps = QPushButton(icon("maps"), self.tr("Load precomputed maps…"), section)
+        self.load_maps.clicked.connect(self.load_maps_requested)
+        self.load_plugin = QPushButton(icon("plugin"), self.tr("Load plugin…"), section)
+        self.load_plugin.clicked.connect(self.load_plugin_requested)
+        section.body.addWidget(self.load_maps)
+        section.body.addWidget(self.load_plugin)
+        return section
+
+    # Drawing the models
+
+    def _on_engine(self, state: EngineState) -> None:
+        self.failure.say(
+            self.tr("Descriptors cannot be computed: {0}").format(state.message)
+            if state.stage == "failed"
+            else ""
+        )
+        with QSignalBlocker(self.device):
+            self.device.clear()
+            self.device.addItem(self.tr("Automatic"), "auto")
+            for device in state.devices:
+                self.device.addItem(device.title, device.name)
+        for button in (self.load_maps, self.load_plugin):
+            button.setEnabled(state.stage == "ready")
+        self._on_computing(self._models.computing.state)
+
+    def _on_computing(self, state: Computing) -> None:
+        with QSignalBlocker(self.device):
+            if self.device.findData(state.device) < 0:
+                self.device.addItem(state.device, state.device)
+            self.device.setCurrentIndex(self.device.findData(state.device))
+            self.device.setToolTip(self.device.currentText())
+        self.long_edge.set_number(state.long_edge_px or None)
+        _select(self.precision, state.precision)
+
+    def _on_status(self, *_status: object) -> None:
+        models = (self._models.maps, self._models.compared)
+        busy = any(
+            maps.choice.name and maps.status(side).stage in ("waiting", "computing")
+            for maps in models
+            for side in _SIDES
+        )
+        self.cancel_button.setVisible(busy and self._models.engine.state.stage == "ready")
+        info = self._models.maps.status("a").info
+        levels = info.levels if info is not None else 1
+        if self.pca_level.count() != levels:
+            with QSignalBlocker(self.pca_level):
+                self.pca_level.clear()
+                for level in range(levels):
+                    self.pca_level.addItem(
+                        self.tr("{0} of {1}").format(level + 1, levels), userData=level
+                    )
+        self._pca_form.setRowVisible(self.pca_level, levels > 1)
+        self._on_view(self._models.view.state)
+
+    def _on_view(self, state: ViewState) -> None:
+        _select(self.pca_fit, state.pca_fit)
+        _select(self.pca_level, min(state.pca_level, self.pca_level.count() - 1))
+
+    def _on_pictures(self, state: PicturesState) -> None:
+        explained = state.pca.explained if state.pca is not None else None
+        self.save_basis.setEnabled(explained is not None)
+        self._explained_bar.setVisible(explained is not None)
+        if explained is None:
+            self.explained.say(self.tr("Not computed: choose the mode PCA."))
+            return
+        red, green, blue = (f"{100 * share:.1f}" for share in explained)
+        self.explained.say(
+            self.tr("R {0}   G {1}   B {2}   % of variance").format(red, green, blue)
+        )
+        self.explained.setToolTip(
+            self.tr("Red, green and blue explain {0} % of the variance together.").format(
+                f"{100 * sum(explained):.1f}"
+            )
+        )
+        self._explained_bar.show_shares(explained)
+
+    # What the person does
+
+    def _on_device(self, _index: int) -> None:
+        self.computing_requested.emit({"device": self.device.currentData()})
+
+    def _on_precision(self, _index: int) -> None:
+        self.computing_requested.emit({"precision": self.precision.currentData()})
+
+    def _on_long_edge(self, _value: float) -> None:
+        self.computing_requested.emit({"long_edge_px": self.long_edge.number() or 0})
+
+    def _on_pca_fit(self, _index: int) -> None:
+        word = self.pca_fit.currentData()
+        if word == "file":
+            _select(self.pca_fit, self._models.view.state.pca_fit)
+            self.basis_file_requested.emit()
+        else:
+            self._models.view.update(pca_fit=word)
+
+    def _on_pca_level(self, _index: int) -> None:
+        self._models.view.update(pca_level=self.pca_level.currentData())
+
+
+def _form() -> QFormLayout:
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setHorizontalSpacing(8)
+    form.setVerticalSpacing(4)
+    return form
+
+
+def _select(combo: QComboBox, data: object) -> None:
+    with QSignalBlocker(combo):
+        combo.setCurrentIndex(combo.findData(data))

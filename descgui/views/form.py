@@ -1,0 +1,476 @@
+"""A form made from declared settings: no field is written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QLocale, Qt, Signal
+from PySide6.QtGui import QValidator
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from descgui.views.icons import icon
+from descgui.views.panel_parts import Notice, WheelNeedsFocus, narrow_combo
+from engine.api import OptionInfo
+
+_SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
+_UNBOUNDED = 1e9
+_LEAST_DECIMALS = 6
+
+
+def point_locale() -> QLocale:
+    """Numbers as files and commands write them: a decimal point, no grouping."""
+    locale = QLocale.c()
+    locale.setNumberOptions(
+        QLocale.NumberOption.OmitGroupSeparator | QLocale.NumberOption.RejectGroupSeparator
+    )
+    return locale
+
+
+def unit_suffix(unit: str) -> str:
+    """How a unit is written after a number."""
+    return _SUFFIXES.get(unit, f" {unit}" if unit else "")
+
+
+def step_for(info: OptionInfo) -> float:
+    """A step that moves a number visibly and hits round values."""
+    if info.kind == "float" and info.low is not None and info.high is not None:
+        span = info.high - info.low
+        if 0.0 < span <= 2.0:
+            return float(10.0 ** math.floor(math.log10(span)) / 20.0)
+    magnitude = abs(info.default or 0.0) or info.high or 1.0
+    step = 10.0 ** (math.floor(math.log10(abs(magnitude))) - 1)
+    return max(1.0, step) if info.kind == "int" else float(step)
+
+
+class NumberBox(QDoubleSpinBox):
+    """A spin box for whole numbers and fractions that writes ``15``, not ``15.000000``.
+
+    An optional one may be emptied: it then reads "none" and its :meth:`number` is None.
+    """
+
+    def __init__(self, info: OptionInfo, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._whole = info.kind == "int"
+        self._optional = info.optional
+        self._step = step_for(info)
+        self._low = -_UNBOUNDED if info.low is None else info.low
+        high = _UNBOUNDED if info.high is None else info.high
+        self.setLocale(point_locale())
+        self.setKeyboardTracking(False)
+        self.setAccelerated(True)
+        self.setSingleStep(self._step)
+        finest = min(
+            (abs(n) for n in (info.default, info.low, info.high, self._step) if n), default=1.0
+        )
+        self.setDecimals(
+            0 if self._whole else max(_LEAST_DECIMALS, 3 - math.floor(math.log10(finest)))
+        )
+        self.setSuffix(unit_suffix(info.unit))
+        # One step below the range stands for "none".
+        self.setRange(self._low - self._step if self._optional else self._low, high)
+        if self._optional:
+            self.setSpecialValueText(self.tr("none"))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMinimumSize(64, self.fontMetrics().height() + 8)
+
+    def number(self) -> int | float | None:
+        """The value; None where an optional one is empty."""
+        value = self.value()
+        if self._optional and value < self._low:
+            return None
+        return round(value) if self._whole else value
+
+    def set_number(self, value: float | None) -> None:
+        """Show a value without a signal; None empties an optional one."""
+        blocked = self.blockSignals(True)
+        self.setValue(self.minimum() if value is None else float(value))
+        self.blockSignals(blocked)
+
+    def textFromValue(self, value: float) -> str:
+        """The shortest writing of a number."""
+        text = self.locale().toString(value, "f", self.decimals())
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+    def valueFromText(self, text: str) -> float:
+        """The number in a text; an empty one means none."""
+        bare = self._bare(text)
+        if self._optional and bare in ("", self.specialValueText()):
+            return self.minimum()
+        return super().valueFromText(text)
+
+    def validate(self, text: str, pos: int) -> object:
+        """Accept an empty field where no value is allowed."""
+        if self._optional and self._bare(text) in ("", self.specialValueText()):
+            return QValidator.State.Acceptable, text, pos
+        return super().validate(text, pos)
+
+    def stepBy(self, steps: int) -> None:
+        """Step from "none" to somewhere sensible when the range has no lower end."""
+        if self.number() is None and self._low == -_UNBOUNDED:
+            self.setValue(0.0)
+        else:
+            super().stepBy(steps)
+
+    def _bare(self, text: str) -> str:
+        return text.removesuffix(self.suffix()).strip()
+
+
+class _Editor(QWidget):
+    """One field of a form.
+
+    Signals:
+        edited(): an edit is finished; :meth:`problem` tells whether it can be used.
+    """
+
+    edited = Signal()
+
+    def __init__(self, control: QWidget, info: OptionInfo, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.control = control
+        self.info = info
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(4)
+        self.row.addWidget(control, 1)
+        self.setFocusProxy(control)
+
+    def value(self) -> Any:
+        """The last valid value."""
+        raise NotImplementedError
+
+    def show_value(self, value: Any) -> None:
+        """Show a value without a signal."""
+        raise NotImplementedError
+
+    def problem(self) -> str:
+        """Why the present entry cannot be used, "" when it can."""
+        return ""
+
+
+class _CheckEditor(_Editor):
+    def __init__(self, info: OptionInfo, parent: QWidget) -> None:
+        self._box = QCheckBox()
+        super().__init__(self._box, info, parent)
+        self._box.clicked.connect(self.edited)
+
+    def value(self) -> bool:
+        return self._box.isChecked()
+
+    def show_value(self, value: Any) -> None:
+        self._box.setChecked(bool(value))
+
+
+class _NumberEditor(_Editor):
+    def __init__(self, info: OptionInfo, parent: QWidget) -> None:
+        self._box = NumberBox(info)
+        super().__init__(self._box, info, parent)
+        self._box.valueChanged.connect(self._on_changed)
+
+    def value(self) -> int | float | None:
+        return self._box.number()
+
+    def show_value(self, value: Any) -> None:
+        self._box.set_number(value)
+
+    def _on_changed(self, _value: float) -> None:
+        self.edited.emit()
+
+
+class _ChoiceEditor(_Editor):
+    def __init__(self, info: OptionInfo, parent: QWidget) -> None:
+        self._combo = narrow_combo()
+        super().__init__(self._combo, info, parent)
+        if info.optional:
+            self._combo.addItem(self.tr("none"), None)
+        if info.kind == "bool":
+            self._combo.addItem(self.tr("yes"), True)
+            self._combo.addItem(self.tr("no"), False)
+        for word in info.choices:
+            self._combo.addItem(word, word)
+        self._combo.activated.connect(self._on_activated)
+
+    def value(self) -> Any:
+        return self._combo.currentData()
+
+    def show_value(self, value: Any) -> None:
+        self._combo.setCurrentIndex(self._combo.findData(value))
+
+    def _on_activated(self, _index: int) -> None:
+        self.edited.emit()
+
+
+class _LineEditor(_Editor):
+    """Text, numbers with commas between them, or a file."""
+
+    def __init__(self, info: OptionInfo, parent: QWidget) -> None:
+        self._line = QLineEdit()
+        super().__init__(self._line, info, parent)
+        self._value: Any = None
+        self._problem = ""
+        self._line.setMinimumWidth(48)
+        if info.optional:
+            self._line.setPlaceholderText(self.tr("none"))
+        self._line.editingFinished.connect(self._finish)
+        if info.kind == "file":
+            browse = QToolButton(self)
+            browse.setText("…")
+            browse.setToolTip(self.tr("Choose a file…"))
+            browse.setAccessibleName(self.tr("Choose a file for {0}").format(info.label))
+            browse.clicked.connect(self._browse)
+            self.row.addWidget(browse)
+
+    def value(self) -> Any:
+        return self._value
+
+    def problem(self) -> str:
+        return self._problem
+
+    def show_value(self, value: Any) -> None:
+        self._value = plain_value(value)
+        self._line.setText(self._text_of(self._value))
+        self._line.setCursorPosition(0)
+        self._problem = self._read(self._line.text())[1]
+
+    def _finish(self) -> None:
+        value, self._problem = self._read(self._line.text().strip())
+        if not self._problem:
+            self._value = value
+        self.edited.emit()
+
+    def _browse(self) -> None:
+        start = str(Path(self._value).parent) if self._value else ""
+        chosen, _ = QFileDialog.getOpenFileName(self, self.info.label, start)
+        if chosen:
+            self._line.setText(chosen)
+            self._finish()
+
+    def _text_of(self, value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, tuple):
+            return ", ".join(_number_text(part) for part in value)
+        return str(value)
+
+    def _read(self, text: str) -> tuple[Any, str]:
+        """The value that a text stands for, and what is wrong with it ("" for nothing)."""
+        if self.info.optional and not text:
+            return None, ""
+        if self.info.kind == "numbers":
+            return self._read_numbers(text)
+        if self.info.kind == "file":
+            if not text:
+                return None, self.tr("A file is needed.")
+            if not Path(text).expanduser().is_file():
+                return None, self.tr("There is no such file.")
+        return text, ""
+
+    def _read_numbers(self, text: str) -> tuple[Any, str]:
+        info = self.info
+        whole = all(isinstance(part, int) for part in info.default or (0.0,))
+        numbers = []
+        for part in (part.strip() for part in text.split(",")):
+            if not part:
+                continue
+            try:
+                number = float(part)
+            except ValueError:
+                return None, self.tr("“{0}” is not a number.").format(part)
+            if not math.isfinite(number):
+                return None, self.tr("“{0}” is not a finite number.").format(part)
+            if whole and number != int(number):
+                return None, self.tr("“{0}” is not a whole number.").format(part)
+            if info.low is not None and number < info.low:
+                return None, self.tr("{0} is below {1}.").format(part, _number_text(info.low))
+            if info.high is not None and number > info.high:
+                return None, self.tr("{0} is above {1}.").format(part, _number_text(info.high))
+            numbers.append(int(number) if whole else number)
+        return tuple(numbers), ""
+
+
+def plain_value(value: Any) -> Any:
+    """A value as the form compares and hands it out: paths as text, lists as tuples."""
+    if isinstance(value, Path):
+        return str(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _number_text(number: float) -> str:
+    return repr(int(number)) if number == int(number) else repr(number)
+
+
+def _make_editor(info: OptionInfo, parent: QWidget) -> _Editor:
+    if info.kind == "choice" or (info.kind == "bool" and info.optional):
+        return _ChoiceEditor(info, parent)
+    if info.kind == "bool":
+        return _CheckEditor(info, parent)
+    if info.kind in ("int", "float"):
+        return _NumberEditor(info, parent)
+    return _LineEditor(info, parent)
+
+
+class _Row:
+    """The widgets of one setting."""
+
+    def __init__(self, form: OptionForm, info: OptionInfo) -> None:
+        self.info = info
+        self.default = plain_value(info.default)
+        self.editor = _make_editor(info, form)
+        self.label = QLabel(info.label, form)
+        self.label.setWordWrap(True)
+        self.label.setBuddy(self.editor.control)
+        self.reset = QToolButton(form)
+        self.reset.setIcon(icon("reset"))
+        self.reset.setAutoRaise(True)
+        self.reset.setToolTip(form.tr("Back to the default: {0}").format(self._default_text(form)))
+        self.reset.setAccessibleName(form.tr("Reset {0}").format(info.label))
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.reset.setSizePolicy(policy)
+        self.notice = Notice("error", form)
+        tooltip = self._tooltip(form)
+        for widget in (self.label, self.editor.control):
+            widget.setToolTip(tooltip)
+        self.editor.control.setAccessibleName(info.label)
+        self.editor.control.setAccessibleDescription(info.help)
+
+    @property
+    def changed(self) -> bool:
+        """True if the value differs from the default."""
+        return bool(self.editor.value() != self.default)
+
+    def refresh(self) -> None:
+        """Show the reset button and the problem where there is one."""
+        problem = self.editor.problem()
+        self.reset.setVisible(self.changed or bool(problem))
+        self.notice.say(problem)
+
+    def _default_text(self, form: OptionForm) -> str:
+        if self.default is None:
+            return form.tr("none")
+        if isinstance(self.default, bool):
+            return form.tr("yes") if self.default else form.tr("no")
+        if isinstance(self.default, tuple):
+            return ", ".join(_number_text(part) for part in self.default)
+        number = isinstance(self.default, int | float)
+        text = _number_text(self.default) if number else str(self.default)
+        return text + unit_suffix(self.info.unit)
+
+    def _tooltip(self, form: OptionForm) -> str:
+        info = self.info
+        lines = [info.help[:1].upper() + info.help[1:] + "." if info.help else info.label]
+        suffix = unit_suffix(info.unit)
+        if info.low is not None and info.high is not None:
+            lines.append(
+                form.tr("From {0} to {1}.").format(
+                    _number_text(info.low), _number_text(info.high) + suffix
+                )
+            )
+        elif info.low is not None:
+            lines.append(form.tr("At least {0}.").format(_number_text(info.low) + suffix))
+        elif info.high is not None:
+            lines.append(form.tr("At most {0}.").format(_number_text(info.high) + suffix))
+        lines.append(form.tr("Default: {0}. In commands: {1}").format(
+            self._default_text(form), info.name
+        ))  # fmt: skip
+        return "\n".join(lines)
+
+
+class OptionForm(QWidget):
+    """Fields for declared settings, in two columns.
+
+    An entry that cannot be used is named in words below its field; the value before it stays.
+
+    Signals:
+        changed(dict): once per finished edit: the values that differ from the defaults.
+    """
+
+    changed = Signal(object)
+
+    def __init__(
+        self,
+        options: tuple[OptionInfo, ...],
+        values: Mapping[str, Any] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._wheel = WheelNeedsFocus(self)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 2)
+        grid.setColumnStretch(1, 3)
+        self._rows: dict[str, _Row] = {}
+        for info in options:
+            row = _Row(self, info)
+            line = 2 * len(self._rows)
+            grid.addWidget(row.label, line, 0, Qt.AlignmentFlag.AlignVCenter)
+            grid.addWidget(row.editor, line, 1)
+            grid.addWidget(row.reset, line, 2)
+            grid.addWidget(row.notice, line + 1, 0, 1, 3)
+            self._wheel.guard(row.editor.control)
+            row.editor.edited.connect(self._on_edited)
+            row.reset.clicked.connect(self._on_reset)
+            self._rows[info.name] = row
+        self._last: dict[str, Any] = {}
+        self.set_values(values or {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The settings shown, in order."""
+        return tuple(self._rows)
+
+    def field(self, name: str) -> QWidget:
+        """The control of one setting."""
+        return self._rows[name].editor.control
+
+    def reset_button(self, name: str) -> QToolButton:
+        """The button that brings one setting back to its default."""
+        return self._rows[name].reset
+
+    def problem(self, name: str) -> str:
+        """What is wrong with the entry of one setting, "" for nothing."""
+        return self._rows[name].editor.problem()
+
+    def values(self) -> dict[str, Any]:
+        """The values that differ from the defaults; paths as text, lists as tuples."""
+        return {name: row.editor.value() for name, row in self._rows.items() if row.changed}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show these values, and defaults for the rest, without a signal.
+
+        Names without a field are ignored.
+        """
+        for name, row in self._rows.items():
+            row.editor.show_value(plain_value(values.get(name, row.default)))
+            row.refresh()
+        self._last = self.values()
+
+    def _on_edited(self) -> None:
+        for row in self._rows.values():
+            row.refresh()
+        values = self.values()
+        if values != self._last:
+            self._last = values
+            self.changed.emit(values)
+
+    def _on_reset(self) -> None:
+        for row in self._rows.values():
+            if row.reset is self.sender():
+                row.editor.show_value(row.default)
+                row.editor.control.setFocus()
+        self._on_edited()

@@ -1,0 +1,360 @@
+"""Parts that the side panels share: sections, notices, labels that never widen a panel, colours.
+
+A side panel may be as narrow as 260 px, so everything here wraps or is cut short with an ellipsis
+instead of asking for more room.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.views.icons import icon_pixmap
+from descgui.views.marks import RIGHT, WRONG
+from descgui.views.theme import theme_colors
+
+PANEL_MARGIN_PX = 8
+Kind = Literal["info", "warning", "error"]
+_LONG_RUN = re.compile(r"([^\s\u200b]{18})(?=[^\s\u200b])")
+_BREAKS = re.compile(r"([/\\=])")
+
+
+def blended(over: QColor, under: QColor, share: float) -> QColor:
+    """``share`` (0 to 1) of one colour over another."""
+    return QColor.fromRgbF(
+        share * over.redF() + (1.0 - share) * under.redF(),
+        share * over.greenF() + (1.0 - share) * under.greenF(),
+        share * over.blueF() + (1.0 - share) * under.blueF(),
+    )
+
+
+def muted(palette: QPalette) -> QColor:
+    """Text colour for what is said in passing."""
+    return QColor(theme_colors(palette).subtle)
+
+
+def tabular(font: QFont) -> QFont:
+    """The same font with digits of one width, so that numbers do not jump."""
+    result = QFont(font)
+    result.setFeature(QFont.Tag("tnum"), 1)
+    return result
+
+
+def breakable(text: str) -> str:
+    """``text`` with invisible places to break inside paths and other long runs of characters."""
+    return _LONG_RUN.sub("\\1\u200b", _BREAKS.sub("\\1\u200b", text))
+
+
+class WheelNeedsFocus(QObject):
+    """Keeps the mouse wheel for scrolling the panel unless a field has the keyboard focus.
+
+    Without it, scrolling a panel changes every field that passes under the cursor.
+    """
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Let go of wheel events over fields without focus."""
+        if (
+            event.type() == QEvent.Type.Wheel
+            and isinstance(watched, QWidget)
+            and not watched.hasFocus()
+        ):
+            event.ignore()
+            return True
+        return False
+
+    def guard(self, *fields: QWidget) -> None:
+        """Watch some fields."""
+        for field in fields:
+            field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            field.installEventFilter(self)
+
+
+def narrow_combo(parent: QWidget | None = None) -> QComboBox:
+    """A combo box that shrinks with its panel instead of fitting its longest entry."""
+    combo = QComboBox(parent)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(6)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+class Sentence(QLabel):
+    """A label that wraps, also inside long paths, and whose text can be copied."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None, *, quiet: bool = False):
+        super().__init__(parent)
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setProperty("subtle", quiet)
+        self.say(text)
+
+    def minimumSizeHint(self) -> QSize:
+        """One line: the layout asks for the height that its width needs."""
+        return QSize(20, self.fontMetrics().height())
+
+    @property
+    def sentence(self) -> str:
+        """What is shown, without the places to break."""
+        return self.text().replace("\u200b", "")
+
+    def say(self, text: str) -> None:
+        """Show another text."""
+        if text != self.sentence:
+            self.setText(breakable(text))
+            self.setAccessibleName(text)
+
+
+class ElidedLabel(QLabel):
+    """One line that is cut short with an ellipsis; the tooltip holds all of it."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setText(text)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw what fits."""
+        painter = QPainter(self)
+        shown = self.fontMetrics().elidedText(
+            self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width()
+        )
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        painter.drawText(self.contentsRect(), int(self.alignment()), shown)
+
+    def say(self, text: str, tooltip: str = "") -> None:
+        """Show another text; its tooltip is the whole text unless told otherwise."""
+        if text != self.text():
+            self.setText(text)
+        self.setToolTip(tooltip or text)
+
+
+class Notice(QFrame):
+    """A tinted strip with a sign and a sentence; hidden while it has nothing to say."""
+
+    def __init__(self, kind: Kind = "warning", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._kind = kind
+        self.label = Sentence(parent=self)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(26, 5, 6, 5)
+        layout.addWidget(self.label)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show a sentence, or hide for an empty one."""
+        self.label.say(text)
+        self.setVisible(bool(text))
+
+    @property
+    def sentence(self) -> str:
+        """What is said now."""
+        return self.label.sentence
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the tint and the sign."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colour = _kind_colour(self._kind, self.palette())
+        window = self.palette().color(QPalette.ColorRole.Window)
+        painter.setBrush(blended(colour, window, 0.16))
+        painter.setPen(QPen(blended(colour, window, 0.65), 1.0))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 4.0, 4.0)
+        draw_sign(painter, QRect(6, 6, 16, 16), self._kind, self.palette())
+
+
+def draw_sign(painter: QPainter, where: QRect, kind: Kind, palette: QPalette) -> None:
+    """Draw the icon of a kind of message in its colour."""
+    ratio = painter.device().devicePixelRatio()
+    colour = _kind_colour(kind, palette)
+    painter.drawPixmap(where, icon_pixmap(kind, where.size(), colour, ratio=ratio))
+
+
+def _kind_colour(kind: Kind, palette: QPalette) -> QColor:
+    colors = theme_colors(palette)
+    return QColor({"info": colors.info, "warning": colors.warning, "error": colors.error}[kind])
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """``one`` or ``many``, with the number in the place of ``{n}``."""
+    return (one if number == 1 else many).replace("{n}", str(number))
+
+
+def draw_verdict(painter: QPainter, where: QRectF, *, right: bool) -> None:
+    """Draw a tick (right) or a cross (wrong): told apart by shape, not by colour alone."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    pen = QPen(QColor(RIGHT if right else WRONG), 2.0)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    painter.setPen(pen)
+
+    def at(x: float, y: float) -> QPointF:
+        return QPointF(where.left() + x * where.width(), where.top() + y * where.height())
+
+    if right:
+        painter.drawPolyline(QPolygonF([at(0.1, 0.55), at(0.4, 0.85), at(0.9, 0.2)]))
+    else:
+        painter.drawLine(at(0.15, 0.15), at(0.85, 0.85))
+        painter.drawLine(at(0.15, 0.85), at(0.85, 0.15))
+    painter.restore()
+
+
+class ThinBar(QProgressBar):
+    """A low progress bar without text; hatched while the share is unknown (range 0 to 0)."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextVisible(False)
+        self.setFixedHeight(5)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the track and what is done."""
+        painter = QPainter(self)
+        palette = self.palette()
+        painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Mid))
+        accent = palette.color(QPalette.ColorRole.Accent)
+        if self.maximum() <= self.minimum():
+            painter.fillRect(self.rect(), QBrush(accent, Qt.BrushStyle.Dense4Pattern))
+            return
+        share = (self.value() - self.minimum()) / (self.maximum() - self.minimum())
+        painter.fillRect(QRectF(0.0, 0.0, max(share, 0.0) * self.width(), self.height()), accent)
+
+
+class _Heading(QToolButton):
+    """A heading with a line below it and a chevron that shows whether its section is open."""
+
+    def __init__(self, title: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setText(title)
+        self.setCheckable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(title)
+        font = self.font()
+        font.setBold(True)
+        self.setFont(font)
+
+    def sizeHint(self) -> QSize:
+        """One line."""
+        return QSize(60, self.fontMetrics().height() + 8)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the heading flat, so that it does not look like a value."""
+        painter = QPainter(self)
+        palette, role = self.palette(), QPalette.ColorRole
+        if self.underMouse():
+            painter.fillRect(self.rect(), palette.color(role.Midlight))
+        line = self.rect().bottom()
+        painter.setPen(palette.color(role.Accent if self.hasFocus() else role.Mid))
+        painter.drawLine(0, line, self.width(), line)
+        ink = palette.color(role.WindowText)
+        chevron = icon_pixmap(
+            "chevron-down" if self.isChecked() else "chevron-right",
+            QSize(14, 14),
+            ink,
+            ratio=self.devicePixelRatio(),
+        )
+        painter.drawPixmap(0, (self.height() - 15) // 2, chevron)
+        painter.setPen(ink)
+        painter.drawText(
+            self.rect().adjusted(19, 0, 0, -1),
+            Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft,
+            self.text(),
+        )
+
+
+class Section(QWidget):
+    """A heading that folds its content away."""
+
+    def __init__(self, title: str, parent: QWidget | None = None, *, open_: bool = True) -> None:
+        super().__init__(parent)
+        self.heading = _Heading(title, self)
+        self.content = QWidget(self)
+        self.body = QVBoxLayout(self.content)
+        self.body.setContentsMargins(0, 4, 0, 6)
+        self.body.setSpacing(6)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.heading)
+        layout.addWidget(self.content)
+        self.heading.toggled.connect(self._fold)
+        self.heading.setChecked(open_)
+        self._fold(open_)
+
+    def _fold(self, open_: bool) -> None:
+        self.content.setVisible(open_)
+
+
+class SegmentButton(QToolButton):
+    """One of several words of which one is chosen; the chosen one is filled and framed."""
+
+    def __init__(self, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setText(text)
+        self.setCheckable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Room for the word in its chosen, heavier form."""
+        metrics = self.fontMetrics()
+        return QSize(metrics.horizontalAdvance(self.text()) + 14, metrics.height() + 9)
+
+    def minimumSizeHint(self) -> QSize:
+        """As much as the word needs."""
+        return self.sizeHint()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw a flat button."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        palette, chosen = self.palette(), self.isChecked()
+        role = QPalette.ColorRole
+        fill = role.Highlight if chosen else role.Midlight if self.underMouse() else role.Button
+        ring = role.Accent if chosen or self.hasFocus() else role.Mid
+        painter.setBrush(palette.color(fill))
+        painter.setPen(QPen(palette.color(ring), 2.0 if self.hasFocus() else 1.0))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(1.0, 1.0, -1.0, -1.0), 4.0, 4.0)
+        painter.setPen(palette.color(role.ButtonText))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
+
+
+class PanelScroll(QScrollArea):
+    """A frameless column that scrolls only up and down and takes the width it gets."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        column = QWidget(self)
+        self.column = QVBoxLayout(column)
+        self.column.setContentsMargins(
+            PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX
+        )
+        self.column.setSpacing(8)
+        self.setWidget(column)
+
+    def minimumSizeHint(self) -> QSize:
+        """Small: the panel scrolls."""
+        return QSize(180, 120)

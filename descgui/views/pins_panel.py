@@ -1,0 +1,319 @@
+"""The list of pinned probes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QRectF,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QColor, QFont, QIcon, QKeyEvent, QPainter, QPixmap, QResizeEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.matches_state import MatchesState
+from descgui.models.probe_state import Pin
+from descgui.views.icons import icon
+from descgui.views.marks import pin_color
+from descgui.views.panel_parts import Sentence, draw_verdict, tabular
+from engine.api import Point
+
+Index = QModelIndex | QPersistentModelIndex
+
+_NUMBER, _FROM, _MATCH, _SIMILARITY, _ERROR = range(5)
+_CHIP_PX = 12
+_ROWS_SHOWN = 5
+_MATCH_FROM_WIDTH_PX = 290
+
+
+class PinsTable(QAbstractTableModel):
+    """The pins of :class:`~descgui.models.probe_state.PinsModel` as rows."""
+
+    def __init__(self, models: AppModels, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pins: tuple[Pin, ...] = models.pins.pins
+        self._correct_px = models.matches.state.correct_px
+        self._chips: dict[str, QIcon] = {}
+        self._titles = ("#", self.tr("From"), self.tr("Match"), self.tr("Sim."), self.tr("Error"))
+        models.pins.changed.connect(self._on_pins)
+        models.matches.changed.connect(self._on_matches)
+
+    def pin(self, row: int) -> Pin:
+        """The pin of a row."""
+        return self._pins[row]
+
+    def row_of(self, number: int) -> int:
+        """The row of a pin, -1 if there is none."""
+        return next((row for row, pin in enumerate(self._pins) if pin.number == number), -1)
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """One row a pin."""
+        return 0 if parent.isValid() else len(self._pins)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Number, from, match, similarity, error."""
+        return 0 if parent.isValid() else len(self._titles)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Texts, chips and ticks."""
+        pin, column = self._pins[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(pin, column)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tooltip(pin)
+        if role == Qt.ItemDataRole.DecorationRole:
+            if column == _NUMBER:
+                return self._chip(pin_color(pin.number))
+            right = self._right(pin)
+            if column == _ERROR and right is not None:
+                return self._chip("right" if right else "wrong")
+        if role == Qt.ItemDataRole.TextAlignmentRole and column >= _FROM:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == _NUMBER:
+            return self.tr("Pin {0}").format(pin.number)
+        return None
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:
+        """Titles of the columns."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignLeft if section == _NUMBER else Qt.AlignmentFlag.AlignRight
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return self._titles[section] if role == Qt.ItemDataRole.DisplayRole else None
+
+    def _right(self, pin: Pin) -> bool | None:
+        error_px = pin.answer.error_px if pin.answer is not None else None
+        return None if error_px is None else error_px <= self._correct_px
+
+    def _text(self, pin: Pin, column: int) -> str:
+        answer = pin.answer
+        if column == _NUMBER:
+            return str(pin.number)
+        if column == _FROM:
+            return f"{pin.probe.side.upper()} {_rounded(pin.probe.point_px)}"
+        if answer is None:
+            return "–"
+        if column == _MATCH:
+            return _rounded(answer.found_px)
+        if column == _SIMILARITY:
+            return f"{answer.peaks[0].similarity:.3f}"
+        return "–" if answer.error_px is None else f"{answer.error_px:.1f}"
+
+    def _tooltip(self, pin: Pin) -> str:
+        x_px, y_px = pin.probe.point_px
+        lines = [
+            self.tr("Pin {0}: image {1} at {2}, {3} px").format(
+                pin.number, pin.probe.side.upper(), f"{x_px:.1f}", f"{y_px:.1f}"
+            )
+        ]
+        answer, right = pin.answer, self._right(pin)
+        if answer is None:
+            lines.append(self.tr("Its match is not computed yet."))
+        else:
+            x_px, y_px = answer.found_px
+            lines.append(self.tr("Match at {0}, {1} px").format(f"{x_px:.1f}", f"{y_px:.1f}"))
+            if answer.truth_px is not None:
+                lines.append(
+                    self.tr("Right, error {0} px").format(f"{answer.error_px:.1f}")
+                    if right
+                    else self.tr("Wrong, error {0} px").format(f"{answer.error_px:.1f}")
+                )
+            elif answer.request.pair.h_b_from_a is None:
+                lines.append(self.tr("No error: there is no homography for this pair."))
+            else:
+                lines.append(self.tr("No error: the true point leaves the other image."))
+        return "\n".join(lines)
+
+    def _chip(self, kind: str) -> QIcon:
+        """A disc in a colour, or the tick or cross of a right or wrong match."""
+        if kind not in self._chips:
+            chip = QPixmap(2 * _CHIP_PX, 2 * _CHIP_PX)
+            chip.setDevicePixelRatio(2.0)
+            chip.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(chip)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            if kind in ("right", "wrong"):
+                draw_verdict(painter, QRectF(1.0, 1.0, 10.0, 10.0), right=kind == "right")
+            else:
+                painter.setPen(QColor("#808080"))
+                painter.setBrush(QColor(kind))
+                painter.drawEllipse(QRectF(1.0, 1.0, 10.0, 10.0))
+            painter.end()
+            shown = QIcon(chip)
+            shown.addPixmap(chip, QIcon.Mode.Selected)  # a selected row must not tint data colours
+            self._chips[kind] = shown
+        return self._chips[kind]
+
+    def _on_pins(self, pins: tuple[Pin, ...]) -> None:
+        same = [pin.number for pin in pins] == [pin.number for pin in self._pins]
+        if same:
+            self._pins = pins
+            self._refresh()
+        else:
+            self.beginResetModel()
+            self._pins = pins
+            self.endResetModel()
+
+    def _on_matches(self, state: MatchesState) -> None:
+        if state.correct_px != self._correct_px:
+            self._correct_px = state.correct_px
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if self._pins:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._pins) - 1, _ERROR))
+
+
+class _PinsView(QTableView):
+    """A table whose Delete key asks to remove the current row.
+
+    Signals:
+        remove_pressed(): Delete or Backspace.
+    """
+
+    remove_pressed = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave the matches to the tooltip where there is no room for them."""
+        self.setColumnHidden(_MATCH, self.width() < _MATCH_FROM_WIDTH_PX)
+        super().resizeEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Delete and Backspace remove; all else as in any table."""
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.remove_pressed.emit()
+            return
+        super().keyPressEvent(event)
+
+
+class PinsPanel(QWidget):
+    """Lists the pins; a click selects one.
+
+    Signals:
+        pin_removed(int): take this pin away.
+        pins_cleared(): take all pins away.
+    """
+
+    pin_removed = Signal(int)
+    pins_cleared = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._pins = models.pins
+        self.table = PinsTable(models, self)
+        self.view = self._make_view()
+        self._empty = Sentence(self.tr("Click in an image to pin a point."), self, quiet=True)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.remove_button = QPushButton(icon("pin-remove"), self.tr("Remove"), self)
+        self.remove_button.setToolTip(self.tr("Remove the selected pin"))
+        self.remove_button.clicked.connect(self._remove)
+        self.clear_button = QPushButton(icon("clear-pins"), self.tr("Clear"), self)
+        self.clear_button.setToolTip(self.tr("Remove all pins"))
+        self.clear_button.clicked.connect(self.pins_cleared)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.remove_button)
+        buttons.addWidget(self.clear_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self._empty)
+        layout.addWidget(self.view, 1)
+        layout.addLayout(buttons)
+        models.pins.changed.connect(self._on_pins)
+        models.pins.selected_changed.connect(self._on_selected)
+        self._on_pins(models.pins.pins)
+
+    def _make_view(self) -> _PinsView:
+        view = _PinsView(self)
+        view.setModel(self.table)
+        view.setFont(tabular(view.font()))
+        view.setAccessibleName(self.tr("Pins"))
+        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        view.setTabKeyNavigation(False)
+        view.setFrameShape(QFrame.Shape.NoFrame)
+        view.setShowGrid(False)
+        view.setAlternatingRowColors(True)
+        view.setWordWrap(False)
+        view.setIconSize(QSize(_CHIP_PX, _CHIP_PX))
+        view.setTextElideMode(Qt.TextElideMode.ElideRight)
+        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        rows = view.verticalHeader()
+        rows.hide()
+        rows.setMinimumSectionSize(view.fontMetrics().height() + 5)
+        rows.setDefaultSectionSize(view.fontMetrics().height() + 5)
+        header = view.horizontalHeader()
+        header.setSectionsClickable(False)
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(24)
+        metrics = view.fontMetrics()
+        for column, widest in ((_NUMBER, "88"), (_SIMILARITY, "0.888"), (_ERROR, "888.8")):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            chip_px = 0 if column == _SIMILARITY else _CHIP_PX + 6
+            header.resizeSection(column, metrics.horizontalAdvance(widest) + chip_px + 8)
+        for column in (_FROM, _MATCH):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        view.setMinimumHeight(
+            _ROWS_SHOWN * rows.defaultSectionSize() + header.sizeHint().height() + 2
+        )
+        bold = QFont(header.font())
+        bold.setBold(False)
+        header.setFont(bold)
+        view.selectionModel().currentRowChanged.connect(self._on_row)
+        view.remove_pressed.connect(self._remove)
+        return view
+
+    def _on_pins(self, pins: tuple[Pin, ...]) -> None:
+        self._empty.setVisible(not pins)
+        self.view.setVisible(bool(pins))
+        self.clear_button.setVisible(bool(pins))
+        self.remove_button.setVisible(bool(pins))
+        self._on_selected(self._pins.selected)
+
+    def _on_selected(self, number: int) -> None:
+        row = self.table.row_of(number)
+        self.remove_button.setEnabled(row >= 0)
+        selection = self.view.selectionModel()
+        if row < 0:
+            selection.clear()
+        elif self.view.currentIndex().row() != row:
+            selection.setCurrentIndex(
+                self.table.index(row, 0),
+                QItemSelectionModel.SelectionFlag.ClearAndSelect
+                | QItemSelectionModel.SelectionFlag.Rows,
+            )
+
+    def _on_row(self, current: QModelIndex, _previous: QModelIndex) -> None:
+        if current.isValid():
+            self._pins.select(self.table.pin(current.row()).number)
+
+    def _remove(self) -> None:
+        if self._pins.selected:
+            self.pin_removed.emit(self._pins.selected)
+
+
+def _rounded(point_px: Point) -> str:
+    return f"{point_px[0]:.0f}, {point_px[1]:.0f}"

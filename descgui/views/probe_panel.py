@@ -1,0 +1,493 @@
+"""The side panel that reads the live probe out in numbers, and lists the pins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QRect,
+    QRectF,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QGridLayout,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel
+from descgui.models.probe_state import Probe
+from descgui.models.settings import Settings
+from descgui.views.panel_parts import (
+    ElidedLabel,
+    PanelScroll,
+    Section,
+    draw_verdict,
+    muted,
+    tabular,
+)
+from descgui.views.pins_panel import PinsPanel
+from engine.api import Peak, Point, ProbeAnswer
+
+Index = QModelIndex | QPersistentModelIndex
+
+DASH = "–"
+_MARK_PX = 10
+_GAP_PX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value as it is shown.
+
+    Attributes:
+        text: with its unit.
+        short: for a narrow panel; "" if the text is short enough.
+        why: tooltip; for an undefined value the reason.
+        share: length of the bar below, 0 to 1; None for no bar.
+        right: True draws a tick, False a cross, None neither.
+    """
+
+    text: str = DASH
+    short: str = ""
+    why: str = ""
+    share: float | None = None
+    right: bool | None = None
+
+
+class ValueCell(QWidget):
+    """Shows a reading, aligned right; never asks for another size, so nothing jumps."""
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = Reading()
+        self.setFont(tabular(self.font()))
+        self.setAccessibleName(name)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    @property
+    def reading(self) -> Reading:
+        """What is shown."""
+        return self._reading
+
+    def sizeHint(self) -> QSize:
+        """One line and the bar below it."""
+        return QSize(64, self.fontMetrics().height() + 5)
+
+    def minimumSizeHint(self) -> QSize:
+        """One line."""
+        return QSize(32, self.sizeHint().height())
+
+    def read_out(self, reading: Reading) -> None:
+        """Show another reading; costs nothing when it is the same."""
+        if reading == self._reading:
+            return
+        if reading.why != self._reading.why:
+            self.setToolTip(reading.why)
+        self._reading = reading
+        self.setAccessibleDescription(reading.text if reading.text != DASH else reading.why)
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the mark, the text and the bar."""
+        painter = QPainter(self)
+        palette, reading, metrics = self.palette(), self._reading, self.fontMetrics()
+        area = self.rect().adjusted(_GAP_PX, 0, 0, -4)
+        room = area.width() - (_MARK_PX + 4 if reading.right is not None else 0)
+        text = reading.text
+        if reading.short and metrics.horizontalAdvance(text) > room:
+            text = reading.short
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+        undefined = reading.text == DASH
+        role = QPalette.ColorRole
+        painter.setPen(muted(palette) if undefined else palette.color(role.WindowText))
+        painter.drawText(area, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+        if reading.right is not None:
+            left = area.right() - metrics.horizontalAdvance(text) - _MARK_PX - 4
+            mark = QRectF(left, area.center().y() - _MARK_PX / 2, _MARK_PX, _MARK_PX)
+            draw_verdict(painter, mark, right=reading.right)
+        if reading.share is not None:
+            track = QRect(_GAP_PX, self.height() - 3, self.width() - _GAP_PX, 3)
+            painter.fillRect(track, palette.color(role.Mid))
+            filled = QRectF(track)
+            filled.setWidth(max(0.0, min(reading.share, 1.0)) * track.width())
+            painter.fillRect(filled, palette.color(role.Accent))
+
+
+class PeaksTable(QAbstractTableModel):
+    """The k best matches; always k rows, so that the table keeps its height."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._rows = 0
+        self._peaks: tuple[Peak, ...] = ()
+        self._titles = ("#", "x", "y", self.tr("Similarity"), self.tr("Members"))
+
+    def set_rows(self, rows: int) -> None:
+        """How many rows there always are."""
+        if rows != self._rows:
+            self.beginResetModel()
+            self._rows = rows
+            self.endResetModel()
+
+    def set_peaks(self, peaks: tuple[Peak, ...]) -> None:
+        """Show other peaks."""
+        if peaks != self._peaks and self._rows:
+            self._peaks = peaks
+            self.dataChanged.emit(self.index(0, 0), self.index(self._rows - 1, 4))
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Always k."""
+        return 0 if parent.isValid() else self._rows
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Rank, x, y, similarity, members."""
+        return 0 if parent.isValid() else len(self._titles)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Numbers of fixed width, aligned right."""
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        row, column = index.row(), index.column()
+        if row >= len(self._peaks):
+            return str(row + 1) if column == 0 else ""
+        peak = self._peaks[row]
+        x_px, y_px = peak.point_px
+        return (
+            str(row + 1),
+            f"{x_px:.1f}",
+            f"{y_px:.1f}",
+            f"{peak.similarity:.3f}",
+            peak.members,
+        )[column]
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:
+        """Titles of the columns."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return self._titles[section] if role == Qt.ItemDataRole.DisplayRole else None
+
+
+class _TextDelegate(QStyledItemDelegate):
+    """Draws texts only: several times faster than a style's item, and redrawn on every hover."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Draw one text, aligned right."""
+        painter.setFont(option.font)
+        painter.setPen(option.palette.color(QPalette.ColorRole.Text))
+        painter.drawText(
+            option.rect.adjusted(3, 0, -3, 0),
+            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+            index.data(),
+        )
+
+
+class ProbePanel(QWidget):
+    """Reads out the live probe for the shown and the compared descriptor; lists the pins.
+
+    Signals:
+        pin_removed(int): take this pin away.
+        pins_cleared(): take all pins away.
+    """
+
+    pin_removed = Signal(int)
+    pins_cleared = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._asked = ValueCell(self.tr("Asked point"), self)
+        self._headings = (ElidedLabel(parent=self), ElidedLabel(parent=self))
+        self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
+        self.peaks = PeaksTable(self)
+        self._peaks_view = QTableView(self)
+        self.pins = PinsPanel(models, self)
+        self.pins.pin_removed.connect(self.pin_removed)
+        self.pins.pins_cleared.connect(self.pins_cleared)
+        scroll = PanelScroll(self)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        scroll.column.addWidget(self._make_readings())
+        scroll.column.addWidget(self._make_peaks())
+        section = Section(self.tr("Pins"), self)
+        section.body.addWidget(self.pins)
+        scroll.column.addWidget(section, 1)
+        models.probe.moved.connect(self._on_moved)
+        models.probe.answered.connect(self._on_answered)
+        models.probe.compared.connect(self._on_compared)
+        models.settings.changed.connect(self._on_settings)
+        models.matches.changed.connect(self._read_all)
+        models.pair.changed.connect(self._read_all)
+        for maps in (models.maps, models.compared):
+            maps.choice_changed.connect(self._on_choice)
+            maps.status_changed.connect(self._read_all)
+        models.engine.changed.connect(self._on_choice)
+        self._on_settings(models.settings.settings)
+        self._on_moved(models.probe.probe)
+        self._on_choice()
+
+    def cell(self, row: str, *, compared: bool = False) -> ValueCell:
+        """The cell of one value, such as "match" or "error"."""
+        return self._rows[row][int(compared)]
+
+    @property
+    def asked(self) -> ValueCell:
+        """The cell with the asked point."""
+        return self._asked
+
+    # Making
+
+    def _make_readings(self) -> QWidget:
+        box = QWidget(self)
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(0)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(1, 1)
+        titles = {
+            "match": (self.tr("Match"), self.tr("Best match in the other image")),
+            "similarity": (self.tr("Similarity"), self.tr("Cosine; the bar runs from 0 to 1")),
+            "ratio": (
+                self.tr("Ratio"),
+                self.tr("Distance of the best over the second best: 0 sure, 1 ambiguous"),
+            ),
+            "truth": (self.tr("True point"), self.tr("Where the homography puts the point")),
+            "error": (self.tr("Error"), self.tr("Distance of the match from the true point")),
+            "rank": (
+                self.tr("Rank"),
+                self.tr("1 when nothing is more similar than the true point's surroundings"),
+            ),
+            "cycle": (
+                self.tr("Cycle error"),
+                self.tr("Distance from the asked point after matching back"),
+            ),
+            "members": (self.tr("Members"), self.tr("Which members of the sets met")),
+            "time": (self.tr("Time"), self.tr("Time to answer")),
+        }
+        grid.addWidget(_row_title(self.tr("Asked"), box), 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._asked, 0, 1, 1, 2)
+        for column, heading in enumerate(self._headings, start=1):
+            heading.setProperty("heading", True)
+            heading.setContentsMargins(_GAP_PX, 0, 0, 0)
+            heading.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            grid.addWidget(heading, 1, column)
+        for line, (key, (title, help_)) in enumerate(titles.items(), start=2):
+            label = _row_title(title, box)
+            label.setToolTip(help_)
+            cells = (
+                ValueCell(title, box),
+                ValueCell(self.tr("{0}, compared").format(title), box),
+            )
+            grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(cells[0], line, 1)
+            grid.addWidget(cells[1], line, 2)
+            self._rows[key] = cells
+        self._grid = grid
+        return box
+
+    def _make_peaks(self) -> Section:
+        section = Section(self.tr("Best matches"), self)
+        view = self._peaks_view
+        view.setModel(self.peaks)
+        view.setFont(tabular(view.font()))
+        view.setAccessibleName(self.tr("Best matches of the shown descriptor"))
+        view.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        view.setItemDelegate(_TextDelegate(view))
+        view.setFrameShape(QFrame.Shape.NoFrame)
+        view.setShowGrid(False)
+        view.setAlternatingRowColors(True)
+        view.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        view.verticalHeader().hide()
+        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 4)
+        view.verticalHeader().setMinimumSectionSize(view.fontMetrics().height() + 4)
+        header = view.horizontalHeader()
+        header.setSectionsClickable(False)
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(0, 28)
+        view.setColumnHidden(4, True)
+        section.body.addWidget(view)
+        return section
+
+    # Drawing the models
+
+    def _on_settings(self, settings: Settings) -> None:
+        self.peaks.set_rows(settings.peaks)
+        view = self._peaks_view
+        rows = settings.peaks * view.verticalHeader().defaultSectionSize()
+        view.setFixedHeight(rows + view.horizontalHeader().sizeHint().height() + 2)
+
+    def _on_choice(self, *_change: object) -> None:
+        engine = self._models.engine.state
+        comparing = bool(self._models.compared.choice.name)
+        for heading, maps in zip(self._headings, self._columns(), strict=True):
+            info = engine.descriptor(maps.choice.name)
+            heading.say(info.title if info is not None else maps.choice.name or DASH)
+        self._headings[1].setVisible(comparing)
+        for _, cell in self._rows.values():
+            cell.setVisible(comparing)
+        self._grid.setColumnStretch(2, 1 if comparing else 0)
+        self._read_all()
+
+    def _on_moved(self, probe: Probe | None) -> None:
+        if probe is None:
+            self._asked.read_out(Reading(why=self.tr("Move the mouse over an image.")))
+            self._read_all()  # the reasons why there is nothing differ now
+            return
+        self._asked.read_out(
+            Reading(f"{probe.side.upper()}   {_point(probe.point_px)} px", _point(probe.point_px))
+        )
+
+    def _on_answered(self, answer: ProbeAnswer | None) -> None:
+        self._read(answer, self._models.maps, column=0)
+        self.peaks.set_peaks(answer.peaks if answer is not None else ())
+        members = answer is not None and bool(answer.peaks[0].members)
+        if answer is not None and members == self._peaks_view.isColumnHidden(4):
+            self._peaks_view.setColumnHidden(4, not members)
+
+    def _on_compared(self, answer: ProbeAnswer | None) -> None:
+        self._read(answer, self._models.compared, column=1)
+
+    def _read_all(self, *_change: object) -> None:
+        self._on_answered(self._models.probe.answer)
+        self._on_compared(self._models.probe.comparison)
+
+    def _read(self, answer: ProbeAnswer | None, maps: MapsModel, *, column: int) -> None:
+        if answer is None:
+            nothing = Reading(why=self._why_nothing(maps))
+            for row in self._rows.values():
+                row[column].read_out(nothing)
+            return
+        for key, make in _READINGS.items():
+            reading = make(self, answer)
+            self._rows[key][column].read_out(reading)
+
+    def _columns(self) -> tuple[MapsModel, MapsModel]:
+        return self._models.maps, self._models.compared
+
+    def _why_nothing(self, maps: MapsModel) -> str:
+        if self._models.pair.state is None:
+            return self.tr("No pair is open.")
+        if not maps.choice.name:
+            return self.tr("No descriptor is chosen.")
+        if not maps.ready:
+            return self.tr("The images are not described yet.")
+        if self._models.probe.probe is None:
+            return self.tr("Move the mouse over an image.")
+        return self.tr("Being computed.")
+
+    # One function a row
+
+    def _match(self, answer: ProbeAnswer) -> Reading:
+        x_px, y_px = answer.found_px
+        return Reading(f"{_point(answer.found_px)} px", f"{x_px:.0f}, {y_px:.0f}")
+
+    def _similarity(self, answer: ProbeAnswer) -> Reading:
+        similarity = answer.peaks[0].similarity
+        return Reading(f"{similarity:.3f}", share=similarity)
+
+    def _ratio(self, answer: ProbeAnswer) -> Reading:
+        why = "" if len(answer.peaks) > 1 else self.tr("There is no second peak.")
+        return Reading(f"{answer.ratio:.3f}", why=why)
+
+    def _truth(self, answer: ProbeAnswer) -> Reading:
+        if answer.truth_px is None:
+            return Reading(why=self._why_no_truth(answer))
+        x_px, y_px = answer.truth_px
+        return Reading(f"{_point(answer.truth_px)} px", f"{x_px:.0f}, {y_px:.0f}")
+
+    def _error(self, answer: ProbeAnswer) -> Reading:
+        if answer.error_px is None:
+            return Reading(why=self._why_no_truth(answer))
+        threshold_px = self._models.matches.state.correct_px
+        right = answer.error_px <= threshold_px
+        number = f"{answer.error_px:.1f} px"
+        word = self.tr("right") if right else self.tr("wrong")
+        why = (
+            self.tr("Right: at most {0} px from the true point.")
+            if right
+            else self.tr("Wrong: more than {0} px from the true point.")
+        ).format(f"{threshold_px:g}")
+        return Reading(f"{word}  {number}", number, why, right=right)
+
+    def _rank(self, answer: ProbeAnswer) -> Reading:
+        if answer.rank is None:
+            return Reading(why=self._why_no_truth(answer))
+        return Reading(str(answer.rank))
+
+    def _cycle(self, answer: ProbeAnswer) -> Reading:
+        if answer.cycle_error_px is None:
+            return Reading(why=self.tr("The way back was not computed."))
+        back = f"{_point(answer.cycle_px)} px" if answer.cycle_px is not None else ""
+        return Reading(f"{answer.cycle_error_px:.1f} px", why=self.tr("Back at {0}").format(back))
+
+    def _members(self, answer: ProbeAnswer) -> Reading:
+        members = answer.peaks[0].members
+        if not members:
+            return Reading(why=self.tr("This descriptor is not a set."))
+        return Reading(members, why=members)
+
+    def _time(self, answer: ProbeAnswer) -> Reading:
+        return Reading(f"{1000.0 * answer.seconds:.1f} ms")
+
+    def _why_no_truth(self, answer: ProbeAnswer) -> str:
+        if answer.request.pair.h_b_from_a is None:
+            return self.tr("There is no homography for this pair.")
+        return self.tr("The true point leaves the other image.")
+
+
+_READINGS: dict[str, Callable[[ProbePanel, ProbeAnswer], Reading]] = {
+    "match": ProbePanel._match,
+    "similarity": ProbePanel._similarity,
+    "ratio": ProbePanel._ratio,
+    "truth": ProbePanel._truth,
+    "error": ProbePanel._error,
+    "rank": ProbePanel._rank,
+    "cycle": ProbePanel._cycle,
+    "members": ProbePanel._members,
+    "time": ProbePanel._time,
+}
+
+
+def _row_title(text: str, parent: QWidget) -> QLabel:
+    """The title of a row, on one line with the text of its cells."""
+    label = QLabel(text, parent)
+    label.setProperty("subtle", True)
+    label.setFixedHeight(label.fontMetrics().height() + 1)
+    return label
+
+
+def _point(point_px: Point) -> str:
+    return f"{point_px[0]:.1f}, {point_px[1]:.1f}"
