@@ -12,6 +12,7 @@ Field types may be ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal[..
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -81,11 +82,12 @@ def describe_options(config: type) -> tuple[OptionInfo, ...]:
         hint, optional = _without_none(hints[field.name])
         if dataclasses.is_dataclass(hint):
             continue
+        factory = field.default_factory
         infos.append(
             OptionInfo(
                 name=field.name,
                 kind=_kind(hint),
-                default=field.default,
+                default=field.default if factory is dataclasses.MISSING else factory(),
                 choices=tuple(str(word) for word in typing.get_args(hint))
                 if typing.get_origin(hint) is Literal
                 else (),
@@ -128,7 +130,7 @@ def config_values(config: Any) -> dict[str, Any]:
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, Path):
             return str(value)
-        return list(value) if isinstance(value, tuple) else value
+        return [plain(part) for part in value] if isinstance(value, tuple) else value
 
     result: dict[str, Any] = plain(config)
     return result
@@ -137,24 +139,29 @@ def config_values(config: Any) -> dict[str, Any]:
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn ``a.b=c`` texts into nested plain values; each right side is read as YAML.
 
+    What YAML would take for a date, or cannot read, stays the text it is.
+
     Raises:
-        ConfigError: a text without ``=``, or a name that is both a value and a section.
+        ConfigError: a text without ``=``, a name with an empty part, or a name that is both a value
+            and a section.
     """
     result: dict[str, Any] = {}
     for text in assignments:
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip()):
+        name, equals, right = text.partition("=")
+        parts = [part.strip() for part in name.split(".")]
+        if not (equals and all(parts)):
             raise ConfigError(text, "an override is written name=value")
-        *sections, last = name.strip().split(".")
+        both = ConfigError(name.strip(), "is given both as a value and as a section")
+        *sections, last = parts
         target = result
         for section in sections:
             target = target.setdefault(section, {})
             if not isinstance(target, dict):
-                raise ConfigError(name, f"{section!r} is given both as a value and as a section")
-        try:
-            target[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            target[last] = value
+                raise both
+        value = _read_override(right)
+        if isinstance(target.get(last), dict) and not isinstance(value, dict):
+            raise both
+        target[last] = value
     return result
 
 
@@ -186,8 +193,18 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(below, Mapping) and isinstance(value, Mapping):
                 result[name] = merge(below, value)
             else:
-                result[name] = value
+                result[name] = merge(value) if isinstance(value, Mapping) else value
     return result
+
+
+def _read_override(text: str) -> Any:
+    """One right side as YAML, or the text itself."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    known = isinstance(value, str | bool | int | float | list | dict) or value is None
+    return value if known else text.strip()
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
@@ -218,11 +235,14 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
         return build_config(typing.cast("type[Any]", hint), value, where=where)
     if typing.get_origin(hint) is Literal:
         words = typing.get_args(hint)
-        if value not in words:
-            raise ConfigError(where, f"{value!r} is not one of {', '.join(map(str, words))}")
-        return value
+        for word in words:  # a form and a command line say the number 2 as the text "2"
+            if (type(value) is type(word) and value == word) or value == str(word):
+                return word
+        raise ConfigError(where, f"{value!r} is not one of {', '.join(map(str, words))}")
     if typing.get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = value
+        if isinstance(value, str):
+            parts = value.split(",") if value.strip() else []
         if not isinstance(parts, list | tuple):
             parts = [parts]
         inner = typing.get_args(hint)[0]
@@ -239,7 +259,7 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
             return words[value.lower()]
         raise ConfigError(where, f"{value!r} is neither true nor false")
     if hint in (str, Path):
-        if not isinstance(value, str | Path | int | float):
+        if isinstance(value, bool) or not isinstance(value, str | Path | int | float):
             raise ConfigError(where, f"{value!r} is not text")
         return Path(value).expanduser() if hint is Path else str(value)  # type: ignore[arg-type]
     number = _number(hint, value, where)
@@ -248,12 +268,12 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
         bounds = " and ".join(
             text
             for text in (
-                f"at least {low:g}" if low is not None else "",
-                f"at most {high:g}" if high is not None else "",
+                f"at least {_shown(low)}" if low is not None else "",
+                f"at most {_shown(high)}" if high is not None else "",
             )
             if text
         )
-        raise ConfigError(where, f"{number:g} is out of range, it must be {bounds}")
+        raise ConfigError(where, f"{_shown(number)} is out of range, it must be {bounds}")
     return number
 
 
@@ -262,9 +282,17 @@ def _number(hint: type, value: Any, where: str) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ConfigError(where, f"{value!r} is not {word}")
     try:
+        if hint is int and not isinstance(value, float):
+            with contextlib.suppress(ValueError):
+                return int(value)  # a float would lose the last digits of a large seed
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ConfigError(where, f"{value!r} is not {word}") from None
     if not math.isfinite(number) or (hint is int and number != int(number)):
         raise ConfigError(where, f"{value!r} is not {word}")
     return int(number) if hint is int else number
+
+
+def _shown(number: float) -> str:
+    """A number with all its digits, and without a needless ``.0``."""
+    return repr(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)

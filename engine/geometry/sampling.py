@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +18,8 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
         points_px: ``(B, N, 2)`` image points (x, y).
 
     Returns:
-        ``(B, N, D)`` values, not re-normalised; points outside are clamped to the border cells.
+        ``(B, N, D)`` values of the map's dtype, not re-normalised; points outside are clamped to
+        the border cells.
     """
     batch, dim, height, width = values.shape
     cells = grid.to_cells(points_px)
@@ -25,11 +27,13 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
     # (2 i + 1) / size - 1.
     size = cells.new_tensor([width, height])
     normalised = (2 * cells + 1) / size - 1
+    # Half precision would round the places themselves, by a whole cell on large maps.
+    exact = values if values.dtype == torch.float64 else values.float()
     sampled = functional.grid_sample(
-        values,
-        normalised[:, None].to(values.dtype),
+        exact,
+        normalised[:, None].to(exact.dtype),
         mode="bilinear",
         padding_mode="border",
         align_corners=False,
     )
-    return sampled.reshape(batch, dim, -1).transpose(1, 2)
+    return sampled.reshape(batch, dim, -1).transpose(1, 2).to(values.dtype)
