@@ -206,14 +206,14 @@ def resize_pixels(
     Returns:
         ``(h, w, 3)`` in [0, 1].
     """
-    unit = _to_unit(pixels)
-    if (unit.shape[1], unit.shape[0]) == size_px:
-        return unit
+    if (pixels.shape[1], pixels.shape[0]) == size_px:
+        return _to_unit(pixels)
     if not antialias:
+        unit = _to_unit(pixels)
         return np.asarray(cv2.resize(unit, size_px, interpolation=cv2.INTER_LINEAR), np.float32)
-    resized = np.empty((size_px[1], size_px[0], unit.shape[2]), np.float32)
-    for channel in range(unit.shape[2]):
-        plane = PIL.Image.fromarray(np.ascontiguousarray(unit[..., channel]))
+    resized = np.empty((size_px[1], size_px[0], pixels.shape[2]), np.float32)
+    for channel in range(pixels.shape[2]):  # one by one: a large photo as float is larger still
+        plane = PIL.Image.fromarray(_to_unit(np.ascontiguousarray(pixels[..., channel])))
         resized[..., channel] = np.asarray(plane.resize(size_px, PIL.Image.Resampling.BILINEAR))
     return resized
 

@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -651,3 +653,20 @@ def test_the_encoder_sees_bytes_not_names(tmp_path):
     """A JPEG ending gives JPEG bytes, whatever stands before it."""
     write_image(tmp_path / "a.png.jpg", smooth_rgb())
     assert PIL.Image.open(io.BytesIO((tmp_path / "a.png.jpg").read_bytes())).format == "JPEG"
+
+
+def test_pictures_and_sequences_are_at_hand_without_torch_or_qt():
+    """The window shows pictures first and loads torch afterwards."""
+    modules = (
+        "engine.images, engine.geometry.homography, engine.geometry.visibility, "
+        "engine.matching.query_points, engine.data.hpatches, engine.data.demo"
+    )
+    code = f"import sys, {modules}; print(*({{'torch', 'PySide6', 'skimage'}} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == ""
