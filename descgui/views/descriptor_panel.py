@@ -10,7 +10,6 @@ from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -35,6 +34,7 @@ from descgui.views.panel_parts import (
     ThinBar,
     WheelNeedsFocus,
     blended,
+    labelled_rows,
     narrow_combo,
     tabular,
 )
@@ -445,7 +445,7 @@ class DescriptorPanel(QWidget):
             self.precision.addItem(word, word)
         self.precision.activated.connect(self._on_precision)
         self._wheel.guard(self.device, self.long_edge, self.precision)
-        form = _form()
+        form = labelled_rows()
         form.addRow(self.tr("Device"), self.device)
         form.addRow(self.tr("Long edge"), self.long_edge)
         form.addRow(self.tr("Precision"), self.precision)
@@ -485,7 +485,7 @@ class DescriptorPanel(QWidget):
         self.pca_level.setToolTip(self.tr("Which member of the descriptor set is coloured"))
         self.pca_level.activated.connect(self._on_pca_level)
         self._wheel.guard(self.pca_fit, self.pca_level)
-        self._pca_form = _form()
+        self._pca_form = labelled_rows()
         self._pca_form.addRow(self.tr("Fit on"), self.pca_fit)
         self._pca_form.addRow(self.tr("Level"), self.pca_level)
         section.body.addLayout(self._pca_form)
@@ -608,15 +608,6 @@ class DescriptorPanel(QWidget):
 
     def _on_pca_level(self, _index: int) -> None:
         self._models.view.update(pca_level=self.pca_level.currentData())
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    form.setHorizontalSpacing(8)
-    form.setVerticalSpacing(4)
-    return form
 
 
 def _select(combo: QComboBox, data: object) -> None:

@@ -95,7 +95,12 @@ class NumberBox(QDoubleSpinBox):
         return round(value) if self._whole else value
 
     def set_number(self, value: float | None) -> None:
-        """Show a value without a signal; None empties an optional one."""
+        """Show a value without a signal; None empties an optional one.
+
+        What is being typed stays when the value is the one already held.
+        """
+        if value == self.number():
+            return
         blocked = self.blockSignals(True)
         self.setValue(self.minimum() if value is None else float(value))
         self.blockSignals(blocked)

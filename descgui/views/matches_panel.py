@@ -1,0 +1,607 @@
+"""The side panel that matches many points at once, filters the matches and sums them up."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.matches_state import MatchesState
+from descgui.views.form import NumberBox
+from descgui.views.icons import icon
+from descgui.views.marks import RIGHT, WRONG
+from descgui.views.panel_parts import (
+    Notice,
+    PanelScroll,
+    Section,
+    Sentence,
+    ThinBar,
+    WheelNeedsFocus,
+    blended,
+    counted,
+    labelled_rows,
+    muted,
+    narrow_combo,
+    tabular,
+)
+from engine.api import MatchTable, OptionInfo
+
+PCK_THRESHOLDS_PX = (1.0, 3.0, 5.0)
+_LEAST_PX, _MOST_PX = 0.1, 1000.0
+_BINS = 32
+_DECADES = round(math.log10(_MOST_PX / _LEAST_PX))
+
+
+class ErrorHistogram(QWidget):
+    """How many matches have which error, with the threshold marked.
+
+    Right matches are filled, wrong ones hatched.  The axis is logarithmic from 0.1 to 1000 px, or
+    linear from 0 to four times the threshold; what lies beyond is in the outermost bars.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._errors_px: NDArray[np.float64] = np.zeros(0)
+        self._threshold_px = 3.0
+        self._logarithmic = True
+        self.setFont(tabular(self.font()))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(self.tr("Histogram of errors"))
+
+    def sizeHint(self) -> QSize:
+        """As wide as the panel."""
+        return QSize(160, 84 + self.fontMetrics().height())
+
+    def show_errors(
+        self, errors_px: NDArray[np.float64], *, threshold_px: float, logarithmic: bool
+    ) -> None:
+        """Draw ``(N,)`` errors; NaN are left out."""
+        self._errors_px = errors_px[np.isfinite(errors_px)]
+        self._threshold_px = threshold_px
+        self._logarithmic = logarithmic
+        right = int((self._errors_px <= threshold_px).sum())
+        self.setAccessibleDescription(
+            self.tr("{0} of {1} errors are at most {2} px").format(
+                right, len(self._errors_px), f"{threshold_px:g}"
+            )
+        )
+        self.update()
+
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many right and wrong matches fall into each bar."""
+        bars = np.clip((self._places(self._errors_px) * _BINS).astype(np.int64), 0, _BINS - 1)
+        right = self._errors_px <= self._threshold_px
+        return (
+            np.bincount(bars[right], minlength=_BINS),
+            np.bincount(bars[~right], minlength=_BINS),
+        )
+
+    def _places(self, errors_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where errors lie on the axis, 0 left to 1 right."""
+        if self._logarithmic:
+            inside = np.clip(errors_px, _LEAST_PX, _MOST_PX)
+            return np.asarray(np.log10(inside / _LEAST_PX) / _DECADES, dtype=np.float64)
+        return np.clip(errors_px / (4.0 * self._threshold_px), 0.0, 1.0)
+
+    def _ticks(self) -> list[tuple[float, str]]:
+        if self._logarithmic:
+            values = [_LEAST_PX * 10.0**decade for decade in range(_DECADES + 1)]
+        else:
+            values = [self._threshold_px * part for part in range(5)]
+        places = self._places(np.array(values))
+        texts = [f"{value:g}" for value in values]
+        if self._logarithmic:
+            texts[0] = f"≤ {texts[0]}"
+        texts[-1] = self.tr("≥ {0} px").format(texts[-1])
+        return list(zip(places.tolist(), texts, strict=True))
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw bars, axis and threshold."""
+        painter = QPainter(self)
+        palette, metrics = self.palette(), self.fontMetrics()
+        role = QPalette.ColorRole
+        plot = QRect(4, 4, self.width() - 8, self.height() - metrics.height() - 10)
+        painter.fillRect(plot, palette.color(role.Base))
+        self._paint_bars(painter, plot)
+        painter.setPen(palette.color(role.Mid))
+        painter.drawRect(plot.adjusted(0, 0, -1, -1))
+        place = float(self._places(np.array([self._threshold_px]))[0])
+        left = plot.left() + place * plot.width()
+        painter.setPen(QPen(palette.color(role.WindowText), 1.5, Qt.PenStyle.DashLine))
+        painter.drawLine(round(left), plot.top(), round(left), plot.bottom())
+        painter.setPen(muted(palette))
+        self._paint_axis(painter, plot)
+
+    def _paint_axis(self, painter: QPainter, plot: QRect) -> None:
+        """Draw the ticks; where it is narrow the ends' numbers stay and others give way."""
+        metrics = self.fontMetrics()
+        first, *middle, last = self._ticks()
+        taken: list[tuple[int, int]] = []
+        for place, text in (first, last, *middle):
+            x = round(plot.left() + place * (plot.width() - 1))
+            painter.drawLine(x, plot.bottom() + 1, x, plot.bottom() + 3)
+            width = metrics.horizontalAdvance(text)
+            left = min(max(x - width // 2, 0), self.width() - width)
+            if all(left + width + 4 <= begin or end + 4 <= left for begin, end in taken):
+                taken.append((left, left + width))
+                painter.drawText(left, plot.bottom() + 4 + metrics.ascent(), text)
+
+    def _paint_bars(self, painter: QPainter, plot: QRect) -> None:
+        right, wrong = self.counts()
+        most = int((right + wrong).max())
+        if most == 0:
+            return
+        base = self.palette().color(QPalette.ColorRole.Base)
+        width = plot.width() / _BINS
+        for index in range(_BINS):
+            bottom = float(plot.bottom() + 1)
+            left = plot.left() + index * width
+            for count, color, hatched in (
+                (int(right[index]), QColor(RIGHT), False),
+                (int(wrong[index]), QColor(WRONG), True),
+            ):
+                if count == 0:
+                    continue
+                height = max(1.0, count / most * (plot.height() - 6))
+                bar = QRectF(left, bottom - height, max(width - 1.0, 1.0), height)
+                if hatched:
+                    painter.fillRect(bar, blended(color, base, 0.3))
+                    painter.fillRect(bar, QBrush(color, Qt.BrushStyle.BDiagPattern))
+                    painter.setPen(color)
+                    painter.drawLine(bar.topLeft(), bar.topRight())
+                else:
+                    painter.fillRect(bar, color)
+                bottom -= height
+
+
+class _FilterRow(QWidget):
+    """A slider and a spin box for one number; every change counts at once.
+
+    Signals:
+        moved(float): the new value.
+    """
+
+    moved = Signal(float)
+
+    def __init__(
+        self, info: OptionInfo, title: str, parent: QWidget, *, logarithmic: bool = False
+    ) -> None:
+        super().__init__(parent)
+        assert info.low is not None
+        assert info.high is not None
+        self._low, self._high, self._logarithmic = info.low, info.high, logarithmic
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setRange(0, 1000)
+        self.slider.setPageStep(50)
+        self.slider.setMinimumWidth(40)
+        self.box = NumberBox(info, self)
+        self.box.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.box.setFixedWidth(self.box.fontMetrics().horizontalAdvance("100.0 px") + 32)
+        for control in (self.slider, self.box):
+            control.setAccessibleName(title)
+            control.setToolTip(info.help)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.box)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.box.valueChanged.connect(self._on_box)
+
+    def show_value(self, value: float) -> None:
+        """Show a value without a signal."""
+        self.box.set_number(value)
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(round(1000.0 * self._place(value)))
+
+    def _place(self, value: float) -> float:
+        if self._logarithmic:
+            return math.log(value / self._low) / math.log(self._high / self._low)
+        return (value - self._low) / (self._high - self._low)
+
+    def _on_slider(self, step: int) -> None:
+        share = step / 1000.0
+        if self._logarithmic:
+            value = float(f"{self._low * (self._high / self._low) ** share:.2g}")
+        else:
+            value = round(self._low + share * (self._high - self._low), 3)
+        self.box.set_number(value)
+        self.moved.emit(value)
+
+    def _on_box(self, value: float) -> None:
+        self.show_value(value)
+        self.moved.emit(value)
+
+
+class MatchesPanel(QWidget):
+    """Asks for many matches, filters them, and says how good they are.
+
+    Signals:
+        run_requested(): match now with the present points, count and seed.
+        cancel_requested(): stop matching.
+        clear_requested(): forget the matches.
+        export_requested(): write all matches to a CSV file.
+    """
+
+    run_requested = Signal()
+    cancel_requested = Signal()
+    clear_requested = Signal()
+    export_requested = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._matches = models.matches
+        self._wheel = WheelNeedsFocus(self)
+        scroll = PanelScroll(self)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        scroll.column.addWidget(self._make_points())
+        scroll.column.addWidget(self._make_filters())
+        scroll.column.addWidget(self._make_results())
+        scroll.column.addStretch(1)
+        models.matches.changed.connect(self._on_changed)
+        models.pair.changed.connect(self._on_ground)
+        models.maps.choice_changed.connect(self._on_ground)
+        models.engine.changed.connect(self._on_ground)
+        self._on_ground()
+
+    # Making
+
+    def _make_points(self) -> Section:
+        section = Section(self.tr("Points"), self)
+        self.points = narrow_combo(section)
+        self.points.setAccessibleName(self.tr("Points"))
+        self.points.setToolTip(self.tr("How the points of image A are chosen"))
+        for title, word in (
+            (self.tr("Harris corners"), "harris"),
+            (self.tr("Regular grid"), "grid"),
+            (self.tr("Random"), "random"),
+        ):
+            self.points.addItem(title, word)
+        self.points.activated.connect(self._on_points)
+        self.count = NumberBox(_COUNT, section)
+        self.count.setAccessibleName(self.tr("Count"))
+        self.count.valueChanged.connect(self._on_count)
+        self.seed = NumberBox(_SEED, section)
+        self.seed.setAccessibleName(self.tr("Seed"))
+        self.seed.setToolTip(self.tr("The same seed chooses the same points"))
+        self.seed.valueChanged.connect(self._on_seed)
+        self._wheel.guard(self.points, self.count, self.seed)
+        form = labelled_rows()
+        form.addRow(self.tr("Choose by"), self.points)
+        form.addRow(self.tr("Count"), self.count)
+        form.addRow(self.tr("Seed"), self.seed)
+        section.body.addLayout(form)
+        self.run_button = QPushButton(icon("play"), self.tr("Match"), section)
+        self.run_button.clicked.connect(self.run_requested)
+        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), section)
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.clear_button = QPushButton(icon("matches-clear"), self.tr("Clear"), section)
+        self.clear_button.setToolTip(self.tr("Forget these matches"))
+        self.clear_button.clicked.connect(self.clear_requested)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.cancel_button, self.clear_button):
+            buttons.addWidget(button, 1)
+        section.body.addLayout(buttons)
+        self.busy = ThinBar(section)
+        self.busy.setRange(0, 0)
+        self.busy.setAccessibleName(self.tr("Matching"))
+        section.body.addWidget(self.busy)
+        self.hint = Sentence(parent=section, quiet=True)
+        section.body.addWidget(self.hint)
+        return section
+
+    def _make_filters(self) -> Section:
+        section = Section(self.tr("Shown matches"), self)
+        self.visible = QCheckBox(self.tr("Draw matches"), section)
+        self.visible.toggled.connect(self._on_visible)
+        self.mutual = QCheckBox(self.tr("Mutual only"), section)
+        self.mutual.setToolTip(self.tr("Only matches whose way back ends within a cell"))
+        self.mutual.toggled.connect(self._on_mutual)
+        checks = QGridLayout()
+        checks.addWidget(self.visible, 0, 0)
+        checks.addWidget(self.mutual, 0, 1)
+        section.body.addLayout(checks)
+        self.correct = _FilterRow(_CORRECT, self.tr("Right up to"), section, logarithmic=True)
+        self.correct.moved.connect(self._on_correct)
+        self.similarity = _FilterRow(_SIMILARITY, self.tr("Least similarity"), section)
+        self.similarity.moved.connect(self._on_similarity)
+        self.ratio = _FilterRow(_RATIO, self.tr("Greatest ratio"), section)
+        self.ratio.moved.connect(self._on_ratio)
+        form = labelled_rows()
+        for title, row in (
+            (self.tr("Right up to"), self.correct),
+            (self.tr("Similarity ≥"), self.similarity),
+            (self.tr("Ratio ≤"), self.ratio),
+        ):
+            self._wheel.guard(row.slider, row.box)
+            form.addRow(title, row)
+        section.body.addLayout(form)
+        return section
+
+    def _make_results(self) -> Section:
+        section = Section(self.tr("Result"), self)
+        self.nothing = Sentence(self.tr("No matches yet."), section, quiet=True)
+        section.body.addWidget(self.nothing)
+        self.summary = Sentence(parent=section)
+        self.verdicts = Sentence(parent=section)
+        self.estimate = Sentence(parent=section)
+        for line in (self.summary, self.verdicts, self.estimate):
+            line.setFont(tabular(line.font()))
+            section.body.addWidget(line)
+        self.none_left = Notice("info", section)
+        section.body.addWidget(self.none_left)
+        self._pck = self._make_pck(section)
+        section.body.addWidget(self._pck)
+        self.histogram = ErrorHistogram(section)
+        section.body.addWidget(self.histogram)
+        self.logarithmic = QCheckBox(self.tr("Logarithmic axis"), section)
+        self.logarithmic.setChecked(True)
+        self.logarithmic.toggled.connect(self._on_logarithmic)
+        section.body.addWidget(self.logarithmic)
+        self.export_button = QPushButton(icon("table"), self.tr("Export CSV…"), section)
+        self.export_button.setToolTip(self.tr("Write all matches, unfiltered, one row a point"))
+        self.export_button.clicked.connect(self.export_requested)
+        section.body.addWidget(self.export_button)
+        return section
+
+    def _make_pck(self, parent: QWidget) -> QWidget:
+        box = QWidget(parent)
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(2)
+        self._pck_cells: dict[tuple[str, float], QLabel] = {}
+        title = QLabel(self.tr("PCK"), box)
+        title.setToolTip(
+            self.tr("Share of the matches with a known true point that lie within so many px of it")
+        )
+        grid.addWidget(title, 0, 0)
+        for column, threshold_px in enumerate(PCK_THRESHOLDS_PX, start=1):
+            heading = QLabel(f"{threshold_px:g} px", box)
+            heading.setAlignment(Qt.AlignmentFlag.AlignRight)
+            heading.setProperty("subtle", True)
+            grid.addWidget(heading, 0, column)
+        for line, (key, name) in enumerate(
+            (("all", self.tr("All")), ("shown", self.tr("Shown"))), start=1
+        ):
+            label = QLabel(name, box)
+            label.setProperty("subtle", True)
+            grid.addWidget(label, line, 0)
+            for column, threshold_px in enumerate(PCK_THRESHOLDS_PX, start=1):
+                cell = QLabel(box)
+                cell.setFont(tabular(cell.font()))
+                cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                cell.setAccessibleName(
+                    self.tr("PCK at {0} px, {1}").format(f"{threshold_px:g}", name)
+                )
+                grid.addWidget(cell, line, column)
+                self._pck_cells[key, threshold_px] = cell
+        return box
+
+    def pck_text(self, rows: str, threshold_px: float) -> str:
+        """What the table of PCK says: ``rows`` is "all" or "shown"."""
+        return self._pck_cells[rows, threshold_px].text()
+
+    # Drawing the models
+
+    def _on_ground(self, *_change: object) -> None:
+        self._on_changed(self._matches.state)
+
+    def _on_changed(self, state: MatchesState) -> None:
+        with (
+            QSignalBlocker(self.points),
+            QSignalBlocker(self.visible),
+            QSignalBlocker(self.mutual),
+        ):
+            self.points.setCurrentIndex(self.points.findData(state.points))
+            self.visible.setChecked(state.visible)
+            self.mutual.setChecked(state.mutual_only)
+        self.count.set_number(state.count)
+        self.seed.set_number(state.seed)
+        self.seed.setEnabled(state.points != "grid")
+        self.correct.show_value(state.correct_px)
+        self.similarity.show_value(state.min_similarity)
+        self.ratio.show_value(state.max_ratio)
+        missing = self._what_is_missing()
+        self.hint.say(missing)
+        self.hint.setVisible(bool(missing) and not state.running)
+        self.run_button.setVisible(not state.running)
+        self.run_button.setEnabled(not missing)
+        self.cancel_button.setVisible(state.running)
+        self.busy.setVisible(state.running)
+        self.clear_button.setEnabled(state.table is not None and not state.running)
+        self._show_results(state)
+
+    def _what_is_missing(self) -> str:
+        if self._models.engine.state.stage == "loading":
+            return self.tr("The engine is being loaded.")
+        if self._models.engine.state.stage == "failed":
+            return self.tr("The engine could not be loaded.")
+        if self._models.pair.state is None:
+            return self.tr("Open a pair to match its points.")
+        if not self._models.maps.choice.name:
+            return self.tr("Choose a descriptor to match with.")
+        return ""
+
+    def _show_results(self, state: MatchesState) -> None:
+        table = state.table
+        self.nothing.setVisible(table is None)
+        self.summary.setVisible(table is not None)
+        self.export_button.setEnabled(table is not None)
+        known = table is not None and bool(np.isfinite(table.error_px).any())
+        for widget in (self._pck, self.histogram, self.logarithmic):
+            widget.setVisible(known)
+        if table is None:
+            self.verdicts.hide()
+            self.estimate.hide()
+            self.none_left.say("")
+            return
+        total = len(table.similarity)
+        shown = state.shown() if state.visible else np.zeros(total, dtype=np.bool_)
+        self.summary.say(
+            self.tr("{0} of {1} shown · {2} ms").format(
+                int(shown.sum()),
+                counted(total, self.tr("1 match"), self.tr("{n} matches")),
+                f"{1000.0 * table.seconds:.0f}",
+            )
+        )
+        self._show_none_left(state, total, shown)
+        self._show_verdicts(state, table, shown, known=known)
+        if known:
+            self._show_errors(state, table, shown)
+        self._show_estimate(table, known=known)
+
+    def _show_none_left(self, state: MatchesState, total: int, shown: NDArray[np.bool_]) -> None:
+        if total == 0:
+            self.none_left.say(self.tr("No point could be chosen in image A."))
+        elif not state.visible:
+            self.none_left.say(self.tr("Matches are not drawn: tick “Draw matches”."))
+        elif not shown.any():
+            self.none_left.say(self.tr("No match passes these filters."))
+        else:
+            self.none_left.say("")
+
+    def _show_verdicts(
+        self, state: MatchesState, table: MatchTable, shown: NDArray[np.bool_], *, known: bool
+    ) -> None:
+        correct = state.correct()
+        if correct is None:
+            self.verdicts.hide()
+            return
+        judged = shown & np.isfinite(table.error_px) if known else shown
+        right = int((judged & correct).sum())
+        count = int(judged.sum())
+        words = (
+            self.tr("{0} right · {1} wrong") if known else self.tr("{0} inliers · {1} outliers")
+        ).format(right, count - right)
+        share = f" · {100.0 * right / count:.1f} %" if count else ""
+        left = int(shown.sum()) - count
+        beyond = self.tr(" · {0} without truth").format(left) if left else ""
+        self.verdicts.say(words + share + beyond)
+        self.verdicts.show()
+
+    def _show_errors(
+        self, state: MatchesState, table: MatchTable, shown: NDArray[np.bool_]
+    ) -> None:
+        for key, rows in (("all", np.ones_like(shown)), ("shown", shown)):
+            errors_px = table.error_px[rows & np.isfinite(table.error_px)]
+            for threshold_px in PCK_THRESHOLDS_PX:
+                cell = self._pck_cells[key, threshold_px]
+                cell.setText(
+                    f"{100.0 * float(np.mean(errors_px <= threshold_px)):.1f} %"
+                    if len(errors_px)
+                    else "–"
+                )
+        self.histogram.show_errors(
+            table.error_px[shown] if state.visible else table.error_px,
+            threshold_px=state.correct_px,
+            logarithmic=self.logarithmic.isChecked(),
+        )
+
+    def _show_estimate(self, table: MatchTable, *, known: bool) -> None:
+        self.estimate.setVisible(not known)
+        if known:
+            return
+        if table.h_b_from_a is None:
+            self.estimate.say(self.tr("No homography agrees with enough of these matches."))
+            return
+        errors_px = transfer_errors(table)[table.inlier]
+        self.estimate.say(
+            self.tr("Estimated homography: {0} of {1} agree, median error {2} px").format(
+                int(table.inlier.sum()),
+                counted(len(table.similarity), self.tr("1 match"), self.tr("{n} matches")),
+                f"{float(np.median(errors_px)):.2f}" if len(errors_px) else "–",
+            )
+        )
+
+    # What the person does
+
+    def _update(self, **changes: Any) -> None:
+        self._matches.update(**changes)
+
+    def _on_points(self, _index: int) -> None:
+        self._update(points=self.points.currentData())
+
+    def _on_count(self, _value: float) -> None:
+        self._update(count=self.count.number())
+
+    def _on_seed(self, _value: float) -> None:
+        self._update(seed=self.seed.number())
+
+    def _on_visible(self, checked: bool) -> None:
+        self._update(visible=checked)
+
+    def _on_mutual(self, checked: bool) -> None:
+        self._update(mutual_only=checked)
+
+    def _on_correct(self, value: float) -> None:
+        self._update(correct_px=value)
+
+    def _on_similarity(self, value: float) -> None:
+        self._update(min_similarity=value)
+
+    def _on_ratio(self, value: float) -> None:
+        self._update(max_ratio=value)
+
+    def _on_logarithmic(self, _checked: bool) -> None:
+        self._show_results(self._matches.state)
+
+
+def transfer_errors(table: MatchTable) -> NDArray[np.float64]:
+    """``(N,)`` distances in image b between the matches and the estimated homography, in px."""
+    assert table.h_b_from_a is not None
+    found = np.column_stack([table.points_a, np.ones(len(table.points_a))]) @ table.h_b_from_a.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = found[:, :2] / found[:, 2:]
+    return np.asarray(np.linalg.norm(expected - table.points_b, axis=1), dtype=np.float64)
+
+
+_COUNT = OptionInfo(
+    name="count", kind="int", default=200, help="how many points at most", low=1, high=100_000
+)
+_SEED = OptionInfo(
+    name="seed", kind="int", default=0, help="of the random choice", low=0, high=2**31 - 1
+)
+_CORRECT = OptionInfo(
+    name="correct_px",
+    kind="float",
+    default=3.0,
+    help="A match this close to the truth is right",
+    unit="px",
+    low=0.1,
+    high=100.0,
+)
+_SIMILARITY = OptionInfo(
+    name="min_similarity",
+    kind="float",
+    default=-1.0,
+    help="Matches less similar than this are hidden",
+    low=-1.0,
+    high=1.0,
+)
+_RATIO = OptionInfo(
+    name="max_ratio",
+    kind="float",
+    default=1.0,
+    help="Matches less sure than this are hidden; 1 shows all",
+    low=0.0,
+    high=1.0,
+)
