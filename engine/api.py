@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from engine.inspection.requests import ScalarMap as ScalarMap
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
     from engine.inspection.session import Session as Session
+    from engine.jobs.qt_platform import window_problem as window_problem
     from engine.paths import cache_dir as cache_dir
     from engine.paths import config_dir as config_dir
     from engine.paths import data_dir as data_dir
@@ -135,6 +136,7 @@ _HOMES = {
         "WinnersAnswer",
     ),
     "engine.inspection.session": ("Session",),
+    "engine.jobs.qt_platform": ("window_problem",),
     "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
     "engine.progress": (
         "CancelToken",

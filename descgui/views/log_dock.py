@@ -1,0 +1,324 @@
+"""The log: every sentence the program said, to be filtered, searched and copied."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QEvent,
+    QModelIndex,
+    QPersistentModelIndex,
+    QSize,
+    QSortFilterProxyModel,
+    Qt,
+    QUrl,
+    Signal,
+)
+from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QIcon, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QSplitter,
+    QTableView,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.messages import KEPT_MESSAGES, Level, Message, MessagesModel
+from descgui.views.icons import icon, icon_pixmap
+from descgui.views.theme import theme_colors
+
+_LEVELS: tuple[Level, ...] = ("info", "warning", "error")
+_Index = QModelIndex | QPersistentModelIndex
+_NO_INDEX = QModelIndex()
+MESSAGE_ROLE = int(Qt.ItemDataRole.UserRole)
+
+
+class LogModel(QAbstractTableModel):
+    """The messages as a table: time, level, topic, text."""
+
+    def __init__(self, messages: MessagesModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._messages = list(messages.messages)
+        self._icons: dict[Level, QIcon] = {}
+        messages.logged.connect(self._append)
+
+    def rowCount(self, parent: _Index = _NO_INDEX) -> int:
+        """One row a message."""
+        return 0 if parent.isValid() else len(self._messages)
+
+    def columnCount(self, parent: _Index = _NO_INDEX) -> int:
+        """Time, level, topic, text."""
+        return 0 if parent.isValid() else 4
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Names of the columns."""
+        if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
+            return None
+        return (self.tr("Time"), self.tr("Level"), self.tr("Topic"), self.tr("Message"))[section]
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """What a cell shows."""
+        message = self._messages[index.row()]
+        column = index.column()
+        if role == MESSAGE_ROLE:
+            return message
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (
+                time.strftime("%H:%M:%S", time.localtime(message.time_s)),
+                self.level_name(message.level),
+                message.topic,
+                " ".join(message.text.split()),
+            )[column]
+        if role == Qt.ItemDataRole.DecorationRole and column == 1:
+            return self._icon(message.level)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return message.text
+        return None
+
+    def level_name(self, level: Level) -> str:
+        """What a level is called."""
+        return {
+            "info": self.tr("Information"),
+            "warning": self.tr("Warning"),
+            "error": self.tr("Error"),
+        }[level]
+
+    def retint(self) -> None:
+        """Draw the icons in the colours of another palette."""
+        self._icons.clear()
+
+    def _icon(self, level: Level) -> QIcon:
+        if level not in self._icons:
+            color = QColor(getattr(theme_colors(), level))
+            made = QIcon()
+            for size_px in (16, 32):
+                made.addPixmap(icon_pixmap(level, QSize(size_px, size_px), color))
+            self._icons[level] = made
+        return self._icons[level]
+
+    def _append(self, message: Message) -> None:
+        if len(self._messages) >= KEPT_MESSAGES:
+            self.beginRemoveRows(QModelIndex(), 0, 0)
+            del self._messages[0]
+            self.endRemoveRows()
+        row = len(self._messages)
+        self.beginInsertRows(QModelIndex(), row, row)
+        self._messages.append(message)
+        self.endInsertRows()
+
+
+class LogFilter(QSortFilterProxyModel):
+    """Lets through messages of at least a level that hold a text."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._least = 0
+        self._search = ""
+
+    def set_filter(self, *, least: Level | None = None, search: str | None = None) -> None:
+        """Change what passes."""
+        self.beginFilterChange()
+        if least is not None:
+            self._least = _LEVELS.index(least)
+        if search is not None:
+            self._search = search.casefold()
+        self.invalidateRowsFilter()
+
+    def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
+        """Whether a message passes."""
+        message = self.sourceModel().index(source_row, 0, source_parent).data(MESSAGE_ROLE)
+        text = f"{message.topic}\n{message.text}\n{message.detail}".casefold()
+        return _LEVELS.index(message.level) >= self._least and self._search in text
+
+
+class _LogTable(QTableView):
+    """A table in which Copy copies whole messages, not the picture of the panes.
+
+    Signals:
+        copy_asked(): the selected messages should be copied.
+    """
+
+    copy_asked = Signal()
+
+    def event(self, event: QEvent) -> bool:
+        """Claim Copy before the window's command does."""
+        if (
+            event.type() == QEvent.Type.ShortcutOverride
+            and isinstance(event, QKeyEvent)
+            and event.matches(QKeySequence.StandardKey.Copy)
+        ):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Ask for a copy of the selected messages."""
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_asked.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+class LogPanel(QWidget):
+    """The content of the log panel.
+
+    Args:
+        messages: what was said.
+        log_dir: folder of the log files.
+    """
+
+    def __init__(
+        self, messages: MessagesModel, log_dir: Path, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._log_dir = log_dir
+        self.model = LogModel(messages, self)
+        self.filter = LogFilter(self)
+        self.filter.setSourceModel(self.model)
+        self.level = QComboBox()
+        self.level.setAccessibleName(self.tr("Least level shown"))
+        for level, text in zip(
+            _LEVELS,
+            (self.tr("All messages"), self.tr("Warnings and errors"), self.tr("Errors")),
+            strict=True,
+        ):
+            self.level.addItem(text, level)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Search the log"))
+        self.search.setAccessibleName(self.tr("Search the log"))
+        self.search.setClearButtonEnabled(True)
+        self.count = QLabel()
+        self.count.setProperty("subtle", True)
+        self.table = self._make_table()
+        self.detail = QPlainTextEdit()
+        self.detail.setReadOnly(True)
+        self.detail.setAccessibleName(self.tr("The whole message"))
+        self._lay_out()
+        self.level.currentIndexChanged.connect(self._on_level)
+        self.search.textChanged.connect(self._on_search)
+        self.table.selectionModel().selectionChanged.connect(self._show_detail)
+        self.filter.rowsInserted.connect(self._on_rows)
+        self.filter.rowsRemoved.connect(self._on_rows)
+        self.table.scrollToBottom()
+        self._show_count()
+        self._show_detail()
+
+    def copy(self) -> None:
+        """Copy the selected messages, or all that are shown if none is selected."""
+        rows = sorted(index.row() for index in self.table.selectionModel().selectedRows())
+        chosen = rows or range(self.filter.rowCount())
+        messages = [self.filter.index(row, 0).data(MESSAGE_ROLE) for row in chosen]
+        QGuiApplication.clipboard().setText("\n".join(_as_line(message) for message in messages))
+
+    def open_folder(self) -> None:
+        """Show the folder of the log files in the file manager."""
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_dir)))
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the palette with the level icons."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self.model.retint()
+
+    def _make_table(self) -> QTableView:
+        table = _LogTable()
+        table.setModel(self.filter)
+        table.copy_asked.connect(self.copy)
+        table.setAccessibleName(self.tr("Messages"))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setTabKeyNavigation(False)
+        table.setIconSize(QSize(16, 16))
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+        header = table.horizontalHeader()
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        header.setHighlightSections(False)
+        header.setStretchLastSection(True)
+        width = table.fontMetrics().horizontalAdvance
+        for column, sample in enumerate(("00:00:00", "Information", "descriptors.base")):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
+            table.setColumnWidth(column, width(sample) + (40 if column == 1 else 20))
+        return table
+
+    def _lay_out(self) -> None:
+        copy = self._button("copy", self.tr("Copy the selected messages, or all"))
+        copy.clicked.connect(self.copy)
+        folder = self._button("folder", self.tr("Open the folder with the log files"))
+        folder.clicked.connect(self.open_folder)
+        bar = QHBoxLayout()
+        bar.setContentsMargins(8, 6, 8, 0)
+        bar.setSpacing(8)
+        bar.addWidget(self.level)
+        bar.addWidget(self.search, 1)
+        bar.addWidget(self.count)
+        bar.addWidget(copy)
+        bar.addWidget(folder)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(self.table)
+        split.addWidget(self.detail)
+        split.setStretchFactor(0, 3)
+        split.setStretchFactor(1, 2)
+        split.setChildrenCollapsible(False)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(bar)
+        column.addWidget(split, 1)
+
+    def _button(self, name: str, text: str) -> QToolButton:
+        button = QToolButton()
+        button.setIcon(icon(name))
+        button.setToolTip(text)
+        button.setAccessibleName(text)
+        button.setProperty("flat", True)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        return button
+
+    def _on_level(self, _index: int) -> None:
+        self.filter.set_filter(least=self.level.currentData())
+        self._show_count()
+
+    def _on_search(self, text: str) -> None:
+        self.filter.set_filter(search=text)
+        self._show_count()
+
+    def _on_rows(self, *_where: Any) -> None:
+        self._show_count()
+        bar = self.table.verticalScrollBar()
+        if bar.value() >= bar.maximum() - 1:
+            self.table.scrollToBottom()
+
+    def _show_count(self) -> None:
+        shown, total = self.filter.rowCount(), self.model.rowCount()
+        text = str(total) if shown == total else self.tr("{0} of {1}").format(shown, total)
+        self.count.setText(text)
+
+    def _show_detail(self, *_selection: Any) -> None:
+        rows = self.table.selectionModel().selectedRows()
+        self.detail.setVisible(len(rows) == 1)
+        if len(rows) == 1:
+            message = rows[0].data(MESSAGE_ROLE)
+            detail = f"\n\n{message.detail}" if message.detail else ""
+            self.detail.setPlainText(message.text + detail)
+
+
+def _as_line(message: Message) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time_s))
+    detail = f"\n{message.detail}" if message.detail else ""
+    return f"{when}\t{message.level}\t{message.topic}\t{message.text}{detail}"

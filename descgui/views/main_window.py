@@ -1,0 +1,318 @@
+"""The frame around the panes: menus, tool bar, panels, status bar, and an orderly end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QVBoxLayout, QWidget
+
+from descgui.models.bundle import AppModels
+from descgui.models.pair_state import PairState
+from descgui.views.about_dialog import AboutDialog, collect_facts, facts_as_text
+from descgui.views.actions import Actions
+from descgui.views.icons import app_icon, icon
+from descgui.views.layout_store import LayoutStore
+from descgui.views.notifications import Notifications
+from descgui.views.palette import CommandPalette
+from descgui.views.report_dialog import ReportDialog
+from descgui.views.settings_dialog import SettingsDialog
+from descgui.views.shortcuts_sheet import ShortcutsSheet
+from descgui.views.status_bar import StatusBar
+from descgui.views.text_dialog import TextDialog, tour_text
+from descgui.views.tool_bar import MainToolBar
+
+if TYPE_CHECKING:
+    from descgui.logs import CrashReport
+
+Area = Literal["left", "right", "bottom"]
+
+APP_TITLE = "Descriptor Space"
+
+_AREAS = {
+    "left": Qt.DockWidgetArea.LeftDockWidgetArea,
+    "right": Qt.DockWidgetArea.RightDockWidgetArea,
+    "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
+}
+_FIRST_SIZE_PX = QSize(1400, 880)
+_LEAST_SIZE_PX = QSize(640, 420)
+# Below these sizes the panes need the room more than the panels do.
+_NARROW_PX = 1000
+_LOW_PX = 840
+_DOCK_WIDTHS_PX = {"left": 236, "right": 324}
+_SMALL_DOCK_WIDTH_PX = 280
+_LOG_HEIGHT_PX = 180
+
+
+@dataclass(frozen=True, slots=True)
+class DockSpec:
+    """A panel: what is in it, what it is called, and where it stands at first.
+
+    Attributes:
+        widget: its content.
+        title: shown on its title bar and its tab.
+        icon: name of its icon.
+        area: side of the window.
+        visible: open at first.
+    """
+
+    widget: QWidget
+    title: str
+    icon: str = ""
+    area: Area = "right"
+    visible: bool = True
+
+
+class MainWindow(QMainWindow):
+    """The window.
+
+    Args:
+        models: what is shown.
+        actions: all commands; ``dock_<name>`` follow the panels of ``docks``.
+        central: the view of the pair.
+        docks: panels by name, those of one area in their order from the top.
+        layout_file: an INI file that keeps place, size and panels; None keeps nothing.
+
+    Signals:
+        closing(): somebody wants to close the window; work should be stopped now.
+    """
+
+    closing = Signal()
+
+    def __init__(
+        self,
+        models: AppModels,
+        actions: Actions,
+        *,
+        central: QWidget,
+        docks: Mapping[str, DockSpec],
+        layout_file: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self._models = models
+        self._actions = actions
+        self._store = None if layout_file is None else LayoutStore(layout_file)
+        self._specs = dict(docks)
+        self._docks: dict[str, QDockWidget] = {}
+        self._can_close: Callable[[], bool] = lambda: True
+        self._ending = False
+        self._report: ReportDialog | None = None
+        self._reported: set[str] = set()
+        self._laid_out = False
+        self.setObjectName("main_window")
+        self.setWindowIcon(app_icon())
+        self.setMinimumSize(_LEAST_SIZE_PX)
+        self.setCentralWidget(self._frame(central))
+        self.notifications = Notifications(models.messages, self.centralWidget())
+        actions.fill_menu_bar(self.menuBar())
+        # Commands that no menu shows on some platforms keep their shortcuts.
+        self.addActions([actions[name] for name in actions])
+        self.tool_bar = MainToolBar(models, actions, self)
+        self.addToolBar(self.tool_bar)
+        self.setStatusBar(StatusBar(models, self))
+        self.command_palette = CommandPalette(actions, self)
+        self._add_docks()
+        self._connect()
+        self._show_title(models.pair.state)
+        self.resize(_FIRST_SIZE_PX.boundedTo(self.screen().availableSize()))
+        if self._store is not None:
+            self._laid_out = self._store.restore(self)
+
+    @property
+    def docks(self) -> Mapping[str, QDockWidget]:
+        """The panels by name."""
+        return self._docks
+
+    def set_can_close(self, can_close: Callable[[], bool]) -> None:
+        """Ask this before closing; False keeps the window until :meth:`finish_close`."""
+        self._can_close = can_close
+
+    def finish_close(self) -> None:
+        """Close now if a close was asked for and put off; otherwise do nothing."""
+        if self._ending:
+            self._can_close = lambda: True
+            self.close()
+
+    def grab_to(self, path: Path) -> bool:
+        """Save a picture of the whole window; False if it cannot be written."""
+        return self.grab().save(str(path))
+
+    def reset_layout(self) -> None:
+        """Put all panels back to where they belong at the window's present size."""
+        self._laid_out = True
+        for name, dock in self._docks.items():
+            dock.setFloating(False)
+            self.addDockWidget(_AREAS[self._specs[name].area], dock)
+            dock.setVisible(self._specs[name].visible)
+        self.addToolBar(self.tool_bar)
+        self.tool_bar.show()
+        small = self.width() < _NARROW_PX
+        right = self._docks_at("right")
+        for above, below in pairwise(right):
+            if above is right[0] and self.height() >= _LOW_PX:
+                self.splitDockWidget(above, below, Qt.Orientation.Vertical)
+            else:
+                self.tabifyDockWidget(above, below)
+        if len(right) > 1:
+            right[1].raise_()
+        for dock in self._docks_at("left"):
+            dock.setVisible(dock.isVisibleTo(self) and not small)
+        for area in ("left", "right"):
+            width = _SMALL_DOCK_WIDTH_PX if small else _DOCK_WIDTHS_PX[area]
+            shown = self._docks_at(area)
+            self.resizeDocks(shown, [width] * len(shown), Qt.Orientation.Horizontal)
+        below_panes = self._docks_at("bottom")
+        self.resizeDocks(below_panes, [_LOG_HEIGHT_PX] * len(below_panes), Qt.Orientation.Vertical)
+
+    def show_report(self, report: CrashReport) -> None:
+        """Report a bug: in a dialog the first time, in passing when it comes again."""
+        if self._report is not None and self._report.isVisible():
+            self._report.count_again()
+        elif report.trace in self._reported:
+            self._models.messages.notify(
+                self.tr("The same fault came again: {0}").format(report.summary),
+                "error",
+                report.trace,
+            )
+        else:
+            environment = facts_as_text(collect_facts(self._models.engine.state, "not asked"))
+            self._report = ReportDialog(
+                report.summary, report.trace, environment, report.time_s, self
+            )
+            self._report.show()
+        self._reported.add(report.trace)
+
+    def show_text(self, title: str, markdown: str, *, base: Path | None = None) -> None:
+        """Show a page of Markdown, such as the doctor's report, in a dialog of its own."""
+        self._open_dialog(TextDialog(title, markdown, base=base, parent=self))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Arrange the panels for the size that the window really got."""
+        super().showEvent(event)
+        if not self._laid_out:
+            self.reset_layout()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Let the bars use the new width."""
+        super().resizeEvent(event)
+        self.tool_bar.fit_to(self.width())
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Keep the full-screen command in step with the window."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.WindowStateChange:
+            self._actions["full_screen"].setChecked(self.isFullScreen())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape leaves the full screen when there is nothing to stop."""
+        if event.key() == Qt.Key.Key_Escape and self.isFullScreen():
+            self.showNormal()
+        else:
+            super().keyPressEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Close if nothing runs; otherwise ask for the end of it and wait to be told."""
+        if not self._ending:
+            self._ending = True
+            self.closing.emit()
+        if not self._can_close():
+            event.ignore()
+            self.statusBar().showMessage(self.tr("Stopping what is still being computed…"))
+            return
+        if self._store is not None:
+            self._store.save(self)
+        event.accept()
+
+    def _frame(self, central: QWidget) -> QWidget:
+        # Toasts lie over this frame, so that the pair's view needs to know nothing of them.
+        frame = QWidget(self)
+        layout = QVBoxLayout(frame)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(central)
+        return frame
+
+    def _add_docks(self) -> None:
+        self.setDockOptions(
+            QMainWindow.DockOption.AllowTabbedDocks | QMainWindow.DockOption.AllowNestedDocks
+        )
+        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        for name, spec in self._specs.items():
+            dock = QDockWidget(spec.title, self)
+            dock.setObjectName(f"dock_{name}")
+            dock.setWidget(spec.widget)
+            if spec.icon:
+                dock.setWindowIcon(icon(spec.icon))
+            self._docks[name] = dock
+            self.addDockWidget(_AREAS[spec.area], dock)
+            dock.setVisible(spec.visible)
+            self._join(name, dock)
+
+    def _join(self, name: str, dock: QDockWidget) -> None:
+        """Let a panel and its command follow one another."""
+        command, toggle = self._actions[f"dock_{name}"], dock.toggleViewAction()
+        command.setEnabled(True)
+        command.setChecked(toggle.isChecked())
+        toggle.toggled.connect(command.setChecked)
+        command.triggered.connect(self._on_dock_command)
+
+    def _on_dock_command(self, shown: bool) -> None:
+        dock = self._docks[self.sender().objectName().removeprefix("dock_")]
+        dock.setVisible(shown)
+        if shown:
+            dock.raise_()
+
+    def _docks_at(self, area: Area) -> list[QDockWidget]:
+        return [dock for name, dock in self._docks.items() if self._specs[name].area == area]
+
+    def _connect(self) -> None:
+        self._models.pair.changed.connect(self._show_title)
+        self._actions["full_screen"].triggered.connect(self._on_full_screen)
+        self._actions["reset_layout"].triggered.connect(self.reset_layout)
+        self._actions["quit"].triggered.connect(self.close)
+        self._actions["palette"].triggered.connect(self.command_palette.pop_up)
+        self._actions["help_shortcuts"].triggered.connect(self._on_shortcuts)
+        self._actions["help_tour"].triggered.connect(self._on_tour)
+        self._actions["about"].triggered.connect(self._on_about)
+        self._actions["settings"].triggered.connect(self._on_settings)
+
+    def _on_shortcuts(self) -> None:
+        self._open_dialog(ShortcutsSheet(self._actions, self))
+
+    def _on_tour(self) -> None:
+        text, folder = tour_text()
+        if text:
+            self.show_text(self.tr("First five minutes"), text, base=folder)
+        else:
+            self._models.messages.notify(
+                self.tr("The tour is part of README.md, which this installation lacks."), "warning"
+            )
+
+    def _on_about(self) -> None:
+        self._open_dialog(AboutDialog(self._models, self))
+
+    def _on_settings(self) -> None:
+        self._open_dialog(SettingsDialog(self._models, self))
+
+    def _open_dialog(self, dialog: QDialog) -> None:
+        """Show a dialog beside the window, not in its way; one of each kind at a time."""
+        for old in self.findChildren(type(dialog)):
+            if old is not dialog:
+                old.close()
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def _on_full_screen(self, on: bool) -> None:
+        if on:
+            self.showFullScreen()
+        else:
+            self.showNormal()
+
+    def _show_title(self, state: PairState | None) -> None:
+        name = "" if state is None else state.pair.name
+        self.setWindowTitle(f"{name} — {APP_TITLE}" if name else APP_TITLE)

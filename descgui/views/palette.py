@@ -1,0 +1,348 @@
+"""The command palette: every command that can be used now, found by a few letters of its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import (
+    QAction,
+    QColor,
+    QFont,
+    QIcon,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QStandardItem,
+    QStandardItemModel,
+)
+from PySide6.QtWidgets import (
+    QDialog,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.views.actions import Actions
+from descgui.views.theme import theme_colors
+
+_ENTRY_ROLE = int(Qt.ItemDataRole.UserRole)
+_WIDTH_PX = 560
+_ROW_PX = 34
+_ROWS = 10
+_BASE_SCORE = 100
+_WORD_START_BONUS = 12
+_NEIGHBOUR_BONUS = 8
+_GAP_COST = 1
+_Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well a text answers what was typed: the better the higher, and the letters that met."""
+
+    score: int
+    places: tuple[int, ...]
+
+
+def fuzzy_match(typed: str, text: str) -> Match | None:
+    """Find all typed letters in a text, in their order; spaces are free.
+
+    Letters at the start of words and letters side by side count more, and so does a text with
+    little else in it.
+
+    Returns:
+        None if a letter is missing.
+    """
+    wanted = [letter for letter in typed.casefold() if not letter.isspace()]
+    folded = text.casefold()
+    if len(folded) != len(text):  # a letter such as İ folds into two: places would be off
+        folded = text.lower() if len(text.lower()) == len(text) else text
+    # best[j]: the best way to place the letters so far with the last of them at j.
+    best: dict[int, Match] = {-1: Match(_BASE_SCORE, ())}
+    for letter in wanted:
+        found: dict[int, Match] = {}
+        for place, other in enumerate(folded):
+            if other != letter:
+                continue
+            start = place == 0 or not folded[place - 1].isalnum()
+            for last, before in best.items():
+                if last >= place:
+                    continue
+                gained = _WORD_START_BONUS if start else 0
+                if last >= 0:
+                    near = place == last + 1
+                    gained += _NEIGHBOUR_BONUS if near else -_GAP_COST * min(place - last, 10)
+                score = before.score + gained
+                if place not in found or score > found[place].score:
+                    found[place] = Match(score, (*before.places, place))
+        best = found
+    if not best:
+        return None
+    top = max(best.values(), key=lambda match: match.score)
+    return Match(top.score - len(text) // 8, top.places)
+
+
+@dataclass(frozen=True, slots=True)
+class PaletteEntry:
+    """A command as the palette lists it."""
+
+    action: QAction
+    title: str
+    menu: str
+    shortcut: str
+    places: tuple[int, ...] = ()
+
+
+def paint_keys(painter: QPainter, right: int, rect: QRect, keys: str, colors: QPalette) -> int:
+    """Draw a shortcut as key caps that end at ``right``; gives the x at which they begin."""
+    theme = theme_colors(colors)
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    metrics = painter.fontMetrics()
+    height = metrics.height() + 4
+    left = right
+    for key in reversed(split_keys(keys)):
+        width = max(metrics.horizontalAdvance(key) + 10, height)
+        cap = QRect(left - width, rect.center().y() - height // 2 + 1, width, height)
+        painter.setPen(QColor(theme.line))
+        painter.setBrush(QColor(theme.window))
+        painter.drawRoundedRect(cap, 4, 4)
+        painter.setPen(QColor(theme.subtle))
+        painter.drawText(cap, int(Qt.AlignmentFlag.AlignCenter), key)
+        left -= width + 4
+    painter.restore()
+    return left
+
+
+def split_keys(keys: str) -> list[str]:
+    """``Ctrl++`` as ``Ctrl`` and ``+``."""
+    if not keys:
+        return []
+    if keys.endswith("++"):
+        return [*keys[:-2].split("+"), "+"]
+    return [keys] if keys == "+" else keys.split("+")
+
+
+class _EntryDelegate(QStyledItemDelegate):
+    """Draws icon, title with the met letters in bold, menu, and key caps."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
+        """Rows of one height."""
+        return QSize(option.rect.width(), _ROW_PX)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        """Draw one entry."""
+        entry: PaletteEntry = index.data(_ENTRY_ROLE)
+        colors = theme_colors(option.palette)
+        rect = option.rect.adjusted(4, 1, -4, -1)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(colors.selected))
+            painter.drawRoundedRect(rect, 5, 5)
+        picture = QRect(rect.left() + 8, rect.center().y() - 7, 16, 16)
+        if entry.action.isCheckable() and entry.action.isChecked():
+            painter.setPen(QColor(colors.accent))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(picture.adjusted(-3, -3, 3, 3), 4, 4)
+        entry.action.icon().paint(painter, picture, Qt.AlignmentFlag.AlignCenter, QIcon.Mode.Normal)
+        left = paint_keys(painter, rect.right() - 8, rect, entry.shortcut, option.palette)
+        x = self._paint_title(painter, rect, rect.left() + 34, left, entry, option.font)
+        painter.setFont(option.font)
+        painter.setPen(QColor(colors.subtle))
+        room = QRect(x + 10, rect.top(), left - x - 14, rect.height())
+        menu = painter.fontMetrics().elidedText(
+            entry.menu, Qt.TextElideMode.ElideRight, room.width()
+        )
+        painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), menu)
+        painter.restore()
+
+    def _paint_title(
+        self, painter: QPainter, rect: QRect, x: int, right: int, entry: PaletteEntry, font: QFont
+    ) -> int:
+        bold = QFont(font)
+        bold.setBold(True)
+        painter.setPen(QColor(theme_colors().text))
+        for place, letter in enumerate(entry.title):
+            painter.setFont(bold if place in entry.places else font)
+            advance = painter.fontMetrics().horizontalAdvance(letter)
+            if x + 3 * advance > right and place + 1 < len(entry.title):
+                letter = "…"
+            where = QRect(x, rect.top(), advance + 8, rect.height())
+            painter.drawText(where, int(Qt.AlignmentFlag.AlignVCenter), letter)
+            x += advance
+            if letter == "…":
+                break
+        return x
+
+
+class CommandPalette(QDialog):
+    """A list of commands under a field to type in; Enter runs the chosen one.
+
+    It lives as long as its window; :meth:`pop_up` fills it anew.
+    """
+
+    def __init__(self, actions: Actions, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self._actions = actions
+        self._window = parent
+        self._entries: list[PaletteEntry] = []
+        self.setObjectName("command_palette")
+        self.setWindowTitle(self.tr("Command palette"))
+        self.setAccessibleName(self.tr("Command palette"))
+        self.field = QLineEdit()
+        self.field.setPlaceholderText(self.tr("Type the name of a command"))
+        self.field.setAccessibleName(self.tr("Name of a command"))
+        self.field.setMinimumHeight(32)
+        self.field.installEventFilter(self)
+        self.items = QStandardItemModel(self)
+        self.list = QListView()
+        self.list.setModel(self.items)
+        self.list.setItemDelegate(_EntryDelegate(self.list))
+        self.list.setFrameShape(QFrame.Shape.NoFrame)
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.setUniformItemSizes(True)
+        self.list.setAccessibleName(self.tr("Commands that can be used now"))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
+        self.empty = QLabel(self.tr("No command that can be used now has this name."))
+        self.empty.setProperty("subtle", True)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setMinimumHeight(2 * _ROW_PX)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 8, 8, 8)
+        column.setSpacing(8)
+        column.addWidget(self.field)
+        column.addWidget(self.list)
+        column.addWidget(self.empty)
+        self.field.textChanged.connect(self._list)
+        self.list.clicked.connect(self._run)
+
+    def pop_up(self) -> None:
+        """Show over the top of the window, with nothing typed."""
+        self._entries = self._collect()
+        self.field.clear()
+        self._list("")
+        room = self._window.rect()
+        self.setFixedWidth(min(_WIDTH_PX, room.width() - 32))
+        top = self._window.mapToGlobal(room.topLeft())
+        self.move(top.x() + (room.width() - self.width()) // 2, top.y() + 64)
+        self.show()
+        self.field.setFocus()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Move through the list and run from the field that is typed in."""
+        if not isinstance(event, QKeyEvent) or event.type() not in (
+            QEvent.Type.KeyPress,
+            QEvent.Type.ShortcutOverride,
+        ):
+            return False
+        steps = {
+            Qt.Key.Key_Down: 1,
+            Qt.Key.Key_Up: -1,
+            Qt.Key.Key_PageDown: _ROWS - 1,
+            Qt.Key.Key_PageUp: 1 - _ROWS,
+        }
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if event.type() == QEvent.Type.ShortcutOverride:
+            # The window's own Esc and letters must not act while the palette is up.
+            event.accept()
+            return True
+        if event.key() in steps:
+            self._step(steps[Qt.Key(event.key())], wrap=abs(steps[Qt.Key(event.key())]) == 1)
+        elif enter:
+            self._run(self.list.currentIndex())
+        else:
+            return False
+        return True
+
+    def titles(self) -> list[str]:
+        """What is listed now, the best first."""
+        return [
+            self.items.index(row, 0).data(_ENTRY_ROLE).title for row in range(self.items.rowCount())
+        ]
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw a thin outline: pop-ups have none of their own."""
+        painter = QPainter(self)
+        colors = theme_colors(self.palette())
+        painter.setPen(QColor(colors.line))
+        painter.setBrush(QColor(colors.base))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+    def _collect(self) -> list[PaletteEntry]:
+        entries = []
+        for name, command in self._actions.commands.items():
+            action = self._actions[name]
+            if not action.isEnabled() or name == "palette":
+                continue
+            title = _plain(action.text())
+            menu = _plain(self._actions.menu_title(command.menu))
+            if command.submenu:
+                titles = {"theme": self.tr("Theme"), "colormap": self.tr("Colour map")}
+                title = f"{titles[command.submenu]}: {title}"
+            elif command.group == "mode":
+                title = self.tr("Show: {0}").format(title)
+            elif name.startswith("dock_"):
+                title = self.tr("Panel: {0}").format(title)
+            entries.append(PaletteEntry(action, title, menu, _shortcut(action)))
+        for action in self._actions.recent_actions():
+            label = _plain(action.text().partition(" ")[2] or action.text())
+            title = self.tr("Open again: {0}").format(label)
+            entries.append(PaletteEntry(action, title, self.tr("Recent"), ""))
+        return entries
+
+    def _list(self, typed: str) -> None:
+        found = []
+        for number, entry in enumerate(self._entries):
+            match = fuzzy_match(typed, entry.title)
+            if match is not None:
+                found.append((-match.score if typed.strip() else 0, number, match.places, entry))
+        found.sort(key=lambda item: item[:2])
+        self.items.clear()
+        for _score, _number, places, entry in found:
+            item = QStandardItem(entry.title)
+            shown = PaletteEntry(entry.action, entry.title, entry.menu, entry.shortcut, places)
+            item.setData(shown, _ENTRY_ROLE)
+            spoken = ", ".join(part for part in (entry.title, entry.menu, entry.shortcut) if part)
+            item.setData(spoken, Qt.ItemDataRole.AccessibleTextRole)
+            self.items.appendRow(item)
+        self.list.setVisible(bool(found))
+        self.empty.setVisible(not found)
+        self.list.setFixedHeight(_ROW_PX * min(max(len(found), 1), _ROWS) + 2)
+        self.adjustSize()
+        if found:
+            self.list.setCurrentIndex(self.items.index(0, 0))
+
+    def _step(self, rows: int, *, wrap: bool) -> None:
+        count = self.items.rowCount()
+        if count == 0:
+            return
+        row = self.list.currentIndex().row() + rows
+        row = row % count if wrap else min(max(row, 0), count - 1)
+        self.list.setCurrentIndex(self.items.index(row, 0))
+
+    def _run(self, index: QModelIndex) -> None:
+        if not index.isValid():
+            return
+        entry: PaletteEntry = index.data(_ENTRY_ROLE)
+        self.close()
+        entry.action.trigger()
+
+
+def _plain(text: str) -> str:
+    return text.replace("&&", "\0").replace("&", "").replace("\0", "&").removesuffix("…")
+
+
+def _shortcut(action: QAction) -> str:
+    return action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)

@@ -1,0 +1,179 @@
+"""The settings, in a few groups; every change holds at once and each can be taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFrame,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.engine_state import EngineState
+from descgui.models.settings import Settings
+from descgui.views.form import OptionForm
+from engine.api import OptionInfo, describe_options
+
+HIDDEN = ("recent_pairs", "recent_folders", "trusted_plugins")
+"""Settings that the program keeps for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsGroup:
+    """Settings that are shown together."""
+
+    title: str
+    note: str
+    names: tuple[str, ...]
+
+
+class SettingsDialog(QDialog):
+    """A form for all settings; writes them into the model as they are changed."""
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self.setWindowTitle(self.tr("Settings"))
+        self.resize(520, 640)
+        self.forms: dict[str, OptionForm] = {}
+        self._column = QVBoxLayout()
+        self._column.setContentsMargins(16, 12, 16, 12)
+        self._column.setSpacing(8)
+        page = QWidget()
+        page.setLayout(self._column)
+        scroll = QScrollArea()
+        scroll.setWidget(page)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.RestoreDefaults
+        )
+        self.restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
+        self.restore.setText(self.tr("Restore all &defaults"))
+        self.restore.clicked.connect(self.restore_defaults)
+        buttons.rejected.connect(self.reject)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(16, 8, 16, 12)
+        foot.addWidget(buttons)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(scroll, 1)
+        line = QFrame()
+        line.setProperty("line", True)
+        column.addWidget(line)
+        column.addLayout(foot)
+        self._fill()
+        models.settings.changed.connect(self._show)
+        models.engine.changed.connect(self._on_engine)
+
+    def restore_defaults(self) -> None:
+        """Take back every shown setting; the recent lists stay."""
+        self._models.settings.update(
+            **{info.name: info.default for info in describe_options(Settings) if _is_shown(info)}
+        )
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Begin in the first field."""
+        super().showEvent(event)
+        first = next(iter(self.forms.values()))
+        first.field(first.names[0]).setFocus()
+
+    def groups(self) -> tuple[SettingsGroup, ...]:
+        """The groups, in order; a setting in none of them is shown in the last one."""
+        tr = self.tr
+        groups = (
+            SettingsGroup(tr("Look"), "", ("theme", "colormap", "opacity")),
+            SettingsGroup(
+                tr("Computing"),
+                tr("Holds for the next image that is described."),
+                ("device", "precision", "long_edge_px", "map_budget_mb"),
+            ),
+            SettingsGroup(tr("Probe and matches"), "", ("peaks", "separation_px", "correct_px")),
+            SettingsGroup(tr("Start"), "", ("restore_session", "descriptor")),
+        )
+        placed = {name for group in groups for name in group.names}
+        rest = tuple(
+            info.name
+            for info in describe_options(Settings)
+            if _is_shown(info) and info.name not in placed
+        )
+        return (*groups[:-1], replace(groups[-1], names=groups[-1].names + rest))
+
+    def _fill(self) -> None:
+        options = {info.name: self._with_choices(info) for info in describe_options(Settings)}
+        for number, group in enumerate(self.groups()):
+            title = QLabel(group.title)
+            title.setProperty("heading", True)
+            title.setContentsMargins(0, 16 if number else 0, 0, 0)
+            self._column.addWidget(title)
+            if group.note:
+                note = QLabel(group.note)
+                note.setProperty("subtle", True)
+                note.setWordWrap(True)
+                self._column.addWidget(note)
+            form = OptionForm(tuple(options[name] for name in group.names), self._values())
+            form.changed.connect(self._on_changed)
+            self._column.addWidget(form)
+            self.forms[group.title] = form
+        self._column.addStretch(1)
+
+    def _with_choices(self, info: OptionInfo) -> OptionInfo:
+        """Offer the devices and descriptors that there are, and what is set now."""
+        engine, now = self._models.engine.state, self._models.settings.settings
+        if info.name == "device":
+            known = ("auto", *(device.name for device in engine.devices))
+            return _as_choice(info, known, now.device)
+        if info.name == "descriptor":
+            return _as_choice(
+                info, tuple(entry.name for entry in engine.descriptors), now.descriptor
+            )
+        return info
+
+    def _on_engine(self, _state: EngineState) -> None:
+        while self._column.count():
+            item = self._column.takeAt(0)
+            widget = None if item is None else item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        self.forms.clear()
+        self._fill()
+
+    def _on_changed(self, values: dict[str, Any]) -> None:
+        form = self.sender()
+        assert isinstance(form, OptionForm)
+        # A form leaves out what is at its default.
+        defaults = {
+            info.name: info.default
+            for info in describe_options(Settings)
+            if info.name in form.names
+        }
+        self._models.settings.update(**(defaults | values))
+
+    def _show(self, _settings: Settings) -> None:
+        for form in self.forms.values():
+            form.set_values(self._values())
+
+    def _values(self) -> dict[str, Any]:
+        settings = self._models.settings.settings
+        return {info.name: getattr(settings, info.name) for info in describe_options(Settings)}
+
+
+def _is_shown(info: OptionInfo) -> bool:
+    return info.name not in HIDDEN
+
+
+def _as_choice(info: OptionInfo, known: tuple[str, ...], now: str) -> OptionInfo:
+    words = dict.fromkeys((*known, str(info.default), now))
+    return replace(info, kind="choice", choices=tuple(words))

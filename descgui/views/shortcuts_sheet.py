@@ -1,0 +1,169 @@
+"""All shortcuts on one page, made from the commands themselves, so that it is never out of date."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtGui import QColor, QKeySequence, QPainter, QShowEvent
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFrame,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.views.actions import MENUS, Actions
+from descgui.views.palette import paint_keys
+from descgui.views.theme import theme_colors
+
+_ROW_PX = 28
+_HEADING_PX = 38
+_KEYS_ROLE = int(Qt.ItemDataRole.UserRole)
+_Index = QModelIndex | QPersistentModelIndex
+
+
+class _KeysDelegate(QStyledItemDelegate):
+    """Draws headings, and the shortcuts of a command as key caps."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        """Headings stand off a little."""
+        height = _ROW_PX if index.parent().isValid() else _HEADING_PX
+        return QSize(super().sizeHint(option, index).width(), height)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        """Draw one cell."""
+        keys = index.data(_KEYS_ROLE)
+        if not keys:
+            super().paint(painter, option, index)
+            return
+        colors = theme_colors(option.palette)
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, QColor(colors.selected))
+        right = option.rect.right() - 8
+        for number, shortcut in enumerate(reversed(keys)):
+            if number:
+                painter.setPen(QColor(colors.subtle))
+                text = self.tr("or")
+                width = painter.fontMetrics().horizontalAdvance(text)
+                where = option.rect.adjusted(0, 0, 0, 0)
+                where.setRight(right - 2)
+                where.setLeft(right - 2 - width)
+                painter.drawText(where, int(Qt.AlignmentFlag.AlignCenter), text)
+                right -= width + 8
+            right = paint_keys(painter, right, option.rect, shortcut, option.palette)
+
+
+class ShortcutsSheet(QDialog):
+    """A searchable list of all shortcuts, by menu, and of what the mouse does."""
+
+    def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Keyboard shortcuts"))
+        self.resize(560, 640)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Search for a command or a key"))
+        self.search.setAccessibleName(self.tr("Search for a command or a key"))
+        self.search.setClearButtonEnabled(True)
+        self.tree = QTreeWidget()
+        self.tree.setColumnCount(2)
+        self.tree.setHeaderHidden(True)
+        self.tree.setRootIsDecorated(False)
+        self.tree.setItemsExpandable(False)
+        self.tree.setIndentation(12)
+        self.tree.setFrameShape(QFrame.Shape.StyledPanel)
+        self.tree.setItemDelegate(_KeysDelegate(self.tree))
+        self.tree.setAccessibleName(self.tr("Shortcuts"))
+        self.tree.header().setStretchLastSection(False)
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        self.tree.header().resizeSection(1, 236)
+        self.empty = QLabel(self.tr("No command or key has this name."))
+        self.empty.setProperty("subtle", True)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.hide()
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 12, 12, 12)
+        column.setSpacing(8)
+        column.addWidget(self.search)
+        column.addWidget(self.tree, 1)
+        column.addWidget(self.empty, 1)
+        column.addWidget(buttons)
+        self._fill(actions)
+        self.search.textChanged.connect(self._filter)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """What is listed now: heading, command, shortcuts."""
+        return [
+            (heading.text(0), row.text(0), row.text(1))
+            for heading in self._headings()
+            for row in (heading.child(place) for place in range(heading.childCount()))
+            if not row.isHidden()
+        ]
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Begin in the search field."""
+        super().showEvent(event)
+        self.search.setFocus()
+
+    def _headings(self) -> list[QTreeWidgetItem]:
+        root = self.tree.invisibleRootItem()
+        return [root.child(place) for place in range(root.childCount())]
+
+    def _fill(self, actions: Actions) -> None:
+        for menu in MENUS:
+            rows = []
+            for name, command in actions.commands.items():
+                shortcuts = [
+                    key.toString(QKeySequence.SequenceFormat.NativeText)
+                    for key in actions[name].shortcuts()
+                ]
+                if command.menu == menu and shortcuts:
+                    # The first two are on every keyboard; the rest are old ones kept by Qt.
+                    text = actions[name].text().replace("&", "").removesuffix("…")
+                    rows.append((text, command.tip, shortcuts[:2]))
+            self._add_group(actions.menu_title(menu).replace("&", ""), rows)
+        self._add_group(
+            self.tr("Mouse"),
+            [
+                (self.tr("Find the match of a point"), "", [self.tr("Move over an image")]),
+                (self.tr("Pin a point"), "", [self.tr("Click")]),
+                (self.tr("Zoom about the pointer"), "", [self.tr("Wheel")]),
+                (self.tr("Open images or a folder"), "", [self.tr("Drop")]),
+            ],
+        )
+        self.tree.expandAll()
+
+    def _add_group(self, title: str, rows: list[tuple[str, str, list[str]]]) -> None:
+        heading = QTreeWidgetItem(self.tree, [title])
+        heading.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        font = heading.font(0)
+        font.setBold(True)
+        heading.setFont(0, font)
+        for text, tip, shortcuts in rows:
+            row = QTreeWidgetItem(heading, [text, "  ".join(shortcuts)])
+            row.setToolTip(0, tip)
+            row.setData(1, _KEYS_ROLE, shortcuts)
+
+    def _filter(self, typed: str) -> None:
+        wanted = typed.casefold().split()
+        for heading in self._headings():
+            seen = 0
+            for place in range(heading.childCount()):
+                row = heading.child(place)
+                text = f"{heading.text(0)} {row.text(0)} {row.text(1)}".casefold()
+                row.setHidden(not all(word in text for word in wanted))
+                seen += not row.isHidden()
+            heading.setHidden(seen == 0)
+        found = bool(self.rows())
+        self.tree.setVisible(found)
+        self.empty.setVisible(not found)

@@ -1,0 +1,226 @@
+"""The line at the foot of the window: the engine, its work, the point under the mouse, memory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+import numpy as np
+from PySide6.QtCore import QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
+
+from descgui.models.bundle import AppModels
+from descgui.models.engine_state import EngineState
+from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Probe
+from descgui.views.theme import theme_colors
+from engine.api import Side
+
+_SIDES: tuple[Side, ...] = get_args(Side)
+_TURN_MS = 80
+_STEP_DEGREES = 30
+_ROOM_FOR_PIXEL_PX = 1120
+
+
+class Spinner(QWidget):
+    """A small turning arc, for work whose end is unknown; it costs nothing while hidden."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._degrees = 0
+        self._timer = QTimer(self)
+        self._timer.setInterval(_TURN_MS)
+        self._timer.timeout.connect(self._turn)
+        self.setFixedSize(QSize(16, 16))
+        self.setAccessibleName(self.tr("Busy"))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Start turning."""
+        self._timer.start()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Stop turning."""
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw a ring and its turning part."""
+        colors = theme_colors(self.palette())
+        ring = QRectF(self.rect()).adjusted(2.5, 2.5, -2.5, -2.5)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(colors.line), 2))
+        painter.drawEllipse(ring)
+        pen = QPen(QColor(colors.accent), 2)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        painter.drawArc(ring, -self._degrees * 16, 100 * 16)
+
+    def _turn(self) -> None:
+        self._degrees = (self._degrees + _STEP_DEGREES) % 360
+        self.update()
+
+
+class StatusBar(QStatusBar):
+    """Draws the models' state in a few words."""
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self.setSizeGripEnabled(False)
+        self.setContentsMargins(8, 0, 8, 0)
+        self.spinner = Spinner(self)
+        self.engine = self._label(self.tr("Where descriptors are computed"))
+        self.work = self._label(self.tr("What is being computed"))
+        self.pixel = self._label(self.tr("Pixel under the mouse and its red, green and blue"))
+        self.cursor_position = self._label(self.tr("Point under the mouse, in image pixels"))
+        self.pair = self._label(self.tr("Open pair"))
+        self.memory = self._label(self.tr("Memory of the maps"))
+        self.pair.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        for left in (self.spinner, self.engine, self.work):
+            self.addWidget(left)
+        for right in (self.pixel, self.cursor_position, self.pair, self.memory):
+            self.addPermanentWidget(right)
+        self._connect(models)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out the pixel's colours where there is no room for them."""
+        super().resizeEvent(event)
+        self.pixel.setVisible(self.width() >= _ROOM_FOR_PIXEL_PX and bool(self.pixel.text()))
+
+    def _label(self, name: str) -> QLabel:
+        label = QLabel(self)
+        label.setAccessibleName(name)
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setContentsMargins(4, 0, 8, 0)
+        label.hide()
+        return label
+
+    def _connect(self, models: AppModels) -> None:
+        models.engine.changed.connect(self._show_engine)
+        models.computing.changed.connect(self._show_device)
+        models.pair.changed.connect(self._show_pair)
+        models.pair.loading_changed.connect(self._show_work)
+        models.matches.changed.connect(self._show_work)
+        models.pictures.changed.connect(self._show_work)
+        models.probe.moved.connect(self._show_probe)
+        for maps in (models.maps, models.compared):
+            maps.status_changed.connect(self._show_maps)
+        self._show_engine(models.engine.state)
+        self._show_pair(models.pair.state)
+        self._show_maps()
+        self._show_probe(models.probe.probe)
+
+    def _show_device(self, *_state: Any) -> None:
+        self._show_engine(self._models.engine.state)
+
+    def _show_engine(self, state: EngineState) -> None:
+        if state.stage == "loading":
+            _say(self.engine, self.tr("Loading PyTorch…"))
+        elif state.stage == "failed":
+            _say(self.engine, self.tr("PyTorch could not be loaded"), state.message)
+        else:
+            wanted = self._models.computing.state.device
+            titles = {device.name: device.title for device in state.devices}
+            best = state.devices[0].title if state.devices else ""
+            _say(self.engine, short_device(titles.get(wanted, best)))
+        self._show_work()
+
+    def _show_pair(self, state: PairState | None) -> None:
+        if state is None:
+            _say(self.pair, "")
+            return
+        sizes = [
+            f"{image.size_px[0]}×{image.size_px[1]}" for image in (state.image_a, state.image_b)
+        ]
+        _say(
+            self.pair,
+            state.pair.name,
+            "\n".join(
+                f"{side}: {path}, {size}"
+                for side, path, size in zip(
+                    "AB", (state.pair.path_a, state.pair.path_b), sizes, strict=True
+                )
+            ),
+        )
+        self._show_probe(self._models.probe.probe)
+
+    def _show_probe(self, probe: Probe | None) -> None:
+        state = self._models.pair.state
+        if probe is None or state is None:
+            _say(self.cursor_position, "")
+            _say(self.pixel, "")
+            return
+        x, y = probe.point_px
+        side = probe.side.upper()
+        _say(self.cursor_position, self.tr("{0}  x {1:.1f}  y {2:.1f}").format(side, x, y))
+        pixels = (state.image_a if probe.side == "a" else state.image_b).pixels
+        column, row = round(x), round(y)
+        inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
+        _say(self.pixel, _pixel_text(pixels, column, row) if inside else "")
+        self.pixel.setVisible(inside and self.width() >= _ROOM_FOR_PIXEL_PX)
+
+    def _show_maps(self, *_state: Any) -> None:
+        infos = [
+            maps.status(side).info
+            for maps in (self._models.maps, self._models.compared)
+            for side in _SIDES
+        ]
+        size_bytes = sum(info.size_bytes for info in infos if info is not None)
+        budget = self._models.settings.settings.map_budget_mb
+        text = self.tr("Maps {0}").format(readable_bytes(size_bytes)) if size_bytes else ""
+        _say(
+            self.memory,
+            text,
+            self.tr("Memory of the shown maps; {0} MB may be kept").format(budget),
+        )
+        self._show_work()
+
+    def _show_work(self, *_state: Any) -> None:
+        text = self._work_text()
+        _say(self.work, text)
+        self.spinner.setVisible(bool(text) or self._models.engine.state.stage == "loading")
+
+    def _work_text(self) -> str:
+        models = self._models
+        if models.pair.loading:
+            return self.tr("Opening {0}…").format(models.pair.loading)
+        for maps in (models.maps, models.compared):
+            stages = [maps.status(side) for side in _SIDES]
+            if any(status.stage == "computing" for status in stages):
+                fractions = [
+                    1.0 if status.stage == "ready" else status.fraction or 0.0 for status in stages
+                ]
+                percent = round(100 * sum(fractions) / len(fractions))
+                return self.tr("Describing with {0} · {1} %").format(maps.choice.name, percent)
+        if models.matches.state.running:
+            return self.tr("Matching…")
+        return models.pictures.state.busy
+
+
+def short_device(title: str) -> str:
+    """``CPU (2 threads)`` as ``CPU · 2 threads``."""
+    return re.sub(r" \((.*)\)$", r" · \1", title)
+
+
+def readable_bytes(size_bytes: float) -> str:
+    """A size in the unit in which it is a small number: ``42 MB``; 1 kB is 1000 bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000 or unit == "GB":
+            digits = 0 if unit == "B" or size_bytes >= 10 else 1
+            return f"{size_bytes:.{digits}f} {unit}"
+        size_bytes /= 1000
+    raise AssertionError("the last unit takes any size")
+
+
+def _pixel_text(pixels: np.ndarray[Any, Any], column: int, row: int) -> str:
+    red, green, blue = (int(value) for value in pixels[row, column])
+    return f"({column}, {row})  RGB {red} {green} {blue}"
+
+
+def _say(label: QLabel, text: str, tip: str = "") -> None:
+    label.setText(text)
+    label.setToolTip(tip)
+    label.setVisible(bool(text))

@@ -1,0 +1,171 @@
+"""The tool bar: the few commands that are used again and again, and how the pair is shown."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QToolBar, QToolButton, QWidget
+
+from descgui.models.bundle import AppModels
+from descgui.models.view_state import MODES, ViewState
+from descgui.views.actions import Actions
+from descgui.views.icons import icon_pixmap
+
+_ICON = QSize(20, 20)
+_SLIDER_WIDTH_PX = 96
+_PERCENT = 100
+_MODES_WITHOUT_OPACITY = ("image", "pca")
+_BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+_ICON_ONLY = Qt.ToolButtonStyle.ToolButtonIconOnly
+
+
+class ModeButtons(QWidget):
+    """The modes as one row of buttons that hang together; arrow keys walk along it."""
+
+    def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(self.tr("What the panes show"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        self.buttons: list[QToolButton] = []
+        for mode in MODES:
+            button = QToolButton(self)
+            button.setDefaultAction(actions[f"mode_{mode}"])
+            button.setIconSize(_ICON)
+            place = {MODES[0]: "first", MODES[-1]: "last"}.get(mode, "middle")
+            button.setProperty("segment", place)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.setAccessibleName(actions[f"mode_{mode}"].iconText())
+            row.addWidget(button)
+            self.buttons.append(button)
+
+    def show_texts(self, shown: bool) -> None:
+        """Show the modes' names, or their icons alone."""
+        for button in self.buttons:
+            button.setToolButtonStyle(_BESIDE if shown else _ICON_ONLY)
+
+
+class OpacitySlider(QWidget):
+    """How strongly colours lie over the image."""
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = models.view
+        self._sign = QLabel(self)
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setRange(0, _PERCENT)
+        self.slider.setPageStep(10)
+        self.slider.setFixedWidth(_SLIDER_WIDTH_PX)
+        self.slider.setAccessibleName(self.tr("Opacity of the colours over the image"))
+        self._number = QLabel(self)
+        self._number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._number.setMinimumWidth(self._number.fontMetrics().horizontalAdvance("100 %"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(4, 0, 4, 0)
+        row.setSpacing(6)
+        row.addWidget(self._sign)
+        row.addWidget(self.slider)
+        row.addWidget(self._number)
+        self.slider.valueChanged.connect(self._on_moved)
+        models.view.changed.connect(self._show)
+        self._show(models.view.state)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Draw the sign in the colours of a new palette or state."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.EnabledChange):
+            self._draw_sign()
+
+    def show_number(self, shown: bool) -> None:
+        """Show the per cent beside the slider."""
+        self._number.setVisible(shown)
+
+    def _on_moved(self, percent: int) -> None:
+        self._view.update(opacity=percent / _PERCENT)
+
+    def _show(self, state: ViewState) -> None:
+        percent = round(state.opacity * _PERCENT)
+        if percent != self.slider.value():
+            blocked = self.slider.blockSignals(True)
+            self.slider.setValue(percent)
+            self.slider.blockSignals(blocked)
+        self._number.setText(f"{percent} %")
+        tip = self.tr("Opacity of the colours over the image: {0} %").format(percent)
+        for widget in (self, self.slider, self._sign, self._number):
+            widget.setToolTip(tip)
+        self.setEnabled(state.mode not in _MODES_WITHOUT_OPACITY)
+        self._draw_sign()
+
+    def _draw_sign(self) -> None:
+        color = self.palette().color(self.foregroundRole())
+        ratio = self.devicePixelRatioF()
+        self._sign.setPixmap(icon_pixmap("opacity", QSize(16, 16), color, ratio=ratio))
+
+
+class MainToolBar(QToolBar):
+    """The window's only tool bar; a narrow one shows icons without their names."""
+
+    def __init__(self, models: AppModels, actions: Actions, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("main_tool_bar")
+        self.setWindowTitle(self.tr("Tool bar"))
+        self.setMovable(False)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.setIconSize(_ICON)
+        self.setToolButtonStyle(_ICON_ONLY)
+        self.modes = ModeButtons(actions, self)
+        self.opacity = OpacitySlider(models, self)
+        self._named: list[QToolButton] = []
+        actions["open_pair"].setIconText(self.tr("Open"))
+        actions["compare"].setIconText(self.tr("Compare"))
+        self._add(actions["open_pair"], named=True)
+        self._add(actions["open_folder"])
+        self.addSeparator()
+        self._add(actions["previous_pair"])
+        self._add(actions["next_pair"])
+        self.addSeparator()
+        self.addWidget(self.modes)
+        self.addWidget(self.opacity)
+        self.addSeparator()
+        for name in ("linked", "fit", "one_to_one"):
+            self._add(actions[name])
+        self.addSeparator()
+        self._add(actions["compare"], named=True)
+        self._widths: tuple[int, int] | None = None
+
+    def fit_to(self, width_px: int) -> None:
+        """Show as many names as a window of this width has room for."""
+        if self._widths is None:
+            self._widths = (self._width_with(1), self._width_with(2))
+        some, all_names = self._widths
+        self._show_names(2 if width_px >= all_names else 1 if width_px >= some else 0)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Measure again after a change of font or style."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._widths = None
+
+    def _add(self, action: QAction, *, named: bool = False) -> None:
+        self.addAction(action)
+        button = self.widgetForAction(action)
+        assert isinstance(button, QToolButton)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.setAccessibleName(action.iconText())
+        if named:
+            self._named.append(button)
+
+    def _width_with(self, level: int) -> int:
+        self._show_names(level)
+        layout = self.layout()
+        assert layout is not None
+        layout.invalidate()
+        return self.sizeHint().width()
+
+    def _show_names(self, level: int) -> None:
+        """0: none, 1: the modes' names, 2: all."""
+        self.modes.show_texts(level > 0)
+        self.opacity.show_number(level > 0)
+        for button in self._named:
+            button.setToolButtonStyle(_BESIDE if level > 1 else _ICON_ONLY)
