@@ -1,0 +1,491 @@
+"""One image with what is laid over it, to be looked at, pointed at, zoomed and panned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QEnterEvent,
+    QFocusEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QNativeGestureEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QPixmap,
+    QRegion,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from descgui.views.marks import Mark, PinMark, Stage, paint_marks
+from descgui.views.pictures import BACKGROUND, Overlay, Photo, paint_grid
+from descgui.views.viewport import (
+    Box,
+    Size,
+    Viewport,
+    centred,
+    clamped,
+    covers,
+    fit,
+    scale_limits,
+)
+from engine.api import Point
+
+FIT_MARGIN: Final = 10.0
+WHEEL_STEP: Final = 1.2
+"""One notch of a wheel enlarges by this factor."""
+
+_DRAG_START = 4.0
+_PIXELS_PER_STEP = 40.0
+
+
+class ImageCanvas(QWidget):
+    """Paints an image, an overlay and marks, and reports what the pointer and the keys do.
+
+    What changes seldom (image, PCA colours) is kept as one pixmap of the widget's size; a moved
+    mark repaints its own surroundings, a live overlay the image alone.
+
+    Signals:
+        pointer_moved(float x, float y): the pointer is over an image point.
+        pointer_left(): it is over none any more.
+        clicked(float x, float y): the image was clicked, beside all pins.
+        pin_pressed(int): a pin was pressed.
+        pin_dragged(int, float x, float y): it is being moved.
+        pin_dropped(int, float x, float y): it was moved.
+        fit_requested(): double click.
+        moved_by_person(): zoomed or panned here; not sent for :meth:`set_viewport`.
+        viewport_changed(): zoomed, panned, resized or set.
+        step_requested(float dx, float dy): arrow keys, in image pixels.
+        confirm_requested(): Enter.
+        remove_requested(): Delete or Backspace.
+        dismiss_requested(): Escape.
+    """
+
+    pointer_moved = Signal(float, float)
+    pointer_left = Signal()
+    clicked = Signal(float, float)
+    pin_pressed = Signal(int)
+    pin_dragged = Signal(int, float, float)
+    pin_dropped = Signal(int, float, float)
+    fit_requested = Signal()
+    moved_by_person = Signal()
+    viewport_changed = Signal()
+    step_requested = Signal(float, float)
+    confirm_requested = Signal()
+    remove_requested = Signal()
+    dismiss_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(120, 90)
+        self._photo: Photo | None = None
+        self._overlay: Overlay | None = None
+        self._marks: tuple[Mark, ...] = ()
+        self._view = Viewport(1.0, 0.0, 0.0)
+        self._fitted = True
+        self._kept: QPixmap | None = None
+        self._press: QPointF | None = None
+        self._last = QPointF()
+        self._panning = False
+        self._grabbed = 0
+        self._grab_offset = (0.0, 0.0)
+        self._over_image = False
+
+    # What is shown
+
+    @property
+    def photo(self) -> Photo | None:
+        """The image, None before the first."""
+        return self._photo
+
+    @property
+    def overlay(self) -> Overlay | None:
+        """What is laid over the image."""
+        return self._overlay
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What is drawn on top."""
+        return self._marks
+
+    def set_photo(self, photo: Photo | None) -> None:
+        """Show another image; one of the same size keeps the view."""
+        if photo is self._photo:
+            return
+        same = photo is not None and self._photo and photo.size_px == self._photo.size_px
+        self._photo = photo
+        if not same:
+            self._fitted = True
+            self._refit()
+        self._repaint_all()
+
+    def set_overlay(self, overlay: Overlay | None) -> None:
+        """Lay something over the image; None takes it away."""
+        before, self._overlay = self._overlay, overlay
+        if before is overlay:
+            return
+        live_only = all(layer is None or layer.live for layer in (before, overlay))
+        if not live_only or _muted(before) != _muted(overlay):
+            self._repaint_all()
+        elif self._photo is not None:
+            box = self.viewport.image_box(self._photo.size_px)
+            frame = QRectF(box.left, box.top, box.width, box.height)
+            self.update(frame.toAlignedRect().intersected(self.rect()))
+
+    def set_marks(self, marks: Iterable[Mark]) -> None:
+        """Draw these marks; only the surroundings of changed ones are repainted."""
+        new = tuple(marks)
+        if new == self._marks:
+            return
+        changed = set(self._marks) ^ set(new)
+        self._marks = new
+        stage = self._stage()
+        region = QRegion()
+        for mark in changed:
+            bounds = mark.bounds(stage).toAlignedRect().adjusted(-2, -2, 2, 2)
+            region = region.united(bounds.intersected(self.rect()))
+        self.update(region)
+
+    # The view
+
+    @property
+    def viewport(self) -> Viewport:
+        """Where the image lies, its corner on a device pixel."""
+        return self._view.snapped(self.devicePixelRatioF())
+
+    @property
+    def fitted(self) -> bool:
+        """True while the whole image is kept in view as the widget changes its size."""
+        return self._fitted
+
+    @property
+    def extent(self) -> Size:
+        """(width, height) of the widget."""
+        return self.width(), self.height()
+
+    def set_viewport(self, view: Viewport) -> None:
+        """Show another part; for linked panes."""
+        self._fitted = False
+        self._move_to(view)
+
+    def fit(self) -> None:
+        """Show the whole image, and keep doing so while the widget changes its size."""
+        self._fitted = True
+        self._refit()
+
+    def one_to_one(self) -> None:
+        """Show one image pixel on one device pixel, around the present centre."""
+        self.zoom_by(1.0 / self.devicePixelRatioF() / self._view.scale)
+
+    def zoom_by(self, factor: float, about: Point | None = None) -> None:
+        """Enlarge about a widget position, by default the centre."""
+        if self._photo is None:
+            return
+        low, high = scale_limits(self._photo.size_px)
+        place = about or (self.width() / 2, self.height() / 2)
+        self._fitted = False
+        self._move_to(self._view.zoomed(factor, place, low=low, high=high))
+
+    def _move_to(self, view: Viewport) -> None:
+        if self._photo is None:
+            return
+        kept = view.kept_in_sight(self._photo.size_px, self.extent)
+        if kept != self._view:
+            self._view = kept
+            self._repaint_all()
+            self.viewport_changed.emit()
+
+    def _refit(self) -> None:
+        if self._photo is None:
+            return
+        view = fit(self._photo.size_px, self.extent, margin=FIT_MARGIN)
+        if view != self._view:
+            self._view = view
+            self._repaint_all()
+            self.viewport_changed.emit()
+
+    def _stage(self) -> Stage:
+        return Stage(self.viewport, Box(0.0, 0.0, self.width(), self.height()))
+
+    # Painting
+
+    def _repaint_all(self) -> None:
+        self._kept = None
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the kept layers, then what is live."""
+        painter = QPainter(self)
+        dirty = event.rect()
+        ratio = self.devicePixelRatioF()
+        kept = self._kept_layers(ratio)
+        source = QRectF(
+            dirty.x() * ratio, dirty.y() * ratio, dirty.width() * ratio, dirty.height() * ratio
+        )
+        painter.drawPixmap(QRectF(dirty), kept, source)
+        if self._photo is not None:
+            view = self.viewport
+            if self._overlay is not None and self._overlay.live:
+                self._overlay.paint(painter, view, self._photo.size_px, self.extent, ratio)
+            paint_marks(painter, self._marks, self._stage(), QRectF(dirty))
+        self._paint_border(painter)
+
+    def _kept_layers(self, ratio: float) -> QPixmap:
+        wanted = QSize(math.ceil(self.width() * ratio), math.ceil(self.height() * ratio))
+        if (
+            self._kept is not None
+            and self._kept.size() == wanted
+            and self._kept.devicePixelRatio() == ratio
+        ):
+            return self._kept
+        kept = QPixmap(wanted)
+        kept.setDevicePixelRatio(ratio)
+        kept.fill(QColor(BACKGROUND))
+        painter = QPainter(kept)
+        self._paint_kept(painter, ratio)
+        painter.end()
+        self._kept = kept
+        return kept
+
+    def _paint_kept(self, painter: QPainter, ratio: float) -> None:
+        if self._photo is None:
+            return
+        view = self.viewport
+        size_px = self._photo.size_px
+        self._photo.paint(painter, view, self.extent, ratio, muted=_muted(self._overlay))
+        if self._overlay is not None and not self._overlay.live:
+            self._overlay.paint(painter, view, size_px, self.extent, ratio)
+        paint_grid(painter, view, size_px, self.extent)
+
+    def _paint_border(self, painter: QPainter) -> None:
+        focused = self.hasFocus()
+        role = QPalette.ColorRole.Highlight if focused else QPalette.ColorRole.Mid
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(self.palette().color(role), 1))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+    def grab_picture(self, *, scale: float = 1.0) -> QImage:
+        """The canvas as a picture without its border, ``scale`` times its size on the screen."""
+        ratio = self.devicePixelRatioF() * scale
+        picture = QImage(
+            round(self.width() * ratio), round(self.height() * ratio), QImage.Format.Format_RGB32
+        )
+        picture.setDevicePixelRatio(ratio)
+        picture.fill(QColor(BACKGROUND))
+        painter = QPainter(picture)
+        self._paint_kept(painter, ratio)
+        if self._photo is not None:
+            if self._overlay is not None and self._overlay.live:
+                self._overlay.paint(painter, self.viewport, self._photo.size_px, self.extent, ratio)
+            paint_marks(painter, self._marks, self._stage())
+        painter.end()
+        return picture
+
+    # Events
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the fit, or the point in the centre."""
+        super().resizeEvent(event)
+        self._kept = None
+        if self._fitted:
+            self._refit()
+            return
+        before = event.oldSize()
+        if self._photo is not None and before.isValid():
+            centre = self._view.to_image((before.width() / 2, before.height() / 2))
+            self._move_to(centred(centre, self._view.scale, self.extent))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Begin a click, a drag of a pin, or a pan."""
+        self._press = self._last = event.position()
+        self._panning = event.button() != Qt.MouseButton.LeftButton
+        self._grabbed = 0
+        pin = self.pin_at(_point(event.position()))
+        if event.button() == Qt.MouseButton.LeftButton and pin is not None:
+            tip = self.viewport.to_widget(pin.point_px)
+            self._grabbed = pin.number
+            self._grab_offset = (tip[0] - self._last.x(), tip[1] - self._last.y())
+            self.pin_pressed.emit(pin.number)
+        self._show_cursor(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Hover, pan, or move a pin."""
+        position = event.position()
+        if self._press is None:
+            self._hover(position)
+            return
+        if not self._panning:
+            moved = position - self._press
+            if math.hypot(moved.x(), moved.y()) <= _DRAG_START:
+                return
+            self._panning = True
+        step = position - self._last
+        self._last = position
+        if self._grabbed:
+            self.pin_dragged.emit(self._grabbed, *self._grab_point(position))
+        else:
+            self._pan(step.x(), step.y())
+        self._show_cursor(position)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """End a click or a drag."""
+        press, self._press = self._press, None
+        dragged, self._panning = self._panning, False
+        grabbed, self._grabbed = self._grabbed, 0
+        if press is None:
+            return
+        if grabbed and dragged:
+            self.pin_dropped.emit(grabbed, *self._grab_point(event.position()))
+        elif not dragged and not grabbed and self._photo is not None:
+            point_px = self.viewport.to_image(_point(event.position()))
+            if covers(point_px, self._photo.size_px):
+                self.clicked.emit(*clamped(point_px, self._photo.size_px))
+        self._show_cursor(event.position())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Ask for the whole image."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.fit_requested.emit()
+        else:
+            self.mousePressEvent(event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        """The pointer came in."""
+        super().enterEvent(event)
+        self._show_cursor(event.position())
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """The pointer went away."""
+        super().leaveEvent(event)
+        self._leave()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom about the pointer."""
+        turned = event.angleDelta().y()
+        steps = turned / 120.0 if turned else event.pixelDelta().y() / _PIXELS_PER_STEP
+        if steps:
+            self._zoom_about(WHEEL_STEP**steps, event.position())
+        event.accept()
+
+    def event(self, event: QEvent) -> bool:
+        """Pinch on a touchpad."""
+        if isinstance(event, QNativeGestureEvent):
+            kind = event.gestureType()
+            if kind == Qt.NativeGestureType.ZoomNativeGesture:
+                self._zoom_about(max(0.1, 1.0 + event.value()), event.position())
+                return True
+            if kind == Qt.NativeGestureType.SmartZoomNativeGesture:
+                self.fit_requested.emit()
+                return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Move the probe or the pin, pin it, remove it, let go of it."""
+        step = 10.0 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1.0
+        others = event.modifiers() & ~(
+            Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.KeypadModifier
+        )
+        steps = {
+            Qt.Key.Key_Left: (-step, 0.0),
+            Qt.Key.Key_Right: (step, 0.0),
+            Qt.Key.Key_Up: (0.0, -step),
+            Qt.Key.Key_Down: (0.0, step),
+        }
+        key = Qt.Key(event.key())
+        if others != Qt.KeyboardModifier.NoModifier:
+            super().keyPressEvent(event)
+        elif key in steps:
+            self.step_requested.emit(*steps[key])
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.confirm_requested.emit()
+        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.remove_requested.emit()
+        elif key == Qt.Key.Key_Escape:
+            self.dismiss_requested.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Show the focus."""
+        super().focusInEvent(event)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Hide the focus."""
+        super().focusOutEvent(event)
+        self.update()
+
+    # Pointing
+
+    def pin_at(self, position: Point) -> PinMark | None:
+        """The topmost pin of this image under a widget position; matches of pins are no pins."""
+        stage = self._stage()
+        for mark in reversed(self._marks):
+            if isinstance(mark, PinMark) and not mark.found and mark.hit(position, stage):
+                return mark
+        return None
+
+    def _hover(self, position: QPointF) -> None:
+        self._show_cursor(position)
+        if self._photo is None:
+            return
+        point_px = self.viewport.to_image(_point(position))
+        if not covers(point_px, self._photo.size_px):
+            self._leave()
+            return
+        self._over_image = True
+        self.pointer_moved.emit(*clamped(point_px, self._photo.size_px))
+
+    def _leave(self) -> None:
+        if self._over_image:
+            self._over_image = False
+            self.pointer_left.emit()
+
+    def _grab_point(self, position: QPointF) -> Point:
+        assert self._photo is not None, "a pin without an image"
+        tip = (position.x() + self._grab_offset[0], position.y() + self._grab_offset[1])
+        return clamped(self.viewport.to_image(tip), self._photo.size_px)
+
+    def _pan(self, dx: float, dy: float) -> None:
+        self._fitted = False
+        self._move_to(self._view.panned(dx, dy))
+        self.moved_by_person.emit()
+
+    def _zoom_about(self, factor: float, position: QPointF) -> None:
+        self.zoom_by(factor, _point(position))
+        self.moved_by_person.emit()
+
+    def _show_cursor(self, position: QPointF) -> None:
+        shape = Qt.CursorShape.ArrowCursor
+        if self._panning:
+            shape = Qt.CursorShape.ClosedHandCursor
+        elif self.pin_at(_point(position)) is not None:
+            shape = Qt.CursorShape.OpenHandCursor
+        elif self._photo is not None and covers(
+            self.viewport.to_image(_point(position)), self._photo.size_px
+        ):
+            shape = Qt.CursorShape.CrossCursor
+        if self.cursor().shape() != shape:
+            self.setCursor(shape)
+
+
+def _muted(overlay: Overlay | None) -> bool:
+    return overlay is not None and overlay.muted
+
+
+def _point(position: QPointF) -> Point:
+    return position.x(), position.y()

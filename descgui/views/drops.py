@@ -1,0 +1,39 @@
+"""What a drop on the panes would do, decided before it happens, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.api import IMAGE_SUFFIXES, Side
+
+DropKind = Literal["image", "pair", "folder", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class DropPlan:
+    """What a drop would do.
+
+    Attributes:
+        kind: one image, two images, one folder, or nothing that can be opened.
+        side: the pane that one image goes to; "" where that does not matter.
+    """
+
+    kind: DropKind
+    side: Side | Literal[""] = ""
+
+
+def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
+    """Decide what dropping ``paths`` over a pane ("" beside all panes) would do."""
+    folders = [path for path in paths if path.is_dir()]
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    match len(paths), len(folders), len(images) - len(set(images) & set(folders)):
+        case 1, 1, _:
+            return DropPlan("folder")
+        case 1, 0, 1:
+            return DropPlan("image", side)
+        case 2, 0, 2:
+            return DropPlan("pair")
+    return DropPlan("refused")

@@ -1,0 +1,184 @@
+"""What the panes' place shows before the first pair, and the banner while something is dragged."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from descgui.views.marks import BEST, TRUTH
+from descgui.views.theme import is_dark
+
+
+_COLUMN_WIDTH = 460
+
+
+class PairSketch(QWidget):
+    """A small drawing of two images joined by a match."""
+
+    def sizeHint(self) -> QSize:
+        """Its only size."""
+        return QSize(220, 112)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw it in the colours of the theme."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.translate((self.width() - 220) / 2, (self.height() - 112) / 2)
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        ink.setAlpha(120)
+        fill = QColor(ink)
+        fill.setAlpha(18)
+        for left, turn in ((10.0, -4.0), (120.0, 5.0)):
+            painter.save()
+            painter.translate(left + 45.0, 56.0)
+            painter.rotate(turn)
+            frame = QRectF(-43.0, -35.0, 86.0, 70.0)
+            painter.setPen(QPen(ink, 2.0))
+            painter.setBrush(fill)
+            painter.drawRoundedRect(frame, 5.0, 5.0)
+            hills = QPainterPath(QPointF(-43.0, 24.0))
+            hills.lineTo(-20.0, -4.0)
+            hills.lineTo(-4.0, 14.0)
+            hills.lineTo(16.0, -12.0)
+            hills.lineTo(43.0, 22.0)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawPath(hills)
+            painter.restore()
+        start, end = QPointF(70.0, 43.0), QPointF(182.0, 47.0)
+        arc = QPainterPath(start)
+        arc.cubicTo(100.0, 8.0, 150.0, 8.0, end.x(), end.y())
+        match = QColor(BEST if is_dark(self.palette()) else "#0072B2")
+        painter.setPen(QPen(match, 2.2, Qt.PenStyle.DashLine))
+        painter.drawPath(arc)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(match)
+        painter.drawEllipse(start, 4.5, 4.5)
+        painter.drawEllipse(end, 4.5, 4.5)
+
+
+class EmptyState(QWidget):
+    """A friendly word, what can be dropped, and two buttons.
+
+    Signals:
+        open_requested(): open a pair of one's own.
+        demo_requested(): show the demo.
+    """
+
+    open_requested = Signal()
+    demo_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._heading = QLabel(self)
+        self._heading.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        font = QFont(self.font())
+        font.setPointSizeF(1.5 * font.pointSizeF())
+        font.setWeight(QFont.Weight.DemiBold)
+        self._heading.setFont(font)
+        self._text = QLabel(self)
+        self._text.setWordWrap(True)
+        self._text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._problem = QLabel(self)
+        self._problem.setWordWrap(True)
+        self._problem.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._problem.setAccessibleName(self.tr("Why the last pair could not be opened"))
+        self._problem.hide()
+        self._open = QPushButton(self.tr("&Open a pair…"), self)
+        self._open.setAccessibleName(self.tr("Open a pair of images"))
+        self._open.clicked.connect(self.open_requested)
+        self._demo = QPushButton(self.tr("Show the &demo"), self)
+        self._demo.setAccessibleName(self.tr("Show the demo pair"))
+        self._demo.clicked.connect(self.demo_requested)
+        for button in (self._open, self._demo):
+            button.setMinimumSize(132, 32)
+
+        buttons = QHBoxLayout()
+        buttons.setSpacing(12)
+        buttons.addStretch()
+        buttons.addWidget(self._open)
+        buttons.addWidget(self._demo)
+        buttons.addStretch()
+        column = QWidget(self)
+        column.setMaximumWidth(_COLUMN_WIDTH)
+        layout = QVBoxLayout(column)
+        layout.setSpacing(12)
+        layout.addStretch(1)
+        layout.addWidget(PairSketch(self))
+        layout.addWidget(self._heading)
+        layout.addWidget(self._text)
+        layout.addSpacing(6)
+        layout.addLayout(buttons)
+        layout.addSpacing(6)
+        layout.addWidget(self._problem)
+        layout.addStretch(1)
+        outer = QHBoxLayout(self)
+        outer.addStretch(1)
+        outer.addWidget(column, 100)
+        outer.addStretch(1)
+        QWidget.setTabOrder(self._open, self._demo)
+        self.set_loading("")
+
+    def set_loading(self, what: str) -> None:
+        """Say that something is being opened; "" when nothing is."""
+        if what:
+            self._heading.setText(self.tr("Opening…"))
+            self._text.setText(what)
+            self._problem.hide()
+        else:
+            self._heading.setText(self.tr("Drop two images here"))
+            self._text.setText(
+                self.tr(
+                    "Two photographs open as a pair, a folder opens as HPatches sequences. "
+                    "Then move the mouse over one image and watch where it is found in the other."
+                )
+            )
+        for button in (self._open, self._demo):
+            button.setEnabled(not what)
+
+    def set_problem(self, sentence: str) -> None:
+        """Say why something could not be opened."""
+        self._problem.setText(sentence)
+        self._problem.setVisible(bool(sentence))
+
+
+class DropBanner(QWidget):
+    """A translucent sheet over what a drop would change, with one sentence.  It emits nothing."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._text = ""
+        self._refused = False
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        return self._text
+
+    def say(self, text: str, *, refused: bool) -> None:
+        """Show a sentence."""
+        self._text = text
+        self._refused = refused
+        self.setAccessibleName(text)
+        self.show()
+        self.raise_()
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the sheet and its sentence."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        sheet = QRectF(self.rect()).adjusted(6.0, 6.0, -6.0, -6.0)
+        painter.setBrush(QColor(16, 17, 20, 165))
+        edge = QColor("#9A9CA3" if self._refused else TRUTH)
+        painter.setPen(QPen(edge, 2.0, Qt.PenStyle.DashLine))
+        painter.drawRoundedRect(sheet, 10.0, 10.0)
+        font = QFont(self.font())
+        font.setPointSizeF(1.25 * font.pointSizeF())
+        font.setWeight(QFont.Weight.DemiBold)
+        painter.setFont(font)
+        painter.setPen(QColor("#C9CBD1" if self._refused else "#FFFFFF"))
+        flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
+        painter.drawText(sheet.adjusted(16.0, 16.0, -16.0, -16.0), flags, self._text)

@@ -1,0 +1,120 @@
+"""What the marks mean, in one line, as far as there is room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from descgui.views.marks import (
+    RIGHT,
+    WRONG,
+    BestMatch,
+    Mark,
+    PeakRing,
+    Reticle,
+    Stage,
+    TruthPoint,
+)
+from descgui.views.viewport import Box, Viewport
+
+_SYMBOL = 26.0
+_GAP = 7.0
+_PART = 16.0
+
+
+class MarkLegend(QWidget):
+    """The symbols with their names; those that do not fit are left out.  It emits nothing."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._with_truth = False
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._tell()
+
+    def set_truth(self, known: bool) -> None:
+        """Whether a truth is known, so that its marks can appear."""
+        if known != self._with_truth:
+            self._with_truth = known
+            self._tell()
+            self.update()
+
+    def sizeHint(self) -> QSize:
+        """One line."""
+        return QSize(300, math.ceil(max(26.0, QFontMetricsF(self.font()).height() + 4.0)))
+
+    def minimumSizeHint(self) -> QSize:
+        """It may vanish."""
+        return QSize(0, self.sizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw symbol after symbol."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        metrics = QFontMetricsF(self.font())
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        ink.setAlpha(190)
+        left = 2.0
+        middle = self.height() / 2
+        for symbol, name in self._parts():
+            width = _SYMBOL + _GAP + metrics.horizontalAdvance(name)
+            if left + width > self.width():
+                break
+            symbol(painter, QPointF(left + _SYMBOL / 2, middle))
+            painter.setFont(self.font())
+            painter.setPen(ink)
+            frame = QRectF(left + _SYMBOL + _GAP, 0.0, width, self.height())
+            painter.drawText(
+                frame, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name
+            )
+            left += width + _PART
+
+    def _parts(self) -> list[tuple[Callable[[QPainter, QPointF], None], str]]:
+        parts: list[tuple[Callable[[QPainter, QPointF], None], str]] = [
+            (_mark(Reticle((0.0, 0.0))), self.tr("asked")),
+            (_mark(BestMatch((0.0, 0.0))), self.tr("best match")),
+        ]
+        if self._with_truth:
+            parts += [
+                (_mark(TruthPoint((0.0, 0.0))), self.tr("truth, 3 and 5 px")),
+                (_line(RIGHT, dashed=False), self.tr("right")),
+                (_line(WRONG, dashed=True), self.tr("wrong")),
+            ]
+        parts.append((_mark(PeakRing((0.0, 0.0), 2)), self.tr("next best")))
+        return parts
+
+    def _tell(self) -> None:
+        self.setAccessibleName(self.tr("Meaning of the marks"))
+        self.setAccessibleDescription(", ".join(name for _, name in self._parts()))
+
+
+def _mark(mark: Mark) -> Callable[[QPainter, QPointF], None]:
+    def draw(painter: QPainter, centre: QPointF) -> None:
+        # At this zoom the 3 px ring stands alone, the 5 px ring around it.
+        view = Viewport(2.6, 0.0, 0.0)
+        at = view.to_widget((0.0, 0.0))
+        painter.save()
+        painter.translate(centre)
+        painter.scale(0.72, 0.72)
+        painter.translate(-at[0], -at[1])
+        mark.paint(painter, Stage(view, Box(-50.0, -50.0, 100.0, 100.0)))
+        painter.restore()
+
+    return draw
+
+
+def _line(color: str, *, dashed: bool) -> Callable[[QPainter, QPointF], None]:
+    def draw(painter: QPainter, centre: QPointF) -> None:
+        pen = QPen(QColor(color), 2.4)
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+        if dashed:
+            pen.setDashPattern([2.4, 1.7])
+        painter.setPen(pen)
+        painter.drawLine(
+            QLineF(centre.x() - _SYMBOL / 2, centre.y(), centre.x() + _SYMBOL / 2, centre.y())
+        )
+
+    return draw

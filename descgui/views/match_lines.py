@@ -1,0 +1,243 @@
+"""Lines between two panes, one a match: right ones solid, wrong ones dashed, also thousands."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtWidgets import QWidget
+
+from descgui.views.marks import EDGE, RIGHT, WRONG
+from descgui.views.viewport import Box, Viewport
+
+UNJUDGED: Final = "#E8E8E8"
+"""Colour of matches of which nobody knows whether they are right."""
+
+_FINE_LINES: Final = 600
+_EDGED_LINES: Final = 250
+_SETTLE_MS: Final = 140
+_DASH: Final = (5.0, 4.0)
+
+
+def line_segments(
+    points_a: NDArray[np.float64],
+    points_b: NDArray[np.float64],
+    view_a: Viewport,
+    view_b: Viewport,
+    box_a: Box,
+    box_b: Box,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Lay matches over two canvases.
+
+    Args:
+        points_a: ``(N, 2)`` image points.
+        points_b: ``(N, 2)`` their matches.
+        view_a: viewport of the first canvas.
+        view_b: viewport of the second canvas.
+        box_a: the first canvas in the widget that is painted on.
+        box_b: the second canvas there.
+
+    Returns:
+        ``(N, 4)`` ends x_a, y_a, x_b, y_b in that widget, and ``(N,)`` whether both ends are in
+        sight; a line to a point that is panned away would only mislead.
+    """
+    ends_a = view_a.points_to_widget(points_a)
+    ends_b = view_b.points_to_widget(points_b)
+    seen = _within(ends_a, box_a) & _within(ends_b, box_b)
+    corners = np.array([box_a.left, box_a.top, box_b.left, box_b.top])
+    return np.concatenate([ends_a, ends_b], axis=1) + corners, seen
+
+
+def paint_lines(
+    painter: QPainter,
+    segments: NDArray[np.float64],
+    right: NDArray[np.bool_] | None,
+    *,
+    fine: bool,
+    edged: bool,
+) -> None:
+    """Draw match lines; wrong ones first, so that right ones stay seen.
+
+    Args:
+        painter: in the widget that the segments are given in.
+        segments: ``(N, 4)`` ends.
+        right: ``(N,)``; None where nothing is known.
+        fine: antialiased.
+        edged: each line on a dark edge.
+    """
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, fine)
+    for group, color in _groups(segments, right):
+        _paint_group(painter, group, color, dashed=color == WRONG, fine=fine, edged=edged)
+
+
+def paint_ends(
+    painter: QPainter,
+    segments: NDArray[np.float64],
+    right: NDArray[np.bool_] | None,
+    *,
+    edged: bool,
+) -> None:
+    """Draw a dot at both ends of each line, in its colour.
+
+    Args:
+        painter: in the widget that the segments are given in.
+        segments: ``(N, 4)`` ends.
+        right: ``(N,)``; None where nothing is known.
+        edged: each dot on a dark rim.
+    """
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, edged)
+    for group, color in _groups(segments, right):
+        dots = [QPointF(x, y) for x, y in group.reshape(-1, 2).tolist()]
+        if edged:
+            painter.setPen(_dot_pen(EDGE, 7.0))
+            painter.drawPoints(dots)
+        painter.setPen(_dot_pen(color, 4.6 if edged else 3.0))
+        painter.drawPoints(dots)
+
+
+def lines_opacity(count: int) -> float:
+    """How strongly lines are drawn: many must not hide the images."""
+    return min(0.95, max(0.12, 1.5 / math.sqrt(max(1.0, count / 24.0))))
+
+
+class MatchLines(QWidget):
+    """Lies over all panes, lets the pointer through and draws match lines.
+
+    The lines are kept as a picture, so that repainting a pane below costs nothing; while panes
+    move, many lines are drawn coarsely, and finely once they rest.  It emits nothing.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self._segments: NDArray[np.float64] = np.zeros((0, 4))
+        self._right: NDArray[np.bool_] | None = None
+        self._kept: QPixmap | None = None
+        self._moving = False
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
+        self._settle.timeout.connect(self._draw_finely)
+        self.hide()
+
+    @property
+    def count(self) -> int:
+        """How many lines are in sight."""
+        return len(self._segments)
+
+    def set_lines(
+        self, segments: NDArray[np.float64], right: NDArray[np.bool_] | None, *, moving: bool
+    ) -> None:
+        """Draw other lines.
+
+        Args:
+            segments: ``(N, 4)`` ends in this widget.
+            right: ``(N,)``; None where nothing is known.
+            moving: more changes will follow at once.
+        """
+        if len(segments) == 0 and self.count == 0:
+            return
+        self._segments = segments
+        self._right = right
+        self._kept = None
+        self._moving = moving and len(segments) > _EDGED_LINES
+        if self._moving:
+            self._settle.start()
+        self.setVisible(len(segments) > 0)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Lay the kept picture over the panes."""
+        ratio = self.devicePixelRatioF()
+        wanted = QSize(math.ceil(self.width() * ratio), math.ceil(self.height() * ratio))
+        if self._kept is None or self._kept.size() != wanted:
+            self._kept = self._drawn(wanted, ratio)
+        painter = QPainter(self)
+        dirty = QRectF(event.rect())
+        source = QRectF(
+            dirty.x() * ratio, dirty.y() * ratio, dirty.width() * ratio, dirty.height() * ratio
+        )
+        painter.drawPixmap(dirty, self._kept, source)
+
+    def _drawn(self, size: QSize, ratio: float) -> QPixmap:
+        kept = QPixmap(size)
+        kept.setDevicePixelRatio(ratio)
+        kept.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(kept)
+        fine = self.count <= _FINE_LINES and not self._moving
+        edged = self.count <= _EDGED_LINES
+        # Drawn opaque and then faded as one layer: faster than clear lines, which also would add
+        # up to a solid sheet where thousands cross.
+        layer = QPixmap(size)
+        layer.setDevicePixelRatio(ratio)
+        layer.fill(Qt.GlobalColor.transparent)
+        inner = QPainter(layer)
+        paint_lines(inner, self._segments, self._right, fine=fine, edged=edged)
+        inner.end()
+        painter.setOpacity(lines_opacity(self.count))
+        painter.drawPixmap(0, 0, layer)
+        painter.setOpacity(1.0)
+        paint_ends(painter, self._segments, self._right, edged=edged)
+        painter.end()
+        return kept
+
+    def _draw_finely(self) -> None:
+        if self._moving:
+            self._moving = False
+            if self.count <= _FINE_LINES:
+                self._kept = None
+                self.update()
+
+
+def _within(ends: NDArray[np.float64], box: Box) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = (
+        (ends >= 0.0).all(axis=1) & (ends[:, 0] <= box.width) & (ends[:, 1] <= box.height)
+    )
+    return inside
+
+
+def _paint_group(
+    painter: QPainter,
+    segments: NDArray[np.float64],
+    color: str,
+    *,
+    dashed: bool,
+    fine: bool,
+    edged: bool,
+) -> None:
+    if len(segments) == 0:
+        return
+    lines = [QLineF(*ends) for ends in segments.tolist()]
+    if edged:
+        painter.setPen(_pen(EDGE, 3.2))
+        painter.drawLines(lines)
+    pen = _pen(color, 1.5)
+    if dashed:
+        # A coarse dashed line of width 1 is Qt's quick path; any other width is stroked.
+        pen = _pen(color, 1.6 if fine else 1.0)
+        pen.setDashPattern(list(_DASH))
+    painter.setPen(pen)
+    painter.drawLines(lines)
+
+
+def _groups(
+    segments: NDArray[np.float64], right: NDArray[np.bool_] | None
+) -> list[tuple[NDArray[np.float64], str]]:
+    if right is None:
+        return [(segments, UNJUDGED)]
+    return [(segments[~right], WRONG), (segments[right], RIGHT)]
+
+
+def _pen(color: str, width: float) -> QPen:
+    pen = QPen(QColor(color), width)
+    pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    return pen
+
+
+def _dot_pen(color: str, width: float) -> QPen:
+    pen = QPen(QColor(color), width)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    return pen

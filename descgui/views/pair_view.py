@@ -1,0 +1,609 @@
+"""The heart of the window: both images, what is found where, and the compared descriptor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QPoint, QRect, QUrl, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import DescriptorChoice, MapStatus
+from descgui.models.matches_state import MatchesState
+from descgui.models.pair_state import PairState
+from descgui.models.pictures_state import PicturesState
+from descgui.models.probe_state import Pin, Probe
+from descgui.models.view_state import ViewState
+from descgui.views import scene
+from descgui.views.canvas import ImageCanvas
+from descgui.views.color_bar import ColorBar
+from descgui.views.drops import DropPlan, plan_drop
+from descgui.views.empty_state import DropBanner, EmptyState
+from descgui.views.legend import MarkLegend
+from descgui.views.match_lines import MatchLines, line_segments
+from descgui.views.pane import ImagePane
+from descgui.views.pictures import Overlay, Photo
+from descgui.views.scene import PaneKey, PictureStore
+from descgui.views.viewport import Box, clamped, linked
+from engine.api import Image, Point, ProbeAnswer, Side, other_side
+
+_SPACING: Final = 8
+
+
+class PairView(QWidget):
+    """Panes A and B, a third one while descriptors are compared, and a strip that explains them.
+
+    Signals:
+        hovered(str side, float x, float y): the pointer, or an arrow key, asks about a point.
+        left(): the pointer is over no image any more.
+        pin_requested(str side, float x, float y): a click, or Enter at the probe.
+        pin_moved(int number, str side, float x, float y): a pin was dragged or stepped.
+        pin_removed(int number): Delete, or a double click that was not meant to pin.
+        files_dropped(list[Path], str side): "" where the side does not matter.
+        cancel_requested(): stop describing.
+        open_requested(): the empty view's button.
+        demo_requested(): its other button.
+    """
+
+    hovered = Signal(str, float, float)
+    left = Signal()
+    pin_requested = Signal(str, float, float)
+    pin_moved = Signal(int, str, float, float)
+    pin_removed = Signal(int)
+    files_dropped = Signal(list, str)
+    cancel_requested = Signal()
+    open_requested = Signal()
+    demo_requested = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._photos: dict[Side, Photo] = {}
+        self._images: dict[Side, Image] = {}
+        self._store = PictureStore()
+        self._dragged: tuple[int, Point] | None = None
+        self._pins_before_click: frozenset[int] = frozenset()
+        self._third_side: Side = "b"
+        self._active = 0
+        self.setAcceptDrops(True)
+        self.setObjectName("pair_view")
+        self.setAccessibleName(self.tr("Image pair"))
+
+        self._panes = tuple(
+            ImagePane(key, self) for key in (PaneKey("a"), PaneKey("b"), PaneKey("b", True))
+        )
+        self._empty = EmptyState(self)
+        self._legend = MarkLegend(self)
+        self._explained = QLabel(self)
+        self._bars = (ColorBar(parent=self), ColorBar(parent=self))
+        self._stack = QStackedWidget(self)
+        self._lines = MatchLines(self)
+        self._banner = DropBanner(self)
+        self._build()
+        self._connect_panes()
+        self._connect_models()
+        self._show_pair(models.pair.state)
+
+    # What others call
+
+    @property
+    def canvases(self) -> tuple[ImageCanvas, ...]:
+        """The canvases in sight: a, b, and the compared one if there is one."""
+        return tuple(pane.canvas for pane in self._shown_panes())
+
+    def set_display(self, side: Side, display: NDArray[np.uint8]) -> None:
+        """Give the 8-bit copy of one image of the open pair that ``prepare_display`` made.
+
+        Args:
+            side: of the image.
+            display: ``(H', W', 3)`` uint8 over the same area as the image.
+        """
+        image = self._images.get(side)
+        if image is not None:
+            self._photos[side] = Photo(image, display)
+            self._refresh_photos()
+
+    def fit(self) -> None:
+        """Show the whole images: all of them, or the focused one while panes are not linked."""
+        for canvas in self._addressed():
+            canvas.fit()
+        self._follow(self._panes[self._active])
+
+    def one_to_one(self) -> None:
+        """Show one image pixel on one device pixel."""
+        for canvas in self._addressed():
+            canvas.one_to_one()
+        self._follow(self._panes[self._active])
+
+    def zoom_by(self, factor: float) -> None:
+        """Enlarge about the centre."""
+        for canvas in self._addressed():
+            canvas.zoom_by(factor)
+        self._follow(self._panes[self._active])
+
+    # Making
+
+    def _build(self) -> None:
+        for pane, name in zip(
+            self._panes,
+            (self.tr("Image A"), self.tr("Image B"), self.tr("Compared descriptor")),
+            strict=True,
+        ):
+            pane.canvas.setAccessibleName(name)
+        area = QWidget(self)
+        self._pane_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, area)
+        self._pane_layout.setContentsMargins(0, 0, 0, 0)
+        self._pane_layout.setSpacing(_SPACING)
+        for pane in self._panes:
+            self._pane_layout.addWidget(pane, 1)
+        self._panes[2].hide()
+        strip = QHBoxLayout()
+        strip.setContentsMargins(0, 0, 0, 0)
+        strip.setSpacing(18)
+        strip.addWidget(self._legend, 3)
+        strip.addWidget(self._explained)
+        for bar in self._bars:
+            bar.setMaximumWidth(420)
+            strip.addWidget(bar, 2)
+        filled = QWidget(self)
+        layout = QVBoxLayout(filled)
+        layout.setContentsMargins(8, 4, 8, 4)
+        layout.setSpacing(4)
+        layout.addWidget(area, 1)
+        layout.addLayout(strip)
+        self._strip_height = max(self._bars[0].sizeHint().height(), 26)
+        self._legend.setFixedHeight(self._strip_height)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(filled)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._stack)
+        self._lines.raise_()
+
+    def _connect_panes(self) -> None:
+        self._empty.open_requested.connect(self.open_requested)
+        self._empty.demo_requested.connect(self.demo_requested)
+        for index, pane in enumerate(self._panes):
+            canvas = pane.canvas
+            pane.header.cancel_requested.connect(self.cancel_requested)
+            canvas.moved_by_person.connect(lambda index=index: self._on_moved(index))
+            canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
+            canvas.viewport_changed.connect(self._on_viewport)
+            canvas.installEventFilter(self)
+            if index == 2:
+                continue  # The third pane answers; a probe in it would swap its own image.
+            canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
+            canvas.pointer_left.connect(self.left)
+            canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
+            canvas.pin_pressed.connect(self._on_pin_pressed)
+            canvas.pin_dragged.connect(
+                lambda number, x, y, pane=pane: self._on_pin_dragged(pane, number, x, y)
+            )
+            canvas.pin_dropped.connect(
+                lambda number, x, y, pane=pane: self._on_pin_dropped(pane, number, x, y)
+            )
+            canvas.step_requested.connect(lambda dx, dy, pane=pane: self._on_step(pane, dx, dy))
+            canvas.confirm_requested.connect(self._on_confirm)
+            canvas.remove_requested.connect(self._on_remove)
+            canvas.dismiss_requested.connect(self._on_dismiss)
+
+    def _connect_models(self) -> None:
+        models = self._models
+        models.pair.changed.connect(self._show_pair)
+        models.pair.loading_changed.connect(self._on_loading)
+        models.pair.failed.connect(self._empty.set_problem)
+        models.view.changed.connect(self._on_view)
+        models.pictures.changed.connect(self._on_pictures)
+        models.engine.changed.connect(self._refresh_headers)
+        models.matches.changed.connect(self._on_matches)
+        models.probe.moved.connect(self._on_probe)
+        models.probe.answered.connect(self._on_answer)
+        models.probe.compared.connect(self._on_answer)
+        models.pins.changed.connect(self._on_pins)
+        models.pins.selected_changed.connect(self._on_pins)
+        for maps in (models.maps, models.compared):
+            maps.choice_changed.connect(self._on_choice)
+            maps.status_changed.connect(self._on_status)
+
+    # Models spoke
+
+    def _show_pair(self, state: PairState | None) -> None:
+        self._stack.setCurrentIndex(0 if state is None else 1)
+        self._empty.set_loading(self._models.pair.loading)
+        if state is None:
+            return
+        self._empty.set_problem("")
+        for side, image in (("a", state.image_a), ("b", state.image_b)):
+            self._take_image("a" if side == "a" else "b", image)
+        self._legend.set_truth(state.pair.h_b_from_a is not None)
+        self._refresh()
+
+    def _take_image(self, side: Side, image: Image) -> None:
+        if self._images.get(side) is image:
+            return
+        self._images[side] = image
+        self._photos[side] = Photo(image)
+        self._dragged = None
+        self._third_side = "b"
+        for pane in self._panes:
+            if pane.key.side == side:
+                pane.canvas.fit()
+
+    def _on_loading(self, what: str) -> None:
+        self._empty.set_loading(what)
+        self._refresh_headers()
+
+    def _on_view(self, state: ViewState) -> None:
+        direction = (
+            QBoxLayout.Direction.TopToBottom if state.stacked else QBoxLayout.Direction.LeftToRight
+        )
+        if self._pane_layout.direction() != direction:
+            self._pane_layout.setDirection(direction)
+        self._refresh()
+        if state.linked:
+            self._follow(self._panes[self._active])
+
+    def _on_pictures(self, _state: PicturesState) -> None:
+        self._refresh()
+
+    def _on_choice(self, _choice: DescriptorChoice) -> None:
+        self._refresh()
+
+    def _on_status(self, _side: str, _status: MapStatus) -> None:
+        self._refresh_headers()
+
+    def _on_matches(self, _state: MatchesState) -> None:
+        self._refresh_marks()
+        self._refresh_lines(moving=False)
+
+    def _on_probe(self, probe: Probe | None) -> None:
+        if probe is not None and other_side(probe.side) != self._third_side:
+            self._third_side = other_side(probe.side)
+            self._refresh()
+            return
+        self._refresh_overlays()
+        self._refresh_marks()
+        self._refresh_headers()
+
+    def _on_answer(self, _answer: ProbeAnswer | None) -> None:
+        self._refresh_overlays()
+        self._refresh_marks()
+        self._refresh_headers()
+        self._refresh_scales()
+
+    def _on_pins(self, _pins: tuple[Pin, ...] | int) -> None:
+        self._refresh_overlays()
+        self._refresh_marks()
+        self._refresh_headers()
+
+    # Redrawing
+
+    def _refresh(self) -> None:
+        """Bring everything up to date; canvases repaint only what differs."""
+        keys = (PaneKey("a"), scene.second_key(self._models), PaneKey(self._third_side, True))
+        for pane, key in zip(self._panes, keys, strict=True):
+            pane.key = key
+        comparing = bool(self._models.compared.choice.name)
+        if self._panes[2].isHidden() == comparing:
+            self._panes[2].setVisible(comparing)
+        self._refresh_photos()
+        self._refresh_overlays()
+        self._refresh_marks()
+        self._refresh_headers()
+        self._refresh_scales()
+        self._refresh_lines(moving=False)
+
+    def _refresh_photos(self) -> None:
+        for pane in self._panes:
+            before = pane.canvas.photo
+            photo = self._photos.get(pane.key.side)
+            pane.canvas.set_photo(photo)
+            if before is not photo and pane is self._panes[2]:
+                self._follow_twin()
+            image = self._images.get(pane.key.side)
+            if image is not None:
+                letter = pane.key.side.upper() + ("′" if pane.key.compared else "")
+                pane.header.set_image(letter, image.path.name, image.size_px)
+
+    def _refresh_overlays(self) -> None:
+        for pane in self._shown_panes():
+            new = scene.overlay_for(self._models, pane.key, self._store)
+            old = pane.canvas.overlay
+            if new is not None and old is not None and _same_overlay(new, old):
+                continue
+            pane.canvas.set_overlay(new)
+
+    def _refresh_marks(self) -> None:
+        for pane in self._shown_panes():
+            pane.canvas.set_marks(scene.marks_for(self._models, pane.key, dragged=self._dragged))
+
+    def _refresh_headers(self) -> None:
+        for pane in self._shown_panes():
+            caption = scene.caption_for(self._models, pane.key)
+            stage = scene.maps_of(self._models, pane.key).status(pane.key.side).stage
+            pane.header.set_caption(caption, can_cancel=stage in ("waiting", "computing"))
+
+    def _refresh_scales(self) -> None:
+        models = self._models
+        first = scene.scale_for(models, self._panes[0].key)
+        second = scene.scale_for(models, self._panes[1].key)
+        if (
+            first is not None
+            and second is not None
+            and replace(second, marker=None) == replace(first, marker=None)
+        ):
+            second = None
+        for bar, scale in zip(self._bars, (first, second), strict=True):
+            if scale is None:
+                bar.clear()
+            else:
+                colormap = models.view.state.colormap
+                bar.set_scale(scale.title, scale.low, scale.high, scale.unit, colormap)
+                bar.set_marker(scale.marker)
+        scalar_mode = models.view.state.mode in ("heat", "cycle", "members")
+        self._bars[0].setVisible(scalar_mode)
+        self._bars[1].setVisible(scalar_mode and second is not None)
+        pca = models.pictures.state.pca
+        showing = models.view.state.mode in ("pca", "overlay") and pca is not None
+        if showing and pca is not None:
+            red, green, blue = (f"{100 * share:.0f}" for share in pca.explained)
+            total = f"{100 * sum(pca.explained):.0f}"
+            self._explained.setText(
+                self.tr(
+                    "Colours explain {total} % of the variance: "
+                    "red {red}, green {green}, blue {blue}"
+                ).format(total=total, red=red, green=green, blue=blue)
+            )
+        self._explained.setVisible(showing)
+
+    def _refresh_lines(self, *, moving: bool) -> None:
+        state = self._models.matches.state
+        keep = state.shown()
+        table = state.table
+        if table is None or not keep.any() or self._panes[1].key.side != "b":
+            self._lines.set_lines(np.zeros((0, 4)), None, moving=moving)
+            return
+        first, second = self._panes[0].canvas, self._panes[1].canvas
+        segments, seen = line_segments(
+            table.points_a[keep],
+            table.points_b[keep],
+            first.viewport,
+            second.viewport,
+            self._box_of(first),
+            self._box_of(second),
+        )
+        correct = state.correct()
+        right = correct[keep][seen] if correct is not None else None
+        self._lines.set_lines(segments[seen], right, moving=moving)
+
+    def _box_of(self, canvas: ImageCanvas) -> Box:
+        corner = canvas.mapTo(self, QPoint(0, 0))
+        return Box(corner.x(), corner.y(), canvas.width(), canvas.height())
+
+    def _shown_panes(self) -> tuple[ImagePane, ...]:
+        return tuple(pane for pane in self._panes if not pane.isHidden())
+
+    # Zoom and pan
+
+    def _addressed(self) -> tuple[ImageCanvas, ...]:
+        focused = tuple(canvas for canvas in self.canvases if canvas.hasFocus())
+        return self.canvases if self._models.view.state.linked or not focused else focused
+
+    def _on_moved(self, index: int) -> None:
+        self._active = index
+        self._follow(self._panes[index])
+
+    def _on_fit(self, index: int) -> None:
+        self._active = index
+        # The first click of this double click pinned; that was not meant.
+        for pin in self._models.pins.pins:
+            if pin.number not in self._pins_before_click:
+                self.pin_removed.emit(pin.number)
+        panes = self._shown_panes() if self._models.view.state.linked else (self._panes[index],)
+        for pane in panes:
+            pane.canvas.fit()
+        self._follow(self._panes[index])
+
+    def _follow(self, source: ImagePane) -> None:
+        """Move the other panes: linked ones, and the third one with its twin."""
+        state = self._models.pair.state
+        if state is None or source.canvas.photo is None:
+            return
+        for pane in self._shown_panes():
+            twins = pane.key.side == source.key.side and self._panes[2] in (pane, source)
+            if pane is source or not (self._models.view.state.linked or twins):
+                continue
+            self._link(source, pane, state)
+        self._follow_twin()
+
+    def _follow_twin(self) -> None:
+        """Show in the third pane the part that the other pane with the same image shows."""
+        state = self._models.pair.state
+        third = self._panes[2]
+        twin = next((pane for pane in self._panes[:2] if pane.key.side == third.key.side), None)
+        if state is not None and twin is not None and not third.isHidden():
+            self._link(twin, third, state)
+
+    def _link(self, source: ImagePane, pane: ImagePane, state: PairState) -> None:
+        if source.canvas.photo is None or pane.canvas.photo is None:
+            return
+        if source.canvas.fitted:
+            pane.canvas.fit()
+            return
+        same = source.key.side == pane.key.side
+        homography = np.eye(3) if same else state.pair.homography_from(source.key.side)
+        pane.canvas.set_viewport(
+            linked(
+                source.canvas.viewport,
+                source.canvas.photo.size_px,
+                source.canvas.extent,
+                pane.canvas.photo.size_px,
+                pane.canvas.extent,
+                homography,
+            )
+        )
+
+    def _on_viewport(self) -> None:
+        self._refresh_lines(moving=True)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the lines over all panes."""
+        super().resizeEvent(event)
+        self._lines.setGeometry(self.rect())
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        """Follow canvases that move, and remember which pins stood before a click."""
+        if isinstance(watched, ImageCanvas):
+            if event.type() == QEvent.Type.MouseButtonPress:
+                pins = self._models.pins.pins
+                self._pins_before_click = frozenset(pin.number for pin in pins)
+            elif event.type() in (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show):
+                self._refresh_lines(moving=True)
+            elif event.type() == QEvent.Type.FocusIn:
+                self._active = next(
+                    index for index, pane in enumerate(self._panes) if pane.canvas is watched
+                )
+        return False
+
+    # Pointer and keys
+
+    def _on_pointer(self, pane: ImagePane, x: float, y: float) -> None:
+        self.hovered.emit(pane.key.side, x, y)
+
+    def _on_click(self, pane: ImagePane, x: float, y: float) -> None:
+        self.pin_requested.emit(pane.key.side, x, y)
+
+    def _on_pin_pressed(self, number: int) -> None:
+        self._models.pins.select(number)
+
+    def _on_pin_dragged(self, pane: ImagePane, number: int, x: float, y: float) -> None:
+        self._dragged = (number, (x, y))
+        self._refresh_marks()
+        self.hovered.emit(pane.key.side, x, y)
+
+    def _on_pin_dropped(self, pane: ImagePane, number: int, x: float, y: float) -> None:
+        self._dragged = None
+        self.pin_moved.emit(number, pane.key.side, x, y)
+        self._refresh_marks()
+
+    def _on_step(self, pane: ImagePane, dx: float, dy: float) -> None:
+        pin = scene.selected_pin(self._models)
+        probe = self._models.probe.probe
+        if pin is not None:
+            side, (x, y) = pin.probe.side, pin.probe.point_px
+        elif probe is not None:
+            side, (x, y) = probe.side, probe.point_px
+        else:
+            canvas = pane.canvas
+            side = pane.key.side
+            x, y = canvas.viewport.to_image((canvas.width() / 2, canvas.height() / 2))
+            x, y = round(x), round(y)
+        image = self._images.get(side)
+        if image is None:
+            return
+        point_px = clamped((x + dx, y + dy), image.size_px)
+        if pin is not None:
+            self.pin_moved.emit(pin.number, side, *point_px)
+        else:
+            self.hovered.emit(side, *point_px)
+
+    def _on_confirm(self) -> None:
+        probe = self._models.probe.probe
+        if probe is not None:
+            self.pin_requested.emit(probe.side, *probe.point_px)
+
+    def _on_remove(self) -> None:
+        if self._models.pins.selected:
+            self.pin_removed.emit(self._models.pins.selected)
+
+    def _on_dismiss(self) -> None:
+        self._models.pins.select(0)
+
+    # Dropping
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Say what a drop would do."""
+        self._offer(event)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Say what a drop here would do."""
+        self._offer(event)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Take the banner away."""
+        self._banner.hide()
+        event.accept()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Hand the files over."""
+        self._banner.hide()
+        paths = _dropped_paths(event.mimeData().urls())
+        plan = plan_drop(paths, self._side_at(event.position().toPoint()))
+        if plan.kind == "refused":
+            event.ignore()
+            return
+        event.acceptProposedAction()
+        self.files_dropped.emit(paths, plan.side)
+
+    def drop_text(self, plan: DropPlan) -> str:
+        """What a drop will do, as a sentence."""
+        match plan.kind, plan.side:
+            case "image", "a" | "b":
+                text = (
+                    self.tr("Drop: replaces image {side}")
+                    if self._models.pair.state is not None
+                    else self.tr("Drop: opens as image {side}")
+                )
+                return text.format(side=plan.side.upper())
+            case "image", _:
+                return self.tr("Drop: opens as image A")
+            case "pair", _:
+                return self.tr("Drop two images: opens as a pair")
+            case "folder", _:
+                return self.tr("Drop a folder: opens as sequences")
+        return self.tr("Only one or two images, or one folder, can be opened")
+
+    def _offer(self, event: QDragMoveEvent) -> None:
+        paths = _dropped_paths(event.mimeData().urls())
+        place = event.position().toPoint()
+        plan = plan_drop(paths, self._side_at(place))
+        self._banner.setGeometry(self._banner_rect(plan))
+        self._banner.say(self.drop_text(plan), refused=plan.kind == "refused")
+        if plan.kind == "refused":
+            event.ignore()
+        else:
+            event.acceptProposedAction()
+
+    def _banner_rect(self, plan: DropPlan) -> QRect:
+        if plan.kind == "image" and self._models.pair.state is not None:
+            for pane in self._panes[:2]:
+                if pane.key.side == plan.side:
+                    return QRect(pane.mapTo(self, QPoint(0, 0)), pane.size())
+        return self.rect()
+
+    def _side_at(self, place: QPoint) -> Side | Literal[""]:
+        if self._models.pair.state is None:
+            return ""
+        for pane in self._shown_panes():
+            if QRect(pane.mapTo(self, QPoint(0, 0)), pane.size()).contains(place):
+                return pane.key.side
+        return ""
+
+
+def _same_overlay(one: Overlay, other: Overlay) -> bool:
+    return (one.picture, one.extent, one.opacity, one.muted, one.live) == (
+        other.picture,
+        other.extent,
+        other.opacity,
+        other.muted,
+        other.live,
+    )
+
+
+def _dropped_paths(urls: list[QUrl]) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]

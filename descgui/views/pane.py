@@ -1,0 +1,253 @@
+"""One pane: a slim header that says what is shown, and the canvas below it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetricsF,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from descgui.views.canvas import ImageCanvas
+from descgui.views.scene import Caption, PaneKey
+from descgui.views.theme import theme_colors
+from descgui.views.viewport import Size
+
+_BAR_HEIGHT: Final = 2.0
+_FRAME_MS: Final = 40
+_LAP_FRAMES: Final = 45
+
+
+class PaneHeader(QWidget):
+    """Letter, file name, size; on the right what is shown; below, a thin line of progress.
+
+    Signals:
+        cancel_requested(): the button beside the progress.
+    """
+
+    cancel_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._letter = ""
+        self._name = ""
+        self._size_text = ""
+        self._caption = Caption()
+        self._lap = 0
+        self._timer = QTimer(self, interval=_FRAME_MS)
+        self._timer.timeout.connect(self._advance)
+        self._cancel = QToolButton(self)
+        self._cancel.setText(self.tr("Cancel"))
+        self._cancel.setAutoRaise(True)
+        self._cancel.setAccessibleName(self.tr("Cancel describing"))
+        self._cancel.setToolTip(self.tr("Stop describing the images"))
+        self._cancel.clicked.connect(self.cancel_requested)
+        self._cancel.hide()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def set_image(self, letter: str, name: str, size_px: Size | None) -> None:
+        """Name the pane's image."""
+        self._letter = letter
+        self._name = name
+        self._size_text = f"{size_px[0]} × {size_px[1]}" if size_px else ""
+        self._tell()
+        self.update()
+
+    def set_caption(self, caption: Caption, *, can_cancel: bool) -> None:
+        """Say what is shown, or what is being done."""
+        if self._cancel.isHidden() == can_cancel:
+            self._cancel.setVisible(can_cancel)
+            self._place_button()
+        if caption == self._caption:
+            return
+        self._caption = caption
+        running = caption.busy and caption.fraction is None
+        if running != self._timer.isActive():
+            self._timer.start() if running else self._timer.stop()
+        self._tell()
+        self.update()
+
+    @property
+    def caption(self) -> Caption:
+        """What is said."""
+        return self._caption
+
+    def sizeHint(self) -> QSize:
+        """One line of text with room around it."""
+        return QSize(240, math.ceil(QFontMetricsF(self.font()).height()) + 13)
+
+    def minimumSizeHint(self) -> QSize:
+        """As low as the hint, but narrow."""
+        return QSize(120, self.sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the button at the right."""
+        super().resizeEvent(event)
+        self._place_button()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the line of text and the progress."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        palette = self.palette()
+        ink = palette.color(QPalette.ColorRole.WindowText)
+        faint = QColor(ink)
+        faint.setAlpha(165)
+        room = QRectF(self.rect()).adjusted(0.0, 0.0, -4.0, -_BAR_HEIGHT)
+        if not self._cancel.isHidden():
+            room.setRight(self._cancel.x() - 6.0)
+        left = self._paint_letter(painter, room)
+        caption_color = QColor(theme_colors(palette).error) if self._caption.problem else ink
+        share = 0.75 if self._caption.problem or self._caption.busy else 0.6
+        right = self._paint_caption(painter, room, left, caption_color, share)
+        if self._caption.untrained:
+            right = self._paint_badge(painter, room, right)
+        self._paint_name(
+            painter, QRectF(left, room.top(), right - left - 10.0, room.height()), faint
+        )
+        if self._caption.busy:
+            self._paint_progress(painter)
+
+    def _paint_letter(self, painter: QPainter, room: QRectF) -> float:
+        font = self._bold()
+        metrics = QFontMetricsF(font)
+        side = metrics.height() + 3.0
+        width = max(side, metrics.horizontalAdvance(self._letter) + 9.0)
+        plate = QRectF(room.left(), room.center().y() - side / 2, width, side)
+        painter.setPen(Qt.PenStyle.NoPen)
+        plate_color = self.palette().color(QPalette.ColorRole.WindowText)
+        plate_color.setAlpha(30)
+        painter.setBrush(plate_color)
+        painter.drawRoundedRect(plate, 4.0, 4.0)
+        painter.setFont(font)
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, self._letter)
+        return plate.right() + 8.0
+
+    def _paint_caption(
+        self, painter: QPainter, room: QRectF, left: float, color: QColor, share: float
+    ) -> float:
+        metrics = QFontMetricsF(self.font())
+        most = share * (room.right() - left)
+        text = metrics.elidedText(self._caption.text, Qt.TextElideMode.ElideRight, most)
+        width = metrics.horizontalAdvance(text)
+        painter.setFont(self.font())
+        painter.setPen(color)
+        frame = QRectF(room.right() - width - 1.0, room.top(), width + 2.0, room.height())
+        painter.drawText(frame, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+        if self._caption.problem:
+            self._paint_sign(painter, QPointF(frame.left() - 10.0, room.center().y()), color)
+            return frame.left() - 20.0
+        return frame.left()
+
+    def _paint_sign(self, painter: QPainter, centre: QPointF, color: QColor) -> None:
+        painter.setPen(QPen(color, 1.4))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawEllipse(centre, 6.0, 6.0)
+        painter.drawLine(centre + QPointF(0.0, -3.0), centre + QPointF(0.0, 0.8))
+        painter.drawPoint(centre + QPointF(0.0, 3.0))
+
+    def _paint_badge(self, painter: QPainter, room: QRectF, right: float) -> float:
+        text = self.tr("untrained")
+        metrics = QFontMetricsF(self.font())
+        width = metrics.horizontalAdvance(text) + 14.0
+        height = metrics.height() + 2.0
+        plate = QRectF(right - width - 8.0, room.center().y() - height / 2, width, height)
+        color = QColor(theme_colors(self.palette()).warning)
+        painter.setPen(QPen(color, 1.2))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRoundedRect(plate, height / 2, height / 2)
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, text)
+        return plate.left()
+
+    def _paint_name(self, painter: QPainter, frame: QRectF, faint: QColor) -> None:
+        metrics = QFontMetricsF(self.font())
+        size_width = metrics.horizontalAdvance(self._size_text)
+        name_width = metrics.horizontalAdvance(self._name)
+        with_size = frame.width() >= min(name_width, 90.0) + 10.0 + size_width
+        most = frame.width() - (size_width + 10.0 if with_size else 0.0)
+        if most < 24.0:
+            return
+        name = metrics.elidedText(self._name, Qt.TextElideMode.ElideMiddle, most)
+        flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+        painter.setFont(self.font())
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        painter.drawText(frame, flags, name)
+        if with_size:
+            frame.setLeft(frame.left() + metrics.horizontalAdvance(name) + 10.0)
+            painter.setPen(faint)
+            painter.drawText(frame, flags, self._size_text)
+
+    def _paint_progress(self, painter: QPainter) -> None:
+        width = float(self.width())
+        top = self.height() - _BAR_HEIGHT
+        color = self.palette().color(QPalette.ColorRole.Highlight)
+        track = QColor(color)
+        track.setAlpha(50)
+        painter.fillRect(QRectF(0.0, top, width, _BAR_HEIGHT), track)
+        if self._caption.fraction is not None:
+            done = QRectF(0.0, top, width * self._caption.fraction, _BAR_HEIGHT)
+        else:
+            start = (self._lap / _LAP_FRAMES) * 1.3 * width - 0.3 * width
+            done = QRectF(start, top, 0.3 * width, _BAR_HEIGHT)
+        painter.fillRect(done, color)
+
+    def _advance(self) -> None:
+        self._lap = (self._lap + 1) % _LAP_FRAMES
+        self.update(0, self.height() - 3, self.width(), 3)
+
+    def _place_button(self) -> None:
+        hint = self._cancel.sizeHint()
+        height = min(hint.height(), self.height() - 3)
+        self._cancel.setGeometry(
+            self.width() - hint.width() - 2, (self.height() - 2 - height) // 2, hint.width(), height
+        )
+
+    def _bold(self) -> QFont:
+        font = QFont(self.font())
+        font.setWeight(QFont.Weight.DemiBold)
+        return font
+
+    def _tell(self) -> None:
+        caption = self._caption
+        parts = [self._letter, self._name, self._size_text, caption.text]
+        if caption.untrained:
+            parts.append(self.tr("untrained: random weights"))
+        self.setAccessibleName(", ".join(part for part in parts if part))
+        lines = [self._name, self._size_text, caption.text if caption.problem else ""]
+        if caption.untrained:
+            lines.append(self.tr("The descriptor's weights are random: it has not been trained."))
+        if caption.detail and caption.detail not in lines:
+            lines.append(caption.detail)
+        self.setToolTip("\n".join(line for line in lines if line))
+
+
+class ImagePane(QWidget):
+    """A header and a canvas; the pair view fills both.
+
+    Attributes:
+        header: see :class:`PaneHeader`.
+        canvas: see :class:`~descgui.views.canvas.ImageCanvas`.
+        key: what is shown at present.
+    """
+
+    def __init__(self, key: PaneKey, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.key = key
+        self.header = PaneHeader(self)
+        self.canvas = ImageCanvas(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.header)
+        layout.addWidget(self.canvas, 1)

@@ -1,0 +1,536 @@
+"""What a pane shows, read from the models: overlay, marks, caption and scale.
+
+The window's panes and the exported figure both ask here, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QImage
+
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel
+from descgui.models.pictures_state import PicturesState
+from descgui.models.probe_state import Pin
+from descgui.views.marks import (
+    RIGHT,
+    WRONG,
+    BestMatch,
+    CycleArrow,
+    ErrorLine,
+    Label,
+    Mark,
+    PeakRing,
+    PinMark,
+    Reticle,
+    TruthPoint,
+    pin_color,
+)
+from descgui.views.pictures import Mipmap, Overlay
+from descgui.views.pixels import (
+    color_table,
+    heat_indices,
+    indexed_image,
+    keyed_image,
+    rgb_image,
+    value_range,
+)
+from descgui.views.viewport import whole_extent
+from engine.api import Picture, Point, ProbeAnswer, ScalarMap, Side
+
+Range = tuple[float, float]
+
+_LEAST_CYCLE_RANGE_PX: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PaneKey:
+    """Which pane: the side whose image it shows, and whose descriptor's answers.
+
+    Attributes:
+        side: of the image.
+        compared: it shows the compared descriptor.
+        second: it shows the second map of winning members, which lies over image a like the first.
+    """
+
+    side: Side
+    compared: bool = False
+    second: bool = False
+
+    @property
+    def asking(self) -> Side:
+        """The side whose probes are answered in this pane."""
+        return "b" if self.side == "a" else "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What a pane's header says.
+
+    Attributes:
+        text: one line.
+        problem: True for a sentence about something that failed.
+        busy: work is under way for this pane.
+        fraction: done share of that work, None when unknown.
+        untrained: the descriptor's weights are random.
+        detail: a longer text for the tool tip.
+    """
+
+    text: str = ""
+    problem: bool = False
+    busy: bool = False
+    fraction: float | None = None
+    untrained: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a colour bar shows."""
+
+    title: str
+    low: float
+    high: float
+    unit: str
+    marker: float | None = None
+
+
+class PictureStore:
+    """Keeps the latest picture of each slot for as long as what it was made from stays."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[object, object, Mipmap]] = {}
+
+    def get(self, slot: str, source: object, details: object, make: Callable[[], QImage]) -> Mipmap:
+        """The slot's picture; made anew when ``source`` is another object or details differ."""
+        kept = self._kept.get(slot)
+        if kept is not None and kept[0] is source and kept[1] == details:
+            return kept[2]
+        picture = Mipmap(make())
+        self._kept[slot] = (source, details, picture)
+        return picture
+
+
+def tr(text: str) -> str:
+    """Translate a text of this file."""
+    return QCoreApplication.translate("Scene", text)
+
+
+def maps_of(models: AppModels, key: PaneKey) -> MapsModel:
+    """The maps whose answers a pane shows."""
+    return models.compared if key.compared else models.maps
+
+
+def descriptor_title(models: AppModels, maps: MapsModel) -> str:
+    """What a person reads for a chosen descriptor."""
+    info = models.engine.state.descriptor(maps.choice.name)
+    return info.title if info is not None else maps.choice.name
+
+
+def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
+    """The answer that lies in a pane: of the live probe, else of the selected pin."""
+    probe = models.probe.probe
+    if probe is not None:
+        answer = models.probe.comparison if key.compared else models.probe.answer
+    else:
+        pin = selected_pin(models)
+        answer = pin.answer if pin is not None and not key.compared else None
+    return (
+        answer
+        if answer is not None and answer.request.side == key.asking == _asking(models)
+        else None
+    )
+
+
+def selected_pin(models: AppModels) -> Pin | None:
+    """The selected pin."""
+    number = models.pins.selected
+    return next((pin for pin in models.pins.pins if pin.number == number), None)
+
+
+def _asking(models: AppModels) -> Side | None:
+    probe = models.probe.probe
+    if probe is not None:
+        return probe.side
+    pin = selected_pin(models)
+    return pin.probe.side if pin is not None else None
+
+
+def heat_range(models: AppModels) -> Range | None:
+    """Similarities of the first and the last colour of all heat maps; None where there is none.
+
+    Two descriptors always share one range, else their colours could not be compared.
+    """
+    view = models.view.state
+    if not view.heat_auto:
+        return view.heat_low, view.heat_high
+    ranges = [
+        found
+        for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True))
+        if (answer := answer_for(models, key)) is not None
+        and answer.heat is not None
+        and (found := value_range(answer.heat)) is not None
+    ]
+    if not ranges:
+        return None
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay | None:
+    """What is laid over a pane's image in the present mode; None for the plain image."""
+    state = models.pair.state
+    if state is None:
+        return None
+    view = models.view.state
+    mode = view.mode
+    slot = f"{key.side}-{key.compared}-{key.second}"
+    if mode == "heat":
+        return _heat_overlay(models, key, store, slot)
+    if mode in ("pca", "overlay"):
+        picture = _pca_picture(models.pictures.state, key)
+        if picture is None:
+            return None
+        mipmap = store.get(f"pca-{slot}", picture, (), lambda: rgb_image(picture.pixels))
+        over = mode == "overlay"
+        return Overlay(mipmap, picture.extent, opacity=view.opacity if over else 1.0, muted=over)
+    if key.compared:
+        return None
+    if mode == "warp":
+        pixels = _warped(models.pictures.state, key.side)
+        if pixels is None:
+            return None
+        size_px = (state.image_a if key.side == "a" else state.image_b).size_px
+        make = rgb_image if view.blink else keyed_image
+        mipmap = store.get(f"warp-{slot}", pixels, view.blink, lambda: make(pixels))
+        opacity = 1.0 if view.blink else view.opacity
+        return Overlay(mipmap, whole_extent(size_px), opacity=opacity)
+    shown = scalar_for(models, key)
+    scale = scale_for(models, key)
+    if shown is None or scale is None:
+        return None
+    details = (scale.low, scale.high, view.colormap)
+    mipmap = store.get(
+        f"scalar-{slot}",
+        shown,
+        details,
+        lambda: _coloured(shown.values, (scale.low, scale.high), view.colormap),
+    )
+    return Overlay(mipmap, shown.extent, opacity=view.opacity, muted=True)
+
+
+def second_key(models: AppModels) -> PaneKey:
+    """What the second pane shows: image b, or image a once more under its second members map."""
+    members = models.view.state.mode == "members" and models.pictures.state.winners is not None
+    return PaneKey("a", second=True) if members else PaneKey("b")
+
+
+def scalar_for(models: AppModels, key: PaneKey) -> ScalarMap | None:
+    """The scalar map that a pane shows in the modes cycle and members."""
+    pictures = models.pictures.state
+    if models.view.state.mode == "cycle":
+        return pictures.cycle_a if key.side == "a" else pictures.cycle_b
+    if models.view.state.mode == "members" and pictures.winners is not None:
+        winners = pictures.winners
+        if not key.second:
+            return winners.scale if key.side == "a" else None
+        return winners.true_scale if winners.true_scale is not None else winners.angle
+    return None
+
+
+def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
+    """The colour scale of a pane in the present mode, None where there are no scalar colours."""
+    mode = models.view.state.mode
+    pictures = models.pictures.state
+    if mode == "heat":
+        found = heat_range(models)
+        if found is None:
+            return None
+        answers = (answer_for(models, PaneKey("a")), answer_for(models, PaneKey("b")))
+        best = next((answer.peaks[0].similarity for answer in answers if answer), None)
+        return Scale(tr("Cosine similarity"), *found, "", best)
+    shown = scalar_for(models, key)
+    if shown is None:
+        return None
+    if mode == "cycle":
+        both = [found for found in (pictures.cycle_a, pictures.cycle_b) if found is not None]
+        high = max(_high_share(found.values) for found in both)
+        return Scale(tr("A→B→A error"), 0.0, max(_LEAST_CYCLE_RANGE_PX, high), shown.unit)
+    winners = pictures.winners
+    assert winners is not None, "scalar_for found one"
+    if shown is winners.angle:
+        return _scale_of(tr("Winning rotation"), (shown,))
+    both = [found for found in (winners.scale, winners.true_scale) if found is not None]
+    return _scale_of(tr("Scale of B over A"), tuple(both))
+
+
+def marks_for(
+    models: AppModels, key: PaneKey, *, dragged: tuple[int, Point] | None = None
+) -> tuple[Mark, ...]:
+    """What is drawn over a pane's image, lowest first.
+
+    Args:
+        models: all of them.
+        key: the pane.
+        dragged: number and place of a pin that is being moved, ahead of the model.
+    """
+    marks: list[Mark] = []
+    labels: list[Mark] = []
+    if not key.compared:
+        for pin in models.pins.pins:
+            _add_pin(models, key, pin, dragged, marks, labels)
+    probe = models.probe.probe
+    answer = answer_for(models, key) if probe is not None else None
+    if answer is not None:
+        _add_answer(models, answer, marks, labels)
+    if probe is not None and probe.side == key.side and not key.compared:
+        marks.extend(_asked_marks(models, probe.point_px, labels))
+    return (*marks, *labels)
+
+
+def caption_for(models: AppModels, key: PaneKey) -> Caption:
+    """What a pane's header says: work under way, what is missing, or what is shown."""
+    maps = maps_of(models, key)
+    title = descriptor_title(models, maps)
+    status = maps.status(key.side)
+    untrained = status.info is not None and not status.info.trained
+    if models.pair.loading:
+        return Caption(tr("Opening {what}…").format(what=models.pair.loading), busy=True)
+    if status.stage == "waiting":
+        return Caption(tr("{title} · waiting").format(title=title), busy=True, fraction=0.0)
+    if status.stage == "computing":
+        text = tr("{title} · describing").format(title=title)
+        if status.fraction is not None:
+            text = f"{text} {status.fraction:.0%}".replace("%", " %")
+        return Caption(text, busy=True, fraction=status.fraction)
+    if status.stage == "failed":
+        return Caption(status.message, problem=True, detail=status.message)
+    missing = _missing(models, key)
+    if missing is not None:
+        return missing
+    parts = [part for part in (title, _mode_text(models, key), *_facts(models, key)) if part]
+    notes = status.info.notes if status.info is not None else ()
+    return Caption(" · ".join(parts), untrained=untrained, detail="\n".join(notes))
+
+
+def colour_of(right: bool) -> str:
+    """The data colour of a right or a wrong match."""
+    return RIGHT if right else WRONG
+
+
+def is_right(models: AppModels, error_px: float) -> bool:
+    """Whether an error counts as right."""
+    return error_px <= models.matches.state.correct_px
+
+
+def px_text(value: float) -> str:
+    """A distance with one decimal where that says something."""
+    return f"{value:.1f} px" if value < 100 else f"{value:.0f} px"
+
+
+def _heat_overlay(
+    models: AppModels, key: PaneKey, store: PictureStore, slot: str
+) -> Overlay | None:
+    answer = answer_for(models, key)
+    found = heat_range(models)
+    if answer is None or answer.heat is None or found is None:
+        return None
+    heat = answer.heat
+    view = models.view.state
+    mipmap = store.get(
+        f"heat-{slot}",
+        answer,
+        (found, view.colormap),
+        lambda: _coloured(heat, found, view.colormap),
+    )
+    return Overlay(mipmap, answer.heat_extent, opacity=view.opacity, muted=True, live=True)
+
+
+def _coloured(values: NDArray[np.float32], found: Range, colormap: str) -> QImage:
+    return indexed_image(heat_indices(values, *found), color_table(colormap))
+
+
+def _pca_picture(pictures: PicturesState, key: PaneKey) -> Picture | None:
+    answer = pictures.pca_compared if key.compared else pictures.pca
+    if answer is None:
+        return None
+    return answer.a if key.side == "a" else answer.b
+
+
+def _warped(pictures: PicturesState, side: Side) -> NDArray[np.uint8] | None:
+    return pictures.warped_b if side == "a" else pictures.warped_a
+
+
+def _high_share(values: NDArray[np.float32]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.percentile(finite, 95)) if finite.size else 0.0
+
+
+def _scale_of(title: str, maps: tuple[ScalarMap, ...]) -> Scale | None:
+    finite = np.concatenate([one.values[np.isfinite(one.values)] for one in maps])
+    if finite.size == 0:
+        return None
+    return Scale(title, float(finite.min()), float(finite.max()), maps[0].unit)
+
+
+def _add_pin(
+    models: AppModels,
+    key: PaneKey,
+    pin: Pin,
+    dragged: tuple[int, Point] | None,
+    marks: list[Mark],
+    labels: list[Mark],
+) -> None:
+    selected = pin.number == models.pins.selected
+    if dragged is not None and dragged[0] == pin.number:
+        if pin.probe.side == key.side:
+            marks.append(PinMark(dragged[1], pin.number, selected=True))
+        return
+    if pin.probe.side == key.side:
+        marks.append(PinMark(pin.probe.point_px, pin.number, selected=selected))
+        return
+    answer = pin.answer
+    if answer is None:
+        return
+    if answer.truth_px is not None and answer.error_px is not None:
+        right = is_right(models, answer.error_px)
+        marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
+        if selected:
+            marks.append(TruthPoint(answer.truth_px))
+    if selected:
+        marks.append(BestMatch(answer.found_px, pin_color(pin.number)))
+    marks.append(PinMark(answer.found_px, pin.number, found=True, selected=selected))
+    if selected and models.probe.probe is None:
+        labels.append(_answer_label(models, answer, gap=14.0))
+
+
+def _add_answer(
+    models: AppModels, answer: ProbeAnswer, marks: list[Mark], labels: list[Mark]
+) -> None:
+    for rank, peak in reversed(list(enumerate(answer.peaks[1:], start=2))):
+        marks.append(PeakRing(peak.point_px, rank))
+    if answer.truth_px is not None:
+        marks.append(TruthPoint(answer.truth_px))
+        if answer.error_px is not None:
+            right = is_right(models, answer.error_px)
+            marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
+    marks.append(BestMatch(answer.found_px))
+    labels.append(_answer_label(models, answer))
+
+
+def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) -> Label:
+    similarity = f"{answer.peaks[0].similarity:.3f}"
+    if answer.error_px is not None:
+        right = is_right(models, answer.error_px)
+        sign = "✓" if right else "✗"
+        text = f"{sign} {px_text(answer.error_px)}   {similarity}"
+        return Label(answer.found_px, text, colour_of(right), dashed=not right, gap=gap)
+    state = models.pair.state
+    if state is not None and state.pair.h_b_from_a is not None:
+        text = tr("{similarity}   the true point is outside").format(similarity=similarity)
+        return Label(answer.found_px, text, gap=gap)
+    return Label(answer.found_px, similarity, gap=gap)
+
+
+def _asked_marks(models: AppModels, point_px: Point, labels: list[Mark]) -> list[Mark]:
+    answer = models.probe.answer
+    probe = models.probe.probe
+    marks: list[Mark] = []
+    if (
+        answer is not None
+        and probe is not None
+        and answer.request.side == probe.side
+        and answer.request.point_px == point_px
+        and answer.cycle_px is not None
+        and answer.cycle_error_px is not None
+        and not is_right(models, answer.cycle_error_px)
+    ):
+        marks.append(CycleArrow(point_px, answer.cycle_px))
+        text = tr("cycle {distance}").format(distance=px_text(answer.cycle_error_px))
+        labels.append(Label(answer.cycle_px, text))
+    marks.append(Reticle(point_px))
+    return marks
+
+
+def _missing(models: AppModels, key: PaneKey) -> Caption | None:
+    """Why the picture of the present mode is not there; None when it is, or none is expected."""
+    mode = models.view.state.mode
+    pictures = models.pictures.state
+    if mode in ("image", "heat"):
+        return None
+    if mode in ("pca", "overlay"):
+        present = _pca_picture(pictures, key) is not None
+    elif key.compared:
+        return None
+    elif mode == "warp":
+        present = _warped(pictures, key.side) is not None
+    else:
+        present = scalar_for(models, key) is not None
+    if present:
+        return None
+    if pictures.problem:
+        return Caption(pictures.problem, problem=True, detail=pictures.problem)
+    if pictures.busy:
+        return Caption(pictures.busy, busy=True)
+    return None
+
+
+def _mode_text(models: AppModels, key: PaneKey) -> str:
+    view = models.view.state
+    match view.mode:
+        case "pca":
+            return tr("PCA")
+        case "overlay":
+            return tr("PCA over image")
+        case "heat" if answer_for(models, key) is not None:
+            return tr("similarity")
+    if key.compared:
+        return ""
+    other = key.asking.upper()
+    match view.mode:
+        case "warp" if view.blink:
+            return tr("{other} warped here").format(other=other)
+        case "warp":
+            return tr("{other} warped here, {share:.0f} %").format(
+                other=other, share=100 * view.opacity
+            )
+        case "cycle":
+            return tr("A→B→A error") if key.side == "a" else tr("B→A→B error")
+        case "members":
+            return _members_text(models, key)
+    return ""
+
+
+def _members_text(models: AppModels, key: PaneKey) -> str:
+    winners = models.pictures.state.winners
+    if winners is None:
+        return ""
+    if not key.second:
+        return tr("scale of the winning member")
+    if winners.true_scale is not None:
+        return tr("true scale")
+    return tr("rotation of the winning member")
+
+
+def _facts(models: AppModels, key: PaneKey) -> list[str]:
+    answer = answer_for(models, key)
+    if answer is None:
+        probe = models.probe.probe
+        if probe is not None and probe.side == key.side and not key.compared:
+            return [
+                tr("asked at {x:.0f}, {y:.0f}").format(x=probe.point_px[0], y=probe.point_px[1])
+            ]
+        return []
+    facts = []
+    if answer.error_px is not None and math.isfinite(answer.error_px):
+        facts.append(px_text(answer.error_px))
+    else:
+        facts.append(f"{answer.peaks[0].similarity:.3f}")
+    facts.append(tr("{time:.1f} ms").format(time=1000 * answer.seconds))
+    return facts
