@@ -49,6 +49,13 @@ class CellGrid:
         moved: Numbers = (points_px - self.offset_px) / self.stride_px
         return moved
 
+    def span_px(self, cells: int) -> tuple[float, float]:
+        """Outer edges of the first and the last of ``cells`` cells, in pixels.
+
+        A grid of stride 1 and offset 0 has a cell per pixel, so this is an image's extent too.
+        """
+        return self.to_px(-0.5), self.to_px(cells - 0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Resize:

@@ -15,7 +15,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.progress import CancelToken
@@ -198,6 +200,38 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
         similarity.masked_fill_(squared < separation**2, -torch.inf)
         similarity.scatter_(1, place[:, None], -torch.inf)
     return Apart(index, value)
+
+
+def pick_apart_one(
+    similarity: NDArray[np.float32],
+    positions: NDArray[np.float32],
+    *,
+    count: int,
+    separation: float,
+) -> list[int]:
+    """:func:`pick_apart` for a single query in numpy: it never waits for a pool of threads.
+
+    Args:
+        similarity: ``(M,)``; **overwritten**.
+        positions: ``(M, 2)`` where the candidates are.
+        count: how many to pick.
+        separation: as in :func:`pick_apart`.
+
+    Returns:
+        The picked indices, best first; fewer than ``count`` where there are no more.
+    """
+    xs, ys = np.ascontiguousarray(positions.T)
+    picked: list[int] = []
+    while len(picked) < count and similarity.size:
+        place = int(similarity.argmax())
+        if similarity[place] == -np.inf:
+            break
+        picked.append(place)
+        squared = np.square(xs - xs[place])
+        squared += np.square(ys - ys[place])
+        similarity[squared < separation**2] = -np.inf
+        similarity[place] = -np.inf
+    return picked
 
 
 def winning_members(

@@ -17,6 +17,7 @@ from engine.matching.nearest import (
     nearest,
     nearest_apart,
     pick_apart,
+    pick_apart_one,
     plan_blocks,
     returns_home,
     winning_members,
@@ -110,6 +111,8 @@ def test_the_best_apart_are_what_a_greedy_loop_picks_for_any_shape_and_budget(
             if far and len(expected) < count:
                 expected.append(index)
         similarities = [values[i] for i in expected]
+        one = np.array(values, np.float32)
+        assert expected == pick_apart_one(one, places.numpy(), count=count, separation=separation)
         missing = count - len(expected)
         assert found.index[query].tolist() == expected + [-1] * missing
         assert found.similarity[query].tolist() == similarities + [-math.inf] * missing

@@ -17,7 +17,6 @@ from engine.matching.similarity import (
     Upsampler,
     cell_similarity,
     lay_out,
-    neighbourhoods,
     refine_peaks,
     similarity_map,
 )
@@ -163,24 +162,18 @@ def test_a_surface_without_a_top_does_not_move_the_peak(surface):
 
 
 def test_at_the_border_a_peak_moves_along_it_and_in_a_corner_it_stays():
-    ys, xs = np.mgrid[:4, :5]
-    scores = (-((xs - 0.0) ** 2) - (ys - 1.25) ** 2).astype(np.float32)
-    edge = neighbourhoods(scores, np.array([1]), np.array([0]))
-    np.testing.assert_allclose(refine_peaks(edge), [[0.0, 0.25]], atol=1e-6)
-    corners = neighbourhoods(scores, np.array([0, 3]), np.array([0, 4]))
-    np.testing.assert_array_equal(refine_peaks(corners), np.zeros((2, 2)))
-    single = neighbourhoods(np.ones((1, 1), np.float32), np.array([0]), np.array([0]))
-    np.testing.assert_array_equal(refine_peaks(single), [[0.0, 0.0]])
-
-
-def test_neighbourhoods_are_rows_by_columns_with_nan_outside():
-    scores = np.arange(12, dtype=np.float32).reshape(3, 4)
-    around = neighbourhoods(scores, np.array([1, 0]), np.array([2, 0]))
-    np.testing.assert_array_equal(around[0], [[1, 2, 3], [5, 6, 7], [9, 10, 11]])
-    nan = np.nan
-    np.testing.assert_array_equal(around[1], [[nan, nan, nan], [nan, 0, 1], [nan, 4, 5]])
+    ys, xs = np.mgrid[-1:2, -1:2].astype(float)
+    left = -((xs + 0.3) ** 2) - (ys - 0.25) ** 2
+    top = -((xs + 0.3) ** 2) - (ys - 0.25) ** 2
+    left[:, 0] = top[0, :] = np.nan
+    np.testing.assert_allclose(refine_peaks(left[None]), [[0.0, 0.25]], atol=1e-9)
+    np.testing.assert_allclose(refine_peaks(top[None]), [[-0.3, 0.0]], atol=1e-9)
+    corner = left.copy()
+    corner[2, :] = np.nan
+    alone = np.full((3, 3), np.nan)
+    alone[1, 1] = 0.7
+    np.testing.assert_array_equal(refine_peaks(np.stack([corner, alone])), np.zeros((2, 2)))
 
 
 def test_no_peaks_give_no_shifts():
-    none = np.zeros(0, np.intp)
-    assert refine_peaks(neighbourhoods(np.ones((2, 2), np.float32), none, none)).shape == (0, 2)
+    assert refine_peaks(np.zeros((0, 3, 3))).shape == (0, 2)
