@@ -103,6 +103,11 @@ class BrowserPanel(QWidget):
         """Which page is shown: "empty", "list" or "no hit"."""
         return ("empty", "list", "no hit")[self._pages.currentIndex()]
 
+    @property
+    def problems(self) -> str:
+        """What is told about the folder's problems now, "" while they are folded away."""
+        return self._problems.sentence
+
     def set_thumbnail(self, path: Path, image: QImage) -> None:
         """Answer `thumbnail_wanted`; a null image says that the file cannot be read."""
         self.tree_model.set_thumbnail(path, image)
