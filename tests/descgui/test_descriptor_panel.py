@@ -1,0 +1,280 @@
+"""Choosing, setting, comparing and colouring descriptors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+
+from descgui.models.bundle import make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
+from descgui.models.maps_state import DescriptorChoice, MapStatus
+from descgui.models.pair_state import PairState
+from descgui.views.descriptor_panel import DescriptorPanel, duration_text, size_text
+from engine.api import Extent, ImagePair, MapInfo, OptionInfo, PcaAnswer, Picture
+
+STRIDE = OptionInfo("stride_px", "int", 4, "distance of cells", unit="px", low=1, high=32)
+WEIGHTS = OptionInfo("weights", "file", None, "trained weights", optional=True)
+READY = EngineState(
+    "ready",
+    (
+        DescriptorChoiceInfo("daisy", "DAISY", "Histograms.", "built-in", False, (STRIDE,)),
+        DescriptorChoiceInfo("net", "A net", "Layers.", "/p/ü.py", True, (STRIDE, WEIGHTS)),
+        DescriptorChoiceInfo("precomputed", "From files", "Maps.", "built-in", False, ()),
+    ),
+    (DeviceChoice("cuda:0", "A GPU"), DeviceChoice("cpu", "CPU")),
+)
+PAIR = ImagePair(Path("/1.png"), Path("/2.png"))
+
+
+def info(**changes):
+    values = {
+        "size_px": (1024, 768), "working_size_px": (640, 480), "cells": (160, 120),
+        "stride_px": 6.4, "levels": 1, "dim": 200, "size_bytes": 15_360_000, "seconds": 0.312,
+        "device": "cpu", "trained": True,
+    }  # fmt: skip
+    return MapInfo(**{**values, **changes})
+
+
+@pytest.fixture
+def models(qapp, tmp_path):
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def panel(qtbot, models):
+    made = DescriptorPanel(models)
+    qtbot.addWidget(made)
+    made.resize(260, 900)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def ready(panel, models):
+    models.engine.set_state(READY)
+    models.pair.set_pair(PairState(PAIR, None, None))
+    models.maps.choose(DescriptorChoice("daisy"))
+    return panel
+
+
+def heard(signal):
+    seen = []
+    signal.connect(lambda *values: seen.append(values[0] if values else None))
+    return seen
+
+
+def pick(combo, data):
+    """Choose an entry as a person does."""
+    combo.setCurrentIndex(combo.findData(data))
+    combo.activated.emit(combo.currentIndex())
+
+
+def test_until_the_engine_is_loaded_nothing_can_be_chosen(panel):
+    assert not panel.shown.combo.isEnabled()
+    assert "Loading" in panel.shown.combo.placeholderText()
+    assert not panel.load_plugin.isEnabled()
+
+
+def test_an_engine_that_cannot_be_loaded_is_named_with_its_reason(panel, models):
+    models.engine.set_state(EngineState("failed", message="libtorch.so is missing"))
+    assert "libtorch.so is missing" in panel.failure.sentence
+    assert not panel.shown.combo.isEnabled()
+
+
+def test_loading_the_engine_shows_what_was_chosen_before(panel, models):
+    models.maps.choose(DescriptorChoice("net", {"stride_px": 8}))
+    models.engine.set_state(READY)
+    assert panel.shown.combo.currentData() == "net"
+    assert panel.shown.form.values() == {"stride_px": 8}
+    assert "/p/ü.py" in panel.shown.summary.sentence
+
+
+def test_choosing_asks_and_changes_nothing_by_itself(ready, models):
+    asked = heard(ready.choice_requested)
+    pick(ready.shown.combo, "net")
+    assert asked == [DescriptorChoice("net")]
+    assert models.maps.choice == DescriptorChoice("daisy")
+
+
+def test_settings_are_asked_for_at_once_and_come_back_with_their_descriptor(ready, models, qtbot):
+    asked = heard(ready.choice_requested)
+    box = ready.shown.form.field("stride_px")
+    box.selectAll()
+    qtbot.keyClicks(box, "8")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert asked == [DescriptorChoice("daisy", {"stride_px": 8})]
+    models.maps.choose(asked[0])
+    models.maps.choose(DescriptorChoice("net"))
+    pick(ready.shown.combo, "daisy")
+    assert asked[-1] == DescriptorChoice("daisy", {"stride_px": 8})
+
+
+def test_weights_come_first_in_the_form(ready, models):
+    models.maps.choose(DescriptorChoice("net"))
+    assert ready.shown.form.names == ("weights", "stride_px")
+
+
+def test_a_descriptor_without_settings_shows_no_form(ready, models):
+    models.maps.choose(DescriptorChoice("precomputed", map_files=(Path("/ä.npz"), Path("/b.npz"))))
+    assert ready.shown.form is None
+    assert not ready.shown.settings.isVisible()
+    assert "ä.npz" in ready.shown.summary.sentence
+
+
+def test_precomputed_maps_are_asked_for_until_their_files_are_known(ready, models):
+    files = (Path("/a.npz"), Path("/b.npz"))
+    asked, maps = heard(ready.choice_requested), heard(ready.load_maps_requested)
+    pick(ready.shown.combo, "precomputed")
+    assert (len(maps), asked) == (1, [])
+    assert ready.shown.combo.currentData() == "daisy"
+    models.maps.choose(DescriptorChoice("precomputed", map_files=files))
+    models.maps.choose(DescriptorChoice("daisy"))
+    pick(ready.shown.combo, "precomputed")
+    assert asked == [DescriptorChoice("precomputed", map_files=files)]
+    models.pair.set_pair(PairState(ImagePair(Path("/3"), Path("/4")), None, None))
+    models.maps.choose(DescriptorChoice("daisy"))
+    pick(ready.shown.combo, "precomputed")
+    assert len(maps) == 2, "the files belong to another pair"
+
+
+def test_comparison_has_its_own_choice_and_can_be_none(ready, models):
+    compared = heard(ready.comparison_requested)
+    shown = heard(ready.choice_requested)
+    pick(ready.compared.combo, "net")
+    models.compared.choose(DescriptorChoice("net"))
+    pick(ready.compared.combo, "")
+    assert compared == [DescriptorChoice("net"), DescriptorChoice("")]
+    assert shown == []
+    wanted = heard(ready.load_compared_maps_requested)
+    pick(ready.compared.combo, "precomputed")
+    assert len(wanted) == 1
+
+
+def test_device_size_and_precision_are_asked_for_one_by_one(ready, models, qtbot):
+    asked = heard(ready.computing_requested)
+    pick(ready.device, "cpu")
+    pick(ready.precision, "bfloat16")
+    ready.long_edge.selectAll()
+    qtbot.keyClicks(ready.long_edge, "800")
+    qtbot.keyClick(ready.long_edge, Qt.Key.Key_Return)
+    ready.long_edge.setValue(ready.long_edge.minimum())
+    assert asked == [
+        {"device": "cpu"},
+        {"precision": "bfloat16"},
+        {"long_edge_px": 800},
+        {"long_edge_px": 0},
+    ]
+
+
+def test_the_computing_model_is_shown_without_asking_back(ready, models):
+    asked = heard(ready.computing_requested)
+    models.computing.update(device="cuda:7", long_edge_px=0, precision="float16")
+    assert ready.device.currentData() == "cuda:7"
+    assert ready.long_edge.text() == "original size"
+    assert ready.precision.currentData() == "float16"
+    assert asked == []
+
+
+def test_progress_can_be_cancelled_and_then_the_facts_are_shown(ready, models):
+    cancelled = heard(ready.cancel_requested)
+    side = ready.shown.sides["a"]
+    assert not ready.cancel_button.isVisible()
+    models.maps.set_status("a", MapStatus("computing", 0.42))
+    assert side.bar.isVisible()
+    assert side.bar.value() == 420
+    assert "42" in side.first.text()
+    ready.cancel_button.click()
+    assert len(cancelled) == 1
+    models.maps.set_status("a", MapStatus("ready", info=info(notes=("It ran on the CPU.",))))
+    assert not side.bar.isVisible()
+    assert not ready.cancel_button.isVisible()
+    assert side.first.text() == "160 × 120 cells · 200-d"
+    assert side.second.text() == "stride 6.4 px · 312 ms · 15.4 MB · cpu"
+    assert side.notes.sentence == "It ran on the CPU."
+
+
+def test_a_reason_that_holds_for_both_images_is_said_once(ready, models):
+    models.maps.set_status("a", MapStatus("failed", message="w.pth: is truncated."))
+    side = ready.shown.sides["a"]
+    assert side.failure.sentence == "w.pth: is truncated."
+    models.maps.set_status("b", MapStatus("failed", message="w.pth: is truncated."))
+    assert ready.shown.failure.sentence == "w.pth: is truncated."
+    assert side.failure.sentence == ""
+
+
+def test_random_weights_are_said_in_words(ready, models):
+    models.maps.choose(DescriptorChoice("net"))
+    models.maps.set_status("a", MapStatus("ready", info=info(trained=False)))
+    assert "Untrained" in ready.shown.untrained.sentence
+    assert "weights file" in ready.shown.untrained.sentence
+    models.maps.set_status("a", MapStatus("ready", info=info()))
+    assert ready.shown.untrained.sentence == ""
+
+
+def test_pca_fit_is_written_to_the_view_and_a_file_is_asked_for(ready, models):
+    wanted = heard(ready.basis_file_requested)
+    pick(ready.pca_fit, "a")
+    assert models.view.state.pca_fit == "a"
+    pick(ready.pca_fit, "file")
+    assert len(wanted) == 1
+    assert models.view.state.pca_fit == "a"
+    assert ready.pca_fit.currentData() == "a"
+    models.view.update(pca_fit="file")
+    assert ready.pca_fit.currentData() == "file"
+
+
+def test_levels_can_be_chosen_for_sets_only(ready, models):
+    assert not ready.pca_level.isVisible()
+    models.maps.set_status("a", MapStatus("ready", info=info(levels=3)))
+    assert ready.pca_level.isVisible()
+    pick(ready.pca_level, 2)
+    assert models.view.state.pca_level == 2
+
+
+def test_explained_variance_is_shown_as_numbers_and_the_basis_can_be_saved(ready, models):
+    saved = heard(ready.save_basis_requested)
+    assert not ready.save_basis.isEnabled()
+    picture = Picture(np.zeros((2, 2, 3), dtype=np.uint8), Extent(0, 0, 1, 1))
+    models.pictures.update(pca=PcaAnswer(a=picture, b=picture, explained=(0.312, 0.2, 0.1)))
+    assert "31.2" in ready.explained.sentence
+    assert "61.2" in ready.explained.toolTip()
+    ready.save_basis.click()
+    assert len(saved) == 1
+    models.pictures.clear()
+    assert not ready.save_basis.isEnabled()
+
+
+def test_one_can_ask_for_maps_and_plugins_of_ones_own(ready):
+    maps, plugin = heard(ready.load_maps_requested), heard(ready.load_plugin_requested)
+    ready.load_maps.click()
+    ready.load_plugin.click()
+    assert len(maps) == len(plugin) == 1
+
+
+def test_a_plugin_appears_in_both_lists_and_the_choice_stays(ready, models):
+    more = DescriptorChoiceInfo("mine", "Mine", "", "/m.py", False, ())
+    models.engine.set_state(EngineState("ready", (*READY.descriptors, more), READY.devices))
+    assert ready.shown.combo.findData("mine") >= 0
+    assert ready.compared.combo.findData("mine") >= 0
+    assert ready.shown.combo.currentData() == "daisy"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (14_600_000, "14.6 MB"), (2_500_000_000, "2.50 GB")],
+)
+def test_memory_is_written_in_decimal_units(size, text):
+    assert size_text(size) == text
+
+
+def test_times_are_written_short():
+    assert (duration_text(0.0121), duration_text(3.44)) == ("12 ms", "3.4 s")
+
+
+def test_long_paths_do_not_widen_the_panel(ready, models):
+    models.maps.set_status("a", MapStatus("failed", message="/" + "long" * 60 + "/w.pth: is bad."))
+    assert ready.minimumSizeHint().width() <= 260
+    assert ready.shown.minimumSizeHint().width() <= 244

@@ -1,0 +1,251 @@
+"""The numbers under the cursor, and the list of pins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+
+from descgui.models.bundle import make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.maps_state import DescriptorChoice, MapStatus
+from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Pin, Probe
+from descgui.views.probe_panel import DASH, ProbePanel
+from engine.api import DescriptorSpec, Extent, ImagePair, Peak, ProbeAnswer, ProbeRequest, Recipe
+
+PAIR = ImagePair(Path("/1.png"), Path("/2.png"), np.eye(3))
+READY = EngineState(
+    "ready",
+    tuple(
+        DescriptorChoiceInfo(name, title, "", "built-in", False, ())
+        for name, title in (("daisy", "DAISY"), ("net", "A net"))
+    ),
+)
+
+
+def answer(pair=PAIR, **changes):
+    request = ProbeRequest(
+        pair=pair, recipe=Recipe(spec=DescriptorSpec("daisy")), side="a", point_px=(312.4, 204.0)
+    )
+    values = {
+        "request": request,
+        "peaks": tuple(Peak((100.0 + i, 50.25), 0.9 - i / 10) for i in range(3)),
+        "ratio": 0.8125, "heat": None, "heat_extent": Extent(0, 0, 1, 1),
+        "truth_px": (101.5, 50.0), "error_px": 1.52, "rank": 4,
+        "cycle_px": (313.0, 204.0), "cycle_error_px": 0.6, "seconds": 0.0043,
+    }  # fmt: skip
+    return ProbeAnswer(**{**values, **changes})
+
+
+@pytest.fixture
+def models(qapp, tmp_path):
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def panel(qtbot, models):
+    made = ProbePanel(models)
+    qtbot.addWidget(made)
+    made.resize(260, 640)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def ready(panel, models):
+    models.engine.set_state(READY)
+    models.maps.choose(DescriptorChoice("daisy"))
+    models.pair.set_pair(PairState(PAIR, None, None))
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready"))
+    models.probe.move(Probe("a", (312.4, 204.0)))
+    return panel
+
+
+def text(panel, row, *, compared=False):
+    return panel.cell(row, compared=compared).reading.text
+
+
+def heard(signal):
+    seen = []
+    signal.connect(lambda *values: seen.append(values[0] if values else None))
+    return seen
+
+
+def test_an_answer_is_read_out_row_by_row(ready, models):
+    models.probe.set_answer(answer())
+    assert ready.asked.reading.text == "A   312.4, 204.0 px"
+    assert {row: text(ready, row) for row in (
+        "match", "similarity", "ratio", "truth", "error", "rank", "cycle", "time"
+    )} == {
+        "match": "100.0, 50.2 px", "similarity": "0.900", "ratio": "0.812",
+        "truth": "101.5, 50.0 px", "error": "right  1.5 px", "rank": "4",
+        "cycle": "0.6 px", "time": "4.3 ms",
+    }  # fmt: skip
+    assert ready.cell("similarity").reading.share == pytest.approx(0.9)
+
+
+def test_right_and_wrong_follow_the_threshold_of_the_matches(ready, models):
+    models.probe.set_answer(answer(error_px=2.0))
+    assert ready.cell("error").reading.right is True
+    models.matches.update(correct_px=1.0)
+    assert ready.cell("error").reading.right is False
+    assert "wrong" in text(ready, "error")
+    assert "1 px" in ready.cell("error").toolTip()
+
+
+def test_without_homography_truth_rows_say_why_they_are_empty(ready, models):
+    free = ImagePair(Path("/1"), Path("/2"))
+    models.probe.set_answer(answer(free, truth_px=None, error_px=None, rank=None))
+    for row in ("truth", "error", "rank"):
+        assert text(ready, row) == DASH
+        assert "no homography" in ready.cell(row).toolTip()
+
+
+def test_a_true_point_outside_the_image_is_told_from_a_missing_homography(ready, models):
+    models.probe.set_answer(answer(truth_px=None, error_px=None, rank=None))
+    assert "leaves the other image" in ready.cell("error").toolTip()
+
+
+def test_what_was_not_asked_or_is_no_set_is_a_dash_with_a_reason(ready, models):
+    models.probe.set_answer(answer(cycle_px=None, cycle_error_px=None))
+    assert text(ready, "cycle") == text(ready, "members") == DASH
+    assert "not computed" in ready.cell("cycle").toolTip()
+    assert "not a set" in ready.cell("members").toolTip()
+
+
+def test_an_empty_panel_says_what_is_missing_step_by_step(panel, models):
+    def why():
+        return panel.cell("match").toolTip()
+
+    assert why() == "No pair is open."
+    models.pair.set_pair(PairState(PAIR, None, None))
+    assert why() == "No descriptor is chosen."
+    models.maps.choose(DescriptorChoice("daisy"))
+    assert why() == "The images are not described yet."
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready"))
+    assert why() == "Move the mouse over an image."
+
+
+def test_leaving_the_image_empties_all_rows(ready, models):
+    models.probe.set_answer(answer())
+    models.probe.move(None)
+    assert text(ready, "match") == DASH
+    assert ready.asked.reading.text == DASH
+    assert ready.peaks.index(0, 1).data() == ""
+
+
+def test_the_compared_descriptor_has_its_own_column_on_the_same_rows(ready, models):
+    cell = ready.cell("error", compared=True)
+    assert not cell.isVisible()
+    models.compared.choose(DescriptorChoice("net"))
+    models.probe.set_answer(answer())
+    models.probe.set_comparison(answer(error_px=40.0, seconds=0.02))
+    assert cell.isVisible()
+    assert (text(ready, "error"), text(ready, "error", compared=True)) == (
+        "right  1.5 px",
+        "wrong  40.0 px",
+    )
+    assert cell.geometry().top() == ready.cell("error").geometry().top()
+    models.compared.choose(DescriptorChoice())
+    assert not cell.isVisible()
+
+
+def test_nothing_moves_while_hovering(ready, models, qapp):
+    models.probe.set_answer(answer())
+    qapp.processEvents()
+    names = ("match", "similarity", "error", "rank", "time")
+    before = [ready.cell(name).geometry() for name in names]
+    long = Peak((12345.67, 12345.67), -1.0, "a very long name of members")
+    models.probe.set_answer(
+        answer(peaks=(long,) * 3, error_px=99999.9, rank=1234567, truth_px=(99999.9, 99999.9))
+    )
+    qapp.processEvents()
+    ready.grab()
+    assert [ready.cell(name).geometry() for name in names] == before
+
+
+def test_peaks_are_listed_best_first_in_a_table_of_fixed_height(ready, models):
+    assert ready.peaks.rowCount() == models.settings.settings.peaks == 5
+    models.probe.set_answer(answer())
+    shown = [[ready.peaks.index(row, column).data() for column in range(4)] for row in range(5)]
+    assert shown == [
+        ["1", "100.0", "50.2", "0.900"],
+        ["2", "101.0", "50.2", "0.800"],
+        ["3", "102.0", "50.2", "0.700"],
+        ["4", "", "", ""],
+        ["5", "", "", ""],
+    ]
+    models.settings.update(peaks=2)
+    assert ready.peaks.rowCount() == 2
+
+
+def pins(count):
+    return tuple(Pin(number, Probe("a", (10.0 * number, 5.0))) for number in range(1, count + 1))
+
+
+def row_texts(panel, row):
+    table = panel.pins.table
+    return [table.index(row, column).data() for column in range(table.columnCount())]
+
+
+def test_pins_are_listed_and_their_answers_come_later(ready, models):
+    models.pins.set_pins(pins(2))
+    assert row_texts(ready, 1) == ["2", "A 20, 5", "–", "–", "–"]
+    models.pins.set_answer(2, answer())
+    assert row_texts(ready, 1) == ["2", "A 20, 5", "100, 50", "0.900", "1.5"]
+    assert "Right" in ready.pins.table.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
+    models.matches.update(correct_px=1.0)
+    assert "Wrong" in ready.pins.table.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
+
+
+def test_a_click_selects_a_pin_and_the_model_selects_a_row(ready, models, qtbot):
+    models.pins.set_pins(pins(3))
+    view = ready.pins.view
+    place = view.visualRect(ready.pins.table.index(2, 1)).center()
+    qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert models.pins.selected == 3
+    models.pins.select(1)
+    assert view.currentIndex().row() == 0
+    models.pins.select(0)
+    assert not view.selectionModel().hasSelection()
+
+
+def test_an_answer_or_a_new_pin_keeps_the_selection(ready, models):
+    models.pins.set_pins(pins(2))
+    models.pins.select(2)
+    models.pins.set_answer(1, answer())
+    models.pins.set_pins(pins(3))
+    assert models.pins.selected == 2
+    assert ready.pins.view.currentIndex().row() == 1
+
+
+def test_pins_are_removed_and_cleared_by_asking(ready, models, qtbot):
+    removed, cleared = heard(ready.pin_removed), heard(ready.pins_cleared)
+    models.pins.set_pins(pins(2))
+    assert not ready.pins.remove_button.isEnabled()
+    models.pins.select(2)
+    ready.pins.remove_button.click()
+    qtbot.keyClick(ready.pins.view, Qt.Key.Key_Delete)
+    ready.pins.clear_button.click()
+    assert removed == [2, 2]
+    assert len(cleared) == 1
+    assert len(models.pins.pins) == 2
+
+
+def test_a_moved_pin_is_shown_at_its_new_place(ready, models):
+    models.pins.set_pins(pins(1))
+    models.pins.set_pins((replace(models.pins.pins[0], probe=Probe("b", (7.0, 8.0))),))
+    assert row_texts(ready, 0)[1] == "B 7, 8"
+
+
+def test_the_panel_can_be_narrow(ready, models):
+    models.compared.choose(DescriptorChoice("net"))
+    models.pins.set_pins(pins(4))
+    assert ready.minimumSizeHint().width() <= 260
+    assert ready.pins.minimumSizeHint().width() <= 244
