@@ -1,0 +1,263 @@
+"""MSNet: learned dense descriptors on ResNet-18, for one scale, two scales, or a mix of them.
+
+The three variants share one network; they differ in what they read out of it:
+
+* V0: the head on C3.
+* V1: a set of two, the second the head on C3 at half size, enlarged back.
+* V2: one descriptor, a mix of those two by the scale at which the other image shows the place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.checkpoints import load_into, load_state
+from engine.config import option
+from engine.descriptors.base import DescriptorMap, Levels, Member
+from engine.descriptors.registry import register_descriptor
+from engine.descriptors.resnet import UNUSED_IMAGENET_PREFIXES, ResNetC3
+from engine.descriptors.tensors import unit_length
+from engine.geometry.coords import CellGrid
+
+_DIM = 128
+_INITIAL_SEED = 20
+_GRID = CellGrid(float(ResNetC3.stride_px), ResNetC3.offset_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MSNetConfig:
+    """Settings of MSNetV0 and MSNetV1."""
+
+    weights: Path | None = option(
+        None, help="trained weights of the whole network (.safetensors); none: untrained"
+    )
+    imagenet_weights: Path | None = option(
+        None, help="torchvision's resnet18 weights as the backbone's start; weights replace them"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MSNetV2Config:
+    """Settings of MSNetV2."""
+
+    weights: Path | None = option(
+        None, help="trained weights of the whole network (.safetensors); none: untrained"
+    )
+    imagenet_weights: Path | None = option(
+        None, help="torchvision's resnet18 weights as the backbone's start; weights replace them"
+    )
+    scale: float = option(
+        1.0,
+        help="how much larger the image shows things than the other one; 1 mixes nothing in",
+        low=1.0,
+        high=2.0,
+    )
+
+
+class MSNetNetwork(nn.Module):
+    """Backbone and head, shared by the variants; all its weights are in one state dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ResNetC3()
+        self.head = nn.Sequential(
+            nn.Conv2d(ResNetC3.channels, 256, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, 128, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(128, _DIM, kernel_size=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` -> ``(B, 128, H', W')`` of unit length, at full scale."""
+        return self.full_scale(self.backbone(images))
+
+    def full_scale(self, features: Tensor) -> Tensor:
+        """The head on C3: ``(B, 128, H', W')`` of unit length."""
+        return unit_length(self.head(features).float())
+
+    def half_scale(self, features: Tensor) -> Tensor:
+        """The head on C3 at half size, enlarged back: as :meth:`full_scale`.
+
+        Odd maps are continued by their last row or column first.  Otherwise halving would stretch
+        them, and a moved image would not give a moved map.
+        """
+        rows, columns = features.shape[2:]
+        even = functional.pad(features, (0, columns % 2, 0, rows % 2), mode="replicate")
+        raw = self.head(functional.avg_pool2d(even, kernel_size=2)).float()
+        enlarged = functional.interpolate(
+            raw, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        return unit_length(enlarged[:, :, :rows, :columns])
+
+
+class MSNetV0:
+    """One descriptor a cell.
+
+    Args:
+        network: the network, trained or not.
+        trained: False for random weights.
+    """
+
+    dim = _DIM
+    shift_period_px = ResNetC3.stride_px
+    half_precision = True
+
+    def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
+        self.network = network.eval()
+        self.module: nn.Module = network
+        self.trained = trained
+
+    def describe(self, images: Tensor) -> Levels:
+        """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
+        return (DescriptorMap(self.network(images), _GRID),)
+
+
+class MSNetV1:
+    """A set of two descriptors a cell: at full and at half scale.
+
+    Args:
+        network: the network, trained or not.
+        trained: False for random weights.
+    """
+
+    dim = _DIM
+    shift_period_px = 2 * ResNetC3.stride_px
+    half_precision = True
+
+    def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
+        self.network = network.eval()
+        self.module: nn.Module = network
+        self.trained = trained
+
+    def describe(self, images: Tensor) -> Levels:
+        """Describe ``(B, 3, H, W)`` RGB in [0, 1]; two levels on one grid, see the contract."""
+        features = self.network.backbone(images)
+        return (
+            DescriptorMap(self.network.full_scale(features), _GRID, Member(scale=1.0)),
+            DescriptorMap(self.network.half_scale(features), _GRID, Member(scale=0.5)),
+        )
+
+
+class MSNetV2:
+    """One descriptor a cell, mixed from full and half scale.
+
+    Args:
+        network: the network, trained or not.
+        trained: False for random weights.
+        scale: how much larger this image shows things than the other, in [1, 2]; used wherever
+            :meth:`describe` is told nothing better.
+    """
+
+    dim = _DIM
+    shift_period_px = 2 * ResNetC3.stride_px
+    half_precision = True
+
+    def __init__(self, network: MSNetNetwork, *, trained: bool, scale: float = 1.0) -> None:
+        self.network = network.eval()
+        self.module: nn.Module = network
+        self.trained = trained
+        self.scale = scale
+
+    def describe(self, images: Tensor, scale: Tensor | None = None) -> Levels:
+        """Describe a batch.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB in [0, 1].
+            scale: ``(B, H, W)`` how much larger each pixel's surroundings appear than in the other
+                image, clamped to [1, 2].  Taken from the true homography it makes the descriptor an
+                oracle, and results must say so.  None: the setting, everywhere.
+
+        Returns:
+            One level, see the contract.
+        """
+        features = self.network.backbone(images)
+        full, half = self.network.full_scale(features), self.network.half_scale(features)
+        stride_px = ResNetC3.stride_px
+        at_cells = (
+            full.new_tensor(self.scale)
+            if scale is None
+            else scale[:, None, ::stride_px, ::stride_px]
+        )
+        share = at_cells.clamp(1.0, 2.0) - 1.0
+        return (DescriptorMap(unit_length((1.0 - share) * full + share * half), _GRID),)
+
+
+def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSNetNetwork:
+    """The network with a person's weights, or else with the same random ones every time.
+
+    Args:
+        weights: of the whole network; then nothing else matters.
+        imagenet_weights: torchvision's ``resnet18``, for the backbone.
+
+    Raises:
+        WeightsError: a file cannot be used.
+    """
+    # On the device "meta" no random number is drawn: the generators of others stay as they were.
+    with torch.device("meta"):
+        network = MSNetNetwork()
+    network.to_empty(device="cpu")
+    _initialise(network)
+    if weights is not None:
+        load_into(network, load_state(weights)[0], path=weights)
+    elif imagenet_weights is not None:
+        load_into(
+            network.backbone,
+            load_state(imagenet_weights)[0],
+            path=imagenet_weights,
+            ignore_prefixes=UNUSED_IMAGENET_PREFIXES,
+        )
+    return network
+
+
+def _initialise(network: MSNetNetwork) -> None:
+    """Set every weight from a generator of its own (He et al. 2015 for convolutions)."""
+    generator = torch.Generator().manual_seed(_INITIAL_SEED)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+
+
+@register_descriptor(
+    "msnet_v0",
+    title="MSNetV0",
+    config=MSNetConfig,
+    summary="Learned descriptor on ResNet-18, one a cell.",
+)
+def build_msnet_v0(config: MSNetConfig) -> MSNetV0:
+    """Build MSNetV0."""
+    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
+    return MSNetV0(network, trained=config.weights is not None)
+
+
+@register_descriptor(
+    "msnet_v1",
+    title="MSNetV1 (set of 2)",
+    config=MSNetConfig,
+    summary="Learned descriptors on ResNet-18, a set of two scales a cell.",
+)
+def build_msnet_v1(config: MSNetConfig) -> MSNetV1:
+    """Build MSNetV1."""
+    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
+    return MSNetV1(network, trained=config.weights is not None)
+
+
+@register_descriptor(
+    "msnet_v2",
+    title="MSNetV2 (mixed scales)",
+    config=MSNetV2Config,
+    summary="Learned descriptor on ResNet-18, two scales mixed into one a cell.",
+)
+def build_msnet_v2(config: MSNetV2Config) -> MSNetV2:
+    """Build MSNetV2."""
+    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
+    return MSNetV2(network, trained=config.weights is not None, scale=config.scale)
