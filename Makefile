@@ -12,8 +12,7 @@ export PYTHON
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## set up what is missing, then open the window; ARGS="view a.jpg b.jpg" opens a pair
-	@.ci/setup.sh --window
+run: setup ## set up what is missing, then open the window; ARGS="view a.jpg b.jpg" opens a pair
 	@$(VENV_PYTHON) main.py $(ARGS)
 
 test: setup ## set up what is missing, then run every check

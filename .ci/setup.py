@@ -2,11 +2,10 @@
 
 Run by setup.sh, or by hand with a virtual environment's Python, on any system:
 
-    python .ci/setup.py [--window] [--xvfb]
+    python .ci/setup.py [--xvfb]
 
-``--window`` is said before the window opens: what only a window needs is then demanded, and a
-missing display is reported.  ``--xvfb`` installs a virtual display, where that can be done, for the
-tests that use one.  Needs nothing but Python's own library.
+``--xvfb`` installs a virtual display, where that can be done, for the tests that use one.  Needs
+nothing but Python's own library.
 """
 
 from __future__ import annotations
@@ -27,10 +26,6 @@ sys.path.insert(0, str(REPOSITORY))
 from engine.jobs import qt_platform  # noqa: E402 - needs the line above, and no package
 
 FONT = {"any font": "fonts-dejavu-core"}
-WITHOUT_WINDOW = (
-    "what works without one is `.venv/bin/python main.py match`, `describe` and `doctor`, and,"
-    " with QT_QPA_PLATFORM=offscreen set, `view ... --screenshot FILE`."
-)
 
 
 class SetupError(Exception):
@@ -126,11 +121,10 @@ def find_missing(*, xcb: bool) -> dict[str, str]:
     return missing if has_font(font_folders()) else {**missing, **FONT}
 
 
-def check_system(*, window: bool, may_install: bool) -> None:
+def check_system(*, may_install: bool) -> None:
     """See that the system's libraries are there; install them or say which are missing.
 
     Args:
-        window: a window will be opened, so a display and its libraries are needed too.
         may_install: apt-get is there and would be obeyed.
 
     Raises:
@@ -146,10 +140,6 @@ def check_system(*, window: bool, may_install: bool) -> None:
             f"The system lacks {', '.join(needed)}; on Debian and Ubuntu this installs all that is"
             f" missing: {qt_platform.install_hint(missing)}"
         )
-    if window and (problem := qt_platform.display_problem()):
-        raise SetupError(f"No window can open: {problem}; {WITHOUT_WINDOW}")
-    if window and (problem := qt_platform.window_problem()):
-        raise SetupError(f"No window can open: {problem}")
     if missing:
         say(f"To open a window, too, install: {qt_platform.install_hint(missing)}")
 
@@ -162,7 +152,6 @@ def say(text: str) -> None:
 def main() -> int:
     """Set up; 0 when done, 1 with a sentence when not, 130 when stopped."""
     parser = argparse.ArgumentParser(description="Fill .venv with what Descriptor Space needs.")
-    parser.add_argument("--window", action="store_true", help="a window will be opened")
     parser.add_argument("--xvfb", action="store_true", help="install a virtual display for tests")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
@@ -172,7 +161,7 @@ def main() -> int:
         install(REPOSITORY, Path(sys.prefix), run_pip)
         if sys.platform == "linux":
             may_install = shutil.which("apt-get") is not None and os.geteuid() == 0
-            check_system(window=arguments.window, may_install=may_install)
+            check_system(may_install=may_install)
             if arguments.xvfb and may_install and not shutil.which("Xvfb"):
                 apt_install(["xvfb"])
     except SetupError as error:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv with a Python new enough, then hands over to setup.py, which fills it.
 #
-#   .ci/setup.sh [--window] [--xvfb]      see setup.py for the two switches
+#   .ci/setup.sh [--xvfb]      see setup.py for the switch
 #
 # PYTHON=python3.12 .ci/setup.sh names the Python to make .venv with.
 set -eu

@@ -126,7 +126,7 @@ def test_missing_libraries_are_named_with_the_command_that_installs_all(
 ):
     lack(setup, monkeypatch, always=EGL, on_x=CURSOR)
     with pytest.raises(setup.SetupError) as caught:
-        setup.check_system(window=False, may_install=False)
+        setup.check_system(may_install=False)
     assert str(caught.value).startswith("The system lacks libEGL.so.1; ")
     assert str(caught.value).endswith("sudo apt-get install -y libegl1 libxcb-cursor0")
 
@@ -135,7 +135,7 @@ def test_what_only_a_window_needs_does_not_stop_the_checks(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     lack(setup, monkeypatch, always={}, on_x=CURSOR)
-    setup.check_system(window=False, may_install=False)
+    setup.check_system(may_install=False)
     assert "sudo apt-get install -y libxcb-cursor0" in capsys.readouterr().err
 
 
@@ -151,20 +151,8 @@ def test_what_is_missing_is_installed_where_that_is_allowed(
 
     lack(setup, monkeypatch, always=always, on_x=on_x)
     monkeypatch.setattr(setup, "apt_install", apt_install)
-    setup.check_system(window=False, may_install=True)
+    setup.check_system(may_install=True)
     assert installed == ["libegl1", "libxcb-cursor0"]
-
-
-def test_a_missing_display_is_one_sentence_that_names_what_works_without(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
-    lack(setup, monkeypatch, always={}, on_x={})
-    monkeypatch.setattr(setup.qt_platform, "display_problem", lambda: "there is no display")
-    setup.check_system(window=False, may_install=False)
-    with pytest.raises(setup.SetupError) as caught:
-        setup.check_system(window=True, may_install=False)
-    assert str(caught.value).startswith("No window can open: there is no display; ")
-    assert all(word in str(caught.value) for word in ("match", "describe", "doctor", "view"))
 
 
 def test_a_font_is_found_in_any_sub_folder(setup: ModuleType, tmp_path: Path):
