@@ -942,6 +942,12 @@ def _set_theme(name: str, models: AppModels, _on: bool) -> None:
     models.settings.update(theme=name)
 
 
+def shown_keys(keys: tuple[_Key, ...]) -> list[str]:
+    """The shortcuts of a command as a person reads them: of a standard key the usual one alone."""
+    native = QKeySequence.SequenceFormat.NativeText
+    return [_sequences(key)[0].toString(native) for key in keys if _sequences(key)]
+
+
 def _sequences(key: _Key) -> list[QKeySequence]:
     if isinstance(key, QKeySequence.StandardKey):
         return QKeySequence.keyBindings(key)

@@ -39,7 +39,12 @@ def icon(name: str) -> QIcon:
     key = (name, _name_of(enabled), _name_of(disabled))
     if key not in _ICONS:
         made = QIcon()
-        for mode, color in ((QIcon.Mode.Normal, enabled), (QIcon.Mode.Disabled, disabled)):
+        # Without a picture of its own, Qt would tint that of a selected row.
+        for mode, color in (
+            (QIcon.Mode.Normal, enabled),
+            (QIcon.Mode.Selected, enabled),
+            (QIcon.Mode.Disabled, disabled),
+        ):
             for size_px in _SIZES_PX:
                 made.addPixmap(icon_pixmap(name, QSize(size_px, size_px), color), mode)
         _ICONS[key] = made

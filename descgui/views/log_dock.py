@@ -17,7 +17,15 @@ from PySide6.QtCore import (
     QUrl,
     Signal,
 )
-from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QIcon, QKeyEvent, QKeySequence
+from PySide6.QtGui import (
+    QColor,
+    QDesktopServices,
+    QGuiApplication,
+    QIcon,
+    QKeyEvent,
+    QKeySequence,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -40,6 +48,7 @@ from descgui.views.theme import theme_colors
 _LEVELS: tuple[Level, ...] = ("info", "warning", "error")
 _Index = QModelIndex | QPersistentModelIndex
 _NO_INDEX = QModelIndex()
+_ROOM_FOR_DETAIL_PX = 760
 MESSAGE_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
@@ -104,7 +113,9 @@ class LogModel(QAbstractTableModel):
             color = QColor(getattr(theme_colors(), level))
             made = QIcon()
             for size_px in (16, 32):
-                made.addPixmap(icon_pixmap(level, QSize(size_px, size_px), color))
+                picture = icon_pixmap(level, QSize(size_px, size_px), color)
+                made.addPixmap(picture)
+                made.addPixmap(picture, QIcon.Mode.Selected)
             self._icons[level] = made
         return self._icons[level]
 
@@ -227,6 +238,11 @@ class LogPanel(QWidget):
         self._log_dir.mkdir(parents=True, exist_ok=True)
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_dir)))
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave the width of a narrow panel to the table."""
+        super().resizeEvent(event)
+        self._show_detail()
+
     def changeEvent(self, event: QEvent) -> None:
         """Follow the palette with the level icons."""
         super().changeEvent(event)
@@ -311,7 +327,7 @@ class LogPanel(QWidget):
 
     def _show_detail(self, *_selection: Any) -> None:
         rows = self.table.selectionModel().selectedRows()
-        self.detail.setVisible(len(rows) == 1)
+        self.detail.setVisible(len(rows) == 1 and self.width() >= _ROOM_FOR_DETAIL_PX)
         if len(rows) == 1:
             message = rows[0].data(MESSAGE_ROLE)
             detail = f"\n\n{message.detail}" if message.detail else ""

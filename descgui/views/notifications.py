@@ -51,6 +51,7 @@ _STAY_PER_CHARACTER_MS = 55
 _WIDTH_PX = 460
 _MARGIN_PX = 12
 _GAP_PX = 8
+_LEAST_HEIGHT_PX = 44
 
 
 def stay_ms(message: Message) -> int | None:
@@ -82,7 +83,7 @@ class Toast(QFrame):
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.MinimumExpanding)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._detail = QPlainTextEdit(message.detail)
         self._detail.setReadOnly(True)
         self._detail.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
@@ -184,7 +185,7 @@ class Toast(QFrame):
         row.setSpacing(8)
         row.addLayout(body, 1)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
-        body.setContentsMargins(0, 4, 0, 0)
+        body.setContentsMargins(0, 6, 0, 0)
 
     def _button(self, icon_id: str, text: str, *, with_text: bool = False) -> QToolButton:
         button = QToolButton()
@@ -244,9 +245,8 @@ class Notifications(QObject):
         while len(self._toasts) > SHOWN_AT_ONCE:
             passing = [shown for shown in self._toasts[:-1] if shown.message.level == "info"]
             (passing or self._toasts)[0].close_now()
-        self._place()
-        toast.show()
         toast.raise_()
+        self._place()
         announcement = QAccessibleAnnouncementEvent(toast, message.text)
         QAccessible.updateAccessibility(announcement)
 
@@ -279,6 +279,8 @@ class Notifications(QObject):
             layout = toast.layout()
             assert layout is not None
             layout.invalidate()
-            height = max(layout.totalHeightForWidth(width), toast.minimumSizeHint().height(), 44)
+            height = max(layout.totalHeightForWidth(width), _LEAST_HEIGHT_PX)
             toast.setGeometry(room.center().x() - width // 2, bottom - height + 1, width, height)
+            # What does not fit waits until there is room again.
+            toast.setVisible(bottom - height >= room.top() or toast is self._toasts[-1])
             bottom -= height + _GAP_PX

@@ -40,6 +40,7 @@ _ROW_PX = 34
 _ROWS = 10
 _BASE_SCORE = 100
 _WORD_START_BONUS = 12
+_TEXT_START_BONUS = 6
 _NEIGHBOUR_BONUS = 8
 _GAP_COST = 1
 _Index = QModelIndex | QPersistentModelIndex
@@ -78,6 +79,7 @@ def fuzzy_match(typed: str, text: str) -> Match | None:
                 if last >= place:
                     continue
                 gained = _WORD_START_BONUS if start else 0
+                gained += _TEXT_START_BONUS if place == 0 else 0
                 if last >= 0:
                     near = place == last + 1
                     gained += _NEIGHBOUR_BONUS if near else -_GAP_COST * min(place - last, 10)

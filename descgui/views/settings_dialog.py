@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFrame,
     QLabel,
+    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -61,6 +62,10 @@ class SettingsDialog(QDialog):
         self.restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
         self.restore.setText(self.tr("Restore all &defaults"))
         self.restore.clicked.connect(self.restore_defaults)
+        for button in buttons.buttons():
+            # Enter ends an entry; it must neither restore everything nor close the dialog.
+            assert isinstance(button, QPushButton)
+            button.setAutoDefault(False)
         buttons.rejected.connect(self.reject)
         foot = QVBoxLayout()
         foot.setContentsMargins(16, 8, 16, 12)

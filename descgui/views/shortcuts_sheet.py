@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
-from PySide6.QtGui import QColor, QKeySequence, QPainter, QShowEvent
+from PySide6.QtGui import QColor, QPainter, QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.views.actions import MENUS, Actions
+from descgui.views.actions import MENUS, Actions, shown_keys
 from descgui.views.palette import paint_keys
 from descgui.views.theme import theme_colors
 
@@ -123,14 +123,10 @@ class ShortcutsSheet(QDialog):
         for menu in MENUS:
             rows = []
             for name, command in actions.commands.items():
-                shortcuts = [
-                    key.toString(QKeySequence.SequenceFormat.NativeText)
-                    for key in actions[name].shortcuts()
-                ]
+                shortcuts = shown_keys(command.keys)
                 if command.menu == menu and shortcuts:
-                    # The first two are on every keyboard; the rest are old ones kept by Qt.
                     text = actions[name].text().replace("&", "").removesuffix("…")
-                    rows.append((text, command.tip, shortcuts[:2]))
+                    rows.append((text, command.tip, shortcuts))
             self._add_group(actions.menu_title(menu).replace("&", ""), rows)
         self._add_group(
             self.tr("Mouse"),

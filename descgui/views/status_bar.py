@@ -78,6 +78,12 @@ class StatusBar(QStatusBar):
         self.cursor_position = self._label(self.tr("Point under the mouse, in image pixels"))
         self.pair = self._label(self.tr("Open pair"))
         self.memory = self._label(self.tr("Memory of the maps"))
+        # Digits change all the time: the labels keep their place.
+        for label, sample in (
+            (self.pixel, "(8888, 8888)  RGB 255 255 255"),
+            (self.cursor_position, "A  x 8888.8  y 8888.8"),
+        ):
+            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(sample) + 12)
         self.pair.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         for left in (self.spinner, self.engine, self.work):
             self.addWidget(left)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication
 
 from descgui.models.settings import Settings, SettingsModel
 from descgui.views.icons import retint_icons
+from engine.api import data_dir
 
 ThemeName = Literal["system", "light", "dark"]
 Scheme = Literal["light", "dark"]
@@ -37,6 +38,7 @@ class ThemeColors:
         accent: focus, progress, and the checked button's mark.
         selected: behind selected rows and checked flat buttons; carries ``text``.
         info, warning, error, success: marks of messages; at least 3:1 on ``raised``.
+        tick: which tick goes onto ``accent``: "dark" or "light" ground.
     """
 
     window: str
@@ -53,6 +55,7 @@ class ThemeColors:
     warning: str
     error: str
     success: str
+    tick: str
 
 
 LIGHT = ThemeColors(
@@ -70,22 +73,24 @@ LIGHT = ThemeColors(
     warning="#a55b00",
     error="#c02f1d",
     success="#00755a",
+    tick="dark",
 )
 DARK = ThemeColors(
-    window="#1f2226",
-    base="#17191c",
-    raised="#2a2e33",
-    text="#e6e9ed",
-    subtle="#a3abb5",
-    disabled="#69717b",
-    line="#3a4047",
-    hover="#30353b",
-    accent="#5aa2f2",
-    selected="#2b4a70",
-    info="#6db0ff",
+    window="#292c31",
+    base="#1b1d20",
+    raised="#363a40",
+    text="#e8ebee",
+    subtle="#aab1ba",
+    disabled="#7b838d",
+    line="#474d55",
+    hover="#3c4148",
+    accent="#6cadf5",
+    selected="#2f5580",
+    info="#7db8ff",
     warning="#f0b24b",
-    error="#ff7a66",
-    success="#4cc79f",
+    error="#ff8a78",
+    success="#55cda6",
+    tick="light",
 )
 
 
@@ -113,9 +118,10 @@ class Theme(QObject):
     def __init__(self, settings: SettingsModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._name: ThemeName = settings.settings.theme
+        self._wished = self._name
         self._scheme: Scheme | None = None
         QApplication.setStyle("Fusion")
-        self._follow(settings.settings)
+        self.apply(self._name)
         settings.changed.connect(self._follow)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._refresh)
 
@@ -137,7 +143,9 @@ class Theme(QObject):
         self._refresh()
 
     def _follow(self, settings: Settings) -> None:
-        if self._scheme is None or settings.theme != self._name:
+        # Other settings change too; they must not end what apply() shows.
+        if settings.theme != self._wished:
+            self._wished = settings.theme
             self.apply(settings.theme)
 
     def _refresh(self) -> None:
@@ -194,6 +202,7 @@ def make_palette(colors: ThemeColors) -> QPalette:
 
 def make_style_sheet(colors: ThemeColors) -> str:
     """The few rules Fusion lacks: flat bars, thin lines, and buttons that stand in a row."""
+    check = (data_dir("resources") / "icons" / f"tick-on-{colors.tick}.svg").as_posix()
     return f"""
 QToolTip {{
     color: {colors.text}; background: {colors.raised};
@@ -207,7 +216,7 @@ QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {colors.hover}; }
 QMenuBar::item:disabled {{ color: {colors.disabled}; }}
 QToolBar#main_tool_bar {{
     background: {colors.window}; border: 0; border-top: 1px solid {colors.line};
-    border-bottom: 1px solid {colors.line}; padding: 4px 8px; spacing: 4px;
+    border-bottom: 1px solid {colors.line};
 }}
 QToolBar#main_tool_bar::separator {{
     background: {colors.line}; width: 1px; margin: 4px 6px;
@@ -242,6 +251,7 @@ QToolBar#main_tool_bar QToolButton[segment="first"] {{
 QToolBar#main_tool_bar QToolButton[segment="last"] {{
     border-top-right-radius: 5px; border-bottom-right-radius: 5px;
 }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QStatusBar {{ background: {colors.window}; border-top: 1px solid {colors.line}; }}
 QStatusBar::item {{ border: 0; }}
 QStatusBar QLabel {{ color: {colors.subtle}; }}
@@ -250,6 +260,16 @@ QDockWidget::title {{
     background: {colors.window}; padding: 6px 8px; border-bottom: 1px solid {colors.line};
     text-align: left;
 }}
+QCheckBox::indicator {{
+    width: 13px; height: 13px; border-radius: 3px;
+    border: 1px solid {colors.subtle}; background: {colors.base};
+}}
+QCheckBox::indicator:hover, QCheckBox:focus::indicator {{ border-color: {colors.accent}; }}
+QCheckBox::indicator:checked {{
+    background: {colors.accent}; border-color: {colors.accent}; image: url("{check}");
+}}
+QCheckBox::indicator:disabled {{ border-color: {colors.line}; background: {colors.window}; }}
+QCheckBox::indicator:checked:disabled {{ background: {colors.disabled}; }}
 QLabel[subtle="true"] {{ color: {colors.subtle}; }}
 QLabel[heading="true"] {{ font-weight: 600; }}
 QFrame[line="true"] {{ background: {colors.line}; border: 0; max-height: 1px; }}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QToolBar,
+    QToolButton,
+    QWidget,
+)
 
 from descgui.models.bundle import AppModels
 from descgui.models.view_state import MODES, ViewState
@@ -13,6 +21,8 @@ from descgui.views.icons import icon_pixmap
 
 _ICON = QSize(20, 20)
 _SLIDER_WIDTH_PX = 96
+_MARGINS_PX = (8, 5, 8, 5)
+_SPACING_PX = 4
 _PERCENT = 100
 _MODES_WITHOUT_OPACITY = ("image", "pca")
 _BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
@@ -67,6 +77,7 @@ class OpacitySlider(QWidget):
         row.addWidget(self._sign)
         row.addWidget(self.slider)
         row.addWidget(self._number)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.slider.valueChanged.connect(self._on_moved)
         models.view.changed.connect(self._show)
         self._show(models.view.state)
@@ -133,6 +144,7 @@ class MainToolBar(QToolBar):
         self.addSeparator()
         self._add(actions["compare"], named=True)
         self._widths: tuple[int, int] | None = None
+        self._keep_margins()
 
     def fit_to(self, width_px: int) -> None:
         """Show as many names as a window of this width has room for."""
@@ -146,6 +158,14 @@ class MainToolBar(QToolBar):
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._widths = None
+            self._keep_margins()
+
+    def _keep_margins(self) -> None:
+        # Set here, because a style sheet set once more changes what the style said at first.
+        layout = self.layout()
+        if layout is not None:
+            layout.setContentsMargins(*_MARGINS_PX)
+            layout.setSpacing(_SPACING_PX)
 
     def _add(self, action: QAction, *, named: bool = False) -> None:
         self.addAction(action)
