@@ -6,10 +6,7 @@ code from the file.  Only safetensors is written.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from engine.errors import OutputError, WeightsError
+from engine.errors import WeightsError
+from engine.paths import write_atomically
 
 # Under these keys training scripts keep the weights, beside optimiser state and the like.
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "network", "weights")
@@ -129,22 +127,7 @@ def save_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[
     """
     # Tensors that share memory are refused by safetensors; copies never do.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-    content = save(tensors, metadata=dict(metadata))
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        raise OutputError(path, f"cannot be written ({error.strerror or error})") from error
+    write_atomically(path, save(tensors, metadata=dict(metadata)))
 
 
 def _file_size(path: Path) -> int:

@@ -64,7 +64,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:8]}.part")
     try:
         try:
-            part.write_bytes(content)
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -24,11 +24,9 @@ Vectors are brought to unit length on reading; zero vectors stay zero.
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
 import math
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,8 +41,9 @@ from torch import Tensor
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, MapFileError, OutputError
+from engine.errors import ConfigError, MapFileError
 from engine.geometry.coords import CellGrid
+from engine.paths import write_atomically
 
 _MAX_BYTES = 16 << 30
 # A network without padding leaves a border undescribed, so maps need not reach the image's edges;
@@ -171,7 +170,9 @@ def write_map_file(
     content["member_angle_deg"] = _column([level.member.angle_deg for level in levels])
     content["descriptor"] = np.array(descriptor)
     content["settings"] = np.array(json.dumps(dict(settings or {}), default=str))
-    _write_arrays(path, content)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **content)
+    write_atomically(path, buffer.getvalue())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,21 +322,3 @@ def _numbers(path: Path, content: Mapping[str, NDArray[Any]], name: str) -> NDAr
 def _column(numbers: list[float]) -> NDArray[np.float64]:
     """A single number for a single map, as a person would write it."""
     return np.array(numbers[0] if len(numbers) == 1 else numbers, np.float64)
-
-
-def _write_arrays(path: Path, content: Mapping[str, NDArray[Any]]) -> None:
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            np.savez(file, allow_pickle=False, **content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        raise OutputError(path, f"cannot be written ({error.strerror or error})") from error

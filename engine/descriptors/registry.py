@@ -106,6 +106,23 @@ def register_descriptor(
     return register
 
 
+@contextlib.contextmanager
+def replacing_source(source: str) -> Iterator[None]:
+    """Register anew what comes from a source: old entries go, and return if the block fails."""
+    _load_builtin()  # inside the block it would register the built-in ones under this source
+    before = dict(_ENTRIES)
+    for name, entry in before.items():
+        if entry.source == source:
+            del _ENTRIES[name]
+    try:
+        with registering_from(source):
+            yield
+    except BaseException:
+        _ENTRIES.clear()
+        _ENTRIES.update(before)
+        raise
+
+
 def _load_builtin() -> None:
     """Import the built-in descriptors, and torch with them; costs nothing the second time."""
     importlib.import_module("engine.descriptors.builtin")

@@ -1,0 +1,238 @@
+"""Describing one image: device, precision, stopping, and running out of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engine.descriptors.base import DenseDescriptor, DescriptorMap, Levels
+from engine.descriptors.registry import DescriptorSpec, build_descriptor, get_descriptor
+from engine.descriptors.tensors import unit_length
+from engine.devices import resolve_device
+from engine.errors import DescSpaceError, DeviceError
+from engine.geometry.coords import CellGrid
+from engine.progress import CancelToken, Event, Note, ignore_event
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_LENGTH_TOLERANCE = 0.01
+_KEPT_BUILT = 4
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@runtime_checkable
+class StoppableDescriptor(Protocol):
+    """A descriptor that works in parts and can be stopped between them."""
+
+    def describe_stoppable(self, images: Tensor, check: Callable[[], None]) -> Levels:
+        """As ``describe``; ``check`` is called now and then and may raise."""
+        ...
+
+
+_built: OrderedDict[Hashable, DenseDescriptor] = OrderedDict()
+_built_lock = threading.Lock()
+_module_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_module_locks_lock = threading.Lock()
+
+
+def describe_image(
+    descriptor: DenseDescriptor,
+    pixels: NDArray[np.float32],
+    *,
+    device: str,
+    precision: Precision,
+    cancel: CancelToken | None = None,
+    emit: Callable[[Event], None] = ignore_event,
+) -> tuple[Levels, tuple[str, ...]]:
+    """Describe one image.
+
+    Args:
+        descriptor: what to describe it with; its network is moved to the device.
+        pixels: ``(H, W, 3)`` RGB in [0, 1], both sides at least 16.
+        device: torch device name or "auto".
+        precision: arithmetic; reduced only where the descriptor allows it.
+        cancel: checked before, after and, where the descriptor works in parts, in between.
+        emit: told each note.
+
+    Returns:
+        Levels of a batch of one, float32, each vector of unit length or zero; and notes for the
+        person, such as a fall-back to the CPU.
+
+    Raises:
+        DeviceError: no such device, or out of memory on the CPU too.
+        DescSpaceError: the descriptor (a person's own, say) returned no usable maps.
+        JobCancelled: ``cancel`` was raised.
+    """
+    cancel = cancel or CancelToken()
+    cancel.check()
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        emit(Note(text, "warning"))
+
+    if precision != "float32" and not descriptor.half_precision:
+        note(f"This descriptor is not safe in {precision}; it was computed in float32.")
+        precision = "float32"
+    chosen = resolve_device(device)
+    levels: Levels | None = None
+    if chosen.type != "cpu":
+        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
+        with contextlib.suppress(torch.OutOfMemoryError):
+            levels = _describe_on(chosen, descriptor, pixels, precision, cancel)
+        if levels is None:
+            torch.cuda.empty_cache()
+            note(f"{chosen} ran out of memory; this image was described on the CPU.")
+            chosen = torch.device("cpu")
+    if levels is None:
+        levels = _describe_on_cpu(descriptor, pixels, precision, cancel)
+    cancel.check()
+    with torch.inference_mode():
+        levels, stretched = _checked(levels)
+    if stretched:
+        note("The descriptor's vectors were not of unit length; they were brought to it.")
+    return levels, tuple(notes)
+
+
+def get_built(spec: DescriptorSpec) -> DenseDescriptor:
+    """The descriptor of a spec, built once as long as its files stay the same.
+
+    Raises:
+        ConfigError: the spec does not fit the registered settings.
+        WeightsError: its weights cannot be used.
+    """
+    key = (spec, get_descriptor(spec.name).build, _file_stamps(spec))
+    with _built_lock:
+        found = _built.get(key)
+        if found is None:
+            found = _built[key] = build_descriptor(spec)
+            while len(_built) > _KEPT_BUILT:
+                _built.popitem(last=False)
+        _built.move_to_end(key)
+        return found
+
+
+def predict_bytes(*, dim: int, grids: Sequence[CellGrid], size_px: tuple[int, int]) -> int:
+    """Memory of the finished float32 maps of one image.
+
+    Args:
+        dim: length of a descriptor.
+        grids: one per level.
+        size_px: (width, height) of the described image.
+    """
+    width, height = size_px
+    cells = sum(
+        (int(width / grid.stride_px) + 1) * (int(height / grid.stride_px) + 1) for grid in grids
+    )
+    return 4 * dim * cells
+
+
+def _describe_on_cpu(
+    descriptor: DenseDescriptor,
+    pixels: NDArray[np.float32],
+    precision: Precision,
+    cancel: CancelToken,
+) -> Levels:
+    try:
+        return _describe_on(torch.device("cpu"), descriptor, pixels, precision, cancel)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no type of its own for this on the CPU.
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise DeviceError(
+                f"There is not enough memory to describe {pixels.shape[1]} × {pixels.shape[0]} "
+                "pixels; choose a smaller long edge or a larger stride."
+            ) from error
+        raise
+
+
+def _describe_on(
+    device: torch.device,
+    descriptor: DenseDescriptor,
+    pixels: NDArray[np.float32],
+    precision: Precision,
+    cancel: CancelToken,
+) -> Levels:
+    """Describe on one device; grad mode and autocast hold for this thread and this call only."""
+    with contextlib.ExitStack() as stack:
+        module = getattr(descriptor, "module", None)
+        if isinstance(module, nn.Module):
+            # A network is in one place at a time: another thread may want it elsewhere.
+            stack.enter_context(_held(_lock_of(module), cancel))
+            module.to(device)
+        stack.enter_context(torch.inference_mode())
+        if precision != "float32":
+            stack.enter_context(torch.autocast(device.type, dtype=_DTYPES[precision]))
+        images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+        images = images.to(device).permute(2, 0, 1)[None].contiguous()
+        if isinstance(descriptor, StoppableDescriptor):
+            return descriptor.describe_stoppable(images, cancel.check)
+        return descriptor.describe(images)
+
+
+def _checked(levels: Any) -> tuple[Levels, bool]:
+    """The levels as the contract wants them; True if vectors had to be brought to unit length."""
+    if not (
+        isinstance(levels, tuple)
+        and levels
+        and all(isinstance(level, DescriptorMap) for level in levels)
+    ):
+        raise DescSpaceError("The descriptor must return a tuple of DescriptorMap.")
+    result = []
+    changed = False
+    for level in levels:
+        shape = tuple(level.values.shape)
+        if len(shape) != 4 or shape[0] != 1 or 0 in shape:
+            raise DescSpaceError(
+                f"The descriptor returned a map of shape {shape} for one image instead of "
+                "(1, D, height, width)."
+            )
+        values = level.values.float()
+        lengths = torch.linalg.vector_norm(values, dim=1)
+        if not bool(torch.isfinite(lengths).all()):
+            raise DescSpaceError("The descriptor returned numbers that are not finite.")
+        if bool(((lengths - 1).abs().gt(_LENGTH_TOLERANCE) & lengths.gt(0)).any()):
+            values = unit_length(values)
+            changed = True
+        result.append(replace(level, values=values))
+    dims = sorted({int(level.values.shape[1]) for level in result})
+    if len(dims) > 1:
+        raise DescSpaceError(f"The descriptor returned maps of different lengths: {dims}.")
+    return tuple(result), changed
+
+
+def _file_stamps(spec: DescriptorSpec) -> tuple[tuple[str, int, int], ...]:
+    """Path, time and size of every file that the settings name."""
+    stamps = []
+    for name, value in spec.settings:
+        if "weights" in name and value:
+            with contextlib.suppress(OSError, ValueError):
+                found = Path(value).stat()
+                stamps.append((str(value), found.st_mtime_ns, found.st_size))
+    return tuple(stamps)
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:
+    with _module_locks_lock:
+        return _module_locks.setdefault(module, threading.RLock())
+
+
+@contextlib.contextmanager
+def _held(lock: threading.RLock, cancel: CancelToken) -> Iterator[None]:
+    """Hold a lock; waiting for it can be cancelled."""
+    while not lock.acquire(timeout=0.1):
+        cancel.check()
+    try:
+        yield
+    finally:
+        lock.release()
