@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from engine.geometry.coords import Resize
+from engine.geometry.coords import CellGrid, Resize
 from engine.paths import write_atomically
 
 FIGURE_SUFFIXES = (".png", ".svg")
@@ -33,6 +33,8 @@ _FONT_PX = 30
 _LEADING_PX = 42
 _SAMPLE_PX = 90
 _SUPERSAMPLING = 2
+# Where the area of the first pixel begins: SVG measures from edges, not from pixel centres.
+_EDGE_PX = CellGrid(1.0, 0.0).span_px(1)[0]
 # As wide as both columns of a page (6.7 in) when placed at its own size.
 _DOTS_PER_INCH = 300
 
@@ -286,17 +288,16 @@ def _svg(layout: _Layout) -> bytes:
     inches = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
     title = _svg_text(" ".join(row for _, _, row in layout.caption))
     parts = [
-        # Pixel centres are whole numbers, so the picture begins half a pixel before 0.
         '<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" '
         'width="{:.4f}in" height="{:.4f}in" '.format(*inches)
-        + f'viewBox="-0.5 -0.5 {width} {height}" '
+        + f'viewBox="{_EDGE_PX} {_EDGE_PX} {width} {height}" '
         f'font-family="Helvetica, Arial, sans-serif" font-size="{_FONT_PX}">',
         f"<title>{title}</title>",
-        f'<rect x="-0.5" y="-0.5" width="{width}" height="{height}" fill="#fff"/>',
+        f'<rect x="{_EDGE_PX}" y="{_EDGE_PX}" width="{width}" height="{height}" fill="#fff"/>',
     ]
     for pixels, left in layout.panels:
         parts.append(
-            f'<image x="{left - 0.5}" y="{_MARGIN_PX - 0.5}" width="{pixels.shape[1]}" '
+            f'<image x="{left + _EDGE_PX}" y="{_MARGIN_PX + _EDGE_PX}" width="{pixels.shape[1]}" '
             f'height="{pixels.shape[0]}" href="data:image/jpeg;base64,{_jpeg(pixels)}"/>'
         )
     for start, end, kind in layout.lines:

@@ -11,7 +11,8 @@ from engine.images import read_image
 from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, PointsKind, Recipe
 from engine.inspection.session import Session
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
-from engine.progress import JobContext, Note, Progress, Saved
+from engine.jobs.recipe import warn_if_untrained
+from engine.progress import JobContext, Progress, Saved
 
 RIGHT_PX = 5.0
 _SIDES: tuple[Side, Side] = ("a", "b")
@@ -79,7 +80,7 @@ class MatchJob:
             session.describe(self.pair, side, self.recipe, context) for side in _SIDES
         )
         entry = get_descriptor(self.recipe.spec.name)
-        _tell_what_to_know(entry.title, entry.takes_weights, (info_a, info_b), context)
+        warn_if_untrained(entry, info_a.trained and info_b.trained, context)
         context.cancel.check()
         request = MatchRequest(
             pair=self.pair,
@@ -128,17 +129,3 @@ class MatchJob:
             limit=self.figure_lines,
         )
         write_figure(path, drawing)
-
-
-def _tell_what_to_know(
-    title: str, takes_weights: bool, infos: tuple[MapInfo, MapInfo], context: JobContext
-) -> None:
-    """Pass on the notes of both maps once, and never use random weights in silence."""
-    for note in dict.fromkeys(note for info in infos for note in info.notes):
-        context.emit(Note(note, "warning"))
-    if not all(info.trained for info in infos):
-        cure = "; name a weights file to use trained ones" if takes_weights else ""
-        context.emit(
-            Note(f"{title} is untrained: it has random weights, and results show no more{cure}.",
-                 "warning")
-        )  # fmt: skip

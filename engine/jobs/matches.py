@@ -156,7 +156,7 @@ def _verdict(summary: MatchSummary) -> Sequence[str]:
         shares = [
             f"{100 * share:.1f} % within {limit:g} px" for limit, share in summary.pck if limit > 1
         ]
-        return [", ".join(shares)]
+        return [f"{', '.join(shares)}, of {summary.with_truth} with a true point"]
     if summary.inliers is not None:
         return [f"{summary.inliers} agree with the estimated homography"]
     return []

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.descriptors.plugins import load_entry_points, load_plugin
-from engine.descriptors.registry import make_spec
+from engine.descriptors.registry import DescriptorEntry, make_spec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
+from engine.inspection.store import PRECOMPUTED
 from engine.jobs.settings import DescribeConfig
 from engine.progress import JobContext, Note
-
-PRECOMPUTED = "precomputed"
 
 
 def load_descriptor_sources(plugins: Sequence[Path], context: JobContext) -> None:
@@ -60,3 +59,11 @@ def make_recipe(
         precision=config.precision,
         map_files=(maps[0], maps[1]) if maps else None,
     )
+
+
+def warn_if_untrained(entry: DescriptorEntry, trained: bool, context: JobContext) -> None:
+    """Never let random weights pass in silence."""
+    if not trained:
+        cure = "; name a weights file to use trained ones" if entry.takes_weights else ""
+        text = f"{entry.title} is untrained: it has random weights, and results show no more{cure}."
+        context.emit(Note(text, "warning"))

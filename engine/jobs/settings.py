@@ -21,7 +21,7 @@ class DescribeConfig:
     """How an image becomes dense maps."""
 
     descriptor: str = option("daisy", help="registered name; 'descriptors' lists them")
-    weights: Path | None = option(  # noqa: RUF009 - option() makes a field, not a value
+    weights: Path | None = option(
         None, help="weights file of the descriptor"
     )
     long_edge_px: int = option(

@@ -120,7 +120,8 @@ def test_the_caption_names_pair_descriptor_count_and_shares():
     figure = prepare(make_table([1.0, 4.0, 9.0, math.nan]))
     assert figure.kinds == ("right", "right", "wrong", "unknown")
     assert figure.caption == (
-        "graf 1 → 2 · DAISY · 4 Harris points · 33.3 % within 3 px, 66.7 % within 5 px"
+        "graf 1 → 2 · DAISY · 4 Harris points · "
+        "33.3 % within 3 px, 66.7 % within 5 px, of 3 with a true point"
     )
     assert figure.legend == {
         "right": "within 5 px of the truth (2)",

@@ -1,0 +1,110 @@
+"""Write the dense maps of one image, for any other program.  Loads torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.descriptors.base import Levels
+from engine.descriptors.compute import describe_image, get_built
+from engine.descriptors.precomputed import write_map_file
+from engine.descriptors.registry import get_descriptor
+from engine.errors import ConfigError
+from engine.geometry.coords import Resize
+from engine.images import fit_long_edge, read_image, resize_pixels
+from engine.inspection.requests import MapInfo, Recipe
+from engine.inspection.store import PRECOMPUTED
+from engine.jobs.recipe import warn_if_untrained
+from engine.progress import JobContext, Progress, Saved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeResult:
+    """What a :class:`DescribeJob` made.
+
+    Attributes:
+        info: what is known about the maps.
+        descriptor: the descriptor's title.
+    """
+
+    info: MapInfo
+    descriptor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeJob:
+    """Describe one image and write its maps.
+
+    Attributes:
+        image: the image file.
+        recipe: how it is described.
+        out: ``.npz`` file, laid out as :mod:`engine.descriptors.precomputed` says.
+    """
+
+    image: Path
+    recipe: Recipe
+    out: Path
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        return f"Describe {self.image.name}"
+
+    def run(self, context: JobContext) -> DescribeResult:
+        """Describe and write.
+
+        Raises:
+            DescSpaceError: the image, the weights, the device or the output cannot be used.
+            JobCancelled: it was stopped.
+        """
+        recipe = self.recipe
+        entry = get_descriptor(recipe.spec.name)
+        if entry.name == PRECOMPUTED:
+            raise ConfigError("descriptor", f"{PRECOMPUTED!r} reads maps and computes none")
+        start = time.perf_counter()
+        context.emit(Progress("describing", 0, 1))
+        image = read_image(self.image)
+        descriptor = get_built(recipe.spec)
+        resize = fit_long_edge(image.size_px, recipe.long_edge_px)
+        levels, notes = describe_image(
+            descriptor,
+            resize_pixels(image.pixels, resize.to_size_px, antialias=True),
+            device=recipe.device,
+            precision=recipe.precision,
+            cancel=context.cancel,
+            emit=context.emit,
+        )
+        seconds = time.perf_counter() - start
+        context.emit(Progress("describing", 1, 1))
+        warn_if_untrained(entry, descriptor.trained, context)
+        write_map_file(
+            self.out,
+            levels,
+            working_size_px=resize.to_size_px,
+            original_size_px=image.size_px,
+            descriptor=entry.name,
+            settings=dict(recipe.spec.settings),
+        )
+        context.emit(Saved(self.out, "maps"))
+        info = _map_info(levels, resize, seconds, descriptor.trained, notes)
+        return DescribeResult(info=info, descriptor=entry.title)
+
+
+def _map_info(
+    levels: Levels, resize: Resize, seconds: float, trained: bool, notes: tuple[str, ...]
+) -> MapInfo:
+    first = levels[0]
+    return MapInfo(
+        size_px=resize.from_size_px,
+        working_size_px=resize.to_size_px,
+        cells=(first.values.shape[3], first.values.shape[2]),
+        stride_px=first.grid.stride_px / min(resize.scale_xy),
+        levels=len(levels),
+        dim=first.values.shape[1],
+        size_bytes=sum(level.values.numel() * level.values.element_size() for level in levels),
+        seconds=seconds,
+        device=str(first.values.device),
+        trained=trained,
+        notes=notes,
+    )
