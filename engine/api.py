@@ -66,7 +66,12 @@ if TYPE_CHECKING:
     from engine.inspection.requests import ScalarMap as ScalarMap
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
     from engine.inspection.session import Session as Session
+    from engine.jobs.doctor import Diagnosis as Diagnosis
+    from engine.jobs.doctor import examine as examine
+    from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
+    from engine.jobs.view_options import ViewOptions as ViewOptions
+    from engine.jobs.view_options import view_command as view_command
     from engine.paths import cache_dir as cache_dir
     from engine.paths import config_dir as config_dir
     from engine.paths import data_dir as data_dir
@@ -136,7 +141,10 @@ _HOMES = {
         "WinnersAnswer",
     ),
     "engine.inspection.session": ("Session",),
+    "engine.jobs.doctor": ("Diagnosis", "examine"),
+    "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),
+    "engine.jobs.view_options": ("ViewOptions", "view_command"),
     "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
     "engine.progress": (
         "CancelToken",

@@ -70,6 +70,16 @@ class MapsController(QObject):
         for name, model in self._keyed.items():
             self._refresh(name, model)
 
+    def describe_again(self) -> None:
+        """Read and describe the open pair anew, as if it had never been seen."""
+        state, session = self._models.pair.state, self._engine.session
+        if state is None or session is None:
+            return
+        self.lane.cancel()
+        for side in SIDES:
+            session.forget(state.pair.path(side))
+        self.refresh()
+
     def cancel(self) -> None:
         """Stop describing; finished maps stay."""
         self.lane.cancel()

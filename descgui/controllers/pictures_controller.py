@@ -118,13 +118,12 @@ class PicturesController(QObject):
         state = self._models.pair.state
         if state is None:
             return
-        if state.pair.h_b_from_a is None:
+        forward, backward = state.pair.homography_from("a"), state.pair.homography_from("b")
+        if forward is None or backward is None:
             self._models.pictures.update(
                 problem=self.tr("Warping needs a homography: File ▸ Load homography….")
             )
             return
-        forward = state.pair.homography_from("a")
-        backward = state.pair.homography_from("b")
         image_a, image_b = state.image_a, state.image_b
 
         def warp(_context: api.JobContext) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
 from engine import api
 
-_SHARED_MODES = ("image", "pca", "overlay", "heat", "warp")
-
 
 class StartController(QObject):
     """Puts the options of the command line into the models.
@@ -112,7 +110,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         settings=tuple(f"{name}={value}" for name, value in sorted(values.items())),
         device=computing.device,
         probe_px=probe.point_px if probe is not None else None,
-        mode=next((mode for mode in _SHARED_MODES if mode == view.mode), None),
+        mode=view.mode,
         compare=models.compared.choice.name or None,
         matches=models.matches.state.count if table is not None else None,
         maps=choice.map_files or (),

@@ -81,9 +81,7 @@ class SettingsModel(QObject):
         try:
             loaded = build_config(Settings, read_yaml(self._path))
         except ConfigError as error:
-            kept = self._path.with_suffix(".broken.yaml")
-            shutil.copyfile(self._path, kept)
-            self.problem.emit(f"The settings were not used: {error} A copy is kept as {kept}.")
+            self.problem.emit(f"The settings were not used: {error}{self._keep_broken()}")
             return
         if loaded != self._settings:
             self._settings = loaded
@@ -105,6 +103,16 @@ class SettingsModel(QObject):
     def remember_folder(self, entry: str) -> None:
         """Put a folder on top of the recent ones."""
         self.update(recent_folders=_on_top(entry, self._settings.recent_folders))
+
+    def _keep_broken(self) -> str:
+        """Copy a file that cannot be used aside, before the next change overwrites it."""
+        assert self._path is not None
+        kept = self._path.with_suffix(".broken.yaml")
+        try:
+            shutil.copyfile(self._path, kept)
+        except OSError as error:
+            return f" No copy could be kept ({error})."
+        return f" A copy is kept as {kept}."
 
     def _save(self) -> None:
         if self._path is None:

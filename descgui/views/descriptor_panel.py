@@ -418,6 +418,12 @@ class DescriptorPanel(QWidget):
         self._on_pictures(models.pictures.state)
         self._on_status()
 
+    def ask_comparison(self) -> None:
+        """Bring the choice of the compared descriptor into view and open its list."""
+        self._scroll.ensureWidgetVisible(self.compared.combo)
+        self.compared.combo.setFocus()
+        self.compared.combo.showPopup()
+
     # Making
 
     def _make_computing(self) -> Section:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ViewMode = Literal["image", "pca", "overlay", "heat", "warp"]
+ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
 Theme = Literal["light", "dark"]
 
 

@@ -1,0 +1,411 @@
+"""Builds the window and wires it: the only file that sees all parts.
+
+The order matters: the window is painted before torch is loaded and before the first image is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QObject, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication
+
+from descgui import display, logs
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.export_controller import ExportController
+from descgui.controllers.file_controller import FileController
+from descgui.controllers.maps_controller import MapsController
+from descgui.controllers.matches_controller import MatchesController
+from descgui.controllers.pair_controller import PairController
+from descgui.controllers.pictures_controller import PicturesController
+from descgui.controllers.probe_controller import ProbeController
+from descgui.controllers.screenshot_controller import ScreenshotController
+from descgui.controllers.start_controller import StartController
+from descgui.controllers.thumbnail_controller import ThumbnailController
+from descgui.models.bundle import AppModels, make_models
+from descgui.models.maps_state import DescriptorChoice
+from descgui.models.settings import Settings
+from descgui.views.actions import Actions
+from descgui.views.browser_panel import BrowserPanel
+from descgui.views.descriptor_panel import DescriptorPanel
+from descgui.views.log_dock import LogPanel
+from descgui.views.main_window import DockSpec, MainWindow
+from descgui.views.matches_panel import MatchesPanel
+from descgui.views.pair_view import PairView
+from descgui.views.pixels import prepare_display
+from descgui.views.probe_panel import ProbePanel
+from descgui.views.theme import Theme
+from descgui.workers.lane import JobLane
+from engine import api
+
+SETTINGS_FILE = "settings.yaml"
+LAYOUT_FILE = "window.ini"
+_ZOOM_STEP = 1.25
+
+Display = NDArray[np.uint8]
+
+
+class Application(QObject):
+    """One window with its models, controllers and views.
+
+    Args:
+        options: what was asked on the command line.
+        models: made beforehand, so that tests and benchmarks can look into them.
+        layout_file: where place and panels of the window are kept; None keeps nothing.
+
+    Signals:
+        painted(): the window was painted for the first time; loading starts only now.
+        finished(int): the window is closed and nothing runs any more; with the exit code.
+    """
+
+    painted = Signal()
+    finished = Signal(int)
+
+    def __init__(
+        self, options: api.ViewOptions, models: AppModels, layout_file: Path | None = None
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.models = models
+        self._exit_code = 0
+        self._closing = False
+        models.pair.failed.connect(partial(models.messages.notify, level="error"))
+        models.settings.problem.connect(partial(models.messages.notify, level="warning"))
+        models.settings.load()
+        self.theme = Theme(models.settings, self)
+        if options.theme is not None:
+            self.theme.apply(options.theme)
+        self._make_controllers()
+        self._make_window(layout_file)
+        self._connect_files()
+        self._connect_views()
+        self._connect_runs()
+        models.settings.changed.connect(self._settings_changed)
+
+    def show(self) -> None:
+        """Show the window; all loading waits for its first painting."""
+        if self.options.size is not None:
+            self.window.resize(*self.options.size)
+        self.window.installEventFilter(self)
+        self.window.show()
+
+    @property
+    def busy(self) -> bool:
+        """True while anything is loaded, computed or asked."""
+        return any(lane.busy for lane in self._lanes) or self.probes.queries.busy
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Begin to load right after the first painting."""
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self._load)
+        return False
+
+    def _load(self) -> None:
+        self.painted.emit()
+        self.pairs.lane.busy_changed.connect(self._pair_read)
+        self.start.open_first()
+
+    def _pair_read(self, busy: bool) -> None:
+        """Load torch once the images are read: two imports at a time would only share a core."""
+        if not busy and not self._closing:
+            self.pairs.lane.busy_changed.disconnect(self._pair_read)
+            self.engine.start()
+
+    # ---- parts ---------------------------------------------------------------------------------
+
+    def _make_controllers(self) -> None:
+        models = self.models
+        trusted = map(Path, models.settings.settings.trusted_plugins)
+        plugins = tuple(dict.fromkeys((*self.options.plugins, *trusted)))
+        self.engine = EngineController(models, plugins, self)
+        self.pairs = PairController(models, prepare_display, self)
+        self.maps = MapsController(models, self.engine, self)
+        self.work_lane = JobLane(self)
+        self.pictures = PicturesController(models, self.engine, self.maps, self.work_lane, self)
+        self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
+        self.probes = ProbeController(models, self.engine, self.maps, self)
+        self.thumbnails = ThumbnailController(self)
+        self.start = StartController(
+            models, self.options, self.pairs, self.probes, self.matches, self
+        )
+        self._lanes = (
+            self.engine.lane,
+            self.pairs.lane,
+            self.maps.lane,
+            self.work_lane,
+            self.thumbnails.lane,
+        )
+        for lane in self._lanes:
+            lane.busy_changed.connect(self._lane_changed)
+
+    def _make_window(self, layout_file: Path | None) -> None:
+        models = self.models
+        self.actions = Actions(models, self)
+        self.actions.follow_undo_stack(self.probes.undo_stack)
+        self.pair_view = PairView(models)
+        self.browser = BrowserPanel(models)
+        self.descriptor = DescriptorPanel(models)
+        self.probe = ProbePanel(models)
+        self.match_panel = MatchesPanel(models)
+        self.window = MainWindow(
+            models,
+            self.actions,
+            central=self.pair_view,
+            docks={
+                "browser": DockSpec(self.browser, self.tr("Browser"), "browser", "left"),
+                "descriptor": DockSpec(self.descriptor, self.tr("Descriptor"), "descriptor"),
+                "probe": DockSpec(self.probe, self.tr("Probe"), "probe"),
+                "matches": DockSpec(self.match_panel, self.tr("Matches"), "matches"),
+                "log": DockSpec(
+                    LogPanel(models.messages, api.log_dir()),
+                    self.tr("Log"),
+                    "log",
+                    "bottom",
+                    visible=False,
+                ),
+            },
+            layout_file=layout_file,
+        )
+        self.window.set_can_close(self._can_close)
+        self.window.closing.connect(self._close)
+        self.exports = ExportController(
+            models,
+            grab_panes=lambda: self.pair_view.grab().toImage(),
+            grab_window=lambda: self.window.grab().toImage(),
+            parent=self,
+        )
+
+    # ---- wires ---------------------------------------------------------------------------------
+
+    def _on(self, name: str, slot: Callable[[], object]) -> None:
+        self.actions[name].triggered.connect(lambda: slot())
+
+    def _connect_files(self) -> None:
+        files = FileController(
+            self.models,
+            self.window,
+            pairs=self.pairs,
+            engine=self.engine,
+            pictures=self.pictures,
+            exports=self.exports,
+            parent=self,
+        )
+        self.files = files
+        self._on("open_pair", files.open_pair)
+        self._on("open_folder", files.open_folder)
+        self._on("open_demo", self.pairs.open_demo)
+        self._on("paste_image", files.paste)
+        self._on("load_homography", files.load_homography)
+        self._on("clear_homography", self.pairs.clear_homography)
+        self._on("load_maps", partial(files.load_maps, self.models.maps))
+        self._on("load_plugin", files.load_plugin)
+        self._on("export_canvas", files.save_panes)
+        self._on("export_window", files.save_window)
+        self._on("export_figure", files.save_figure)
+        self._on("export_matches", files.save_matches)
+        self._on("copy_canvas", self.exports.copy_panes)
+        self._on("copy_command", self.exports.copy_command)
+        self.actions.recent_pair_requested.connect(self.pairs.open_recent)
+        self.actions.recent_folder_requested.connect(self._open_recent_folder)
+        self.pairs.displays_ready.connect(self._set_displays)
+
+    def _connect_views(self) -> None:
+        view = self.pair_view
+        self._on("fit", view.fit)
+        self._on("one_to_one", view.one_to_one)
+        self._on("zoom_in", partial(view.zoom_by, _ZOOM_STEP))
+        self._on("zoom_out", partial(view.zoom_by, 1 / _ZOOM_STEP))
+        view.hovered.connect(self.probes.hover)
+        view.left.connect(self.probes.leave)
+        view.pin_requested.connect(self.probes.pin)
+        view.pin_moved.connect(self.probes.move_pin)
+        view.pin_removed.connect(self.probes.remove_pin)
+        view.files_dropped.connect(self.pairs.open_paths)
+        view.cancel_requested.connect(self.maps.cancel)
+        view.open_requested.connect(self.files.open_pair)
+        view.demo_requested.connect(self.pairs.open_demo)
+        self.browser.pair_chosen.connect(self.pairs.open_pair)
+        self.browser.thumbnail_wanted.connect(self.thumbnails.want)
+        self.thumbnails.ready.connect(self.browser.set_thumbnail)
+        self.browser.open_folder_requested.connect(self.files.open_folder)
+        self.browser.demo_requested.connect(self.pairs.open_demo)
+        self.probe.pin_removed.connect(self.probes.remove_pin)
+        self.probe.pins_cleared.connect(self.probes.clear_pins)
+
+    def _connect_runs(self) -> None:
+        models, panel = self.models, self.descriptor
+        panel.choice_requested.connect(self._choose)
+        panel.comparison_requested.connect(models.compared.choose)
+        panel.computing_requested.connect(self._set_computing)
+        panel.cancel_requested.connect(self.maps.cancel)
+        panel.load_maps_requested.connect(partial(self.files.load_maps, models.maps))
+        panel.load_compared_maps_requested.connect(partial(self.files.load_maps, models.compared))
+        panel.load_plugin_requested.connect(self.files.load_plugin)
+        panel.basis_file_requested.connect(self.files.load_basis)
+        panel.save_basis_requested.connect(self.files.save_basis)
+        self.match_panel.run_requested.connect(self.matches.run)
+        self.match_panel.cancel_requested.connect(self.matches.cancel)
+        self.match_panel.clear_requested.connect(self.matches.clear)
+        self.match_panel.export_requested.connect(self.files.save_matches)
+        self._on("previous_pair", partial(self.pairs.step, -1))
+        self._on("next_pair", partial(self.pairs.step, 1))
+        self._on("describe_again", self.maps.describe_again)
+        self._on("compare", self._toggle_comparison)
+        self._on("run_matches", self.matches.run)
+        self._on("clear_matches", self.matches.clear)
+        self._on("cancel", self._cancel)
+        self._on("remove_pin", lambda: self.probes.remove_pin(models.pins.selected))
+        self._on("clear_pins", self.probes.clear_pins)
+        self._on("doctor", self._show_doctor)
+        self._on(
+            "open_log_folder",
+            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(api.log_dir()))),
+        )
+
+    # ---- what a person asked for ---------------------------------------------------------------
+
+    def _choose(self, choice: DescriptorChoice) -> None:
+        if choice.name == "precomputed" and choice.map_files is None:
+            self.files.load_maps(self.models.maps)
+            return
+        self.models.maps.choose(choice)
+        self.models.settings.update(descriptor=choice.name)
+
+    def _set_computing(self, changes: dict[str, object]) -> None:
+        self.models.computing.update(**changes)
+        self.models.settings.update(**changes)
+
+    def _toggle_comparison(self) -> None:
+        if self.models.compared.choice.name:
+            self.models.compared.choose(DescriptorChoice())
+        else:
+            self.window.docks["descriptor"].setVisible(True)
+            self.window.docks["descriptor"].raise_()
+            self.descriptor.ask_comparison()
+
+    def _cancel(self) -> None:
+        self.maps.cancel()
+        self.work_lane.cancel()
+
+    def _show_doctor(self) -> None:
+        self.work_lane.succeeded.connect(self._doctor_came)
+        self.work_lane.submit("doctor", lambda _context: api.diagnosis_text(api.examine()))
+
+    def _doctor_came(self, key: str, report: object) -> None:
+        if key == "doctor":
+            self.work_lane.succeeded.disconnect(self._doctor_came)
+            self.window.show_text(self.tr("Doctor"), f"```\n{report}\n```")
+
+    def _open_recent_folder(self, line: str) -> None:
+        self.pairs.open_folder(Path(line))
+
+    def _set_displays(self, display_a: Display, display_b: Display) -> None:
+        self.pair_view.set_display("a", display_a)
+        self.pair_view.set_display("b", display_b)
+
+    def _settings_changed(self, settings: Settings) -> None:
+        """Settings that the models of the moment follow at once."""
+        self.models.view.update(colormap=settings.colormap)
+        self.models.computing.update(
+            long_edge_px=settings.long_edge_px,
+            device=settings.device,
+            precision=settings.precision,
+        )
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def end(self, exit_code: int) -> None:
+        """Close the window, and end with this code once nothing runs."""
+        self._exit_code = exit_code
+        self.window.close()
+
+    def _can_close(self) -> bool:
+        return not any(lane.busy for lane in self._lanes)
+
+    def _close(self) -> None:
+        self._closing = True
+        for lane in self._lanes:
+            lane.close()
+        self.probes.queries.close()
+        if self._can_close():
+            QTimer.singleShot(0, self._finish)
+        else:
+            self.window.hide()  # what still runs ends within a second; nobody needs to watch
+
+    def _lane_changed(self, _busy: bool) -> None:
+        if self._closing and self._can_close():
+            self.window.finish_close()
+            QTimer.singleShot(0, self._finish)
+
+    def _finish(self) -> None:
+        self.finished.emit(self._exit_code)
+
+
+def make_application(arguments: list[str]) -> QApplication:
+    """The Qt application, the one there is or a new one, with its names set."""
+    existing = QApplication.instance()
+    application = existing if isinstance(existing, QApplication) else QApplication(arguments)
+    application.setApplicationName("descriptor-space")
+    application.setApplicationDisplayName("Descriptor Space")
+    application.setApplicationVersion(api.__version__)
+    application.setDesktopFileName("descriptor-space")
+    return application
+
+
+def run_window(options: api.ViewOptions) -> int:
+    """Open the window and stay until it is closed.
+
+    Args:
+        options: what to show; with ``screenshot`` the window is saved and closed by itself.
+
+    Returns:
+        0, or 1 with a sentence on stderr if no window can open or what was asked for failed.
+    """
+    problem = display.display_problem()
+    if problem is not None:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    display.forget_opencv_paths()
+    application = make_application(sys.argv[:1])
+    # A picture must not depend on what a person set before, nor change it.
+    keep = options.screenshot is None
+    models = make_models(api.config_dir() / SETTINGS_FILE if keep else None)
+    hooks = logs.install(models.messages, api.log_dir())
+    window = Application(options, models, api.config_dir() / LAYOUT_FILE if keep else None)
+    hooks.crashed.connect(window.window.show_report)
+    if options.screenshot is not None:
+        _save_when_done(window, options.screenshot)
+    window.finished.connect(application.exit)
+    window.show()
+    try:
+        return application.exec()
+    finally:
+        hooks.uninstall()
+
+
+def _save_when_done(window: Application, path: Path) -> None:
+    screenshot = ScreenshotController(
+        window.models,
+        path,
+        at_rest=lambda: window.models.engine.state.stage != "loading" and not window.busy,
+        grab=window.window.grab_to,
+        parent=window,
+    )
+
+    def end(exit_code: int) -> None:
+        for failure in screenshot.failures:
+            sys.stderr.write(f"{failure}\n")
+        window.end(exit_code)
+
+    screenshot.done.connect(end)
+    window.painted.connect(screenshot.start)

@@ -1,0 +1,76 @@
+"""Takes pictures, figures, matches and commands out of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QGuiApplication, QImage
+
+from descgui.controllers.start_controller import current_options
+from descgui.models.bundle import AppModels
+from descgui.views import figure
+from engine import api
+
+Grab = Callable[[], QImage]
+
+
+class ExportController(QObject):
+    """Writes what is shown; every failure is one sentence and every success names its file.
+
+    Args:
+        grab_panes: the panes as a picture, at the screen's resolution.
+        grab_window: the whole window.
+    """
+
+    def __init__(
+        self,
+        models: AppModels,
+        *,
+        grab_panes: Grab,
+        grab_window: Grab,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._grab_panes = grab_panes
+        self._grab_window = grab_window
+
+    def save_panes(self, path: Path) -> None:
+        """Write what the panes show as a picture."""
+        self._try(path, lambda: figure.write_picture(self._grab_panes(), path))
+
+    def save_window(self, path: Path) -> None:
+        """Write the whole window as a picture."""
+        self._try(path, lambda: figure.write_picture(self._grab_window(), path))
+
+    def save_figure(self, path: Path) -> None:
+        """Write a figure for a paper: SVG by its suffix, PNG otherwise."""
+        write = figure.write_svg if path.suffix.lower() == ".svg" else figure.write_png
+        self._try(path, lambda: write(self._models, path))
+
+    def save_matches(self, path: Path) -> None:
+        """Write all matches as CSV, one row a query, unfiltered."""
+        table = self._models.matches.state.table
+        if table is not None:
+            self._try(path, lambda: api.write_matches(path, table))
+
+    def copy_panes(self) -> None:
+        """Put what the panes show on the clipboard."""
+        QGuiApplication.clipboard().setImage(self._grab_panes())
+        self._models.messages.notify(self.tr("The picture is on the clipboard."))
+
+    def copy_command(self) -> None:
+        """Put the command that opens this very view on the clipboard."""
+        command = api.view_command(current_options(self._models))
+        QGuiApplication.clipboard().setText(command)
+        self._models.messages.notify(self.tr("On the clipboard: %s") % command)
+
+    def _try(self, path: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except api.DescSpaceError as error:
+            self._models.messages.notify(str(error), "error")
+        else:
+            self._models.messages.notify(self.tr("Saved as %s.") % path)

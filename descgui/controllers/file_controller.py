@@ -1,0 +1,135 @@
+"""Asks for files and folders, and hands them to whoever opens or writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QGuiApplication
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.export_controller import ExportController
+from descgui.controllers.pair_controller import PairController
+from descgui.controllers.pictures_controller import PicturesController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import DescriptorChoice, MapsModel
+from descgui.views import dialogs
+from descgui.views.main_window import MainWindow
+
+_PNG = "PNG (*.png)"
+_BASIS = "PCA basis (*.npz)"
+
+
+class FileController(QObject):
+    """Every command that begins with a file dialog, and pasting."""
+
+    def __init__(
+        self,
+        models: AppModels,
+        window: MainWindow,
+        *,
+        pairs: PairController,
+        engine: EngineController,
+        pictures: PicturesController,
+        exports: ExportController,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._window = window
+        self._pairs = pairs
+        self._engine = engine
+        self._pictures = pictures
+        self._exports = exports
+
+    def open_pair(self) -> None:
+        """Choose two photos."""
+        chosen = dialogs.ask_pair(self._window, self._folder())
+        if chosen is not None:
+            self._pairs.open_files(*chosen)
+
+    def open_folder(self) -> None:
+        """Choose a folder of sequences."""
+        folder = dialogs.ask_folder(self._window, self._folder())
+        if folder is not None:
+            self._pairs.open_folder(folder)
+
+    def paste(self) -> None:
+        """Open the images, or the paths of images, on the clipboard."""
+        clipboard = QGuiApplication.clipboard()
+        mime, picture = clipboard.mimeData(), clipboard.image()
+        if mime.hasUrls():
+            self._pairs.open_paths([Path(url.toLocalFile()) for url in mime.urls()])
+        elif not picture.isNull():
+            self._pairs.paste_image(picture)
+        elif mime.text().strip():
+            self._pairs.open_paths([Path(line) for line in mime.text().strip().splitlines()])
+        else:
+            self._models.messages.notify(self.tr("The clipboard holds no image and no path."))
+
+    def load_homography(self) -> None:
+        """Choose the file with the open pair's homography."""
+        title = self.tr("Homography from image A to image B")
+        name_filter = self.tr("All files") + " (*)"
+        path = dialogs.ask_file(self._window, title, self._folder(), name_filter)
+        if path is not None:
+            self._pairs.load_homography(path)
+
+    def load_maps(self, model: MapsModel) -> None:
+        """Choose the map files of both images, for the shown or the compared descriptor."""
+        chosen = dialogs.ask_maps(self._window, self._folder())
+        if chosen is not None:
+            model.choose(DescriptorChoice("precomputed", map_files=chosen))
+
+    def load_plugin(self) -> None:
+        """Choose a Python file that registers descriptors; the first time consent is asked."""
+        title = self.tr("Load a plugin")
+        path = dialogs.ask_file(self._window, title, self._folder(), "Python (*.py)")
+        if path is None:
+            return
+        settings = self._models.settings
+        trusted = settings.settings.trusted_plugins
+        if str(path) not in trusted:
+            if not dialogs.consents_to_plugin(self._window, path):
+                return
+            settings.update(trusted_plugins=(*trusted, str(path)))
+        self._engine.load_plugin(path)
+
+    def load_basis(self) -> None:
+        """Choose a saved PCA basis."""
+        title = self.tr("Load a PCA basis")
+        path = dialogs.ask_file(self._window, title, self._folder(), _BASIS)
+        if path is not None:
+            self._pictures.use_basis(path)
+
+    def save_basis(self) -> None:
+        """Write the PCA basis in use."""
+        self._save("basis.npz", _BASIS, self._pictures.save_basis)
+
+    def save_panes(self) -> None:
+        """Write what the panes show."""
+        self._save("pair.png", _PNG, self._exports.save_panes)
+
+    def save_window(self) -> None:
+        """Write a picture of the whole window."""
+        self._save("window.png", _PNG, self._exports.save_window)
+
+    def save_figure(self) -> None:
+        """Write a figure for a paper."""
+        self._save("figure.svg", f"SVG (*.svg);;{_PNG}", self._exports.save_figure)
+
+    def save_matches(self) -> None:
+        """Write the table of matches."""
+        self._save("matches.csv", "CSV (*.csv)", self._exports.save_matches)
+
+    def _folder(self) -> Path:
+        """Where a file dialog starts: beside the open pair."""
+        state = self._models.pair.state
+        return state.pair.path_a.parent if state is not None else Path.home()
+
+    def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
+        proposal = self._folder() / name
+        path = dialogs.ask_target(self._window, self.tr("Save as"), proposal, name_filter)
+        if path is not None:
+            write(path)
