@@ -140,12 +140,11 @@ class LogFilter(QSortFilterProxyModel):
 
     def set_filter(self, *, least: Level | None = None, search: str | None = None) -> None:
         """Change what passes."""
-        self.beginFilterChange()
         if least is not None:
             self._least = _LEVELS.index(least)
         if search is not None:
             self._search = search.casefold()
-        self.invalidateRowsFilter()
+        self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
         """Whether a message passes."""

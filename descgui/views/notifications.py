@@ -83,7 +83,9 @@ class Toast(QFrame):
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self._text.setSizePolicy(policy)
         self._detail = QPlainTextEdit(message.detail)
         self._detail.setReadOnly(True)
         self._detail.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
@@ -245,6 +247,8 @@ class Notifications(QObject):
         while len(self._toasts) > SHOWN_AT_ONCE:
             passing = [shown for shown in self._toasts[:-1] if shown.message.level == "info"]
             (passing or self._toasts)[0].close_now()
+        # Hidden children have no height, so it is shown before it is measured.
+        toast.show()
         toast.raise_()
         self._place()
         announcement = QAccessibleAnnouncementEvent(toast, message.text)
@@ -278,7 +282,7 @@ class Notifications(QObject):
             toast.setFixedWidth(width)
             layout = toast.layout()
             assert layout is not None
-            layout.invalidate()
+            layout.activate()
             height = max(layout.totalHeightForWidth(width), _LEAST_HEIGHT_PX)
             toast.setGeometry(room.center().x() - width // 2, bottom - height + 1, width, height)
             # What does not fit waits until there is room again.

@@ -1,0 +1,567 @@
+"""The window's frame: bars in step with the models, panels, layout, toasts, log, and closing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, Qt
+from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QApplication,
+    QDialog,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from descgui.logs import CrashReport
+from descgui.models.bundle import AppModels, make_models
+from descgui.models.engine_state import DeviceChoice, EngineState
+from descgui.models.maps_state import DescriptorChoice, MapStatus
+from descgui.models.messages import Message
+from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Probe
+from descgui.views.about_dialog import AboutDialog
+from descgui.views.actions import Actions
+from descgui.views.layout_store import LayoutStore, keep_on_screen
+from descgui.views.log_dock import LogPanel
+from descgui.views.main_window import DockSpec, MainWindow
+from descgui.views.notifications import SHOWN_AT_ONCE, stay_ms
+from descgui.views.report_dialog import ReportDialog
+from descgui.views.status_bar import StatusBar, readable_bytes, short_device
+from descgui.views.text_dialog import TextDialog, section_of, tour_text
+from engine.api import Image, ImagePair, MapInfo
+
+MakeWindow = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def models(qapp: QApplication, tmp_path: Path) -> AppModels:
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def actions(models: AppModels) -> Actions:
+    return Actions(models)
+
+
+@pytest.fixture
+def make_window(qtbot: QtBot, models: AppModels, actions: Actions, tmp_path: Path) -> MakeWindow:
+    def make(width: int = 1400, height: int = 900, layout: Path | None = None) -> MainWindow:
+        shown = actions if not made else Actions(models)
+        window = MainWindow(
+            models,
+            shown,
+            central=QWidget(),
+            docks={
+                "browser": DockSpec(QListWidget(), "Browser", "browser", "left"),
+                "descriptor": DockSpec(QLineEdit(), "Descriptor", "descriptor"),
+                "probe": DockSpec(QLabel("probe"), "Probe", "probe"),
+                "matches": DockSpec(QLabel("matches"), "Matches", "matches"),
+                "log": DockSpec(
+                    LogPanel(models.messages, tmp_path / "log"), "Log", "log", "bottom", False
+                ),
+            },
+            layout_file=layout,
+        )
+        qtbot.addWidget(window)
+        made.append(window)
+        window.resize(width, height)
+        window.show()
+        window.activateWindow()
+        qtbot.waitUntil(window.isActiveWindow)
+        return window
+
+    made: list[MainWindow] = []
+    return make
+
+
+@pytest.fixture
+def window(make_window: MakeWindow) -> MainWindow:
+    return make_window()
+
+
+def open_a_pair(models: AppModels, name: str = "v_churchill 1 → 2") -> None:
+    pixels = np.zeros((40, 60, 3), dtype=np.uint16)
+    pixels[7, 12] = (65535, 3, 2)
+    pair = ImagePair(Path("a.png"), Path("b.png"), name=name)
+    images = Image(Path("a.png"), pixels), Image(Path("b.png"), pixels)
+    models.pair.set_pair(PairState(pair, *images))
+
+
+def map_info(size_bytes: int) -> MapInfo:
+    return MapInfo(
+        size_px=(60, 40), working_size_px=(60, 40), cells=(15, 10), stride_px=4.0, levels=1,
+        dim=8, size_bytes=size_bytes, seconds=0.1, device="cpu", trained=True,
+    )  # fmt: skip
+
+
+def bar_of(window: MainWindow) -> StatusBar:
+    bar = window.statusBar()
+    assert isinstance(bar, StatusBar)
+    return bar
+
+
+# Title, bars -------------------------------------------------------------------------------------
+
+
+def test_the_title_names_the_pair(window: MainWindow, models: AppModels):
+    assert window.windowTitle() == "Descriptor Space"
+    open_a_pair(models)
+    assert window.windowTitle() == "v_churchill 1 → 2 — Descriptor Space"
+
+
+def test_the_engine_is_loading_then_names_its_device(window: MainWindow, models: AppModels):
+    bar = bar_of(window)
+    assert bar.engine.text() == "Loading PyTorch…"
+    assert bar.spinner.isVisible()
+    devices = (DeviceChoice("cuda:0", "A GPU"), DeviceChoice("cpu", "CPU (2 threads)"))
+    models.engine.set_state(EngineState("ready", devices=devices))
+    assert bar.engine.text() == "A GPU"
+    assert not bar.spinner.isVisible()
+    models.computing.update(device="cpu")
+    assert bar.engine.text() == "CPU · 2 threads"
+
+
+def test_a_failed_load_of_the_engine_is_said_with_its_reason(window: MainWindow, models: AppModels):
+    models.engine.set_state(EngineState("failed", message="No module named torch."))
+    assert bar_of(window).engine.text() == "PyTorch could not be loaded"
+    assert bar_of(window).engine.toolTip() == "No module named torch."
+
+
+def test_the_point_under_the_mouse_and_its_pixel_are_shown(window: MainWindow, models: AppModels):
+    open_a_pair(models)
+    models.probe.move(Probe("b", (12.4, 6.6)))
+    bar = bar_of(window)
+    assert bar.cursor_position.text() == "B  x 12.4  y 6.6"
+    assert bar.pixel.text() == "(12, 7)  RGB 65535 3 2"
+    models.probe.move(Probe("b", (-0.8, 6.6)))
+    assert bar.pixel.text() == ""
+    models.probe.move(None)
+    assert not bar.cursor_position.isVisible()
+
+
+def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: AppModels):
+    bar = bar_of(window)
+    models.engine.set_state(EngineState("ready"))
+    models.maps.choose(DescriptorChoice("daisy"))
+    models.maps.set_status("a", MapStatus("ready", info=map_info(40_000_000)))
+    models.maps.set_status("b", MapStatus("computing", fraction=0.5))
+    assert bar.work.text() == "Describing with daisy · 75 %"
+    assert bar.spinner.isVisible()
+    models.maps.set_status("b", MapStatus("ready", info=map_info(2_400_000)))
+    assert bar.memory.text() == "Maps 42 MB"
+    assert not bar.work.isVisible()
+    assert not bar.spinner.isVisible()
+    models.pair.set_loading("b.png")
+    assert bar.work.text() == "Opening b.png…"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (42e6, "42 MB"), (3.2e12, "3200 GB")],
+)
+def test_sizes_read_well(size: float, text: str):
+    assert readable_bytes(size) == text
+
+
+def test_a_device_without_brackets_keeps_its_name():
+    assert short_device("NVIDIA H100 80GB HBM3") == "NVIDIA H100 80GB HBM3"
+
+
+def test_the_opacity_slider_and_the_model_move_one_another(window: MainWindow, models: AppModels):
+    slider = window.tool_bar.opacity.slider
+    models.view.update(opacity=0.2)
+    assert slider.value() == 20
+    slider.setValue(90)
+    assert models.view.state.opacity == 0.9
+    models.view.update(opacity=0.333)
+    assert models.view.state.opacity == 0.333
+    models.view.update(mode="image")
+    assert not slider.isEnabled()
+
+
+def test_the_mode_buttons_follow_the_model(window: MainWindow, models: AppModels):
+    open_a_pair(models)
+    pca = window.tool_bar.modes.buttons[1]
+    pca.click()
+    assert models.view.state.mode == "pca"
+    models.view.update(mode="image")
+    assert not pca.isChecked()
+    assert window.tool_bar.modes.buttons[0].isChecked()
+
+
+def test_the_tool_bar_fits_narrow_and_wide_windows(qtbot: QtBot, window: MainWindow):
+    bar = window.tool_bar
+    for width in (640, 900, 1200, 1400, 1900):
+        window.resize(width, 600)
+        qtbot.waitUntil(lambda wanted=width: bar.width() == wanted)
+        assert bar.sizeHint().width() <= width
+    assert bar.modes.buttons[0].toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+
+
+def test_every_control_of_the_bars_has_an_accessible_name(window: MainWindow):
+    own = [window.tool_bar, window.statusBar(), window.docks["log"].widget()]
+    controls = [
+        control
+        for part in own
+        for kind in (QAbstractButton, QAbstractSlider, QLineEdit)
+        for control in part.findChildren(kind)
+        if control.isVisibleTo(part)
+        and not control.objectName().startswith("qt_")
+        and control.focusPolicy() != Qt.FocusPolicy.NoFocus
+    ]
+    assert len(controls) > 12
+    assert [control for control in controls if not control.accessibleName()] == []
+
+
+# Panels and layout -------------------------------------------------------------------------------
+
+
+def test_panels_stand_apart_in_a_high_window_and_share_tabs_in_a_low_one(
+    make_window: MakeWindow,
+):
+    high = make_window(1400, 900)
+    assert high.tabifiedDockWidgets(high.docks["descriptor"]) == []
+    assert high.tabifiedDockWidgets(high.docks["probe"]) == [high.docks["matches"]]
+    low = make_window(900, 600)
+    assert len(low.tabifiedDockWidgets(low.docks["descriptor"])) == 2
+    assert not low.docks["browser"].isVisible()
+    assert not high.docks["log"].isVisible()
+
+
+def test_panels_and_their_commands_follow_one_another(window: MainWindow, actions: Actions):
+    dock = window.docks["log"]
+    assert actions["dock_log"].isEnabled()
+    actions["dock_log"].trigger()
+    assert dock.isVisible()
+    dock.close()
+    assert not actions["dock_log"].isChecked()
+    matches = actions["dock_matches"]
+    assert matches.isChecked()  # behind another tab it is still open
+    matches.trigger()
+    matches.trigger()
+    assert window.docks["matches"].isVisible()
+
+
+def test_the_window_can_be_small(qtbot: QtBot, make_window: MakeWindow):
+    window = make_window(900, 600)
+    assert window.size().width() == 900
+    assert window.minimumSizeHint().width() <= 900
+    assert window.minimumSizeHint().height() <= 600
+    assert window.centralWidget().width() > 500
+
+
+def test_the_layout_comes_back(make_window: MakeWindow, tmp_path: Path, actions: Actions):
+    file = tmp_path / "été" / "layout.ini"
+    file.parent.mkdir()
+    first = make_window(1100, 700, file)
+    first.docks["log"].show()
+    first.docks["probe"].setFloating(True)
+    first.close()
+    second = make_window(1100, 700, file)
+    assert second.docks["log"].isVisible()
+    assert second.docks["probe"].isFloating()
+    second.reset_layout()
+    assert not second.docks["log"].isVisible()
+    assert not second.docks["probe"].isFloating()
+
+
+@pytest.mark.parametrize("content", ["", "[General]\nversion=0\n", "\x00\xff garbage", "version=1"])
+def test_a_layout_file_that_does_not_fit_is_ignored(
+    make_window: MakeWindow, tmp_path: Path, content: str
+):
+    file = tmp_path / "layout.ini"
+    file.write_text(content, encoding="latin-1")
+    window = make_window(1400, 900, file)
+    assert window.docks["browser"].isVisible()
+    assert not LayoutStore(file).restore(window)
+
+
+def test_a_window_on_a_screen_that_is_gone_comes_back(window: MainWindow):
+    window.setGeometry(QRect(90_000, 90_000, 800, 600))
+    keep_on_screen(window)
+    room = QGuiApplication.primaryScreen().availableGeometry()
+    assert room.contains(window.geometry().center())
+    window.move(QPoint(10, 30))
+    keep_on_screen(window)
+    assert window.pos() == QPoint(10, 30)
+
+
+def test_full_screen_and_back(qtbot: QtBot, window: MainWindow, actions: Actions):
+    actions["full_screen"].trigger()
+    qtbot.waitUntil(window.isFullScreen)
+    assert actions["full_screen"].isChecked()
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: not window.isFullScreen())
+    assert not actions["full_screen"].isChecked()
+
+
+def test_a_picture_of_the_window_can_be_saved(window: MainWindow, tmp_path: Path):
+    assert window.grab_to(tmp_path / "été.png")
+    assert QImage(str(tmp_path / "été.png")).width() == window.width()
+    assert not window.grab_to(tmp_path / "no folder" / "a.png")
+
+
+# Closing -----------------------------------------------------------------------------------------
+
+
+def test_an_idle_window_closes_at_once(qtbot: QtBot, window: MainWindow):
+    with qtbot.waitSignal(window.closing):
+        window.close()
+    assert not window.isVisible()
+
+
+def test_a_busy_window_waits_for_its_work_and_asks_for_its_end_only_once(window: MainWindow):
+    asked = []
+    window.closing.connect(lambda: asked.append(1))
+    window.set_can_close(lambda: False)
+    window.close()
+    window.close()
+    assert window.isVisible()
+    assert asked == [1]
+    window.finish_close()
+    assert not window.isVisible()
+
+
+def test_the_end_of_work_does_not_close_a_window_nobody_wants_closed(window: MainWindow):
+    window.finish_close()
+    assert window.isVisible()
+
+
+def test_quit_closes(window: MainWindow, actions: Actions):
+    actions["quit"].trigger()
+    assert not window.isVisible()
+
+
+# Toasts ------------------------------------------------------------------------------------------
+
+
+def test_information_fades_and_errors_stay():
+    assert stay_ms(Message("short")) == 5000
+    assert (stay_ms(Message("x" * 200)) or 0) > 10_000
+    assert stay_ms(Message("bad", "error")) is None
+    assert stay_ms(Message("odd", "warning")) is None
+
+
+def test_a_toast_shows_over_the_panes_and_leaves_the_focus(
+    qtbot: QtBot, window: MainWindow, models: AppModels
+):
+    field = window.docks["descriptor"].widget()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    models.messages.notify("a.png: cut short.", "error", "its trace")
+    toast = window.notifications.toasts[0]
+    assert toast.isVisible()
+    assert toast.fades_after_ms is None
+    assert toast.accessibleName() == "a.png: cut short."
+    assert field.hasFocus()
+    assert window.centralWidget().rect().contains(toast.geometry())
+
+
+def test_a_toast_is_closed_by_its_button_and_copied_by_the_other(
+    window: MainWindow, models: AppModels
+):
+    models.messages.notify("cut short.", "error", "its trace")
+    buttons = {
+        button.accessibleName(): button
+        for button in window.notifications.toasts[0].findChildren(QAbstractButton)
+    }
+    buttons["Copy"].click()
+    assert QGuiApplication.clipboard().text() == "cut short.\n\nits trace"
+    buttons["Close this message"].click()
+    assert window.notifications.toasts == ()
+
+
+def test_details_open_within_the_panes(window: MainWindow, models: AppModels):
+    models.messages.notify("cut short.", "error", "its trace")
+    toast = window.notifications.toasts[0]
+    low = toast.height()
+    details = next(
+        button
+        for button in toast.findChildren(QAbstractButton)
+        if button.accessibleName() == "Details"
+    )
+    details.click()
+    assert toast.height() > low + 100
+    assert window.centralWidget().rect().contains(toast.geometry())
+
+
+def test_the_same_sentence_is_counted_and_old_information_makes_room(
+    window: MainWindow, models: AppModels
+):
+    models.messages.notify("bad.", "error")
+    models.messages.notify("bad.", "error")
+    assert len(window.notifications.toasts) == 1
+    for number in range(SHOWN_AT_ONCE + 2):
+        models.messages.notify(f"news {number}.")
+    texts = [toast.message.text for toast in window.notifications.toasts]
+    assert len(texts) == SHOWN_AT_ONCE
+    assert texts[0] == "bad."
+    assert texts[-1] == f"news {SHOWN_AT_ONCE + 1}."
+
+
+def test_toasts_do_not_lie_over_one_another(qtbot: QtBot, window: MainWindow, models: AppModels):
+    for text in ("one.", "two, which is " + "much " * 40 + "longer.", "three."):
+        models.messages.notify(text, "warning")
+    window.resize(1000, 700)
+    places = [toast.geometry() for toast in window.notifications.toasts]
+    for above, below in pairwise(places):
+        assert above.bottom() < below.top()
+
+
+def test_a_toast_fades_away_by_itself(qtbot: QtBot, window: MainWindow, models: AppModels):
+    models.messages.notify("done.")
+    toast = window.notifications.toasts[0]
+    assert 0 < (toast.fades_after_ms or 0) <= 5500
+    with qtbot.waitSignal(toast.closed):
+        toast.fade_away()
+    assert window.notifications.toasts == ()
+
+
+# Reports and dialogs -----------------------------------------------------------------------------
+
+
+def report(trace: str = "Traceback\nx") -> CrashReport:
+    return CrashReport("ValueError: no", trace, "MainThread", 0.0)
+
+
+def test_a_fault_is_reported_once_counted_while_open_and_said_in_passing_later(
+    window: MainWindow, models: AppModels
+):
+    window.show_report(report())
+    dialogs = window.findChildren(ReportDialog)
+    assert len(dialogs) == 1
+    window.show_report(report())
+    assert "met 2 times" in dialogs[0].report()
+    dialogs[0].copy()
+    copied = QGuiApplication.clipboard().text()
+    assert "Traceback" in copied
+    assert "PySide6" in copied
+    dialogs[0].close()
+    window.show_report(report())
+    assert not any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
+    assert "came again" in window.notifications.toasts[-1].message.text
+    window.show_report(report("another"))
+    assert any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
+    for dialog in window.findChildren(ReportDialog):
+        dialog.close()
+
+
+@pytest.mark.parametrize("name", ["settings", "help_shortcuts", "about"])
+def test_dialogs_open_once_beside_the_window(
+    qtbot: QtBot, window: MainWindow, actions: Actions, name: str
+):
+    actions[name].trigger()
+    actions[name].trigger()
+    shown = [dialog for dialog in window.findChildren(QDialog) if dialog.isVisible()]
+    assert len(shown) == 1
+    assert not shown[0].isModal()
+    shown[0].close()
+
+
+def test_the_palette_opens_by_its_shortcut(window: MainWindow, actions: Actions):
+    keys = actions["palette"].shortcut()
+    assert keys == QKeySequence("Ctrl+Shift+P")
+    QTest.keySequence(window, keys)
+    assert window.command_palette.isVisible()
+    window.command_palette.close()
+
+
+def test_about_tells_versions_devices_screens_and_folders(
+    qtbot: QtBot, models: AppModels, home: Path
+):
+    dialog = AboutDialog(models)
+    qtbot.addWidget(dialog)
+    facts = dialog.facts()
+    assert re.match(r"\d+\.\d+", facts["Versions"]["torch"])
+    assert "still being loaded" in facts["Devices"]["engine"]
+    assert facts["Folders"]["Log"].startswith(str(home))
+    assert len(facts["Screens"]) == len(QGuiApplication.screens())
+    models.engine.set_state(EngineState("ready", devices=(DeviceChoice("cpu", "CPU (2)"),)))
+    dialog.copy()
+    assert "  cpu: CPU (2)\n" in QGuiApplication.clipboard().text()
+    dialog.reject()
+
+
+def test_the_tour_is_a_section_of_the_readme(qtbot: QtBot):
+    text, folder = tour_text()
+    assert folder is not None
+    assert "five minutes" in text.splitlines()[0].lower()
+    assert text in (folder / "README.md").read_text("utf-8")
+    dialog = TextDialog("Tour", text, base=folder)
+    qtbot.addWidget(dialog)
+    dialog.copy()
+    assert QGuiApplication.clipboard().text() == text
+
+
+def test_a_section_ends_at_the_next_heading_of_its_level_but_not_inside_code():
+    page = "# A\nx\n## B part\n```\n# no heading\n```\n### C\ny\n## D\nz\n"
+    assert section_of(page, "b part") == "## B part\n```\n# no heading\n```\n### C\ny\n"
+    assert section_of(page, "d") == "## D\nz\n"
+    assert section_of(page, "missing") == page
+
+
+# Log panel ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, models: AppModels, tmp_path: Path) -> LogPanel:
+    models.messages.log("older", "warning")
+    panel = LogPanel(models.messages, tmp_path / "log")
+    qtbot.addWidget(panel)
+    panel.resize(900, 200)
+    panel.show()
+    models.messages.log("a note", topic="data set")
+    models.messages.log("a fault\nin two lines", "error", "its trace")
+    return panel
+
+
+def listed(panel: LogPanel) -> list[str]:
+    return [panel.filter.index(row, 3).data() for row in range(panel.filter.rowCount())]
+
+
+def test_the_log_lists_old_and_new_messages_and_filters_them(panel: LogPanel):
+    assert listed(panel) == ["older", "a note", "a fault in two lines"]
+    panel.level.setCurrentIndex(1)
+    assert listed(panel) == ["older", "a fault in two lines"]
+    panel.level.setCurrentIndex(2)
+    assert listed(panel) == ["a fault in two lines"]
+    assert panel.count.text() == "1 of 3"
+    panel.level.setCurrentIndex(0)
+    panel.search.setText("DATA")
+    assert listed(panel) == ["a note"]
+    panel.search.setText("its trace")
+    assert listed(panel) == ["a fault in two lines"]
+
+
+def test_the_log_copies_the_selection_or_everything_shown(panel: LogPanel):
+    panel.copy()
+    assert QGuiApplication.clipboard().text().count("\t") == 9
+    panel.table.selectionModel().select(
+        panel.filter.index(2, 0),
+        QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows,
+    )
+    assert panel.detail.toPlainText() == "a fault\nin two lines\n\nits trace"
+    QTest.keySequence(panel.table, QKeySequence.StandardKey.Copy)
+    copied = QGuiApplication.clipboard().text()
+    assert "a fault\nin two lines\nits trace" in copied
+    assert "a note" not in copied
+
+
+def test_the_log_forgets_the_oldest_lines(
+    panel: LogPanel, models: AppModels, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("descgui.views.log_dock.KEPT_MESSAGES", 3)
+    models.messages.log("newest")
+    assert listed(panel) == ["a note", "a fault in two lines", "newest"]
