@@ -1,0 +1,224 @@
+"""What the tree, the pins and the written ground promise about each other."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import engine.api
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FIXED = {"cuda", "descgui", "engine", "main.py", "pyproject.toml", "resources", "tests"}
+BESIDE = {
+    ".ci",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "constraints.txt",
+    "docs",
+}
+NOT_OURS_TO_PIN = re.compile(r"nvidia-|cuda-|triton$")
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WRITTEN = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+
+
+def ours() -> list[Path]:
+    """Every file of the project, relative to its root: tracked, or new and not ignored."""
+    if not (REPOSITORY / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout, so what belongs to the project is not known")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout
+    paths = [Path(name) for name in listed.decode().split("\0") if name]
+    return [path for path in paths if (REPOSITORY / path).exists()]
+
+
+def declared() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    return [Requirement(text) for text in sum(extras, PROJECT["dependencies"])]
+
+
+def pins() -> dict[str, Requirement]:
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in found}
+
+
+def pinned_version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+def run_python(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_top_level_is_what_was_agreed():
+    names = {path.parts[0] for path in ours()}
+    assert names >= FIXED
+    assert names <= FIXED | BESIDE
+
+
+def test_the_cuda_folder_is_data():
+    """A module or a sub-folder in it would shadow NVIDIA's namespace package of the same name."""
+    held = [path for path in ours() if path.parts[0] == "cuda"]
+    assert held
+    assert all(len(path.parts) == 2 and path.suffix != ".py" for path in held), held
+
+
+def test_no_test_folder_is_a_package():
+    """``tests/engine/__init__.py`` would take the name of the engine itself."""
+    assert not [path for path in ours() if path.parts[0] == "tests" and path.stem == "__init__"]
+
+
+def test_every_package_folder_says_so():
+    """A forgotten ``__init__.py`` makes a namespace package, which mypy treats apart."""
+    folders = {
+        path.parent
+        for path in ours()
+        if path.suffix == ".py" and path.parts[0] in {"engine", "descgui"}
+    }
+    assert folders
+    assert not [folder for folder in folders if not (REPOSITORY / folder / "__init__.py").exists()]
+
+
+def test_importing_every_module_of_the_engine_loads_no_window():
+    code = (
+        "import importlib, pkgutil, sys, engine\n"
+        "for module in pkgutil.walk_packages(engine.__path__, 'engine.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "print(*sorted({'PySide6', 'shiboken6', 'pyqtgraph', 'descgui'} & set(sys.modules)))\n"
+    )
+    assert run_python(code).split() == []
+
+
+def test_the_engines_door_opens_without_torch_or_a_window():
+    code = (
+        "import sys, engine.api\n"
+        "print(*sorted({'torch', 'PySide6', 'shiboken6', 'pyqtgraph'} & set(sys.modules)))\n"
+    )
+    assert run_python(code).split() == []
+
+
+def test_the_door_tells_the_type_checker_what_it_opens():
+    """Its table of homes and its imports for mypy are two lists of the same names."""
+    tree = ast.parse((REPOSITORY / "engine" / "api.py").read_text(encoding="utf-8"))
+    imported = {
+        (node.module, alias.name)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    opened = {(home, name) for home, names in engine.api._HOMES.items() for name in names}
+    assert imported == opened
+    assert not [name for name in engine.api.__all__ if not hasattr(engine.api, name)]
+    assert set(engine.api.__all__) >= engine.api.NEEDS_TORCH
+
+
+def test_nvidias_namespace_package_can_share_its_name_with_the_cuda_folder(tmp_path: Path):
+    (tmp_path / "cuda" / "bindings").mkdir(parents=True)
+    (tmp_path / "cuda" / "bindings" / "__init__.py").write_text("HERE = True\n", encoding="utf-8")
+    code = (
+        f"import sys; sys.path.append({str(tmp_path)!r}); import cuda.bindings as b; print(b.HERE)"
+    )
+    assert run_python(code).strip() == "True"
+
+
+def test_every_declared_dependency_is_pinned_inside_its_range():
+    pinned = pins()
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{name} has no line in constraints.txt"
+        version = pinned_version(pinned[name])
+        assert requirement.specifier.contains(version), f"{requirement} excludes {version}"
+
+
+def test_what_the_dependencies_bring_along_is_pinned_too():
+    pinned = pins()
+    waiting = [canonicalize_name(requirement.name) for requirement in declared()]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or NOT_OURS_TO_PIN.match(name):
+            continue
+        seen.add(name)
+        assert name in pinned, f"{name} has no line in constraints.txt"
+        try:
+            texts = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+        needed = [Requirement(text) for text in texts]
+        waiting += [
+            canonicalize_name(one.name)
+            for one in needed
+            if one.marker is None or one.marker.evaluate({"extra": ""})
+        ]
+    assert len(seen) > len(declared())
+
+
+def test_the_torch_pin_fits_every_build_of_that_version():
+    assert "+" not in pinned_version(pins()["torch"])
+
+
+def test_one_opencv_wheel_is_installed():
+    """Two of them unpack into the same folder and break each other."""
+    names = {canonicalize_name(found.name) for found in importlib.metadata.distributions()}
+    assert {name for name in names if name.startswith("opencv")} == {"opencv-python"}
+
+
+def test_the_changelog_knows_the_version():
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(engine.__version__)}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=lambda path: path.name)
+def test_every_link_in_the_documents_leads_somewhere(document: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"https?://|mailto:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (document.parent / name).resolve() if name else document
+        assert file.exists(), f"{document.name} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in headings(file), f"{document.name} links to the missing {target}"
+
+
+def headings(file: Path) -> set[str]:
+    """The anchors of a document's headings: lower case, words joined by hyphens."""
+    found = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def test_the_wheel_carries_both_packages_and_the_data_out_of_the_way(tmp_path: Path):
+    pytest.importorskip("hatchling", reason="hatchling is not installed; `make setup` does")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+
+    info = f"descriptor_space-{engine.__version__}.dist-info"
+    assert {name.split("/")[0] for name in held} == {"descgui", "engine", info}
+    expected = {path.as_posix() for path in ours() if path.parts[0] in {"descgui", "engine"}}
+    data = [path for path in ours() if path.parts[0] in {"cuda", "resources"}]
+    expected |= {f"engine/_data/{path.as_posix()}" for path in data}
+    assert {name for name in held if not name.startswith(info)} == expected
