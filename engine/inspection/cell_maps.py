@@ -1,0 +1,168 @@
+"""Answers for all cells of an image at once: which members won, and where cycles end.
+
+The cells asked are those of the first level.  Where asking every one would take too long, every
+second, third, ... in both directions is asked, and the answer is a map that much smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.data.pairs import ImagePair, Side
+from engine.geometry.coords import CellGrid
+from engine.geometry.homography import local_scale
+from engine.inspection.described import (
+    Described,
+    Points,
+    implied_growth,
+    implied_turn_deg,
+)
+from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
+from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
+from engine.matching.nearest import Nearest, nearest
+from engine.progress import JobContext
+
+# Multiplications one map may take: some five seconds on two cores, as long on a small GPU.
+_WORK = 2e11
+_WORK_ON_ACCELERATOR = 1e13
+
+
+def find_winners(
+    pair: ImagePair, side: Side, asked: Described, other: Described, context: JobContext
+) -> WinnersAnswer:
+    """Which members of the two sets met, for the cells of one image.
+
+    Scale and angle are those of image b against image a, in original pixels, whatever the side;
+    NaN where there is nothing to describe.
+
+    Args:
+        pair: for the truth.
+        side: the image whose cells are asked.
+        asked: its maps.
+        other: maps of the other image.
+        context: told the progress and checked for cancelling.
+
+    Raises:
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    cells = _choose_cells(asked, other)
+    shape = (len(asked.levels), len(other.levels))
+    growth, turn_deg = np.empty(shape), np.empty(shape)
+    for one, asked_level in enumerate(asked.levels):
+        for two, other_level in enumerate(other.levels):
+            growth[one, two] = implied_growth(asked_level.member, other_level.member)
+            turn_deg[one, two] = implied_turn_deg(asked_level.member, other_level.member)
+    # Members compare working images, which were resized by factors of their own.
+    growth *= math.sqrt(math.prod(asked.resize.scale_xy) / math.prod(other.resize.scale_xy))
+
+    scale, angle_deg = np.full(len(cells.points), np.nan), np.full(len(cells.points), np.nan)
+    with torch.inference_mode():
+        for part in blocks(len(cells.points), "comparing set members", context):
+            queries = asked.describe_points(cells.points[part], device=other.device)
+            found = _search(queries, other, context)
+            won = found.query_member.cpu().numpy(), found.candidate_member.cpu().numpy()
+            something = _holds_something(queries)
+            scale[part] = np.where(something, np.log2(growth[won]), np.nan)
+            angle_deg[part] = np.where(something, turn_deg[won], np.nan)
+    h_other_from_asked = pair.homography_from(side)
+    truth = (
+        None
+        if h_other_from_asked is None
+        else np.log2(local_scale(h_other_from_asked, cells.points))
+    )
+    if side == "b":  # so far a against b
+        scale = -scale
+        angle_deg = np.where(angle_deg == 180, angle_deg, -angle_deg)
+        truth = None if truth is None else -truth
+    return WinnersAnswer(
+        scale=cells.as_map(scale, "log2"),
+        angle=cells.as_map(angle_deg, "°"),
+        true_scale=None if truth is None else cells.as_map(truth, "log2"),
+    )
+
+
+def find_cycle_errors(asked: Described, other: Described, context: JobContext) -> ScalarMap:
+    """How far from where it began each cell of one image ends, matched there and back.
+
+    Both matches are whole cells.  In original pixels; NaN where there is nothing to describe.
+
+    Args:
+        asked: maps of the image whose cells are asked.
+        other: maps of the other image.
+        context: told the progress and checked for cancelling.
+
+    Raises:
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    cells = _choose_cells(asked, other)
+    count = len(cells.points)
+    found, something = np.empty(count, np.int64), np.empty(count, np.bool_)
+    with torch.inference_mode():
+        for part in blocks(count, "matching there", context):
+            queries = asked.describe_points(cells.points[part], device=other.device)
+            found[part] = _search(queries, other, context).index.cpu().numpy()
+            something[part] = _holds_something(queries)
+        # Many cells share their match; each match is asked for its way back once.
+        matches, of_cell = np.unique(found, return_inverse=True)
+        ends = np.empty((len(matches), 2))
+        for part in blocks(len(matches), "matching back", context):
+            places = other.positions.numpy()[matches[part]]
+            queries = other.describe_points(places, device=asked.device)
+            home = _search(queries, asked, context).index.cpu().numpy()
+            ends[part] = asked.positions.numpy()[home]
+    error = np.linalg.norm(ends[of_cell] - cells.points, axis=1)
+    return cells.as_map(np.where(something, error, np.nan), "px")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The cells that are asked.
+
+    Attributes:
+        points: ``(N, 2)`` in original pixels, row by row.
+        shape: (rows, columns).
+        extent: the area they stand for.
+    """
+
+    points: Points
+    shape: tuple[int, int]
+    extent: Extent
+
+    def as_map(self, values: NDArray[np.float64], unit: str) -> ScalarMap:
+        return ScalarMap(values.reshape(self.shape).astype(np.float32), self.extent, unit)
+
+
+def _choose_cells(asked: Described, other: Described) -> _Cells:
+    level = asked.levels[0]
+    width, height = level.cells
+    candidates = sum(len(vectors) for vectors in other.vectors)
+    work = width * height * len(asked.levels) * candidates * asked.dim
+    limit = _WORK if asked.device.type == "cpu" else _WORK_ON_ACCELERATOR
+    step = max(1, math.ceil(math.sqrt(work / limit)))
+    # The middle one of every ``step`` cells, so that the thinned grid covers the same area.
+    first = min((step - 1) / 2, (min(width, height) - 1) / 2)
+    first = float(math.floor(first))
+    columns, rows = np.arange(first, width, step), np.arange(first, height, step)
+    grid = CellGrid(level.grid.stride_px * step, float(level.grid.to_px(first)))
+    working = level.grid.to_px(np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2))
+    return _Cells(
+        points=asked.resize.backward(working),
+        shape=(len(rows), len(columns)),
+        extent=asked.extent_of(grid, (len(columns), len(rows))),
+    )
+
+
+def _search(queries: Tensor, map_: Described, context: JobContext) -> Nearest:
+    return nearest(queries, map_.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
+
+
+def _holds_something(queries: Tensor) -> NDArray[np.bool_]:
+    """``(L, N, D)`` sets: ``(N,)`` False where all members are zero."""
+    something: NDArray[np.bool_] = (queries != 0).any(dim=-1).any(dim=0).cpu().numpy()
+    return something

@@ -1,0 +1,220 @@
+"""One described image, laid out for questions; the only place that joins cells and pixels here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from engine.descriptors.base import Levels, Member
+from engine.geometry.coords import CellGrid, Resize
+from engine.geometry.sampling import sample_map
+from engine.inspection.requests import Extent
+from engine.matching.similarity import SearchLevel, lay_out, refine_peaks
+
+Points = NDArray[np.float64]
+
+POSITION_DIM = 2
+"""So many float32 numbers are kept for each cell besides its descriptor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """The maps of one image, and where their cells lie.  Nothing of it changes once it is made.
+
+    A *cell index* counts the cells of all levels, level after level, row by row.
+
+    Attributes:
+        resize: from original to working pixels.
+        levels: one per member of the set.
+        positions: ``(M, 2)`` float32 on the CPU: all cells in original pixels, by index.
+    """
+
+    resize: Resize
+    levels: tuple[SearchLevel, ...]
+    positions: Tensor
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the original image."""
+        return self.resize.from_size_px
+
+    @property
+    def dim(self) -> int:
+        """Length of one descriptor."""
+        return int(self.levels[0].vectors.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps lie."""
+        return self.levels[0].vectors.device
+
+    @property
+    def stride_px(self) -> float:
+        """Distance of the first level's cells in original pixels, the larger of x and y."""
+        return self.levels[0].grid.stride_px / min(self.resize.scale_xy)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the maps."""
+        tensors = [self.positions, *(level.vectors for level in self.levels)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @property
+    def vectors(self) -> list[Tensor]:
+        """``(M, D)`` of each level, as the search takes them."""
+        return [level.vectors for level in self.levels]
+
+    @property
+    def extent(self) -> Extent:
+        """The area of the whole image."""
+        return self.extent_of(CellGrid(1.0, 0.0), self.resize.to_size_px)
+
+    def extent_of(self, grid: CellGrid, cells: tuple[int, int]) -> Extent:
+        """The area that the (width, height) cells of a grid in the working image cover."""
+        (left, right), (top, bottom) = grid.span_px(cells[0]), grid.span_px(cells[1])
+        corners = self.resize.backward(np.array([[left, top], [right, bottom]]))
+        (left, top), (right, bottom) = corners.tolist()
+        return Extent(left, top, right, bottom)
+
+    def describe_points(
+        self, points_px: NDArray[np.floating[Any]], *, device: torch.device
+    ) -> Tensor:
+        """The set of descriptors of each point, read bilinearly and brought to unit length.
+
+        Args:
+            points_px: ``(N, 2)`` in original pixels; outside the image the border counts.
+            device: where the answer is needed: that of the maps to search.
+
+        Returns:
+            ``(L, N, D)``; zero vectors stay zero.
+        """
+        working = torch.from_numpy(self.resize.forward(points_px)).to(self.device, torch.float32)
+        sampled = [sample_map(level.values, level.grid, working[None])[0] for level in self.levels]
+        return functional.normalize(torch.stack(sampled), dim=-1).to(device)
+
+    def find_between_cells(self, queries: Tensor, index: Tensor) -> Points:
+        """Where found cells' peaks lie, by the quadric through the cells around each.
+
+        Args:
+            queries: ``(L, N, D)`` the sets that were searched for.
+            index: ``(N,)`` the found cells.
+
+        Returns:
+            ``(N, 2)`` in original pixels, within half a cell of the cells' centres.
+        """
+        found = self.positions[index.cpu()].double().numpy()
+        first = 0
+        for level in self.levels:
+            chosen = (index >= first) & (index < first + len(level.vectors))
+            if bool(chosen.any()):
+                place = index[chosen] - first
+                shift = refine_peaks(_similarity_around(level, queries[:, chosen], place))
+                width = level.cells[0]
+                row, column = np.divmod(place.cpu().numpy(), width)
+                cells = np.stack([column, row], axis=1) + shift
+                found[chosen.cpu().numpy()] = self.resize.backward(level.grid.to_px(cells))
+            first += len(level.vectors)
+        return found
+
+    def merge_levels(
+        self, similarities: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One similarity per place: levels on the same grid share places, and the best counts.
+
+        Args:
+            similarities: ``(H', W')`` of each level.
+
+        Returns:
+            ``(P,)`` similarities and ``(P, 2)`` places in original pixels.
+        """
+        merged: dict[tuple[CellGrid, tuple[int, int]], NDArray[np.float32]] = {}
+        places = []
+        first = 0
+        for level, one in zip(self.levels, similarities, strict=True):
+            flat = one.ravel()
+            key = (level.grid, level.cells)
+            if key in merged:
+                merged[key] = np.maximum(merged[key], flat)
+            else:
+                merged[key] = flat
+                places.append(self.positions[first : first + flat.size].numpy())
+            first += flat.size
+        return np.concatenate(list(merged.values())), np.concatenate(places)
+
+
+def make_described(levels: Levels, resize: Resize) -> Described:
+    """Lay the maps of one image out.
+
+    Args:
+        levels: a batch of one, described at the working size.
+        resize: from original to working pixels.
+    """
+    laid_out = tuple(lay_out(level, resize.to_size_px) for level in levels)
+    positions = []
+    for level in laid_out:
+        width, height = level.cells
+        rows, columns = np.divmod(np.arange(width * height), width)
+        working = level.grid.to_px(np.stack([columns, rows], axis=1).astype(np.float64))
+        positions.append(resize.backward(working).astype(np.float32))
+    return Described(resize, laid_out, torch.from_numpy(np.concatenate(positions)))
+
+
+def members_text(asked: Described, asked_member: int, found: Described, found_member: int) -> str:
+    """Which members of two sets met, for the person; "" where neither image has a set."""
+    if len(asked.levels) == 1 and len(found.levels) == 1:
+        return ""
+    one, two = asked.levels[asked_member].member, found.levels[found_member].member
+    turn = implied_turn_deg(one, two)
+    angle = f", {turn:+g}°" if turn else ""
+    return f"scale {one.scale:g} ↔ {two.scale:g}{angle}"
+
+
+def implied_turn_deg(asked: Member, found: Member) -> float:
+    """By how much the found surroundings are turned against the asked ones, counter-clockwise.
+
+    Two members look alike once both are turned, so the angles less the turns are equal.
+
+    Returns:
+        Degrees in (-180, 180].
+    """
+    return 180.0 - (180.0 - (asked.angle_deg - found.angle_deg)) % 360.0
+
+
+def implied_growth(asked: Member, found: Member) -> float:
+    """By what factor working pixels grow from the asked to the found surroundings."""
+    return asked.scale / found.scale
+
+
+def _similarity_around(level: SearchLevel, queries: Tensor, place: Tensor) -> Points:
+    """Similarities of the 3 × 3 cells around one cell per query.
+
+    Args:
+        level: the map.
+        queries: ``(L, N, D)``.
+        place: ``(N,)`` row of the cell in the level's matrix.
+
+    Returns:
+        ``(N, 3, 3)`` float64, the best over the L members; NaN outside the map.
+    """
+    width, height = level.cells
+    step = torch.arange(-1, 2, device=place.device)
+    rows = (place // width)[:, None, None] + step[:, None]
+    columns = (place % width)[:, None, None] + step
+    outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
+    index = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).flatten(1)
+    if level.vectors.device.type == "cpu":
+        around = level.vectors.numpy()[index.numpy()]
+    else:
+        around = level.vectors[index].cpu().numpy()
+    # One small product per query, in numpy: too small for a pool of threads to be worth the wait.
+    similarity = np.matmul(around, queries.permute(1, 2, 0).cpu().numpy()).max(axis=2)
+    known: Points = similarity.reshape(-1, 3, 3).astype(np.float64)
+    known[outside.cpu().numpy()] = np.nan
+    return known

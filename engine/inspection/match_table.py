@@ -1,0 +1,111 @@
+"""Many points of image a matched to image b, with all that is known about each match."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.geometry.homography import estimate_homography, warp_points
+from engine.inspection.described import Described, Points
+from engine.inspection.probe import true_points
+from engine.inspection.requests import MatchRequest, MatchTable
+from engine.matching.nearest import distance_ratio, nearest, nearest_apart, returns_home
+from engine.progress import JobContext, Progress
+
+SEARCH_BUDGET_BYTES = 64 << 20
+"""Memory that one block of a search may take."""
+
+_QUERIES_AT_ONCE = 256
+_INLIER_PX = 3.0
+_LEAST_MUTUAL = 16
+
+
+def make_table(
+    request: MatchRequest, points_a: Points, a: Described, b: Described, context: JobContext
+) -> MatchTable:
+    """Match points.
+
+    The homography is estimated from the mutual matches, or from all where those are few; a match
+    agrees with it within 3 px or one cell of image b, whichever is more.
+
+    Args:
+        request: the question.
+        points_a: ``(N, 2)`` queries in original pixels.
+        a: maps of image a.
+        b: maps of image b.
+        context: told the progress, and checked for cancelling, once per block.
+
+    Raises:
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    start = time.perf_counter()
+    count = len(points_a)
+    points_b, returned = np.empty((count, 2)), np.empty((count, 2))
+    similarity, ratio = np.empty(count, np.float32), np.empty(count, np.float32)
+    with torch.inference_mode():
+        positions = b.positions.to(b.device)
+        for part in blocks(count, "matching", context):
+            queries = a.describe_points(points_a[part], device=b.device)
+            found = nearest_apart(
+                queries,
+                b.vectors,
+                positions,
+                count=2,
+                separation=request.separation_px,
+                budget_bytes=SEARCH_BUDGET_BYTES,
+                cancel=context.cancel,
+            )
+            best, second = found.similarity.T
+            similarity[part] = best.cpu().numpy()
+            ratio[part] = distance_ratio(best, second).cpu().numpy()
+            points_b[part] = b.find_between_cells(queries, found.index[:, 0])
+            back = b.describe_points(points_b[part], device=a.device)
+            home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
+            returned[part] = a.find_between_cells(back, home.index)
+    mutual = returns_home(
+        torch.from_numpy(points_a), torch.from_numpy(returned), within=a.stride_px
+    ).numpy()
+    h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.stride_px, request.seed)
+    truth = true_points(request.pair.h_b_from_a, points_a, b)
+    return MatchTable(
+        points_a=points_a,
+        points_b=points_b,
+        similarity=similarity,
+        ratio=ratio,
+        mutual=mutual,
+        error_px=np.linalg.norm(points_b - truth, axis=1),
+        h_b_from_a=h_b_from_a,
+        inlier=inlier,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def blocks(count: int, stage: str, context: JobContext) -> Iterator[slice]:
+    """Cut ``count`` queries into blocks; between them tell the progress and check for cancelling.
+
+    Raises:
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    for begin in range(0, count, _QUERIES_AT_ONCE):
+        context.cancel.check()
+        yield slice(begin, begin + _QUERIES_AT_ONCE)
+        context.emit(Progress(stage, min(count, begin + _QUERIES_AT_ONCE), count))
+
+
+def _estimate(
+    points_a: Points, points_b: Points, mutual: NDArray[np.bool_], cell_px: float, seed: int
+) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
+    """The homography that the matches agree on, and which of all matches agree."""
+    threshold_px = max(_INLIER_PX, cell_px)
+    trusted = mutual if mutual.sum() >= _LEAST_MUTUAL else np.ones_like(mutual)
+    estimate = estimate_homography(
+        points_a[trusted], points_b[trusted], threshold_px=threshold_px, seed=seed
+    )
+    if estimate is None:
+        return None, np.zeros_like(mutual)
+    moved = warp_points(estimate.h_b_from_a, points_a)
+    return estimate.h_b_from_a, np.linalg.norm(moved - points_b, axis=1) <= threshold_px

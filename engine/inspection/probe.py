@@ -1,0 +1,118 @@
+"""Where one point of one image lies in the other, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.geometry.coords import inside
+from engine.geometry.homography import warp_points
+from engine.inspection.described import Described, Points, members_text
+from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest
+from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
+from engine.matching.similarity import cell_similarity, similarity_map
+
+_TRUTH_RADIUS_PX = 3.0
+
+
+def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> ProbeAnswer:
+    """Answer a probe.
+
+    Args:
+        request: the question.
+        asked: maps of the image the point lies in.
+        other: maps of the image it is looked for in.
+    """
+    start = time.perf_counter()
+    point = np.array([request.point_px], np.float64)
+    assert np.isfinite(point).all(), "a point on the screen is finite"
+    with torch.inference_mode():
+        queries = asked.describe_points(point, device=other.device)
+        similarities = [cell_similarity(level, queries[:, 0]) for level in other.levels]
+        flat = np.concatenate([one.ravel() for one in similarities])
+        picked = pick_apart_one(
+            flat.copy(),
+            other.positions.numpy(),
+            count=max(2, request.peaks),
+            separation=request.separation_px,
+        )
+        best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
+        index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
+        repeated = queries.expand(-1, len(index), -1)
+        places = other.find_between_cells(repeated, index)
+        asked_members, found_members = winning_members(repeated, other.vectors, index)
+        cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
+    peaks = tuple(
+        Peak(_as_point(place), similarity, members_text(asked, one, other, two))
+        for place, similarity, one, two in zip(
+            places,
+            flat[picked].tolist(),
+            asked_members.tolist(),
+            found_members.tolist(),
+            strict=False,
+        )
+    )
+    truth = true_points(request.pair.homography_from(request.side), point, other)[0]
+    known = bool(np.isfinite(truth).all())
+    return ProbeAnswer(
+        request=request,
+        peaks=peaks,
+        ratio=float(distance_ratio(best, second)),
+        heat=similarity_map(other.levels, similarities) if request.heat else None,
+        heat_extent=other.extent,
+        truth_px=_as_point(truth) if known else None,
+        error_px=math.dist(peaks[0].point_px, truth) if known else None,
+        rank=_rank(other, similarities, truth) if known else None,
+        cycle_px=cycle_px,
+        cycle_error_px=None if cycle_px is None else math.dist(cycle_px, request.point_px),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def true_points(
+    h_other_from_asked: NDArray[np.float64] | None, points_px: Points, other: Described
+) -> Points:
+    """Where points truly lie in the other image.
+
+    Args:
+        h_other_from_asked: ``(3, 3)`` in original pixels; None without truth.
+        points_px: ``(N, 2)``.
+        other: maps of the other image.
+
+    Returns:
+        ``(N, 2)``, NaN where there is no truth or the point leaves the other image.
+    """
+    if h_other_from_asked is None:
+        return np.full(points_px.shape, np.nan)
+    truth = warp_points(h_other_from_asked, points_px)
+    return np.where(inside(truth, other.size_px)[:, None], truth, np.nan)
+
+
+def _match_back(asked: Described, other: Described, found_px: Points) -> Point:
+    """The best match, in the asking image, of one point ``(1, 2)`` of the other."""
+    queries = other.describe_points(found_px, device=asked.device)
+    similarities = [cell_similarity(level, queries[:, 0]).ravel() for level in asked.levels]
+    best = int(np.concatenate(similarities).argmax())
+    return _as_point(
+        asked.find_between_cells(queries, torch.tensor([best], device=asked.device))[0]
+    )
+
+
+def _rank(other: Described, similarities: Sequence[NDArray[np.float32]], truth_px: Points) -> int:
+    """1 + how many places are more similar than the best one near the truth ``(2,)``."""
+    merged, places = other.merge_levels(similarities)
+    squared = np.square(places - truth_px.astype(np.float32)).sum(axis=1)
+    near = squared <= max(_TRUTH_RADIUS_PX, other.stride_px) ** 2
+    if not near.any():  # beyond the border cells
+        near = squared == squared.min()
+    return 1 + int((merged > merged[near].max()).sum())
+
+
+def _as_point(place: Points) -> Point:
+    x, y = place.tolist()
+    return x, y

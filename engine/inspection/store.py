@@ -1,0 +1,149 @@
+"""What the session remembers: finished maps and read pictures, within a number of bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from engine.data.pairs import ImagePair, Side
+from engine.descriptors.registry import get_descriptor
+from engine.inspection.requests import Recipe
+
+PRECOMPUTED = "precomputed"
+"""Registered name of the descriptor whose maps are read from files."""
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+_FALLBACK_MEMORY_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A file as it is now; another stamp means that it may hold something else.
+
+    Attributes:
+        path: absolute, links not followed.
+        mtime_ns: time of the last change; -1 where there is no such file.
+        size_bytes: its length; -1 where there is no such file.
+    """
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path | str) -> FileStamp:
+        """The stamp of a file; looks at the folder's entry only."""
+        absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would read links
+        try:
+            found = os.stat(absolute)  # noqa: PTH116
+        except (OSError, ValueError):
+            return cls(absolute, -1, -1)
+        return cls(absolute, found.st_mtime_ns, found.st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class MapKey:
+    """All that the maps of one image depend on.
+
+    Attributes:
+        image: the picture.
+        recipe: without what concerns the other image or this descriptor does not use.
+        files: further files that are read: weights, precomputed maps and what describes them.
+        build: the registered builder; a plugin that is loaded again has another one.
+    """
+
+    image: FileStamp
+    recipe: Recipe
+    files: tuple[FileStamp, ...]
+    build: Hashable
+
+    @classmethod
+    def of(cls, pair: ImagePair, side: Side, recipe: Recipe) -> MapKey:
+        """The key of one side of a pair; costs a look at each file's folder entry.
+
+        Raises:
+            ConfigError: there is no such descriptor.
+        """
+        files = [
+            FileStamp.of(value)
+            for name, value in recipe.spec.settings
+            if "weights" in name and value
+        ]
+        if recipe.spec.name == PRECOMPUTED:
+            if recipe.map_files is not None:
+                path = recipe.map_files[0 if side == "a" else 1]
+                files += [FileStamp.of(path), FileStamp.of(path.with_suffix(".json"))]
+            recipe = replace(recipe, long_edge_px=0, precision="float32")
+        return cls(
+            image=FileStamp.of(pair.path(side)),
+            recipe=replace(recipe, map_files=None),
+            files=tuple(files),
+            build=get_descriptor(recipe.spec.name).build,
+        )
+
+    def reads(self, path: Path | str) -> bool:
+        """True if a file is among those the maps were made from."""
+        absolute = os.path.abspath(path)  # noqa: PTH100
+        return any(stamp.path == absolute for stamp in (self.image, *self.files))
+
+
+class ByteCache(Generic[Key, Value]):
+    """Keeps what was used last, within a number of bytes; safe to use from several threads.
+
+    Args:
+        budget_bytes: what all entries may take together.
+        keep_at_least: so many of the latest entries stay even where they exceed the budget,
+            because less is of no use: a pair needs the maps of both its images.
+    """
+
+    def __init__(self, budget_bytes: int, *, keep_at_least: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._keep_at_least = keep_at_least
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Value | None:
+        """The entry, which counts as used now; None if it is not there."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: Key, value: Value, size_bytes: int) -> None:
+        """Add or replace an entry, and drop the ones unused for longest if there is no room."""
+        with self._lock:
+            self._entries.pop(key, None)
+            self._entries[key] = (value, size_bytes)
+            total = sum(size for _, size in self._entries.values())
+            while total > self._budget_bytes and len(self._entries) > self._keep_at_least:
+                _, (_, dropped_bytes) = self._entries.popitem(last=False)
+                total -= dropped_bytes
+
+    def drop(self, condition: Callable[[Key], bool]) -> None:
+        """Drop all entries whose key meets a condition."""
+        with self._lock:
+            for key in [key for key in self._entries if condition(key)]:
+                del self._entries[key]
+
+    @property
+    def size_bytes(self) -> int:
+        """What all entries take together."""
+        with self._lock:
+            return sum(size for _, size in self._entries.values())
+
+
+def memory_bytes() -> int:
+    """This computer's memory; 4 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return _FALLBACK_MEMORY_BYTES
