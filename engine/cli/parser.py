@@ -6,8 +6,9 @@ Help answers at once: nothing imported here loads numpy, torch, OpenCV or Qt.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -17,7 +18,7 @@ from engine.config import OptionInfo, describe_options, read_yaml
 from engine.errors import DescSpaceError
 from engine.jobs.settings import DescribeConfig, resolve_settings
 from engine.jobs.view_options import ViewOptions
-from engine.progress import CancelToken, JobContext
+from engine.progress import CancelToken, JobContext, Progress
 
 if TYPE_CHECKING:
     from engine.cli.terminal import TerminalSink
@@ -44,6 +45,13 @@ class Shell:
     sink: TerminalSink
     cancel: CancelToken
     open_window: OpenWindow
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Show that something of unknown length goes on inside the block."""
+        self.sink(Progress(name, 0, 1))
+        yield
+        self.sink(Progress(name, 1, 1))
 
     def context(self, device: str = "auto") -> JobContext:
         """What a job needs to run in this terminal."""

@@ -79,6 +79,10 @@ class TerminalSink:
         if self._wants_bar:
             self._move_bar(event)
             return
+        if event.total == 1:  # nothing to count: say what begins
+            if event.done == 0:
+                self._line(f"{event.stage} …")
+            return
         now_s = time.monotonic()
         finished = event.total is not None and event.done >= event.total
         # The first event only starts the clock: a short stage prints its end alone.

@@ -76,9 +76,12 @@ class MatchJob:
             JobCancelled: it was stopped.
         """
         session = Session()
-        info_a, info_b = (
-            session.describe(self.pair, side, self.recipe, context) for side in _SIDES
-        )
+        context.emit(Progress("describing", 0, 2))
+        infos = []
+        for side in _SIDES:
+            infos.append(session.describe(self.pair, side, self.recipe, context))
+            context.emit(Progress("describing", len(infos), 2))
+        info_a, info_b = infos
         entry = get_descriptor(self.recipe.spec.name)
         warn_if_untrained(entry, info_a.trained and info_b.trained, context)
         context.cancel.check()

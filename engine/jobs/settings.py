@@ -21,9 +21,7 @@ class DescribeConfig:
     """How an image becomes dense maps."""
 
     descriptor: str = option("daisy", help="registered name; 'descriptors' lists them")
-    weights: Path | None = option(
-        None, help="weights file of the descriptor"
-    )
+    weights: Path | None = option(None, help="weights file of the descriptor")
     long_edge_px: int = option(
         640, help="shrink images to this long edge first; 0 keeps their size", unit="px",
         low=0, high=16384,

@@ -222,11 +222,14 @@ class TestTerminalSink:
         sink(Progress("describing", 0, 2))
         sink(Progress("describing", 1, 2))
         sink(Progress("describing", 2, 2))
+        sink(Progress("drawing", 0, 1))
+        sink(Progress("drawing", 1, 1))
         sink(Note("The [CPU] is used."))
         sink(Saved(tmp_path, "matches"))
         sink(Metric(3, {"loss": 0.123456}))
         assert capsys.readouterr().err.splitlines() == [
             "describing: 2 of 2",
+            "drawing …",
             "The [CPU] is used.",
             f"Saved matches: {tmp_path}",
             "step 3: loss 0.1235",

@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         raise ImageError(arguments.image, "there is no such file")
     check_output(arguments.out, suffixes=(".npz",), inputs=[arguments.image])
 
-    # From here on torch is loaded.
-    from engine.jobs.describe import DescribeJob
-    from engine.jobs.recipe import load_descriptor_sources, make_recipe
+    with shell.stage("loading torch"):
+        from engine.jobs.describe import DescribeJob
+        from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(arguments.plugins, context)

@@ -41,10 +41,12 @@ def add_parser(commands: Subparsers[Parser]) -> None:
 
 def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Print the list."""
-    from engine.descriptors.registry import get_descriptor, list_descriptors
-    from engine.jobs.recipe import load_descriptor_sources
+    with shell.stage("loading torch"):
+        from engine.descriptors.registry import get_descriptor, list_descriptors
+        from engine.jobs.recipe import load_descriptor_sources
 
     load_descriptor_sources(arguments.plugins, shell.context())
+    shell.sink.close()
     entries = [get_descriptor(name) for name in arguments.names] or list(list_descriptors())
     if arguments.json:
         import json

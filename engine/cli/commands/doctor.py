@@ -26,11 +26,13 @@ def add_parser(commands: Subparsers[Parser]) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, _shell: Shell) -> int:
+def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Look and report: 1 when something that is needed is broken."""
     from engine.jobs.doctor import examine
 
-    found = examine()
+    with shell.stage("looking at packages, GPU and folders"):
+        found = examine()
+    shell.sink.close()
     print(as_json(found) if arguments.json else as_text(found))
     return 0 if found.sound else 1
 

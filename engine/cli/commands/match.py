@@ -81,9 +81,9 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         check_output(arguments.figure, suffixes=(".png", ".svg"), inputs=inputs)
         if arguments.figure.absolute() == arguments.out.absolute():
             raise OutputError(arguments.out, "is named both for the table and for the figure")
-    # From here on torch is loaded.
-    from engine.jobs.match import MatchJob
-    from engine.jobs.recipe import load_descriptor_sources, make_recipe
+    with shell.stage("loading torch"):
+        from engine.jobs.match import MatchJob
+        from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(arguments.plugins, context)
