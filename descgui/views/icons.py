@@ -1,7 +1,7 @@
 """The window's icons: our own SVG files, drawn in the colours of the palette and of its theme.
 
 An icon is an SVG file in ``resources/icons`` on a 20×20 grid whose strokes are ``currentColor``.
-It is rendered for every size Qt asks for on common screens, enabled and disabled.  A ``QIcon``
+It is rendered in the sizes that the screens at hand ask for, enabled and disabled.  A ``QIcon``
 keeps its pictures, so a change of the theme is followed by :func:`retint_icons`, which knows each
 icon by its cache key and gives every button and action a fresh one.
 """
@@ -9,6 +9,7 @@ icon by its cache key and gives every button and action a fresh one.
 from __future__ import annotations
 
 import logging
+import math
 from functools import cache
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
@@ -20,8 +21,7 @@ from engine.api import data_dir
 
 logger = logging.getLogger(__name__)
 
-# 16 and 20 px at device pixel ratios 1, 1.25, 1.5, 2 and 3.
-_SIZES_PX = (16, 20, 24, 30, 32, 40, 48, 60)
+_SIZES = (16, 20)  # of menus and tool bars, in device-independent pixels
 
 _ICONS: dict[tuple[str, str, str], QIcon] = {}
 _NAMES: dict[int, str] = {}
@@ -39,14 +39,13 @@ def icon(name: str) -> QIcon:
     key = (name, _name_of(enabled), _name_of(disabled))
     if key not in _ICONS:
         made = QIcon()
-        # Without a picture of its own, Qt would tint that of a selected row.
-        for mode, color in (
-            (QIcon.Mode.Normal, enabled),
-            (QIcon.Mode.Selected, enabled),
-            (QIcon.Mode.Disabled, disabled),
-        ):
-            for size_px in _SIZES_PX:
-                made.addPixmap(icon_pixmap(name, QSize(size_px, size_px), color), mode)
+        for size_px in _sizes_px():
+            size = QSize(size_px, size_px)
+            picture = icon_pixmap(name, size, enabled)
+            made.addPixmap(picture, QIcon.Mode.Normal)
+            # Without a picture of its own, Qt would tint that of a selected row.
+            made.addPixmap(picture, QIcon.Mode.Selected)
+            made.addPixmap(_tinted(picture, disabled), QIcon.Mode.Disabled)
         _ICONS[key] = made
         _NAMES[made.cacheKey()] = name
     return _ICONS[key]
@@ -104,6 +103,23 @@ def _retint(owner: QAbstractButton | QAction) -> None:
     name = icon_name(owner.icon())
     if name:
         owner.setIcon(icon(name))
+
+
+def _tinted(picture: QPixmap, color: QColor) -> QPixmap:
+    """The same shape in another colour; cheaper than to draw it again."""
+    result = QPixmap(picture)
+    painter = QPainter(result)
+    painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_SourceIn)
+    painter.fillRect(result.rect(), color)
+    painter.end()
+    return result
+
+
+def _sizes_px() -> list[int]:
+    """Sizes to draw: for plain screens, for the finest one here, and one for a finer one."""
+    finest = max((screen.devicePixelRatio() for screen in QGuiApplication.screens()), default=1.0)
+    exact = {math.ceil(size * ratio) for size in _SIZES for ratio in (1.0, finest)}
+    return sorted(exact | {2 * _SIZES[-1]})
 
 
 def _name_of(color: QColor) -> str:
