@@ -97,7 +97,7 @@ def paint_scale(
     painter.setPen(QPen(faint, 1.0))
     painter.drawRect(bar)
     painter.setFont(font)
-    room = 2.4 * metrics.height() if vertical else 1.6 * metrics.horizontalAdvance("−0.000")
+    room = 2.4 * metrics.height() if vertical else 1.25 * metrics.horizontalAdvance("−0.00")
     ticks = nice_ticks(low, high, max(1, int(length / room)))
     step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
     for value in ticks:

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from descgui.views.marks import BEST, TRUTH
 from descgui.views.theme import is_dark
 
-
 _COLUMN_WIDTH = 460
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QCoreApplication, QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -24,6 +24,34 @@ from descgui.views.viewport import Box, Viewport
 _SYMBOL = 26.0
 _GAP = 7.0
 _PART = 16.0
+
+
+Symbol = Callable[[QPainter, QPointF], None]
+
+
+def paint_legend(painter: QPainter, frame: QRectF, ink: QColor, *, with_truth: bool) -> None:
+    """Draw the symbols with their names, for the window and for paper.
+
+    Args:
+        painter: its font is used.
+        frame: where; parts that do not fit are left out.
+        ink: colour of the names.
+        with_truth: show what appears only where a truth is known.
+    """
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    font = painter.font()
+    metrics = QFontMetricsF(font)
+    left = frame.left()
+    for symbol, name in _parts(with_truth):
+        width = _SYMBOL + _GAP + metrics.horizontalAdvance(name)
+        if left + width > frame.right():
+            break
+        symbol(painter, QPointF(left + _SYMBOL / 2, frame.center().y()))
+        painter.setFont(font)
+        painter.setPen(ink)
+        place = QRectF(left + _SYMBOL + _GAP, frame.top(), width, frame.height())
+        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
+        left += width + _PART
 
 
 class MarkLegend(QWidget):
@@ -53,45 +81,37 @@ class MarkLegend(QWidget):
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw symbol after symbol."""
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        metrics = QFontMetricsF(self.font())
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         ink.setAlpha(190)
-        left = 2.0
-        middle = self.height() / 2
-        for symbol, name in self._parts():
-            width = _SYMBOL + _GAP + metrics.horizontalAdvance(name)
-            if left + width > self.width():
-                break
-            symbol(painter, QPointF(left + _SYMBOL / 2, middle))
-            painter.setFont(self.font())
-            painter.setPen(ink)
-            frame = QRectF(left + _SYMBOL + _GAP, 0.0, width, self.height())
-            painter.drawText(
-                frame, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name
-            )
-            left += width + _PART
-
-    def _parts(self) -> list[tuple[Callable[[QPainter, QPointF], None], str]]:
-        parts: list[tuple[Callable[[QPainter, QPointF], None], str]] = [
-            (_mark(Reticle((0.0, 0.0))), self.tr("asked")),
-            (_mark(BestMatch((0.0, 0.0))), self.tr("best match")),
-        ]
-        if self._with_truth:
-            parts += [
-                (_mark(TruthPoint((0.0, 0.0))), self.tr("truth, 3 and 5 px")),
-                (_line(RIGHT, dashed=False), self.tr("right")),
-                (_line(WRONG, dashed=True), self.tr("wrong")),
-            ]
-        parts.append((_mark(PeakRing((0.0, 0.0), 2)), self.tr("next best")))
-        return parts
+        painter.setFont(self.font())
+        frame = QRectF(self.rect()).adjusted(2.0, 0.0, 0.0, 0.0)
+        paint_legend(painter, frame, ink, with_truth=self._with_truth)
 
     def _tell(self) -> None:
         self.setAccessibleName(self.tr("Meaning of the marks"))
-        self.setAccessibleDescription(", ".join(name for _, name in self._parts()))
+        self.setAccessibleDescription(", ".join(name for _, name in _parts(self._with_truth)))
 
 
-def _mark(mark: Mark) -> Callable[[QPainter, QPointF], None]:
+def _parts(with_truth: bool) -> list[tuple[Symbol, str]]:
+    parts: list[tuple[Symbol, str]] = [
+        (_mark(Reticle((0.0, 0.0))), _tr("asked")),
+        (_mark(BestMatch((0.0, 0.0))), _tr("best match")),
+    ]
+    if with_truth:
+        parts += [
+            (_mark(TruthPoint((0.0, 0.0))), _tr("truth, 3 and 5 px")),
+            (_line(RIGHT, dashed=False), _tr("right")),
+            (_line(WRONG, dashed=True), _tr("wrong")),
+        ]
+    parts.append((_mark(PeakRing((0.0, 0.0), 2)), _tr("next best")))
+    return parts
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("MarkLegend", text)
+
+
+def _mark(mark: Mark) -> Symbol:
     def draw(painter: QPainter, centre: QPointF) -> None:
         # At this zoom the 3 px ring stands alone, the 5 px ring around it.
         view = Viewport(2.6, 0.0, 0.0)
@@ -106,7 +126,7 @@ def _mark(mark: Mark) -> Callable[[QPainter, QPointF], None]:
     return draw
 
 
-def _line(color: str, *, dashed: bool) -> Callable[[QPainter, QPointF], None]:
+def _line(color: str, *, dashed: bool) -> Symbol:
     def draw(painter: QPainter, centre: QPointF) -> None:
         pen = QPen(QColor(color), 2.4)
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)

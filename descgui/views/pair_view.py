@@ -28,6 +28,7 @@ from descgui.views.legend import MarkLegend
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pane import ImagePane
 from descgui.views.pictures import Overlay, Photo
+from descgui.views.pixels import shows
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side
@@ -65,6 +66,7 @@ class PairView(QWidget):
         self._models = models
         self._photos: dict[Side, Photo] = {}
         self._images: dict[Side, Image] = {}
+        self._displays: dict[Side, NDArray[np.uint8]] = {}
         self._store = PictureStore()
         self._dragged: tuple[int, Point] | None = None
         self._pins_before_click: frozenset[int] = frozenset()
@@ -96,33 +98,45 @@ class PairView(QWidget):
         """The canvases in sight: a, b, and the compared one if there is one."""
         return tuple(pane.canvas for pane in self._shown_panes())
 
+    @property
+    def active_canvas(self) -> ImageCanvas:
+        """The canvas that was used last; image a's at first."""
+        pane = self._panes[self._active]
+        return self._panes[0].canvas if pane.isHidden() else pane.canvas
+
     def set_display(self, side: Side, display: NDArray[np.uint8]) -> None:
-        """Give the 8-bit copy of one image of the open pair that ``prepare_display`` made.
+        """Give the 8-bit copy of one image that ``prepare_display`` made.
+
+        It may come just before the pair is changed, which saves the rough stand-in of a large
+        image, or any time later.
 
         Args:
             side: of the image.
             display: ``(H', W', 3)`` uint8 over the same area as the image.
         """
+        photo = self._photos.get(side)
         image = self._images.get(side)
-        if image is not None:
+        if photo is not None and image is not None and photo.rough and shows(display, image):
             self._photos[side] = Photo(image, display)
             self._refresh_photos()
+        else:
+            self._displays[side] = display
 
     def fit(self) -> None:
-        """Show the whole images: all of them, or the focused one while panes are not linked."""
-        for canvas in self._addressed():
+        """Show the whole images."""
+        for canvas in self.canvases:
             canvas.fit()
         self._follow(self._panes[self._active])
 
     def one_to_one(self) -> None:
-        """Show one image pixel on one device pixel."""
-        for canvas in self._addressed():
+        """Show one image pixel on one device pixel, in all panes."""
+        for canvas in self.canvases:
             canvas.one_to_one()
         self._follow(self._panes[self._active])
 
     def zoom_by(self, factor: float) -> None:
-        """Enlarge about the centre."""
-        for canvas in self._addressed():
+        """Enlarge all panes about their centres."""
+        for canvas in self.canvases:
             canvas.zoom_by(factor)
         self._follow(self._panes[self._active])
 
@@ -220,6 +234,7 @@ class PairView(QWidget):
         self._empty.set_problem("")
         for side, image in (("a", state.image_a), ("b", state.image_b)):
             self._take_image("a" if side == "a" else "b", image)
+        self._displays.clear()
         self._legend.set_truth(state.pair.h_b_from_a is not None)
         self._refresh()
 
@@ -227,7 +242,9 @@ class PairView(QWidget):
         if self._images.get(side) is image:
             return
         self._images[side] = image
-        self._photos[side] = Photo(image)
+        display = self._displays.get(side)
+        fitting = display is not None and shows(display, image)
+        self._photos[side] = Photo(image, display if fitting else None)
         self._dragged = None
         self._third_side = "b"
         for pane in self._panes:
@@ -389,10 +406,6 @@ class PairView(QWidget):
         return tuple(pane for pane in self._panes if not pane.isHidden())
 
     # Zoom and pan
-
-    def _addressed(self) -> tuple[ImageCanvas, ...]:
-        focused = tuple(canvas for canvas in self.canvases if canvas.hasFocus())
-        return self.canvases if self._models.view.state.linked or not focused else focused
 
     def _on_moved(self, index: int) -> None:
         self._active = index

@@ -85,11 +85,16 @@ class Photo:
     Zoomed out, a prepared 8-bit copy is painted; zoomed in beyond its resolution, the pixels in
     sight are taken from the original.  Until the copy of a large image is given, a rough one made
     by skipping pixels stands in.
+
+    Attributes:
+        size_px: (width, height) of the image.
+        rough: such a stand-in is shown.
     """
 
     def __init__(self, image: Image, display: NDArray[np.uint8] | None = None) -> None:
         self._pixels: Pixels = image.pixels
         self.size_px: Size = image.size_px
+        self.rough = display is None and image.pixels[..., 0].size > _QUICK_PIXELS
         if display is None:
             display = _own_display(image.pixels)
         self._display_scale = display.shape[1] / self.size_px[0]

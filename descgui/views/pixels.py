@@ -46,10 +46,17 @@ def prepare_display(image: Image, *, long_edge_px: int = DISPLAY_EDGE_PX) -> NDA
         of blocks of k × k pixels with the least k that respects the limit.
     """
     pixels = image.pixels
-    factor = -(-max(pixels.shape[:2]) // long_edge_px)
+    factor = _block_edge(pixels, long_edge_px)
     if factor <= 1:
         return as_uint8(pixels)
     return as_uint8(block_means(pixels, factor))
+
+
+def shows(display: NDArray[np.uint8], image: Image) -> bool:
+    """Whether a display picture can be the one of an image, by its size."""
+    factor = _block_edge(image.pixels, DISPLAY_EDGE_PX)
+    height, width = image.pixels.shape[:2]
+    return display.shape[:2] == (-(-height // factor), -(-width // factor))
 
 
 def block_means(pixels: Pixels, factor: int) -> Pixels:
@@ -74,6 +81,11 @@ def block_means(pixels: Pixels, factor: int) -> Pixels:
         area = counts * np.uint32(len(strip))
         result[row] = (sums + area // 2) // area
     return result
+
+
+def _block_edge(pixels: Pixels, long_edge_px: int) -> int:
+    height, width = pixels.shape[:2]
+    return -(-max(int(height), int(width)) // long_edge_px)
 
 
 def as_uint8(pixels: Pixels) -> NDArray[np.uint8]:

@@ -240,6 +240,8 @@ def linked(
 
 def _through(h: NDArray[np.float64], point_px: Point) -> tuple[Point, float] | None:
     """A point through a homography, and by how much lengths grow there; None if undefined."""
+    if not np.isfinite(h).all():
+        return None
     x, y = point_px
     u, v, w = (float(value) for value in h @ np.array([x, y, 1.0]))
     # The area element of a homography is det(h) / w^3: negative behind the horizon or mirrored.

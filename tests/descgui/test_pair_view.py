@@ -1,0 +1,796 @@
+"""The pair view: what it shows for each state of the models, and what it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
+from PySide6.QtTest import QTest
+
+from descgui.models.bundle import AppModels, make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.maps_state import DescriptorChoice, MapStatus
+from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Pin, Probe
+from descgui.views import scene
+from descgui.views.drops import DropPlan, plan_drop
+from descgui.views.empty_state import DropBanner, EmptyState
+from descgui.views.marks import (
+    BestMatch,
+    CycleArrow,
+    ErrorLine,
+    Label,
+    PeakRing,
+    PinMark,
+    Reticle,
+    TruthPoint,
+)
+from descgui.views.match_lines import MatchLines
+from descgui.views.pair_view import PairView
+from descgui.views.pixels import prepare_display
+from descgui.views.scene import PaneKey
+from descgui.views.viewport import Viewport
+from engine.api import (
+    Extent,
+    Image,
+    ImagePair,
+    MapInfo,
+    MatchTable,
+    PcaAnswer,
+    Peak,
+    Picture,
+    ProbeAnswer,
+    ProbeRequest,
+    Recipe,
+    ScalarMap,
+    WinnersAnswer,
+)
+from engine.descriptors.registry import DescriptorSpec
+
+LEFT = Qt.MouseButton.LeftButton
+NONE = Qt.KeyboardModifier.NoModifier
+SIZE = (64, 48)
+WHOLE = Extent(-0.5, -0.5, 63.5, 47.5)
+SHIFT = np.array([[1.0, 0.0, 3.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]])
+INFO = MapInfo(
+    size_px=SIZE,
+    working_size_px=SIZE,
+    cells=(16, 12),
+    stride_px=4.0,
+    levels=1,
+    dim=8,
+    size_bytes=1,
+    seconds=0.1,
+    device="cpu",
+    trained=True,
+)
+
+
+def image(name: str, size: tuple[int, int] = SIZE, value: int = 120) -> Image:
+    return Image(Path(f"/ä/{name}"), np.full((size[1], size[0], 3), value, np.uint8))
+
+
+def pair_state(h=SHIFT, size_b: tuple[int, int] = SIZE) -> PairState:
+    one, other = image("one.png"), image("other.png", size_b, 60)
+    return PairState(ImagePair(one.path, other.path, h, "a pair"), one, other)
+
+
+def answer_to(state: PairState, probe: Probe, *, off=(1.0, 0.0), heat=True, **changes):
+    h = state.pair.homography_from(probe.side)
+    truth = None if h is None else tuple(float(v) for v in (h @ (*probe.point_px, 1.0))[:2])
+    x, y = truth or probe.point_px
+    found = (x + off[0], y + off[1])
+    values = np.random.default_rng(0).random((12, 16), dtype=np.float32)
+    given = ProbeAnswer(
+        request=ProbeRequest(
+            pair=state.pair,
+            recipe=Recipe(spec=DescriptorSpec("daisy")),
+            side=probe.side,
+            point_px=probe.point_px,
+        ),
+        peaks=(Peak(found, 0.912), Peak((5.0, 5.0), 0.8), Peak((50.0, 9.0), 0.7)),
+        ratio=0.7,
+        heat=values if heat else None,
+        heat_extent=WHOLE,
+        truth_px=truth,
+        error_px=None if truth is None else float(np.hypot(*off)),
+        rank=None if truth is None else 2,
+        cycle_px=(probe.point_px[0] + 9.0, probe.point_px[1]),
+        cycle_error_px=9.0,
+        seconds=0.0014,
+    )
+    return replace(given, **changes)
+
+
+def matches(count: int, errors) -> MatchTable:
+    places = np.random.default_rng(1).uniform(10, 40, (count, 2))
+    return MatchTable(
+        points_a=places,
+        points_b=places + np.array([3.0, -2.0]),
+        similarity=np.full(count, 0.9, np.float32),
+        ratio=np.full(count, 0.5, np.float32),
+        mutual=np.ones(count, np.bool_),
+        error_px=np.asarray(errors, np.float64),
+    )
+
+
+@pytest.fixture
+def models(tmp_path) -> AppModels:
+    made = make_models(tmp_path / "settings.yaml")
+    made.engine.set_state(
+        EngineState(
+            "ready",
+            tuple(
+                DescriptorChoiceInfo(name, title, "", "", False, ())
+                for name, title in (("daisy", "DAISY"), ("superpoint", "SuperPoint"))
+            ),
+        )
+    )
+    return made
+
+
+@pytest.fixture
+def view(qtbot, models):
+    widget = PairView(models)
+    qtbot.addWidget(widget)
+    widget.resize(1000, 600)
+    widget.show()
+    qtbot.waitExposed(widget)
+    return widget
+
+
+@pytest.fixture
+def opened(view, models) -> PairState:
+    state = pair_state()
+    models.pair.set_pair(state)
+    models.maps.choose(DescriptorChoice("daisy"))
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready", info=INFO))
+    QTest.qWaitForWindowExposed(view)
+    return state
+
+
+def ask(models: AppModels, state: PairState, side="a", point=(30.0, 20.0), **changes):
+    probe = Probe(side, point)
+    models.probe.move(probe)
+    models.probe.set_answer(answer_to(state, probe, **changes))
+
+
+def kinds(view: PairView, index: int) -> list[type]:
+    return [type(mark) for mark in view.canvases[index].marks]
+
+
+def header(view: PairView, index: int) -> scene.Caption:
+    return view._panes[index].header.caption
+
+
+def hover(view: PairView, index: int, point) -> None:
+    canvas = view.canvases[index]
+    place = QPointF(*canvas.viewport.to_widget(point))
+    event = QMouseEvent(
+        QEvent.Type.MouseMove, place, canvas.mapToGlobal(place), Qt.MouseButton.NoButton,
+        Qt.MouseButton.NoButton, NONE,
+    )  # fmt: skip
+    canvas.mouseMoveEvent(event)
+
+
+def spot(view: PairView, index: int, point) -> QPoint:
+    x, y = view.canvases[index].viewport.to_widget(point)
+    return QPoint(round(x), round(y))
+
+
+def drag_event(kind, paths, place: QPointF):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    actions = Qt.DropAction.CopyAction
+    at = place.toPoint() if kind is QDragEnterEvent else place
+    return data, kind(at, actions, data, LEFT, NONE)
+
+
+# Empty, loading, failed
+
+
+def test_without_a_pair_two_buttons_offer_a_way_in(view, qtbot):
+    empty = view.findChild(EmptyState)
+    assert empty.isVisible()
+    with qtbot.waitSignal(view.open_requested):
+        empty._open.click()
+    with qtbot.waitSignal(view.demo_requested):
+        empty._demo.click()
+
+
+def test_the_empty_view_says_why_something_could_not_be_opened(view, models):
+    models.pair.report_failure("The file notes.txt is not an image.")
+    empty = view.findChild(EmptyState)
+    assert empty._problem.isVisible()
+    assert "notes.txt" in empty._problem.text()
+    assert not view.grab().isNull()
+    models.pair.set_pair(pair_state())
+    assert not empty.isVisible()
+
+
+def test_while_opening_the_empty_view_says_so_and_its_buttons_wait(view, models):
+    models.pair.set_loading("v_churchill")
+    empty = view.findChild(EmptyState)
+    assert empty._text.text() == "v_churchill"
+    assert not empty._open.isEnabled()
+    models.pair.set_loading("")
+    assert empty._open.isEnabled()
+
+
+def test_another_homography_of_the_same_pair_keeps_the_view(view, models, opened):
+    view.canvases[0].set_viewport(Viewport(9.0, -40.0, -50.0))
+    models.pair.set_pair(
+        PairState(replace(opened.pair, h_b_from_a=None), opened.image_a, opened.image_b)
+    )
+    assert view.canvases[0].viewport == Viewport(9.0, -40.0, -50.0)
+
+
+# The probe
+
+
+def test_hovering_a_pane_asks_about_its_image(view, qtbot, opened):
+    for index, side in ((0, "a"), (1, "b")):
+        with qtbot.waitSignal(view.hovered) as found:
+            hover(view, index, (12.0, 34.0))
+        assert found.args[0] == side
+        assert found.args[1:] == pytest.approx([12.0, 34.0], abs=0.01)
+
+
+def test_leaving_the_image_is_told(view, qtbot, opened):
+    hover(view, 0, (12.0, 34.0))
+    with qtbot.waitSignal(view.left):
+        hover(view, 0, (-30.0, 10.0))
+
+
+def test_an_answer_is_drawn_in_the_other_pane_with_truth_and_error(view, models, opened):
+    ask(models, opened)
+    assert kinds(view, 0) == [CycleArrow, Reticle, Label]
+    assert kinds(view, 1) == [PeakRing, PeakRing, TruthPoint, ErrorLine, BestMatch, Label]
+    rings = [mark for mark in view.canvases[1].marks if isinstance(mark, PeakRing)]
+    assert [ring.rank for ring in rings] == [3, 2]
+    assert view.canvases[1].overlay is not None
+    assert view.canvases[0].overlay is None
+    assert header(view, 1).text == "DAISY · similarity · 1.0 px · 1.4 ms"
+    assert header(view, 0).text == "DAISY · asked at 30, 20"
+
+
+def test_asking_from_b_answers_in_a(view, models, opened):
+    ask(models, opened, side="b")
+    assert BestMatch in kinds(view, 0)
+    assert Reticle in kinds(view, 1)
+    assert view.canvases[0].overlay is not None
+    assert view.canvases[1].overlay is None
+
+
+def test_an_answer_from_the_other_side_is_not_shown_once_the_probe_has_changed_sides(
+    view, models, opened
+):
+    ask(models, opened)
+    models.probe.move(Probe("b", (10.0, 10.0)))
+    assert kinds(view, 0) == []
+    assert kinds(view, 1) == [Reticle]
+    assert view.canvases[1].overlay is None
+
+
+def test_the_previous_answer_stays_until_the_next_one_comes(view, models, opened):
+    ask(models, opened)
+    models.probe.move(Probe("a", (31.0, 20.0)))
+    assert BestMatch in kinds(view, 1)
+    assert CycleArrow not in kinds(view, 0)
+
+
+def test_right_and_wrong_differ_in_sign_and_line_not_only_in_colour(view, models, opened):
+    ask(models, opened, off=(1.0, 0.0))
+    right = view.canvases[1].marks[-1]
+    ask(models, opened, point=(31.0, 20.0), off=(30.0, 0.0))
+    wrong = view.canvases[1].marks[-1]
+    assert right.text.startswith("✓")
+    assert wrong.text.startswith("✗")
+    assert (right.dashed, wrong.dashed) == (False, True)
+
+
+def test_the_threshold_of_right_is_the_one_of_the_matches(view, models, opened):
+    ask(models, opened, off=(4.0, 0.0))
+    assert view.canvases[1].marks[-1].dashed
+    models.matches.update(correct_px=5.0)
+    assert not view.canvases[1].marks[-1].dashed
+
+
+def test_without_a_truth_there_are_no_rings_and_no_judgement(view, models):
+    state = pair_state(h=None)
+    models.pair.set_pair(state)
+    ask(models, state)
+    assert TruthPoint not in kinds(view, 1)
+    assert ErrorLine not in kinds(view, 1)
+    assert view.canvases[1].marks[-1].text == "0.912"
+
+
+def test_a_true_point_outside_the_image_is_said(view, models, opened):
+    ask(models, opened, truth_px=None, error_px=None, rank=None)
+    assert "outside" in view.canvases[1].marks[-1].text
+
+
+def test_when_the_probe_goes_everything_of_it_goes(view, models, opened):
+    ask(models, opened)
+    models.probe.move(None)
+    assert kinds(view, 0) == []
+    assert kinds(view, 1) == []
+    assert view.canvases[1].overlay is None
+    assert view._bars[0].shown_range is None
+
+
+def test_heat_maps_that_are_not_there_are_not_drawn(view, models, opened):
+    ask(models, opened, heat=False)
+    assert view.canvases[1].overlay is None
+    assert BestMatch in kinds(view, 1)
+    assert not view.grab().isNull()
+
+
+def test_the_colour_bar_shows_the_fixed_range_or_fits_the_probe(view, models, opened):
+    models.view.update(heat_auto=False, heat_low=-0.2, heat_high=0.9)
+    ask(models, opened)
+    assert view._bars[0].shown_range == (-0.2, 0.9)
+    models.view.update(heat_auto=True)
+    low, high = view._bars[0].shown_range
+    heat = models.probe.answer.heat
+    assert high == pytest.approx(float(heat.max()))
+    assert float(heat.min()) <= low < float(np.median(heat))
+
+
+# Modes
+
+
+def picture(value: int) -> Picture:
+    return Picture(np.full((12, 16, 3), value, np.uint8), WHOLE)
+
+
+@pytest.mark.parametrize("mode", ["pca", "overlay"])
+def test_pca_colours_lie_over_both_images(view, models, opened, mode):
+    answer = PcaAnswer(a=picture(200), b=picture(50), explained=(0.3, 0.2, 0.1))
+    models.pictures.update(pca=answer)
+    models.view.update(mode=mode, opacity=0.4)
+    for canvas in view.canvases:
+        assert canvas.overlay.opacity == (1.0 if mode == "pca" else 0.4)
+    assert "60 %" in view._explained.text()
+    assert view._explained.isVisible()
+    models.view.update(mode="image")
+    assert all(canvas.overlay is None for canvas in view.canvases)
+    assert not view._explained.isVisible()
+
+
+def test_changing_the_opacity_does_not_make_the_picture_anew(view, models, opened):
+    models.pictures.update(pca=PcaAnswer(a=picture(9), b=picture(5), explained=(1.0, 0.0, 0.0)))
+    models.view.update(mode="overlay", opacity=0.4)
+    before = view.canvases[0].overlay.picture
+    models.view.update(opacity=0.7)
+    assert view.canvases[0].overlay.picture is before
+    assert view.canvases[0].overlay.opacity == 0.7
+
+
+def test_blink_shows_the_warped_image_fully(view, models, opened):
+    warped = np.full((48, 64, 3), 33, np.uint8)
+    models.pictures.update(warped_b=warped, warped_a=warped)
+    models.view.update(mode="warp", opacity=0.5)
+    assert view.canvases[0].overlay.opacity == 0.5
+    assert "B warped here, 50 %" in header(view, 0).text
+    models.view.update(blink=True)
+    assert view.canvases[0].overlay.opacity == 1.0
+    centre = view.canvases[0].grab_picture().pixelColor(view.canvases[0].rect().center())
+    assert centre.red() == 33
+
+
+def test_cycle_maps_share_one_scale(view, models, opened):
+    one = ScalarMap(np.full((12, 16), 2.0, np.float32), WHOLE, "px")
+    other = ScalarMap(np.full((12, 16), 40.0, np.float32), WHOLE, "px")
+    models.pictures.update(cycle_a=one, cycle_b=other)
+    models.view.update(mode="cycle")
+    assert view._bars[0].shown_range == (0.0, 40.0)
+    assert view._bars[1].isHidden()
+    assert all(canvas.overlay is not None for canvas in view.canvases)
+
+
+def test_the_second_members_map_lies_over_the_image_it_belongs_to(view, models, opened):
+    values = np.linspace(-1, 1, 192, dtype=np.float32).reshape(12, 16)
+    scale = ScalarMap(values, WHOLE, "log2")
+    angle = ScalarMap(30 * values, WHOLE, "°")
+    models.pictures.update(winners=WinnersAnswer(scale=scale, angle=angle, true_scale=None))
+    models.view.update(mode="members")
+    assert [pane.key.side for pane in view._panes[:2]] == ["a", "a"]
+    assert view.canvases[0].photo is view.canvases[1].photo
+    assert view._bars[1].shown_range == pytest.approx((-30.0, 30.0))
+    truth = WinnersAnswer(scale=scale, angle=angle, true_scale=scale)
+    models.pictures.update(winners=truth)
+    assert view._bars[1].isHidden()
+    models.view.update(mode="image")
+    assert view._panes[1].key == PaneKey("b")
+
+
+@pytest.mark.parametrize("mode", ["pca", "overlay", "warp", "cycle", "members"])
+def test_a_missing_picture_leaves_the_plain_image_and_one_sentence(view, models, opened, mode):
+    models.view.update(mode=mode)
+    models.pictures.update(problem="There is only one member.")
+    assert header(view, 0).text == "There is only one member."
+    assert header(view, 0).problem
+    models.pictures.update(problem="", busy="Computing the picture…")
+    assert header(view, 0).busy
+    assert view.canvases[0].overlay is None
+    assert not view.grab().isNull()
+
+
+@pytest.mark.parametrize("mode", ["heat", "cycle", "members"])
+def test_undefined_values_paint_without_a_warning(view, models, opened, mode):
+    nothing = ScalarMap(np.full((12, 16), np.nan, np.float32), WHOLE, "px")
+    models.pictures.update(
+        cycle_a=nothing,
+        cycle_b=nothing,
+        winners=WinnersAnswer(scale=nothing, angle=nothing, true_scale=None),
+    )
+    models.view.update(mode=mode)
+    ask(models, opened)
+    models.probe.set_answer(replace(models.probe.answer, heat=nothing.values))
+    assert not view.grab().isNull()
+
+
+# Status
+
+
+def test_describing_shows_progress_and_a_way_to_cancel(view, qtbot, models, opened):
+    models.maps.set_status("a", MapStatus("computing", fraction=0.45))
+    assert header(view, 0).text == "DAISY · describing 45 %"
+    assert not view.grab().isNull()
+    with qtbot.waitSignal(view.cancel_requested):
+        view._panes[0].header._cancel.click()
+    models.maps.set_status("a", MapStatus("ready", info=INFO))
+    assert view._panes[0].header._cancel.isHidden()
+
+
+def test_progress_of_unknown_length_moves_and_stops_when_done(view, models, opened):
+    timer = view._panes[0].header._timer
+    models.maps.set_status("a", MapStatus("computing"))
+    assert timer.isActive()
+    assert not view.grab().isNull()
+    models.maps.set_status("a", MapStatus("ready", info=INFO))
+    assert not timer.isActive()
+
+
+def test_a_failure_is_one_sentence_in_the_header(view, models, opened):
+    models.maps.set_status("b", MapStatus("failed", message="SuperPoint needs its weights."))
+    assert header(view, 1) == scene.Caption(
+        "SuperPoint needs its weights.", problem=True, detail="SuperPoint needs its weights."
+    )
+    assert "weights" in view._panes[1].header.accessibleName()
+    assert not view.grab().isNull()
+
+
+def test_untrained_descriptors_wear_a_badge(view, models, opened):
+    models.maps.set_status("a", MapStatus("ready", info=replace(INFO, trained=False)))
+    assert header(view, 0).untrained
+    assert "untrained" in view._panes[0].header.accessibleName()
+    assert not view.grab().isNull()
+
+
+# The compared descriptor
+
+
+@pytest.fixture
+def comparing(view, models, opened) -> PairState:
+    models.compared.choose(DescriptorChoice("superpoint"))
+    for side in ("a", "b"):
+        models.compared.set_status(side, MapStatus("ready", info=INFO))
+    return opened
+
+
+def test_a_third_pane_comes_and_goes_with_the_compared_descriptor(view, models, comparing):
+    assert len(view.canvases) == 3
+    assert view._panes[2].key == PaneKey("b", True)
+    models.compared.choose(DescriptorChoice())
+    assert len(view.canvases) == 2
+
+
+def test_the_third_pane_shows_the_image_that_the_probe_is_not_in(view, models, comparing):
+    ask(models, comparing, side="b")
+    assert view._panes[2].key == PaneKey("a", True)
+    models.probe.move(None)
+    assert view._panes[2].key == PaneKey("a", True), "leaving must not swap the picture"
+    ask(models, comparing, side="a")
+    assert view._panes[2].key == PaneKey("b", True)
+
+
+def test_the_third_pane_has_its_own_answer_and_one_scale_for_both(view, models, comparing):
+    ask(models, comparing)
+    high = float(models.probe.answer.heat.max())
+    probe = models.probe.probe
+    other = answer_to(comparing, probe, off=(20.0, 0.0), seconds=0.0021)
+    models.probe.set_comparison(replace(other, heat=other.heat + np.float32(0.5)))
+    assert header(view, 2).text == "SuperPoint · similarity · 20.0 px · 2.1 ms"
+    assert view.canvases[2].overlay is not None
+    assert view._bars[0].shown_range[1] == pytest.approx(high + 0.5)
+
+
+def test_pointing_at_the_third_pane_asks_nothing(view, qtbot, comparing):
+    with qtbot.assertNotEmitted(view.hovered), qtbot.assertNotEmitted(view.pin_requested):
+        hover(view, 2, (20.0, 20.0))
+        QTest.mouseClick(view.canvases[2], LEFT, NONE, spot(view, 2, (20.0, 20.0)))
+
+
+def test_the_third_pane_follows_the_pane_with_the_same_image(view, comparing):
+    canvas = view.canvases[1]
+    canvas.set_viewport(Viewport(9.0, -20.0, -30.0))
+    canvas.moved_by_person.emit()
+    centre = canvas.viewport.to_image((canvas.width() / 2, canvas.height() / 2))
+    third = view.canvases[2]
+    found = third.viewport.to_image((third.width() / 2, third.height() / 2))
+    assert found == pytest.approx(centre, abs=0.2)
+    assert third.viewport.scale == pytest.approx(9.0)
+
+
+# Linking
+
+
+def centre_of(canvas):
+    return canvas.viewport.to_image((canvas.width() / 2, canvas.height() / 2))
+
+
+def test_linked_panes_follow_through_the_homography(view, models, opened):
+    models.view.update(linked=True)
+    first, second = view.canvases
+    first.set_viewport(Viewport(10.0, -100.0, -120.0))
+    first.moved_by_person.emit()
+    expected = np.add(centre_of(first), (3.0, -2.0))
+    assert centre_of(second) == pytest.approx(tuple(expected), abs=0.2)
+    second.set_viewport(Viewport(6.0, -10.0, -20.0))
+    second.moved_by_person.emit()
+    assert centre_of(first) == pytest.approx(
+        tuple(np.subtract(centre_of(second), (3.0, -2.0))), abs=0.2
+    )
+
+
+def test_panes_that_are_not_linked_stay(view, opened):
+    before = view.canvases[1].viewport
+    view.canvases[0].zoom_by(3.0)
+    view.canvases[0].moved_by_person.emit()
+    assert view.canvases[1].viewport == before
+
+
+def test_zoom_commands_reach_all_panes(view, opened):
+    scales = [canvas.viewport.scale for canvas in view.canvases]
+    view.zoom_by(2.0)
+    assert [c.viewport.scale for c in view.canvases] == pytest.approx([2 * s for s in scales])
+    view.one_to_one()
+    assert [c.viewport.scale for c in view.canvases] == pytest.approx([1.0, 1.0])
+    view.fit()
+    assert [c.viewport.scale for c in view.canvases] == pytest.approx(scales)
+
+
+def test_stacking_puts_the_panes_above_one_another(view, qtbot, models, opened):
+    models.view.update(stacked=True)
+    qtbot.waitUntil(lambda: view._panes[1].y() > view._panes[0].y())
+    assert view._panes[0].x() == view._panes[1].x()
+    models.view.update(stacked=False)
+    qtbot.waitUntil(lambda: view._panes[1].x() > view._panes[0].x())
+
+
+# Pins
+
+
+def pin_in(models: AppModels, state: PairState, side="a", point=(20.0, 25.0), **changes) -> Pin:
+    probe = Probe(side, point)
+    pin = Pin(models.pins.take_number(), probe, answer_to(state, probe, **changes))
+    models.pins.set_pins((*models.pins.pins, pin))
+    return pin
+
+
+def test_a_click_asks_for_a_pin(view, qtbot, opened):
+    with qtbot.waitSignal(view.pin_requested) as found:
+        QTest.mouseClick(view.canvases[1], LEFT, NONE, spot(view, 1, (20.0, 10.0)))
+    assert found.args[0] == "b"
+    assert found.args[1:] == pytest.approx([20.0, 10.0], abs=0.2)
+
+
+def test_pins_and_their_matches_wear_the_same_number(view, models, opened):
+    pin = pin_in(models, opened)
+    asked = [mark for mark in view.canvases[0].marks if isinstance(mark, PinMark)]
+    found = [mark for mark in view.canvases[1].marks if isinstance(mark, PinMark)]
+    assert [(mark.number, mark.found) for mark in asked] == [(pin.number, False)]
+    assert [(mark.number, mark.found) for mark in found] == [(pin.number, True)]
+
+
+def test_the_selected_pin_shows_its_heat_while_no_probe_does(view, models, opened):
+    pin = pin_in(models, opened)
+    assert view.canvases[1].overlay is None
+    models.pins.select(pin.number)
+    assert view.canvases[1].overlay is not None
+    assert TruthPoint in kinds(view, 1)
+
+
+def test_pressing_a_pin_selects_it_and_dragging_moves_it(view, qtbot, models, opened):
+    pin = pin_in(models, opened)
+    canvas = view.canvases[0]
+    start, end = spot(view, 0, (20.0, 25.0)), spot(view, 0, (40.0, 30.0))
+    QTest.mousePress(canvas, LEFT, NONE, start)
+    assert models.pins.selected == pin.number
+    with qtbot.waitSignal(view.hovered) as hovered:
+        for place in (start + QPoint(10, 5), end):
+            event = QMouseEvent(
+                QEvent.Type.MouseMove, QPointF(place), canvas.mapToGlobal(QPointF(place)),
+                Qt.MouseButton.NoButton, LEFT, NONE,
+            )  # fmt: skip
+            canvas.mouseMoveEvent(event)
+    assert hovered.args[0] == "a"
+    shown = [mark for mark in canvas.marks if isinstance(mark, PinMark)]
+    assert shown[0].point_px == pytest.approx((40.0, 30.0), abs=0.3)
+    with qtbot.waitSignal(view.pin_moved) as moved:
+        QTest.mouseRelease(canvas, LEFT, NONE, end)
+    assert moved.args[:2] == [pin.number, "a"]
+    assert moved.args[2:] == pytest.approx([40.0, 30.0], abs=0.3)
+
+
+def test_a_double_click_fits_and_takes_its_pin_back(view, qtbot, models, opened):
+    view.pin_requested.connect(lambda side, x, y: pin_in(models, opened, side, (x, y)))
+    old = pin_in(models, opened, "b", (5.0, 5.0))
+    canvas = view.canvases[0]
+    canvas.set_viewport(Viewport(4.0, 0.0, 0.0))
+    place = spot(view, 0, (30.0, 30.0))
+    with qtbot.waitSignal(view.pin_removed) as removed:
+        QTest.mouseClick(canvas, LEFT, NONE, place)
+        QTest.mouseDClick(canvas, LEFT, NONE, place)
+    assert removed.args != [old.number]
+    assert canvas.fitted
+
+
+def test_delete_removes_the_selected_pin_and_escape_lets_go(view, qtbot, models, opened):
+    pin = pin_in(models, opened)
+    models.pins.select(pin.number)
+    with qtbot.waitSignal(view.pin_removed) as removed:
+        QTest.keyClick(view.canvases[1], Qt.Key.Key_Delete)
+    assert removed.args == [pin.number]
+    QTest.keyClick(view.canvases[1], Qt.Key.Key_Escape)
+    assert models.pins.selected == 0
+    with qtbot.assertNotEmitted(view.pin_removed):
+        QTest.keyClick(view.canvases[1], Qt.Key.Key_Delete)
+
+
+def test_arrow_keys_step_the_selected_pin_else_the_probe_and_stop_at_the_border(
+    view, qtbot, models, opened
+):
+    pin = pin_in(models, opened, point=(60.0, 25.0))
+    models.pins.select(pin.number)
+    with qtbot.waitSignal(view.pin_moved) as moved:
+        QTest.keyClick(view.canvases[0], Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    assert moved.args == [pin.number, "a", 63.0, 25.0]
+    models.pins.select(0)
+    models.probe.move(Probe("b", (5.0, 6.0)))
+    with qtbot.waitSignal(view.hovered) as stepped:
+        QTest.keyClick(view.canvases[0], Qt.Key.Key_Up)
+    assert stepped.args == ["b", 5.0, 5.0]
+
+
+def test_without_a_probe_arrow_keys_begin_in_the_middle_of_the_pane(view, qtbot, opened):
+    with qtbot.waitSignal(view.hovered) as stepped:
+        QTest.keyClick(view.canvases[1], Qt.Key.Key_Right)
+    assert stepped.args[0] == "b"
+    assert stepped.args[1:] == pytest.approx([32.5, 23.5], abs=1.0)
+
+
+def test_enter_pins_the_probe(view, qtbot, models, opened):
+    models.probe.move(Probe("b", (5.0, 6.0)))
+    with qtbot.waitSignal(view.pin_requested) as found:
+        QTest.keyClick(view.canvases[0], Qt.Key.Key_Return)
+    assert found.args == ["b", 5.0, 6.0]
+
+
+# Matches
+
+
+def test_match_lines_follow_filters_and_zoom(view, models, opened):
+    lines = view.findChild(MatchLines)
+    models.matches.update(table=matches(20, [1.0] * 15 + [50.0] * 5))
+    assert lines.count == 20
+    assert not view.grab().isNull()
+    models.matches.update(min_similarity=0.95)
+    assert lines.count == 0
+    models.matches.update(min_similarity=-1.0)
+    view.canvases[0].set_viewport(Viewport(60.0, 5000.0, 0.0))
+    assert lines.count < 20
+    models.matches.update(visible=False)
+    assert lines.isHidden()
+
+
+def test_lines_let_the_pointer_through(view):
+    lines = view.findChild(MatchLines)
+    assert lines.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+
+# Display pictures
+
+
+def big(name: str, value: int) -> Image:
+    return Image(Path(name), np.full((2100, 2300, 3), value, np.uint8))
+
+
+def test_a_display_picture_given_before_its_pair_is_used_for_it(view, models):
+    one, other = big("1.png", 10), big("2.png", 20)
+    view.set_display("a", prepare_display(one))
+    models.pair.set_pair(PairState(ImagePair(one.path, other.path), one, other))
+    assert not view.canvases[0].photo.rough
+    assert view.canvases[1].photo.rough
+    view.set_display("b", prepare_display(other))
+    assert not view.canvases[1].photo.rough
+
+
+def test_a_display_picture_of_another_size_is_not_shown(view, models):
+    one, other = big("1.png", 10), big("2.png", 20)
+    view.set_display("a", np.zeros((5, 5, 3), np.uint8))
+    models.pair.set_pair(PairState(ImagePair(one.path, other.path), one, other))
+    assert view.canvases[0].photo.rough
+
+
+# Dropping
+
+
+@pytest.mark.parametrize(
+    ("names", "side", "expected"),
+    [
+        (["a.png"], "b", DropPlan("image", "b")),
+        (["ü.JPG"], "", DropPlan("image", "")),
+        (["a.png", "b.tif"], "a", DropPlan("pair")),
+        (["folder"], "a", DropPlan("folder")),
+        (["folder", "a.png"], "a", DropPlan("refused")),
+        (["a.png", "b.png", "c.png"], "a", DropPlan("refused")),
+        (["notes.txt"], "a", DropPlan("refused")),
+        (["folder.png"], "a", DropPlan("folder")),
+        ([], "a", DropPlan("refused")),
+    ],
+)
+def test_what_a_drop_would_do_is_decided_by_what_is_dropped(tmp_path, names, side, expected):
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        if path.name.startswith("folder"):
+            path.mkdir()
+        else:
+            path.touch()
+    assert plan_drop(paths, side) == expected
+
+
+def test_a_drag_says_what_a_drop_will_do_and_a_drop_does_it(view, qtbot, opened, tmp_path):
+    path = tmp_path / "neu.png"
+    path.touch()
+    pane = view._panes[1]
+    place = QPointF(pane.mapTo(view, pane.rect().center()))
+    banner = view.findChild(DropBanner)
+    data, enter = drag_event(QDragEnterEvent, [path], place)
+    view.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    assert banner.isVisible()
+    assert banner.text == "Drop: replaces image B"
+    assert banner.geometry().center().x() > view.width() / 2
+    assert not view.grab().isNull()
+    data, drop = drag_event(QDropEvent, [path], place)
+    with qtbot.waitSignal(view.files_dropped) as dropped:
+        view.dropEvent(drop)
+    assert dropped.args == [[path], "b"]
+    assert banner.isHidden()
+    assert data is not None
+
+
+def test_what_cannot_be_opened_is_refused_with_a_reason(view, qtbot, tmp_path):
+    place = QPointF(100, 100)
+    _data, enter = drag_event(QDragEnterEvent, [tmp_path / "notes.txt"], place)
+    view.dragEnterEvent(enter)
+    assert not enter.isAccepted()
+    assert "Only" in view.findChild(DropBanner).text
+    _data, drop = drag_event(QDropEvent, [tmp_path / "notes.txt"], place)
+    with qtbot.assertNotEmitted(view.files_dropped):
+        view.dropEvent(drop)
+
+
+@pytest.mark.parametrize("size", [(900, 600), (420, 320), (1920, 1080)])
+def test_every_size_of_window_paints_without_a_warning(view, models, comparing, size):
+    view.resize(*size)
+    ask(models, comparing)
+    assert not view.grab().isNull()
