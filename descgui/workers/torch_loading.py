@@ -22,7 +22,7 @@ _LIBRARIES = (
     "libtorch.so",
     "libtorch_python.so",
 )
-_SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0005
 
 
 def load_torch(context: JobContext) -> None:
@@ -34,10 +34,10 @@ def load_torch(context: JobContext) -> None:
     """
     context.emit(Progress("Loading PyTorch", 0, 2))
     if sys.platform.startswith("linux"):
-        _link_ahead()
+        link_ahead()
     # The window's thread waits at most this long for the lock while modules execute.
     interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         context.cancel.check()
         importlib.import_module("torch")
@@ -50,7 +50,8 @@ def load_torch(context: JobContext) -> None:
     context.emit(Progress("Loading PyTorch", 2, 2))
 
 
-def _link_ahead() -> None:
+def link_ahead() -> None:
+    """Let the dynamic linker read torch's libraries while the interpreter goes on."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None or "torch" in sys.modules:
         return

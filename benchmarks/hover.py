@@ -1,0 +1,129 @@
+"""From a pointer event to the painted heat map, in the real window.
+
+Two images of 640×480 with one 128-d level at stride 4 (random unit vectors); the pointer is moved
+to random points, and each time is taken when the answer's heat map has been painted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.figure import Figure, summarise
+
+_SIZE_PX = (640, 480)
+_STRIDE_PX = 4
+_DIM = 128
+_MOVES = 200
+_WARM_UP = 20
+_GIVE_UP_S = 10.0
+_WAIT_S = 120.0
+_INNER = np.array([[0.1, 0.4], [0.9, 0.6]])  # shares of the pane that its image surely covers
+
+
+def measure(runs: int) -> list[Figure]:
+    """The 95th percentile of ``runs`` rounds of pointer moves, and of the engine's share."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DESCGUI_HOME"] = folder
+        engine_ms, painted_ms = _measure(_write_inputs(Path(folder)), runs)
+    engine = "engine: heat map of one query, p95"
+    return [
+        summarise(engine, engine_ms, unit="ms"),
+        summarise(
+            "pointer event to painted heat map, p95", painted_ms, unit="ms", target=16.0,
+            ratio_to=engine, note=f"window of 1400×900, {_MOVES} moves a run",
+        ),
+    ]  # fmt: skip
+
+
+def _write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Two pictures, and a map file for each."""
+    from engine.api import write_image
+
+    random = np.random.default_rng(0)
+    width, height = _SIZE_PX
+    images, maps = [], []
+    for name in ("a", "b"):
+        image, map_file = folder / f"{name}.png", folder / f"{name}.npz"
+        coarse = random.integers(0, 255, (height // 16, width // 16, 3), dtype=np.uint8)
+        write_image(image, coarse.repeat(16, axis=0).repeat(16, axis=1))
+        values = random.standard_normal((_DIM, height // _STRIDE_PX, width // _STRIDE_PX))
+        values = (values / np.linalg.norm(values, axis=0)).astype(np.float32)
+        np.savez(map_file, values=values, stride_px=_STRIDE_PX, offset_px=0.0)
+        images.append(image)
+        maps.append(map_file)
+    return images, maps
+
+
+def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[float], list[float]]:
+    from PySide6.QtCore import QEvent, QObject, QPointF, Qt
+    from PySide6.QtGui import QMouseEvent
+
+    from descgui.app import Application, make_application
+    from descgui.models.bundle import make_models
+    from engine.api import ViewOptions
+
+    images, maps = inputs
+    application = make_application(sys.argv[:1])
+    options = ViewOptions(images=tuple(images), maps=tuple(maps), mode="heat", size=(1400, 900))
+    models = make_models(None)
+    window = Application(options, models)
+    window.show()
+
+    def pump(done: object, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while not done():  # type: ignore[operator]
+            application.processEvents()
+            if time.monotonic() > end_s:
+                raise RuntimeError("the window did not answer")
+
+    pump(lambda: models.maps.ready and not window.busy, _WAIT_S)
+
+    class Watch(QObject):
+        """Notes the first painting after a new answer."""
+
+        painted = False
+        before: object = None
+
+        def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.Paint and models.probe.answer is not self.before:
+                self.painted = True
+            return False
+
+    asked, other = window.pair_view.canvases[:2]
+    watch = Watch()
+    other.installEventFilter(watch)
+    random = np.random.default_rng(1)
+    engine_ms: list[float] = []
+    painted_ms: list[float] = []
+    for _ in range(runs):
+        times, shares = [], []
+        for move in range(_WARM_UP + _MOVES):
+            x, y = random.uniform(_INNER[0], _INNER[1]) * (asked.width(), asked.height())
+            watch.before, watch.painted = models.probe.answer, False
+            position = QPointF(x, y)
+            event = QMouseEvent(
+                QEvent.Type.MouseMove, position, asked.mapToGlobal(position),
+                Qt.MouseButton.NoButton, Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+            )  # fmt: skip
+            start_s = time.perf_counter()
+            application.sendEvent(asked, event)
+            pump(lambda: watch.painted, _GIVE_UP_S)
+            if move >= _WARM_UP:
+                times.append(1000 * (time.perf_counter() - start_s))
+                assert models.probe.answer is not None
+                shares.append(1000 * models.probe.answer.seconds)
+        painted_ms.append(float(np.percentile(times, 95)))
+        engine_ms.append(float(np.percentile(shares, 95)))
+    finished: list[int] = []
+    window.finished.connect(finished.append)
+    window.end(0)
+    pump(lambda: bool(finished), _WAIT_S)
+    return engine_ms, painted_ms
