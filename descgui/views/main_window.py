@@ -119,6 +119,8 @@ class MainWindow(QMainWindow):
         self._add_docks()
         self._connect()
         self._show_title(models.pair.state)
+        # The panes come first for the keyboard, not the first button of the tool bar.
+        central.setFocus()
         self.resize(_FIRST_SIZE_PX.boundedTo(self.screen().availableSize()))
         if self._store is not None:
             self._laid_out = self._store.restore(self)

@@ -254,6 +254,12 @@ def test_panels_and_their_commands_follow_one_another(window: MainWindow, action
     assert window.docks["matches"].isVisible()
 
 
+def test_the_keyboard_starts_at_the_panes(window: MainWindow):
+    focused = window.focusWidget()
+    assert focused is not None
+    assert focused.parentWidget() is window.centralWidget()
+
+
 def test_the_window_can_be_small(qtbot: QtBot, make_window: MakeWindow):
     window = make_window(900, 600)
     assert window.size().width() == 900
