@@ -10,6 +10,7 @@ Every error below is one whole sentence that names the thing and the reason, and
     ├── WeightsError         a weights file is missing, truncated or of another architecture
     ├── MapFileError         a file of precomputed descriptor maps cannot be used
     ├── BasisFileError       a file with a PCA basis cannot be used
+    ├── ResultError          the results of an earlier run cannot be read or continued
     ├── PluginError          a plugin file failed to load
     ├── DeviceError          the chosen device does not exist or ran out of memory
     ├── KernelUnavailable    the CUDA path was demanded and cannot run
@@ -80,6 +81,10 @@ class MapFileError(FileError):
 
 class BasisFileError(FileError):
     """A file with a PCA basis cannot be used."""
+
+
+class ResultError(FileError):
+    """The results of an earlier run cannot be read or continued."""
 
 
 class PluginError(FileError):

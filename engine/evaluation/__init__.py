@@ -1,0 +1,1 @@
+"""Measuring descriptors on pairs whose truth is known."""

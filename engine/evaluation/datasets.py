@@ -1,0 +1,204 @@
+"""What an evaluation runs on: a data set's name turned into the list of its pairs.
+
+A name is a folder, ``demo``, one of the original's words (``HPATCHES``, ``HPATCHES_ILLUM``,
+``HPATCHES_VIEW``, looked up in the data folder), or any of these behind ``rotated:`` or
+``scaled:``.  Nothing here imports torch or decodes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.demo import demo_dataset
+from engine.data.hpatches import Dataset, Kind, Sequence, open_dataset, subset
+from engine.data.pairs import ImagePair
+from engine.errors import ConfigError, DatasetError
+from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
+from engine.paths import user_data_dir
+from engine.progress import JobContext
+
+EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
+
+LARGE_SEQUENCES: Final = frozenset(
+    {
+        *("i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding"),
+        *("v_artisans", "v_astronautis", "v_talent"),
+    }
+)
+"""The eight sequences with large images that D2-Net (M. Dusmanu and others, CVPR 2019) left out;
+what is left are the 540 pairs that many papers evaluate on."""
+
+DATA_VARIABLE: Final = "DESCGUI_DATA"
+_HPATCHES: Final[dict[str, EvaluationSubset]] = {
+    "HPATCHES": "all",
+    "HPATCHES_ILLUM": "illumination",
+    "HPATCHES_VIEW": "viewpoint",
+}
+_HPATCHES_FOLDERS: Final = (
+    *("hpatches-sequences-release", "hpatches", "HPatches", "HPATCHES"),
+    *("hpatches_sequences", "sequences"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPair:
+    """A pair with truth.
+
+    Attributes:
+        pair: the files, and the homography between them as they are on disk.
+        stress: how image b is changed after reading, None for not at all.
+    """
+
+    pair: ImagePair
+    stress: Stress | None = None
+
+    def h_b_from_a(self, size_b_px: tuple[int, int]) -> NDArray[np.float64]:
+        """``(3, 3)`` in original pixels, to image b as it is evaluated.
+
+        Args:
+            size_b_px: (width, height) of the original image b.
+        """
+        assert self.pair.h_b_from_a is not None, "an evaluation has truth for every pair"
+        if self.stress is None:
+            return self.pair.h_b_from_a
+        return self.stress.matrix(size_b_px) @ self.pair.h_b_from_a
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSequence:
+    """The pairs that share their first image."""
+
+    name: str
+    kind: Kind
+    pairs: tuple[EvaluationPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """All pairs of an evaluation.
+
+    Attributes:
+        name: last part of the folder's path, with ``rotated:`` or ``scaled:`` before it.
+        root: the folder.
+        subset: what was chosen of it.
+        sequences: in natural order of their names.
+        problems: a sentence for everything that was left out when the folder was opened.
+    """
+
+    name: str
+    root: Path
+    subset: EvaluationSubset
+    sequences: tuple[EvaluationSequence, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def pair_count(self) -> int:
+        """How many pairs there are."""
+        return sum(len(sequence.pairs) for sequence in self.sequences)
+
+    @property
+    def pairs_sha256(self) -> str:
+        """A hash of the list of pairs: names, numbers, homographies as read, and the change."""
+        digest = hashlib.sha256()
+        for sequence in self.sequences:
+            for one in sequence.pairs:
+                assert one.pair.h_b_from_a is not None
+                numbers = " ".join(repr(float(value)) for value in one.pair.h_b_from_a.ravel())
+                change = self.name.partition(":")[0] if one.stress else "as it is"
+                digest.update(f"{sequence.name} {one.pair.index} {numbers} {change}\n".encode())
+        return digest.hexdigest()
+
+
+def open_evaluation_set(
+    name: str,
+    *,
+    which: EvaluationSubset = "all",
+    data_folder: Path | None = None,
+    context: JobContext | None = None,
+) -> EvaluationSet:
+    """Find the pairs that a name means.
+
+    Args:
+        name: see the top of this module.
+        which: ``540`` leaves the eight large sequences of HPatches out; with ``HPATCHES_ILLUM``
+            and ``HPATCHES_VIEW`` anything but their own kind is refused.
+        data_folder: where ``HPATCHES`` is looked for; see :func:`find_data_folder`.
+        context: told while the demo is made.
+
+    Raises:
+        ConfigError: no name, or a subset that contradicts it.
+        DatasetError: nothing is there, or nothing that fits the subset.
+    """
+    stress, plain = _split_stress(name)
+    if plain in _HPATCHES and _HPATCHES[plain] != "all":
+        if which not in ("all", _HPATCHES[plain]):
+            raise ConfigError("subset", f"{which!r} does not go with the data set {plain}")
+        which = _HPATCHES[plain]
+    root = _find_root(plain, data_folder, context)
+    dataset = _choose(open_dataset(root), which)
+    if not dataset.sequences:
+        raise DatasetError(root, f"holds no sequence of the subset {which!r}")
+    word = root.resolve().name
+    return EvaluationSet(
+        name=f"{stress}:{word}" if stress else word,
+        root=root,
+        subset=which,
+        sequences=tuple(_with_stress(sequence, stress) for sequence in dataset.sequences),
+        problems=dataset.problems,
+    )
+
+
+def find_data_folder(named: Path | None = None) -> Path:
+    """Where data sets lie: the named folder, else ``DESCGUI_DATA``, else the person's own."""
+    variable = os.environ.get(DATA_VARIABLE)
+    return named or (Path(variable) if variable else user_data_dir())
+
+
+def _split_stress(name: str) -> tuple[StressKind | None, str]:
+    word, colon, rest = name.strip().partition(":")
+    kind = next((kind for kind in STRESS_KINDS if colon and kind == word), None)
+    name = rest if kind else name
+    if not name.strip():
+        raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
+    return kind, name.strip()
+
+
+def _find_root(name: str, data_folder: Path | None, context: JobContext | None) -> Path:
+    if name == "demo":
+        return demo_dataset(context)
+    if name not in _HPATCHES:
+        return Path(name).expanduser()
+    folder = find_data_folder(data_folder)
+    for candidate in _HPATCHES_FOLDERS:
+        if (folder / candidate).is_dir():
+            return folder / candidate
+    raise DatasetError(
+        folder,
+        f"holds no HPatches (looked for {', '.join(_HPATCHES_FOLDERS)}); name the folder with "
+        f"--data or {DATA_VARIABLE}, or the sequences themselves with --dataset",
+    )
+
+
+def _choose(dataset: Dataset, which: EvaluationSubset) -> Dataset:
+    if which != "540":
+        return subset(dataset, which)
+    kept = tuple(s for s in dataset.sequences if s.folder.name not in LARGE_SEQUENCES)
+    return Dataset(dataset.root, kept, dataset.problems)
+
+
+def _with_stress(sequence: Sequence, kind: StressKind | None) -> EvaluationSequence:
+    return EvaluationSequence(
+        name=sequence.name,
+        kind=sequence.kind,
+        pairs=tuple(
+            EvaluationPair(pair, choose_stress(kind, sequence.name, pair.index) if kind else None)
+            for pair in sequence.pairs()
+        ),
+    )

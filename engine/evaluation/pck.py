@@ -1,0 +1,91 @@
+"""PCK, and how far it can be trusted.
+
+PCK is the share of query points whose match lies within a threshold of the true point.  Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CURVE_PX: Final = tuple(step / 2 for step in range(21))
+"""The thresholds of a PCK curve: 0 to 10 px in steps of a half."""
+
+RESAMPLES: Final = 10_000
+_PERCENTILES: Final = (2.5, 97.5)
+_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % interval; ``low`` and ``high`` are None where none can be told."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def pck(found_px: NDArray[Any], truth_px: NDArray[Any], *, threshold_px: float) -> float:
+    """Share of ``(N, 2)`` points found within ``threshold_px`` of the truth; NaN if N is 0.
+
+    A distance equal to the threshold counts; a point that is not finite does not.
+    """
+    if len(found_px) == 0:
+        return float("nan")
+    return count_within(errors_px(found_px, truth_px), (threshold_px,))[0] / len(found_px)
+
+
+def errors_px(found_px: NDArray[Any], truth_px: NDArray[Any]) -> NDArray[np.float64]:
+    """``(N,)`` distances of ``(N, 2)`` found points from the true ones."""
+    gap = np.asarray(found_px, np.float64) - np.asarray(truth_px, np.float64)
+    distance: NDArray[np.float64] = np.hypot(gap[:, 0], gap[:, 1])
+    return distance
+
+
+def count_within(errors: NDArray[np.float64], thresholds_px: Sequence[float]) -> tuple[int, ...]:
+    """How many of ``(N,)`` errors do not exceed each threshold."""
+    return tuple(int(np.count_nonzero(errors <= threshold)) for threshold in thresholds_px)
+
+
+def bootstrap_mean(
+    values: Sequence[float], groups: Sequence[str], *, seed: int, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean over pairs and its 95 % interval, by drawing whole sequences with repetition.
+
+    The pairs of a sequence share an image and are not independent, so a sequence is drawn with all
+    its pairs or not at all (the percentile bootstrap of Efron and Tibshirani, 1993).  The same
+    groups and seed draw the same sequences, whatever the values: give it the differences of two
+    descriptors for the interval of their difference.
+
+    Args:
+        values: one figure per pair, at least one.
+        groups: name of the pair's sequence.
+        seed: of the draws.
+        resamples: how many draws.
+
+    Returns:
+        The mean, and no interval where there is only one sequence.
+    """
+    if not values:
+        raise ValueError("there is no mean of no values")
+    names = sorted(set(groups))
+    place = {name: number for number, name in enumerate(names)}
+    member = np.array([place[name] for name in groups])
+    sums = np.bincount(member, weights=np.asarray(values, np.float64), minlength=len(names))
+    counts = np.bincount(member, minlength=len(names))
+    mean = float(sums.sum() / counts.sum())
+    if len(names) < 2:
+        return Interval(mean, None, None)
+    generator = np.random.default_rng(seed)
+    means = []
+    for begin in range(0, resamples, _AT_ONCE):
+        shape = (min(_AT_ONCE, resamples - begin), len(names))
+        drawn = generator.integers(len(names), size=shape)
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), _PERCENTILES)
+    return Interval(mean, float(low), float(high))

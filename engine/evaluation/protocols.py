@@ -1,0 +1,325 @@
+"""The three protocols, exactly: which points are asked about, among what, and what is right.
+
+``seed``
+    as the published code of MSNet does it: homographies follow the plain ratios of the sizes, true
+    points are cut to whole pixels, and only the true points of the queries are candidates.
+``closed``
+    the same question with exact homographies and true points.
+``dense``
+    what a user meets: images are shrunk with antialiasing, and every place of a grid over the whole
+    other image is a candidate.  The grid starts at the centre of the top-left pixel.
+
+Queries and truth depend on the pair and the seed alone, never on what was measured before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from engine.descriptors.base import Levels
+from engine.errors import ConfigError
+from engine.evaluation.pck import errors_px
+from engine.geometry.coords import Resize
+from engine.geometry.sampling import sample_map
+from engine.geometry.visibility import covisible, project
+from engine.images import MIN_EDGE_PX, resize_pixels
+from engine.matching.nearest import nearest
+from engine.matching.query_points import harris_response
+from engine.progress import CancelToken
+
+ProtocolName = Literal["seed", "closed", "dense"]
+QueryKind = Literal["harris", "uniform"]
+Matcher = Literal["exact", "flann"]
+Points = NDArray[np.float64]
+
+QUERY_KINDS: Final[tuple[QueryKind, ...]] = ("harris", "uniform")
+SEARCH_BUDGET_BYTES: Final = 64 << 20
+"""Memory that one block of a search may take, and about what sampled candidates may."""
+
+_HARRIS_PERCENTILE: Final = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """A way to measure, with all its switches.
+
+    Attributes:
+        name: which of the three.
+        thresholds_px: a match this close to the truth is right; ascending.
+        matcher: ``flann`` is approximate and for single descriptors; sets are always matched
+            exactly.
+        queries: the lists of queries, Harris first.
+        query_limit: queries of a pair and list, at most.
+        long_edge_px: every image is brought to this long edge.
+        grid_stride_px: distance of candidates in the dense protocol.
+        seed: of the draws.
+    """
+
+    name: ProtocolName
+    thresholds_px: tuple[float, ...]
+    matcher: Matcher
+    queries: tuple[QueryKind, ...]
+    query_limit: int
+    long_edge_px: int
+    grid_stride_px: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.thresholds_px:
+            raise ConfigError("threshold_px", "at least one threshold is needed")
+        if self.name == "dense" and self.matcher != "exact":
+            raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
+
+    @property
+    def antialias(self) -> bool:
+        """Whether images are shrunk with antialiasing."""
+        return self.name == "dense"
+
+    @property
+    def plain_ratios(self) -> bool:
+        """Whether homographies follow the ratios of the sizes and forget the pixels' centres."""
+        return self.name == "seed"
+
+    @property
+    def whole_truth(self) -> bool:
+        """Whether true points lose their fractions."""
+        return self.name == "seed"
+
+    @property
+    def over_grid(self) -> bool:
+        """Whether the whole other image is searched."""
+        return self.name == "dense"
+
+
+def default_queries(name: ProtocolName) -> tuple[QueryKind, ...]:
+    """The lists of queries that a protocol has."""
+    return QUERY_KINDS if name == "dense" else ("harris",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkingImage:
+    """An image at the size it is evaluated at.
+
+    Attributes:
+        pixels: ``(h, w, 3)`` float32 RGB in [0, 1].
+        resize: from original to working pixels.
+    """
+
+    pixels: NDArray[np.float32]
+    resize: Resize
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.resize.to_size_px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPoints:
+    """Queries of a pair in working pixels: ``(N, 2)`` points of image a and their true points."""
+
+    points_a: Points
+    truth_b: Points
+
+
+def make_working_image(protocol: Protocol, pixels: NDArray[Any]) -> WorkingImage:
+    """Bring an image's long edge to the protocol's, also by enlarging it.
+
+    Args:
+        protocol: says how long, and whether with antialiasing.
+        pixels: ``(H, W, 3)`` uint8, uint16 or float32.
+    """
+    height, width = pixels.shape[:2]
+    scale = protocol.long_edge_px / max(width, height)
+    to_size_px = (
+        max(MIN_EDGE_PX, math.floor(width * scale + 0.5)),
+        max(MIN_EDGE_PX, math.floor(height * scale + 0.5)),
+    )
+    resized = resize_pixels(pixels, to_size_px, antialias=protocol.antialias)
+    return WorkingImage(resized, Resize((width, height), to_size_px))
+
+
+def resize_homography(
+    protocol: Protocol, resize_a: Resize, resize_b: Resize, h_b_from_a: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Carry ``h_b_from_a`` from original to working pixels, as the protocol does it."""
+    if not protocol.plain_ratios:
+        return resize_a.homography(resize_b, h_b_from_a)
+    enlarge_b = np.diag([*resize_b.scale_xy, 1.0])
+    shrink_a = np.diag([*resize_a.scale_xy, 1.0])
+    plain: NDArray[np.float64] = enlarge_b @ h_b_from_a @ np.linalg.inv(shrink_a)
+    return plain
+
+
+def query_pool(image_a: WorkingImage, kind: QueryKind) -> Points:
+    """The pixels ``(M, 2)`` of an image that may become queries, row by row.
+
+    Args:
+        image_a: the image.
+        kind: ``harris`` for those whose Harris response is above the image's 90th percentile,
+            ``uniform`` for all.
+    """
+    width, height = image_a.size_px
+    if kind == "uniform":
+        allowed = np.ones((height, width), np.bool_)
+    else:
+        response = harris_response(image_a.pixels)
+        allowed = response > np.percentile(response, _HARRIS_PERCENTILE)
+    ys, xs = np.nonzero(allowed)
+    return np.stack([xs, ys], axis=1).astype(np.float64)
+
+
+def draw_queries(
+    protocol: Protocol,
+    pool: Points,
+    h_b_from_a: NDArray[np.float64],
+    size_b_px: tuple[int, int],
+    *,
+    sequence: str,
+    index: int,
+    kind: QueryKind,
+) -> QueryPoints:
+    """Draw queries without repetition from the pixels whose true point is inside image b.
+
+    Args:
+        protocol: how many at most, and what becomes of the truth.
+        pool: ``(M, 2)`` from :func:`query_pool`.
+        h_b_from_a: in working pixels.
+        size_b_px: (width, height) of the working image b.
+        sequence: with ``index`` and ``kind`` and the protocol's seed all that the draw depends on.
+        index: number of the second image.
+        kind: the list's name.
+
+    Returns:
+        The queries; none if no pixel of the pool is seen in image b.
+    """
+    seen = pool[covisible(pool, h_b_from_a, size_b_px)]
+    generator = np.random.default_rng(pair_seed(protocol.seed, sequence, index, kind))
+    chosen = generator.choice(len(seen), size=min(protocol.query_limit, len(seen)), replace=False)
+    points_a = seen[chosen]
+    truth_b, _ = project(points_a, h_b_from_a, size_b_px)
+    return QueryPoints(points_a, np.trunc(truth_b) if protocol.whole_truth else truth_b)
+
+
+def pair_seed(seed: int, sequence: str, index: int, purpose: str) -> int:
+    """A number for a pair that no other pair, seed or purpose shares."""
+    digest = hashlib.sha256(f"{seed} {sequence} {index} {purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+@torch.inference_mode()
+def match_errors(
+    protocol: Protocol,
+    levels_a: Levels,
+    levels_b: Levels,
+    queries: QueryPoints,
+    size_b_px: tuple[int, int],
+    *,
+    matcher: Matcher,
+    cancel: CancelToken,
+) -> NDArray[np.float64]:
+    """Match the queries and measure how far the matches are off.
+
+    Args:
+        protocol: where they are searched.
+        levels_a: maps of the working image a, a batch of one.
+        levels_b: maps of the working image b.
+        queries: at least one.
+        size_b_px: (width, height) of the working image b.
+        matcher: see :func:`matcher_for`.
+        cancel: checked once per block.
+
+    Returns:
+        ``(N,)`` distances in working pixels of image b; NaN where nothing was found.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    # Where memory ran short, one of two images may have been described on another device.
+    device = levels_b[0].values.device
+    asked = describe_points(levels_a, queries.points_a).to(device)
+    if protocol.over_grid:
+        found = _search_grid(asked, levels_b, size_b_px, protocol.grid_stride_px, cancel)
+        return errors_px(found, queries.truth_b)
+    offered = describe_points(levels_b, queries.truth_b)
+    if matcher == "flann":
+        index = _flann(asked, offered, seed=protocol.seed)
+    else:
+        best = nearest(asked, list(offered), budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
+        index = (best.index % len(queries.truth_b)).cpu().numpy()
+    errors = errors_px(queries.truth_b[index], queries.truth_b)
+    errors[index < 0] = np.nan
+    return errors
+
+
+def matcher_for(protocol: Protocol, level_count: int) -> Matcher:
+    """The matcher a descriptor with so many levels gets: sets are always matched exactly."""
+    return "exact" if level_count > 1 else protocol.matcher
+
+
+def describe_points(levels: Levels, points_px: Points) -> Tensor:
+    """Read the maps of one image at points, bilinearly, and bring what is read to unit length.
+
+    Args:
+        levels: L maps, a batch of one.
+        points_px: ``(N, 2)`` in pixels of the image that was described.
+
+    Returns:
+        ``(L, N, D)`` float32 on the maps' device; zero vectors stay zero.
+    """
+    places = torch.from_numpy(points_px).to(levels[0].values.device, torch.float32)[None]
+    sampled = [sample_map(level.values, level.grid, places)[0] for level in levels]
+    return functional.normalize(torch.stack(sampled), dim=-1)
+
+
+def grid_places(size_px: tuple[int, int], stride_px: int) -> Points:
+    """``(M, 2)`` places of a grid over an image, row by row from the top-left pixel's centre."""
+    ys, xs = np.mgrid[0 : size_px[1] : stride_px, 0 : size_px[0] : stride_px]
+    return np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float64)
+
+
+def _search_grid(
+    asked: Tensor,
+    levels_b: Levels,
+    size_b_px: tuple[int, int],
+    stride_px: int,
+    cancel: CancelToken,
+) -> Points:
+    """The best of all grid places for each of ``(L, N, D)`` sets; ties go to the first place."""
+    places = grid_places(size_b_px, stride_px)
+    descriptor_bytes = 4 * sum(level.values.shape[1] for level in levels_b)
+    step = max(1, SEARCH_BUDGET_BYTES // descriptor_bytes)
+    count = asked.shape[1]
+    best = asked.new_full((count,), -torch.inf)
+    index = torch.zeros((count,), dtype=torch.int64, device=asked.device)
+    for begin in range(0, len(places), step):
+        part = places[begin : begin + step]
+        offered = describe_points(levels_b, part)
+        found = nearest(asked, list(offered), budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
+        better = found.similarity > best
+        best[better] = found.similarity[better]
+        index[better] = found.index[better] % len(part) + begin
+    found_px: Points = places[index.cpu().numpy()]
+    return found_px
+
+
+def _flann(asked: Tensor, offered: Tensor, *, seed: int) -> NDArray[np.int64]:
+    """OpenCV's FLANN with its defaults, 4 kd-trees and 32 checks: ``(N,)``, -1 for none found."""
+    # The trees are random.  OpenCV has one seed for this thread and none for a matcher.
+    cv2.setRNGSeed(seed % (2**31))
+    rows_a, rows_b = (sets[0].float().cpu().numpy() for sets in (asked, offered))
+    index = np.full(len(rows_a), -1, np.int64)
+    for matches in cv2.FlannBasedMatcher().knnMatch(rows_a, rows_b, k=1):
+        for match in matches:
+            index[match.queryIdx] = match.trainIdx
+    return index

@@ -1,0 +1,371 @@
+"""Measure descriptors on sequences whose truth is known, and write the result.  Loads torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from engine.config import config_values
+from engine.data.hpatches import natural_key
+from engine.descriptors.registry import DescriptorSpec, make_spec
+from engine.devices import resolve_device
+from engine.errors import (
+    ConfigError,
+    DatasetError,
+    DescSpaceError,
+    JobCancelled,
+    OutputError,
+    WeightsError,
+)
+from engine.evaluation.datasets import EvaluationSequence, EvaluationSet, open_evaluation_set
+from engine.evaluation.measure import make_fingerprint, measure_pairs, prepare_descriptor
+from engine.evaluation.protocols import QUERY_KINDS, Protocol, QueryKind, default_queries
+from engine.evaluation.ranks import Ranks, joined_ranks, own_device
+from engine.evaluation.result import (
+    EvaluationResult,
+    Json,
+    LeftOut,
+    Timing,
+    summarise,
+    untaken,
+    write_result,
+)
+from engine.evaluation.run_folder import (
+    PairRecord,
+    RowsFile,
+    has_rows,
+    read_records,
+    rows_file,
+)
+from engine.inspection.store import PRECOMPUTED
+from engine.jobs.evaluate_settings import EvaluateConfig, settings_of, split_descriptor
+from engine.jobs.settings import SECTION
+from engine.paths import write_atomically
+from engine.progress import JobContext, Note, Progress, Saved
+
+SETTINGS_FILE: Final = "evaluation.yaml"
+_WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
+
+Listener = Callable[[PairRecord, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorChoice:
+    """A descriptor that is to be measured, and the label its rows get."""
+
+    label: str
+    spec: DescriptorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateJob:
+    """Measure descriptors on a data set.
+
+    Attributes:
+        config: the settings.
+        choices: the descriptors, from :func:`choose_descriptors`.
+        out: the run's folder; made if it is not there.
+        resume: continue what was begun in that folder.
+        strict: end at the first broken pair instead of leaving it out.
+        data_folder: where ``HPATCHES`` is looked for.
+        command: the command that repeats this run, for the report.
+        listener: called after each pair that this process measured, from the working thread, with
+            what was found, the number of pairs done and of all.
+    """
+
+    config: EvaluateConfig
+    choices: tuple[DescriptorChoice, ...]
+    out: Path
+    resume: bool = False
+    strict: bool = False
+    data_folder: Path | None = None
+    command: str = ""
+    listener: Listener | None = None
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        names = ", ".join(choice.label for choice in self.choices)
+        return f"Evaluate {names} on {self.config.dataset}"
+
+    def run(self, context: JobContext) -> EvaluationResult:
+        """Measure, and write ``result.json`` and its tables.
+
+        Under ``torchrun`` the sequences are shared among the processes; all of them return the
+        whole result, and the first one writes it.
+
+        Raises:
+            DescSpaceError: the data set, a descriptor, the device or the folder cannot be used;
+                or, with ``strict``, a pair is broken.
+            JobCancelled: it was stopped; what was measured stays in the folder.
+        """
+        start_s = time.perf_counter()
+        protocol = make_protocol(self.config)
+        dataset = open_evaluation_set(
+            self.config.dataset,
+            which=self.config.subset,
+            data_folder=self.data_folder,
+            context=context,
+        )
+        for problem in dataset.problems:
+            if self.strict:
+                raise DatasetError(dataset.root, problem.removesuffix("."))
+            context.emit(Note(problem, "warning"))
+        device = own_device(resolve_device(self.config.device))
+        descriptors = [
+            prepare_descriptor(
+                choice.label,
+                choice.spec,
+                protocol,
+                device=device,
+                precision=self.config.precision,
+                context=context,
+            )
+            for choice in self.choices
+        ]
+        fingerprint = make_fingerprint(protocol, dataset, descriptors, device)
+        with joined_ranks(device) as ranks:
+            before = self._begin(ranks, dataset, fingerprint)
+            todo = ranks.share(_without(dataset.sequences, before))
+            found: list[PairRecord] = []
+            total = sum(len(sequence.pairs) for sequence in todo)
+            if before:
+                context.emit(
+                    Note(f"Continuing: {len(before)} of {dataset.pair_count} pairs are done.")
+                )
+            context.emit(Progress("pairs", 0, total))
+            with RowsFile(rows_file(self.out, ranks.rank), fingerprint) as rows:
+                try:
+                    for record in measure_pairs(
+                        todo,
+                        protocol,
+                        descriptors,
+                        device=device,
+                        strict=self.strict,
+                        context=context,
+                    ):
+                        rows.add(record)
+                        found.append(record)
+                        context.emit(Progress("pairs", len(found), total))
+                        if self.listener is not None:
+                            self.listener(record, len(found), total)
+                except JobCancelled:
+                    context.emit(
+                        Note(
+                            f"{len(before) + len(found)} pairs are kept in {self.out}; "
+                            "--resume continues there."
+                        )
+                    )
+                    raise
+            records = [*before, *(one for part in ranks.gather(found) for one in part)]
+            result = self._sum_up(records, dataset, protocol, fingerprint)
+            result = replace(result, wall_s=time.perf_counter() - start_s)
+            if ranks.rank == 0:
+                for path in write_result(self.out, result):
+                    context.emit(Saved(path, path.stem))
+        return result
+
+    def _begin(
+        self, ranks: Ranks, dataset: EvaluationSet, fingerprint: Json
+    ) -> tuple[PairRecord, ...]:
+        """Make the folder, and read what was measured in it before, by any process."""
+        records: tuple[PairRecord, ...] = ()
+        fault: DescSpaceError | None = None
+        try:
+            records = self._read_before(fingerprint)
+        except DescSpaceError as error:
+            fault = error
+        # A fault is told to all processes, or the others would wait for this one for ever.
+        gathered = ranks.gather((records, "" if fault is None else str(fault)))
+        if fault is not None:
+            raise fault
+        for _, its_fault in gathered:
+            if its_fault:
+                raise DescSpaceError(its_fault)
+        known = {(s.name, one.pair.index) for s in dataset.sequences for one in s.pairs}
+        merged = {one.key: one for part, _ in reversed(gathered) for one in part}
+        if ranks.rank == 0:
+            self._write_settings()
+        return tuple(record for key, record in sorted(merged.items()) if key in known)
+
+    def _read_before(self, fingerprint: Json) -> tuple[PairRecord, ...]:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(self.out, f"cannot be made ({error.strerror})") from error
+        if not has_rows(self.out):
+            return ()
+        if not self.resume:
+            raise OutputError(
+                self.out,
+                "holds an evaluation already; continue it with --resume, or name another folder",
+            )
+        return read_records(self.out, fingerprint)
+
+    def _write_settings(self) -> None:
+        """The settings in the words of a config file, so that the run can be repeated."""
+        values = config_values(self.config)
+        values["descriptor"] = [choice.spec.name for choice in self.choices]
+        names = [choice.spec.name for choice in self.choices]
+        for number, choice in enumerate(self.choices):
+            weights = dict(choice.spec.settings).get("weights")
+            if weights:
+                values["descriptor"][number] = f"{choice.spec.name}={weights}"
+        settings = {
+            choice.spec.name: {k: v for k, v in choice.spec.settings if k != "weights"}
+            for choice in self.choices
+        }
+        only = settings[names[0]] if len(set(names)) == 1 else settings
+        if only:
+            values[SECTION] = only
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        write_atomically(self.out / SETTINGS_FILE, text.encode("utf-8"))
+
+    def _sum_up(
+        self,
+        records: Sequence[PairRecord],
+        dataset: EvaluationSet,
+        protocol: Protocol,
+        fingerprint: Json,
+    ) -> EvaluationResult:
+        place = {sequence.name: number for number, sequence in enumerate(dataset.sequences)}
+        ordered = sorted(records, key=lambda record: (place[record.sequence], record.index))
+        labels = [choice.label for choice in self.choices]
+        rows = tuple(
+            sorted(
+                (row for record in ordered for row in record.rows),
+                key=lambda row: (
+                    protocol.queries.index(row.queries),
+                    labels.index(row.descriptor),
+                    place[row.sequence],
+                    row.index,
+                ),
+            )
+        )
+        left_out: tuple[LeftOut, ...] = tuple(e for record in ordered for e in record.left_out)
+        weights = {c.label: dict(c.spec.settings).get("weights") for c in self.choices}
+        return EvaluationResult(
+            fingerprint=fingerprint,
+            summary=summarise(
+                rows,
+                labels=labels,
+                queries=protocol.queries,
+                thresholds_px=protocol.thresholds_px,
+                kinds={sequence.name: sequence.kind for sequence in dataset.sequences},
+                seed=protocol.seed,
+            ),
+            pairs=rows,
+            left_out=left_out,
+            problems=dataset.problems,
+            timings=tuple(_add_up(label, ordered) for label in labels),
+            wall_s=0.0,
+            sources={
+                "dataset": self.config.dataset,
+                "root": str(dataset.root.absolute()),
+                "weights": {label: str(path) for label, path in weights.items() if path},
+                "command": self.command,
+            },
+        )
+
+
+def make_protocol(config: EvaluateConfig) -> Protocol:
+    """The protocol that the settings describe.
+
+    Raises:
+        ConfigError: settings that do not go together.
+    """
+    lists: Mapping[str, tuple[QueryKind, ...]] = {
+        "protocol": default_queries(config.protocol),
+        "harris": ("harris",),
+        "uniform": ("uniform",),
+        "both": QUERY_KINDS,
+    }
+    return Protocol(
+        name=config.protocol,
+        thresholds_px=tuple(sorted(set(config.threshold_px))),
+        matcher=config.matcher,
+        queries=lists[config.queries],
+        query_limit=config.query_limit,
+        long_edge_px=config.long_edge_px,
+        grid_stride_px=config.grid_stride_px,
+        seed=config.seed,
+    )
+
+
+def choose_descriptors(
+    config: EvaluateConfig, values: Mapping[str, Any]
+) -> tuple[DescriptorChoice, ...]:
+    """Write down the descriptors that take part, each with a label of its own.
+
+    Args:
+        config: names them.
+        values: their own settings; see :func:`engine.jobs.evaluate_settings.settings_of`.
+
+    Raises:
+        ConfigError: an unknown descriptor or setting, or none at all.
+        WeightsError: a run folder without a checkpoint.
+    """
+    named = [split_descriptor(text) for text in config.descriptor]
+    if not named:
+        raise ConfigError("descriptor", "at least one is needed")
+    names = [name for name, _ in named]
+    if PRECOMPUTED in names:
+        raise ConfigError("descriptor", f"{PRECOMPUTED!r} has maps of single images only")
+    choices: list[DescriptorChoice] = []
+    for name, place in named:
+        own = settings_of(name, names, values)
+        if place is not None:
+            own["weights"] = str(find_weights(place))
+        label = name
+        if names.count(name) > 1 and place is not None:
+            label = f"{name} ({place.stem})"
+        label = untaken(label, [choice.label for choice in choices])
+        choices.append(DescriptorChoice(label, make_spec(name, own)))
+    return tuple(choices)
+
+
+def find_weights(place: Path) -> Path:
+    """The weights a person means: a file itself, of a run's folder the last checkpoint.
+
+    In a folder (or its ``weights``) a file named ``last`` is taken, else the one whose name comes
+    last in natural order; the one named ``best`` only where it is alone.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if not place.is_dir():
+        return place
+    folder = place / "weights" if (place / "weights").is_dir() else place
+    files = [file for file in folder.iterdir() if file.suffix.lower() in _WEIGHT_SUFFIXES]
+    if not files:
+        raise WeightsError(place, "holds no checkpoint (a file such as weights/last.safetensors)")
+    files.sort(key=lambda f: (f.stem == "last", f.stem != "best", natural_key(f.name)))
+    return files[-1]
+
+
+def _without(
+    sequences: Sequence[EvaluationSequence], done: Sequence[PairRecord]
+) -> tuple[EvaluationSequence, ...]:
+    """What is left to do: sequences with the pairs that are not done, whole ones left out."""
+    keys = {record.key for record in done}
+    left = (
+        replace(s, pairs=tuple(one for one in s.pairs if (s.name, one.pair.index) not in keys))
+        for s in sequences
+    )
+    return tuple(sequence for sequence in left if sequence.pairs)
+
+
+def _add_up(label: str, records: Sequence[PairRecord]) -> Timing:
+    mine = [one for record in records for one in record.timings if one.descriptor == label]
+    return Timing(
+        label,
+        sum(one.images for one in mine),
+        sum(one.describe_s for one in mine),
+        sum(one.pairs for one in mine),
+        sum(one.match_s for one in mine),
+    )
