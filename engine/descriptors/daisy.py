@@ -42,6 +42,7 @@ _SMALLEST_NORM = 1e-5
 _CLIP_OVER_EVEN = 1.7
 _CLIP_ROUNDS = 3
 _TILE_PX = 768
+_LARGEST_OFFSET_PX = 7.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +123,8 @@ class Daisy:
         self.tile_px = tile_px
         self.dim = (1 + rings * histograms) * orientations
         self.shift_period_px = stride_px
-        # Cells in the middle of their stride cover the image evenly, with no border left over.
-        self.grid = CellGrid(float(stride_px), (stride_px - 1) / 2)
+        # Cells in the middle of their stride cover the image evenly; the smallest image gets one.
+        self.grid = CellGrid(float(stride_px), min((stride_px - 1) / 2, _LARGEST_OFFSET_PX))
         self._sigmas_px = [radius_px * (ring + 1) / (2 * rings) for ring in range(rings)]
         self._coarse_px = _coarse_spacing(stride_px, self._sigmas_px[0])
 

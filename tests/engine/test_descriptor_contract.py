@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ COMPUTED = [entry.name for entry in list_descriptors() if entry.name != "precomp
 
 
 def random_superpoint(path: Path) -> Path:
-    """Weights of SuperPoint's shape, random but the same every time, scaled to keep signals alive."""
+    """Random weights of SuperPoint's shape, the same every time."""
     generator = torch.Generator().manual_seed(7)
     state = {}
     for name, tensor in SuperPointNetwork().state_dict().items():
@@ -120,9 +121,7 @@ def test_a_batch_is_described_as_its_images_are(descriptor: DenseDescriptor) -> 
     for index in range(3):
         alone = descriptor.describe(images[index : index + 1])
         for one, all_of_them in zip(alone, together, strict=True):
-            torch.testing.assert_close(
-                one.values[0], all_of_them.values[index], atol=1e-4, rtol=0
-            )
+            torch.testing.assert_close(one.values[0], all_of_them.values[index], atol=1e-4, rtol=0)
 
 
 def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
@@ -130,8 +129,8 @@ def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
 ) -> None:
     """Two crops of one picture, apart by the period; what is far from their borders is compared."""
     period_px = descriptor.shift_period_px
-    picture = smooth_noise(1, 240 + period_px, 240 + 2 * period_px)
-    first = picture[:, :, :240, :240]
+    picture = smooth_noise(1, 200 + period_px, 200 + 2 * period_px)
+    first = picture[:, :, :200, :200]
     second = picture[:, :, period_px:, 2 * period_px :]
     for one, other in zip(descriptor.describe(first), descriptor.describe(second), strict=True):
         cells = round(period_px / one.grid.stride_px)
@@ -140,38 +139,38 @@ def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
         rows, columns = moved.shape[2:]
         inside = (..., slice(margin, rows - margin), slice(margin, columns - margin))
         cosine = (moved[inside] * other.values[:, :, :rows, :columns][inside]).sum(dim=1)
-        assert cosine.numel() > 50
+        assert cosine.numel() >= 25
         assert float(cosine.min()) >= 0.99
 
 
 def test_the_cells_lie_where_the_grid_says_by_the_centroid_of_their_gradient(
     descriptor: DenseDescriptor,
 ) -> None:
-    """What a cell reads is centred on the cell: squared gradients, averaged over many pictures."""
+    """What a cell reads is centred on the cell: squared gradients, averaged over many pictures.
+
+    Four neighbours are averaged, because a map that was enlarged reads cells of a coarser grid:
+    one cell leans to the nearest of those, its neighbour the other way.
+    """
     generator = torch.Generator().manual_seed(1)
-    size_px, count = 161, 12
+    size_px, count = 121, 8
     images = smooth_noise(count, size_px, size_px, seed=3).requires_grad_()
     levels = descriptor.describe(images)
-    for number, level in enumerate(levels):
-        column = round(level.grid.to_cells(80.0))
-        row = column - 1
+    for level in levels:
+        first = int(level.grid.to_cells(size_px // 2))
         influence = torch.zeros(size_px, size_px)
-        for probe in range(4):
+        for row, column in itertools.product((first, first + 1), repeat=2):
             direction = torch.randn(count, descriptor.dim, generator=generator)
             total = (level.values[:, :, row, column] * direction).sum()
-            last = number == len(levels) - 1 and probe == 3
-            (gradient,) = torch.autograd.grad(total, images, retain_graph=not last)
+            (gradient,) = torch.autograd.grad(total, images, retain_graph=True)
             # Each picture counts alike, however strong its gradients are.
             energy = gradient.square().sum(dim=1)
             influence += (energy / energy.sum(dim=(1, 2), keepdim=True)).sum(dim=0)
         share = influence / influence.sum()
         positions = torch.arange(float(size_px))
-        found_x = float((share.sum(dim=0) * positions).sum())
-        found_y = float((share.sum(dim=1) * positions).sum())
-        # A set's smaller scale reads a cell of its own, coarser grid between which it interpolates.
-        tolerance_px = 1.0 / level.member.scale
-        assert found_x == pytest.approx(level.grid.to_px(column), abs=tolerance_px)
-        assert found_y == pytest.approx(level.grid.to_px(row), abs=tolerance_px)
+        for axis in (0, 1):
+            found_px = float((share.sum(dim=axis) * positions).sum())
+            # Tighter than the smallest offset, half a pixel, could be wrong by.
+            assert found_px == pytest.approx(level.grid.to_px(first + 0.5), abs=0.4)
 
 
 def test_reduced_precision_changes_little_where_it_is_said_to_be_safe(
