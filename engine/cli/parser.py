@@ -113,7 +113,16 @@ def build_parser(program: str) -> Parser:
     Args:
         program: how the person called the program, for help and messages.
     """
-    from engine.cli.commands import bench, demo, describe, descriptors, doctor, match, view
+    from engine.cli.commands import (
+        bench,
+        demo,
+        describe,
+        descriptors,
+        doctor,
+        evaluate,
+        match,
+        view,
+    )
 
     parser = Parser(
         prog=program,
@@ -142,7 +151,7 @@ def build_parser(program: str) -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog=program
     )
-    for module in (view, match, describe, descriptors, demo, doctor, bench):
+    for module in (view, match, describe, evaluate, descriptors, demo, doctor, bench):
         module.add_parser(commands)
     parser.set_defaults(run=view.run_without_arguments)
     return parser
@@ -346,9 +355,15 @@ def _add_common_flags(parser: argparse.ArgumentParser, *, top: bool) -> None:
 
 def _help_of(info: OptionInfo) -> str:
     allowed = "" if info.choices else range_of(info)
-    default = "" if info.default is None else f"default: {info.default}"
+    default = "" if info.default in (None, "") else f"default: {_default_text(info.default)}"
     notes = "; ".join(text for text in (allowed, default) if text)
     return f"{info.help} ({notes})" if notes else info.help
+
+
+def _default_text(default: Any) -> str:
+    if not isinstance(default, tuple):
+        return str(default)
+    return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in default)
 
 
 def _metavar(info: OptionInfo) -> str:

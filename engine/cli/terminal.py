@@ -50,6 +50,11 @@ class TerminalSink:
             case Progress():
                 self._progress(event)
 
+    @property
+    def shows_bar(self) -> bool:
+        """Whether progress is a bar that moves; lines otherwise."""
+        return self._wants_bar
+
     def note(self, text: str) -> None:
         """Say something that may be left out."""
         if not self._quiet:

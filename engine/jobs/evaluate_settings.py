@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.config import build_config, merge, option, parse_overrides
+from engine.config import build_config, describe_options, merge, option, parse_overrides
 from engine.errors import ConfigError
 from engine.jobs.settings import SECTION
 
@@ -130,6 +131,59 @@ def split_descriptor(text: str) -> tuple[str, Path | None]:
     if not name.strip() or (equals and not place.strip()):
         raise ConfigError("descriptor", f"{text!r} is neither NAME nor NAME=WEIGHTS")
     return name.strip(), Path(place.strip()).expanduser() if equals else None
+
+
+def evaluate_command(
+    config: EvaluateConfig,
+    values: Mapping[str, Any],
+    *,
+    out: Path | None = None,
+    data_folder: Path | None = None,
+    plugins: Sequence[Path] = (),
+    strict: bool = False,
+) -> str:
+    """The command line that measures the same again.
+
+    Args:
+        config: the settings.
+        values: the descriptors' own settings, as from :func:`resolve_evaluation`.
+        out: the run's folder; None leaves it out.
+        data_folder: where ``HPATCHES`` is looked for.
+        plugins: the person's own files.
+        strict: whether a broken pair ends the run.
+    """
+    words = ["python", "main.py", "evaluate", "--dataset", config.dataset]
+    for text in config.descriptor:
+        words += ["--descriptor", text]
+    for info in describe_options(EvaluateConfig):
+        value = getattr(config, info.name)
+        always = info.name == "protocol"
+        if info.name in ("dataset", "descriptor") or (value == info.default and not always):
+            continue
+        name = info.name.removesuffix(f"_{info.unit}") if info.unit else info.name
+        words += [f"--{name.replace('_', '-')}", _as_word(value)]
+    for name, value in _flat(values):
+        words += ["--set", f"{name}={_as_word(value)}"]
+    for flag, paths in (("--plugin", plugins), ("--data", [data_folder]), ("--out", [out])):
+        for path in paths:
+            words += [flag, str(path)] if path is not None else []
+    return shlex.join([*words, "--strict"] if strict else words)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _as_word(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(_as_word, value))
+    if isinstance(value, bool) or value is None:
+        return "none" if value is None else str(value).lower()
+    return repr(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
 def _test_set(section: Mapping[str, Any]) -> Any:
