@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
@@ -96,6 +96,7 @@ class ImageCanvas(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._view = Viewport(1.0, 0.0, 0.0)
         self._fitted = True
+        self._underlay: Callable[[QPainter, QRectF], None] | None = None
         self._kept: QPixmap | None = None
         self._press: QPointF | None = None
         self._last = QPointF()
@@ -158,6 +159,11 @@ class ImageCanvas(QWidget):
             bounds = mark.bounds(stage).toAlignedRect().adjusted(-2, -2, 2, 2)
             region = region.united(bounds.intersected(self.rect()))
         self.update(region)
+
+    def set_underlay(self, paint: Callable[[QPainter, QRectF], None]) -> None:
+        """Let someone draw between the image and the marks: a painter and what must be drawn."""
+        self._underlay = paint
+        self.update()
 
     # The view
 
@@ -240,6 +246,8 @@ class ImageCanvas(QWidget):
             view = self.viewport
             if self._overlay is not None and self._overlay.live:
                 self._overlay.paint(painter, view, self._photo.size_px, self.extent, ratio)
+            if self._underlay is not None:
+                self._underlay(painter, QRectF(dirty))
             paint_marks(painter, self._marks, self._stage(), QRectF(dirty))
         self._paint_border(painter)
 
@@ -291,6 +299,8 @@ class ImageCanvas(QWidget):
         if self._photo is not None:
             if self._overlay is not None and self._overlay.live:
                 self._overlay.paint(painter, self.viewport, self._photo.size_px, self.extent, ratio)
+            if self._underlay is not None:
+                self._underlay(painter, QRectF(self.rect()))
             paint_marks(painter, self._marks, self._stage())
         painter.end()
         return picture

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtCore import QLineF, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
 from descgui.views.marks import EDGE, RIGHT, WRONG
@@ -19,6 +19,7 @@ UNJUDGED: Final = "#E8E8E8"
 
 _FINE_LINES: Final = 600
 _EDGED_LINES: Final = 250
+_MOVED_FINE_LINES: Final = 100
 _SETTLE_MS: Final = 140
 _DASH: Final = (5.0, 4.0)
 
@@ -105,11 +106,17 @@ def lines_opacity(count: int) -> float:
 
 
 class MatchLines(QWidget):
-    """Lies over all panes, lets the pointer through and draws match lines.
+    """Lies over all panes, lets the pointer through and draws match lines between them.
 
-    The lines are kept as a picture, so that repainting a pane below costs nothing; while panes
-    move, many lines are drawn coarsely, and finely once they rest.  It emits nothing.
+    Inside the canvases it leaves the lines to them (:meth:`paint_part`), so that marks and labels
+    stay on top.  The lines are kept as a picture, so that repainting a canvas costs little; while
+    panes move, many lines are drawn coarsely, and finely once they rest.
+
+    Signals:
+        redrawn(): the lines look different.
     """
+
+    redrawn = Signal()
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -117,6 +124,7 @@ class MatchLines(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self._segments: NDArray[np.float64] = np.zeros((0, 4))
         self._right: NDArray[np.bool_] | None = None
+        self._canvases: tuple[Box, ...] = ()
         self._kept: QPixmap | None = None
         self._moving = False
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
@@ -129,38 +137,70 @@ class MatchLines(QWidget):
         return len(self._segments)
 
     def set_lines(
-        self, segments: NDArray[np.float64], right: NDArray[np.bool_] | None, *, moving: bool
+        self,
+        segments: NDArray[np.float64],
+        right: NDArray[np.bool_] | None,
+        canvases: tuple[Box, ...] = (),
+        *,
+        moving: bool,
     ) -> None:
         """Draw other lines.
 
         Args:
             segments: ``(N, 4)`` ends in this widget.
             right: ``(N,)``; None where nothing is known.
+            canvases: rectangles of this widget whose canvases draw their part themselves.
             moving: more changes will follow at once.
         """
         if len(segments) == 0 and self.count == 0:
             return
         self._segments = segments
         self._right = right
+        self._canvases = canvases
         self._kept = None
-        self._moving = moving and len(segments) > _EDGED_LINES
+        self._moving = moving and len(segments) > _MOVED_FINE_LINES
         if self._moving:
             self._settle.start()
         self.setVisible(len(segments) > 0)
         self.update()
+        self.redrawn.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Lay the kept picture over the panes."""
+        """Draw what lies between the canvases."""
+        region = QRegion(event.rect())
+        for box in self._canvases:
+            region -= QRect(round(box.left), round(box.top), round(box.width), round(box.height))
+        if region.isEmpty():
+            return
+        painter = QPainter(self)
+        painter.setClipRegion(region)
+        self.paint_part(painter, QRectF(region.boundingRect()), QPoint(0, 0))
+
+    def paint_part(self, painter: QPainter, part: QRectF, corner: QPoint) -> None:
+        """Draw a part of the lines into another widget.
+
+        Args:
+            painter: of that widget.
+            part: what to draw, in that widget.
+            corner: that widget's top-left corner in this one.
+        """
+        if self.count == 0:
+            return
         ratio = self.devicePixelRatioF()
         wanted = QSize(math.ceil(self.width() * ratio), math.ceil(self.height() * ratio))
         if self._kept is None or self._kept.size() != wanted:
             self._kept = self._drawn(wanted, ratio)
-        painter = QPainter(self)
-        dirty = QRectF(event.rect())
-        source = QRectF(
-            dirty.x() * ratio, dirty.y() * ratio, dirty.width() * ratio, dirty.height() * ratio
+        source = part.translated(QPointF(corner))
+        painter.drawPixmap(
+            part,
+            self._kept,
+            QRectF(
+                source.x() * ratio,
+                source.y() * ratio,
+                source.width() * ratio,
+                source.height() * ratio,
+            ),
         )
-        painter.drawPixmap(dirty, self._kept, source)
 
     def _drawn(self, size: QSize, ratio: float) -> QPixmap:
         kept = QPixmap(size)
@@ -190,6 +230,7 @@ class MatchLines(QWidget):
             if self.count <= _FINE_LINES:
                 self._kept = None
                 self.update()
+                self.redrawn.emit()
 
 
 def _within(ends: NDArray[np.float64], box: Box) -> NDArray[np.bool_]:

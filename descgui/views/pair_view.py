@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPoint, QRect, QUrl, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QUrl, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QPainter,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from descgui.models.bundle import AppModels
@@ -182,6 +190,7 @@ class PairView(QWidget):
     def _connect_panes(self) -> None:
         self._empty.open_requested.connect(self.open_requested)
         self._empty.demo_requested.connect(self.demo_requested)
+        self._lines.redrawn.connect(self._on_lines)
         for index, pane in enumerate(self._panes):
             canvas = pane.canvas
             pane.header.cancel_requested.connect(self.cancel_requested)
@@ -192,6 +201,7 @@ class PairView(QWidget):
             if index == 2:
                 continue  # The third pane answers; a probe in it would swap its own image.
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
+            canvas.set_underlay(partial(self._paint_lines, canvas))
             canvas.pointer_left.connect(self.left)
             canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
             canvas.pin_pressed.connect(self._on_pin_pressed)
@@ -396,7 +406,15 @@ class PairView(QWidget):
         )
         correct = state.correct()
         right = correct[keep][seen] if correct is not None else None
-        self._lines.set_lines(segments[seen], right, moving=moving)
+        boxes = (self._box_of(first), self._box_of(second))
+        self._lines.set_lines(segments[seen], right, boxes, moving=moving)
+
+    def _on_lines(self) -> None:
+        for pane in self._panes[:2]:
+            pane.canvas.update()
+
+    def _paint_lines(self, canvas: ImageCanvas, painter: QPainter, part: QRectF) -> None:
+        self._lines.paint_part(painter, part, canvas.mapTo(self, QPoint(0, 0)))
 
     def _box_of(self, canvas: ImageCanvas) -> Box:
         corner = canvas.mapTo(self, QPoint(0, 0))

@@ -6,6 +6,7 @@ The window's panes and the exported figure both ask here, so they cannot differ.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +49,9 @@ from engine.api import Picture, Point, ProbeAnswer, ScalarMap, Side
 Range = tuple[float, float]
 
 _LEAST_CYCLE_RANGE_PX: Final = 5.0
+_KEPT_RANGES: Final = 8
+
+_ranges: dict[int, tuple[weakref.ref[NDArray[np.float32]], Range | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ def heat_range(models: AppModels) -> Range | None:
         for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True))
         if (answer := answer_for(models, key)) is not None
         and answer.heat is not None
-        and (found := value_range(answer.heat)) is not None
+        and (found := _range_of(answer.heat)) is not None
     ]
     if not ranges:
         return None
@@ -332,6 +336,18 @@ def is_right(models: AppModels, error_px: float) -> bool:
 def px_text(value: float) -> str:
     """A distance with one decimal where that says something."""
     return f"{value:.1f} px" if value < 100 else f"{value:.0f} px"
+
+
+def _range_of(heat: NDArray[np.float32]) -> Range | None:
+    """The range of a heat map, worked out once: overlays, bars and captions all ask for it."""
+    kept = _ranges.get(id(heat))
+    if kept is not None and kept[0]() is heat:
+        return kept[1]
+    if len(_ranges) >= _KEPT_RANGES:
+        _ranges.clear()
+    found = value_range(heat)
+    _ranges[id(heat)] = (weakref.ref(heat), found)
+    return found
 
 
 def _heat_overlay(

@@ -701,6 +701,26 @@ def test_match_lines_follow_filters_and_zoom(view, models, opened):
     assert lines.isHidden()
 
 
+def test_lines_run_through_canvases_and_the_gap_but_under_the_marks(view, models, opened):
+    models.view.update(mode="image")
+    start, end = np.array([[50.0, 24.0]]), np.array([[10.0, 24.0]])
+    models.matches.update(table=replace(matches(1, [np.nan]), points_a=start, points_b=end))
+    picture = view.grab().toImage()
+    first, second = view.canvases
+    height = first.mapTo(view, QPoint(0, 0)).y() + round(first.viewport.to_widget((50, 24.0))[1])
+    gap = (first.mapTo(view, first.rect().topRight()).x() + 4, height)
+    inside = (second.mapTo(view, QPoint(15, 0)).x(), height)
+    for place in (gap, inside):
+        column = [picture.pixelColor(place[0], place[1] + step).lightness() for step in (-1, 0)]
+        assert max(column) > 200
+    models.pins.set_pins((Pin(1, Probe("b", (2.0, 24.0))),))
+    tip = second.viewport.to_widget((2.0, 24.0))
+    head = second.mapTo(view, QPoint(round(tip[0]), round(tip[1]) - 12))
+    before = view.grab().toImage().pixelColor(head)
+    models.matches.update(visible=False)
+    assert view.grab().toImage().pixelColor(head) == before
+
+
 def test_lines_let_the_pointer_through(view):
     lines = view.findChild(MatchLines)
     assert lines.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
