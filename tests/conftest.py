@@ -80,9 +80,7 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left_behind(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def no_thread_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a Qt test that ends while a QThread it started still runs.
 
     Such a thread would be destroyed while running, which ends the whole process.
@@ -101,8 +99,11 @@ def no_thread_left_behind(
         started.append(thread)
         start(thread, *priority)
 
-    monkeypatch.setattr(QThread, "start", remember)
-    yield
+    # Not by the fixture `monkeypatch`: asked for here, it would be undone after every other fixture
+    # of the test instead of before those that the test names ahead of it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QThread, "start", remember)
+        yield
     left = [
         type(thread).__name__
         for thread in started
