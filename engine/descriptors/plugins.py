@@ -114,7 +114,8 @@ def _run_and_register(path: Path, source: bytes) -> tuple[str, ...]:
 def _run(path: Path, source: bytes, module: types.ModuleType) -> None:
     """Compile and run; whatever goes wrong there becomes a sentence with the line."""
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - what plugins are
+        code = compile(source, str(path), "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - what plugins are
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.filename == str(path) and error.lineno else ""
         raise PluginError(path, f"{where}{error.msg}") from error

@@ -215,13 +215,15 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"values": loaded, **_read_sidecar(path.with_suffix(".json"))}
-        with loaded:
-            if sum(part.file_size for part in loaded.zip.infolist()) > _MAX_BYTES:
-                raise MapFileError(path, f"holds more than {_MAX_BYTES >> 30} GiB")
-            return {name: loaded[name] for name in loaded.files}
+        # numpy leaves a damaged file open if it has to open it itself.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"values": loaded, **_read_sidecar(path.with_suffix(".json"))}
+            with loaded:
+                if sum(part.file_size for part in loaded.zip.infolist()) > _MAX_BYTES:
+                    raise MapFileError(path, f"holds more than {_MAX_BYTES >> 30} GiB")
+                return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise MapFileError(path, "there is no such file") from None
     except IsADirectoryError:

@@ -1,0 +1,234 @@
+"""Map files: what is written is read back, what people write is read, what is wrong is said."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.precomputed import check_coverage, read_map_file, write_map_file
+from engine.errors import MapFileError, OutputError
+from engine.geometry.coords import CellGrid
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+def random_values(dim: int = 5, rows: int = 6, columns: int = 8) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).normal(size=(dim, rows, columns))
+
+
+def write(path: Path, **change: object) -> Path:
+    """A good file for an image of 64 × 48 px, with changes; None leaves a name out."""
+    content: dict[str, object] = {
+        "values": random_values(),
+        "stride_px": 8.0,
+        "offset_px": 3.5,
+        "image_size_px": (64, 48),
+        **change,
+    }
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def unit_levels(*members: Member) -> tuple[DescriptorMap, ...]:
+    generator = torch.Generator().manual_seed(0)
+    levels = []
+    for index, member in enumerate(members):
+        values = torch.randn(1, 7, 6 >> index, 8 >> index, generator=generator)
+        values = torch.nn.functional.normalize(values, dim=1)
+        levels.append(DescriptorMap(values, CellGrid(8.0 * 2**index, 3.5 + 4 * index), member))
+    return tuple(levels)
+
+
+@pytest.mark.parametrize("members", [(Member(),), (Member(), Member(0.5, 30.0))])
+def test_written_maps_come_back_with_their_places(
+    tmp_path: Path, members: tuple[Member, ...]
+) -> None:
+    levels = unit_levels(*members)
+    path = tmp_path / "karten-größe 地图.npz"
+    write_map_file(
+        path, levels, working_size_px=(64, 48), original_size_px=(128, 96), descriptor="x",
+        settings={"weights": Path("w.pth"), "n": 3},
+    )  # fmt: skip
+    found = read_map_file(path)
+    assert (found.image_size_px, found.original_size_px) == ((64, 48), (128, 96))
+    assert len(found.levels) == len(levels)
+    for one, other in zip(found.levels, levels, strict=True):
+        assert (one.grid, one.member) == (other.grid, other.member)
+        torch.testing.assert_close(one.values, other.values, atol=1e-6, rtol=0)
+    with np.load(path, allow_pickle=False) as file:
+        assert str(file["descriptor"]) == "x"
+        assert json.loads(str(file["settings"])) == {"weights": "w.pth", "n": 3}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_cannot_be_written_where_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="folder does not exist"):
+        write_map_file(
+            tmp_path / "none" / "m.npz", unit_levels(Member()),
+            working_size_px=(64, 48), original_size_px=(64, 48),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int16])
+def test_vectors_are_brought_to_unit_length_and_zero_ones_stay(tmp_path: Path, kind: type) -> None:
+    values = (1000 * random_values()).astype(kind)
+    values[:, 2, 3] = 0
+    (level,) = read_map_file(write(tmp_path / "m.npz", values=values)).levels
+    lengths = level.values[0].norm(dim=0)
+    assert float(lengths[2, 3]) == 0
+    lengths[2, 3] = 1
+    torch.testing.assert_close(lengths, torch.ones(6, 8))
+    expected = values[:, 0, 0] / np.linalg.norm(values[:, 0, 0].astype(float))
+    np.testing.assert_allclose(level.values[0, :, 0, 0].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_huge_and_tiny_vectors_have_unit_length_too(tmp_path: Path, factor: float) -> None:
+    (level,) = read_map_file(write(tmp_path / "m.npz", values=factor * random_values())).levels
+    torch.testing.assert_close(level.values.norm(dim=1), torch.ones(1, 6, 8))
+
+
+def test_a_file_without_a_size_says_none(tmp_path: Path) -> None:
+    assert read_map_file(write(tmp_path / "m.npz", image_size_px=None)).image_size_px is None
+
+
+def test_a_plain_array_is_placed_by_its_neighbour_file_or_by_the_caller(tmp_path: Path) -> None:
+    path = tmp_path / "m.npy"
+    np.save(path, random_values())
+    with pytest.raises(MapFileError, match=r"does not say its stride_px; write them into m\.json"):
+        read_map_file(path)
+    assert read_map_file(path, stride_px=4, offset_px=0).levels[0].grid == CellGrid(4.0, 0.0)
+    said = {"stride_px": 8, "offset_px": 3.5, "image_size_px": [64, 48]}
+    (tmp_path / "m.json").write_text(json.dumps(said))
+    found = read_map_file(path, stride_px=4)
+    assert found.levels[0].grid == CellGrid(8.0, 3.5)
+    assert found.image_size_px == (64, 48)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"stride_px": [[1], [2, 3]]}', "\udce4"])
+def test_a_broken_neighbour_file_is_named(tmp_path: Path, text: str) -> None:
+    np.save(tmp_path / "m.npy", random_values())
+    (tmp_path / "m.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(MapFileError, match=r"m\.json: "):
+        read_map_file(tmp_path / "m.npy")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": None}, "no array called values or values_0; it holds image_size_px"),
+        ({"values": None, "values_1": random_values()}, "no array called values"),
+        ({"values": random_values()[None]}, r"must have the shape \(D, height, width\), not 1 × 5"),
+        ({"values": random_values()[0]}, "not 6 × 8"),
+        ({"values": np.float32(1)}, "not a single number"),
+        ({"values": random_values()[:, :0]}, "not 5 × 0 × 8"),
+        ({"values": random_values() * 1j}, "real numbers, not complex128"),
+        ({"values": np.full((5, 6, 8), "a")}, "real numbers"),
+        ({"values": np.where(random_values() > 1, np.nan, 1)}, "not finite"),
+        ({"values": 1e300 * random_values()}, "not finite"),
+        ({"stride_px": None}, r"does not say its stride_px\."),
+        ({"offset_px": None}, r"does not say its offset_px\."),
+        ({"stride_px": 0.0}, "must be above 0"),
+        ({"stride_px": -8.0}, "must be above 0"),
+        ({"stride_px": np.nan}, "stride_px holds a number that is not finite"),
+        ({"stride_px": "8"}, "stride_px must be a number"),
+        ({"stride_px": (8.0, 8.0)}, "stride_px has 2 numbers for 1 maps"),
+        ({"image_size_px": 64}, r"must be \(width, height\)"),
+        ({"image_size_px": (64, 0)}, r"must be \(width, height\)"),
+        ({"image_size_px": (48, 64)}, "cannot cover an image of 48 × 64 px"),
+        ({"stride_px": 4.0}, None),
+        ({"stride_px": 2.0}, "cannot cover"),
+        ({"stride_px": 16.0}, "cannot cover"),
+        ({"offset_px": 40.0}, "cannot cover"),
+        ({"values_0": random_values(), "values_1": random_values(4), "values": None},
+         r"different lengths \(4 and 5\)"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_files_that_cannot_be_used_are_refused_with_the_reason(
+    tmp_path: Path, change: dict[str, object], message: str | None
+) -> None:
+    path = write(tmp_path / "m.npz", **change)
+    if message is None:  # half the image is what a network without padding may leave out
+        read_map_file(path)
+        return
+    with pytest.raises(MapFileError, match=message) as caught:
+        read_map_file(path)
+    assert caught.value.path == path
+
+
+def test_maps_of_a_network_without_padding_may_leave_a_border() -> None:
+    values = torch.ones(1, 1, 40, 40)
+    check_coverage(Path("m"), (DescriptorMap(values, CellGrid(1.0, 15.0)),), (70, 70))
+
+
+def test_objects_in_a_file_are_never_unpickled(tmp_path: Path) -> None:
+    with pytest.raises(MapFileError, match="plain numbers"):
+        read_map_file(write(tmp_path / "m.npz", values=np.array([{"a": 1}], dtype=object)))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, -100, -5])
+def test_truncated_files_are_refused(tmp_path: Path, keep: int) -> None:
+    path = write(tmp_path / "m.npz")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(MapFileError, match=r"m\.npz: "):
+        read_map_file(path)
+
+
+def test_a_truncated_array_and_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", random_values())
+    content = (tmp_path / "m.npy").read_bytes()
+    (tmp_path / "m.npy").write_bytes(content[:-8])
+    with pytest.raises(MapFileError, match="damaged"):
+        read_map_file(tmp_path / "m.npy")
+    (tmp_path / "m.npz").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    with pytest.raises(MapFileError, match="damaged"):
+        read_map_file(tmp_path / "m.npz")
+    with zipfile.ZipFile(tmp_path / "z.npz", "w") as file:
+        file.writestr("readme.txt", "hello")
+    with pytest.raises(MapFileError, match="no array called values"):
+        read_map_file(tmp_path / "z.npz")
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MapFileError, match="no such file"):
+        read_map_file(tmp_path / "none.npz")
+    with pytest.raises(MapFileError, match="is a folder"):
+        read_map_file(tmp_path)
+
+
+def test_the_worked_example_writes_a_file_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 77, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    script = EXAMPLES / "write_map_file.py"
+    monkeypatch.setattr(
+        sys, "argv", [str(script), str(tmp_path / "a.png"), str(tmp_path / "a.npz")]
+    )
+    runpy.run_path(str(script), run_name="__main__")
+    found = read_map_file(tmp_path / "a.npz")
+    assert found.image_size_px == (77, 50)
+    assert found.levels[0].values.shape == (1, 192, 6, 9)
+    # Cell (0, 0) holds the first 8 × 8 pixels without their mean.
+    block = pixels[:8, :8, ::-1].astype(float)
+    block -= block.mean(axis=(0, 1))
+    cosine = found.levels[0].values[0, :, 0, 0].numpy() @ (block.ravel() / np.linalg.norm(block))
+    assert cosine == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_the_document_shows_the_examples_as_they_are(example: Path) -> None:
+    document = (EXAMPLES.parent / "OWN_NETWORK.md").read_text(encoding="utf-8")
+    code = example.read_text(encoding="utf-8").rstrip()
+    assert f"`docs/examples/{example.name}`:\n\n```python\n{code}\n```" in document
