@@ -142,6 +142,7 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         f"on {fingerprint['device']}"
     )
     width = max(len(label) for label in result.labels)
+    first = max(width + 10, len("uniform queries  "))
     heading = "".join(f"{name:<22}" for name in ("all", "viewpoint", "illumination"))
     by_queries: dict[str, dict[tuple[str, float], dict[str, SummaryRow]]] = {}
     for row in result.summary:
@@ -149,10 +150,10 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         table.setdefault((row.descriptor, row.threshold_px), {})[row.subset] = row
     for queries, table in by_queries.items():
         yield ""
-        yield f"{f'{queries} queries':<{width + 10}}{heading}".rstrip()
+        yield f"{f'{queries} queries':<{first}}{heading}".rstrip()
         for (label, threshold_px), cells in table.items():
             shown = "".join(f"{_cell(row):<22}" for row in cells.values())
-            yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(width + 10) + shown.rstrip()
+            yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
     yield ""
     for timing in result.timings:
         values = timing.to_json()
