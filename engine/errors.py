@@ -6,6 +6,7 @@ Every error below is one whole sentence that names the thing and the reason, and
     ├── ConfigError          a setting has a wrong name or value
     ├── ImageError           a picture cannot be read or written
     ├── DatasetError         a folder of sequences or photos is not what was expected
+    ├── DownloadError        something cannot be loaded from the network, or is not what it was
     ├── HomographyError      a homography cannot be read, is singular, or cannot be estimated
     ├── WeightsError         a weights file is missing, truncated or of another architecture
     ├── MapFileError         a file of precomputed descriptor maps cannot be used
@@ -65,6 +66,20 @@ class ImageError(FileError):
 
 class DatasetError(FileError):
     """A folder of sequences or photos is not what was expected."""
+
+
+class DownloadError(DescSpaceError):
+    """Something cannot be loaded from the network, or is not what it was the first time.
+
+    Args:
+        url: its address.
+        reason: what is wrong, without a full stop.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}.")
+        self.url = url
+        self.reason = reason
 
 
 class HomographyError(FileError):

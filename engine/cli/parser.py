@@ -119,6 +119,7 @@ def build_parser(program: str) -> Parser:
         describe,
         descriptors,
         doctor,
+        download,
         evaluate,
         match,
         view,
@@ -151,7 +152,7 @@ def build_parser(program: str) -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog=program
     )
-    for module in (view, match, describe, evaluate, descriptors, demo, doctor, bench):
+    for module in (view, match, describe, evaluate, descriptors, demo, download, doctor, bench):
         module.add_parser(commands)
     parser.set_defaults(run=view.run_without_arguments)
     return parser

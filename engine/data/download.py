@@ -1,0 +1,487 @@
+"""Loads HPatches from the network: continued where it broke off, checked, and unpacked safely.
+
+Several addresses are tried in order.  What was loaded of a file stays beside its place as ``.part``
+until the file is whole, also when a person stops it or the program ends.  The SHA-256 of a file
+is written down when it could be used the first time; a later file of the same name that differs
+is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import queue
+import re
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import engine
+from engine.data.archives import Limits, extract_archive
+from engine.data.hpatches import open_dataset
+from engine.errors import DatasetError, DownloadError, OutputError
+from engine.paths import user_data_dir, write_atomically
+from engine.progress import JobContext, Note, Progress
+
+HPATCHES_URLS: Final = (
+    "https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-sequences-release.zip",
+    "http://icvl.ee.ic.ac.uk/vbalnt/hpatches/hpatches-sequences-release.tar.gz",
+)
+"""Where the image sequences of HPatches (Balntas and others, CVPR 2017) are, tried in order."""
+
+HPATCHES_FOLDER: Final = "hpatches-sequences-release"
+LOAD_STAGE: Final = "MB loaded"
+CHECK_STAGE: Final = "MB checked"
+RECORDS_FILE: Final = "downloads.json"
+
+_CHUNK_BYTES: Final = 1 << 18
+_MB: Final = 1_000_000
+_TIMEOUT_S: Final = 20.0
+_LOOK_EVERY_S: Final = 0.2
+_RETRIES: Final = 4
+_RESERVE_BYTES: Final = 64 << 20
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_GIVE_UP_AT: Final = frozenset({400, 401, 403, 404, 405, 410, 451})
+
+
+class _ChangedError(DownloadError):
+    """A file is not what it was the first time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often a file that breaks off is tried again.
+
+    Attributes:
+        retries: times in a row without one new byte.
+        pause_s: before the first of them; each further pause is twice as long.
+        timeout_s: silence after which a connection counts as broken.
+    """
+
+    retries: int = _RETRIES
+    pause_s: float = 1.0
+    timeout_s: float = _TIMEOUT_S
+
+
+def download_hpatches(
+    folder: Path,
+    context: JobContext,
+    *,
+    urls: Sequence[str] | None = None,
+    limits: Limits | None = None,
+    patience: Patience | None = None,
+) -> Path:
+    """Load and unpack the sequences of HPatches, unless they are there.
+
+    Args:
+        folder: where the folder of the sequences and, meanwhile, the archive stand.
+        context: told of progress in MB and in files, and checked for cancelling.
+        urls: zip or tar archives, tried in order; None for :data:`HPATCHES_URLS`.
+        limits: what an archive may hold.
+        patience: with each address.
+
+    Returns:
+        The folder of the sequences.
+
+    Raises:
+        DownloadError: no address gave a usable archive, or one differs from what it was before.
+        OutputError: the folder cannot be written, or the disk is too small.
+        JobCancelled: what was loaded is kept; the same call continues there.
+    """
+    place = folder / HPATCHES_FOLDER
+    if place.exists():
+        try:
+            open_dataset(place)
+        except DatasetError as error:
+            raise OutputError(
+                place, f"is in the way: move it elsewhere ({error.reason})"
+            ) from error
+        context.emit(Note(f"{place} is there already; nothing was loaded."))
+        return place
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, f"cannot be made ({error.strerror})") from error
+    failures = []
+    for url in HPATCHES_URLS if urls is None else urls:
+        try:
+            return _load_and_unpack(url, place, context, limits or Limits(), patience)
+        except _ChangedError:
+            raise  # no other address may slip another file in instead
+        except (DownloadError, DatasetError) as error:
+            failures.append(str(error).removesuffix("."))
+            context.emit(Note(str(error), "warning"))
+    raise DownloadError("No address gave a usable archive", "; ".join(failures))
+
+
+def _load_and_unpack(
+    url: str, place: Path, context: JobContext, limits: Limits, patience: Patience | None
+) -> Path:
+    archive = place.parent / _file_name(url)
+    digest = fetch(url, archive, context, patience=patience)
+    known = _recorded(archive.name)
+    try:
+        if known is not None and known["sha256"] != digest:
+            raise _ChangedError(
+                url,
+                f"the file is not the one of {known['date']} (SHA-256 {digest[:12]}… instead of "
+                f"{known['sha256'][:12]}…) and was deleted; if it was published anew, remove its "
+                f"entry from {_records_path()}",
+            )
+        _unpack(archive, place, context, limits)
+    except (DownloadError, DatasetError):
+        archive.unlink(missing_ok=True)
+        raise
+    _record(archive.name, url, digest)
+    archive.unlink()
+    return place
+
+
+def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | None = None) -> str:
+    """Load one file, continuing at what is there of it.
+
+    Args:
+        url: http or https.
+        target: the file, there when it is whole; ``.part`` stands beside it until then.
+        context: told of progress, and checked for cancelling.
+        patience: see :class:`Patience`.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        DownloadError: the address refuses it, or breaks off again and again.
+        OutputError: the file cannot be written, or the disk is too small.
+        JobCancelled: what was loaded is kept.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise DownloadError(url, "is no address that begins with http:// or https://")
+    patience = patience or Patience()
+    part = _Part(target)
+    try:
+        if not target.exists():
+            _load_all(url, part, context, patience)
+        return _sha256(target, context)
+    except OSError as error:
+        raise OutputError(target, f"cannot be written ({error.strerror or error})") from error
+
+
+def _load_all(url: str, part: _Part, context: JobContext, patience: Patience) -> None:
+    """Connect again until the file is whole, or no connection brings anything new."""
+    best, fruitless = part.size_bytes, 0
+    while True:
+        context.cancel.check()
+        reason = _load_some(url, part, context, patience)
+        if not reason:
+            part.finish()
+            return
+        if part.size_bytes > best:
+            best, fruitless = part.size_bytes, 0
+        else:
+            fruitless += 1
+        if fruitless > patience.retries:
+            raise DownloadError(url, f"{reason}, also after {patience.retries} further attempts")
+        _wait(patience.pause_s * 2 ** max(fruitless - 1, 0), context)
+
+
+def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -> str:
+    """One connection; returns why the file is not whole yet, "" when it is."""
+    headers = {
+        "User-Agent": f"descriptor-space/{engine.__version__}",
+        "Accept-Encoding": "identity",  # else lengths would be those of something else
+    }
+    have = part.size_bytes
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if part.validator:
+            headers["If-Range"] = part.validator
+    stream = _Stream(urllib.request.Request(url, headers=headers), patience.timeout_s)  # noqa: S310
+    try:
+        first = stream.next(context)
+        if isinstance(first, Exception):
+            return _judge_failure(url, part, first)
+        assert isinstance(first, _Head)
+        begin, total = _place_of(first, have)
+        if begin is None:
+            part.clear()
+            return "the server sends another part of the file than was asked for"
+        _check_space(part.path.parent, begin, total)
+        with part.writing(begin, _validator_of(first)) as file:
+            while True:
+                _tell(context, begin, total)
+                chunk = stream.next(context)
+                if chunk is None or isinstance(chunk, Exception):
+                    break
+                assert isinstance(chunk, bytes)
+                file.write(chunk)
+                begin += len(chunk)
+        if isinstance(chunk, Exception):
+            return f"the connection broke off ({_reason_of(chunk)})"
+        if total is not None and begin < total:
+            return f"the connection ended after {begin} of the {total} bytes announced"
+        return "" if begin else "the file is empty"
+    finally:
+        stream.leave()
+
+
+def _judge_failure(url: str, part: _Part, error: Exception) -> str:
+    """What a refused or failed connection means; some end all trying."""
+    if not isinstance(error, urllib.error.HTTPError):
+        return f"cannot be reached ({_reason_of(error)})"
+    error.close()
+    if error.code in _GIVE_UP_AT:
+        raise DownloadError(url, f"the server refuses it ({error.code} {error.reason})")
+    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        match = _CONTENT_RANGE.fullmatch(error.headers.get("Content-Range", ""))
+        if match and match[3] == str(part.size_bytes):
+            return ""  # all of it was loaded, and the program ended before it said so
+        part.clear()
+    return f"the server answers {error.code} {error.reason}"
+
+
+def _place_of(head: _Head, have: int) -> tuple[int | None, int | None]:
+    """Where the body begins in the file (None: elsewhere than asked), and the file's length."""
+    if head.status != http.HTTPStatus.PARTIAL_CONTENT:
+        length = head.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    match = _CONTENT_RANGE.fullmatch(head.headers.get("Content-Range", ""))
+    if match is None or match[1] is None or int(match[1]) != have:
+        return None, None
+    return have, int(match[3]) if match[3] != "*" else int(match[2]) + 1
+
+
+def _validator_of(head: _Head) -> str:
+    """What tells this state of the file from later ones, for ``If-Range``; "" without one."""
+    tag = head.headers.get("ETag", "")
+    return tag if tag.startswith('"') else head.headers.get("Last-Modified", "")
+
+
+def _reason_of(error: Exception) -> str:
+    """A network fault in few words."""
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(inner, TimeoutError):
+        return "no answer in time"
+    text = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+    return " ".join(str(text).split()).removesuffix(".")
+
+
+def _tell(context: JobContext, done_bytes: int, total_bytes: int | None) -> None:
+    total = None if total_bytes is None else max(1, -(-total_bytes // _MB))
+    whole = total_bytes is not None and done_bytes >= total_bytes
+    done = total if whole and total is not None else done_bytes // _MB
+    context.emit(Progress(LOAD_STAGE, done, total))
+
+
+def _wait(pause_s: float, context: JobContext) -> None:
+    """Pause, but leave at once when asked to stop."""
+    end_s = time.monotonic() + pause_s
+    while (left_s := end_s - time.monotonic()) > 0:
+        context.cancel.check()
+        time.sleep(min(left_s, _LOOK_EVERY_S))
+
+
+def _check_space(folder: Path, have: int, total: int | None) -> None:
+    """Refuse before the disk is full: the archive, and at least as much again unpacked."""
+    if total is None:
+        return
+    needed = (total - have) + total + _RESERVE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            folder,
+            f"has {free / 1e9:.2f} GB free, and at least {needed / 1e9:.2f} GB are needed to load "
+            "and unpack the file",
+        )
+
+
+def _sha256(path: Path, context: JobContext) -> str:
+    digest = hashlib.sha256()
+    total, done = max(1, -(-path.stat().st_size // _MB)), 0
+    with path.open("rb") as file:
+        while chunk := file.read(4 * _CHUNK_BYTES):
+            context.cancel.check()
+            digest.update(chunk)
+            done += len(chunk)
+            context.emit(Progress(CHECK_STAGE, min(total, -(-done // _MB)), total))
+    return digest.hexdigest()
+
+
+def _unpack(archive: Path, place: Path, context: JobContext, limits: Limits) -> None:
+    """Unpack beside the place, see whether it is a data set, and only then put it there."""
+    whole = place.with_name(f".{place.name}.unpacked")
+    shutil.rmtree(whole, ignore_errors=True)  # of a process that ended just before the renaming
+    try:
+        extract_archive(archive, whole, context, limits=limits)
+        try:
+            open_dataset(whole)
+        except DatasetError as error:
+            reason = f"holds no image sequences ({error.reason})"
+            raise DatasetError(archive, reason.replace(str(whole), ".")) from error
+        entries = list(whole.iterdir())
+        # The archive has one folder around all sequences; it is taken off.
+        inner = entries[0] if len(entries) == 1 and _holds_folders(entries[0]) else whole
+        try:
+            inner.rename(place)
+        except OSError as error:
+            raise OutputError(place, f"cannot be made ({error.strerror})") from error
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+
+
+def _holds_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
+
+
+def _file_name(url: str) -> str:
+    name = Path(urlsplit(url).path).name
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "archive"
+
+
+# ---- what was loaded before --------------------------------------------------------------------
+
+
+def _records_path() -> Path:
+    return user_data_dir() / RECORDS_FILE
+
+
+def _read_records() -> dict[str, Any]:
+    try:
+        values = json.loads(_records_path().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        # Without them a changed file would pass for the first of its name.
+        raise OutputError(
+            _records_path(), f"cannot be read; repair or delete it ({error})"
+        ) from error
+    return values if isinstance(values, dict) else {}
+
+
+def _recorded(name: str) -> Mapping[str, str] | None:
+    """SHA-256 and date of a file that could be used before."""
+    entry = _read_records().get(name)
+    if isinstance(entry, dict) and isinstance(entry.get("sha256"), str):
+        return {"sha256": entry["sha256"], "date": str(entry.get("date", "an earlier day"))}
+    return None
+
+
+def _record(name: str, url: str, digest: str) -> None:
+    records = _read_records()
+    records.setdefault(
+        name, {"sha256": digest, "url": url, "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    )
+    path = _records_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})") from error
+    write_atomically(path, json.dumps(records, indent=1).encode("utf-8"))
+
+
+# ---- one file and one connection ---------------------------------------------------------------
+
+
+class _Part:
+    """What is there of a file, and which state of the server's file it belongs to."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self._note = target.with_name(f"{target.name}.part.txt")
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of it was loaded."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def validator(self) -> str:
+        """The server's mark of the state that was being loaded; "" if it gave none."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            mark = self._note.read_text(encoding="latin-1").strip()
+            return mark if mark.isprintable() else ""
+        return ""
+
+    @contextlib.contextmanager
+    def writing(self, begin: int, validator: str) -> Iterator[Any]:
+        """The file, opened behind its first ``begin`` bytes."""
+        self._note.write_text(validator, encoding="latin-1")
+        with self.path.open("ab") as file:
+            file.truncate(begin)
+            try:
+                yield file
+            finally:
+                file.flush()
+
+    def clear(self) -> None:
+        """Begin anew next time."""
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """The file is whole: give it its name."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.replace(self._target)
+        self._note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    status: int
+    headers: Mapping[str, str]
+
+
+class _Stream:
+    """A connection that is read in a thread of its own.
+
+    A name server or a socket can hang longer than a person waits, and nothing can wake it; so the
+    thread is left behind in that case and ends by itself at its timeout.  It touches no file.
+    """
+
+    def __init__(self, request: urllib.request.Request, timeout_s: float) -> None:
+        self._request = request
+        self._timeout_s = timeout_s
+        self._left = threading.Event()
+        self._items: queue.Queue[_Head | bytes | Exception | None] = queue.Queue(maxsize=8)
+        threading.Thread(target=self._read, name="download", daemon=True).start()
+
+    def next(self, context: JobContext) -> _Head | bytes | Exception | None:
+        """The head, then pieces of the body, at last None or what went wrong."""
+        while True:
+            context.cancel.check()
+            with contextlib.suppress(queue.Empty):
+                return self._items.get(timeout=_LOOK_EVERY_S)
+
+    def leave(self) -> None:
+        """Nobody reads on."""
+        self._left.set()
+
+    def _read(self) -> None:
+        try:
+            opened = urllib.request.urlopen(  # noqa: S310 - fetch() allows http and https only
+                self._request, timeout=self._timeout_s
+            )
+            with opened as response:
+                self._put(_Head(response.status, response.headers))
+                while not self._left.is_set() and (chunk := response.read1(_CHUNK_BYTES)):
+                    self._put(chunk)
+            self._put(None)
+        except Exception as error:  # the border of the thread
+            self._put(error)
+
+    def _put(self, item: _Head | bytes | Exception | None) -> None:
+        while not self._left.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=_LOOK_EVERY_S)
+                return
