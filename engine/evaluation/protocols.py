@@ -217,7 +217,6 @@ def pair_seed(seed: int, sequence: str, index: int, purpose: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-@torch.inference_mode()
 def match_errors(
     protocol: Protocol,
     levels_a: Levels,
@@ -245,21 +244,45 @@ def match_errors(
     Raises:
         JobCancelled: ``cancel`` was raised.
     """
+    found = match_points(
+        protocol, levels_a, levels_b, queries, size_b_px, matcher=matcher, cancel=cancel
+    )
+    return errors_px(found, queries.truth_b)
+
+
+@torch.inference_mode()
+def match_points(
+    protocol: Protocol,
+    levels_a: Levels,
+    levels_b: Levels,
+    queries: QueryPoints,
+    size_b_px: tuple[int, int],
+    *,
+    matcher: Matcher,
+    cancel: CancelToken,
+) -> Points:
+    """Match the queries; takes what :func:`match_errors` takes.
+
+    Returns:
+        ``(N, 2)`` found points in working pixels of image b; NaN where nothing was found.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
     # Where memory ran short, one of two images may have been described on another device.
     device = levels_b[0].values.device
     asked = describe_points(levels_a, queries.points_a).to(device)
     if protocol.over_grid:
-        found = _search_grid(asked, levels_b, size_b_px, protocol.grid_stride_px, cancel)
-        return errors_px(found, queries.truth_b)
+        return _search_grid(asked, levels_b, size_b_px, protocol.grid_stride_px, cancel)
     offered = describe_points(levels_b, queries.truth_b)
     if matcher == "flann":
         index = _flann(asked, offered, seed=protocol.seed)
     else:
         best = nearest(asked, list(offered), budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
         index = (best.index % len(queries.truth_b)).cpu().numpy()
-    errors = errors_px(queries.truth_b[index], queries.truth_b)
-    errors[index < 0] = np.nan
-    return errors
+    found: Points = queries.truth_b[index]  # a copy
+    found[index < 0] = np.nan
+    return found
 
 
 def matcher_for(protocol: Protocol, level_count: int) -> Matcher:
