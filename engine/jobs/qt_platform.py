@@ -40,6 +40,10 @@ _XCB_LIBRARIES = {
     "libxcb-xkb.so.1": "libxcb-xkb1",
     "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
 }
+# A server whose last client leaves resets itself and turns away whoever comes in that moment, as Qt
+# would right after this look; so an answering server is held until the process ends.
+_kept_connections: dict[str, int] = {}
+
 _NO_DISPLAY_NEEDED = ("offscreen", "minimal", "vnc", "linuxfb", "eglfs")
 
 
@@ -122,11 +126,14 @@ def _x_server_answers(display: str) -> bool:
     xcb.xcb_connect.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
     xcb.xcb_connection_has_error.argtypes = [ctypes.c_void_p]
     xcb.xcb_disconnect.argtypes = [ctypes.c_void_p]
+    if display in _kept_connections:
+        return int(xcb.xcb_connection_has_error(_kept_connections[display])) == 0
     connection = xcb.xcb_connect(display.encode(), None)
-    try:
-        return int(xcb.xcb_connection_has_error(connection)) == 0
-    finally:
+    if xcb.xcb_connection_has_error(connection):
         xcb.xcb_disconnect(connection)
+        return False
+    _kept_connections[display] = connection
+    return True
 
 
 if __name__ == "__main__":

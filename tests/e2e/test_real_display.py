@@ -83,6 +83,19 @@ def test_the_window_opens_on_x_and_saves_its_picture(x_display: str, tmp_path: P
         assert np.unique(np.asarray(saved.convert("L"))).size > 10
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="X displays are Linux's")
+def test_asking_whether_a_display_answers_does_not_reset_it(x_display: str):
+    """A server that loses its last client resets, and refuses new ones meanwhile."""
+    code = (
+        "from engine.jobs.qt_platform import display_problem\n"
+        f"answers = [display_problem({{'DISPLAY': {x_display!r}}}) for _ in range(20)]\n"
+        "assert answers == [''] * 20, answers\n"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
 def test_without_a_display_the_window_is_refused_in_a_sentence():
     result = run_main()
