@@ -99,7 +99,8 @@ class Daisy:
     """
 
     trained = True
-    half_precision = True
+    # Neighbouring cells are too much alike: bfloat16 loses 3 of 100 matches of a real pair.
+    half_precision = False
 
     def __init__(
         self,
@@ -164,12 +165,10 @@ class Daisy:
         """Descriptors ``(B, D, h', w')`` of one block of cells, normalised."""
         reach_px = self.radius_px + _TRUNCATE_SIGMAS * self._sigmas_px[-1]
         ys, xs = self._centres(tile.rows), self._centres(tile.columns)
-        # Smoothing and gradients are differences of nearly equal numbers: no reduced precision.
-        with torch.autocast(luminance.device.type, enabled=False):
-            window_px = reach_px + _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
-            top, bottom = _window(ys, window_px, luminance.shape[1])
-            left, right = _window(xs, window_px, luminance.shape[2])
-            gradients = self._oriented_gradients(luminance[:, top:bottom, left:right])
+        window_px = reach_px + _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
+        top, bottom = _window(ys, window_px, luminance.shape[1])
+        left, right = _window(xs, window_px, luminance.shape[2])
+        gradients = self._oriented_gradients(luminance[:, top:bottom, left:right])
         # Gradients lie at the corners between pixels, half a pixel before the first one.
         rows = _Samples(top - 0.5, 1.0, gradients.shape[2])
         columns = _Samples(left - 0.5, 1.0, gradients.shape[3])
@@ -179,7 +178,7 @@ class Daisy:
         histograms = [self._histogram(gradients, down, across)]
         for ring in range(self.rings):
             histograms += self._ring(gradients, down, across, ring)
-        return self._normalise(torch.stack(histograms, dim=1).float())
+        return self._normalise(torch.stack(histograms, dim=1))
 
     def _centres(self, cells: tuple[int, int]) -> Tensor:
         """Centres of a range of cells in pixels, float64: matrices are built exactly."""
