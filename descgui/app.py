@@ -6,10 +6,12 @@ The order matters: the window is painted before torch is loaded and before the f
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
@@ -49,6 +51,8 @@ from engine import api
 
 SETTINGS_FILE = "settings.yaml"
 LAYOUT_FILE = "window.ini"
+INTERRUPTED = 130
+_SIGNAL_LOOK_MS = 200
 _ZOOM_STEP = 1.25
 
 Display = NDArray[np.uint8]
@@ -61,6 +65,9 @@ class Application(QObject):
         options: what was asked on the command line.
         models: made beforehand, so that tests and benchmarks can look into them.
         layout_file: where place and panels of the window are kept; None keeps nothing.
+
+    Attributes:
+        closed: nothing runs any more.
 
     Signals:
         painted(): the window was painted for the first time; loading starts only now.
@@ -78,6 +85,7 @@ class Application(QObject):
         self.models = models
         self._exit_code = 0
         self._closing = False
+        self.closed = False
         models.pair.failed.connect(partial(models.messages.notify, level="error"))
         models.settings.problem.connect(partial(models.messages.notify, level="warning"))
         models.settings.load()
@@ -89,6 +97,7 @@ class Application(QObject):
         self._connect_files()
         self._connect_views()
         self._connect_runs()
+        self._settings = models.settings.settings
         models.settings.changed.connect(self._settings_changed)
 
     def show(self) -> None:
@@ -314,13 +323,16 @@ class Application(QObject):
         self.pair_view.set_display("b", display_b)
 
     def _settings_changed(self, settings: Settings) -> None:
-        """Settings that the models of the moment follow at once."""
-        self.models.view.update(colormap=settings.colormap)
-        self.models.computing.update(
-            long_edge_px=settings.long_edge_px,
-            device=settings.device,
-            precision=settings.precision,
-        )
+        """Let the models of the moment follow the settings that changed, and no others."""
+        before, self._settings = self._settings, settings
+        for model, names in (
+            (self.models.view, ("colormap", "opacity")),
+            (self.models.computing, ("long_edge_px", "device", "precision")),
+            (self.models.matches, ("correct_px",)),
+        ):
+            for name in names:
+                if getattr(settings, name) != getattr(before, name):
+                    model.update(**{name: getattr(settings, name)})
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -348,6 +360,7 @@ class Application(QObject):
             QTimer.singleShot(0, self._finish)
 
     def _finish(self) -> None:
+        self.closed = True
         self.finished.emit(self._exit_code)
 
 
@@ -386,11 +399,31 @@ def run_window(options: api.ViewOptions) -> int:
     if options.screenshot is not None:
         _save_when_done(window, options.screenshot)
     window.finished.connect(application.exit)
+    waker = _end_on_interrupt(window)
     window.show()
     try:
         return application.exec()
     finally:
+        waker.stop()
         hooks.uninstall()
+
+
+def _end_on_interrupt(window: Application) -> QTimer:
+    """Close in order on Ctrl-C; a second one kills.
+
+    Returns:
+        A timer that lets Python look for signals, which it cannot do while Qt waits.
+    """
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        window.end(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, interrupt)
+    waker = QTimer(window)
+    waker.timeout.connect(lambda: None)
+    waker.start(_SIGNAL_LOOK_MS)
+    return waker
 
 
 def _save_when_done(window: Application, path: Path) -> None:

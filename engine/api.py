@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
     from engine.inspection.session import Session as Session
     from engine.jobs.doctor import Diagnosis as Diagnosis
+    from engine.jobs.doctor import diagnosis_text as diagnosis_text
     from engine.jobs.doctor import examine as examine
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
@@ -141,7 +142,7 @@ _HOMES = {
         "WinnersAnswer",
     ),
     "engine.inspection.session": ("Session",),
-    "engine.jobs.doctor": ("Diagnosis", "examine"),
+    "engine.jobs.doctor": ("Diagnosis", "diagnosis_text", "examine"),
     "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),
     "engine.jobs.view_options": ("ViewOptions", "view_command"),

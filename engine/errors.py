@@ -37,11 +37,12 @@ class ConfigError(DescSpaceError):
 
     Args:
         field: dotted name of the setting, as in the file (``descriptor.stride_px``).
-        reason: what is wrong and what would be right, without a full stop.
+        reason: what is wrong and what would be right, without a full stop; it may end in a
+            question ("did you mean …?").
     """
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}.")
+        super().__init__(f"{field}: {reason}" + ("" if reason.endswith("?") else "."))
         self.field = field
         self.reason = reason
 

@@ -140,10 +140,10 @@ class PicturesController(QObject):
         if state is None or session is None or recipe is None:
             return
 
-        def cycle(_context: api.JobContext) -> dict[str, Any]:
+        def cycle(context: api.JobContext) -> dict[str, Any]:
             return {
-                "cycle_a": session.cycle_error(state.pair, recipe, "a"),
-                "cycle_b": session.cycle_error(state.pair, recipe, "b"),
+                "cycle_a": session.cycle_error(state.pair, recipe, "a", context),
+                "cycle_b": session.cycle_error(state.pair, recipe, "b", context),
             }
 
         self._ask("cycle", (state.pair, recipe), cycle)
@@ -162,7 +162,7 @@ class PicturesController(QObject):
         self._ask(
             "members",
             (state.pair, recipe),
-            lambda _context: {"winners": session.winners(state.pair, recipe, "a")},
+            lambda context: {"winners": session.winners(state.pair, recipe, "a", context)},
         )
 
     def _ask(self, key: str, question: object, work: Any) -> None:

@@ -79,7 +79,8 @@ class StartController(QObject):
         """Place the asked probe and matches in the first pair."""
         self._models.pair.changed.disconnect(self._pair_opened)
         if self._options.probe_px is not None:
-            self._probes.pin("a", *self._options.probe_px)
+            if self._options.screenshot is None:  # the mouse will take the live probe away
+                self._probes.pin("a", *self._options.probe_px)
             self._probes.hover("a", *self._options.probe_px)
         if self._options.matches:
             self._models.matches.update(count=self._options.matches)

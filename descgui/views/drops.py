@@ -9,7 +9,9 @@ from typing import Literal
 
 from engine.api import IMAGE_SUFFIXES, Side
 
-DropKind = Literal["image", "pair", "folder", "refused"]
+DropKind = Literal["image", "pair", "folder", "homography", "refused"]
+
+_HOMOGRAPHY_SUFFIXES = ("", ".txt", ".npy", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class DropPlan:
     """What a drop would do.
 
     Attributes:
-        kind: one image, two images, one folder, or nothing that can be opened.
+        kind: one image, two images, one folder, the open pair's homography, or nothing that can
+            be opened.
         side: the pane that one image goes to; "" where that does not matter.
     """
 
@@ -36,4 +39,6 @@ def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
             return DropPlan("image", side)
         case 2, 0, 2:
             return DropPlan("pair")
+        case 1, 0, 0 if paths[0].suffix.lower() in _HOMOGRAPHY_SUFFIXES:
+            return DropPlan("homography")
     return DropPlan("refused")

@@ -597,7 +597,9 @@ class PairView(QWidget):
                 return self.tr("Drop two images: opens as a pair")
             case "folder", _:
                 return self.tr("Drop a folder: opens as sequences")
-        return self.tr("Only one or two images, or one folder, can be opened")
+            case "homography", _:
+                return self.tr("Drop: becomes the homography of this pair")
+        return self.tr("Only one or two images, one folder, or a homography can be opened")
 
     def _offer(self, event: QDragMoveEvent) -> None:
         paths = _dropped_paths(event.mimeData().urls())

@@ -113,7 +113,7 @@ class Peak:
     members: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeAnswer:
     """Where a point lies in the other image, and how sure that is.
 

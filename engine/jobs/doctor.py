@@ -409,3 +409,42 @@ def _display() -> str:
         if os.environ.get(variable):
             return f"{variable}={os.environ[variable]}"
     return "the desktop"
+
+
+def diagnosis_text(found: Diagnosis) -> str:
+    """The report for a person."""
+    rows = [
+        ("Descriptor Space", found.project),
+        ("system", found.system),
+        ("Python", found.python),
+        *((name, version or "not installed") for name, version in found.packages.items()),
+        ("Qt", found.qt or "does not load"),
+        ("GPU", _gpus_text(found)),
+        ("torch built for", f"CUDA {found.cuda_build}" if found.cuda_build else "CPU"),
+        ("nvcc", found.nvcc or "not found (needed only for own CUDA kernels)"),
+        ("PyCUDA", found.pycuda or "not installed (needed only for own CUDA kernels)"),
+        ("display", found.display),
+        *((f"folder for {f.purpose}", _folder_text(f)) for f in found.folders),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines.append("")
+    if not found.problems:
+        lines.append("Nothing is wrong.")
+    for problem in found.problems:
+        lines += [f"{problem.level}: {problem.text}", f"  cure: {problem.cure}"]
+    return "\n".join(lines)
+
+
+def _gpus_text(found: Diagnosis) -> str:
+    if found.gpus:
+        return ", ".join(
+            f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB, compute capability {gpu.capability})"
+            for gpu in found.gpus
+        )
+    return ", ".join(found.driver_gpus) + " (not usable by torch)" if found.driver_gpus else "none"
+
+
+def _folder_text(folder: FolderState) -> str:
+    state = "writable" if folder.writable else "NOT writable"
+    return f"{folder.path} ({state}, {folder.free_bytes / 2**30:.1f} GiB free)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.cli.commands.doctor import as_json, as_text
+from engine.cli.commands.doctor import as_json
 from engine.jobs import doctor, qt_platform
 
 
@@ -47,7 +47,7 @@ def test_the_report_for_programs_says_all_that_the_diagnosis_does(found: doctor.
 
 
 def test_the_report_for_a_person_gives_a_cure_for_every_problem(found: doctor.Diagnosis):
-    text = as_text(found)
+    text = doctor.diagnosis_text(found)
     assert engine.__version__ in text
     for problem in found.problems:
         assert f"{problem.level}: {problem.text}\n  cure: {problem.cure}" in text

@@ -1,0 +1,391 @@
+"""The real window, driven as a person would: open, look, pin, compare, export, close."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QMouseEvent
+from PySide6.QtWidgets import QApplication
+
+from descgui.app import SETTINGS_FILE, Application
+from descgui.models.bundle import make_models
+from descgui.models.maps_state import DescriptorChoice
+from descgui.views import dialogs
+from descgui.views.canvas import ImageCanvas
+from engine.api import ViewOptions, config_dir, warp_image, warp_points, write_image
+
+SIZE_PX = (200, 150)
+H_B_FROM_A = np.array([[0.98, -0.06, 8.0], [0.07, 0.97, -3.0], [0.0, 0.0, 1.0]])
+WAIT_MS = 30_000
+
+
+def picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Smooth random texture: every place looks different."""
+    noise = np.random.default_rng(seed).random((SIZE_PX[1], SIZE_PX[0], 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.0)
+    smooth = (smooth - smooth.min()) / (smooth.max() - smooth.min())
+    return (255 * smooth).astype(np.uint8)
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    """Two sequences of two pairs each, in HPatches' layout."""
+    root = tmp_path / "séquences"
+    for number, name in enumerate(("i_light", "v_turn")):
+        folder = root / name
+        folder.mkdir(parents=True)
+        first = picture(number)
+        write_image(folder / "1.png", first)
+        for index in (2, 3):
+            write_image(folder / f"{index}.png", warp_image(first, H_B_FROM_A, SIZE_PX))
+            np.savetxt(folder / f"H_1_{index}", H_B_FROM_A)
+    return root
+
+
+Open = Callable[..., Application]
+
+
+@pytest.fixture
+def open_window(qtbot: Any, fresh_home: Path) -> Iterator[Open]:
+    """Opens windows and closes them at the end, so that no thread is left.
+
+    They are not handed to qtbot, which would delete them before they have come to an end.
+    """
+    windows: list[Application] = []
+
+    def make(*images: Path, **options: Any) -> Application:
+        models = make_models(config_dir() / SETTINGS_FILE)
+        window = Application(ViewOptions(images=images, size=(1200, 800), **options), models)
+        windows.append(window)
+        window.show()
+        return window
+
+    yield make
+    for window in windows:
+        close(qtbot, window)
+
+
+def close(qtbot: Any, window: Application) -> None:
+    if not window.closed:
+        with qtbot.waitSignal(window.finished, timeout=WAIT_MS):
+            window.end(0)
+
+
+def at_rest(window: Application) -> bool:
+    return window.models.engine.state.stage == "ready" and not window.busy
+
+
+def wait_rest(qtbot: Any, window: Application) -> None:
+    qtbot.waitUntil(lambda: at_rest(window), timeout=WAIT_MS)
+
+
+def open_ready(qtbot: Any, open_window: Open, *images: Path, **options: Any) -> Application:
+    """A window whose pair is described."""
+    window = open_window(*images, **options)
+    qtbot.waitUntil(lambda: window.models.maps.ready, timeout=WAIT_MS)
+    wait_rest(qtbot, window)
+    return window
+
+
+def to_widget(canvas: ImageCanvas, point_px: tuple[float, float]) -> QPoint:
+    position = canvas.viewport.to_widget(point_px)
+    return QPoint(round(position[0]), round(position[1]))
+
+
+def move_to(canvas: ImageCanvas, point_px: tuple[float, float]) -> tuple[float, float]:
+    """Move the pointer there; returns the point it really hit, since the mouse counts pixels."""
+    where = QPointF(to_widget(canvas, point_px))
+    event = QMouseEvent(
+        QEvent.Type.MouseMove, where, canvas.mapToGlobal(where), Qt.MouseButton.NoButton,
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    QApplication.sendEvent(canvas, event)
+    return canvas.viewport.to_image((where.x(), where.y()))
+
+
+def hover(qtbot: Any, window: Application, pane: int, point_px: tuple[float, float]) -> Any:
+    """Move over one pane and wait for the answer to that very point."""
+    hit = move_to(window.pair_view.canvases[pane], point_px)
+    models = window.models
+
+    def answered() -> bool:
+        answer = models.probe.answer
+        return answer is not None and np.allclose(answer.request.point_px, hit)
+
+    qtbot.waitUntil(answered, timeout=WAIT_MS)
+    return models.probe.answer
+
+
+def click(qtbot: Any, canvas: ImageCanvas, point_px: tuple[float, float]) -> None:
+    qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=to_widget(canvas, point_px))
+
+
+def drop(window: Application, paths: list[Path], pane: int = 0) -> None:
+    """Drop files on a pane, as a file manager does."""
+    view = window.pair_view
+    canvas = view.canvases[pane]
+    where = QPointF(canvas.mapTo(view, canvas.rect().center()))
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    common = (Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton)
+    bare = Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(view, QDragEnterEvent(where.toPoint(), *common, bare))
+    QApplication.sendEvent(view, QDropEvent(where, *common, bare))
+
+
+def test_a_folder_opens_and_the_mouse_finds_the_true_point(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    assert [s.name for s in window.models.browser.listed()] == ["i_light", "v_turn"]
+    answer = hover(qtbot, window, 0, (100.0, 70.0))
+    truth = warp_points(H_B_FROM_A, np.array(answer.request.point_px))
+    np.testing.assert_allclose(answer.truth_px, truth, atol=1e-6)
+    assert answer.error_px is not None
+    assert answer.error_px < 1.5
+    assert answer.heat is not None
+    assert answer.heat.shape == SIZE_PX[::-1]
+    back = hover(qtbot, window, 1, (90.0, 80.0))
+    assert back.request.side == "b"
+    assert back.error_px < 1.5
+
+
+def test_the_next_pair_opens_and_finished_maps_are_at_hand_again(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    window.actions["next_pair"].trigger()
+    qtbot.waitUntil(lambda: window.models.browser.state.index == 3, timeout=WAIT_MS)
+    wait_rest(qtbot, window)
+    described: list[str] = []
+    window.maps.lane.succeeded.connect(lambda key, _info: described.append(key))
+    window.actions["previous_pair"].trigger()
+    qtbot.waitUntil(lambda: window.models.browser.state.index == 2, timeout=WAIT_MS)
+    wait_rest(qtbot, window)
+    assert window.models.maps.ready
+    assert described == []
+
+
+def test_two_dropped_images_open_as_a_pair_without_truth(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    first, second = sequences / "v_turn" / "1.png", sequences / "v_turn" / "2.png"
+    drop(window, [first, second])
+    qtbot.waitUntil(
+        lambda: window.models.pair.state.pair.path_a == first and window.models.maps.ready,
+        timeout=WAIT_MS,
+    )
+    assert window.models.pair.state.pair.path_b == second
+    answer = hover(qtbot, window, 0, (100.0, 70.0))
+    assert answer.truth_px is None
+    assert answer.error_px is None
+
+
+def test_one_image_dropped_on_a_pane_replaces_that_side(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    before = window.models.pair.state.pair
+    other = sequences / "v_turn" / "1.png"
+    drop(window, [other], pane=1)
+    qtbot.waitUntil(lambda: window.models.pair.state.pair.path_b == other, timeout=WAIT_MS)
+    assert window.models.pair.state.pair.path_a == before.path_a
+
+
+def test_a_homography_dropped_on_a_free_pair_gives_it_truth(qtbot, open_window, sequences):
+    folder = sequences / "v_turn"
+    window = open_ready(qtbot, open_window, folder / "1.png", folder / "2.png")
+    assert window.models.pair.state.pair.h_b_from_a is None
+    drop(window, [folder / "H_1_2"])
+    qtbot.waitUntil(lambda: window.models.pair.state.pair.h_b_from_a is not None, timeout=WAIT_MS)
+    answer = hover(qtbot, window, 0, (100.0, 70.0))
+    assert answer.error_px < 1.5
+
+
+def test_a_click_pins_and_undo_redo_and_delete_work(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    pins, canvas = window.models.pins, window.pair_view.canvases[0]
+    click(qtbot, canvas, (60.0, 50.0))
+    qtbot.waitUntil(lambda: len(pins.pins) == 1 and pins.pins[0].answer is not None)
+    assert pins.pins[0].answer.error_px < 1.5
+    click(qtbot, canvas, (140.0, 100.0))
+    assert [pin.number for pin in pins.pins] == [1, 2]
+    window.actions["undo"].trigger()
+    assert [pin.number for pin in pins.pins] == [1]
+    window.actions["redo"].trigger()
+    assert [pin.number for pin in pins.pins] == [1, 2]
+    pins.select(1)
+    window.actions["remove_pin"].trigger()
+    assert [pin.number for pin in pins.pins] == [2]
+    window.actions["undo"].trigger()
+    assert [pin.number for pin in pins.pins] == [1, 2]
+    qtbot.waitUntil(lambda: all(pin.answer is not None for pin in pins.pins))
+
+
+def test_a_pin_dragged_elsewhere_is_asked_about_anew(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    pins, canvas = window.models.pins, window.pair_view.canvases[0]
+    click(qtbot, canvas, (60.0, 50.0))
+    qtbot.waitUntil(lambda: bool(pins.pins) and pins.pins[0].answer is not None)
+    window.probes.move_pin(1, "a", 120.0, 90.0)
+    qtbot.waitUntil(lambda: pins.pins[0].answer is not None)
+    assert pins.pins[0].answer.request.point_px == (120.0, 90.0)
+    window.actions["undo"].trigger()
+    assert pins.pins[0].probe.point_px == pytest.approx((60.0, 50.0), abs=1.0)
+
+
+def test_a_compared_descriptor_answers_the_same_point_in_its_own_pane(
+    qtbot, open_window, sequences
+):
+    window = open_ready(qtbot, open_window, sequences)
+    models = window.models
+    models.compared.choose(DescriptorChoice("daisy", {"radius_px": 8.0}))
+    qtbot.waitUntil(lambda: models.compared.ready, timeout=WAIT_MS)
+    assert len(window.pair_view.canvases) == 3
+    answer = hover(qtbot, window, 0, (100.0, 70.0))
+    qtbot.waitUntil(lambda: models.probe.comparison is not None, timeout=WAIT_MS)
+    assert models.probe.comparison.request.point_px == answer.request.point_px
+    assert models.probe.comparison.request.recipe != answer.request.recipe
+    window.actions["compare"].trigger()
+    assert len(window.pair_view.canvases) == 2
+    assert models.probe.comparison is None
+
+
+def test_an_untrained_network_is_shown_as_such(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences, descriptor="msnet_v0")
+    assert window.models.maps.status("a").info.trained is False
+    header = window.pair_view.canvases[0].parent().header
+    assert "untrained" in header.accessibleName()
+
+
+def test_every_mode_shows_its_picture(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    pictures = window.models.pictures
+    for mode, field in (("pca", "pca"), ("warp", "warped_b"), ("cycle", "cycle_a")):
+        window.actions[f"mode_{mode}"].trigger()
+        qtbot.waitUntil(
+            lambda field=field: getattr(pictures.state, field) is not None, timeout=WAIT_MS
+        )
+        assert pictures.state.problem == ""
+    explained = pictures.state.pca.explained
+    assert 0.0 < sum(explained) <= 1.0
+    assert list(explained) == sorted(explained, reverse=True)
+
+
+def test_matches_are_found_filtered_and_exported(
+    qtbot, open_window, sequences, tmp_path, monkeypatch
+):
+    window = open_ready(qtbot, open_window, sequences)
+    matches = window.models.matches
+    matches.update(count=60)
+    window.actions["run_matches"].trigger()
+    qtbot.waitUntil(lambda: matches.state.table is not None, timeout=WAIT_MS)
+    state = matches.state
+    assert state.table.mutual.sum() > 20
+    assert state.correct()[state.table.mutual].mean() > 0.9
+    matches.update(min_similarity=2.0)
+    assert not matches.state.shown().any()
+    target = tmp_path / "matches.csv"
+    monkeypatch.setattr(dialogs, "ask_target", lambda *_args: target)
+    window.actions["export_matches"].trigger()
+    rows = list(csv.DictReader(target.open(encoding="utf-8")))
+    assert len(rows) == len(state.table.points_a)
+    np.testing.assert_allclose(float(rows[0]["x_a"]), state.table.points_a[0, 0], atol=1e-3)
+
+
+def test_pictures_figures_and_the_command_can_be_taken_out(
+    qtbot, open_window, sequences, tmp_path, monkeypatch
+):
+    window = open_ready(qtbot, open_window, sequences)
+    click(qtbot, window.pair_view.canvases[0], (60.0, 50.0))
+    wait_rest(qtbot, window)
+    for action, name in (
+        ("export_canvas", "pair.png"),
+        ("export_window", "window.png"),
+        ("export_figure", "figure.svg"),
+        ("export_figure", "figure.png"),
+    ):
+        target = tmp_path / name
+        monkeypatch.setattr(dialogs, "ask_target", lambda *_args, target=target: target)
+        window.actions[action].trigger()
+        assert target.stat().st_size > 1000, action
+        if target.suffix == ".png":
+            assert not QImage(str(target)).isNull()
+    window.actions["copy_command"].trigger()
+    command = QGuiApplication.clipboard().text()
+    assert command.startswith("python main.py view")
+    assert "i_light" in command
+    assert "--pair 2" in command
+    window.actions["copy_canvas"].trigger()
+    assert not QGuiApplication.clipboard().image().isNull()
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "truncated"])
+def test_what_cannot_be_opened_is_named_and_the_old_pair_stays(
+    qtbot, open_window, sequences, tmp_path, kind
+):
+    window = open_ready(qtbot, open_window, sequences)
+    models, before = window.models, window.models.pair.state
+    broken = tmp_path / "broken.png"
+    whole = (sequences / "v_turn" / "1.png").read_bytes()
+    if kind == "text":
+        broken.write_text("not a picture", encoding="utf-8")
+    elif kind == "truncated":
+        broken.write_bytes(whole[: len(whole) // 2])
+    with qtbot.waitSignal(models.pair.failed, timeout=WAIT_MS) as failed:
+        window.pairs.open_files(broken, broken)
+    assert "broken.png" in failed.args[0]
+    assert models.pair.state is before
+    assert models.pair.loading == ""
+    assert models.maps.ready
+    assert hover(qtbot, window, 0, (100.0, 70.0)).error_px < 1.5
+    assert models.messages.messages[-1].level == "error"
+
+
+def test_a_wrong_setting_is_said_in_words_and_the_next_choice_works(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    models = window.models
+    models.maps.choose(DescriptorChoice("daisy", {"rings": -3}))
+    assert models.maps.status("a").stage == "failed"
+    assert "rings" in models.maps.status("a").message
+    models.maps.choose(DescriptorChoice("daisy"))
+    qtbot.waitUntil(lambda: models.maps.ready, timeout=WAIT_MS)
+
+
+def test_superpoint_without_weights_says_where_to_get_them(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    models = window.models
+    models.maps.choose(DescriptorChoice("superpoint"))
+    qtbot.waitUntil(lambda: models.maps.status("a").stage == "failed", timeout=WAIT_MS)
+    assert "weights" in models.maps.status("a").message.lower()
+    wait_rest(qtbot, window)
+
+
+def test_the_window_closes_while_it_computes_and_leaves_no_thread(qtbot, open_window, tmp_path):
+    large = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), dtype=np.uint8)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        write_image(path, large)
+    window = open_window(*paths)
+    qtbot.waitUntil(
+        lambda: window.models.maps.status("a").stage in ("computing", "waiting"), timeout=WAIT_MS
+    )
+    close(qtbot, window)
+    assert not window.busy
+    assert not window.window.isVisible()
+
+
+def test_the_last_pair_comes_back_at_the_next_start(qtbot, open_window, sequences):
+    window = open_ready(qtbot, open_window, sequences)
+    window.actions["next_pair"].trigger()
+    qtbot.waitUntil(lambda: window.models.browser.state.index == 3, timeout=WAIT_MS)
+    close(qtbot, window)
+    again = open_ready(qtbot, open_window)
+    assert again.models.pair.state.pair.name == "i_light 1 → 3"
+
+
+def test_the_first_start_shows_the_demo(qtbot, open_window):
+    window = open_ready(qtbot, open_window)
+    state = window.models.pair.state
+    assert state.pair.sequence.startswith("v_")
+    assert state.pair.h_b_from_a is not None
