@@ -288,7 +288,7 @@ def test_matches_are_found_filtered_and_exported(
     target = tmp_path / "matches.csv"
     monkeypatch.setattr(dialogs, "ask_target", lambda *_args: target)
     window.actions["export_matches"].trigger()
-    rows = list(csv.DictReader(target.open(encoding="utf-8")))
+    rows = list(csv.DictReader(target.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(state.table.points_a)
     np.testing.assert_allclose(float(rows[0]["x_a"]), state.table.points_a[0, 0], atol=1e-3)
 
