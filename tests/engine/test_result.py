@@ -1,0 +1,392 @@
+"""What an evaluation writes: the schema, the tables, reading back, and putting results together."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.errors import OutputError, ResultError
+from engine.evaluation.pck import bootstrap_mean
+from engine.evaluation.result import (
+    EvaluationResult,
+    LeftOut,
+    PairRow,
+    Timing,
+    json_text,
+    make_row,
+    merge_results,
+    read_result,
+    summarise,
+    threshold_name,
+    write_result,
+)
+from engine.evaluation.run_folder import PairRecord, RowsFile, has_rows, read_records, rows_file
+from engine.jobs.evaluate import make_protocol
+from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.paths import data_dir
+
+SCHEMA = json.loads((data_dir("resources") / "schemas" / "result.schema.json").read_text("utf-8"))
+PROTOCOL = make_protocol(EvaluateConfig(dataset="x", queries="both"))
+KINDS = {"v_a": "viewpoint", "i_b": "illumination", "i_c": "illumination"}
+_TYPES: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
+}  # fmt: skip
+_KNOWN = {
+    "$schema", "$defs", "$ref", "title", "description", "type", "const", "enum", "anyOf",
+    "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minimum",
+    "maximum", "minLength", "pattern",
+}  # fmt: skip
+
+
+def is_of(value: Any, kind: str) -> bool:
+    if kind in ("number", "integer"):
+        numbers = (int, float) if kind == "number" else int
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, _TYPES[kind])
+
+
+def faults(value: Any, schema: dict[str, Any], place: str = "$") -> list[str]:
+    """What contradicts a schema; knows the keywords ours uses and refuses any other."""
+    assert set(schema) <= _KNOWN, f"a keyword nobody checks: {set(schema) - _KNOWN}"
+    if "$ref" in schema:
+        return faults(value, SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], place)
+    if "anyOf" in schema:
+        every = [faults(value, one, place) for one in schema["anyOf"]]
+        return [] if any(not one for one in every) else every[0]
+    found = []
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(is_of(value, kind) for kind in kinds):
+        return [f"{place} is {value!r} and no {kinds}"]
+    if "const" in schema and value != schema["const"]:
+        found.append(f"{place} is not {schema['const']}")
+    if "enum" in schema and value not in schema["enum"]:
+        found.append(f"{place} is {value!r}")
+    if is_of(value, "number"):
+        inside = schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        found += [] if inside else [f"{place} is {value}"]
+    if isinstance(value, str):
+        long_enough = len(value) >= schema.get("minLength", 0)
+        fits = long_enough and re.search(schema.get("pattern", ""), value)
+        found += [] if fits else [f"{place} is {value!r}"]
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            found.append(f"{place} has {len(value)} items")
+        for number, item in enumerate(value):
+            found += faults(item, schema.get("items", {}), f"{place}[{number}]")
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        found += [
+            f"{place}.{name} is missing" for name in schema.get("required", []) if name not in value
+        ]
+        for name, item in value.items():
+            rest = schema.get("additionalProperties", {})
+            if name not in known and rest is False:
+                found.append(f"{place}.{name} is unknown")
+            else:
+                found += faults(item, known.get(name, rest), f"{place}.{name}")
+    return found
+
+
+def some_rows(label: str, seed: int = 0) -> tuple[PairRow, ...]:
+    random = np.random.default_rng(seed)
+    rows = []
+    for queries in ("harris", "uniform"):
+        for sequence in KINDS:
+            for index in (2, 3):
+                errors = random.exponential(4, 40)
+                errors[0] = np.nan
+                rows.append(
+                    make_row(
+                        PROTOCOL, errors, descriptor=label, sequence=sequence, index=index,
+                        queries=queries,
+                    )
+                )  # fmt: skip
+    return tuple(rows)
+
+
+def some_result(label: str = "daisy", **changes: Any) -> EvaluationResult:
+    rows = some_rows(label)
+    fingerprint = {
+        "protocol": "closed", "thresholds_px": [1.0, 3.0, 5.0], "matcher": "exact",
+        "sampler": {
+            "queries": ["harris", "uniform"], "query_limit": 1000, "long_edge_px": 640,
+            "grid_stride_px": None,
+        },
+        "seed": 0,
+        "dataset": {"name": "é", "subset": "all", "pairs": 6, "pairs_sha256": "0" * 64},
+        "descriptors": [{
+            "label": label, "name": "daisy", "config": {"stride_px": 2}, "weights_sha256": None,
+            "trained": True, "levels": 1, "dim": 200, "matcher": "exact", "precision": "float32",
+        }],
+        "versions": {"project": "0.1.0", "torch": "2", "opencv": "5"},
+        "device": "cpu",
+    }  # fmt: skip
+    summary = summarise(
+        rows, labels=[label], queries=("harris", "uniform"), thresholds_px=(1.0, 3.0, 5.0),
+        kinds=KINDS, seed=0,
+    )  # fmt: skip
+    return EvaluationResult(
+        fingerprint={**fingerprint, **changes},
+        summary=summary,
+        pairs=rows,
+        left_out=(LeftOut("v_a", 4, None, "v_a 1 → 4 is left out: it is empty."),),
+        problems=("i_b: image 4 is missing.",),
+        timings=(Timing(label, 9, 4.5, 6, 3.0),),
+        wall_s=8.25,
+        sources={"dataset": "/daten/é", "root": "/daten/é", "weights": {}, "command": "python …"},
+    )
+
+
+def test_a_result_keeps_to_the_schema_and_is_read_back_as_it_was(tmp_path: Path):
+    result = some_result()
+    paths = write_result(tmp_path, result)
+    assert [path.name for path in paths] == ["result.json", "summary.csv", "pairs.csv"]
+    assert faults(json.loads(paths[0].read_text("utf-8")), SCHEMA) == []
+    assert read_result(tmp_path) == read_result(paths[0]) == result
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("summary", 0, "pck"), 1.5),
+        (("summary", 0, "pck"), "0.5"),
+        (("summary", 0, "subset"), "other"),
+        (("pairs", 0, "count"), 0),
+        (("pairs", 0, "counts_within"), [1, 2]),
+        (("fingerprint", "dataset", "pairs_sha256"), "abc"),
+        (("fingerprint", "mood"), "good"),
+        (("timings", "wall_s"), None),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(place: tuple[Any, ...], value: Any):
+    values = json.loads(json_text(some_result()))
+    target = values
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    assert len(faults(values, SCHEMA)) == 1
+
+
+def test_undefined_numbers_are_null_and_nan_cannot_be_written():
+    result = some_result()
+    rows = [row for row in result.pairs if row.sequence == "v_a"]
+    summary = summarise(
+        rows, labels=["daisy"], queries=("harris",), thresholds_px=(1.0, 3.0, 5.0), kinds=KINDS,
+        seed=0,
+    )  # fmt: skip
+    by_subset = {row.subset: row for row in summary if row.threshold_px == 3}
+    assert by_subset["illumination"].pck is None
+    assert by_subset["illumination"].pairs == 0
+    assert by_subset["viewpoint"].pck is not None
+    assert by_subset["viewpoint"].low is None  # one sequence has no interval
+    text = json_text(replace(result, summary=summary))
+    assert "NaN" not in text
+    assert faults(json.loads(text), SCHEMA) == []
+    with pytest.raises(ValueError, match="JSON compliant"):
+        json_text(replace(result, wall_s=float("nan")))
+
+
+def test_the_summary_is_the_mean_of_the_rows_of_each_subset_harris_first():
+    result = some_result()
+    assert [row.queries for row in result.summary] == ["harris"] * 9 + ["uniform"] * 9
+    for row in result.summary:
+        mine = [
+            (dict(pair.pck)[row.threshold_px], pair.sequence)
+            for pair in result.pairs
+            if pair.queries == row.queries
+            and (row.subset == "all" or KINDS[pair.sequence] == row.subset)
+        ]
+        assert row.pairs == len(mine) == {"all": 6, "viewpoint": 2, "illumination": 4}[row.subset]
+        assert row.pck == pytest.approx(sum(share for share, _ in mine) / len(mine))
+        interval = bootstrap_mean([v for v, _ in mine], [name for _, name in mine], seed=0)
+        assert (row.low, row.high) == (interval.low, interval.high)
+
+
+def test_a_row_counts_its_errors_and_what_was_not_found_is_wrong():
+    row = make_row(
+        PROTOCOL, np.array([0.0, 1.0, 3.2, np.nan]), descriptor="d", sequence="s", index=2,
+        queries="harris",
+    )  # fmt: skip
+    assert row.count == 4
+    assert row.pck == ((1.0, 0.5), (3.0, 0.5), (5.0, 0.75))
+    assert row.counts_within[:3] == (1, 1, 2)
+    assert row.counts_within[6:8] == (2, 3)  # 3 px and 3.5 px
+    assert row.counts_within[20] == 3
+
+
+def test_the_tables_hold_the_same_rows_as_the_file(tmp_path: Path):
+    result = some_result()
+    write_result(tmp_path, result)
+    with (tmp_path / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        pairs = list(csv.DictReader(file))
+    assert len(pairs) == len(result.pairs)
+    for line, row in zip(pairs, result.pairs, strict=True):
+        assert (line["descriptor"], line["sequence"]) == (row.descriptor, row.sequence)
+        assert (int(line["index"]), int(line["count"])) == (row.index, row.count)
+        assert tuple(float(line[f"pck_{t}px"]) for t in (1, 3, 5)) == tuple(v for _, v in row.pck)
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        summary = list(csv.DictReader(file))
+    assert [float(line["pck"]) for line in summary] == [row.pck for row in result.summary]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 3.0, 0.1 + 0.2, 1 / 3, 1000.0])
+def test_a_threshold_keeps_all_its_digits_as_a_key(threshold: float):
+    assert float(threshold_name(threshold)) == threshold
+    assert threshold_name(5.0) == "5"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "does not exist"),
+        ("{", "not JSON"),
+        ("[]", "no evaluation result"),
+        ('{"format": 99}', "format 1"),
+        ('{"format": 1, "fingerprint": {"descriptors": []}}', "not a complete"),
+        ('{"format": 1, "fingerprint": {"descriptors": [{"label": 3}]}}', "not a complete"),
+    ],
+)
+def test_a_file_that_is_no_result_is_refused_in_a_sentence(
+    tmp_path: Path, content: str | None, reason: str
+):
+    if content is not None:
+        (tmp_path / "result.json").write_text(content, "utf-8")
+    with pytest.raises(ResultError, match=reason) as refused:
+        read_result(tmp_path)
+    assert "result.json" in str(refused.value)
+
+
+def test_a_result_that_cannot_be_written_is_told(tmp_path: Path):
+    with pytest.raises(OutputError):
+        write_result(tmp_path / "missing", some_result())
+
+
+# ---- several results ---------------------------------------------------------------------------
+
+
+def test_merging_like_results_warns_of_nothing_and_keeps_every_row():
+    merged = merge_results([("one", some_result("daisy")), ("two", some_result("superpoint"))])
+    assert merged.warnings == ()
+    assert {row.descriptor for row in merged.summary} == {"daisy", "superpoint"}
+    assert len(merged.summary) == 36
+    assert [row.queries for row in merged.summary] == ["harris"] * 18 + ["uniform"] * 18
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("matcher", {"matcher": "flann"}),
+        ("seed", {"seed": 7}),
+        ("thresholds_px", {"thresholds_px": [3.0]}),
+        ("versions.torch", {"versions": {"project": "0.1.0", "torch": "3", "opencv": "5"}}),
+        ("dataset.name", {"dataset": {"name": "f", "subset": "all", "pairs": 6,
+                                      "pairs_sha256": "0" * 64}}),
+        ("device", {"device": "NVIDIA H100"}),
+    ],
+)  # fmt: skip
+def test_merging_unlike_results_warns_and_names_the_field(field: str, change: dict[str, Any]):
+    merged = merge_results([("one", some_result()), ("two", some_result(**change))])
+    (warning,) = merged.warnings
+    assert f" differ in {field} (" in warning
+    assert "one and two" in warning
+
+
+def test_the_same_descriptor_of_two_runs_gets_the_names_of_the_runs():
+    merged = merge_results([("one", some_result()), ("two", some_result()), ("two", some_result())])
+    labels = [label for result in merged.results for label in result.labels]
+    assert labels == ["daisy (one)", "daisy (two)", "daisy (two) #2"]
+    assert {row.descriptor for row in merged.pairs} == set(labels)
+    assert {row.descriptor for row in merged.summary} == set(labels)
+    assert merged.warnings == ()
+
+
+# ---- rows of a run under way -------------------------------------------------------------------
+
+FINGERPRINT = {"seed": 0, "descriptors": [{"label": "daisy", "config": {"stride_px": 2}}]}
+
+
+def some_records() -> list[PairRecord]:
+    rows = some_rows("daisy")
+    return [
+        PairRecord("v_a", 2, (rows[0], rows[6]), (), (Timing("daisy", 2, 0.1 + 0.2, 1, 1 / 3),)),
+        PairRecord("v_a", 3, (), (LeftOut("v_a", 3, None, "é is broken."),)),
+        PairRecord("i_b", 2, (rows[2],), (LeftOut("i_b", 2, "uniform", "none."),)),
+    ]
+
+
+def written(folder: Path) -> bytes:
+    with RowsFile(rows_file(folder, 0), FINGERPRINT) as file:
+        for record in some_records():
+            file.add(record)
+    return rows_file(folder, 0).read_bytes()
+
+
+def test_records_are_read_back_as_they_were_written(tmp_path: Path):
+    assert not has_rows(tmp_path)
+    written(tmp_path)
+    assert has_rows(tmp_path)
+    assert read_records(tmp_path, FINGERPRINT) == tuple(some_records())
+
+
+def test_a_file_cut_anywhere_loses_the_torn_line_alone_and_can_be_continued(tmp_path: Path):
+    """At every length: all whole lines are there, and what is appended stands on a new line."""
+    data = written(tmp_path)
+    path = rows_file(tmp_path, 0)
+    records = some_records()
+    for length in range(0, len(data), 13):
+        path.write_bytes(data[:length])
+        whole = max(0, data[:length].count(b"\n") - 1)
+        assert read_records(tmp_path, FINGERPRINT) == tuple(records[:whole])
+        with RowsFile(path, FINGERPRINT) as file:
+            for record in records[whole:]:
+                file.add(record)
+        assert path.read_bytes() == data
+
+
+def test_records_of_several_processes_are_put_together_without_repetition(tmp_path: Path):
+    first, second, third = some_records()
+    for rank, records in enumerate([[first, second], [second, third]]):
+        with RowsFile(rows_file(tmp_path, rank), FINGERPRINT) as file:
+            for record in records:
+                file.add(record)
+    assert sorted(r.key for r in read_records(tmp_path, FINGERPRINT)) == sorted(
+        r.key for r in (first, second, third)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"seed": 1}, "seed was 0 and is 1 now"),
+        ({"descriptors": [{"label": "daisy", "config": {"stride_px": 4}}]},
+         r"descriptors\[0\].config.stride_px was 2 and is 4 now"),
+    ],
+)  # fmt: skip
+def test_rows_that_were_made_in_another_way_are_not_continued(
+    tmp_path: Path, change: dict[str, Any], field: str
+):
+    written(tmp_path)
+    with pytest.raises(ResultError, match=field):
+        read_records(tmp_path, {**FINGERPRINT, **change})
+
+
+@pytest.mark.parametrize("damage", [b"nonsense\n", b'{"fingerprint": 1}\n'])
+def test_damage_in_the_middle_is_told_and_not_passed_over(tmp_path: Path, damage: bytes):
+    lines = written(tmp_path).splitlines(keepends=True)
+    rows_file(tmp_path, 0).write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
+    with pytest.raises(ResultError, match="line 3"):
+        read_records(tmp_path, FINGERPRINT)
+
+
+def test_a_file_of_something_else_is_not_continued(tmp_path: Path):
+    rows_file(tmp_path, 0).write_text('{"a": 1}\n')
+    with pytest.raises(ResultError, match="holds no rows"):
+        read_records(tmp_path, FINGERPRINT)
