@@ -17,7 +17,7 @@ from engine.jobs import doctor, qt_platform
 
 
 @pytest.fixture(scope="module")
-def found(home: Path) -> doctor.Diagnosis:
+def found(fresh_home: Path) -> doctor.Diagnosis:
     """One real look for all tests: it loads torch and Qt in processes of their own."""
     return doctor.examine()
 
@@ -29,13 +29,13 @@ def test_versions_are_those_of_the_installed_packages(found: doctor.Diagnosis):
     assert found.qt == importlib.metadata.version("PySide6-Essentials")
 
 
-def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, home: Path):
+def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, fresh_home: Path):
     by_purpose = {folder.purpose: folder for folder in found.folders}
     assert set(by_purpose) == {"settings", "cache", "logs", "data"}
-    assert by_purpose["settings"].path == home / "config"
+    assert by_purpose["settings"].path == fresh_home / "config"
     assert by_purpose["settings"].writable
     assert by_purpose["settings"].free_bytes > 0
-    assert not (home / "log").exists()
+    assert not (fresh_home / "log").exists()
 
 
 def test_the_report_for_programs_says_all_that_the_diagnosis_does(found: doctor.Diagnosis):
