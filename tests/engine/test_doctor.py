@@ -17,9 +17,16 @@ from engine.jobs import doctor, qt_platform
 
 
 @pytest.fixture(scope="module")
-def found(fresh_home: Path) -> doctor.Diagnosis:
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("empty_home")
+
+
+@pytest.fixture(scope="module")
+def found(empty_home: Path) -> doctor.Diagnosis:
     """One real look for all tests: it loads torch and Qt in processes of their own."""
-    return doctor.examine()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DESCGUI_HOME", str(empty_home))
+        return doctor.examine()
 
 
 def test_versions_are_those_of_the_installed_packages(found: doctor.Diagnosis):
@@ -29,13 +36,13 @@ def test_versions_are_those_of_the_installed_packages(found: doctor.Diagnosis):
     assert found.qt == importlib.metadata.version("PySide6-Essentials")
 
 
-def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, fresh_home: Path):
+def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, empty_home: Path):
     by_purpose = {folder.purpose: folder for folder in found.folders}
     assert set(by_purpose) == {"settings", "cache", "logs", "data"}
-    assert by_purpose["settings"].path == fresh_home / "config"
+    assert by_purpose["settings"].path == empty_home / "config"
     assert by_purpose["settings"].writable
     assert by_purpose["settings"].free_bytes > 0
-    assert not (fresh_home / "log").exists()
+    assert not (empty_home / "log").exists()
 
 
 def test_the_report_for_programs_says_all_that_the_diagnosis_does(found: doctor.Diagnosis):
