@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from engine.config import option as option
     from engine.config import parse_overrides as parse_overrides
     from engine.config import read_yaml as read_yaml
+    from engine.data.archives import UNPACK_STAGE as UNPACK_STAGE
     from engine.data.demo import demo_dataset as demo_dataset
     from engine.data.demo import first_demo_pair as first_demo_pair
+    from engine.data.download import CHECK_STAGE as CHECK_STAGE
+    from engine.data.download import HPATCHES_FOLDER as HPATCHES_FOLDER
+    from engine.data.download import HPATCHES_URLS as HPATCHES_URLS
+    from engine.data.download import LOAD_STAGE as LOAD_STAGE
+    from engine.data.download import download_hpatches as download_hpatches
     from engine.data.hpatches import Dataset as Dataset
     from engine.data.hpatches import Sequence as Sequence
     from engine.data.hpatches import open_dataset as open_dataset
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
     from engine.errors import ConfigError as ConfigError
     from engine.errors import DescSpaceError as DescSpaceError
     from engine.errors import JobCancelled as JobCancelled
+    from engine.evaluation.datasets import find_data_folder as find_data_folder
+    from engine.evaluation.result import PairRow as PairRow
+    from engine.evaluation.result import SummaryRow as SummaryRow
+    from engine.evaluation.run_folder import PairRecord as PairRecord
     from engine.geometry.homography import estimate_homography as estimate_homography
     from engine.geometry.homography import read_homography as read_homography
     from engine.geometry.homography import warp_image as warp_image
@@ -69,8 +79,27 @@ if TYPE_CHECKING:
     from engine.jobs.doctor import Diagnosis as Diagnosis
     from engine.jobs.doctor import diagnosis_text as diagnosis_text
     from engine.jobs.doctor import examine as examine
+    from engine.jobs.estimate import Estimate as Estimate
+    from engine.jobs.estimate import EstimateJob as EstimateJob
+    from engine.jobs.evaluate import EvaluateJob as EvaluateJob
+    from engine.jobs.evaluate import choose_descriptors as choose_descriptors
+    from engine.jobs.evaluate_settings import EvaluateConfig as EvaluateConfig
+    from engine.jobs.evaluate_settings import evaluate_command as evaluate_command
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
+    from engine.jobs.runs import MeasuredDescriptor as MeasuredDescriptor
+    from engine.jobs.runs import RunContent as RunContent
+    from engine.jobs.runs import RunInfo as RunInfo
+    from engine.jobs.runs import list_runs as list_runs
+    from engine.jobs.runs import means as means
+    from engine.jobs.runs import new_run_folder as new_run_folder
+    from engine.jobs.runs import read_run as read_run
+    from engine.jobs.runs import read_runs as read_runs
+    from engine.jobs.runs import restore_run as restore_run
+    from engine.jobs.runs import run_settings as run_settings
+    from engine.jobs.runs import run_title as run_title
+    from engine.jobs.runs import runs_folder as runs_folder
+    from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.view_options import ViewOptions as ViewOptions
     from engine.jobs.view_options import view_command as view_command
     from engine.paths import cache_dir as cache_dir
@@ -97,7 +126,15 @@ _HOMES = {
         "parse_overrides",
         "read_yaml",
     ),
+    "engine.data.archives": ("UNPACK_STAGE",),
     "engine.data.demo": ("demo_dataset", "first_demo_pair"),
+    "engine.data.download": (
+        "CHECK_STAGE",
+        "HPATCHES_FOLDER",
+        "HPATCHES_URLS",
+        "LOAD_STAGE",
+        "download_hpatches",
+    ),
     "engine.data.hpatches": ("Dataset", "Sequence", "open_dataset", "subset"),
     "engine.data.pairs": ("ImagePair", "Side", "other_side"),
     "engine.descriptors.plugins": ("load_entry_points", "load_plugin"),
@@ -109,6 +146,9 @@ _HOMES = {
     ),
     "engine.devices": ("DeviceInfo", "list_devices"),
     "engine.errors": ("ConfigError", "DescSpaceError", "JobCancelled"),
+    "engine.evaluation.datasets": ("find_data_folder",),
+    "engine.evaluation.result": ("PairRow", "SummaryRow"),
+    "engine.evaluation.run_folder": ("PairRecord",),
     "engine.geometry.homography": (
         "estimate_homography",
         "read_homography",
@@ -143,8 +183,26 @@ _HOMES = {
     ),
     "engine.inspection.session": ("Session",),
     "engine.jobs.doctor": ("Diagnosis", "diagnosis_text", "examine"),
+    "engine.jobs.estimate": ("Estimate", "EstimateJob"),
+    "engine.jobs.evaluate": ("EvaluateJob", "choose_descriptors"),
+    "engine.jobs.evaluate_settings": ("EvaluateConfig", "evaluate_command"),
     "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),
+    "engine.jobs.runs": (
+        "MeasuredDescriptor",
+        "RunContent",
+        "RunInfo",
+        "list_runs",
+        "means",
+        "new_run_folder",
+        "read_run",
+        "read_runs",
+        "restore_run",
+        "run_settings",
+        "run_title",
+        "runs_folder",
+        "trash_run",
+    ),
     "engine.jobs.view_options": ("ViewOptions", "view_command"),
     "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
     "engine.progress": (
@@ -159,7 +217,12 @@ _HOMES = {
 }
 
 NEEDS_TORCH = frozenset(
-    {"Session", "list_descriptors", "make_spec", "list_devices", "load_plugin", "load_entry_points"}
+    {
+        *("Session", "list_descriptors", "make_spec", "list_devices"),
+        *("load_plugin", "load_entry_points", "PairRecord", "PairRow", "SummaryRow"),
+        *("Estimate", "EstimateJob", "EvaluateJob", "choose_descriptors"),
+        *_HOMES["engine.jobs.runs"],
+    }
 )
 
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -313,13 +313,15 @@ def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, lis
         numbers=numbers,
         images=tuple(folder / images[number] for number in numbers),
         homographies=tuple(homographies[number] for number in numbers),
-        kind=_kind(name),
+        kind=kind_of(name),
         problems=tuple(problems),
     )
     return (sequence if sequence.pairs() else None), problems
 
 
-def _kind(name: str) -> Kind:
+def kind_of(name: str) -> Kind:
+    """What differs in a sequence, by its name; a folder before it does not count."""
+    name = name.rpartition("/")[2]
     if name.startswith("i_"):
         return "illumination"
     return "viewpoint" if name.startswith("v_") else "other"
