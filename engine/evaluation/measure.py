@@ -76,11 +76,15 @@ class EvaluatedDescriptor:
     weights: Path | None
 
     def to_json(self) -> Json:
-        """Its part of the fingerprint; the hash stands for the weights file's place."""
+        """Its part of the fingerprint; hashes stand for the places of files with weights."""
+        config = {name: value for name, value in self.spec.settings if name != "weights"}
+        for name, value in config.items():
+            if "weights" in name and value:
+                config[name] = f"sha256:{_sha256(Path(value))}"
         return {
             "label": self.label,
             "name": self.spec.name,
-            "config": {name: value for name, value in self.spec.settings if name != "weights"},
+            "config": config,
             "weights_sha256": None if self.weights is None else _sha256(self.weights),
             "trained": bool(self.descriptor.trained),
             "levels": self.level_count,

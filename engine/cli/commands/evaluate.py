@@ -41,7 +41,7 @@ def add_parser(commands: Subparsers[Parser]) -> None:
             "evaluate --dataset demo --descriptor daisy --protocol dense\n"
             "evaluate --dataset hpatches --descriptor daisy --descriptor superpoint=sp.pth "
             "--out runs/1\n"
-            "evaluate --dataset hpatches --descriptor msnet-v0=RUN_DIR --out runs/1 --resume\n"
+            "evaluate --dataset hpatches --descriptor msnet_v0=RUN_DIR --out runs/1 --resume\n"
             "evaluate --config resources/configs/daisy.yaml --set dataset.test=HPATCHES_ILLUM"
         ),
     )
