@@ -24,22 +24,19 @@ from engine.descriptors.registry import DescriptorSpec
 from engine.errors import DatasetError, ImageError, WeightsError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSequence, EvaluationSet
 from engine.evaluation.protocols import (
-    Matcher,
     Points,
-    Protocol,
-    QueryKind,
     QueryPoints,
     WorkingImage,
     draw_queries,
     make_working_image,
     match_errors,
-    matcher_for,
     query_pool,
     resize_homography,
 )
 from engine.evaluation.result import Json, LeftOut, PairRow, Timing, make_row
 from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.stress import Stress
+from engine.evaluation.switches import Matcher, Protocol, QueryKind, matcher_for
 from engine.images import read_image
 from engine.progress import Event, JobContext, Note
 

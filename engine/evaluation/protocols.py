@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -27,8 +27,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.descriptors.base import Levels
-from engine.errors import ConfigError
 from engine.evaluation.pck import errors_px
+from engine.evaluation.switches import QUERY_KINDS as QUERY_KINDS
+from engine.evaluation.switches import Matcher as Matcher
+from engine.evaluation.switches import Protocol as Protocol
+from engine.evaluation.switches import QueryKind as QueryKind
 from engine.geometry.coords import Resize
 from engine.geometry.sampling import sample_map
 from engine.geometry.visibility import covisible, project
@@ -37,73 +40,12 @@ from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
 from engine.progress import CancelToken
 
-ProtocolName = Literal["seed", "closed", "dense"]
-QueryKind = Literal["harris", "uniform"]
-Matcher = Literal["exact", "flann"]
 Points = NDArray[np.float64]
 
-QUERY_KINDS: Final[tuple[QueryKind, ...]] = ("harris", "uniform")
 SEARCH_BUDGET_BYTES: Final = 64 << 20
 """Memory that one block of a search may take, and about what sampled candidates may."""
 
 _HARRIS_PERCENTILE: Final = 90.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """A way to measure, with all its switches.
-
-    Attributes:
-        name: which of the three.
-        thresholds_px: a match this close to the truth is right; ascending.
-        matcher: ``flann`` is approximate and for single descriptors; sets are always matched
-            exactly.
-        queries: the lists of queries, Harris first.
-        query_limit: queries of a pair and list, at most.
-        long_edge_px: every image is brought to this long edge.
-        grid_stride_px: distance of candidates in the dense protocol.
-        seed: of the draws.
-    """
-
-    name: ProtocolName
-    thresholds_px: tuple[float, ...]
-    matcher: Matcher
-    queries: tuple[QueryKind, ...]
-    query_limit: int
-    long_edge_px: int
-    grid_stride_px: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not self.thresholds_px:
-            raise ConfigError("threshold_px", "at least one threshold is needed")
-        if self.name == "dense" and self.matcher != "exact":
-            raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
-
-    @property
-    def antialias(self) -> bool:
-        """Whether images are shrunk with antialiasing."""
-        return self.name == "dense"
-
-    @property
-    def plain_ratios(self) -> bool:
-        """Whether homographies follow the ratios of the sizes and forget the pixels' centres."""
-        return self.name == "seed"
-
-    @property
-    def whole_truth(self) -> bool:
-        """Whether true points lose their fractions."""
-        return self.name == "seed"
-
-    @property
-    def over_grid(self) -> bool:
-        """Whether the whole other image is searched."""
-        return self.name == "dense"
-
-
-def default_queries(name: ProtocolName) -> tuple[QueryKind, ...]:
-    """The lists of queries that a protocol has."""
-    return QUERY_KINDS if name == "dense" else ("harris",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,11 +225,6 @@ def match_points(
     found: Points = queries.truth_b[index]  # a copy
     found[index < 0] = np.nan
     return found
-
-
-def matcher_for(protocol: Protocol, level_count: int) -> Matcher:
-    """The matcher a descriptor with so many levels gets: sets are always matched exactly."""
-    return "exact" if level_count > 1 else protocol.matcher
 
 
 def describe_points(levels: Levels, points_px: Points) -> Tensor:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engine.data.hpatches import Kind
 from engine.errors import ResultError
 from engine.evaluation.pck import CURVE_PX, Interval, bootstrap_mean, count_within
-from engine.evaluation.protocols import QUERY_KINDS, Protocol, QueryKind
+from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind
 from engine.paths import write_atomically
 
 FORMAT: Final = 1

@@ -24,7 +24,6 @@ from engine.errors import (
 )
 from engine.evaluation.datasets import EvaluationSequence, EvaluationSet, open_evaluation_set
 from engine.evaluation.measure import make_fingerprint, measure_pairs, prepare_descriptor
-from engine.evaluation.protocols import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.evaluation.result import (
     EvaluationResult,
@@ -42,6 +41,7 @@ from engine.evaluation.run_folder import (
     read_records,
     rows_file,
 )
+from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.inspection.store import PRECOMPUTED
 from engine.jobs.evaluate_settings import EvaluateConfig, settings_of, split_descriptor
 from engine.jobs.settings import SECTION

@@ -23,17 +23,16 @@ from engine.descriptors.compute import get_built
 from engine.descriptors.registry import make_spec
 from engine.errors import ConfigError
 from engine.evaluation.protocols import (
-    Protocol,
     QueryPoints,
     WorkingImage,
     draw_queries,
     grid_places,
     make_working_image,
     match_errors,
-    matcher_for,
     query_pool,
     resize_homography,
 )
+from engine.evaluation.switches import Protocol, matcher_for
 from engine.geometry.coords import CellGrid, Resize
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, make_protocol
 from engine.jobs.evaluate_settings import EvaluateConfig

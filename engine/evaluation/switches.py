@@ -1,0 +1,76 @@
+"""The switches of a protocol; needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from engine.errors import ConfigError
+
+ProtocolName = Literal["seed", "closed", "dense"]
+QueryKind = Literal["harris", "uniform"]
+Matcher = Literal["exact", "flann"]
+
+QUERY_KINDS: Final[tuple[QueryKind, ...]] = ("harris", "uniform")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """A way to measure, with all its switches.
+
+    Attributes:
+        name: which of the three.
+        thresholds_px: a match this close to the truth is right; ascending.
+        matcher: ``flann`` is approximate and for single descriptors; sets are always matched
+            exactly.
+        queries: the lists of queries, Harris first.
+        query_limit: queries of a pair and list, at most.
+        long_edge_px: every image is brought to this long edge.
+        grid_stride_px: distance of candidates in the dense protocol.
+        seed: of the draws.
+    """
+
+    name: ProtocolName
+    thresholds_px: tuple[float, ...]
+    matcher: Matcher
+    queries: tuple[QueryKind, ...]
+    query_limit: int
+    long_edge_px: int
+    grid_stride_px: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.thresholds_px:
+            raise ConfigError("threshold_px", "at least one threshold is needed")
+        if self.name == "dense" and self.matcher != "exact":
+            raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
+
+    @property
+    def antialias(self) -> bool:
+        """Whether images are shrunk with antialiasing."""
+        return self.name == "dense"
+
+    @property
+    def plain_ratios(self) -> bool:
+        """Whether homographies follow the ratios of the sizes and forget the pixels' centres."""
+        return self.name == "seed"
+
+    @property
+    def whole_truth(self) -> bool:
+        """Whether true points lose their fractions."""
+        return self.name == "seed"
+
+    @property
+    def over_grid(self) -> bool:
+        """Whether the whole other image is searched."""
+        return self.name == "dense"
+
+
+def default_queries(name: ProtocolName) -> tuple[QueryKind, ...]:
+    """The lists of queries that a protocol has."""
+    return QUERY_KINDS if name == "dense" else ("harris",)
+
+
+def matcher_for(protocol: Protocol, level_count: int) -> Matcher:
+    """The matcher a descriptor with so many levels gets: sets are always matched exactly."""
+    return "exact" if level_count > 1 else protocol.matcher
