@@ -10,9 +10,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import JobCancelled
+
+if TYPE_CHECKING:  # the command line prints its help without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+_PAUSE_CHECK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,22 @@ class Saved:
     what: str
 
 
-Event = Progress | Metric | Note | Saved
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """A picture of how far the work is.
+
+    Attributes:
+        step: when it was made.
+        name: what it shows: ``pair``, ``pca``, ``matches`` or ``negatives``.
+        rgb: ``(H, W, 3)`` uint8.
+    """
+
+    step: int
+    name: str
+    rgb: NDArray[np.uint8]
+
+
+Event = Progress | Metric | Note | Saved | Preview
 
 
 class CancelToken:
@@ -72,6 +94,36 @@ class CancelToken:
             raise JobCancelled
 
 
+class PauseToken:
+    """A flag that any thread may raise and lower; the work rests while it is up."""
+
+    def __init__(self) -> None:
+        self._running = threading.Event()
+        self._running.set()
+
+    def pause(self) -> None:
+        """Ask the work to rest."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        """Let the work go on."""
+        self._running.set()
+
+    @property
+    def paused(self) -> bool:
+        """True between :meth:`pause` and :meth:`resume`."""
+        return not self._running.is_set()
+
+    def wait(self, cancel: CancelToken) -> None:
+        """Return once the work may go on.
+
+        Raises:
+            JobCancelled: it was asked to stop instead.
+        """
+        while not self._running.wait(timeout=_PAUSE_CHECK_S):
+            cancel.check()
+
+
 def ignore_event(event: Event) -> None:
     """Listen to nothing: the default sink."""
 
@@ -85,9 +137,11 @@ class JobContext:
         cancel: the flag to check.
         run_dir: where results go; None for work that writes nothing.
         device: torch device name, ``"auto"`` for the best there is.
+        pause: the flag to rest at, for work that can.
     """
 
     emit: Callable[[Event], None] = ignore_event
     cancel: CancelToken = field(default_factory=CancelToken)
     run_dir: Path | None = None
     device: str = "auto"
+    pause: PauseToken = field(default_factory=PauseToken)

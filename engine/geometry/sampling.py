@@ -1,4 +1,4 @@
-"""Reading a dense map at image points: the only call of ``grid_sample``."""
+"""Reading dense maps and images between their cells: the only calls of ``grid_sample``."""
 
 from __future__ import annotations
 
@@ -37,3 +37,41 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
         align_corners=False,
     )
     return sampled.reshape(batch, dim, -1).transpose(1, 2).to(values.dtype)
+
+
+def warp_images(images: Tensor, h_b_from_a: Tensor, size_b_px: tuple[int, int]) -> Tensor:
+    """Draw images a as cameras b would see them, bilinearly; a batch at once.
+
+    Args:
+        images: ``(B, C, H, W)`` of images a, float32 or float64.
+        h_b_from_a: ``(B, 3, 3)`` float64, in pixels of both images; can be inverted.
+        size_b_px: (width, height) to draw.
+
+    Returns:
+        ``(B, C, h, w)``; 0 where image a has no pixel, and behind the camera.
+    """
+    height, width = images.shape[2:]
+    inverse = torch.linalg.inv(h_b_from_a).to(images.dtype)
+    xs = torch.arange(size_b_px[0], dtype=images.dtype, device=images.device)
+    ys = torch.arange(size_b_px[1], dtype=images.dtype, device=images.device)
+    # (B, h, w) each: the matrix applied to every pixel without making a list of them.
+    ahead_x, ahead_y, depth = (
+        inverse[:, row, 0, None, None] * xs
+        + inverse[:, row, 1, None, None] * ys[:, None]
+        + inverse[:, row, 2, None, None]
+        for row in range(3)
+    )
+    front = depth > 0
+    shrink = torch.where(front, depth, 1.0).reciprocal()
+    # As in sample_map: -1 and 1 are the outer edges of the border pixels.
+    places = torch.stack(
+        [
+            (2 * ahead_x * shrink + 1) / width - 1,
+            (2 * ahead_y * shrink + 1) / height - 1,
+        ],
+        dim=-1,
+    )
+    places.masked_fill_(~front[..., None], 2 + 2 / min(height, width))
+    return functional.grid_sample(
+        images, places, mode="bilinear", padding_mode="zeros", align_corners=False
+    )

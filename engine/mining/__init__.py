@@ -1,0 +1,1 @@
+"""Finding the wrong places that a descriptor must learn to tell from the right one."""
