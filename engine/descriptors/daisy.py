@@ -43,6 +43,7 @@ _CLIP_OVER_EVEN = 1.7
 _CLIP_ROUNDS = 3
 _TILE_PX = 768
 _LARGEST_OFFSET_PX = 7.5
+_CACHED_NUMBERS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ class Daisy:
         histograms = [self._histogram(gradients, down, across)]
         for ring in range(self.rings):
             histograms += self._ring(gradients, down, across, ring)
-        return self._normalise(torch.stack(histograms, dim=1))
+        return self._join(histograms)
 
     def _centres(self, cells: tuple[int, int]) -> Tensor:
         """Centres of a range of cells in pixels, float64: matrices are built exactly."""
@@ -238,6 +239,23 @@ class Daisy:
                 by_column[shift_x] = gradients @ across.gaussians(shift_x, sigma_px).mT
             result.append(down.gaussians(shift_y, sigma_px) @ by_column[shift_x])
         return result
+
+    def _join(self, histograms: list[Tensor]) -> Tensor:
+        """Histograms ``(B, orientations, h', w')`` -> ``(B, D, h', w')`` of unit length.
+
+        Normalising passes over the numbers many times; a few rows at a time stay in the cache.
+        """
+        batch, _, height, width = histograms[0].shape
+        rows = max(1, _CACHED_NUMBERS // (batch * self.dim * width))
+        return torch.cat(
+            [
+                self._normalise(
+                    torch.stack([each[:, :, top : top + rows] for each in histograms], dim=1)
+                )
+                for top in range(0, height, rows)
+            ],
+            dim=2,
+        )
 
     def _normalise(self, histograms: Tensor) -> Tensor:
         """``(B, N, orientations, h', w')`` histograms -> ``(B, D, h', w')`` of unit length."""
