@@ -106,6 +106,8 @@ class Application(QObject):
             self.window.resize(*self.options.size)
         self.window.installEventFilter(self)
         self.window.show()
+        if self.options.matches:
+            self._raise("matches")
 
     @property
     def busy(self) -> bool:
@@ -270,7 +272,7 @@ class Application(QObject):
         self._on("next_pair", partial(self.pairs.step, 1))
         self._on("describe_again", self.maps.describe_again)
         self._on("compare", self._toggle_comparison)
-        self._on("run_matches", self.matches.run)
+        self._on("run_matches", self._run_matches)
         self._on("clear_matches", self.matches.clear)
         self._on("cancel", self._cancel)
         self._on("remove_pin", lambda: self.probes.remove_pin(models.pins.selected))
@@ -298,9 +300,16 @@ class Application(QObject):
         if self.models.compared.choice.name:
             self.models.compared.choose(DescriptorChoice())
         else:
-            self.window.docks["descriptor"].setVisible(True)
-            self.window.docks["descriptor"].raise_()
+            self._raise("descriptor")
             self.descriptor.ask_comparison()
+
+    def _run_matches(self) -> None:
+        self._raise("matches")
+        self.matches.run()
+
+    def _raise(self, dock: str) -> None:
+        self.window.docks[dock].setVisible(True)
+        self.window.docks[dock].raise_()
 
     def _cancel(self) -> None:
         self.maps.cancel()
@@ -372,6 +381,8 @@ def make_application(arguments: list[str]) -> QApplication:
     application.setApplicationDisplayName("Descriptor Space")
     application.setApplicationVersion(api.__version__)
     application.setDesktopFileName("descriptor-space")
+    # The window ends the program itself, with its exit code, once nothing runs any more.
+    application.setQuitOnLastWindowClosed(False)
     return application
 
 

@@ -43,9 +43,12 @@ if TYPE_CHECKING:
     from engine.devices import DeviceInfo as DeviceInfo
     from engine.devices import list_devices as list_devices
     from engine.errors import ConfigError as ConfigError
+    from engine.errors import DatasetError as DatasetError
     from engine.errors import DescSpaceError as DescSpaceError
     from engine.errors import JobCancelled as JobCancelled
     from engine.evaluation.datasets import find_data_folder as find_data_folder
+    from engine.evaluation.datasets import open_evaluation_set as open_evaluation_set
+    from engine.evaluation.report import REPORT_HTML as REPORT_HTML
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
     from engine.evaluation.run_folder import PairRecord as PairRecord
@@ -87,9 +90,11 @@ if TYPE_CHECKING:
     from engine.jobs.evaluate_settings import evaluate_command as evaluate_command
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
+    from engine.jobs.report import ReportJob as ReportJob
     from engine.jobs.runs import MeasuredDescriptor as MeasuredDescriptor
     from engine.jobs.runs import RunContent as RunContent
     from engine.jobs.runs import RunInfo as RunInfo
+    from engine.jobs.runs import is_changed as is_changed
     from engine.jobs.runs import list_runs as list_runs
     from engine.jobs.runs import means as means
     from engine.jobs.runs import new_run_folder as new_run_folder
@@ -145,8 +150,9 @@ _HOMES = {
         "make_spec",
     ),
     "engine.devices": ("DeviceInfo", "list_devices"),
-    "engine.errors": ("ConfigError", "DescSpaceError", "JobCancelled"),
-    "engine.evaluation.datasets": ("find_data_folder",),
+    "engine.errors": ("ConfigError", "DatasetError", "DescSpaceError", "JobCancelled"),
+    "engine.evaluation.datasets": ("find_data_folder", "open_evaluation_set"),
+    "engine.evaluation.report": ("REPORT_HTML",),
     "engine.evaluation.result": ("PairRow", "SummaryRow"),
     "engine.evaluation.run_folder": ("PairRecord",),
     "engine.geometry.homography": (
@@ -184,14 +190,16 @@ _HOMES = {
     "engine.inspection.session": ("Session",),
     "engine.jobs.doctor": ("Diagnosis", "diagnosis_text", "examine"),
     "engine.jobs.estimate": ("Estimate", "EstimateJob"),
-    "engine.jobs.evaluate": ("EvaluateJob", "choose_descriptors"),
+    "engine.jobs.evaluate": ("EvaluateJob", "ReportJob", "choose_descriptors"),
     "engine.jobs.evaluate_settings": ("EvaluateConfig", "evaluate_command"),
     "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),
+    "engine.jobs.report": ("ReportJob",),
     "engine.jobs.runs": (
         "MeasuredDescriptor",
         "RunContent",
         "RunInfo",
+        "is_changed",
         "list_runs",
         "means",
         "new_run_folder",
@@ -220,7 +228,7 @@ NEEDS_TORCH = frozenset(
     {
         *("Session", "list_descriptors", "make_spec", "list_devices"),
         *("load_plugin", "load_entry_points", "PairRecord", "PairRow", "SummaryRow"),
-        *("Estimate", "EstimateJob", "EvaluateJob", "choose_descriptors"),
+        *("Estimate", "EstimateJob", "EvaluateJob", "ReportJob", "choose_descriptors"),
         *_HOMES["engine.jobs.runs"],
     }
 )

@@ -232,9 +232,9 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def _choose(dataset: api.Dataset, sequence: str, index: int) -> api.ImagePair:
-    """The named pair, or the first one there is."""
-    pairs = [pair for item in dataset.sequences for pair in item.pairs()]
-    for pair in pairs:
-        if pair.sequence == sequence and index in (0, pair.index):
+    """The first pair with this name and number, where "" and 0 stand for any."""
+    for pair in dataset.pairs():
+        if sequence in ("", pair.sequence) and index in (0, pair.index):
             return pair
-    return pairs[0]
+    wanted = f"{sequence or 'any sequence'} 1 → {index or 'any'}"
+    raise api.DatasetError(dataset.root, f"there is no pair {wanted}")

@@ -158,11 +158,18 @@ class PairView(QWidget):
         ):
             pane.canvas.setAccessibleName(name)
         area = QWidget(self)
+        self._area = area
         self._pane_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, area)
         self._pane_layout.setContentsMargins(0, 0, 0, 0)
-        self._pane_layout.setSpacing(_SPACING)
-        for pane in self._panes:
-            self._pane_layout.addWidget(pane, 1)
+        # The answers stand together, so that two descriptors are compared side by side or above
+        # one another, whichever shows the images larger.
+        self._answer_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        for layout in (self._pane_layout, self._answer_layout):
+            layout.setSpacing(_SPACING)
+        self._pane_layout.addWidget(self._panes[0], 1)
+        self._pane_layout.addLayout(self._answer_layout, 1)
+        for pane in self._panes[1:]:
+            self._answer_layout.addWidget(pane, 1)
         self._panes[2].hide()
         strip = QHBoxLayout()
         strip.setContentsMargins(0, 0, 0, 0)
@@ -266,11 +273,6 @@ class PairView(QWidget):
         self._refresh_headers()
 
     def _on_view(self, state: ViewState) -> None:
-        direction = (
-            QBoxLayout.Direction.TopToBottom if state.stacked else QBoxLayout.Direction.LeftToRight
-        )
-        if self._pane_layout.direction() != direction:
-            self._pane_layout.setDirection(direction)
         self._refresh()
         if state.linked:
             self._follow(self._panes[self._active])
@@ -318,12 +320,40 @@ class PairView(QWidget):
         comparing = bool(self._models.compared.choice.name)
         if self._panes[2].isHidden() == comparing:
             self._panes[2].setVisible(comparing)
+        self._arrange()
         self._refresh_photos()
         self._refresh_overlays()
         self._refresh_marks()
         self._refresh_headers()
         self._refresh_scales()
         self._refresh_lines(moving=False)
+
+    def _arrange(self) -> None:
+        """Place the panes so that the images are as large as they can be."""
+        comparing, stacked = not self._panes[2].isHidden(), self._models.view.state.stacked
+        across, down = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
+        outer, inner = (down, across) if stacked else (across, across)
+        if comparing and not stacked and self._shows_larger(columns=2, rows=2, than=(3, 1)):
+            inner = down
+        self._pane_layout.setDirection(outer)
+        self._answer_layout.setDirection(inner)
+        in_a_row = comparing and outer == inner
+        self._pane_layout.setStretch(1, 2 if in_a_row else 1)
+
+    def _shows_larger(self, *, columns: int, rows: int, than: tuple[int, int]) -> bool:
+        """Whether the images fit larger into one grid of panes than into another."""
+        sizes = [image.size_px for image in self._images.values()]
+        if not sizes:
+            return False
+        width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)
+        area = self._area.size()
+
+        def scale(columns: int, rows: int) -> float:
+            room_x = area.width() / columns - _SPACING
+            room_y = area.height() / rows - _SPACING - self._panes[0].header.sizeHint().height()
+            return min(room_x / width, room_y / height)
+
+        return scale(columns, rows) > scale(*than)
 
     def _refresh_photos(self) -> None:
         for pane in self._panes:
@@ -483,8 +513,9 @@ class PairView(QWidget):
         self._refresh_lines(moving=True)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the lines over all panes."""
+        """Keep the lines over all panes, and the images as large as they can be."""
         super().resizeEvent(event)
+        self._arrange()
         self._lines.setGeometry(self.rect())
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:

@@ -48,7 +48,8 @@ from engine.api import Picture, Point, ProbeAnswer, ScalarMap, Side
 
 Range = tuple[float, float]
 
-_LEAST_CYCLE_RANGE_PX: Final = 5.0
+# One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
+_CYCLE_RANGE_PX: Final = 20.0
 _KEPT_RANGES: Final = 8
 
 _ranges: dict[int, tuple[weakref.ref[NDArray[np.float32]], Range | None]] = {}
@@ -263,9 +264,7 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
     if shown is None:
         return None
     if mode == "cycle":
-        both = [found for found in (pictures.cycle_a, pictures.cycle_b) if found is not None]
-        high = max(_high_share(found.values) for found in both)
-        return Scale(tr("A→B→A error"), 0.0, max(_LEAST_CYCLE_RANGE_PX, high), shown.unit)
+        return Scale(tr("A→B→A error, top: or more"), 0.0, _CYCLE_RANGE_PX, shown.unit)
     winners = pictures.winners
     assert winners is not None, "scalar_for found one"
     if shown is winners.angle:
@@ -381,11 +380,6 @@ def _pca_picture(pictures: PicturesState, key: PaneKey) -> Picture | None:
 
 def _warped(pictures: PicturesState, side: Side) -> NDArray[np.uint8] | None:
     return pictures.warped_b if side == "a" else pictures.warped_a
-
-
-def _high_share(values: NDArray[np.float32]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.percentile(finite, 95)) if finite.size else 0.0
 
 
 def _scale_of(title: str, maps: tuple[ScalarMap, ...]) -> Scale | None:

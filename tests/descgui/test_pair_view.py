@@ -384,12 +384,12 @@ def test_blink_shows_the_warped_image_fully(view, models, opened):
     assert centre.red() == 33
 
 
-def test_cycle_maps_share_one_scale(view, models, opened):
+def test_cycle_maps_of_all_pairs_share_one_scale(view, models, opened):
     one = ScalarMap(np.full((12, 16), 2.0, np.float32), WHOLE, "px")
     other = ScalarMap(np.full((12, 16), 40.0, np.float32), WHOLE, "px")
     models.pictures.update(cycle_a=one, cycle_b=other)
     models.view.update(mode="cycle")
-    assert view._bars[0].shown_range == (0.0, 40.0)
+    assert view._bars[0].shown_range == (0.0, 20.0)
     assert view._bars[1].isHidden()
     assert all(canvas.overlay is not None for canvas in view.canvases)
 
@@ -573,6 +573,20 @@ def test_stacking_puts_the_panes_above_one_another(view, qtbot, models, opened):
     assert view._panes[0].x() == view._panes[1].x()
     models.view.update(stacked=False)
     qtbot.waitUntil(lambda: view._panes[1].x() > view._panes[0].x())
+
+
+@pytest.mark.parametrize(
+    ("size", "above"), [((900, 900), True), ((1800, 420), False)], ids=["square", "wide"]
+)
+def test_compared_answers_stand_where_the_images_are_larger(
+    view, qtbot, models, opened, size, above
+):
+    models.compared.choose(DescriptorChoice("other"))
+    view.resize(*size)
+    asked, shown, compared = view._panes
+    qtbot.waitUntil(lambda: (compared.y() > shown.y()) == above and compared.isVisible())
+    assert (compared.x() > shown.x()) != above
+    assert shown.x() > asked.x()
 
 
 # Pins
@@ -762,7 +776,9 @@ def test_a_display_picture_of_another_size_is_not_shown(view, models):
         (["folder"], "a", DropPlan("folder")),
         (["folder", "a.png"], "a", DropPlan("refused")),
         (["a.png", "b.png", "c.png"], "a", DropPlan("refused")),
-        (["notes.txt"], "a", DropPlan("refused")),
+        (["notes.pdf"], "a", DropPlan("refused")),
+        (["H_1_2"], "a", DropPlan("homography")),
+        (["truth.txt"], "", DropPlan("homography")),
         (["folder.png"], "a", DropPlan("folder")),
         ([], "a", DropPlan("refused")),
     ],
@@ -800,11 +816,11 @@ def test_a_drag_says_what_a_drop_will_do_and_a_drop_does_it(view, qtbot, opened,
 
 def test_what_cannot_be_opened_is_refused_with_a_reason(view, qtbot, tmp_path):
     place = QPointF(100, 100)
-    _data, enter = drag_event(QDragEnterEvent, [tmp_path / "notes.txt"], place)
+    _data, enter = drag_event(QDragEnterEvent, [tmp_path / "notes.pdf"], place)
     view.dragEnterEvent(enter)
     assert not enter.isAccepted()
     assert "Only" in view.findChild(DropBanner).text
-    _data, drop = drag_event(QDropEvent, [tmp_path / "notes.txt"], place)
+    _data, drop = drag_event(QDropEvent, [tmp_path / "notes.pdf"], place)
     with qtbot.assertNotEmitted(view.files_dropped):
         view.dropEvent(drop)
 
