@@ -166,7 +166,8 @@ class Daisy:
         """Descriptors ``(B, D, h', w')`` of one block of cells, normalised."""
         reach_px = self.radius_px + _TRUNCATE_SIGMAS * self._sigmas_px[-1]
         ys, xs = self._centres(tile.rows), self._centres(tile.columns)
-        window_px = reach_px + _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
+        smoothing_px = _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
+        window_px = reach_px + self._coarse_px + smoothing_px
         top, bottom = _window(ys, window_px, luminance.shape[1])
         left, right = _window(xs, window_px, luminance.shape[2])
         gradients = self._oriented_gradients(luminance[:, top:bottom, left:right])
