@@ -38,12 +38,12 @@ class Outer:
     count: int = option(5, help="a count", low=0)
     radius_px: float = option(1.5, help="a length", unit="px", low=0.5, high=2.5)
     name: str = option("", help="a word")
-    file: Path | None = option(None, help="a file")  # noqa: RUF009
+    file: Path | None = option(None, help="a file")
     kind: Literal["none", "full", "sift"] = option("full", help="a choice")
     steps: Literal[1, 2, 4] = option(1, help="a choice of numbers")
     scales: tuple[float, ...] = option((1.0, 0.5), help="numbers", low=0.1, high=4)
     limit: int | None = option(None, help="perhaps a number", low=1)
-    folder: Path = option(Path(), help="a folder")  # noqa: RUF009
+    folder: Path = option(Path(), help="a folder")
     inner: Inner = Inner()
 
 
