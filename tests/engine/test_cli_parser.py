@@ -19,7 +19,7 @@ from engine.jobs.settings import DescribeConfig, MatchConfig, resolve_settings
 from engine.jobs.view_options import ViewOptions, view_command
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("view", "match", "describe", "descriptors", "demo", "doctor", "bench")
+COMMANDS = ("view", "match", "describe", "evaluate", "descriptors", "demo", "doctor", "bench")
 HEAVY = ("torch", "PySide6", "cv2", "numpy", "skimage", "PIL", "pyqtgraph", "rich", "descgui.app")
 
 
