@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
@@ -143,7 +142,8 @@ def read_thumbnail(path: Path, *, long_edge_px: int) -> NDArray[np.uint8]:
     size_px = (max(1, _round(width * scale)), max(1, _round(height * scale)))
     if size_px == (pixels.shape[1], pixels.shape[0]):
         return pixels
-    return np.asarray(cv2.resize(pixels, size_px, interpolation=cv2.INTER_AREA), np.uint8)
+    small = PIL.Image.fromarray(pixels).resize(size_px, PIL.Image.Resampling.BOX)
+    return np.asarray(small, np.uint8)
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -152,6 +152,8 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     Raises:
         OutputError: another ending, or the file cannot be written.
     """
+    import cv2  # late: it takes 0.2 s to load, and the window paints first
+
     suffix = path.suffix.lower()
     if suffix == ".png":
         settings: list[int] = []
@@ -209,6 +211,8 @@ def resize_pixels(
     if (pixels.shape[1], pixels.shape[0]) == size_px:
         return _to_unit(pixels)
     if not antialias:
+        import cv2  # late, as in write_image
+
         unit = _to_unit(pixels)
         return np.asarray(cv2.resize(unit, size_px, interpolation=cv2.INTER_LINEAR), np.float32)
     resized = np.empty((size_px[1], size_px[0], pixels.shape[2]), np.float32)
@@ -347,6 +351,8 @@ class _Source:
             if isinstance(clear, int):
                 values[grey == clear] = 65535
             return values
+        import cv2  # late, as in write_image
+
         # Pillow has no colour mode of 16 bit; OpenCV does.
         self.stream.seek(0)
         data = np.frombuffer(self.stream.read(), np.uint8)

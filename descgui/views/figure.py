@@ -7,12 +7,12 @@ lines, scale and text are vectors in SVG.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from xml.sax.saxutils import escape
 
 import numpy as np
 from PySide6.QtCore import (
@@ -420,7 +420,7 @@ def _finished(svg: bytes, aspect: float) -> bytes:
     which other programs do not know.
     """
     family = QFontInfo(QGuiApplication.font()).family()
-    named = f'font-family="{escape(family)}, sans-serif"'.encode()
+    named = f'font-family="{html.escape(family)}, sans-serif"'.encode()
     svg = re.sub(rb'font-family="[^"]*"', lambda _match: named, svg)
     width_mm = 1000 * PAPER_WIDTH_M
     size = f'<svg width="{width_mm:g}mm" height="{width_mm * aspect:.2f}mm"'.encode()

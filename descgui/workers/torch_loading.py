@@ -14,14 +14,17 @@ from engine.api import JobContext, Progress
 
 logger = logging.getLogger(__name__)
 
-# In order of dependence; the rest follows from these.
-_LIBRARIES = (
-    "libc10.so",
-    "libtorch_cpu.so",
-    "libtorch_cuda.so",
-    "libtorch.so",
-    "libtorch_python.so",
-)
+# Below each package's folder, in order of dependence; the rest follows from these.
+_LIBRARIES = {
+    "cv2": ("cv2.abi3.so",),
+    "torch": (
+        "lib/libc10.so",
+        "lib/libtorch_cpu.so",
+        "lib/libtorch_cuda.so",
+        "lib/libtorch.so",
+        "lib/libtorch_python.so",
+    ),
+}
 SWITCH_INTERVAL_S = 0.0005
 
 
@@ -51,15 +54,15 @@ def load_torch(context: JobContext) -> None:
 
 
 def link_ahead() -> None:
-    """Let the dynamic linker read torch's libraries while the interpreter goes on."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None or "torch" in sys.modules:
-        return
-    folder = Path(spec.origin).parent / "lib"
+    """Let the dynamic linker read torch's and OpenCV's libraries while the interpreter goes on."""
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.restype = ctypes.c_void_p
     dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)
-    for name in _LIBRARIES:
-        library = folder / name
-        if library.exists() and not dlopen(os.fsencode(library), os.RTLD_LAZY):
-            logger.info("%s was not linked ahead", library)
+    for package, names in _LIBRARIES.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None or package in sys.modules:
+            continue
+        for name in names:
+            library = Path(spec.origin).parent / name
+            if library.exists() and not dlopen(os.fsencode(library), os.RTLD_LAZY):
+                logger.info("%s was not linked ahead", library)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,6 +81,8 @@ def warp_image(
     Raises:
         HomographyError: the matrix cannot be inverted.
     """
+    import cv2  # late: it takes 0.2 s to load, and the window paints first
+
     matrix = check_homography(h_b_from_a, "homography")
     # OpenCV, too, calls the top-left pixel's centre (0, 0), so the matrix needs no shift.
     warped = cv2.warpPerspective(
@@ -248,6 +249,8 @@ def estimate_homography(
         The estimate, or None where there is none: fewer than four matches, the inliers lie on a
         line or a point, or they mirror image a, which no camera does.
     """
+    import cv2  # late, as in warp_image
+
     points_a = np.asarray(points_a, np.float64).reshape(-1, 2)
     points_b = np.asarray(points_b, np.float64).reshape(-1, 2)
     finite = np.isfinite(points_a).all(axis=1) & np.isfinite(points_b).all(axis=1)
