@@ -63,7 +63,7 @@ def _write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[float], list[float]]:
-    from PySide6.QtCore import QEvent, QObject, QPointF, Qt
+    from PySide6.QtCore import QEvent, QEventLoop, QObject, QPointF, Qt, QTimer
     from PySide6.QtGui import QMouseEvent
 
     from descgui.app import Application, make_application
@@ -77,25 +77,36 @@ def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[flo
     window = Application(options, models)
     window.show()
 
-    def pump(done: object, seconds: float) -> None:
-        end_s = time.monotonic() + seconds
-        while not done():  # type: ignore[operator]
-            application.processEvents()
-            if time.monotonic() > end_s:
-                raise RuntimeError("the window did not answer")
+    # The loop sleeps between events, as in the running program: one that spins would keep the
+    # interpreter lock from the query's thread.
+    loop = QEventLoop()
 
-    pump(lambda: models.maps.ready and not window.busy, _WAIT_S)
+    late = QTimer(singleShot=True)
+    late.timeout.connect(lambda: loop.exit(1))
+
+    def wait(seconds: float) -> None:
+        late.start(round(1000 * seconds))
+        if loop.exec() != 0:
+            raise RuntimeError("the window did not answer")
+        late.stop()
 
     class Watch(QObject):
-        """Notes the first painting after a new answer."""
+        """Leaves the loop once a new answer has been painted."""
 
-        painted = False
         before: object = None
 
         def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-            if event.type() == QEvent.Type.Paint and models.probe.answer is not self.before:
-                self.painted = True
+            answer = models.probe.answer
+            if event.type() == QEvent.Type.Paint and answer not in (None, self.before):
+                self.before = answer
+                QTimer.singleShot(0, loop.quit)  # after this painting
             return False
+
+    calm = QTimer(interval=50)
+    calm.timeout.connect(lambda: loop.quit() if models.maps.ready and not window.busy else None)
+    calm.start()
+    wait(_WAIT_S)
+    calm.stop()
 
     asked, other = window.pair_view.canvases[:2]
     watch = Watch()
@@ -107,7 +118,7 @@ def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[flo
         times, shares = [], []
         for move in range(_WARM_UP + _MOVES):
             x, y = random.uniform(_INNER[0], _INNER[1]) * (asked.width(), asked.height())
-            watch.before, watch.painted = models.probe.answer, False
+            watch.before = models.probe.answer
             position = QPointF(x, y)
             event = QMouseEvent(
                 QEvent.Type.MouseMove, position, asked.mapToGlobal(position),
@@ -115,15 +126,14 @@ def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[flo
             )  # fmt: skip
             start_s = time.perf_counter()
             application.sendEvent(asked, event)
-            pump(lambda: watch.painted, _GIVE_UP_S)
+            wait(_GIVE_UP_S)
             if move >= _WARM_UP:
                 times.append(1000 * (time.perf_counter() - start_s))
                 assert models.probe.answer is not None
                 shares.append(1000 * models.probe.answer.seconds)
         painted_ms.append(float(np.percentile(times, 95)))
         engine_ms.append(float(np.percentile(shares, 95)))
-    finished: list[int] = []
-    window.finished.connect(finished.append)
+    window.finished.connect(loop.quit)
     window.end(0)
-    pump(lambda: bool(finished), _WAIT_S)
+    wait(_WAIT_S)
     return engine_ms, painted_ms

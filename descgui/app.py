@@ -53,6 +53,7 @@ SETTINGS_FILE = "settings.yaml"
 LAYOUT_FILE = "window.ini"
 INTERRUPTED = 130
 _SIGNAL_LOOK_MS = 200
+_SWITCH_INTERVAL_S = 0.001
 _ZOOM_STEP = 1.25
 
 Display = NDArray[np.uint8]
@@ -377,6 +378,9 @@ def make_application(arguments: list[str]) -> QApplication:
     """The Qt application, the one there is or a new one, with its names set."""
     existing = QApplication.instance()
     application = existing if isinstance(existing, QApplication) else QApplication(arguments)
+    # The query's thread and the window's wait this long for one another at most; Python's own
+    # 5 ms would be a third of the time from a pointer event to its heat map.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     application.setApplicationName("descriptor-space")
     application.setApplicationDisplayName("Descriptor Space")
     application.setApplicationVersion(api.__version__)

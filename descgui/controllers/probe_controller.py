@@ -65,8 +65,10 @@ class ProbeController(QObject):
 
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
         """The mouse is over a point of one image."""
-        self._models.probe.move(Probe(side, (x_px, y_px)))
-        self._ask_probe()
+        probe = Probe(side, (x_px, y_px))
+        # Asked first, so that the answer is computed while the pointer's marks are drawn.
+        self._ask_about(probe)
+        self._models.probe.move(probe)
 
     def leave(self) -> None:
         """The mouse is over no image."""
@@ -119,8 +121,12 @@ class ProbeController(QObject):
         )
 
     def _ask_probe(self) -> None:
-        probe, session = self._models.probe.probe, self._engine.session
-        if probe is None or session is None:
+        if self._models.probe.probe is not None:
+            self._ask_about(self._models.probe.probe)
+
+    def _ask_about(self, probe: Probe) -> None:
+        session = self._engine.session
+        if session is None:
             return
         for key, model in (("shown", self._models.maps), ("compared", self._models.compared)):
             request = self._request(model, probe, heat=True)

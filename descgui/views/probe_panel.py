@@ -15,6 +15,7 @@ from PySide6.QtCore import (
     QRectF,
     QSize,
     Qt,
+    QTimer,
     Signal,
 )
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
@@ -52,6 +53,7 @@ Index = QModelIndex | QPersistentModelIndex
 DASH = "–"
 _MARK_PX = 10
 _GAP_PX = 8
+READ_DELAY_MS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +222,13 @@ class ProbePanel(QWidget):
     pin_removed = Signal(int)
     pins_cleared = Signal()
 
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, parent: QWidget | None = None, *, delay_ms: int = READ_DELAY_MS
+    ) -> None:
         super().__init__(parent)
         self._models = models
+        self._late = QTimer(self, singleShot=True, interval=delay_ms)
+        self._late.timeout.connect(self._read_probe)
         self._asked = ValueCell(self.tr("Asked point"), self)
         self._headings = (ElidedLabel(parent=self), ElidedLabel(parent=self))
         self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
@@ -240,9 +246,8 @@ class ProbePanel(QWidget):
         section = Section(self.tr("Pins"), self)
         section.body.addWidget(self.pins)
         scroll.column.addWidget(section, 1)
-        models.probe.moved.connect(self._on_moved)
-        models.probe.answered.connect(self._on_answered)
-        models.probe.compared.connect(self._on_compared)
+        for signal in (models.probe.moved, models.probe.answered, models.probe.compared):
+            signal.connect(self._read_later)
         models.settings.changed.connect(self._on_settings)
         models.matches.changed.connect(self._read_all)
         models.pair.changed.connect(self._read_all)
@@ -361,10 +366,20 @@ class ProbePanel(QWidget):
         self._grid.setColumnStretch(2, 1 if comparing else 0)
         self._read_all()
 
+    def _read_later(self, _change: object) -> None:
+        """Read out soon: nobody reads faster, and the heat map is painted first."""
+        if self._late.interval() == 0:
+            self._read_probe()
+        elif not self._late.isActive():
+            self._late.start()
+
+    def _read_probe(self) -> None:
+        self._on_moved(self._models.probe.probe)
+        self._read_all()
+
     def _on_moved(self, probe: Probe | None) -> None:
         if probe is None:
             self._asked.read_out(Reading(why=self.tr("Move the mouse over an image.")))
-            self._read_all()  # the reasons why there is nothing differ now
             return
         self._asked.read_out(
             Reading(f"{probe.side.upper()}   {_point(probe.point_px)} px", _point(probe.point_px))

@@ -48,7 +48,7 @@ def models(qapp, tmp_path):
 
 @pytest.fixture
 def panel(qtbot, models):
-    made = ProbePanel(models)
+    made = ProbePanel(models, delay_ms=0)
     qtbot.addWidget(made)
     made.resize(260, 640)
     made.show()
@@ -249,3 +249,13 @@ def test_the_panel_can_be_narrow(ready, models):
     models.pins.set_pins(pins(4))
     assert ready.minimumSizeHint().width() <= 260
     assert ready.pins.minimumSizeHint().width() <= 244
+
+
+def test_read_outs_follow_the_mouse_a_little_later_and_miss_nothing(qtbot, models):
+    """The window's own panel waits for a pause, so that the heat map is painted first."""
+    panel = ProbePanel(models)
+    qtbot.addWidget(panel)
+    for x in range(20):
+        models.probe.move(Probe("a", (float(x), 5.0)))
+    assert "19.0" not in panel.asked.reading.text
+    qtbot.waitUntil(lambda: "19.0, 5.0" in panel.asked.reading.text, timeout=2000)
