@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return run_command_line(
         sys.argv[1:] if words is None else words,
         open_window=_open_window,
+        draw_pdf=_draw_pdf,
         program="python -m descgui" if program == "__main__.py" else program,
     )
 
@@ -34,6 +36,33 @@ def _open_window(options: ViewOptions) -> int:
     from descgui.app import run_window
 
     return run_window(options)
+
+
+def _draw_pdf(report: Path, out: Path) -> None:
+    """Draw a report in a process of its own, so that this one stays without Qt."""
+    import subprocess
+
+    from engine.api import DescSpaceError
+
+    # Found from wherever the person is: this package may not be installed.
+    folders = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "descgui.report_pdf", str(report), str(out)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+            "PYTHONUTF8": "1",
+            "QT_QPA_PLATFORM": "offscreen",
+        },
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise DescSpaceError(lines[-1] if lines else f"{out}: the PDF could not be drawn.")
 
 
 if __name__ == "__main__":

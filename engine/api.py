@@ -49,6 +49,23 @@ if TYPE_CHECKING:
     from engine.evaluation.datasets import find_data_folder as find_data_folder
     from engine.evaluation.datasets import open_evaluation_set as open_evaluation_set
     from engine.evaluation.report import REPORT_HTML as REPORT_HTML
+    from engine.evaluation.report import REPORT_JSON as REPORT_JSON
+    from engine.evaluation.report import REPORT_PDF as REPORT_PDF
+    from engine.evaluation.report import Cell as Cell
+    from engine.evaluation.report import Column as Column
+    from engine.evaluation.report import Command as Command
+    from engine.evaluation.report import Facts as Facts
+    from engine.evaluation.report import Figure as Figure
+    from engine.evaluation.report import Figures as Figures
+    from engine.evaluation.report import PairPicture as PairPicture
+    from engine.evaluation.report import Paragraph as Paragraph
+    from engine.evaluation.report import Pictures as Pictures
+    from engine.evaluation.report import Report as Report
+    from engine.evaluation.report import Row as Row
+    from engine.evaluation.report import Section as Section
+    from engine.evaluation.report import Table as Table
+    from engine.evaluation.report import read_report as read_report
+    from engine.evaluation.report import series_colour as series_colour
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
     from engine.evaluation.run_folder import PairRecord as PairRecord
@@ -152,7 +169,26 @@ _HOMES = {
     "engine.devices": ("DeviceInfo", "list_devices"),
     "engine.errors": ("ConfigError", "DatasetError", "DescSpaceError", "JobCancelled"),
     "engine.evaluation.datasets": ("find_data_folder", "open_evaluation_set"),
-    "engine.evaluation.report": ("REPORT_HTML",),
+    "engine.evaluation.report": (
+        "REPORT_HTML",
+        "REPORT_JSON",
+        "REPORT_PDF",
+        "Cell",
+        "Column",
+        "Command",
+        "Facts",
+        "Figure",
+        "Figures",
+        "PairPicture",
+        "Paragraph",
+        "Pictures",
+        "Report",
+        "Row",
+        "Section",
+        "Table",
+        "read_report",
+        "series_colour",
+    ),
     "engine.evaluation.result": ("PairRow", "SummaryRow"),
     "engine.evaluation.run_folder": ("PairRecord",),
     "engine.geometry.homography": (
@@ -190,7 +226,7 @@ _HOMES = {
     "engine.inspection.session": ("Session",),
     "engine.jobs.doctor": ("Diagnosis", "diagnosis_text", "examine"),
     "engine.jobs.estimate": ("Estimate", "EstimateJob"),
-    "engine.jobs.evaluate": ("EvaluateJob", "ReportJob", "choose_descriptors"),
+    "engine.jobs.evaluate": ("EvaluateJob", "choose_descriptors"),
     "engine.jobs.evaluate_settings": ("EvaluateConfig", "evaluate_command"),
     "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),

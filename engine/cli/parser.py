@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound=DescribeConfig)
 OpenWindow = Callable[[ViewOptions], int]
+DrawPdf = Callable[[Path, Path], None]
 _METAVARS = {"int": "N", "float": "X", "text": "NAME", "file": "FILE", "numbers": "X,…"}
 
 
@@ -40,11 +41,13 @@ class Shell:
         sink: listens to events.
         cancel: raised by Ctrl-C.
         open_window: shows the window until it is closed and returns the exit code.
+        draw_pdf: draws a ``report.json`` into a PDF; None where nothing can.
     """
 
     sink: TerminalSink
     cancel: CancelToken
     open_window: OpenWindow
+    draw_pdf: DrawPdf | None = None
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -122,6 +125,7 @@ def build_parser(program: str) -> Parser:
         download,
         evaluate,
         match,
+        report,
         view,
     )
 
@@ -152,7 +156,10 @@ def build_parser(program: str) -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog=program
     )
-    for module in (view, match, describe, evaluate, descriptors, demo, download, doctor, bench):
+    for module in (
+        *(view, match, describe, evaluate, report),
+        *(descriptors, demo, download, doctor, bench),
+    ):
         module.add_parser(commands)
     parser.set_defaults(run=view.run_without_arguments)
     return parser

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from engine.cli.parser import OpenWindow, Shell, build_parser, parse
+from engine.cli.parser import DrawPdf, OpenWindow, Shell, build_parser, parse
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
 from engine.progress import CancelToken
@@ -20,12 +20,19 @@ from engine.progress import CancelToken
 DONE, FAILED, STOPPED = 0, 1, 130
 
 
-def main(words: Sequence[str], *, open_window: OpenWindow, program: str = "main.py") -> int:
+def main(
+    words: Sequence[str],
+    *,
+    open_window: OpenWindow,
+    draw_pdf: DrawPdf | None = None,
+    program: str = "main.py",
+) -> int:
     """Run one command line.
 
     Args:
         words: the arguments after the program's name.
         open_window: shows the window; given by the caller, since the engine knows no window.
+        draw_pdf: draws a report as PDF, for the same reason.
         program: how the person called the program.
 
     Returns:
@@ -42,7 +49,7 @@ def main(words: Sequence[str], *, open_window: OpenWindow, program: str = "main.
         cancel = CancelToken()
         sink = TerminalSink(quiet=arguments.quiet)
         with contextlib.closing(sink), _interrupts_cancel(cancel, sink):
-            code: int = arguments.run(arguments, Shell(sink, cancel, open_window))
+            code: int = arguments.run(arguments, Shell(sink, cancel, open_window, draw_pdf))
         sys.stdout.flush()
     except (JobCancelled, KeyboardInterrupt):
         return _say("Stopped.", STOPPED)

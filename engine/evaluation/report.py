@@ -20,6 +20,12 @@ REPORT_PDF: Final = "report.pdf"
 REPORT_JSON: Final = "report.json"
 _FORMAT: Final = 1
 
+SERIES_COLOURS: Final = (
+    *("#0b66a8", "#c56a00", "#a3417c", "#00795a"),
+    *("#5b6670", "#2f93cc", "#7d5d14", "#1b1b1b"),
+)
+"""Colours that colour-blind readers tell apart, after M. Okabe and K. Ito, darkened for paper."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -188,6 +194,11 @@ _CLASSES: Final[dict[str, Any]] = {
 }
 
 
+def series_colour(series: int) -> str:
+    """The colour of a descriptor on white paper."""
+    return SERIES_COLOURS[series % len(SERIES_COLOURS)]
+
+
 def write_report_json(path: Path, report: Report) -> None:
     """Write a report so that another program can draw it.
 
@@ -199,12 +210,13 @@ def write_report_json(path: Path, report: Report) -> None:
     write_atomically(path, text.encode("utf-8", "replace"))
 
 
-def read_report_json(path: Path) -> Report:
-    """Read what :func:`write_report_json` wrote.
+def read_report(path: Path) -> Report:
+    """Read what :func:`write_report_json` wrote, or the one in a folder.
 
     Raises:
         ResultError: missing, unreadable, or something else.
     """
+    path = path / REPORT_JSON if path.is_dir() else path
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
@@ -214,7 +226,7 @@ def read_report_json(path: Path) -> Report:
         raise ResultError(path, "does not exist; make the report first") from error
     except OSError as error:
         raise ResultError(path, f"cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(path, f"is no report ({type(error).__name__}: {error})") from error
     if not isinstance(report, Report):
         raise ResultError(path, "is no report")

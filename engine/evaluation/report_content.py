@@ -52,9 +52,11 @@ from engine.evaluation.result import (
 WORST_PAIRS: Final = 12
 MINUS: Final = "\N{MINUS SIGN}"
 NONE: Final = "\N{EN DASH}"
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _PREFERRED_PX: Final = 5.0
 _PUBLISHED_PX: Final = 3.0
 _LEFT_OUT_SHOWN: Final = 40
+_NAMED_AT_MOST: Final = 4
 _COLUMNS_AT_MOST: Final = 4  # thresholds beside each other under one subset
 
 PUBLISHED: Final = {
@@ -316,33 +318,41 @@ def _summary(content: _Content) -> str:
     ranked = _ranked(content, kind, "all", limit)
     if not ranked:
         return "The results have no threshold in common, so no descriptor is put before another."
-    best = content.cells[ranked[0], "all", kind, limit]
-    said = f"{_with_remark(content, ranked[0])} finds {_percent(best)}"
     sentences = []
-    if len(ranked) == 2:
-        second = content.cells[ranked[1], "all", kind, limit]
-        said += f", {_with_remark(content, ranked[1])} {_percent(second)}"
-    elif len(ranked) > 2:
-        said = f"Of {len(ranked)} descriptors {said}"
-        said += "; " + ", ".join(
-            f"{_with_remark(content, label)} "
-            f"{100 * (content.cells[label, 'all', kind, limit].pck or 0):.1f} %"
-            for label in ranked[1:4]
+    if content.merged.warnings:
+        sentences.append(
+            "These runs were not made alike, so figures of different runs must not be read against "
+            "each other."
         )
-        said += " and the others less" if len(ranked) > 4 else ""
-    sentences.append(
-        f"Of the {_list_name(kind)} queries, {said} within {limit:g} px of the true point, on "
-        f"average over {_count(best.pairs, 'pair')}."
-    )
-    leaders = {s: _ranked(content, kind, s, limit)[0] for s in content.subsets() if s != "all"}
-    told = [
-        f"{100 * (content.cells[label, s, kind, limit].pck or 0):.1f} % by {label} under changes "
-        f"of {'light' if s == 'illumination' else 'viewpoint'}"
-        for s, label in leaders.items()
-    ]
+    best = content.cells[ranked[0], "all", kind, limit]
+    place = f"within {limit:g} px of the true point, on average over {_count(best.pairs, 'pair')}"
+    first = f"{_with_remark(content, ranked[0])} finds {_percent(best)}"
+    if len(ranked) > 2:
+        first = f"the best of {len(ranked)} descriptors, {first}"
+    elif len(ranked) == 2:
+        second = content.cells[ranked[1], "all", kind, limit]
+        first += f" and {_with_remark(content, ranked[1])} {_percent(second)}"
+    sentences.append(f"Of the {_list_name(kind)} queries, {first} {place}.")
+    if len(ranked) > 2:
+        behind = [
+            f"{_with_remark(content, label)} with "
+            f"{100 * (content.cells[label, 'all', kind, limit].pck or 0):.1f} %"
+            for label in ranked[1:_NAMED_AT_MOST]
+        ]
+        rest = len(ranked) - _NAMED_AT_MOST
+        behind += [f"{rest} more"] if rest > 0 else []
+        sentences.append(f"Behind it come {', '.join(behind[:-1])} and {behind[-1]}.")
+    told = []
+    for subset in content.subsets():
+        if subset != "all" and (leaders := _ranked(content, kind, subset, limit)):
+            share = content.cells[leaders[0], subset, kind, limit].pck or 0.0
+            word = "light" if subset == "illumination" else "viewpoint"
+            who = f"{leaders[0]} is best with" if len(ranked) > 1 else "it is"
+            told.append(f"under changes of {word} {who} {100 * share:.1f} %")
     if told:
-        sentences.append(f"The best figure is {' and '.join(told)}.")
-    if len(ranked) > 1:
+        text = ", ".join(told)
+        sentences.append(f"{text[:1].upper()}{text[1:]}.")
+    if len(ranked) > 1 and not content.merged.warnings:
         sentences.append(_difference_in_words(content, kind, ranked[0], ranked[1]))
     names = content.each("protocol")
     sentences += [f"In the protocol {name}, {_PROTOCOLS[name]}." for name in names]
@@ -350,20 +360,31 @@ def _summary(content: _Content) -> str:
     if broken:
         were = "pair was" if broken == 1 else "pairs were"
         sentences.append(f"{broken} broken {were} left out.")
-    return " ".join(sentences)
+    return _unbroken(" ".join(filter(None, sentences)))
 
 
 def _difference_in_words(content: _Content, kind: QueryKind, better: str, other: str) -> str:
     found = _difference(content, kind, better, other, "all")
-    if found is None or found[0].low is None or found[0].high is None:
+    if found is None:
         return ""
     interval = found[0]
-    within = f"[{signed(found[0].low)}, {signed(found[0].high)}]"
-    clear = "does not contain" if found[0].low > 0 or found[0].high < 0 else "contains"
+    if interval.low is None or interval.high is None:
+        return ""
+    low, high = 100 * interval.low, 100 * interval.high
+    verdict = "does not contain 0" if low > 0 or high < 0 else "contains 0, so the two are level"
     return (
-        f"{better} is ahead of {other} by {number(interval.mean)} on the pairs that both have; the "
-        f"95 % interval {within} {clear} 0."
+        f"The lead of {better} over {other} is {100 * interval.mean:.1f} percentage points on the "
+        f"pairs that both have; its 95 % interval, {_minus(low)} to {_minus(high)}, {verdict}."
     )
+
+
+def _unbroken(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return text.replace(" %", NO_BREAK + "%").replace(" px", NO_BREAK + "px")
+
+
+def _minus(value: float) -> str:
+    return f"{value:.1f}".replace("-", MINUS)
 
 
 def _ranked(
@@ -547,7 +568,7 @@ def _curves(content: _Content) -> Iterator[Block]:
                     lines.append(Curve(series, CURVE_PX, mean_curve(rows), whiskers))
             panels.append(draw_curves(subset, lines, series_count=len(content.labels)))
         legend = tuple(draw_sample(content.series[label], label) for label in labels)
-        bars = " Bars are 95 % intervals." if len(content.labels) <= 4 else ""
+        bars = " Bars are 95 % intervals." if any("whisker" in one.svg for one in panels) else ""
         yield Figures(
             legend,
             tuple(panels),
@@ -637,11 +658,11 @@ def _differences(content: _Content) -> Iterator[Block]:
             if end is not None
         ]
         reach = max([0.05, *ends])
-        columns = [Column("", align="left", weight=1.6)]
+        columns = [Column("", align="left", weight=1.2)]
         columns += [
-            Column(subset, align="left", weight=1.5, axis=(-reach, reach)) for subset in SUBSETS
+            Column(subset, align="left", weight=1.6, axis=(-reach, reach)) for subset in SUBSETS
         ]
-        columns.append(Column("ahead on", weight=0.9))
+        columns.append(Column("sequences", weight=0.9))
         rows = []
         for better, other in dict.fromkeys((key[0], key[1]) for key in found):
             cells = [Cell(f"{better} {MINUS} {other}")]
@@ -650,7 +671,7 @@ def _differences(content: _Content) -> Iterator[Block]:
                 for subset in SUBSETS
             ]
             whole = found[better, other, "all"]
-            cells.append(Cell(f"{whole[1]} of {whole[2]} sequences" if whole else NONE))
+            cells.append(Cell(f"{whole[1]} of {whole[2]}" if whole else NONE))
             rows.append(Row(tuple(cells)))
         shown = True
         yield Table(
@@ -663,7 +684,8 @@ def _differences(content: _Content) -> Iterator[Block]:
         yield Paragraph(
             "Both descriptors are compared on the pairs that both have. In brackets the 95 % "
             "interval of the mean difference, by bootstrap over sequences: an interval that "
-            "contains 0 does not tell the two apart.",
+            "contains 0 does not tell the two apart. The last column counts the sequences on which "
+            "the first one is ahead.",
             "remark",
         )
 

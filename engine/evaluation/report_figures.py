@@ -2,8 +2,7 @@
 
 Sizes and colours stand in attributes, for painters that know no style sheet; the classes beside
 them let a page put the colours of its own theme.  Descriptors differ in colour and in dashes, right
-and wrong matches in colour, dashes and marks.  The colours keep apart for colour-blind readers
-(after M. Okabe and K. Ito, darkened to stand out from white paper).
+and wrong matches in colour, dashes and marks.
 """
 
 from __future__ import annotations
@@ -20,13 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from engine.evaluation.report import Figure
+from engine.evaluation.report import SERIES_COLOURS, Figure, series_colour
 from engine.geometry.coords import CellGrid, Resize
 
-SERIES_COLOURS: Final = (
-    *("#0b66a8", "#c56a00", "#a3417c", "#00795a"),
-    *("#5b6670", "#2f93cc", "#7d5d14", "#1b1b1b"),
-)
 _DASHES: Final = ("", "8 4", "2 3", "10 3 2 3", "14 5", "5 2 1 2", "3 6", "12 3 5 3")
 _INK, _GRID, _FONT = "#333333", "#dcdcdc", "Helvetica, Arial, Liberation Sans, sans-serif"
 
@@ -40,7 +35,7 @@ _PAIR_HIGHEST_PX: Final = 320
 _PAIR_GAP_PX: Final = 8
 _EMBEDDED_EDGE_PX: Final = 480
 _JPEG_QUALITY: Final = 80
-_LINES_AT_MOST: Final = 80
+_LINES_AT_MOST: Final = 60
 _RIGHT, _WRONG = "#009e73", "#d55e00"
 _MARK_PX: Final = 2.6
 # Where the area of the first pixel begins: SVG measures from edges, not from pixel centres.
@@ -62,11 +57,6 @@ class Curve:
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     whiskers: tuple[tuple[float, float, float], ...] = ()
-
-
-def series_colour(series: int) -> str:
-    """The colour of a descriptor on white paper."""
-    return SERIES_COLOURS[series % len(SERIES_COLOURS)]
 
 
 def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Figure:
@@ -96,7 +86,15 @@ def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Fi
             for at, low, high in curve.whiskers:
                 (x, top), (_, bottom) = place(at, high), place(at, low)
                 ends = ((x + aside, top), (x + aside, bottom))
-                parts.append(_line(f"s{curve.series % 8} mark", *ends, _colour(curve), 1.4, 0.75))
+                parts.append(
+                    _line(
+                        f"s{curve.series % len(SERIES_COLOURS)} mark whisker",
+                        *ends,
+                        _colour(curve),
+                        1.4,
+                        0.75,
+                    )
+                )
     for curve in drawn:
         points = [place(x, y) for x, y in zip(curve.xs, curve.ys, strict=True)]
         path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
@@ -175,7 +173,7 @@ def _match_lines(
     mark_style = f'fill="{colour}"' if right else f'fill="none" stroke="{colour}"'
     style = f'fill="none" stroke="{colour}" stroke-width="1.1"{dash}'
     return [
-        f'<path d="{lines}" fill="none" stroke="#ffffff" stroke-width="2" stroke-opacity="0.55"/>',
+        f'<path d="{lines}" fill="none" stroke="#ffffff" stroke-width="1.8" stroke-opacity="0.5"/>',
         f'<path class="{kind}" d="{lines}" {style}/>',
         f'<path d="{marks}" {mark_style} stroke-width="1.5"/>',
     ]

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
-from markupsafe import Markup
 
-from engine.evaluation.report import Column, Report
-from engine.evaluation.report_figures import SERIES_COLOURS
+from engine.evaluation.report import SERIES_COLOURS, Column, Report
 from engine.paths import data_dir, write_atomically
 
 _TEMPLATE: Final = "report.html.j2"
@@ -38,11 +36,10 @@ def report_html(report: Report) -> str:
     environment.filters["column_groups"] = column_groups
     environment.tests["block"] = lambda value, name: type(value).__name__ == name
     style = (folder / _STYLE).read_text(encoding="utf-8")
-    # The style and the drawings are the program's own, with all foreign text in them escaped.
+    # The template takes style and drawings as they are: all foreign text in them is escaped.
     return environment.get_template(_TEMPLATE).render(
         report=report,
-        style=Markup(style),  # noqa: S704
-        drawing=Markup,
+        style=style,
         series_count=len(SERIES_COLOURS),
     )
 

@@ -1,0 +1,54 @@
+"""Draw a report as PDF in a process of its own: ``python -m descgui.report_pdf REPORT OUT``.
+
+``REPORT`` is the ``report.json`` that ``main.py report`` writes, or its folder.  No display is
+needed: unless told otherwise, Qt draws offscreen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_USAGE = "usage: python -m descgui.report_pdf REPORT.json|FOLDER OUT.pdf"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Read, draw and write.
+
+    Args:
+        words: the arguments; None takes the process's own.
+
+    Returns:
+        0 done, 1 refused or failed, with one sentence on stderr.
+    """
+    words = sys.argv[1:] if words is None else words
+    if len(words) != 2:
+        return _refuse(_USAGE)
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    from engine.api import DescSpaceError, read_report
+
+    try:
+        report = read_report(Path(words[0]))
+        from PySide6.QtGui import QGuiApplication
+
+        from descgui.views.report_pdf import write_report_pdf
+
+        # Kept in a name: fonts live as long as the application does.
+        application = QGuiApplication.instance() or QGuiApplication(["report-pdf"])
+        pages = write_report_pdf(report, Path(words[1]))
+        del application
+    except DescSpaceError as error:
+        return _refuse(str(error))
+    sys.stdout.write(f"{pages}\n")
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
