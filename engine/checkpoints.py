@@ -1,11 +1,13 @@
-"""Weights files: the only place that reads or writes them.
+"""Weights files and the states of training: the only place that reads or writes them.
 
 Two formats are read: safetensors, and what ``torch.save`` writes, the latter without ever running
-code from the file.  Only safetensors is written.
+code from the file.  Weights are written as safetensors; the state of a training run, which holds
+more than tensors, as ``torch.save`` does.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -128,6 +130,35 @@ def save_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[
     # Tensors that share memory are refused by safetensors; copies never do.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata=dict(metadata)))
+
+
+def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write all that a training run needs to go on, completely or not at all.
+
+    Args:
+        path: the file to write; its folder must exist.
+        state: tensors, numbers, texts, and lists and mappings of them.
+
+    Raises:
+        OutputError: the file cannot be written; an older file of this name is left as it was.
+    """
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    write_atomically(path, content.getvalue())
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_training_state` wrote; tensors come to the CPU.
+
+    Raises:
+        WeightsError: missing, truncated, of another format, or holding code.
+    """
+    if _file_size(path) == 0:
+        raise WeightsError(path, "is empty")
+    state = _read_torch(path)
+    if not isinstance(state, dict):
+        raise WeightsError(path, f"holds a {type(state).__name__} instead of the state of a run")
+    return state
 
 
 def _file_size(path: Path) -> int:

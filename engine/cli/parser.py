@@ -124,8 +124,10 @@ def build_parser(program: str) -> Parser:
         doctor,
         download,
         evaluate,
+        export,
         match,
         report,
+        train,
         view,
     )
 
@@ -157,7 +159,7 @@ def build_parser(program: str) -> Parser:
         title="commands", dest="command", metavar="COMMAND", prog=program
     )
     for module in (
-        *(view, match, describe, evaluate, report),
+        *(view, match, describe, evaluate, report, train, export),
         *(descriptors, demo, download, doctor, bench),
     ):
         module.add_parser(commands)

@@ -1,0 +1,257 @@
+"""Train a descriptor and keep everything in a run's folder.  Loads torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import engine
+from engine.config import read_yaml
+from engine.data.photos import PhotoSplit, open_photos, split_photos
+from engine.descriptors.base import TrainableDescriptor
+from engine.descriptors.registry import (
+    DescriptorSpec,
+    build_descriptor,
+    get_descriptor,
+    make_spec,
+)
+from engine.devices import resolve_device
+from engine.errors import ConfigError, DescSpaceError
+from engine.evaluation.ranks import Ranks, joined_ranks, own_device
+from engine.jobs.train_settings import (
+    TrainConfig,
+    config_text,
+    differing,
+    resolve_training,
+    train_command,
+)
+from engine.paths import write_atomically
+from engine.progress import JobContext, Note, Saved
+from engine.training.logs import peak_memory_mb
+from engine.training.loop import TrainingState, TrainingTask, train
+from engine.training.run_folder import CONFIG_FILE, RESULT_FILE, RunFolder
+
+WEIGHTS_FORMAT = "descriptor-space weights 1"
+_SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        run_dir: its folder.
+        steps: how many were done.
+        seconds: how long they took, in all parts of the run.
+        skipped: steps whose loss or gradient was not finite.
+        figures: of the last validation, such as ``pck@3``.
+        best: the best figure, None if nothing was measured; and when that was.
+        best_step: see ``best``.
+        memory_mb: the most memory this process used, 0 where unknown.
+    """
+
+    run_dir: Path
+    steps: int
+    seconds: float
+    skipped: int
+    figures: Mapping[str, float]
+    best: float | None
+    best_step: int
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """Train a descriptor.
+
+    Attributes:
+        config: the settings; those of photos included.
+        own: the descriptor's own settings.
+        run_dir: folder of the run; made if it is not there.
+        resume: continue the run in that folder.
+        plugins: the person's own files, for the command that is noted down.
+    """
+
+    config: TrainConfig
+    run_dir: Path
+    own: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    plugins: tuple[Path, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        return f"Train {self.config.descriptor} in {self.run_dir.name}"
+
+    def run(self, context: JobContext) -> TrainResult:
+        """Train until all steps are done.
+
+        Raises:
+            DescSpaceError: settings, photos, weights, device or folder cannot be used; the text
+                says which and why.
+            JobCancelled: it was stopped; a checkpoint is kept, and ``resume`` goes on from it.
+        """
+        device = own_device(resolve_device(self.config.device))
+        with joined_ranks(device) as ranks:
+            if ranks.rank:
+                context = replace(context, emit=lambda _: None)
+            folder = RunFolder(self.run_dir)
+            spec, split = self._prepare(ranks, folder, context)
+            descriptor = build_descriptor(spec)
+            if not isinstance(descriptor, TrainableDescriptor):
+                raise ConfigError(
+                    "descriptor", f"{spec.name!r} has no weights that could be trained"
+                )
+            task = TrainingTask(
+                descriptor=descriptor,
+                spec=spec,
+                settings=self.config.train,
+                split=split,
+                folder=folder,
+                device=device,
+                ranks=ranks,
+                metadata=self._metadata(spec, split, device, ranks),
+            )
+            state = train(task, context)
+            result = self._result(state, device)
+            if ranks.rank == 0:
+                path = folder.write_json(RESULT_FILE, _as_json(result, task.metadata))
+                context.emit(Saved(path, "result"))
+        return result
+
+    def _prepare(
+        self, ranks: Ranks, folder: RunFolder, context: JobContext
+    ) -> tuple[DescriptorSpec, PhotoSplit]:
+        """Look at everything that could be wrong before the long work, in every process."""
+        fault: DescSpaceError | None = None
+        spec, split = DescriptorSpec(""), PhotoSplit(Path(), (), ())
+        try:
+            spec = make_spec(self.config.descriptor, self.own)
+            get_descriptor(spec.name)
+            split = self._open_photos(context)
+            if ranks.rank == 0:
+                folder.begin(resume=self.resume)
+                self._note_changes(folder, context)
+                text = config_text(self._with_whole_path(), self.own)
+                write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
+        except DescSpaceError as error:
+            fault = error
+        # A fault is told to all processes, or the others would wait for this one for ever.
+        faults = ranks.gather("" if fault is None else str(fault))
+        if fault is not None:
+            raise fault
+        for text in faults:
+            if text:
+                raise DescSpaceError(text)
+        return spec, split
+
+    def _open_photos(self, context: JobContext) -> PhotoSplit:
+        settings = self.config.train.photos
+        if settings.folder is None:
+            raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
+        photos = open_photos(settings.folder, context)
+        for problem in photos.problems[:_SHOWN_PROBLEMS]:
+            context.emit(Note(problem, "warning"))
+        more = len(photos.problems) - _SHOWN_PROBLEMS
+        if more > 0:
+            context.emit(Note(f"{more} more pictures cannot be read and are left out.", "warning"))
+        split = split_photos(photos, validation_share=settings.validation_share)
+        context.emit(
+            Note(
+                f"{len(split.training)} photos to train on, {len(split.validation)} kept apart for "
+                "validation."
+            )
+        )
+        return split
+
+    def _with_whole_path(self) -> TrainConfig:
+        """The settings with a path that holds from any folder, so that any may continue it."""
+        settings = self.config.train
+        assert settings.photos.folder is not None
+        photos = replace(settings.photos, folder=settings.photos.folder.absolute())
+        return replace(self.config, train=replace(settings, photos=photos))
+
+    def _note_changes(self, folder: RunFolder, context: JobContext) -> None:
+        """Say which settings a continued run changes."""
+        path = folder.path / CONFIG_FILE
+        if not (self.resume and path.exists()):
+            return
+        before, _ = resolve_training(from_file=read_yaml(path))
+        changed = differing(before, self._with_whole_path())
+        if changed:
+            context.emit(
+                Note(f"The run goes on with other settings: {', '.join(changed)}.", "warning")
+            )
+        if not folder.state_file.exists():
+            context.emit(Note("The run has no checkpoint yet and begins anew."))
+
+    def _metadata(
+        self, spec: DescriptorSpec, split: PhotoSplit, device: torch.device, ranks: Ranks
+    ) -> dict[str, str]:
+        """What every weights file of the run says about itself."""
+        own = {name: value for name, value in spec.settings if name != "weights"}
+        # Weights travel: what they say of photos is the folder's name, not its place here.
+        photos = replace(self.config.train.photos, folder=Path(split.root.name))
+        config = replace(self.config, train=replace(self.config.train, photos=photos))
+        return {
+            "format": WEIGHTS_FORMAT,
+            "descriptor": spec.name,
+            "descriptor_settings": json.dumps(own, default=str),
+            "config": config_text(config, self.own),
+            "command": train_command(config, self.own, plugins=self.plugins),
+            "photos": f"{len(split.training)} photos in {split.root.name}",
+            "photos_sha256": split.training_sha256,
+            "hardware": _hardware(device, ranks),
+            "versions": f"descriptor-space {engine.__version__}, torch {torch.__version__}",
+        }
+
+    def _result(self, state: TrainingState, device: torch.device) -> TrainResult:
+        return TrainResult(
+            run_dir=self.run_dir,
+            steps=state.step,
+            seconds=state.seconds,
+            skipped=state.skipped,
+            figures=dict(state.figures),
+            best=state.best,
+            best_step=state.best_step,
+            memory_mb=peak_memory_mb(device),
+        )
+
+
+def read_run_config(run_dir: Path) -> dict[str, Any]:
+    """The settings of a run as the values of a config file.
+
+    Raises:
+        ConfigError: there is no readable ``config.yaml``.
+    """
+    return read_yaml(run_dir / CONFIG_FILE)
+
+
+def _as_json(result: TrainResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "steps": result.steps,
+        "seconds": round(result.seconds, 1),
+        "skipped": result.skipped,
+        "validation": dict(result.figures),
+        "best": result.best,
+        "best_step": result.best_step,
+        "memory_mb": round(result.memory_mb, 1),
+        **{name: metadata[name] for name in ("descriptor", "photos", "hardware", "versions")},
+        "command": metadata["command"],
+    }
+
+
+def _hardware(device: torch.device, ranks: Ranks) -> str:
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        cores = os.cpu_count() or 1
+        name = f"CPU {platform.machine()}, {torch.get_num_threads()} threads of {cores}"
+    return f"{ranks.world} × {name}" if ranks.world > 1 else name

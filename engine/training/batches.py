@@ -1,0 +1,290 @@
+"""Batches made ahead of the step that needs them.
+
+A thread decodes photos (with a few threads below it) and makes the pairs on the training device, so
+that the step finds its batch ready.  Which photo a pair shows, and all that is drawn for it,
+follows from the pair's number alone; so a run that is continued, or spread over several processes,
+sees the very same pairs.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.data.photos import PhotoSplit, read_covering, shuffled
+from engine.data.synthetic import TrainingPairs, make_pairs
+from engine.errors import DatasetError, ImageError
+from engine.progress import CancelToken
+from engine.seeding import hash_numbers, purpose_number
+from engine.training.settings import TrainSettings
+
+_AHEAD: Final = 2
+_CHECK_S: Final = 0.2
+_CUT_BITS: Final = 1 << 32
+
+Pixels = NDArray[np.uint8]
+
+
+class PhotoReader:
+    """Reads photos at the size training needs and keeps what fits into memory.
+
+    What is kept stays kept: photos come in a new order each epoch, and whatever order things are
+    thrown away in, as many would have to be read again.
+
+    Args:
+        root: folder of the photos.
+        names: paths below it.
+        size_px: (width, height) that every photo is to cover.
+        budget_bytes: decoded photos may take so much.
+        tell: called once with a sentence for each photo that cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: tuple[str, ...],
+        *,
+        size_px: tuple[int, int],
+        budget_bytes: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._root = root
+        self._names = names
+        self._size_px = size_px
+        self._left_bytes = budget_bytes
+        self._tell = tell
+        self._kept: dict[int, Pixels] = {}
+        self._broken: set[int] = set()
+        self._lock = threading.Lock()
+
+    def read(self, index: int, cut: tuple[int, int]) -> Pixels:
+        """A photo, cut to the size.
+
+        Args:
+            index: which one; one that cannot be read is replaced by the next one that can.
+            cut: two numbers below 2³² that say which part is taken of a photo that is longer.
+
+        Returns:
+            ``(h, w, 3)`` RGB of exactly the size; not to be changed.
+
+        Raises:
+            DatasetError: no photo can be read at all.
+        """
+        pixels = self._whole(index)
+        width, height = self._size_px
+        x, y = (
+            room * number // _CUT_BITS
+            for room, number in zip(
+                (pixels.shape[1] - width + 1, pixels.shape[0] - height + 1), cut, strict=True
+            )
+        )
+        return pixels[y : y + height, x : x + width]
+
+    def _whole(self, index: int) -> Pixels:
+        for step in range(len(self._names)):
+            place = (index + step) % len(self._names)
+            kept = self._kept.get(place)
+            if kept is not None:
+                return kept
+            if place in self._broken:
+                continue
+            try:
+                pixels = read_covering(self._root / self._names[place], self._size_px)
+            except ImageError as error:
+                self._report(place, str(error))
+                continue
+            with self._lock:
+                if pixels.nbytes <= self._left_bytes and place not in self._kept:
+                    self._kept[place] = pixels
+                    self._left_bytes -= pixels.nbytes
+            return pixels
+        raise DatasetError(self._root, "not one of its photos can be read any more")
+
+    def _report(self, place: int, problem: str) -> None:
+        with self._lock:
+            known = place in self._broken
+            self._broken.add(place)
+        if not known:
+            self._tell(f"{problem.removesuffix('.')}; the next photo takes its place.")
+
+
+@dataclass(frozen=True, slots=True)
+class PairNumbers:
+    """Which pairs a step has, and what each of them shows.
+
+    Attributes:
+        photos: how many photos an epoch goes through.
+        seed: of the run.
+        purpose: what the pairs are for; other purposes draw other pairs.
+    """
+
+    photos: int
+    seed: int
+    purpose: str
+
+    def photo(self, number: int) -> int:
+        """The photo of a pair."""
+        epoch, place = divmod(number, self.photos)
+        return int(_order(self.photos, self.seed, epoch)[place])
+
+    def key(self, number: int) -> int:
+        """What decides all that is drawn for a pair."""
+        return (hash_numbers(self.seed, purpose_number(self.purpose)) << 32) + number
+
+    def cut(self, number: int) -> tuple[int, int]:
+        """Which part of its photo a pair shows."""
+        purpose = purpose_number(f"{self.purpose} cut")
+        return (
+            hash_numbers(self.seed, purpose, number, number >> 32, 0),
+            hash_numbers(self.seed, purpose, number, number >> 32, 1),
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _order(photos: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch, kept, since it is asked for pair by pair."""
+    return shuffled(photos, seed=seed, epoch=epoch)
+
+
+def pairs_of_photos(
+    reader: PhotoReader,
+    numbers: PairNumbers,
+    wanted: range,
+    settings: TrainSettings,
+    device: torch.device,
+) -> TrainingPairs:
+    """Make some pairs at once, in this thread."""
+    photos = [reader.read(numbers.photo(one), numbers.cut(one)) for one in wanted]
+    return _make(photos, numbers, wanted, settings, device)
+
+
+class Prefetcher:
+    """Makes the batches of a run in order, a few ahead; a context manager.
+
+    Args:
+        split: the photos.
+        settings: how pairs are made, and how many a step has.
+        device: where they are made and used.
+        first_step: of the run, counted from 0.
+        rank, world: this process among all; each makes its part of every batch.
+        tell: called once with a sentence for each photo that cannot be read.
+    """
+
+    def __init__(
+        self,
+        split: PhotoSplit,
+        settings: TrainSettings,
+        *,
+        device: torch.device,
+        first_step: int,
+        rank: int,
+        world: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._reader = PhotoReader(
+            split.root,
+            split.training,
+            size_px=settings.photo_size_px,
+            budget_bytes=settings.photos.cache_mb << 20,
+            tell=tell,
+        )
+        self._numbers = PairNumbers(len(split.training), settings.seed, "train")
+        self._settings = settings
+        self._device = device
+        self._first_step = first_step
+        self._share = settings.batch // world
+        self._rank = rank
+        self._ready: queue.Queue[TrainingPairs | BaseException] = queue.Queue(maxsize=_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+
+    def __enter__(self) -> Prefetcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def next(self, cancel: CancelToken) -> TrainingPairs:
+        """The batch of the next step.
+
+        Raises:
+            JobCancelled: ``cancel`` was raised while there was none yet.
+            DescSpaceError: it cannot be made.
+        """
+        while True:
+            cancel.check()
+            try:
+                made = self._ready.get(timeout=_CHECK_S)
+            except queue.Empty:
+                continue
+            if isinstance(made, BaseException):
+                raise made
+            return made
+
+    def _run(self) -> None:
+        workers = self._settings.photos.workers
+        try:
+            with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+                self._fill(pool)
+        except BaseException as error:
+            self._put(error)
+
+    def _fill(self, pool: ThreadPoolExecutor) -> None:
+        ahead = [self._submit(pool, self._first_step)]
+        for step in range(self._first_step, self._settings.steps):
+            if step + 1 < self._settings.steps:
+                ahead.append(self._submit(pool, step + 1))
+            wanted, photos = ahead.pop(0)
+            read = [photo.result() for photo in photos]
+            made = _make(read, self._numbers, wanted, self._settings, self._device)
+            if not self._put(made):
+                for _, futures in ahead:
+                    for future in futures:
+                        future.cancel()
+                return
+
+    def _submit(self, pool: ThreadPoolExecutor, step: int) -> tuple[range, list[Future[Pixels]]]:
+        begin = step * self._settings.batch + self._rank * self._share
+        wanted = range(begin, begin + self._share)
+        numbers, read = self._numbers, self._reader.read
+        return wanted, [pool.submit(read, numbers.photo(n), numbers.cut(n)) for n in wanted]
+
+    def _put(self, made: TrainingPairs | BaseException) -> bool:
+        """Hand something over; False if nobody wants it any more."""
+        while not self._stop.is_set():
+            try:
+                self._ready.put(made, timeout=_CHECK_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def _make(
+    photos: list[Pixels],
+    numbers: PairNumbers,
+    wanted: range,
+    settings: TrainSettings,
+    device: torch.device,
+) -> TrainingPairs:
+    stacked = torch.from_numpy(np.stack(photos)).to(device).permute(0, 3, 1, 2)
+    return make_pairs(
+        stacked,
+        [numbers.key(number) for number in wanted],
+        size_px=settings.size_px,
+        points=settings.points,
+        warp=settings.warp,
+        light=settings.light,
+    )

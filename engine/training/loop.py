@@ -1,0 +1,582 @@
+"""The loop of training: steps, validation, checkpoints, and stopping at any moment.
+
+A run is a function of its settings and its photos: nothing random has a memory, so a run that is
+continued from a checkpoint goes on bit for bit as it would have (on the CPU, with as many threads).
+
+Under ``torchrun`` each process takes its part of every batch, and gradients are averaged by
+DistributedDataParallel; the first process alone validates, saves and speaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from engine.data.photos import PhotoSplit
+from engine.data.synthetic import TrainingPairs
+from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
+from engine.descriptors.registry import DescriptorSpec
+from engine.errors import ConfigError, DescSpaceError, JobCancelled, WeightsError
+from engine.evaluation.ranks import Ranks
+from engine.progress import CancelToken, JobContext, Metric, Note, Progress, Saved
+from engine.seeding import hash_numbers, purpose_number
+from engine.training.batches import Prefetcher
+from engine.training.logs import RunLog, peak_memory_mb
+from engine.training.previews import draw_previews
+from engine.training.run_folder import RunFolder, finite
+from engine.training.schedule import RunningMean, make_optimiser, rate_at
+from engine.training.settings import TrainSettings
+from engine.training.step import pair_loss
+from engine.training.validation import (
+    BEST_BY_PX,
+    ValidationPair,
+    make_validation_pairs,
+    measure,
+    measure_sequences,
+    set_training_mode,
+)
+
+_PROGRESS: Final = "training"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTask:
+    """What is trained, on what, and where it goes.
+
+    Attributes:
+        descriptor: its network is changed in place, on the device.
+        spec: its name and settings.
+        settings: how.
+        split: the photos.
+        folder: of the run.
+        device: where to compute.
+        ranks: this process among all.
+        metadata: text that goes into every weights file.
+    """
+
+    descriptor: TrainableDescriptor
+    spec: DescriptorSpec
+    settings: TrainSettings
+    split: PhotoSplit
+    folder: RunFolder
+    device: torch.device
+    ranks: Ranks
+    metadata: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """What changes while a run goes on, besides the weights.
+
+    Attributes:
+        step: how many steps are done.
+        seconds: how long they took, in all parts of the run.
+        skipped: steps whose loss or gradient was not finite.
+        bad_in_a_row: how many of those were the last ones.
+        figures: of the last validation.
+        best: the best figure so far; None before the first validation.
+        best_step: when it was measured.
+        measured_step: when the last validation was; -1 before the first.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    best_step: int = 0
+    measured_step: int = -1
+
+
+def train(task: TrainingTask, context: JobContext) -> TrainingState:
+    """Train until all steps are done; the folder's state, if there is one, is continued.
+
+    Raises:
+        ConfigError: settings that do not go together.
+        DescSpaceError: photos, folder or device cannot be used; or the loss is not finite again
+            and again.
+        WeightsError: the state in the folder is damaged or of another network.
+        JobCancelled: it was stopped; a checkpoint is kept.
+    """
+    with _Loop(task, context) as loop:
+        return loop.run()
+
+
+class _Network(nn.Module):
+    """Describing as a forward pass, which is what DistributedDataParallel can wrap."""
+
+    def __init__(self, descriptor: TrainableDescriptor) -> None:
+        super().__init__()
+        self.module = descriptor.module
+        self._descriptor = [descriptor]  # in a list: nn.Module would look into it
+        self.placement: Levels = ()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Values of all levels; where their cells lie is left in ``placement``."""
+        levels = self._descriptor[0].describe(images)
+        self.placement = levels
+        return tuple(level.values for level in levels)
+
+
+class _Loop:
+    def __init__(self, task: TrainingTask, context: JobContext) -> None:
+        settings, ranks = task.settings, task.ranks
+        if settings.batch % ranks.world:
+            raise ConfigError(
+                "train.batch",
+                f"{settings.batch} pairs cannot be shared evenly by {ranks.world} processes",
+            )
+        self._task = task
+        self._settings = settings
+        self._ranks = ranks
+        self._context = context
+        self._first = ranks.rank == 0
+        self._device = task.device
+        self._module = task.descriptor.module.to(task.device)
+        notes = self._settle_batch_norm()
+        self._optimiser = make_optimiser(self._module, settings.optimiser)
+        self._state = TrainingState()
+        self._mean: RunningMean | None = None
+        notes += self._restore()
+        if settings.optimiser.ema and self._mean is None:
+            self._mean = RunningMean(self._module, decay=settings.optimiser.ema)
+        self._network = _Network(task.descriptor)
+        self._forward: nn.Module = self._network
+        if ranks.world > 1:
+            ids = [task.device.index] if task.device.type == "cuda" else None
+            self._forward = DistributedDataParallel(
+                self._network, device_ids=ids, broadcast_buffers=False
+            )
+        self._reduced = settings.precision == "bfloat16" or (
+            settings.precision == "auto"
+            and task.device.type == "cuda"
+            and task.descriptor.half_precision
+            and torch.cuda.is_bf16_supported()
+        )
+        self._log = RunLog(
+            task.folder if self._first else None, context, first_step=self._state.step
+        )
+        self._began_s = time.monotonic()
+        self._before_s = self._state.seconds
+        self._saved_s = self._began_s
+        self._saved_step = self._state.step
+        self._window = _Window()
+        self._pairs: tuple[ValidationPair, ...] = ()
+        # With several processes the others wait in the next step: they must be told first.
+        self._inner_cancel = context.cancel if ranks.world == 1 else CancelToken()
+        for note in notes:
+            self._log.emit(Note(note, "warning"))
+
+    def __enter__(self) -> _Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.__exit__()
+
+    def run(self) -> TrainingState:
+        """Do all steps that are left."""
+        state, settings = self._state, self._settings
+        self._log.mark("started", {"step": state.step, "steps": settings.steps})
+        self._log.emit(Progress(_PROGRESS, state.step, settings.steps))
+        if self._first and settings.validation.every_steps:
+            self._pairs = make_validation_pairs(
+                self._task.split, settings, cancel=self._inner_cancel, device=self._device
+            )
+        try:
+            with Prefetcher(
+                self._task.split,
+                settings,
+                device=self._device,
+                first_step=state.step,
+                rank=self._ranks.rank,
+                world=self._ranks.world,
+                tell=lambda text: self._log.emit(Note(text, "warning")),
+            ) as batches:
+                self._saved_s = time.monotonic()
+                self._begin()
+                while state.step < settings.steps:
+                    self._one_step(batches)
+                    self._after_step()
+        except BaseException as error:
+            self._keep_interrupted(error)
+            raise
+        self._save("finished")
+        self._log.mark("finished", {"step": state.step, "seconds": state.seconds})
+        return state
+
+    def _begin(self) -> None:
+        """Validate what is due: the untrained network, or what an interruption has left out."""
+        state, every = self._state, self._settings.validation.every_steps
+        due = every and (state.step % every == 0 or state.step == self._settings.steps)
+        if self._first and due and state.measured_step != state.step:
+            self._validate()
+        if self._first and state.step == 0:
+            self._preview()
+
+    def _one_step(self, batches: Prefetcher) -> None:
+        state, settings = self._state, self._settings
+        begin_s = time.perf_counter()
+        pairs = batches.next(self._inner_cancel)
+        waited_s = time.perf_counter() - begin_s
+        rate = rate_at(state.step, settings.steps, settings.optimiser)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        figures = self._optimise(pairs)
+        took_s = time.perf_counter() - begin_s
+        state.step += 1
+        state.seconds = self._before_s + time.monotonic() - self._began_s
+        self._window.add(figures, rate=rate, waited_s=waited_s, took_s=took_s)
+        if self._mean is not None and state.bad_in_a_row == 0:
+            self._mean.update(self._module, state.step - 1)
+        if state.bad_in_a_row >= settings.bad_steps:
+            raise DescSpaceError(self._why_it_stopped())
+
+    def _optimise(self, pairs: TrainingPairs) -> dict[str, float]:
+        """Change the weights by one batch; leaves them alone if anything is not finite."""
+        state, settings = self._state, self._settings
+        frozen = self._frozen_statistics
+        set_training_mode(self._module, training=True, frozen_statistics=frozen)
+        buffers = [buffer.clone() for buffer in self._module.buffers()]
+        count = len(pairs)
+        first_pair = self._ranks.rank * count
+        self._optimiser.zero_grad(set_to_none=True)
+        with self._seeded(state.step), self._autocast():
+            values = self._forward(torch.cat([pairs.images_a, pairs.images_b]))
+        levels = tuple(
+            DescriptorMap(value, level.grid, level.member)
+            for value, level in zip(values, self._network.placement, strict=True)
+        )
+        self._network.placement = ()
+        found = pair_loss(
+            levels,
+            pairs,
+            loss=settings.loss,
+            mining=settings.mining,
+            seed=settings.seed,
+            step=state.step,
+            first_pair=first_pair,
+        )
+        figures = self._averaged({"loss": found.loss.detach(), **found.figures})
+        good = _is_finite(figures["loss"])
+        if good:
+            torch.autograd.backward(found.loss)
+            limit = settings.optimiser.clip_norm or torch.inf
+            weights = [w for w in self._module.parameters() if w.grad is not None]
+            norm = float(nn.utils.clip_grad_norm_(weights, limit))
+            figures["gradient"] = norm
+            good = _is_finite(norm)
+        if good:
+            self._optimiser.step()
+            state.bad_in_a_row = 0
+        else:
+            with torch.no_grad():
+                for buffer, before in zip(self._module.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
+            state.skipped += 1
+            state.bad_in_a_row += 1
+            self._window.bad.append(figures["loss"])
+        return figures
+
+    def _averaged(self, figures: Mapping[str, Tensor]) -> dict[str, float]:
+        """The means over all processes; stops all of them if the first one was asked to stop."""
+        if self._ranks.world == 1:
+            self._context.cancel.check()
+            return {name: float(value) for name, value in figures.items()}
+        stop = torch.tensor(float(self._context.cancel.cancelled), device=self._device)
+        packed = torch.stack([*(value.float() for value in figures.values()), stop])
+        distributed.all_reduce(packed)
+        *values, stops = packed.tolist()
+        if stops:
+            raise JobCancelled
+        return {
+            name: value / self._ranks.world for name, value in zip(figures, values, strict=True)
+        }
+
+    def _after_step(self) -> None:
+        state, settings = self._state, self._settings
+        self._log.emit(Progress(_PROGRESS, state.step, settings.steps))
+        last = state.step == settings.steps
+        if not self._first:
+            self._window.clear()
+            return
+        if state.step % settings.saving.log_every_steps == 0 or last or state.step == 1:
+            self._log.emit(Metric(state.step, self._figures()))
+            self._window.clear()
+        every = settings.validation.every_steps
+        if every and (state.step % every == 0 or last):
+            self._validate()
+        pictures = settings.saving.preview_every_steps
+        if pictures and (state.step % pictures == 0 or last):
+            self._preview()
+        if self._context.pause.paused:
+            self._save("paused")
+            self._log.emit(Note("Training rests."))
+            self._context.pause.wait(self._inner_cancel)
+        # The checkpoint of the last step is saved by who called.
+        if not last and time.monotonic() - self._saved_s >= settings.saving.every_s:
+            self._save("checkpoint")
+
+    def _figures(self) -> dict[str, float]:
+        state, settings = self._state, self._settings
+        photos = len(self._task.split.training)
+        return {
+            **self._window.means(),
+            "epoch": state.step * settings.batch / photos,
+            "skipped": float(state.skipped),
+            "memory_mb": peak_memory_mb(self._device),
+        }
+
+    def _validate(self) -> None:
+        """Measure, tell, and keep the weights if they are the best so far."""
+        begin_s = time.perf_counter()
+        state, task = self._state, self._task
+        with self._in_use():
+            figures = measure(
+                task.descriptor, self._pairs, device=self._device, cancel=self._inner_cancel
+            )
+            judged = figures.get(f"pck@{BEST_BY_PX:g}")
+            folder = self._settings.validation.sequences
+            if folder is not None:
+                inner = JobContext(cancel=self._inner_cancel)
+                figures |= measure_sequences(
+                    task.descriptor, task.spec, folder, device=self._device, context=inner
+                )
+                judged = figures.get(f"sequences pck@{BEST_BY_PX:g}")
+        state.figures, state.measured_step = figures, state.step
+        took_s = time.perf_counter() - begin_s
+        self._log.emit(Metric(state.step, {**figures, "validation_s": took_s}))
+        if judged is not None and (state.best is None or judged > state.best):
+            state.best, state.best_step = judged, state.step
+            if state.step:
+                self._save_weights("best")
+
+    def _preview(self) -> None:
+        if not self._pairs or not self._settings.saving.preview_every_steps:
+            return
+        with self._in_use():
+            for preview in draw_previews(
+                self._task.descriptor,
+                self._pairs[0],
+                self._settings.mining,
+                step=self._state.step,
+                device=self._device,
+                cancel=self._inner_cancel,
+            ):
+                self._log.emit(preview)
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Inside the block the network is as it will be used: its running mean, if there is one."""
+        trained: dict[str, Tensor] | None = None
+        set_training_mode(self._module, training=False, frozen_statistics=False)
+        try:
+            if self._mean is not None:
+                trained = {k: v.detach().clone() for k, v in self._module.state_dict().items()}
+                self._module.load_state_dict(self._mean.state)
+            with self._autocast():
+                yield
+        finally:
+            if trained is not None:
+                self._module.load_state_dict(trained)
+
+    def _save(self, what: Literal["checkpoint", "finished", "interrupted", "paused"]) -> None:
+        """Keep everything: first what the run goes on from, then weights for the person."""
+        if not self._first:
+            return
+        state, folder = self._state, self._task.folder
+        folder.save_state(
+            {
+                "descriptor": self._task.spec.name,
+                "module": self._module.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "optimiser_kind": self._settings.optimiser.kind,
+                "mean": None if self._mean is None else self._mean.state,
+                "step": state.step,
+                "seconds": state.seconds,
+                "skipped": state.skipped,
+                "figures": dict(state.figures),
+                "best": state.best,
+                "best_step": state.best_step,
+                "measured_step": state.measured_step,
+                "seed": self._settings.seed,
+                "batch": self._settings.batch,
+                "photos_sha256": self._task.split.training_sha256,
+            }
+        )
+        path = self._save_weights("last")
+        if self._settings.saving.keep:
+            self._save_weights(f"step-{state.step:08d}")
+        folder.prune(self._settings.saving.keep)
+        self._saved_s, self._saved_step = time.monotonic(), state.step
+        why = "" if what == "checkpoint" else f", {what}"
+        self._log.emit(Saved(path, f"checkpoint at step {state.step}{why}"))
+
+    def _save_weights(self, name: str) -> Path:
+        state = self._state
+        weights = self._module.state_dict() if self._mean is None else self._mean.state
+        figures = {
+            "step": state.step,
+            "seconds": round(state.seconds, 1),
+            "validation": state.figures,
+        }
+        return self._task.folder.save_weights(
+            name, weights, {**self._task.metadata, **_as_text(figures)}
+        )
+
+    def _keep_interrupted(self, error: BaseException) -> None:
+        """Keep what was reached, whatever ended it; never hide the reason behind a second fault."""
+        if self._state.step == self._saved_step:
+            return
+        finite = all(bool(torch.isfinite(value).all()) for value in self._module.parameters())
+        if finite:
+            try:
+                self._save("interrupted")
+            except DescSpaceError as fault:
+                error.add_note(f"The interrupted run could not be saved: {fault}")
+
+    def _restore(self) -> list[str]:
+        """Go on from the folder's state, if there is one; sentences about what is different now."""
+        saved = self._task.folder.load_state()
+        if saved is None:
+            return []
+        path = self._task.folder.state_file
+        name = self._task.spec.name
+        if saved.get("descriptor") != name:
+            raise WeightsError(path, f"is of {saved.get('descriptor')!r}, not of {name!r}")
+        if saved.get("optimiser_kind") != self._settings.optimiser.kind:
+            raise WeightsError(
+                path,
+                f"was trained by {saved.get('optimiser_kind')}, which cannot go on as "
+                f"{self._settings.optimiser.kind}",
+            )
+        try:
+            self._module.load_state_dict(saved["module"])
+            self._optimiser.load_state_dict(saved["optimiser"])
+            state = TrainingState(
+                step=int(saved["step"]),
+                seconds=float(saved["seconds"]),
+                skipped=int(saved["skipped"]),
+                figures={str(k): float(v) for k, v in saved["figures"].items()},
+                best=None if saved["best"] is None else float(saved["best"]),
+                best_step=int(saved["best_step"]),
+                measured_step=int(saved["measured_step"]),
+            )
+            if saved["mean"] is not None and self._settings.optimiser.ema:
+                self._mean = RunningMean(self._module, decay=self._settings.optimiser.ema)
+                self._mean.state = {
+                    key: value.to(self._device) for key, value in saved["mean"].items()
+                }
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".:")
+            raise WeightsError(
+                path, f"is of another architecture or incomplete ({reason})"
+            ) from error
+        self._state = state
+        notes = []
+        if saved.get("photos_sha256") != self._task.split.training_sha256:
+            notes.append(
+                "The photos are not those that the run began with; it goes on with those of now."
+            )
+        if (saved.get("seed"), saved.get("batch")) != (self._settings.seed, self._settings.batch):
+            notes.append("Seed or batch are not those that the run began with.")
+        return notes
+
+    def _settle_batch_norm(self) -> list[str]:
+        """Decide what becomes of batch normalisation's statistics with several processes."""
+        self._frozen_statistics = self._settings.batch_norm == "frozen"
+        has = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._module.modules())
+        if self._ranks.world == 1 or self._frozen_statistics or not has:
+            return []
+        if self._device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(self._module)  # type: ignore[no-untyped-call]
+            return []
+        self._frozen_statistics = True
+        text = (
+            "The statistics of batch normalisation stay as they are: processes can share them on "
+            "CUDA alone."
+        )
+        return [text]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if not self._reduced:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=torch.bfloat16)
+
+    @contextlib.contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """Inside the block torch's own generators follow from the step, for dropout and the like.
+
+        They are the process's: afterwards they are as they were.
+        """
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(
+                hash_numbers(self._settings.seed, purpose_number("network"), step, self._ranks.rank)
+            )
+            yield
+
+    def _why_it_stopped(self) -> str:
+        state, settings = self._state, self._settings
+        seen = ", ".join(f"{value:.4g}" for value in self._window.bad[-settings.bad_steps :])
+        kept = self._task.folder.weights_file("last")
+        return (
+            f"Training stopped at step {state.step}: {state.bad_in_a_row} steps in a row had a "
+            f"loss or a gradient that is not finite (losses: {seen}). The last good weights are in "
+            f"{kept}; a lower train.optimiser.rate, or train.optimiser.clip_norm=1, may help."
+        )
+
+
+class _Window:
+    """The figures of the steps since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.bad: list[float] = []
+        self.clear()
+
+    def add(
+        self, figures: Mapping[str, float], *, rate: float, waited_s: float, took_s: float
+    ) -> None:
+        self._rate = rate
+        self._waited_s += waited_s
+        self._took_s += took_s
+        self._steps += 1
+        for name, value in figures.items():
+            if _is_finite(value):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+                self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        return {
+            **means,
+            "rate": self._rate,
+            "step_s": self._took_s / self._steps,
+            "data_wait_s": self._waited_s / self._steps,
+            "data_wait_share": self._waited_s / self._took_s if self._took_s else 0.0,
+        }
+
+    def clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._rate = 0.0
+        self._waited_s = 0.0
+        self._took_s = 0.0
+        self._steps = 0
+
+
+def _is_finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in finite(values).items()}

@@ -1,0 +1,171 @@
+"""Pictures of how far training is: of one pair that stays the same, so that they can be compared.
+
+Right matches are solid bluish green, wrong ones dashed vermillion, true places ringed in sky blue,
+as everywhere in this program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.descriptors.base import DenseDescriptor
+from engine.evaluation.protocols import describe_points
+from engine.matching.projection import fit_basis, project
+from engine.mining.hard_negatives import find_hard_negatives
+from engine.progress import CancelToken, Preview
+from engine.training.settings import MiningSettings
+from engine.training.validation import ValidationPair, describe_pair, find_points
+
+Picture = NDArray[np.uint8]
+
+_RIGHT: Final = (0, 158, 115)
+_WRONG: Final = (213, 94, 0)
+_TRUTH: Final = (86, 180, 233)
+_QUERY: Final = (240, 228, 66)
+_RIGHT_WITHIN_PX: Final = 3.0
+_MATCHES: Final = 60
+_NEGATIVES: Final = 12
+_SAMPLE_LIMIT: Final = 5000
+_DASH_PX: Final = 6
+
+
+def draw_previews(
+    descriptor: DenseDescriptor,
+    pair: ValidationPair,
+    mining: MiningSettings,
+    *,
+    step: int,
+    device: torch.device,
+    cancel: CancelToken,
+) -> Iterator[Preview]:
+    """Draw the pair, its descriptors as colours, its matches, and what mining would find.
+
+    Args:
+        descriptor: in use, not in training mode.
+        pair: any pair with at least one query.
+        mining: what is mined; nothing is drawn where nothing is.
+        step: how far training is.
+        device: where to compute.
+        cancel: checked in between.
+    """
+    side_a, side_b = (_as_picture(pair.images[n]) for n in range(2))
+    yield Preview(step, "pair", _beside(side_a, side_b))
+    levels_a, levels_b = describe_pair(descriptor, pair, device)
+    maps = [levels[0].values[0].flatten(1).T for levels in (levels_a, levels_b)]
+    basis = fit_basis(maps, sample_limit=_SAMPLE_LIMIT, fitted_on="both images")
+    colours = [
+        cv2.resize(
+            project(basis, levels[0].values[0].permute(1, 2, 0)),
+            pair.size_px,
+            interpolation=cv2.INTER_NEAREST,
+        )
+        for levels in (levels_a, levels_b)
+    ]
+    yield Preview(step, "pca", _beside(*(np.asarray(one, np.uint8) for one in colours)))
+
+    chosen = slice(0, _MATCHES)
+    points_a, truth_b = pair.points_a[chosen], pair.truth_b[chosen]
+    found = find_points(levels_a, levels_b, points_a, pair.size_px, cancel=cancel)
+    yield Preview(step, "matches", _draw_matches(side_a, side_b, points_a, found, truth_b))
+
+    if mining.kind != "none":
+        yield Preview(
+            step,
+            "negatives",
+            _draw_negatives(side_a, side_b, pair, describe_pair(descriptor, pair, device), mining),
+        )
+
+
+def _draw_matches(
+    side_a: Picture,
+    side_b: Picture,
+    points_a: NDArray[np.float64],
+    found: NDArray[np.float64],
+    truth_b: NDArray[np.float64],
+) -> Picture:
+    canvas = _beside(side_a, side_b)
+    right = np.hypot(*(found - truth_b).T) <= _RIGHT_WITHIN_PX
+    order = np.argsort(right, kind="stable")  # right ones on top of wrong ones
+    shift = np.array([side_a.shape[1], 0.0])
+    for n in order:
+        if not np.isfinite(found[n]).all():
+            continue
+        start, end = points_a[n], found[n] + shift
+        _line(canvas, start, end, _RIGHT if right[n] else _WRONG, dashed=not right[n])
+    return canvas
+
+
+def _draw_negatives(
+    side_a: Picture,
+    side_b: Picture,
+    pair: ValidationPair,
+    levels: tuple[Any, Any],
+    mining: MiningSettings,
+) -> Picture:
+    """Queries of a, their true places and the most similar wrong cells in b."""
+    canvas = _beside(side_a, side_b)
+    shift = np.array([side_a.shape[1], 0.0])
+    level_b = levels[1][0]
+    points_a, truth_b = pair.points_a[:_NEGATIVES], pair.truth_b[:_NEGATIVES]
+    queries = describe_points(levels[0], points_a)[:1]
+    truth = torch.from_numpy(truth_b).float()[None].to(level_b.values.device)
+    negatives = find_hard_negatives(
+        level_b.values,
+        queries,
+        level_b.grid.to_cells(truth),
+        radius_cells=mining.radius_px / level_b.grid.stride_px,
+        kind="hard",
+        k=1,
+        margin=0.0,
+        positives=None,
+        seed=0,
+    )
+    cells = negatives.cells[0, :, 0].cpu().numpy()
+    for n, cell in enumerate(cells):
+        place = points_a[n], truth_b[n] + shift
+        _cross(canvas, place[0], _QUERY)
+        cv2.circle(canvas, _whole(place[1]), 5, _TRUTH, 1, cv2.LINE_AA)
+        if cell[0] >= 0:
+            wrong = level_b.grid.to_px(cell.astype(np.float64)) + shift
+            _line(canvas, place[1], wrong, _WRONG, dashed=True)
+            _cross(canvas, wrong, _WRONG)
+    return canvas
+
+
+def _as_picture(image: torch.Tensor) -> Picture:
+    shades = (image.permute(1, 2, 0) * 255).round().clamp(0, 255)
+    return np.ascontiguousarray(shades.to(torch.uint8).cpu().numpy())
+
+
+def _beside(side_a: Picture, side_b: Picture) -> Picture:
+    return np.ascontiguousarray(np.concatenate([side_a, side_b], axis=1))
+
+
+def _whole(point: NDArray[np.float64]) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
+
+
+def _cross(canvas: Picture, point: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
+    cv2.drawMarker(canvas, _whole(point), (0, 0, 0), cv2.MARKER_CROSS, 9, 3, cv2.LINE_AA)
+    cv2.drawMarker(canvas, _whole(point), colour, cv2.MARKER_CROSS, 9, 1, cv2.LINE_AA)
+
+
+def _line(
+    canvas: Picture,
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    colour: tuple[int, int, int],
+    *,
+    dashed: bool,
+) -> None:
+    pieces = max(1, math.ceil(float(np.hypot(*(end - start))) / _DASH_PX)) if dashed else 1
+    marks = np.linspace(start, end, pieces + 1)
+    for n in range(0, pieces, 2):
+        cv2.line(canvas, _whole(marks[n]), _whole(marks[n + 1]), colour, 1, cv2.LINE_AA)

@@ -1,0 +1,252 @@
+"""The folder of a training run: what is in it, and how it survives a sudden end.
+
+::
+
+    config.yaml             all settings, as they were
+    events.jsonl            a line for each event, written through
+    state/last.pt           all that the run needs to go on
+    weights/last.safetensors, best.safetensors, step-00000500.safetensors, ...
+    tensorboard/            the same figures and pictures for TensorBoard
+    result.json             how it ended
+
+``state/last.pt`` alone decides where a run goes on.  Every file but the logs is written beside its
+place and then renamed, so a process that is killed leaves the older one behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from torch import Tensor
+
+from engine.checkpoints import load_training_state, save_safetensors, save_training_state
+from engine.errors import OutputError, ResultError, WeightsError
+from engine.paths import write_atomically
+
+CONFIG_FILE: Final = "config.yaml"
+EVENTS_FILE: Final = "events.jsonl"
+RESULT_FILE: Final = "result.json"
+STATE_FILE: Final = "state/last.pt"
+WEIGHTS_FOLDER: Final = "weights"
+TENSORBOARD_FOLDER: Final = "tensorboard"
+_STEP_NAME: Final = re.compile(r"step-(\d+)\.safetensors")
+_STATE_FORMAT: Final = 1
+_KIND: Final = "training state"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedWeights:
+    """A checkpoint's weights that a run has kept.
+
+    Attributes:
+        path: the file.
+        step: after which step; None for ``best`` and ``last``.
+    """
+
+    path: Path
+    step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of a training run."""
+
+    path: Path
+
+    @property
+    def state_file(self) -> Path:
+        """What the run needs to go on."""
+        return self.path / STATE_FILE
+
+    def weights_file(self, name: str) -> Path:
+        """The weights called ``best``, ``last`` or ``step-00000500``."""
+        return self.path / WEIGHTS_FOLDER / f"{name}.safetensors"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun in this folder."""
+        return any((self.path / name).exists() for name in (CONFIG_FILE, EVENTS_FILE, STATE_FILE))
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder, or look whether it may be continued.
+
+        Raises:
+            OutputError: a run is there and shall not be continued, or the folder cannot be made.
+            ResultError: it shall be continued and there is none.
+        """
+        if self.begun and not resume:
+            raise OutputError(
+                self.path,
+                "holds a training run already; continue it with --resume, or name another folder",
+            )
+        if resume and not self.begun:
+            raise ResultError(self.path, "holds no training run that could be continued")
+        try:
+            for name in (WEIGHTS_FOLDER, Path(STATE_FILE).parent):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(self.path, f"cannot be made ({error.strerror})") from error
+        self._remove_leftovers()
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Keep all that the run needs to go on.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        save_training_state(self.state_file, {"format": _STATE_FORMAT, "kind": _KIND, **state})
+
+    def load_state(self) -> dict[str, Any] | None:
+        """What :meth:`save_state` kept last; None if the run ended before its first checkpoint.
+
+        Raises:
+            WeightsError: it is damaged, or was written by another version.
+        """
+        if not self.state_file.exists():
+            return None
+        state = load_training_state(self.state_file)
+        if state.get("kind") != _KIND:
+            raise WeightsError(self.state_file, "is not the state of a training run")
+        if state.get("format") != _STATE_FORMAT:
+            raise WeightsError(self.state_file, "was written by another version of this program")
+        return state
+
+    def save_weights(
+        self, name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
+    ) -> Path:
+        """Keep weights under a name.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        path = self.weights_file(name)
+        save_safetensors(path, weights, metadata)
+        return path
+
+    def saved_weights(self) -> tuple[SavedWeights, ...]:
+        """The weights there are: by step, then the best and the last ones."""
+        folder = self.path / WEIGHTS_FOLDER
+        steps = []
+        if folder.is_dir():
+            for file in folder.iterdir():
+                name = _STEP_NAME.fullmatch(file.name)
+                if name:
+                    steps.append(SavedWeights(file, int(name[1])))
+        named = [self.weights_file(name) for name in ("best", "last")]
+        steps.sort(key=lambda saved: saved.step or 0)
+        return (*steps, *(SavedWeights(file, None) for file in named if file.exists()))
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest weights by step."""
+        steps = [saved for saved in self.saved_weights() if saved.step is not None]
+        for saved in steps[: max(0, len(steps) - keep)]:
+            with contextlib.suppress(OSError):  # on some systems a file in use stays until later
+                saved.path.unlink()
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> Path:
+        """Write a JSON file, whole.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.path / name
+        text = json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, (text + "\n").encode("utf-8"))
+        return path
+
+    def _remove_leftovers(self) -> None:
+        """What a killed process was writing."""
+        for folder in (self.path, self.path / WEIGHTS_FOLDER, self.state_file.parent):
+            for part in folder.glob(".*.part"):
+                with contextlib.suppress(OSError):
+                    part.unlink()
+
+
+class EventsFile:
+    """Appends events as lines of JSON, each flushed; a context manager.
+
+    Args:
+        path: the file.
+        last_step: of a continued run: what was noted of later steps, which will be done again, is
+            dropped, and so is a torn last line.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, last_step: int) -> None:
+        self._path = path
+        if path.exists():
+            kept = [line for line, values in _lines(path) if _step(values) <= last_step]
+            write_atomically(path, b"".join(kept))
+        try:
+            self._file: BinaryIO = path.open("ab")
+        except OSError as error:
+            raise OutputError(path, f"cannot be written ({error.strerror})") from error
+
+    def add(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Write one event.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        line = json.dumps({"type": kind, **finite(values)}, ensure_ascii=False, allow_nan=False)
+        try:
+            self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(self._path, f"cannot be written ({error.strerror})") from error
+
+    def __enter__(self) -> EventsFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def read_events(path: Path) -> tuple[dict[str, Any], ...]:
+    """The events of a run, oldest first; a torn line is passed over.
+
+    Raises:
+        ResultError: the file cannot be read.
+    """
+    return tuple(values for _, values in _lines(path))
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with None for numbers that JSON cannot hold; also inside of mappings."""
+    return {
+        name: finite(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in values.items()
+    }
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultError(path, f"cannot be read ({error.strerror})") from error
+    for line in content.splitlines(keepends=True):
+        with contextlib.suppress(ValueError):
+            values = json.loads(line)
+            if isinstance(values, dict) and line.endswith(b"\n"):
+                yield line, values
+
+
+def _step(values: Mapping[str, Any]) -> int:
+    step = values.get("step")
+    return step if isinstance(step, int) else -1
