@@ -58,6 +58,17 @@ class MatchesState:
             return known & (self.table.error_px <= self.correct_px)
         return self.table.inlier if self.table.h_b_from_a is not None else None
 
+    def verdicts(self) -> NDArray[np.int8] | None:
+        """``(N,)`` 1 right, 0 wrong, -1 where the true point is unknown; None if all are."""
+        correct = self.correct()
+        if self.table is None or correct is None:
+            return None
+        known = np.isfinite(self.table.error_px)
+        verdicts: NDArray[np.int8] = np.where(known | (not known.any()), correct, -1).astype(
+            np.int8
+        )
+        return verdicts
+
 
 class MatchesModel(QObject):
     """Holds :class:`MatchesState`.

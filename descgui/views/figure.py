@@ -313,15 +313,16 @@ def _paint_lines(painter: QPainter, models: AppModels, panels: tuple[Panel, ...]
         first.box,
         second.box,
     )
-    correct = state.correct()
-    right = correct[keep][seen] if correct is not None else None
+    verdicts = state.verdicts()
+    if verdicts is not None:
+        verdicts = verdicts[keep][seen]
     segments = segments[seen]
     edged = len(segments) <= 250
     painter.save()
     painter.setOpacity(lines_opacity(len(segments)))
-    paint_lines(painter, segments, right, fine=True, edged=edged)
+    paint_lines(painter, segments, verdicts, fine=True, edged=edged)
     painter.setOpacity(1.0)
-    paint_ends(painter, segments, right, edged=edged)
+    paint_ends(painter, segments, verdicts, edged=edged)
     painter.restore()
 
 

@@ -12,11 +12,13 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
 from descgui.views.marks import EDGE, RIGHT, WRONG
+from descgui.views.pictures import BACKGROUND
 from descgui.views.viewport import Box, Viewport
 
 UNJUDGED: Final = "#E8E8E8"
 """Colour of matches of which nobody knows whether they are right."""
 
+_NO_TRUTH: Final = "#A0A0A0"
 _FINE_LINES: Final = 600
 _EDGED_LINES: Final = 250
 _MOVED_FINE_LINES: Final = 100
@@ -56,7 +58,7 @@ def line_segments(
 def paint_lines(
     painter: QPainter,
     segments: NDArray[np.float64],
-    right: NDArray[np.bool_] | None,
+    verdicts: NDArray[np.int8] | None,
     *,
     fine: bool,
     edged: bool,
@@ -66,19 +68,19 @@ def paint_lines(
     Args:
         painter: in the widget that the segments are given in.
         segments: ``(N, 4)`` ends.
-        right: ``(N,)``; None where nothing is known.
+        verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
         fine: antialiased.
         edged: each line on a dark edge.
     """
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, fine)
-    for group, color in _groups(segments, right):
+    for group, color in _groups(segments, verdicts):
         _paint_group(painter, group, color, dashed=color == WRONG, fine=fine, edged=edged)
 
 
 def paint_ends(
     painter: QPainter,
     segments: NDArray[np.float64],
-    right: NDArray[np.bool_] | None,
+    verdicts: NDArray[np.int8] | None,
     *,
     edged: bool,
 ) -> None:
@@ -87,11 +89,11 @@ def paint_ends(
     Args:
         painter: in the widget that the segments are given in.
         segments: ``(N, 4)`` ends.
-        right: ``(N,)``; None where nothing is known.
+        verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
         edged: each dot on a dark rim.
     """
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, edged)
-    for group, color in _groups(segments, right):
+    for group, color in _groups(segments, verdicts):
         dots = [QPointF(x, y) for x, y in group.reshape(-1, 2).tolist()]
         if edged:
             painter.setPen(_dot_pen(EDGE, 7.0))
@@ -123,7 +125,7 @@ class MatchLines(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self._segments: NDArray[np.float64] = np.zeros((0, 4))
-        self._right: NDArray[np.bool_] | None = None
+        self._verdicts: NDArray[np.int8] | None = None
         self._canvases: tuple[Box, ...] = ()
         self._kept: QPixmap | None = None
         self._moving = False
@@ -139,7 +141,7 @@ class MatchLines(QWidget):
     def set_lines(
         self,
         segments: NDArray[np.float64],
-        right: NDArray[np.bool_] | None,
+        verdicts: NDArray[np.int8] | None,
         canvases: tuple[Box, ...] = (),
         *,
         moving: bool,
@@ -148,14 +150,14 @@ class MatchLines(QWidget):
 
         Args:
             segments: ``(N, 4)`` ends in this widget.
-            right: ``(N,)``; None where nothing is known.
+            verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
             canvases: rectangles of this widget whose canvases draw their part themselves.
             moving: more changes will follow at once.
         """
         if len(segments) == 0 and self.count == 0:
             return
         self._segments = segments
-        self._right = right
+        self._verdicts = verdicts
         self._canvases = canvases
         self._kept = None
         self._moving = moving and len(segments) > _MOVED_FINE_LINES
@@ -174,6 +176,9 @@ class MatchLines(QWidget):
             return
         painter = QPainter(self)
         painter.setClipRegion(region)
+        gutter = self._gutter()
+        if gutter is not None:  # as dark as the canvases, or the lines would flicker across it
+            painter.fillRect(gutter, QColor(BACKGROUND))
         self.paint_part(painter, QRectF(region.boundingRect()), QPoint(0, 0))
 
     def paint_part(self, painter: QPainter, part: QRectF, corner: QPoint) -> None:
@@ -202,6 +207,16 @@ class MatchLines(QWidget):
             ),
         )
 
+    def _gutter(self) -> QRectF | None:
+        """The gap between two canvases that stand side by side; None where a header lies there."""
+        if len(self._canvases) != 2:
+            return None
+        left, right = sorted(self._canvases, key=lambda box: box.left)
+        if left.right > right.left:
+            return None
+        top, bottom = max(left.top, right.top), min(left.bottom, right.bottom)
+        return QRectF(left.right, top, right.left - left.right, bottom - top)
+
     def _drawn(self, size: QSize, ratio: float) -> QPixmap:
         kept = QPixmap(size)
         kept.setDevicePixelRatio(ratio)
@@ -215,12 +230,12 @@ class MatchLines(QWidget):
         layer.setDevicePixelRatio(ratio)
         layer.fill(Qt.GlobalColor.transparent)
         inner = QPainter(layer)
-        paint_lines(inner, self._segments, self._right, fine=fine, edged=edged)
+        paint_lines(inner, self._segments, self._verdicts, fine=fine, edged=edged)
         inner.end()
         painter.setOpacity(lines_opacity(self.count))
         painter.drawPixmap(0, 0, layer)
         painter.setOpacity(1.0)
-        paint_ends(painter, self._segments, self._right, edged=edged)
+        paint_ends(painter, self._segments, self._verdicts, edged=edged)
         painter.end()
         return kept
 
@@ -265,11 +280,12 @@ def _paint_group(
 
 
 def _groups(
-    segments: NDArray[np.float64], right: NDArray[np.bool_] | None
+    segments: NDArray[np.float64], verdicts: NDArray[np.int8] | None
 ) -> list[tuple[NDArray[np.float64], str]]:
-    if right is None:
+    if verdicts is None:
         return [(segments, UNJUDGED)]
-    return [(segments[~right], WRONG), (segments[right], RIGHT)]
+    order = ((-1, _NO_TRUTH), (0, WRONG), (1, RIGHT))
+    return [(segments[verdicts == verdict], color) for verdict, color in order]
 
 
 def _pen(color: str, width: float) -> QPen:

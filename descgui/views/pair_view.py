@@ -434,10 +434,11 @@ class PairView(QWidget):
             self._box_of(first),
             self._box_of(second),
         )
-        correct = state.correct()
-        right = correct[keep][seen] if correct is not None else None
+        verdicts = state.verdicts()
+        if verdicts is not None:
+            verdicts = verdicts[keep][seen]
         boxes = (self._box_of(first), self._box_of(second))
-        self._lines.set_lines(segments[seen], right, boxes, moving=moving)
+        self._lines.set_lines(segments[seen], verdicts, boxes, moving=moving)
 
     def _on_lines(self) -> None:
         for pane in self._panes[:2]:

@@ -501,7 +501,7 @@ def test_right_lines_are_solid_and_wrong_ones_broken(qtbot):
     qtbot.addWidget(lines)
     lines.resize(200, 60)
     segments = np.array([[10.0, 15.0, 190.0, 15.0], [10.0, 45.0, 190.0, 45.0]])
-    lines.set_lines(segments, np.array([True, False]), moving=False)
+    lines.set_lines(segments, np.array([1, 0], np.int8), moving=False)
     picture = QImage(200, 60, QImage.Format.Format_RGB32)
     picture.fill(Qt.GlobalColor.white)
     lines.render(picture)

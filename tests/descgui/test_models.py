@@ -308,14 +308,17 @@ def test_filters_hide_by_similarity_ratio_and_the_way_back():
 def test_right_means_within_the_threshold_and_unknown_is_never_right():
     state = MatchesState(correct_px=3.0, table=table([3.0, 3.01, np.nan]))
     assert state.correct().tolist() == [True, False, False]
+    assert state.verdicts().tolist() == [1, 0, -1]
 
 
 def test_without_truth_the_estimate_decides_and_without_both_nothing_does():
     errors = [np.nan, np.nan]
     estimated = table(errors, homography=np.eye(3), inlier=[True, False])
     assert MatchesState(table=estimated).correct().tolist() == [True, False]
+    assert MatchesState(table=estimated).verdicts().tolist() == [1, 0]
     assert MatchesState(table=table(errors)).correct() is None
     assert MatchesState().correct() is None
+    assert MatchesState().verdicts() is None
 
 
 def test_the_same_table_is_silent_and_an_equal_new_one_is_told(qapp):
