@@ -96,7 +96,7 @@ class _Painter:
     def _section(self, section: Section) -> None:
         pages = self._pages
         pages.skip(16)
-        pages.need(_heading_pt(section))  # a heading does not stand alone at the foot
+        pages.need(min(pages.page_pt, self._beginning_pt(section)))
         y_pt = pages.y_pt
         pages.draw_line((pages.left_pt, y_pt), (pages.left_pt + pages.width_pt, y_pt), RULE)
         pages.y_pt += 8
@@ -117,6 +117,28 @@ class _Painter:
                     self._command(text, pages.left_pt, pages.width_pt)
                 case Facts(entries):
                     self._facts(entries)
+
+    def _beginning_pt(self, section: Section) -> float:
+        """About the height of a heading with what must follow it on the same page."""
+        height_pt = 40.0
+        for block in section.blocks:
+            match block:
+                case Paragraph(text):
+                    laid = self._pages.lay_out(text, _BODY, self._pages.width_pt)
+                    height_pt += min(laid.height_pt, 60) + 6
+                case Figures(_, figures):
+                    height_pt += 50 + max(
+                        (one.size_px[1] * _PX_TO_PT for one in figures), default=0
+                    )
+                case Table():
+                    return height_pt + _TablePainter(self._pages, block).beginning_pt
+                case Pictures(pairs):
+                    width_pt = (self._pages.width_pt - _PICTURE_GAP_PT) / 2
+                    row = [_PicturePainter(self._pages, pair, width_pt) for pair in pairs[:2]]
+                    return height_pt + max((one.height_pt for one in row), default=0.0)
+                case _:
+                    return height_pt + 60
+        return height_pt
 
     def _notice(self, text: str) -> None:
         pages = self._pages
@@ -203,14 +225,6 @@ class _Painter:
         pages.skip(10)
 
 
-def _heading_pt(section: Section) -> float:
-    """Room that a heading needs with the beginning of what follows it."""
-    first = section.blocks[0] if section.blocks else None
-    if isinstance(first, Figures):
-        return 90 + max((figure.size_px[1] * _PX_TO_PT for figure in first.figures), default=0.0)
-    return 120.0
-
-
 # ---- pairs of images ---------------------------------------------------------------------------
 
 _COMMAND = TextStyle(6.8, INK, mono=True)
@@ -289,7 +303,7 @@ class _TablePainter:
     def draw(self) -> None:
         pages = self._pages
         if len(self._table.rows) <= _KEPT_TOGETHER:
-            pages.need(min(pages.page_pt, self._height_pt()))
+            pages.need(min(pages.page_pt, self.beginning_pt))
         if self._table.caption:
             pages.need(70)
             pages.flow(self._table.caption, _SMALL, after_pt=3)
@@ -301,8 +315,11 @@ class _TablePainter:
                 self._draw_row(row, last=place == len(self._table.rows) - 1)
         pages.skip(8)
 
-    def _height_pt(self) -> float:
-        """About the height of the whole table."""
+    @property
+    def beginning_pt(self) -> float:
+        """About the height of what stays on one page: all of a short table, the head of others."""
+        rows = self._table.rows
+        kept = rows if len(rows) <= _KEPT_TOGETHER else rows[:2]
         heights = [
             2 * _ROW_GAP_PT
             + max(
@@ -311,7 +328,7 @@ class _TablePainter:
                     row.cells, self._table.columns, self._widths_pt, strict=False
                 )
             )
-            for row in self._table.rows
+            for row in kept
         ]
         return sum(heights) + 50
 

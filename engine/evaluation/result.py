@@ -311,7 +311,9 @@ def read_result(path: Path) -> EvaluationResult:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ResultError(path, "does not exist; the evaluation may not have been finished") from error
+        raise ResultError(
+            path, "does not exist; the evaluation may not have been finished"
+        ) from error
     except OSError as error:
         raise ResultError(path, f"cannot be read ({error.strerror})") from error
     except ValueError as error:

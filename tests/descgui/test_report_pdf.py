@@ -1,0 +1,309 @@
+"""The report on paper: pages, what stands on them, and what becomes of odd content."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QBuffer, QIODevice
+from PySide6.QtGui import QColor, QPdfWriter
+from pytestqt.qtbot import QtBot
+
+from descgui.report_pdf import main
+from descgui.views.report_pages import INK, Pages, TextStyle
+from descgui.views.report_pdf import _shared_widths, write_report_pdf
+from engine.api import (
+    Cell,
+    Column,
+    Command,
+    DescSpaceError,
+    Facts,
+    Figure,
+    Figures,
+    PairPicture,
+    Paragraph,
+    Pictures,
+    Report,
+    Row,
+    Section,
+    Table,
+)
+from engine.evaluation.report import REPORT_JSON, write_report_json
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+A4_PT = (595, 842)
+
+
+def drawing(inside: str = '<path d="M10 10L90 40" stroke="#123456" stroke-width="2"/>') -> Figure:
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 100 50" width="100" height="50" font-family="Some, List">{inside}</svg>'
+    )
+    return Figure(svg, (100, 50), "a drawing")
+
+
+def photo() -> Figure:
+    data = io.BytesIO()
+    Image.effect_noise((64, 32), 60).convert("RGB").save(data, format="JPEG")
+    code = base64.b64encode(data.getvalue()).decode("ascii")
+    return drawing(
+        f'<image x="0" y="0" width="100" height="50" xlink:href="data:image/jpeg;base64,{code}"/>'
+    )
+
+
+def number_table(descriptors: int, rows: int) -> Table:
+    names = [f"descriptor {n}" for n in range(descriptors)]
+    columns = (Column("sequence", align="left"), *(Column(name, align="left") for name in names))
+    cells = [
+        (
+            Cell(f"v_sequence{row}"),
+            *(Cell("0.123", bar=0.123, series=n) for n in range(descriptors)),
+        )
+        for row in range(rows)
+    ]
+    return Table("t", "A caption", columns, (Row((Cell("viewpoint"),)), *map(Row, cells)))
+
+
+def a_report(*blocks: object, notices: tuple[str, ...] = (), title: str = "A title") -> Report:
+    return Report(
+        title, "how", "Found in words.", notices, (Section("Part", "part", blocks),), "end"
+    )  # type: ignore[arg-type]
+
+
+def page_count(path: Path) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", path.read_bytes()))
+
+
+def drawn(path: Path) -> bytes:
+    """All commands of a PDF's pages, unpacked."""
+    data = path.read_bytes()
+    unpacked = []
+    for found in re.finditer(rb"stream\r?\n(.*?)endstream", data, re.DOTALL):
+        try:
+            unpacked.append(zlib.decompress(found[1]))
+        except zlib.error:
+            continue
+    return b"\n".join(unpacked)
+
+
+def text_of(path: Path) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed (package poppler-utils)")
+    done = subprocess.run(
+        ["pdftotext", "-layout", str(path), "-"], capture_output=True, check=True, text=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    return " ".join(done.stdout.split())
+
+
+def pages_into(buffer: QBuffer) -> tuple[QPdfWriter, Pages]:
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    writer = QPdfWriter(buffer)
+    return writer, Pages(writer, footer="")
+
+
+def test_a_report_becomes_a_pdf_on_a4_with_vector_figures_and_pictures(
+    qapp: object, tmp_path: Path
+):
+    plain, pictured = tmp_path / "plain.pdf", tmp_path / "größe 日本.pdf"
+    figures = Figures((drawing(),), (drawing(), drawing()), "caption")
+    assert write_report_pdf(a_report(figures), plain) == 1
+    data = plain.read_bytes()
+    assert data.startswith(b"%PDF-")
+    box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", data)
+    assert box is not None
+    assert tuple(round(float(value)) for value in box.groups()) == A4_PT
+    assert b"/Subtype /Image" not in data
+    commands = drawn(plain)
+    red, green, blue = (value / 255 for value in (0x12, 0x34, 0x56))
+    strokes = re.findall(rb"([\d.]+) ([\d.]+) ([\d.]+) (?:RG|SCN)", commands)
+    assert any(
+        tuple(map(float, one)) == pytest.approx((red, green, blue), abs=0.01) for one in strokes
+    )
+    pair = PairPicture("v_x 1 → 2", "daisy 0.1", photo(), "note", "python main.py view v_x")
+    write_report_pdf(a_report(Pictures((pair,))), pictured)
+    assert b"/Subtype /Image" in pictured.read_bytes()
+
+
+def test_all_words_and_numbers_stand_on_the_pages(qapp: object, tmp_path: Path):
+    path = tmp_path / "r.pdf"
+    table = Table(
+        "t",
+        "Means",
+        (
+            Column("name", align="left"),
+            Column("here", group="group"),
+            Column("gap", axis=(-1.0, 1.0)),
+        ),
+        (
+            Row((Cell("first", "untrained"), Cell("0.654", "[0.612, 0.697]"), Cell("–"))),
+            Row((Cell("second"), Cell("0.123"), Cell("+0.531", interval=(0.2, 0.531, 0.8)))),
+        ),
+    )  # fmt: skip
+    report = a_report(
+        table,
+        Paragraph("Running text.", "remark"),
+        Facts((("protocol", "closed"), ("hash", "ab" * 32))),
+        Command("python main.py report runs/1"),
+        Pictures((PairPicture("v_x 1 → 2", "daisy 0.101", None, "No picture: gone.", "view v_x"),)),
+        notices=("They differ in protocol.",),
+    )
+    write_report_pdf(report, path)
+    text = text_of(path)
+    for words in (
+        *("A title", "Found in words.", "They differ in protocol.", "Part", "Means", "group"),
+        *("first", "untrained", "0.654", "[0.612, 0.697]", "second", "0.123", "+0.531"),
+        *("Running text.", "protocol closed", "python main.py report runs/1", "ab" * 32),
+        *("v_x 1 → 2", "daisy 0.101", "No picture: gone."),
+    ):
+        assert words in text, words
+
+
+def test_long_tables_run_over_pages_and_repeat_their_heading(qapp: object, tmp_path: Path):
+    path = tmp_path / "r.pdf"
+    pages = write_report_pdf(a_report(number_table(8, 116)), path)
+    assert 2 <= pages <= 6
+    assert page_count(path) == pages
+    text = text_of(path)
+    assert text.count("descriptor 7") == pages
+    assert all(f"v_sequence{row} " in text for row in range(116))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Table("t", "", (Column("a"),), ()),
+        Table("t", "c", (Column("x" * 500), Column("y")), (Row((Cell("z" * 500), Cell(""))),)),
+        number_table(24, 3),
+        Paragraph("word " * 5000),
+        Paragraph(""),
+        Paragraph("\x00\x1b\ud800 control"),
+        Figures((), (), ""),
+        Figures(tuple(drawing() for _ in range(40)), (), ""),
+        Pictures(()),
+        Pictures((PairPicture("t" * 300, "d" * 900, Figure("<svg", (1, 400), ""), "", "c" * 900),)),
+        Command("x" * 3000),
+        Facts((("name" * 50, "value" * 300),)),
+    ],
+    ids=[
+        *("empty table", "wide words", "many columns", "long text", "no text", "hostile text"),
+        *("no figures", "long legend", "no pictures", "broken tower", "long command", "long facts"),
+    ],
+)  # fmt: skip
+def test_odd_content_is_drawn_all_the_same(
+    qtbot: QtBot, qtlog: object, tmp_path: Path, block: object
+):
+    path = tmp_path / "r.pdf"
+    with qtlog.disabled():  # type: ignore[attr-defined] # Qt says that "<svg" is no drawing
+        pages = write_report_pdf(a_report(block), path)
+    assert page_count(path) == pages >= 1
+
+
+def test_text_never_leaves_its_column(qapp: object):
+    buffer = QBuffer()
+    _writer, pages = pages_into(buffer)
+    for text in ("short", "word " * 40, "unbroken" * 60, "a/very/long/path/" * 20):
+        for width_pt in (30.0, 120.0, 480.0):
+            laid = pages.lay_out(text, TextStyle(8, INK), width_pt)
+            widths = [
+                laid.layout.lineAt(n).naturalTextWidth() for n in range(laid.layout.lineCount())
+            ]
+            one_pt = pages.text_width_pt("x" * 10, TextStyle(8, INK)) / 10
+            limit = width_pt + one_pt
+            assert max(widths) * 72 / 1200 <= limit
+            assert laid.height_pt == pytest.approx(len(widths) * 8 * 1.32)
+    pages.end()
+
+
+def test_columns_share_the_page_and_short_ones_keep_what_they_need():
+    widths = _shared_widths([30, 50, 900, 40], [1, 1, 1, 1], 500, stretch=False)
+    assert widths == [30, 50, 380, 40]
+    assert _shared_widths([30, 50], [1, 1], 500, stretch=False) == [30, 50]
+    assert _shared_widths([30, 50], [1, 1], 500, stretch=True) == [240, 260]
+    both = _shared_widths([900, 800, 20], [3, 1, 1], 500, stretch=False)
+    assert both == pytest.approx([360, 120, 20])
+
+
+def test_a_heading_is_not_left_alone_at_the_foot_of_a_page(qapp: object):
+    buffer = QBuffer()
+    _writer, pages = pages_into(buffer)
+    pages.y_pt += pages.room_pt - 50
+    assert pages.need(60)
+    assert pages.number == 2
+    assert not pages.need(10_000)  # on an empty page turning helps nobody
+    pages.end()
+
+
+def test_a_file_that_cannot_be_written_is_refused_and_an_old_one_stays(
+    qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(DescSpaceError, match="cannot be written"):
+        write_report_pdf(a_report(), tmp_path / "no folder" / "r.pdf")
+    old = tmp_path / "old.pdf"
+    old.write_bytes(b"old")
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise DescSpaceError("A fault.")
+
+    monkeypatch.setattr(Pages, "flow", fail)
+    with pytest.raises(DescSpaceError, match="A fault"):
+        write_report_pdf(a_report(), old)
+    assert old.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.pdf"]
+
+
+def test_a_computer_without_fonts_is_told_what_to_install(
+    qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("descgui.views.report_pages.QFontDatabase.families", staticmethod(list))
+    with pytest.raises(DescSpaceError, match="fonts-dejavu-core"):
+        write_report_pdf(a_report(), tmp_path / "r.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_for_pdfs_needs_no_display_and_no_torch(tmp_path: Path):
+    write_report_json(tmp_path / REPORT_JSON, a_report(number_table(2, 3)))
+    code = (
+        "import sys; from descgui.report_pdf import main; code = main(sys.argv[1:]);"
+        "print(*sorted({'torch', 'cv2', 'PySide6.QtWidgets'} & set(sys.modules))); sys.exit(code)"
+    )
+    environment = {"PATH": "", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out.pdf")],
+        capture_output=True, text=True, check=False, env=environment, encoding="utf-8",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (0, ["1"]), done.stderr
+    assert page_count(tmp_path / "out.pdf") == 1
+
+
+def test_what_the_process_cannot_do_it_says_in_a_sentence(
+    qapp: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main([]) == 1
+    assert "usage" in capsys.readouterr().err
+    assert main([str(tmp_path), str(tmp_path / "out.pdf")]) == 1
+    assert "make the report first" in capsys.readouterr().err
+    assert main([str(tmp_path / "x.json"), str(tmp_path / "out.pdf")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ink_is_dark_enough_to_read_on_white_paper():
+    def luminance(colour: QColor) -> float:
+        parts = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in (colour.redF(), colour.greenF(), colour.blueF())
+        ]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    from descgui.views.report_pages import SOFT
+
+    for colour in (INK, SOFT):
+        assert 1.05 / (luminance(colour) + 0.05) >= 4.5
