@@ -20,7 +20,7 @@ import torch
 from engine.data.pairs import ImagePair, Side, other_side
 from engine.descriptors.compute import describe_image, get_built, predict_bytes
 from engine.descriptors.precomputed import MapFile, check_coverage, read_map_file
-from engine.errors import MapFileError, MapsMismatchError, MapsMissingError
+from engine.errors import DeviceError, MapFileError, MapsMismatchError, MapsMissingError
 from engine.geometry.coords import CellGrid, Resize
 from engine.images import Image, fit_long_edge, read_image, read_size, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
@@ -52,6 +52,8 @@ _PCA_SAMPLE = 20_000
 _BLANK_EDGE_PX = 64
 _PATIENCE_S = 0.1
 _STRETCH_LIMIT = 0.02
+# While maps are made, the descriptor's own arrays and the copy for queries lie beside them.
+_WORKING_COPIES = 3
 
 
 class Session:
@@ -112,11 +114,8 @@ class Session:
             elif recipe.spec.name == PRECOMPUTED:
                 total += max(0, FileStamp.of(_map_file(pair, side, recipe)).size_bytes)
             else:
-                dim, grids = self._learn_shape(key)
                 resize = fit_long_edge(read_size(pair.path(side)), recipe.long_edge_px)
-                total += predict_bytes(
-                    dim=dim + POSITION_DIM, grids=grids, size_px=resize.to_size_px
-                )
+                total += self._predict(key, resize.to_size_px)
         return total
 
     def forget(self, path: Path) -> None:
@@ -249,6 +248,7 @@ class Session:
             descriptor = get_built(recipe.spec)
             trained = descriptor.trained
             resize = fit_long_edge(image.size_px, recipe.long_edge_px)
+            self._refuse_too_large(key, resize.to_size_px)
             levels, notes = describe_image(
                 descriptor,
                 resize_pixels(image.pixels, resize.to_size_px, antialias=True),
@@ -296,6 +296,21 @@ class Session:
             image = read_image(Path(stamp.path))
             self._images.put(stamp, image, image.pixels.nbytes)
         return image
+
+    def _predict(self, key: MapKey, size_px: tuple[int, int]) -> int:
+        """Memory of the maps of an image that is described at this size."""
+        dim, grids = self._learn_shape(key)
+        return predict_bytes(dim=dim + POSITION_DIM, grids=grids, size_px=size_px)
+
+    def _refuse_too_large(self, key: MapKey, size_px: tuple[int, int]) -> None:
+        """Say so beforehand, where the system would end the program for want of memory."""
+        wanted, spare = self._predict(key, size_px), memory_bytes() // _WORKING_COPIES
+        if wanted > spare:
+            raise DeviceError(
+                f"{key.image.path}: described at {size_px[0]} × {size_px[1]} pixels, its maps would "
+                f"take {wanted / 2**30:.1f} GiB, and at most {spare / 2**30:.1f} GiB can be spared: "
+                "lower the long edge or enlarge the stride."
+            )
 
     def _learn_shape(self, key: MapKey) -> tuple[int, tuple[CellGrid, ...]]:
         """Length of a descriptor and the grids of its levels, from the maps of a blank image."""

@@ -24,6 +24,7 @@ from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec, make_spec
 from engine.errors import (
     BasisFileError,
+    DeviceError,
     ImageError,
     JobCancelled,
     MapFileError,
@@ -33,6 +34,7 @@ from engine.errors import (
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.homography import read_homography, warp_points
 from engine.images import fit_long_edge, read_image, resize_pixels, write_image
+from engine.inspection import session as session_module
 from engine.inspection.requests import (
     MatchRequest,
     PcaRequest,
@@ -849,6 +851,20 @@ def test_precomputed_maps_without_files_are_refused_and_say_what_is_missing(shif
         Session().describe(shifted, "b", precomputed(), JobContext())
     with pytest.raises(MapFileError, match="no file of precomputed maps"):
         Session().predict_bytes(shifted, precomputed())
+
+
+def test_maps_that_cannot_fit_are_refused_before_they_are_made(shifted, monkeypatch):
+    """The memory is set so small that this image is just too large, and then just large enough."""
+    session = Session()
+    plain = recipe()
+    wanted = session.predict_bytes(shifted, plain) // 2
+    copies = session_module._WORKING_COPIES
+    monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted - 1))
+    with pytest.raises(DeviceError, match=r"a\.png.*lower the long edge"):
+        session.describe(shifted, "a", plain, JobContext())
+    assert session.described(shifted, "a", plain) is None
+    monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted + 1))
+    assert session.describe(shifted, "a", plain, JobContext()).size_bytes > 0
 
 
 def test_maps_of_different_lengths_are_not_compared(shifted, tmp_path):
