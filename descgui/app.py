@@ -23,6 +23,7 @@ from PySide6.QtWidgets import QApplication
 
 from descgui import display, logs
 from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
 from descgui.controllers.maps_controller import MapsController
@@ -39,6 +40,7 @@ from descgui.models.settings import Settings
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
 from descgui.views.descriptor_panel import DescriptorPanel
+from descgui.views.evaluation_panel import FIRST_HEIGHT_PX, EvaluationPanel
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.matches_panel import MatchesPanel
@@ -98,6 +100,7 @@ class Application(QObject):
         self._connect_files()
         self._connect_views()
         self._connect_runs()
+        self._connect_evaluation()
         self._settings = models.settings.settings
         models.settings.changed.connect(self._settings_changed)
 
@@ -147,6 +150,7 @@ class Application(QObject):
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(self)
+        self.evaluations = EvaluationController(models, self.engine, self.pairs, self.matches, self)
         self.start = StartController(
             models, self.options, self.pairs, self.probes, self.matches, self
         )
@@ -156,6 +160,7 @@ class Application(QObject):
             self.maps.lane,
             self.work_lane,
             self.thumbnails.lane,
+            *self.evaluations.lanes,
         )
         for lane in self._lanes:
             lane.busy_changed.connect(self._lane_changed)
@@ -169,6 +174,7 @@ class Application(QObject):
         self.descriptor = DescriptorPanel(models)
         self.probe = ProbePanel(models)
         self.match_panel = MatchesPanel(models)
+        self.evaluation_panel = EvaluationPanel(models)
         self.window = MainWindow(
             models,
             self.actions,
@@ -178,6 +184,14 @@ class Application(QObject):
                 "descriptor": DockSpec(self.descriptor, self.tr("Descriptor"), "descriptor"),
                 "probe": DockSpec(self.probe, self.tr("Probe"), "probe"),
                 "matches": DockSpec(self.match_panel, self.tr("Matches"), "matches"),
+                "evaluation": DockSpec(
+                    self.evaluation_panel,
+                    self.tr("Evaluation"),
+                    "evaluate",
+                    "bottom",
+                    visible=False,
+                    height_px=FIRST_HEIGHT_PX,
+                ),
                 "log": DockSpec(
                     LogPanel(models.messages, api.log_dir()),
                     self.tr("Log"),
@@ -283,6 +297,29 @@ class Application(QObject):
             "open_log_folder",
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(api.log_dir()))),
         )
+
+    def _connect_evaluation(self) -> None:
+        panel, runs, files = self.evaluation_panel, self.evaluations, self.files
+        panel.run_requested.connect(runs.run)
+        panel.pause_requested.connect(runs.pause)
+        panel.cancel_requested.connect(runs.cancel)
+        panel.resume_requested.connect(runs.resume)
+        panel.show_requested.connect(runs.show)
+        panel.delete_requested.connect(runs.delete)
+        panel.undo_requested.connect(runs.undo_delete)
+        panel.report_requested.connect(runs.make_report)
+        panel.copy_requested.connect(runs.copy_command)
+        panel.pair_requested.connect(runs.open_pair)
+        panel.looked_at.connect(runs.want_estimate)
+        panel.download_requested.connect(runs.download)
+        panel.download_cancel_requested.connect(runs.cancel_download)
+        panel.weights_requested.connect(partial(files.choose_weights, runs.set_weights))
+        panel.folder_requested.connect(partial(files.choose_folder, runs.use_folder))
+        panel.place_requested.connect(partial(files.choose_folder, panel.set_download_place))
+        runs.report_ready.connect(
+            lambda page: QDesktopServices.openUrl(QUrl.fromLocalFile(str(page)))
+        )
+        self._on("evaluate", partial(self.window.open_dock, "evaluation"))
 
     # ---- what a person asked for ---------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from descgui.views.main_window import MainWindow
 
 _PNG = "PNG (*.png)"
 _BASIS = "PCA basis (*.npz)"
+_WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
 
 
 class FileController(QObject):
@@ -95,6 +96,19 @@ class FileController(QObject):
                 return
             settings.update(trusted_plugins=(*trusted, str(path)))
         self._engine.load_plugin(path)
+
+    def choose_folder(self, use: Callable[[Path], None]) -> None:
+        """Choose a folder for something else than the panes."""
+        folder = dialogs.ask_folder(self._window, self._folder())
+        if folder is not None:
+            use(folder)
+
+    def choose_weights(self, use: Callable[[str, Path], None], descriptor: str) -> None:
+        """Choose a weights file for a descriptor."""
+        title = self.tr("Weights of {0}").format(descriptor)
+        path = dialogs.ask_file(self._window, title, self._folder(), _WEIGHTS)
+        if path is not None:
+            use(descriptor, path)
 
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from descgui.models.browser_state import BrowserModel
 from descgui.models.engine_state import EngineModel
+from descgui.models.evaluation_state import EvaluationModel
 from descgui.models.maps_state import ComputingModel, MapsModel
 from descgui.models.matches_state import MatchesModel
 from descgui.models.messages import MessagesModel
@@ -39,6 +40,7 @@ class AppModels:
     probe: ProbeModel = field(default_factory=ProbeModel)
     pins: PinsModel = field(default_factory=PinsModel)
     matches: MatchesModel = field(default_factory=MatchesModel)
+    evaluation: EvaluationModel = field(default_factory=EvaluationModel)
     messages: MessagesModel = field(default_factory=MessagesModel)
 
 

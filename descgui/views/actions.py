@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MENUS = ("file", "edit", "view", "run", "window", "help")
 """Ids of the menus, in order."""
 
-DOCKS = ("browser", "descriptor", "probe", "matches", "log")
+DOCKS = ("browser", "descriptor", "probe", "matches", "evaluation", "log")
 """Names of the panels that have a ``dock_…`` command."""
 
 _DIGITS = 9
@@ -604,10 +604,18 @@ class Actions(QObject):
                 enabled=_has_matches,
             ),
             at(
+                id="evaluate",
+                text=self.tr("&Evaluate…"),
+                tip=self.tr("Measure descriptors on HPatches or sequences like it"),
+                section=3,
+                icon="evaluate",
+                keys=("Ctrl+Shift+R",),
+            ),
+            at(
                 id="cancel",
                 text=self.tr("&Stop"),
                 tip=self.tr("Stop what is being computed"),
-                section=3,
+                section=4,
                 icon="stop",
                 keys=("Esc",),
                 enabled=is_busy,
@@ -621,6 +629,7 @@ class Actions(QObject):
             "descriptor": (self.tr("&Descriptor"), "descriptor", ("F3",)),
             "probe": (self.tr("&Probe"), "probe", ("F4",)),
             "matches": (self.tr("&Matches"), "matches", ("F6",)),
+            "evaluation": (self.tr("&Evaluation"), "evaluate", ("F8",)),
             "log": (self.tr("&Log"), "log", ("F7",)),
         }
         return [

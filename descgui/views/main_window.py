@@ -46,7 +46,6 @@ _NARROW_PX = 1000
 _LOW_PX = 840
 _DOCK_WIDTHS_PX = {"left": 236, "right": 324}
 _SMALL_DOCK_WIDTH_PX = 280
-_LOG_HEIGHT_PX = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,7 @@ class DockSpec:
         icon: name of its icon.
         area: side of the window.
         visible: open at first.
+        height_px: of a panel at the bottom, at first.
     """
 
     widget: QWidget
@@ -66,6 +66,7 @@ class DockSpec:
     icon: str = ""
     area: Area = "right"
     visible: bool = True
+    height_px: int = 180
 
 
 class MainWindow(QMainWindow):
@@ -169,7 +170,18 @@ class MainWindow(QMainWindow):
             shown = self._docks_at(area)
             self.resizeDocks(shown, [width] * len(shown), Qt.Orientation.Horizontal)
         below_panes = self._docks_at("bottom")
-        self.resizeDocks(below_panes, [_LOG_HEIGHT_PX] * len(below_panes), Qt.Orientation.Vertical)
+        for one, other in pairwise(below_panes):
+            self.tabifyDockWidget(one, other)
+        heights = [spec.height_px for spec in self._specs.values() if spec.area == "bottom"]
+        self.resizeDocks(below_panes, heights, Qt.Orientation.Vertical)
+
+    def open_dock(self, name: str) -> None:
+        """Show a panel, in front of its tabs, and high enough if it stands at the bottom."""
+        dock, spec = self._docks[name], self._specs[name]
+        dock.show()
+        dock.raise_()
+        if spec.area == "bottom" and not dock.isFloating() and dock.height() < spec.height_px:
+            self.resizeDocks([dock], [spec.height_px], Qt.Orientation.Vertical)
 
     def show_report(self, report: CrashReport) -> None:
         """Report a bug: in a dialog the first time, in passing when it comes again."""

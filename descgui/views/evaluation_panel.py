@@ -1,0 +1,433 @@
+"""The panel that evaluates descriptors: what to measure, how far it is, what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.evaluation_state import ShownRun
+from descgui.views.download_dialog import DownloadDialog
+from descgui.views.evaluation_form import EvaluationForm, clock_text
+from descgui.views.evaluation_tables import (
+    PairTable,
+    SequenceBars,
+    SummaryTable,
+    sequence_scores,
+)
+from descgui.views.icons import icon
+from descgui.views.panel_parts import (
+    ElidedLabel,
+    Notice,
+    SegmentButton,
+    ThinBar,
+    counted,
+    narrow_combo,
+    tabular,
+)
+from descgui.views.run_list import RunList
+
+if TYPE_CHECKING:
+    from engine.api import RunContent
+
+FIRST_HEIGHT_PX = 360
+_LEFT_PX = 276
+_NOTES_SHOWN = 2
+
+
+class EvaluationPanel(QWidget):
+    """Puts an evaluation together, follows it, and shows what it found.
+
+    Signals:
+        run_requested(): measure what is chosen.
+        pause_requested(): stop for now.
+        cancel_requested(): stop.
+        resume_requested(Path | None): continue a run; None for the shown one.
+        show_requested(list[Path]): show past runs.
+        delete_requested(list[Path]): throw past runs away.
+        undo_requested(): bring them back.
+        report_requested(): open the report of what is shown.
+        copy_requested(): copy the command of what is chosen.
+        weights_requested(str): choose weights for a descriptor.
+        folder_requested(): choose a folder of sequences.
+        place_requested(): choose a folder to load HPatches into.
+        download_requested(Path): load HPatches into a folder.
+        download_cancel_requested(): stop that.
+        pair_requested(str, int, str, float): open the pair of a sequence and number, with a
+            descriptor's label and the threshold in px.
+        looked_at(bool): the panel came into view, or left it.
+    """
+
+    run_requested = Signal()
+    pause_requested = Signal()
+    cancel_requested = Signal()
+    resume_requested = Signal(object)
+    show_requested = Signal(object)
+    delete_requested = Signal(object)
+    undo_requested = Signal()
+    report_requested = Signal()
+    copy_requested = Signal()
+    weights_requested = Signal(str)
+    folder_requested = Signal()
+    place_requested = Signal()
+    download_requested = Signal(object)
+    download_cancel_requested = Signal()
+    pair_requested = Signal(str, int, str, float)
+    looked_at = Signal(bool)
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._model = models.evaluation
+        self._dialog: DownloadDialog | None = None
+        self.form = EvaluationForm(models, self)
+        self.runs = RunList(self._model, self)
+        left = self._make_left()
+        right = self._make_right()
+        line = QFrame(self)
+        line.setFixedWidth(1)
+        line.setProperty("line", True)
+        line.setStyleSheet("max-height: 16777215px;")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(left)
+        layout.addWidget(line)
+        layout.addWidget(right, 1)
+        self._connect()
+        self._on_runs()
+        self._on_shown(self._model.shown)
+
+    def sizeHint(self) -> QSize:
+        """Room for a table and a dozen bars."""
+        return QSize(900, FIRST_HEIGHT_PX)
+
+    def minimumSizeHint(self) -> QSize:
+        """As little as can be used: the form and the lists scroll."""
+        return QSize(520, 200)
+
+    @property
+    def download_dialog(self) -> DownloadDialog | None:
+        """The dialog that loads HPatches, once it was opened."""
+        return self._dialog
+
+    def open_download(self) -> None:
+        """Show the dialog that loads HPatches."""
+        if self._dialog is None:
+            self._dialog = DownloadDialog(self._model, self)
+            self._dialog.download_requested.connect(self.download_requested)
+            self._dialog.cancel_requested.connect(self.download_cancel_requested)
+            self._dialog.place_requested.connect(self.place_requested)
+            self._dialog.folder_requested.connect(self._on_own_folder)
+        self._dialog.show()
+        self._dialog.raise_()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Say that somebody looks."""
+        super().showEvent(event)
+        self.looked_at.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Say that nobody looks."""
+        super().hideEvent(event)
+        self.looked_at.emit(False)
+
+    # Making
+
+    def _make_left(self) -> QWidget:
+        left = QWidget(self)
+        left.setFixedWidth(_LEFT_PX)
+        self.new_tab = SegmentButton(self.tr("New"), left)
+        self.past_tab = SegmentButton(self.tr("Past runs"), left)
+        self._tabs = QButtonGroup(self)
+        self._stack = QStackedWidget(left)
+        self._stack.addWidget(self.form)
+        self._stack.addWidget(self.runs)
+        row = QHBoxLayout()
+        row.setContentsMargins(8, 6, 8, 2)
+        row.setSpacing(2)
+        for number, tab in enumerate((self.new_tab, self.past_tab)):
+            self._tabs.addButton(tab, number)
+            row.addWidget(tab)
+        self.new_tab.setChecked(True)
+        self._tabs.idClicked.connect(self._stack.setCurrentIndex)
+        layout = QVBoxLayout(left)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(row)
+        layout.addWidget(self._stack, 1)
+        return left
+
+    def _make_right(self) -> QWidget:
+        right = QWidget(self)
+        self.title = ElidedLabel(parent=right)
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.status = ElidedLabel(parent=right)
+        self.status.setFont(tabular(self.status.font()))
+        self.bar = ThinBar(right)
+        self.bar.setAccessibleName(self.tr("Pairs measured"))
+        self.failure = Notice("error", right)
+        self.notes = Notice("warning", right)
+        words = QVBoxLayout()
+        words.setSpacing(2)
+        words.addWidget(self.title)
+        words.addWidget(self.status)
+        head = QHBoxLayout()
+        head.setSpacing(4)
+        head.addLayout(words, 1)
+        for button in self._make_buttons(right):
+            head.addWidget(button)
+        self._pages = QStackedWidget(right)
+        self.empty = QLabel(
+            self.tr(
+                "Nothing measured yet.\n\nChoose a data set and descriptors on the left, and press "
+                "Run;\nor choose one of the past runs."
+            ),
+            right,
+        )
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setProperty("subtle", True)
+        self._pages.addWidget(self.empty)
+        self._pages.addWidget(self._make_results(right))
+        layout = QVBoxLayout(right)
+        layout.setContentsMargins(10, 6, 10, 8)
+        layout.setSpacing(6)
+        layout.addLayout(head)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.failure)
+        layout.addWidget(self.notes)
+        layout.addWidget(self._pages, 1)
+        return right
+
+    def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
+        self.pause_button = QPushButton(icon("pause"), self.tr("Pause"), parent)
+        self.pause_button.setToolTip(self.tr("Stop for now; what was measured is kept"))
+        self.pause_button.clicked.connect(self.pause_requested)
+        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), parent)
+        self.cancel_button.setToolTip(
+            self.tr("Stop; the run stays among the past ones and can be continued there")
+        )
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), parent)
+        self.continue_button.clicked.connect(self._on_continue)
+        self.report_button = QPushButton(icon("export"), self.tr("Report"), parent)
+        self.report_button.setToolTip(self.tr("Open the report in the browser"))
+        self.report_button.clicked.connect(self.report_requested)
+        return self.pause_button, self.continue_button, self.cancel_button, self.report_button
+
+    def _make_results(self, parent: QWidget) -> QWidget:
+        results = QWidget(parent)
+        self.means_tab = SegmentButton(self.tr("Means"), results)
+        self.pairs_tab = SegmentButton(self.tr("Pairs"), results)
+        self._views = QButtonGroup(self)
+        self.threshold = narrow_combo(results)
+        self.threshold.setAccessibleName(self.tr("Threshold"))
+        self.threshold.setToolTip(self.tr("A match this close to the truth is right"))
+        self.threshold.currentIndexChanged.connect(self._on_filter)
+        self.queries = narrow_combo(results)
+        self.queries.setAccessibleName(self.tr("Queries"))
+        self.queries.setToolTip(self.tr("Which points are asked about"))
+        self.queries.currentIndexChanged.connect(self._on_filter)
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for number, tab in enumerate((self.means_tab, self.pairs_tab)):
+            self._views.addButton(tab, number)
+            row.addWidget(tab)
+        self.means_tab.setChecked(True)
+        row.addSpacing(8)
+        row.addWidget(self.threshold, 1)
+        row.addWidget(self.queries, 1)
+        self.table = SummaryTable(results)
+        self.pairs = PairTable(results)
+        self.pairs.pair_chosen.connect(self._on_pair)
+        tables = QStackedWidget(results)
+        tables.addWidget(self.table)
+        tables.addWidget(self.pairs)
+        self._views.idClicked.connect(tables.setCurrentIndex)
+        first = QWidget(results)
+        layout = QVBoxLayout(first)
+        layout.setContentsMargins(0, 0, 4, 0)
+        layout.setSpacing(6)
+        layout.addLayout(row)
+        layout.addWidget(tables, 1)
+        second = QWidget(results)
+        heading = QLabel(self.tr("By sequence: mean, and the worst pair as a tick"), second)
+        heading.setProperty("subtle", True)
+        heading.setMinimumHeight(self.means_tab.sizeHint().height())
+        self.bars = SequenceBars(second)
+        self.bars.pair_chosen.connect(self._on_pair)
+        layout = QVBoxLayout(second)
+        layout.setContentsMargins(4, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(heading)
+        layout.addWidget(self.bars, 1)
+        split = QSplitter(Qt.Orientation.Horizontal, results)
+        split.setChildrenCollapsible(False)
+        split.addWidget(first)
+        split.addWidget(second)
+        split.setSizes([500, 500])
+        outer = QVBoxLayout(results)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(split)
+        return results
+
+    def _connect(self) -> None:
+        self.form.run_requested.connect(self.run_requested)
+        self.form.copy_requested.connect(self.copy_requested)
+        self.form.weights_requested.connect(self.weights_requested)
+        self.form.folder_requested.connect(self.folder_requested)
+        self.form.download_requested.connect(self.open_download)
+        self.runs.show_requested.connect(self.show_requested)
+        self.runs.delete_requested.connect(self.delete_requested)
+        self.runs.undo_requested.connect(self.undo_requested)
+        self.runs.resume_requested.connect(self.resume_requested)
+        self._model.shown_changed.connect(self._on_shown)
+        self._model.runs_changed.connect(self._on_runs)
+
+    # Drawing the model
+
+    def _on_runs(self, _runs: object = None) -> None:
+        count = len(self._model.runs)
+        text = self.tr("Past runs")
+        self.past_tab.setText(f"{text} ({count})" if count else text)
+
+    def _on_shown(self, shown: ShownRun) -> None:
+        content = shown.content
+        self.title.say(content.title if content is not None else self._first_words(shown))
+        self.status.say(self._status(shown))
+        self.bar.setVisible(shown.busy or shown.stage in ("paused", "stopped"))
+        if content is not None and content.total:
+            self.bar.setRange(0, content.total)
+            self.bar.setValue(content.done)
+        else:
+            self.bar.setRange(0, 0 if shown.stage == "running" else 1)
+            self.bar.reset()
+        self.failure.say(shown.message if shown.stage == "failed" else "")
+        self.notes.say(self._remarks(shown))
+        self._show_buttons(shown)
+        self._pages.setCurrentIndex(0 if content is None else 1)
+        self.empty.setVisible(shown.stage in ("none", "failed"))
+        if content is not None:
+            self._show_filters(content)
+            self._show_content(content)
+
+    def _first_words(self, shown: ShownRun) -> str:
+        return {"none": "", "failed": self.tr("The evaluation could not be run.")}.get(
+            shown.stage, self.tr("Preparing…")
+        )
+
+    def _status(self, shown: ShownRun) -> str:
+        content = shown.content
+        if content is None:
+            return ""
+        done = self.tr("{0} of {1} pairs").format(content.done, content.total)
+        if shown.stage == "running":
+            if shown.eta_s is None:
+                return done
+            return self.tr("{0} · {1} left").format(done, clock_text(shown.eta_s))
+        if shown.stage in ("pausing", "stopping"):
+            return self.tr("{0} · stopping…").format(done)
+        if shown.stage == "paused":
+            return self.tr("{0} · paused").format(done)
+        if shown.stage in ("stopped", "failed"):
+            return self.tr("{0} · stopped").format(done)
+        words = [counted(content.total, self.tr("1 pair"), self.tr("{n} pairs"))]
+        if content.seconds is not None:
+            words.append(clock_text(content.seconds))
+        if shown.reporting:
+            words.append(self.tr("writing the report…"))
+        return " · ".join(words)
+
+    def _remarks(self, shown: ShownRun) -> str:
+        """Warnings, the first ones in full; the rest is counted and stands in the tooltip."""
+        content = shown.content
+        left_out = content.left_out if content is not None else ()
+        texts = list(dict.fromkeys((*shown.notes, *left_out)))
+        self.notes.setToolTip("\n".join(texts))
+        lines = texts[:_NOTES_SHOWN]
+        more = len(texts) - len(lines)
+        if more:
+            lines.append(
+                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
+            )
+        return "\n".join(lines)
+
+    def _show_buttons(self, shown: ShownRun) -> None:
+        content = shown.content
+        self.pause_button.setVisible(shown.busy)
+        self.pause_button.setEnabled(shown.stage == "running" and content is not None)
+        self.cancel_button.setVisible(shown.busy or shown.stage == "paused")
+        self.cancel_button.setEnabled(shown.stage in ("running", "paused"))
+        self.continue_button.setVisible(shown.can_continue and content is not None)
+        self.report_button.setVisible(content is not None and content.finished)
+        self.report_button.setEnabled(not shown.reporting and not shown.busy)
+
+    def _show_filters(self, content: RunContent) -> None:
+        rows = content.summary
+        thresholds = sorted({row.threshold_px for row in rows})
+        queries = sorted({row.queries for row in rows})
+        names = {"harris": self.tr("Harris corners"), "uniform": self.tr("Uniform points")}
+        if [self.threshold.itemData(i) for i in range(self.threshold.count())] != thresholds:
+            before = self.threshold.currentData()
+            with QSignalBlocker(self.threshold):
+                self.threshold.clear()
+                for threshold_px in thresholds:
+                    self.threshold.addItem(self.tr("PCK ≤ {0} px").format(f"{threshold_px:g}"))
+                    self.threshold.setItemData(self.threshold.count() - 1, threshold_px)
+                place = thresholds.index(before) if before in thresholds else len(thresholds) - 1
+                self.threshold.setCurrentIndex(place)
+        if [self.queries.itemData(i) for i in range(self.queries.count())] != queries:
+            with QSignalBlocker(self.queries):
+                self.queries.clear()
+                for word in queries:
+                    self.queries.addItem(names.get(word, word), word)
+        self.queries.setVisible(len(queries) > 1)
+
+    def _show_content(self, content: RunContent) -> None:
+        labels = [one.label for one in content.descriptors]
+        threshold_px = float(self.threshold.currentData() or 0.0)
+        queries = str(self.queries.currentData() or "harris")
+        self.table.show_summary(content.summary, labels, queries=queries, threshold_px=threshold_px)
+        self.pairs.show_rows(content.rows, queries=queries, threshold_px=threshold_px)
+        self.bars.show_scores(
+            sequence_scores(content.rows, labels, queries=queries, threshold_px=threshold_px)
+        )
+
+    # What a person does
+
+    def _on_filter(self, _index: int) -> None:
+        if self._model.shown.content is not None:
+            self._show_content(self._model.shown.content)
+
+    def _on_continue(self) -> None:
+        self.resume_requested.emit(None)
+
+    def _on_pair(self, sequence: str, index: int, label: str) -> None:
+        threshold_px = float(self.threshold.currentData() or 0.0)
+        self.pair_requested.emit(sequence, index, label, threshold_px)
+
+    def _on_own_folder(self) -> None:
+        assert self._dialog is not None
+        self._dialog.close()
+        self.folder_requested.emit()
+
+    def set_download_place(self, folder: Path) -> None:
+        """Load HPatches into this folder."""
+        if self._dialog is not None:
+            self._dialog.set_place(folder)

@@ -1,0 +1,240 @@
+"""The evaluations of the past: to be shown, continued, compared, thrown away and brought back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import (
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QKeyEvent, QPainter, QPalette
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.evaluation_state import EvaluationModel, ShownRun
+from descgui.views.icons import icon
+from descgui.views.panel_parts import Sentence, counted, muted, tabular
+
+if TYPE_CHECKING:
+    from engine.api import RunInfo
+
+RUN_ROLE = int(Qt.ItemDataRole.UserRole)
+_SECOND_ROLE = RUN_ROLE + 1
+_PAD_PX = 6
+_Index = QModelIndex | QPersistentModelIndex
+
+
+class _TwoLines(QStyledItemDelegate):
+    """A title, and what is said in passing below it."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
+        """Two lines and some air."""
+        return QSize(120, 2 * option.fontMetrics.height() + 8)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        """Draw one run."""
+        palette, role, area = option.palette, QPalette.ColorRole, option.rect
+        painter.save()
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(area, palette.color(role.Highlight))
+        elif option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(area, palette.color(role.Midlight))
+        metrics, inner = option.fontMetrics, area.adjusted(_PAD_PX, 3, -_PAD_PX, -3)
+        for line, (text, colour) in enumerate(
+            (
+                (index.data(), palette.color(role.Text)),
+                (index.data(_SECOND_ROLE), muted(palette)),
+            )
+        ):
+            painter.setPen(colour)
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, inner.width())
+            painter.drawText(
+                inner.adjusted(0, line * (metrics.height() + 1), 0, 0),
+                Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft,
+                shown,
+            )
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(palette.color(role.Accent))
+            painter.drawRect(area.adjusted(0, 0, -1, -1))
+        painter.restore()
+
+
+class RunList(QWidget):
+    """The past runs, the newest first.
+
+    Signals:
+        show_requested(list[Path]): show a run, or several in one table.
+        delete_requested(list[Path]): throw runs away.
+        undo_requested(): bring back what was thrown away last.
+        resume_requested(Path): continue a run.
+    """
+
+    show_requested = Signal(object)
+    delete_requested = Signal(object)
+    undo_requested = Signal()
+    resume_requested = Signal(object)
+
+    def __init__(self, model: EvaluationModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = model
+        self.hint = Sentence(self.tr("No evaluation yet."), self, quiet=True)
+        self.list = QListWidget(self)
+        self.list.setAccessibleName(self.tr("Past evaluations"))
+        self.list.setFont(tabular(self.list.font()))
+        self.list.setItemDelegate(_TwoLines(self.list))
+        self.list.setMouseTracking(True)
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.itemSelectionChanged.connect(self._on_selected)
+        self.list.installEventFilter(self)
+        self.compare_button = QPushButton(icon("compare"), self.tr("Compare"), self)
+        self.compare_button.setToolTip(self.tr("Select several finished runs: one table of all"))
+        self.compare_button.clicked.connect(self._on_compare)
+        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), self)
+        self.continue_button.setToolTip(self.tr("Measure the pairs that are missing"))
+        self.continue_button.clicked.connect(self._on_continue)
+        self.delete_button = QToolButton(self)
+        self.delete_button.setIcon(icon("remove"))
+        self.delete_button.setToolTip(self.tr("Move the selected runs to the trash folder"))
+        self.delete_button.setAccessibleName(self.tr("Delete"))
+        self.delete_button.clicked.connect(self._on_delete)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        buttons.addWidget(self.compare_button, 1)
+        buttons.addWidget(self.continue_button, 1)
+        buttons.addWidget(self.delete_button)
+        self.deleted = Sentence(parent=self)
+        self.undo_button = QPushButton(icon("undo"), self.tr("Undo"), self)
+        self.undo_button.clicked.connect(self.undo_requested)
+        undo = QHBoxLayout()
+        undo.addWidget(self.deleted, 1)
+        undo.addWidget(self.undo_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.list, 1)
+        layout.addLayout(undo)
+        layout.addLayout(buttons)
+        model.runs_changed.connect(self._on_runs)
+        model.deleted_changed.connect(self._on_deleted)
+        model.shown_changed.connect(self._on_shown)
+        self._on_runs()
+        self._on_deleted()
+
+    def selected(self) -> list[Path]:
+        """Folders of the selected runs, in the order of the list."""
+        items = sorted(self.list.selectedItems(), key=self.list.row)
+        return [item.data(RUN_ROLE).folder for item in items]
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Delete with the key for it."""
+        if (
+            event.type() == QEvent.Type.KeyPress
+            and isinstance(event, QKeyEvent)
+            and event.key() == Qt.Key.Key_Delete
+            and self.selected()
+        ):
+            self._on_delete()
+            return True
+        return False
+
+    def _on_runs(self, _runs: object = None) -> None:
+        kept = set(self.selected())
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for run in self._model.runs:
+                item = QListWidgetItem(self._title(run))
+                item.setData(RUN_ROLE, run)
+                item.setData(_SECOND_ROLE, self._second(run))
+                item.setToolTip(run.problem or f"{self._title(run)}\n{run.folder}")
+                item.setData(
+                    Qt.ItemDataRole.AccessibleTextRole, f"{self._title(run)}, {self._second(run)}"
+                )
+                self.list.addItem(item)
+                item.setSelected(run.folder in kept)
+        self.hint.setVisible(not self._model.runs)
+        self._show_buttons()
+
+    def _title(self, run: RunInfo) -> str:
+        config = run.config
+        if config is None:
+            return run.folder.name
+        names = ", ".join(text.partition("=")[0] for text in config.descriptor)
+        return self.tr("{0} on {1}").format(names, Path(config.dataset).name or config.dataset)
+
+    def _second(self, run: RunInfo) -> str:
+        if run.problem:
+            return self.tr("Cannot be read")
+        when = time.strftime("%d %b %H:%M", time.localtime(run.began_s))
+        done, total = run.done, run.total
+        config = run.config
+        state = (
+            self.tr("{0} pairs").format(total)
+            if run.finished
+            else self.tr("stopped at {0} of {1}").format(done, total or "?")
+        )
+        return " · ".join((config.protocol, state, when)) if config else when
+
+    def _on_deleted(self, _deleted: object = None) -> None:
+        deleted = self._model.deleted
+        self.deleted.say(
+            counted(
+                len(deleted),
+                self.tr("1 run is in the trash."),
+                self.tr("{n} runs are in the trash."),
+            )
+        )
+        self.deleted.setVisible(bool(deleted))
+        self.undo_button.setVisible(bool(deleted))
+        if deleted:
+            self.deleted.setToolTip(str(deleted[0].trashed.parent))
+
+    def _on_shown(self, _shown: ShownRun) -> None:
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        runs = [item.data(RUN_ROLE) for item in self.list.selectedItems()]
+        busy = self._model.shown.busy
+        usable = [run for run in runs if not run.problem]
+        finished = [run for run in usable if run.finished]
+        self.compare_button.setEnabled(len(finished) == len(runs) > 1 and not busy)
+        self.continue_button.setEnabled(
+            len(runs) == len(usable) == 1 and not runs[0].finished and not busy
+        )
+        self.delete_button.setEnabled(bool(runs))
+
+    def _on_selected(self) -> None:
+        self._show_buttons()
+        runs = [item.data(RUN_ROLE) for item in self.list.selectedItems()]
+        if len(runs) == 1 and not runs[0].problem:
+            self.show_requested.emit([runs[0].folder])
+
+    def _on_compare(self) -> None:
+        self.show_requested.emit(self.selected())
+
+    def _on_continue(self) -> None:
+        self.resume_requested.emit(self.selected()[0])
+
+    def _on_delete(self) -> None:
+        self.delete_requested.emit(self.selected())
