@@ -54,6 +54,7 @@ _PATIENCE_S = 0.1
 _STRETCH_LIMIT = 0.02
 # While maps are made, the descriptor's own arrays and the copy for queries lie beside them.
 _WORKING_COPIES = 3
+_SURELY_FITS_PX = 1_000_000
 
 
 class Session:
@@ -304,11 +305,13 @@ class Session:
 
     def _refuse_too_large(self, key: MapKey, size_px: tuple[int, int]) -> None:
         """Say so beforehand, where the system would end the program for want of memory."""
+        if math.prod(size_px) <= _SURELY_FITS_PX:
+            return
         wanted, spare = self._predict(key, size_px), memory_bytes() // _WORKING_COPIES
         if wanted > spare:
             raise DeviceError(
-                f"{key.image.path}: described at {size_px[0]} × {size_px[1]} pixels, its maps would "
-                f"take {wanted / 2**30:.1f} GiB, and at most {spare / 2**30:.1f} GiB can be spared: "
+                f"{key.image.path}: at {size_px[0]} × {size_px[1]} pixels its maps would take "
+                f"{wanted / 2**30:.1f} GiB, and at most {spare / 2**30:.1f} GiB can be spared: "
                 "lower the long edge or enlarge the stride."
             )
 

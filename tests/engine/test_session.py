@@ -859,8 +859,9 @@ def test_maps_that_cannot_fit_are_refused_before_they_are_made(shifted, monkeypa
     plain = recipe()
     wanted = session.predict_bytes(shifted, plain) // 2
     copies = session_module._WORKING_COPIES
+    monkeypatch.setattr(session_module, "_SURELY_FITS_PX", 0)
     monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted - 1))
-    with pytest.raises(DeviceError, match=r"a\.png.*lower the long edge"):
+    with pytest.raises(DeviceError, match=r"bild ä\.png.*lower the long edge"):
         session.describe(shifted, "a", plain, JobContext())
     assert session.described(shifted, "a", plain) is None
     monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted + 1))
