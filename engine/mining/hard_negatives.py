@@ -39,8 +39,8 @@ from engine.seeding import hash_next, hash_numbers, in_unsigned_order, to_bits
 
 MiningKind = Literal["hard", "semi-hard", "k-hard", "k-semi-hard"]
 
-MINING_BUDGET_BYTES: Final = 256 << 20
-"""Memory that one block of queries may take."""
+MINING_BUDGET_BYTES: Final = 32 << 20
+"""Memory that one block of queries may take; larger blocks leave the processor's caches."""
 
 _BYTES_HARD: Final = 8  # a similarity, and a hash or what the search for the best takes
 _BYTES_SEMI: Final = 24  # the similarities, hashes, their in-between values and masks
@@ -142,7 +142,8 @@ def find_hard_negatives(
             if any_broken:
                 similarity.masked_fill_(broken, -torch.inf)
             unusable = ~torch.isfinite(asked).all(dim=1) | ~torch.isfinite(truth).all(dim=1)
-            similarity.masked_fill_(unusable[:, None], -torch.inf)
+            if bool(unusable.any()):
+                similarity.masked_fill_(unusable[:, None], -torch.inf)
             grid.exclude(similarity, truth)
             if positives is not None and semi:
                 pair = number if pairs is None else pairs[number]
