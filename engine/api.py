@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from engine.jobs.evaluate import choose_descriptors as choose_descriptors
     from engine.jobs.evaluate_settings import EvaluateConfig as EvaluateConfig
     from engine.jobs.evaluate_settings import evaluate_command as evaluate_command
+    from engine.jobs.export import ExportJob as ExportJob
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
     from engine.jobs.report import ReportJob as ReportJob
@@ -122,6 +123,18 @@ if TYPE_CHECKING:
     from engine.jobs.runs import run_title as run_title
     from engine.jobs.runs import runs_folder as runs_folder
     from engine.jobs.runs import trash_run as trash_run
+    from engine.jobs.train import TrainJob as TrainJob
+    from engine.jobs.train import TrainResult as TrainResult
+    from engine.jobs.train_settings import TrainConfig as TrainConfig
+    from engine.jobs.train_settings import resolve_training as resolve_training
+    from engine.jobs.train_settings import train_command as train_command
+    from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
+    from engine.jobs.training_runs import TrainingSamples as TrainingSamples
+    from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
+    from engine.jobs.training_runs import list_training_runs as list_training_runs
+    from engine.jobs.training_runs import new_training_folder as new_training_folder
+    from engine.jobs.training_runs import read_curves as read_curves
+    from engine.jobs.training_runs import read_training_run as read_training_run
     from engine.jobs.view_options import ViewOptions as ViewOptions
     from engine.jobs.view_options import view_command as view_command
     from engine.paths import cache_dir as cache_dir
@@ -134,8 +147,12 @@ if TYPE_CHECKING:
     from engine.progress import JobContext as JobContext
     from engine.progress import Metric as Metric
     from engine.progress import Note as Note
+    from engine.progress import PauseToken as PauseToken
+    from engine.progress import Preview as Preview
     from engine.progress import Progress as Progress
     from engine.progress import Saved as Saved
+    from engine.training.run_folder import SavedWeights as SavedWeights
+    from engine.training.settings import TrainSettings as TrainSettings
 
 _HOMES = {
     "engine": ("__version__",),
@@ -228,6 +245,7 @@ _HOMES = {
     "engine.jobs.estimate": ("Estimate", "EstimateJob"),
     "engine.jobs.evaluate": ("EvaluateJob", "choose_descriptors"),
     "engine.jobs.evaluate_settings": ("EvaluateConfig", "evaluate_command"),
+    "engine.jobs.export": ("ExportJob",),
     "engine.jobs.matches": ("write_matches",),
     "engine.jobs.qt_platform": ("window_problem",),
     "engine.jobs.report": ("ReportJob",),
@@ -247,6 +265,21 @@ _HOMES = {
         "runs_folder",
         "trash_run",
     ),
+    "engine.jobs.train": ("TrainJob", "TrainResult"),
+    "engine.jobs.train_settings": (
+        "TrainConfig",
+        "resolve_training",
+        "train_command",
+    ),
+    "engine.jobs.training_runs": (
+        "TrainingRunInfo",
+        "TrainingSamples",
+        "TrainingSamplesJob",
+        "list_training_runs",
+        "new_training_folder",
+        "read_curves",
+        "read_training_run",
+    ),
     "engine.jobs.view_options": ("ViewOptions", "view_command"),
     "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
     "engine.progress": (
@@ -255,9 +288,13 @@ _HOMES = {
         "JobContext",
         "Metric",
         "Note",
+        "PauseToken",
+        "Preview",
         "Progress",
         "Saved",
     ),
+    "engine.training.run_folder": ("SavedWeights",),
+    "engine.training.settings": ("TrainSettings",),
 }
 
 NEEDS_TORCH = frozenset(
@@ -266,6 +303,8 @@ NEEDS_TORCH = frozenset(
         *("load_plugin", "load_entry_points", "PairRecord", "PairRow", "SummaryRow"),
         *("Estimate", "EstimateJob", "EvaluateJob", "ReportJob", "choose_descriptors"),
         *_HOMES["engine.jobs.runs"],
+        *("ExportJob", "SavedWeights", "TrainJob", "TrainResult"),
+        *_HOMES["engine.jobs.training_runs"],
     }
 )
 

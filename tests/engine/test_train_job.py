@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from engine.checkpoints import load_state
 from engine.config import ConfigError, build_config, config_values, read_yaml
+from engine.data.photos import open_photos, split_photos
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import DatasetError, DescSpaceError, JobCancelled, OutputError, WeightsError
 from engine.jobs.export import ExportJob
@@ -26,8 +28,16 @@ from engine.jobs.train_settings import (
     resolve_training,
     train_command,
 )
+from engine.jobs.training_runs import (
+    TrainingSamplesJob,
+    list_training_runs,
+    new_training_folder,
+    read_curves,
+    read_training_run,
+)
 from engine.paths import data_dir
 from engine.progress import CancelToken, Event, JobContext, Note, Progress
+from engine.training.batches import Prefetcher
 
 TINY = (
     *("train.steps=3", "train.batch=1", "train.width=48", "train.height=32", "train.points=30"),
@@ -216,13 +226,14 @@ def test_the_settings_survive_a_file_and_a_command_line(tmp_path: Path):
     assert differing(config, other) == ("train.steps",)
 
 
-@pytest.mark.parametrize("name", ["msnet_v0", "msnet_v1", "msnet_v2", "quick"])
+@pytest.mark.parametrize("name", ["msnet_v0", "msnet_v1", "msnet_v2", "quick", "strong"])
 def test_the_shipped_settings_are_valid(name: str):
     file = data_dir("resources") / "configs" / f"{name}.yaml"
     config, own = resolve_training(from_file=read_yaml(file))
     make_spec(config.descriptor, own)
-    assert config.descriptor == ("msnet_v0" if name == "quick" else name)
-    if name != "quick":  # the original's recipe, in figures
+    original = name.startswith("msnet")
+    assert config.descriptor == (name if original else "msnet_v0")
+    if original:  # the recipe in figures
         train = config.train
         assert (train.batch, train.size_px, train.points) == (1, (320, 240), 3000)
         assert (train.warp.scale_low, train.warp.scale_high) == (0.9, 1.0)
@@ -281,3 +292,65 @@ def test_an_export_of_nothing_is_refused(tmp_path: Path, finished: Path):
     inside = finished / "weights" / "last.safetensors"
     with pytest.raises(OutputError, match="not be overwritten"):
         ExportJob(source=inside, out=inside).run(JobContext())
+
+
+def test_the_runs_of_the_past_are_listed_newest_first_and_read(
+    photos: Path, tmp_path: Path, finished: Path
+):
+    runs = tmp_path / "runs"
+    assert list_training_runs(runs) == ()
+    for name, steps in (("a", 2), ("b", 3)):
+        make_job(photos, runs / name, f"train.steps={steps}").run(JobContext())
+    os.utime(runs / "a" / "config.yaml", (1e9, 1e9))
+    (runs / "no run").mkdir()
+    (runs / "evaluation").mkdir()
+    (runs / "evaluation" / "evaluation.yaml").touch()
+    (runs / "broken").mkdir()
+    (runs / "broken" / "config.yaml").write_text("train: {steps: none}", encoding="utf-8")
+    (runs / "b" / "result.json").unlink()  # as of a run that was ended
+    infos = {info.folder.name: info for info in list_training_runs(runs)}
+    assert list(infos)[-1] == "a"
+    assert set(infos) == {"a", "b", "broken"}
+    assert (infos["a"].step, infos["a"].finished, infos["a"].problem) == (2, True, "")
+    assert (infos["b"].step, infos["b"].finished) == (3, False)
+    assert "train.steps" in infos["broken"].problem
+    assert infos["a"].config == read_training_run(runs / "a").config
+    assert {saved.path.name for saved in infos["a"].checkpoints} >= {
+        "step-00000002.safetensors", "last.safetensors",
+    }  # fmt: skip
+    curves = read_curves(finished)
+    assert curves["loss"][:, 0].tolist() == [1, 2, 3]
+    assert curves["pck@3"][:, 0].tolist() == [0, 2, 3]
+    assert read_training_run(finished).best == curves["pck@3"][:, 1].max()
+
+
+def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path):
+    first = new_training_folder(tmp_path)
+    first.mkdir()
+    assert not new_training_folder(tmp_path).exists()
+    assert new_training_folder(tmp_path).parent == tmp_path
+
+
+def test_sample_pairs_are_those_that_the_run_will_see_first(photos: Path, tmp_path: Path):
+    job = make_job(photos, tmp_path)
+    events: list[Event] = []
+    samples = TrainingSamplesJob(config=job.config, count=3).run(JobContext(events.append))
+    assert (samples.training, samples.validation, samples.problems) == (4, 1, ())
+    assert [picture.shape for picture in samples.pictures] == [(32, 96, 3)] * 3
+    assert events[-1] == Progress("sample pairs", 3, 3)
+    split = split_photos(open_photos(photos), validation_share=0.05)
+    with Prefetcher(
+        split,
+        job.config.train,
+        device=torch.device("cpu"),
+        first_step=0,
+        rank=0,
+        world=1,
+        tell=print,
+    ) as batches:
+        for picture in samples.pictures:
+            pairs = batches.next(CancelToken())
+            seen = torch.cat([pairs.images_a[0], pairs.images_b[0]], dim=2).permute(1, 2, 0)
+            assert np.abs(seen.numpy() * 255 - picture).max() <= 0.51
+    with pytest.raises(ConfigError, match="folder"):
+        TrainingSamplesJob(config=make_job(None, tmp_path).config).run(JobContext())

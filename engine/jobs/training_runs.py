@@ -1,0 +1,223 @@
+"""Training before and after: sample pairs to look at, and the runs of the past.  Loads torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.config import read_yaml
+from engine.data.photos import open_photos, split_photos
+from engine.errors import ConfigError, DescSpaceError
+from engine.jobs.train_settings import TrainConfig, resolve_training
+from engine.paths import user_data_dir
+from engine.progress import JobContext, Progress
+from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
+from engine.training.run_folder import (
+    CONFIG_FILE,
+    EVENTS_FILE,
+    RESULT_FILE,
+    RunFolder,
+    SavedWeights,
+    read_events,
+)
+
+TRAIN_PREFIX: Final = "train-"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSamples:
+    """What training would see.
+
+    Attributes:
+        training: how many photos there are to train on.
+        validation: how many are kept apart.
+        problems: a sentence for every picture that was left out.
+        pictures: ``(H, 2 W, 3)`` uint8 each: both sides of a pair, as the first steps will see it.
+    """
+
+    training: int
+    validation: int
+    problems: tuple[str, ...]
+    pictures: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSamplesJob:
+    """Look at a folder of photos and make the first pairs of a run.
+
+    Attributes:
+        config: the settings of the run.
+        count: how many pairs.
+    """
+
+    config: TrainConfig
+    count: int = 8
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        folder = self.config.train.photos.folder
+        return f"Look at {folder.name if folder else 'photos'}"
+
+    def run(self, context: JobContext) -> TrainingSamples:
+        """Look and make.
+
+        Raises:
+            ConfigError: no folder is named.
+            DatasetError: there are too few photos, or none can be read.
+            JobCancelled: it was stopped.
+        """
+        settings = self.config.train
+        if settings.photos.folder is None:
+            raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
+        photos = open_photos(settings.photos.folder, context)
+        split = split_photos(photos, validation_share=settings.photos.validation_share)
+        broken: list[str] = []
+        reader = PhotoReader(
+            split.root,
+            split.training,
+            size_px=settings.photo_size_px,
+            budget_bytes=0,
+            tell=broken.append,
+        )
+        numbers = PairNumbers(len(split.training), settings.seed, "train")
+        pictures = []
+        for number in range(self.count):
+            context.cancel.check()
+            one = range(number, number + 1)
+            pairs = pairs_of_photos(reader, numbers, one, settings, torch.device("cpu"))
+            both = torch.cat([pairs.images_a[0], pairs.images_b[0]], dim=2)
+            shades = (both.permute(1, 2, 0) * 255).round().to(torch.uint8)
+            pictures.append(np.ascontiguousarray(shades.numpy()))
+            context.emit(Progress("sample pairs", number + 1, self.count))
+        return TrainingSamples(
+            len(split.training),
+            len(split.validation),
+            (*photos.problems, *broken),
+            tuple(pictures),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRunInfo:
+    """A training run in a list.
+
+    Attributes:
+        folder: where it is.
+        began_s: when its settings were written, in seconds since the epoch.
+        config: its settings; None where they cannot be read.
+        own: the descriptor's own settings.
+        step: the last step that was noted down.
+        finished: whether all steps are done.
+        best: the best validation figure, None before the first one.
+        checkpoints: the weights there are, by step, then the best and the last ones.
+        problem: why it cannot be shown or continued, "" where it can.
+    """
+
+    folder: Path
+    began_s: float
+    config: TrainConfig | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
+    finished: bool = False
+    best: float | None = None
+    checkpoints: tuple[SavedWeights, ...] = ()
+    problem: str = ""
+
+
+def new_training_folder(root: Path | None = None) -> Path:
+    """A folder for a new run that does not exist yet.
+
+    Args:
+        root: where runs lie; the person's own folder when not given.
+    """
+    place = root or user_data_dir() / "runs"
+    name = TRAIN_PREFIX + time.strftime("%Y%m%d-%H%M%S")
+    number, folder = 2, place / name
+    while folder.exists():
+        folder, number = place / f"{name}-{number}", number + 1
+    return folder
+
+
+def list_training_runs(root: Path | None = None) -> tuple[TrainingRunInfo, ...]:
+    """The training runs directly below a folder, the newest first.
+
+    Args:
+        root: where runs lie; the person's own folder when not given.
+    """
+    place = root or user_data_dir() / "runs"
+    if not place.is_dir():
+        return ()
+    infos = [read_training_run(folder) for folder in place.iterdir() if _is_run(folder)]
+    return tuple(sorted(infos, key=lambda info: info.began_s, reverse=True))
+
+
+def read_training_run(folder: Path) -> TrainingRunInfo:
+    """What is known about the run in a folder; never fails, but says what is wrong."""
+    began_s = 0.0
+    with contextlib.suppress(OSError):
+        began_s = (folder / CONFIG_FILE).stat().st_mtime
+    try:
+        config, own = resolve_training(from_file=read_yaml(folder / CONFIG_FILE))
+        events = read_events(folder / EVENTS_FILE) if (folder / EVENTS_FILE).exists() else ()
+    except DescSpaceError as error:
+        return TrainingRunInfo(folder=folder, began_s=began_s, problem=str(error))
+    step = max((_whole(event.get("step")) for event in events), default=0)
+    return TrainingRunInfo(
+        folder=folder,
+        began_s=began_s,
+        config=config,
+        own=own,
+        step=step,
+        finished=step >= config.train.steps and (folder / RESULT_FILE).exists(),
+        best=_best(folder, events),
+        checkpoints=RunFolder(folder).saved_weights(),
+    )
+
+
+def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """The figures of a run for plotting: name -> ``(N, 2)`` of step and value, by step.
+
+    Raises:
+        ResultError: the run's events cannot be read.
+    """
+    points: dict[str, list[tuple[float, float]]] = {}
+    for event in read_events(folder / EVENTS_FILE):
+        if event.get("type") != "metric":
+            continue
+        step = _whole(event.get("step"))
+        for name, value in event.items():
+            if name not in ("type", "step") and isinstance(value, int | float):
+                points.setdefault(name, []).append((float(step), float(value)))
+    return {name: np.array(some) for name, some in points.items()}
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder looks like a training run: evaluations have other settings files."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def _best(folder: Path, events: tuple[dict[str, Any], ...]) -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        if isinstance(stored, dict) and isinstance(stored.get("best"), int | float):
+            return float(stored["best"])
+    found: list[float] = []
+    for name in ("sequences pck@3", "pck@3"):
+        found = [float(e[name]) for e in events if isinstance(e.get(name), int | float)]
+        if found:
+            break
+    return max(found, default=None)
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
