@@ -368,7 +368,7 @@ class EvaluationController(QObject):
         if key == _RUN:
             shown = replace(model.shown, stage="done", content=result, eta_s=None)
             model.show(shown)
-            self.refresh()
+            self._after_run()
             if model.choice.open_report:
                 self.make_report()
         elif key == _LIST:
@@ -408,7 +408,10 @@ class EvaluationController(QObject):
         if key == _RUN:
             shown = replace(model.shown, stage="failed", message=failure.summary, eta_s=None)
             model.show(shown)
-            self.refresh()
+            self._after_run()
+            if failure.expected and self._wants_estimate:  # the panel says it, and is looked at
+                self._models.messages.log(failure.summary, "error", failure.trace)
+                return
         elif key == _DOWNLOAD:
             model.set_download(DownloadState("failed", message=failure.summary))
         elif key == _REPORT:
@@ -420,13 +423,18 @@ class EvaluationController(QObject):
     def _cancelled(self, key: str) -> None:
         if key == _RUN:
             self._model.show(replace(self._model.shown, stage=self._ended_as, eta_s=None))
-            self.refresh()
+            self._after_run()
         elif key == _DOWNLOAD:
             self._model.set_download(DownloadState("stopped"))
         elif key == _ESTIMATE:
             self._model.set_estimate(EstimateState())
         elif key == _REPORT:
             self._model.show(replace(self._model.shown, reporting=False))
+
+    def _after_run(self) -> None:
+        """List the run among the past ones, and look at the next one's time again."""
+        self.refresh()
+        self.want_estimate(self._wants_estimate)
 
     def _forget(self, folders: tuple[Path, ...]) -> None:
         """Show nothing of what is gone."""

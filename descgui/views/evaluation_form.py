@@ -10,6 +10,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
+    QFrame,
     QHBoxLayout,
     QPushButton,
     QToolButton,
@@ -253,9 +254,12 @@ class EvaluationForm(QWidget):
         buttons.setSpacing(4)
         buttons.addWidget(self.run_button, 1)
         buttons.addWidget(self.copy_button)
+        line = QFrame(foot)
+        line.setProperty("line", True)
         layout = QVBoxLayout(foot)
-        layout.setContentsMargins(8, 4, 8, 8)
+        layout.setContentsMargins(8, 0, 8, 8)
         layout.setSpacing(4)
+        layout.addWidget(line)
         layout.addWidget(self.estimate)
         layout.addWidget(self.problem)
         layout.addWidget(self.open_report)
@@ -359,7 +363,7 @@ class EvaluationForm(QWidget):
             except DescSpaceError as error:
                 problem = str(error)
         self.problem.say(problem)
-        self.estimate.setVisible(not problem)
+        self.estimate.setVisible(not problem and not self._busy)
         ready = self._models.engine.state.stage == "ready"
         self.run_button.setEnabled(ready and bool(choice.descriptors) and not self._busy)
         self.copy_button.setEnabled(bool(choice.descriptors))

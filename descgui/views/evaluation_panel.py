@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 FIRST_HEIGHT_PX = 360
 _LEFT_PX = 276
+_TABLE_PX = 284
 _NOTES_SHOWN = 2
 
 
@@ -261,13 +262,14 @@ class EvaluationPanel(QWidget):
         tables.addWidget(self.pairs)
         self._views.idClicked.connect(tables.setCurrentIndex)
         first = QWidget(results)
+        first.setMinimumWidth(_TABLE_PX)
         layout = QVBoxLayout(first)
         layout.setContentsMargins(0, 0, 4, 0)
         layout.setSpacing(6)
         layout.addLayout(row)
         layout.addWidget(tables, 1)
         second = QWidget(results)
-        heading = QLabel(self.tr("By sequence: mean, and the worst pair as a tick"), second)
+        heading = QLabel(self.tr("By sequence; a tick marks the worst pair"), second)
         heading.setProperty("subtle", True)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
         self.bars = SequenceBars(second)
@@ -281,7 +283,9 @@ class EvaluationPanel(QWidget):
         split.setChildrenCollapsible(False)
         split.addWidget(first)
         split.addWidget(second)
-        split.setSizes([500, 500])
+        split.setStretchFactor(0, 0)
+        split.setStretchFactor(1, 1)
+        split.setSizes([_TABLE_PX, 10 * _TABLE_PX])
         outer = QVBoxLayout(results)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(split)

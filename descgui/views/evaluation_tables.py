@@ -116,15 +116,17 @@ class SummaryTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(SUBSETS), parent)
         self.setAccessibleName(self.tr("PCK by descriptor and subset"))
-        self.setHorizontalHeaderLabels(
-            [self.tr("All"), self.tr("Viewpoint"), self.tr("Illumination")]
-        )
+        self.setHorizontalHeaderLabels([self.tr("All"), self.tr("Viewpoint"), self.tr("Illum.")])
+        self.horizontalHeaderItem(2).setToolTip(self.tr("Illumination"))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setShowGrid(False)
         self.setFont(tabular(self.font()))
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setHighlightSections(False)
+        self.setWordWrap(False)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(30)
+        header.setHighlightSections(False)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.verticalHeader().setHighlightSections(False)
 
@@ -160,8 +162,11 @@ class SummaryTable(QTableWidget):
         text = f"{row.pck:.3f}"
         tip = self.tr("{0} pairs").format(row.pairs)
         if row.low is not None and row.high is not None:
-            text += f"\n[{row.low:.3f}, {row.high:.3f}]"
-            tip += "\n" + self.tr("Below: 95 % interval, by bootstrap over sequences")
+            # Without leading zeros: three columns have to fit beside the bars.
+            text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
+            tip += "\n" + self.tr("95 % interval {0} to {1}, by bootstrap over sequences").format(
+                f"{row.low:.3f}", f"{row.high:.3f}"
+            )
         item.setText(text)
         item.setToolTip(tip)
         if row.pck == best:
@@ -418,8 +423,8 @@ class SequenceBars(QListView):
         names = max((metrics.horizontalAdvance(name) for name in self._names), default=0)
         labels = max((metrics.horizontalAdvance(label) for label in self._labels), default=0)
         return (
-            min(names, round(0.32 * room)),
-            min(labels, round(0.26 * room)) if len(self._labels) > 1 else 0,
+            min(names, round(0.3 * room)),
+            min(labels, round(0.3 * room)) if len(self._labels) > 1 else 0,
         )
 
     def _choose(self, index: QModelIndex) -> None:

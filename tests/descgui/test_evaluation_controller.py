@@ -1,0 +1,348 @@
+"""Evaluations run beside the window: begun, paused, continued, compared, thrown away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PySide6.QtGui import QGuiApplication
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.evaluation_controller import EvaluationController
+from descgui.controllers.pair_controller import PairController
+from descgui.models.bundle import make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from engine import api
+from engine.images import write_image
+from engine.progress import Progress
+
+WAIT_MS = 60_000
+READY = EngineState("ready", (DescriptorChoiceInfo("daisy", "DAISY", "", "built-in", False, ()),))
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    """Two sequences of three pairs each."""
+    root = tmp_path_factory.mktemp("data") / "séquences"
+    for number, name in enumerate(("i_light", "v_turn")):
+        folder = root / name
+        folder.mkdir(parents=True)
+        noise = np.random.default_rng(number).random((90, 120, 3)).astype(np.float32)
+        picture = (255 * cv2.GaussianBlur(noise, (0, 0), 1.5)).astype(np.uint8)
+        for index in (1, 2, 3, 4):
+            write_image(folder / f"{index}.png", np.roll(picture, index, axis=1))
+            if index > 1:
+                shift = np.array([[1.0, 0, index - 1], [0, 1, 0], [0, 0, 1]])
+                np.savetxt(folder / f"H_1_{index}", shift)
+    return root
+
+
+class Matches:
+    """Counts how often matches were asked for."""
+
+    def __init__(self):
+        self.runs = 0
+
+    def run(self):
+        self.runs += 1
+
+
+class World:
+    """A controller with the models and controllers around it."""
+
+    def __init__(self, sequences):
+        self.models = make_models(None)
+        self.model = self.models.evaluation
+        self.engine = EngineController(self.models)
+        self.pairs = PairController(self.models, lambda image: image.pixels)
+        self.matches = Matches()
+        self.evaluations = EvaluationController(self.models, self.engine, self.pairs, self.matches)
+        self.models.engine.set_state(READY)
+        self.model.update(
+            dataset=str(sequences), device="cpu", more={"long_edge_px": 96}, open_report=False
+        )
+
+    @property
+    def stage(self):
+        return self.model.shown.stage
+
+    @property
+    def quiet(self):
+        lanes = (*self.evaluations.lanes, self.pairs.lane, self.engine.lane)
+        return not any(lane.busy for lane in lanes)
+
+
+@pytest.fixture
+def make_world(qtbot, fresh_home, sequences):
+    worlds = []
+
+    def make():
+        worlds.append(World(sequences))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        for lane in (*world.evaluations.lanes, world.pairs.lane):
+            lane.close()
+        qtbot.waitUntil(lambda world=world: world.quiet, timeout=WAIT_MS)
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()
+
+
+def wait_stage(qtbot, world, stage):
+    qtbot.waitUntil(lambda: world.stage == stage and world.quiet, timeout=WAIT_MS)
+
+
+def run_whole(qtbot, world):
+    world.evaluations.run()
+    wait_stage(qtbot, world, "done")
+    return world.model.shown.content
+
+
+def stop_after(world, pairs, stop):
+    """Call ``stop`` when so many pairs are shown."""
+
+    def look(shown):
+        if shown.stage == "running" and shown.content and shown.content.done >= pairs:
+            stop()
+
+    world.model.shown_changed.connect(look)
+    return look
+
+
+def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, world):
+    seen = []
+    world.model.shown_changed.connect(
+        lambda shown: (
+            seen.append((shown.content.done, shown.content.total, shown.stage))
+            if shown.content
+            else None
+        )
+    )
+    content = run_whole(qtbot, world)
+    assert [entry for entry in seen if entry[2] == "running"] == [
+        (done, 6, "running") for done in range(7)
+    ]
+    assert content.finished
+    assert content.rows == api.read_run(content.folders[0]).rows
+    assert any(row.low is not None for row in content.summary)
+    assert [run.finished for run in world.model.runs] == [True]
+    assert world.model.data_folder == api.find_data_folder()
+
+
+def test_a_paused_run_goes_on_where_it_stopped_and_ends_like_an_undisturbed_one(qtbot, world):
+    look = stop_after(world, 2, world.evaluations.pause)
+    world.evaluations.run()
+    wait_stage(qtbot, world, "paused")
+    world.model.shown_changed.disconnect(look)
+    before = world.model.shown.content
+    assert 2 <= before.done < 6
+    assert [run.done for run in world.model.runs] == [before.done]
+    done = []
+    world.model.shown_changed.connect(
+        lambda shown: done.append(shown.content.done) if shown.content else None
+    )
+    world.evaluations.resume()
+    wait_stage(qtbot, world, "done")
+    assert min(done) >= before.done  # nothing is measured again
+    paused = world.model.shown.content
+    assert paused.folders == before.folders
+    whole = run_whole(qtbot, world)
+    assert whole.rows == paused.rows
+    assert whole.summary == paused.summary
+
+
+def test_a_cancelled_run_stays_in_the_list_and_another_window_continues_it(
+    qtbot, make_world, sequences
+):
+    first = make_world()
+    look = stop_after(first, 1, first.evaluations.cancel)
+    first.evaluations.run()
+    wait_stage(qtbot, first, "stopped")
+    first.model.shown_changed.disconnect(look)
+    second = make_world()
+    second.evaluations.refresh()
+    qtbot.waitUntil(lambda: len(second.model.runs) == 1, timeout=WAIT_MS)
+    (run,) = second.model.runs
+    assert 0 < run.done < 6
+    second.evaluations.show([run.folder])
+    qtbot.waitUntil(lambda: second.model.shown.content is not None, timeout=WAIT_MS)
+    assert second.model.shown.can_continue
+    assert second.model.shown.content.root == sequences
+    second.evaluations.resume(run.folder)
+    wait_stage(qtbot, second, "done")
+    assert second.model.shown.content.total == 6
+    assert len({(r.sequence, r.index) for r in second.model.shown.content.rows}) == 6
+
+
+def test_cancelling_a_paused_run_only_lets_go_of_it(qtbot, world):
+    look = stop_after(world, 1, world.evaluations.pause)
+    world.evaluations.run()
+    wait_stage(qtbot, world, "paused")
+    world.model.shown_changed.disconnect(look)
+    world.evaluations.cancel()
+    assert world.stage == "stopped"
+    assert world.model.shown.can_continue
+
+
+def test_what_cannot_be_run_is_told_in_its_sentence(qtbot, world, tmp_path):
+    world.model.update(dataset=str(tmp_path / "nothing"))
+    world.evaluations.run()
+    wait_stage(qtbot, world, "failed")
+    assert "nothing: does not exist" in world.model.shown.message
+    assert not (api.runs_folder()).exists()
+    world.model.update(more={"long_edge_px": -3})
+    world.evaluations.run()
+    assert "long_edge_px" in world.model.shown.message
+
+
+def test_runs_are_thrown_away_and_brought_back(qtbot, world):
+    content = run_whole(qtbot, world)
+    (folder,) = content.folders
+    world.evaluations.delete([folder])
+    qtbot.waitUntil(lambda: world.quiet and world.model.runs == (), timeout=WAIT_MS)
+    assert not folder.exists()
+    assert world.model.shown.content is None
+    world.evaluations.undo_delete()
+    qtbot.waitUntil(lambda: world.quiet and len(world.model.runs) == 1, timeout=WAIT_MS)
+    assert folder.exists()
+    assert world.model.deleted == ()
+
+
+def test_the_run_under_way_cannot_be_thrown_away(qtbot, world):
+    def throw_away(shown):
+        if shown.stage == "running" and shown.content and shown.content.done == 1:
+            world.evaluations.delete(shown.content.folders)
+
+    world.model.shown_changed.connect(throw_away)
+    content = run_whole(qtbot, world)
+    assert content.folders[0].exists()
+
+
+def test_several_runs_are_compared_with_a_warning_where_they_differ(qtbot, world):
+    first = run_whole(qtbot, world).folders[0]
+    world.model.update(more={"long_edge_px": 96, "seed": 5})
+    second = run_whole(qtbot, world).folders[0]
+    world.evaluations.show([first, second])
+    qtbot.waitUntil(
+        lambda: len(world.model.shown.content.folders) == 2 and world.quiet, timeout=WAIT_MS
+    )
+    shown = world.model.shown
+    assert len(shown.content.descriptors) == 2
+    assert any("differ in seed" in note for note in shown.notes)
+
+
+def test_the_report_is_written_when_the_run_is_done_and_opened_once(qtbot, world):
+    world.model.update(open_report=True)
+    pages = []
+    world.evaluations.report_ready.connect(pages.append)
+    content = run_whole(qtbot, world)
+    qtbot.waitUntil(lambda: bool(pages) and world.quiet, timeout=WAIT_MS)
+    assert pages == [content.folders[0] / api.REPORT_HTML]
+    assert "daisy" in pages[0].read_text(encoding="utf-8")
+    assert world.model.shown.report == pages[0]
+    world.evaluations.make_report()  # it is there: opened again, not written again
+    assert pages == [pages[0]] * 2
+
+
+def test_a_pair_is_opened_with_its_descriptor_its_threshold_and_matches(qtbot, world, sequences):
+    run_whole(qtbot, world)
+    world.evaluations.open_pair("v_turn", 3, "daisy", 5.0)
+    qtbot.waitUntil(lambda: world.quiet and world.models.pair.state is not None, timeout=WAIT_MS)
+    pair = world.models.pair.state.pair
+    assert (pair.sequence, pair.index) == ("v_turn", 3)
+    assert pair.path_a.is_relative_to(sequences)
+    assert world.models.maps.choice.name == "daisy"
+    assert world.models.matches.state.correct_px == 5.0
+    assert world.matches.runs == 1
+    world.models.pair.set_pair(world.models.pair.state)  # a later pair is not matched by itself
+    assert world.matches.runs == 1
+
+
+def test_a_pair_whose_pictures_are_gone_is_told_and_leaves_the_open_one(qtbot, world, tmp_path):
+    from dataclasses import replace
+
+    run_whole(qtbot, world)
+    shown = world.model.shown
+    world.model.show(replace(shown, content=replace(shown.content, root=None)))
+    world.evaluations.open_pair("v_turn", 3, "daisy", 5.0)
+    assert "not where they were" in world.models.messages.messages[-1].text
+    assert world.models.pair.state is None
+
+
+def test_an_estimate_is_made_only_while_somebody_looks(qtbot, world):
+    world.evaluations.want_estimate(True)
+    qtbot.waitUntil(lambda: world.model.estimate.estimate is not None, timeout=WAIT_MS)
+    assert world.model.estimate.estimate.pairs == 6
+    world.evaluations.want_estimate(False)
+    world.model.update(subset="viewpoint")
+    assert world.model.estimate.estimate is None
+    assert not world.evaluations._timer.isActive()
+
+
+def test_an_estimate_that_fails_says_why_beside_the_button_alone(qtbot, world, tmp_path):
+    world.model.update(dataset=str(tmp_path / "nothing"))
+    world.evaluations.want_estimate(True)
+    qtbot.waitUntil(lambda: world.model.estimate.message != "", timeout=WAIT_MS)
+    assert "does not exist" in world.model.estimate.message
+    assert world.models.messages.messages == ()
+
+
+def test_the_command_of_the_choice_is_copied(qtbot, world, sequences):
+    world.evaluations.copy_command()
+    text = QGuiApplication.clipboard().text()
+    assert "main.py evaluate" in text
+    assert str(sequences) in text
+    assert "--long-edge 96" in text
+
+
+def test_a_download_tells_how_far_it_is_and_its_folder_is_chosen(
+    qtbot, world, monkeypatch, tmp_path
+):
+    def load(folder: Path, context):
+        context.emit(Progress(api.LOAD_STAGE, 3, 10))
+        context.emit(Progress(api.CHECK_STAGE, 10, 10))
+        context.emit(Progress(api.UNPACK_STAGE, 7, 7))
+        return folder / "hpatches"
+
+    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
+    stages = []
+    world.model.download_changed.connect(lambda state: stages.append((state.stage, state.done)))
+    world.evaluations.download(tmp_path)
+    qtbot.waitUntil(lambda: world.model.download.stage == "done", timeout=WAIT_MS)
+    assert stages[0] == ("loading", 0)
+    assert ("unpacking", 7) in stages
+    assert world.model.choice.dataset == str(tmp_path / "hpatches")
+
+
+def test_a_stopped_download_says_that_it_can_go_on(qtbot, world, monkeypatch, tmp_path):
+    import threading
+
+    begun = threading.Event()
+
+    def load(folder: Path, context):
+        begun.set()
+        while True:
+            context.cancel.check()
+            threading.Event().wait(0.01)
+
+    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
+    world.evaluations.download(tmp_path)
+    qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
+    world.evaluations.cancel_download()
+    qtbot.waitUntil(lambda: world.model.download.stage == "stopped", timeout=WAIT_MS)
+
+
+def test_a_failed_download_says_why(qtbot, world, monkeypatch, tmp_path):
+    def load(folder: Path, context):
+        raise api.DatasetError(folder, "holds nothing")
+
+    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
+    world.evaluations.download(tmp_path)
+    qtbot.waitUntil(lambda: world.model.download.stage == "failed", timeout=WAIT_MS)
+    assert "holds nothing" in world.model.download.message

@@ -1,0 +1,459 @@
+"""The evaluation panel: draws its model, asks for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+
+from descgui.models.bundle import make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
+from descgui.models.evaluation_state import (
+    Deleted,
+    DownloadState,
+    EstimateState,
+    EvaluationChoice,
+    ShownRun,
+)
+from descgui.views.evaluation_form import clock_text
+from descgui.views.evaluation_panel import EvaluationPanel
+from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
+from engine.api import ConfigError, EvaluateConfig
+from engine.evaluation.result import PairRow
+from engine.jobs.estimate import Estimate
+from engine.jobs.runs import MeasuredDescriptor, RunContent, RunInfo, means
+
+
+def entry(name, *, weights=False):
+    return DescriptorChoiceInfo(name, name.upper(), f"about {name}", "built-in", weights, ())
+
+
+READY = EngineState(
+    "ready",
+    (entry("precomputed"), entry("daisy"), entry("msnet_v0", weights=True)),
+    (DeviceChoice("cpu", "CPU"),),
+)
+
+
+def row(sequence, index, label, share, queries="harris"):
+    pck = ((1.0, share / 2), (5.0, share))
+    return PairRow(label, sequence, index, queries, 100, pck, (0,) * 21)
+
+
+ROWS = (
+    row("i_light", 2, "daisy", 0.9),
+    row("i_light", 2, "msnet_v0", 0.5),
+    row("i_light", 3, "daisy", 0.7),
+    row("i_light", 3, "msnet_v0", 0.6),
+    row("v_turn", 2, "daisy", 0.4),
+    row("v_turn", 2, "msnet_v0", 0.8),
+)
+
+
+def content(rows=ROWS, **changes):
+    labels = ("daisy", "msnet_v0")
+    values = {
+        "folders": (Path("/runs/evaluate-1"),),
+        "title": "daisy, msnet_v0 · set · closed",
+        "descriptors": tuple(MeasuredDescriptor(label=name, name=name) for name in labels),
+        "rows": rows,
+        "summary": means(rows, labels),
+        "done": 3,
+        "total": 3,
+        "finished": True,
+    }
+    return RunContent(**{**values, **changes})
+
+
+@pytest.fixture
+def models(qapp, tmp_path):
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def panel(qtbot, models):
+    made = EvaluationPanel(models)
+    qtbot.addWidget(made)
+    made.resize(840, 360)
+    models.engine.set_state(READY)
+    made.show()
+    return made
+
+
+def heard(signal):
+    seen = []
+    signal.connect(lambda *values: seen.append(values))
+    return seen
+
+
+def cell(panel, line, column):
+    return panel.table.item(line, column).text()
+
+
+# ---- the form ----------------------------------------------------------------------------------
+
+
+def test_nothing_can_be_run_before_the_engine_is_there_or_without_a_descriptor(
+    qtbot, models, panel
+):
+    assert panel.form.run_button.isEnabled()
+    models.evaluation.update(descriptors=())
+    assert not panel.form.run_button.isEnabled()
+    assert "at least one" in panel.form.problem.sentence
+    models.evaluation.update(descriptors=("daisy",))
+    models.engine.set_state(EngineState("loading"))
+    assert not panel.form.run_button.isEnabled()
+
+
+def test_ticks_weights_and_combos_go_into_the_model_and_into_the_job(models, panel):
+    rows = panel.form._rows
+    assert list(rows) == ["daisy", "msnet_v0"]  # precomputed maps belong to single images
+    rows["msnet_v0"].box.click()
+    assert models.evaluation.choice.descriptors == ("daisy", "msnet_v0")
+    assert rows["msnet_v0"].browse.isVisibleTo(panel.form)
+    assert not rows["daisy"].browse.isVisibleTo(panel.form)
+    wanted = heard(panel.weights_requested)
+    rows["msnet_v0"].browse.click()
+    assert wanted == [("msnet_v0",)]
+    models.evaluation.update(weights={"msnet_v0": "/w/a.pt"})
+    assert rows["msnet_v0"].weights.text() == "a.pt"
+    form = panel.form
+    form.subset.setCurrentIndex(form.subset.findData("540"))
+    form.subset.activated.emit(form.subset.currentIndex())
+    form.stress.setCurrentIndex(form.stress.findData("rotated"))
+    form.stress.activated.emit(form.stress.currentIndex())
+    form.protocols["dense"].click()
+    assert "every place" in form.explanation.sentence
+    config = models.evaluation.choice.config()
+    assert config.dataset == "rotated:demo"
+    assert config.descriptor == ("daisy", "msnet_v0=/w/a.pt")
+    assert (config.subset, config.protocol) == ("540", "dense")
+
+
+def test_a_setting_out_of_range_is_named_by_the_choice():
+    with pytest.raises(ConfigError, match="long_edge_px"):
+        EvaluationChoice(more={"long_edge_px": 1}).config()
+
+
+def test_data_sets_near_at_hand_are_listed_once_each(models, panel):
+    models.settings.remember_folder("/data/one")
+    models.settings.remember_folder("/data/two")
+    combo = panel.form.dataset
+    data = [combo.itemData(index) for index in range(combo.count())]
+    assert data == ["demo", "/data/two", "/data/one"]
+    models.evaluation.update(dataset="/data/one")
+    assert combo.currentData() == "/data/one"
+    assert [combo.itemData(index) for index in range(combo.count())].count("/data/one") == 1
+
+
+def test_the_estimate_is_said_with_its_numbers_and_unknown_is_said_as_unknown(models, panel):
+    assert "not known" in panel.form.estimate.sentence
+    estimate = Estimate(
+        pairs=580, images=696, seconds=4000, maps_bytes=200_000_000, measured="x", device="cpu"
+    )
+    models.evaluation.set_estimate(EstimateState(estimate=estimate))
+    assert panel.form.estimate.sentence == "About 67 min for 580 pairs, and 200.0 MB for maps."
+    models.evaluation.set_estimate(EstimateState(message="/x: does not exist."))
+    assert panel.form.problem.sentence == "/x: does not exist."
+    assert not panel.form.estimate.isVisibleTo(panel.form)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (5300, "88 min"), (7800, "2 h 10 min")],
+)
+def test_times_are_said_in_two_numbers_at_most(seconds, text):
+    assert clock_text(seconds) == text
+
+
+# ---- a run -------------------------------------------------------------------------------------
+
+
+def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
+    part = content(ROWS[:2], done=1, finished=False)
+    models.evaluation.show(ShownRun("running", part, eta_s=130))
+    assert panel.status.text() == "1 of 3 pairs · 2 min left"
+    assert (panel.bar.value(), panel.bar.maximum()) == (1, 3)
+    assert [panel.pause_button.isVisible(), panel.cancel_button.isVisible()] == [True, True]
+    assert not panel.report_button.isVisible()
+    assert not panel.form.run_button.isEnabled()
+    assert [cell(panel, 0, column) for column in range(3)] == ["0.900", "–", "0.900"]
+    models.evaluation.show(ShownRun("running", content(done=3, finished=False), eta_s=1))
+    assert [cell(panel, 0, column) for column in range(3)] == ["0.667", "0.400", "0.800"]
+    assert [cell(panel, 1, column) for column in range(3)] == ["0.633", "0.800", "0.550"]
+    bold = [
+        [panel.table.item(line, column).font().bold() for column in range(3)] for line in (0, 1)
+    ]
+    assert bold == [[True, False, True], [False, True, False]]
+
+
+def test_another_threshold_changes_table_pairs_and_bars(models, panel):
+    models.evaluation.show(ShownRun("done", content()))
+    assert panel.threshold.currentData() == 5.0
+    panel.threshold.setCurrentIndex(0)
+    assert cell(panel, 0, 0) == "0.333"
+    assert panel.bars.model().index(0, 0).data(SCORE_ROLE).share == pytest.approx(0.4)
+
+
+def test_a_second_list_of_queries_can_be_chosen(models, panel):
+    models.evaluation.show(ShownRun("done", content()))
+    assert not panel.queries.isVisible()
+    both = (*ROWS, row("v_turn", 2, "daisy", 0.25, queries="uniform"))
+    models.evaluation.show(ShownRun("done", content(both)))
+    assert panel.queries.isVisible()
+    panel.queries.setCurrentIndex(panel.queries.findData("uniform"))
+    assert cell(panel, 0, 0) == "0.250"
+    assert panel.pairs.model().rowCount() == 1
+
+
+def test_buttons_follow_the_stage(models, panel):
+    part = content(ROWS[:2], done=1, finished=False)
+    expected = {  # pause, continue, cancel, report
+        "running": (True, False, True, False),
+        "pausing": (True, False, True, False),
+        "paused": (False, True, True, False),
+        "stopped": (False, True, False, False),
+        "failed": (False, True, False, False),
+    }
+    for stage, shown in expected.items():
+        models.evaluation.show(ShownRun(stage, part, message="It broke."))
+        buttons = (
+            panel.pause_button, panel.continue_button, panel.cancel_button, panel.report_button,
+        )  # fmt: skip
+        assert tuple(button.isVisible() for button in buttons) == shown, stage
+    assert panel.failure.sentence == "It broke."
+    models.evaluation.show(ShownRun("done", content()))
+    assert panel.report_button.isVisible()
+    assert not panel.continue_button.isVisible()
+
+
+def test_buttons_ask(qtbot, models, panel):
+    seen = {
+        name: heard(getattr(panel, name))
+        for name in ("run_requested", "pause_requested", "cancel_requested", "resume_requested",
+                     "report_requested", "copy_requested", "folder_requested")
+    }  # fmt: skip
+    panel.form.run_button.click()
+    panel.form.copy_button.click()
+    panel.form.browse.click()
+    models.evaluation.show(ShownRun("running", content(finished=False)))
+    panel.pause_button.click()
+    panel.cancel_button.click()
+    models.evaluation.show(ShownRun("paused", content(finished=False)))
+    panel.continue_button.click()
+    models.evaluation.show(ShownRun("done", content()))
+    panel.report_button.click()
+    assert {name: len(calls) for name, calls in seen.items()} == dict.fromkeys(seen, 1)
+    assert seen["resume_requested"] == [(None,)]
+
+
+def test_warnings_and_pairs_left_out_are_told_and_counted(models, panel):
+    texts = tuple(f"pair {number} is left out." for number in range(5))
+    models.evaluation.show(ShownRun("done", content(left_out=texts), notes=("Untrained.",)))
+    assert panel.notes.sentence == "Untrained.\npair 0 is left out.\nAnd 4 more remarks."
+    assert panel.notes.toolTip().count("\n") == 5
+
+
+# ---- pairs -------------------------------------------------------------------------------------
+
+
+def test_scores_of_sequences_are_means_and_name_the_worst_pair():
+    scores = sequence_scores(ROWS, ("daisy", "msnet_v0"), queries="harris", threshold_px=5.0)
+    found = [(s.sequence, s.label, round(s.share, 3), s.pairs, s.worst, s.first) for s in scores]
+    assert found == [
+        ("i_light", "daisy", 0.8, 2, 3, True),
+        ("i_light", "msnet_v0", 0.55, 2, 2, False),
+        ("v_turn", "daisy", 0.4, 1, 2, True),
+        ("v_turn", "msnet_v0", 0.8, 1, 2, False),
+    ]
+
+
+def test_a_click_on_a_bar_asks_for_the_worst_pair_of_that_sequence(qtbot, models, panel):
+    models.evaluation.show(ShownRun("done", content()))
+    seen = heard(panel.pair_requested)
+    index = panel.bars.model().index(1, 0)
+    where = panel.bars.visualRect(index).center()
+    qtbot.mouseClick(panel.bars.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    qtbot.keyClick(panel.bars, Qt.Key.Key_Up)
+    qtbot.keyClick(panel.bars, Qt.Key.Key_Return)
+    assert seen == [("i_light", 2, "msnet_v0", 5.0), ("i_light", 3, "daisy", 5.0)]
+
+
+def test_pairs_are_listed_worst_first_and_a_click_asks_for_one(qtbot, models, panel):
+    models.evaluation.show(ShownRun("done", content()))
+    panel.pairs_tab.click()
+    table = panel.pairs
+    texts = [table.model().index(line, 2).data() for line in range(6)]
+    assert texts == sorted(texts)
+    seen = heard(panel.pair_requested)
+    where = table.visualRect(table.model().index(0, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    qtbot.keyClick(table, Qt.Key.Key_Down)
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    assert seen[0] == ("v_turn", 2, "daisy", 5.0)
+    assert seen[1] == ("i_light", 2, "msnet_v0", 5.0)
+
+
+def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
+    models.evaluation.show(ShownRun("running", content(ROWS[:4], finished=False)))
+    panel.pairs.selectRow(0)
+    before = panel.pairs.currentIndex().data()
+    models.evaluation.show(ShownRun("running", content(finished=False)))
+    assert panel.pairs.model().rowCount() == 6
+    assert panel.pairs.currentIndex().data() == before
+
+
+# ---- the past ----------------------------------------------------------------------------------
+
+
+def run_info(name, **changes):
+    config = EvaluateConfig(dataset="/data/hpatches", descriptor=("daisy", "msnet_v0=/w.pt"))
+    values = {"began_s": 1e9, "config": config, "done": 4, "total": 4, "finished": True}
+    return RunInfo(folder=Path("/runs") / name, **{**values, **changes})
+
+
+RUNS = (
+    run_info("evaluate-3"),
+    run_info("evaluate-2", done=1, finished=False),
+    run_info("evaluate-1"),
+    run_info("evaluate-0", problem="/runs/evaluate-0: is damaged."),
+)
+
+
+@pytest.fixture
+def runs(panel, models):
+    models.evaluation.set_runs(RUNS)
+    panel.past_tab.click()
+    return panel.runs
+
+
+def choose(runs, *lines):
+    runs.list.clearSelection()
+    for line in lines:
+        runs.list.item(line).setSelected(True)
+
+
+def test_past_runs_are_named_and_counted(panel, runs):
+    assert panel.past_tab.text() == "Past runs (4)"
+    assert runs.list.item(0).text() == "daisy, msnet_v0 on hpatches"
+    spoken = [runs.list.item(line).data(Qt.ItemDataRole.AccessibleTextRole) for line in range(4)]
+    assert "closed · 4 pairs" in spoken[0]
+    assert "stopped at 1 of 4" in spoken[1]
+    assert "Cannot be read" in spoken[3]
+
+
+def test_one_selected_run_is_shown_several_are_compared(panel, runs):
+    shown = heard(panel.show_requested)
+    choose(runs, 0)
+    assert shown == [([RUNS[0].folder],)]
+    assert not runs.compare_button.isEnabled()
+    choose(runs, 0, 2)
+    assert runs.compare_button.isEnabled()
+    shown.clear()
+    runs.compare_button.click()
+    assert shown == [([RUNS[0].folder, RUNS[2].folder],)]
+    choose(runs, 0, 1)  # one of them is not finished
+    assert not runs.compare_button.isEnabled()
+
+
+def test_only_an_unfinished_run_can_be_continued(panel, runs, models):
+    resumed = heard(panel.resume_requested)
+    choose(runs, 0)
+    assert not runs.continue_button.isEnabled()
+    choose(runs, 1)
+    runs.continue_button.click()
+    assert resumed == [(RUNS[1].folder,)]
+    models.evaluation.show(ShownRun("running", content(finished=False)))
+    assert not runs.continue_button.isEnabled()
+
+
+def test_runs_are_thrown_away_by_button_or_key_and_can_be_brought_back(qtbot, panel, runs, models):
+    deleted, undone = heard(panel.delete_requested), heard(panel.undo_requested)
+    choose(runs, 0, 3)
+    runs.delete_button.click()
+    choose(runs, 1)
+    qtbot.keyClick(runs.list, Qt.Key.Key_Delete)
+    assert deleted == [([RUNS[0].folder, RUNS[3].folder],), ([RUNS[1].folder],)]
+    assert not runs.undo_button.isVisible()
+    models.evaluation.set_deleted((Deleted(Path("/trash/a"), Path("/runs/a")),))
+    assert runs.deleted.sentence == "1 run is in the trash."
+    runs.undo_button.click()
+    assert len(undone) == 1
+
+
+def test_the_list_keeps_its_selection_when_it_is_read_again(runs, models):
+    choose(runs, 2)
+    models.evaluation.set_runs((run_info("evaluate-4"), *RUNS))
+    assert runs.selected() == [RUNS[2].folder]
+
+
+# ---- the download ------------------------------------------------------------------------------
+
+
+def test_the_download_dialog_follows_the_download(qtbot, models, panel, tmp_path):
+    models.evaluation.set_data_folder(tmp_path / "not" / "there")
+    panel.form.download.click()
+    dialog = panel.download_dialog
+    assert "not/there/hpatches-sequences-release" in dialog.place.sentence
+    asked, stopped = heard(panel.download_requested), heard(panel.download_cancel_requested)
+    dialog.load_button.click()
+    assert asked == [(tmp_path / "not" / "there",)]
+    model = models.evaluation
+    model.set_download(DownloadState("loading"))
+    assert dialog.status.sentence == "Connecting…"
+    model.set_download(DownloadState("loading", 300, 1300, 10.0))
+    assert dialog.status.sentence == "300 of 1300 MB · 10.0 MB/s · 2 min left"
+    assert (dialog.bar.value(), dialog.bar.maximum()) == (300, 1300)
+    dialog.cancel_button.click()
+    assert len(stopped) == 1
+    model.set_download(DownloadState("stopped"))
+    assert "kept" in dialog.status.sentence
+    assert dialog.load_button.text() == "Try again"
+    model.set_download(DownloadState("failed", message="No address gave a usable archive."))
+    assert dialog.failure.sentence == "No address gave a usable archive."
+    model.set_download(DownloadState("unpacking", 5, None))
+    assert dialog.status.sentence == "Unpacking: 5 of ? files"
+    model.set_download(DownloadState("done", folder=tmp_path))
+    assert not dialog.load_button.isVisible()
+
+
+def test_a_folder_of_ones_own_is_offered_beside_the_download(qtbot, models, panel):
+    panel.open_download()
+    asked = heard(panel.folder_requested)
+    panel.download_dialog.folder_button.click()
+    assert len(asked) == 1
+    assert not panel.download_dialog.isVisible()
+
+
+def test_every_control_has_a_name_for_those_who_do_not_see_it(panel):
+    from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QComboBox
+
+    for kind in (QAbstractButton, QComboBox, QAbstractItemView):
+        for control in panel.findChildren(kind):
+            if control.isVisible() and not control.objectName().startswith("qt_"):
+                inner = isinstance(control.parent(), QComboBox | QAbstractItemView)
+                named = control.accessibleName() or getattr(control, "text", str)()
+                assert inner or named, control
+
+
+def test_looking_is_told_so_that_nothing_is_measured_for_nobody(qtbot, models):
+    panel = EvaluationPanel(models)
+    qtbot.addWidget(panel)
+    seen = heard(panel.looked_at)
+    panel.show()
+    panel.hide()
+    assert seen == [(True,), (False,)]
+
+
+def test_the_panel_draws_in_its_least_size_and_with_long_names(qtbot, models, panel):
+    names = tuple(replace(one, label=one.label * 9) for one in content().descriptors)
+    rows = tuple(replace(one, descriptor=one.descriptor * 9) for one in ROWS)
+    labels = [one.label for one in names]
+    models.evaluation.show(
+        ShownRun("done", content(rows, descriptors=names, summary=means(rows, labels)))
+    )
+    panel.resize(panel.minimumSizeHint())
+    assert not panel.grab().isNull()
+    assert panel.bars.indexAt(QPoint(5, 5)).isValid()
