@@ -33,6 +33,7 @@ class MapsController(QObject):
         self._engine = engine
         self._keyed = {"shown": models.maps, "compared": models.compared}
         self.lane = JobLane(self)
+        self.lane.started.connect(self._started)
         self.lane.happened.connect(self._happened)
         self.lane.succeeded.connect(self._described)
         self.lane.failed.connect(self._failed)
@@ -104,7 +105,7 @@ class MapsController(QObject):
                 self.lane.cancel(key)
                 model.set_status(side, MapStatus("ready", info=info))
             else:
-                model.set_status(side, MapStatus("waiting"))
+                model.set_status(side, MapStatus("waiting"))  # before it may start at once
                 self.lane.submit(
                     key,
                     partial(session.describe, state.pair, side, recipe),
@@ -125,6 +126,10 @@ class MapsController(QObject):
     def _target(self, key: str) -> tuple[MapsModel, api.Side]:
         name, _, side = key.partition(" ")
         return self._keyed[name], "a" if side == "a" else "b"
+
+    def _started(self, key: str) -> None:
+        model, side = self._target(key)
+        model.set_status(side, MapStatus("computing"))
 
     def _happened(self, key: str, event: api.Event) -> None:
         model, side = self._target(key)

@@ -17,6 +17,7 @@ class JobLane(QObject):
     is replaced while it waits: then only the newer one reports.
 
     Signals:
+        started(str): key of the work that begins to run.
         happened(str, Event): key and event of the running work.
         succeeded(str, object): key and result.
         failed(str, JobFailure): key and reason.
@@ -24,6 +25,7 @@ class JobLane(QObject):
         busy_changed(bool): False is the last signal after the last work.
     """
 
+    started = Signal(str)
     happened = Signal(str, object)
     succeeded = Signal(str, object)
     failed = Signal(str, object)
@@ -84,6 +86,7 @@ class JobLane(QObject):
         thread.finished.connect(self._finish)
         self._thread = thread
         thread.start()
+        self.started.emit(key)
 
     def _relay_event(self, event: Any) -> None:
         self.happened.emit(self.running, event)

@@ -40,6 +40,7 @@ class Record:
     def __init__(self, lane: JobLane) -> None:
         self.entries: list[tuple[Any, ...]] = []
         self.threads: set[QThread] = set()
+        lane.started.connect(self.started)
         lane.succeeded.connect(self.succeeded)
         lane.failed.connect(self.failed)
         lane.cancelled.connect(self.cancelled)
@@ -49,6 +50,9 @@ class Record:
     def _add(self, *entry: Any) -> None:
         self.entries.append(entry)
         self.threads.add(QThread.currentThread())
+
+    def started(self, key: str) -> None:
+        self._add("started", key)
 
     def succeeded(self, key: str, result: Any) -> None:
         self._add("succeeded", key, result)
@@ -91,8 +95,10 @@ def test_work_succeeds_and_idle_is_the_last_word(qtbot, lane):
     lane.submit("two", lambda _context: 2)
     wait_idle(qtbot, lane)
     assert record.entries == [
+        ("started", "one"),
         ("busy", True),
         ("succeeded", "one", 1),
+        ("started", "two"),
         ("succeeded", "two", 2),
         ("busy", False),
     ]
@@ -127,7 +133,7 @@ def test_cancelling_stops_what_runs_and_withdraws_what_waits(qtbot, lane):
     assert gate.started.wait(5)
     lane.cancel()
     wait_idle(qtbot, lane)
-    kinds = [entry for entry in record.entries if entry[0] != "busy"]
+    kinds = [entry for entry in record.entries if entry[0] not in ("busy", "started")]
     assert sorted(kinds) == [("cancelled", "runs"), ("cancelled", "waits")]
     assert record.entries[-1] == ("busy", False)
 
@@ -138,7 +144,7 @@ def test_newer_work_of_a_key_replaces_the_running_and_alone_reports(qtbot, lane)
     assert gate.started.wait(5)
     lane.submit("maps", lambda _context: "new")
     wait_idle(qtbot, lane)
-    assert [entry for entry in record.entries if entry[0] != "busy"] == [
+    assert [entry for entry in record.entries if entry[0] not in ("busy", "started")] == [
         ("succeeded", "maps", "new")
     ]
 
