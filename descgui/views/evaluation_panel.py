@@ -198,10 +198,11 @@ class EvaluationPanel(QWidget):
         self.empty = QLabel(
             self.tr(
                 "Nothing measured yet.\n\nChoose a data set and descriptors on the left, and press "
-                "Run;\nor choose one of the past runs."
+                "Run; or choose one of the past runs."
             ),
             right,
         )
+        self.empty.setWordWrap(True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setProperty("subtle", True)
         self._pages.addWidget(self.empty)

@@ -116,8 +116,10 @@ class SummaryTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(SUBSETS), parent)
         self.setAccessibleName(self.tr("PCK by descriptor and subset"))
-        self.setHorizontalHeaderLabels([self.tr("All"), self.tr("Viewpoint"), self.tr("Illum.")])
-        self.horizontalHeaderItem(2).setToolTip(self.tr("Illumination"))
+        self.setHorizontalHeaderLabels([self.tr("All"), self.tr("Viewpoint")])
+        short = QTableWidgetItem(self.tr("Illum."))
+        short.setToolTip(self.tr("Illumination"))
+        self.setHorizontalHeaderItem(2, short)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setShowGrid(False)

@@ -114,7 +114,7 @@ class RunList(QWidget):
         self.continue_button.setToolTip(self.tr("Measure the pairs that are missing"))
         self.continue_button.clicked.connect(self._on_continue)
         self.delete_button = QToolButton(self)
-        self.delete_button.setIcon(icon("remove"))
+        self.delete_button.setIcon(icon("trash"))
         self.delete_button.setToolTip(self.tr("Move the selected runs to the trash folder"))
         self.delete_button.setAccessibleName(self.tr("Delete"))
         self.delete_button.clicked.connect(self._on_delete)
@@ -192,9 +192,9 @@ class RunList(QWidget):
         state = (
             self.tr("{0} pairs").format(total)
             if run.finished
-            else self.tr("stopped at {0} of {1}").format(done, total or "?")
+            else self.tr("{0} of {1} pairs").format(done, total or "?")
         )
-        return " · ".join((config.protocol, state, when)) if config else when
+        return " · ".join((when, config.protocol, state)) if config else when
 
     def _on_deleted(self, _deleted: object = None) -> None:
         deleted = self._model.deleted

@@ -340,7 +340,7 @@ def test_past_runs_are_named_and_counted(panel, runs):
     assert runs.list.item(0).text() == "daisy, msnet_v0 on hpatches"
     spoken = [runs.list.item(line).data(Qt.ItemDataRole.AccessibleTextRole) for line in range(4)]
     assert "closed · 4 pairs" in spoken[0]
-    assert "stopped at 1 of 4" in spoken[1]
+    assert "closed · 1 of 4 pairs" in spoken[1]
     assert "Cannot be read" in spoken[3]
 
 
