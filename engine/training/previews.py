@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.descriptors.base import DenseDescriptor
+from engine.descriptors.base import DenseDescriptor, Levels
 from engine.evaluation.protocols import describe_points
 from engine.matching.projection import fit_basis, project
 from engine.mining.hard_negatives import find_hard_negatives
@@ -45,12 +45,12 @@ def draw_previews(
     device: torch.device,
     cancel: CancelToken,
 ) -> Iterator[Preview]:
-    """Draw the pair, its descriptors as colours, its matches, and what mining would find.
+    """Draw the pair, its descriptors as colours, its matches, and hard negatives.
 
     Args:
         descriptor: in use, not in training mode.
         pair: any pair with at least one query.
-        mining: what is mined; nothing is drawn where nothing is.
+        mining: how far from the truth a negative begins; hard ones are drawn, whatever is mined.
         step: how far training is.
         device: where to compute.
         cancel: checked in between.
@@ -75,12 +75,8 @@ def draw_previews(
     found = find_points(levels_a, levels_b, points_a, pair.size_px, cancel=cancel)
     yield Preview(step, "matches", _draw_matches(side_a, side_b, points_a, found, truth_b))
 
-    if mining.kind != "none":
-        yield Preview(
-            step,
-            "negatives",
-            _draw_negatives(side_a, side_b, pair, describe_pair(descriptor, pair, device), mining),
-        )
+    negatives = _draw_negatives(side_a, side_b, pair, (levels_a, levels_b), mining)
+    yield Preview(step, "negatives", negatives)
 
 
 def _draw_matches(
@@ -106,7 +102,7 @@ def _draw_negatives(
     side_a: Picture,
     side_b: Picture,
     pair: ValidationPair,
-    levels: tuple[Any, Any],
+    levels: tuple[Levels, Levels],
     mining: MiningSettings,
 ) -> Picture:
     """Queries of a, their true places and the most similar wrong cells in b."""

@@ -98,6 +98,8 @@ def measure(
 ) -> dict[str, float]:
     """PCK of the protocol ``dense`` over pairs: names such as ``pck@3`` -> mean over pairs.
 
+    Without any pair there are no figures.
+
     Raises:
         JobCancelled: it was stopped.
     """
@@ -108,6 +110,8 @@ def measure(
         found = find_points(levels_a, levels_b, pair.points_a, pair.size_px, cancel=cancel)
         errors = errors_px(found, pair.truth_b)
         shares.append(np.array(count_within(errors, THRESHOLDS_PX)) / len(errors))
+    if not shares:
+        return {}
     means = np.mean(shares, axis=0)
     return {f"pck@{limit:g}": float(mean) for limit, mean in zip(THRESHOLDS_PX, means, strict=True)}
 

@@ -56,6 +56,7 @@ from engine.training.settings import (
     TrainSettings,
     ValidationSettings,
 )
+from engine.training.validation import ValidationPair, measure
 
 CPU = torch.device("cpu")
 
@@ -398,6 +399,25 @@ def test_pausing_keeps_a_checkpoint_and_the_run_goes_on(photos: PhotoSplit, tmp_
     cancel.cancel()
     with pytest.raises(JobCancelled):
         pause.wait(cancel)
+
+
+def test_validation_finds_every_point_of_a_descriptor_that_knows_its_place():
+    """The map holds positions on a sphere, so the nearest cell is the best match; a moved truth
+    is off by exactly the move."""
+    ys, xs = torch.meshgrid(torch.arange(0.0, 32, 4), torch.arange(0.0, 48, 4), indexing="ij")
+    turns = torch.stack([xs / 40, ys / 40])
+    values = torch.cat([turns.cos(), turns.sin()]) / math.sqrt(2)
+
+    class Knowing(TinyDescriptor):
+        def describe(self, images: Tensor) -> Levels:
+            return (DescriptorMap(values.expand(len(images), 4, 8, 12), CellGrid(4.0, 0.0)),)
+
+    points = np.array([[8.0, 4.0], [20.0, 16.0], [40.0, 28.0], [0.0, 0.0]])
+    moves = np.array([[0.0, 0.0], [0.0, 0.9], [2.5, 0.0], [4.5, 0.0]])
+    pair = ValidationPair(torch.zeros(2, 3, 32, 48), points, points + moves)
+    figures = measure(Knowing(), [pair], device=CPU, cancel=CancelToken())
+    assert figures == {"pck@1": 0.5, "pck@3": 0.75, "pck@5": 1.0}
+    assert measure(Knowing(), [], device=CPU, cancel=CancelToken()) == {}
 
 
 def test_frozen_statistics_stay_as_they_were(photos: PhotoSplit, tmp_path: Path):
