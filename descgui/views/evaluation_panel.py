@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 FIRST_HEIGHT_PX = 360
 _LEFT_PX = 276
 _TABLE_PX = 284
+_LEAST_TABLE_PX = 210
+_NARROW_PX = 780
 _NOTES_SHOWN = 2
 
 
@@ -136,6 +139,15 @@ class EvaluationPanel(QWidget):
             self._dialog.folder_requested.connect(self._on_own_folder)
         self._dialog.show()
         self._dialog.raise_()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the bars below the table where there is no room beside it."""
+        super().resizeEvent(event)
+        narrow = self.width() < _NARROW_PX
+        wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
+        if wanted != self._split.orientation():
+            self._split.setOrientation(wanted)
+            self._split.setSizes([1, 1] if narrow else [_TABLE_PX, 10 * _TABLE_PX])
 
     def showEvent(self, event: QShowEvent) -> None:
         """Say that somebody looks."""
@@ -263,7 +275,7 @@ class EvaluationPanel(QWidget):
         tables.addWidget(self.pairs)
         self._views.idClicked.connect(tables.setCurrentIndex)
         first = QWidget(results)
-        first.setMinimumWidth(_TABLE_PX)
+        first.setMinimumWidth(_LEAST_TABLE_PX)
         layout = QVBoxLayout(first)
         layout.setContentsMargins(0, 0, 4, 0)
         layout.setSpacing(6)
@@ -272,6 +284,7 @@ class EvaluationPanel(QWidget):
         second = QWidget(results)
         heading = QLabel(self.tr("By sequence; a tick marks the worst pair"), second)
         heading.setProperty("subtle", True)
+        heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
         self.bars = SequenceBars(second)
         self.bars.pair_chosen.connect(self._on_pair)
@@ -290,6 +303,7 @@ class EvaluationPanel(QWidget):
         outer = QVBoxLayout(results)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(split)
+        self._split = split
         return results
 
     def _connect(self) -> None:

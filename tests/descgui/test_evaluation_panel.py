@@ -457,3 +457,7 @@ def test_the_panel_draws_in_its_least_size_and_with_long_names(qtbot, models, pa
     panel.resize(panel.minimumSizeHint())
     assert not panel.grab().isNull()
     assert panel.bars.indexAt(QPoint(5, 5)).isValid()
+    assert panel.bars.mapTo(panel, QPoint(0, 0)).y() > panel.table.mapTo(panel, QPoint(0, 0)).y()
+    assert panel.bars.mapTo(panel, QPoint(panel.bars.width(), 0)).x() <= panel.width()
+    panel.resize(1000, 360)
+    assert panel.bars.mapTo(panel, QPoint(0, 0)).x() > panel.table.mapTo(panel, QPoint(0, 0)).x()
