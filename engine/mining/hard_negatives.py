@@ -35,6 +35,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from engine.kernels.ops import Backend, mine_negatives
 from engine.seeding import hash_next, hash_numbers, in_unsigned_order, to_bits
 
 MiningKind = Literal["hard", "semi-hard", "k-hard", "k-semi-hard"]
@@ -81,6 +82,7 @@ def find_hard_negatives(
     interval: int = 1,
     start: tuple[int, int] = (0, 0),
     budget_bytes: int = MINING_BUDGET_BYTES,
+    backend: Backend = "auto",
 ) -> Negatives:
     """Find the hard negatives of every query among all cells of a map; see the module's head.
 
@@ -100,9 +102,14 @@ def find_hard_negatives(
         start: (x, y) of the first candidate cell.
         budget_bytes: memory a block of queries may take; at least one query at a time is compared
             with all cells.
+        backend: on a CUDA GPU a kernel does the work where it can; ``torch`` and ``cuda`` demand
+            one way.
 
     Returns:
         The negatives, best first.
+
+    Raises:
+        KernelUnavailable: the kernel was demanded and cannot run.
     """
     batch, dim, height, width = maps.shape
     count = queries.shape[1]
@@ -111,6 +118,26 @@ def find_hard_negatives(
         raise ValueError(f"{kind} mining finds one negative a query, not {k}")
     if semi and positives is None:
         raise ValueError(f"{kind} mining needs the similarities of the true pairs")
+    numbers = list(range(batch)) if pairs is None else pairs
+    if backend != "torch" and (maps.is_cuda or backend == "cuda"):
+        limits = (
+            _least_similarity(positives.float(), margin) if positives is not None and semi else None
+        )
+        hashes = to_bits([hash_numbers(seed, number) for number in numbers], device=maps.device)
+        mined = mine_negatives(
+            maps,
+            queries,
+            truth_cells,
+            limits,
+            hashes,
+            radius_cells=radius_cells,
+            k=k,
+            interval=interval,
+            start=start,
+            backend=backend,
+        )
+        if mined is not None:
+            return Negatives(*mined)
     columns = torch.arange(width, device=maps.device)[start[0] :: interval]
     rows = torch.arange(height, device=maps.device)[start[1] :: interval]
     grid = _Grid(
@@ -146,7 +173,7 @@ def find_hard_negatives(
                 similarity.masked_fill_(unusable[:, None], -torch.inf)
             grid.exclude(similarity, truth)
             if positives is not None and semi:
-                pair = number if pairs is None else pairs[number]
+                pair = numbers[number]
                 limit = _least_similarity(positives[number, part].float(), margin)
                 similarity.masked_fill_(~(similarity > limit[:, None]), -torch.inf)
                 found = _smallest_hashes(grid, similarity, k, seed, pair, begin)
