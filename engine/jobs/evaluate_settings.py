@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from engine.config import build_config, describe_options, merge, option, parse_overrides
 from engine.errors import ConfigError
-from engine.jobs.settings import SECTION
+from engine.jobs.settings import SECTION, TRAIN_SECTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,8 @@ def resolve_evaluation(
 ) -> tuple[EvaluateConfig, dict[str, Any]]:
     """Lay file, ``--set`` and flags over the defaults, in this order.
 
-    The data set may also be written ``dataset.test``, as the original's configs have it.  A name
+    One file may serve training and evaluation: a ``train`` section is left to the training.  The
+    data set may also be written ``dataset.test``, as the original's configs have it.  A name
     that is no setting of the evaluation is one of the descriptor's own, as in
     :func:`engine.jobs.settings.resolve_settings`.
 
@@ -84,6 +85,7 @@ def resolve_evaluation(
     own: dict[str, Any] = {}
     descriptor: dict[str, Any] = {}
     for layer in (dict(from_file or {}), parse_overrides(overrides)):
+        layer.pop(TRAIN_SECTION, None)
         section = layer.pop(SECTION, None)
         if section is not None and not isinstance(section, Mapping):
             raise ConfigError(SECTION, "is a section and needs names and values")

@@ -14,6 +14,7 @@ from engine.config import build_config, merge, option, parse_overrides
 from engine.errors import ConfigError
 
 SECTION = "settings"
+TRAIN_SECTION = "train"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -519,6 +519,13 @@ def test_the_words_of_the_originals_configs_are_understood():
         resolve_evaluation(overrides=["dataset.tset=HPATCHES"])
 
 
+def test_a_training_config_serves_an_evaluation_as_well():
+    file = {"descriptor": "msnet_v0", "train": {"steps": 10}}
+    config, values = resolve_evaluation(from_file=file, overrides=["dataset.test=HPATCHES"])
+    assert config.descriptor == ("msnet_v0",)
+    assert values == {}
+
+
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "resources" / "configs").glob("*.yaml")))
 def test_every_config_that_names_a_test_set_is_one_of_an_evaluation(path: Path):
     values = yaml.safe_load(path.read_text("utf-8"))

@@ -76,6 +76,7 @@ def add_parser(commands: Subparsers[Parser]) -> None:
         "--strict", action="store_true", help="end at a broken pair instead of leaving it out"
     )
     group.add_argument("--json", action="store_true", help="print result.json instead of a table")
+    group.add_argument("--no-report", action="store_true", help="write no report.html")
     add_config_flags(parser, EvaluateConfig, title="how to measure", leave_out=["descriptor"])
     parser.set_defaults(run=run)
 
@@ -120,6 +121,10 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         listener=None if shell.sink.shows_bar or not speaks else _Teller(shell),
     )
     result = job.run(context)
+    if speaks and not arguments.no_report:
+        from engine.jobs.report import ReportJob
+
+        ReportJob(folders=(out,), out=out).run(context)
     shell.sink.close()
     if speaks and arguments.json:
         from engine.evaluation.result import json_text
