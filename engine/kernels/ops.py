@@ -6,10 +6,11 @@ itself when it hears ``None``.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol
 
 import torch
@@ -152,11 +153,73 @@ def launch_mining(
     return cells, values
 
 
-def same_elements(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as they are where the kernel reads their common dtype, else both as float32."""
-    if first.dtype == second.dtype and first.dtype in _ELEMENTS:
-        return first, second
-    return first.float(), second.float()
+def search_nearest(
+    queries: Tensor, candidates: Sequence[Tensor], *, backend: Backend
+) -> tuple[Tensor, Tensor] | None:
+    """Find the nearest neighbour of sets by the kernel, if it is wanted and can run.
+
+    Args:
+        queries: ``(L, N, D)`` sets of L descriptors, of any float dtype.
+        candidates: ``(M, D)`` matrices, one per member.
+        backend: the way.
+
+    Returns:
+        ``(N,)`` int64 indices and ``(N,)`` float32 similarities as
+        :class:`engine.matching.nearest.Nearest` has them; None where torch is to do it.
+
+    Raises:
+        KernelUnavailable: the kernel was demanded and cannot run.
+    """
+
+    def run() -> tuple[Tensor, Tensor]:
+        asked, *offered = same_elements(queries, *candidates)
+        return launch_nearest(_load("nearest_levels", asked), asked, offered)
+
+    return _choose("nearest neighbours", queries, tuple(candidates), backend, run)
+
+
+def launch_nearest(
+    launcher: Launcher, queries: Tensor, candidates: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The launches of :func:`search_nearest`; all tensors have the same dtype.
+
+    Raises:
+        KernelUnavailable: the sizes are beyond what the kernel can count.
+    """
+    queries = queries.contiguous()
+    members, count, dim = queries.shape
+    index = torch.full((count,), -1, dtype=torch.int64, device=queries.device)
+    similarity = torch.full((count,), -torch.inf, device=queries.device)
+    total = sum(len(member) for member in candidates)
+    if members * count * total == 0:
+        return index, similarity
+    if members > _MOST_BLOCKS_Y_Z or max(count, total) > _MOST - _TILE:
+        raise KernelUnavailable("There are more queries or candidates than a kernel counts.")
+    blocks = members * _ceil(count, _TILE)
+    cuts = [count_splits(blocks, _ceil(len(member), _TILE), launcher) for member in candidates]
+    firsts = itertools.accumulate((len(member) for member in candidates), initial=0)
+    slots = members * sum(cuts)
+    # Members without a row are not searched: their slots must say so.
+    keys = torch.zeros((count, slots), dtype=torch.int64, device=queries.device)
+    first_slot = 0
+    for member, first, splits in zip(candidates, firsts, cuts, strict=False):
+        if len(member) > 0:
+            launcher.launch(
+                "find_nearest", (_ceil(count, _TILE), splits, members), _THREADS,
+                queries, member.contiguous(), keys, count, len(member), dim, first, slots,
+                first_slot,
+            )  # fmt: skip
+        first_slot += members * splits
+    _launch_flat(launcher, "merge_nearest", count, keys, index, similarity, count, slots)
+    return index, similarity
+
+
+def same_elements(*values: Tensor) -> tuple[Tensor, ...]:
+    """All as they are where the kernels read their common dtype, else all as float32."""
+    kinds = {value.dtype for value in values}
+    if len(kinds) == 1 and kinds <= _ELEMENTS.keys():
+        return values
+    return tuple(value.float() for value in values)
 
 
 def count_splits(blocks: int, tiles: int, launcher: Launcher) -> int:

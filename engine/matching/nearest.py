@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.kernels.ops import Backend, search_nearest
 from engine.progress import CancelToken
 
 _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a second query member
@@ -88,6 +89,7 @@ def nearest(
     *,
     budget_bytes: int,
     cancel: CancelToken | None = None,
+    backend: Backend = "auto",
 ) -> Nearest:
     """Find the most similar candidate of each query.
 
@@ -96,12 +98,21 @@ def nearest(
         candidates: ``(M, D)`` matrices, one per member, on the same device.
         budget_bytes: memory the comparison may take besides its inputs and its result.
         cancel: checked once per block.
+        backend: on a CUDA GPU a kernel does the work where it can, with float32 sums whatever the
+            dtype; ``torch`` and ``cuda`` demand one way.
 
     Raises:
         JobCancelled: ``cancel`` was raised.
+        KernelUnavailable: the kernel was demanded and cannot run.
     """
     sets = _as_sets(queries)
     count = sets.shape[1]
+    if backend != "torch" and (sets.is_cuda or backend == "cuda"):
+        if cancel is not None:
+            cancel.check()
+        searched = search_nearest(sets, candidates, backend=backend)
+        if searched is not None:
+            return Nearest(*searched, *winning_members(sets, candidates, searched[0]))
     best = sets.new_full((count,), -torch.inf)
     index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
     total = sum(len(member) for member in candidates)
