@@ -18,7 +18,16 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QPainter, QPalette, QPen
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QKeyEvent,
+    QPainter,
+    QPalette,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -110,16 +119,25 @@ def series_color(series: int) -> QColor:
     return QColor(_SERIES_COLORS[series % len(_SERIES_COLORS)])
 
 
+_TEXTS = Qt.ItemDataRole.UserRole
+_WIDEST_INTERVAL = ".88–1.00"
+_CELL_MARGIN_PX = 10
+
+
 class SummaryTable(QTableWidget):
     """PCK by descriptor and subset; the best of each column is bold."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(SUBSETS), parent)
         self.setAccessibleName(self.tr("PCK by descriptor and subset"))
-        self.setHorizontalHeaderLabels([self.tr("All"), self.tr("Viewpoint")])
-        short = QTableWidgetItem(self.tr("Illum."))
-        short.setToolTip(self.tr("Illumination"))
-        self.setHorizontalHeaderItem(2, short)
+        self.setHorizontalHeaderLabels([self.tr("All")])
+        for column, short, long in (
+            (1, self.tr("View."), self.tr("Viewpoint")),
+            (2, self.tr("Illum."), self.tr("Illumination")),
+        ):
+            heading = QTableWidgetItem(short)
+            heading.setToolTip(long)
+            self.setHorizontalHeaderItem(column, heading)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setShowGrid(False)
@@ -154,6 +172,24 @@ class SummaryTable(QTableWidget):
             best = max(values, default=None)
             for line, row in enumerate(column_rows):
                 self.setItem(line, column, self._cell(row, best if len(values) > 1 else None))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show the intervals where they fit; the tooltips have them anyway."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        bold = QFont(self.font())
+        bold.setBold(True)
+        wanted = QFontMetrics(bold).horizontalAdvance(_WIDEST_INTERVAL) + _CELL_MARGIN_PX
+        roomy = self.columnWidth(0) >= wanted
+        for line in range(self.rowCount()):
+            for column in range(self.columnCount()):
+                item = self.item(line, column)
+                if item is not None and item.data(_TEXTS):
+                    item.setText(item.data(_TEXTS)[int(roomy)])
+            self.resizeRowToContents(line)
 
     def _cell(self, row: SummaryRow | None, best: float | None) -> QTableWidgetItem:
         item = QTableWidgetItem("–")
@@ -161,7 +197,7 @@ class SummaryTable(QTableWidget):
         if row is None or row.pck is None:
             item.setToolTip(self.tr("No pair of this kind yet"))
             return item
-        text = f"{row.pck:.3f}"
+        mean = text = f"{row.pck:.3f}"
         tip = self.tr("{0} pairs").format(row.pairs)
         if row.low is not None and row.high is not None:
             # Without leading zeros: three columns have to fit beside the bars.
@@ -170,6 +206,7 @@ class SummaryTable(QTableWidget):
                 f"{row.low:.3f}", f"{row.high:.3f}"
             )
         item.setText(text)
+        item.setData(_TEXTS, (mean, text))
         item.setToolTip(tip)
         if row.pck == best:
             font = QFont(self.font())
