@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check pytest format clean clean-all
+.PHONY: help run test setup check pytest gpu-check format clean clean-all
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: ## formatting, lint, types and import borders (after `make setup`)
 
 pytest: ## the tests; TESTS="tests/engine -k daisy" picks some
 	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(TESTS)
+
+gpu-check: ## the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=folder with PyCUDA
+	@$(or $(GPU_PYTHON),python3) .ci/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)")
 
 format: setup ## format and mend what can be mended without thought
 	$(VENV_PYTHON) -m ruff format .

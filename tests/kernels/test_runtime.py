@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from engine.errors import KernelUnavailable
+from engine.jobs import doctor
 from engine.kernels import ops, runtime
 from engine.mining.hard_negatives import find_hard_negatives
 
@@ -254,3 +255,29 @@ def test_on_the_cpu_the_kernel_can_be_demanded_in_vain_only():
     assert find_hard_negatives(maps, queries, truth, **settings).found.all()
     with pytest.raises(KernelUnavailable, match="CUDA GPU"):
         find_hard_negatives(maps, queries, truth, **settings, backend="cuda")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "pycuda", "nvcc", "words"),
+    [
+        ((), "2026.1", "13.0", "no CUDA GPU"),
+        (("9.0",), "", "13.0", "PyCUDA"),
+        (("9.0",), "2026.1", "", "nvcc"),
+        (("6.1",), "2026.1", "13.0", "compute capability"),
+        (("6.1", "12.0"), "2026.1", "13.0", "used; the log"),
+    ],
+)
+def test_the_doctor_says_whether_the_kernels_are_in_use(
+    gpus: tuple[str, ...], pycuda: str, nvcc: str, words: str
+):
+    found = doctor.Diagnosis(
+        project="", python="", system="", packages={}, qt="", cuda_build="", driver_gpus=(),
+        gpus=tuple(doctor.GpuState("GPU", 1 << 30, capability) for capability in gpus),
+        nvcc=nvcc, pycuda=pycuda, display="", missing_libraries={}, folders=(), problems=(),
+    )  # fmt: skip
+    assert words in found.kernels
+    assert f"own CUDA kernels  {found.kernels}" in doctor.diagnosis_text(found)
+
+
+def test_the_doctor_and_the_loader_know_the_same_oldest_gpu():
+    assert doctor._OLDEST_CAPABILITY == runtime.OLDEST

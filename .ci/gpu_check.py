@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Everything about the CUDA kernels that needs a GPU: tests, sanitizer, benchmark, and a table.
+
+It runs under a plain Python with torch (2.11 or newer), CUDA and pytest, needs no Qt and no
+network, and leaves that Python as it is: wheels from the folder it is given are unpacked into a
+temporary folder.  Where ``appdirs`` is missing, ``platformdirs``, which PyCUDA brings and which has
+the same functions, stands in for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = "tests/kernels"
+# The project's own pytest settings name plug-ins that may be missing here.
+SETTINGS = """[pytest]
+addopts = --import-mode=importlib --strict-markers -ra
+markers = gpu: needs a CUDA device
+filterwarnings = error
+"""
+SMALL = "(finds_what_torch_finds and not full_size) or nearest"
+FIRST = "a GPU, PyCUDA, nvcc"
+NEED_NO_GPU = {"compiles for every model", "tests without GPU"}
+_FOUND_ERRORS = 9
+
+
+def main() -> int:
+    """Run all steps; 0 when all that could run is well and nothing was left out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="PyCUDA and what it needs")
+    parser.add_argument("--runs", type=int, default=20, metavar="N", help="of the benchmark")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = prepare(Path(folder), arguments.wheels)
+        rows: list[tuple[str, str, float]] = []
+        ready = True
+        for name, command in steps(Path(folder), arguments.runs).items():
+            if not ready and name not in NEED_NO_GPU:
+                rows.append((name, *run("there is no GPU, or PyCUDA cannot use it", environment)))
+                continue
+            rows.append((name, *run(command, environment)))
+            ready = ready and (name != FIRST or rows[-1][1] == "ok")
+    width = max(len(name) for name, *_ in rows)
+    print()
+    for name, state, spent in rows:
+        print(f"{name:<{width}}  {state:<8}  {spent:6.1f} s")
+    return 0 if all(state == "ok" for _, state, _ in rows) else 1
+
+
+def prepare(folder: Path, wheels: Path | None) -> dict[str, str]:
+    """The environment of every step: the project, the wheels, and a home of its own."""
+    packages = folder / "packages"
+    packages.mkdir()
+    if wheels is not None:
+        found = sorted(str(path) for path in wheels.glob("*.whl"))
+        if not found:
+            sys.exit(f"{wheels} holds no wheel.")
+        install = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target"]
+        subprocess.run([sys.executable, *install, str(packages), *found], check=True)
+    if importlib.util.find_spec("appdirs") is None:
+        (packages / "appdirs.py").write_text("from platformdirs import *\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
+    known = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(REPOSITORY), str(packages), *([known] if known else [])])
+    return {**os.environ, "PYTHONPATH": path, "DESCGUI_HOME": str(folder / "home")}
+
+
+def steps(folder: Path, runs: int) -> dict[str, list[str] | str]:
+    """Name -> command, or why it cannot be run."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    pytest += ["-c", str(folder / "pytest.ini"), f"--rootdir={REPOSITORY}"]
+    pytest += [f"--confcutdir={REPOSITORY / TESTS}"]
+    on_gpu = f"{TESTS}/test_on_gpu.py"
+    sanitizer = shutil.which("compute-sanitizer")
+    missing = "compute-sanitizer is not on PATH"
+
+    def sanitized(*options: str) -> list[str] | str:
+        if sanitizer is None:
+            return missing
+        end = ["--error-exitcode", str(_FOUND_ERRORS), "--target-processes", "all"]
+        return [sanitizer, *options, *end, *pytest, on_gpu, "-k", SMALL]
+
+    compiles = f"{TESTS}/test_compile.py::"
+    compiles += "test_every_kernel_compiles_without_a_warning_and_without_any_macro"
+    emulated = [f"{TESTS}/test_{name}.py" for name in ("hard_negatives", "nearest_levels")]
+    return {
+        FIRST: [sys.executable, "-c", PRESENT],
+        "compiles for every model": [*pytest, compiles],
+        "tests without GPU": [*pytest, *emulated, f"{TESTS}/test_runtime.py"],
+        "tests on the GPU": [*pytest, on_gpu],
+        "sanitizer, memory": sanitized("--tool", "memcheck"),
+        # Only these kernels share memory among threads; the libraries' own are not ours to judge.
+        "sanitizer, races": sanitized("--tool", "racecheck", "--kernel-name", "kns=find_"),
+        "benchmark": [sys.executable, "-m", "benchmarks", "--only", "mining", f"--runs={runs}"],
+    }
+
+
+PRESENT = """
+import torch
+from engine.kernels import compile, runtime
+assert torch.cuda.is_available(), "torch can use no CUDA GPU"
+runtime._driver().init()
+print(torch.__version__, torch.cuda.get_device_name(0), compile.find_nvcc())
+"""
+
+
+def run(command: list[str] | str, environment: dict[str, str]) -> tuple[str, float]:
+    """How a step ended and how many seconds it took."""
+    if isinstance(command, str):
+        print(f"left out: {command}", flush=True)
+        return "left out", 0.0
+    print(f"\n$ {' '.join(command[:12])}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False)
+    return "ok" if done.returncode == 0 else "FAILED", time.monotonic() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

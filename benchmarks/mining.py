@@ -1,0 +1,166 @@
+"""Mining of hard negatives: the kernel beside every way that torch alone can do it.
+
+All ways get the same bfloat16 descriptors.  Torch's score float32, since bfloat16 scores lose the
+order of the best: ``torch, float32`` turns the descriptors into float32 and multiplies with TF32
+allowed, ``torch, bfloat16`` multiplies as they are and scores in bfloat16, for comparison only.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.figure import Figure, summarise
+from engine.mining.hard_negatives import find_hard_negatives
+
+RADIUS_CELLS = 4.0
+_BLOCK_BYTES = 256 << 20
+_WARM_UP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One case: B images, N queries each, a map of H × W cells with D channels."""
+
+    batch: int
+    queries: int
+    height: int
+    width: int
+    dim: int
+
+    def __str__(self) -> str:
+        return f"({self.batch}, {self.queries}, {self.width}×{self.height}, {self.dim})"
+
+    @property
+    def flops(self) -> float:
+        """Of the products, two for each multiply-add."""
+        return 2.0 * self.batch * self.queries * self.height * self.width * self.dim
+
+    @property
+    def least_bytes(self) -> float:
+        """Both inputs read once in bfloat16, both results written once."""
+        read = 2.0 * self.dim * (self.height * self.width + self.queries)
+        return self.batch * (read + 12.0 * self.queries)
+
+
+SIZES = (
+    Size(1, 3000, 60, 80, 128),
+    Size(16, 3000, 60, 80, 128),
+    Size(8, 4096, 120, 160, 128),
+    Size(4, 4096, 120, 160, 256),
+)
+
+
+def measure(runs: int) -> list[Figure]:
+    """Time, share of the floors, peak extra memory of every way at every size; none without GPU."""
+    if not torch.cuda.is_available():
+        print("mining is not measured: torch can use no CUDA GPU here", file=sys.stderr)
+        return []
+    torch.backends.cuda.matmul.allow_tf32 = True
+    rate, bandwidth = _matrix_rate(runs), _bandwidth(runs)
+    figures = [
+        summarise("dense bf16 products", rate, unit="TFLOP/s"),
+        summarise("copy", bandwidth, unit="GB/s"),
+    ]
+    for size in SIZES:
+        figures += _measure_size(
+            size, runs, statistics.median(rate) * 1e12, statistics.median(bandwidth) * 1e9
+        )
+    return figures
+
+
+def _measure_size(size: Size, runs: int, rate: float, bandwidth: float) -> list[Figure]:
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    map_shape = (size.batch, size.dim, size.height, size.width)
+    maps = torch.randn(map_shape, generator=generator, device="cuda").bfloat16()
+    asked = (size.batch, size.queries, size.dim)
+    queries = torch.randn(asked, generator=generator, device="cuda").bfloat16()
+    corner = torch.tensor([size.width, size.height], device="cuda", dtype=torch.float32)
+    shape = (size.batch, size.queries, 2)
+    truth = torch.rand(shape, generator=generator, device="cuda") * corner
+    compiled = torch.compile(_unfused)
+    ways: dict[str, Callable[[], object]] = {
+        "torch, float32": lambda: _unfused(maps, queries, truth, torch.float32),
+        "torch, bfloat16": lambda: _unfused(maps, queries, truth, torch.bfloat16),
+        "torch, in blocks": lambda: _mine(maps, queries, truth, "torch"),
+        "torch.compile": lambda: compiled(maps, queries, truth, torch.float32),
+        "kernel": lambda: _mine(maps, queries, truth, "cuda"),
+    }
+    floor_ms = 1e3 * max(size.flops / rate, size.least_bytes / bandwidth)
+    figures: list[Figure] = []
+    base = f"torch, float32 {size}"
+    for way, work in ways.items():
+        name = f"{way} {size}"
+        try:
+            times, extra = _time(work, runs)
+        except Exception as error:  # a compiler that fails, a full memory: the others still count
+            print(f"{name} is left out: {type(error).__name__}: {error}", flush=True)
+            continue
+        share = 100 * floor_ms / statistics.median(times)
+        note = (
+            f"{extra / 2**20:.2f} MiB extra, runs at {share:.1f} % of what the higher floor allows"
+        )
+        figures.append(summarise(name, times, unit="ms", ratio_to=base, note=note))
+    return figures
+
+
+def _mine(maps: Tensor, queries: Tensor, truth: Tensor, backend: str) -> object:
+    return find_hard_negatives(
+        maps, queries, truth, radius_cells=RADIUS_CELLS, kind="hard", k=1, margin=0.0,
+        positives=None, seed=0, budget_bytes=_BLOCK_BYTES,
+        backend="cuda" if backend == "cuda" else "torch",
+    )  # fmt: skip
+
+
+def _unfused(
+    maps: Tensor, queries: Tensor, truth: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """All similarities at once, masked, then the largest."""
+    height, width = maps.shape[2:]
+    scores = queries.to(dtype) @ maps.flatten(2).to(dtype)
+    across = torch.arange(width, device=maps.device) - truth[..., :1]
+    down = torch.arange(height, device=maps.device) - truth[..., 1:]
+    close = down.square()[..., :, None] + across.square()[..., None, :] <= RADIUS_CELLS**2
+    best = scores.masked_fill(close.flatten(2), -torch.inf).max(dim=2)
+    return best.values, best.indices
+
+
+def _time(work: Callable[[], object], runs: int) -> tuple[list[float], int]:
+    """Milliseconds of each run by CUDA events, and the peak of extra memory in bytes."""
+    for _ in range(_WARM_UP):
+        work()
+    torch.cuda.synchronize()
+    held = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(max(runs, 10)):
+        began = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        began.record()
+        result = work()
+        ended.record()
+        ended.synchronize()
+        times.append(began.elapsed_time(ended))
+        del result
+    return times, torch.cuda.max_memory_allocated() - held
+
+
+def _matrix_rate(runs: int) -> list[float]:
+    """TFLOP/s of a large square product in bfloat16."""
+    side = 8192
+    left, right = (torch.randn(side, side, device="cuda").bfloat16() for _ in range(2))
+    times, _ = _time(lambda: left @ right, runs)
+    return [2 * side**3 / (1e9 * time) for time in times]
+
+
+def _bandwidth(runs: int) -> list[float]:
+    """GB/s of a copy, read and written."""
+    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    times, _ = _time(lambda: target.copy_(source), runs)
+    return [2 * source.numel() / (1e6 * time) for time in times]
