@@ -59,6 +59,7 @@ out['gpus'] = [
     "PIL": "import PIL.Image",
 }
 _TRIAL_TIMEOUT_S = 120.0
+_OLDEST_CAPABILITY = (7, 5)  # as in engine.kernels.runtime, which would load torch
 _LITTLE_SPACE_BYTES = 500 * 2**20
 
 
@@ -134,6 +135,19 @@ class Diagnosis:
     def sound(self) -> bool:
         """True if all that is needed works."""
         return all(problem.level != "error" for problem in self.problems)
+
+    @property
+    def kernels(self) -> str:
+        """Whether the project's own CUDA kernels are in use, or what stands against them."""
+        if not self.gpus:
+            return "not used: torch can use no CUDA GPU"
+        if not self.pycuda:
+            return "not used: PyCUDA is not installed"
+        if not self.nvcc:
+            return "not used: there is no nvcc"
+        if all(_capability(gpu) < _OLDEST_CAPABILITY for gpu in self.gpus):
+            return "not used: they need compute capability 7.5"
+        return "used; the log says so, or why not, when the first one is wanted"
 
 
 def examine() -> Diagnosis:
@@ -423,6 +437,7 @@ def diagnosis_text(found: Diagnosis) -> str:
         ("torch built for", f"CUDA {found.cuda_build}" if found.cuda_build else "CPU"),
         ("nvcc", found.nvcc or "not found (needed only for own CUDA kernels)"),
         ("PyCUDA", found.pycuda or "not installed (needed only for own CUDA kernels)"),
+        ("own CUDA kernels", found.kernels),
         ("display", found.display),
         *((f"folder for {f.purpose}", _folder_text(f)) for f in found.folders),
     ]
@@ -443,6 +458,10 @@ def _gpus_text(found: Diagnosis) -> str:
             for gpu in found.gpus
         )
     return ", ".join(found.driver_gpus) + " (not usable by torch)" if found.driver_gpus else "none"
+
+
+def _capability(gpu: GpuState) -> tuple[int, ...]:
+    return tuple(int(part) for part in gpu.capability.split("."))
 
 
 def _folder_text(folder: FolderState) -> str:

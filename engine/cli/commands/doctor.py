@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
 
 
 def as_json(found: Diagnosis) -> str:
-    """The report for programs: the fields of ``Diagnosis``, and ``sound``."""
+    """The report for programs: the fields of ``Diagnosis``, ``sound`` and ``kernels``."""
     import json
 
-    values = {**dataclasses.asdict(found), "sound": found.sound}
+    values = {**dataclasses.asdict(found), "sound": found.sound, "kernels": found.kernels}
     return json.dumps(values, indent=2, ensure_ascii=False, default=str)
