@@ -21,11 +21,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = "tests/kernels"
-# The project's own pytest settings name plug-ins that may be missing here.
+# The project's own pytest settings name plug-ins that may be missing here, and other versions of
+# other people's packages may announce what they will drop.
 SETTINGS = """[pytest]
 addopts = --import-mode=importlib --strict-markers -ra
 markers = gpu: needs a CUDA device
-filterwarnings = error
+filterwarnings =
+    error
+    ignore::DeprecationWarning
 """
 SMALL = "(finds_what_torch_finds and not full_size) or nearest"
 FIRST = "a GPU, PyCUDA, nvcc"
@@ -65,7 +68,9 @@ def prepare(folder: Path, wheels: Path | None) -> dict[str, str]:
         if not found:
             sys.exit(f"{wheels} holds no wheel.")
         install = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target"]
-        subprocess.run([sys.executable, *install, str(packages), *found], check=True)
+        done = subprocess.run([sys.executable, *install, str(packages), *found], check=False)
+        if done.returncode != 0:
+            sys.exit(f"The wheels in {wheels} cannot be installed for {sys.executable}.")
     if importlib.util.find_spec("appdirs") is None:
         (packages / "appdirs.py").write_text("from platformdirs import *\n", encoding="utf-8")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
