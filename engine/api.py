@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.data.hpatches import Dataset as Dataset
     from engine.data.hpatches import Sequence as Sequence
     from engine.data.hpatches import open_dataset as open_dataset
+    from engine.data.hpatches import pair_from_folder as pair_from_folder
     from engine.data.hpatches import subset as subset
     from engine.data.pairs import ImagePair as ImagePair
     from engine.data.pairs import Side as Side
@@ -174,7 +175,13 @@ _HOMES = {
         "LOAD_STAGE",
         "download_hpatches",
     ),
-    "engine.data.hpatches": ("Dataset", "Sequence", "open_dataset", "subset"),
+    "engine.data.hpatches": (
+        "Dataset",
+        "Sequence",
+        "open_dataset",
+        "pair_from_folder",
+        "subset",
+    ),
     "engine.data.pairs": ("ImagePair", "Side", "other_side"),
     "engine.descriptors.plugins": ("load_entry_points", "load_plugin"),
     "engine.descriptors.registry": (

@@ -79,11 +79,12 @@ class PairController(QObject):
         def read() -> _Opened:
             try:
                 dataset = api.open_dataset(folder)
-            except api.DescSpaceError:
-                pictures = _pictures_in(folder)
-                if len(pictures) != 2:
-                    raise
-                return self._read(_free_pair(pictures[0], pictures[1], None), None)
+            except api.DatasetError as no_sequences:
+                try:
+                    pair = api.pair_from_folder(folder)
+                except api.DatasetError:
+                    raise no_sequences from None
+                return self._read(_free_pair(pair.path_a, pair.path_b, None), None)
             chosen = _choose(dataset, sequence, index)
             opened = self._read(chosen, dataset)
             return replace(opened, notes=dataset.problems)
@@ -225,10 +226,6 @@ class PairController(QObject):
 
 def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) -> api.ImagePair:
     return api.ImagePair(path_a, path_b, truth, name=f"{path_a.name} ↔ {path_b.name}")
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in api.IMAGE_SUFFIXES)
 
 
 def _choose(dataset: api.Dataset, sequence: str, index: int) -> api.ImagePair:

@@ -183,6 +183,20 @@ def test_two_dropped_images_open_as_a_pair_without_truth(qtbot, open_window, seq
     assert answer.error_px is None
 
 
+def test_a_folder_with_just_two_images_opens_as_a_pair(qtbot, open_window, sequences, tmp_path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in ("10.png", "9.png"):  # in natural order, 9 comes first
+        write_image(folder / name, picture(1))
+    window = open_ready(qtbot, open_window, folder)
+    pair = window.models.pair.state.pair
+    assert (pair.path_a.name, pair.path_b.name) == ("9.png", "10.png")
+    with qtbot.waitSignal(window.models.pair.failed, timeout=WAIT_MS) as failed:
+        window.pairs.open_folder(tmp_path / "gone")
+    assert "gone" in failed.args[0]
+    assert "does not exist" in failed.args[0]
+
+
 def test_one_image_dropped_on_a_pane_replaces_that_side(qtbot, open_window, sequences):
     window = open_ready(qtbot, open_window, sequences)
     before = window.models.pair.state.pair
