@@ -40,13 +40,16 @@ def resolve_training(
     *,
     from_file: Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
+    original: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> tuple[TrainConfig, dict[str, Any]]:
-    """Lay file, ``--set`` and flags over the defaults, in this order.
+    """Lay file, ``--set``, the original's overrides and flags over the defaults, in this order.
 
     Args:
         from_file: the values of a YAML file; what is there for evaluations is passed over.
         overrides: texts ``train.steps=500`` or, for the descriptor's own, ``settings.name=value``.
+        original: nested values that overrides in the original's names came to; see
+            :mod:`engine.jobs.original_overrides`.
         flags: nested values of the command line's own flags; None means not given.
 
     Returns:
@@ -56,7 +59,7 @@ def resolve_training(
         ConfigError: a setting has a wrong name or value.
     """
     mine = {name: v for name, v in (from_file or {}).items() if name not in _OTHER_NAMES}
-    values = merge(mine, parse_overrides(overrides), _given(flags or {}))
+    values = merge(mine, parse_overrides(overrides), original or {}, _given(flags or {}))
     own = values.pop(SECTION, None) or {}
     if not isinstance(own, Mapping):
         raise ConfigError(SECTION, "is a section and needs names and values")
@@ -76,6 +79,45 @@ def differing(before: TrainConfig, now: TrainConfig) -> tuple[str, ...]:
     """The dotted names of the settings in which two runs differ."""
     one, other = _flat(config_values(before)), _flat(config_values(now))
     return tuple(name for name in one if one[name] != other.get(name))
+
+
+def override_lines(
+    names: Iterable[str],
+    before: tuple[TrainConfig, Mapping[str, Any]] | None,
+    now: tuple[TrainConfig, Mapping[str, Any]],
+    *,
+    sources: Mapping[str, str],
+) -> tuple[str, ...]:
+    """What overrides changed, a line for each, so that nobody trains something else unawares.
+
+    Args:
+        names: dotted names that were overridden.
+        before: the settings and the descriptor's own without the overrides; None if they were
+            wrong without them.
+        now: the same with them.
+        sources: dotted name -> where the override came from, for those that came from elsewhere.
+    """
+    old, new = ({} if both is None else _flat_all(*both) for both in (before, now))
+    lines = []
+    for name in names:
+        value = _as_word(new.get(name))
+        source = f" ({sources[name]})" if name in sources else ""
+        if name not in old:
+            lines.append(f"{name}: is {value}{source}")
+        elif old[name] == new.get(name):
+            lines.append(f"{name}: stays {value}{source}")
+        else:
+            lines.append(f"{name}: {_as_word(old[name])} becomes {value}{source}")
+    return tuple(lines)
+
+
+def overridden_names(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The dotted names that texts ``name=value`` set, each once.
+
+    Raises:
+        ConfigError: a text is no override.
+    """
+    return tuple(_flat(parse_overrides(overrides)))
 
 
 def train_command(
@@ -115,6 +157,10 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None:
             result[name] = value
     return result
+
+
+def _flat_all(config: TrainConfig, own: Mapping[str, Any]) -> dict[str, Any]:
+    return _flat({**config_values(config), SECTION: dict(own)})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

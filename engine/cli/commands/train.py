@@ -9,17 +9,27 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.cli.parser import Parser, Shell, Subparsers, add_command, flag_of
-from engine.config import describe_options, read_yaml
+from engine.config import describe_options, merge, read_yaml
 from engine.errors import ConfigError
-from engine.jobs.train_settings import TrainConfig, resolve_training
+from engine.jobs.original_overrides import Translation, split_overrides, steps_of, translate
+from engine.jobs.train_settings import (
+    TrainConfig,
+    overridden_names,
+    override_lines,
+    resolve_training,
+)
 from engine.paths import user_data_dir
 from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved, ignore_event
 
 _LINE_WIDTH = 118
+# As the run's folder has it; engine.training.run_folder, which names it, would load torch.
+_CONFIG_FILE = "config.yaml"
 
 
 def add_parser(commands: Subparsers[Parser]) -> None:
@@ -28,18 +38,20 @@ def add_parser(commands: Subparsers[Parser]) -> None:
         commands,
         "train",
         summary="train a descriptor on photos",
-        usage="--config FILE --photos DIR [option …]",
+        usage="--config FILE --photos DIR [option …] [NAME VALUE …]",
         examples=(
             "train --config resources/configs/quick.yaml --photos my/photos\n"
             "train --config resources/configs/msnet_v0.yaml --photos coco --run-dir runs/1\n"
             "train --run-dir runs/1 --resume\n"
-            "train --photos my/photos --set train.steps=500 --set train.batch=2"
+            "train --photos my/photos --set train.steps=500 --set train.batch=2\n"
+            "train --config resources/configs/msnet_v0.yaml --photos coco TRAIN.BATCH_SIZE 4"
         ),
     )
     parser.description = (
         "Train a descriptor on pairs made from photos, and keep checkpoints, logs and pictures\n"
         "in a folder. Under torchrun the processes share every batch. Stop with Ctrl-C, go on\n"
-        "with --resume."
+        "with --resume. MSNet's published code names its settings in capitals; these names are\n"
+        "understood too, behind the flags or with --set (see docs/ORIGINAL_OVERRIDES.md)."
     )
     group = parser.add_argument_group("what to train")
     group.add_argument(
@@ -63,6 +75,12 @@ def add_parser(commands: Subparsers[Parser]) -> None:
     for info in describe_options(TrainConfig):
         group.add_argument(flag_of(info), dest=info.name, metavar="NAME", help=info.help)
     group.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="NAME VALUE",
+        help="settings by the names of MSNet's published code, such as TRAIN.BATCH_SIZE 4",
+    )
+    group.add_argument(
         "--plugin",
         dest="plugins",
         action="append",
@@ -83,28 +101,34 @@ def add_parser(commands: Subparsers[Parser]) -> None:
 
 def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Train."""
-    run_dir: Path | None = arguments.run_dir
-    if run_dir is None and (arguments.resume or "RANK" in os.environ):
-        raise ConfigError(
-            "run-dir", "name the folder of the run, which all processes have to share"
-        )
-    if run_dir is None:
-        run_dir = user_data_dir() / "runs" / time.strftime("train-%Y%m%d-%H%M%S")
-    file: Path | None = arguments.config
-    if file is None and arguments.resume and (run_dir / "config.yaml").exists():
-        file = run_dir / "config.yaml"
-    flags = {
-        "descriptor": arguments.descriptor,
-        "device": arguments.device,
-        "train": {"photos": {"folder": arguments.photos}},
-    }
-    config, own = resolve_training(
-        from_file=read_yaml(file) if file is not None else None,
-        overrides=arguments.settings,
-        flags=flags,
-    )
     # Of several processes only the first one speaks.
     speaks = int(os.environ.get("RANK", "0")) == 0
+    ours, theirs = split_overrides(arguments.overrides, arguments.settings)
+    original = translate(theirs)
+    run_dir, resume = _where(arguments, original)
+    file: Path | None = arguments.config
+    if file is None and resume and (run_dir / _CONFIG_FILE).exists():
+        file = run_dir / _CONFIG_FILE
+    layers: dict[str, Any] = {
+        "from_file": read_yaml(file) if file is not None else None,
+        "flags": {
+            "descriptor": arguments.descriptor,
+            "device": arguments.device,
+            "train": {"photos": {"folder": arguments.photos}},
+        },
+    }
+    config, own = resolve_training(overrides=ours, original=original.settings, **layers)
+    if original.epochs is not None:
+        if "train.steps" in overridden_names(ours):
+            raise ConfigError("train.steps", "is said twice, the other time as TRAIN.MAX_EPOCHS")
+        reading = JobContext(shell.sink if speaks else ignore_event, shell.cancel)
+        original = _with_steps(original, config, reading)
+        config, own = resolve_training(overrides=ours, original=original.settings, **layers)
+    if speaks:
+        for text in _told(ours, original, (config, own), layers):
+            shell.sink.note(text)
+        for text in _told_where(original, arguments, run_dir, resume=resume):
+            shell.sink.note(text)
     line = StatusLine(shell, config.train.steps)
     context = JobContext(line if speaks else ignore_event, shell.cancel)
     with shell.stage("loading torch") if speaks else contextlib.nullcontext():
@@ -116,7 +140,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         config=config,
         own=own,
         run_dir=run_dir,
-        resume=arguments.resume,
+        resume=resume,
         plugins=tuple(arguments.plugins),
     )
     with _terminate_cancels(shell), contextlib.closing(line):
@@ -126,6 +150,75 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         best += f" at step {result.best_step}" if result.best is not None else ""
         print(f"{result.steps} steps in {_clock(result.seconds)}{best}\nrun: {result.run_dir}")
     return 0
+
+
+def _where(arguments: argparse.Namespace, original: Translation) -> tuple[Path, bool]:
+    """The run's folder, and whether to go on with the run in it."""
+    named: Path | None = arguments.run_dir
+    if named is None and original.run_name is None and (arguments.resume or "RANK" in os.environ):
+        raise ConfigError(
+            "run-dir", "name the folder of the run, which all processes have to share"
+        )
+    if arguments.resume and original.resume is False:
+        raise ConfigError("TRAIN.RESUME", "is False, and --resume says the opposite")
+    run_dir = named or original.run_dir(
+        runs=user_data_dir() / "runs", unnamed=time.strftime("train-%Y%m%d-%H%M%S")
+    )
+    # The original goes on where there is something to go on with, and begins where there is not.
+    goes_on = original.resume is True and (run_dir / _CONFIG_FILE).exists()
+    return run_dir, arguments.resume or goes_on
+
+
+def _with_steps(original: Translation, config: TrainConfig, context: JobContext) -> Translation:
+    """The translation with the steps that its passes over these photos take."""
+    from engine.data.photos import open_photos, split_photos
+
+    assert original.epochs is not None
+    photos = config.train.photos
+    if photos.folder is None:
+        raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
+    split = split_photos(
+        open_photos(photos.folder, context), validation_share=photos.validation_share
+    )
+    count = len(split.training)
+    steps = steps_of(original.epochs, photos=count, batch=config.train.batch)
+    of = f"TRAIN.MAX_EPOCHS {original.epochs}, {count} photos in batches of {config.train.batch}"
+    return replace(
+        original,
+        settings=merge(original.settings, {"train": {"steps": steps}}),
+        sources={**original.sources, "train.steps": of},
+    )
+
+
+def _told(
+    ours: Sequence[str],
+    original: Translation,
+    now: tuple[TrainConfig, dict[str, Any]],
+    layers: Mapping[str, Any],
+) -> Iterator[str]:
+    """What the overrides changed, line by line."""
+    names = dict.fromkeys((*overridden_names(ours), *original.sources))
+    if names:
+        try:
+            before = resolve_training(**layers)
+        except ConfigError:  # an override mends what was wrong
+            before = None
+        yield from override_lines(names, before, now, sources=original.sources)
+    yield from original.passed_over
+
+
+def _told_where(
+    original: Translation, arguments: argparse.Namespace, run_dir: Path, *, resume: bool
+) -> Iterator[str]:
+    """What overrides did to the run's folder, line by line."""
+    said = {"EXP.NAME": original.run_name, "MODEL_DIR": original.runs_folder}
+    names = " and ".join(name for name, value in said.items() if value is not None)
+    if names and arguments.run_dir is None:
+        yield f"--run-dir: is {run_dir} ({names})"
+    elif names:
+        yield f"--run-dir: stays {run_dir} ({names})"
+    if original.resume is not None:
+        yield f"--resume: the run {'goes on' if resume else 'begins'} (TRAIN.RESUME)"
 
 
 class StatusLine:
