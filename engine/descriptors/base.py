@@ -7,8 +7,9 @@ pixel by a set (over scales, rotations, ...).  Callers need nothing else and nob
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -19,13 +20,20 @@ from engine.geometry.coords import CellGrid
 class Member:
     """Which member of a set a map is: how the image was changed before it was described.
 
+    First it is squeezed, then resized, then turned.
+
     Attributes:
         scale: factor by which the image was resized (0.5: half size, a wider view).
         angle_deg: counter-clockwise turn of the image.
+        tilt: lengths along ``tilt_deg`` were divided by this, as if seen from the side; at least 1.
+        tilt_deg: direction of the squeeze, counter-clockwise from the x axis, in the image as it
+            was before the turn; in [0, 180).
     """
 
     scale: float = 1.0
     angle_deg: float = 0.0
+    tilt: float = 1.0
+    tilt_deg: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,3 +88,54 @@ class TrainableDescriptor(DenseDescriptor, Protocol):
     """A descriptor with weights that training can change."""
 
     module: nn.Module
+
+
+Side = Literal["a", "b"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """By which members the two images of a pair are described.
+
+    Attributes:
+        members_a: of image a.
+        members_b: of image b.
+        text: why, for the person: "b shows things 1.4 times as large, turned by 30°; ...".
+    """
+
+    members_a: tuple[Member, ...]
+    members_b: tuple[Member, ...]
+    text: str = ""
+
+
+@runtime_checkable
+class PairDescriptor(DenseDescriptor, Protocol):
+    """A descriptor that looks at both images of a pair before it describes either.
+
+    It sees the two images and nothing else: no truth, and none of the points that will be asked.
+    What it remembers of an image serves all pairs that the image is in.  ``describe`` stays what
+    it is, for an image alone.
+    """
+
+    def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Any:
+        """Look at a batch of one.
+
+        Args:
+            images: ``(1, 3, H, W)`` RGB in [0, 1].
+            side: which image of a pair it will be.
+            check: called now and then; may raise.
+
+        Returns:
+            Whatever :meth:`choose` needs.
+        """
+        ...
+
+    def choose(self, look_a: Any, look_b: Any) -> Choice:
+        """Decide how the images of a pair are described."""
+        ...
+
+    def describe_members(
+        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+    ) -> Levels:
+        """As ``describe``, by these members; ``check`` is called now and then and may raise."""
+        ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,16 +41,23 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
     return sampled.reshape(batch, dim, -1).transpose(1, 2).to(values.dtype)
 
 
-def warp_images(images: Tensor, h_b_from_a: Tensor, size_b_px: tuple[int, int]) -> Tensor:
+def warp_images(
+    images: Tensor,
+    h_b_from_a: Tensor,
+    size_b_px: tuple[int, int],
+    *,
+    outside: Literal["black", "edge"] = "black",
+) -> Tensor:
     """Draw images a as cameras b would see them, bilinearly; a batch at once.
 
     Args:
         images: ``(B, C, H, W)`` of images a, float32 or float64.
         h_b_from_a: ``(B, 3, 3)`` float64, in pixels of both images; can be inverted.
         size_b_px: (width, height) to draw.
+        outside: what is drawn where image a has no pixel, nothing or its nearest pixel.
 
     Returns:
-        ``(B, C, h, w)``; 0 where image a has no pixel, and behind the camera.
+        ``(B, C, h, w)``; 0 behind the camera, unless ``outside`` is "edge".
     """
     height, width = images.shape[2:]
     inverse = torch.linalg.inv(h_b_from_a).to(images.dtype)
@@ -73,5 +82,9 @@ def warp_images(images: Tensor, h_b_from_a: Tensor, size_b_px: tuple[int, int]) 
     )
     places.masked_fill_(~front[..., None], 2 + 2 / min(height, width))
     return functional.grid_sample(
-        images, places, mode="bilinear", padding_mode="zeros", align_corners=False
+        images,
+        places,
+        mode="bilinear",
+        padding_mode="zeros" if outside == "black" else "border",
+        align_corners=False,
     )

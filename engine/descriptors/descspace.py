@@ -1,0 +1,249 @@
+"""descspace: a compact network, and sets of its descriptors over scales, turns and tilts.
+
+The idea is the original's: the network is not trained to ignore scale and turn.  A pixel is
+described by a *set*, one descriptor for each way the image was changed, and sets are compared by
+their best pair.  What is ours is that a pair of images votes for the few members that matter
+(:mod:`engine.descriptors.vote`): only one image is expanded, and wrong members, which add false
+minima, stay out.  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT (Morel and Yu, 2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from engine.checkpoints import load_into, load_state
+from engine.config import option
+from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
+from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
+from engine.descriptors.members import describe_member, make_view
+from engine.descriptors.registry import register_descriptor
+from engine.descriptors.tensors import to_luminance
+from engine.descriptors.vote import (
+    AskingMember,
+    OfferingMember,
+    Vote,
+    ask,
+    find_points,
+    hold_vote,
+    offer,
+)
+from engine.geometry.coords import CellGrid
+
+_INITIAL_SEED: Final = 20
+_GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPlan:
+    """Which members a pair votes about, and how many it keeps.
+
+    Attributes:
+        scales_a: of image a, each under all turns.
+        turns: how many, evenly over the circle.
+        scales_b: of image b, which is never turned.
+        growths: relative scales (a's member over b's) that are considered, from and to.
+        points: corners of image a that vote.
+        bin_px: movements this near each other agree.
+        every: image b offers every so many-th cell.
+        kept: members of image a that the pair is described by.
+        rounds: of refining, each between the best members and at half the step.
+        tilts: squeezes tried when refining.
+    """
+
+    scales_a: tuple[float, ...]
+    turns: int
+    scales_b: tuple[float, ...]
+    growths: tuple[float, float]
+    points: int = 600
+    bin_px: float = 40.0
+    every: int = 2
+    kept: int = 3
+    rounds: int = 0
+    tilts: tuple[float, ...] = ()
+
+
+BALANCED: Final = SetPlan(
+    scales_a=(0.5, 0.35, 0.25),
+    turns=12,
+    scales_b=(1.0, 0.7, 0.5, 0.35, 0.25),
+    growths=(0.25, 2.0),
+)
+ROBUST: Final = replace(BALANCED, rounds=2, tilts=(1.4, 2.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescSpaceConfig:
+    """Settings of descspace."""
+
+    weights: Path | None = option(None, help="trained weights (.safetensors); none: untrained")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What descspace remembers of an image until a pair votes.
+
+    Attributes:
+        images: ``(1, 3, H, W)``.
+        points_px: ``(K, 2)`` corners, for image a.
+        asking: members of image a.
+        offering: members of image b.
+    """
+
+    images: Tensor
+    points_px: Tensor
+    asking: tuple[AskingMember, ...] = ()
+    offering: tuple[OfferingMember, ...] = ()
+
+
+class DescSpaceFast:
+    """One descriptor a cell."""
+
+    dim = DescSpaceNetwork.dim
+    shift_period_px = DescSpaceNetwork.shift_period_px
+    half_precision = True
+
+    def __init__(self, network: DescSpaceNetwork, *, trained: bool) -> None:
+        self.network = network.eval()
+        self.module: nn.Module = network
+        self.trained = trained
+
+    def describe(self, images: Tensor) -> Levels:
+        """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
+        return (DescriptorMap(self.network(images), _GRID),)
+
+
+class DescSpace(DescSpaceFast):
+    """A set of descriptors a cell, chosen by the pair.
+
+    Args:
+        network: trained or not.
+        trained: False for random weights.
+        plan: which sets.
+    """
+
+    def __init__(self, network: DescSpaceNetwork, *, trained: bool, plan: SetPlan) -> None:
+        super().__init__(network, trained=trained)
+        self.plan = plan
+
+    def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
+        """Describe what votes: image a under many members at few points, image b under few."""
+        plan = self.plan
+        if side == "b":
+            offering = []
+            for scale in plan.scales_b:
+                check()
+                member = Member(scale)
+                made = self._describe_one(make_view(images, member).images)
+                offering.append(offer(made, member, every=plan.every if scale > 0.3 else 1))
+            return Look(images, images.new_zeros((0, 2)), offering=tuple(offering))
+        points_px = find_points(normalise_locally(to_luminance(images)[:, None]), plan.points)
+        members = [
+            Member(scale, turn * 360 / plan.turns)
+            for scale in plan.scales_a
+            for turn in range(plan.turns)
+        ]
+        look = Look(images, points_px)
+        return replace(look, asking=tuple(self._ask(look, member, check) for member in members))
+
+    def choose(self, look_a: Look, look_b: Look) -> Choice:
+        """Let the pair vote, and refine around the winners."""
+        plan = self.plan
+        votes = hold_vote(look_a.asking, look_b.offering, growths=plan.growths, bin_px=plan.bin_px)
+        return _as_choice(votes, plan.kept)
+
+    def describe_members(
+        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+    ) -> Levels:
+        """Describe an image by these members, a level each."""
+        levels = []
+        for member in members:
+            check()
+            levels.append(describe_member(images, member, self._describe_one))
+        return tuple(levels)
+
+    def _describe_one(self, images: Tensor) -> DescriptorMap:
+        return DescriptorMap(self.network(images), _GRID)
+
+    def _ask(self, look: Look, member: Member, check: Callable[[], None]) -> AskingMember:
+        check()
+        view = make_view(look.images, member)
+        return ask(view, self._describe_one(view.images), member, look.points_px)
+
+
+def _as_choice(votes: list[Vote], kept: int) -> Choice:
+    """The members of the best votes, at the largest scales that keep their relation."""
+    best = votes[0]
+    growth = best.asking.scale / best.offering.scale
+    scale_b = min(1.0, 1 / growth)
+    chosen: dict[Member, float] = {}
+    for vote in votes:
+        member = replace(vote.asking, scale=vote.asking.scale / vote.offering.scale * scale_b)
+        chosen.setdefault(member, vote.agreeing)
+        if len(chosen) == kept:
+            break
+    text = f"growth {growth:.2f}, turn {best.asking.angle_deg:g}°, {best.agreeing:g} agree"
+    return Choice(tuple(chosen), (Member(scale_b),), text)
+
+
+def build_network(weights: Path | None) -> DescSpaceNetwork:
+    """The network with a person's weights, or else with the same random ones every time.
+
+    Raises:
+        WeightsError: the file cannot be used.
+    """
+    # On the device "meta" no random number is drawn: the generators of others stay as they were.
+    with torch.device("meta"):
+        network = DescSpaceNetwork()
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(_INITIAL_SEED)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+    if weights is not None:
+        load_into(network, load_state(weights)[0], path=weights)
+    return network
+
+
+@register_descriptor(
+    "descspace-fast",
+    title="descspace, fast",
+    config=DescSpaceConfig,
+    summary="A compact network of our own, one descriptor a cell.",
+)
+def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
+    """Build the network alone."""
+    return DescSpaceFast(build_network(config.weights), trained=config.weights is not None)
+
+
+@register_descriptor(
+    "descspace",
+    title="descspace",
+    config=DescSpaceConfig,
+    summary="A compact network of our own, in sets over scale and turn that the pair votes for.",
+)
+def build_descspace(config: DescSpaceConfig) -> DescSpace:
+    """Build the balanced set."""
+    network = build_network(config.weights)
+    return DescSpace(network, trained=config.weights is not None, plan=BALANCED)
+
+
+@register_descriptor(
+    "descspace-robust",
+    title="descspace, robust",
+    config=DescSpaceConfig,
+    summary="As descspace, with finer turns and scales, and tilts, around the winners.",
+)
+def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
+    """Build the robust set."""
+    network = build_network(config.weights)
+    return DescSpace(network, trained=config.weights is not None, plan=ROBUST)

@@ -1,0 +1,161 @@
+"""The members of a set: an image changed, described, and its map laid back onto the image.
+
+Works with whatever describes upright images: a network, or anything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.tensors import unit_length
+from engine.geometry.coords import CellGrid
+from engine.geometry.sampling import sample_map, warp_images
+
+_SMALLEST_EDGE_PX: Final = 16
+# Pixels are taken for Gaussians of this deviation: before things shrink, they are blurred until
+# they are so again afterwards (Lowe 2004 assumes the same of cameras).
+_PIXEL_DEVIATION: Final = 0.5
+_KERNEL_REACH: Final = 2.5
+
+Describe = Callable[[Tensor], DescriptorMap]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One member's image and the way to it.
+
+    Attributes:
+        images: ``(B, C, h, w)`` the changed image; beyond the image its border goes on.
+        view_from_image: ``(3, 3)`` float64, affine, on the CPU.
+    """
+
+    images: Tensor
+    view_from_image: Tensor
+
+
+def member_matrix(member: Member, size_px: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """Where a member's image shows what.
+
+    Args:
+        member: how the image is changed.
+        size_px: (width, height) of the image.
+
+    Returns:
+        ``(3, 3)`` float64 ``view_from_image``, and the (width, height) that hold all of it.
+    """
+    turn, way = math.radians(member.angle_deg), math.radians(member.tilt_deg)
+    # y points down: counter-clockwise on the screen takes +x towards -y.
+    along = torch.tensor([math.cos(way), -math.sin(way)], dtype=torch.float64)
+    squeeze = torch.eye(2, dtype=torch.float64) + (1 / member.tilt - 1) * torch.outer(along, along)
+    rotation = torch.tensor(
+        [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]], dtype=torch.float64
+    )
+    linear = member.scale * rotation @ squeeze
+    edges = [CellGrid(1.0, 0.0).span_px(edge) for edge in size_px]
+    corners = torch.tensor([[x, y] for x in edges[0] for y in edges[1]], dtype=torch.float64)
+    moved = corners @ linear.T
+    low, high = moved.amin(dim=0), moved.amax(dim=0)
+    extent = (high - low).tolist()
+    width, height = (max(_SMALLEST_EDGE_PX, math.ceil(edge - 1e-6)) for edge in extent)
+    matrix = torch.eye(3, dtype=torch.float64)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = CellGrid(1.0, 0.0).span_px(1)[0] - low  # the outer edges meet
+    return matrix, (width, height)
+
+
+def make_view(images: Tensor, member: Member) -> View:
+    """Change a batch of images as a member says.
+
+    Args:
+        images: ``(B, C, H, W)`` float32.
+        member: how.
+    """
+    size_px = (images.shape[3], images.shape[2])
+    matrix, view_size_px = member_matrix(member, size_px)
+    if member == Member():
+        return View(images, matrix)
+    smooth = _blur_for(images, matrix[:2, :2])
+    placed = matrix.to(images.device).expand(len(images), 3, 3)
+    return View(warp_images(smooth, placed, view_size_px, outside="edge"), matrix)
+
+
+def describe_member(images: Tensor, member: Member, describe: Describe) -> DescriptorMap:
+    """Describe a changed image and lay the map back onto the image as it was.
+
+    Args:
+        images: ``(B, 3, H, W)`` RGB in [0, 1].
+        member: how it is changed.
+        describe: makes one map of upright images.
+
+    Returns:
+        A map whose cells are as far apart as the member's own, in pixels of the image; unit length.
+    """
+    view = make_view(images, member)
+    made = describe(view.images)
+    if member.angle_deg % 360 == 0 and member.tilt == 1.0:
+        # Shrinking alone keeps rows rows: the cells stay as they are.
+        moved_px = float(view.view_from_image[0, 2])
+        grid = CellGrid(
+            made.grid.stride_px / member.scale,
+            (made.grid.offset_px - moved_px) / member.scale,
+        )
+        return DescriptorMap(made.values, grid, member)
+    stride_px = made.grid.stride_px / member.scale
+    grid = CellGrid(stride_px, 0.0)
+    height, width = images.shape[2:]
+    columns, rows = (int((edge - 1) / stride_px) + 1 for edge in (width, height))
+    xs = grid.to_px(torch.arange(columns, dtype=torch.float64, device=images.device))
+    ys = grid.to_px(torch.arange(rows, dtype=torch.float64, device=images.device))
+    places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
+    read = read_view(view, made, places.expand(len(images), -1, 2))
+    values = unit_length(read.transpose(1, 2).reshape(len(images), -1, rows, columns))
+    return DescriptorMap(values, grid, member)
+
+
+def read_view(view: View, made: DescriptorMap, points_px: Tensor) -> Tensor:
+    """Read the map of a view at points of the image as it was.
+
+    Args:
+        view: the changed image.
+        made: its map.
+        points_px: ``(B, N, 2)`` float64 in the image as it was.
+
+    Returns:
+        ``(B, N, D)``, not of unit length.
+    """
+    return sample_map(made.values, made.grid, to_view(view, points_px).float())
+
+
+def to_view(view: View, points_px: Tensor) -> Tensor:
+    """``(..., 2)`` points of the image as it was -> points of the view, float64."""
+    matrix = view.view_from_image.to(points_px.device)
+    return points_px.double() @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _blur_for(images: Tensor, linear: Tensor) -> Tensor:
+    """Blur images as far as a linear map will shrink them, along whatever direction that is."""
+    inverse = torch.linalg.inv(linear)
+    wanted = inverse @ inverse.T - torch.eye(2, dtype=torch.float64)
+    values, directions = torch.linalg.eigh(wanted)
+    variances = values.clamp_min(0) * _PIXEL_DEVIATION**2
+    largest = float(variances.max()) ** 0.5
+    if largest < 0.1:
+        return images
+    reach = math.ceil(_KERNEL_REACH * largest)
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    ys, xs = torch.meshgrid(axis, axis, indexing="ij")
+    offsets = torch.stack([xs, ys], dim=-1) @ directions
+    # A direction that does not shrink is left sharp: far narrower than a pixel.
+    kernel = torch.exp(-0.5 * (offsets.square() / variances.clamp_min(0.01)).sum(dim=-1))
+    kernel = (kernel / kernel.sum()).to(images)
+    channels = images.shape[1]
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    return functional.conv2d(padded, kernel.expand(channels, 1, *kernel.shape), groups=channels)

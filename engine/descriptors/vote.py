@@ -1,0 +1,175 @@
+"""Which members of two images' sets see the same: a vote of the pair.
+
+Every member of image a says: if image a is turned, shrunk and tilted like this, then it looks like
+image b, moved.  Points of image a are matched to image b under each member; where the member is
+right, many of those matches agree about the movement.  The size of the largest cluster of movements
+is the member's vote.  (Hough voting as in Lowe, "Distinctive Image Features from Scale-Invariant
+Keypoints", IJCV 2004, section 7.3, with the turn and the scale given by the member.)
+
+The vote sees the two images alone, with points of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.members import View, read_view, to_view
+from engine.descriptors.tensors import unit_length
+
+_WINDOW_PX: Final = 7
+_CELL_PX: Final = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskingMember:
+    """Image a under one member.
+
+    Attributes:
+        member: how the image was changed.
+        vectors: ``(K, D)`` unit descriptors of the image's points.
+        places: ``(K, 2)`` where the points lie in the changed image, float32.
+    """
+
+    member: Member
+    vectors: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfferingMember:
+    """Image b under one member.
+
+    Attributes:
+        member: how the image was changed.
+        vectors: ``(M, D)`` unit descriptors of its cells.
+        places: ``(M, 2)`` where those lie in the changed image, float32.
+    """
+
+    member: Member
+    vectors: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """How many points agree that two members show the same.
+
+    Attributes:
+        asking: member of image a.
+        offering: member of image b.
+        agreeing: size of the largest cluster, in points.
+    """
+
+    asking: Member
+    offering: Member
+    agreeing: float
+
+
+def find_points(grey: Tensor, count: int) -> Tensor:
+    """Corners, spread over an image: the best of each cell, and of those the best of all.
+
+    Args:
+        grey: ``(1, C, H, W)``; channels are added up.
+        count: at most so many.
+
+    Returns:
+        ``(K, 2)`` float64 pixels, on the image's device.
+    """
+    rows, columns = grey.shape[2:]
+    across = functional.pad(grey, (1, 1, 0, 0), mode="replicate")
+    down = functional.pad(grey, (0, 0, 1, 1), mode="replicate")
+    dx = (across[..., 2:] - across[..., :-2]) / 2
+    dy = (down[..., 2:, :] - down[..., :-2, :]) / 2
+    products = torch.cat(
+        [(one * two).sum(dim=1, keepdim=True) for one, two in ((dx, dx), (dy, dy), (dx, dy))], dim=1
+    )
+    xx, yy, xy = functional.avg_pool2d(
+        products, _WINDOW_PX, stride=1, padding=_WINDOW_PX // 2, count_include_pad=False
+    )[0]
+    # The smaller eigenvalue of the structure tensor (Shi and Tomasi, CVPR 1994).
+    strength = (xx + yy) / 2 - (((xx - yy) / 2).square() + xy.square()).sqrt()
+    best, index = functional.max_pool2d(
+        strength[None, None], _CELL_PX, ceil_mode=True, return_indices=True
+    )
+    chosen = best.flatten().topk(min(count, best.numel())).indices
+    flat = index.flatten()[chosen]
+    return torch.stack([flat % columns, flat // columns], dim=1).double()
+
+
+def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> AskingMember:
+    """Image a under one member, read at its points ``(K, 2)``."""
+    vectors = unit_length(read_view(view, made, points_px[None])[0], dim=1)
+    return AskingMember(member, vectors, to_view(view, points_px).float())
+
+
+def offer(made: DescriptorMap, member: Member, *, every: int) -> OfferingMember:
+    """Image b under one member, at every so many-th cell of its map."""
+    values = made.values[0, :, ::every, ::every]
+    rows, columns = values.shape[1:]
+    step_px = made.grid.stride_px * every
+    xs = made.grid.offset_px + step_px * torch.arange(columns, device=values.device)
+    ys = made.grid.offset_px + step_px * torch.arange(rows, device=values.device)
+    places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
+    return OfferingMember(member, values.flatten(1).T.contiguous(), places.float())
+
+
+def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: float) -> float:
+    """The size of the largest cluster of movements among the mutual matches of two members.
+
+    Args:
+        asking: image a.
+        offering: image b.
+        bin_px: movements this near each other agree, in pixels of the changed images.
+    """
+    similarity = asking.vectors @ offering.vectors.T
+    best, found = similarity.max(dim=1)
+    back = similarity.argmax(dim=0)
+    mutual = back[found] == torch.arange(len(found), device=found.device)
+    moved = offering.places[found[mutual]] - asking.places[mutual]
+    if len(moved) == 0:
+        return 0.0
+    bins = torch.floor(moved / bin_px).long()
+    bins = bins - bins.amin(dim=0)
+    columns, rows = (bins.amax(dim=0) + 1).tolist()
+    counts = torch.bincount(bins[:, 1] * columns + bins[:, 0], minlength=rows * columns)
+    grid = counts.view(1, 1, rows, columns).float()
+    # Four bins together, wherever they lie: a cluster that a border cuts is still one.
+    windows = functional.avg_pool2d(
+        functional.pad(grid, (1, 1, 1, 1)), 2, stride=1, divisor_override=1
+    )
+    return float(windows.max())
+
+
+def hold_vote(
+    asking: Sequence[AskingMember],
+    offering: Sequence[OfferingMember],
+    *,
+    growths: tuple[float, float],
+    bin_px: float,
+) -> list[Vote]:
+    """All members of a against those members of b that make a sensible relative scale.
+
+    Args:
+        asking: of image a.
+        offering: of image b.
+        growths: relative scales (b over a) that are considered, from and to.
+        bin_px: see :func:`count_agreeing`.
+
+    Returns:
+        Votes, the most agreed on first; ties in the order of the members.
+    """
+    votes = []
+    for one in asking:
+        for other in offering:
+            growth = one.member.scale / other.member.scale
+            if growths[0] * 0.99 <= growth <= growths[1] * 1.01:
+                agreeing = count_agreeing(one, other, bin_px=bin_px)
+                votes.append(Vote(one.member, other.member, agreeing))
+    return sorted(votes, key=lambda vote: -vote.agreeing)
