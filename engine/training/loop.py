@@ -376,15 +376,14 @@ class _Loop:
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Inside the block the network is as it will be used: its running mean, if there is one."""
+        """Inside the block the network is as it will be used: in float32, and its running mean."""
         trained: dict[str, Tensor] | None = None
         set_training_mode(self._module, training=False, frozen_statistics=False)
         try:
             if self._mean is not None:
                 trained = {k: v.detach().clone() for k, v in self._module.state_dict().items()}
                 self._module.load_state_dict(self._mean.state)
-            with self._autocast():
-                yield
+            yield
         finally:
             if trained is not None:
                 self._module.load_state_dict(trained)
