@@ -1,5 +1,5 @@
 """The visible list of built-in descriptors: importing a module registers what it holds."""
 
-from engine.descriptors import daisy, descspace, msnet, precomputed, superpoint
+from engine.descriptors import daisy, descspace, msnet, msnet_pair, precomputed, superpoint
 
-__all__ = ["daisy", "descspace", "msnet", "precomputed", "superpoint"]
+__all__ = ["daisy", "descspace", "msnet", "msnet_pair", "precomputed", "superpoint"]

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.descriptors.base import DenseDescriptor, DescriptorMap, Levels
+from engine.descriptors.base import (
+    Choice,
+    DenseDescriptor,
+    DescriptorMap,
+    Levels,
+    Member,
+    PairDescriptor,
+    Side,
+)
 from engine.descriptors.registry import DescriptorSpec, build_descriptor, get_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.devices import resolve_device
@@ -29,6 +37,7 @@ _LENGTH_TOLERANCE = 0.01
 _KEPT_BUILT = 4
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Value = TypeVar("Value")
 
 
 @runtime_checkable
@@ -52,6 +61,7 @@ def describe_image(
     *,
     device: str,
     precision: Precision,
+    members: tuple[Member, ...] | None = None,
     cancel: CancelToken | None = None,
     emit: Callable[[Event], None] = ignore_event,
 ) -> tuple[Levels, tuple[str, ...]]:
@@ -62,6 +72,7 @@ def describe_image(
         pixels: ``(H, W, 3)`` RGB in [0, 1], both sides at least 16.
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
+        members: what :func:`choose_members` chose; None for an image without a partner.
         cancel: checked before, after and, where the descriptor works in parts, in between.
         emit: told each note.
 
@@ -75,34 +86,81 @@ def describe_image(
         JobCancelled: ``cancel`` was raised.
     """
     cancel = cancel or CancelToken()
-    cancel.check()
-    notes: list[str] = []
 
-    def note(text: str) -> None:
-        notes.append(text)
-        emit(Note(text, "warning"))
+    def describe(images: Tensor) -> Levels:
+        if members is not None:
+            if not isinstance(descriptor, PairDescriptor):
+                raise ValueError("only a descriptor that looks at pairs is told its members")
+            return descriptor.describe_members(images, members, cancel.check)
+        if isinstance(descriptor, StoppableDescriptor):
+            return descriptor.describe_stoppable(images, cancel.check)
+        return descriptor.describe(images)
 
-    if precision != "float32" and not descriptor.half_precision:
-        note(f"This descriptor is not safe in {precision}; it was computed in float32.")
-        precision = "float32"
-    chosen = resolve_device(device)
-    levels: Levels | None = None
-    if chosen.type != "cpu":
-        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
-        with contextlib.suppress(torch.OutOfMemoryError):
-            levels = _describe_on(chosen, descriptor, pixels, precision, cancel)
-        if levels is None:
-            torch.cuda.empty_cache()
-            note(f"{chosen} ran out of memory; this image was described on the CPU.")
-            chosen = torch.device("cpu")
-    if levels is None:
-        levels = _describe_on_cpu(descriptor, pixels, precision, cancel)
-    cancel.check()
+    levels, notes = _work_somewhere(
+        descriptor, pixels, describe, device=device, precision=precision, cancel=cancel, emit=emit
+    )
     with torch.inference_mode():
         levels, stretched = _checked(levels)
     if stretched:
-        note("The descriptor's vectors were not of unit length; they were brought to it.")
-    return levels, tuple(notes)
+        text = "The descriptor's vectors were not of unit length; they were brought to it."
+        notes = (*notes, text)
+        emit(Note(text, "warning"))
+    return levels, notes
+
+
+def look_at_image(
+    descriptor: PairDescriptor,
+    pixels: NDArray[np.float32],
+    side: Side,
+    *,
+    device: str,
+    precision: Precision,
+    cancel: CancelToken | None = None,
+    emit: Callable[[Event], None] = ignore_event,
+) -> Any:
+    """What a descriptor needs of an image before it sees the pair.
+
+    Takes and raises what :func:`describe_image` does; ``side`` is the one the image will be.
+    """
+    cancel = cancel or CancelToken()
+    look, _ = _work_somewhere(
+        descriptor,
+        pixels,
+        lambda images: descriptor.look(images, side, cancel.check),
+        device=device,
+        precision=precision,
+        cancel=cancel,
+        emit=emit,
+    )
+    return look
+
+
+def choose_members(
+    descriptor: PairDescriptor,
+    look_a: Any,
+    look_b: Any,
+    *,
+    device: str,
+    precision: Precision,
+    cancel: CancelToken | None = None,
+) -> Choice:
+    """Let a pair decide how its images are described.
+
+    Args:
+        descriptor: that looked at both.
+        look_a: of image a, from :func:`look_at_image`.
+        look_b: of image b.
+        device: torch device name or "auto".
+        precision: arithmetic; reduced only where the descriptor allows it.
+        cancel: checked while another image is being described.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    if not descriptor.half_precision:
+        precision = "float32"
+    with _working(resolve_device(device), descriptor, precision, cancel or CancelToken()):
+        return descriptor.choose(look_a, look_b)
 
 
 def get_built(spec: DescriptorSpec) -> DenseDescriptor:
@@ -138,14 +196,52 @@ def predict_bytes(*, dim: int, grids: Sequence[CellGrid], size_px: tuple[int, in
     return 4 * dim * cells
 
 
-def _describe_on_cpu(
+def _work_somewhere(
     descriptor: DenseDescriptor,
     pixels: NDArray[np.float32],
+    work: Callable[[Tensor], Value],
+    *,
+    device: str,
     precision: Precision,
     cancel: CancelToken,
-) -> Levels:
+    emit: Callable[[Event], None],
+) -> tuple[Value, tuple[str, ...]]:
+    """Do something with an image on a device, or on the CPU where that runs out of memory."""
+    cancel.check()
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        emit(Note(text, "warning"))
+
+    if precision != "float32" and not descriptor.half_precision:
+        note(f"This descriptor is not safe in {precision}; it was computed in float32.")
+        precision = "float32"
+    chosen = resolve_device(device)
+    done: list[Value] = []
+    if chosen.type != "cpu":
+        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
+        with contextlib.suppress(torch.OutOfMemoryError):
+            done.append(_work_on(chosen, descriptor, pixels, work, precision, cancel))
+        if not done:
+            torch.cuda.empty_cache()
+            note(f"{chosen} ran out of memory; this image was described on the CPU.")
+            chosen = torch.device("cpu")
+    if not done:
+        done.append(_work_on_cpu(descriptor, pixels, work, precision, cancel))
+    cancel.check()
+    return done[0], tuple(notes)
+
+
+def _work_on_cpu(
+    descriptor: DenseDescriptor,
+    pixels: NDArray[np.float32],
+    work: Callable[[Tensor], Value],
+    precision: Precision,
+    cancel: CancelToken,
+) -> Value:
     try:
-        return _describe_on(torch.device("cpu"), descriptor, pixels, precision, cancel)
+        return _work_on(torch.device("cpu"), descriptor, pixels, work, precision, cancel)
     except (MemoryError, RuntimeError) as error:
         # torch has no type of its own for this on the CPU.
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
@@ -156,14 +252,27 @@ def _describe_on_cpu(
         raise
 
 
-def _describe_on(
+def _work_on(
     device: torch.device,
     descriptor: DenseDescriptor,
     pixels: NDArray[np.float32],
+    work: Callable[[Tensor], Value],
     precision: Precision,
     cancel: CancelToken,
-) -> Levels:
-    """Describe on one device; grad mode and autocast hold for this thread and this call only."""
+) -> Value:
+    with _working(device, descriptor, precision, cancel):
+        images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+        return work(images.to(device).permute(2, 0, 1)[None].contiguous())
+
+
+@contextlib.contextmanager
+def _working(
+    device: torch.device, descriptor: DenseDescriptor, precision: Precision, cancel: CancelToken
+) -> Iterator[None]:
+    """Inside the block the descriptor is on the device, and nobody else's.
+
+    Grad mode and autocast hold for this thread and this block only.
+    """
     with contextlib.ExitStack() as stack:
         module = getattr(descriptor, "module", None)
         if isinstance(module, nn.Module):
@@ -173,11 +282,7 @@ def _describe_on(
         stack.enter_context(torch.inference_mode())
         if precision != "float32":
             stack.enter_context(torch.autocast(device.type, dtype=_DTYPES[precision]))
-        images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-        images = images.to(device).permute(2, 0, 1)[None].contiguous()
-        if isinstance(descriptor, StoppableDescriptor):
-            return descriptor.describe_stoppable(images, cancel.check)
-        return descriptor.describe(images)
+        yield
 
 
 def _checked(levels: Any) -> tuple[Levels, bool]:

@@ -230,6 +230,7 @@ def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
     title="descspace",
     config=DescSpaceConfig,
     summary="A compact network of our own, in sets over scale and turn that the pair votes for.",
+    by_pair=True,
 )
 def build_descspace(config: DescSpaceConfig) -> DescSpace:
     """Build the balanced set."""
@@ -242,6 +243,7 @@ def build_descspace(config: DescSpaceConfig) -> DescSpace:
     title="descspace, robust",
     config=DescSpaceConfig,
     summary="As descspace, with finer turns and scales, and tilts, around the winners.",
+    by_pair=True,
 )
 def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
     """Build the robust set."""

@@ -179,13 +179,23 @@ class MSNetV2:
         features = self.network.backbone(images)
         full, half = self.network.full_scale(features), self.network.half_scale(features)
         stride_px = ResNetC3.stride_px
-        at_cells = (
-            full.new_tensor(self.scale)
-            if scale is None
-            else scale[:, None, ::stride_px, ::stride_px]
-        )
-        share = at_cells.clamp(1.0, 2.0) - 1.0
-        return (DescriptorMap(unit_length((1.0 - share) * full + share * half), _GRID),)
+        at_cells = self.scale if scale is None else scale[:, None, ::stride_px, ::stride_px]
+        return (DescriptorMap(mix_scales(full, half, at_cells), _GRID),)
+
+
+def mix_scales(full: Tensor, half: Tensor, scale: Tensor | float) -> Tensor:
+    """MSNetV2's mix: the half scale's share is the scale less 1.
+
+    Args:
+        full: descriptors along dimension 1, at full scale.
+        half: the same at half scale.
+        scale: how much larger the image shows things than the other one; clamped to [1, 2].
+
+    Returns:
+        Descriptors of unit length, as ``full``.
+    """
+    share = torch.as_tensor(scale, dtype=full.dtype, device=full.device).clamp(1.0, 2.0) - 1.0
+    return unit_length((1.0 - share) * full + share * half)
 
 
 def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSNetNetwork:

@@ -42,6 +42,8 @@ class DescriptorEntry:
         config: its settings class.  A class with a ``weights`` field takes a weights file.
         build: makes the descriptor from its settings.
         source: "built-in", or the plugin file or package it came from.
+        by_pair: it is a :class:`~engine.descriptors.base.PairDescriptor`: the maps of an image
+            depend on the other image too.
     """
 
     name: str
@@ -50,6 +52,7 @@ class DescriptorEntry:
     config: type
     build: Callable[[Any], DenseDescriptor]
     source: str
+    by_pair: bool = False
 
     @property
     def takes_weights(self) -> bool:
@@ -85,7 +88,7 @@ def registering_from(source: str) -> Iterator[None]:
 
 
 def register_descriptor(
-    name: str, *, title: str, config: type, summary: str = ""
+    name: str, *, title: str, config: type, summary: str = "", by_pair: bool = False
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder under ``name``.
 
@@ -99,7 +102,13 @@ def register_descriptor(
         if taken is not None and taken.source != source:
             raise ConfigError(name, f"a descriptor of this name exists already ({taken.source})")
         _ENTRIES[name] = DescriptorEntry(
-            name=name, title=title, summary=summary, config=config, build=build, source=source
+            name=name,
+            title=title,
+            summary=summary,
+            config=config,
+            build=build,
+            source=source,
+            by_pair=by_pair,
         )
         return build
 

@@ -11,6 +11,7 @@ The vote sees the two images alone, with points of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -82,7 +83,7 @@ def find_points(grey: Tensor, count: int) -> Tensor:
     Returns:
         ``(K, 2)`` float64 pixels, on the image's device.
     """
-    rows, columns = grey.shape[2:]
+    columns = grey.shape[3]
     across = functional.pad(grey, (1, 1, 0, 0), mode="replicate")
     down = functional.pad(grey, (0, 0, 1, 1), mode="replicate")
     dx = (across[..., 2:] - across[..., :-2]) / 2
@@ -128,10 +129,10 @@ def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: fl
         offering: image b.
         bin_px: movements this near each other agree, in pixels of the changed images.
     """
-    similarity = asking.vectors @ offering.vectors.T
-    best, found = similarity.max(dim=1)
-    back = similarity.argmax(dim=0)
-    mutual = back[found] == torch.arange(len(found), device=found.device)
+    found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
+    # Mutual: of all points, the found cell likes the one that found it best.
+    back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
+    mutual = back == torch.arange(len(found), device=found.device)
     moved = offering.places[found[mutual]] - asking.places[mutual]
     if len(moved) == 0:
         return 0.0
@@ -172,4 +173,11 @@ def hold_vote(
             if growths[0] * 0.99 <= growth <= growths[1] * 1.01:
                 agreeing = count_agreeing(one, other, bin_px=bin_px)
                 votes.append(Vote(one.member, other.member, agreeing))
-    return sorted(votes, key=lambda vote: -vote.agreeing)
+    return sorted(votes, key=_rank)
+
+
+def _rank(vote: Vote) -> tuple[float, float, float]:
+    """The most agreed on first; where as many agree, the smaller change."""
+    octaves = math.log2(vote.asking.scale / vote.offering.scale)
+    turn_deg = min(vote.asking.angle_deg % 360, -vote.asking.angle_deg % 360)
+    return (-vote.agreeing, abs(octaves), turn_deg)

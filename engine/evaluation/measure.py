@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import cv2
-import numpy as np
 import torch
 
 import engine
-from engine.data.pairs import ImagePair
-from engine.descriptors.base import DenseDescriptor, Levels
-from engine.descriptors.compute import describe_image, get_built
+from engine.data.pairs import ImagePair, Side
+from engine.descriptors.base import DenseDescriptor
+from engine.descriptors.compute import get_built
+from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.registry import DescriptorSpec
 from engine.errors import DatasetError, ImageError, WeightsError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSequence, EvaluationSet
@@ -111,9 +111,8 @@ def prepare_descriptor(
             Note(f"{label} is not safe in {precision} and is computed in float32.", "warning")
         )
         precision = "float32"
-    blank = np.zeros((_BLANK_EDGE_PX, _BLANK_EDGE_PX, 3), np.float32)
-    levels, _ = describe_image(
-        descriptor, blank, device=str(device), precision=precision, cancel=context.cancel
+    levels = describe_blank(
+        descriptor, _BLANK_EDGE_PX, device=str(device), precision=precision, cancel=context.cancel
     )
     if not descriptor.trained:
         context.emit(
@@ -240,7 +239,7 @@ class _FirstImage:
     """Image 1 of a sequence, and what all its pairs share, made when first needed."""
 
     image: WorkingImage
-    levels: dict[str, Levels] = field(default_factory=dict)
+    described: dict[str, PairImage] = field(default_factory=dict)
     pools: dict[QueryKind, Points] = field(default_factory=dict)
 
     def pool(self, kind: QueryKind) -> Points:
@@ -309,16 +308,22 @@ class _PairTask:
     ) -> tuple[list[PairRow], Timing]:
         images = 1
         start_s = time.perf_counter()
-        if one.label not in self.first.levels:
-            self.first.levels[one.label] = self._describe(one, self.first.image)
+        if one.label not in self.first.described:
+            self.first.described[one.label] = self._start(one, self.first.image, "a")
             images = 2
-        levels_b = self._describe(one, self.image_b)
+        image_a, image_b = self.first.described[one.label], self._start(one, self.image_b, "b")
+        choice = choose_for_pair(image_a, image_b, self.context.cancel)
+        levels_a, levels_b = (
+            image.levels(choice, self.context.cancel) for image in (image_a, image_b)
+        )
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # or its time would count as matching
         described_s = time.perf_counter()
         rows = []
         for kind, queries in lists.items():
             errors = match_errors(
                 self.protocol,
-                self.first.levels[one.label],
+                levels_a,
                 levels_b,
                 queries,
                 self.image_b.size_px,
@@ -337,18 +342,15 @@ class _PairTask:
         ended_s = time.perf_counter()
         return rows, Timing(one.label, images, described_s - start_s, 1, ended_s - described_s)
 
-    def _describe(self, one: EvaluatedDescriptor, image: WorkingImage) -> Levels:
-        levels, _ = describe_image(
-            one.descriptor,
-            image.pixels,
+    def _start(self, one: EvaluatedDescriptor, image: WorkingImage, side: Side) -> PairImage:
+        return PairImage(
+            descriptor=one.descriptor,
+            pixels=image.pixels,
+            side=side,
             device=str(self.device),
             precision=one.precision,
-            cancel=self.context.cancel,
             emit=self.context.emit,
         )
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # or its time would count as matching
-        return levels
 
 
 def _broken(pair: ImagePair, fault: str) -> PairRecord:

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from engine.data.hpatches import natural_key
-from engine.descriptors.base import Levels
-from engine.descriptors.compute import describe_image, get_built
+from engine.data.pairs import Side
+from engine.descriptors.compute import get_built
+from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import DatasetError, DescSpaceError, WeightsError
 from engine.evaluation.datasets import EvaluationPair, open_evaluation_set
@@ -137,13 +138,13 @@ class _Kept:
     specs: dict[str, DescriptorSpec] = field(default_factory=dict)
     path: Path | None = None
     image: WorkingImage | None = None
-    levels: dict[str, Levels] = field(default_factory=dict)
+    described: dict[str, PairImage] = field(default_factory=dict)
 
     def first_image(self, path: Path) -> WorkingImage:
         if self.image is None or path != self.path:
             self.image = _read(path, None, self.protocol)
             self.path = path
-            self.levels.clear()
+            self.described.clear()
         return self.image
 
 
@@ -174,24 +175,25 @@ def _rematch(
         kept.specs[row.descriptor] = _spec(result, entry)
     descriptor = get_built(kept.specs[row.descriptor])
 
-    def describe(image: WorkingImage) -> Levels:
-        levels, _ = describe_image(
-            descriptor,
-            image.pixels,
+    def start(image: WorkingImage, side: Side) -> PairImage:
+        return PairImage(
+            descriptor=descriptor,
+            pixels=image.pixels,
+            side=side,
             device=str(device),
             precision=entry["precision"],
-            cancel=context.cancel,
         )
-        return levels
 
-    if row.descriptor not in kept.levels:
-        kept.levels[row.descriptor] = describe(image_a)
+    if row.descriptor not in kept.described:
+        kept.described[row.descriptor] = start(image_a, "a")
     if len(queries.points_a) != row.count:
         raise _changed(one)
+    described_a, described_b = kept.described[row.descriptor], start(image_b, "b")
+    choice = choose_for_pair(described_a, described_b, context.cancel)
     found_b = match_points(
         protocol,
-        kept.levels[row.descriptor],
-        describe(image_b),
+        described_a.levels(choice, context.cancel),
+        described_b.levels(choice, context.cancel),
         queries,
         image_b.size_px,
         matcher=entry["matcher"],

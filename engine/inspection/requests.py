@@ -65,6 +65,7 @@ class MapInfo:
         device: where it was computed.
         trained: False for random weights: show it.
         notes: sentences a person should see, such as a fall-back to the CPU.
+        chosen: what the pair voted for, "" where each image is described alone.
     """
 
     size_px: tuple[int, int]
@@ -78,6 +79,7 @@ class MapInfo:
     device: str
     trained: bool
     notes: tuple[str, ...] = ()
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

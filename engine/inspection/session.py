@@ -11,14 +11,18 @@ import contextlib
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from engine.data.pairs import ImagePair, Side, other_side
+from engine.descriptors.base import Choice, Member, PairDescriptor
 from engine.descriptors.compute import describe_image, get_built, predict_bytes
+from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.precomputed import MapFile, check_coverage, read_map_file
 from engine.errors import DeviceError, MapFileError, MapsMismatchError, MapsMissingError
 from engine.geometry.coords import CellGrid, Resize
@@ -48,10 +52,12 @@ from engine.progress import CancelToken, JobContext, Note
 _LARGEST_DEFAULT_BYTES = 2 << 30
 _IMAGE_BUDGET_BYTES = 256 << 20
 _IMAGES_IN_USE = 4
+_LOOKS_KEPT = 4
 _PCA_SAMPLE = 20_000
 _BLANK_EDGE_PX = 64
 _PATIENCE_S = 0.1
 _STRETCH_LIMIT = 0.02
+_NOBODY = FileStamp("", -1, -1)
 # While maps are made, the descriptor's own arrays and the copy for queries lie beside them.
 _WORKING_COPIES = 3
 _SURELY_FITS_PX = 1_000_000
@@ -74,6 +80,9 @@ class Session:
         self._images: ByteCache[FileStamp, Image] = ByteCache(_IMAGE_BUDGET_BYTES, keep_at_least=2)
         self._shapes: dict[Hashable, tuple[int, tuple[CellGrid, ...]]] = {}
         self._describing = threading.Lock()
+        # What concerns pairs is touched by who holds the lock above alone.
+        self._looks: OrderedDict[MapKey, PairImage] = OrderedDict()
+        self._choices: OrderedDict[tuple[MapKey, MapKey], Choice] = OrderedDict()
 
     # ---- maps ------------------------------------------------------------------------------
 
@@ -234,6 +243,7 @@ class Session:
         start = time.perf_counter()
         image = self._image(key.image)
         notes: tuple[str, ...] = ()
+        chosen = ""
         trained = True
         if recipe.spec.name == PRECOMPUTED:
             path = _map_file(pair, side, recipe)
@@ -250,11 +260,17 @@ class Session:
             trained = descriptor.trained
             resize = fit_long_edge(image.size_px, recipe.long_edge_px)
             self._refuse_too_large(key, resize.to_size_px)
+            members: tuple[Member, ...] | None = None
+            if isinstance(descriptor, PairDescriptor):
+                choice = self._choose(pair, recipe, descriptor, context)
+                members = choice.members_a if side == "a" else choice.members_b
+                chosen = choice.text
             levels, notes = describe_image(
                 descriptor,
                 resize_pixels(image.pixels, resize.to_size_px, antialias=True),
                 device=recipe.device,
                 precision=recipe.precision,
+                members=members,
                 cancel=context.cancel,
                 emit=context.emit,
             )
@@ -273,8 +289,54 @@ class Session:
             device=str(described.device),
             trained=trained,
             notes=notes,
+            chosen=chosen,
         )
         return described, info
+
+    def _choose(
+        self, pair: ImagePair, recipe: Recipe, descriptor: PairDescriptor, context: JobContext
+    ) -> Choice:
+        """How a pair wants its images described; the lock for describing is held."""
+        key = MapKey.of(pair, "a", recipe), MapKey.of(pair, "b", recipe)
+        choice = self._choices.get(key)
+        if choice is None:
+            sides: tuple[Side, Side] = ("a", "b")
+            images = [self._look_for(pair, side, recipe, descriptor, context) for side in sides]
+            found = choose_for_pair(images[0], images[1], context.cancel)
+            assert found is not None
+            choice = self._choices[key] = found
+            context.emit(Note(choice.text))
+            while len(self._choices) > _LOOKS_KEPT:
+                self._choices.popitem(last=False)
+        return choice
+
+    def _look_for(
+        self,
+        pair: ImagePair,
+        side: Side,
+        recipe: Recipe,
+        descriptor: PairDescriptor,
+        context: JobContext,
+    ) -> PairImage:
+        """One image as its pairs see it, kept for the next pair."""
+        key = replace(MapKey.of(pair, side, recipe), partner=(side, _NOBODY))
+        found = self._looks.get(key)
+        if found is None or found.descriptor is not descriptor:
+            image = self._image(key.image)
+            resize = fit_long_edge(image.size_px, recipe.long_edge_px)
+            self._refuse_too_large(key, resize.to_size_px)
+            found = self._looks[key] = PairImage(
+                descriptor=descriptor,
+                pixels=resize_pixels(image.pixels, resize.to_size_px, antialias=True),
+                side=side,
+                device=recipe.device,
+                precision=recipe.precision,
+                emit=context.emit,
+            )
+            while len(self._looks) > _LOOKS_KEPT:
+                self._looks.popitem(last=False)
+        self._looks.move_to_end(key)
+        return found
 
     def _need_both(
         self, pair: ImagePair, side: Side, recipe: Recipe
@@ -320,9 +382,11 @@ class Session:
         choice = (key.recipe.spec, key.files, key.build)
         shape = self._shapes.get(choice)
         if shape is None:
-            blank = np.zeros((_BLANK_EDGE_PX, _BLANK_EDGE_PX, 3), np.float32)
-            levels, _ = describe_image(
-                get_built(key.recipe.spec), blank, device=key.recipe.device, precision="float32"
+            levels = describe_blank(
+                get_built(key.recipe.spec),
+                _BLANK_EDGE_PX,
+                device=key.recipe.device,
+                precision="float32",
             )
             shape = levels[0].values.shape[1], tuple(level.grid for level in levels)
             self._shapes[choice] = shape

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from engine.data.pairs import ImagePair, Side
+from engine.data.pairs import ImagePair, Side, other_side
 from engine.descriptors.registry import get_descriptor
 from engine.inspection.requests import Recipe
 
@@ -57,12 +57,15 @@ class MapKey:
         recipe: without what concerns the other image or this descriptor does not use.
         files: further files that are read: weights, precomputed maps and what describes them.
         build: the registered builder; a plugin that is loaded again has another one.
+        partner: where a pair decides together how it is described: which side the image is, and
+            the other one.
     """
 
     image: FileStamp
     recipe: Recipe
     files: tuple[FileStamp, ...]
     build: Hashable
+    partner: tuple[Side, FileStamp] | None = None
 
     @classmethod
     def of(cls, pair: ImagePair, side: Side, recipe: Recipe) -> MapKey:
@@ -81,17 +84,21 @@ class MapKey:
                 path = recipe.map_files[0 if side == "a" else 1]
                 files += [FileStamp.of(path), FileStamp.of(path.with_suffix(".json"))]
             recipe = replace(recipe, long_edge_px=0, precision="float32")
+        entry = get_descriptor(recipe.spec.name)
+        partner = (side, FileStamp.of(pair.path(other_side(side)))) if entry.by_pair else None
         return cls(
             image=FileStamp.of(pair.path(side)),
             recipe=replace(recipe, map_files=None),
             files=tuple(files),
-            build=get_descriptor(recipe.spec.name).build,
+            build=entry.build,
+            partner=partner,
         )
 
     def reads(self, path: Path | str) -> bool:
         """True if a file is among those the maps were made from."""
         absolute = os.path.abspath(path)  # noqa: PTH100
-        return any(stamp.path == absolute for stamp in (self.image, *self.files))
+        stamps = (self.image, *self.files, *(self.partner or ())[1:])
+        return any(stamp.path == absolute for stamp in stamps)
 
 
 class ByteCache(Generic[Key, Value]):

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from engine.descriptors.compute import describe_image
+from engine.descriptors.pairing import describe_blank
 from engine.devices import resolve_device
 from engine.errors import DatasetError
 from engine.evaluation.datasets import open_evaluation_set
@@ -125,11 +123,14 @@ def _bytes_per_pixel(
     descriptors: Sequence[EvaluatedDescriptor], device: str, context: JobContext
 ) -> list[float]:
     """What the maps of each descriptor take, from a small blank image."""
-    blank = np.zeros((_PROBE_EDGE_PX, _PROBE_EDGE_PX, 3), np.float32)
     shares = []
     for one in descriptors:
-        levels, _ = describe_image(
-            one.descriptor, blank, device=device, precision=one.precision, cancel=context.cancel
+        levels = describe_blank(
+            one.descriptor,
+            _PROBE_EDGE_PX,
+            device=device,
+            precision=one.precision,
+            cancel=context.cancel,
         )
         size = sum(level.values.element_size() * level.values.nelement() for level in levels)
         shares.append(size / _PROBE_EDGE_PX**2)

@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from engine.config import build_config
-from engine.descriptors import registry
+from engine.descriptors import pairing, registry
 from engine.descriptors.base import DescriptorMap, Levels
 from engine.descriptors.daisy import DaisyConfig
 from engine.descriptors.registry import DescriptorEntry
@@ -31,7 +31,6 @@ from engine.errors import (
     ResultError,
     WeightsError,
 )
-from engine.evaluation import measure
 from engine.evaluation.datasets import LARGE_SEQUENCES, open_evaluation_set
 from engine.evaluation.result import EvaluationResult, json_text, read_result
 from engine.geometry.coords import CellGrid
@@ -157,8 +156,8 @@ def test_image_1_is_described_once_however_many_pairs_it_has(
         described.append(pixels.shape)
         return describe_image(descriptor, pixels, **how)
 
-    describe_image = measure.describe_image
-    monkeypatch.setattr(measure, "describe_image", count)
+    describe_image = pairing.describe_image
+    monkeypatch.setattr(pairing, "describe_image", count)
     result = evaluate(sequences, tmp_path / "out")
     assert len(described) == 1 + 3 * 4  # the trial, and three sequences of four images
     assert result.timings[0].images == 12
