@@ -132,9 +132,11 @@ if TYPE_CHECKING:
     from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
     from engine.jobs.training_runs import TrainingSamples as TrainingSamples
     from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
+    from engine.jobs.training_runs import is_training_run as is_training_run
     from engine.jobs.training_runs import list_training_runs as list_training_runs
     from engine.jobs.training_runs import new_training_folder as new_training_folder
     from engine.jobs.training_runs import read_curves as read_curves
+    from engine.jobs.training_runs import read_previews as read_previews
     from engine.jobs.training_runs import read_training_run as read_training_run
     from engine.jobs.view_options import ViewOptions as ViewOptions
     from engine.jobs.view_options import view_command as view_command
@@ -282,9 +284,11 @@ _HOMES = {
         "TrainingRunInfo",
         "TrainingSamples",
         "TrainingSamplesJob",
+        "is_training_run",
         "list_training_runs",
         "new_training_folder",
         "read_curves",
+        "read_previews",
         "read_training_run",
     ),
     "engine.jobs.view_options": ("ViewOptions", "view_command"),

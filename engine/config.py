@@ -36,8 +36,10 @@ class OptionInfo:
     """One setting, as a form or a help page shows it.
 
     Attributes:
-        name: field name, with its unit as a suffix where it has one.
-        kind: what may be entered; ``file`` is a path to an existing file.
+        name: field name, with its unit as a suffix where it has one; a form may put the names of
+            its sections before it, with dots.
+        kind: what may be entered; ``file`` is a path to an existing file, and ``folder``, which a
+            form has to say by itself, one to an existing folder.
         default: the value when nothing is said.
         choices: the allowed words of a ``choice``.
         optional: None (``none`` in text, an empty field in a form) is allowed.
@@ -45,7 +47,7 @@ class OptionInfo:
     """
 
     name: str
-    kind: Literal["bool", "int", "float", "text", "file", "choice", "numbers"]
+    kind: Literal["bool", "int", "float", "text", "file", "folder", "choice", "numbers"]
     default: Any
     help: str
     unit: str = ""
@@ -56,8 +58,9 @@ class OptionInfo:
 
     @property
     def label(self) -> str:
-        """The name as words, without its unit suffix: ``radius_px`` -> ``Radius``."""
-        name = self.name.removesuffix(f"_{self.unit}") if self.unit else self.name
+        """The name as words, without sections and unit: ``warp.radius_px`` -> ``Radius``."""
+        last = self.name.rpartition(".")[2]
+        name = last.removesuffix(f"_{self.unit}") if self.unit else last
         return name.replace("_", " ").capitalize()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,16 +21,19 @@ from engine.data.photos import open_photos, split_photos
 from engine.errors import ConfigError, DescSpaceError
 from engine.jobs.train_settings import TrainConfig, resolve_training
 from engine.paths import user_data_dir
-from engine.progress import JobContext, Progress
+from engine.progress import JobContext, Preview, Progress
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
 from engine.training.run_folder import (
     CONFIG_FILE,
     EVENTS_FILE,
     RESULT_FILE,
+    TENSORBOARD_FOLDER,
     RunFolder,
     SavedWeights,
     read_events,
 )
+
+logger = logging.getLogger(__name__)
 
 TRAIN_PREFIX: Final = "train-"
 
@@ -157,7 +162,7 @@ def list_training_runs(root: Path | None = None) -> tuple[TrainingRunInfo, ...]:
     place = root or user_data_dir() / "runs"
     if not place.is_dir():
         return ()
-    infos = [read_training_run(folder) for folder in place.iterdir() if _is_run(folder)]
+    infos = [read_training_run(folder) for folder in place.iterdir() if is_training_run(folder)]
     return tuple(sorted(infos, key=lambda info: info.began_s, reverse=True))
 
 
@@ -201,7 +206,47 @@ def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:
     return {name: np.array(some) for name, some in points.items()}
 
 
-def _is_run(folder: Path) -> bool:
+def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
+    """The pictures that a run has drawn, by step: they lie in its files for TensorBoard.
+
+    Args:
+        folder: of the run.
+        most: pictures of so many steps are read at most, spread over the run.
+
+    Returns:
+        Pictures of all kinds of a step follow one another; none where the run has drawn none.
+        Damaged ones are left out.
+    """
+    # Loads slowly, and only who looks at a run needs it.
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    found: dict[int, dict[str, bytes]] = {}
+    for file in sorted((folder / TENSORBOARD_FOLDER).glob("events.out.tfevents.*")):
+        try:
+            for event in LegacyEventFileLoader(str(file)).Load():
+                for value in event.summary.value:
+                    if value.HasField("image"):
+                        pictures = found.setdefault(event.step, {})
+                        pictures[value.tag] = value.image.encoded_image_string
+                if len(found) > 2 * most:
+                    found = {step: found[step] for step in sorted(found)[::2]}
+        except Exception:  # a foreign parser of files that anything may have damaged
+            logger.warning("%s is damaged; what came before is used", file, exc_info=True)
+    steps = sorted(found)
+    if len(steps) > most:
+        chosen = np.linspace(0, len(steps) - 1, most).round().astype(int)
+        steps = [steps[place] for place in chosen]
+    previews = []
+    for step in steps:
+        for name, encoded in found[step].items():
+            bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+            if bgr is not None:
+                rgb = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
+                previews.append(Preview(step, name, rgb))
+    return tuple(previews)
+
+
+def is_training_run(folder: Path) -> bool:
     """Whether a folder looks like a training run: evaluations have other settings files."""
     return (folder / CONFIG_FILE).is_file()
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
 Theme = Literal["light", "dark"]
+Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ViewOptions:
         matches: how many points to match at once.
         theme: colours of the window; None for the settings' choice.
         size: (width, height) of the window in device-independent pixels.
+        panel: opened and in front of its tabs.
         screenshot: save the window there once computing is done, then end.
         plugins: Python files that register descriptors; naming them here is consent to run them.
         maps: precomputed maps of the two images, for the descriptor ``precomputed``.
@@ -50,6 +52,7 @@ class ViewOptions:
     matches: int | None = None
     theme: Theme | None = None
     size: tuple[int, int] | None = None
+    panel: Panel | None = None
     screenshot: Path | None = None
     plugins: tuple[Path, ...] = ()
     maps: tuple[Path, ...] = ()
@@ -73,6 +76,7 @@ def view_command(options: ViewOptions, *, program: str = "python main.py") -> st
         ("--compare", options.compare),
         ("--matches", options.matches),
         ("--theme", options.theme),
+        ("--panel", options.panel),
         ("--screenshot", options.screenshot),
     )
     for flag, value in single:

@@ -33,10 +33,11 @@ from engine.jobs.training_runs import (
     list_training_runs,
     new_training_folder,
     read_curves,
+    read_previews,
     read_training_run,
 )
 from engine.paths import data_dir
-from engine.progress import CancelToken, Event, JobContext, Note, Progress
+from engine.progress import CancelToken, Event, JobContext, Note, Preview, Progress
 from engine.training.batches import Prefetcher
 
 TINY = (
@@ -354,3 +355,33 @@ def test_sample_pairs_are_those_that_the_run_will_see_first(photos: Path, tmp_pa
             assert np.abs(seen.numpy() * 255 - picture).max() <= 0.51
     with pytest.raises(ConfigError, match="folder"):
         TrainingSamplesJob(config=make_job(None, tmp_path).config).run(JobContext())
+
+
+def test_the_pictures_of_a_run_are_read_back_as_they_were(
+    photos: Path, tmp_path: Path
+):
+    drawn: list[Preview] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Preview):
+            drawn.append(event)
+
+    settings = ("train.saving.preview_every_steps=1", "train.steps=5")
+    make_job(photos, tmp_path / "run", *settings).run(JobContext(emit=listen))
+    read = read_previews(tmp_path / "run")
+    assert [(one.step, one.name) for one in read] == [(one.step, one.name) for one in drawn]
+    for mine, theirs in zip(read, drawn, strict=True):
+        np.testing.assert_array_equal(mine.rgb, theirs.rgb)
+    few = read_previews(tmp_path / "run", most=3)
+    assert sorted({one.step for one in few}) == [0, 2, 5]
+
+
+def test_a_run_without_pictures_or_with_a_damaged_log_of_them_yields_what_there_is(
+    finished: Path, tmp_path: Path
+):
+    assert read_previews(finished) == ()
+    assert read_previews(tmp_path) == ()
+    board = tmp_path / "tensorboard"
+    board.mkdir()
+    (board / "events.out.tfevents.1.x").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00torn")
+    assert read_previews(tmp_path) == ()

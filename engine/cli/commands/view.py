@@ -19,7 +19,7 @@ from engine.cli.parser import (
 )
 from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
-from engine.jobs.view_options import Theme, ViewMode, ViewOptions
+from engine.jobs.view_options import Panel, Theme, ViewMode, ViewOptions
 
 SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SMALLEST_SIDE, _LARGEST_SIDE = 200, 16384
@@ -72,6 +72,9 @@ def add_parser(commands: Subparsers[Parser]) -> None:
     group = parser.add_argument_group("window")
     group.add_argument(
         "--theme", choices=get_args(Theme), metavar="|".join(get_args(Theme)), help="its colours"
+    )
+    group.add_argument(
+        "--panel", choices=get_args(Panel), metavar="NAME", help="open a panel, such as training"
     )
     group.add_argument("--size", type=_size, metavar="WxH", help="its size, such as 1280x800")
     group.add_argument(
@@ -128,6 +131,7 @@ def options_from(arguments: argparse.Namespace) -> ViewOptions:
         compare=arguments.compare,
         matches=arguments.matches,
         theme=arguments.theme,
+        panel=arguments.panel,
         size=arguments.size,
         screenshot=arguments.screenshot,
         plugins=tuple(arguments.plugins),
