@@ -34,9 +34,11 @@ from descgui.controllers.probe_controller import ProbeController
 from descgui.controllers.screenshot_controller import ScreenshotController
 from descgui.controllers.start_controller import StartController
 from descgui.controllers.thumbnail_controller import ThumbnailController
+from descgui.controllers.training_controller import TrainingController, free_name
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.settings import Settings
+from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
 from descgui.views.descriptor_panel import DescriptorPanel
@@ -48,6 +50,8 @@ from descgui.views.pair_view import PairView
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
 from descgui.views.theme import Theme
+from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
+from descgui.views.training_panel import TrainingPanel
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -88,6 +92,7 @@ class Application(QObject):
         self.models = models
         self._exit_code = 0
         self._closing = False
+        self._asks = True
         self.closed = False
         models.pair.failed.connect(partial(models.messages.notify, level="error"))
         models.settings.problem.connect(partial(models.messages.notify, level="warning"))
@@ -101,6 +106,7 @@ class Application(QObject):
         self._connect_views()
         self._connect_runs()
         self._connect_evaluation()
+        self._connect_training()
         self._settings = models.settings.settings
         models.settings.changed.connect(self._settings_changed)
 
@@ -112,6 +118,8 @@ class Application(QObject):
         self.window.show()
         if self.options.matches:
             self._raise("matches")
+        if self.options.panel:
+            self.window.open_dock(self.options.panel)
 
     @property
     def busy(self) -> bool:
@@ -151,6 +159,7 @@ class Application(QObject):
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(self)
         self.evaluations = EvaluationController(models, self.engine, self.pairs, self.matches, self)
+        self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.start = StartController(
             models, self.options, self.pairs, self.probes, self.matches, self
         )
@@ -161,6 +170,7 @@ class Application(QObject):
             self.work_lane,
             self.thumbnails.lane,
             *self.evaluations.lanes,
+            *self.trainings.lanes,
         )
         for lane in self._lanes:
             lane.busy_changed.connect(self._lane_changed)
@@ -175,6 +185,7 @@ class Application(QObject):
         self.probe = ProbePanel(models)
         self.match_panel = MatchesPanel(models)
         self.evaluation_panel = EvaluationPanel(models)
+        self.training_panel = TrainingPanel(models)
         self.window = MainWindow(
             models,
             self.actions,
@@ -192,6 +203,14 @@ class Application(QObject):
                     visible=False,
                     height_px=FIRST_HEIGHT_PX,
                 ),
+                "training": DockSpec(
+                    self.training_panel,
+                    self.tr("Training"),
+                    "train",
+                    "bottom",
+                    visible=False,
+                    height_px=TRAINING_HEIGHT_PX,
+                ),
                 "log": DockSpec(
                     LogPanel(models.messages, api.log_dir()),
                     self.tr("Log"),
@@ -202,6 +221,7 @@ class Application(QObject):
             },
             layout_file=layout_file,
         )
+        self.window.set_may_close(self._may_close)
         self.window.set_can_close(self._can_close)
         self.window.closing.connect(self._close)
         self.exports = ExportController(
@@ -321,6 +341,40 @@ class Application(QObject):
         )
         self._on("evaluate", partial(self.window.open_dock, "evaluation"))
 
+    def _connect_training(self) -> None:
+        panel, runs, files = self.training_panel, self.trainings, self.files
+        panel.start_requested.connect(runs.start)
+        panel.pause_requested.connect(runs.pause)
+        panel.continue_requested.connect(runs.go_on)
+        panel.stop_requested.connect(runs.stop)
+        panel.resume_requested.connect(runs.resume)
+        panel.copy_requested.connect(runs.copy_command)
+        panel.folder_requested.connect(self._choose_photos)
+        panel.folder_chosen.connect(runs.use_folder)
+        panel.look_requested.connect(runs.look_again)
+        panel.overlay_requested.connect(runs.overlay)
+        panel.watch_requested.connect(runs.watch)
+        panel.view_requested.connect(runs.use_in_viewer)
+        panel.evaluate_requested.connect(runs.evaluate)
+        panel.export_requested.connect(
+            lambda folder, weights: files.choose_target(runs.export, folder.name, weights)
+        )
+        panel.reveal_requested.connect(
+            lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+        )
+        panel.add_requested.connect(
+            partial(files.choose_folder, runs.add_run, self.tr("Folder of a training run"))
+        )
+        panel.looked_at.connect(runs.want)
+        panel.exported.connect(
+            lambda path: self.models.messages.notify(self.tr("Saved {0}.").format(path))
+        )
+        panel.export_failed.connect(partial(self.models.messages.notify, level="error"))
+        runs.name_taken.connect(self._ask_about_run)
+        runs.evaluation_wanted.connect(self._show_evaluation)
+        self._on("train", partial(self.window.open_dock, "training"))
+        self._on("stop_training", runs.stop)
+
     # ---- what a person asked for ---------------------------------------------------------------
 
     def _choose(self, choice: DescriptorChoice) -> None:
@@ -344,6 +398,31 @@ class Application(QObject):
     def _run_matches(self) -> None:
         self._raise("matches")
         self.matches.run()
+
+    def _choose_photos(self) -> None:
+        before = self.models.training.choice.folder
+        self.files.choose_folder(
+            self.trainings.use_folder,
+            self.tr("Folder of photos to train on"),
+            Path(before) if before else None,
+        )
+
+    def _ask_about_run(self, folder: Path) -> None:
+        proposal = free_name(folder)
+        answer = dialogs.ask_taken_run(
+            self.window,
+            folder.name,
+            proposal=proposal,
+            can_resume=api.is_training_run(folder),
+        )
+        if answer == "new":
+            self.trainings.start_as(proposal)
+        elif answer == "resume":
+            self.trainings.resume_chosen(folder)
+
+    def _show_evaluation(self) -> None:
+        self.window.open_dock("evaluation")
+        self.evaluation_panel.new_tab.click()
 
     def _raise(self, dock: str) -> None:
         self.window.docks[dock].setVisible(True)
@@ -384,9 +463,17 @@ class Application(QObject):
     # ---- the end -------------------------------------------------------------------------------
 
     def end(self, exit_code: int) -> None:
-        """Close the window, and end with this code once nothing runs."""
+        """Close the window without asking, and end with this code once nothing runs."""
         self._exit_code = exit_code
+        self._asks = False
         self.window.close()
+
+    def _may_close(self) -> bool:
+        """Ask before a training is stopped."""
+        status = self.models.training.status
+        if not (self._asks and status.busy and status.folder is not None):
+            return True
+        return dialogs.stops_training(self.window, status.folder.name, status.step)
 
     def _can_close(self) -> bool:
         return not any(lane.busy for lane in self._lanes)

@@ -15,6 +15,7 @@ from descgui.models.pair_state import PairModel
 from descgui.models.pictures_state import PicturesModel
 from descgui.models.probe_state import PinsModel, ProbeModel
 from descgui.models.settings import SettingsModel
+from descgui.models.training_state import TrainingModel
 from descgui.models.view_state import ViewModel
 
 
@@ -41,6 +42,7 @@ class AppModels:
     pins: PinsModel = field(default_factory=PinsModel)
     matches: MatchesModel = field(default_factory=MatchesModel)
     evaluation: EvaluationModel = field(default_factory=EvaluationModel)
+    training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)
 
 

@@ -47,6 +47,7 @@ class Settings:
     descriptor: str = option("daisy", help="descriptor shown at start")
     recent_pairs: tuple[str, ...] = option((), help="recently opened pairs")
     recent_folders: tuple[str, ...] = option((), help="recently opened folders")
+    recent_photos: tuple[str, ...] = option((), help="folders of photos to train on")
     trusted_plugins: tuple[str, ...] = option((), help="plugin files that may run")
 
 
@@ -103,6 +104,10 @@ class SettingsModel(QObject):
     def remember_folder(self, entry: str) -> None:
         """Put a folder on top of the recent ones."""
         self.update(recent_folders=_on_top(entry, self._settings.recent_folders))
+
+    def remember_photos(self, entry: str) -> None:
+        """Put a folder of photos on top of the recent ones."""
+        self.update(recent_photos=_on_top(entry, self._settings.recent_photos))
 
     def _keep_broken(self) -> str:
         """Copy a file that cannot be used aside, before the next change overwrites it."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MENUS = ("file", "edit", "view", "run", "window", "help")
 """Ids of the menus, in order."""
 
-DOCKS = ("browser", "descriptor", "probe", "matches", "evaluation", "log")
+DOCKS = ("browser", "descriptor", "probe", "matches", "evaluation", "training", "log")
 """Names of the panels that have a ``dock_…`` command."""
 
 _DIGITS = 9
@@ -612,6 +612,22 @@ class Actions(QObject):
                 keys=("Ctrl+Shift+R",),
             ),
             at(
+                id="train",
+                text=self.tr("&Train…"),
+                tip=self.tr("Train a descriptor on your own photos, and watch it learn"),
+                section=3,
+                icon="train",
+                keys=("Ctrl+Shift+T",),
+            ),
+            at(
+                id="stop_training",
+                text=self.tr("St&op training"),
+                tip=self.tr("Stop the training under way and keep a checkpoint"),
+                section=3,
+                icon="stop",
+                enabled=lambda models: models.training.status.busy,
+            ),
+            at(
                 id="cancel",
                 text=self.tr("&Stop"),
                 tip=self.tr("Stop what is being computed"),
@@ -630,6 +646,7 @@ class Actions(QObject):
             "probe": (self.tr("&Probe"), "probe", ("F4",)),
             "matches": (self.tr("&Matches"), "matches", ("F6",)),
             "evaluation": (self.tr("&Evaluation"), "evaluate", ("F8",)),
+            "training": (self.tr("&Training"), "train", ("F9",)),
             "log": (self.tr("&Log"), "log", ("F7",)),
         }
         return [
@@ -760,6 +777,7 @@ class Actions(QObject):
             models.matches.changed,
             models.pins.changed,
             models.pins.selected_changed,
+            models.training.busy_changed,
         ):
             signal.connect(self._refresh_after)
         for maps in (models.maps, models.compared):

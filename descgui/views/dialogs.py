@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -37,9 +38,10 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     return Path(names[0]), Path(names[1])
 
 
-def ask_folder(parent: QWidget, folder: Path) -> Path | None:
-    """A folder of sequences, one sequence, or a folder with two images."""
-    name = QFileDialog.getExistingDirectory(parent, _tr("Open a folder of sequences"), str(folder))
+def ask_folder(parent: QWidget, folder: Path, title: str = "") -> Path | None:
+    """A folder: without a title one of sequences, one sequence, or one with two images."""
+    title = title or _tr("Open a folder of sequences")
+    name = QFileDialog.getExistingDirectory(parent, title, str(folder))
     return Path(name) if name else None
 
 
@@ -66,6 +68,57 @@ def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
         return None
     second = ask_file(parent, _tr("Map file of image B"), first.parent, name_filter)
     return None if second is None else (first, second)
+
+
+def stops_training(parent: QWidget, name: str, step: int) -> bool:
+    """True if the person agrees that closing the window stops the training."""
+    answer = QMessageBox(
+        QMessageBox.Icon.Question,
+        _tr("Stop the training?"),
+        _tr("“%s” is being trained and stands at step %d.") % (name, step),
+        parent=parent,
+    )
+    answer.setInformativeText(
+        _tr(
+            "Closing the window stops it. A checkpoint is kept, and Resume in the training panel "
+            "goes on from there."
+        )
+    )
+    stop = answer.addButton(_tr("Save and close"), QMessageBox.ButtonRole.AcceptRole)
+    stay = answer.addButton(_tr("Go on training"), QMessageBox.ButtonRole.RejectRole)
+    answer.setDefaultButton(stop)
+    answer.setEscapeButton(stay)
+    answer.exec()
+    return answer.clickedButton() is stop
+
+
+def ask_taken_run(
+    parent: QWidget, name: str, *, proposal: str, can_resume: bool
+) -> Literal["resume", "new", "cancel"]:
+    """What to do about a run that is in the folder which a new one was to have."""
+    answer = QMessageBox(
+        QMessageBox.Icon.Question,
+        _tr("There is a run of this name"),
+        _tr("“%s” exists already.") % name
+        if can_resume
+        else _tr("A folder “%s” that holds no training exists already.") % name,
+        parent=parent,
+    )
+    new = answer.addButton(_tr("Start as “%s”") % proposal, QMessageBox.ButtonRole.AcceptRole)
+    resume = None
+    if can_resume:
+        answer.setInformativeText(
+            _tr("Resuming goes on from its last checkpoint, with the settings of the form.")
+        )
+        resume = answer.addButton(_tr("Resume it"), QMessageBox.ButtonRole.ActionRole)
+    answer.setDefaultButton(new)
+    answer.setEscapeButton(answer.addButton(QMessageBox.StandardButton.Cancel))
+    answer.exec()
+    if answer.clickedButton() is new:
+        return "new"
+    if resume is not None and answer.clickedButton() is resume:
+        return "resume"
+    return "cancel"
 
 
 def consents_to_plugin(parent: QWidget, path: Path) -> bool:

@@ -230,10 +230,12 @@ class _LineEditor(_Editor):
         if info.optional:
             self._line.setPlaceholderText(self.tr("none"))
         self._line.editingFinished.connect(self._finish)
-        if info.kind == "file":
+        if info.kind in ("file", "folder"):
             browse = QToolButton(self)
             browse.setText("…")
-            browse.setToolTip(self.tr("Choose a file…"))
+            browse.setToolTip(
+                self.tr("Choose a file…") if info.kind == "file" else self.tr("Choose a folder…")
+            )
             browse.setAccessibleName(self.tr("Choose a file for {0}").format(info.label))
             browse.clicked.connect(self._browse)
             self.row.addWidget(browse)
@@ -258,7 +260,10 @@ class _LineEditor(_Editor):
 
     def _browse(self) -> None:
         start = str(Path(self._value).parent) if self._value else ""
-        chosen, _ = QFileDialog.getOpenFileName(self, self.info.label, start)
+        if self.info.kind == "folder":
+            chosen = QFileDialog.getExistingDirectory(self, self.info.label, start)
+        else:
+            chosen, _ = QFileDialog.getOpenFileName(self, self.info.label, start)
         if chosen:
             self._line.setText(chosen)
             self._finish()
@@ -281,6 +286,8 @@ class _LineEditor(_Editor):
                 return None, self.tr("A file is needed.")
             if not Path(text).expanduser().is_file():
                 return None, self.tr("There is no such file.")
+        if self.info.kind == "folder" and not Path(text).expanduser().is_dir():
+            return None, self.tr("There is no such folder.")
         return text, ""
 
     def _read_numbers(self, text: str) -> tuple[Any, str]:
@@ -340,17 +347,14 @@ class _Row:
         self.reset = QToolButton(form)
         self.reset.setIcon(icon("reset"))
         self.reset.setAutoRaise(True)
-        self.reset.setToolTip(form.tr("Back to the default: {0}").format(self._default_text(form)))
         self.reset.setAccessibleName(form.tr("Reset {0}").format(info.label))
         policy = self.reset.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.reset.setSizePolicy(policy)
         self.notice = Notice("error", form)
-        tooltip = self._tooltip(form)
-        for widget in (self.label, self.editor.control):
-            widget.setToolTip(tooltip)
         self.editor.control.setAccessibleName(info.label)
         self.editor.control.setAccessibleDescription(info.help)
+        self._explain(form)
 
     @property
     def changed(self) -> bool:
@@ -362,6 +366,18 @@ class _Row:
         problem = self.editor.problem()
         self.reset.setVisible(self.changed or bool(problem))
         self.notice.say(problem)
+
+    def set_default(self, form: OptionForm, value: Any) -> None:
+        """Take another value for the default."""
+        if value != self.default:
+            self.default = value
+            self._explain(form)
+
+    def _explain(self, form: OptionForm) -> None:
+        self.reset.setToolTip(form.tr("Back to the default: {0}").format(self._default_text(form)))
+        tooltip = self._tooltip(form)
+        for widget in (self.label, self.editor.control):
+            widget.setToolTip(tooltip)
 
     def _default_text(self, form: OptionForm) -> str:
         if self.default is None:
@@ -462,6 +478,16 @@ class OptionForm(QWidget):
         """
         for name, row in self._rows.items():
             row.editor.show_value(plain_value(values.get(name, row.default)))
+            row.refresh()
+        self._last = self.values()
+
+    def set_defaults(self, values: Mapping[str, Any]) -> None:
+        """Take these values for the defaults, of names that are not there the declared ones.
+
+        The shown values stay; :meth:`values` compares them with the new defaults.
+        """
+        for name, row in self._rows.items():
+            row.set_default(self, plain_value(values.get(name, row.info.default)))
             row.refresh()
         self._last = self.values()
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QRect, QSettings
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMainWindow
 
-VERSION = 1
+VERSION = 2
 """To be raised when panels or tool bars come, go or change their names."""
 
 _LEAST_SEEN_PX = 80

@@ -100,6 +100,7 @@ class MainWindow(QMainWindow):
         self._store = None if layout_file is None else LayoutStore(layout_file)
         self._specs = dict(docks)
         self._docks: dict[str, QDockWidget] = {}
+        self._may_close: Callable[[], bool] = lambda: True
         self._can_close: Callable[[], bool] = lambda: True
         self._ending = False
         self._report: ReportDialog | None = None
@@ -130,6 +131,10 @@ class MainWindow(QMainWindow):
     def docks(self) -> Mapping[str, QDockWidget]:
         """The panels by name."""
         return self._docks
+
+    def set_may_close(self, may_close: Callable[[], bool]) -> None:
+        """Ask this when somebody wants to close the window; False keeps everything as it is."""
+        self._may_close = may_close
 
     def set_can_close(self, can_close: Callable[[], bool]) -> None:
         """Ask this before closing; False keeps the window until :meth:`finish_close`."""
@@ -232,6 +237,9 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close if nothing runs; otherwise ask for the end of it and wait to be told."""
         if not self._ending:
+            if not self._may_close():
+                event.ignore()
+                return
             self._ending = True
             self.closing.emit()
         if not self._can_close():

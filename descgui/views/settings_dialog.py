@@ -24,7 +24,7 @@ from descgui.models.settings import Settings
 from descgui.views.form import OptionForm
 from engine.api import OptionInfo, describe_options
 
-HIDDEN = ("recent_pairs", "recent_folders", "trusted_plugins")
+HIDDEN = ("recent_pairs", "recent_folders", "recent_photos", "trusted_plugins")
 """Settings that the program keeps for itself."""
 
 

@@ -1,0 +1,594 @@
+"""Trains beside the rest of the window, and keeps the runs of the past.
+
+A run that rests is held in memory and has a checkpoint besides; one that was stopped goes on from
+its checkpoint, also after the window was closed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+
+from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.maps_controller import MapsController
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import DescriptorChoice
+from descgui.models.training_curves_data import ProbeFrame
+from descgui.models.training_state import (
+    Curves,
+    SamplesState,
+    Stage,
+    TrainingChoice,
+    TrainingStatus,
+    name_problem,
+)
+from descgui.workers.job_thread import JobFailure
+from descgui.workers.lane import JobLane
+from descgui.workers.priority import leave_room
+from engine import api
+
+if TYPE_CHECKING:
+    from engine.api import TrainingRunInfo, TrainJob, TrainResult
+
+SAMPLES_AFTER_MS = 700
+FLUSH_MS = 200
+SPEED_OVER_S = 30.0
+_TRAIN, _SAMPLES, _LIST, _LOOK, _EXPORT, _PLOTS = (
+    *("train", "samples", "runs", "look", "export", "plots"),
+)
+_CURVES, _FRAMES = "curves ", "frames"
+_STAGE = "training"
+_LAST_PICTURE = "negatives"
+_CHECKPOINT = re.compile(r"checkpoint at step (\d+)(, paused)?")
+_BEST_NAMES = ("sequences pck@3", "pck@3")
+
+
+class TrainingController(QObject):
+    """Starts, rests, stops and resumes trainings, and answers what their panel asks for.
+
+    Signals:
+        name_taken(Path): a run is in the folder that a new one was to have; ask what to do.
+        evaluation_wanted(): a network was put into the evaluation, which is to be shown.
+        viewer_wanted(): a network was put into the panes.
+    """
+
+    name_taken = Signal(object)
+    evaluation_wanted = Signal()
+    viewer_wanted = Signal()
+    _began = Signal(int, object, object, object)
+
+    def __init__(
+        self,
+        models: AppModels,
+        engine: EngineController,
+        maps: MapsController,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._model = models.training
+        self._maps = maps
+        self._number = 0
+        self._pause = api.PauseToken()
+        self._ended_as: Stage = "stopped"
+        self._past: Curves = {}
+        self._at_work = False
+        self._looked_at = False
+        self._looked_before = False
+        self._added: tuple[Path, ...] = ()
+        self._metrics: list[tuple[int, dict[str, float]]] = []
+        self._pictures: dict[str, Any] = {}
+        self._pictures_step = -1
+        self._fresh: TrainingStatus | None = None
+        self._marks: deque[tuple[float, int]] = deque()
+        self.run_lane = JobLane(self)
+        self.side_lane = JobLane(self)
+        self.photos_lane = JobLane(self)
+        for lane in self.lanes:
+            lane.succeeded.connect(self._succeeded)
+            lane.failed.connect(self._failed)
+            lane.cancelled.connect(self._cancelled)
+        self.run_lane.happened.connect(self._run_happened)
+        self._began.connect(self._on_began)
+        self._flushing = self._timer(FLUSH_MS, self._flush)
+        self._sampling = self._timer(SAMPLES_AFTER_MS, self._take_samples)
+        self._model.choice_changed.connect(self._choice_changed)
+        self._last_choice = self._model.choice
+        engine.ready.connect(self._engine_ready)
+
+    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval_ms)
+        timer.timeout.connect(slot)
+        return timer
+
+    @property
+    def lanes(self) -> tuple[JobLane, JobLane, JobLane]:
+        """What has to come to rest before the window can end."""
+        return self.run_lane, self.side_lane, self.photos_lane
+
+    # ---- the run -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Train what is chosen, in a folder of its own; a taken one is asked about."""
+        name = self._model.choice.name
+        if not self._free or name_problem(name):
+            return
+        folder = _folder_of(name) if name else api.new_training_folder()
+        if folder.exists():
+            self.name_taken.emit(folder)
+        else:
+            self._start_chosen(folder, resume=False)
+
+    def start_as(self, name: str) -> None:
+        """Train what is chosen under another name."""
+        self._model.update(name=name)
+        self.start()
+
+    def resume_chosen(self, folder: Path) -> None:
+        """Continue the run in a folder with the settings of the form."""
+        if self._free:
+            self._start_chosen(folder, resume=True)
+
+    def resume(self, folder: Path | None = None) -> None:
+        """Continue a run with its own settings: the one that was stopped, or one of the past."""
+        wanted = folder or self._model.status.folder
+        if wanted is None or not self._free:
+            return
+        run = wanted
+
+        def prepare() -> TrainJob:
+            info = api.read_training_run(run)
+            if info.config is None:
+                raise api.DescSpaceError(info.problem)
+            return api.TrainJob(config=info.config, own=info.own, run_dir=run, resume=True)
+
+        self._start(run, prepare)
+
+    def pause(self) -> None:
+        """Rest after the present step; a checkpoint is kept."""
+        if self._model.status.stage == "running":
+            self._pause.pause()
+            self._say(stage="pausing", eta_s=None)
+
+    def go_on(self) -> None:
+        """End the rest."""
+        if self._model.status.stage in ("pausing", "paused"):
+            self._marks.clear()
+            self._pause.resume()
+            self._say(stage="running")
+
+    def stop(self) -> None:
+        """Stop after the present step; a checkpoint is kept."""
+        if self._model.status.busy:
+            self._say(stage="stopping", eta_s=None, steps_per_s=None)
+            self.run_lane.cancel(_TRAIN)
+
+    def copy_command(self) -> None:
+        """Copy the command line that trains what is chosen."""
+        choice = self._model.choice
+        try:
+            config = choice.config()
+        except api.ConfigError as error:
+            self._models.messages.notify(str(error), "warning")
+            return
+        folder = _folder_of(choice.name) if choice.name else None
+        command = api.train_command(config, {}, run_dir=folder or Path("runs") / "my-run")
+        QGuiApplication.clipboard().setText(command)
+        self._models.messages.notify(self.tr("Copied: {0}").format(command))
+
+    # ---- photos --------------------------------------------------------------------------------
+
+    def use_folder(self, folder: Path) -> None:
+        """Train on the photos in a folder."""
+        self._models.settings.remember_photos(str(folder))
+        self._model.update(folder=str(folder))
+
+    def look_again(self) -> None:
+        """Count the photos and make the first pairs anew."""
+        self._sampling.stop()
+        self._take_samples()
+
+    # ---- the past ------------------------------------------------------------------------------
+
+    def want(self, wanted: bool) -> None:
+        """Keep the list of runs and the photos fresh, as long as somebody looks."""
+        self._looked_at = wanted
+        if not wanted:
+            return
+        if self._ready:
+            self.side_lane.submit(_PLOTS, _load_plots)
+            self.refresh()
+        if self._model.samples.found is None and self._model.choice.folder:
+            self._sampling.start()
+
+    def refresh(self) -> None:
+        """List the runs again."""
+        if self._ready:
+            added = self._added
+            self.side_lane.submit(_LIST, lambda _context: _list_runs(added))
+
+    def add_run(self, folder: Path) -> None:
+        """List a run that lies elsewhere, too, and show it."""
+        self._added = tuple(dict.fromkeys((folder, *self._added)))
+        self.refresh()
+        self.overlay((*self._model.shown, folder))
+        self.watch(folder)
+
+    def overlay(self, folders: tuple[Path, ...]) -> None:
+        """Lay the curves of these runs over one another."""
+        self._model.set_shown(tuple(dict.fromkeys(folders)))
+        for folder in self._model.shown:
+            if self._model.curves(folder) is None and self._ready:
+                self.side_lane.submit(_CURVES + str(folder), partial(_read_curves, folder))
+
+    def watch(self, folder: Path) -> None:
+        """Show the probe of a run."""
+        if folder == self._model.watched:
+            return
+        if folder == self._model.status.folder:
+            self._model.watch(folder)
+        elif self._ready:
+            self.side_lane.submit(_FRAMES, lambda _context: (folder, _read_frames(folder)))
+
+    def use_in_viewer(self, folder: Path, weights: Path) -> None:
+        """Show the panes as a run's network sees them."""
+        run = self._model.run(folder)
+        if run is None or run.config is None:
+            return
+        values = MappingProxyType({**run.own, "weights": str(weights)})
+        choice = DescriptorChoice(run.config.descriptor, values)
+        if choice == self._models.maps.choice:
+            self._maps.refresh()  # the file may have changed since
+        else:
+            self._models.maps.choose(choice)
+        self.viewer_wanted.emit()
+
+    def evaluate(self, folder: Path, weights: Path) -> None:
+        """Put a run's network into the evaluation."""
+        run = self._model.run(folder)
+        if run is None or run.config is None:
+            return
+        name, evaluation = run.config.descriptor, self._models.evaluation
+        evaluation.update(
+            descriptors=(name,),
+            weights=MappingProxyType({**evaluation.choice.weights, name: str(weights)}),
+        )
+        self.evaluation_wanted.emit()
+
+    def export(self, weights: Path, out: Path) -> None:
+        """Write a run's weights into a file of their own."""
+        if self._ready:
+            self.side_lane.submit(_EXPORT, partial(_export, weights, out))
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    @property
+    def _ready(self) -> bool:
+        return self._models.engine.state.stage == "ready"
+
+    @property
+    def _free(self) -> bool:
+        """Whether a training may begin: one at a time."""
+        return self._ready and not self._model.status.busy and not self.run_lane.busy
+
+    def _engine_ready(self) -> None:
+        if self._looked_at:
+            self.want(True)
+
+    def _choice_changed(self, choice: TrainingChoice) -> None:
+        before, self._last_choice = self._last_choice, choice
+        if choice.folder != before.folder:
+            self._model.set_samples(SamplesState())
+            if choice.folder:
+                self.look_again()
+        elif (choice.preset, choice.changes) != (before.preset, before.changes):
+            samples = self._model.samples
+            self._model.set_samples(replace(samples, old=samples.found is not None))
+            if choice.folder and self._looked_at:
+                self._sampling.start()
+
+    def _take_samples(self) -> None:
+        if not self._ready or not self._model.choice.folder:
+            return
+        try:
+            config = self._model.choice.config()
+        except api.ConfigError as error:
+            self._model.set_samples(SamplesState(message=str(error)))
+            return
+        self._model.set_samples(replace(self._model.samples, looking=True, message=""))
+
+        def look(context: api.JobContext) -> object:
+            leave_room()
+            return api.TrainingSamplesJob(config=config).run(context)
+
+        self.photos_lane.submit(_SAMPLES, look)
+
+    def _start_chosen(self, folder: Path, *, resume: bool) -> None:
+        try:
+            config = self._model.choice.config()
+        except api.ConfigError as error:
+            self._model.set_status(TrainingStatus("failed", message=str(error)))
+            return
+        self._start(folder, lambda: api.TrainJob(config=config, run_dir=folder, resume=resume))
+
+    def _start(self, folder: Path, prepare: Callable[[], TrainJob]) -> None:
+        self._number += 1
+        number = self._number
+        self._pause = pause = api.PauseToken()
+        self._forget()
+        shown = tuple(one for one in self._model.shown if one != folder)
+        self._model.set_status(TrainingStatus("preparing", folder))
+        self._model.begin_live({})
+        self._model.begin_frames(())
+        self.overlay((folder, *shown))
+
+        def work(context: api.JobContext) -> TrainResult:
+            leave_room()
+            job = prepare()
+            past: Curves = {}
+            frames: tuple[ProbeFrame, ...] = ()
+            if job.resume:
+                past, frames = _read_past(folder)
+            self._began.emit(number, job, past, frames)
+            return job.run(replace(context, pause=pause))
+
+        self.run_lane.submit(_TRAIN, work)
+
+    def _forget(self) -> None:
+        """Drop what is still to be told of an earlier run."""
+        self._past = {}
+        self._at_work = False
+        self._metrics = []
+        self._pictures = {}
+        self._fresh = None
+        self._marks.clear()
+
+    def _on_began(
+        self, number: int, job: TrainJob, past: Curves, frames: tuple[ProbeFrame, ...]
+    ) -> None:
+        if number != self._number:
+            return
+        self._past = past
+        self._say(descriptor=job.config.descriptor)
+        self._model.begin_frames(frames)
+
+    def _say(self, **changes: Any) -> None:
+        """Change the status now, with all that waits to be told."""
+        self._fresh = replace(self._fresh or self._model.status, **changes)
+        self._flush()
+
+    def _soon(self, **changes: Any) -> None:
+        """Change the status with the next flush: events may come faster than eyes follow."""
+        self._fresh = replace(self._fresh or self._model.status, **changes)
+        if not self._flushing.isActive():
+            self._flushing.start()
+
+    def _flush(self) -> None:
+        self._flushing.stop()
+        metrics, self._metrics = self._metrics, []
+        if self._fresh is not None:
+            status, self._fresh = self._fresh, None
+            self._model.set_status(status)
+        self._model.add_metrics(metrics)
+
+    # ---- what comes back -----------------------------------------------------------------------
+
+    def _run_happened(self, _key: str, event: api.Event) -> None:
+        match event:
+            case api.Progress():
+                self._on_progress(event)
+            case api.Metric(step, values):
+                self._on_metric(step, values)
+            case api.Preview(step, name, rgb):
+                if step != self._pictures_step:
+                    self._publish_frame()
+                self._pictures_step = step
+                self._pictures[name] = rgb
+                if name == _LAST_PICTURE:
+                    self._publish_frame()
+            case api.Saved(_, what):
+                self._on_saved(what)
+            case api.Note(text, level):
+                self._models.messages.log(text, level, topic="training")
+                if level == "warning":
+                    status = self._fresh or self._model.status
+                    self._soon(notes=(*status.notes, text))
+
+    def _on_progress(self, event: api.Progress) -> None:
+        total = event.total or 0
+        if event.stage != _STAGE:
+            self._soon(step=event.done, steps=total)
+            return
+        now_s = time.monotonic()
+        if not self._at_work:
+            self._at_work = True
+            self._model.begin_live(
+                {name: points[points[:, 0] <= event.done] for name, points in self._past.items()}
+            )
+            self._past = {}
+            self._soon(stage="running", step=event.done, steps=total, best=self._best_so_far())
+            return
+        self._marks.append((now_s, event.done))
+        while now_s - self._marks[0][0] > SPEED_OVER_S:
+            self._marks.popleft()
+        start_s, before = self._marks[0]
+        changes: dict[str, Any] = {"step": event.done, "steps": total}
+        stage = (self._fresh or self._model.status).stage
+        if stage == "running" and now_s - start_s > 1.0 and event.done > before:
+            speed = (event.done - before) / (now_s - start_s)
+            changes |= {"steps_per_s": speed, "eta_s": (total - event.done) / speed}
+        self._soon(**changes)
+
+    def _on_metric(self, step: int, values: dict[str, float]) -> None:
+        self._metrics.append((step, values))
+        status = self._fresh or self._model.status
+        figures = MappingProxyType({**status.figures, **values})
+        best = status.best
+        judged = next((values[name] for name in _BEST_NAMES if name in values), None)
+        if judged is not None and (best is None or judged > best[0]):
+            best = (judged, step)
+        self._soon(figures=figures, best=best)
+
+    def _best_so_far(self) -> tuple[float, int] | None:
+        curves = self._model.curves(self._model.status.folder or Path()) or {}
+        points = next((curves[name] for name in _BEST_NAMES if name in curves), None)
+        if points is None or not len(points):
+            return None
+        place = int(np.argmax(points[:, 1]))
+        return float(points[place, 1]), int(points[place, 0])
+
+    def _on_saved(self, what: str) -> None:
+        saved = _CHECKPOINT.match(what)
+        folder = self._model.status.folder
+        if saved is None or folder is None:
+            return
+        self._soon(saved_step=int(saved[1]))
+        status = self._fresh or self._model.status
+        if saved[2] and status.stage == "pausing":
+            self._say(stage="paused", eta_s=None, steps_per_s=None)
+        self.side_lane.submit(_LOOK, lambda _context: api.read_training_run(folder))
+
+    def _publish_frame(self) -> None:
+        if self._pictures:
+            pictures, self._pictures = self._pictures, {}
+            self._model.add_frame(ProbeFrame(self._pictures_step, pictures))
+
+    def _succeeded(self, key: str, result: Any) -> None:
+        model = self._model
+        if key == _TRAIN:
+            self._end("done", self._words_at_end(result))
+        elif key == _LIST:
+            model.set_runs(result)
+            self._show_newest()
+        elif key == _LOOK:
+            others = tuple(run for run in model.runs if run.folder != result.folder)
+            runs = (result, *others)
+            model.set_runs(tuple(sorted(runs, key=lambda run: run.began_s, reverse=True)))
+        elif key == _SAMPLES:
+            model.set_samples(SamplesState(found=result))
+        elif key.startswith(_CURVES):
+            folder, curves = result
+            if folder in model.shown:
+                model.set_curves(folder, curves)
+        elif key == _FRAMES:
+            model.watch(*result)
+        elif key == _EXPORT:
+            self._models.messages.notify(self.tr("The weights are in {0}.").format(result))
+        elif key == _PLOTS:
+            model.set_can_plot()
+
+    def _show_newest(self) -> None:
+        """Show the last run when the panel is first looked at, instead of empty axes."""
+        if self._looked_before:
+            return
+        self._looked_before = True
+        newest = next((run for run in self._model.runs if not run.problem and run.step), None)
+        if newest is not None and not self._model.shown and self._model.watched is None:
+            self.overlay((newest.folder,))
+            self.watch(newest.folder)
+
+    def _failed(self, key: str, failure: JobFailure) -> None:
+        if key == _SAMPLES:
+            self._model.set_samples(SamplesState(message=failure.summary))
+            return
+        if key == _TRAIN:
+            message = self._with_cure(failure.summary)
+            self._end("failed", message=message)
+            self._models.messages.notify(message, "error", failure.trace, topic="training")
+            return
+        self._models.messages.notify(failure.summary, "error", failure.trace)
+
+    def _cancelled(self, key: str) -> None:
+        if key == _TRAIN:
+            self._end("stopped")
+        elif key == _SAMPLES:
+            self._model.set_samples(replace(self._model.samples, looking=False))
+
+    def _end(self, stage: Stage, words: str = "", *, message: str = "") -> None:
+        self._publish_frame()
+        self._say(stage=stage, eta_s=None, steps_per_s=None, message=message)
+        if words:
+            self._models.messages.notify(words, topic="training")
+        self.refresh()
+
+    def _words_at_end(self, result: TrainResult) -> str:
+        name = result.run_dir.name
+        if result.best is None:
+            return self.tr("The training “{0}” is finished after {1} steps.").format(
+                name, result.steps
+            )
+        return self.tr(
+            "The training “{0}” is finished after {1} steps. Its best PCK was {2:.3f}, at step {3}."
+        ).format(name, result.steps, result.best, result.best_step)
+
+    def _with_cure(self, reason: str) -> str:
+        """The reason of a failure, and what can be done about it."""
+        if "out of memory" in reason.lower():
+            cure = self.tr("A smaller batch, smaller images or fewer points need less memory.")
+        elif (self._fresh or self._model.status).saved_step is not None:
+            cure = self.tr("The last checkpoint is kept; Resume goes on from there.")
+        else:
+            return reason
+        return f"{reason.rstrip()} {cure}"
+
+
+def _folder_of(name: str) -> Path:
+    """Where a run of this name lies."""
+    return api.user_data_dir() / "runs" / name
+
+
+def free_name(folder: Path) -> str:
+    """The name of a run folder with a number behind it that is not taken."""
+    number = 2
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return f"{folder.name}-{number}"
+
+
+def _list_runs(added: tuple[Path, ...]) -> tuple[TrainingRunInfo, ...]:
+    runs = {run.folder: run for run in api.list_training_runs()}
+    runs |= {folder: api.read_training_run(folder) for folder in added}
+    return tuple(sorted(runs.values(), key=lambda run: run.began_s, reverse=True))
+
+
+def _read_curves(folder: Path, _context: api.JobContext) -> tuple[Path, Curves]:
+    return folder, api.read_curves(folder)
+
+
+def _export(weights: Path, out: Path, context: api.JobContext) -> Path:
+    api.ExportJob(source=weights, out=out).run(context)
+    return out
+
+
+def _read_past(folder: Path) -> tuple[Curves, tuple[ProbeFrame, ...]]:
+    """Curves and pictures of what was done before; a run without them can go on all the same."""
+    try:
+        return api.read_curves(folder), _read_frames(folder)
+    except api.DescSpaceError:
+        return {}, ()
+
+
+def _read_frames(folder: Path) -> tuple[ProbeFrame, ...]:
+    frames: dict[int, dict[str, Any]] = {}
+    for preview in api.read_previews(folder):
+        frames.setdefault(preview.step, {})[preview.name] = preview.rgb
+    return tuple(ProbeFrame(step, pictures) for step, pictures in sorted(frames.items()))
+
+
+def _load_plots(_context: api.JobContext) -> None:
+    """Import what draws curves: too slow for the window's thread."""
+    importlib.import_module("pyqtgraph")

@@ -1,0 +1,504 @@
+"""The form where a training is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.training_state import (
+    PRESETS,
+    Preset,
+    SamplesState,
+    TrainingChoice,
+    TrainingStatus,
+    name_problem,
+    preset_values,
+)
+from descgui.views.form import OptionForm, plain_value
+from descgui.views.icons import icon
+from descgui.views.panel_parts import (
+    Notice,
+    PanelScroll,
+    Section,
+    Sentence,
+    WheelNeedsFocus,
+    counted,
+    labelled_rows,
+    narrow_combo,
+)
+from engine.api import DescSpaceError, OptionInfo, TrainSettings, describe_options
+
+_PREFIX = "train."
+_TOOLTIP = Qt.ItemDataRole.ToolTipRole
+_IN_FORM = ("photos.folder",)
+_FOLDERS = ("validation.sequences",)
+_COMMON = (*("steps", "batch", "width", "height", "optimiser.rate", "loss.kind", "mining.kind"),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Titled(OptionInfo):
+    """A setting that stands apart from its section and needs another title."""
+
+    title: str = ""
+
+    @property
+    def label(self) -> str:
+        """The title."""
+        return self.title
+
+
+def training_options() -> dict[str, OptionInfo]:
+    """All settings of a training by dotted name, in order of declaration; sections come last."""
+
+    def inside(settings: type, prefix: str) -> dict[str, OptionInfo]:
+        found = {
+            prefix + info.name: replace(
+                info,
+                name=_PREFIX + prefix + info.name,
+                kind="folder" if prefix + info.name in _FOLDERS else info.kind,
+            )
+            for info in describe_options(settings)
+        }
+        hints = get_type_hints(settings)
+        for field in fields(settings):
+            if is_dataclass(hints[field.name]):
+                found |= inside(hints[field.name], f"{prefix}{field.name}.")
+        return found
+
+    return inside(TrainSettings, "")
+
+
+class _LateSection(Section):
+    """A section whose forms are made when it is first opened: they are many.
+
+    Signals:
+        opened(): the forms are there now.
+    """
+
+    opened = Signal()
+
+    def __init__(
+        self, title: str, groups: Mapping[str, tuple[OptionInfo, ...]], parent: QWidget
+    ) -> None:
+        super().__init__(title, parent, open_=False)
+        self._groups = groups
+        self.forms: tuple[OptionForm, ...] = ()
+        self.names = tuple(info.name for group in groups.values() for info in group)
+        self.heading.toggled.connect(self._make)
+
+    def _make(self, shown: bool) -> None:
+        if not shown or self.forms:
+            return
+        forms = []
+        for title, options in self._groups.items():
+            if title:
+                label = QLabel(title, self.content)
+                label.setProperty("subtle", True)
+                self.body.addWidget(label)
+            form = OptionForm(options, parent=self.content)
+            self.body.addWidget(form)
+            forms.append(form)
+        self.forms = tuple(forms)
+        self.opened.emit()
+
+
+class TrainingForm(QWidget):
+    """What is trained, on what photos, and how.
+
+    Signals:
+        start_requested(): train what is chosen.
+        folder_requested(): another folder of photos is to be chosen.
+        folder_chosen(Path): train on the photos in this folder.
+        look_requested(): count the photos and make pairs again.
+        copy_requested(): copy the command line that trains the same.
+    """
+
+    start_requested = Signal()
+    folder_requested = Signal()
+    folder_chosen = Signal(object)
+    look_requested = Signal()
+    copy_requested = Signal()
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._model = models.training
+        self._wheel = WheelNeedsFocus(self)
+        self._options = training_options()
+        self._preset: Preset | None = None
+        scroll = PanelScroll(self)
+        scroll.column.setContentsMargins(8, 4, 8, 8)
+        scroll.column.addWidget(self._make_photos())
+        scroll.column.addWidget(self._make_model())
+        scroll.column.addWidget(self._make_settings())
+        self.late = self._make_late()
+        for section in self.late:
+            scroll.column.addWidget(section)
+        scroll.column.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self._make_foot())
+        self._model.choice_changed.connect(self._on_choice)
+        self._model.samples_changed.connect(self._on_samples)
+        self._model.status_changed.connect(self._on_status)
+        models.engine.changed.connect(self._on_engine)
+        models.settings.changed.connect(self._on_folders)
+        self._on_engine()
+        self._on_folders()
+        self._on_samples(self._model.samples)
+
+    # Making
+
+    def _make_photos(self) -> Section:
+        section = Section(self.tr("Photos"), self)
+        self.folder = narrow_combo(section)
+        self.folder.setAccessibleName(self.tr("Folder of photos"))
+        self.folder.setPlaceholderText(self.tr("Choose or drop a folder"))
+        self.folder.activated.connect(self._on_folder)
+        self.browse = QToolButton(section)
+        self.browse.setIcon(icon("open-folder"))
+        self.browse.setToolTip(self.tr("Choose a folder of photos"))
+        self.browse.setAccessibleName(self.tr("Choose a folder of photos"))
+        self.browse.clicked.connect(self.folder_requested)
+        self.again = QToolButton(section)
+        self.again.setIcon(icon("refresh"))
+        self.again.setToolTip(self.tr("Count the photos and make pairs again"))
+        self.again.setAccessibleName(self.tr("Look at the photos again"))
+        self.again.clicked.connect(self.look_requested)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.folder, 1)
+        row.addWidget(self.browse)
+        row.addWidget(self.again)
+        section.body.addLayout(row)
+        self.count = Sentence(parent=section, quiet=True)
+        section.body.addWidget(self.count)
+        self.photo_problems = Notice("warning", section)
+        section.body.addWidget(self.photo_problems)
+        return section
+
+    def _make_model(self) -> Section:
+        section = Section(self.tr("Model"), self)
+        self.descriptor = narrow_combo(section)
+        self.descriptor.setAccessibleName(self.tr("Descriptor to train"))
+        self.descriptor.activated.connect(self._on_descriptor)
+        self.device = narrow_combo(section)
+        self.device.setAccessibleName(self.tr("Device"))
+        self.device.activated.connect(self._on_device)
+        self.name = QLineEdit(section)
+        self.name.setAccessibleName(self.tr("Name of the run"))
+        self.name.setPlaceholderText(self.tr("date and time"))
+        self.name.setToolTip(self.tr("The run's folder is called like this"))
+        self.name.setMinimumWidth(48)
+        self.name.textEdited.connect(self._on_name)
+        self._wheel.guard(self.folder, self.descriptor, self.device)
+        form = labelled_rows()
+        form.addRow(self.tr("Network"), self.descriptor)
+        form.addRow(self.tr("Device"), self.device)
+        form.addRow(self.tr("Run name"), self.name)
+        section.body.addLayout(form)
+        return section
+
+    def _make_settings(self) -> Section:
+        section = Section(self.tr("Settings"), self)
+        self.preset = narrow_combo(section)
+        self.preset.setAccessibleName(self.tr("Preset"))
+        titles = {
+            "quick": self.tr("Quick try"),
+            "msnet_v0": self.tr("Original recipe"),
+            "strong": self.tr("Strong"),
+        }
+        for preset in PRESETS:
+            self.preset.addItem(titles[preset], preset)
+        self.preset.activated.connect(self._on_preset)
+        self._wheel.guard(self.preset)
+        form = labelled_rows()
+        form.addRow(self.tr("Preset"), self.preset)
+        section.body.addLayout(form)
+        self.explanation = Sentence(parent=section, quiet=True)
+        section.body.addWidget(self.explanation)
+        self.changed = Sentence(parent=section)
+        self.undo = QToolButton(section)
+        self.undo.setIcon(icon("reset"))
+        self.undo.setToolTip(self.tr("Back to the preset's settings"))
+        self.undo.setAccessibleName(self.tr("Back to the preset's settings"))
+        self.undo.clicked.connect(self._on_undo)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.changed, 1)
+        row.addWidget(self.undo)
+        section.body.addLayout(row)
+        titles = {
+            "optimiser.rate": self.tr("Learning rate"),
+            "loss.kind": self.tr("Loss"),
+            "mining.kind": self.tr("Mining"),
+        }
+        common = []
+        for name in _COMMON:
+            info = self._options[name]
+            if name in titles:
+                values = {field.name: getattr(info, field.name) for field in fields(OptionInfo)}
+                info = _Titled(**values, title=titles[name])
+            common.append(info)
+        self.common = OptionForm(tuple(common), parent=section.content)
+        self.common.changed.connect(self._on_edited)
+        section.body.addWidget(self.common)
+        return section
+
+    def _make_late(self) -> tuple[_LateSection, ...]:
+        """Sections for all that is not among the common settings."""
+        groups: dict[str, list[OptionInfo]] = {}
+        for name, info in self._options.items():
+            if name not in (*_COMMON, *_IN_FORM):
+                groups.setdefault(name.rpartition(".")[0], []).append(info)
+        warp, light = groups.pop("warp"), groups.pop("light")
+        titles = {
+            "": "",
+            "photos": self.tr("Photos"),
+            "mining": self.tr("Mining"),
+            "loss": self.tr("Loss"),
+            "optimiser": self.tr("Optimiser"),
+            "validation": self.tr("Validation"),
+            "saving": self.tr("Saving and log"),
+        }
+        others = {titles.get(key, key.capitalize()): tuple(some) for key, some in groups.items()}
+        made = (
+            _LateSection(self.tr("Warp"), {"": tuple(warp)}, self),
+            _LateSection(self.tr("Light"), {"": tuple(light)}, self),
+            _LateSection(self.tr("All other settings"), others, self),
+        )
+        for section in made:
+            section.opened.connect(self._on_opened)
+        return made
+
+    def _make_foot(self) -> QWidget:
+        foot = QWidget(self)
+        self.problem = Notice("warning", foot)
+        self.start_button = QPushButton(icon("play"), self.tr("Start"), foot)
+        self.start_button.setAccessibleName(self.tr("Start the training"))
+        self.start_button.clicked.connect(self.start_requested)
+        self.copy_button = QToolButton(foot)
+        self.copy_button.setIcon(icon("terminal"))
+        self.copy_button.setToolTip(self.tr("Copy as command: the same from a terminal"))
+        self.copy_button.setAccessibleName(self.tr("Copy as command"))
+        self.copy_button.clicked.connect(self.copy_requested)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        buttons.addWidget(self.start_button, 1)
+        buttons.addWidget(self.copy_button)
+        line = QFrame(foot)
+        line.setProperty("line", True)
+        layout = QVBoxLayout(foot)
+        layout.setContentsMargins(8, 0, 8, 8)
+        layout.setSpacing(4)
+        layout.addWidget(line)
+        layout.addWidget(self.problem)
+        layout.addLayout(buttons)
+        return foot
+
+    # Drawing the models
+
+    def _on_engine(self, _state: object = None) -> None:
+        state = self._models.engine.state
+        entries = [entry for entry in state.descriptors if entry.takes_weights]
+        with QSignalBlocker(self.descriptor), QSignalBlocker(self.device):
+            self.descriptor.clear()
+            for entry in entries:
+                self.descriptor.addItem(entry.title, entry.name)
+                place = self.descriptor.count() - 1
+                self.descriptor.setItemData(place, f"{entry.name}\n{entry.summary}", _TOOLTIP)
+            self.device.clear()
+            self.device.addItem(self.tr("Best there is"), "auto")
+            for device in state.devices:
+                self.device.addItem(device.title, device.name)
+        waiting = state.message if state.stage == "failed" else self.tr("Loading the engine…")
+        self.descriptor.setPlaceholderText(waiting)
+        self._on_choice(self._model.choice)
+
+    def _on_folders(self, _settings: object = None) -> None:
+        """List the folders of photos that were used before."""
+        current = self._model.choice.folder
+        folders = [current] if current else []
+        folders += self._models.settings.settings.recent_photos
+        with QSignalBlocker(self.folder):
+            self.folder.clear()
+            for folder in dict.fromkeys(folders):
+                self.folder.addItem(icon("images"), Path(folder).name or folder, folder)
+                self.folder.setItemData(self.folder.count() - 1, folder, _TOOLTIP)
+            self.folder.setCurrentIndex(self.folder.findData(current) if current else -1)
+        self.folder.setToolTip(current)
+
+    def _on_choice(self, choice: TrainingChoice) -> None:
+        if (self.folder.currentData() or "") != choice.folder:
+            self._on_folders()
+        for combo, value in (
+            (self.descriptor, choice.descriptor),
+            (self.device, choice.device),
+            (self.preset, choice.preset),
+        ):
+            with QSignalBlocker(combo):
+                combo.setCurrentIndex(combo.findData(value))
+        if self.name.text() != choice.name:
+            self.name.setText(choice.name)
+        self.explanation.say(self._explain(choice.preset))
+        self._fill_forms(choice)
+        number = len(choice.changes)
+        self.changed.say(
+            counted(
+                number,
+                self.tr("Changed from the preset: 1 setting."),
+                self.tr("Changed from the preset: {n} settings."),
+            )
+        )
+        self.changed.setVisible(bool(number))
+        self.undo.setVisible(bool(number))
+        self._on_samples(self._model.samples)
+
+    def _fill_forms(self, choice: TrainingChoice) -> None:
+        """Show the preset's settings with what was changed, in the forms that are there."""
+        if choice.preset != self._preset:
+            self._preset = choice.preset
+            self._set_defaults(self._forms)
+        wanted = {_PREFIX + name: value for name, value in choice.changes.items()}
+        for form in self._forms:
+            mine = {name: value for name, value in wanted.items() if name in form.names}
+            if form.values() != mine:
+                form.set_values(mine)
+
+    def _set_defaults(self, forms: tuple[OptionForm, ...]) -> None:
+        try:
+            values = preset_values(self._model.choice.preset)
+        except DescSpaceError:
+            values = {}  # `_show_problem` says it
+        for form in forms:
+            form.set_defaults({_PREFIX + name: plain_value(v) for name, v in values.items()})
+
+    @property
+    def _forms(self) -> tuple[OptionForm, ...]:
+        return (self.common, *(form for section in self.late for form in section.forms))
+
+    def _on_opened(self) -> None:
+        """Fill the forms of a section that was opened for the first time."""
+        section = self.sender()
+        assert isinstance(section, _LateSection)
+        self._set_defaults(section.forms)
+        for form in section.forms:
+            form.set_values({})
+            form.changed.connect(self._on_edited)
+        self._fill_forms(self._model.choice)
+
+    def _on_samples(self, state: SamplesState) -> None:
+        found = state.found
+        self.again.setEnabled(bool(self._model.choice.folder) and not state.looking)
+        problem = state.message
+        if not self._model.choice.folder:
+            self.count.say(self.tr("Any folder of photos will do, also COCO's."))
+        elif state.looking and found is None:
+            self.count.say(self.tr("Looking at the photos…"))
+        elif found is not None:
+            self.count.say(
+                self.tr("{0} photos to train on, {1} kept apart for validation.").format(
+                    f"{found.training:,}", f"{found.validation:,}"
+                )
+            )
+            problem = problem or counted(
+                len(found.problems),
+                self.tr("1 picture is left out, it cannot be used."),
+                self.tr("{n} pictures are left out, they cannot be used."),
+            ) * bool(found.problems)
+            self.photo_problems.setToolTip("\n".join(found.problems[:20]))
+        else:
+            self.count.say("")
+        self.count.setVisible(bool(self.count.sentence))
+        self.photo_problems.say(problem)
+        self._show_problem()
+
+    def _on_status(self, _status: TrainingStatus) -> None:
+        self._show_problem()
+
+    def _show_problem(self) -> None:
+        """Say what is in the way of a start, if anything is."""
+        choice, busy = self._model.choice, self._model.status.busy
+        problem = name_problem(choice.name)
+        if not problem and choice.folder:
+            try:
+                choice.config()
+            except DescSpaceError as error:
+                problem = str(error)
+        if not problem and busy:
+            self.problem.say("")
+        else:
+            self.problem.say(problem)
+        ready = self._models.engine.state.stage == "ready"
+        usable = bool(choice.folder) and not problem and not self._model.samples.message
+        self.start_button.setEnabled(ready and usable and not busy)
+        self.start_button.setToolTip(
+            self.tr("One training at a time: stop the one under way first")
+            if busy
+            else ""
+            if choice.folder
+            else self.tr("Choose a folder of photos first")
+        )
+        self.copy_button.setEnabled(bool(choice.folder) and not problem)
+
+    def _explain(self, preset: str) -> str:
+        return {
+            "quick": self.tr(
+                "A small network input and few steps: minutes on a CPU, to see it work."
+            ),
+            "msnet_v0": self.tr(
+                "As the original was trained: mild warps, hard negatives, one pair a step; days."
+            ),
+            "strong": self.tr(
+                "Large turns and scales, local light and shadows, a loss over all points."
+            ),
+        }[preset]
+
+    # What a person does
+
+    def _on_folder(self, index: int) -> None:
+        self.folder_chosen.emit(Path(self.folder.itemData(index)))
+
+    def _on_descriptor(self, index: int) -> None:
+        self._model.update(descriptor=self.descriptor.itemData(index))
+
+    def _on_device(self, index: int) -> None:
+        self._model.update(device=self.device.itemData(index))
+
+    def _on_name(self, text: str) -> None:
+        self._model.update(name=text)
+
+    def _on_preset(self, index: int) -> None:
+        self._model.update(preset=self.preset.itemData(index), changes=MappingProxyType({}))
+
+    def _on_undo(self) -> None:
+        self._model.update(changes=MappingProxyType({}))
+
+    def _on_edited(self, _values: Mapping[str, Any]) -> None:
+        shown = {name for form in self._forms for name in form.names}
+        changes = {
+            name: value
+            for name, value in self._model.choice.changes.items()
+            if _PREFIX + name not in shown  # of a section that was not opened yet
+        }
+        for form in self._forms:
+            changes |= {name.removeprefix(_PREFIX): v for name, v in form.values().items()}
+        self._model.update(changes=MappingProxyType(changes))

@@ -1,0 +1,532 @@
+"""The panel that trains descriptors: what, on what, how far it is, and those of the past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QHideEvent,
+    QResizeEvent,
+    QShowEvent,
+)
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.training_curves_data import ProbeFrame, RunCurves
+from descgui.models.training_state import SamplesState, TrainingStatus
+from descgui.views.evaluation_form import clock_text
+from descgui.views.icons import icon
+from descgui.views.panel_parts import (
+    ElidedLabel,
+    Notice,
+    SegmentButton,
+    Sentence,
+    ThinBar,
+    counted,
+    tabular,
+)
+from descgui.views.training_contact_sheet import ContactSheet
+from descgui.views.training_form import TrainingForm
+from descgui.views.training_runs import TrainingRuns
+
+if TYPE_CHECKING:
+    from descgui.views.training_curves import TrainingCurves
+    from descgui.views.training_probe import TrainingProbe
+
+FIRST_HEIGHT_PX = 400
+_LEFT_PX = 276
+_WIDE_PX = 940
+_NARROW_PX = 720
+_NOTES_SHOWN = 2
+_PAIRS, _CURVES, _PROBE = range(3)
+
+
+class TrainingPanel(QWidget):
+    """Puts a training together, follows it, and lists those of the past.
+
+    Signals:
+        start_requested(): train what is chosen.
+        pause_requested(): rest.
+        continue_requested(): end the rest.
+        stop_requested(): stop; a checkpoint is kept.
+        resume_requested(Path | None): continue a run; None for the one that was stopped.
+        copy_requested(): copy the command of what is chosen.
+        folder_requested(): choose a folder of photos.
+        folder_chosen(Path): train on the photos in this folder.
+        look_requested(): count the photos and make pairs again.
+        overlay_requested(list[Path]): show the curves of these runs.
+        watch_requested(Path): show the probe of a run.
+        view_requested(Path, Path): show a run's network in the panes: its folder and weights.
+        evaluate_requested(Path, Path): measure it.
+        export_requested(Path, Path): write it into a file of its own.
+        reveal_requested(Path): show a run's folder.
+        add_requested(): choose a run's folder that lies elsewhere.
+        exported(Path): a picture or a table of the curves was written.
+        export_failed(str): that failed, and why.
+        looked_at(bool): the panel came into view, or left it.
+    """
+
+    start_requested = Signal()
+    pause_requested = Signal()
+    continue_requested = Signal()
+    stop_requested = Signal()
+    resume_requested = Signal(object)
+    copy_requested = Signal()
+    folder_requested = Signal()
+    folder_chosen = Signal(object)
+    look_requested = Signal()
+    overlay_requested = Signal(object)
+    watch_requested = Signal(object)
+    view_requested = Signal(object, object)
+    evaluate_requested = Signal(object, object)
+    export_requested = Signal(object, object)
+    reveal_requested = Signal(object)
+    add_requested = Signal()
+    exported = Signal(object)
+    export_failed = Signal(str)
+    looked_at = Signal(bool)
+
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._model = models.training
+        self.curves: TrainingCurves | None = None
+        self.probe: TrainingProbe | None = None
+        self._page = _CURVES
+        self._was_busy = False
+        self._last_stage = "none"
+        self.form = TrainingForm(models, self)
+        self.runs = TrainingRuns(self._model, self)
+        line = QFrame(self)
+        line.setFixedWidth(1)
+        line.setProperty("line", True)
+        line.setStyleSheet("max-height: 16777215px;")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._make_left())
+        layout.addWidget(line)
+        layout.addWidget(self._make_right(), 1)
+        self.setAcceptDrops(True)
+        self._connect()
+        self._on_runs()
+        self._on_samples(self._model.samples)
+        self._on_status(self._model.status)
+        self._show_page(_CURVES if self._model.samples.found is None else _PAIRS)
+        if self._model.can_plot:
+            self._make_plots()
+
+    def sizeHint(self) -> QSize:
+        """Room for curves and the probe side by side."""
+        return QSize(1100, FIRST_HEIGHT_PX)
+
+    def minimumSizeHint(self) -> QSize:
+        """As little as can be used: the form and the lists scroll."""
+        return QSize(520, 220)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Curves and probe stand side by side where they fit; a narrow panel says less."""
+        super().resizeEvent(event)
+        self._show_page(self._page)
+        self._say_words()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Say that somebody looks."""
+        super().showEvent(event)
+        self.looked_at.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Say that nobody looks."""
+        super().hideEvent(event)
+        self.looked_at.emit(False)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take one folder, and say what will become of it."""
+        folder = _dropped_folder(event)
+        if folder is not None:
+            event.acceptProposedAction()
+            words = self.tr("Drop to train on the photos in “{0}”.").format(folder.name)
+            self.drop_hint.say(words)
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent) -> None:
+        """Forget it."""
+        self.drop_hint.say("")
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Choose the folder."""
+        self.drop_hint.say("")
+        folder = _dropped_folder(event)
+        if folder is not None:
+            event.acceptProposedAction()
+            self.folder_chosen.emit(folder)
+
+    # Making
+
+    def _make_left(self) -> QWidget:
+        left = QWidget(self)
+        left.setFixedWidth(_LEFT_PX)
+        self.new_tab = SegmentButton(self.tr("New"), left)
+        self.past_tab = SegmentButton(self.tr("Runs"), left)
+        self._tabs = QButtonGroup(self)
+        stack = QStackedWidget(left)
+        stack.addWidget(self.form)
+        stack.addWidget(self.runs)
+        row = QHBoxLayout()
+        row.setContentsMargins(8, 6, 8, 2)
+        row.setSpacing(2)
+        for number, tab in enumerate((self.new_tab, self.past_tab)):
+            self._tabs.addButton(tab, number)
+            row.addWidget(tab)
+        self.new_tab.setChecked(True)
+        self._tabs.idClicked.connect(stack.setCurrentIndex)
+        layout = QVBoxLayout(left)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(row)
+        layout.addWidget(stack, 1)
+        return left
+
+    def _make_right(self) -> QWidget:
+        right = QWidget(self)
+        self.title = ElidedLabel(parent=right)
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.status = Sentence(parent=right)
+        self.status.setFont(tabular(self.status.font()))
+        self.bar = ThinBar(right)
+        self.bar.setAccessibleName(self.tr("Steps done"))
+        self.failure = Notice("error", right)
+        self.notes = Notice("warning", right)
+        self.drop_hint = Notice("info", right)
+        head = QHBoxLayout()
+        head.setSpacing(4)
+        head.addLayout(self._make_pages_row(right))
+        head.addSpacing(8)
+        head.addWidget(self.title, 1)
+        for button in self._make_buttons(right):
+            head.addWidget(button)
+        self.sheet = ContactSheet(right)
+        self.sheet_words = Sentence(parent=right, quiet=True)
+        pairs = QWidget(right)
+        column = QVBoxLayout(pairs)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.sheet_words)
+        column.addWidget(self.sheet, 1)
+        self.waiting = QLabel(self.tr("Loading the plots…"), right)
+        self.waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.waiting.setProperty("subtle", True)
+        self._split = QSplitter(Qt.Orientation.Horizontal, right)
+        self._split.setChildrenCollapsible(False)
+        self._pages = QStackedWidget(right)
+        for page in (pairs, self.waiting, self._split):
+            self._pages.addWidget(page)
+        layout = QVBoxLayout(right)
+        layout.setContentsMargins(10, 6, 10, 8)
+        layout.setSpacing(5)
+        layout.addLayout(head)
+        layout.addWidget(self.status)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.failure)
+        layout.addWidget(self.notes)
+        layout.addWidget(self.drop_hint)
+        layout.addWidget(self._pages, 1)
+        return right
+
+    def _make_pages_row(self, parent: QWidget) -> QHBoxLayout:
+        self.pairs_tab = SegmentButton(self.tr("Pairs"), parent)
+        self.pairs_tab.setToolTip(self.tr("The first pairs, as the network will see them"))
+        self.curves_tab = SegmentButton(self.tr("Curves"), parent)
+        self.probe_tab = SegmentButton(self.tr("Probe"), parent)
+        self.probe_tab.setToolTip(self.tr("One pair, drawn again and again while it learns"))
+        self._views = QButtonGroup(self)
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for number, tab in enumerate((self.pairs_tab, self.curves_tab, self.probe_tab)):
+            self._views.addButton(tab, number)
+            row.addWidget(tab)
+        self._views.idClicked.connect(self._show_page)
+        return row
+
+    def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
+        self.pause_button = QPushButton(icon("pause"), self.tr("Pause"), parent)
+        self.pause_button.setToolTip(self.tr("Rest; a checkpoint is kept"))
+        self.pause_button.clicked.connect(self.pause_requested)
+        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), parent)
+        self.continue_button.setToolTip(self.tr("Go on from here"))
+        self.continue_button.clicked.connect(self.continue_requested)
+        self.stop_button = QPushButton(icon("stop"), self.tr("Stop"), parent)
+        self.stop_button.setToolTip(
+            self.tr("Stop and keep a checkpoint; the run can be resumed at any time")
+        )
+        self.stop_button.clicked.connect(self.stop_requested)
+        self.resume_button = QPushButton(icon("play"), self.tr("Resume"), parent)
+        self.resume_button.setToolTip(self.tr("Go on from the last checkpoint"))
+        self.resume_button.clicked.connect(self._on_resume)
+        buttons = (self.pause_button, self.continue_button, self.stop_button, self.resume_button)
+        self._button_texts = {button: button.text() for button in buttons}
+        for button, text in self._button_texts.items():
+            button.setAccessibleName(text)
+        return buttons
+
+    def _make_plots(self) -> None:
+        """Make curves and probe: late, because what draws curves is slow to load."""
+        if self.curves is not None:
+            return
+        from descgui.views.training_curves import TrainingCurves
+        from descgui.views.training_probe import TrainingProbe
+
+        self.curves = TrainingCurves(self._split)
+        self.probe = TrainingProbe(self._split)
+        self._split.addWidget(self.curves)
+        self._split.addWidget(self.probe)
+        self._split.setStretchFactor(0, 3)
+        self._split.setStretchFactor(1, 2)
+        self._split.setSizes([600, 400])
+        self.curves.exported.connect(self.exported)
+        self.curves.export_failed.connect(self.export_failed)
+        self.probe.step_chosen.connect(self._on_step)
+        self._on_curves()
+        self._on_frames()
+        self._show_page(self._page)
+
+    def _connect(self) -> None:
+        form, runs, model = self.form, self.runs, self._model
+        form.start_requested.connect(self.start_requested)
+        form.copy_requested.connect(self.copy_requested)
+        form.folder_requested.connect(self.folder_requested)
+        form.folder_chosen.connect(self.folder_chosen)
+        form.look_requested.connect(self.look_requested)
+        runs.overlay_requested.connect(self.overlay_requested)
+        runs.watch_requested.connect(self.watch_requested)
+        runs.resume_requested.connect(self.resume_requested)
+        runs.view_requested.connect(self.view_requested)
+        runs.evaluate_requested.connect(self.evaluate_requested)
+        runs.export_requested.connect(self.export_requested)
+        runs.reveal_requested.connect(self.reveal_requested)
+        runs.add_requested.connect(self.add_requested)
+        model.samples_changed.connect(self._on_samples)
+        model.choice_changed.connect(self._on_choice)
+        model.status_changed.connect(self._on_status)
+        model.runs_changed.connect(self._on_runs)
+        model.plots_ready.connect(self._make_plots)
+        model.curves_changed.connect(self._on_curves)
+        model.metrics_added.connect(self._on_metrics)
+        model.frames_changed.connect(self._on_frames)
+        model.frame_added.connect(self._on_frame)
+
+    # Drawing the model
+
+    def _show_page(self, page: int) -> None:
+        """Show the pairs, the curves or the probe; the last two beside one another if they fit."""
+        self._page = page
+        wide = self.width() >= _WIDE_PX
+        self.probe_tab.setVisible(not wide)
+        self.curves_tab.setText(self.tr("Progress") if wide else self.tr("Curves"))
+        shown = _CURVES if wide and page == _PROBE else page
+        self._views.button(shown).setChecked(True)
+        if page == _PAIRS:
+            self._pages.setCurrentIndex(0)
+        elif self.curves is None or self.probe is None:
+            self._pages.setCurrentWidget(self.waiting)
+        else:
+            self.curves.setVisible(wide or page == _CURVES)
+            self.probe.setVisible(wide or page == _PROBE)
+            self._pages.setCurrentWidget(self._split)
+
+    def _on_runs(self, _runs: object = None) -> None:
+        count = len(self._model.runs)
+        text = self.tr("Runs")
+        self.past_tab.setText(f"{text} ({count})" if count else text)
+
+    def _on_choice(self, _choice: object) -> None:
+        self._on_samples(self._model.samples)
+
+    def _on_samples(self, state: SamplesState) -> None:
+        found = state.found
+        if found is None:
+            self.sheet.show_pairs(())
+            if state.looking:
+                self.sheet.say(self.tr("Making the first pairs…"))
+            elif state.message:
+                self.sheet.say(state.message)
+            elif self._model.choice.folder:
+                self.sheet.say(self.tr("No pairs yet."))
+            else:
+                self.sheet.say(
+                    self.tr(
+                        "Choose a folder of photos on the left, or drop one here: the first pairs "
+                        "are shown before anything is trained."
+                    )
+                )
+        elif state.looking or state.old:
+            self.sheet.fade(True)
+        else:
+            if self.sheet.count == 0 and not self._model.status.busy:
+                self._show_page(_PAIRS)
+            self.sheet.show_pairs(found.pictures)
+        self.sheet_words.say(
+            self.tr("What the first steps would see: both sides of each pair, warped and relit.")
+            if found is not None
+            else ""
+        )
+        self.sheet_words.setVisible(found is not None)
+
+    def _on_status(self, status: TrainingStatus) -> None:
+        self.title.say(status.folder.name if status.folder is not None else "")
+        self._say_words()
+        self.bar.setVisible(status.busy or status.stage == "stopped")
+        if status.steps:
+            self.bar.setRange(0, status.steps)
+            self.bar.setValue(status.step)
+        else:
+            self.bar.setRange(0, 0 if status.busy else 1)
+            self.bar.reset()
+        self.failure.say(status.message if status.stage == "failed" else "")
+        lines = list(dict.fromkeys(status.notes))
+        self.notes.setToolTip("\n".join(lines))
+        more = len(lines) - _NOTES_SHOWN
+        if more > 0:
+            lines[_NOTES_SHOWN:] = [
+                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
+            ]
+        self.notes.say("\n".join(lines))
+        self._show_buttons(status)
+        if status.stage == "preparing" and self._last_stage != "preparing":
+            self._show_page(_CURVES)
+        self._last_stage = status.stage
+        if status.busy != self._was_busy:  # a run that has ended is drawn otherwise
+            self._was_busy = status.busy
+            self._on_curves()
+
+    def _say_words(self) -> None:
+        """Say where the training stands; in a narrow panel the rest is in the tooltip."""
+        status, narrow = self._model.status, self.width() < _NARROW_PX
+        words = self._words(status)
+        self.status.say(self._words(status, brief=True) if narrow else words)
+        self.status.setToolTip(words if narrow else "")
+        self.status.setVisible(bool(words))
+        for button, text in self._button_texts.items():
+            button.setText("" if narrow else text)
+
+    def _words(self, status: TrainingStatus, *, brief: bool = False) -> str:
+        """Where the training stands, in pieces that a line break does not tear."""
+        figures = status.figures
+        if status.stage == "none":
+            return ""
+        if status.stage == "preparing":
+            if status.steps:
+                return self.tr("Reading photos: {0} of {1}").format(status.step, status.steps)
+            return self.tr("Preparing…")
+        words = [self.tr("step {0} of {1}").format(f"{status.step:,}", f"{status.steps:,}")]
+        state = {
+            "pausing": self.tr("pausing…"),
+            "paused": self.tr("paused"),
+            "stopping": self.tr("stopping…"),
+            "stopped": self.tr("stopped"),
+            "failed": self.tr("failed"),
+            "done": self.tr("finished"),
+        }.get(status.stage)
+        if state:
+            words.insert(0, state)
+        if "epoch" in figures and not brief:
+            words.append(self.tr("epoch {0:.1f}").format(figures["epoch"]))
+        if status.eta_s is not None:
+            words.append(self.tr("{0} left").format(clock_text(status.eta_s)))
+        if status.steps_per_s is not None and not brief:
+            words.append(self.tr("{0} steps/s").format(f"{status.steps_per_s:.3g}"))
+        if "loss" in figures:
+            words.append(self.tr("loss {0}").format(f"{figures['loss']:.4g}"))
+        for name, title in (("sequences pck@3", "PCK@3"), ("pck@3", "PCK@3")):
+            if name in figures:
+                text = f"{title} {figures[name]:.3f}"
+                best = status.best
+                if best is not None and best[0] > figures[name] and not brief:
+                    text += " " + self.tr("(best {0:.3f})").format(best[0])
+                words.append(text)
+                break
+        if "data_wait_share" in figures and status.stage == "running" and not brief:
+            share = 100 * figures["data_wait_share"]
+            words.append(self.tr("data wait {0} %").format(f"{share:.1f}"))
+        if figures.get("memory_mb") and not brief:
+            words.append(self.tr("{0} MB").format(f"{figures['memory_mb']:,.0f}"))
+        if figures.get("skipped"):
+            words.append(
+                counted(
+                    int(figures["skipped"]),
+                    self.tr("1 step skipped"),
+                    self.tr("{n} steps skipped"),
+                )
+            )
+        if status.saved_step is not None and status.stage in ("paused", "stopped", "failed"):
+            words.append(self.tr("checkpoint at step {0}").format(f"{status.saved_step:,}"))
+        return " · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+
+    def _show_buttons(self, status: TrainingStatus) -> None:
+        self.pause_button.setVisible(status.stage in ("preparing", "running", "stopping"))
+        self.pause_button.setEnabled(status.stage == "running")
+        self.continue_button.setVisible(status.stage in ("pausing", "paused"))
+        self.stop_button.setVisible(status.busy)
+        self.stop_button.setEnabled(status.stage != "stopping")
+        self.resume_button.setVisible(status.can_resume)
+
+    def _on_curves(self) -> None:
+        if self.curves is None:
+            return
+        model, runs = self._model, []
+        for folder in model.shown:
+            curves = model.curves(folder)
+            if curves is not None:
+                live = folder == model.status.folder and model.status.busy
+                color = model.color_index(folder)
+                runs.append(RunCurves(str(folder), folder.name, curves, color, live))
+        self.curves.set_runs(runs)
+
+    def _on_metrics(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
+        folder = self._model.status.folder
+        if self.curves is not None and folder in self._model.shown:
+            for step, values in metrics:
+                self.curves.append(str(folder), step, values)
+
+    def _on_frames(self) -> None:
+        if self.probe is not None:
+            self.probe.set_frames(self._model.frames)
+
+    def _on_frame(self, frame: ProbeFrame) -> None:
+        if self.probe is not None:
+            self.probe.add_frame(frame)
+
+    # What a person does
+
+    def _on_resume(self) -> None:
+        self.resume_requested.emit(None)
+
+    def _on_step(self, step: int) -> None:
+        folder = self._model.watched
+        if folder is not None:
+            self.runs.choose_step(folder, step)
+
+
+def _dropped_folder(event: QDropEvent) -> Path | None:
+    """The one folder that is dragged, if it is one."""
+    urls = event.mimeData().urls()
+    if len(urls) != 1 or not urls[0].isLocalFile():
+        return None
+    folder = Path(urls[0].toLocalFile())
+    return folder if folder.is_dir() else None

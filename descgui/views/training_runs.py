@@ -1,0 +1,419 @@
+"""The trainings of the past and of now: their curves laid over one another, their networks used."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QEvent,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPointF,
+    QRect,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+    SignalInstance,
+)
+from PySide6.QtGui import QMouseEvent, QPainter, QPalette
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionButton,
+    QStyleOptionViewItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from descgui.models.training_state import TrainingModel
+from descgui.views.icons import icon
+from descgui.views.panel_parts import Sentence, labelled_rows, muted, narrow_combo, tabular
+
+if TYPE_CHECKING:
+    from engine.api import SavedWeights, TrainingRunInfo
+
+RUN_ROLE = int(Qt.ItemDataRole.UserRole)
+_SECOND_ROLE = RUN_ROLE + 1
+_COLOR_ROLE = RUN_ROLE + 2
+_PAD_PX = 6
+_BOX_PX = 16
+_SAMPLE_PX = 26
+_Index = QModelIndex | QPersistentModelIndex
+
+
+def age_text(seconds: float) -> str:
+    """How long ago something was, in one unit."""
+    for size, word in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{int(seconds / size)} {word} ago"
+    return "just now"
+
+
+class _TwoLines(QStyledItemDelegate):
+    """A box to tick, a title, what is said in passing below it, and a sample of the run's line."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
+        """Two lines and some air."""
+        return QSize(120, 2 * option.fontMetrics.height() + 8)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        """Draw one run."""
+        palette, role, area = option.palette, QPalette.ColorRole, option.rect
+        painter.save()
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(area, palette.color(role.Highlight))
+        elif option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(area, palette.color(role.Midlight))
+        self._draw_box(painter, option, index)
+        color = index.data(_COLOR_ROLE)
+        if color is not None:
+            self._draw_sample(painter, area, color)
+        right = _PAD_PX + (_SAMPLE_PX + _PAD_PX if color is not None else 0)
+        metrics = option.fontMetrics
+        inner = area.adjusted(2 * _PAD_PX + _BOX_PX, 3, -right, -3)
+        for line, (text, ink) in enumerate(
+            (
+                (index.data(), palette.color(role.Text)),
+                (index.data(_SECOND_ROLE), muted(palette)),
+            )
+        ):
+            painter.setPen(ink)
+            place = inner.adjusted(0, line * (metrics.height() + 1), 0, 0)
+            if line:
+                place.setRight(area.right() - _PAD_PX)
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())
+            painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, shown)
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(palette.color(role.Accent))
+            painter.drawRect(area.adjusted(0, 0, -1, -1))
+        painter.restore()
+
+    def editorEvent(
+        self,
+        event: QEvent,
+        model: QAbstractItemModel,
+        option: QStyleOptionViewItem,
+        index: _Index,
+    ) -> bool:
+        """Tick on a click beside the text; keys are the view's own affair."""
+        if (
+            isinstance(event, QMouseEvent)
+            and event.type() == QEvent.Type.MouseButtonRelease
+            and event.button() == Qt.MouseButton.LeftButton
+        ):
+            if event.position().x() > option.rect.left() + 2 * _PAD_PX + _BOX_PX:
+                return False
+            role = Qt.ItemDataRole.CheckStateRole
+            ticked = Qt.CheckState(index.data(role)) == Qt.CheckState.Checked
+            state = Qt.CheckState.Unchecked if ticked else Qt.CheckState.Checked
+            return model.setData(index, state.value, role)
+        if isinstance(event, QMouseEvent):
+            return False
+        return super().editorEvent(event, model, option, index)
+
+    def _draw_box(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        state = index.data(Qt.ItemDataRole.CheckStateRole)
+        if state is None:
+            return
+        box = QStyleOptionButton()
+        area = option.rect
+        top = area.top() + (area.height() - _BOX_PX) // 2
+        box.rect = QRect(area.left() + _PAD_PX, top, _BOX_PX, _BOX_PX)
+        box.palette = option.palette
+        box.state = QStyle.StateFlag.State_Enabled | (
+            QStyle.StateFlag.State_On
+            if Qt.CheckState(state) == Qt.CheckState.Checked
+            else QStyle.StateFlag.State_Off
+        )
+        view = option.widget
+        view.style().drawPrimitive(
+            QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter, view
+        )
+
+    def _draw_sample(self, painter: QPainter, area: QRect, color: int) -> None:
+        # Loads pyqtgraph, which whoever shows curves has loaded by now.
+        from descgui.views.training_lines import run_pen
+
+        y = area.top() + 3 + area.height() // 4
+        right = float(area.right() - _PAD_PX)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(run_pen(color, width=2.0))
+        painter.drawLine(QPointF(right - _SAMPLE_PX, y), QPointF(right, y))
+
+
+class TrainingRuns(QWidget):
+    """The runs, the newest first.
+
+    Signals:
+        overlay_requested(list[Path]): show the curves of these runs.
+        watch_requested(Path): show the probe of a run.
+        resume_requested(Path): continue a run.
+        view_requested(Path, Path): show a run's network in the panes: its folder and weights.
+        evaluate_requested(Path, Path): measure it.
+        export_requested(Path, Path): write it into a file of its own.
+        reveal_requested(Path): show a run's folder.
+        add_requested(): choose a run's folder that lies elsewhere.
+    """
+
+    overlay_requested = Signal(object)
+    watch_requested = Signal(object)
+    resume_requested = Signal(object)
+    view_requested = Signal(object, object)
+    evaluate_requested = Signal(object, object)
+    export_requested = Signal(object, object)
+    reveal_requested = Signal(object)
+    add_requested = Signal()
+
+    def __init__(self, model: TrainingModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = model
+        self._step: int | None = None
+        self.hint = Sentence(self.tr("No training yet."), self, quiet=True)
+        self.list = QListWidget(self)
+        self.list.setAccessibleName(self.tr("Trainings"))
+        self.list.setFont(tabular(self.list.font()))
+        self.list.setItemDelegate(_TwoLines(self.list))
+        self.list.setMouseTracking(True)
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.currentItemChanged.connect(self._on_current)
+        self.list.itemChanged.connect(self._on_ticked)
+        self.checkpoint = narrow_combo(self)
+        self.checkpoint.setAccessibleName(self.tr("Checkpoint"))
+        self.checkpoint.setToolTip(self.tr("Which weights of the run the buttons below use"))
+        self.checkpoint.currentIndexChanged.connect(self._show_buttons)
+        form = labelled_rows()
+        form.addRow(self.tr("Checkpoint"), self.checkpoint)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.list, 1)
+        layout.addLayout(form)
+        layout.addLayout(self._make_buttons())
+        model.runs_changed.connect(self._on_runs)
+        model.curves_changed.connect(self._on_curves)
+        model.plots_ready.connect(self._on_curves)
+        model.status_changed.connect(self._show_buttons)
+        self._on_runs()
+
+    def _make_buttons(self) -> QGridLayout:
+        self.view_button = QPushButton(icon("descriptor"), self.tr("Use in viewer"), self)
+        self.view_button.setToolTip(self.tr("See the open pair as this network sees it"))
+        self.view_button.clicked.connect(self._on_view)
+        self.evaluate_button = QPushButton(icon("evaluate"), self.tr("Evaluate"), self)
+        self.evaluate_button.setToolTip(self.tr("Put this network into the evaluation panel"))
+        self.evaluate_button.clicked.connect(self._on_evaluate)
+        self.resume_button = QPushButton(icon("play"), self.tr("Resume"), self)
+        self.resume_button.setToolTip(self.tr("Go on from the last checkpoint"))
+        self.resume_button.clicked.connect(self._on_resume)
+        self.export_button = QPushButton(icon("export"), self.tr("Export…"), self)
+        self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
+        self.export_button.clicked.connect(self._on_export)
+        self.reveal_button = QToolButton(self)
+        self.reveal_button.setIcon(icon("folder"))
+        self.reveal_button.setToolTip(self.tr("Show the run's folder"))
+        self.reveal_button.setAccessibleName(self.tr("Show the run's folder"))
+        self.reveal_button.clicked.connect(self._on_reveal)
+        self.add_button = QToolButton(self)
+        self.add_button.setIcon(icon("add"))
+        self.add_button.setToolTip(self.tr("List a run whose folder lies elsewhere"))
+        self.add_button.setAccessibleName(self.tr("List another run's folder"))
+        self.add_button.clicked.connect(self.add_requested)
+        last = QHBoxLayout()
+        last.setSpacing(4)
+        last.addWidget(self.export_button, 1)
+        last.addWidget(self.reveal_button)
+        last.addWidget(self.add_button)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        grid.addWidget(self.view_button, 0, 0)
+        grid.addWidget(self.evaluate_button, 0, 1)
+        grid.addWidget(self.resume_button, 1, 0)
+        grid.addLayout(last, 1, 1)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
+        return grid
+
+    @property
+    def current(self) -> TrainingRunInfo | None:
+        """The chosen run."""
+        place = self.list.currentRow()
+        run: TrainingRunInfo | None = self.list.item(place).data(RUN_ROLE) if place >= 0 else None
+        return run
+
+    @property
+    def weights(self) -> Path | None:
+        """The chosen checkpoint's file."""
+        data = self.checkpoint.currentData()
+        return None if data is None else Path(data)
+
+    def choose_step(self, folder: Path, step: int) -> None:
+        """Choose the checkpoint nearest to a step of a run."""
+        item = self._item(folder)
+        if item is None:
+            return
+        self._step = step
+        if item is self.list.currentItem():
+            self._list_checkpoints()
+        else:
+            self.list.setCurrentItem(item)
+
+    # Drawing the model
+
+    def _on_runs(self, _runs: object = None) -> None:
+        current = self.current
+        chosen = None if current is None else current.folder
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for run in self._model.runs:
+                item = QListWidgetItem(run.folder.name)
+                item.setData(RUN_ROLE, run)
+                item.setData(_SECOND_ROLE, self._second(run))
+                item.setToolTip(run.problem or f"{self._second(run)}\n{run.folder}")
+                item.setData(
+                    Qt.ItemDataRole.AccessibleTextRole, f"{run.folder.name}, {self._second(run)}"
+                )
+                flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+                item.setFlags(flags if run.problem else flags | Qt.ItemFlag.ItemIsUserCheckable)
+                self.list.addItem(item)
+                if run.folder == chosen:
+                    self.list.setCurrentItem(item)
+        self.hint.setVisible(not self._model.runs)
+        self._on_curves()
+        self._list_checkpoints()
+
+    def _on_curves(self) -> None:
+        """Tick the runs whose curves are shown, with a sample of their lines."""
+        shown = self._model.shown
+        with QSignalBlocker(self.list):
+            for line in range(self.list.count()):
+                item = self.list.item(line)
+                run = item.data(RUN_ROLE)
+                if run.problem:
+                    continue
+                ticked = run.folder in shown
+                item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+                can_draw = ticked and self._model.can_plot
+                color = self._model.color_index(run.folder) if can_draw else None
+                item.setData(_COLOR_ROLE, color)
+        self.list.viewport().update()
+
+    def _second(self, run: TrainingRunInfo) -> str:
+        config = run.config
+        if config is None:
+            return self.tr("Cannot be read")
+        words = [config.descriptor]
+        words.append(
+            self.tr("{0} steps").format(run.step)
+            if run.finished
+            else self.tr("{0} of {1} steps").format(run.step, config.train.steps)
+        )
+        if run.best is not None:
+            words.append(self.tr("PCK {0:.3f}").format(run.best))
+        words.append(age_text(max(0.0, time.time() - run.began_s)))
+        return " · ".join(words)
+
+    def _list_checkpoints(self) -> None:
+        run = self.current
+        before = self.checkpoint.currentData()
+        with QSignalBlocker(self.checkpoint):
+            self.checkpoint.clear()
+            for saved in reversed(run.checkpoints if run is not None else ()):
+                self.checkpoint.addItem(self._checkpoint_text(saved), str(saved.path))
+            place = self.checkpoint.findData(before)
+            if self._step is not None and run is not None:
+                place = _nearest(run.checkpoints, self._step)
+                self._step = None
+            elif place < 0:
+                place = self._best_place()
+            self.checkpoint.setCurrentIndex(place)
+        self._show_buttons()
+
+    def _checkpoint_text(self, saved: SavedWeights) -> str:
+        if saved.step is not None:
+            return self.tr("Step {0}").format(saved.step)
+        words = {"best": self.tr("Best validation"), "last": self.tr("Last")}
+        return words.get(saved.path.stem, saved.path.stem)
+
+    def _best_place(self) -> int:
+        """Where the best weights stand among the checkpoints, else the first ones."""
+        for place in range(self.checkpoint.count()):
+            if Path(self.checkpoint.itemData(place)).stem == "best":
+                return place
+        return 0 if self.checkpoint.count() else -1
+
+    def _show_buttons(self, _state: object = None) -> None:
+        run, has_weights = self.current, self.weights is not None
+        usable = run is not None and not run.problem
+        for button in (self.view_button, self.evaluate_button, self.export_button):
+            button.setEnabled(usable and has_weights)
+        self.checkpoint.setEnabled(usable and has_weights)
+        self.resume_button.setEnabled(
+            run is not None and usable and not run.finished and not self._model.status.busy
+        )
+        self.reveal_button.setEnabled(run is not None)
+
+    def _item(self, folder: Path) -> QListWidgetItem | None:
+        for line in range(self.list.count()):
+            item = self.list.item(line)
+            if item.data(RUN_ROLE).folder == folder:
+                return item
+        return None
+
+    # What a person does
+
+    def _on_current(self, *_items: object) -> None:
+        self._list_checkpoints()
+        run = self.current
+        if run is not None and not run.problem:
+            self.watch_requested.emit(run.folder)
+
+    def _on_ticked(self, item: QListWidgetItem) -> None:
+        folder = item.data(RUN_ROLE).folder
+        others = [one for one in self._model.shown if one != folder]
+        ticked = item.checkState() == Qt.CheckState.Checked
+        self.overlay_requested.emit([*others, folder] if ticked else others)
+
+    def _on_view(self) -> None:
+        self._emit_with_weights(self.view_requested)
+
+    def _on_evaluate(self) -> None:
+        self._emit_with_weights(self.evaluate_requested)
+
+    def _on_export(self) -> None:
+        self._emit_with_weights(self.export_requested)
+
+    def _emit_with_weights(self, signal: SignalInstance) -> None:
+        run, weights = self.current, self.weights
+        if run is not None and weights is not None:
+            signal.emit(run.folder, weights)
+
+    def _on_resume(self) -> None:
+        if self.current is not None:
+            self.resume_requested.emit(self.current.folder)
+
+    def _on_reveal(self) -> None:
+        if self.current is not None:
+            self.reveal_requested.emit(self.current.folder)
+
+
+def _nearest(checkpoints: tuple[SavedWeights, ...], step: int) -> int:
+    """Where in the reversed list the weights nearest to a step stand; 0 if none have a step."""
+    by_step = [
+        (abs(saved.step - step), place)
+        for place, saved in enumerate(reversed(checkpoints))
+        if saved.step is not None
+    ]
+    return min(by_step)[1] if by_step else 0

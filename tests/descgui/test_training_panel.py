@@ -1,0 +1,615 @@
+"""The training panel: draws its model, asks for the rest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+
+from descgui.models.bundle import make_models
+from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
+from descgui.models.training_curves_data import ProbeFrame
+from descgui.models.training_state import (
+    PRESETS,
+    SamplesState,
+    TrainingChoice,
+    TrainingStatus,
+    flat,
+    name_problem,
+    nested,
+    preset_values,
+)
+from descgui.views.training_contact_sheet import best_columns
+from descgui.views.training_form import training_options
+from descgui.views.training_panel import TrainingPanel
+from descgui.views.training_runs import age_text
+from engine.api import ConfigError, TrainConfig, config_values, resolve_training
+from engine.jobs.training_runs import TrainingRunInfo, TrainingSamples
+from engine.training.run_folder import SavedWeights
+
+
+def entry(name, *, weights=True):
+    return DescriptorChoiceInfo(name, name.upper(), f"about {name}", "built-in", weights, ())
+
+
+READY = EngineState(
+    "ready",
+    (entry("daisy", weights=False), entry("msnet_v0"), entry("msnet_v1")),
+    (DeviceChoice("cpu", "CPU"),),
+)
+CONFIG = resolve_training(from_file={"train": {"steps": 100}})[0]
+
+
+def run(name, *, step=100, finished=True, problem="", steps=(), began_s=0.0):
+    folder = Path("/runs") / name
+    weights = [SavedWeights(folder / f"weights/step-{one:08d}.safetensors", one) for one in steps]
+    weights += [SavedWeights(folder / f"weights/{one}.safetensors", None) for one in
+                (("best", "last") if steps else ())]  # fmt: skip
+    return TrainingRunInfo(
+        folder=folder,
+        began_s=began_s,
+        config=None if problem else CONFIG,
+        step=step,
+        finished=finished,
+        best=0.5,
+        checkpoints=tuple(weights),
+        problem=problem,
+    )
+
+
+def samples(count=3, problems=()):
+    pictures = tuple(np.full((12, 32, 3), 40 * n, np.uint8) for n in range(count))
+    return TrainingSamples(1601, 96, tuple(problems), pictures)
+
+
+def running(**changes):
+    values = {
+        "stage": "running",
+        "folder": Path("/runs/eins"),
+        "descriptor": "msnet_v0",
+        "step": 1200,
+        "steps": 5000,
+        "steps_per_s": 2.5,
+        "eta_s": 1520.0,
+        "figures": {"loss": 1.25, "epoch": 3.21, "pck@3": 0.4, "data_wait_share": 0.012,
+                    "memory_mb": 812.4, "skipped": 0.0},
+        "best": (0.55, 1000),
+    }  # fmt: skip
+    return TrainingStatus(**{**values, **changes})
+
+
+@pytest.fixture
+def models(qapp, tmp_path):
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def panel(qtbot, models):
+    made = TrainingPanel(models)
+    qtbot.addWidget(made)
+    made.resize(1000, 400)
+    models.engine.set_state(READY)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def model(models):
+    return models.training
+
+
+def heard(signal):
+    seen = []
+    signal.connect(lambda *values: seen.append(values))
+    return seen
+
+
+def choose(combo, value):
+    combo.setCurrentIndex(combo.findData(value))
+    combo.activated.emit(combo.currentIndex())
+
+
+def texts(label):
+    return label.sentence.replace("\N{NO-BREAK SPACE}", " ")
+
+
+# ---- the choice --------------------------------------------------------------------------------
+
+
+def test_dotted_names_and_sections_are_each_other_s_inverse():
+    dotted = {"steps": 3, "warp.scale_low": 0.5, "warp.detail": 1.0, "loss.kind": "contrastive"}
+    assert nested(dotted)["warp"] == {"scale_low": 0.5, "detail": 1.0}
+    assert flat(nested(dotted)) == dotted
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_unchanged_is_its_file(preset, tmp_path):
+    config = TrainingChoice(folder=str(tmp_path), preset=preset).config()
+    values = flat(config_values(config)["train"])
+    stored = preset_values(preset)
+    assert stored
+    assert {name: values[name] for name in stored} == stored
+    assert config.train.photos.folder == tmp_path
+    rest = flat(config_values(TrainConfig())["train"])
+    assert all(values[n] == rest[n] for n in rest if n not in stored and n != "photos.folder")
+
+
+def test_changes_and_model_go_into_the_config_and_faults_are_named(tmp_path):
+    choice = TrainingChoice(
+        folder=str(tmp_path), descriptor="msnet_v1", device="cpu", changes={"warp.detail": 2.0}
+    )
+    config = choice.config()
+    assert (config.descriptor, config.device, config.train.warp.detail) == ("msnet_v1", "cpu", 2.0)
+    with pytest.raises(ConfigError, match="choose a folder"):
+        TrainingChoice().config()
+    with pytest.raises(ConfigError, match=r"train\.steps"):
+        TrainingChoice(folder="x", changes={"steps": 0}).config()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".x", " x", "x ", "a\\b", "a\nb", "c:d", "x."])
+def test_a_name_that_is_no_folder_is_refused_in_words(name):
+    assert name_problem(name)
+
+
+@pytest.mark.parametrize("name", ["", "eins", "Größe 2", "train-2026", "a.b"])
+def test_any_other_name_will_do(name):
+    assert name_problem(name) == ""
+
+
+# ---- the form ----------------------------------------------------------------------------------
+
+
+def test_nothing_starts_without_photos_engine_or_while_another_one_runs(models, model, panel):
+    button = panel.form.start_button
+    assert not button.isEnabled()
+    model.update(folder="/photos")
+    assert button.isEnabled()
+    model.set_samples(SamplesState(message="/photos holds no picture."))
+    assert not button.isEnabled()
+    assert panel.form.photo_problems.sentence == "/photos holds no picture."
+    model.set_samples(SamplesState())
+    model.set_status(running())
+    assert not button.isEnabled()
+    model.set_status(running(stage="done"))
+    assert button.isEnabled()
+    models.engine.set_state(EngineState("loading"))
+    assert not button.isEnabled()
+
+
+def test_only_networks_are_offered_and_choices_reach_the_model(model, panel):
+    form = panel.form
+    names = [form.descriptor.itemData(i) for i in range(form.descriptor.count())]
+    assert names == ["msnet_v0", "msnet_v1"]
+    choose(form.descriptor, "msnet_v1")
+    choose(form.device, "cpu")
+    form.name.setText("x")
+    form.name.textEdited.emit("a/b")
+    assert (model.choice.descriptor, model.choice.device) == ("msnet_v1", "cpu")
+    assert "name of a folder" in form.problem.sentence
+    assert not form.start_button.isEnabled()
+
+
+def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, model, panel):
+    form = panel.form
+    steps = form.common.field("train.steps")
+    assert steps.number() == preset_values("quick")["steps"]
+    assert not form.changed.isVisibleTo(form)
+    choose(form.preset, "strong")
+    assert steps.number() == preset_values("strong")["steps"]
+    assert not form.changed.isVisibleTo(form)
+    steps.setValue(123)
+    assert dict(model.choice.changes) == {"steps": 123}
+    assert form.changed.sentence == "Changed from the preset: 1 setting."
+    assert form.common.reset_button("train.steps").isVisibleTo(form)
+    form.undo.click()
+    assert dict(model.choice.changes) == {}
+    assert steps.number() == preset_values("strong")["steps"]
+    steps.setValue(7)
+    choose(form.preset, "quick")  # another preset forgets the changes
+    assert dict(model.choice.changes) == {}
+
+
+def test_every_setting_of_a_training_has_exactly_one_field(panel):
+    form = panel.form
+    for section in form.late:
+        assert section.forms == ()  # made when they are needed
+        section.heading.setChecked(True)
+    names = [name for one in form._forms for name in one.names]
+    assert len(names) == len(set(names))
+    every = {f"train.{name}" for name in flat(config_values(TrainConfig())["train"])}
+    assert set(names) == every - {"train.photos.folder"}
+
+
+def test_settings_of_a_late_section_show_the_preset_and_keep_changes_made_before(model, panel):
+    form = panel.form
+    model.update(preset="strong", changes={"warp.detail": 3.0, "light.noise": 0.2})
+    warp = form.late[0]
+    warp.heading.setChecked(True)
+    assert warp.forms[0].field("train.warp.detail").number() == 3.0
+    assert warp.forms[0].field("train.warp.relative_rotation_deg").number() == 45
+    warp.forms[0].field("train.warp.detail").setValue(2.0)
+    assert dict(model.choice.changes) == {"warp.detail": 2.0, "light.noise": 0.2}
+
+
+def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
+    options = training_options()
+    assert options["validation.sequences"].kind == "folder"
+    assert options["warp.scale_low"].label == "Scale low"
+    others = panel.form.late[2]
+    others.heading.setChecked(True)
+    form = next(one for one in others.forms if "train.validation.sequences" in one.names)
+    field = form.field("train.validation.sequences")
+    for text, problem in ((str(tmp_path / "no"), "There is no such folder."), (str(tmp_path), "")):
+        field.setText(text)
+        field.editingFinished.emit()
+        assert form.problem("train.validation.sequences") == problem
+    assert panel._model.choice.changes["validation.sequences"] == str(tmp_path)
+
+
+def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
+    model.update(folder="/photos")
+    model.set_samples(SamplesState(looking=True))
+    assert "Looking" in panel.form.count.sentence
+    model.set_samples(SamplesState(found=samples(problems=["a.jpg is torn.", "b.jpg is torn."])))
+    assert panel.form.count.sentence == "1,601 photos to train on, 96 kept apart for validation."
+    assert "2 pictures are left out" in panel.form.photo_problems.sentence
+    assert "b.jpg is torn." in panel.form.photo_problems.toolTip()
+
+
+def test_recent_folders_are_offered_once_each(models, model, panel):
+    models.settings.remember_photos("/photos/one")
+    models.settings.remember_photos("/photos/two")
+    model.update(folder="/photos/one")
+    combo = panel.form.folder
+    assert [combo.itemData(i) for i in range(combo.count())] == ["/photos/one", "/photos/two"]
+    assert combo.currentData() == "/photos/one"
+    wanted = heard(panel.folder_chosen)
+    choose(combo, "/photos/two")
+    assert wanted == [(Path("/photos/two"),)]
+
+
+def test_a_dropped_folder_is_announced_and_chosen_and_a_file_is_not(panel, tmp_path):
+    wanted = heard(panel.folder_chosen)
+    file = tmp_path / "a.txt"
+    file.write_text("x")
+    for path, taken in ((tmp_path, True), (file, False)):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path))])
+        action, keys = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+        enter = QDragEnterEvent(QPoint(5, 5), action, data, Qt.MouseButton.LeftButton, keys)
+        enter.ignore()
+        panel.dragEnterEvent(enter)
+        assert enter.isAccepted() == taken
+        assert (tmp_path.name in panel.drop_hint.sentence) == taken
+        drop = QDropEvent(QPointF(5, 5), action, data, Qt.MouseButton.LeftButton, keys)
+        panel.dropEvent(drop)
+        assert panel.drop_hint.sentence == ""
+    assert wanted == [(tmp_path,)]
+
+
+# ---- the contact sheet -------------------------------------------------------------------------
+
+
+def test_pairs_come_to_the_front_when_they_are_made_and_pale_when_settings_change(model, panel):
+    assert "drop one here" in panel.sheet._words
+    model.update(folder="/photos")
+    model.set_samples(SamplesState(found=samples()))
+    assert panel.sheet.count == 3
+    assert panel.pairs_tab.isChecked()
+    assert panel.sheet.isVisible()
+    model.set_samples(SamplesState(found=samples(), old=True))
+    assert panel.sheet._pale
+    model.set_samples(SamplesState(found=samples(count=2)))
+    assert panel.sheet.count == 2
+    assert not panel.sheet._pale
+
+
+def test_a_sheet_takes_the_columns_that_make_pictures_largest():
+    assert best_columns(4, (100, 50), (1000, 60))[0] == 4
+    assert best_columns(4, (100, 50), (110, 400))[0] == 1
+    assert best_columns(4, (100, 50), (210, 110)) == (2, pytest.approx(1.01))
+    assert best_columns(1, (10, 10), (1000, 1000)) == (1, 2.0)
+    for count in range(1, 9):  # against trying everything
+        columns, scale = best_columns(count, (64, 24), (500, 200))
+        rows = -(-count // columns)
+        assert columns * 64 * scale + 8 * (columns - 1) <= 500 + 1e-9
+        assert rows * 24 * scale + 8 * (rows - 1) <= 200 + 1e-9
+
+
+# ---- the run -----------------------------------------------------------------------------------
+
+
+def test_the_line_tells_all_about_a_run_and_less_where_it_is_narrow(qtbot, model, panel):
+    model.set_status(running())
+    text = texts(panel.status)
+    for piece in (
+        *("step 1,200 of 5,000", "epoch 3.2", "25 min left", "2.5 steps/s", "loss 1.25"),
+        *("PCK@3 0.400 (best 0.550)", "data wait 1.2 %", "812 MB"),
+    ):
+        assert piece in text
+    assert "skipped" not in text
+    assert (panel.bar.value(), panel.bar.maximum()) == (1200, 5000)
+    assert panel.title.text() == "eins"
+    panel.resize(560, 300)
+    assert "loss 1.25" in texts(panel.status)
+    assert "812 MB" not in texts(panel.status)
+    assert "812 MB" in panel.status.toolTip().replace("\N{NO-BREAK SPACE}", " ")
+    assert panel.stop_button.text() == ""
+    assert panel.stop_button.accessibleName() == "Stop"
+
+
+@pytest.mark.parametrize(
+    ("stage", "shown"),
+    [
+        ("none", ()),
+        ("preparing", ("pause", "stop")),
+        ("running", ("pause", "stop")),
+        ("pausing", ("continue", "stop")),
+        ("paused", ("continue", "stop")),
+        ("stopping", ("pause", "stop")),
+        ("stopped", ("resume",)),
+        ("failed", ("resume",)),
+        ("done", ()),
+    ],
+)
+def test_the_buttons_fit_the_stage(model, panel, stage, shown):
+    model.set_status(running(stage=stage, message="Nothing is left." if stage == "failed" else ""))
+    buttons = {
+        "pause": panel.pause_button,
+        "continue": panel.continue_button,
+        "stop": panel.stop_button,
+        "resume": panel.resume_button,
+    }
+    assert tuple(name for name, one in buttons.items() if one.isVisibleTo(panel)) == shown
+    assert panel.pause_button.isEnabled() == (stage == "running")
+    assert panel.failure.sentence == ("Nothing is left." if stage == "failed" else "")
+
+
+def test_what_is_pressed_is_asked_for(model, panel):
+    for signal, button, stage in (
+        (panel.pause_requested, panel.pause_button, "running"),
+        (panel.stop_requested, panel.stop_button, "running"),
+        (panel.continue_requested, panel.continue_button, "paused"),
+        (panel.resume_requested, panel.resume_button, "stopped"),
+    ):
+        model.set_status(running(stage=stage))
+        seen = heard(signal)
+        button.click()
+        assert len(seen) == 1
+    model.set_status(running(stage="done"))
+    model.update(folder="/photos")
+    for signal, button in (
+        (panel.start_requested, panel.form.start_button),
+        (panel.copy_requested, panel.form.copy_button),
+        (panel.folder_requested, panel.form.browse),
+        (panel.look_requested, panel.form.again),
+    ):
+        seen = heard(signal)
+        button.click()
+        assert len(seen) == 1
+
+
+def test_remarks_are_shown_and_the_rest_is_counted(model, panel):
+    model.set_status(running(notes=("One.", "Two.", "Three.", "One.")))
+    assert panel.notes.sentence == "One.\nTwo.\nAnd 1 more remark."
+    assert panel.notes.toolTip() == "One.\nTwo.\nThree."
+
+
+def test_skipped_steps_and_a_kept_checkpoint_are_said(model, panel):
+    figures = {"loss": 1.0, "skipped": 2.0}
+    model.set_status(running(stage="stopped", figures=figures, saved_step=1200))
+    text = texts(panel.status)
+    assert text.startswith("stopped")
+    assert "2 steps skipped" in text
+    assert "checkpoint at step 1,200" in text
+
+
+# ---- curves and probe --------------------------------------------------------------------------
+
+
+def curves(*values):
+    return {"loss": np.array([(float(n), v) for n, v in enumerate(values, 1)])}
+
+
+def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
+    assert panel.curves is None
+    model.set_status(running())
+    model.begin_live({})
+    model.begin_frames(())
+    model.set_shown((Path("/runs/eins"),))
+    model.add_metrics([(1, {"loss": 2.0}), (2, {"loss": 1.5, "pck@3": 0.3})])
+    model.add_frame(ProbeFrame(0, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    panel.curves_tab.click()
+    assert panel.waiting.isVisible()
+    model.set_can_plot()
+    assert panel.curves.isVisible()
+    assert not panel.waiting.isVisible()
+    calls = []
+    panel.curves.append = lambda *values: calls.append(values)
+    panel.probe.add_frame = lambda frame: calls.append(frame.step)
+    model.add_metrics([(3, {"loss": 1.0})])
+    model.add_frame(ProbeFrame(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    assert calls == [("/runs/eins", 3, {"loss": 1.0}), 5]
+    assert model.curves(Path("/runs/eins"))["loss"].tolist() == [[1, 2], [2, 1.5], [3, 1]]
+
+
+def test_the_live_run_s_figures_reach_only_its_own_curves(model, panel):
+    model.set_can_plot()
+    model.set_status(running())
+    model.begin_live({})
+    model.set_shown((Path("/runs/alt"),))
+    model.set_curves(Path("/runs/alt"), curves(3.0, 2.0))
+    calls = []
+    panel.curves.append = lambda *values: calls.append(values)
+    model.add_metrics([(1, {"loss": 9.0})])
+    assert calls == []
+    assert model.curves(Path("/runs/alt"))["loss"].tolist() == [[1, 3], [2, 2]]
+
+
+def test_a_run_keeps_its_colour_while_others_come_and_go(model):
+    one, two, three = (Path(name) for name in ("/1", "/2", "/3"))
+    model.set_shown((one, two))
+    assert [model.color_index(run) for run in (one, two)] == [0, 1]
+    model.set_shown((two,))
+    assert model.color_index(two) == 1
+    model.set_shown((three, two))
+    assert (model.color_index(three), model.color_index(two)) == (0, 1)
+
+
+def test_the_live_probe_goes_on_while_another_run_is_watched(model):
+    picture = {"pair": np.zeros((2, 4, 3), np.uint8)}
+    model.set_status(running())
+    model.begin_frames((ProbeFrame(0, picture),))
+    model.watch(Path("/runs/alt"), (ProbeFrame(7, picture),))
+    added = heard(model.frame_added)
+    model.add_frame(ProbeFrame(10, picture))
+    assert added == []
+    assert [frame.step for frame in model.frames] == [7]
+    model.watch(Path("/runs/eins"))
+    assert [frame.step for frame in model.frames] == [0, 10]
+
+
+def test_curves_and_probe_stand_side_by_side_where_there_is_room(model, panel):
+    model.set_can_plot()
+    panel.curves_tab.click()
+    panel.resize(1300, 400)
+    assert panel.curves.isVisible()
+    assert panel.probe.isVisible()
+    assert not panel.probe_tab.isVisible()
+    panel.resize(700, 400)
+    assert panel.curves.isVisible()
+    assert not panel.probe.isVisible()
+    panel.probe_tab.click()
+    assert panel.probe.isVisible()
+    assert not panel.curves.isVisible()
+
+
+# ---- the runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(model, panel):
+    model.set_runs(
+        (
+            run("neu", step=40, finished=False, steps=(10, 20, 40), began_s=time.time() - 7300),
+            run("alt", steps=(50, 100)),
+            run("kaputt", problem="config.yaml cannot be read."),
+        )
+    )
+    panel.past_tab.click()
+    return panel.runs
+
+
+def test_runs_are_listed_with_steps_best_age_and_problems(panel, listed):
+    assert panel.past_tab.text() == "Runs (3)"
+    seconds = [listed.list.item(n).data(Qt.ItemDataRole.UserRole + 1) for n in range(3)]
+    assert seconds[0] == "msnet_v0 · 40 of 100 steps · PCK 0.500 · 2 h ago"
+    assert seconds[1].startswith("msnet_v0 · 100 steps · PCK 0.500")
+    assert seconds[2] == "Cannot be read"
+    assert listed.list.item(2).toolTip() == "config.yaml cannot be read."
+
+
+def test_ticks_lay_curves_over_one_another(qtbot, model, panel, listed):
+    wanted = heard(panel.overlay_requested)
+    listed.list.item(1).setCheckState(Qt.CheckState.Checked)
+    assert wanted == [([Path("/runs/alt")],)]
+    model.set_shown((Path("/runs/alt"),))
+    listed.list.item(0).setCheckState(Qt.CheckState.Checked)
+    assert wanted[-1] == ([Path("/runs/alt"), Path("/runs/neu")],)
+    model.set_shown((Path("/runs/alt"), Path("/runs/neu")))
+    listed.list.item(1).setCheckState(Qt.CheckState.Unchecked)
+    assert wanted[-1] == ([Path("/runs/neu")],)
+    assert listed.list.item(2).data(Qt.ItemDataRole.CheckStateRole) is None
+
+
+def test_a_click_on_the_box_ticks_and_one_on_the_name_only_chooses(qtbot, panel, listed):
+    wanted, watched = heard(panel.overlay_requested), heard(panel.watch_requested)
+    area = listed.list.visualItemRect(listed.list.item(1))
+    name = QPoint(area.left() + 80, area.center().y())
+    qtbot.mouseClick(listed.list.viewport(), Qt.MouseButton.LeftButton, pos=name)
+    assert wanted == []
+    assert watched == [(Path("/runs/alt"),)]
+    box = QPoint(area.left() + 12, area.center().y())
+    qtbot.mouseClick(listed.list.viewport(), Qt.MouseButton.LeftButton, pos=box)
+    assert wanted == [([Path("/runs/alt")],)]
+
+
+def test_checkpoints_are_offered_and_used(panel, listed):
+    listed.list.setCurrentRow(0)
+    combo = listed.checkpoint
+    words = [combo.itemText(i) for i in range(combo.count())]
+    assert words == ["Last", "Best validation", "Step 40", "Step 20", "Step 10"]
+    assert combo.currentText() == "Best validation"
+    folder = Path("/runs/neu")
+    combo.setCurrentIndex(3)
+    weights = folder / "weights/step-00000020.safetensors"
+    for signal, button in (
+        (panel.view_requested, listed.view_button),
+        (panel.evaluate_requested, listed.evaluate_button),
+        (panel.export_requested, listed.export_button),
+    ):
+        seen = heard(signal)
+        button.click()
+        assert seen == [(folder, weights)]
+    for signal, button in (
+        (panel.resume_requested, listed.resume_button),
+        (panel.reveal_requested, listed.reveal_button),
+    ):
+        seen = heard(signal)
+        button.click()
+        assert seen == [(folder,)]
+    seen = heard(panel.add_requested)
+    listed.add_button.click()
+    assert seen == [()]
+
+
+def test_only_what_can_be_done_with_a_run_is_offered(model, listed):
+    for name, resume, use in (("neu", True, True), ("alt", False, True), ("kaputt", False, False)):
+        row = ("neu", "alt", "kaputt").index(name)
+        listed.list.setCurrentRow(row)
+        assert listed.resume_button.isEnabled() == resume
+        assert listed.view_button.isEnabled() == use
+        assert listed.reveal_button.isEnabled()
+    listed.list.setCurrentRow(0)
+    model.set_status(running())
+    assert not listed.resume_button.isEnabled()  # one at a time
+    assert listed.evaluate_button.isEnabled()
+
+
+def test_a_step_of_the_probe_chooses_the_nearest_checkpoint(model, panel, listed):
+    model.watch(Path("/runs/neu"))
+    panel._on_step(17)
+    assert listed.current.folder.name == "neu"
+    assert listed.checkpoint.currentText() == "Step 20"
+    panel._on_step(0)
+    assert listed.checkpoint.currentText() == "Step 10"
+
+
+def test_the_chosen_run_and_checkpoint_stay_when_the_list_is_read_again(model, listed):
+    listed.list.setCurrentRow(0)
+    listed.checkpoint.setCurrentIndex(4)
+    model.set_runs((run("neuer", began_s=time.time()), *model.runs))
+    assert listed.current.folder.name == "neu"
+    assert listed.checkpoint.currentText() == "Step 10"
+
+
+def test_ages_are_told_in_one_unit():
+    ages = {5: "just now", 70: "1 min ago", 7300: "2 h ago", 3 * 86400 + 5: "3 d ago"}
+    assert {seconds: age_text(seconds) for seconds in ages} == ages
+
+
+def test_every_control_of_the_panel_has_a_name_to_be_read_out(panel):
+    for section in panel.form.late:
+        section.heading.setChecked(True)
+    for control in (
+        *(panel.pairs_tab, panel.curves_tab, panel.probe_tab, panel.pause_button),
+        *(panel.form.folder, panel.form.browse, panel.form.again, panel.form.descriptor),
+        *(panel.form.device, panel.form.name, panel.form.preset, panel.form.undo),
+        *(panel.form.start_button, panel.form.copy_button, panel.runs.list, panel.runs.checkpoint),
+        *(panel.runs.reveal_button, panel.runs.add_button, panel.bar, panel.sheet),
+    ):
+        assert control.accessibleName() or control.text()
