@@ -21,6 +21,7 @@ from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
+from engine.descriptors.member_steps import near, tilted
 from engine.descriptors.members import describe_member, make_view
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import to_luminance
@@ -29,6 +30,7 @@ from engine.descriptors.vote import (
     OfferingMember,
     Vote,
     ask,
+    count_agreeing,
     find_points,
     hold_vote,
     offer,
@@ -52,8 +54,10 @@ class SetPlan:
         bin_px: movements this near each other agree.
         every: image b offers every so many-th cell.
         kept: members of image a that the pair is described by.
-        rounds: of refining, each between the best members and at half the step.
-        tilts: squeezes tried when refining.
+        fine_bin_px: as ``bin_px``, for members between which refining decides.
+        tilts: squeezes that are tried around the winner.
+        steps: (turn in degrees, growth, tilt) of each round of refining.
+        sure: share of the points that must agree for the pair to be content without refining.
     """
 
     scales_a: tuple[float, ...]
@@ -64,8 +68,10 @@ class SetPlan:
     bin_px: float = 40.0
     every: int = 2
     kept: int = 3
-    rounds: int = 0
+    fine_bin_px: float = 24.0
     tilts: tuple[float, ...] = ()
+    steps: tuple[tuple[float, float, float], ...] = ()
+    sure: float = 0.5
 
 
 BALANCED: Final = SetPlan(
@@ -74,7 +80,7 @@ BALANCED: Final = SetPlan(
     scales_b=(1.0, 0.7, 0.5, 0.35, 0.25),
     growths=(0.25, 2.0),
 )
-ROBUST: Final = replace(BALANCED, rounds=2, tilts=(1.4, 2.0))
+ROBUST: Final = replace(BALANCED, tilts=(1.4, 2.0), steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +161,32 @@ class DescSpace(DescSpaceFast):
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, growths=plan.growths, bin_px=plan.bin_px)
+        if votes[0].agreeing < plan.sure * len(look_a.points_px):
+            votes = self._refine(look_a, look_b, votes)
         return _as_choice(votes, plan.kept)
+
+    def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
+        """Try what lies between and beyond the coarse members, around the best ones so far."""
+        plan = self.plan
+        if not (plan.tilts or plan.steps):
+            return votes
+        asking = {one.member: one for one in look_a.asking}
+        offering = {one.member: one for one in look_b.offering}
+
+        def recount(member: Member, other: Member) -> Vote:
+            if member not in asking:
+                asking[member] = self._ask(look_a, member, lambda: None)
+            agreeing = count_agreeing(asking[member], offering[other], bin_px=plan.fine_bin_px)
+            return Vote(member, other, agreeing)
+
+        fine = [recount(vote.asking, vote.offering) for vote in votes[: plan.kept]]
+        best = max(fine, key=lambda vote: vote.agreeing)
+        fine += [recount(one, best.offering) for one in tilted(best.asking, plan.tilts)]
+        for turn_deg, growth, tilt in plan.steps:
+            best = max(fine, key=lambda vote: vote.agreeing)
+            steps = near(best.asking, turn_deg=turn_deg, growth=growth, tilt=tilt)
+            fine += [recount(one, best.offering) for one in steps]
+        return sorted(fine, key=lambda vote: -vote.agreeing)
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]

@@ -1,0 +1,143 @@
+"""Pairs for choosing settings: made from photos that no training has seen, always the same ones.
+
+    python -m benchmarks.heldout PHOTOS OUT
+
+writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` reads them.  Which
+photos, and how each is changed, is the list ``heldout_pairs.csv`` beside this file; settings are
+chosen on these pairs, never on sequences that figures are reported for.
+
+Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane, ``turn``
+any rotation, ``zoom`` a factor of 2 to 4 either way, and ``light``, the same view in other light.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.data.photos import open_photos, split_photos
+from engine.data.synthetic import change_light
+from engine.data.synthetic_recipe import LightRecipe
+from engine.images import read_image
+from engine.progress import JobContext
+from engine.seeding import Draws
+
+LIST: Final = Path(__file__).with_name("heldout_pairs.csv")
+KINDS: Final = ("view", "tilt", "turn", "zoom", "light")
+_VIEWS: Final = 3
+_FOCAL: Final = 1.2  # of the width: an ordinary camera
+_EVERY_DAY: Final = LightRecipe(jpeg_quality=40, gamma_octaves=0.4)
+_NIGHT: Final = LightRecipe(
+    brightness=0.7, contrast=0.5, gamma_octaves=1.6, noise=0.08, noise_share=0.8, jpeg_quality=25,
+    local_light=1.0, local_light_share=1.0, shadow=0.9, shadow_share=0.6,
+)  # fmt: skip
+
+
+def write_sequences(photos: Path, out: Path) -> int:
+    """Write all sequences of the list; says how many.
+
+    Raises:
+        DescSpaceError: a photo is not there or cannot be read.
+    """
+    rows = list(csv.DictReader(LIST.read_text(encoding="utf-8").splitlines()))
+    for row in rows:
+        prefix = "i" if row["kind"] == "light" else "v"
+        name = f"{prefix}_{row['kind']}_{Path(row['photo']).stem}"
+        write_sequence(read_image(photos / row["photo"]).pixels, row, out / name)
+    return len(rows)
+
+
+def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> None:
+    """Write one photo and its changed views."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photo = pixels.astype(np.float32) / 255
+    height, width = photo.shape[:2]
+    cv2.imwrite(str(folder / "1.png"), pixels[:, :, ::-1])
+    for index in range(2, 2 + _VIEWS):
+        key = int(row["seed"]) * 10 + index
+        h_b_from_a = _draw(row["kind"], key, (width, height))
+        seen = _warp(photo, h_b_from_a)
+        recipe = _NIGHT if row["kind"] == "light" else _EVERY_DAY
+        tensor = torch.from_numpy(seen).permute(2, 0, 1)[None]
+        lit = change_light(Draws([key], device=torch.device("cpu")), "b", tensor, recipe)
+        shades = (lit[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), shades[:, :, ::-1])
+        np.savetxt(folder / f"H_1_{index}", h_b_from_a)
+
+
+def write_list(photos: Path, count: int) -> None:
+    """Choose photos among those kept apart, a few for each kind, and write the list."""
+    split = split_photos(open_photos(photos, JobContext()), validation_share=0.05)
+    chosen = split.validation[:: max(1, len(split.validation) // (count * len(KINDS)))]
+    with LIST.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("photo", "kind", "seed"))
+        for number, name in enumerate(chosen[: count * len(KINDS)]):
+            writer.writerow((name, KINDS[number % len(KINDS)], number))
+
+
+def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
+    """``h_b_from_a`` of a camera that was moved as the kind says."""
+    draw = np.random.default_rng(key)
+
+    def either(low: float, high: float) -> float:
+        return float(draw.uniform(low, high) * draw.choice((-1.0, 1.0)))
+
+    if kind == "light":
+        return np.eye(3)
+    turn_deg, octaves, tilt_deg = either(0, 15), either(0, 0.4), float(draw.uniform(5, 25))
+    if kind == "view":
+        turn_deg, octaves, tilt_deg = either(0, 25), either(0, 0.7), float(draw.uniform(15, 40))
+    if kind == "tilt":
+        tilt_deg = float(draw.uniform(40, 65))
+    if kind == "turn":
+        turn_deg = either(30, 180)
+    if kind == "zoom":
+        octaves = either(1, 2)
+    return _camera(turn_deg, 2.0**octaves, tilt_deg, float(draw.uniform(0, 360)), size_px)
+
+
+def _camera(
+    turn_deg: float, zoom: float, tilt_deg: float, axis_deg: float, size_px: tuple[int, int]
+) -> NDArray[np.float64]:
+    """A plane facing camera a, seen by a camera that went around it, turned, and zoomed."""
+    width, height = size_px
+    focal_px = _FOCAL * width
+    axis, tilt, turn = (math.radians(angle) for angle in (axis_deg, tilt_deg, turn_deg))
+    about_axis, _ = cv2.Rodrigues(np.array([math.cos(axis), math.sin(axis), 0.0]) * tilt)
+    about_sight, _ = cv2.Rodrigues(np.array([0.0, 0.0, -turn]))
+    plane = np.column_stack([about_axis[:, 0], about_axis[:, 1], np.array([0.0, 0.0, focal_px])])
+    centred = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1.0]])
+    sight = np.diag([zoom * focal_px, zoom * focal_px, 1.0])
+    matrix = np.linalg.inv(centred) @ sight @ about_sight @ plane @ centred
+    normalised: NDArray[np.float64] = matrix / matrix[2, 2]
+    return normalised
+
+
+def _warp(photo: NDArray[np.float32], h_b_from_a: NDArray[np.float64]) -> NDArray[np.float32]:
+    """As camera b sees it: drawn four times as fine and averaged, so that nothing aliases."""
+    height, width = photo.shape[:2]
+    fine = np.array([[4, 0, 1.5], [0, 4, 1.5], [0, 0, 1.0]]) @ h_b_from_a
+    large = cv2.warpPerspective(photo, fine, (4 * width, 4 * height), flags=cv2.INTER_LINEAR)
+    return np.asarray(
+        cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--write-list", type=int, metavar="N", help="make the list anew first")
+    arguments = parser.parse_args()
+    if arguments.write_list:
+        write_list(arguments.photos, arguments.write_list)
+    print(f"{write_sequences(arguments.photos, arguments.out)} sequences in {arguments.out}")
