@@ -58,7 +58,7 @@ def write_sequences(photos: Path, out: Path) -> int:
 def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> None:
     """Write one photo and its changed views."""
     folder.mkdir(parents=True, exist_ok=True)
-    photo = pixels.astype(np.float32) / 255
+    photo = np.asarray(pixels / 255, dtype=np.float32)
     height, width = photo.shape[:2]
     cv2.imwrite(str(folder / "1.png"), pixels[:, :, ::-1])
     for index in range(2, 2 + _VIEWS):
