@@ -24,6 +24,7 @@ from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_loc
 from engine.descriptors.member_steps import near, tilted
 from engine.descriptors.members import describe_member, make_view
 from engine.descriptors.registry import register_descriptor
+from engine.descriptors.shipped import weights_to_load
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import (
     AskingMember,
@@ -37,6 +38,7 @@ from engine.descriptors.vote import (
 )
 from engine.geometry.coords import CellGrid
 
+_SHIPPED: Final = "descspace"
 _INITIAL_SEED: Final = 20
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
@@ -51,7 +53,7 @@ class SetPlan:
         scales_b: of image b, which is never turned.
         growths: relative scales (a's member over b's) that are considered, from and to.
         points: corners of image a that vote.
-        bin_px: movements this near each other agree.
+        bin_px: movements this near each other agree, in pixels of image b.
         every: image b offers every so many-th cell.
         kept: members of image a that the pair is described by.
         fine_bin_px: as ``bin_px``, for members between which refining decides.
@@ -71,7 +73,7 @@ class SetPlan:
     fine_bin_px: float = 24.0
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
-    sure: float = 0.5
+    sure: float = 0.4
 
 
 BALANCED: Final = SetPlan(
@@ -87,7 +89,10 @@ ROBUST: Final = replace(BALANCED, tilts=(1.4, 2.0), steps=((15.0, 1.19, 1.4), (7
 class DescSpaceConfig:
     """Settings of descspace."""
 
-    weights: Path | None = option(None, help="trained weights (.safetensors); none: untrained")
+    weights: Path | None = option(
+        None, help="trained weights (.safetensors); none: those that come with the program"
+    )
+    untrained: bool = option(False, help="random weights instead, as before any training")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,16 +113,22 @@ class Look:
 
 
 class DescSpaceFast:
-    """One descriptor a cell."""
+    """One descriptor a cell.
+
+    Args:
+        network: trained or not.
+        weights_path: the file its weights are from; None for random ones.
+    """
 
     dim = DescSpaceNetwork.dim
     shift_period_px = DescSpaceNetwork.shift_period_px
     half_precision = True
 
-    def __init__(self, network: DescSpaceNetwork, *, trained: bool) -> None:
+    def __init__(self, network: DescSpaceNetwork, weights_path: Path | None) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
-        self.trained = trained
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
@@ -129,12 +140,14 @@ class DescSpace(DescSpaceFast):
 
     Args:
         network: trained or not.
-        trained: False for random weights.
+        weights_path: the file its weights are from; None for random ones.
         plan: which sets.
     """
 
-    def __init__(self, network: DescSpaceNetwork, *, trained: bool, plan: SetPlan) -> None:
-        super().__init__(network, trained=trained)
+    def __init__(
+        self, network: DescSpaceNetwork, weights_path: Path | None, *, plan: SetPlan
+    ) -> None:
+        super().__init__(network, weights_path)
         self.plan = plan
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
@@ -245,6 +258,12 @@ def build_network(weights: Path | None) -> DescSpaceNetwork:
     return network
 
 
+def _load(config: DescSpaceConfig) -> tuple[DescSpaceNetwork, Path | None]:
+    """The network, and the file its weights are from."""
+    path = weights_to_load(config.weights, _SHIPPED, untrained=config.untrained)
+    return build_network(path), path
+
+
 @register_descriptor(
     "descspace-fast",
     title="descspace, fast",
@@ -253,7 +272,7 @@ def build_network(weights: Path | None) -> DescSpaceNetwork:
 )
 def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
     """Build the network alone."""
-    return DescSpaceFast(build_network(config.weights), trained=config.weights is not None)
+    return DescSpaceFast(*_load(config))
 
 
 @register_descriptor(
@@ -265,8 +284,7 @@ def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
 )
 def build_descspace(config: DescSpaceConfig) -> DescSpace:
     """Build the balanced set."""
-    network = build_network(config.weights)
-    return DescSpace(network, trained=config.weights is not None, plan=BALANCED)
+    return DescSpace(*_load(config), plan=BALANCED)
 
 
 @register_descriptor(
@@ -278,5 +296,4 @@ def build_descspace(config: DescSpaceConfig) -> DescSpace:
 )
 def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
     """Build the robust set."""
-    network = build_network(config.weights)
-    return DescSpace(network, trained=config.weights is not None, plan=ROBUST)
+    return DescSpace(*_load(config), plan=ROBUST)

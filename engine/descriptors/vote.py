@@ -127,7 +127,7 @@ def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: fl
     Args:
         asking: image a.
         offering: image b.
-        bin_px: movements this near each other agree, in pixels of the changed images.
+        bin_px: movements this near each other agree, in pixels of image b as it was.
     """
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
     # Mutual: of all points, the found cell likes the one that found it best.
@@ -136,7 +136,7 @@ def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: fl
     moved = offering.places[found[mutual]] - asking.places[mutual]
     if len(moved) == 0:
         return 0.0
-    bins = torch.floor(moved / bin_px).long()
+    bins = torch.floor(moved / (bin_px * offering.member.scale)).long()
     bins = bins - bins.amin(dim=0)
     columns, rows = (bins.amax(dim=0) + 1).tolist()
     counts = torch.bincount(bins[:, 1] * columns + bins[:, 0], minlength=rows * columns)

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +133,7 @@ class TrainJob:
         fault: DescSpaceError | None = None
         spec, split = DescriptorSpec(""), PhotoSplit(Path(), (), ())
         try:
-            spec = make_spec(self.config.descriptor, self.own)
-            get_descriptor(spec.name)
+            spec = make_spec(self.config.descriptor, self._from_the_start())
             split = self._open_photos(context)
             if ranks.rank == 0:
                 folder.begin(resume=self.resume)
@@ -151,6 +150,12 @@ class TrainJob:
             if text:
                 raise DescSpaceError(text)
         return spec, split
+
+    def _from_the_start(self) -> dict[str, Any]:
+        """The descriptor's own settings, without weights that nobody asked for."""
+        names = {field.name for field in fields(get_descriptor(self.config.descriptor).config)}
+        scratch = {"untrained": True} if "untrained" in names and "weights" not in self.own else {}
+        return {**scratch, **self.own}
 
     def _open_photos(self, context: JobContext) -> PhotoSplit:
         settings = self.config.train.photos
@@ -196,7 +201,8 @@ class TrainJob:
         self, spec: DescriptorSpec, split: PhotoSplit, device: torch.device, ranks: Ranks
     ) -> dict[str, str]:
         """What every weights file of the run says about itself."""
-        own = {name: value for name, value in spec.settings if name != "weights"}
+        left_out = ("weights", "untrained")  # they say what the run began with
+        own = {name: value for name, value in spec.settings if name not in left_out}
         # Weights travel: what they say of photos is the folder's name, not its place here.
         photos = replace(self.config.train.photos, folder=Path(split.root.name))
         config = replace(self.config, train=replace(self.config.train, photos=photos))
