@@ -118,7 +118,7 @@ class Chart:
         buckets = max(16, int(width_px / _PX_PER_BUCKET))
         faint: list[Line] = []
         strong: list[Line] = []
-        for run in runs:
+        for run in sorted(runs, key=lambda run: run.live):  # the one under way on top
             pen = run_pen(run.color_index)
             pale = QPen(blended(pen.color(), look.ground, _FAINT), 1.0)
             for number, figure in enumerate(self.plot.figures):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +97,7 @@ class TrainingCurves(QWidget):
         layout.setSpacing(4)
         layout.addLayout(self._make_bar())
         layout.addWidget(self._pages, 1)
+        self._order_tabs()
         self.plots.step_pointed.connect(self.readout.show_step)
         self.plots.zoom_changed.connect(self.reset_button.setEnabled)
         self._dress()
@@ -112,7 +114,7 @@ class TrainingCurves(QWidget):
     # What is shown
 
     def set_runs(self, runs: Sequence[RunCurves]) -> None:
-        """Show these runs, the later ones on top, instead of those before."""
+        """Show these runs instead of those before: later ones on top, those under way above all."""
         before = set(self._series)
         self._series = {
             run.key: {name: Series(points) for name, points in run.curves.items()} for run in runs
@@ -271,6 +273,15 @@ class TrainingCurves(QWidget):
         bar.addWidget(self.reset_button)
         bar.addWidget(self.export_button)
         return bar
+
+    def _order_tabs(self) -> None:
+        """Let the tab key go as one reads: the bar, the legend, the plots."""
+        order: tuple[QWidget, ...] = (
+            *(self.figures_button, self.smoothing_slider, self.log_button, self.reset_button),
+            *(self.export_button, self.readout, self.plots),
+        )
+        for before, after in pairwise(order):
+            QWidget.setTabOrder(before, after)
 
     def _button(self, icon_name: str, tip: str) -> QToolButton:
         button = QToolButton(self)

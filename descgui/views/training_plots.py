@@ -99,7 +99,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         """Draw runs.
 
         Args:
-            runs: the later ones on top.
+            runs: the later ones on top, those under way above all.
             weight: of the past in smoothing, 0 for none.
             logarithmic: whether values stand on logarithmic axes.
         """
@@ -323,7 +323,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Point and zoom by the keyboard."""
-        key = Qt.Key(event.key())
+        key = event.key()
         low, high = self.steps_shown
         around = self._pointed if self._pointed is not None else 0.5 * (low + high)
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):

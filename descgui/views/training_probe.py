@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -364,6 +365,8 @@ class TrainingProbe(QWidget):
                 tab.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
                 self._tabs.addButton(tab, number)
                 self._tab_row.addWidget(tab)
+            for before, after in pairwise([*self._tabs.buttons(), self.compare_button]):
+                QWidget.setTabOrder(before, after)
         for button in self._tabs.buttons():
             button.setChecked(button.property("picture") == self._name)
 
@@ -467,7 +470,7 @@ class TrainingProbe(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Scrub by the keyboard."""
-        key = Qt.Key(event.key())
+        key = event.key()
         if not self._frames:
             event.ignore()
         elif key == Qt.Key.Key_Left:

@@ -87,19 +87,18 @@ class CurvesReadout(QTableWidget):
         """What all columns and at most a few rows take."""
         rows = min(max(1, len(self._runs)), _MOST_ROWS)
         height = self.horizontalHeader().sizeHint().height() + rows * self._row_px() + 2
-        return QSize(self._label_px() + len(self._figures) * self._column_px(), height)
+        hidden = len(self._runs) > rows > 0
+        bar = self.verticalScrollBar().sizeHint().width() if hidden else 0
+        return QSize(self._label_px() + self._values_px() + bar, height)
 
     def set_room(self, width_px: int) -> None:
         """Give the names what the columns of values leave over."""
+        if len(self._runs) > _MOST_ROWS:
+            width_px -= self.verticalScrollBar().sizeHint().width()
         self.setColumnWidth(0, max(self._narrow_label_px(), width_px - self._values_px()))
         bar = self.horizontalScrollBar().sizeHint().height()
         scrolls = self.columnWidth(0) + self._values_px() > width_px
-        height = self.natural_size().height() + (bar if scrolls else 0)
-        if len(self._runs) <= _MOST_ROWS:
-            self.setFixedHeight(height)
-        else:
-            self.setMinimumHeight(height)
-            self.setMaximumHeight(height)
+        self.setFixedHeight(self.natural_size().height() + (bar if scrolls else 0))
 
     def _values_px(self) -> int:
         return len(self._figures) * self._column_px()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import xml.etree.ElementTree as ET
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor, QImage, QPalette
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPalette, QWheelEvent
 from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtWidgets import QApplication
 
 from descgui.models.training_curves_data import (
     RunCurves,
@@ -344,6 +346,72 @@ def test_the_keyboard_points_and_zooms(view, qtbot):
     assert not view.reset_button.isEnabled()
 
 
+def mouse(view, kind, x, y, *, buttons=Qt.MouseButton.NoButton, button=Qt.MouseButton.NoButton):
+    target = view.plots.viewport()
+    place = QPointF(x, y)
+    event = QMouseEvent(
+        kind, place, target.mapToGlobal(place), button, buttons, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(target, event)
+
+
+def test_the_wheel_zooms_a_drag_moves_and_a_double_click_shows_all(view, qtbot):
+    view.set_runs([run(loss=LOSS)])
+    view.plots.setFocus()
+    qtbot.waitUntil(lambda: view.plots.viewport().width() > 300)
+    target = view.plots.viewport()
+    place = QPointF(0.6 * target.width(), 60.0)
+    turned = QWheelEvent(
+        place, target.mapToGlobal(place), QPoint(), QPoint(0, 240), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(target, turned)
+    low, high = view.plots.steps_shown
+    assert high - low == pytest.approx(195 / 1.25**2)
+    left = Qt.MouseButton.LeftButton
+    kind = QEvent.Type
+    mouse(view, kind.MouseMove, place.x(), 60)
+    mouse(view, kind.MouseButtonPress, place.x(), 60, buttons=left, button=left)
+    shifts = itertools.count(10)
+
+    def dragged():  # pyqtgraph lets moves pass that follow one another too quickly
+        mouse(view, kind.MouseMove, place.x() - next(shifts), 60, buttons=left)
+        return view.plots.steps_shown[0] > low + 1.0
+
+    qtbot.waitUntil(dragged)
+    mouse(view, kind.MouseButtonRelease, place.x() - next(shifts), 60, button=left)
+    moved = view.plots.steps_shown
+    assert moved[1] - moved[0] == pytest.approx(high - low)
+    for one in (
+        kind.MouseButtonPress, kind.MouseButtonRelease, kind.MouseButtonDblClick,
+        kind.MouseButtonRelease,
+    ):  # fmt: skip
+        held = left if one != kind.MouseButtonRelease else Qt.MouseButton.NoButton
+        mouse(view, one, place.x(), 60, buttons=held, button=left)
+    assert not view.plots.zoomed
+
+
+def test_a_run_under_way_is_drawn_above_all_others(view):
+    view.set_runs([run(loss=LOSS, live=True), run("b", color=1, loss=LOSS)])
+    colors = [line.pen.color().name() for line in view.plots.lines_of("loss")]
+    assert colors == [run_pen(1).color().name(), run_pen(0).color().name()]
+
+
+def test_keys_that_qt_has_no_name_for_do_no_harm(view):
+    view.set_runs([run(loss=LOSS)])
+    event = QKeyEvent(QEvent.Type.KeyPress, 0x444, Qt.KeyboardModifier.NoModifier, "ф")
+    QApplication.sendEvent(view.plots, event)
+    assert not view.plots.zoomed
+
+
+def test_more_runs_than_rows_scroll_and_hide_no_column(view):
+    view.set_runs([run(str(n), color=n, loss=LOSS, pck__3=PCK) for n in range(9)])
+    table = view.readout
+    total = sum(table.columnWidth(n) for n in range(table.columnCount()))
+    assert total <= table.viewport().width()
+    assert table.verticalScrollBar().maximum() > 0
+
+
 def test_zoom_keeps_the_step_under_the_mouse_and_stays_within_what_was_measured(view):
     view.set_runs([run(loss=LOSS)])
     plots = view.plots
@@ -489,6 +557,20 @@ def test_what_was_there_stays_when_writing_fails(view, tmp_path):
     assert len(said) == 1
     assert (folder / "keep").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["curves.csv"]
+
+
+def test_the_tab_key_goes_through_the_bar_then_the_legend_then_the_plots(view, qtbot):
+    view.set_runs([run(loss=LOSS)])
+    order = [view.figures_button]
+    while order[-1] is not view.plots and len(order) < 20:
+        following = order[-1].nextInFocusChain()
+        while not (following.focusPolicy() & Qt.FocusPolicy.TabFocus and following.isVisible()):
+            following = following.nextInFocusChain()
+        order.append(following)
+    assert order == [
+        view.figures_button, view.smoothing_slider, view.log_button, view.reset_button,
+        view.export_button, view.readout, view.plots,
+    ]  # fmt: skip
 
 
 def test_every_control_says_what_it_is(view):
