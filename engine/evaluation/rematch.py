@@ -24,6 +24,7 @@ from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import DatasetError, DescSpaceError, WeightsError
 from engine.evaluation.datasets import EvaluationPair, open_evaluation_set
+from engine.evaluation.oracle import MARK, describe_knowing
 from engine.evaluation.pck import errors_px
 from engine.evaluation.protocols import (
     Points,
@@ -159,12 +160,13 @@ def _rematch(
     protocol, one = kept.protocol, pairs[row.sequence, row.index]
     image_a = kept.first_image(one.pair.path_a)
     image_b = _read(one.pair.path_b, one.stress, protocol)
+    h_b_from_a = resize_homography(
+        protocol, image_a.resize, image_b.resize, one.h_b_from_a(image_b.resize.from_size_px)
+    )
     queries = draw_queries(
         protocol,
         query_pool(image_a, row.queries),
-        resize_homography(
-            protocol, image_a.resize, image_b.resize, one.h_b_from_a(image_b.resize.from_size_px)
-        ),
+        h_b_from_a,
         image_b.size_px,
         sequence=row.sequence,
         index=row.index,
@@ -188,12 +190,24 @@ def _rematch(
         kept.described[row.descriptor] = start(image_a, "a")
     if len(queries.points_a) != row.count:
         raise _changed(one)
-    described_a, described_b = kept.described[row.descriptor], start(image_b, "b")
-    choice = choose_for_pair(described_a, described_b, context.cancel)
+    if entry.get(MARK):
+        levels_a, levels_b = describe_knowing(
+            descriptor,
+            (image_a.pixels, image_b.pixels),
+            h_b_from_a,
+            device=str(device),
+            precision=entry["precision"],
+            cancel=context.cancel,
+        )
+    else:
+        described_a, described_b = kept.described[row.descriptor], start(image_b, "b")
+        choice = choose_for_pair(described_a, described_b, context.cancel)
+        levels_a = described_a.levels(choice, context.cancel)
+        levels_b = described_b.levels(choice, context.cancel)
     found_b = match_points(
         protocol,
-        described_a.levels(choice, context.cancel),
-        described_b.levels(choice, context.cancel),
+        levels_a,
+        levels_b,
         queries,
         image_b.size_px,
         matcher=entry["matcher"],

@@ -282,7 +282,15 @@ class _Content:
 
     def remark(self, label: str) -> str:
         """What has to stand beside a descriptor's name wherever it is compared."""
-        return "" if self.entry(label)["trained"] else "untrained"
+        entry = self.entry(label)
+        remarks = ["" if entry["trained"] else "untrained"]
+        remarks.append("told the true scales" if entry.get("oracle") else "")
+        return ", ".join(filter(None, remarks))
+
+    def judged(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Those that may be called best: oracles are put before nobody, unless they are alone."""
+        honest = tuple(label for label in labels if not self.entry(label).get("oracle"))
+        return honest or tuple(labels)
 
 
 def kind_of(sequence: str) -> Kind:
@@ -393,7 +401,7 @@ def _ranked(
     """The descriptors that have a figure, best first."""
     known = {
         label: row.pck
-        for label in content.labels_with(kind)
+        for label in content.judged(content.labels_with(kind))
         if (row := content.cells.get((label, subset, kind, limit))) and row.pck is not None
     }
     return tuple(sorted(known, key=lambda label: -known[label]))
@@ -429,6 +437,14 @@ def _results(content: _Content) -> Iterator[Block]:
             + (". The best of each column is bold." if len(content.labels) > 1 else "."),
             "remark",
         )
+    oracles = [label for label in content.labels if content.entry(label).get("oracle")]
+    if oracles:
+        yield Paragraph(
+            f"{' and '.join(oracles)}: before describing, it was told by how much each image shows "
+            "things larger, from the true homography. Such a row says what a perfect estimate "
+            "would be worth, nobody meets it in use, and it is never called the best.",
+            "remark",
+        )
 
 
 def _result_table(
@@ -437,11 +453,12 @@ def _result_table(
     wanted = [(subset, limit) for subset in subsets for limit in content.thresholds_px]
     columns = [Column("descriptor", align="left", weight=1.5)]
     columns += [Column(f"≤ {limit:g} px", group=subset) for subset, limit in wanted]
+    judged, compared = content.judged(labels), len(labels) > 1
     best = {
         key: max(
             (
                 row.pck
-                for label in labels
+                for label in judged
                 if (row := content.cells.get((label, key[0], kind, key[1]))) and row.pck is not None
             ),
             default=None,
@@ -453,7 +470,7 @@ def _result_table(
         cells = [Cell(label, content.remark(label))]
         for subset, limit in wanted:
             row = content.cells.get((label, subset, kind, limit))
-            cells.append(_pck_cell(row, len(labels) > 1, best[subset, limit]))
+            cells.append(_pck_cell(row, compared and label in judged, best[subset, limit]))
         rows.append(Row(tuple(cells)))
     pairs = [
         f"{subset} {max(counts)}"

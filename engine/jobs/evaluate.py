@@ -24,6 +24,7 @@ from engine.errors import (
 )
 from engine.evaluation.datasets import EvaluationSequence, EvaluationSet, open_evaluation_set
 from engine.evaluation.measure import make_fingerprint, measure_pairs, prepare_descriptor
+from engine.evaluation.oracle import MARK, add_oracles, check_oracle, mark_oracles
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.evaluation.result import (
     EvaluationResult,
@@ -49,6 +50,9 @@ from engine.paths import write_atomically
 from engine.progress import JobContext, Note, Progress, Saved
 
 SETTINGS_FILE: Final = "evaluation.yaml"
+ORACLE_PREFIX: Final = "oracle:"
+"""Before a descriptor's name: it shall be told the true scales."""
+
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
 
 Listener = Callable[[PairRecord, int, int], None]
@@ -56,10 +60,17 @@ Listener = Callable[[PairRecord, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DescriptorChoice:
-    """A descriptor that is to be measured, and the label its rows get."""
+    """A descriptor that is to be measured.
+
+    Attributes:
+        label: what its rows are called.
+        spec: its name and settings.
+        oracle: it is told the true scales, and its label says so.
+    """
 
     label: str
     spec: DescriptorSpec
+    oracle: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +139,16 @@ class EvaluateJob:
             )
             for choice in self.choices
         ]
-        fingerprint = make_fingerprint(protocol, dataset, descriptors, device)
+        told = [choice.oracle for choice in self.choices]
+        oracles = [one for one, knows in zip(descriptors, told, strict=True) if knows]
+        honest = [one for one, knows in zip(descriptors, told, strict=True) if not knows]
+        for one in oracles:
+            check_oracle(one.spec.name, one.descriptor)
+            text = f"{one.label} is told the true scales; its figures are no descriptor's own."
+            context.emit(Note(text, "warning"))
+        fingerprint = mark_oracles(
+            make_fingerprint(protocol, dataset, descriptors, device), [one.label for one in oracles]
+        )
         with joined_ranks(device) as ranks:
             before = self._begin(ranks, dataset, fingerprint)
             todo = ranks.share(_without(dataset.sequences, before))
@@ -141,13 +161,16 @@ class EvaluateJob:
             context.emit(Progress("pairs", 0, total))
             with RowsFile(rows_file(self.out, ranks.rank), fingerprint) as rows:
                 try:
-                    for record in measure_pairs(
+                    measured = measure_pairs(
                         todo,
                         protocol,
-                        descriptors,
+                        honest,
                         device=device,
                         strict=self.strict,
                         context=context,
+                    )
+                    for record in add_oracles(
+                        measured, todo, protocol, oracles, device=device, context=context
                     ):
                         rows.add(record)
                         found.append(record)
@@ -210,12 +233,12 @@ class EvaluateJob:
     def _write_settings(self) -> None:
         """The settings in the words of a config file, so that the run can be repeated."""
         values = config_values(self.config)
-        values["descriptor"] = [choice.spec.name for choice in self.choices]
         names = [choice.spec.name for choice in self.choices]
-        for number, choice in enumerate(self.choices):
+        values["descriptor"] = []
+        for choice in self.choices:
             weights = dict(choice.spec.settings).get("weights")
-            if weights:
-                values["descriptor"][number] = f"{choice.spec.name}={weights}"
+            name = f"{ORACLE_PREFIX if choice.oracle else ''}{choice.spec.name}"
+            values["descriptor"].append(f"{name}={weights}" if weights else name)
         settings = {
             choice.spec.name: {k: v for k, v in choice.spec.settings if k != "weights"}
             for choice in self.choices
@@ -313,19 +336,21 @@ def choose_descriptors(
     named = [split_descriptor(text) for text in config.descriptor]
     if not named:
         raise ConfigError("descriptor", "at least one is needed")
-    names = [name for name, _ in named]
+    names = [name.removeprefix(ORACLE_PREFIX) for name, _ in named]
     if PRECOMPUTED in names:
         raise ConfigError("descriptor", f"{PRECOMPUTED!r} has maps of single images only")
     choices: list[DescriptorChoice] = []
-    for name, place in named:
+    for name, (written, place) in zip(names, named, strict=True):
+        oracle = written != name
         own = settings_of(name, names, values)
         if place is not None:
             own["weights"] = str(find_weights(place))
-        label = name
-        if names.count(name) > 1 and place is not None:
-            label = f"{name} ({place.stem})"
+        remarks = [MARK] if oracle else []
+        if [one for one, _ in named].count(written) > 1 and place is not None:
+            remarks.insert(0, place.stem)
+        label = f"{name} ({', '.join(remarks)})" if remarks else name
         label = untaken(label, [choice.label for choice in choices])
-        choices.append(DescriptorChoice(label, make_spec(name, own)))
+        choices.append(DescriptorChoice(label, make_spec(name, own), oracle))
     return tuple(choices)
 
 

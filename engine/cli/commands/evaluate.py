@@ -55,7 +55,8 @@ def add_parser(commands: Subparsers[Parser]) -> None:
         action="append",
         metavar="NAME[=FILE]",
         help="registered name, with its weights file or a run's folder, whose last checkpoint is "
-        "taken; may be given more than once (default: daisy)",
+        "taken; may be given more than once; oracle:msnet_v2 is told the true scales "
+        "(default: daisy)",
     )
     add_descriptor_sources(group)
     add_settings_file(group)
