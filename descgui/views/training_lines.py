@@ -31,6 +31,7 @@ from descgui.views.color_bar import nice_ticks, tick_text
 from descgui.views.theme import theme_colors
 
 HEADING_PX: Final = 19
+ROOM_AT_END_PX: Final = 20
 MARK_PX: Final = 3.6
 _MARKS_EVERY_PX: Final = 110.0
 _LEAST_MARK_GAP_PX: Final = 11.0
@@ -256,7 +257,9 @@ class TickedAxis(pg.AxisItem):  # type: ignore[misc]
     def __init__(self, orientation: str) -> None:
         super().__init__(orientation, maxTickLength=-4)
         self.logarithmic = False
-        self.setStyle(hideOverlappingLabels=True, autoExpandTextSpace=False, tickTextOffset=4)
+        # By how much the first and the last number may stand out beyond the plot.
+        beyond_px = ROOM_AT_END_PX if orientation == "bottom" else HEADING_PX // 2
+        self.setStyle(hideOverlappingLabels=beyond_px, tickTextOffset=4, autoExpandTextSpace=False)
 
     def dress(self, look: Look) -> None:
         """Take the colours and the font."""
@@ -294,14 +297,12 @@ def log_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
     if high - low >= _WIDE_LOG_SPAN:
         decades = range(math.ceil(low), math.floor(high) + 1)
         return tuple(float(d) for d in decades[:: max(1, -(-len(decades) // (count + 1)))])
-    nice = [
-        decade + math.log10(digit)
-        for decade in range(math.floor(low), math.floor(high) + 1)
-        for digit in (1.0, 2.0, 5.0)
-    ]
-    inside = tuple(value for value in nice if low <= value <= high)
-    if len(inside) >= 2:
-        return inside
+    for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        decades = range(math.floor(low), math.floor(high) + 1)
+        nice = (decade + math.log10(digit) for decade in decades for digit in digits)
+        inside = tuple(value for value in nice if low <= value <= high)
+        if 2 <= len(inside) <= count + 1:
+            return inside
     return tuple(math.log10(v) for v in nice_ticks(10.0**low, 10.0**high, count) if v > 0.0)
 
 

@@ -25,6 +25,7 @@ from descgui.models.training_curves_data import nearest
 from descgui.views.training_chart import AXIS_PX, LEAST_PLOT_PX, ZOOM_PER_NOTCH, Chart
 from descgui.views.training_figures import Plot
 from descgui.views.training_lines import (
+    ROOM_AT_END_PX,
     DrawnRun,
     Line,
     Look,
@@ -232,7 +233,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self._columns = self._best_columns(self.width(), self.height())
         rows = max(1, -(-len(self._plots) // self._columns))
         layout = pg.GraphicsLayout()
-        layout.setContentsMargins(2, 2, 12, 2)
+        layout.setContentsMargins(2, 2, ROOM_AT_END_PX, 2)
         layout.setSpacing(0)
         self._charts = [Chart(plot) for plot in self._plots]
         self._step_axes = []
@@ -277,7 +278,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
 
     def _draw(self) -> None:
         steps = self.steps_shown
-        width = (self.width() - 14.0) / max(1, self._columns) - AXIS_PX
+        width = (self.width() - ROOM_AT_END_PX) / max(1, self._columns) - AXIS_PX
         for chart in self._charts:
             chart.draw(self._runs, steps, width, self._weight, self._logarithmic, self._look)
 

@@ -177,6 +177,10 @@ def test_ticks_of_a_logarithmic_axis_are_round_numbers():
     wide, narrow = log_ticks(-3.2, 1.1, 5), log_ticks(-0.1, 1.0, 5)
     assert [number_text(10**tick) for tick in wide] == ["0.001", "0.01", "0.1", "1", "10"]
     assert [number_text(10**tick) for tick in narrow] == ["1", "2", "5", "10"]
+    low = log_ticks(-0.1, 1.0, 2)
+    assert [number_text(10**tick) for tick in low] == ["1", "3", "10"]
+    within = log_ticks(0.31, 0.46, 4)
+    assert [number_text(10**tick) for tick in within] == ["2.25", "2.5", "2.75"]
     assert log_ticks(1.0, 1.0, 4) == ()
     assert step_text(12500) == "12\u202f500"
 
