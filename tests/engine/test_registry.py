@@ -26,7 +26,11 @@ from engine.descriptors.registry import (
 )
 from engine.errors import ConfigError
 
-BUILT_IN = ["daisy", "msnet_v0", "msnet_v1", "msnet_v2", "precomputed", "superpoint"]
+NETWORKS = [
+    *("descspace", "descspace-fast", "descspace-robust"),
+    *("msnet_v0", "msnet_v1", "msnet_v2", "msnet_v2_estimated", "superpoint"),
+]
+BUILT_IN = sorted(["daisy", "precomputed", *NETWORKS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ def test_the_built_in_ones_are_listed_with_titles_and_summaries() -> None:
     assert sorted(entry.name for entry in entries) == BUILT_IN
     assert all(entry.title and entry.summary.endswith(".") for entry in entries)
     with_weights = {entry.name for entry in entries if entry.takes_weights}
-    assert with_weights == {"superpoint", "msnet_v0", "msnet_v1", "msnet_v2"}
+    assert with_weights == set(NETWORKS)
 
 
 def test_a_registered_builder_gets_the_settings() -> None:
