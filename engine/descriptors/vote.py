@@ -129,13 +129,13 @@ def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: fl
         offering: image b.
         bin_px: movements this near each other agree, in pixels of image b as it was.
     """
+    if len(asking.vectors) == 0 or len(offering.vectors) == 0:
+        return 0.0
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
     # Mutual: of all points, the found cell likes the one that found it best.
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
     mutual = back == torch.arange(len(found), device=found.device)
     moved = offering.places[found[mutual]] - asking.places[mutual]
-    if len(moved) == 0:
-        return 0.0
     bins = torch.floor(moved / (bin_px * offering.member.scale)).long()
     bins = bins - bins.amin(dim=0)
     columns, rows = (bins.amax(dim=0) + 1).tolist()

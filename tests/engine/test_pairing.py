@@ -1,0 +1,169 @@
+"""Descriptors that look at both images: who is asked what, how often, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.data.pairs import ImagePair
+from engine.descriptors import registry
+from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
+from engine.descriptors.compute import describe_image
+from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
+from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
+from engine.descriptors.tensors import unit_length
+from engine.errors import JobCancelled
+from engine.geometry.coords import CellGrid
+from engine.images import write_image
+from engine.inspection.requests import Recipe
+from engine.inspection.session import Session
+from engine.progress import CancelToken, JobContext, Note
+
+GRID = CellGrid(1.0, 0.0)
+
+
+@dataclass
+class ByBrightness:
+    """Chooses image a's members by how much brighter image b is; remembers what it was asked."""
+
+    dim: int = 3
+    shift_period_px: int = 1
+    trained: bool = True
+    half_precision: bool = False
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+
+    def describe(self, images: Tensor) -> Levels:
+        self.asked.append(("alone", None))
+        return (DescriptorMap(images, GRID),)
+
+    def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> float:
+        check()
+        self.asked.append(("look", side))
+        return float(images.mean())
+
+    def choose(self, look_a: float, look_b: float) -> Choice:
+        steps = round(10 * (look_b - look_a))
+        return Choice((Member(1.0), Member(1.0 + steps)), (Member(0.5),), f"{steps} steps")
+
+    def describe_members(
+        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+    ) -> Levels:
+        check()
+        self.asked.append(("members", members))
+        values = unit_length(images)
+        return tuple(DescriptorMap(values, GRID, member) for member in members)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    pass
+
+
+def shade(value: float) -> NDArray[np.float32]:
+    return np.full((16, 20, 3), value, np.float32)
+
+
+def pair_image(descriptor: Any, value: float, side: Side) -> PairImage:
+    return PairImage(
+        descriptor=descriptor, pixels=shade(value), side=side, device="cpu", precision="float32"
+    )
+
+
+def test_an_image_is_looked_at_once_and_each_member_described_once():
+    descriptor = ByBrightness()
+    first = pair_image(descriptor, 0.1, "a")
+    for value in (0.3, 0.5, 0.3):
+        second = pair_image(descriptor, value, "b")
+        choice = choose_for_pair(first, second)
+        assert choice is not None
+        members = [level.member for level in first.levels(choice, CancelToken())]
+        assert members == [Member(1.0), Member(1.0 + round(10 * (value - 0.1)))]
+        assert [level.member for level in second.levels(choice, CancelToken())] == [Member(0.5)]
+    assert descriptor.asked.count(("look", "a")) == 1
+    of_a = [
+        what for kind, what in descriptor.asked if kind == "members" and Member(0.5) not in what
+    ]
+    assert of_a == [(Member(1.0), Member(3.0)), (Member(5.0),)]
+
+
+def test_an_ordinary_descriptor_is_not_asked_about_pairs():
+    class Alone:
+        dim, shift_period_px, trained, half_precision = 3, 1, True, False
+
+        def describe(self, images: Tensor) -> Levels:
+            return (DescriptorMap(images, GRID),)
+
+    first, second = pair_image(Alone(), 0.5, "a"), pair_image(Alone(), 0.5, "b")
+    assert choose_for_pair(first, second) is None
+    once = first.levels(None, CancelToken())
+    assert first.levels(None, CancelToken()) is once
+    with pytest.raises(ValueError, match="looks at pairs"):
+        describe_image(Alone(), shade(0.5), device="cpu", precision="float32", members=(Member(),))
+
+
+def test_a_blank_pair_tells_how_many_maps_there_will_be():
+    assert len(describe_blank(ByBrightness(), 32, device="cpu", precision="float32")) == 2
+
+
+def test_looking_can_be_cancelled():
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(JobCancelled):
+        pair_image(ByBrightness(), 0.5, "a").look(cancel)
+
+
+# ---- in a session ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def descriptor(monkeypatch: pytest.MonkeyPatch) -> ByBrightness:
+    one = ByBrightness()
+    entry = DescriptorEntry("by-pair", "by-pair", "", NoSettings, lambda _: one, "a test", True)
+    monkeypatch.setitem(registry._ENTRIES, "by-pair", entry)
+    return one
+
+
+def pictures(folder: Path, values: dict[str, float]) -> dict[str, Path]:
+    paths = {}
+    for name, value in values.items():
+        paths[name] = folder / f"{name}.png"
+        write_image(paths[name], np.full((16, 20, 3), round(255 * value), np.uint8))
+    return paths
+
+
+def test_maps_in_a_session_depend_on_the_partner_but_looks_do_not(
+    descriptor: ByBrightness, tmp_path: Path
+):
+    files = pictures(tmp_path, {"one": 0.1, "two": 0.3, "three": 0.5})
+    recipe = Recipe(spec=DescriptorSpec("by-pair"), device="cpu")
+    session, told = Session(), []
+    context = JobContext(emit=told.append)
+    near = ImagePair(files["one"], files["two"], None)
+    far = ImagePair(files["one"], files["three"], None)
+    for pair, text in ((near, "2 steps"), (far, "4 steps"), (near, "2 steps")):
+        info = session.describe(pair, "a", recipe, context)
+        assert info.chosen == text
+        assert info.levels == 2
+        assert session.describe(pair, "b", recipe, context).levels == 1
+    assert [what for kind, what in descriptor.asked if kind == "look"] == ["a", "b", "b"]
+    assert [event.text for event in told if isinstance(event, Note)] == ["2 steps", "4 steps"]
+    assert session.described(far, "a", recipe) is not None
+    session.forget(files["three"])
+    assert session.described(far, "a", recipe) is None
+    assert session.described(near, "a", recipe) is not None
+
+
+def test_a_picture_that_changed_is_looked_at_again(descriptor: ByBrightness, tmp_path: Path):
+    files = pictures(tmp_path, {"one": 0.1, "two": 0.3})
+    recipe = Recipe(spec=DescriptorSpec("by-pair"), device="cpu")
+    pair, session = ImagePair(files["one"], files["two"], None), Session()
+    assert session.describe(pair, "a", recipe, JobContext()).chosen == "2 steps"
+    write_image(files["two"], np.full((17, 20, 3), 153, np.uint8))
+    assert session.describe(pair, "a", recipe, JobContext()).chosen == "5 steps"

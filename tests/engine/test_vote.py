@@ -1,0 +1,101 @@
+"""The vote of a pair, held against constructions whose answer is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.vote import (
+    AskingMember,
+    OfferingMember,
+    count_agreeing,
+    find_points,
+    hold_vote,
+    offer,
+)
+from engine.geometry.coords import CellGrid
+
+
+def vectors(count: int, *, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(count, 32, generator=generator), dim=1)
+
+
+def places(count: int, *, seed: int = 1) -> Tensor:
+    return 300 * torch.rand(count, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def test_points_that_move_alike_agree_and_others_do_not():
+    described, asked = vectors(60), places(60)
+    offered = asked + torch.tensor([70.0, -20.0])
+    offered[40:] += torch.arange(1, 21)[:, None] * 100.0  # each goes its own way
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
+    offering = OfferingMember(Member(), described[order], offered[order])
+    assert count_agreeing(AskingMember(Member(), described, asked), offering, bin_px=30) == 40
+
+
+def test_a_cluster_that_the_border_of_bins_cuts_is_one():
+    described = vectors(40)
+    asked = torch.zeros(40, 2)
+    offered = torch.full((40, 2), 29.5)
+    offered[::2] += 1.0  # bins of 30 px: half of them lie beyond the border
+    offering = OfferingMember(Member(), described, offered)
+    assert count_agreeing(AskingMember(Member(), described, asked), offering, bin_px=30) == 40
+
+
+def test_bins_are_as_large_in_the_image_whatever_the_member_shrinks():
+    described, asked = vectors(30), torch.zeros(30, 2)
+    offered = torch.linspace(0, 29, 30)[:, None].expand(30, 2)
+    whole = OfferingMember(Member(1.0), described, offered)
+    half = OfferingMember(Member(0.5), described, offered)
+    asking = AskingMember(Member(), described, asked)
+    assert count_agreeing(asking, whole, bin_px=10) == 20
+    assert count_agreeing(asking, half, bin_px=10) == 10
+
+
+def test_matches_that_are_not_mutual_have_no_vote():
+    one = vectors(1)
+    asking = AskingMember(Member(), one.expand(5, -1), places(5))
+    offering = OfferingMember(Member(), one, places(1))
+    assert count_agreeing(asking, offering, bin_px=1000) == 1
+
+
+def test_an_image_without_points_votes_for_nothing():
+    asking = AskingMember(Member(), vectors(0), places(0))
+    offering = OfferingMember(Member(), vectors(4), places(4))
+    assert count_agreeing(asking, offering, bin_px=10) == 0
+
+
+def test_only_sensible_growths_are_considered_and_ties_go_to_the_least_change():
+    nothing = vectors(0), places(0)
+    asking = [AskingMember(Member(scale, angle), *nothing) for scale in (0.25, 0.5, 1.0)
+              for angle in (180.0, 330.0, 0.0)]  # fmt: skip
+    offering = [OfferingMember(Member(scale), vectors(3), places(3)) for scale in (1.0, 0.25)]
+    votes = hold_vote(asking, offering, growths=(0.5, 2.0), bin_px=30)
+    growths = [vote.asking.scale / vote.offering.scale for vote in votes]
+    assert set(growths) == {0.5, 1.0, 2.0}
+    assert growths == sorted(growths, key=lambda growth: abs(torch.tensor(growth).log2().item()))
+    assert [vote.asking.angle_deg for vote in votes[:2]] == [0.0, 0.0]
+
+
+def test_points_are_corners_and_no_two_share_a_cell():
+    image = torch.zeros(1, 1, 64, 96)
+    image[..., 20:44, 30:60] = 1
+    found = find_points(image, 4)
+    truth = torch.tensor([[29.5, 19.5], [59.5, 19.5], [29.5, 43.5], [59.5, 43.5]]).double()
+    assert torch.cdist(truth, found).amin(dim=1).max() < 4
+    everywhere = find_points(torch.rand(1, 2, 50, 70, generator=torch.Generator().manual_seed(0)),
+                             1000)  # fmt: skip
+    cells = {(int(x) // 8, int(y) // 8) for x, y in everywhere.tolist()}
+    assert len(cells) == len(everywhere) == 7 * 9
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_offered_cells_lie_where_the_map_says(every: int):
+    values = torch.arange(5 * 7).float().view(1, 1, 5, 7)
+    made = offer(DescriptorMap(values, CellGrid(4.0, 1.5)), Member(), every=every)
+    for vector, (x, y) in zip(made.vectors[:, 0].tolist(), made.places.tolist(), strict=True):
+        assert vector == ((y - 1.5) / 4) * 7 + (x - 1.5) / 4
+    assert len(made.vectors) == len(range(0, 5, every)) * len(range(0, 7, every))
