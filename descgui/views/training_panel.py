@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 FIRST_HEIGHT_PX = 400
 _LEFT_PX = 276
+_NARROW_LEFT_PX = 256
 _WIDE_PX = 940
 _NARROW_PX = 720
 _NOTES_SHOWN = 2
@@ -179,7 +180,7 @@ class TrainingPanel(QWidget):
 
     def _make_left(self) -> QWidget:
         left = QWidget(self)
-        left.setFixedWidth(_LEFT_PX)
+        self._left = left
         self.new_tab = SegmentButton(self.tr("New"), left)
         self.past_tab = SegmentButton(self.tr("Runs"), left)
         self._tabs = QButtonGroup(self)
@@ -293,9 +294,17 @@ class TrainingPanel(QWidget):
         from descgui.views.training_probe import TrainingProbe
 
         self.curves = TrainingCurves(self._split)
-        self.probe = TrainingProbe(self._split)
+        self._probe_page = QWidget(self._split)
+        self.probe = TrainingProbe(self._probe_page)
+        column = QVBoxLayout(self._probe_page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        self.probe_of = ElidedLabel(parent=self._probe_page)
+        self.probe_of.setProperty("subtle", True)
+        column.addWidget(self.probe_of)
+        column.addWidget(self.probe, 1)
         self._split.addWidget(self.curves)
-        self._split.addWidget(self.probe)
+        self._split.addWidget(self._probe_page)
         self._split.setStretchFactor(0, 3)
         self._split.setStretchFactor(1, 2)
         self._split.setSizes([600, 400])
@@ -347,7 +356,7 @@ class TrainingPanel(QWidget):
             self._pages.setCurrentWidget(self.waiting)
         else:
             self.curves.setVisible(wide or page == _CURVES)
-            self.probe.setVisible(wide or page == _PROBE)
+            self._probe_page.setVisible(wide or page == _PROBE)
             self._pages.setCurrentWidget(self._split)
 
     def _on_runs(self, _runs: object = None) -> None:
@@ -424,6 +433,7 @@ class TrainingPanel(QWidget):
         self.status.setVisible(bool(words))
         for button, text in self._button_texts.items():
             button.setText("" if narrow else text)
+        self._left.setFixedWidth(_NARROW_LEFT_PX if narrow else _LEFT_PX)
 
     def _words(self, status: TrainingStatus, *, brief: bool = False) -> str:
         """Where the training stands, in pieces that a line break does not tear."""
@@ -505,8 +515,13 @@ class TrainingPanel(QWidget):
                 self.curves.append(str(folder), step, values)
 
     def _on_frames(self) -> None:
-        if self.probe is not None:
-            self.probe.set_frames(self._model.frames)
+        if self.probe is None:
+            return
+        self.probe.set_frames(self._model.frames)
+        watched, live = self._model.watched, self._model.status.folder
+        other = watched is not None and watched != live
+        self.probe_of.say(self.tr("Probe of {0}").format(watched.name) if watched and other else "")
+        self.probe_of.setVisible(other)
 
     def _on_frame(self, frame: ProbeFrame) -> None:
         if self.probe is not None:

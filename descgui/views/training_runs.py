@@ -19,7 +19,7 @@ from PySide6.QtCore import (
     Signal,
     SignalInstance,
 )
-from PySide6.QtGui import QMouseEvent, QPainter, QPalette
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -78,8 +78,8 @@ class _TwoLines(QStyledItemDelegate):
         self._draw_box(painter, option, index)
         color = index.data(_COLOR_ROLE)
         if color is not None:
-            self._draw_sample(painter, area, color)
-        right = _PAD_PX + (_SAMPLE_PX + _PAD_PX if color is not None else 0)
+            self._draw_sample(painter, area, color, palette.color(role.Base))
+        right = _PAD_PX + (_SAMPLE_PX + 3 * _PAD_PX if color is not None else 0)
         metrics = option.fontMetrics
         inner = area.adjusted(2 * _PAD_PX + _BOX_PX, 3, -right, -3)
         for line, (text, ink) in enumerate(
@@ -141,13 +141,18 @@ class _TwoLines(QStyledItemDelegate):
             QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter, view
         )
 
-    def _draw_sample(self, painter: QPainter, area: QRect, color: int) -> None:
+    def _draw_sample(self, painter: QPainter, area: QRect, color: int, ground: QColor) -> None:
         # Loads pyqtgraph, which whoever shows curves has loaded by now.
         from descgui.views.training_lines import run_pen
 
         y = area.top() + 3 + area.height() // 4
-        right = float(area.right() - _PAD_PX)
+        right = float(area.right() - 2 * _PAD_PX)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        # On the ground of the curves: a selected row has the colour of some of them.
+        backing = QPen(ground, 10.0)
+        backing.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(backing)
+        painter.drawLine(QPointF(right - _SAMPLE_PX, y), QPointF(right, y))
         painter.setPen(run_pen(color, width=2.0))
         painter.drawLine(QPointF(right - _SAMPLE_PX, y), QPointF(right, y))
 
@@ -218,7 +223,7 @@ class TrainingRuns(QWidget):
         self.resume_button = QPushButton(icon("play"), self.tr("Resume"), self)
         self.resume_button.setToolTip(self.tr("Go on from the last checkpoint"))
         self.resume_button.clicked.connect(self._on_resume)
-        self.export_button = QPushButton(icon("export"), self.tr("Export…"), self)
+        self.export_button = QPushButton(self.tr("Export…"), self)
         self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
         self.export_button.clicked.connect(self._on_export)
         self.reveal_button = QToolButton(self)
@@ -290,6 +295,8 @@ class TrainingRuns(QWidget):
                 self.list.addItem(item)
                 if run.folder == chosen:
                     self.list.setCurrentItem(item)
+            if self.list.currentRow() < 0:
+                self.list.setCurrentRow(0)
         self.hint.setVisible(not self._model.runs)
         self._on_curves()
         self._list_checkpoints()
@@ -314,16 +321,14 @@ class TrainingRuns(QWidget):
         config = run.config
         if config is None:
             return self.tr("Cannot be read")
-        words = [config.descriptor]
+        words = [] if run.best is None else [self.tr("PCK {0:.3f}").format(run.best)]
         words.append(
-            self.tr("{0} steps").format(run.step)
+            self.tr("{0} steps").format(f"{run.step:,}")
             if run.finished
-            else self.tr("{0} of {1} steps").format(run.step, config.train.steps)
+            else self.tr("{0} of {1}").format(f"{run.step:,}", f"{config.train.steps:,}")
         )
-        if run.best is not None:
-            words.append(self.tr("PCK {0:.3f}").format(run.best))
         words.append(age_text(max(0.0, time.time() - run.began_s)))
-        return " · ".join(words)
+        return " · ".join((*words, config.descriptor))
 
     def _list_checkpoints(self) -> None:
         run = self.current

@@ -473,6 +473,18 @@ def test_the_live_probe_goes_on_while_another_run_is_watched(model):
     assert [frame.step for frame in model.frames] == [0, 10]
 
 
+def test_the_probe_of_another_run_than_the_live_one_is_named(model, panel):
+    model.set_can_plot()
+    model.set_status(running())
+    model.begin_frames(())
+    panel.curves_tab.click()
+    panel.resize(1300, 400)
+    assert not panel.probe_of.isVisible()
+    model.watch(Path("/runs/alt"))
+    assert panel.probe_of.text() == "Probe of alt"
+    assert panel.probe_of.isVisible()
+
+
 def test_curves_and_probe_stand_side_by_side_where_there_is_room(model, panel):
     model.set_can_plot()
     panel.curves_tab.click()
@@ -507,8 +519,8 @@ def listed(model, panel):
 def test_runs_are_listed_with_steps_best_age_and_problems(panel, listed):
     assert panel.past_tab.text() == "Runs (3)"
     seconds = [listed.list.item(n).data(Qt.ItemDataRole.UserRole + 1) for n in range(3)]
-    assert seconds[0] == "msnet_v0 · 40 of 100 steps · PCK 0.500 · 2 h ago"
-    assert seconds[1].startswith("msnet_v0 · 100 steps · PCK 0.500")
+    assert seconds[0] == "PCK 0.500 · 40 of 100 · 2 h ago · msnet_v0"
+    assert seconds[1].startswith("PCK 0.500 · 100 steps · ")
     assert seconds[2] == "Cannot be read"
     assert listed.list.item(2).toolTip() == "config.yaml cannot be read."
 
