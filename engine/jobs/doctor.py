@@ -60,6 +60,7 @@ out['gpus'] = [
 }
 _TRIAL_TIMEOUT_S = 120.0
 _OLDEST_CAPABILITY = (7, 5)  # as in engine.kernels.runtime, which would load torch
+_TENSOR_CORES = (8, 0)  # as in engine.kernels.ops
 _LITTLE_SPACE_BYTES = 500 * 2**20
 
 
@@ -147,7 +148,9 @@ class Diagnosis:
             return "not used: there is no nvcc"
         if all(_capability(gpu) < _OLDEST_CAPABILITY for gpu in self.gpus):
             return "not used: they need compute capability 7.5"
-        return "used; the log says so, or why not, when the first one is wanted"
+        tensor_cores = [_capability(gpu) >= _TENSOR_CORES for gpu in self.gpus]
+        way = "with tensor cores" if any(tensor_cores) else "with multiply-adds"
+        return f"used, {way}; the log says so, or why not, when the first one is wanted"
 
 
 def examine() -> Diagnosis:

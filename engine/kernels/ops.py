@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import torch
@@ -23,13 +24,54 @@ Backend = Literal["auto", "torch", "cuda"]
 """``auto``: the kernel where it runs, else torch, and the log says why, once; ``cuda``: the kernel
 or :class:`engine.errors.KernelUnavailable`; ``torch``: never the kernel."""
 
-_TILE: Final = 64  # queries and candidates of a block; cuda/fused.cuh has the same number
+Path = Literal["fma", "mma"]
+"""``mma``: tensor cores, from compute capability 8.0 on, where it is the default; ``fma``: float32
+multiply-adds.  Both find the same, bit for bit."""
+
+_TENSOR_CORES: Final = (8, 0)
+_LIST: Final = 256  # as in cuda/hard_negatives.cu
+_SAMPLED: Final = 4  # for k negatives, every so many-th tile is searched for bars
+_WITNESS_SHARES: Final = 4  # shares of the candidates for each bar's witness
 _THREADS: Final = 128
-_MARKING_THREADS: Final = 256
-_BLOCKS_PER_MULTIPROCESSOR: Final = 4
+_FLAT_THREADS: Final = 256
+_WARP: Final = 32
+_SLOT: Final = 2  # int64 in a slot
 _MOST_BLOCKS_Y_Z: Final = 65535
 _MOST: Final = (1 << 31) - 1
 _ELEMENTS: Final = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Engine:
+    """What must be known of an engine in ``cuda/tiles.cuh``.
+
+    Attributes:
+        title: in the log.
+        tile: queries of a tile, and candidates.
+        blocks: that a multiprocessor runs at a time.
+        most_tiles: of one share of the candidates, which a query may have to search again.
+        shared_bytes: of a block, at least.
+        slice_bytes: channels of one descriptor that are copied at a time; 0: it keeps no queries.
+    """
+
+    title: str
+    tile: int
+    blocks: int
+    most_tiles: int
+    shared_bytes: int
+    slice_bytes: int
+
+
+_ENGINES: Final[dict[Path, _Engine]] = {
+    "fma": _Engine(
+        title="multiply-adds", tile=64, blocks=4, most_tiles=_MOST, shared_bytes=17408,
+        slice_bytes=0,
+    ),
+    "mma": _Engine(
+        title="tensor cores", tile=128, blocks=2, most_tiles=16, shared_bytes=6 * 8192,
+        slice_bytes=64,
+    ),
+}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -43,8 +85,17 @@ class Launcher(Protocol):
     def multiprocessors(self) -> int:
         """How many there are, which decides how finely the work is cut."""
 
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a multiprocessor."""
+
     def launch(
-        self, name: str, grid: tuple[int, int, int], block: int, *arguments: Tensor | int | float
+        self,
+        name: str,
+        grid: tuple[int, int, int],
+        block: int,
+        *arguments: Tensor | int | float,
+        shared_bytes: int = 0,
     ) -> None:
         """Start a kernel."""
 
@@ -61,6 +112,7 @@ def mine_negatives(
     interval: int,
     start: tuple[int, int],
     backend: Backend,
+    path: Path | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """Mine hard negatives by the kernel, if it is wanted and can run.
 
@@ -75,6 +127,7 @@ def mine_negatives(
         interval: only every so many-th cell is a candidate.
         start: (x, y) of the first candidate cell.
         backend: the way.
+        path: of the kernel; None lets the GPU decide.
 
     Returns:
         ``(B, N, k, 2)`` int32 cells and ``(B, N, k)`` float32 similarities as
@@ -84,18 +137,19 @@ def mine_negatives(
         KernelUnavailable: the kernel was demanded and cannot run.
     """
 
-    def run() -> tuple[Tensor, Tensor]:
+    def run(path: Path) -> tuple[Tensor, Tensor]:
         offered, asked = same_elements(maps, queries)
         return launch_mining(
-            _load("hard_negatives", offered), offered, asked, truth_cells, limits, pair_hashes,
-            radius_cells=radius_cells, k=k, interval=interval, start=start,
+            _load("hard_negatives", offered, path), path, offered, asked, truth_cells, limits,
+            pair_hashes, radius_cells=radius_cells, k=k, interval=interval, start=start,
         )  # fmt: skip
 
-    return _choose("hard negatives", maps, (queries, truth_cells), backend, run)
+    return _choose("hard negatives", maps, (queries, truth_cells), backend, path, run)
 
 
 def launch_mining(
     launcher: Launcher,
+    path: Path,
     maps: Tensor,
     queries: Tensor,
     truth_cells: Tensor,
@@ -121,40 +175,65 @@ def launch_mining(
     total = columns * rows
     cells = torch.full((batch, count, k, 2), -1, dtype=torch.int32, device=device)
     values = torch.full((batch, count, k), -torch.inf, device=device)
-    if batch * count * k == 0 or total == 0:
+    number = batch * count
+    if number * k == 0 or total == 0:
         return cells, values
-    if batch > _MOST_BLOCKS_Y_Z or max(batch * count * k * 2, batch * total) > _MOST - _TILE:
+    if batch > _MOST_BLOCKS_Y_Z or max(number * _WARP, height * width) > _MOST // 2:
         raise KernelUnavailable("There are more pairs of queries and cells than a kernel counts.")
+    engine = _ENGINES[path]
+    semi = int(limits is not None)
     grid = (height, width, columns, rows, interval, *start)
-    splits = count_splits(batch * _ceil(count, _TILE), _ceil(total, _TILE), launcher)
-    broken_cells = torch.empty((batch, total), dtype=torch.uint8, device=device)
-    broken_queries = torch.empty((batch, count), dtype=torch.uint8, device=device)
-    keys = torch.empty((batch, count, splits), dtype=torch.int64, device=device)
-    best = torch.empty((batch, count, splits), device=device)
-    bars = best if limits is None else limits.float().contiguous()  # hard ones read no limits
-    _launch_flat(
-        launcher, "mark_broken_cells", batch * total, maps, broken_cells, batch, dim, *grid
-    )
-    _launch_flat(
-        launcher, "mark_broken_queries", batch * count, queries, truth, broken_queries,
-        batch * count, dim,
+    broken = torch.empty((batch, total), dtype=torch.uint8, device=device)
+    is_open = torch.empty((batch, count), dtype=torch.uint8, device=device)
+    norms = torch.empty((batch, count), device=device)
+    largest = torch.zeros(batch, device=device)
+    bounds = norms if limits is None else limits.float().contiguous()  # hard ones read no limits
+    launcher.launch(
+        "measure_cells", (_ceil(total, _FLAT_THREADS), batch, 1), _FLAT_THREADS,
+        maps, broken, largest, dim, *grid,
     )  # fmt: skip
-    for round_ in range(k):
+    _launch_warps(launcher, "measure_queries", number, queries, truth, is_open, norms, number, dim)
+
+    tiles = _ceil(total, engine.tile)
+    blocks = batch * _ceil(count, engine.tile)
+    splits = count_splits(engine, blocks, tiles, launcher)
+    sampled = max(1, min(_SAMPLED, tiles // (_WITNESS_SHARES * k)))
+    few = max(splits, min(_WITNESS_SHARES * k, _ceil(tiles, sampled)))
+    slots = torch.empty(
+        (number * (few if k > 1 else splits), _SLOT), dtype=torch.int64, device=device
+    )
+    lists = torch.empty((number if k > 1 else 0, _LIST), dtype=torch.int32, device=device)
+    counts = torch.empty((len(lists),), dtype=torch.int32, device=device)
+    bars = torch.empty((len(lists),), dtype=torch.int32, device=device)
+    image = (
+        maps, queries, truth, bounds, pair_hashes, broken, is_open, norms, largest, cells, values,
+        count, dim, *grid, float(radius_cells**2), k,
+    )  # fmt: skip
+    shared_bytes, keeps_queries = plan_shared(engine, dim * maps.element_size(), launcher)
+
+    def find(splits: int, *, lists_all: bool = False, stride: int = 1, round_: int = 0) -> None:
         launcher.launch(
-            "find_hard" if limits is None else "find_semi_hard",
-            (_ceil(count, _TILE), splits, batch), _THREADS,
-            maps, queries, truth, bars, pair_hashes, broken_cells, broken_queries, cells, keys,
-            best, count, dim, *grid, float(radius_cells**2), round_, k,
+            "find", (_ceil(count, engine.tile), splits, batch), _THREADS, *image, slots, bars,
+            counts, lists, semi, int(lists_all), stride, round_, int(keeps_queries),
+            shared_bytes=shared_bytes,
         )  # fmt: skip
-        _launch_flat(
-            launcher, "merge_negatives", batch * count, keys, best, cells, values, batch * count,
-            splits, columns, interval, *start, round_, k,
-        )  # fmt: skip
+
+    if k > 1:
+        # With so few cells that a list holds them, no bar is needed.
+        shares = 0 if total <= _LIST else min(few, _ceil(tiles, sampled))
+        if shares:
+            find(shares, stride=sampled)
+        _launch_flat(launcher, "set_bars", number, *image, slots, bars, counts, batch, shares, semi)
+        find(splits, lists_all=True)
+        _launch_warps(launcher, "choose", number, *image, counts, lists, batch, semi)
+    for round_ in range(k):
+        find(splits, round_=round_)
+        _launch_warps(launcher, "settle", number, *image, slots, batch, splits, semi, round_)
     return cells, values
 
 
 def search_nearest(
-    queries: Tensor, candidates: Sequence[Tensor], *, backend: Backend
+    queries: Tensor, candidates: Sequence[Tensor], *, backend: Backend, path: Path | None = None
 ) -> tuple[Tensor, Tensor] | None:
     """Find the nearest neighbour of sets by the kernel, if it is wanted and can run.
 
@@ -162,6 +241,7 @@ def search_nearest(
         queries: ``(L, N, D)`` sets of L descriptors, of any float dtype.
         candidates: ``(M, D)`` matrices, one per member.
         backend: the way.
+        path: of the kernel; None lets the GPU decide.
 
     Returns:
         ``(N,)`` int64 indices and ``(N,)`` float32 similarities as
@@ -171,15 +251,15 @@ def search_nearest(
         KernelUnavailable: the kernel was demanded and cannot run.
     """
 
-    def run() -> tuple[Tensor, Tensor]:
+    def run(path: Path) -> tuple[Tensor, Tensor]:
         asked, *offered = same_elements(queries, *candidates)
-        return launch_nearest(_load("nearest_levels", asked), asked, offered)
+        return launch_nearest(_load("nearest_levels", asked, path), path, asked, offered)
 
-    return _choose("nearest neighbours", queries, tuple(candidates), backend, run)
+    return _choose("nearest neighbours", queries, tuple(candidates), backend, path, run)
 
 
 def launch_nearest(
-    launcher: Launcher, queries: Tensor, candidates: Sequence[Tensor]
+    launcher: Launcher, path: Path, queries: Tensor, candidates: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """The launches of :func:`search_nearest`; all tensors have the same dtype.
 
@@ -188,29 +268,46 @@ def launch_nearest(
     """
     queries = queries.contiguous()
     members, count, dim = queries.shape
-    index = torch.full((count,), -1, dtype=torch.int64, device=queries.device)
-    similarity = torch.full((count,), -torch.inf, device=queries.device)
+    device = queries.device
+    index = torch.full((count,), -1, dtype=torch.int64, device=device)
+    similarity = torch.full((count,), -torch.inf, device=device)
     total = sum(len(member) for member in candidates)
     if members * count * total == 0:
         return index, similarity
-    if members > _MOST_BLOCKS_Y_Z or max(count, total) > _MOST - _TILE:
+    if members > _MOST_BLOCKS_Y_Z or max(members * count, total) * _WARP > _MOST // 2:
         raise KernelUnavailable("There are more queries or candidates than a kernel counts.")
-    blocks = members * _ceil(count, _TILE)
-    cuts = [count_splits(blocks, _ceil(len(member), _TILE), launcher) for member in candidates]
+    engine = _ENGINES[path]
+    shared_bytes, keeps_queries = plan_shared(engine, dim * queries.element_size(), launcher)
+    blocks = members * _ceil(count, engine.tile)
+    keys = torch.zeros(count, dtype=torch.int64, device=device)
+    query_norms = torch.empty((members, count), device=device)
+    # The last number is that of the queries, which is of no use.
+    largest = torch.zeros(len(candidates) + 1, device=device)
+    _launch_warps(
+        launcher, "measure_rows", members * count, queries, query_norms, largest[-1:],
+        members * count, dim,
+    )  # fmt: skip
     firsts = itertools.accumulate((len(member) for member in candidates), initial=0)
-    slots = members * sum(cuts)
-    # Members without a row are not searched: their slots must say so.
-    keys = torch.zeros((count, slots), dtype=torch.int64, device=queries.device)
-    first_slot = 0
-    for member, first, splits in zip(candidates, firsts, cuts, strict=False):
-        if len(member) > 0:
-            launcher.launch(
-                "find_nearest", (_ceil(count, _TILE), splits, members), _THREADS,
-                queries, member.contiguous(), keys, count, len(member), dim, first, slots,
-                first_slot,
-            )  # fmt: skip
-        first_slot += members * splits
-    _launch_flat(launcher, "merge_nearest", count, keys, index, similarity, count, slots)
+    for number, (member, first) in enumerate(zip(candidates, firsts, strict=False)):
+        if len(member) == 0:
+            continue
+        offered = member.contiguous()
+        norms = torch.empty(len(member), device=device)
+        of_member = largest[number : number + 1]
+        splits = count_splits(engine, blocks, _ceil(len(member), engine.tile), launcher)
+        slots = torch.empty((members, count, splits, _SLOT), dtype=torch.int64, device=device)
+        _launch_warps(
+            launcher, "measure_rows", len(member), offered, norms, of_member, len(member), dim
+        )
+        launcher.launch(
+            "find_nearest", (_ceil(count, engine.tile), splits, members), _THREADS, queries,
+            offered, query_norms, norms, slots, count, len(member), dim, int(keeps_queries),
+            shared_bytes=shared_bytes,
+        )  # fmt: skip
+        _launch_warps(
+            launcher, "settle_nearest", count, queries, offered, query_norms, norms, of_member,
+            slots, keys, index, similarity, count, len(member), dim, members, splits, first,
+        )  # fmt: skip
     return index, similarity
 
 
@@ -222,10 +319,24 @@ def same_elements(*values: Tensor) -> tuple[Tensor, ...]:
     return tuple(value.float() for value in values)
 
 
-def count_splits(blocks: int, tiles: int, launcher: Launcher) -> int:
+def count_splits(engine: _Engine, blocks: int, tiles: int, launcher: Launcher) -> int:
     """Among how many blocks the candidates of a query are shared, so that the GPU is full."""
-    wanted = _ceil(_BLOCKS_PER_MULTIPROCESSOR * launcher.multiprocessors, blocks)
-    return max(1, min(wanted, tiles, _MOST_BLOCKS_Y_Z))
+    wanted = _ceil(engine.blocks * launcher.multiprocessors, blocks)
+    return min(max(wanted, _ceil(tiles, engine.most_tiles)), tiles, _MOST_BLOCKS_Y_Z)
+
+
+def plan_shared(engine: _Engine, row_bytes: int, launcher: Launcher) -> tuple[int, bool]:
+    """Shared memory of a block in bytes, and whether it keeps all channels of its queries.
+
+    It does where as many such blocks fit as a multiprocessor is to run.
+    """
+    if engine.slice_bytes == 0:
+        return engine.shared_bytes, False
+    part = engine.tile * engine.slice_bytes
+    kept = part * _ceil(row_bytes, engine.slice_bytes) + engine.shared_bytes // 2
+    reserved = 1024  # by CUDA, of every block
+    keeps = engine.blocks * (kept + reserved) <= launcher.shared_bytes
+    return kept if keeps else engine.shared_bytes, keeps
 
 
 def _choose(
@@ -233,7 +344,8 @@ def _choose(
     values: Tensor,
     others: tuple[Tensor, ...],
     backend: Backend,
-    run: Callable[[], tuple[Tensor, Tensor]],
+    path: Path | None,
+    run: Callable[[Path], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor] | None:
     if backend == "torch":
         return None
@@ -243,15 +355,25 @@ def _choose(
             raise KernelUnavailable(f"The kernel for {what} needs all its input on one CUDA GPU.")
         return None
     try:
-        found = run()
+        chosen = _path_on(values.device, path)
+        found = run(chosen)
     except (KernelUnavailable, torch.OutOfMemoryError) as error:
         reason = str(error) if isinstance(error, KernelUnavailable) else "The GPU's memory is full."
         if backend == "cuda":
             raise KernelUnavailable(reason) from error
         _say(logging.WARNING, f"{what}: computed by torch, not by the CUDA kernel. {reason}")
         return None
-    _say(logging.INFO, f"{what}: computed by the CUDA kernel on {values.device}")
+    title = _ENGINES[chosen].title
+    _say(logging.INFO, f"{what}: computed by the CUDA kernel on {values.device}, with {title}")
     return found
+
+
+def _path_on(device: torch.device, path: Path | None) -> Path:
+    """The path that was asked for, else the best for the GPU."""
+    has_tensor_cores = torch.cuda.get_device_capability(device) >= _TENSOR_CORES
+    if path == "mma" and not has_tensor_cores:
+        raise KernelUnavailable("The kernels use tensor cores from compute capability 8.0 on.")
+    return path or ("mma" if has_tensor_cores else "fma")
 
 
 def _say(level: int, text: str) -> None:
@@ -263,17 +385,25 @@ def _say(level: int, text: str) -> None:
     logger.log(level, "%s", text)
 
 
-def _load(name: str, values: Tensor) -> Launcher:
+def _load(name: str, values: Tensor, path: Path) -> Launcher:
     index = values.device.index
     assert index is not None
-    return runtime.load(name, index, (f"ELEMENT={_ELEMENTS[values.dtype]}",))
+    defines = (f"ELEMENT={_ELEMENTS[values.dtype]}", f"TENSOR_CORES={int(path == 'mma')}")
+    return runtime.load(name, index, defines)
 
 
 def _launch_flat(
     launcher: Launcher, name: str, total: int, *arguments: Tensor | int | float
 ) -> None:
     """One thread an element."""
-    launcher.launch(name, (_ceil(total, _MARKING_THREADS), 1, 1), _MARKING_THREADS, *arguments)
+    launcher.launch(name, (_ceil(total, _FLAT_THREADS), 1, 1), _FLAT_THREADS, *arguments)
+
+
+def _launch_warps(
+    launcher: Launcher, name: str, total: int, *arguments: Tensor | int | float
+) -> None:
+    """One warp an element."""
+    _launch_flat(launcher, name, total * _WARP, *arguments)
 
 
 def _ceil(number: int, unit: int) -> int:

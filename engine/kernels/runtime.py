@@ -30,6 +30,7 @@ from engine.errors import KernelUnavailable
 from engine.kernels.compile import compile_kernel, kernel_source
 
 OLDEST: Final = (7, 5)
+_SHARED_WITHOUT_ASKING: Final = 48 << 10  # bytes that every GPU gives a block
 
 _LOCK = threading.RLock()
 
@@ -54,17 +55,26 @@ class CudaModule:
         device_index: the GPU, as torch counts.
         gpu: its name.
         multiprocessors: how many the GPU has.
+        shared_bytes: shared memory of one of them.
     """
 
-    def __init__(self, handle: Any, device_index: int, gpu: str, multiprocessors: int) -> None:
+    def __init__(
+        self, handle: Any, device_index: int, gpu: str, multiprocessors: int, shared_bytes: int
+    ) -> None:
         self.device_index = device_index
         self.gpu = gpu
         self.multiprocessors = multiprocessors
+        self.shared_bytes = shared_bytes
         self._handle = handle
         self._functions: dict[str, Any] = {}
 
     def launch(
-        self, name: str, grid: tuple[int, int, int], block: int, *arguments: Tensor | int | float
+        self,
+        name: str,
+        grid: tuple[int, int, int],
+        block: int,
+        *arguments: Tensor | int | float,
+        shared_bytes: int = 0,
     ) -> None:
         """Start a kernel on stream 0 and come back at once.
 
@@ -73,6 +83,7 @@ class CudaModule:
             grid: blocks along x, y, z.
             block: threads of a block.
             arguments: contiguous tensors on this GPU, or numbers, passed as int32 or float32.
+            shared_bytes: shared memory of a block besides what the kernel declares itself.
 
         Raises:
             KernelUnavailable: torch works on another stream, or CUDA refused.
@@ -85,7 +96,13 @@ class CudaModule:
                 function = self._functions.get(name)
                 if function is None:
                     function = self._functions[name] = self._handle.get_function(name)
-                function(*map(as_argument, arguments), block=(block, 1, 1), grid=grid)
+                if shared_bytes > _SHARED_WITHOUT_ASKING:
+                    attribute = driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+                    function.set_attribute(attribute, shared_bytes)
+                function(
+                    *map(as_argument, arguments), block=(block, 1, 1), grid=grid,
+                    shared=shared_bytes,
+                )  # fmt: skip
         except driver.Error as error:
             raise KernelUnavailable(f"The kernel {name} could not be launched: {error}.") from error
 
@@ -154,7 +171,9 @@ def _load(name: str, device_index: int, defines: tuple[str, ...]) -> CudaModule:
             )
         arch = f"sm_{capability[0]}{capability[1]}"
         code = compile_kernel(kernel_source(name), arch=arch, defines=defines)
-        multiprocessors = device.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT)
+        attributes = driver.device_attribute
+        multiprocessors = device.get_attribute(attributes.MULTIPROCESSOR_COUNT)
+        shared_bytes = device.get_attribute(attributes.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)
         with primary_context(device_index):
             handle = driver.module_from_buffer(code)
     except driver.Error as error:
@@ -162,7 +181,7 @@ def _load(name: str, device_index: int, defines: tuple[str, ...]) -> CudaModule:
     if not _LOADED.frees_at_exit:
         atexit.register(free_all)
         _LOADED.frees_at_exit = True
-    return CudaModule(handle, device_index, device.name(), multiprocessors)
+    return CudaModule(handle, device_index, device.name(), multiprocessors, shared_bytes)
 
 
 def free_all() -> None:

@@ -27,7 +27,8 @@ inline float2 make_float2(float a,float b){ return {a,b}; }
 #define DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(emu::dyn_shared)
 namespace emu {
 enum Wait { READY, BLOCK, WARP, DONE };
-struct Fiber { ucontext_t ctx; jmp_buf jb; bool started; Wait st; dim3 tid; int lin; char* stack; uint64_t slot[8]; };
+struct Copy { void* to; const void* from; int bytes; };
+struct Fiber { ucontext_t ctx; jmp_buf jb; bool started; Wait st; dim3 tid; int lin; char* stack; uint64_t slot[8]; std::vector<std::vector<Copy>> copies; };
 inline std::vector<Fiber> fb; inline Fiber* cur; inline ucontext_t sched; inline jmp_buf sjb;
 inline dim3 bIdx, bDim, gDim; inline const std::function<void()>* body; alignas(128) inline char dyn_shared[232448];
 constexpr size_t STACK = 64 * 1024;
@@ -38,7 +39,7 @@ inline void die(const char* m) { std::fprintf(stderr, "cuda_emu: %s (block %u,%u
 inline void run_block() {
   int n = bDim.x * bDim.y * bDim.z;
   while ((int)fb.size() < n) { fb.emplace_back(); fb.back().stack = (char*)std::malloc(STACK); }
-  for (int i = 0; i < n; ++i) { Fiber& f = fb[i]; f.lin = i; f.tid = dim3(i % bDim.x, i / bDim.x % bDim.y, i / (bDim.x * bDim.y)); f.st = READY; f.started = false;
+  for (int i = 0; i < n; ++i) { Fiber& f = fb[i]; f.lin = i; f.tid = dim3(i % bDim.x, i / bDim.x % bDim.y, i / (bDim.x * bDim.y)); f.st = READY; f.started = false; f.copies.assign(1, {});
     getcontext(&f.ctx); f.ctx.uc_stack.ss_sp = f.stack; f.ctx.uc_stack.ss_size = STACK; f.ctx.uc_link = nullptr; makecontext(&f.ctx, entry, 0); }
   for (;;) {
     int done = 0, block = 0; bool progress = false;
@@ -73,6 +74,8 @@ template <class T> T xchg(T v, int src) {                    // every lane publi
 #define blockDim  (emu::bDim)
 #define gridDim   (emu::gDim)
 inline void __syncthreads() { emu::wait(emu::BLOCK); }
+inline int __syncthreads_or(int p) { emu::Fiber* me = emu::cur; me->slot[0] = p != 0; emu::wait(emu::BLOCK); int any = 0;
+  for (unsigned i = 0; i < emu::bDim.x * emu::bDim.y * emu::bDim.z; ++i) any |= (int)emu::fb[i].slot[0]; emu::wait(emu::BLOCK); return any; }
 inline void __syncwarp(unsigned = ~0u) { emu::wait(emu::WARP); }
 template <class T> T __shfl_sync(unsigned, T v, int s) { return emu::xchg(v, s); }
 template <class T> T __shfl_xor_sync(unsigned, T v, int m) { return emu::xchg(v, (emu::cur->lin ^ m) & 31); }
@@ -89,16 +92,6 @@ using std::max; using std::min;
 struct __nv_bfloat16 { uint16_t u; };
 inline float __bfloat162float(__nv_bfloat16 b) { uint32_t x = uint32_t(b.u) << 16; float f; std::memcpy(&f, &x, 4); return f; }
 inline __nv_bfloat16 __float2bfloat16(float f) { uint32_t x; std::memcpy(&x, &f, 4); return {uint16_t((x + 0x7fff + ((x >> 16) & 1)) >> 16)}; }
-// mma.sync.m16n8k16 row.col f32.bf16.bf16.f32 with PTX's fragment layout
-inline void mma_bf16_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  emu::Fiber* me = emu::cur; uint32_t* s = (uint32_t*)me->slot; std::memcpy(s, a, 16); std::memcpy(s + 4, b, 8); emu::wait(emu::WARP);
-  int base = me->lin & ~31, g = (me->lin & 31) >> 2, t = me->lin & 3;
-  auto bf = [](uint32_t w, int h) { return __bfloat162float({uint16_t(w >> (16 * h))}); };
-  auto A = [&](int r, int k) { uint32_t* q = (uint32_t*)emu::fb[base + (r & 7) * 4 + (k & 7) / 2].slot; return bf(q[(r >> 3) + 2 * (k >> 3)], k & 1); };
-  auto B = [&](int k, int n) { uint32_t* q = (uint32_t*)emu::fb[base + n * 4 + (k & 7) / 2].slot; return bf(q[4 + (k >> 3)], k & 1); };
-  for (int i = 0; i < 4; ++i) { int r = g + 8 * (i >> 1), n = 2 * t + (i & 1); float acc = c[i]; for (int k = 0; k < 16; ++k) acc += A(r, k) * B(k, n); c[i] = acc; }
-  emu::wait(emu::WARP);
-}
 // Arithmetic that is rounded step by step, bits, and float16 with round to nearest even.
 #define __align__(n) __attribute__((aligned(n)))
 inline float __fadd_rn(float a, float b) { volatile float r = a + b; return r; }
@@ -113,4 +106,80 @@ inline float __half2float(__half h) {
                 : exponent == 31 ? (fraction ? NAN : INFINITY)
                                  : std::ldexp(float(fraction + 1024), exponent - 25);
   return sign ? -value : value;
+}
+inline int __ffs(int x) { return __builtin_ffs(x); }
+
+// mma.sync with PTX's fragment layouts: a 16 x K matrix by rows times a K x 8 one by columns; lane l
+// holds rows l / 4 and l / 4 + 8, and column l / 4.  A register holds PACKED neighbours along K.
+// Sums are as bad as measured on any GPU: four exact products and the sum are cut at the 24th bit
+// below the largest of them, and so is the result.
+namespace emu {
+inline float cut(double x) { float f = (float)x; return std::fabs((double)f) > std::fabs(x) ? std::nextafterf(f, 0.f) : f; }
+inline float add_four(float sum, const double* products) {
+  double top = std::fabs((double)sum), plain = sum; for (int i = 0; i < 4; ++i) { top = std::max(top, std::fabs(products[i])); plain += products[i]; }
+  if (!std::isfinite(plain) || top == 0) return (float)plain;
+  const double unit = std::ldexp(1., std::ilogb(top) - 23), per = 1 / unit;
+  double total = std::trunc(sum * per); for (int i = 0; i < 4; ++i) total += std::trunc(products[i] * per);
+  return cut(total * unit);
+}
+template <int PACKED, class Read> void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Read read) {
+  constexpr int HALF = 4 * PACKED, K = 2 * HALF;
+  Fiber* me = cur; uint32_t* own = (uint32_t*)me->slot; std::memcpy(own, a, 16); std::memcpy(own + 4, b, 8); wait(WARP);
+  const int base = me->lin & ~31, g = (me->lin & 31) >> 2, t = me->lin & 3;
+  double rows[2][K], columns[2][K];
+  for (int k = 0; k < K; ++k) {
+    const int lane = k % HALF / PACKED, half = k / HALF, part = k % PACKED;
+    for (int i = 0; i < 2; ++i) {
+      rows[i][k] = read(((uint32_t*)fb[base + g * 4 + lane].slot)[i + 2 * half], part);
+      columns[i][k] = read(((uint32_t*)fb[base + (2 * t + i) * 4 + lane].slot)[4 + half], part);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    double products[K]; for (int k = 0; k < K; ++k) products[k] = rows[i >> 1][k] * columns[i & 1][k];
+    for (int k = 0; k < K; k += 4) c[i] = add_four(c[i], products + k);
+  }
+  wait(WARP);
+}
+}
+inline void mma_bf16_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emu::mma<2>(c, a, b, [](uint32_t w, int part) { return __bfloat162float({uint16_t(w >> (16 * part))}); }); }
+inline void mma_fp16_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emu::mma<2>(c, a, b, [](uint32_t w, int part) { return __half2float({uint16_t(w >> (16 * part))}); }); }
+// The last 13 bits of a float32 do not count.
+inline void mma_tf32_1688(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emu::mma<1>(c, a, b, [](uint32_t w, int) { return __uint_as_float(w & 0xFFFFE000u); }); }
+
+// ldmatrix.x4: lane l names row l % 8 of matrix l / 8 and receives elements (l / 4, 2 (l % 4)) and
+// the next of every matrix; transposed, elements (2 (l % 4), l / 4) and the one below.
+namespace emu {
+inline void ldmatrix(uint32_t (&to)[4], const void* row, bool turned) {
+  if ((uintptr_t)row % 16) die("ldmatrix: a row is not aligned");
+  Fiber* me = cur; me->slot[0] = (uint64_t)row; wait(WARP);
+  const int base = me->lin & ~31, g = (me->lin & 31) >> 2, t = me->lin & 3;
+  for (int m = 0; m < 4; ++m) {
+    auto at = [&](int r, int c) { return uint32_t(((const uint16_t*)fb[base + m * 8 + r].slot[0])[c]); };
+    to[m] = turned ? at(2 * t, g) | at(2 * t + 1, g) << 16 : at(g, 2 * t) | at(g, 2 * t + 1) << 16;
+  }
+  wait(WARP);
+}
+}
+inline void ldmatrix_x4(uint32_t (&to)[4], const void* row) { emu::ldmatrix(to, row, false); }
+inline void ldmatrix_x4_trans(uint32_t (&to)[4], const void* row) { emu::ldmatrix(to, row, true); }
+
+// Asynchronous copies come as late as they may, when they are waited for, or, with eager_copies, at
+// once: a missing wait shows in the one way, memory that is overwritten too early in the other.
+namespace emu { inline bool eager_copies = false; }
+extern "C" __attribute__((used)) inline void copy_eagerly(int eager) { emu::eager_copies = eager != 0; }
+inline void copy_async(void* to, const void* from, bool there) {
+  if ((uintptr_t)to % 16 || (uintptr_t)from % 16) emu::die("copy_async: an address is not aligned");
+  if (!emu::eager_copies) emu::cur->copies.back().push_back({to, from, there ? 16 : 0});
+  else if (there) std::memcpy(to, from, 16); else std::memset(to, 0, 16);
+}
+inline void commit_copies() { emu::cur->copies.emplace_back(); }
+template <int left> void wait_for_copies() {
+  auto& groups = emu::cur->copies;   // the last one is open
+  while ((int)groups.size() > left + 1) {
+    for (const emu::Copy& c : groups.front()) { if (c.bytes) std::memcpy(c.to, c.from, c.bytes); else std::memset(c.to, 0, 16); }
+    groups.erase(groups.begin());
+  }
 }

@@ -26,7 +26,10 @@ class FakeDriver:
     """What PyCUDA's driver module offers, with one stack of contexts per thread."""
 
     Error = DriverError
-    device_attribute = types.SimpleNamespace(MULTIPROCESSOR_COUNT="sm")
+    device_attribute = types.SimpleNamespace(
+        MULTIPROCESSOR_COUNT="sm", MAX_SHARED_MEMORY_PER_MULTIPROCESSOR="shared"
+    )
+    function_attribute = types.SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES="most shared")
 
     def __init__(self) -> None:
         self.capability = (9, 0)
@@ -34,6 +37,7 @@ class FakeDriver:
         self.loaded = 0
         self.freed_under: list[int] = []
         self.launched: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.allowed: list[tuple[str, int]] = []
         self.fault: Exception | None = None
         self.depth = threading.local()
         outer = self
@@ -51,13 +55,18 @@ class FakeDriver:
             def get_function(self, name: str) -> Any:
                 assert outer.now() == 1
 
-                def function(*arguments: Any, **how: Any) -> None:
-                    assert outer.now() == 1
-                    if outer.fault is not None:
-                        raise outer.fault
-                    outer.launched.append((name, arguments, how))
+                class Function:
+                    def set_attribute(self, what: str, value: int) -> None:
+                        assert outer.now() == 1
+                        outer.allowed.append((what, value))
 
-                return function
+                    def __call__(self, *arguments: Any, **how: Any) -> None:
+                        assert outer.now() == 1
+                        if outer.fault is not None:
+                            raise outer.fault
+                        outer.launched.append((name, arguments, how))
+
+                return Function()
 
             def __del__(self) -> None:
                 outer.freed_under.append(outer.now())
@@ -73,7 +82,7 @@ class FakeDriver:
                 return outer.capability
 
             def get_attribute(self, what: str) -> int:
-                return {"sm": 132}[what]
+                return {"sm": 132, "shared": 228 << 10}[what]
 
             def retain_primary_context(self) -> Context:
                 outer.retained += 1
@@ -105,6 +114,13 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDriver]:
     assert fake.now() == 0
 
 
+ON_GPU: Any = types.SimpleNamespace(is_cuda=True, device="cuda:0")
+
+
+def capability_is(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+
+
 def on_stream(monkeypatch: pytest.MonkeyPatch, handle: int) -> None:
     stream = types.SimpleNamespace(cuda_stream=handle)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda index: stream)
@@ -115,17 +131,26 @@ def test_a_module_is_loaded_once_in_one_retained_context(driver: FakeDriver):
     assert runtime.load("hard_negatives", 0, ("ELEMENT=1",)) is module
     assert runtime.load("hard_negatives", 0, ("ELEMENT=2",)) is not module
     assert (driver.retained, driver.loaded) == (1, 2)
-    assert module.multiprocessors == 132
+    assert (module.multiprocessors, module.shared_bytes) == (132, 228 << 10)
 
 
 def test_arguments_arrive_as_addresses_and_32_bit_numbers(driver: FakeDriver):
     values = torch.arange(6.0)
-    runtime.load("hard_negatives", 0).launch("find_hard", (3, 2, 1), 128, values, 5, 0.5)
+    runtime.load("hard_negatives", 0).launch("find", (3, 2, 1), 128, values, 5, 0.5)
     ((name, arguments, how),) = driver.launched
-    assert name == "find_hard"
+    assert name == "find"
     assert [type(argument) for argument in arguments] == [np.uintp, np.int32, np.float32]
     assert [argument.item() for argument in arguments] == [values.data_ptr(), 5, 0.5]
-    assert how == {"block": (128, 1, 1), "grid": (3, 2, 1)}
+    assert how == {"block": (128, 1, 1), "grid": (3, 2, 1), "shared": 0}
+
+
+def test_more_shared_memory_than_every_gpu_gives_is_asked_for(driver: FakeDriver):
+    module = runtime.load("hard_negatives", 0)
+    module.launch("find", (1, 1, 1), 128, shared_bytes=48 << 10)
+    assert driver.allowed == []
+    module.launch("find", (1, 1, 1), 128, shared_bytes=88 << 10)
+    assert driver.allowed == [("most shared", 88 << 10)]
+    assert [how["shared"] for *_, how in driver.launched] == [48 << 10, 88 << 10]
 
 
 def test_nothing_is_launched_beside_another_stream(
@@ -134,7 +159,7 @@ def test_nothing_is_launched_beside_another_stream(
     module = runtime.load("hard_negatives", 0)
     on_stream(monkeypatch, 7)
     with pytest.raises(KernelUnavailable, match="stream"):
-        module.launch("find_hard", (1, 1, 1), 128)
+        module.launch("find", (1, 1, 1), 128)
     assert not driver.launched
 
 
@@ -145,7 +170,7 @@ def test_no_context_stays_on_any_threads_stack_after_a_failed_launch(driver: Fak
 
     def work() -> None:
         with pytest.raises(KernelUnavailable, match="out of memory"):
-            module.launch("find_hard", (1, 1, 1), 128)
+            module.launch("find", (1, 1, 1), 128)
         depths.append(driver.now())
 
     threads = [threading.Thread(target=work) for _ in range(2)]
@@ -175,7 +200,7 @@ def test_threads_that_ask_at_once_load_once(driver: FakeDriver):
 
 
 def test_at_the_end_everything_is_freed_with_its_context_pushed(driver: FakeDriver):
-    runtime.load("hard_negatives", 0).launch("find_hard", (1, 1, 1), 128)
+    runtime.load("hard_negatives", 0).launch("find", (1, 1, 1), 128)
     runtime.load("hard_negatives", 0, ("ELEMENT=1",))
     driver.launched.clear()
     runtime.free_all()
@@ -208,43 +233,90 @@ def test_auto_falls_back_with_one_line_and_cuda_does_not(
     fault: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ops, "_said", set())
-    on_gpu: Any = types.SimpleNamespace(is_cuda=True, device="cuda:0")
+    capability_is(monkeypatch, (9, 0))
 
-    def run() -> Any:
+    def run(path: str) -> Any:
         raise fault
 
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            assert ops._choose("hard negatives", on_gpu, (), "auto", run) is None
+            assert ops._choose("hard negatives", ON_GPU, (), "auto", None, run) is None
     assert len(caplog.records) == 1
     assert "computed by torch" in caplog.text
     with pytest.raises(KernelUnavailable):
-        ops._choose("hard negatives", on_gpu, (), "cuda", run)
-    assert ops._choose("hard negatives", on_gpu, (), "torch", run) is None
+        ops._choose("hard negatives", ON_GPU, (), "cuda", None, run)
+    assert ops._choose("hard negatives", ON_GPU, (), "torch", None, run) is None
 
 
-def test_a_fault_of_ours_is_not_taken_for_a_missing_gpu():
-    on_gpu: Any = types.SimpleNamespace(is_cuda=True, device="cuda:0")
+def test_a_fault_of_ours_is_not_taken_for_a_missing_gpu(monkeypatch: pytest.MonkeyPatch):
+    capability_is(monkeypatch, (9, 0))
 
-    def run() -> Any:
+    def run(path: str) -> Any:
         raise TypeError("a bug")
 
     with pytest.raises(TypeError):
-        ops._choose("hard negatives", on_gpu, (), "auto", run)
+        ops._choose("hard negatives", ON_GPU, (), "auto", None, run)
 
 
-def test_the_kernel_that_runs_is_told_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.mark.parametrize(
+    ("capability", "asked", "path", "words"),
+    [
+        ((7, 5), None, "fma", "multiply-adds"),
+        ((8, 0), None, "mma", "tensor cores"),
+        ((12, 0), None, "mma", "tensor cores"),
+        ((9, 0), "fma", "fma", "multiply-adds"),
+    ],
+)
+def test_the_path_that_runs_is_told_once(
+    capability: tuple[int, int], asked: Any, path: str, words: str,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
     monkeypatch.setattr(ops, "_said", set())
-    on_gpu: Any = types.SimpleNamespace(is_cuda=True, device="cuda:0")
+    capability_is(monkeypatch, capability)
+    taken: list[str] = []
     done = (torch.zeros(1), torch.zeros(1))
+
+    def run(path: str) -> Any:
+        taken.append(path)
+        return done
+
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            assert ops._choose("hard negatives", on_gpu, (), "auto", lambda: done) is done
+            assert ops._choose("hard negatives", ON_GPU, (), "auto", asked, run) is done
+    assert taken == [path, path]
     assert [record.getMessage() for record in caplog.records] == [
-        "hard negatives: computed by the CUDA kernel on cuda:0"
+        f"hard negatives: computed by the CUDA kernel on cuda:0, with {words}"
     ]
+
+
+def test_tensor_cores_are_not_to_be_had_on_an_old_gpu(monkeypatch: pytest.MonkeyPatch):
+    capability_is(monkeypatch, (7, 5))
+    with pytest.raises(KernelUnavailable, match=r"from compute capability 8\.0 on"):
+        ops._choose("hard negatives", ON_GPU, (), "cuda", "mma", lambda path: None)  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("dim", "itemsize", "per_multiprocessor_kib", "bytes_", "keeps"),
+    [
+        (128, 2, 228, 7 * 8192, True),  # 4 slices of the queries, 3 of the candidates
+        (256, 2, 228, 11 * 8192, True),
+        (256, 2, 100, 6 * 8192, False),  # two such blocks do not fit: 3 slices of both
+        (512, 4, 228, 6 * 8192, False),
+        (33, 2, 100, 5 * 8192, True),  # a slice is begun
+    ],
+)
+def test_queries_stay_in_shared_memory_where_two_blocks_fit(
+    dim: int, itemsize: int, per_multiprocessor_kib: int, bytes_: int, keeps: bool
+):
+    launcher: Any = types.SimpleNamespace(shared_bytes=per_multiprocessor_kib << 10)
+    planned = ops.plan_shared(ops._ENGINES["mma"], dim * itemsize, launcher)
+    assert planned == (bytes_, keeps)
+
+
+def test_the_loader_is_told_what_the_path_and_the_dtype_are(driver: FakeDriver):
+    values: Any = types.SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.bfloat16)
+    module = ops._load("hard_negatives", values, "mma")
+    assert runtime.load("hard_negatives", 0, ("ELEMENT=2", "TENSOR_CORES=1")) is module
 
 
 def test_on_the_cpu_the_kernel_can_be_demanded_in_vain_only():
@@ -264,7 +336,8 @@ def test_on_the_cpu_the_kernel_can_be_demanded_in_vain_only():
         (("9.0",), "", "13.0", "PyCUDA"),
         (("9.0",), "2026.1", "", "nvcc"),
         (("6.1",), "2026.1", "13.0", "compute capability"),
-        (("6.1", "12.0"), "2026.1", "13.0", "used; the log"),
+        (("6.1", "12.0"), "2026.1", "13.0", "used, with tensor cores; the log"),
+        (("7.5",), "2026.1", "13.0", "used, with multiply-adds; the log"),
     ],
 )
 def test_the_doctor_says_whether_the_kernels_are_in_use(
@@ -281,3 +354,4 @@ def test_the_doctor_says_whether_the_kernels_are_in_use(
 
 def test_the_doctor_and_the_loader_know_the_same_oldest_gpu():
     assert doctor._OLDEST_CAPABILITY == runtime.OLDEST
+    assert doctor._TENSOR_CORES == ops._TENSOR_CORES
