@@ -21,10 +21,12 @@ from engine.config import option
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.resnet import UNUSED_IMAGENET_PREFIXES, ResNetC3
+from engine.descriptors.shipped import weights_to_load
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 
 _DIM = 128
+_SHIPPED = "msnet"
 _INITIAL_SEED = 20
 _GRID = CellGrid(float(ResNetC3.stride_px), ResNetC3.offset_px)
 
@@ -34,23 +36,20 @@ class MSNetConfig:
     """Settings of MSNetV0 and MSNetV1."""
 
     weights: Path | None = option(
-        None, help="trained weights of the whole network (.safetensors); none: untrained"
+        None,
+        help="trained weights of the whole network (.safetensors); none: those that come with the "
+        "program",
     )
     imagenet_weights: Path | None = option(
         None, help="torchvision's resnet18 weights as the backbone's start; weights replace them"
     )
+    untrained: bool = option(False, help="random weights instead, as before any training")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MSNetV2Config:
+class MSNetV2Config(MSNetConfig):
     """Settings of MSNetV2."""
 
-    weights: Path | None = option(
-        None, help="trained weights of the whole network (.safetensors); none: untrained"
-    )
-    imagenet_weights: Path | None = option(
-        None, help="torchvision's resnet18 weights as the backbone's start; weights replace them"
-    )
     scale: float = option(
         1.0,
         help="how much larger the image shows things than the other one; 1 mixes nothing in",
@@ -107,6 +106,7 @@ class MSNetV0:
     dim = _DIM
     shift_period_px = ResNetC3.stride_px
     half_precision = True
+    weights_path: Path | None = None
 
     def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
         self.network = network.eval()
@@ -129,6 +129,7 @@ class MSNetV1:
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
     half_precision = True
+    weights_path: Path | None = None
 
     def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
         self.network = network.eval()
@@ -157,6 +158,7 @@ class MSNetV2:
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
     half_precision = True
+    weights_path: Path | None = None
 
     def __init__(self, network: MSNetNetwork, *, trained: bool, scale: float = 1.0) -> None:
         self.network = network.eval()
@@ -225,6 +227,18 @@ def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSN
     return network
 
 
+def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
+    """The network that settings name, and the file with all its weights, None for untrained ones.
+
+    Raises:
+        WeightsError: a file cannot be used.
+    """
+    # Who names a start for the backbone wants that, and not what was trained from another one.
+    anew = config.untrained or config.imagenet_weights is not None
+    path = weights_to_load(config.weights, _SHIPPED, untrained=anew)
+    return build_network(weights=path, imagenet_weights=config.imagenet_weights), path
+
+
 def _initialise(network: MSNetNetwork) -> None:
     """Set every weight from a generator of its own (He et al. 2015 for convolutions)."""
     generator = torch.Generator().manual_seed(_INITIAL_SEED)
@@ -245,8 +259,10 @@ def _initialise(network: MSNetNetwork) -> None:
 )
 def build_msnet_v0(config: MSNetConfig) -> MSNetV0:
     """Build MSNetV0."""
-    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
-    return MSNetV0(network, trained=config.weights is not None)
+    network, path = load_network(config)
+    descriptor = MSNetV0(network, trained=path is not None)
+    descriptor.weights_path = path
+    return descriptor
 
 
 @register_descriptor(
@@ -257,8 +273,10 @@ def build_msnet_v0(config: MSNetConfig) -> MSNetV0:
 )
 def build_msnet_v1(config: MSNetConfig) -> MSNetV1:
     """Build MSNetV1."""
-    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
-    return MSNetV1(network, trained=config.weights is not None)
+    network, path = load_network(config)
+    descriptor = MSNetV1(network, trained=path is not None)
+    descriptor.weights_path = path
+    return descriptor
 
 
 @register_descriptor(
@@ -269,5 +287,7 @@ def build_msnet_v1(config: MSNetConfig) -> MSNetV1:
 )
 def build_msnet_v2(config: MSNetV2Config) -> MSNetV2:
     """Build MSNetV2."""
-    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
-    return MSNetV2(network, trained=config.weights is not None, scale=config.scale)
+    network, path = load_network(config)
+    descriptor = MSNetV2(network, trained=path is not None, scale=config.scale)
+    descriptor.weights_path = path
+    return descriptor

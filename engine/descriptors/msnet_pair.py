@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from engine.descriptors.msnet import (
     MSNetNetwork,
     MSNetV1,
     MSNetV2,
-    build_network,
+    load_network,
     mix_scales,
 )
 from engine.descriptors.registry import register_descriptor
@@ -63,6 +64,7 @@ class MSNetV2Estimated:
     dim = MSNetV2.dim
     shift_period_px = MSNetV2.shift_period_px
     half_precision = MSNetV2.half_precision
+    weights_path: Path | None = None
 
     def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
         self.network = network.eval()
@@ -132,5 +134,7 @@ def _in_words(vote: ScaleVote, growth: float) -> str:
 )
 def build_msnet_v2_estimated(config: MSNetConfig) -> MSNetV2Estimated:
     """Build MSNetV2 that asks the pair."""
-    network = build_network(weights=config.weights, imagenet_weights=config.imagenet_weights)
-    return MSNetV2Estimated(network, trained=config.weights is not None)
+    network, path = load_network(config)
+    descriptor = MSNetV2Estimated(network, trained=path is not None)
+    descriptor.weights_path = path
+    return descriptor
