@@ -67,10 +67,10 @@ class SetPlan:
     scales_b: tuple[float, ...]
     growths: tuple[float, float]
     points: int = 600
-    bin_px: float = 40.0
+    bin_px: float = 25.0
     every: int = 2
     kept: int = 3
-    fine_bin_px: float = 24.0
+    fine_bin_px: float = 20.0
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
     sure: float = 0.4
@@ -199,7 +199,9 @@ class DescSpace(DescSpaceFast):
             best = max(fine, key=lambda vote: vote.agreeing)
             steps = near(best.asking, turn_deg=turn_deg, growth=growth, tilt=tilt)
             fine += [recount(one, best.offering) for one in steps]
-        return sorted(fine, key=lambda vote: -vote.agreeing)
+        # Beside the refined winner stand coarse ones: its neighbours would say the same again.
+        best = max(fine, key=lambda vote: vote.agreeing)
+        return [best, *votes]
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]

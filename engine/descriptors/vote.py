@@ -26,6 +26,7 @@ from engine.descriptors.tensors import unit_length
 
 _WINDOW_PX: Final = 7
 _CELL_PX: Final = 8
+_STEPS_PER_OCTAVE: Final = 3  # growths this near each other are the same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,6 +158,8 @@ def hold_vote(
 ) -> list[Vote]:
     """All members of a against those members of b that make a sensible relative scale.
 
+    Where several members of b make the same relative scale, the finest alone is asked.
+
     Args:
         asking: of image a.
         offering: of image b.
@@ -166,13 +169,20 @@ def hold_vote(
     Returns:
         Votes, the most agreed on first; ties in the order of the members.
     """
-    votes = []
+    finest: dict[int, float] = {}
+    chosen = []
     for one in asking:
         for other in offering:
             growth = one.member.scale / other.member.scale
             if growths[0] * 0.99 <= growth <= growths[1] * 1.01:
-                agreeing = count_agreeing(one, other, bin_px=bin_px)
-                votes.append(Vote(one.member, other.member, agreeing))
+                step = round(_STEPS_PER_OCTAVE * math.log2(growth))
+                finest[step] = max(finest.get(step, 0.0), other.member.scale)
+                chosen.append((step, one, other))
+    votes = [
+        Vote(one.member, other.member, count_agreeing(one, other, bin_px=bin_px))
+        for step, one, other in chosen
+        if other.member.scale == finest[step]
+    ]
     return sorted(votes, key=_rank)
 
 

@@ -74,10 +74,12 @@ def test_only_sensible_growths_are_considered_and_ties_go_to_the_least_change():
               for angle in (180.0, 330.0, 0.0)]  # fmt: skip
     offering = [OfferingMember(Member(scale), vectors(3), places(3)) for scale in (1.0, 0.25)]
     votes = hold_vote(asking, offering, growths=(0.5, 2.0), bin_px=30)
-    growths = [vote.asking.scale / vote.offering.scale for vote in votes]
-    assert set(growths) == {0.5, 1.0, 2.0}
-    assert growths == sorted(growths, key=lambda growth: abs(torch.tensor(growth).log2().item()))
-    assert [vote.asking.angle_deg for vote in votes[:2]] == [0.0, 0.0]
+    changes = [(vote.asking.scale / vote.offering.scale, vote.asking.angle_deg) for vote in votes]
+    # A growth of 1 can be had at full size and at a quarter: the finer one alone is asked.
+    assert [vote.offering.scale for vote in votes if vote.asking.scale == 1.0] == [1.0] * 3
+    assert changes[:3] == [(1.0, 0.0), (1.0, 330.0), (1.0, 180.0)]
+    assert {growth for growth, _ in changes[3:]} == {0.5, 2.0}
+    assert len(changes) == 9
 
 
 def test_points_are_corners_and_no_two_share_a_cell():
