@@ -9,7 +9,8 @@ minima, stay out.  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT (Morel 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -48,10 +49,9 @@ class SetPlan:
     """Which members a pair votes about, and how many it keeps.
 
     Attributes:
-        scales_a: of image a, each under all turns.
+        scales: which scale of image a, under all turns, is held against which of image b, which is
+            never turned; their quotients are the relative scales that are considered.
         turns: how many, evenly over the circle.
-        scales_b: of image b, which is never turned.
-        growths: relative scales (a's member over b's) that are considered, from and to.
         points: corners of image a that vote.
         bin_px: movements this near each other agree, in pixels of image b.
         every: image b offers every so many-th cell.
@@ -62,10 +62,8 @@ class SetPlan:
         sure: share of the points that must agree for the pair to be content without refining.
     """
 
-    scales_a: tuple[float, ...]
-    turns: int
-    scales_b: tuple[float, ...]
-    growths: tuple[float, float]
+    scales: tuple[tuple[float, float], ...]
+    turns: int = 12
     points: int = 600
     bin_px: float = 25.0
     every: int = 2
@@ -76,13 +74,18 @@ class SetPlan:
     sure: float = 0.4
 
 
-BALANCED: Final = SetPlan(
-    scales_a=(0.5, 0.35, 0.25),
-    turns=12,
-    scales_b=(1.0, 0.7, 0.5, 0.35, 0.25),
-    growths=(0.25, 2.0),
+# Half size is enough to vote by, and image a is seen under all turns: it is larger only where image
+# b, four times as near, would have to shrink to nothing.
+_FROM_A_QUARTER_TO_TWO: Final = (
+    (0.5, 0.5), (0.5, 0.7), (0.5, 1.0), (0.35, 1.0), (0.25, 1.0), (0.5, 0.35), (0.5, 0.25),
+)  # fmt: skip
+BALANCED: Final = SetPlan(scales=_FROM_A_QUARTER_TO_TWO)
+ROBUST: Final = SetPlan(
+    scales=(*_FROM_A_QUARTER_TO_TWO, (0.7, 0.25), (1.0, 0.25)),
+    kept=4,
+    tilts=(1.4, 2.0),
+    steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)),
 )
-ROBUST: Final = replace(BALANCED, tilts=(1.4, 2.0), steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,7 @@ class DescSpace(DescSpaceFast):
         plan = self.plan
         if side == "b":
             offering = []
-            for scale in plan.scales_b:
+            for scale in _distinct(other for _, other in plan.scales):
                 check()
                 member = Member(scale)
                 made = self._describe_one(make_view(images, member).images)
@@ -164,7 +167,7 @@ class DescSpace(DescSpaceFast):
         points_px = find_points(normalise_locally(to_luminance(images)[:, None]), plan.points)
         members = [
             Member(scale, turn * 360 / plan.turns)
-            for scale in plan.scales_a
+            for scale in _distinct(one for one, _ in plan.scales)
             for turn in range(plan.turns)
         ]
         look = Look(images, points_px)
@@ -173,7 +176,7 @@ class DescSpace(DescSpaceFast):
     def choose(self, look_a: Look, look_b: Look) -> Choice:
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
-        votes = hold_vote(look_a.asking, look_b.offering, growths=plan.growths, bin_px=plan.bin_px)
+        votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
         if votes[0].agreeing < plan.sure * len(look_a.points_px):
             votes = self._refine(look_a, look_b, votes)
         return _as_choice(votes, plan.kept)
@@ -225,7 +228,8 @@ class DescSpace(DescSpaceFast):
 def _as_choice(votes: list[Vote], kept: int) -> Choice:
     """The members of the best votes, at the largest scales that keep their relation."""
     best = votes[0]
-    growth = best.asking.scale / best.offering.scale
+    # A tilted member's scale is that of its long side; what counts is the area.
+    growth = best.asking.scale / math.sqrt(best.asking.tilt) / best.offering.scale
     scale_b = min(1.0, 1 / growth)
     chosen: dict[Member, float] = {}
     for vote in votes:
@@ -235,6 +239,10 @@ def _as_choice(votes: list[Vote], kept: int) -> Choice:
             break
     text = f"growth {growth:.2f}, turn {best.asking.angle_deg:g}°, {best.agreeing:g} agree"
     return Choice(tuple(chosen), (Member(scale_b),), text)
+
+
+def _distinct(scales: Iterable[float]) -> list[float]:
+    return sorted(set(scales), reverse=True)
 
 
 def build_network(weights: Path | None) -> DescSpaceNetwork:

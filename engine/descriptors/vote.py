@@ -26,7 +26,6 @@ from engine.descriptors.tensors import unit_length
 
 _WINDOW_PX: Final = 7
 _CELL_PX: Final = 8
-_STEPS_PER_OCTAVE: Final = 3  # growths this near each other are the same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,41 +152,30 @@ def hold_vote(
     asking: Sequence[AskingMember],
     offering: Sequence[OfferingMember],
     *,
-    growths: tuple[float, float],
+    scales: Sequence[tuple[float, float]],
     bin_px: float,
 ) -> list[Vote]:
-    """All members of a against those members of b that make a sensible relative scale.
-
-    Where several members of b make the same relative scale, the finest alone is asked.
+    """Members of a against members of b.
 
     Args:
         asking: of image a.
         offering: of image b.
-        growths: relative scales (b over a) that are considered, from and to.
+        scales: which scale of a is held against which of b.
         bin_px: see :func:`count_agreeing`.
 
     Returns:
-        Votes, the most agreed on first; ties in the order of the members.
+        Votes, the most agreed on first; where as many agree, the smaller change.
     """
-    finest: dict[int, float] = {}
-    chosen = []
-    for one in asking:
-        for other in offering:
-            growth = one.member.scale / other.member.scale
-            if growths[0] * 0.99 <= growth <= growths[1] * 1.01:
-                step = round(_STEPS_PER_OCTAVE * math.log2(growth))
-                finest[step] = max(finest.get(step, 0.0), other.member.scale)
-                chosen.append((step, one, other))
     votes = [
         Vote(one.member, other.member, count_agreeing(one, other, bin_px=bin_px))
-        for step, one, other in chosen
-        if other.member.scale == finest[step]
+        for one in asking
+        for other in offering
+        if (one.member.scale, other.member.scale) in scales
     ]
     return sorted(votes, key=_rank)
 
 
 def _rank(vote: Vote) -> tuple[float, float, float]:
-    """The most agreed on first; where as many agree, the smaller change."""
     octaves = math.log2(vote.asking.scale / vote.offering.scale)
     turn_deg = min(vote.asking.angle_deg % 360, -vote.asking.angle_deg % 360)
     return (-vote.agreeing, abs(octaves), turn_deg)
