@@ -160,7 +160,7 @@ class PcaRequest:
 
     Attributes:
         fit: which images the basis is fitted on; "file" uses ``basis_file``.
-        level: which member of a set is shown.
+        level: which member of a set is shown; the last one of an image that has fewer.
     """
 
     pair: ImagePair

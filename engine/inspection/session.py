@@ -47,6 +47,7 @@ from engine.inspection.requests import (
 from engine.inspection.store import PRECOMPUTED, ByteCache, FileStamp, MapKey, memory_bytes
 from engine.matching.projection import PcaBasis, fit_basis, load_basis, project, save_basis
 from engine.matching.query_points import choose_points
+from engine.matching.similarity import SearchLevel
 from engine.progress import CancelToken, JobContext, Note
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
@@ -449,16 +450,21 @@ def _make_basis(request: PcaRequest, a: Described, b: Described) -> PcaBasis:
         "b": request.pair.path_b.name,
     }
     return fit_basis(
-        [image.levels[request.level].vectors for image in images],
+        [_level(image, request.level).vectors for image in images],
         sample_limit=_PCA_SAMPLE,
         fitted_on=f"{names[request.fit]}, {request.recipe.spec.name}",
     )
 
 
 def _colour(basis: PcaBasis, image: Described, level: int) -> Picture:
-    shown = image.levels[level]
+    shown = _level(image, level)
     width, height = shown.cells
     return Picture(
         project(basis, shown.vectors.view(height, width, -1)),
         image.extent_of(shown.grid, shown.cells),
     )
+
+
+def _level(image: Described, level: int) -> SearchLevel:
+    """A level of an image; its last one where the other image of the pair has more."""
+    return image.levels[min(level, len(image.levels) - 1)]

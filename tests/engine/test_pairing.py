@@ -22,7 +22,7 @@ from engine.descriptors.tensors import unit_length
 from engine.errors import JobCancelled
 from engine.geometry.coords import CellGrid
 from engine.images import write_image
-from engine.inspection.requests import Recipe
+from engine.inspection.requests import PcaRequest, Recipe
 from engine.inspection.session import Session
 from engine.progress import CancelToken, JobContext, Note
 
@@ -167,3 +167,18 @@ def test_a_picture_that_changed_is_looked_at_again(descriptor: ByBrightness, tmp
     assert session.describe(pair, "a", recipe, JobContext()).chosen == "2 steps"
     write_image(files["two"], np.full((17, 20, 3), 153, np.uint8))
     assert session.describe(pair, "a", recipe, JobContext()).chosen == "5 steps"
+
+
+def test_colours_of_a_level_that_one_image_lacks_are_those_of_its_last(
+    descriptor: ByBrightness, tmp_path: Path
+):
+    values = np.random.default_rng(0).integers(0, 255, (2, 16, 20, 3), dtype=np.uint8)
+    for name, pixels in zip(("one", "two"), values, strict=True):
+        write_image(tmp_path / f"{name}.png", pixels)
+    recipe = Recipe(spec=DescriptorSpec("by-pair"), device="cpu")
+    session = Session()
+    pair = ImagePair(tmp_path / "one.png", tmp_path / "two.png", None)
+    for side in ("a", "b"):
+        session.describe(pair, side, recipe, JobContext())
+    answer = session.pca(PcaRequest(pair=pair, recipe=recipe, fit="both", level=1))
+    assert answer.a.pixels.shape == answer.b.pixels.shape == (16, 20, 3)
