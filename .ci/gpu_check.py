@@ -30,7 +30,8 @@ filterwarnings =
     error
     ignore::DeprecationWarning
 """
-SMALL = "(finds_what_torch_finds and not full_size) or nearest"
+SMALL = "(finds_what_torch_finds and not full_size) or nearest or no_sum"
+EMULATED = ("emulation", "hard_negatives", "nearest_levels")
 FIRST = "a GPU, PyCUDA, nvcc"
 NEED_NO_GPU = {"compiles for every model", "tests without GPU"}
 _FOUND_ERRORS = 9
@@ -96,7 +97,7 @@ def steps(folder: Path, runs: int) -> dict[str, list[str] | str]:
 
     compiles = f"{TESTS}/test_compile.py::"
     compiles += "test_every_kernel_compiles_without_a_warning_and_without_any_macro"
-    emulated = [f"{TESTS}/test_{name}.py" for name in ("hard_negatives", "nearest_levels")]
+    emulated = [f"{TESTS}/test_{name}.py" for name in EMULATED]
     return {
         FIRST: [sys.executable, "-c", PRESENT],
         "compiles for every model": [*pytest, compiles],
@@ -104,7 +105,7 @@ def steps(folder: Path, runs: int) -> dict[str, list[str] | str]:
         "tests on the GPU": [*pytest, on_gpu],
         "sanitizer, memory": sanitized("--tool", "memcheck"),
         # Only these kernels share memory among threads; the libraries' own are not ours to judge.
-        "sanitizer, races": sanitized("--tool", "racecheck", "--kernel-name", "kns=find_"),
+        "sanitizer, races": sanitized("--tool", "racecheck", "--kernel-name", "kns=find"),
         "benchmark": [sys.executable, "-m", "benchmarks", "--only", "mining", f"--runs={runs}"],
     }
 

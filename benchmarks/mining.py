@@ -1,8 +1,9 @@
-"""Mining of hard negatives: the kernel beside every way that torch alone can do it.
+"""Mining of hard negatives: the kernel, by both its paths, beside every way that torch can do it.
 
-All ways get the same bfloat16 descriptors.  Torch's score float32, since bfloat16 scores lose the
-order of the best: ``torch, float32`` turns the descriptors into float32 and multiplies with TF32
-allowed, ``torch, bfloat16`` multiplies as they are and scores in bfloat16, for comparison only.
+All ways get the same bfloat16 descriptors, but for one that gives the kernel float32 ones.
+Torch's score float32, since bfloat16 scores lose the order of the best: ``torch, float32`` turns
+the descriptors into float32 and multiplies with TF32 allowed, ``torch, bfloat16`` multiplies as
+they are and scores in bfloat16, for comparison only.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.figure import Figure, summarise
+from engine.kernels.ops import Backend, Path
 from engine.mining.hard_negatives import find_hard_negatives
 
 RADIUS_CELLS = 4.0
 _BLOCK_BYTES = 256 << 20
 _WARM_UP = 3
+_SEVERAL = 5  # negatives a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,19 @@ def _measure_size(size: Size, runs: int, rate: float, bandwidth: float) -> list[
     corner = torch.tensor([size.width, size.height], device="cuda", dtype=torch.float32)
     shape = (size.batch, size.queries, 2)
     truth = torch.rand(shape, generator=generator, device="cuda") * corner
+    wide = (maps.float(), queries.float())
     compiled = torch.compile(_unfused)
     ways: dict[str, Callable[[], object]] = {
         "torch, float32": lambda: _unfused(maps, queries, truth, torch.float32),
         "torch, bfloat16": lambda: _unfused(maps, queries, truth, torch.bfloat16),
         "torch, in blocks": lambda: _mine(maps, queries, truth, "torch"),
         "torch.compile": lambda: compiled(maps, queries, truth, torch.float32),
-        "kernel": lambda: _mine(maps, queries, truth, "cuda"),
+        "kernel, tensor cores": lambda: _mine(maps, queries, truth, "cuda", path="mma"),
+        "kernel, multiply-adds": lambda: _mine(maps, queries, truth, "cuda", path="fma"),
+        "kernel, tensor cores, float32 given": lambda: _mine(*wide, truth, "cuda", path="mma"),
+        f"kernel, tensor cores, {_SEVERAL} a query": lambda: _mine(
+            maps, queries, truth, "cuda", path="mma", k=_SEVERAL
+        ),
     }
     floor_ms = 1e3 * max(size.flops / rate, size.least_bytes / bandwidth)
     figures: list[Figure] = []
@@ -109,11 +118,18 @@ def _measure_size(size: Size, runs: int, rate: float, bandwidth: float) -> list[
     return figures
 
 
-def _mine(maps: Tensor, queries: Tensor, truth: Tensor, backend: str) -> object:
+def _mine(
+    maps: Tensor,
+    queries: Tensor,
+    truth: Tensor,
+    backend: Backend,
+    *,
+    path: Path | None = None,
+    k: int = 1,
+) -> object:
     return find_hard_negatives(
-        maps, queries, truth, radius_cells=RADIUS_CELLS, kind="hard", k=1, margin=0.0,
-        positives=None, seed=0, budget_bytes=_BLOCK_BYTES,
-        backend="cuda" if backend == "cuda" else "torch",
+        maps, queries, truth, radius_cells=RADIUS_CELLS, kind="hard" if k == 1 else "k-hard", k=k,
+        margin=0.0, positives=None, seed=0, budget_bytes=_BLOCK_BYTES, backend=backend, path=path,
     )  # fmt: skip
 
 

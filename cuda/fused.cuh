@@ -39,6 +39,15 @@ __device__ __forceinline__ bool is_finite(float value) {
   return __fsub_rn(value, value) == 0.0f;
 }
 
+// The same number, but unknown to the compiler: what is computed from it is computed there, and
+// takes no registers before.
+__device__ __forceinline__ int anew(int number) {
+#ifndef CUDA_EMU
+  asm volatile("" : "+r"(number));
+#endif
+  return number;
+}
+
 template <class T> __device__ __forceinline__ T largest_of_warp(T value) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {

@@ -288,6 +288,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       shared, image.queries, image.cells, first_query,
       share_of(tiles, stride, gridDim.y, blockIdx.y), keeps_queries != 0, own_bars,
       [&](int query, int place, float value, Key& best, float& bar) {
+        const int batch = anew(blockIdx.z); // few come here, and the tiles need the registers
+        const Image image = IMAGE(batch);
+        const size_t row = static_cast<size_t>(batch) * count;
         if (semi ? bar == INFINITY : !(value > bar)) {
           return;
         }

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from engine.kernels.compile import kernel_source
 from engine.kernels.runtime import as_argument
-from engine.paths import data_dir
 
 HERE = Path(__file__).parent
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([\w, ]+\)\s+)?(\w+)\(")
@@ -66,8 +65,7 @@ def emulate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Emulated]
             "g++", "-std=c++17", "-O2", "-w", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing",
             "-ffp-contract=off", "-shared", "-fPIC", "-DCUDA_EMU", f"-DELEMENT={element}",
             f"-DTENSOR_CORES={int(path == 'mma')}",
-            "-include", str(HERE / "cuda_emu.hpp"), f"-I{data_dir('cuda')}",
-            f'-DKERNEL_FILE="{source}"',
+            "-include", str(HERE / "cuda_emu.hpp"), f'-DKERNEL_FILE="{source}"',
             f"-DKERNELS={' '.join(f'EXPORT({kernel})' for kernel in kernels)}",
             str(HERE / "launch.cpp"), "-o", str(library),
         ]  # fmt: skip

@@ -121,7 +121,7 @@ def test_no_sum_is_farther_from_the_similarity_than_the_bound(
     queries, candidates = rows[:count].contiguous(), rows[count:].contiguous()
     sums, exact, bounds = (torch.full((count, total), torch.nan) for _ in range(3))
     kept = (-(-dim * queries.element_size() // 64) + 3) * 8192
-    emulate("instructions", "mma", element).launch(
+    emulate("sums", "mma", element).launch(
         "compare_sums", (1, 1, 1), 128, queries, candidates, sums, exact, bounds, count, total,
         dim, int(keeps), shared_bytes=kept if keeps else 6 * 8192,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def test_a_tile_is_right_whenever_its_copies_come(
     queries, candidates = values[:120].contiguous(), values[120:].contiguous()
     sums, exact, bounds = (torch.zeros(120, 300) for _ in range(3))
     kept = (-(-144 * values.element_size() // 64) + 3) * 8192
-    emulate("instructions", "mma", element, eager=eager).launch(
+    emulate("sums", "mma", element, eager=eager).launch(
         "compare_sums", (1, 1, 1), 128, queries, candidates, sums, exact, bounds, 120, 300, 144,
         int(keeps), shared_bytes=kept if keeps else 6 * 8192,
     )  # fmt: skip

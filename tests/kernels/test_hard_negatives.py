@@ -303,6 +303,23 @@ def test_near_ties_that_tf32_confuses_are_told_apart(kind: MiningKind, emulate: 
 
 
 @pytest.mark.parametrize("kind", ["k-hard", "k-semi-hard"])
+def test_bars_from_some_of_the_tiles_let_everything_through_that_is_picked(
+    kind: MiningKind, path: str, emulate: Emulate
+):
+    """So many tiles that not all are searched for bars; many ties, and picks next to each other."""
+    launcher = emulate("hard_negatives", path, 2)
+    results = both(
+        launcher, path, whole_numbers(1, 32, 36, 60, seed=34).bfloat16(),
+        whole_numbers(1, 9, 32, seed=35).bfloat16(), places(1, 9, 36, 60, seed=36), kind=kind,
+        k=2, radius=1.0, positives=torch.full((1, 9), -9.0),
+    )  # fmt: skip
+    assert_equal(results)
+    strides = [arguments[-3] for name, arguments in launcher.launched if name == "find"]
+    assert strides == [2 if path == "mma" else 4, 1, 1, 1]
+    assert opened(launcher) == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["k-hard", "k-semi-hard"])
 def test_queries_with_more_cells_worth_a_look_than_a_list_holds_are_searched_again(
     kind: MiningKind, path: str, emulate: Emulate
 ):
