@@ -10,7 +10,7 @@ import importlib
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -310,12 +310,9 @@ class TrainingController(QObject):
             self._model.set_samples(SamplesState(message=str(error)))
             return
         self._model.set_samples(replace(self._model.samples, looking=True, message=""))
-
-        def look(context: api.JobContext) -> object:
-            leave_room()
-            return api.TrainingSamplesJob(config=config).run(context)
-
-        self.photos_lane.submit(_SAMPLES, look)
+        self.photos_lane.submit(
+            _SAMPLES, lambda context: api.TrainingSamplesJob(config=config).run(context)
+        )
 
     def _start_chosen(self, folder: Path, *, resume: bool) -> None:
         try:
@@ -420,7 +417,13 @@ class TrainingController(QObject):
                 {name: points[points[:, 0] <= event.done] for name, points in self._past.items()}
             )
             self._past = {}
-            self._soon(stage="running", step=event.done, steps=total, best=self._best_so_far())
+            self._soon(
+                stage="running",
+                step=event.done,
+                steps=total,
+                best=self._best_so_far(),
+                figures=self._last_figures(),
+            )
             return
         self._marks.append((now_s, event.done))
         while now_s - self._marks[0][0] > SPEED_OVER_S:
@@ -442,6 +445,13 @@ class TrainingController(QObject):
         if judged is not None and (best is None or judged > best[0]):
             best = (judged, step)
         self._soon(figures=figures, best=best)
+
+    def _last_figures(self) -> Mapping[str, float]:
+        """The newest figures of an earlier part of the run."""
+        curves = self._model.curves(self._model.status.folder or Path()) or {}
+        return MappingProxyType(
+            {name: float(points[-1, 1]) for name, points in curves.items() if len(points)}
+        )
 
     def _best_so_far(self) -> tuple[float, int] | None:
         curves = self._model.curves(self._model.status.folder or Path()) or {}

@@ -108,7 +108,7 @@ class TrainingPanel(QWidget):
         self._model = models.training
         self.curves: TrainingCurves | None = None
         self.probe: TrainingProbe | None = None
-        self._page = _CURVES
+        self._page = _PAIRS
         self._was_busy = False
         self._last_stage = "none"
         self.form = TrainingForm(models, self)
@@ -128,7 +128,7 @@ class TrainingPanel(QWidget):
         self._on_runs()
         self._on_samples(self._model.samples)
         self._on_status(self._model.status)
-        self._show_page(_CURVES if self._model.samples.found is None else _PAIRS)
+        self._show_page(_PAIRS)
         if self._model.can_plot:
             self._make_plots()
 
@@ -455,6 +455,8 @@ class TrainingPanel(QWidget):
         }.get(status.stage)
         if state:
             words.insert(0, state)
+        if status.stage == "running" and not figures and status.steps_per_s is None:
+            words.append(self.tr("measuring where it begins…"))
         if "epoch" in figures and not brief:
             words.append(self.tr("epoch {0:.1f}").format(figures["epoch"]))
         if status.eta_s is not None:
@@ -497,6 +499,8 @@ class TrainingPanel(QWidget):
         self.resume_button.setVisible(status.can_resume)
 
     def _on_curves(self) -> None:
+        if self._model.shown and self._page == _PAIRS and not self._model.choice.folder:
+            self._show_page(_CURVES)
         if self.curves is None:
             return
         model, runs = self._model, []

@@ -220,7 +220,14 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     assert stopped.can_resume
     second = make_world()
     steps = []
-    second.model.status_changed.connect(lambda status: steps.append((status.stage, status.step)))
+    figures = []
+
+    def look(status):
+        steps.append((status.stage, status.step))
+        if status.stage == "running":
+            figures.append(status.figures)
+
+    second.model.status_changed.connect(look)
     second.trainings.resume(stopped.folder)
     qtbot.waitUntil(
         lambda: second.stage == "running" and second.model.status.step > stopped.step + 1,
@@ -229,6 +236,7 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     second.trainings.stop()
     wait_stage(qtbot, second, "stopped")
     assert min(step for stage, step in steps if stage == "running") >= stopped.step
+    assert figures[0]["loss"] == pytest.approx(stopped.figures["loss"])
     losses = second.model.curves(stopped.folder)["loss"]
     assert losses[0, 0] == 1  # the first part's curve is there, too
     assert (np.diff(losses[:, 0]) > 0).all()
