@@ -124,7 +124,7 @@ def prepare_descriptor(
             Note(f"{label} is a set of {len(levels)} descriptors and is matched exactly, not by "
                  f"{protocol.matcher}.")
         )  # fmt: skip
-    weights = dict(spec.settings).get("weights")
+    weights = getattr(descriptor, "weights_path", None) or dict(spec.settings).get("weights")
     return EvaluatedDescriptor(
         label=label,
         spec=spec,
