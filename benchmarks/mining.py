@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figure import Figure, summarise
-from engine.kernels.ops import Backend, Path
+from engine.kernels.ops import Backend, KernelPath
 from engine.mining.hard_negatives import find_hard_negatives
 
 RADIUS_CELLS = 4.0
@@ -124,7 +124,7 @@ def _mine(
     truth: Tensor,
     backend: Backend,
     *,
-    path: Path | None = None,
+    path: KernelPath | None = None,
     k: int = 1,
 ) -> object:
     return find_hard_negatives(

@@ -24,7 +24,7 @@ Backend = Literal["auto", "torch", "cuda"]
 """``auto``: the kernel where it runs, else torch, and the log says why, once; ``cuda``: the kernel
 or :class:`engine.errors.KernelUnavailable`; ``torch``: never the kernel."""
 
-Path = Literal["fma", "mma"]
+KernelPath = Literal["fma", "mma"]
 """``mma``: tensor cores, from compute capability 8.0 on, where it is the default; ``fma``: float32
 multiply-adds.  Both find the same, bit for bit."""
 
@@ -62,7 +62,7 @@ class _Engine:
     slice_bytes: int
 
 
-_ENGINES: Final[dict[Path, _Engine]] = {
+_ENGINES: Final[dict[KernelPath, _Engine]] = {
     "fma": _Engine(
         title="multiply-adds", tile=64, blocks=4, most_tiles=_MOST, shared_bytes=17408,
         slice_bytes=0,
@@ -112,7 +112,7 @@ def mine_negatives(
     interval: int,
     start: tuple[int, int],
     backend: Backend,
-    path: Path | None = None,
+    path: KernelPath | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """Mine hard negatives by the kernel, if it is wanted and can run.
 
@@ -137,7 +137,7 @@ def mine_negatives(
         KernelUnavailable: the kernel was demanded and cannot run.
     """
 
-    def run(path: Path) -> tuple[Tensor, Tensor]:
+    def run(path: KernelPath) -> tuple[Tensor, Tensor]:
         offered, asked = same_elements(maps, queries)
         return launch_mining(
             _load("hard_negatives", offered, path), path, offered, asked, truth_cells, limits,
@@ -149,7 +149,7 @@ def mine_negatives(
 
 def launch_mining(
     launcher: Launcher,
-    path: Path,
+    path: KernelPath,
     maps: Tensor,
     queries: Tensor,
     truth_cells: Tensor,
@@ -233,7 +233,11 @@ def launch_mining(
 
 
 def search_nearest(
-    queries: Tensor, candidates: Sequence[Tensor], *, backend: Backend, path: Path | None = None
+    queries: Tensor,
+    candidates: Sequence[Tensor],
+    *,
+    backend: Backend,
+    path: KernelPath | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """Find the nearest neighbour of sets by the kernel, if it is wanted and can run.
 
@@ -251,7 +255,7 @@ def search_nearest(
         KernelUnavailable: the kernel was demanded and cannot run.
     """
 
-    def run(path: Path) -> tuple[Tensor, Tensor]:
+    def run(path: KernelPath) -> tuple[Tensor, Tensor]:
         asked, *offered = same_elements(queries, *candidates)
         return launch_nearest(_load("nearest_levels", asked, path), path, asked, offered)
 
@@ -259,7 +263,7 @@ def search_nearest(
 
 
 def launch_nearest(
-    launcher: Launcher, path: Path, queries: Tensor, candidates: Sequence[Tensor]
+    launcher: Launcher, path: KernelPath, queries: Tensor, candidates: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """The launches of :func:`search_nearest`; all tensors have the same dtype.
 
@@ -344,8 +348,8 @@ def _choose(
     values: Tensor,
     others: tuple[Tensor, ...],
     backend: Backend,
-    path: Path | None,
-    run: Callable[[Path], tuple[Tensor, Tensor]],
+    path: KernelPath | None,
+    run: Callable[[KernelPath], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor] | None:
     if backend == "torch":
         return None
@@ -368,7 +372,7 @@ def _choose(
     return found
 
 
-def _path_on(device: torch.device, path: Path | None) -> Path:
+def _path_on(device: torch.device, path: KernelPath | None) -> KernelPath:
     """The path that was asked for, else the best for the GPU."""
     has_tensor_cores = torch.cuda.get_device_capability(device) >= _TENSOR_CORES
     if path == "mma" and not has_tensor_cores:
@@ -385,7 +389,7 @@ def _say(level: int, text: str) -> None:
     logger.log(level, "%s", text)
 
 
-def _load(name: str, values: Tensor, path: Path) -> Launcher:
+def _load(name: str, values: Tensor, path: KernelPath) -> Launcher:
     index = values.device.index
     assert index is not None
     defines = (f"ELEMENT={_ELEMENTS[values.dtype]}", f"TENSOR_CORES={int(path == 'mma')}")

@@ -35,7 +35,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from engine.kernels.ops import Backend, Path, mine_negatives
+from engine.kernels.ops import Backend, KernelPath, mine_negatives
 from engine.seeding import hash_next, hash_numbers, in_unsigned_order, to_bits
 
 MiningKind = Literal["hard", "semi-hard", "k-hard", "k-semi-hard"]
@@ -83,7 +83,7 @@ def find_hard_negatives(
     start: tuple[int, int] = (0, 0),
     budget_bytes: int = MINING_BUDGET_BYTES,
     backend: Backend = "auto",
-    path: Path | None = None,
+    path: KernelPath | None = None,
 ) -> Negatives:
     """Find the hard negatives of every query among all cells of a map; see the module's head.
 

@@ -302,6 +302,44 @@ def test_near_ties_that_tf32_confuses_are_told_apart(kind: MiningKind, emulate: 
     assert (cells[0, 0, :, 1] * width + cells[0, 0, :, 0]).tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize("multiprocessors", [1, 6])
+def test_two_near_ties_that_tf32_takes_for_each_other_are_told_apart_wherever_they_lie(
+    multiprocessors: int, emulate: Emulate
+):
+    """In one thread's part of a tile, in two, in two tiles, in two shares; the better one first or
+    second.  All other cells are far behind, so that the second best is known by these alone."""
+    dim, apart = 64, (1, 2, 8, 16, 64, 128, 300)
+    generator = torch.Generator().manual_seed(37)
+
+    def cut(values: Tensor) -> Tensor:
+        return (values.float().view(torch.int32) & -8192).view(torch.float32)
+
+    unit = torch.nn.functional.normalize
+    queries = unit(torch.randn(2 * len(apart), dim, generator=generator).double(), dim=1)
+    cells = 0.02 * torch.randn(20 * 40, dim, generator=generator).double()
+    wanted = []
+    for number, query in enumerate(queries):
+        while True:
+            across = torch.randn(2, dim, generator=generator).double()
+            across -= (across @ query)[:, None] * query
+            pair = torch.tensor([[1 + 1e-5], [1.0]]) * query + 0.3 * unit(across, dim=1)
+            better, worse = (cut(pair) @ cut(query)).tolist()
+            if worse > better:
+                break
+        distance = apart[number // 2]
+        places_of_pair = [29 * number + 3, 29 * number + 3 + distance]
+        if number % 2:
+            places_of_pair.reverse()
+        cells[places_of_pair] = pair
+        wanted.append(places_of_pair[0])
+    (found, _), _ = both(
+        emulate("hard_negatives", "mma", 0, multiprocessors), "mma",
+        cells.float().T.reshape(1, dim, 20, 40).contiguous(), queries.float()[None],
+        torch.full((1, len(queries), 2), -99.0), radius=1.0,
+    )  # fmt: skip
+    assert (found[0, :, 0, 1] * 40 + found[0, :, 0, 0]).tolist() == wanted
+
+
 @pytest.mark.parametrize("kind", ["k-hard", "k-semi-hard"])
 def test_bars_from_some_of_the_tiles_let_everything_through_that_is_picked(
     kind: MiningKind, path: str, emulate: Emulate
