@@ -41,6 +41,7 @@ from engine.geometry.coords import CellGrid
 
 _SHIPPED: Final = "descspace"
 _INITIAL_SEED: Final = 20
+_REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -55,7 +56,8 @@ class SetPlan:
         points: corners of image a that vote.
         bin_px: movements this near each other agree, in pixels of image b.
         every: image b offers every so many-th cell.
-        kept: members of image a that the pair is described by.
+        kept: members of image a, as they were voted for, that the pair is described by.
+        kept_fine: refined ones that go before them.
         fine_bin_px: as ``bin_px``, for members between which refining decides.
         tilts: squeezes that are tried around the winner.
         steps: (turn in degrees, growth, tilt) of each round of refining.
@@ -67,7 +69,8 @@ class SetPlan:
     points: int = 600
     bin_px: float = 25.0
     every: int = 2
-    kept: int = 3
+    kept: int = 4
+    kept_fine: int = 0
     fine_bin_px: float = 20.0
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
@@ -82,7 +85,8 @@ _FROM_A_QUARTER_TO_TWO: Final = (
 BALANCED: Final = SetPlan(scales=_FROM_A_QUARTER_TO_TWO)
 ROBUST: Final = SetPlan(
     scales=(*_FROM_A_QUARTER_TO_TWO, (0.7, 0.25), (1.0, 0.25)),
-    kept=4,
+    kept=5,
+    kept_fine=3,
     tilts=(1.4, 2.0),
     steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)),
 )
@@ -177,15 +181,15 @@ class DescSpace(DescSpaceFast):
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
-        if votes[0].agreeing < plan.sure * len(look_a.points_px):
+        kept = plan.kept
+        if plan.kept_fine and votes[0].agreeing < plan.sure * len(look_a.points_px):
             votes = self._refine(look_a, look_b, votes)
-        return _as_choice(votes, plan.kept)
+            kept += plan.kept_fine
+        return _as_choice(votes, kept)
 
     def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
         """Try what lies between and beyond the coarse members, around the best ones so far."""
         plan = self.plan
-        if not (plan.tilts or plan.steps):
-            return votes
         asking = {one.member: one for one in look_a.asking}
         offering = {one.member: one for one in look_b.offering}
 
@@ -195,16 +199,17 @@ class DescSpace(DescSpaceFast):
             agreeing = count_agreeing(asking[member], offering[other], bin_px=plan.fine_bin_px)
             return Vote(member, other, agreeing)
 
-        fine = [recount(vote.asking, vote.offering) for vote in votes[: plan.kept]]
+        fine = [recount(vote.asking, vote.offering) for vote in votes[:_REFINED_FROM]]
         best = max(fine, key=lambda vote: vote.agreeing)
         fine += [recount(one, best.offering) for one in tilted(best.asking, plan.tilts)]
         for turn_deg, growth, tilt in plan.steps:
             best = max(fine, key=lambda vote: vote.agreeing)
             steps = near(best.asking, turn_deg=turn_deg, growth=growth, tilt=tilt)
             fine += [recount(one, best.offering) for one in steps]
-        # Beside the refined winner stand coarse ones: its neighbours would say the same again.
-        best = max(fine, key=lambda vote: vote.agreeing)
-        return [best, *votes]
+        # Beside refined winners stand coarse ones: where a scene is deep or its perspective strong,
+        # no single member fits all of it.
+        finest = sorted(fine, key=lambda vote: -vote.agreeing)[: plan.kept_fine]
+        return [*finest, *votes]
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
@@ -237,8 +242,22 @@ def _as_choice(votes: list[Vote], kept: int) -> Choice:
         chosen.setdefault(member, vote.agreeing)
         if len(chosen) == kept:
             break
-    text = f"growth {growth:.2f}, turn {best.asking.angle_deg:g}°, {best.agreeing:g} agree"
-    return Choice(tuple(chosen), (Member(scale_b),), text)
+    return Choice(tuple(chosen), (Member(scale_b),), _in_words(best, growth))
+
+
+def _in_words(best: Vote, growth: float) -> str:
+    """What the pair decided, for the person."""
+    turn_deg = (best.asking.angle_deg + 180) % 360 - 180
+    larger = "b" if growth >= 1 else "a"
+    parts = []
+    if abs(math.log2(growth)) > 0.1:
+        parts.append(f"{larger} shows things {max(growth, 1 / growth):.2g} times as large")
+    if turn_deg:
+        parts.append(f"b is turned by {turn_deg:+.0f}°")
+    if best.asking.tilt > 1:
+        parts.append(f"b is tilted by {math.degrees(math.acos(1 / best.asking.tilt)):.0f}°")
+    said = ", ".join(parts) or "both show things alike"
+    return f"{said}; {best.agreeing:.0f} points agree"
 
 
 def _distinct(scales: Iterable[float]) -> list[float]:
