@@ -23,6 +23,7 @@ from benchmarks.figure import Figure, table
 BENCHMARKS = {
     "start": "from the command to the first painted window, and stalls while torch loads",
     "hover": "from a pointer event to the painted heat map",
+    "training": "from a pointer event to the painted heat map while a training runs beside it",
     "mining": "hard negatives: the CUDA kernel beside what torch alone can do",
 }
 _TIMEOUT_S = 1800

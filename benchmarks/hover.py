@@ -10,11 +10,16 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.figure import Figure, summarise
+
+if TYPE_CHECKING:
+    from descgui.app import Application
 
 _SIZE_PX = (640, 480)
 _STRIDE_PX = 4
@@ -32,7 +37,7 @@ def measure(runs: int) -> list[Figure]:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
-        engine_ms, painted_ms = _measure(_write_inputs(Path(folder)), runs)
+        engine_ms, painted_ms = measure_moves(write_inputs(Path(folder)), runs)
     engine = "engine: heat map of one query, p95"
     return [
         summarise(engine, engine_ms, unit="ms"),
@@ -43,7 +48,7 @@ def measure(runs: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
+def write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
     """Two pictures, and a map file for each."""
     from engine.api import write_image
 
@@ -62,7 +67,22 @@ def _write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
     return images, maps
 
 
-def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[float], list[float]]:
+def measure_moves(
+    inputs: tuple[list[Path], list[Path]],
+    runs: int,
+    begin: Callable[[Application], Callable[[], bool]] | None = None,
+) -> tuple[list[float], list[float]]:
+    """Open the window, move the pointer about, close the window.
+
+    Args:
+        inputs: pictures and map files of :func:`write_inputs`.
+        runs: rounds of moves.
+        begin: starts something beside it, and returns what tells whether that is under way.
+
+    Returns:
+        Milliseconds of each round, the 95th percentile of its moves: the engine's share, and until
+        the heat map was painted.
+    """
     from PySide6.QtCore import QEvent, QEventLoop, QObject, QPointF, Qt, QTimer
     from PySide6.QtGui import QMouseEvent
 
@@ -107,6 +127,14 @@ def _measure(inputs: tuple[list[Path], list[Path]], runs: int) -> tuple[list[flo
     calm.start()
     wait(_WAIT_S)
     calm.stop()
+
+    if begin is not None:
+        under_way = begin(window)
+        started = QTimer(interval=50)
+        started.timeout.connect(lambda: loop.quit() if under_way() else None)
+        started.start()
+        wait(_WAIT_S)
+        started.stop()
 
     asked, other = window.pair_view.canvases[:2]
     watch = Watch()

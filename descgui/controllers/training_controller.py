@@ -186,7 +186,7 @@ class TrainingController(QObject):
             self._models.messages.notify(str(error), "warning")
             return
         folder = _folder_of(choice.name) if choice.name else None
-        command = api.train_command(config, {}, run_dir=folder or Path("runs") / "my-run")
+        command = api.train_command(config, choice.own, run_dir=folder or Path("runs") / "my-run")
         QGuiApplication.clipboard().setText(command)
         self._models.messages.notify(self.tr("Copied: {0}").format(command))
 
@@ -320,7 +320,10 @@ class TrainingController(QObject):
         except api.ConfigError as error:
             self._model.set_status(TrainingStatus("failed", message=str(error)))
             return
-        self._start(folder, lambda: api.TrainJob(config=config, run_dir=folder, resume=resume))
+        own = dict(self._model.choice.own)
+        self._start(
+            folder, lambda: api.TrainJob(config=config, own=own, run_dir=folder, resume=resume)
+        )
 
     def _start(self, folder: Path, prepare: Callable[[], TrainJob]) -> None:
         self._number += 1
@@ -424,6 +427,7 @@ class TrainingController(QObject):
                 best=self._best_so_far(),
                 figures=self._last_figures(),
             )
+            self._read_live()
             return
         self._marks.append((now_s, event.done))
         while now_s - self._marks[0][0] > SPEED_OVER_S:
@@ -463,14 +467,19 @@ class TrainingController(QObject):
 
     def _on_saved(self, what: str) -> None:
         saved = _CHECKPOINT.match(what)
-        folder = self._model.status.folder
-        if saved is None or folder is None:
+        if saved is None:
             return
         self._soon(saved_step=int(saved[1]))
         status = self._fresh or self._model.status
         if saved[2] and status.stage == "pausing":
             self._say(stage="paused", eta_s=None, steps_per_s=None)
-        self.side_lane.submit(_LOOK, lambda _context: api.read_training_run(folder))
+        self._read_live()
+
+    def _read_live(self) -> None:
+        """Bring the live run's entry of the list up to date."""
+        folder = self._model.status.folder
+        if folder is not None:
+            self.side_lane.submit(_LOOK, lambda _context: api.read_training_run(folder))
 
     def _publish_frame(self) -> None:
         if self._pictures:

@@ -69,6 +69,7 @@ class TrainingChoice:
     Attributes:
         folder: of photos; "" while none is chosen.
         descriptor: registered name.
+        own: the descriptor's own settings that are not at their defaults.
         device: where.
         name: of the run and its folder; "" for one made from the time.
         preset: the settings to begin with.
@@ -77,6 +78,7 @@ class TrainingChoice:
 
     folder: str = ""
     descriptor: str = "msnet_v0"
+    own: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     device: str = "auto"
     name: str = ""
     preset: Preset = PRESETS[0]

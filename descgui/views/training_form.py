@@ -142,11 +142,15 @@ class TrainingForm(QWidget):
         self._wheel = WheelNeedsFocus(self)
         self._options = training_options()
         self._preset: Preset | None = None
+        self.own: OptionForm | None = None
+        self._own_options: tuple[OptionInfo, ...] = ()
         scroll = PanelScroll(self)
         scroll.column.setContentsMargins(8, 4, 8, 8)
         scroll.column.addWidget(self._make_photos())
         scroll.column.addWidget(self._make_model())
         scroll.column.addWidget(self._make_settings())
+        self.network = Section(self.tr("Network"), self, open_=False)
+        scroll.column.addWidget(self.network)
         self.late = self._make_late()
         for section in self.late:
             scroll.column.addWidget(section)
@@ -341,7 +345,7 @@ class TrainingForm(QWidget):
         with QSignalBlocker(self.folder):
             self.folder.clear()
             for folder in dict.fromkeys(folders):
-                self.folder.addItem(icon("images"), Path(folder).name or folder, folder)
+                self.folder.addItem(Path(folder).name or folder, folder)
                 self.folder.setItemData(self.folder.count() - 1, folder, _TOOLTIP)
             self.folder.setCurrentIndex(self.folder.findData(current) if current else -1)
         self.folder.setToolTip(current)
@@ -360,6 +364,7 @@ class TrainingForm(QWidget):
             self.name.setText(choice.name)
         self.explanation.say(self._explain(choice.preset))
         self._fill_forms(choice)
+        self._show_own(choice)
         number = len(choice.changes)
         self.changed.say(
             counted(
@@ -371,6 +376,22 @@ class TrainingForm(QWidget):
         self.changed.setVisible(bool(number))
         self.undo.setVisible(bool(number))
         self._on_samples(self._model.samples)
+
+    def _show_own(self, choice: TrainingChoice) -> None:
+        """Show the network's own settings, such as the weights to begin with."""
+        entry = self._models.engine.state.descriptor(choice.descriptor)
+        options = () if entry is None else entry.options
+        if options != self._own_options:
+            self._own_options = options
+            if self.own is not None:
+                self.own.hide()
+                self.own.deleteLater()
+            self.own = OptionForm(options, parent=self.network.content)
+            self.own.changed.connect(self._on_own)
+            self.network.body.addWidget(self.own)
+        self.network.setVisible(bool(options))
+        if self.own is not None and self.own.values() != dict(choice.own):
+            self.own.set_values(choice.own)
 
     def _fill_forms(self, choice: TrainingChoice) -> None:
         """Show the preset's settings with what was changed, in the forms that are there."""
@@ -478,7 +499,12 @@ class TrainingForm(QWidget):
         self.folder_chosen.emit(Path(self.folder.itemData(index)))
 
     def _on_descriptor(self, index: int) -> None:
-        self._model.update(descriptor=self.descriptor.itemData(index))
+        name = self.descriptor.itemData(index)
+        if name != self._model.choice.descriptor:
+            self._model.update(descriptor=name, own=MappingProxyType({}))
+
+    def _on_own(self, values: dict[str, Any]) -> None:
+        self._model.update(own=MappingProxyType(values))
 
     def _on_device(self, index: int) -> None:
         self._model.update(device=self.device.itemData(index))

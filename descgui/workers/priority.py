@@ -9,7 +9,7 @@ import threading
 
 from PySide6.QtCore import QThread
 
-NICENESS = 10
+NICENESS = 15
 
 
 def leave_room() -> None:

@@ -255,6 +255,9 @@ def test_stopping_a_resting_run_ends_it(qtbot, world, photos):
 def test_only_one_training_runs_at_a_time(qtbot, world, photos):
     begin_endless(qtbot, world, photos)
     folder = world.model.status.folder
+    # It is in the list before its first checkpoint.
+    qtbot.waitUntil(lambda: world.model.run(folder) is not None, timeout=WAIT_MS)
+    assert world.model.run(folder).checkpoints == ()
     world.trainings.start()
     world.trainings.resume(folder)
     assert world.model.status.folder == folder
@@ -382,6 +385,9 @@ def test_the_copied_command_trains_the_same(world, photos):
     assert "train.steps=6" in command
     assert "--run-dir" in command
     assert "runs/eins" in command
+    world.model.update(own={"weights": "/w/first.pt"})
+    world.trainings.copy_command()
+    assert "settings.weights=/w/first.pt" in QGuiApplication.clipboard().text()
     world.model.update(folder="")
     world.trainings.copy_command()
     assert "choose a folder" in world.said[-1].text

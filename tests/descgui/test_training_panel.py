@@ -27,18 +27,21 @@ from descgui.views.training_contact_sheet import best_columns
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
 from descgui.views.training_runs import age_text
-from engine.api import ConfigError, TrainConfig, config_values, resolve_training
+from engine.api import ConfigError, OptionInfo, TrainConfig, config_values, resolve_training
 from engine.jobs.training_runs import TrainingRunInfo, TrainingSamples
 from engine.training.run_folder import SavedWeights
 
 
-def entry(name, *, weights=True):
-    return DescriptorChoiceInfo(name, name.upper(), f"about {name}", "built-in", weights, ())
+def entry(name, *, weights=True, options=()):
+    return DescriptorChoiceInfo(name, name.upper(), f"about {name}", "built-in", weights, options)
+
+
+SCALE = OptionInfo(name="scale", kind="float", default=1.0, help="of the set", low=0.1, high=4.0)
 
 
 READY = EngineState(
     "ready",
-    (entry("daisy", weights=False), entry("msnet_v0"), entry("msnet_v1")),
+    (entry("daisy", weights=False), entry("msnet_v0"), entry("msnet_v1", options=(SCALE,))),
     (DeviceChoice("cpu", "CPU"),),
 )
 CONFIG = resolve_training(from_file={"train": {"steps": 100}})[0]
@@ -191,6 +194,20 @@ def test_only_networks_are_offered_and_choices_reach_the_model(model, panel):
     assert (model.choice.descriptor, model.choice.device) == ("msnet_v1", "cpu")
     assert "name of a folder" in form.problem.sentence
     assert not form.start_button.isEnabled()
+
+
+def test_a_network_s_own_settings_are_those_of_the_chosen_one(model, panel):
+    form = panel.form
+    assert not form.network.isVisibleTo(form)
+    choose(form.descriptor, "msnet_v1")
+    assert form.network.isVisibleTo(form)
+    form.own.field("scale").setValue(0.5)
+    assert dict(model.choice.own) == {"scale": 0.5}
+    choose(form.descriptor, "msnet_v1")
+    assert dict(model.choice.own) == {"scale": 0.5}
+    choose(form.descriptor, "msnet_v0")
+    assert dict(model.choice.own) == {}
+    assert not form.network.isVisibleTo(form)
 
 
 def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, model, panel):

@@ -1,0 +1,68 @@
+"""Hovering while a training runs in the same window: with and without leaving room for it.
+
+The training is the quick preset on made-up photos; the moves are those of the benchmark ``hover``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.figure import Figure, summarise
+from benchmarks.hover import measure_moves, write_inputs
+
+if TYPE_CHECKING:
+    from descgui.app import Application
+
+_PHOTOS = 12
+_STEPS_BEFORE = 3
+
+
+def measure(runs: int) -> list[Figure]:
+    """The 95th percentile of moves: alone, beside a greedy training, and beside one that yields."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DESCGUI_HOME"] = folder
+        home = Path(folder)
+        inputs, photos = write_inputs(home), _write_photos(home / "photos")
+
+        def train(window: Application) -> Callable[[], bool]:
+            training = window.models.training
+            training.update(folder=str(photos), preset="quick")
+            window.trainings.start()
+            return lambda: training.status.step >= _STEPS_BEFORE
+
+        alone = measure_moves(inputs, runs)[1]
+        with mock.patch("descgui.controllers.training_controller.leave_room"):
+            greedy = measure_moves(inputs, runs, train)[1]
+        yielding = measure_moves(inputs, runs, train)[1]
+    first = "pointer event to painted heat map, nothing beside it, p95"
+    return [
+        summarise(first, alone, unit="ms"),
+        summarise(
+            "the same while a training of the window's own priority runs, p95", greedy, unit="ms",
+            ratio_to=first,
+        ),
+        summarise(
+            "the same while a training runs as it does, p95", yielding, unit="ms", target=16.0,
+            ratio_to=first,
+        ),
+    ]  # fmt: skip
+
+
+def _write_photos(folder: Path) -> Path:
+    from engine.api import write_image
+
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(_PHOTOS):
+        coarse = random.integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        write_image(folder / f"{number}.png", coarse.repeat(8, axis=0).repeat(8, axis=1))
+    return folder
