@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 
 from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
+from engine.descriptors.initial import untrained
 from engine.descriptors.member_steps import near, tilted
 from engine.descriptors.members import describe_member, make_view
 from engine.descriptors.registry import register_descriptor
@@ -40,7 +40,6 @@ from engine.descriptors.vote import (
 from engine.geometry.coords import CellGrid
 
 _SHIPPED: Final = "descspace"
-_INITIAL_SEED: Final = 20
 _REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
@@ -270,18 +269,7 @@ def build_network(weights: Path | None) -> DescSpaceNetwork:
     Raises:
         WeightsError: the file cannot be used.
     """
-    # On the device "meta" no random number is drawn: the generators of others stay as they were.
-    with torch.device("meta"):
-        network = DescSpaceNetwork()
-    network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(_INITIAL_SEED)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
+    network = untrained(DescSpaceNetwork)
     if weights is not None:
         load_into(network, load_state(weights)[0], path=weights)
     return network

@@ -19,6 +19,7 @@ from torch.nn import functional
 from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import DescriptorMap, Levels, Member
+from engine.descriptors.initial import untrained
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.resnet import UNUSED_IMAGENET_PREFIXES, ResNetC3
 from engine.descriptors.shipped import weights_to_load
@@ -27,7 +28,6 @@ from engine.geometry.coords import CellGrid
 
 _DIM = 128
 _SHIPPED = "msnet"
-_INITIAL_SEED = 20
 _GRID = CellGrid(float(ResNetC3.stride_px), ResNetC3.offset_px)
 
 
@@ -210,11 +210,7 @@ def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSN
     Raises:
         WeightsError: a file cannot be used.
     """
-    # On the device "meta" no random number is drawn: the generators of others stay as they were.
-    with torch.device("meta"):
-        network = MSNetNetwork()
-    network.to_empty(device="cpu")
-    _initialise(network)
+    network = untrained(MSNetNetwork)
     if weights is not None:
         load_into(network, load_state(weights)[0], path=weights)
     elif imagenet_weights is not None:
@@ -237,18 +233,6 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
     anew = config.untrained or config.imagenet_weights is not None
     path = weights_to_load(config.weights, _SHIPPED, untrained=anew)
     return build_network(weights=path, imagenet_weights=config.imagenet_weights), path
-
-
-def _initialise(network: MSNetNetwork) -> None:
-    """Set every weight from a generator of its own (He et al. 2015 for convolutions)."""
-    generator = torch.Generator().manual_seed(_INITIAL_SEED)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
 
 
 @register_descriptor(
