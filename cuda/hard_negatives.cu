@@ -159,13 +159,14 @@ struct Image {
   }
 };
 
-// What every kernel is given; IMAGE makes an Image of it.
+// What every kernel is given; IMAGE makes an Image of it.  The numbers take a multiple of 8 bytes, so
+// that pointers may follow.
 #define PARAMETERS                                                                                 \
   const Element *maps, const Element *queries, const float *truth, const float *limits,            \
       const unsigned *seeds, const unsigned char *broken, unsigned char *open, const float *norms, \
       const float *largest, int *found, float *similarity, int count, int channels, int height,    \
       int width, int columns, int rows, int interval, int start_x, int start_y,                    \
-      float squared_radius, int k
+      float squared_radius, int k, int batches
 #define IMAGE(batch)                                                                               \
   image_of(batch, maps, queries, truth, limits, seeds, broken, open, norms, largest, found,        \
            similarity, count, channels,                                                            \
@@ -317,8 +318,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       list ? nullptr : slots + row * gridDim.y + blockIdx.y, gridDim.y);
 }
 
-extern "C" __global__ void settle(PARAMETERS, const Slot* slots, int batches, int splits, int semi,
-                                  int round) {
+extern "C" __global__ void settle(PARAMETERS, const Slot* slots, int splits, int semi, int round) {
   const int number = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
   if (number >= batches * count) {
     return;
@@ -348,7 +348,7 @@ extern "C" __global__ void settle(PARAMETERS, const Slot* slots, int batches, in
 }
 
 extern "C" __global__ void set_bars(PARAMETERS, const Slot* slots, unsigned* bars, int* counts,
-                                    int batches, int splits, int semi) {
+                                    int splits, int semi) {
   const int number = blockIdx.x * blockDim.x + threadIdx.x;
   if (number >= batches * count) {
     return;
@@ -390,8 +390,7 @@ extern "C" __global__ void set_bars(PARAMETERS, const Slot* slots, unsigned* bar
   counts[number] = is_finite(error) ? 0 : LIST + 1;
 }
 
-extern "C" __global__ void choose(PARAMETERS, const int* counts, const int* lists, int batches,
-                                  int semi) {
+extern "C" __global__ void choose(PARAMETERS, const int* counts, const int* lists, int semi) {
   const int number = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
   if (number >= batches * count) {
     return;

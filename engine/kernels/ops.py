@@ -207,7 +207,7 @@ def launch_mining(
     bars = torch.empty((len(lists),), dtype=torch.int32, device=device)
     image = (
         maps, queries, truth, bounds, pair_hashes, broken, is_open, norms, largest, cells, values,
-        count, dim, *grid, float(radius_cells**2), k,
+        count, dim, *grid, float(radius_cells**2), k, batch,
     )  # fmt: skip
     shared_bytes, keeps_queries = plan_shared(engine, dim * maps.element_size(), launcher)
 
@@ -223,12 +223,12 @@ def launch_mining(
         shares = 0 if total <= _LIST else min(few, _ceil(tiles, sampled))
         if shares:
             find(shares, stride=sampled)
-        _launch_flat(launcher, "set_bars", number, *image, slots, bars, counts, batch, shares, semi)
+        _launch_flat(launcher, "set_bars", number, *image, slots, bars, counts, shares, semi)
         find(splits, lists_all=True)
-        _launch_warps(launcher, "choose", number, *image, counts, lists, batch, semi)
+        _launch_warps(launcher, "choose", number, *image, counts, lists, semi)
     for round_ in range(k):
         find(splits, round_=round_)
-        _launch_warps(launcher, "settle", number, *image, slots, batch, splits, semi, round_)
+        _launch_warps(launcher, "settle", number, *image, slots, splits, semi, round_)
     return cells, values
 
 
