@@ -2,9 +2,9 @@
 // every query, and how near the tensor cores come to the similarity that counts.
 //
 // That similarity is similarity_of(): one multiply-add after the other in float32, channel by
-// channel, as the multiply-add tiles do it.  So both engines of tiles.cuh lead to the same finds, bit
-// for bit: with tensor cores, a *find* is a guess, and a second kernel evaluates exactly all guesses
-// that the error bound does not rule out.
+// channel, as the multiply-add tiles do it.  So both engines of tiles.cuh lead to the same finds,
+// bit for bit: with tensor cores, a *find* is a guess, and a second kernel evaluates exactly all
+// guesses that the error bound does not rule out.
 #pragma once
 
 #include "tiles.cuh"
@@ -88,10 +88,10 @@ __device__ float similarity_of(const Rows& queries, int query, const Candidates&
 //   similarity_of  rounds once a channel: less than D · 2^-24 S, and a little of second order.
 //
 // The last two make less than D · 2^-22 S.  D · 2^-21 is taken: the rest pays for the rounding of
-// the norms (D · 2^-24 of them) and of the few comparisons with the bound (2^-24 S each).  The norms
-// are a little larger than measured (norm_of), and 2^-100 is added, for numbers whose squares or
-// products vanish.  Where anything overflows the bound is infinite or NaN, and every test is written
-// so that then all is evaluated exactly.
+// the norms (D · 2^-24 of them) and of the few comparisons with the bound (2^-24 S each).  The
+// norms are a little larger than measured (norm_of), and 2^-100 is added, for numbers whose
+// squares or products vanish.  Where anything overflows the bound is infinite or NaN, and every
+// test is written so that then all is evaluated exactly.
 __device__ __forceinline__ float error_bound(float query_norm, float largest_norm, int channels) {
 #if TENSOR_CORES
   const float of_operands = ELEMENT == 0 ? 0x1p-9f + 0x1p-15f : 0.0f;
@@ -182,8 +182,8 @@ __device__ __forceinline__ void find_best(unsigned char* shared, const Rows& que
   }
 }
 
-// Takes a candidate that exceeds the bar.  Later ones must exceed the best, or the second best where
-// sums are guesses: then the bar is the largest sum of all but the best.
+// Takes a candidate that exceeds the bar.  Later ones must exceed the best, or the second best
+// where sums are guesses: then the bar is the largest sum of all but the best.
 __device__ __forceinline__ void keep_better(float value, int candidate, Key& best, float& bar) {
   const float first = best != 0 ? value_of(best) : -INFINITY;
   if (value > first) {

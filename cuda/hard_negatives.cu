@@ -22,15 +22,17 @@
 //
 // One negative a query: measure_*, find over all tiles, settle.
 //
-// k of them, mutually apart, take one and a quarter searches, not k:
-//   1. find over every fourth tile, then set_bars: the best finds that are mutually more than two
-//      radii apart are witnesses.  A disc around a pick holds one of them at most, so that after
-//      k - 1 picks one of k witnesses is left: what is worse than the worst witness is never picked.
+// k of them, mutually apart, take one and a quarter searches, on small maps two, not k:
+//   1. find over every fourth tile, or more of them, then set_bars: the best finds that are
+//      mutually more than two radii apart are witnesses.  A disc around a pick holds one of them at
+//      most, so that after k - 1 picks one of k witnesses is left: what is worse than the worst
+//      witness is never picked.
 //   2. find lists the candidates that are not worse; choose picks from the list.
 //   3. A query with more than LIST of them stays open, and k rounds of find and settle search for
 //      the open ones alone; blocks without any leave at once.
 //
-// squared_radius is in cells²; a cell at the radius exactly is inside.  N > 0 and at least one cell.
+// squared_radius is in cells²; a cell at the radius exactly is inside.  N > 0 and at least one
+// cell.
 //
 // Launch: measure_cells: 256 threads, grid (ceil(cells / 256), B).  find: THREADS threads, grid
 // (ceil(N / TILE_QUERIES), splits, B), shared memory as go_through() needs it and store_slots().
@@ -159,8 +161,8 @@ struct Image {
   }
 };
 
-// What every kernel is given; IMAGE makes an Image of it.  The numbers take a multiple of 8 bytes, so
-// that pointers may follow.
+// What every kernel is given; IMAGE makes an Image of it.  The numbers take a multiple of 8 bytes,
+// so that pointers may follow.
 #define PARAMETERS                                                                                 \
   const Element *maps, const Element *queries, const float *truth, const float *limits,            \
       const unsigned *seeds, const unsigned char *broken, unsigned char *open, const float *norms, \

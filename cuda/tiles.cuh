@@ -4,8 +4,9 @@
 //   TENSOR_CORES 1   mma.sync on 128 × 128 tiles, three stages of asynchronous copies (sm_80 on)
 //   TENSOR_CORES 0   float32 multiply-adds on 64 × 64 tiles, two buffers
 //
-// Without the macro the GPU that is compiled for decides.  Float32 descriptors go through the tensor
-// cores as TF32; similarities are then near the float32 ones, see error_bound() in fused.cuh.
+// Without the macro the GPU that is compiled for decides.  Float32 descriptors go through the
+// tensor cores as TF32; similarities are then near the float32 ones, see error_bound() in
+// fused.cuh.
 //
 // ELEMENT chooses what the descriptors are: 0 float32 (also when it is not given), 1 float16,
 // 2 bfloat16.  Products are summed in float32, whatever they are.
@@ -13,7 +14,8 @@
 // An engine hands each finished tile to a function visit(tile, sums), in which every thread sees
 // its own part: sums.at(i, j) belongs to query own_query(i) and candidate own_candidate(j) of the
 // tile, and a larger j is a larger candidate.  STREAMS threads share a query.  The sums live in
-// registers, which have no addresses: i and j are known when it is compiled, or for_those() is used.
+// registers, which have no addresses: i and j are known when it is compiled, or for_those() is
+// used.
 #pragma once
 
 #ifndef CUDA_EMU
@@ -109,7 +111,9 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global, boo
                : "memory");
 }
 
-__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 
 // Until no more than `left` of the groups committed last are under way.
 template <int left> __device__ __forceinline__ void wait_for_copies() {
@@ -267,7 +271,8 @@ __device__ __forceinline__ void load_candidates(unsigned (&low)[2], unsigned (&h
   } else {
     unsigned four[4];
     if constexpr (BY_CHANNEL) {
-      ldmatrix_x4_trans(four, part + place_in_channels(step * 16 + lane % 16, first / 8 + lane / 16));
+      ldmatrix_x4_trans(four,
+                        part + place_in_channels(step * 16 + lane % 16, first / 8 + lane / 16));
     } else {
       ldmatrix_x4(four, part + place_in_rows(first + lane % 8 + lane / 16 * 8,
                                              step * 2 + lane / 8 % 2));
@@ -429,7 +434,8 @@ __device__ __forceinline__ void multiply_chunk(const Chunks& chunks, int side, S
   for (int channel = 0; channel < CHUNK; ++channel) {
     float query[OWN_QUERIES];
     float candidate[OWN_CANDIDATES];
-    const float4 low = *reinterpret_cast<const float4*>(&chunks.queries[side][channel][first_query]);
+    const float4 low =
+        *reinterpret_cast<const float4*>(&chunks.queries[side][channel][first_query]);
     const float4 high =
         *reinterpret_cast<const float4*>(&chunks.queries[side][channel][first_query + 4]);
     const float4 four =
