@@ -6,11 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QFrame,
     QHBoxLayout,
     QPushButton,
     QToolButton,
@@ -26,18 +25,20 @@ from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
-    PanelScroll,
     Section,
     SegmentButton,
     Sentence,
     WheelNeedsFocus,
+    field_row,
+    icon_button,
     labelled_rows,
     narrow_combo,
+    show_value,
 )
+from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
 from engine.api import DescSpaceError, EvaluateConfig, describe_options
 
 _PROTOCOLS = ("seed", "closed", "dense")
-_TOOLTIP = Qt.ItemDataRole.ToolTipRole
 
 
 def clock_text(seconds: float) -> str:
@@ -125,18 +126,9 @@ class EvaluationForm(QWidget):
         self._model = models.evaluation
         self._wheel = WheelNeedsFocus(self)
         self._rows: dict[str, _DescriptorRow] = {}
-        scroll = PanelScroll(self)
-        scroll.column.setContentsMargins(8, 4, 8, 8)
-        scroll.column.addWidget(self._make_data())
-        scroll.column.addWidget(self._make_descriptors())
-        scroll.column.addWidget(self._make_protocol())
-        scroll.column.addWidget(self._make_more())
-        scroll.column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self._make_foot())
+        first = (self._make_data(), self._make_descriptors())
+        second = (self._make_protocol(), self._make_more())
+        lay_out_form(self, (*first, *second), self._make_foot())
         self._model.choice_changed.connect(self._on_choice)
         self._model.estimate_changed.connect(self._on_estimate)
         self._model.shown_changed.connect(self._on_shown)
@@ -151,48 +143,35 @@ class EvaluationForm(QWidget):
 
     def _make_data(self) -> Section:
         section = Section(self.tr("Data set"), self)
-        self.dataset = narrow_combo(section)
-        self.dataset.setAccessibleName(self.tr("Data set"))
+        self.dataset = narrow_combo(section, name=self.tr("Data set"))
         self.dataset.activated.connect(self._on_dataset)
-        self.browse = QToolButton(section)
-        self.browse.setIcon(icon("open-folder"))
-        self.browse.setToolTip(self.tr("Choose a folder of sequences"))
-        self.browse.setAccessibleName(self.tr("Choose a folder of sequences"))
+        self.browse = icon_button("open-folder", self.tr("Choose a folder of sequences"), section)
         self.browse.clicked.connect(self.folder_requested)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.dataset, 1)
-        row.addWidget(self.browse)
-        section.body.addLayout(row)
+        section.body.addLayout(field_row(self.dataset, self.browse))
         self.download = QPushButton(icon("download"), self.tr("Download HPatches…"), section)
         self.download.setToolTip(self.tr("Load the 116 sequences from the network"))
         self.download.clicked.connect(self.download_requested)
         section.body.addWidget(self.download)
-        self.subset = narrow_combo(section)
-        self.subset.setAccessibleName(self.tr("Sequences"))
-        for title, word in (
+        subsets = (
             (self.tr("All"), "all"),
             (self.tr("Viewpoint (v_*)"), "viewpoint"),
             (self.tr("Illumination (i_*)"), "illumination"),
             (self.tr("540 pairs (without 8 large)"), "540"),
-        ):
-            self.subset.addItem(title, word)
+        )
+        self.subset = narrow_combo(section, name=self.tr("Sequences"), entries=subsets)
         self.subset.activated.connect(self._on_subset)
-        self.stress = narrow_combo(section)
-        self.stress.setAccessibleName(self.tr("Pairs"))
-        self.stress.setToolTip(self.tr("Harder pairs are made by warping the second image"))
-        for title, word in (
+        warps = (
             (self.tr("As they are"), ""),
             (self.tr("Rotated by any angle"), "rotated"),
             (self.tr("Scaled by 2 to 4"), "scaled"),
-        ):
-            self.stress.addItem(title, word)
+        )
+        self.stress = narrow_combo(section, name=self.tr("Pairs"), entries=warps)
+        self.stress.setToolTip(self.tr("Harder pairs are made by warping the second image"))
         self.stress.activated.connect(self._on_stress)
         self._wheel.guard(self.dataset, self.subset, self.stress)
-        form = labelled_rows()
-        form.addRow(self.tr("Sequences"), self.subset)
-        form.addRow(self.tr("Pairs"), self.stress)
-        section.body.addLayout(form)
+        section.body.addLayout(
+            labelled_rows((self.tr("Sequences"), self.subset), (self.tr("Pairs"), self.stress))
+        )
         return section
 
     def _make_protocol(self) -> Section:
@@ -211,13 +190,10 @@ class EvaluationForm(QWidget):
         section.body.addLayout(row)
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
-        self.device = narrow_combo(section)
-        self.device.setAccessibleName(self.tr("Device"))
+        self.device = narrow_combo(section, name=self.tr("Device"))
         self.device.activated.connect(self._on_device)
         self._wheel.guard(self.device)
-        form = labelled_rows()
-        form.addRow(self.tr("Device"), self.device)
-        section.body.addLayout(form)
+        section.body.addLayout(labelled_rows((self.tr("Device"), self.device)))
         return section
 
     def _make_descriptors(self) -> Section:
@@ -236,34 +212,19 @@ class EvaluationForm(QWidget):
         section.body.addWidget(self.more)
         return section
 
-    def _make_foot(self) -> QWidget:
-        foot = QWidget(self)
+    def _make_foot(self) -> RunFoot:
+        foot = RunFoot(self)
         self.estimate = Sentence(parent=foot, quiet=True)
         self.problem = Notice("warning", foot)
         self.open_report = QCheckBox(self.tr("Open the report when done"), foot)
         self.open_report.toggled.connect(self._on_open_report)
-        self.run_button = QPushButton(icon("play"), self.tr("Run"), foot)
-        self.run_button.setAccessibleName(self.tr("Run the evaluation"))
+        for part in (self.estimate, self.problem, self.open_report):
+            foot.column.addWidget(part)
+        self.run_button, self.copy_button = foot.add_buttons(
+            self.tr("Run"), name=self.tr("Run the evaluation")
+        )
         self.run_button.clicked.connect(self.run_requested)
-        self.copy_button = QToolButton(foot)
-        self.copy_button.setIcon(icon("terminal"))
-        self.copy_button.setToolTip(self.tr("Copy as command: the same from a terminal"))
-        self.copy_button.setAccessibleName(self.tr("Copy as command"))
         self.copy_button.clicked.connect(self.copy_requested)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.run_button, 1)
-        buttons.addWidget(self.copy_button)
-        line = QFrame(foot)
-        line.setProperty("line", True)
-        layout = QVBoxLayout(foot)
-        layout.setContentsMargins(8, 0, 8, 8)
-        layout.setSpacing(4)
-        layout.addWidget(line)
-        layout.addWidget(self.estimate)
-        layout.addWidget(self.problem)
-        layout.addWidget(self.open_report)
-        layout.addLayout(buttons)
         return foot
 
     # Drawing the models
@@ -285,11 +246,7 @@ class EvaluationForm(QWidget):
         self.waiting.setVisible(not entries)
         if state.stage == "failed":
             self.waiting.say(state.message)
-        with QSignalBlocker(self.device):
-            self.device.clear()
-            self.device.addItem(self.tr("Best there is"), "auto")
-            for device in state.devices:
-                self.device.addItem(device.title, device.name)
+        list_devices(self.device, state.devices)
         self._on_choice(self._model.choice)
 
     def _on_data(self, _state: object = None) -> None:
@@ -303,9 +260,7 @@ class EvaluationForm(QWidget):
         with QSignalBlocker(self.dataset):
             self.dataset.clear()
             self.dataset.addItem(icon("demo"), self.tr("Demo"), DEMO)
-            for folder in dict.fromkeys(folders):
-                self.dataset.addItem(icon("folder"), Path(folder).name or folder, folder)
-                self.dataset.setItemData(self.dataset.count() - 1, folder, _TOOLTIP)
+            add_folders(self.dataset, folders, icon_name="folder")
             self.dataset.setCurrentIndex(self.dataset.findData(current))
         self.dataset.setToolTip(current)
 
@@ -317,8 +272,7 @@ class EvaluationForm(QWidget):
             (self.stress, choice.stress),
             (self.device, choice.device),
         ):
-            with QSignalBlocker(combo):
-                combo.setCurrentIndex(combo.findData(value))
+            show_value(combo, value)
         self.protocols[choice.protocol].setChecked(True)
         self.explanation.say(self._explain(choice.protocol))
         for name, row in self._rows.items():

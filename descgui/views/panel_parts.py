@@ -7,9 +7,10 @@ instead of asking for more room.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QComboBox,
@@ -25,7 +26,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.views.icons import icon_pixmap
+from descgui.views.icons import icon, icon_pixmap
 from descgui.views.marks import RIGHT, WRONG
 from descgui.views.theme import theme_colors
 
@@ -85,22 +86,68 @@ class WheelNeedsFocus(QObject):
             field.installEventFilter(self)
 
 
-def narrow_combo(parent: QWidget | None = None) -> QComboBox:
-    """A combo box that shrinks with its panel instead of fitting its longest entry."""
+def narrow_combo(
+    parent: QWidget | None = None,
+    *,
+    name: str = "",
+    entries: Iterable[tuple[str, object]] = (),
+) -> QComboBox:
+    """A combo box that shrinks with its panel instead of fitting its longest entry.
+
+    Args:
+        parent: what it belongs to.
+        name: its accessible name.
+        entries: the words to choose from, and what each stands for.
+    """
     combo = QComboBox(parent)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(6)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    combo.setAccessibleName(name)
+    for title, value in entries:
+        combo.addItem(title, value)
     return combo
 
 
-def labelled_rows() -> QFormLayout:
+def show_value(combo: QComboBox, value: Any) -> None:
+    """Show the entry that stands for a value, or none, without a signal."""
+    with QSignalBlocker(combo):
+        combo.setCurrentIndex(combo.findData(value))
+
+
+def icon_button(
+    icon_name: str, tooltip: str, parent: QWidget | None, *, name: str = "", flat: bool = False
+) -> QToolButton:
+    """A button without words; it is called like its tooltip unless it has a name of its own."""
+    button = QToolButton(parent)
+    button.setIcon(icon(icon_name))
+    button.setToolTip(tooltip)
+    button.setAccessibleName(name or tooltip)
+    if flat:
+        button.setProperty("flat", True)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+def field_row(field: QWidget, *buttons: QWidget) -> QHBoxLayout:
+    """A field that takes the room there is, and buttons to its right."""
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    row.addWidget(field, 1)
+    for button in buttons:
+        row.addWidget(button)
+    return row
+
+
+def labelled_rows(*rows: tuple[str, QWidget]) -> QFormLayout:
     """A layout of fields with their titles to the left."""
     form = QFormLayout()
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     form.setHorizontalSpacing(8)
     form.setVerticalSpacing(4)
+    for title, field in rows:
+        form.addRow(title, field)
     return form
 
 

@@ -9,16 +9,7 @@ from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.training_state import (
@@ -31,17 +22,19 @@ from descgui.models.training_state import (
     preset_values,
 )
 from descgui.views.form import OptionForm, plain_value
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     Notice,
-    PanelScroll,
     Section,
     Sentence,
     WheelNeedsFocus,
     counted,
+    field_row,
+    icon_button,
     labelled_rows,
     narrow_combo,
+    show_value,
 )
+from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
 from engine.api import DescSpaceError, OptionInfo, TrainSettings, describe_options
 
 _PREFIX = "train."
@@ -144,22 +137,10 @@ class TrainingForm(QWidget):
         self._preset: Preset | None = None
         self.own: OptionForm | None = None
         self._own_options: tuple[OptionInfo, ...] = ()
-        scroll = PanelScroll(self)
-        scroll.column.setContentsMargins(8, 4, 8, 8)
-        scroll.column.addWidget(self._make_photos())
-        scroll.column.addWidget(self._make_model())
-        scroll.column.addWidget(self._make_settings())
+        first = (self._make_photos(), self._make_model(), self._make_settings())
         self.network = Section(self.tr("Network"), self, open_=False)
-        scroll.column.addWidget(self.network)
         self.late = self._make_late()
-        for section in self.late:
-            scroll.column.addWidget(section)
-        scroll.column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self._make_foot())
+        lay_out_form(self, (*first, self.network, *self.late), self._make_foot())
         self._model.choice_changed.connect(self._on_choice)
         self._model.samples_changed.connect(self._on_samples)
         self._model.status_changed.connect(self._on_status)
@@ -173,26 +154,19 @@ class TrainingForm(QWidget):
 
     def _make_photos(self) -> Section:
         section = Section(self.tr("Photos"), self)
-        self.folder = narrow_combo(section)
-        self.folder.setAccessibleName(self.tr("Folder of photos"))
+        self.folder = narrow_combo(section, name=self.tr("Folder of photos"))
         self.folder.setPlaceholderText(self.tr("Choose or drop a folder"))
         self.folder.activated.connect(self._on_folder)
-        self.browse = QToolButton(section)
-        self.browse.setIcon(icon("open-folder"))
-        self.browse.setToolTip(self.tr("Choose a folder of photos"))
-        self.browse.setAccessibleName(self.tr("Choose a folder of photos"))
+        self.browse = icon_button("open-folder", self.tr("Choose a folder of photos"), section)
         self.browse.clicked.connect(self.folder_requested)
-        self.again = QToolButton(section)
-        self.again.setIcon(icon("refresh"))
-        self.again.setToolTip(self.tr("Count the photos and make pairs again"))
-        self.again.setAccessibleName(self.tr("Look at the photos again"))
+        self.again = icon_button(
+            "refresh",
+            self.tr("Count the photos and make pairs again"),
+            section,
+            name=self.tr("Look at the photos again"),
+        )
         self.again.clicked.connect(self.look_requested)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.folder, 1)
-        row.addWidget(self.browse)
-        row.addWidget(self.again)
-        section.body.addLayout(row)
+        section.body.addLayout(field_row(self.folder, self.browse, self.again))
         self.count = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.count)
         self.photo_problems = Notice("warning", section)
@@ -201,11 +175,9 @@ class TrainingForm(QWidget):
 
     def _make_model(self) -> Section:
         section = Section(self.tr("Model"), self)
-        self.descriptor = narrow_combo(section)
-        self.descriptor.setAccessibleName(self.tr("Descriptor to train"))
+        self.descriptor = narrow_combo(section, name=self.tr("Descriptor to train"))
         self.descriptor.activated.connect(self._on_descriptor)
-        self.device = narrow_combo(section)
-        self.device.setAccessibleName(self.tr("Device"))
+        self.device = narrow_combo(section, name=self.tr("Device"))
         self.device.activated.connect(self._on_device)
         self.name = QLineEdit(section)
         self.name.setAccessibleName(self.tr("Name of the run"))
@@ -214,42 +186,33 @@ class TrainingForm(QWidget):
         self.name.setMinimumWidth(48)
         self.name.textEdited.connect(self._on_name)
         self._wheel.guard(self.folder, self.descriptor, self.device)
-        form = labelled_rows()
-        form.addRow(self.tr("Network"), self.descriptor)
-        form.addRow(self.tr("Device"), self.device)
-        form.addRow(self.tr("Run name"), self.name)
-        section.body.addLayout(form)
+        section.body.addLayout(
+            labelled_rows(
+                (self.tr("Network"), self.descriptor),
+                (self.tr("Device"), self.device),
+                (self.tr("Run name"), self.name),
+            )
+        )
         return section
 
     def _make_settings(self) -> Section:
         section = Section(self.tr("Settings"), self)
-        self.preset = narrow_combo(section)
-        self.preset.setAccessibleName(self.tr("Preset"))
         titles = {
             "quick": self.tr("Quick try"),
             "msnet_v0": self.tr("Original recipe"),
             "strong": self.tr("Strong"),
         }
-        for preset in PRESETS:
-            self.preset.addItem(titles[preset], preset)
+        entries = [(titles[preset], preset) for preset in PRESETS]
+        self.preset = narrow_combo(section, name=self.tr("Preset"), entries=entries)
         self.preset.activated.connect(self._on_preset)
         self._wheel.guard(self.preset)
-        form = labelled_rows()
-        form.addRow(self.tr("Preset"), self.preset)
-        section.body.addLayout(form)
+        section.body.addLayout(labelled_rows((self.tr("Preset"), self.preset)))
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
         self.changed = Sentence(parent=section)
-        self.undo = QToolButton(section)
-        self.undo.setIcon(icon("reset"))
-        self.undo.setToolTip(self.tr("Back to the preset's settings"))
-        self.undo.setAccessibleName(self.tr("Back to the preset's settings"))
+        self.undo = icon_button("reset", self.tr("Back to the preset's settings"), section)
         self.undo.clicked.connect(self._on_undo)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.changed, 1)
-        row.addWidget(self.undo)
-        section.body.addLayout(row)
+        section.body.addLayout(field_row(self.changed, self.undo))
         titles = {
             "optimiser.rate": self.tr("Learning rate"),
             "loss.kind": self.tr("Loss"),
@@ -293,29 +256,15 @@ class TrainingForm(QWidget):
             section.opened.connect(self._on_opened)
         return made
 
-    def _make_foot(self) -> QWidget:
-        foot = QWidget(self)
+    def _make_foot(self) -> RunFoot:
+        foot = RunFoot(self)
         self.problem = Notice("warning", foot)
-        self.start_button = QPushButton(icon("play"), self.tr("Start"), foot)
-        self.start_button.setAccessibleName(self.tr("Start the training"))
+        foot.column.addWidget(self.problem)
+        self.start_button, self.copy_button = foot.add_buttons(
+            self.tr("Start"), name=self.tr("Start the training")
+        )
         self.start_button.clicked.connect(self.start_requested)
-        self.copy_button = QToolButton(foot)
-        self.copy_button.setIcon(icon("terminal"))
-        self.copy_button.setToolTip(self.tr("Copy as command: the same from a terminal"))
-        self.copy_button.setAccessibleName(self.tr("Copy as command"))
         self.copy_button.clicked.connect(self.copy_requested)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.start_button, 1)
-        buttons.addWidget(self.copy_button)
-        line = QFrame(foot)
-        line.setProperty("line", True)
-        layout = QVBoxLayout(foot)
-        layout.setContentsMargins(8, 0, 8, 8)
-        layout.setSpacing(4)
-        layout.addWidget(line)
-        layout.addWidget(self.problem)
-        layout.addLayout(buttons)
         return foot
 
     # Drawing the models
@@ -323,16 +272,13 @@ class TrainingForm(QWidget):
     def _on_engine(self, _state: object = None) -> None:
         state = self._models.engine.state
         entries = [entry for entry in state.descriptors if entry.takes_weights]
-        with QSignalBlocker(self.descriptor), QSignalBlocker(self.device):
+        with QSignalBlocker(self.descriptor):
             self.descriptor.clear()
             for entry in entries:
                 self.descriptor.addItem(entry.title, entry.name)
                 place = self.descriptor.count() - 1
                 self.descriptor.setItemData(place, f"{entry.name}\n{entry.summary}", _TOOLTIP)
-            self.device.clear()
-            self.device.addItem(self.tr("Best there is"), "auto")
-            for device in state.devices:
-                self.device.addItem(device.title, device.name)
+        list_devices(self.device, state.devices)
         waiting = state.message if state.stage == "failed" else self.tr("Loading the engine…")
         self.descriptor.setPlaceholderText(waiting)
         self._on_choice(self._model.choice)
@@ -344,9 +290,7 @@ class TrainingForm(QWidget):
         folders += self._models.settings.settings.recent_photos
         with QSignalBlocker(self.folder):
             self.folder.clear()
-            for folder in dict.fromkeys(folders):
-                self.folder.addItem(Path(folder).name or folder, folder)
-                self.folder.setItemData(self.folder.count() - 1, folder, _TOOLTIP)
+            add_folders(self.folder, folders)
             self.folder.setCurrentIndex(self.folder.findData(current) if current else -1)
         self.folder.setToolTip(current)
 
@@ -358,8 +302,7 @@ class TrainingForm(QWidget):
             (self.device, choice.device),
             (self.preset, choice.preset),
         ):
-            with QSignalBlocker(combo):
-                combo.setCurrentIndex(combo.findData(value))
+            show_value(combo, value)
         if self.name.text() != choice.name:
             self.name.setText(choice.name)
         self.explanation.say(self._explain(choice.preset))
