@@ -6,76 +6,48 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import (
-    QEvent,
-    QModelIndex,
-    QObject,
-    QPersistentModelIndex,
-    QSignalBlocker,
-    QSize,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import QKeyEvent, QPainter, QPalette
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.evaluation_state import EvaluationModel, ShownRun
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Sentence, counted, muted, tabular
+from descgui.views.panel_parts import Sentence, counted, icon_button
+from descgui.views.run_rows import (
+    PAD_PX,
+    RUN_ROLE,
+    RowIndex,
+    list_column,
+    paint_ground,
+    paint_lines,
+    row_size,
+    run_item,
+    run_list,
+)
 
 if TYPE_CHECKING:
     from engine.api import RunInfo
-
-RUN_ROLE = int(Qt.ItemDataRole.UserRole)
-_SECOND_ROLE = RUN_ROLE + 1
-_PAD_PX = 6
-_Index = QModelIndex | QPersistentModelIndex
 
 
 class _TwoLines(QStyledItemDelegate):
     """A title, and what is said in passing below it."""
 
-    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
+    def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
         """Two lines and some air."""
-        return QSize(120, 2 * option.fontMetrics.height() + 8)
+        return row_size(option)
 
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
         """Draw one run."""
-        palette, role, area = option.palette, QPalette.ColorRole, option.rect
         painter.save()
-        if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(area, palette.color(role.Highlight))
-        elif option.state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(area, palette.color(role.Midlight))
-        metrics, inner = option.fontMetrics, area.adjusted(_PAD_PX, 3, -_PAD_PX, -3)
-        for line, (text, colour) in enumerate(
-            (
-                (index.data(), palette.color(role.Text)),
-                (index.data(_SECOND_ROLE), muted(palette)),
-            )
-        ):
-            painter.setPen(colour)
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, inner.width())
-            painter.drawText(
-                inner.adjusted(0, line * (metrics.height() + 1), 0, 0),
-                Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft,
-                shown,
-            )
-        if option.state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(palette.color(role.Accent))
-            painter.drawRect(area.adjusted(0, 0, -1, -1))
+        paint_ground(painter, option)
+        paint_lines(painter, option, index, left_px=PAD_PX)
         painter.restore()
 
 
@@ -98,13 +70,12 @@ class RunList(QWidget):
         super().__init__(parent)
         self._model = model
         self.hint = Sentence(self.tr("No evaluation yet."), self, quiet=True)
-        self.list = QListWidget(self)
-        self.list.setAccessibleName(self.tr("Past evaluations"))
-        self.list.setFont(tabular(self.list.font()))
-        self.list.setItemDelegate(_TwoLines(self.list))
-        self.list.setMouseTracking(True)
-        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list = run_list(
+            self,
+            name=self.tr("Past evaluations"),
+            delegate=_TwoLines,
+            selection=QAbstractItemView.SelectionMode.ExtendedSelection,
+        )
         self.list.itemSelectionChanged.connect(self._on_selected)
         self.list.installEventFilter(self)
         self.compare_button = QPushButton(icon("compare"), self.tr("Compare"), self)
@@ -113,10 +84,12 @@ class RunList(QWidget):
         self.continue_button = QPushButton(icon("play"), self.tr("Continue"), self)
         self.continue_button.setToolTip(self.tr("Measure the pairs that are missing"))
         self.continue_button.clicked.connect(self._on_continue)
-        self.delete_button = QToolButton(self)
-        self.delete_button.setIcon(icon("trash"))
-        self.delete_button.setToolTip(self.tr("Move the selected runs to the trash folder"))
-        self.delete_button.setAccessibleName(self.tr("Delete"))
+        self.delete_button = icon_button(
+            "trash",
+            self.tr("Move the selected runs to the trash folder"),
+            self,
+            name=self.tr("Delete"),
+        )
         self.delete_button.clicked.connect(self._on_delete)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
@@ -129,11 +102,7 @@ class RunList(QWidget):
         undo = QHBoxLayout()
         undo.addWidget(self.deleted, 1)
         undo.addWidget(self.undo_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.setSpacing(6)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.list, 1)
+        layout = list_column(self, self.hint, self.list)
         layout.addLayout(undo)
         layout.addLayout(buttons)
         model.runs_changed.connect(self._on_runs)
@@ -164,13 +133,8 @@ class RunList(QWidget):
         with QSignalBlocker(self.list):
             self.list.clear()
             for run in self._model.runs:
-                item = QListWidgetItem(self._title(run))
-                item.setData(RUN_ROLE, run)
-                item.setData(_SECOND_ROLE, self._second(run))
-                item.setToolTip(run.problem or f"{self._title(run)}\n{run.folder}")
-                item.setData(
-                    Qt.ItemDataRole.AccessibleTextRole, f"{self._title(run)}, {self._second(run)}"
-                )
+                title = self._title(run)
+                item = run_item(run, title, self._second(run), about=title)
                 self.list.addItem(item)
                 item.setSelected(run.folder in kept)
         self.hint.setVisible(not self._model.runs)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import (
     QAbstractItemModel,
     QEvent,
-    QModelIndex,
-    QPersistentModelIndex,
     QPointF,
     QRect,
     QSignalBlocker,
@@ -23,33 +21,43 @@ from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
-    QHBoxLayout,
-    QListWidget,
     QListWidgetItem,
     QPushButton,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionButton,
     QStyleOptionViewItem,
-    QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.training_state import TrainingModel
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Sentence, labelled_rows, muted, narrow_combo, tabular
+from descgui.views.panel_parts import (
+    Sentence,
+    field_row,
+    icon_button,
+    labelled_rows,
+    narrow_combo,
+)
+from descgui.views.run_rows import (
+    FREE_ROLE,
+    PAD_PX,
+    RUN_ROLE,
+    RowIndex,
+    list_column,
+    paint_ground,
+    paint_lines,
+    row_size,
+    run_item,
+    run_list,
+)
 
 if TYPE_CHECKING:
     from engine.api import SavedWeights, TrainingRunInfo
 
-RUN_ROLE = int(Qt.ItemDataRole.UserRole)
-_SECOND_ROLE = RUN_ROLE + 1
-_COLOR_ROLE = RUN_ROLE + 2
-_PAD_PX = 6
+_COLOR_ROLE = FREE_ROLE
 _BOX_PX = 16
 _SAMPLE_PX = 26
-_Index = QModelIndex | QPersistentModelIndex
 
 
 def age_text(seconds: float) -> str:
@@ -63,40 +71,22 @@ def age_text(seconds: float) -> str:
 class _TwoLines(QStyledItemDelegate):
     """A box to tick, a title, what is said in passing below it, and a sample of the run's line."""
 
-    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
+    def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
         """Two lines and some air."""
-        return QSize(120, 2 * option.fontMetrics.height() + 8)
+        return row_size(option)
 
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
         """Draw one run."""
-        palette, role, area = option.palette, QPalette.ColorRole, option.rect
         painter.save()
-        if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(area, palette.color(role.Highlight))
-        elif option.state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(area, palette.color(role.Midlight))
+        paint_ground(painter, option)
         self._draw_box(painter, option, index)
-        color = index.data(_COLOR_ROLE)
+        color, right_px = index.data(_COLOR_ROLE), PAD_PX
         if color is not None:
-            self._draw_sample(painter, area, color, palette.color(role.Base))
-        right = _PAD_PX + (_SAMPLE_PX + 3 * _PAD_PX if color is not None else 0)
-        metrics = option.fontMetrics
-        inner = area.adjusted(2 * _PAD_PX + _BOX_PX, 3, -right, -3)
-        for line, (text, ink) in enumerate(
-            (
-                (index.data(), palette.color(role.Text)),
-                (index.data(_SECOND_ROLE), muted(palette)),
-            )
-        ):
-            painter.setPen(ink)
-            place = inner.adjusted(0, line * (metrics.height() + 1), 0, 0)
-            if line:
-                place.setRight(area.right() - _PAD_PX)
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())
-            painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, shown)
-        if option.state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(palette.color(role.Accent))
-            painter.drawRect(area.adjusted(0, 0, -1, -1))
+            right_px = _SAMPLE_PX + 4 * PAD_PX
+            ground = option.palette.color(QPalette.ColorRole.Base)
+            self._draw_sample(painter, option.rect, color, ground)
+        left_px = 2 * PAD_PX + _BOX_PX
+        paint_lines(painter, option, index, left_px=left_px, right_px=right_px)
         painter.restore()
 
     def editorEvent(
@@ -104,7 +94,7 @@ class _TwoLines(QStyledItemDelegate):
         event: QEvent,
         model: QAbstractItemModel,
         option: QStyleOptionViewItem,
-        index: _Index,
+        index: RowIndex,
     ) -> bool:
         """Tick on a click beside the text; keys are the view's own affair."""
         if (
@@ -112,7 +102,7 @@ class _TwoLines(QStyledItemDelegate):
             and event.type() == QEvent.Type.MouseButtonRelease
             and event.button() == Qt.MouseButton.LeftButton
         ):
-            if event.position().x() > option.rect.left() + 2 * _PAD_PX + _BOX_PX:
+            if event.position().x() > option.rect.left() + 2 * PAD_PX + _BOX_PX:
                 return False
             role = Qt.ItemDataRole.CheckStateRole
             ticked = Qt.CheckState(index.data(role)) == Qt.CheckState.Checked
@@ -122,14 +112,14 @@ class _TwoLines(QStyledItemDelegate):
             return False
         return super().editorEvent(event, model, option, index)
 
-    def _draw_box(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+    def _draw_box(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
         state = index.data(Qt.ItemDataRole.CheckStateRole)
         if state is None:
             return
         box = QStyleOptionButton()
         area = option.rect
         top = area.top() + (area.height() - _BOX_PX) // 2
-        box.rect = QRect(area.left() + _PAD_PX, top, _BOX_PX, _BOX_PX)
+        box.rect = QRect(area.left() + PAD_PX, top, _BOX_PX, _BOX_PX)
         box.palette = option.palette
         box.state = QStyle.StateFlag.State_Enabled | (
             QStyle.StateFlag.State_On
@@ -146,7 +136,7 @@ class _TwoLines(QStyledItemDelegate):
         from descgui.views.training_lines import run_pen
 
         y = area.top() + 3 + area.height() // 4
-        right = float(area.right() - 2 * _PAD_PX)
+        right = float(area.right() - 2 * PAD_PX)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         # On the ground of the curves: a selected row has the colour of some of them.
         backing = QPen(ground, 10.0)
@@ -185,27 +175,19 @@ class TrainingRuns(QWidget):
         self._model = model
         self._step: int | None = None
         self.hint = Sentence(self.tr("No training yet."), self, quiet=True)
-        self.list = QListWidget(self)
-        self.list.setAccessibleName(self.tr("Trainings"))
-        self.list.setFont(tabular(self.list.font()))
-        self.list.setItemDelegate(_TwoLines(self.list))
-        self.list.setMouseTracking(True)
-        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list = run_list(
+            self,
+            name=self.tr("Trainings"),
+            delegate=_TwoLines,
+            selection=QAbstractItemView.SelectionMode.SingleSelection,
+        )
         self.list.currentItemChanged.connect(self._on_current)
         self.list.itemChanged.connect(self._on_ticked)
-        self.checkpoint = narrow_combo(self)
-        self.checkpoint.setAccessibleName(self.tr("Checkpoint"))
+        self.checkpoint = narrow_combo(self, name=self.tr("Checkpoint"))
         self.checkpoint.setToolTip(self.tr("Which weights of the run the buttons below use"))
         self.checkpoint.currentIndexChanged.connect(self._show_buttons)
-        form = labelled_rows()
-        form.addRow(self.tr("Checkpoint"), self.checkpoint)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.setSpacing(6)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.list, 1)
-        layout.addLayout(form)
+        layout = list_column(self, self.hint, self.list)
+        layout.addLayout(labelled_rows((self.tr("Checkpoint"), self.checkpoint)))
         layout.addLayout(self._make_buttons())
         model.runs_changed.connect(self._on_runs)
         model.curves_changed.connect(self._on_curves)
@@ -226,21 +208,16 @@ class TrainingRuns(QWidget):
         self.export_button = QPushButton(self.tr("Export…"), self)
         self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
         self.export_button.clicked.connect(self._on_export)
-        self.reveal_button = QToolButton(self)
-        self.reveal_button.setIcon(icon("folder"))
-        self.reveal_button.setToolTip(self.tr("Show the run's folder"))
-        self.reveal_button.setAccessibleName(self.tr("Show the run's folder"))
+        self.reveal_button = icon_button("folder", self.tr("Show the run's folder"), self)
         self.reveal_button.clicked.connect(self._on_reveal)
-        self.add_button = QToolButton(self)
-        self.add_button.setIcon(icon("add"))
-        self.add_button.setToolTip(self.tr("List a run whose folder lies elsewhere"))
-        self.add_button.setAccessibleName(self.tr("List another run's folder"))
+        self.add_button = icon_button(
+            "add",
+            self.tr("List a run whose folder lies elsewhere"),
+            self,
+            name=self.tr("List another run's folder"),
+        )
         self.add_button.clicked.connect(self.add_requested)
-        last = QHBoxLayout()
-        last.setSpacing(4)
-        last.addWidget(self.export_button, 1)
-        last.addWidget(self.reveal_button)
-        last.addWidget(self.add_button)
+        last = field_row(self.export_button, self.reveal_button, self.add_button)
         grid = QGridLayout()
         grid.setSpacing(4)
         grid.addWidget(self.view_button, 0, 0)
@@ -283,13 +260,8 @@ class TrainingRuns(QWidget):
         with QSignalBlocker(self.list):
             self.list.clear()
             for run in self._model.runs:
-                item = QListWidgetItem(run.folder.name)
-                item.setData(RUN_ROLE, run)
-                item.setData(_SECOND_ROLE, self._second(run))
-                item.setToolTip(run.problem or f"{self._second(run)}\n{run.folder}")
-                item.setData(
-                    Qt.ItemDataRole.AccessibleTextRole, f"{run.folder.name}, {self._second(run)}"
-                )
+                second = self._second(run)
+                item = run_item(run, run.folder.name, second, about=second)
                 flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
                 item.setFlags(flags if run.problem else flags | Qt.ItemFlag.ItemIsUserCheckable)
                 self.list.addItem(item)
