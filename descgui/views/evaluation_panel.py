@@ -9,10 +9,8 @@ from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QFrame,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
@@ -30,27 +28,29 @@ from descgui.views.evaluation_tables import (
     SummaryTable,
     sequence_scores,
 )
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
     SegmentButton,
     ThinBar,
+    bold,
+    centred_words,
     counted,
     narrow_combo,
+    segment_row,
     tabular,
+    word_button,
 )
 from descgui.views.run_list import RunList
+from descgui.views.run_panel import RunsColumn, lay_out_panel
 
 if TYPE_CHECKING:
     from engine.api import RunContent
 
 FIRST_HEIGHT_PX = 360
-_LEFT_PX = 276
 _TABLE_PX = 284
 _LEAST_TABLE_PX = 210
 _NARROW_PX = 780
-_NOTES_SHOWN = 2
 
 
 class EvaluationPanel(QWidget):
@@ -100,18 +100,9 @@ class EvaluationPanel(QWidget):
         self._dialog: DownloadDialog | None = None
         self.form = EvaluationForm(models, self)
         self.runs = RunList(self._model, self)
-        left = self._make_left()
-        right = self._make_right()
-        line = QFrame(self)
-        line.setFixedWidth(1)
-        line.setProperty("line", True)
-        line.setStyleSheet("max-height: 16777215px;")
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(left)
-        layout.addWidget(line)
-        layout.addWidget(right, 1)
+        self._left = RunsColumn(self.form, self.runs, self, past=self.tr("Past runs"))
+        self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
+        lay_out_panel(self, self._left, self._make_right())
         self._connect()
         self._on_runs()
         self._on_shown(self._model.shown)
@@ -161,36 +152,10 @@ class EvaluationPanel(QWidget):
 
     # Making
 
-    def _make_left(self) -> QWidget:
-        left = QWidget(self)
-        left.setFixedWidth(_LEFT_PX)
-        self.new_tab = SegmentButton(self.tr("New"), left)
-        self.past_tab = SegmentButton(self.tr("Past runs"), left)
-        self._tabs = QButtonGroup(self)
-        self._stack = QStackedWidget(left)
-        self._stack.addWidget(self.form)
-        self._stack.addWidget(self.runs)
-        row = QHBoxLayout()
-        row.setContentsMargins(8, 6, 8, 2)
-        row.setSpacing(2)
-        for number, tab in enumerate((self.new_tab, self.past_tab)):
-            self._tabs.addButton(tab, number)
-            row.addWidget(tab)
-        self.new_tab.setChecked(True)
-        self._tabs.idClicked.connect(self._stack.setCurrentIndex)
-        layout = QVBoxLayout(left)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(row)
-        layout.addWidget(self._stack, 1)
-        return left
-
     def _make_right(self) -> QWidget:
         right = QWidget(self)
         self.title = ElidedLabel(parent=right)
-        font = self.title.font()
-        font.setBold(True)
-        self.title.setFont(font)
+        self.title.setFont(bold(self.title.font()))
         self.status = ElidedLabel(parent=right)
         self.status.setFont(tabular(self.status.font()))
         self.bar = ThinBar(right)
@@ -207,16 +172,13 @@ class EvaluationPanel(QWidget):
         for button in self._make_buttons(right):
             head.addWidget(button)
         self._pages = QStackedWidget(right)
-        self.empty = QLabel(
+        self.empty = centred_words(
+            right,
             self.tr(
                 "Nothing measured yet.\n\nChoose a data set and descriptors on the left, and press "
                 "Run; or choose one of the past runs."
             ),
-            right,
         )
-        self.empty.setWordWrap(True)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setProperty("subtle", True)
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_results(right))
         layout = QVBoxLayout(right)
@@ -230,18 +192,25 @@ class EvaluationPanel(QWidget):
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        self.pause_button = QPushButton(icon("pause"), self.tr("Pause"), parent)
-        self.pause_button.setToolTip(self.tr("Stop for now; what was measured is kept"))
+        self.pause_button = word_button(
+            "pause",
+            self.tr("Pause"),
+            parent,
+            tooltip=self.tr("Stop for now; what was measured is kept"),
+        )
         self.pause_button.clicked.connect(self.pause_requested)
-        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), parent)
-        self.cancel_button.setToolTip(
-            self.tr("Stop; the run stays among the past ones and can be continued there")
+        self.cancel_button = word_button(
+            "stop",
+            self.tr("Cancel"),
+            parent,
+            tooltip=self.tr("Stop; the run stays among the past ones and can be continued there"),
         )
         self.cancel_button.clicked.connect(self.cancel_requested)
-        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), parent)
+        self.continue_button = word_button("play", self.tr("Continue"), parent)
         self.continue_button.clicked.connect(self._on_continue)
-        self.report_button = QPushButton(icon("export"), self.tr("Report"), parent)
-        self.report_button.setToolTip(self.tr("Open the report in the browser"))
+        self.report_button = word_button(
+            "export", self.tr("Report"), parent, tooltip=self.tr("Open the report in the browser")
+        )
         self.report_button.clicked.connect(self.report_requested)
         return self.pause_button, self.continue_button, self.cancel_button, self.report_button
 
@@ -250,19 +219,13 @@ class EvaluationPanel(QWidget):
         self.means_tab = SegmentButton(self.tr("Means"), results)
         self.pairs_tab = SegmentButton(self.tr("Pairs"), results)
         self._views = QButtonGroup(self)
-        self.threshold = narrow_combo(results)
-        self.threshold.setAccessibleName(self.tr("Threshold"))
+        self.threshold = narrow_combo(results, name=self.tr("Threshold"))
         self.threshold.setToolTip(self.tr("A match this close to the truth is right"))
         self.threshold.currentIndexChanged.connect(self._on_filter)
-        self.queries = narrow_combo(results)
-        self.queries.setAccessibleName(self.tr("Queries"))
+        self.queries = narrow_combo(results, name=self.tr("Queries"))
         self.queries.setToolTip(self.tr("Which points are asked about"))
         self.queries.currentIndexChanged.connect(self._on_filter)
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        for number, tab in enumerate((self.means_tab, self.pairs_tab)):
-            self._views.addButton(tab, number)
-            row.addWidget(tab)
+        row = segment_row(self._views, (self.means_tab, self.pairs_tab))
         self.means_tab.setChecked(True)
         row.addSpacing(8)
         row.addWidget(self.threshold, 1)
@@ -322,23 +285,17 @@ class EvaluationPanel(QWidget):
     # Drawing the model
 
     def _on_runs(self, _runs: object = None) -> None:
-        count = len(self._model.runs)
-        text = self.tr("Past runs")
-        self.past_tab.setText(f"{text} ({count})" if count else text)
+        self._left.show_count(len(self._model.runs))
 
     def _on_shown(self, shown: ShownRun) -> None:
         content = shown.content
         self.title.say(content.title if content is not None else self._first_words(shown))
         self.status.say(self._status(shown))
         self.bar.setVisible(shown.busy or shown.stage in ("paused", "stopped"))
-        if content is not None and content.total:
-            self.bar.setRange(0, content.total)
-            self.bar.setValue(content.done)
-        else:
-            self.bar.setRange(0, 0 if shown.stage == "running" else 1)
-            self.bar.reset()
+        done, total = (0, 0) if content is None else (content.done, content.total)
+        self.bar.show_done(done, total, waiting=shown.stage == "running")
         self.failure.say(shown.message if shown.stage == "failed" else "")
-        self.notes.say(self._remarks(shown))
+        self.notes.say_first((*shown.notes, *(() if content is None else content.left_out)))
         self._show_buttons(shown)
         self._pages.setCurrentIndex(0 if content is None else 1)
         self.empty.setVisible(shown.stage in ("none", "failed"))
@@ -372,20 +329,6 @@ class EvaluationPanel(QWidget):
         if shown.reporting:
             words.append(self.tr("writing the report…"))
         return " · ".join(words)
-
-    def _remarks(self, shown: ShownRun) -> str:
-        """Warnings, the first ones in full; the rest is counted and stands in the tooltip."""
-        content = shown.content
-        left_out = content.left_out if content is not None else ()
-        texts = list(dict.fromkeys((*shown.notes, *left_out)))
-        self.notes.setToolTip("\n".join(texts))
-        lines = texts[:_NOTES_SHOWN]
-        more = len(texts) - len(lines)
-        if more:
-            lines.append(
-                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
-            )
-        return "\n".join(lines)
 
     def _show_buttons(self, shown: ShownRun) -> None:
         content = shown.content

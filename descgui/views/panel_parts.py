@@ -7,18 +7,20 @@ instead of asking for more room.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import (
+    QButtonGroup,
     QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QToolButton,
@@ -54,6 +56,13 @@ def tabular(font: QFont) -> QFont:
     """The same font with digits of one width, so that numbers do not jump."""
     result = QFont(font)
     result.setFeature(QFont.Tag("tnum"), 1)
+    return result
+
+
+def bold(font: QFont) -> QFont:
+    """The same font, heavier."""
+    result = QFont(font)
+    result.setBold(True)
     return result
 
 
@@ -127,6 +136,23 @@ def icon_button(
         button.setProperty("flat", True)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button
+
+
+def word_button(icon_name: str, text: str, parent: QWidget, *, tooltip: str = "") -> QPushButton:
+    """A button with a sign and a word; what it does stands in its tooltip."""
+    button = QPushButton(icon(icon_name), text, parent)
+    button.setToolTip(tooltip)
+    return button
+
+
+def centred_words(parent: QWidget, text: str = "", *, margin_px: int = 0) -> QLabel:
+    """What is said in the middle of a page that has nothing to show."""
+    label = QLabel(text, parent)
+    label.setWordWrap(True)
+    label.setMargin(margin_px)
+    label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    label.setProperty("subtle", True)
+    return label
 
 
 def field_row(field: QWidget, *buttons: QWidget) -> QHBoxLayout:
@@ -221,6 +247,17 @@ class Notice(QFrame):
         self.label.say(text)
         self.setVisible(bool(text))
 
+    def say_first(self, texts: Iterable[str], *, most: int = 2) -> None:
+        """Say the first of some texts; the rest is counted, and all stand in the tooltip."""
+        lines = list(dict.fromkeys(texts))
+        self.setToolTip("\n".join(lines))
+        more = len(lines) - most
+        if more > 0:
+            lines[most:] = [
+                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
+            ]
+        self.say("\n".join(lines))
+
     @property
     def sentence(self) -> str:
         """What is said now."""
@@ -283,6 +320,15 @@ class ThinBar(QProgressBar):
         self.setTextVisible(False)
         self.setFixedHeight(5)
 
+    def show_done(self, done: int, total: int, *, waiting: bool) -> None:
+        """Show how much of ``total`` is done; where that is 0, whether it is being waited for."""
+        if total:
+            self.setRange(0, total)
+            self.setValue(done)
+        else:
+            self.setRange(0, 0 if waiting else 1)
+            self.reset()
+
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw the track and what is done."""
         painter = QPainter(self)
@@ -306,9 +352,7 @@ class _Heading(QToolButton):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(title)
-        font = self.font()
-        font.setBold(True)
-        self.setFont(font)
+        self.setFont(bold(self.font()))
 
     def sizeHint(self) -> QSize:
         """One line."""
@@ -394,6 +438,16 @@ class SegmentButton(QToolButton):
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1.0, 1.0, -1.0, -1.0), 4.0, 4.0)
         painter.setPen(palette.color(role.ButtonText))
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
+
+
+def segment_row(group: QButtonGroup, buttons: Sequence[SegmentButton]) -> QHBoxLayout:
+    """Buttons beside one another of which a group lets one be chosen; their ids are 0, 1, …."""
+    row = QHBoxLayout()
+    row.setSpacing(2)
+    for number, button in enumerate(buttons):
+        group.addButton(button, number)
+        row.addWidget(button)
+    return row
 
 
 class PanelScroll(QScrollArea):

@@ -11,15 +11,13 @@ from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QPushButton,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QWidget,
 )
 
 from descgui.models.evaluation_state import EvaluationModel, ShownRun
-from descgui.views.icons import icon
-from descgui.views.panel_parts import Sentence, counted, icon_button
+from descgui.views.panel_parts import Sentence, counted, icon_button, word_button
 from descgui.views.run_rows import (
     PAD_PX,
     RUN_ROLE,
@@ -78,11 +76,19 @@ class RunList(QWidget):
         )
         self.list.itemSelectionChanged.connect(self._on_selected)
         self.list.installEventFilter(self)
-        self.compare_button = QPushButton(icon("compare"), self.tr("Compare"), self)
-        self.compare_button.setToolTip(self.tr("Select several finished runs: one table of all"))
+        self.compare_button = word_button(
+            "compare",
+            self.tr("Compare"),
+            self,
+            tooltip=self.tr("Select several finished runs: one table of all"),
+        )
         self.compare_button.clicked.connect(self._on_compare)
-        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), self)
-        self.continue_button.setToolTip(self.tr("Measure the pairs that are missing"))
+        self.continue_button = word_button(
+            "play",
+            self.tr("Continue"),
+            self,
+            tooltip=self.tr("Measure the pairs that are missing"),
+        )
         self.continue_button.clicked.connect(self._on_continue)
         self.delete_button = icon_button(
             "trash",
@@ -97,7 +103,7 @@ class RunList(QWidget):
         buttons.addWidget(self.continue_button, 1)
         buttons.addWidget(self.delete_button)
         self.deleted = Sentence(parent=self)
-        self.undo_button = QPushButton(icon("undo"), self.tr("Undo"), self)
+        self.undo_button = word_button("undo", self.tr("Undo"), self)
         self.undo_button.clicked.connect(self.undo_requested)
         undo = QHBoxLayout()
         undo.addWidget(self.deleted, 1)

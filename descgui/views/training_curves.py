@@ -27,8 +27,13 @@ from PySide6.QtWidgets import (
 
 from descgui.models.training_curves_data import RunCurves, Series
 from descgui.views.dialogs import ask_target
-from descgui.views.icons import icon
-from descgui.views.panel_parts import SegmentButton, WheelNeedsFocus, tabular
+from descgui.views.panel_parts import (
+    SegmentButton,
+    WheelNeedsFocus,
+    centred_words,
+    icon_button,
+    tabular,
+)
 from descgui.views.training_curves_export import WRITERS, CurvesError, Sheet, write_curves_csv
 from descgui.views.training_figures import FIRST_SHOWN, Plot, plots_of
 from descgui.views.training_lines import DrawnRun, Look
@@ -85,11 +90,7 @@ class TrainingCurves(QWidget):
         self.plots = CurvePlots(self)
         self.readout = CurvesReadout(self)
         self._pages = QStackedWidget(self)
-        self.empty = QLabel(self)
-        self.empty.setWordWrap(True)
-        self.empty.setMargin(16)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setProperty("subtle", True)
+        self.empty = centred_words(self, margin_px=16)
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_content())
         layout = QVBoxLayout(self)
@@ -284,11 +285,7 @@ class TrainingCurves(QWidget):
             QWidget.setTabOrder(before, after)
 
     def _button(self, icon_name: str, tip: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setIcon(icon(icon_name))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.setProperty("flat", True)
+        button = icon_button(icon_name, tip, self, flat=True)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         return button

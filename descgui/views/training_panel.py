@@ -16,10 +16,8 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QFrame,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -30,16 +28,19 @@ from descgui.models.bundle import AppModels
 from descgui.models.training_curves_data import ProbeFrame, RunCurves
 from descgui.models.training_state import SamplesState, TrainingStatus
 from descgui.views.evaluation_form import clock_text
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
     SegmentButton,
     Sentence,
     ThinBar,
+    bold,
     counted,
+    segment_row,
     tabular,
+    word_button,
 )
+from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
@@ -49,11 +50,9 @@ if TYPE_CHECKING:
     from descgui.views.training_probe import TrainingProbe
 
 FIRST_HEIGHT_PX = 400
-_LEFT_PX = 276
 _NARROW_LEFT_PX = 256
 _WIDE_PX = 940
 _NARROW_PX = 720
-_NOTES_SHOWN = 2
 _PAIRS, _CURVES, _PROBE = range(3)
 
 
@@ -113,16 +112,9 @@ class TrainingPanel(QWidget):
         self._last_stage = "none"
         self.form = TrainingForm(models, self)
         self.runs = TrainingRuns(self._model, self)
-        line = QFrame(self)
-        line.setFixedWidth(1)
-        line.setProperty("line", True)
-        line.setStyleSheet("max-height: 16777215px;")
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self._make_left())
-        layout.addWidget(line)
-        layout.addWidget(self._make_right(), 1)
+        self._left = RunsColumn(self.form, self.runs, self, past=self.tr("Runs"))
+        self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
+        lay_out_panel(self, self._left, self._make_right())
         self.setAcceptDrops(True)
         self._connect()
         self._on_runs()
@@ -178,36 +170,10 @@ class TrainingPanel(QWidget):
 
     # Making
 
-    def _make_left(self) -> QWidget:
-        left = QWidget(self)
-        self._left = left
-        self.new_tab = SegmentButton(self.tr("New"), left)
-        self.past_tab = SegmentButton(self.tr("Runs"), left)
-        self._tabs = QButtonGroup(self)
-        stack = QStackedWidget(left)
-        stack.addWidget(self.form)
-        stack.addWidget(self.runs)
-        row = QHBoxLayout()
-        row.setContentsMargins(8, 6, 8, 2)
-        row.setSpacing(2)
-        for number, tab in enumerate((self.new_tab, self.past_tab)):
-            self._tabs.addButton(tab, number)
-            row.addWidget(tab)
-        self.new_tab.setChecked(True)
-        self._tabs.idClicked.connect(stack.setCurrentIndex)
-        layout = QVBoxLayout(left)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(row)
-        layout.addWidget(stack, 1)
-        return left
-
     def _make_right(self) -> QWidget:
         right = QWidget(self)
         self.title = ElidedLabel(parent=right)
-        font = self.title.font()
-        font.setBold(True)
-        self.title.setFont(font)
+        self.title.setFont(bold(self.title.font()))
         self.status = Sentence(parent=right)
         self.status.setFont(tabular(self.status.font()))
         self.bar = ThinBar(right)
@@ -257,28 +223,28 @@ class TrainingPanel(QWidget):
         self.probe_tab = SegmentButton(self.tr("Probe"), parent)
         self.probe_tab.setToolTip(self.tr("One pair, drawn again and again while it learns"))
         self._views = QButtonGroup(self)
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        for number, tab in enumerate((self.pairs_tab, self.curves_tab, self.probe_tab)):
-            self._views.addButton(tab, number)
-            row.addWidget(tab)
         self._views.idClicked.connect(self._show_page)
-        return row
+        return segment_row(self._views, (self.pairs_tab, self.curves_tab, self.probe_tab))
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        self.pause_button = QPushButton(icon("pause"), self.tr("Pause"), parent)
-        self.pause_button.setToolTip(self.tr("Rest; a checkpoint is kept"))
+        self.pause_button = word_button(
+            "pause", self.tr("Pause"), parent, tooltip=self.tr("Rest; a checkpoint is kept")
+        )
         self.pause_button.clicked.connect(self.pause_requested)
-        self.continue_button = QPushButton(icon("play"), self.tr("Continue"), parent)
-        self.continue_button.setToolTip(self.tr("Go on from here"))
+        self.continue_button = word_button(
+            "play", self.tr("Continue"), parent, tooltip=self.tr("Go on from here")
+        )
         self.continue_button.clicked.connect(self.continue_requested)
-        self.stop_button = QPushButton(icon("stop"), self.tr("Stop"), parent)
-        self.stop_button.setToolTip(
-            self.tr("Stop and keep a checkpoint; the run can be resumed at any time")
+        self.stop_button = word_button(
+            "stop",
+            self.tr("Stop"),
+            parent,
+            tooltip=self.tr("Stop and keep a checkpoint; the run can be resumed at any time"),
         )
         self.stop_button.clicked.connect(self.stop_requested)
-        self.resume_button = QPushButton(icon("play"), self.tr("Resume"), parent)
-        self.resume_button.setToolTip(self.tr("Go on from the last checkpoint"))
+        self.resume_button = word_button(
+            "play", self.tr("Resume"), parent, tooltip=self.tr("Go on from the last checkpoint")
+        )
         self.resume_button.clicked.connect(self._on_resume)
         buttons = (self.pause_button, self.continue_button, self.stop_button, self.resume_button)
         self._button_texts = {button: button.text() for button in buttons}
@@ -360,9 +326,7 @@ class TrainingPanel(QWidget):
             self._pages.setCurrentWidget(self._split)
 
     def _on_runs(self, _runs: object = None) -> None:
-        count = len(self._model.runs)
-        text = self.tr("Runs")
-        self.past_tab.setText(f"{text} ({count})" if count else text)
+        self._left.show_count(len(self._model.runs))
 
     def _on_choice(self, _choice: object) -> None:
         self._on_samples(self._model.samples)
@@ -401,21 +365,9 @@ class TrainingPanel(QWidget):
         self.title.say(status.folder.name if status.folder is not None else "")
         self._say_words()
         self.bar.setVisible(status.busy or status.stage == "stopped")
-        if status.steps:
-            self.bar.setRange(0, status.steps)
-            self.bar.setValue(status.step)
-        else:
-            self.bar.setRange(0, 0 if status.busy else 1)
-            self.bar.reset()
+        self.bar.show_done(status.step, status.steps, waiting=status.busy)
         self.failure.say(status.message if status.stage == "failed" else "")
-        lines = list(dict.fromkeys(status.notes))
-        self.notes.setToolTip("\n".join(lines))
-        more = len(lines) - _NOTES_SHOWN
-        if more > 0:
-            lines[_NOTES_SHOWN:] = [
-                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
-            ]
-        self.notes.say("\n".join(lines))
+        self.notes.say_first(status.notes)
         self._show_buttons(status)
         if status.stage == "preparing" and self._last_stage != "preparing":
             self._show_page(_CURVES)
@@ -433,7 +385,7 @@ class TrainingPanel(QWidget):
         self.status.setVisible(bool(words))
         for button, text in self._button_texts.items():
             button.setText("" if narrow else text)
-        self._left.setFixedWidth(_NARROW_LEFT_PX if narrow else _LEFT_PX)
+        self._left.setFixedWidth(_NARROW_LEFT_PX if narrow else LEFT_PX)
 
     def _words(self, status: TrainingStatus, *, brief: bool = False) -> str:
         """Where the training stands, in pieces that a line break does not tear."""

@@ -25,14 +25,19 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QSlider,
     QStackedWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.training_curves_data import Picture, ProbeFrame, insert_frame, thin_frames
 from descgui.views.icons import icon
-from descgui.views.panel_parts import ElidedLabel, SegmentButton, tabular
+from descgui.views.panel_parts import (
+    ElidedLabel,
+    SegmentButton,
+    centred_words,
+    icon_button,
+    tabular,
+)
 from descgui.views.training_lines import step_text
 
 PLAY_MS: Final = 350
@@ -164,14 +169,11 @@ class TrainingProbe(QWidget):
         self.picture = ProbePicture(self)
         self.meaning = ElidedLabel(parent=self)
         self.meaning.setProperty("subtle", True)
-        self.empty = QLabel(
-            self.tr("No pictures yet: one pair is drawn again every so many steps of a training."),
+        self.empty = centred_words(
             self,
+            self.tr("No pictures yet: one pair is drawn again every so many steps of a training."),
+            margin_px=16,
         )
-        self.empty.setWordWrap(True)
-        self.empty.setMargin(16)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setProperty("subtle", True)
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_content())
@@ -251,7 +253,9 @@ class TrainingProbe(QWidget):
 
     def _make_content(self) -> QWidget:
         content = QWidget(self)
-        self.compare_button = self._button("compare", self.tr("Show the first frame beside it"))
+        self.compare_button = icon_button(
+            "compare", self.tr("Show the first frame beside it"), self, flat=True
+        )
         self.compare_button.setText(self.tr("First against now"))
         self.compare_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.compare_button.setCheckable(True)
@@ -271,11 +275,11 @@ class TrainingProbe(QWidget):
         return content
 
     def _make_scrubber(self) -> QHBoxLayout:
-        self.previous_button = self._button("previous", self.tr("Frame before"))
+        self.previous_button = icon_button("previous", self.tr("Frame before"), self, flat=True)
         self.previous_button.clicked.connect(self._on_previous)
-        self.play_button = self._button("play", self.tr("Play the frames"))
+        self.play_button = icon_button("play", self.tr("Play the frames"), self, flat=True)
         self.play_button.clicked.connect(self._on_play)
-        self.next_button = self._button("next", self.tr("Frame after"))
+        self.next_button = icon_button("next", self.tr("Frame after"), self, flat=True)
         self.next_button.clicked.connect(self._on_next)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName(self.tr("Frame"))
@@ -285,7 +289,9 @@ class TrainingProbe(QWidget):
         self.step_label = QLabel(self)
         self.step_label.setFont(tabular(self.font()))
         self.step_label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.follow_button = self._button("newest", self.tr("Follow the newest frame"))
+        self.follow_button = icon_button(
+            "newest", self.tr("Follow the newest frame"), self, flat=True
+        )
         self.follow_button.setCheckable(True)
         self.follow_button.setChecked(True)
         self.follow_button.toggled.connect(self._on_follow)
@@ -300,15 +306,6 @@ class TrainingProbe(QWidget):
         row.addSpacing(2)
         row.addWidget(self.follow_button)
         return row
-
-    def _button(self, icon_name: str, tip: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setIcon(icon(icon_name))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.setProperty("flat", True)
-        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        return button
 
     # Drawing
 

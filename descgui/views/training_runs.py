@@ -31,13 +31,13 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.training_state import TrainingModel
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     Sentence,
     field_row,
     icon_button,
     labelled_rows,
     narrow_combo,
+    word_button,
 )
 from descgui.views.run_rows import (
     FREE_ROLE,
@@ -196,14 +196,23 @@ class TrainingRuns(QWidget):
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
-        self.view_button = QPushButton(icon("descriptor"), self.tr("Use in viewer"), self)
-        self.view_button.setToolTip(self.tr("See the open pair as this network sees it"))
+        self.view_button = word_button(
+            "descriptor",
+            self.tr("Use in viewer"),
+            self,
+            tooltip=self.tr("See the open pair as this network sees it"),
+        )
         self.view_button.clicked.connect(self._on_view)
-        self.evaluate_button = QPushButton(icon("evaluate"), self.tr("Evaluate"), self)
-        self.evaluate_button.setToolTip(self.tr("Put this network into the evaluation panel"))
+        self.evaluate_button = word_button(
+            "evaluate",
+            self.tr("Evaluate"),
+            self,
+            tooltip=self.tr("Put this network into the evaluation panel"),
+        )
         self.evaluate_button.clicked.connect(self._on_evaluate)
-        self.resume_button = QPushButton(icon("play"), self.tr("Resume"), self)
-        self.resume_button.setToolTip(self.tr("Go on from the last checkpoint"))
+        self.resume_button = word_button(
+            "play", self.tr("Resume"), self, tooltip=self.tr("Go on from the last checkpoint")
+        )
         self.resume_button.clicked.connect(self._on_resume)
         self.export_button = QPushButton(self.tr("Export…"), self)
         self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
