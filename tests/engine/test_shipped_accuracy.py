@@ -1,0 +1,132 @@
+"""A small but real accuracy of the shipped weights, so that no later change loses it unnoticed.
+
+Seconds on a CPU: single pairs of the demo at 320 pixels, 300 corners asked, the protocol "closed".
+The limits lie a little below what was measured when the weights came in; each names a thing that a
+set is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from engine.data.demo import demo_dataset
+from engine.data.hpatches import open_dataset
+from engine.data.pairs import ImagePair
+from engine.descriptors.base import DenseDescriptor
+from engine.descriptors.pairing import PairImage, choose_for_pair
+from engine.descriptors.registry import build_descriptor, make_spec
+from engine.evaluation.pck import errors_px
+from engine.evaluation.protocols import (
+    draw_queries,
+    make_working_image,
+    match_points,
+    query_pool,
+    resize_homography,
+)
+from engine.evaluation.switches import Protocol
+from engine.images import read_image
+from engine.progress import CancelToken
+
+PROTOCOL = Protocol(
+    name="closed",
+    thresholds_px=(5.0,),
+    matcher="exact",
+    queries=("harris",),
+    query_limit=300,
+    long_edge_px=320,
+    grid_stride_px=4,
+    seed=0,
+)
+
+
+def accuracy(descriptor: DenseDescriptor, pair: ImagePair) -> float:
+    """PCK at 5 px."""
+    image_a, image_b = (
+        make_working_image(PROTOCOL, read_image(path).pixels) for path in (pair.path_a, pair.path_b)
+    )
+    truth = resize_homography(PROTOCOL, image_a.resize, image_b.resize, pair.h_b_from_a)
+    queries = draw_queries(
+        PROTOCOL,
+        query_pool(image_a, "harris"),
+        truth,
+        image_b.size_px,
+        sequence=pair.sequence,
+        index=pair.index,
+        kind="harris",
+    )
+    first, second = (
+        PairImage(
+            descriptor=descriptor,
+            pixels=image.pixels,
+            side=side,
+            device="cpu",
+            precision="float32",
+        )
+        for image, side in ((image_a, "a"), (image_b, "b"))
+    )
+    choice = choose_for_pair(first, second)
+    found = match_points(
+        PROTOCOL,
+        first.levels(choice, CancelToken()),
+        second.levels(choice, CancelToken()),
+        queries,
+        image_b.size_px,
+        matcher="exact",
+        cancel=CancelToken(),
+    )
+    return float((errors_px(found, queries.truth_b) <= 5).mean())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small images gain nothing from threads, which wait for one another on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> dict[tuple[str, int], ImagePair]:
+    return {
+        (sequence.name, pair.index): pair
+        for sequence in open_dataset(demo_dataset()).sequences
+        for pair in sequence.pairs()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence", "index", "least"),
+    [
+        ("descspace-fast", "i_rocket", 6, 0.95),
+        ("descspace-fast", "v_astronaut", 3, 0.90),
+        ("descspace", "v_chelsea", 6, 0.90),
+        ("descspace", "v_astronaut", 5, 0.80),
+        ("descspace-robust", "v_coffee", 6, 0.70),
+    ],
+)
+def test_the_shipped_weights_find_what_they_found_before(
+    name: str,
+    sequence: str,
+    index: int,
+    least: float,
+    pairs: dict[tuple[str, int], ImagePair],
+):
+    descriptor = build_descriptor(make_spec(name))
+    assert descriptor.trained
+    assert accuracy(descriptor, pairs[sequence, index]) >= least
+
+
+def test_a_set_finds_what_one_descriptor_a_cell_cannot(
+    pairs: dict[tuple[str, int], ImagePair],
+):
+    turned = pairs["v_chelsea", 6]
+    alone, together = (
+        accuracy(build_descriptor(make_spec(name)), turned)
+        for name in ("descspace-fast", "descspace")
+    )
+    assert alone < 0.2
+    assert together > 0.85
