@@ -7,7 +7,6 @@ lines, scale and text are vectors in SVG.
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from dataclasses import dataclass
@@ -15,34 +14,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import (
-    QBuffer,
-    QByteArray,
-    QCoreApplication,
-    QIODevice,
-    QPointF,
-    QRect,
-    QRectF,
-    QSaveFile,
-    QSize,
-    Qt,
-)
-from PySide6.QtGui import (
-    QColor,
-    QFont,
-    QFontInfo,
-    QFontMetricsF,
-    QGuiApplication,
-    QImage,
-    QImageWriter,
-    QPainter,
-)
-from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtCore import QCoreApplication, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
 
 from descgui.models.bundle import AppModels
 from descgui.views import scene
 from descgui.views.canvas import ImageCanvas
 from descgui.views.color_bar import paint_scale
+from descgui.views.figure_file import png_bytes, svg_bytes, write_whole
 from descgui.views.legend import paint_legend
 from descgui.views.marks import Stage, paint_marks
 from descgui.views.match_lines import line_segments, lines_opacity, paint_ends, paint_lines
@@ -59,7 +38,6 @@ PAPER_WIDTH_M: Final = 0.17
 
 _MARGIN: Final = 12.0
 _GAP: Final = 14.0
-_SVG_DPI: Final = 96
 _SVG_SCALE: Final = 2.0
 _INK: Final = "#1B1C1F"
 
@@ -120,20 +98,14 @@ def write_svg(models: AppModels, path: Path, *, width_px: int = WIDTH_PX) -> Non
     """
     panels = _panels(models, width_px)
     height = math.ceil(_height(models, panels))
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    generator = QSvgGenerator()
-    generator.setOutputDevice(buffer)
-    generator.setResolution(_SVG_DPI)
-    generator.setSize(QSize(width_px, height))
-    generator.setViewBox(QRect(0, 0, width_px, height))
-    generator.setTitle(_title(models))
-    generator.setDescription(" ".join(caption_lines(models)))
-    painter = QPainter(generator)
-    painter.fillRect(QRectF(0, 0, width_px, height), QColor("white"))
-    _paint(painter, models, panels, width_px, _SVG_SCALE)
-    painter.end()
-    _write(path, _finished(bytes(buffer.data().data()), height / width_px))
+
+    def paint(painter: QPainter) -> None:
+        painter.fillRect(QRectF(0, 0, width_px, height), QColor("white"))
+        _paint(painter, models, panels, width_px, _SVG_SCALE)
+
+    caption = " ".join(caption_lines(models))
+    svg = svg_bytes(QSize(width_px, height), paint, title=_title(models), description=caption)
+    _write(path, _sized(svg, height / width_px))
 
 
 def write_png(
@@ -153,11 +125,10 @@ def write_picture(picture: QImage, path: Path) -> None:
     Raises:
         FigureError: the file cannot be written.
     """
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    if not QImageWriter(buffer, QByteArray(b"PNG")).write(picture):
+    data = png_bytes(picture)
+    if data is None:
         raise FigureError(_tr("The picture {path} could not be encoded.").format(path=path))
-    _write(path, bytes(buffer.data().data()))
+    _write(path, data)
 
 
 def grab_canvas(canvas: ImageCanvas, *, scale: float = 1.0) -> QImage:
@@ -414,32 +385,22 @@ def _strip_height() -> float:
     return QFontMetricsF(_font()).height() + 23.0
 
 
-def _finished(svg: bytes, aspect: float) -> bytes:
-    """Set the size on paper, and name the fonts really used.
-
-    Qt writes the size that the picture has on the screen, and its own word for the default font,
-    which other programs do not know.
-    """
-    family = QFontInfo(QGuiApplication.font()).family()
-    named = f'font-family="{html.escape(family)}, sans-serif"'.encode()
-    svg = re.sub(rb'font-family="[^"]*"', lambda _match: named, svg)
+def _sized(svg: bytes, aspect: float) -> bytes:
+    """Set the size on paper: Qt writes the size that the picture has on the screen."""
     width_mm = 1000 * PAPER_WIDTH_M
     size = f'<svg width="{width_mm:g}mm" height="{width_mm * aspect:.2f}mm"'.encode()
     return re.sub(rb'<svg width="[^"]*" height="[^"]*"', lambda _match: size, svg, count=1)
 
 
 def _write(path: Path, data: bytes) -> None:
-    file = QSaveFile(str(path))
-    if (
-        not file.open(QIODevice.OpenModeFlag.WriteOnly)
-        or file.write(data) != len(data)
-        or not file.commit()
-    ):
+    try:
+        write_whole(path, data)
+    except OSError as error:
         raise FigureError(
             _tr("The figure could not be written to {path}: {reason}.").format(
-                path=path, reason=file.errorString()
+                path=path, reason=error
             )
-        )
+        ) from error
 
 
 def _tr(text: str) -> str:

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import (
-    QBuffer,
-    QByteArray,
-    QCoreApplication,
-    QIODevice,
-    QPointF,
-    QRect,
-    QRectF,
-    QSaveFile,
-    QSize,
-    Qt,
-)
-from PySide6.QtGui import (
-    QColor,
-    QFont,
-    QFontInfo,
-    QFontMetricsF,
-    QGuiApplication,
-    QImage,
-    QImageWriter,
-    QPainter,
-)
-from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtCore import QCoreApplication, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
 
 from descgui.models.training_curves_data import Points
+from descgui.views.figure_file import png_bytes, svg_bytes, write_whole
 from descgui.views.training_figures import Plot
 from descgui.views.training_lines import DrawnRun, Look
 from descgui.views.training_plots import CurvePlots
@@ -50,7 +28,6 @@ _LEAST_WIDTH_PX: Final = 640
 _LEAST_PLOT_PX: Final = 190
 _MARGIN_PX: Final = 12
 _SAMPLE_PX: Final = 34.0
-_SVG_DPI: Final = 96
 
 
 class CurvesError(DescSpaceError):
@@ -152,11 +129,10 @@ def write_curves_png(path: Path, sheet: Sheet) -> None:
     painter = QPainter(picture)
     sheet.paint(painter)
     painter.end()
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    if not QImageWriter(buffer, QByteArray(b"PNG")).write(picture):
+    data = png_bytes(picture)
+    if data is None:
         raise CurvesError(_tr("The curves could not be encoded as PNG."))
-    _write(path, bytes(buffer.data().data()))
+    _write(path, data)
 
 
 def write_curves_svg(path: Path, sheet: Sheet) -> None:
@@ -165,22 +141,7 @@ def write_curves_svg(path: Path, sheet: Sheet) -> None:
     Raises:
         CurvesError: the file cannot be written.
     """
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    generator = QSvgGenerator()
-    generator.setOutputDevice(buffer)
-    generator.setResolution(_SVG_DPI)
-    generator.setSize(sheet.size)
-    generator.setViewBox(QRect(0, 0, sheet.size.width(), sheet.size.height()))
-    generator.setTitle(_tr("Training curves"))
-    painter = QPainter(generator)
-    sheet.paint(painter)
-    painter.end()
-    # Qt writes its own word for the default font, which other programs do not know.
-    family = html.escape(QFontInfo(QGuiApplication.font()).family())
-    named = f'font-family="{family}, sans-serif"'.encode()
-    svg = re.sub(rb'font-family="[^"]*"', lambda _found: named, bytes(buffer.data().data()))
-    _write(path, svg)
+    _write(path, svg_bytes(sheet.size, sheet.paint, title=_tr("Training curves")))
 
 
 def write_curves_csv(
@@ -221,17 +182,14 @@ WRITERS: Final[dict[str, Callable[[Path, Sheet], None]]] = {
 
 def _write(path: Path, data: bytes) -> None:
     """Write all of a file or nothing."""
-    file = QSaveFile(str(path))
-    if (
-        not file.open(QIODevice.OpenModeFlag.WriteOnly)
-        or file.write(data) != len(data)
-        or not file.commit()
-    ):
+    try:
+        write_whole(path, data)
+    except OSError as error:
         raise CurvesError(
             _tr("The curves could not be written to {path}: {reason}.").format(
-                path=path, reason=file.errorString().rstrip(".")
+                path=path, reason=str(error).rstrip(".")
             )
-        )
+        ) from error
 
 
 def _tr(text: str) -> str:
