@@ -39,7 +39,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     segment_row,
     tabular,
-    word_button,
+    word_buttons,
 )
 from descgui.views.run_list import RunList
 from descgui.views.run_panel import RunsColumn, lay_out_panel
@@ -192,26 +192,18 @@ class EvaluationPanel(QWidget):
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        self.pause_button = word_button(
-            "pause",
-            self.tr("Pause"),
-            parent,
-            tooltip=self.tr("Stop for now; what was measured is kept"),
+        pause = self.tr("Stop for now; what was measured is kept")
+        cancel = self.tr("Stop; the run stays among the past ones and can be continued there")
+        report = self.tr("Open the report in the browser")
+        self.pause_button, self.cancel_button, self.continue_button, self.report_button = (
+            word_buttons(
+                parent,
+                ("pause", self.tr("Pause"), pause, self.pause_requested),
+                ("stop", self.tr("Cancel"), cancel, self.cancel_requested),
+                ("play", self.tr("Continue"), "", self._on_continue),
+                ("export", self.tr("Report"), report, self.report_requested),
+            )
         )
-        self.pause_button.clicked.connect(self.pause_requested)
-        self.cancel_button = word_button(
-            "stop",
-            self.tr("Cancel"),
-            parent,
-            tooltip=self.tr("Stop; the run stays among the past ones and can be continued there"),
-        )
-        self.cancel_button.clicked.connect(self.cancel_requested)
-        self.continue_button = word_button("play", self.tr("Continue"), parent)
-        self.continue_button.clicked.connect(self._on_continue)
-        self.report_button = word_button(
-            "export", self.tr("Report"), parent, tooltip=self.tr("Open the report in the browser")
-        )
-        self.report_button.clicked.connect(self.report_requested)
         return self.pause_button, self.continue_button, self.cancel_button, self.report_button
 
     def _make_results(self, parent: QWidget) -> QWidget:

@@ -7,10 +7,20 @@ instead of asking for more room.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSignalBlocker, QSize, Qt
+from PySide6.QtCore import (
+    QEvent,
+    QObject,
+    QPointF,
+    QRect,
+    QRectF,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    SignalInstance,
+)
 from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -138,11 +148,17 @@ def icon_button(
     return button
 
 
-def word_button(icon_name: str, text: str, parent: QWidget, *, tooltip: str = "") -> QPushButton:
-    """A button with a sign and a word; what it does stands in its tooltip."""
-    button = QPushButton(icon(icon_name), text, parent)
-    button.setToolTip(tooltip)
-    return button
+def word_buttons(
+    parent: QWidget, *buttons: tuple[str, str, str, SignalInstance | Callable[[], None]]
+) -> list[QPushButton]:
+    """Buttons, each by its icon, its word, its tooltip, and what a click leads to."""
+    made = []
+    for icon_name, text, tooltip, clicked in buttons:
+        button = QPushButton(icon(icon_name), text, parent)
+        button.setToolTip(tooltip)
+        button.clicked.connect(clicked)
+        made.append(button)
+    return made
 
 
 def centred_words(parent: QWidget, text: str = "", *, margin_px: int = 0) -> QLabel:

@@ -11,13 +11,15 @@ from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
+    QPushButton,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QWidget,
 )
 
 from descgui.models.evaluation_state import EvaluationModel, ShownRun
-from descgui.views.panel_parts import Sentence, counted, icon_button, word_button
+from descgui.views.icons import icon
+from descgui.views.panel_parts import Sentence, counted, icon_button, word_buttons
 from descgui.views.run_rows import (
     PAD_PX,
     RUN_ROLE,
@@ -76,20 +78,13 @@ class RunList(QWidget):
         )
         self.list.itemSelectionChanged.connect(self._on_selected)
         self.list.installEventFilter(self)
-        self.compare_button = word_button(
-            "compare",
-            self.tr("Compare"),
+        compare = self.tr("Select several finished runs: one table of all")
+        missing = self.tr("Measure the pairs that are missing")
+        self.compare_button, self.continue_button = word_buttons(
             self,
-            tooltip=self.tr("Select several finished runs: one table of all"),
+            ("compare", self.tr("Compare"), compare, self._on_compare),
+            ("play", self.tr("Continue"), missing, self._on_continue),
         )
-        self.compare_button.clicked.connect(self._on_compare)
-        self.continue_button = word_button(
-            "play",
-            self.tr("Continue"),
-            self,
-            tooltip=self.tr("Measure the pairs that are missing"),
-        )
-        self.continue_button.clicked.connect(self._on_continue)
         self.delete_button = icon_button(
             "trash",
             self.tr("Move the selected runs to the trash folder"),
@@ -103,7 +98,7 @@ class RunList(QWidget):
         buttons.addWidget(self.continue_button, 1)
         buttons.addWidget(self.delete_button)
         self.deleted = Sentence(parent=self)
-        self.undo_button = word_button("undo", self.tr("Undo"), self)
+        self.undo_button = QPushButton(icon("undo"), self.tr("Undo"), self)
         self.undo_button.clicked.connect(self.undo_requested)
         undo = QHBoxLayout()
         undo.addWidget(self.deleted, 1)

@@ -38,7 +38,7 @@ from descgui.views.panel_parts import (
     counted,
     segment_row,
     tabular,
-    word_button,
+    word_buttons,
 )
 from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_contact_sheet import ContactSheet
@@ -227,30 +227,21 @@ class TrainingPanel(QWidget):
         return segment_row(self._views, (self.pairs_tab, self.curves_tab, self.probe_tab))
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        self.pause_button = word_button(
-            "pause", self.tr("Pause"), parent, tooltip=self.tr("Rest; a checkpoint is kept")
-        )
-        self.pause_button.clicked.connect(self.pause_requested)
-        self.continue_button = word_button(
-            "play", self.tr("Continue"), parent, tooltip=self.tr("Go on from here")
-        )
-        self.continue_button.clicked.connect(self.continue_requested)
-        self.stop_button = word_button(
-            "stop",
-            self.tr("Stop"),
+        rest = self.tr("Rest; a checkpoint is kept")
+        stop = self.tr("Stop and keep a checkpoint; the run can be resumed at any time")
+        resume = self.tr("Go on from the last checkpoint")
+        buttons = word_buttons(
             parent,
-            tooltip=self.tr("Stop and keep a checkpoint; the run can be resumed at any time"),
+            ("pause", self.tr("Pause"), rest, self.pause_requested),
+            ("play", self.tr("Continue"), self.tr("Go on from here"), self.continue_requested),
+            ("stop", self.tr("Stop"), stop, self.stop_requested),
+            ("play", self.tr("Resume"), resume, self._on_resume),
         )
-        self.stop_button.clicked.connect(self.stop_requested)
-        self.resume_button = word_button(
-            "play", self.tr("Resume"), parent, tooltip=self.tr("Go on from the last checkpoint")
-        )
-        self.resume_button.clicked.connect(self._on_resume)
-        buttons = (self.pause_button, self.continue_button, self.stop_button, self.resume_button)
+        self.pause_button, self.continue_button, self.stop_button, self.resume_button = buttons
         self._button_texts = {button: button.text() for button in buttons}
         for button, text in self._button_texts.items():
             button.setAccessibleName(text)
-        return buttons
+        return tuple(buttons)
 
     def _make_plots(self) -> None:
         """Make curves and probe: late, because what draws curves is slow to load."""

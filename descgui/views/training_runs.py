@@ -37,7 +37,7 @@ from descgui.views.panel_parts import (
     icon_button,
     labelled_rows,
     narrow_combo,
-    word_button,
+    word_buttons,
 )
 from descgui.views.run_rows import (
     FREE_ROLE,
@@ -196,24 +196,15 @@ class TrainingRuns(QWidget):
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
-        self.view_button = word_button(
-            "descriptor",
-            self.tr("Use in viewer"),
+        view = self.tr("See the open pair as this network sees it")
+        evaluate = self.tr("Put this network into the evaluation panel")
+        resume = self.tr("Go on from the last checkpoint")
+        self.view_button, self.evaluate_button, self.resume_button = word_buttons(
             self,
-            tooltip=self.tr("See the open pair as this network sees it"),
+            ("descriptor", self.tr("Use in viewer"), view, self._on_view),
+            ("evaluate", self.tr("Evaluate"), evaluate, self._on_evaluate),
+            ("play", self.tr("Resume"), resume, self._on_resume),
         )
-        self.view_button.clicked.connect(self._on_view)
-        self.evaluate_button = word_button(
-            "evaluate",
-            self.tr("Evaluate"),
-            self,
-            tooltip=self.tr("Put this network into the evaluation panel"),
-        )
-        self.evaluate_button.clicked.connect(self._on_evaluate)
-        self.resume_button = word_button(
-            "play", self.tr("Resume"), self, tooltip=self.tr("Go on from the last checkpoint")
-        )
-        self.resume_button.clicked.connect(self._on_resume)
         self.export_button = QPushButton(self.tr("Export…"), self)
         self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
         self.export_button.clicked.connect(self._on_export)
