@@ -46,7 +46,7 @@ class EvaluationChoice:
     subset: str = "all"
     protocol: Protocol = "closed"
     device: str = "auto"
-    descriptors: tuple[str, ...] = ("daisy",)
+    descriptors: tuple[str, ...] = ("descspace-fast",)
     weights: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     more: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     open_report: bool = True

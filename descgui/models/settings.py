@@ -44,7 +44,7 @@ class Settings:
         2048, help="memory for finished maps", unit="mb", low=128, high=262144
     )
     restore_session: bool = option(True, help="open the last pair again at start")
-    descriptor: str = option("daisy", help="descriptor shown at start")
+    descriptor: str = option("descspace-fast", help="descriptor shown at start")
     recent_pairs: tuple[str, ...] = option((), help="recently opened pairs")
     recent_folders: tuple[str, ...] = option((), help="recently opened folders")
     recent_photos: tuple[str, ...] = option((), help="folders of photos to train on")

@@ -22,7 +22,7 @@ class EvaluateConfig:
         "folder; rotated:… and scaled:… make harder pairs of any of them",
     )  # fmt: skip
     descriptor: tuple[str, ...] = option(
-        ("daisy",), help="registered names, each with its weights file or run folder behind '='"
+        ("descspace",), help="registered names, each with its weights file or run folder behind '='"
     )
     protocol: Literal["seed", "closed", "dense"] = option(
         "closed", help="as the original's code measures; the same without its faults; or over the "

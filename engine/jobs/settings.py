@@ -21,7 +21,7 @@ TRAIN_SECTION = "train"
 class DescribeConfig:
     """How an image becomes dense maps."""
 
-    descriptor: str = option("daisy", help="registered name; 'descriptors' lists them")
+    descriptor: str = option("descspace", help="registered name; 'descriptors' lists them")
     weights: Path | None = option(None, help="weights file of the descriptor")
     long_edge_px: int = option(
         640, help="shrink images to this long edge first; 0 keeps their size", unit="px",

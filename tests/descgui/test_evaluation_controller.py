@@ -61,7 +61,11 @@ class World:
         self.evaluations = EvaluationController(self.models, self.engine, self.pairs, self.matches)
         self.models.engine.set_state(READY)
         self.model.update(
-            dataset=str(sequences), device="cpu", more={"long_edge_px": 96}, open_report=False
+            dataset=str(sequences),
+            descriptors=("daisy",),
+            device="cpu",
+            more={"long_edge_px": 96},
+            open_report=False,
         )
 
     @property

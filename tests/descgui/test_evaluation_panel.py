@@ -69,7 +69,9 @@ def content(rows=ROWS, **changes):
 
 @pytest.fixture
 def models(qapp, tmp_path):
-    return make_models(tmp_path / "settings.yaml")
+    models = make_models(tmp_path / "settings.yaml")
+    models.evaluation.update(descriptors=("daisy",))
+    return models
 
 
 @pytest.fixture
