@@ -357,9 +357,7 @@ def test_sample_pairs_are_those_that_the_run_will_see_first(photos: Path, tmp_pa
         TrainingSamplesJob(config=make_job(None, tmp_path).config).run(JobContext())
 
 
-def test_the_pictures_of_a_run_are_read_back_as_they_were(
-    photos: Path, tmp_path: Path
-):
+def test_the_pictures_of_a_run_are_read_back_as_they_were(photos: Path, tmp_path: Path):
     drawn: list[Preview] = []
 
     def listen(event: Event) -> None:
