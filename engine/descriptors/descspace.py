@@ -57,7 +57,6 @@ class SetPlan:
         every: image b offers every so many-th cell.
         kept: members of image a, as they were voted for, that the pair is described by.
         kept_fine: refined ones that go before them.
-        share: members with a smaller share of the best one's votes are left out.
         fine_bin_px: as ``bin_px``, for members between which refining decides.
         tilts: squeezes that are tried around the winner.
         steps: (turn in degrees, growth, tilt) of each round of refining.
@@ -69,9 +68,8 @@ class SetPlan:
     points: int = 600
     bin_px: float = 25.0
     every: int = 2
-    kept: int = 5
+    kept: int = 4
     kept_fine: int = 0
-    share: float = 0.6
     fine_bin_px: float = 20.0
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
@@ -86,6 +84,7 @@ _FROM_A_QUARTER_TO_TWO: Final = (
 BALANCED: Final = SetPlan(scales=_FROM_A_QUARTER_TO_TWO)
 ROBUST: Final = SetPlan(
     scales=(*_FROM_A_QUARTER_TO_TWO, (0.7, 0.25), (1.0, 0.25)),
+    kept=5,
     kept_fine=3,
     tilts=(1.4, 2.0),
     steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)),
@@ -181,13 +180,13 @@ class DescSpace(DescSpaceFast):
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
-        kept = _standing_out(votes, plan.kept, plan.share)
+        kept = plan.kept
         if plan.kept_fine and votes[0].agreeing < plan.sure * len(look_a.points_px):
-            fine = self._refine(look_a, look_b, votes)
             # Where a scene is deep or its perspective strong, no single member fits all of it:
             # beside refined winners stand coarse ones.
-            kept = [*_standing_out(fine, plan.kept_fine, plan.share), *kept]
-        return _as_choice(kept)
+            votes = [*self._refine(look_a, look_b, votes)[: plan.kept_fine], *votes]
+            kept += plan.kept_fine
+        return _as_choice(votes, kept)
 
     def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
         """Votes for what lies between and beyond the coarse members, the best ones first."""
@@ -229,22 +228,17 @@ class DescSpace(DescSpaceFast):
         return ask(view, self._describe_one(view.images), member, look.points_px)
 
 
-def _standing_out(votes: list[Vote], count: int, share: float) -> list[Vote]:
-    """The first votes that are not far behind the best one."""
-    return [vote for vote in votes[:count] if vote.agreeing >= share * votes[0].agreeing]
-
-
-def _as_choice(votes: list[Vote]) -> Choice:
-    """The members of votes, at the largest scales that keep their relation; the first one leads."""
+def _as_choice(votes: list[Vote], kept: int) -> Choice:
+    """The first members of votes, at the largest scales that keep their relation."""
     best = votes[0]
     # A tilted member's scale is that of its long side; what counts is the area.
     growth = best.asking.scale / math.sqrt(best.asking.tilt) / best.offering.scale
     scale_b = min(1.0, 1 / growth)
-    chosen = dict.fromkeys(
+    members = dict.fromkeys(
         replace(vote.asking, scale=vote.asking.scale / vote.offering.scale * scale_b)
         for vote in votes
     )
-    return Choice(tuple(chosen), (Member(scale_b),), _in_words(best, growth))
+    return Choice(tuple(members)[:kept], (Member(scale_b),), _in_words(best, growth))
 
 
 def _in_words(best: Vote, growth: float) -> str:

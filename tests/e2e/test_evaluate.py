@@ -17,7 +17,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MAIN = str(REPOSITORY / "main.py")
-SMALL = ("--long-edge", "96", "--query-limit", "50", "--device", "cpu", "--set", "stride_px=4")
+SMALL = (
+    *("--descriptor", "daisy", "--set", "stride_px=4"),
+    *("--long-edge", "96", "--query-limit", "50", "--device", "cpu"),
+)
 
 
 def environment(**changes: str) -> dict[str, str]:
