@@ -249,7 +249,8 @@ def _in_words(best: Vote, growth: float) -> str:
     if abs(math.log2(growth)) > 0.1:
         parts.append(f"{larger} shows things {max(growth, 1 / growth):.2g} times as large")
     if turn_deg:
-        parts.append(f"b is turned by {turn_deg:+.0f}°")
+        way = "counter-clockwise" if turn_deg > 0 else "clockwise"
+        parts.append(f"b is turned {abs(turn_deg):.0f}° {way}")
     if best.asking.tilt > 1:
         parts.append(f"b is tilted by {math.degrees(math.acos(1 / best.asking.tilt)):.0f}°")
     said = ", ".join(parts) or "both show things alike"
