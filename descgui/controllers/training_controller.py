@@ -469,8 +469,10 @@ class TrainingController(QObject):
         saved = _CHECKPOINT.match(what)
         if saved is None:
             return
-        self._soon(saved_step=int(saved[1]))
+        # Progress is told now and then alone: the step may be behind what is saved already.
         status = self._fresh or self._model.status
+        at = int(saved[1])
+        self._soon(saved_step=at, step=max(at, status.step))
         if saved[2] and status.stage == "pausing":
             self._say(stage="paused", eta_s=None, steps_per_s=None)
         self._read_live()

@@ -199,7 +199,7 @@ def test_a_resting_run_keeps_a_checkpoint_does_no_step_and_goes_on(qtbot, world,
     kept = load_state(status.folder / "weights" / "last.safetensors")[1]
     assert int(kept["step"]) == status.step
     before = folder_state(status.folder)
-    with qtbot.waitSignal(world.model.runs_changed, timeout=WAIT_MS, raising=False):
+    with qtbot.waitSignal(world.model.runs_changed, timeout=1000, raising=False):
         world.trainings.refresh()
     assert world.model.status.step == status.step
     assert folder_state(status.folder) == before
@@ -236,8 +236,10 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     second.trainings.stop()
     wait_stage(qtbot, second, "stopped")
     assert min(step for stage, step in steps if stage == "running") >= stopped.step
-    assert figures[0]["loss"] == pytest.approx(stopped.figures["loss"])
     losses = second.model.curves(stopped.folder)["loss"]
+    # What is shown first is the earlier part's last loss, or already one of the new part.
+    known = losses[losses[:, 0] >= stopped.step, 1]
+    assert figures[0]["loss"] in [pytest.approx(loss) for loss in known]
     assert losses[0, 0] == 1  # the first part's curve is there, too
     assert (np.diff(losses[:, 0]) > 0).all()
     assert second.model.frames[0].step == 0

@@ -90,7 +90,8 @@ def make_job(dataset: Path | str, out: Path, **changes: object) -> EvaluateJob:
            if name in changes}  # fmt: skip
     config = EvaluateConfig(
         **{  # type: ignore[arg-type]
-            "dataset": str(dataset), "device": "cpu", "long_edge_px": 96, "query_limit": 60,
+            "dataset": str(dataset), "descriptor": ("daisy",), "device": "cpu", "long_edge_px": 96,
+            "query_limit": 60,
             "protocol": "dense", **changes,
         }
     )  # fmt: skip
@@ -231,8 +232,8 @@ from engine.jobs.evaluate import EvaluateJob, choose_descriptors
 from engine.jobs.evaluate_settings import EvaluateConfig
 from engine.progress import JobContext
 
-config = EvaluateConfig(dataset={dataset!r}, device="cpu", long_edge_px=96, query_limit=60,
-                        protocol="dense")
+config = EvaluateConfig(dataset={dataset!r}, descriptor=("daisy",), device="cpu",
+                        long_edge_px=96, query_limit=60, protocol="dense")
 job = EvaluateJob(config=config, choices=choose_descriptors(config, {daisy!r}),
                   out=Path({out!r}), resume=True)
 
@@ -602,8 +603,8 @@ from engine.progress import JobContext
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
-config = EvaluateConfig(dataset={str(sequences)!r}, device="cpu", long_edge_px=96, query_limit=60,
-                        protocol="dense")
+config = EvaluateConfig(dataset={str(sequences)!r}, descriptor=("daisy",), device="cpu",
+                        long_edge_px=96, query_limit=60, protocol="dense")
 job = EvaluateJob(config=config, choices=choose_descriptors(config, {DAISY!r}),
                   out=Path({str(out)!r}))
 children = []

@@ -46,7 +46,13 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_for(sequences: Path, **changes: object) -> EvaluateConfig:
-    values = {"dataset": str(sequences), "long_edge_px": 96, "device": "cpu", **changes}
+    values = {
+        "dataset": str(sequences),
+        "descriptor": ("daisy",),
+        "long_edge_px": 96,
+        "device": "cpu",
+        **changes,
+    }
     return EvaluateConfig(**values)  # type: ignore[arg-type]
 
 
