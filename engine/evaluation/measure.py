@@ -6,9 +6,10 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -17,7 +18,7 @@ import torch
 
 import engine
 from engine.data.pairs import ImagePair, Side
-from engine.descriptors.base import DenseDescriptor
+from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import get_built
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.registry import DescriptorSpec
@@ -38,7 +39,7 @@ from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Matcher, Protocol, QueryKind, matcher_for
 from engine.images import read_image
-from engine.progress import Event, JobContext, Note
+from engine.progress import CancelToken, Event, JobContext, Note
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Value = TypeVar("Value")
@@ -319,26 +320,16 @@ class _PairTask:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # or its time would count as matching
         described_s = time.perf_counter()
-        rows = []
-        for kind, queries in lists.items():
-            errors = match_errors(
-                self.protocol,
-                levels_a,
-                levels_b,
-                queries,
-                self.image_b.size_px,
-                matcher=one.matcher,
-                cancel=self.context.cancel,
-            )
-            row = make_row(
-                self.protocol,
-                errors,
-                descriptor=one.label,
-                sequence=self.pair.sequence,
-                index=self.pair.index,
-                queries=kind,
-            )
-            rows.append(row)
+        rows = measure_rows(
+            one,
+            levels_a,
+            levels_b,
+            lists,
+            pair=self.pair,
+            size_b_px=self.image_b.size_px,
+            protocol=self.protocol,
+            cancel=self.context.cancel,
+        )
         ended_s = time.perf_counter()
         return rows, Timing(one.label, images, described_s - start_s, 1, ended_s - described_s)
 
@@ -353,6 +344,59 @@ class _PairTask:
         )
 
 
+def read_working_image(path: Path, stress: Stress | None, protocol: Protocol) -> WorkingImage:
+    """Read an image of a pair as the protocol wants it, changed first where that makes it harder.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    pixels = read_image(path).pixels
+    return make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
+
+
+def measure_rows(
+    one: EvaluatedDescriptor,
+    levels_a: Levels,
+    levels_b: Levels,
+    lists: Mapping[QueryKind, QueryPoints],
+    *,
+    pair: ImagePair,
+    size_b_px: tuple[int, int],
+    protocol: Protocol,
+    cancel: CancelToken,
+) -> list[PairRow]:
+    """Match all lists of queries of a pair: a row each.
+
+    Args:
+        one: the descriptor that made the maps.
+        levels_a: maps of the working image a, a batch of one.
+        levels_b: maps of the working image b.
+        lists: at least one query each.
+        pair: what the rows are named after.
+        size_b_px: (width, height) of the working image b.
+        protocol: how.
+        cancel: checked once per block.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    rows = []
+    for kind, queries in lists.items():
+        errors = match_errors(
+            protocol, levels_a, levels_b, queries, size_b_px, matcher=one.matcher, cancel=cancel
+        )
+        row = make_row(
+            protocol,
+            errors,
+            descriptor=one.label,
+            sequence=pair.sequence,
+            index=pair.index,
+            queries=kind,
+        )
+        rows.append(row)
+    return rows
+
+
 def _broken(pair: ImagePair, fault: str) -> PairRecord:
     reason = f"{pair.name} is left out: {fault}"
     return PairRecord(
@@ -365,22 +409,9 @@ def _readings(
 ) -> Iterator[Callable[[], WorkingImage]]:
     """What has to be read, in order: of each sequence image 1, then the other ones."""
     for sequence in sequences:
-        yield _Reading(sequence.pairs[0].pair.path_a, None, protocol)
+        yield partial(read_working_image, sequence.pairs[0].pair.path_a, None, protocol)
         for one in sequence.pairs:
-            yield _Reading(one.pair.path_b, one.stress, protocol)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    path: Path
-    stress: Stress | None
-    protocol: Protocol
-
-    def __call__(self) -> WorkingImage:
-        pixels = read_image(self.path).pixels
-        return make_working_image(
-            self.protocol, pixels if self.stress is None else self.stress.apply(pixels)
-        )
+            yield partial(read_working_image, one.pair.path_b, one.stress, protocol)
 
 
 def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value], None, None]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,21 +24,21 @@ from engine.descriptors.compute import Precision, describe_image
 from engine.descriptors.msnet import MSNetV2
 from engine.errors import ConfigError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSequence
-from engine.evaluation.measure import EvaluatedDescriptor
+from engine.evaluation.measure import (
+    EvaluatedDescriptor,
+    measure_rows,
+    read_working_image,
+)
 from engine.evaluation.protocols import (
     WorkingImage,
     draw_queries,
-    make_working_image,
-    match_errors,
     query_pool,
     resize_homography,
 )
-from engine.evaluation.result import Json, PairRow, Timing, make_row
+from engine.evaluation.result import Json, PairRow, Timing
 from engine.evaluation.run_folder import PairRecord
-from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Protocol, QueryKind
 from engine.geometry.homography import local_scale
-from engine.images import read_image
 from engine.progress import CancelToken, Event, JobContext, ignore_event
 
 MARK: Final = "oracle"
@@ -126,7 +125,9 @@ def add_oracles(
         for oracle in oracles if kinds else ():
             if task is None or task.one != one:
                 first = task.first if task and task.one.pair.path_a == one.pair.path_a else None
-                task = _PairTask(one, first or _read(one.pair.path_a, None, protocol), protocol)
+                task = _PairTask(
+                    one, first or read_working_image(one.pair.path_a, None, protocol), protocol
+                )
             rows, timing = task.measure(oracle, kinds, device, context)
             record = replace(record, rows=(*record.rows, *rows), timings=(*record.timings, timing))
         yield record
@@ -210,7 +211,7 @@ class _PairTask:
         context.cancel.check()
         pair = self.one.pair
         if self.second is None:
-            self.second = _read(pair.path_b, self.one.stress, self.protocol)
+            self.second = read_working_image(pair.path_b, self.one.stress, self.protocol)
         h_b_from_a = resize_homography(
             self.protocol,
             self.first.resize,
@@ -230,9 +231,8 @@ class _PairTask:
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # or its time would count as matching
         described_s = time.perf_counter()
-        rows = []
-        for kind in kinds:
-            queries = draw_queries(
+        lists = {
+            kind: draw_queries(
                 self.protocol,
                 query_pool(self.first, kind),
                 h_b_from_a,
@@ -241,32 +241,20 @@ class _PairTask:
                 index=pair.index,
                 kind=kind,
             )
-            errors = match_errors(
-                self.protocol,
-                levels_a,
-                levels_b,
-                queries,
-                self.second.size_px,
-                matcher=oracle.matcher,
-                cancel=context.cancel,
-            )
-            rows.append(
-                make_row(
-                    self.protocol,
-                    errors,
-                    descriptor=oracle.label,
-                    sequence=pair.sequence,
-                    index=pair.index,
-                    queries=kind,
-                )
-            )
+            for kind in kinds
+        }
+        rows = measure_rows(
+            oracle,
+            levels_a,
+            levels_b,
+            lists,
+            pair=pair,
+            size_b_px=self.second.size_px,
+            protocol=self.protocol,
+            cancel=context.cancel,
+        )
         ended_s = time.perf_counter()
         return rows, Timing(oracle.label, 2, described_s - start_s, 1, ended_s - described_s)
-
-
-def _read(path: Path, stress: Stress | None, protocol: Protocol) -> WorkingImage:
-    pixels = read_image(path).pixels
-    return make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
 
 
 def _scales(h_other_from_this: NDArray[Any], size_px: tuple[int, int]) -> ScaleMap:

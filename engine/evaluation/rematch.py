@@ -24,6 +24,7 @@ from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import DatasetError, DescSpaceError, WeightsError
 from engine.evaluation.datasets import EvaluationPair, open_evaluation_set
+from engine.evaluation.measure import read_working_image
 from engine.evaluation.oracle import MARK, describe_knowing
 from engine.evaluation.pck import errors_px
 from engine.evaluation.protocols import (
@@ -31,14 +32,12 @@ from engine.evaluation.protocols import (
     Protocol,
     WorkingImage,
     draw_queries,
-    make_working_image,
     match_points,
     query_pool,
     resize_homography,
 )
 from engine.evaluation.result import EvaluationResult, PairRow
-from engine.evaluation.stress import STRESS_KINDS, Stress
-from engine.images import read_image
+from engine.evaluation.stress import STRESS_KINDS
 from engine.progress import JobContext, Progress
 
 _SAME_WITHIN = 0.02  # another device rounds in another way, and few matches hang on that
@@ -143,7 +142,7 @@ class _Kept:
 
     def first_image(self, path: Path) -> WorkingImage:
         if self.image is None or path != self.path:
-            self.image = _read(path, None, self.protocol)
+            self.image = read_working_image(path, None, self.protocol)
             self.path = path
             self.described.clear()
         return self.image
@@ -159,7 +158,7 @@ def _rematch(
 ) -> Rematch:
     protocol, one = kept.protocol, pairs[row.sequence, row.index]
     image_a = kept.first_image(one.pair.path_a)
-    image_b = _read(one.pair.path_b, one.stress, protocol)
+    image_b = read_working_image(one.pair.path_b, one.stress, protocol)
     h_b_from_a = resize_homography(
         protocol, image_a.resize, image_b.resize, one.h_b_from_a(image_b.resize.from_size_px)
     )
@@ -257,11 +256,6 @@ def _spec(result: EvaluationResult, entry: Mapping[str, Any]) -> DescriptorSpec:
             raise WeightsError(path, "no longer holds the weights that were measured")
         values["weights"] = str(path)
     return make_spec(entry["name"], values)
-
-
-def _read(path: Path, stress: Stress | None, protocol: Protocol) -> WorkingImage:
-    pixels = read_image(path).pixels
-    return make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
 
 
 def _changed(one: EvaluationPair) -> DatasetError:
