@@ -28,8 +28,7 @@ from engine.descriptors.registry import register_descriptor
 from engine.descriptors.shipped import weights_to_load
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import (
-    AskingMember,
-    OfferingMember,
+    MemberPoints,
     Vote,
     ask,
     count_agreeing,
@@ -114,8 +113,8 @@ class Look:
 
     images: Tensor
     points_px: Tensor
-    asking: tuple[AskingMember, ...] = ()
-    offering: tuple[OfferingMember, ...] = ()
+    asking: tuple[MemberPoints, ...] = ()
+    offering: tuple[MemberPoints, ...] = ()
 
 
 class DescSpaceFast:
@@ -138,7 +137,10 @@ class DescSpaceFast:
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
-        return (DescriptorMap(self.network(images), _GRID),)
+        return (self._describe_one(images),)
+
+    def _describe_one(self, images: Tensor) -> DescriptorMap:
+        return DescriptorMap(self.network(images), _GRID)
 
 
 class DescSpace(DescSpaceFast):
@@ -219,10 +221,7 @@ class DescSpace(DescSpaceFast):
             levels.append(describe_member(images, member, self._describe_one))
         return tuple(levels)
 
-    def _describe_one(self, images: Tensor) -> DescriptorMap:
-        return DescriptorMap(self.network(images), _GRID)
-
-    def _ask(self, look: Look, member: Member, check: Callable[[], None]) -> AskingMember:
+    def _ask(self, look: Look, member: Member, check: Callable[[], None]) -> MemberPoints:
         check()
         view = make_view(look.images, member)
         return ask(view, self._describe_one(view.images), member, look.points_px)

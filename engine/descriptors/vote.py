@@ -29,28 +29,15 @@ _CELL_PX: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AskingMember:
-    """Image a under one member.
+class MemberPoints:
+    """An image under one member, at the places that take part in the vote.
+
+    Image a asks by its corners, image b offers the cells of its map.
 
     Attributes:
         member: how the image was changed.
-        vectors: ``(K, D)`` unit descriptors of the image's points.
-        places: ``(K, 2)`` where the points lie in the changed image, float32.
-    """
-
-    member: Member
-    vectors: Tensor
-    places: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OfferingMember:
-    """Image b under one member.
-
-    Attributes:
-        member: how the image was changed.
-        vectors: ``(M, D)`` unit descriptors of its cells.
-        places: ``(M, 2)`` where those lie in the changed image, float32.
+        vectors: ``(K, D)`` unit descriptors of the places.
+        places: ``(K, 2)`` where they lie in the changed image, float32.
     """
 
     member: Member
@@ -104,13 +91,13 @@ def find_points(grey: Tensor, count: int) -> Tensor:
     return torch.stack([flat % columns, flat // columns], dim=1).double()
 
 
-def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> AskingMember:
+def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> MemberPoints:
     """Image a under one member, read at its points ``(K, 2)``."""
     vectors = unit_length(read_view(view, made, points_px[None])[0], dim=1)
-    return AskingMember(member, vectors, to_view(view, points_px).float())
+    return MemberPoints(member, vectors, to_view(view, points_px).float())
 
 
-def offer(made: DescriptorMap, member: Member, *, every: int) -> OfferingMember:
+def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
     """Image b under one member, at every so many-th cell of its map."""
     values = made.values[0, :, ::every, ::every]
     rows, columns = values.shape[1:]
@@ -118,10 +105,10 @@ def offer(made: DescriptorMap, member: Member, *, every: int) -> OfferingMember:
     xs = made.grid.offset_px + step_px * torch.arange(columns, device=values.device)
     ys = made.grid.offset_px + step_px * torch.arange(rows, device=values.device)
     places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
-    return OfferingMember(member, values.flatten(1).T.contiguous(), places.float())
+    return MemberPoints(member, values.flatten(1).T.contiguous(), places.float())
 
 
-def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: float) -> float:
+def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: float) -> float:
     """The size of the largest cluster of movements among the mutual matches of two members.
 
     Args:
@@ -149,8 +136,8 @@ def count_agreeing(asking: AskingMember, offering: OfferingMember, *, bin_px: fl
 
 
 def hold_vote(
-    asking: Sequence[AskingMember],
-    offering: Sequence[OfferingMember],
+    asking: Sequence[MemberPoints],
+    offering: Sequence[MemberPoints],
     *,
     scales: Sequence[tuple[float, float]],
     bin_px: float,

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.vote import (
-    AskingMember,
-    OfferingMember,
+    MemberPoints,
     count_agreeing,
     find_points,
     hold_vote,
@@ -32,8 +31,8 @@ def test_points_that_move_alike_agree_and_others_do_not():
     offered = asked + torch.tensor([70.0, -20.0])
     offered[40:] += torch.arange(1, 21)[:, None] * 100.0  # each goes its own way
     order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
-    offering = OfferingMember(Member(), described[order], offered[order])
-    assert count_agreeing(AskingMember(Member(), described, asked), offering, bin_px=30) == 40
+    offering = MemberPoints(Member(), described[order], offered[order])
+    assert count_agreeing(MemberPoints(Member(), described, asked), offering, bin_px=30) == 40
 
 
 def test_a_cluster_that_the_border_of_bins_cuts_is_one():
@@ -41,38 +40,38 @@ def test_a_cluster_that_the_border_of_bins_cuts_is_one():
     asked = torch.zeros(40, 2)
     offered = torch.full((40, 2), 29.5)
     offered[::2] += 1.0  # bins of 30 px: half of them lie beyond the border
-    offering = OfferingMember(Member(), described, offered)
-    assert count_agreeing(AskingMember(Member(), described, asked), offering, bin_px=30) == 40
+    offering = MemberPoints(Member(), described, offered)
+    assert count_agreeing(MemberPoints(Member(), described, asked), offering, bin_px=30) == 40
 
 
 def test_bins_are_as_large_in_the_image_whatever_the_member_shrinks():
     described, asked = vectors(30), torch.zeros(30, 2)
     offered = torch.linspace(0, 29, 30)[:, None].expand(30, 2)
-    whole = OfferingMember(Member(1.0), described, offered)
-    half = OfferingMember(Member(0.5), described, offered)
-    asking = AskingMember(Member(), described, asked)
+    whole = MemberPoints(Member(1.0), described, offered)
+    half = MemberPoints(Member(0.5), described, offered)
+    asking = MemberPoints(Member(), described, asked)
     assert count_agreeing(asking, whole, bin_px=10) == 20
     assert count_agreeing(asking, half, bin_px=10) == 10
 
 
 def test_matches_that_are_not_mutual_have_no_vote():
     one = vectors(1)
-    asking = AskingMember(Member(), one.expand(5, -1), places(5))
-    offering = OfferingMember(Member(), one, places(1))
+    asking = MemberPoints(Member(), one.expand(5, -1), places(5))
+    offering = MemberPoints(Member(), one, places(1))
     assert count_agreeing(asking, offering, bin_px=1000) == 1
 
 
 def test_an_image_without_points_votes_for_nothing():
-    asking = AskingMember(Member(), vectors(0), places(0))
-    offering = OfferingMember(Member(), vectors(4), places(4))
+    asking = MemberPoints(Member(), vectors(0), places(0))
+    offering = MemberPoints(Member(), vectors(4), places(4))
     assert count_agreeing(asking, offering, bin_px=10) == 0
 
 
 def test_scales_meet_as_they_are_told_and_ties_go_to_the_least_change():
     nothing = vectors(0), places(0)
-    asking = [AskingMember(Member(scale, angle), *nothing) for scale in (0.5, 1.0)
+    asking = [MemberPoints(Member(scale, angle), *nothing) for scale in (0.5, 1.0)
               for angle in (180.0, 330.0, 0.0)]  # fmt: skip
-    offering = [OfferingMember(Member(scale), vectors(3), places(3)) for scale in (1.0, 0.5)]
+    offering = [MemberPoints(Member(scale), vectors(3), places(3)) for scale in (1.0, 0.5)]
     votes = hold_vote(asking, offering, scales=((0.5, 1.0), (0.5, 0.5)), bin_px=30)
     changes = [(vote.asking.scale / vote.offering.scale, vote.asking.angle_deg) for vote in votes]
     assert changes == [(growth, angle) for growth in (1.0, 0.5) for angle in (0.0, 330.0, 180.0)]
