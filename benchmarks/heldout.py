@@ -7,7 +7,8 @@ photos, and how each is changed, is the list ``heldout_pairs.csv`` beside this f
 chosen on these pairs, never on sequences that figures are reported for.
 
 Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane, ``turn``
-any rotation, ``zoom`` a factor of 2 to 4 either way, and ``light``, the same view in other light.
+any rotation, ``zoom`` a factor of 2 to 4 either way, ``light`` the same view in other light, and
+``night`` the same view by day and by lamps.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,14 +33,17 @@ from engine.progress import JobContext
 from engine.seeding import Draws
 
 LIST: Final = Path(__file__).with_name("heldout_pairs.csv")
-KINDS: Final = ("view", "tilt", "turn", "zoom", "light")
+KINDS: Final = ("view", "tilt", "turn", "zoom", "light", "night")
+_SAME_VIEW: Final = ("light", "night")
 _VIEWS: Final = 3
 _FOCAL: Final = 1.2  # of the width: an ordinary camera
 _EVERY_DAY: Final = LightRecipe(jpeg_quality=40, gamma_octaves=0.4)
-_NIGHT: Final = LightRecipe(
+_OTHER_LIGHT: Final = LightRecipe(
     brightness=0.7, contrast=0.5, gamma_octaves=1.6, noise=0.08, noise_share=0.8, jpeg_quality=25,
     local_light=1.0, local_light_share=1.0, shadow=0.9, shadow_share=0.6,
 )  # fmt: skip
+_NIGHT: Final = replace(_EVERY_DAY, night_octaves=12.0, night_share=1.0)
+_LIGHTS: Final = {"light": _OTHER_LIGHT, "night": _NIGHT}
 
 
 def write_sequences(photos: Path, out: Path) -> int:
@@ -49,7 +54,7 @@ def write_sequences(photos: Path, out: Path) -> int:
     """
     rows = list(csv.DictReader(LIST.read_text(encoding="utf-8").splitlines()))
     for row in rows:
-        prefix = "i" if row["kind"] == "light" else "v"
+        prefix = "i" if row["kind"] in _SAME_VIEW else "v"
         name = f"{prefix}_{row['kind']}_{Path(row['photo']).stem}"
         write_sequence(read_image(photos / row["photo"]).pixels, row, out / name)
     return len(rows)
@@ -65,7 +70,7 @@ def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> N
         key = int(row["seed"]) * 10 + index
         h_b_from_a = _draw(row["kind"], key, (width, height))
         seen = _warp(photo, h_b_from_a)
-        recipe = _NIGHT if row["kind"] == "light" else _EVERY_DAY
+        recipe = _LIGHTS.get(row["kind"], _EVERY_DAY)
         tensor = torch.from_numpy(seen).permute(2, 0, 1)[None]
         lit = change_light(Draws([key], device=torch.device("cpu")), "b", tensor, recipe)
         shades = (lit[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
@@ -91,7 +96,7 @@ def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
     def either(low: float, high: float) -> float:
         return float(draw.uniform(low, high) * draw.choice((-1.0, 1.0)))
 
-    if kind == "light":
+    if kind in _SAME_VIEW:
         return np.eye(3)
     turn_deg, octaves, tilt_deg = either(0, 15), either(0, 0.4), float(draw.uniform(5, 25))
     if kind == "view":

@@ -29,6 +29,9 @@ _PIXELS: Final = CellGrid(1.0, 0.0)
 _TRIED_POINTS: Final = 2  # points are drawn this many times over, since some are seen on one side
 _LIGHT_CELLS: Final = (4, 5)
 _SHARPEST_PX: Final = 0.3
+_LAMPS: Final = 8
+_DARKEST_SHADE: Final = 0.03  # cameras show as black what drowns in their noise
+_DISPLAY_GAMMA: Final = 2.2  # what turns a file's values into light
 _BLOCK: Final = 8  # of JPEG
 _BEST_QUALITY: Final = 95
 # ITU-T T.81, tables K.1 and K.2, row by row.
@@ -212,6 +215,8 @@ def change_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) ->
     if light.shadow > 0 and light.shadow_share > 0:
         images = images * _shadows(draws, side, images, light)
     images = _change_colours(draws, side, images, light)
+    if light.night_octaves > 0 and light.night_share > 0:
+        images = _night(draws, side, images, light)
     images = _blur(draws, side, images, light)
     if light.noise > 0 and light.noise_share > 0:
         noisy = draws.happens(f"{side} noise happens", light.noise_share).nonzero()[:, 0]
@@ -299,6 +304,40 @@ def _shadows(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Ten
     depth = draws.uniform(f"{side} shadow", high=light.shadow)
     depth = depth * draws.happens(f"{side} shadow happens", light.shadow_share)
     return (1 - depth[:, None, None] * covered)[:, None]
+
+
+def _night(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:
+    """Some of the images by night: a dark sky's light, lamps, and no more than 8 bits to tell it.
+
+    What no lamp reaches is left with a few shades or none, and a lamp itself glares.
+    """
+    chosen = draws.happens(f"{side} night happens", light.night_share).nonzero()[:, 0]
+    if len(chosen) == 0:
+        return images
+    some, day = draws.part(chosen), images[chosen]
+    height, width = images.shape[2:]
+    xs = torch.linspace(0, width / height, width, device=images.device)
+    ys = torch.linspace(0, 1, height, device=images.device)[:, None]
+    sky = torch.exp2(-some.uniform(f"{side} sky", 1, 1, 1, low=0.5, high=1) * light.night_octaves)
+    lit = sky.expand(-1, 3, height, width)
+    glare = torch.zeros_like(day)
+    for number in range(_LAMPS):
+        name = f"{side} lamp {number}"
+        place = some.uniform(f"{name} place", 2, 1, 1, low=-0.1, high=1.1)
+        reach = 2 ** some.uniform(f"{name} reach", 1, 1, low=-6, high=-2)
+        power = 2 ** some.uniform(f"{name} power", 1, 1, low=-4, high=1)
+        power = power * some.happens(f"{name} is on", 0.6)[:, None, None]
+        # Coloured lamps show some things bright that were dark by day, and the other way round.
+        colour = 2 ** some.uniform(f"{name} colour", 3, 1, 1, low=-3, high=0)
+        away = ((xs - place[:, 0] * width / height) / reach).square()
+        away = away + ((ys - place[:, 1]) / reach).square()
+        falloff = (power / (1 + away))[:, None]
+        lit = lit + colour * falloff
+        # The bulb itself: a hundredth of its reach across, far brighter than what it shows.
+        glare = glare + colour * 4 * (power / (1 + 40 * away).square())[:, None]
+    seen = (day**_DISPLAY_GAMMA * lit + glare).clamp(0, 1) ** (1 / _DISPLAY_GAMMA)
+    black = some.uniform(f"{side} black", 1, 1, 1, high=_DARKEST_SHADE)
+    return images.index_copy(0, chosen, ((seen - black).clamp_min(0) * 255).round() / 255)
 
 
 def _change_colours(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:

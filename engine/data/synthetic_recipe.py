@@ -91,3 +91,10 @@ class LightRecipe:
         0.0, help="how much a shadow takes away, at most, of 1", low=0.0, high=1.0
     )
     shadow_share: float = option(0.0, help="share of sides with a shadow", low=0.0, high=1.0)
+    night_octaves: float = option(
+        0.0, help="at night the sky gives less light by between half of and all of these doublings",
+        low=0.0, high=12.0,
+    )  # fmt: skip
+    night_share: float = option(
+        0.0, help="share of sides that are seen at night, by lamps", low=0.0, high=1.0
+    )

@@ -5,6 +5,10 @@ described by a *set*, one descriptor for each way the image was changed, and set
 their best pair.  What is ours is that a pair of images votes for the few members that matter
 (:mod:`engine.descriptors.vote`): only one image is expanded, and wrong members, which add false
 minima, stay out.  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT (Morel and Yu, 2009).
+
+Every member is described twice, as it is and at half size, and the two stand in one vector, one
+after the other: two places are as similar as their near and their wide surroundings are, each with
+its share.  That is scoring at the same offset, where a set scores any against any.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from engine.checkpoints import load_into, load_state
@@ -23,10 +28,10 @@ from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
 from engine.descriptors.initial import untrained
 from engine.descriptors.member_steps import near, tilted
-from engine.descriptors.members import describe_member, make_view
+from engine.descriptors.members import describe_member, lay_on, make_view
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.shipped import weights_to_load
-from engine.descriptors.tensors import to_luminance
+from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import (
     MemberPoints,
     Vote,
@@ -40,6 +45,7 @@ from engine.geometry.coords import CellGrid
 
 _SHIPPED: Final = "descspace"
 _REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
+_HALF: Final = Member(0.5)
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -98,6 +104,10 @@ class DescSpaceConfig:
         None, help="trained weights (.safetensors); none: those that come with the program"
     )
     untrained: bool = option(False, help="random weights instead, as before any training")
+    half_share: float = option(
+        0.3, help="how much of the similarity is that of the surroundings at half size; 0: none",
+        low=0.0, high=0.9,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,24 +133,40 @@ class DescSpaceFast:
     Args:
         network: trained or not.
         weights_path: the file its weights are from; None for random ones.
+        half_share: how much of the similarity of two places is that of their surroundings at half
+            size, in [0, 1); with 0 they are not described, and ``dim`` is half as large.
     """
 
-    dim = DescSpaceNetwork.dim
-    shift_period_px = DescSpaceNetwork.shift_period_px
     half_precision = True
 
-    def __init__(self, network: DescSpaceNetwork, weights_path: Path | None) -> None:
+    def __init__(
+        self, network: DescSpaceNetwork, weights_path: Path | None, *, half_share: float
+    ) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
         self.weights_path = weights_path
         self.trained = weights_path is not None
+        self.half_share = half_share
+        parts = 2 if half_share else 1
+        self.dim = DescSpaceNetwork.dim * parts
+        self.shift_period_px = DescSpaceNetwork.shift_period_px * parts
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
         return (self._describe_one(images),)
 
     def _describe_one(self, images: Tensor) -> DescriptorMap:
-        return DescriptorMap(self.network(images), _GRID)
+        near = DescriptorMap(self.network(images), _GRID)
+        if not self.half_share:
+            return near
+        view = make_view(images, _HALF)
+        made = DescriptorMap(self.network(view.images), _GRID)
+        rows, columns = near.values.shape[2:]
+        wide = lay_on(_GRID, (rows, columns), view, made)
+        # Lengths whose squares add up to 1: the dot product is the weighted mean of both parts'.
+        shares = (math.sqrt(1 - self.half_share), math.sqrt(self.half_share))
+        both = torch.cat([shares[0] * near.values, shares[1] * wide], dim=1)
+        return DescriptorMap(unit_length(both), _GRID)  # either may be nothing
 
 
 class DescSpace(DescSpaceFast):
@@ -149,13 +175,19 @@ class DescSpace(DescSpaceFast):
     Args:
         network: trained or not.
         weights_path: the file its weights are from; None for random ones.
+        half_share: see :class:`DescSpaceFast`.
         plan: which sets.
     """
 
     def __init__(
-        self, network: DescSpaceNetwork, weights_path: Path | None, *, plan: SetPlan
+        self,
+        network: DescSpaceNetwork,
+        weights_path: Path | None,
+        *,
+        half_share: float,
+        plan: SetPlan,
     ) -> None:
-        super().__init__(network, weights_path)
+        super().__init__(network, weights_path, half_share=half_share)
         self.plan = plan
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
@@ -286,7 +318,7 @@ def _load(config: DescSpaceConfig) -> tuple[DescSpaceNetwork, Path | None]:
 )
 def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
     """Build the network alone."""
-    return DescSpaceFast(*_load(config))
+    return DescSpaceFast(*_load(config), half_share=config.half_share)
 
 
 @register_descriptor(
@@ -298,7 +330,7 @@ def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
 )
 def build_descspace(config: DescSpaceConfig) -> DescSpace:
     """Build the balanced set."""
-    return DescSpace(*_load(config), plan=BALANCED)
+    return DescSpace(*_load(config), half_share=config.half_share, plan=BALANCED)
 
 
 @register_descriptor(
@@ -310,4 +342,4 @@ def build_descspace(config: DescSpaceConfig) -> DescSpace:
 )
 def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
     """Build the robust set."""
-    return DescSpace(*_load(config), plan=ROBUST)
+    return DescSpace(*_load(config), half_share=config.half_share, plan=ROBUST)

@@ -16,8 +16,9 @@ from engine.descriptors.tensors import to_luminance, unit_length
 _NARROW_CELLS = 5
 _WIDE_CELLS = 17
 _CELL_PX = 4
-# Deviation of grey values that is taken for noise: flat places are not blown up to full contrast.
-_NOISE = 0.02
+# Deviation of grey values that is taken for noise, two shades of 255: flat places are not blown up
+# to full contrast, and what lies in the dark is.
+_NOISE = 0.008
 
 
 class DescSpaceNetwork(nn.Module):

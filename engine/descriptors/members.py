@@ -17,7 +17,7 @@ from torch.nn import functional
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
-from engine.geometry.sampling import sample_map, warp_images
+from engine.geometry.sampling import cell_places, sample_map, warp_images
 
 _SMALLEST_EDGE_PX: Final = 16
 # Pixels are taken for Gaussians of this deviation: before things shrink, they are blurred until
@@ -111,13 +111,8 @@ def describe_member(images: Tensor, member: Member, describe: Describe) -> Descr
     stride_px = made.grid.stride_px / member.scale
     grid = CellGrid(stride_px, 0.0)
     height, width = images.shape[2:]
-    columns, rows = (int((edge - 1) / stride_px) + 1 for edge in (width, height))
-    xs = grid.to_px(torch.arange(columns, dtype=torch.float64, device=images.device))
-    ys = grid.to_px(torch.arange(rows, dtype=torch.float64, device=images.device))
-    places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
-    read = read_view(view, made, places.expand(len(images), -1, 2))
-    values = unit_length(read.transpose(1, 2).reshape(len(images), -1, rows, columns))
-    return DescriptorMap(values, grid, member)
+    rows, columns = (int((edge - 1) / stride_px) + 1 for edge in (height, width))
+    return DescriptorMap(lay_on(grid, (rows, columns), view, made), grid, member)
 
 
 def read_view(view: View, made: DescriptorMap, points_px: Tensor) -> Tensor:
@@ -132,6 +127,24 @@ def read_view(view: View, made: DescriptorMap, points_px: Tensor) -> Tensor:
         ``(B, N, D)``, not of unit length.
     """
     return sample_map(made.values, made.grid, to_view(view, points_px).float())
+
+
+def lay_on(grid: CellGrid, cells: tuple[int, int], view: View, made: DescriptorMap) -> Tensor:
+    """Read the map of a view at cells of the image as it was.
+
+    Args:
+        grid: where those cells lie.
+        cells: (rows, columns), how many they are.
+        view: the changed image.
+        made: its map.
+
+    Returns:
+        ``(B, D, rows, columns)`` of unit length.
+    """
+    places = cell_places(grid, cells, device=made.values.device)
+    batch = len(made.values)
+    read = read_view(view, made, places.expand(batch, -1, 2))
+    return unit_length(read.transpose(1, 2).reshape(batch, -1, *cells))
 
 
 def to_view(view: View, points_px: Tensor) -> Tensor:

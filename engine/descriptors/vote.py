@@ -23,6 +23,8 @@ from torch.nn import functional
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.members import View, read_view, to_view
 from engine.descriptors.tensors import unit_length
+from engine.geometry.coords import CellGrid
+from engine.geometry.sampling import cell_places
 
 _WINDOW_PX: Final = 7
 _CELL_PX: Final = 8
@@ -101,10 +103,8 @@ def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
     """Image b under one member, at every so many-th cell of its map."""
     values = made.values[0, :, ::every, ::every]
     rows, columns = values.shape[1:]
-    step_px = made.grid.stride_px * every
-    xs = made.grid.offset_px + step_px * torch.arange(columns, device=values.device)
-    ys = made.grid.offset_px + step_px * torch.arange(rows, device=values.device)
-    places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
+    grid = CellGrid(made.grid.stride_px * every, made.grid.offset_px)
+    places = cell_places(grid, (rows, columns), device=values.device)
     return MemberPoints(member, values.flatten(1).T.contiguous(), places.float())
 
 

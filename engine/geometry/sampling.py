@@ -41,6 +41,23 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
     return sampled.reshape(batch, dim, -1).transpose(1, 2).to(values.dtype)
 
 
+def cell_places(grid: CellGrid, cells: tuple[int, int], *, device: torch.device) -> Tensor:
+    """Where the cells of a map lie, row by row.
+
+    Args:
+        grid: placement of the map's cells in the image.
+        cells: (rows, columns) of the map.
+        device: where the places are wanted.
+
+    Returns:
+        ``(rows * columns, 2)`` float64 pixels (x, y).
+    """
+    ys, xs = (
+        grid.to_px(torch.arange(count, dtype=torch.float64, device=device)) for count in cells
+    )
+    return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).view(-1, 2)
+
+
 def warp_images(
     images: Tensor,
     h_b_from_a: Tensor,

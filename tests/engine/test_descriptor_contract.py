@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -139,8 +138,9 @@ def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
 ) -> None:
     """Two crops of one picture, apart by the period; what is far from their borders is compared."""
     period_px = descriptor.shift_period_px
-    picture = smooth_noise(1, 200 + period_px, 200 + 2 * period_px)
-    first = picture[:, :, :200, :200]
+    size_px = 200 + 2 * period_px
+    picture = smooth_noise(1, size_px + period_px, size_px + 2 * period_px)
+    first = picture[:, :, :size_px, :size_px]
     second = picture[:, :, period_px:, 2 * period_px :]
     for one, other in zip(descriptor.describe(first), descriptor.describe(second), strict=True):
         cells = round(period_px / one.grid.stride_px)
@@ -158,9 +158,9 @@ def test_the_cells_lie_where_the_grid_says_by_the_centroid_of_their_gradient(
 ) -> None:
     """What a cell reads is centred on the cell: squared gradients, averaged over many pictures.
 
-    Four neighbours are averaged, because a map that was enlarged reads cells of a coarser grid:
-    one cell leans to the nearest of those, its neighbour the other way.  Kernels are made
-    symmetric first: random ones lean, and further the wider a network sees.
+    Neighbours over a whole period are averaged, because a map that was enlarged reads cells of a
+    coarser grid: one cell leans to the nearest of those, its neighbour the other way.  Kernels are
+    made symmetric first: random ones lean, and further the wider a network sees.
     """
     for layer in getattr(descriptor, "module", nn.Identity()).modules():
         if isinstance(layer, nn.Conv2d):
@@ -173,11 +173,12 @@ def test_the_cells_lie_where_the_grid_says_by_the_centroid_of_their_gradient(
     images = smooth_noise(count, size_px, size_px, seed=3).requires_grad_()
     levels = descriptor.describe(images)
     for level in levels:
-        first = int(level.grid.to_cells(size_px // 2))
+        together = max(2, round(descriptor.shift_period_px / level.grid.stride_px))
+        first = int(level.grid.to_cells(size_px // 2)) - (together - 1) // 2
         influence = torch.zeros(size_px, size_px)
-        for row, column in itertools.product((first, first + 1), repeat=2):
+        for cell in range(first, first + together):
             direction = torch.randn(count, descriptor.dim, generator=generator)
-            total = (level.values[:, :, row, column] * direction).sum()
+            total = (level.values[:, :, cell, cell] * direction).sum()
             (gradient,) = torch.autograd.grad(total, images, retain_graph=True)
             # Each picture counts alike, however strong its gradients are.
             energy = gradient.square().sum(dim=1)
@@ -187,7 +188,8 @@ def test_the_cells_lie_where_the_grid_says_by_the_centroid_of_their_gradient(
         for axis in (0, 1):
             found_px = float((share.sum(dim=axis) * positions).sum())
             # Tighter than the smallest offset, half a pixel, could be wrong by.
-            assert found_px == pytest.approx(level.grid.to_px(first + 0.5), abs=0.4)
+            middle = first + (together - 1) / 2
+            assert found_px == pytest.approx(level.grid.to_px(middle), abs=0.4)
 
 
 def test_reduced_precision_changes_little_where_it_is_said_to_be_safe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -159,11 +160,25 @@ def test_every_change_of_light_does_something_and_none_does_nothing():
         {"brightness": 0.5}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue_deg": 40},
         {"gamma_octaves": 1}, {"blur_share": 1}, {"motion_share": 1}, {"noise_share": 1},
         {"jpeg_share": 1}, {"local_light": 1, "local_light_share": 1},
-        {"shadow": 0.9, "shadow_share": 1},
+        {"shadow": 0.9, "shadow_share": 1}, {"night_octaves": 8, "night_share": 1},
     ):  # fmt: skip
         changed = make(photos, keys, still, LightRecipe(**{**off, **on}))
         assert float((changed.images_a - photos).abs().mean()) > 0.003, on
         assert not torch.equal(changed.images_a, changed.images_b), on
+
+
+def test_at_night_most_is_dark_and_what_is_left_has_8_bits():
+    photos = torch.rand(16, 3, 60, 80, generator=torch.Generator().manual_seed(1)) * 0.6 + 0.2
+    still = WarpRecipe(scale_low=1, scale_high=1, rotation_deg=0, perspective=0)
+    night = replace(PLAIN, night_octaves=10, night_share=0.5)
+    seen = make(photos, list(range(16)), still, night).images_b
+    brightness = seen.mean(dim=(1, 2, 3)) / photos.mean(dim=(1, 2, 3))
+    dark = brightness < 0.9
+    torch.testing.assert_close(seen[~dark], photos[~dark], atol=2e-5, rtol=0)
+    assert 4 <= int(dark.sum()) <= 12
+    assert float(brightness[dark].median()) < 0.4
+    shades = seen[dark] * 255
+    torch.testing.assert_close(shades, shades.round(), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("quality", [20, 50, 90])

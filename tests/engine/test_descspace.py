@@ -1,0 +1,55 @@
+"""descspace: what its vectors hold, and which members a pair keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.descriptors.base import Member
+from engine.descriptors.descspace import DescSpaceFast, build_network
+from engine.descriptors.descspace_network import DescSpaceNetwork
+from engine.descriptors.members import make_view
+from engine.geometry.coords import CellGrid
+from engine.geometry.sampling import sample_map
+
+
+@pytest.fixture(scope="module")
+def network() -> DescSpaceNetwork:
+    return build_network(None)
+
+
+def photo(height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    coarse = torch.rand(1, 3, height // 6, width // 6, generator=generator)
+    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+
+
+def describe(network: DescSpaceNetwork, images: Tensor, half_share: float) -> Tensor:
+    with torch.inference_mode():
+        (level,) = DescSpaceFast(network, None, half_share=half_share).describe(images)
+    return level.values[0].flatten(1)
+
+
+def test_similarity_is_the_mean_of_near_and_wide_surroundings(network: DescSpaceNetwork):
+    images = photo(96, 120)
+    near = describe(network, images, 0.0)
+    both = describe(network, images, 0.3)
+    assert (len(near), len(both)) == (128, 256)
+    # The wide part, by another way: the half image described, and read at every other cell of it.
+    with torch.inference_mode():
+        half = network(make_view(images, Member(0.5)).images)
+    ys, xs = torch.meshgrid(4.0 * torch.arange(24), 4.0 * torch.arange(30), indexing="ij")
+    places = torch.stack([xs, ys], dim=-1).view(1, -1, 2)
+    # Pixel x of the image is pixel (x + 0.5) / 2 - 0.5 of its half.
+    read = sample_map(half, CellGrid(4.0, 0.0), (places + 0.5) / 2 - 0.5)[0]
+    wide = torch.nn.functional.normalize(read, dim=1).T
+    expected = 0.7 * near.T @ near + 0.3 * wide.T @ wide
+    torch.testing.assert_close(both.T @ both, expected, atol=1e-4, rtol=0)
+
+
+def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpaceNetwork):
+    alone = DescSpaceFast(network, None, half_share=0.0)
+    assert (alone.dim, alone.shift_period_px) == (128, 16)
+    both = DescSpaceFast(network, None, half_share=0.5)
+    assert (both.dim, both.shift_period_px) == (256, 32)
