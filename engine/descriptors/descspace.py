@@ -14,6 +14,7 @@ its share.  That is scoring at the same offset, where a set scores any against a
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +67,9 @@ class SetPlan:
         tilts: squeezes that are tried around the winner.
         steps: (turn in degrees, growth, tilt) of each round of refining.
         sure: share of the points that must agree for the pair to be content without refining.
+        least: members with less than this share of the best one's votes, both beyond what chance
+            gives, are left out.
+        detail: both images are described at this multiple of the scales they were voted for.
     """
 
     scales: tuple[tuple[float, float], ...]
@@ -79,6 +83,8 @@ class SetPlan:
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
     sure: float = 0.4
+    least: float = 0.3
+    detail: float = 1.0
 
 
 # Half size is enough to vote by, and image a is seen under all turns: it is larger only where image
@@ -214,13 +220,15 @@ class DescSpace(DescSpaceFast):
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
-        kept = plan.kept
+        # Most members show what the pair does not: what they get is chance.
+        chance = statistics.median(vote.agreeing for vote in votes)
+        kept = _with_share(votes, plan.least, chance)[: plan.kept]
         if plan.kept_fine and votes[0].agreeing < plan.sure * len(look_a.points_px):
             # Where a scene is deep or its perspective strong, no single member fits all of it:
             # beside refined winners stand coarse ones.
-            votes = [*self._refine(look_a, look_b, votes)[: plan.kept_fine], *votes]
-            kept += plan.kept_fine
-        return _as_choice(votes, kept)
+            fine = _with_share(self._refine(look_a, look_b, votes), plan.least, chance)
+            kept = [*fine[: plan.kept_fine], *kept]
+        return _as_choice(kept, plan.detail)
 
     def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
         """Votes for what lies between and beyond the coarse members, the best ones first."""
@@ -259,17 +267,23 @@ class DescSpace(DescSpaceFast):
         return ask(view, self._describe_one(view.images), member, look.points_px)
 
 
-def _as_choice(votes: list[Vote], kept: int) -> Choice:
-    """The first members of votes, at the largest scales that keep their relation."""
+def _with_share(votes: list[Vote], share: float, chance: float) -> list[Vote]:
+    """Those of votes, the best one first, that are not far behind the best one."""
+    least = chance + share * (votes[0].agreeing - chance)
+    return [vote for vote in votes if vote.agreeing >= min(least, votes[0].agreeing)]
+
+
+def _as_choice(votes: list[Vote], detail: float) -> Choice:
+    """The members of votes at scales that keep their relation, the larger one ``detail``."""
     best = votes[0]
     # A tilted member's scale is that of its long side; what counts is the area.
     growth = best.asking.scale / math.sqrt(best.asking.tilt) / best.offering.scale
-    scale_b = min(1.0, 1 / growth)
+    scale_b = min(1.0, 1 / growth) * detail
     members = dict.fromkeys(
         replace(vote.asking, scale=vote.asking.scale / vote.offering.scale * scale_b)
         for vote in votes
     )
-    return Choice(tuple(members)[:kept], (Member(scale_b),), _in_words(best, growth))
+    return Choice(tuple(members), (Member(scale_b),), _in_words(best, growth))
 
 
 def _in_words(best: Vote, growth: float) -> str:

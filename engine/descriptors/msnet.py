@@ -100,18 +100,18 @@ class MSNetV0:
 
     Args:
         network: the network, trained or not.
-        trained: False for random weights.
+        weights_path: the file its weights are from; None for random ones.
     """
 
     dim = _DIM
     shift_period_px = ResNetC3.stride_px
     half_precision = True
-    weights_path: Path | None = None
 
-    def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
+    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
-        self.trained = trained
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
@@ -123,18 +123,18 @@ class MSNetV1:
 
     Args:
         network: the network, trained or not.
-        trained: False for random weights.
+        weights_path: the file its weights are from; None for random ones.
     """
 
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
     half_precision = True
-    weights_path: Path | None = None
 
-    def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
+    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
-        self.trained = trained
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; two levels on one grid, see the contract."""
@@ -150,7 +150,7 @@ class MSNetV2:
 
     Args:
         network: the network, trained or not.
-        trained: False for random weights.
+        weights_path: the file its weights are from; None for random ones.
         scale: how much larger this image shows things than the other, in [1, 2]; used wherever
             :meth:`describe` is told nothing better.
     """
@@ -158,12 +158,14 @@ class MSNetV2:
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
     half_precision = True
-    weights_path: Path | None = None
 
-    def __init__(self, network: MSNetNetwork, *, trained: bool, scale: float = 1.0) -> None:
+    def __init__(
+        self, network: MSNetNetwork, weights_path: Path | None, *, scale: float = 1.0
+    ) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
-        self.trained = trained
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
         self.scale = scale
 
     def describe(self, images: Tensor, scale: Tensor | None = None) -> Levels:
@@ -243,10 +245,7 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
 )
 def build_msnet_v0(config: MSNetConfig) -> MSNetV0:
     """Build MSNetV0."""
-    network, path = load_network(config)
-    descriptor = MSNetV0(network, trained=path is not None)
-    descriptor.weights_path = path
-    return descriptor
+    return MSNetV0(*load_network(config))
 
 
 @register_descriptor(
@@ -257,10 +256,7 @@ def build_msnet_v0(config: MSNetConfig) -> MSNetV0:
 )
 def build_msnet_v1(config: MSNetConfig) -> MSNetV1:
     """Build MSNetV1."""
-    network, path = load_network(config)
-    descriptor = MSNetV1(network, trained=path is not None)
-    descriptor.weights_path = path
-    return descriptor
+    return MSNetV1(*load_network(config))
 
 
 @register_descriptor(
@@ -271,7 +267,4 @@ def build_msnet_v1(config: MSNetConfig) -> MSNetV1:
 )
 def build_msnet_v2(config: MSNetV2Config) -> MSNetV2:
     """Build MSNetV2."""
-    network, path = load_network(config)
-    descriptor = MSNetV2(network, trained=path is not None, scale=config.scale)
-    descriptor.weights_path = path
-    return descriptor
+    return MSNetV2(*load_network(config), scale=config.scale)

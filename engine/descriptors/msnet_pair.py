@@ -58,18 +58,18 @@ class MSNetV2Estimated:
 
     Args:
         network: the network, trained or not.
-        trained: False for random weights.
+        weights_path: the file its weights are from; None for random ones.
     """
 
     dim = MSNetV2.dim
     shift_period_px = MSNetV2.shift_period_px
     half_precision = MSNetV2.half_precision
-    weights_path: Path | None = None
 
-    def __init__(self, network: MSNetNetwork, *, trained: bool) -> None:
+    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
-        self.trained = trained
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe images without a partner: as MSNetV2 at scale 1; see the contract."""
@@ -84,7 +84,7 @@ class MSNetV2Estimated:
         """Describe the corners of a ``(1, 3, H, W)`` image at both scales, for either side."""
         check()
         points_px = find_points(to_luminance(images)[:, None], _POINTS)
-        levels = MSNetV1(self.network, trained=self.trained).describe(images)
+        levels = MSNetV1(self.network, self.weights_path).describe(images)
         full, half = (
             unit_length(sample_map(level.values, level.grid, points_px[None].float())[0], dim=1)
             for level in levels
@@ -112,7 +112,7 @@ class MSNetV2Estimated:
         return tuple(levels)
 
     def _at_scale(self, images: Tensor, scale: float) -> Levels:
-        return MSNetV2(self.network, trained=self.trained, scale=scale).describe(images)
+        return MSNetV2(self.network, self.weights_path, scale=scale).describe(images)
 
 
 def _in_words(vote: ScaleVote, growth: float) -> str:
@@ -134,7 +134,4 @@ def _in_words(vote: ScaleVote, growth: float) -> str:
 )
 def build_msnet_v2_estimated(config: MSNetConfig) -> MSNetV2Estimated:
     """Build MSNetV2 that asks the pair."""
-    network, path = load_network(config)
-    descriptor = MSNetV2Estimated(network, trained=path is not None)
-    descriptor.weights_path = path
-    return descriptor
+    return MSNetV2Estimated(*load_network(config))

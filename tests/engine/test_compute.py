@@ -89,7 +89,7 @@ def test_reduced_precision_is_used_where_it_is_safe_and_gives_float32() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_network_is_described_in_every_precision(precision: str) -> None:
-    network = MSNetV0(build_network(weights=None, imagenet_weights=None), trained=False)
+    network = MSNetV0(build_network(weights=None, imagenet_weights=None), None)
     exact, _ = describe_image(network, PIXELS, device="cpu", precision="float32")
     found, _ = describe_image(network, PIXELS, device="cpu", precision=precision)  # type: ignore[arg-type]
     assert float((exact[0].values * found[0].values).sum(dim=1).min()) > 0.99

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from engine.descriptors.base import Member
-from engine.descriptors.descspace import DescSpaceFast, build_network
+from engine.descriptors.descspace import (
+    DescSpace,
+    DescSpaceFast,
+    Look,
+    SetPlan,
+    build_network,
+)
 from engine.descriptors.descspace_network import DescSpaceNetwork
 from engine.descriptors.members import make_view
+from engine.descriptors.vote import MemberPoints
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import sample_map
 
@@ -53,3 +62,49 @@ def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpa
     assert (alone.dim, alone.shift_period_px) == (128, 16)
     both = DescSpaceFast(network, None, half_share=0.5)
     assert (both.dim, both.shift_period_px) == (256, 32)
+
+
+# ---- what a pair keeps --------------------------------------------------------------------------
+
+PLAN = SetPlan(scales=((0.5, 0.5),), kept=3, least=0.3)
+
+
+def looks(agreeing: list[int]) -> tuple[Look, Look]:
+    """Looks at a pair in which so many points agree under each turn of image a."""
+    points, images = 100, torch.zeros(1, 3, 16, 16)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(points, 32, generator=generator), dim=1)
+    places = 80 * torch.rand(points, 2, generator=generator)
+    far = 1000.0 * torch.arange(1.0, points + 1)[:, None]
+    asking = []
+    for turn, count in enumerate(agreeing):
+        moved = places.clone()
+        moved[count:] -= far[count:]  # each its own way
+        asking.append(MemberPoints(Member(0.5, turn * 30.0), vectors, moved))
+    offering = (MemberPoints(Member(0.5), vectors, places + 30),)
+    return Look(images, places.double(), asking=tuple(asking)), Look(
+        images, places[:0].double(), offering=offering
+    )
+
+
+def turns_kept(network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int]) -> list[float]:
+    descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
+    return [member.angle_deg for member in descriptor.choose(*looks(agreeing)).members_a]
+
+
+def test_members_far_behind_the_best_one_are_left_out(network: DescSpaceNetwork):
+    assert turns_kept(network, PLAN, [10, 60, 10, 30, 10, 12]) == [30.0, 90.0]
+
+
+def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
+    assert turns_kept(network, PLAN, [50, 60, 45, 40, *[5] * 8]) == [30.0, 0.0, 60.0]
+
+
+def test_where_no_member_stands_out_several_get_a_chance(network: DescSpaceNetwork):
+    assert turns_kept(network, PLAN, [10] * 6) == [0.0, 30.0, 60.0]
+
+
+def test_both_images_are_described_at_the_scale_of_their_detail(network: DescSpaceNetwork):
+    descriptor = DescSpace(network, None, half_share=0.0, plan=replace(PLAN, detail=1.4))
+    choice = descriptor.choose(*looks([60, 1, 1, 1, 1, 1]))
+    assert choice.members_a == choice.members_b == (Member(1.4),)

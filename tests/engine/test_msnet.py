@@ -103,7 +103,7 @@ def test_saved_weights_make_a_trained_network_with_the_same_maps(tmp_path: Path)
     descriptor = build_descriptor(make_spec("msnet_v0", {"weights": path}))
     assert descriptor.trained
     with torch.inference_mode():
-        expected = MSNetV0(network, trained=True).describe(random_images())[0].values
+        expected = MSNetV0(network, None).describe(random_images())[0].values
         found = descriptor.describe(random_images())[0].values
     assert torch.equal(found, expected)
 
@@ -143,8 +143,8 @@ def test_v1_adds_the_half_scale_to_v0() -> None:
     """The second level by hand: mean of 2 × 2 cells, the head, and linear interpolation back."""
     network = build_network(weights=None, imagenet_weights=None)
     with torch.inference_mode():
-        full, half = MSNetV1(network, trained=False).describe(random_images())
-        (alone,) = MSNetV0(network, trained=False).describe(random_images())
+        full, half = MSNetV1(network, None).describe(random_images())
+        (alone,) = MSNetV0(network, None).describe(random_images())
         features = network.backbone(random_images())
         coarse = network.head(features.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5)))
     assert torch.equal(full.values, alone.values)
@@ -164,8 +164,8 @@ def test_v1_adds_the_half_scale_to_v0() -> None:
 def test_v2_mixes_the_levels_of_v1_by_scale(scale: float) -> None:
     network = build_network(weights=None, imagenet_weights=None)
     with torch.inference_mode():
-        full, half = MSNetV1(network, trained=False).describe(random_images())
-        (mixed,) = MSNetV2(network, trained=False, scale=scale).describe(random_images())
+        full, half = MSNetV1(network, None).describe(random_images())
+        (mixed,) = MSNetV2(network, None, scale=scale).describe(random_images())
     expected = (2 - scale) * full.values + (scale - 1) * half.values
     torch.testing.assert_close(mixed.values, functional.normalize(expected, dim=1))
 
@@ -175,8 +175,8 @@ def test_v2_takes_a_scale_for_every_pixel_and_clamps_it() -> None:
     scale = torch.full((1, 40, 56), 0.3)
     scale[:, :, 28:] = 7.0
     with torch.inference_mode():
-        full, half = MSNetV1(network, trained=False).describe(random_images())
-        (mixed,) = MSNetV2(network, trained=False).describe(random_images(), scale)
+        full, half = MSNetV1(network, None).describe(random_images())
+        (mixed,) = MSNetV2(network, None).describe(random_images(), scale)
     torch.testing.assert_close(mixed.values[..., :7], full.values[..., :7])
     torch.testing.assert_close(mixed.values[..., 7:], half.values[..., 7:])
 
@@ -189,7 +189,7 @@ def test_a_scale_outside_the_trained_range_is_refused() -> None:
 def test_every_weight_gets_a_gradient_from_what_is_described() -> None:
     network = build_network(weights=None, imagenet_weights=None)
     direction = torch.randn(1, 128, 1, 1, generator=torch.Generator().manual_seed(1))
-    levels = MSNetV1(network, trained=False).describe(random_images(24, 24))
+    levels = MSNetV1(network, None).describe(random_images(24, 24))
     torch.stack([(level.values * direction).sum() for level in levels]).sum().backward()
     assert isinstance(network, MSNetNetwork)
     for name, parameter in network.named_parameters():

@@ -125,7 +125,7 @@ def test_places_without_an_image_in_the_other_have_the_scale_one():
 
 
 def test_both_images_are_described_as_msnet_v2_at_their_true_scales():
-    descriptor = MSNetV2(build_network(weights=None, imagenet_weights=None), trained=False)
+    descriptor = MSNetV2(build_network(weights=None, imagenet_weights=None), None)
     pixels = soft_noise(0)[:, :, ::-1].astype(np.float32) / 255
     shrunk = np.linalg.inv(TWICE)
     for h_b_from_a, scale_a, scale_b in ((TWICE, 1.0, 2.0), (shrunk, 2.0, 1.0)):
@@ -136,7 +136,7 @@ def test_both_images_are_described_as_msnet_v2_at_their_true_scales():
         for levels, scale in zip(found, (scale_a, scale_b), strict=True):
             network = descriptor.network
             with torch.inference_mode():
-                (expected,) = MSNetV2(network, trained=False, scale=scale).describe(images)
+                (expected,) = MSNetV2(network, None, scale=scale).describe(images)
             (level,) = levels
             torch.testing.assert_close(level.values, expected.values)
             assert level.grid == expected.grid

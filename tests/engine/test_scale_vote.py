@@ -90,8 +90,8 @@ def test_the_mix_is_the_one_of_msnet_v2(scale: float):
     network = build_network(weights=None, imagenet_weights=None)
     images = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        full, half = MSNetV1(network, trained=False).describe(images)
-        (mixed,) = MSNetV2(network, trained=False).describe(images, torch.full((1, 40, 56), scale))
+        full, half = MSNetV1(network, None).describe(images)
+        (mixed,) = MSNetV2(network, None).describe(images, torch.full((1, 40, 56), scale))
     torch.testing.assert_close(mix_scales(full.values, half.values, scale), mixed.values)
 
 
@@ -166,7 +166,7 @@ def test_members_are_described_as_msnet_v2_at_their_scale(descriptor: MSNetV2Est
         levels = descriptor.describe_members(images, members, lambda: checks.append(1))
         assert [level.member for level in levels] == list(members)
         for level, scale in zip(levels, (1.0, 2.0, 2**0.25), strict=True):
-            (expected,) = MSNetV2(descriptor.network, trained=False, scale=scale).describe(images)
+            (expected,) = MSNetV2(descriptor.network, None, scale=scale).describe(images)
             torch.testing.assert_close(level.values, expected.values)
             assert level.grid == expected.grid
         (alone,) = descriptor.describe(images)
