@@ -67,6 +67,8 @@ class SetPlan:
         tilts: squeezes that are tried around the winner.
         steps: (turn in degrees, growth, tilt) of each round of refining.
         sure: share of the points that must agree for the pair to be content without refining.
+        tight_px, fits: where this share of the best member's votes agree this closely, it fits the
+            whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
         detail: both images are described at this multiple of the scales they were voted for.
@@ -83,6 +85,8 @@ class SetPlan:
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
     sure: float = 0.4
+    tight_px: float = 10.0
+    fits: float = 0.8
     least: float = 0.3
     detail: float = 1.0
 
@@ -111,7 +115,7 @@ class DescSpaceConfig:
     )
     untrained: bool = option(False, help="random weights instead, as before any training")
     half_share: float = option(
-        0.3, help="how much of the similarity is that of the surroundings at half size; 0: none",
+        0.4, help="how much of the similarity is that of the surroundings at half size; 0: none",
         low=0.0, high=0.9,
     )  # fmt: skip
 
@@ -220,6 +224,8 @@ class DescSpace(DescSpaceFast):
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
+        if self._fits(look_a, look_b, votes[0]):
+            return _as_choice(votes[:1], plan.detail)
         # Most members show what the pair does not: what they get is chance.
         chance = statistics.median(vote.agreeing for vote in votes)
         kept = _with_share(votes, plan.least, chance)[: plan.kept]
@@ -229,6 +235,13 @@ class DescSpace(DescSpaceFast):
             fine = _with_share(self._refine(look_a, look_b, votes), plan.least, chance)
             kept = [*fine[: plan.kept_fine], *kept]
         return _as_choice(kept, plan.detail)
+
+    def _fits(self, look_a: Look, look_b: Look, vote: Vote) -> bool:
+        """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
+        asking = next(one for one in look_a.asking if one.member == vote.asking)
+        offering = next(one for one in look_b.offering if one.member == vote.offering)
+        close = count_agreeing(asking, offering, bin_px=self.plan.tight_px)
+        return vote.agreeing > 0 and close >= self.plan.fits * vote.agreeing
 
     def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
         """Votes for what lies between and beyond the coarse members, the best ones first."""

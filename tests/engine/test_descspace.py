@@ -69,8 +69,11 @@ def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpa
 PLAN = SetPlan(scales=((0.5, 0.5),), kept=3, least=0.3)
 
 
-def looks(agreeing: list[int]) -> tuple[Look, Look]:
-    """Looks at a pair in which so many points agree under each turn of image a."""
+def looks(agreeing: list[int], *, spread_px: float = 44.0) -> tuple[Look, Look]:
+    """Looks at a pair in which so many points agree under each turn of image a.
+
+    Their movements differ by up to ``spread_px``, in pixels of image b as it was.
+    """
     points, images = 100, torch.zeros(1, 3, 16, 16)
     generator = torch.Generator().manual_seed(0)
     vectors = torch.nn.functional.normalize(torch.randn(points, 32, generator=generator), dim=1)
@@ -78,7 +81,7 @@ def looks(agreeing: list[int]) -> tuple[Look, Look]:
     far = 1000.0 * torch.arange(1.0, points + 1)[:, None]
     asking = []
     for turn, count in enumerate(agreeing):
-        moved = places.clone()
+        moved = places + spread_px / 2 * torch.rand(points, 2, generator=generator)
         moved[count:] -= far[count:]  # each its own way
         asking.append(MemberPoints(Member(0.5, turn * 30.0), vectors, moved))
     offering = (MemberPoints(Member(0.5), vectors, places + 30),)
@@ -87,13 +90,22 @@ def looks(agreeing: list[int]) -> tuple[Look, Look]:
     )
 
 
-def turns_kept(network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int]) -> list[float]:
+def turns_kept(
+    network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int], *, spread_px: float = 44.0
+) -> list[float]:
     descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
-    return [member.angle_deg for member in descriptor.choose(*looks(agreeing)).members_a]
+    choice = descriptor.choose(*looks(agreeing, spread_px=spread_px))
+    return [member.angle_deg for member in choice.members_a]
 
 
 def test_members_far_behind_the_best_one_are_left_out(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [10, 60, 10, 30, 10, 12]) == [30.0, 90.0]
+
+
+def test_a_member_that_fits_the_whole_scene_closely_is_kept_alone(network: DescSpaceNetwork):
+    agreeing = [10, 60, 10, 30, 10, 12]
+    assert turns_kept(network, PLAN, agreeing, spread_px=8.0) == [30.0]
+    assert len(turns_kept(network, PLAN, agreeing, spread_px=44.0)) == 2
 
 
 def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
