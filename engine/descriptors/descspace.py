@@ -71,7 +71,6 @@ class SetPlan:
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
-        detail: both images are described at this multiple of the scales they were voted for.
     """
 
     scales: tuple[tuple[float, float], ...]
@@ -88,7 +87,6 @@ class SetPlan:
     tight_px: float = 10.0
     fits: float = 0.8
     least: float = 0.3
-    detail: float = 1.0
 
 
 # Half size is enough to vote by, and image a is seen under all turns: it is larger only where image
@@ -225,7 +223,7 @@ class DescSpace(DescSpaceFast):
         plan = self.plan
         votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
         if self._fits(look_a, look_b, votes[0]):
-            return _as_choice(votes[:1], plan.detail)
+            return _as_choice(votes[:1])
         # Most members show what the pair does not: what they get is chance.
         chance = statistics.median(vote.agreeing for vote in votes)
         kept = _with_share(votes, plan.least, chance)[: plan.kept]
@@ -234,7 +232,7 @@ class DescSpace(DescSpaceFast):
             # beside refined winners stand coarse ones.
             fine = _with_share(self._refine(look_a, look_b, votes), plan.least, chance)
             kept = [*fine[: plan.kept_fine], *kept]
-        return _as_choice(kept, plan.detail)
+        return _as_choice(kept)
 
     def _fits(self, look_a: Look, look_b: Look, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
@@ -286,12 +284,12 @@ def _with_share(votes: list[Vote], share: float, chance: float) -> list[Vote]:
     return [vote for vote in votes if vote.agreeing >= min(least, votes[0].agreeing)]
 
 
-def _as_choice(votes: list[Vote], detail: float) -> Choice:
-    """The members of votes at scales that keep their relation, the larger one ``detail``."""
+def _as_choice(votes: list[Vote]) -> Choice:
+    """The members of votes, at the largest scales that keep their relation."""
     best = votes[0]
     # A tilted member's scale is that of its long side; what counts is the area.
     growth = best.asking.scale / math.sqrt(best.asking.tilt) / best.offering.scale
-    scale_b = min(1.0, 1 / growth) * detail
+    scale_b = min(1.0, 1 / growth)
     members = dict.fromkeys(
         replace(vote.asking, scale=vote.asking.scale / vote.offering.scale * scale_b)
         for vote in votes

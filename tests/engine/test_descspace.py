@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
@@ -114,9 +112,3 @@ def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
 
 def test_where_no_member_stands_out_several_get_a_chance(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [10] * 6) == [0.0, 30.0, 60.0]
-
-
-def test_both_images_are_described_at_the_scale_of_their_detail(network: DescSpaceNetwork):
-    descriptor = DescSpace(network, None, half_share=0.0, plan=replace(PLAN, detail=1.4))
-    choice = descriptor.choose(*looks([60, 1, 1, 1, 1, 1]))
-    assert choice.members_a == choice.members_b == (Member(1.4),)

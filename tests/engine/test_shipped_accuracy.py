@@ -101,11 +101,14 @@ def pairs() -> dict[tuple[str, int], ImagePair]:
 @pytest.mark.parametrize(
     ("name", "sequence", "index", "least"),
     [
-        ("descspace-fast", "i_rocket", 6, 0.95),
-        ("descspace-fast", "v_astronaut", 3, 0.90),
-        ("descspace", "v_chelsea", 6, 0.90),
-        ("descspace", "v_astronaut", 5, 0.80),
-        ("descspace-robust", "v_coffee", 6, 0.70),
+        ("descspace-fast", "i_rocket", 6, 0.98),
+        ("descspace-fast", "v_astronaut", 3, 0.96),
+        ("descspace", "v_chelsea", 6, 0.96),
+        ("descspace", "v_astronaut", 5, 0.88),
+        ("descspace-robust", "v_coffee", 6, 0.84),
+        ("msnet_v0", "i_rocket", 6, 0.97),
+        ("msnet_v0", "v_astronaut", 3, 0.95),
+        ("msnet_v1", "v_astronaut", 3, 0.93),
     ],
 )
 def test_the_shipped_weights_find_what_they_found_before(
