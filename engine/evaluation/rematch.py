@@ -246,6 +246,8 @@ def _spec(result: EvaluationResult, entry: Mapping[str, Any]) -> DescriptorSpec:
     values = dict(entry["config"])
     place = result.sources.get("weights", {}).get(entry["label"])
     if entry["weights_sha256"] is not None:
+        if place is None:  # those that come with the program; nobody had to name them
+            place = getattr(get_built(make_spec(entry["name"], values)), "weights_path", None)
         path = Path(str(place))
         try:
             with path.open("rb") as file:

@@ -266,7 +266,9 @@ def test_a_compared_descriptor_answers_the_same_point_in_its_own_pane(
 
 
 def test_an_untrained_network_is_shown_as_such(qtbot, open_window, sequences):
-    window = open_ready(qtbot, open_window, sequences, descriptor="msnet_v0")
+    window = open_ready(
+        qtbot, open_window, sequences, descriptor="msnet_v0", settings=("untrained=true",)
+    )
     assert window.models.maps.status("a").info.trained is False
     header = window.pair_view.canvases[0].parent().header
     assert "untrained" in header.accessibleName()

@@ -67,7 +67,7 @@ def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpa
 PLAN = SetPlan(scales=((0.5, 0.5),), kept=3, least=0.3)
 
 
-def looks(agreeing: list[int], *, spread_px: float = 44.0) -> tuple[Look, Look]:
+def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
     """Looks at a pair in which so many points agree under each turn of image a.
 
     Their movements differ by up to ``spread_px``, in pixels of image b as it was.
@@ -89,7 +89,7 @@ def looks(agreeing: list[int], *, spread_px: float = 44.0) -> tuple[Look, Look]:
 
 
 def turns_kept(
-    network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int], *, spread_px: float = 44.0
+    network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int], *, spread_px: float = 24.0
 ) -> list[float]:
     descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
     choice = descriptor.choose(*looks(agreeing, spread_px=spread_px))
@@ -103,7 +103,7 @@ def test_members_far_behind_the_best_one_are_left_out(network: DescSpaceNetwork)
 def test_a_member_that_fits_the_whole_scene_closely_is_kept_alone(network: DescSpaceNetwork):
     agreeing = [10, 60, 10, 30, 10, 12]
     assert turns_kept(network, PLAN, agreeing, spread_px=8.0) == [30.0]
-    assert len(turns_kept(network, PLAN, agreeing, spread_px=44.0)) == 2
+    assert len(turns_kept(network, PLAN, agreeing, spread_px=24.0)) == 2
 
 
 def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):

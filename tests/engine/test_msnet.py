@@ -53,7 +53,7 @@ def torchvision_state() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["msnet_v0", "msnet_v1", "msnet_v2"])
 def test_untrained_networks_say_so_and_are_always_the_same(name: str) -> None:
-    one, other = build_descriptor(make_spec(name)), build_descriptor(make_spec(name))
+    one, other = (build_descriptor(make_spec(name, {"untrained": True})) for _ in range(2))
     assert not one.trained
     assert isinstance(one, TrainableDescriptor)
     assert isinstance(other, TrainableDescriptor)

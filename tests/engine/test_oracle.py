@@ -200,7 +200,7 @@ def test_the_report_says_it_and_never_calls_it_the_best(finished: Path, result: 
     assert strong
     assert "msnet_v2 (oracle)" not in strong
     (remark,) = (row.cells[0].detail for row in table.rows if "oracle" in row.cells[0].text)
-    assert remark == "untrained, told the true scales"
+    assert remark == "told the true scales"
     worst = worst_rows(merge_results([("run", result)]))
     assert {row.descriptor for row in worst} <= {"msnet_v2", "msnet_v2_estimated"}
 
