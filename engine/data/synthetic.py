@@ -333,7 +333,7 @@ def _night(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tenso
         away = away + ((ys - place[:, 1]) / reach).square()
         falloff = (power / (1 + away))[:, None]
         lit = lit + colour * falloff
-        # The bulb itself: a hundredth of its reach across, far brighter than what it shows.
+        # The bulb itself: a sixth of its reach across, far brighter than what it shows.
         glare = glare + colour * 4 * (power / (1 + 40 * away).square())[:, None]
     seen = (day**_DISPLAY_GAMMA * lit + glare).clamp(0, 1) ** (1 / _DISPLAY_GAMMA)
     black = some.uniform(f"{side} black", 1, 1, 1, high=_DARKEST_SHADE)
