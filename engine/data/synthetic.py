@@ -136,6 +136,8 @@ def draw_homographies(
     sign = 0.5 if side == "a" else -0.5  # half of what differs between the sides falls to each
     octaves = draws.uniform("relative scale", low=-1, high=1) * warp.relative_octaves
     turn_deg = draws.uniform("relative turn", low=-1, high=1) * warp.relative_rotation_deg
+    tilt_octaves = draws.uniform("relative tilt", low=0, high=1) * warp.relative_tilt_octaves
+    along_deg = draws.uniform("tilted along", low=0, high=180)
     own_turn_deg = draws.uniform(f"{side} turn", low=-1, high=1) * warp.rotation_deg
     low, high = sorted((warp.scale_low, warp.scale_high))
     scale = draws.uniform(f"{side} scale", low=low, high=high) * torch.exp2(sign * octaves)
@@ -152,13 +154,23 @@ def draw_homographies(
     corners = (unit + 0.5 * warp.perspective * moved) * half * scale.double()[:, None, None]
     cosine, sine = turn.cos(), turn.sin()
     rotation = torch.stack([cosine, -sine, sine, cosine], dim=-1).view(-1, 2, 2)
+    tilt = _stretch(torch.exp2(0.5 * sign * tilt_octaves), torch.deg2rad(along_deg))
     room = half * (1 - scale.double()[:, None]).clamp_min(0)
-    quadrilateral = corners @ rotation.transpose(1, 2) + (centre + room * place)[:, None]
+    shape = tilt.double() @ rotation
+    quadrilateral = corners @ shape.transpose(1, 2) + (centre + room * place)[:, None]
     edges = [_PIXELS.span_px(edge) for edge in size_px]
     outline = unit.new_tensor(
         [[edges[0][int(x > 0)], edges[1][int(y > 0)]] for x, y in unit.tolist()]
     )
     return homography_from_corners(outline.expand(len(draws), 4, 2), quadrilateral)
+
+
+def _stretch(growth: Tensor, along_rad: Tensor) -> Tensor:
+    """``(B, 2, 2)`` maps that lengthen by ``growth`` along a line and shorten by it across."""
+    along = torch.stack([along_rad.cos(), along_rad.sin()], dim=-1)
+    projection = along[:, :, None] * along[:, None, :]
+    across = torch.eye(2, device=growth.device) - projection
+    return growth[:, None, None] * projection + across / growth[:, None, None]
 
 
 def draw_points(

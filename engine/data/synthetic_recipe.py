@@ -40,6 +40,11 @@ class WarpRecipe:
         0.0, help="the sides are turned against each other by up to this, besides their own turns",
         unit="deg", low=0.0, high=180.0,
     )  # fmt: skip
+    relative_tilt_octaves: float = option(
+        0.0, help="one side shows things longer along some line, against the line across it, by up "
+        "to this many doublings more than the other",
+        low=0.0, high=3.0,
+    )  # fmt: skip
     detail: float = option(
         1.0, help="photos are kept at this multiple of the training size", low=0.5, high=4.0
     )

@@ -128,6 +128,24 @@ def test_recipes_keep_within_their_limits():
         assert 0.8 * turn_deg < float(turns.max()) <= turn_deg + 1e-6
 
 
+def test_sides_are_tilted_against_each_other_along_any_line_and_keep_their_areas():
+    warp = WarpRecipe(
+        scale_low=1, scale_high=1, rotation_deg=0, perspective=0, relative_tilt_octaves=1.5
+    )
+    pairs = make_pairs(
+        torch.zeros(400, 3, 60, 60), list(range(400)), size_px=(60, 60), points=4, warp=warp,
+        light=PLAIN,
+    )  # fmt: skip
+    _, stretches, lines = torch.linalg.svd(pairs.h_b_from_a[:, :2, :2])
+    tilts = stretches[:, 0] / stretches[:, 1]
+    assert torch.allclose(stretches.prod(dim=1), torch.ones(400, dtype=torch.float64))
+    assert 1 <= float(tilts.min()) < 1.1
+    assert 2.6 < float(tilts.max()) <= 2**1.5 + 1e-6
+    along_deg = torch.rad2deg(torch.atan2(lines[:, 0, 1], lines[:, 0, 0])) % 180
+    counts = torch.histc(along_deg, bins=6, min=0, max=180)
+    assert float(counts.min()) > 40  # of 67
+
+
 def test_light_moves_no_pixel_and_stays_within_the_range():
     """The brightest pixel of a smooth spot stays where it was under every change of light."""
     width, height = SIZE_PX
