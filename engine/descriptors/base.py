@@ -7,6 +7,7 @@ pixel by a set (over scales, rotations, ...).  Callers need nothing else and nob
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -34,6 +35,11 @@ class Member:
     angle_deg: float = 0.0
     tilt: float = 1.0
     tilt_deg: float = 0.0
+
+    @property
+    def growth(self) -> float:
+        """Factor by which lengths grow on average: areas grow by its square."""
+        return self.scale / math.sqrt(self.tilt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

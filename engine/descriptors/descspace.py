@@ -14,7 +14,6 @@ its share.  That is scoring at the same offset, where a set scores any against a
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from engine.descriptors.vote import (
     count_agreeing,
     find_points,
     hold_vote,
+    in_order,
     offer,
 )
 from engine.geometry.coords import CellGrid
@@ -47,6 +47,7 @@ from engine.geometry.coords import CellGrid
 _SHIPPED: Final = "descspace"
 _REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
 _HALF: Final = Member(0.5)
+_ENLARGED_PX: Final = 1280  # images are enlarged to no longer an edge: memory grows by the square
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -55,15 +56,18 @@ class SetPlan:
     """Which members a pair votes about, and how many it keeps.
 
     Attributes:
-        scales: which scale of image a, under all turns, is held against which of image b, which is
-            never turned; their quotients are the relative scales that are considered.
+        asking_a: which scale of image a, under all turns, asks which of image b, which is not
+            turned; their quotients are the relative scales that are considered.
+        asking_b: which scale of image b, under all turns, asks which of image a: where image b
+            shows a part of the scene, near, few points of image a are in it, but all of its own
+            are in image a.
         turns: how many, evenly over the circle.
-        points: corners of image a that vote.
-        bin_px: movements this near each other agree, in pixels of image b.
-        every: image b offers every so many-th cell.
+        points: corners of an image that vote.
+        bin_px: movements this near each other agree, see
+            :func:`~engine.descriptors.vote.count_agreeing`.
+        every: an image offers every so many-th cell.
         kept: members of image a, as they were voted for, that the pair is described by.
         kept_fine: refined ones that go before them.
-        fine_bin_px: as ``bin_px``, for members between which refining decides.
         tilts: squeezes that are tried around the winner.
         steps: (turn in degrees, growth, tilt) of each round of refining.
         sure: share of the points that must agree for the pair to be content without refining.
@@ -71,36 +75,39 @@ class SetPlan:
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
+        detail: the images are described this much enlarged, but see ``_ENLARGED_PX``.
     """
 
-    scales: tuple[tuple[float, float], ...]
+    asking_a: tuple[tuple[float, float], ...]
+    asking_b: tuple[tuple[float, float], ...] = ()
     turns: int = 12
     points: int = 600
-    bin_px: float = 25.0
+    bin_px: float = 20.0
     every: int = 2
     kept: int = 4
     kept_fine: int = 0
-    fine_bin_px: float = 20.0
     tilts: tuple[float, ...] = ()
     steps: tuple[tuple[float, float, float], ...] = ()
     sure: float = 0.4
     tight_px: float = 10.0
     fits: float = 0.8
     least: float = 0.3
+    detail: float = 1.0
 
 
-# Half size is enough to vote by, and image a is seen under all turns: it is larger only where image
-# b, four times as near, would have to shrink to nothing.
-_FROM_A_QUARTER_TO_TWO: Final = (
-    (0.5, 0.5), (0.5, 0.7), (0.5, 1.0), (0.35, 1.0), (0.25, 1.0), (0.5, 0.35), (0.5, 0.25),
-)  # fmt: skip
-BALANCED: Final = SetPlan(scales=_FROM_A_QUARTER_TO_TWO)
+# Half size is enough to vote by; a view that asks is made under all turns, so it is no larger, and
+# what it is held against is larger where it shows things smaller.
+_TO_A_QUARTER: Final = ((0.5, 0.35), (0.5, 0.5), (0.5, 0.7), (0.5, 1.0), (0.35, 1.0), (0.25, 1.0))
+_FROM_TWO_TO_FOUR: Final = ((0.25, 0.5), (0.25, 0.7), (0.25, 1.0))
+BALANCED: Final = SetPlan(asking_a=_TO_A_QUARTER, asking_b=_FROM_TWO_TO_FOUR, turns=8, detail=1.4)
 ROBUST: Final = SetPlan(
-    scales=(*_FROM_A_QUARTER_TO_TWO, (0.7, 0.25), (1.0, 0.25)),
+    asking_a=_TO_A_QUARTER,
+    asking_b=_FROM_TWO_TO_FOUR,
     kept=5,
     kept_fine=3,
     tilts=(1.4, 2.0),
     steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)),
+    detail=2.0,
 )
 
 
@@ -123,16 +130,16 @@ class Look:
     """What descspace remembers of an image until a pair votes.
 
     Attributes:
-        images: ``(1, 3, H, W)``.
-        points_px: ``(K, 2)`` corners, for image a.
-        asking: members of image a.
-        offering: members of image b.
+        grey: ``(1, 1, H, W)``.
+        points_px: ``(K, 2)`` corners.
+        asking: under all turns, at these points.
+        offering: not turned, at the cells of a map.
     """
 
-    images: Tensor
+    grey: Tensor
     points_px: Tensor
-    asking: tuple[MemberPoints, ...] = ()
-    offering: tuple[MemberPoints, ...] = ()
+    asking: tuple[MemberPoints, ...]
+    offering: tuple[MemberPoints, ...]
 
 
 class DescSpaceFast:
@@ -161,13 +168,13 @@ class DescSpaceFast:
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
-        return (self._describe_one(images),)
+        return (self._describe_one(_grey(images)),)
 
-    def _describe_one(self, images: Tensor) -> DescriptorMap:
-        near = DescriptorMap(self.network(images), _GRID)
+    def _describe_one(self, grey: Tensor) -> DescriptorMap:
+        near = DescriptorMap(self.network(grey), _GRID)
         if not self.half_share:
             return near
-        view = make_view(images, _HALF)
+        view = make_view(grey, _HALF)
         made = DescriptorMap(self.network(view.images), _GRID)
         rows, columns = near.values.shape[2:]
         wide = lay_on(_GRID, (rows, columns), view, made)
@@ -199,118 +206,136 @@ class DescSpace(DescSpaceFast):
         self.plan = plan
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
-        """Describe what votes: image a under many members at few points, image b under few."""
+        """Describe what votes: few points under many members, many under few."""
         plan = self.plan
+        own, other = plan.asking_a, plan.asking_b
         if side == "b":
-            offering = []
-            for scale in _distinct(other for _, other in plan.scales):
-                check()
-                member = Member(scale)
-                made = self._describe_one(make_view(images, member).images)
-                offering.append(offer(made, member, every=plan.every if scale > 0.3 else 1))
-            return Look(images, images.new_zeros((0, 2)), offering=tuple(offering))
-        points_px = find_points(normalise_locally(to_luminance(images)[:, None]), plan.points)
-        members = [
+            own, other = other, own
+        grey = _grey(images)
+        points_px = find_points(normalise_locally(grey), plan.points)
+        turned = [
             Member(scale, turn * 360 / plan.turns)
-            for scale in _distinct(one for one, _ in plan.scales)
+            for scale in _distinct(asks for asks, _ in own)
             for turn in range(plan.turns)
         ]
-        look = Look(images, points_px)
-        return replace(look, asking=tuple(self._ask(look, member, check) for member in members))
+        asking = tuple(self._ask(grey, points_px, member, check) for member in turned)
+        upright = [Member(scale) for scale in _distinct(offers for _, offers in other)]
+        offering = tuple(self._offer(grey, member, check) for member in upright)
+        return Look(grey, points_px, asking, offering)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
         """Let the pair vote, and refine around the winners."""
         plan = self.plan
-        votes = hold_vote(look_a.asking, look_b.offering, scales=plan.scales, bin_px=plan.bin_px)
-        if self._fits(look_a, look_b, votes[0]):
-            return _as_choice(votes[:1])
-        # Most members show what the pair does not: what they get is chance.
-        chance = statistics.median(vote.agreeing for vote in votes)
-        kept = _with_share(votes, plan.least, chance)[: plan.kept]
-        if plan.kept_fine and votes[0].agreeing < plan.sure * len(look_a.points_px):
+        votes = in_order(
+            hold_vote(look_a.asking, look_b.offering, side="a", scales=plan.asking_a,
+                      bin_px=plan.bin_px)
+            + hold_vote(look_b.asking, look_a.offering, side="b", scales=plan.asking_b,
+                        bin_px=plan.bin_px)
+        )  # fmt: skip
+        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
+        detail = max(1.0, min(plan.detail, _ENLARGED_PX / edge_px))
+        if self._fits(votes[0]):
+            return _as_choice(votes[:1], detail)
+        kept = _with_share(votes, plan.least)[: plan.kept]
+        asker = look_a if votes[0].side == "a" else look_b
+        if plan.kept_fine and votes[0].agreeing < plan.sure * len(asker.points_px):
             # Where a scene is deep or its perspective strong, no single member fits all of it:
             # beside refined winners stand coarse ones.
-            fine = _with_share(self._refine(look_a, look_b, votes), plan.least, chance)
+            fine = _with_share(self._refine(asker, votes), plan.least)
             kept = [*fine[: plan.kept_fine], *kept]
-        return _as_choice(kept)
+        return _as_choice(kept, detail)
 
-    def _fits(self, look_a: Look, look_b: Look, vote: Vote) -> bool:
+    def _fits(self, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
-        asking = next(one for one in look_a.asking if one.member == vote.asking)
-        offering = next(one for one in look_b.offering if one.member == vote.offering)
-        close = count_agreeing(asking, offering, bin_px=self.plan.tight_px)
+        close = count_agreeing(vote.asking, vote.offering, bin_px=self.plan.tight_px)
         return vote.agreeing > 0 and close >= self.plan.fits * vote.agreeing
 
-    def _refine(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
+    def _refine(self, asker: Look, votes: list[Vote]) -> list[Vote]:
         """Votes for what lies between and beyond the coarse members, the best ones first."""
         plan = self.plan
-        asking = {one.member: one for one in look_a.asking}
-        offering = {one.member: one for one in look_b.offering}
+        fine = [vote for vote in votes[:_REFINED_FROM] if vote.side == votes[0].side]
+        asked = {vote.asking.member for vote in fine}
 
-        def recount(member: Member, other: Member) -> Vote:
-            if member not in asking:
-                asking[member] = self._ask(look_a, member, lambda: None)
-            agreeing = count_agreeing(asking[member], offering[other], bin_px=plan.fine_bin_px)
-            return Vote(member, other, agreeing)
+        def add(steps: Iterable[Member], start: Vote) -> None:
+            for member in steps:
+                if member in asked:
+                    continue
+                asked.add(member)
+                asking = self._ask(asker.grey, asker.points_px, member, lambda: None)
+                agreeing = count_agreeing(asking, start.offering, bin_px=plan.bin_px)
+                fine.append(replace(start, asking=asking, agreeing=agreeing))
 
-        fine = [recount(vote.asking, vote.offering) for vote in votes[:_REFINED_FROM]]
-        best = max(fine, key=lambda vote: vote.agreeing)
-        fine += [recount(one, best.offering) for one in tilted(best.asking, plan.tilts)]
+        add(tilted(fine[0].asking.member, plan.tilts), fine[0])
         for turn_deg, growth, tilt in plan.steps:
-            best = max(fine, key=lambda vote: vote.agreeing)
-            steps = near(best.asking, turn_deg=turn_deg, growth=growth, tilt=tilt)
-            fine += [recount(one, best.offering) for one in steps]
-        return sorted(fine, key=lambda vote: -vote.agreeing)
+            best = in_order(fine)[0]
+            steps = near(best.asking.member, turn_deg=turn_deg, growth=growth, tilt=tilt)
+            add(steps, best)
+        return in_order(fine)
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
     ) -> Levels:
         """Describe an image by these members, a level each."""
+        grey = _grey(images)
         levels = []
         for member in members:
             check()
-            levels.append(describe_member(images, member, self._describe_one))
+            levels.append(describe_member(grey, member, self._describe_one))
         return tuple(levels)
 
-    def _ask(self, look: Look, member: Member, check: Callable[[], None]) -> MemberPoints:
+    def _ask(
+        self, grey: Tensor, points_px: Tensor, member: Member, check: Callable[[], None]
+    ) -> MemberPoints:
         check()
-        view = make_view(look.images, member)
-        return ask(view, self._describe_one(view.images), member, look.points_px)
+        view = make_view(grey, member)
+        return ask(view, self._describe_one(view.images), member, points_px)
+
+    def _offer(self, grey: Tensor, member: Member, check: Callable[[], None]) -> MemberPoints:
+        check()
+        made = self._describe_one(make_view(grey, member).images)
+        return offer(made, member, every=self.plan.every)
 
 
-def _with_share(votes: list[Vote], share: float, chance: float) -> list[Vote]:
+def _grey(images: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` RGB in [0, 1] -> ``(B, 1, H, W)``, all that is looked at."""
+    return to_luminance(images)[:, None]
+
+
+def _with_share(votes: list[Vote], share: float) -> list[Vote]:
     """Those of votes, the best one first, that are not far behind the best one."""
-    least = chance + share * (votes[0].agreeing - chance)
-    return [vote for vote in votes if vote.agreeing >= min(least, votes[0].agreeing)]
+    best = votes[0].beyond_chance
+    return [vote for vote in votes if vote.beyond_chance >= min(share * best, best)]
 
 
-def _as_choice(votes: list[Vote]) -> Choice:
-    """The members of votes, at the largest scales that keep their relation."""
-    best = votes[0]
-    # A tilted member's scale is that of its long side; what counts is the area.
-    growth = best.asking.scale / math.sqrt(best.asking.tilt) / best.offering.scale
-    scale_b = min(1.0, 1 / growth)
+def _as_choice(votes: list[Vote], detail: float) -> Choice:
+    """The members of votes.
+
+    The image that shows things smaller is described at the scale ``detail``, the other one as the
+    votes relate them.
+    """
+    scale_b = detail * min(1.0, 1 / votes[0].member.growth)
     members = dict.fromkeys(
-        replace(vote.asking, scale=vote.asking.scale / vote.offering.scale * scale_b)
-        for vote in votes
+        replace(vote.member, scale=vote.member.scale * scale_b) for vote in votes
     )
-    return Choice(tuple(members), (Member(scale_b),), _in_words(best, growth))
+    return Choice(tuple(members), (Member(scale_b),), _in_words(votes[0]))
 
 
-def _in_words(best: Vote, growth: float) -> str:
+def _in_words(vote: Vote) -> str:
     """What the pair decided, for the person."""
-    turn_deg = (best.asking.angle_deg + 180) % 360 - 180
-    larger = "b" if growth >= 1 else "a"
+    member = vote.member
+    turn_deg = (member.angle_deg + 180) % 360 - 180
+    larger = "b" if member.growth >= 1 else "a"
     parts = []
-    if abs(math.log2(growth)) > 0.1:
-        parts.append(f"{larger} shows things {max(growth, 1 / growth):.2g} times as large")
+    if abs(math.log2(member.growth)) > 0.1:
+        times = max(member.growth, 1 / member.growth)
+        parts.append(f"{larger} shows things {times:.2g} times as large")
     if turn_deg:
         way = "counter-clockwise" if turn_deg > 0 else "clockwise"
         parts.append(f"b is turned {abs(turn_deg):.0f}° {way}")
-    if best.asking.tilt > 1:
-        parts.append(f"b is tilted by {math.degrees(math.acos(1 / best.asking.tilt)):.0f}°")
+    if member.tilt > 1:
+        parts.append(f"b is tilted by {math.degrees(math.acos(1 / member.tilt)):.0f}°")
     said = ", ".join(parts) or "both show things alike"
-    return f"{said}; {best.agreeing:.0f} points agree"
+    return f"{said}; {vote.agreeing:.0f} points agree"
 
 
 def _distinct(scales: Iterable[float]) -> list[float]:

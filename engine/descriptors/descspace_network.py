@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.descriptors.resnet import ResidualBlock
-from engine.descriptors.tensors import to_luminance, unit_length
+from engine.descriptors.tensors import unit_length
 
 _NARROW_CELLS = 5
 _WIDE_CELLS = 17
@@ -47,16 +47,16 @@ class DescSpaceNetwork(nn.Module):
         self.join4 = nn.Sequential(*_layer(64, 128))
         self.head = nn.Conv2d(128, self.dim, kernel_size=1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` RGB in [0, 1] -> ``(B, 128, ceil(H / 4), ceil(W / 4))``, unit length."""
+    def forward(self, grey: Tensor) -> Tensor:
+        """``(B, 1, H, W)`` in [0, 1] -> ``(B, 128, ceil(H / 4), ceil(W / 4))``, unit length."""
         # Some processors convolve pixels whose channels lie together up to twice as fast.
-        grey = normalise_locally(to_luminance(images)[:, None])
-        fine = self.stage4(self.stem(grey.contiguous(memory_format=torch.channels_last)))
+        shown = normalise_locally(grey).contiguous(memory_format=torch.channels_last)
+        fine = self.stage4(self.stem(shown))
         middle = self.stage8(self.shrink8(fine))
         coarse = self.stage16(self.shrink16(middle))
         middle = self.join8(middle + enlarge_twice(self.to_stage8(coarse), middle.shape[2:]))
         fine = self.join4(fine + enlarge_twice(self.to_stage4(middle), fine.shape[2:]))
-        return unit_length(self.head(fine).float().contiguous())
+        return unit_length(self.head(fine).float())
 
 
 def normalise_locally(grey: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> tu
     return (
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )
 
 

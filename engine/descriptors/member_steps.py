@@ -1,4 +1,4 @@
-"""Members near a member: the steps in which a pair refines what it voted for."""
+"""Members that follow from a member: what undoes it, and the steps in which a pair refines it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ _LEAST_TILT: Final = 1.05
 # ASIFT (Morel and Yu, SIAM J. Imaging Sciences 2009) samples directions the finer, the stronger the
 # tilt; between these, a network that was trained on tilts bridges the rest.
 _DIRECTIONS: Final = {1.4: 4, 2.0: 6, 2.8: 8}
+
+
+def undoing(member: Member) -> Member:
+    """What turns, resizes and stretches a changed image back.
+
+    An image changed by a member looks like another as it is; then this one, so changed, looks like
+    the image.
+    """
+    # The inverse of a squeeze is a squeeze across it and a growth of all.
+    return Member(
+        scale=member.tilt / member.scale,
+        angle_deg=-member.angle_deg % 360,
+        tilt=member.tilt,
+        tilt_deg=(member.tilt_deg + member.angle_deg + 90) % 180 if member.tilt > 1 else 0.0,
+    )
 
 
 def tilted(member: Member, tilts: tuple[float, ...]) -> list[Member]:

@@ -91,8 +91,8 @@ def describe_member(images: Tensor, member: Member, describe: Describe) -> Descr
     """Describe a changed image and lay the map back onto the image as it was.
 
     Args:
-        images: ``(B, 3, H, W)`` RGB in [0, 1].
-        member: how it is changed.
+        images: ``(B, C, H, W)``, as ``describe`` wants them.
+        member: how they are changed.
         describe: makes one map of upright images.
 
     Returns:
@@ -143,8 +143,8 @@ def lay_on(grid: CellGrid, cells: tuple[int, int], view: View, made: DescriptorM
     """
     places = cell_places(grid, cells, device=made.values.device)
     batch = len(made.values)
-    read = read_view(view, made, places.expand(batch, -1, 2))
-    return unit_length(read.transpose(1, 2).reshape(batch, -1, *cells))
+    read = unit_length(read_view(view, made, places.expand(batch, -1, 2)), dim=2)
+    return read.view(batch, *cells, -1).permute(0, 3, 1, 2)  # channels stay together
 
 
 def to_view(view: View, points_px: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block."""
         short_cut = features if self.downsample is None else self.downsample(features)
-        inner = self.bn1(self.conv1(features)).relu()
+        inner = self.bn1(self.conv1(features)).relu_()
         changed: Tensor = self.bn2(self.conv2(inner)) + short_cut
-        return changed.relu()
+        return changed.relu_()
 
 
 class ResNetC3(nn.Module):
@@ -64,6 +64,6 @@ class ResNetC3(nn.Module):
         """Compute C3."""
         mean = images.new_tensor(_MEAN).view(-1, 1, 1)
         deviation = images.new_tensor(_DEVIATION).view(-1, 1, 1)
-        stem = self.maxpool(self.bn1(self.conv1((images - mean) / deviation)).relu())
+        stem = self.maxpool(self.bn1(self.conv1((images - mean) / deviation)).relu_())
         features: Tensor = self.layer2(self.layer1(stem))
         return features

@@ -1,26 +1,30 @@
 """Which members of two images' sets see the same: a vote of the pair.
 
-Every member of image a says: if image a is turned, shrunk and tilted like this, then it looks like
-image b, moved.  Points of image a are matched to image b under each member; where the member is
-right, many of those matches agree about the movement.  The size of the largest cluster of movements
-is the member's vote.  (Hough voting as in Lowe, "Distinctive Image Features from Scale-Invariant
-Keypoints", IJCV 2004, section 7.3, with the turn and the scale given by the member.)
+Every member of an image says: if the image is turned, shrunk and tilted like this, then it looks
+like the other one, moved.  Points of the image are matched to the other one under each member;
+where the member is right, many of those matches agree about the movement.  The size of the largest
+cluster of movements, less what chance gives, is the member's vote.  (Hough voting as in Lowe,
+"Distinctive Image Features from Scale-Invariant Keypoints", IJCV 2004, section 7.3, with the turn
+and the scale given by the member.)
 
-The vote sees the two images alone, with points of its own.
+The image that shows less asks: of its points, all may be found.  The vote sees the two images
+alone, with points of its own.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.base import DescriptorMap, Member, Side
+from engine.descriptors.member_steps import undoing
 from engine.descriptors.members import View, read_view, to_view
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
@@ -34,7 +38,7 @@ _CELL_PX: Final = 8
 class MemberPoints:
     """An image under one member, at the places that take part in the vote.
 
-    Image a asks by its corners, image b offers the cells of its map.
+    One image asks by its corners, the other one offers the cells of its map.
 
     Attributes:
         member: how the image was changed.
@@ -47,19 +51,37 @@ class MemberPoints:
     places: Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Vote:
     """How many points agree that two members show the same.
 
     Attributes:
-        asking: member of image a.
-        offering: member of image b.
+        side: the image that asks.
+        asking: its points.
+        offering: cells of the other one, which is not turned.
         agreeing: size of the largest cluster, in points.
+        chance: what it would be if the two showed nothing alike.
     """
 
-    asking: Member
-    offering: Member
+    side: Side
+    asking: MemberPoints
+    offering: MemberPoints
     agreeing: float
+    chance: float
+
+    @property
+    def beyond_chance(self) -> float:
+        """What members are ranked by, in points."""
+        return self.agreeing - self.chance
+
+    @property
+    def member(self) -> Member:
+        """How image a has to be changed to look like image b as it is."""
+        asking, other = self.asking.member, self.offering.member.scale
+        if self.side == "a":
+            return replace(asking, scale=asking.scale / other)
+        back = undoing(asking)
+        return replace(back, scale=back.scale * other)
 
 
 def find_points(grey: Tensor, count: int) -> Tensor:
@@ -94,13 +116,13 @@ def find_points(grey: Tensor, count: int) -> Tensor:
 
 
 def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> MemberPoints:
-    """Image a under one member, read at its points ``(K, 2)``."""
+    """An image under one member, read at its points ``(K, 2)``."""
     vectors = unit_length(read_view(view, made, points_px[None])[0], dim=1)
     return MemberPoints(member, vectors, to_view(view, points_px).float())
 
 
 def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
-    """Image b under one member, at every so many-th cell of its map."""
+    """An image under one member, at every so many-th cell of its map."""
     values = made.values[0, :, ::every, ::every]
     rows, columns = values.shape[1:]
     grid = CellGrid(made.grid.stride_px * every, made.grid.offset_px)
@@ -112,9 +134,9 @@ def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: floa
     """The size of the largest cluster of movements among the mutual matches of two members.
 
     Args:
-        asking: image a.
-        offering: image b.
-        bin_px: movements this near each other agree, in pixels of image b as it was.
+        asking: points of one image.
+        offering: cells of the other.
+        bin_px: movements this near each other agree, in pixels between those of both images.
     """
     if len(asking.vectors) == 0 or len(offering.vectors) == 0:
         return 0.0
@@ -123,7 +145,10 @@ def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: floa
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
     mutual = back == torch.arange(len(found), device=found.device)
     moved = offering.places[found[mutual]] - asking.places[mutual]
-    bins = torch.floor(moved / (bin_px * offering.member.scale)).long()
+    # Between both images' pixels: by those of the larger view alone, a bin would cover much of the
+    # smaller one, and chance would fill it; by those of the smaller view, small ones would win.
+    growth = math.sqrt(asking.member.growth * offering.member.growth)
+    bins = torch.floor(moved / (bin_px * growth)).long()
     bins = bins - bins.amin(dim=0)
     columns, rows = (bins.amax(dim=0) + 1).tolist()
     counts = torch.bincount(bins[:, 1] * columns + bins[:, 0], minlength=rows * columns)
@@ -139,30 +164,42 @@ def hold_vote(
     asking: Sequence[MemberPoints],
     offering: Sequence[MemberPoints],
     *,
+    side: Side,
     scales: Sequence[tuple[float, float]],
     bin_px: float,
 ) -> list[Vote]:
-    """Members of a against members of b.
+    """Members of one image against members of the other.
 
     Args:
-        asking: of image a.
-        offering: of image b.
-        scales: which scale of a is held against which of b.
+        asking: of the image that asks, each scale under the same turns.
+        offering: of the other one.
+        side: which image asks.
+        scales: which scale of the former is held against which of the latter.
         bin_px: see :func:`count_agreeing`.
 
     Returns:
-        Votes, the most agreed on first; where as many agree, the smaller change.
+        Votes, in no order.
     """
-    votes = [
-        Vote(one.member, other.member, count_agreeing(one, other, bin_px=bin_px))
-        for one in asking
-        for other in offering
-        if (one.member.scale, other.member.scale) in scales
-    ]
+    votes = []
+    for one_scale, other_scale in scales:
+        asked = [one for one in asking if one.member.scale == one_scale]
+        (other,) = (other for other in offering if other.member.scale == other_scale)
+        counts = [count_agreeing(one, other, bin_px=bin_px) for one in asked]
+        # Most turns show nothing alike.  What they get depends on the scales: the more cells are
+        # offered and the smaller the views, the more agree by chance.
+        chance = statistics.median(counts)
+        votes += [
+            Vote(side, one, other, count, chance) for one, count in zip(asked, counts, strict=True)
+        ]
+    return votes
+
+
+def in_order(votes: Sequence[Vote]) -> list[Vote]:
+    """The most agreed on first; where as many agree, the smaller change."""
     return sorted(votes, key=_rank)
 
 
 def _rank(vote: Vote) -> tuple[float, float, float]:
-    octaves = math.log2(vote.asking.scale / vote.offering.scale)
-    turn_deg = min(vote.asking.angle_deg % 360, -vote.asking.angle_deg % 360)
-    return (-vote.agreeing, abs(octaves), turn_deg)
+    member = vote.member
+    turn_deg = min(member.angle_deg % 360, -member.angle_deg % 360)
+    return (-vote.beyond_chance, abs(math.log2(member.growth)), turn_deg)

@@ -1,4 +1,4 @@
-"""Reading dense maps and images between their cells: the only calls of ``grid_sample``."""
+"""Reading dense maps and images between their cells."""
 
 from __future__ import annotations
 
@@ -24,21 +24,30 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
         the border cells.
     """
     batch, dim, height, width = values.shape
-    cells = grid.to_cells(points_px)
-    # align_corners=False: -1 and 1 are the outer edges of the border cells, so cell i is at
-    # (2 i + 1) / size - 1.
-    size = cells.new_tensor([width, height])
-    normalised = (2 * cells + 1) / size - 1
+    last = points_px.new_tensor([width - 1, height - 1])
     # Half precision would round the places themselves, by a whole cell on large maps.
     exact = values if values.dtype == torch.float64 else values.float()
-    sampled = functional.grid_sample(
-        exact,
-        normalised[:, None].to(exact.dtype),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
+    cells = torch.minimum(grid.to_cells(points_px).clamp_min(0), last).nan_to_num(nan=0.0)
+    low = cells.floor()
+    high = torch.minimum(low + 1, last)
+    to_right, to_bottom = (cells - low).to(exact.dtype).unbind(-1)
+    left, top, right, bottom = (edge.long() for edge in (*low.unbind(-1), *high.unbind(-1)))
+    first = height * width * torch.arange(batch, device=values.device)[:, None]
+    corners = torch.stack(
+        [first + y * width + x for y in (top, bottom) for x in (left, right)], dim=-1
     )
-    return sampled.reshape(batch, dim, -1).transpose(1, 2).to(values.dtype)
+    shares = torch.stack(
+        [y * x for y in (1 - to_bottom, to_bottom) for x in (1 - to_right, to_right)], dim=-1
+    )
+    # A sum of four weighted rows, in one pass: where channels lie together, several times as fast
+    # as grid_sample.
+    sampled = functional.embedding_bag(
+        corners.view(-1, 4),
+        exact.permute(0, 2, 3, 1).reshape(-1, dim),
+        per_sample_weights=shares.view(-1, 4),
+        mode="sum",
+    )
+    return sampled.view(batch, -1, dim).to(values.dtype)
 
 
 def cell_places(grid: CellGrid, cells: tuple[int, int], *, device: torch.device) -> Tensor:
@@ -89,7 +98,8 @@ def warp_images(
     )
     front = depth > 0
     shrink = torch.where(front, depth, 1.0).reciprocal()
-    # As in sample_map: -1 and 1 are the outer edges of the border pixels.
+    # align_corners=False: -1 and 1 are the outer edges of the border pixels, so pixel i is at
+    # (2 i + 1) / size - 1.
     places = torch.stack(
         [
             (2 * ahead_x * shrink + 1) / width - 1,

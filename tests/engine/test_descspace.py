@@ -16,6 +16,7 @@ from engine.descriptors.descspace import (
 )
 from engine.descriptors.descspace_network import DescSpaceNetwork
 from engine.descriptors.members import make_view
+from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import sample_map
@@ -45,7 +46,7 @@ def test_similarity_is_the_mean_of_near_and_wide_surroundings(network: DescSpace
     assert (len(near), len(both)) == (128, 256)
     # The wide part, by another way: the half image described, and read at every other cell of it.
     with torch.inference_mode():
-        half = network(make_view(images, Member(0.5)).images)
+        half = network(make_view(to_luminance(images)[:, None], Member(0.5)).images)
     ys, xs = torch.meshgrid(4.0 * torch.arange(24), 4.0 * torch.arange(30), indexing="ij")
     places = torch.stack([xs, ys], dim=-1).view(1, -1, 2)
     # Pixel x of the image is pixel (x + 0.5) / 2 - 0.5 of its half.
@@ -64,7 +65,7 @@ def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpa
 
 # ---- what a pair keeps --------------------------------------------------------------------------
 
-PLAN = SetPlan(scales=((0.5, 0.5),), kept=3, least=0.3)
+PLAN = SetPlan(asking_a=((0.5, 0.5),), kept=3, least=0.3)
 
 
 def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
@@ -72,7 +73,7 @@ def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
 
     Their movements differ by up to ``spread_px``, in pixels of image b as it was.
     """
-    points, images = 100, torch.zeros(1, 3, 16, 16)
+    points, grey = 100, torch.zeros(1, 1, 16, 16)
     generator = torch.Generator().manual_seed(0)
     vectors = torch.nn.functional.normalize(torch.randn(points, 32, generator=generator), dim=1)
     places = 80 * torch.rand(points, 2, generator=generator)
@@ -83,9 +84,7 @@ def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
         moved[count:] -= far[count:]  # each its own way
         asking.append(MemberPoints(Member(0.5, turn * 30.0), vectors, moved))
     offering = (MemberPoints(Member(0.5), vectors, places + 30),)
-    return Look(images, places.double(), asking=tuple(asking)), Look(
-        images, places[:0].double(), offering=offering
-    )
+    return Look(grey, places.double(), tuple(asking), ()), Look(grey, places.double(), (), offering)
 
 
 def turns_kept(

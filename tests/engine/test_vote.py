@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.members import member_matrix
 from engine.descriptors.vote import (
     MemberPoints,
+    Vote,
     count_agreeing,
     find_points,
     hold_vote,
+    in_order,
     offer,
 )
 from engine.geometry.coords import CellGrid
@@ -44,14 +47,14 @@ def test_a_cluster_that_the_border_of_bins_cuts_is_one():
     assert count_agreeing(MemberPoints(Member(), described, asked), offering, bin_px=30) == 40
 
 
-def test_bins_are_as_large_in_the_image_whatever_the_member_shrinks():
+def test_bins_are_between_the_pixels_of_both_images():
     described, asked = vectors(30), torch.zeros(30, 2)
     offered = torch.linspace(0, 29, 30)[:, None].expand(30, 2)
-    whole = MemberPoints(Member(1.0), described, offered)
-    half = MemberPoints(Member(0.5), described, offered)
-    asking = MemberPoints(Member(), described, asked)
-    assert count_agreeing(asking, whole, bin_px=10) == 20
-    assert count_agreeing(asking, half, bin_px=10) == 10
+    small, large = (MemberPoints(Member(scale), described, offered) for scale in (0.5, 2.0))
+    for scale, offering, expected in ((1.0, large, 28), (0.5, large, 20), (0.5, small, 10)):
+        asking = MemberPoints(Member(scale), described, asked)
+        found = count_agreeing(asking, offering, bin_px=10)
+        assert abs(found - expected) <= 1
 
 
 def test_matches_that_are_not_mutual_have_no_vote():
@@ -72,9 +75,43 @@ def test_scales_meet_as_they_are_told_and_ties_go_to_the_least_change():
     asking = [MemberPoints(Member(scale, angle), *nothing) for scale in (0.5, 1.0)
               for angle in (180.0, 330.0, 0.0)]  # fmt: skip
     offering = [MemberPoints(Member(scale), vectors(3), places(3)) for scale in (1.0, 0.5)]
-    votes = hold_vote(asking, offering, scales=((0.5, 1.0), (0.5, 0.5)), bin_px=30)
-    changes = [(vote.asking.scale / vote.offering.scale, vote.asking.angle_deg) for vote in votes]
+    votes = hold_vote(asking, offering, side="a", scales=((0.5, 1.0), (0.5, 0.5)), bin_px=30)
+    changes = [(vote.member.scale, vote.member.angle_deg) for vote in in_order(votes)]
     assert changes == [(growth, angle) for growth in (1.0, 0.5) for angle in (0.0, 330.0, 180.0)]
+
+
+def test_what_chance_gives_at_a_pair_of_scales_does_not_count():
+    """Half size sees 12 points agree under every turn and 20 under one, full size 15 under one."""
+    described, asked = vectors(40), places(40)
+    own_ways = torch.arange(1, 41)[:, None] * torch.tensor([400.0, 300.0])
+    offered = asked + 50
+
+    def asks(scale: float, turn: int, agreeing: int) -> MemberPoints:
+        moved = asked.clone()
+        moved[agreeing:] -= own_ways[agreeing:]
+        return MemberPoints(Member(scale, turn * 90.0), described, moved)
+
+    asking = [asks(0.5, turn, count) for turn, count in enumerate((12, 20, 12, 12))]
+    asking += [asks(1.0, turn, count) for turn, count in enumerate((1, 1, 15, 1))]
+    offering = [MemberPoints(Member(1.0), described, offered)]
+    scales = ((0.5, 1.0), (1.0, 1.0))
+    votes = in_order(hold_vote(asking, offering, side="a", scales=scales, bin_px=10))
+    found = [(vote.member.scale, vote.member.angle_deg, vote.agreeing) for vote in votes[:2]]
+    assert found == [(1.0, 180.0, 15), (0.5, 90.0, 20)]
+
+
+@pytest.mark.parametrize("tilt", [1.0, 1.7])
+def test_a_vote_says_how_image_a_is_changed_whichever_image_asks(tilt: float):
+    nothing = vectors(0), places(0)
+    changed = Member(0.4, 70.0, tilt, 25.0 if tilt > 1 else 0.0)
+    asking, offering = MemberPoints(changed, *nothing), MemberPoints(Member(0.5), *nothing)
+    linear = {}
+    for side in ("a", "b"):
+        member = Vote(side, asking, offering, 3, 0).member
+        linear[side] = member_matrix(member, (64, 48))[0][:2, :2]
+    expected = member_matrix(changed, (64, 48))[0][:2, :2] / 0.5
+    torch.testing.assert_close(linear["a"], expected)
+    torch.testing.assert_close(linear["b"], torch.linalg.inv(expected))
 
 
 def test_points_are_corners_and_no_two_share_a_cell():
