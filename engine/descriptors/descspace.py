@@ -47,7 +47,7 @@ from engine.geometry.coords import CellGrid
 _SHIPPED: Final = "descspace"
 _REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
 _HALF: Final = Member(0.5)
-_ENLARGED_PX: Final = 1280  # images are enlarged to no longer an edge: memory grows by the square
+_ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -75,7 +75,8 @@ class SetPlan:
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
-        detail: the images are described this much enlarged, but see ``_ENLARGED_PX``.
+        detail: the images are described this much enlarged where no member fits the whole scene,
+            but see ``_ENLARGED_PX``.
     """
 
     asking_a: tuple[tuple[float, float], ...]
@@ -235,7 +236,7 @@ class DescSpace(DescSpaceFast):
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         detail = max(1.0, min(plan.detail, _ENLARGED_PX / edge_px))
         if self._fits(votes[0]):
-            return _as_choice(votes[:1], detail)
+            return _as_choice(votes[:1], detail=1.0)  # surroundings tell more than detail here
         kept = _with_share(votes, plan.least)[: plan.kept]
         asker = look_a if votes[0].side == "a" else look_b
         if plan.kept_fine and votes[0].agreeing < plan.sure * len(asker.points_px):

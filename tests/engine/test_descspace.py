@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -103,6 +105,22 @@ def test_a_member_that_fits_the_whole_scene_closely_is_kept_alone(network: DescS
     agreeing = [10, 60, 10, 30, 10, 12]
     assert turns_kept(network, PLAN, agreeing, spread_px=8.0) == [30.0]
     assert len(turns_kept(network, PLAN, agreeing, spread_px=24.0)) == 2
+
+
+def test_images_are_enlarged_where_no_member_fits_and_only_so_far(network: DescSpaceNetwork):
+    agreeing = [10, 60, 10, 30, 10, 12]
+    for plan, edge_px, spread_px, expected in (
+        (PLAN, 16, 24.0, 1.0),
+        (replace(PLAN, detail=1.4), 16, 24.0, 1.4),
+        (replace(PLAN, detail=1.4), 16, 8.0, 1.0),  # the member that fits is kept alone
+        (replace(PLAN, detail=2.0), 640, 24.0, 1.4),
+        (replace(PLAN, detail=2.0), 1200, 24.0, 1.0),
+    ):
+        descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
+        look_a, look_b = looks(agreeing, spread_px=spread_px)
+        look_a = replace(look_a, grey=torch.zeros(1, 1, 12, edge_px))
+        choice = descriptor.choose(look_a, look_b)
+        assert [member.scale for member in choice.members_b] == [pytest.approx(expected)]
 
 
 def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
