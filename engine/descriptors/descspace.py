@@ -100,7 +100,9 @@ class SetPlan:
 # what it is held against is larger where it shows things smaller.
 _TO_A_QUARTER: Final = ((0.5, 0.35), (0.5, 0.5), (0.5, 0.7), (0.5, 1.0), (0.35, 1.0), (0.25, 1.0))
 _FROM_TWO_TO_FOUR: Final = ((0.25, 0.5), (0.25, 0.7), (0.25, 1.0))
-BALANCED: Final = SetPlan(asking_a=_TO_A_QUARTER, asking_b=_FROM_TWO_TO_FOUR, turns=8, detail=1.4)
+BALANCED: Final = SetPlan(
+    asking_a=_TO_A_QUARTER, asking_b=_FROM_TWO_TO_FOUR, turns=8, kept=3, detail=1.3
+)
 ROBUST: Final = SetPlan(
     asking_a=_TO_A_QUARTER,
     asking_b=_FROM_TWO_TO_FOUR,

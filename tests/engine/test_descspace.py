@@ -79,7 +79,7 @@ def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
     generator = torch.Generator().manual_seed(0)
     vectors = torch.nn.functional.normalize(torch.randn(points, 32, generator=generator), dim=1)
     places = 80 * torch.rand(points, 2, generator=generator)
-    far = 1000.0 * torch.arange(1.0, points + 1)[:, None]
+    far = 100.0 * torch.arange(1.0, points + 1)[:, None]
     asking = []
     for turn, count in enumerate(agreeing):
         moved = places + spread_px / 2 * torch.rand(points, 2, generator=generator)
