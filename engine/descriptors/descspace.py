@@ -235,8 +235,6 @@ class DescSpace(DescSpaceFast):
             + hold_vote(look_b.asking, look_a.offering, side="b", scales=plan.asking_b,
                         bin_px=plan.bin_px)
         )  # fmt: skip
-        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
-        detail = max(1.0, min(plan.detail, _ENLARGED_PX / edge_px))
         if self._fits(votes[0]):
             return _as_choice(votes[:1], detail=1.0)  # surroundings tell more than detail here
         kept = _with_share(votes, plan.least)[: plan.kept]
@@ -246,7 +244,8 @@ class DescSpace(DescSpaceFast):
             # beside refined winners stand coarse ones.
             fine = _with_share(self._refine(asker, votes), plan.least)
             kept = [*fine[: plan.kept_fine], *kept]
-        return _as_choice(kept, detail)
+        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
+        return _as_choice(kept, max(1.0, min(plan.detail, _ENLARGED_PX / edge_px)))
 
     def _fits(self, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
