@@ -6,9 +6,10 @@ their best pair.  What is ours is that a pair of images votes for the few member
 (:mod:`engine.descriptors.vote`): only one image is expanded, and wrong members, which add false
 minima, stay out.  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT (Morel and Yu, 2009).
 
-Every member is described twice, as it is and at half size, and the two stand in one vector, one
-after the other: two places are as similar as their near and their wide surroundings are, each with
-its share.  That is scoring at the same offset, where a set scores any against any.
+Every member is described three times, as it is, at half and at a quarter of its size, and the three
+stand in one vector, one after the other: two places are as similar as their near, wide and far
+surroundings are, each with its share.  That is scoring at the same offset, where a set scores any
+against any.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
 from engine.descriptors.initial import untrained
-from engine.descriptors.member_steps import near, tilted
+from engine.descriptors.local_fits import fit_members
+from engine.descriptors.member_steps import tilted
 from engine.descriptors.members import describe_member, lay_on, make_view
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.shipped import weights_to_load
@@ -35,6 +37,7 @@ from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import (
     MemberPoints,
     Vote,
+    agreed_places,
     ask,
     count_agreeing,
     find_points,
@@ -45,8 +48,11 @@ from engine.descriptors.vote import (
 from engine.geometry.coords import CellGrid
 
 _SHIPPED: Final = "descspace"
-_REFINED_FROM: Final = 3  # the best coarse vote is not always the one to refine
+_LEADERS: Final = 3  # the best coarse vote is not always the right one
+_FITTED_TWICE: Final = 2  # more points agree about fits, and make better ones
+_CLEAR: Final = 3.0  # a vote is trusted that is this much beyond chance, in times of it
 _HALF: Final = Member(0.5)
+_QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
@@ -67,10 +73,11 @@ class SetPlan:
             :func:`~engine.descriptors.vote.count_agreeing`.
         every: an image offers every so many-th cell.
         kept: members of image a, as they were voted for, that the pair is described by.
-        kept_fine: refined ones that go before them.
-        tilts: squeezes that are tried around the winner.
-        steps: (turn in degrees, growth, tilt) of each round of refining.
-        sure: share of the points that must agree for the pair to be content without refining.
+        parts: members are fitted to so many parts of the scene, at most; see
+            :func:`~engine.descriptors.local_fits.fit_members`.
+        kept_beside: members that were voted for which stand beside those that were fitted, where
+            the vote is clear.
+        tilts: squeezes that are tried around the winner before.
         tight_px, fits: where this share of the best member's votes agree this closely, it fits the
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
@@ -86,10 +93,9 @@ class SetPlan:
     bin_px: float = 20.0
     every: int = 2
     kept: int = 4
-    kept_fine: int = 0
+    parts: int = 0
+    kept_beside: int = 2
     tilts: tuple[float, ...] = ()
-    steps: tuple[tuple[float, float, float], ...] = ()
-    sure: float = 0.4
     tight_px: float = 10.0
     fits: float = 0.8
     least: float = 0.3
@@ -101,15 +107,19 @@ class SetPlan:
 _TO_A_QUARTER: Final = ((0.5, 0.35), (0.5, 0.5), (0.5, 0.7), (0.5, 1.0), (0.35, 1.0), (0.25, 1.0))
 _FROM_TWO_TO_FOUR: Final = ((0.25, 0.5), (0.25, 0.7), (0.25, 1.0))
 BALANCED: Final = SetPlan(
-    asking_a=_TO_A_QUARTER, asking_b=_FROM_TWO_TO_FOUR, turns=8, kept=3, detail=1.3
+    asking_a=_TO_A_QUARTER,
+    asking_b=_FROM_TWO_TO_FOUR,
+    turns=8,
+    parts=3,
+    detail=1.3,
 )
 ROBUST: Final = SetPlan(
     asking_a=_TO_A_QUARTER,
     asking_b=_FROM_TWO_TO_FOUR,
     kept=5,
-    kept_fine=3,
+    parts=9,
+    kept_beside=3,
     tilts=(1.4, 2.0),
-    steps=((15.0, 1.19, 1.4), (7.5, 1.1, 1.2)),
     detail=2.0,
 )
 
@@ -123,9 +133,19 @@ class DescSpaceConfig:
     )
     untrained: bool = option(False, help="random weights instead, as before any training")
     half_share: float = option(
-        0.4, help="how much of the similarity is that of the surroundings at half size; 0: none",
-        low=0.0, high=0.9,
+        0.3, help="how much of the similarity is that of the surroundings at half size; 0: none",
+        low=0.0, high=0.5,
     )  # fmt: skip
+    quarter_share: float = option(
+        0.2, help="how much of it is that of the surroundings at a quarter of the size; 0: none",
+        low=0.0, high=0.4,
+    )  # fmt: skip
+
+    @property
+    def wider(self) -> tuple[tuple[Member, float], ...]:
+        """What is described besides the near surroundings, each with its share."""
+        shares = ((_HALF, self.half_share), (_QUARTER, self.quarter_share))
+        return tuple((member, share) for member, share in shares if share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,40 +171,47 @@ class DescSpaceFast:
     Args:
         network: trained or not.
         weights_path: the file its weights are from; None for random ones.
-        half_share: how much of the similarity of two places is that of their surroundings at half
-            size, in [0, 1); with 0 they are not described, and ``dim`` is half as large.
+        wider: the sizes at which surroundings are described besides, and how much of the similarity
+            of two places is theirs; together less than 1.
     """
 
     half_precision = True
 
     def __init__(
-        self, network: DescSpaceNetwork, weights_path: Path | None, *, half_share: float
+        self,
+        network: DescSpaceNetwork,
+        weights_path: Path | None,
+        *,
+        wider: tuple[tuple[Member, float], ...],
     ) -> None:
         self.network = network.eval()
         self.module: nn.Module = network
         self.weights_path = weights_path
         self.trained = weights_path is not None
-        self.half_share = half_share
-        parts = 2 if half_share else 1
-        self.dim = DescSpaceNetwork.dim * parts
-        self.shift_period_px = DescSpaceNetwork.shift_period_px * parts
+        self.wider = wider
+        self.dim = DescSpaceNetwork.dim * (1 + len(wider))
+        smallest = min((member.scale for member, _ in wider), default=1.0)
+        self.shift_period_px = round(DescSpaceNetwork.shift_period_px / smallest)
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
         return (self._describe_one(_grey(images)),)
 
+    def _describe_near(self, grey: Tensor) -> DescriptorMap:
+        return DescriptorMap(self.network(grey), _GRID)
+
     def _describe_one(self, grey: Tensor) -> DescriptorMap:
-        near = DescriptorMap(self.network(grey), _GRID)
-        if not self.half_share:
+        near = self._describe_near(grey)
+        if not self.wider:
             return near
-        view = make_view(grey, _HALF)
-        made = DescriptorMap(self.network(view.images), _GRID)
         rows, columns = near.values.shape[2:]
-        wide = lay_on(_GRID, (rows, columns), view, made)
-        # Lengths whose squares add up to 1: the dot product is the weighted mean of both parts'.
-        shares = (math.sqrt(1 - self.half_share), math.sqrt(self.half_share))
-        both = torch.cat([shares[0] * near.values, shares[1] * wide], dim=1)
-        return DescriptorMap(unit_length(both), _GRID)  # either may be nothing
+        # Lengths whose squares add up to 1: the dot product is the weighted mean of all parts'.
+        parts = [math.sqrt(1 - sum(share for _, share in self.wider)) * near.values]
+        for member, share in self.wider:
+            view = make_view(grey, member)
+            laid = lay_on(_GRID, (rows, columns), view, self._describe_near(view.images))
+            parts.append(math.sqrt(share) * laid)
+        return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any may be nothing
 
 
 class DescSpace(DescSpaceFast):
@@ -193,7 +220,7 @@ class DescSpace(DescSpaceFast):
     Args:
         network: trained or not.
         weights_path: the file its weights are from; None for random ones.
-        half_share: see :class:`DescSpaceFast`.
+        wider: see :class:`DescSpaceFast`.
         plan: which sets.
     """
 
@@ -202,10 +229,10 @@ class DescSpace(DescSpaceFast):
         network: DescSpaceNetwork,
         weights_path: Path | None,
         *,
-        half_share: float,
+        wider: tuple[tuple[Member, float], ...],
         plan: SetPlan,
     ) -> None:
-        super().__init__(network, weights_path, half_share=half_share)
+        super().__init__(network, weights_path, wider=wider)
         self.plan = plan
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
@@ -223,11 +250,11 @@ class DescSpace(DescSpaceFast):
         ]
         asking = tuple(self._ask(grey, points_px, member, check) for member in turned)
         upright = [Member(scale) for scale in _distinct(offers for _, offers in other)]
-        offering = tuple(self._offer(grey, member, check) for member in upright)
+        offering = tuple(self._offer(grey, member, check, every=plan.every) for member in upright)
         return Look(grey, points_px, asking, offering)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
-        """Let the pair vote, and refine around the winners."""
+        """Let the pair vote, and fit members to parts of the scene around the winners."""
         plan = self.plan
         votes = in_order(
             hold_vote(look_a.asking, look_b.offering, side="a", scales=plan.asking_a,
@@ -238,12 +265,13 @@ class DescSpace(DescSpaceFast):
         if self._fits(votes[0]):
             return _as_choice(votes[:1], detail=1.0)  # surroundings tell more than detail here
         kept = _with_share(votes, plan.least)[: plan.kept]
-        asker = look_a if votes[0].side == "a" else look_b
-        if plan.kept_fine and votes[0].agreeing < plan.sure * len(asker.points_px):
-            # Where a scene is deep or its perspective strong, no single member fits all of it:
-            # beside refined winners stand coarse ones.
-            fine = _with_share(self._refine(asker, votes), plan.least)
-            kept = [*fine[: plan.kept_fine], *kept]
+        asker, other = (look_a, look_b) if votes[0].side == "a" else (look_b, look_a)
+        if fine := self._fit_parts(asker, other, votes):
+            # No single member fits all of a scene that is deep or whose perspective is strong.  But
+            # what is fitted to a vote that is hardly more than chance may be all wrong.
+            clear = votes[0].beyond_chance >= _CLEAR * votes[0].chance
+            beside = kept[: plan.kept_beside] if clear else kept
+            kept = [*_with_share(fine, plan.least), *beside]
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         return _as_choice(kept, max(1.0, min(plan.detail, _ENLARGED_PX / edge_px)))
 
@@ -252,27 +280,43 @@ class DescSpace(DescSpaceFast):
         close = count_agreeing(vote.asking, vote.offering, bin_px=self.plan.tight_px)
         return vote.agreeing > 0 and close >= self.plan.fits * vote.agreeing
 
-    def _refine(self, asker: Look, votes: list[Vote]) -> list[Vote]:
-        """Votes for what lies between and beyond the coarse members, the best ones first."""
+    def _fit_parts(self, asker: Look, other: Look, votes: list[Vote]) -> list[Vote]:
+        """Votes for members between and beyond the coarse ones, the best ones first.
+
+        None where too little is agreed about.
+        """
         plan = self.plan
-        fine = [vote for vote in votes[:_REFINED_FROM] if vote.side == votes[0].side]
-        asked = {vote.asking.member for vote in fine}
+        if not plan.parts:
+            return []
+        leaders = [vote for vote in votes[:_LEADERS] if vote.side == votes[0].side]
+        for member in tilted(leaders[0].asking.member, plan.tilts):
+            leaders.append(self._vote_for(member, asker, leaders[0]))
+        leaders = in_order(leaders)[:_LEADERS]
+        # Every cell of the other image: more places, and less far between.
+        scale = leaders[0].offering.member
+        best = replace(leaders[0], offering=self._offer(other.grey, scale, _go_on, every=1))
+        fine: list[Vote] = []
+        for _ in range(_FITTED_TWICE):
+            found = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
+            members = fit_members(
+                asker.points_px[found.index],
+                found.places_px,
+                parts=plan.parts,
+                size_px=(asker.grey.shape[3], asker.grey.shape[2]),
+            )
+            fine = in_order(
+                [
+                    self._vote_for(replace(member, scale=member.scale * scale.scale), asker, best)
+                    for member in members
+                ]
+            )
+        return fine
 
-        def add(steps: Iterable[Member], start: Vote) -> None:
-            for member in steps:
-                if member in asked:
-                    continue
-                asked.add(member)
-                asking = self._ask(asker.grey, asker.points_px, member, lambda: None)
-                agreeing = count_agreeing(asking, start.offering, bin_px=plan.bin_px)
-                fine.append(replace(start, asking=asking, agreeing=agreeing))
-
-        add(tilted(fine[0].asking.member, plan.tilts), fine[0])
-        for turn_deg, growth, tilt in plan.steps:
-            best = in_order(fine)[0]
-            steps = near(best.asking.member, turn_deg=turn_deg, growth=growth, tilt=tilt)
-            add(steps, best)
-        return in_order(fine)
+    def _vote_for(self, member: Member, asker: Look, like: Vote) -> Vote:
+        """A vote for another member of the image that asks, else as ``like``."""
+        asking = self._ask(asker.grey, asker.points_px, member, _go_on)
+        agreeing = count_agreeing(asking, like.offering, bin_px=self.plan.bin_px)
+        return replace(like, asking=asking, agreeing=agreeing)
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
@@ -290,12 +334,18 @@ class DescSpace(DescSpaceFast):
     ) -> MemberPoints:
         check()
         view = make_view(grey, member)
-        return ask(view, self._describe_one(view.images), member, points_px)
+        return ask(view, self._describe_near(view.images), member, points_px)
 
-    def _offer(self, grey: Tensor, member: Member, check: Callable[[], None]) -> MemberPoints:
+    def _offer(
+        self, grey: Tensor, member: Member, check: Callable[[], None], *, every: int
+    ) -> MemberPoints:
         check()
-        made = self._describe_one(make_view(grey, member).images)
-        return offer(made, member, every=self.plan.every)
+        made = self._describe_near(make_view(grey, member).images)
+        return offer(made, member, every=every)
+
+
+def _go_on() -> None:
+    """Nothing to check: choosing takes a moment."""
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -370,7 +420,7 @@ def _load(config: DescSpaceConfig) -> tuple[DescSpaceNetwork, Path | None]:
 )
 def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
     """Build the network alone."""
-    return DescSpaceFast(*_load(config), half_share=config.half_share)
+    return DescSpaceFast(*_load(config), wider=config.wider)
 
 
 @register_descriptor(
@@ -382,7 +432,7 @@ def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
 )
 def build_descspace(config: DescSpaceConfig) -> DescSpace:
     """Build the balanced set."""
-    return DescSpace(*_load(config), half_share=config.half_share, plan=BALANCED)
+    return DescSpace(*_load(config), wider=config.wider, plan=BALANCED)
 
 
 @register_descriptor(
@@ -394,4 +444,4 @@ def build_descspace(config: DescSpaceConfig) -> DescSpace:
 )
 def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
     """Build the robust set."""
-    return DescSpace(*_load(config), half_share=config.half_share, plan=ROBUST)
+    return DescSpace(*_load(config), wider=config.wider, plan=ROBUST)

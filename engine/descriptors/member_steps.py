@@ -1,4 +1,4 @@
-"""Members that follow from a member: what undoes it, and the steps in which a pair refines it."""
+"""Members that follow from something: from one that they undo or lean beyond, or from a map."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 from dataclasses import replace
 from typing import Final
 
+import torch
+from torch import Tensor
+
 from engine.descriptors.base import Member
 
-_LEAST_TILT: Final = 1.05
 # ASIFT (Morel and Yu, SIAM J. Imaging Sciences 2009) samples directions the finer, the stronger the
 # tilt; between these, a network that was trained on tilts bridges the rest.
 _DIRECTIONS: Final = {1.4: 4, 2.0: 6, 2.8: 8}
@@ -49,32 +51,22 @@ def tilted(member: Member, tilts: tuple[float, ...]) -> list[Member]:
     ]
 
 
-def near(member: Member, *, turn_deg: float, growth: float, tilt: float) -> list[Member]:
-    """A step each way along each parameter.
+def member_from(linear: Tensor) -> Member:
+    """The member that changes an image by a linear map.
 
     Args:
-        member: where the steps begin.
-        turn_deg: by which it is turned.
-        growth: factor above 1 by which it is scaled.
-        tilt: factor above 1 by which a tilt grows; its direction turns by ``turn_deg`` too.
+        linear: ``(2, 2)``, of positive determinant.
     """
-    steps = [
-        replace(member, angle_deg=(member.angle_deg + turn) % 360) for turn in (turn_deg, -turn_deg)
-    ]
-    steps += [replace(member, scale=member.scale * factor) for factor in (growth, 1 / growth)]
-    if member.tilt > _LEAST_TILT:
-        steps += [_with_tilt(member, member.tilt * factor) for factor in (tilt, 1 / tilt)]
-        steps += [
-            replace(member, tilt_deg=(member.tilt_deg + turn) % 180)
-            for turn in (turn_deg, -turn_deg)
-        ]
-    return steps
-
-
-def _with_tilt(member: Member, tilt: float) -> Member:
-    """Another tilt in the same direction; the area stays as it is, and 1 is the least."""
-    kept = max(1.0, tilt)
-    return replace(member, scale=member.scale * math.sqrt(kept / member.tilt), tilt=kept)
+    turned, (long, short), back = torch.linalg.svd(linear.double().cpu())
+    rotation = turned @ back
+    tilt = float(long / short)
+    squeezed = back[1]  # along it, lengths are divided
+    return Member(
+        scale=float(long),
+        angle_deg=math.degrees(math.atan2(rotation[0, 1], rotation[0, 0])) % 360,
+        tilt=tilt,
+        tilt_deg=math.degrees(math.atan2(-squeezed[1], squeezed[0])) % 180 if tilt > 1 else 0.0,
+    )
 
 
 def _directions(tilt: float) -> int:

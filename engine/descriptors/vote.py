@@ -130,6 +130,19 @@ def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
     return MemberPoints(member, values.flatten(1).T.contiguous(), places.float())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AgreedPlaces:
+    """Where points of one image were found in the other one.
+
+    Attributes:
+        index: ``(N,)`` which of the points that asked, ascending.
+        places_px: ``(N, 2)`` float64 in the other image as it was.
+    """
+
+    index: Tensor
+    places_px: Tensor
+
+
 def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: float) -> float:
     """The size of the largest cluster of movements among the mutual matches of two members.
 
@@ -138,13 +151,47 @@ def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: floa
         offering: cells of the other.
         bin_px: movements this near each other agree, in pixels between those of both images.
     """
+    asked, _ = _largest_cluster(asking, offering, bin_px)
+    return float(len(asked))
+
+
+def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> AgreedPlaces:
+    """What the largest clusters of several votes say of the points that asked.
+
+    Args:
+        votes: of the same points of the same image, the most trusted first; a point that is in
+            several clusters is where the first one has it.  At least one.
+        bin_px: see :func:`count_agreeing`.
+    """
+    first = votes[0].asking.places
+    count = len(first)
+    places_px = torch.zeros(count, 2, dtype=torch.float64, device=first.device)
+    known = torch.zeros(count, dtype=torch.bool, device=first.device)
+    for vote in votes:
+        asked, found = _largest_cluster(vote.asking, vote.offering, bin_px)
+        new = ~known[asked]
+        # The other image was shrunk, and outer edges met.
+        shrunk = vote.offering.places[found[new]].double()
+        places_px[asked[new]] = (shrunk + 0.5) / vote.offering.member.scale - 0.5
+        known[asked] = True
+    index = known.nonzero()[:, 0]
+    return AgreedPlaces(index, places_px[index])
+
+
+def _largest_cluster(
+    asking: MemberPoints, offering: MemberPoints, bin_px: float
+) -> tuple[Tensor, Tensor]:
+    """Which points asked, and which cells they found, ``(N,)`` both."""
+    device = asking.vectors.device
     if len(asking.vectors) == 0 or len(offering.vectors) == 0:
-        return 0.0
+        nothing = torch.zeros(0, dtype=torch.int64, device=device)
+        return nothing, nothing
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
     # Mutual: of all points, the found cell likes the one that found it best.
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
-    mutual = back == torch.arange(len(found), device=found.device)
-    moved = offering.places[found[mutual]] - asking.places[mutual]
+    asked = (back == torch.arange(len(found), device=device)).nonzero()[:, 0]
+    found = found[asked]
+    moved = offering.places[found] - asking.places[asked]
     # Between both images' pixels: by those of the larger view alone, a bin would cover much of the
     # smaller one, and chance would fill it; by those of the smaller view, small ones would win.
     growth = math.sqrt(asking.member.growth * offering.member.growth)
@@ -156,8 +203,11 @@ def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: floa
     # Four bins together, wherever they lie: a cluster that a border cuts is still one.
     windows = functional.avg_pool2d(
         functional.pad(grid, (1, 1, 1, 1)), 2, stride=1, divisor_override=1
-    )
-    return float(windows.max())
+    )[0, 0]
+    row, column = divmod(int(windows.argmax()), windows.shape[1])
+    last = torch.tensor([column, row], device=device)
+    inside = ((bins == last) | (bins == last - 1)).all(dim=1)
+    return asked[inside], found[inside]
 
 
 def hold_vote(

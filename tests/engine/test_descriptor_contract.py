@@ -138,13 +138,15 @@ def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
 ) -> None:
     """Two crops of one picture, apart by the period; what is far from their borders is compared."""
     period_px = descriptor.shift_period_px
-    size_px = 200 + 2 * period_px
+    # What sees the image made small sees far.
+    margin_px = max(72, 2.5 * period_px)
+    size_px = 200 + 4 * period_px
     picture = smooth_noise(1, size_px + period_px, size_px + 2 * period_px)
     first = picture[:, :, :size_px, :size_px]
     second = picture[:, :, period_px:, 2 * period_px :]
     for one, other in zip(descriptor.describe(first), descriptor.describe(second), strict=True):
         cells = round(period_px / one.grid.stride_px)
-        margin = round(72 / one.grid.stride_px)
+        margin = round(margin_px / one.grid.stride_px)
         moved = one.values[:, :, cells:, 2 * cells :]
         rows, columns = moved.shape[2:]
         inside = (..., slice(margin, rows - margin), slice(margin, columns - margin))

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from engine.descriptors.base import Member
 from engine.descriptors.descspace import (
+    ROBUST,
     DescSpace,
+    DescSpaceConfig,
     DescSpaceFast,
     Look,
     SetPlan,
     build_network,
 )
 from engine.descriptors.descspace_network import DescSpaceNetwork
-from engine.descriptors.members import make_view
+from engine.descriptors.members import make_view, member_matrix
+from engine.descriptors.registry import build_descriptor, make_spec
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints
 from engine.geometry.coords import CellGrid
@@ -35,34 +38,42 @@ def photo(height: int, width: int) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
 
 
-def describe(network: DescSpaceNetwork, images: Tensor, half_share: float) -> Tensor:
+def describe(network: DescSpaceNetwork, images: Tensor, **shares: float) -> Tensor:
+    wider = DescSpaceConfig(**shares).wider
     with torch.inference_mode():
-        (level,) = DescSpaceFast(network, None, half_share=half_share).describe(images)
+        (level,) = DescSpaceFast(network, None, wider=wider).describe(images)
     return level.values[0].flatten(1)
 
 
-def test_similarity_is_the_mean_of_near_and_wide_surroundings(network: DescSpaceNetwork):
+def test_similarity_is_the_mean_of_near_and_wider_surroundings(network: DescSpaceNetwork):
     images = photo(96, 120)
-    near = describe(network, images, 0.0)
-    both = describe(network, images, 0.3)
-    assert (len(near), len(both)) == (128, 256)
-    # The wide part, by another way: the half image described, and read at every other cell of it.
-    with torch.inference_mode():
-        half = network(make_view(to_luminance(images)[:, None], Member(0.5)).images)
+    near = describe(network, images, half_share=0, quarter_share=0)
+    all_three = describe(network, images, half_share=0.3, quarter_share=0.1)
+    assert (len(near), len(all_three)) == (128, 384)
+    expected = 0.6 * near.T @ near
     ys, xs = torch.meshgrid(4.0 * torch.arange(24), 4.0 * torch.arange(30), indexing="ij")
     places = torch.stack([xs, ys], dim=-1).view(1, -1, 2)
-    # Pixel x of the image is pixel (x + 0.5) / 2 - 0.5 of its half.
-    read = sample_map(half, CellGrid(4.0, 0.0), (places + 0.5) / 2 - 0.5)[0]
-    wide = torch.nn.functional.normalize(read, dim=1).T
-    expected = 0.7 * near.T @ near + 0.3 * wide.T @ wide
-    torch.testing.assert_close(both.T @ both, expected, atol=1e-4, rtol=0)
+    # The wider parts, by another way: small images described, and their maps read at the cells.
+    for scale, share in ((0.5, 0.3), (0.25, 0.1)):
+        with torch.inference_mode():
+            small = network(make_view(to_luminance(images)[:, None], Member(scale)).images)
+        # Pixel x of the image is pixel (x + 0.5) / 2 - 0.5 of its half.
+        read = sample_map(small, CellGrid(4.0, 0.0), (places + 0.5) * scale - 0.5)[0]
+        wide = torch.nn.functional.normalize(read, dim=1).T
+        expected += share * wide.T @ wide
+    torch.testing.assert_close(all_three.T @ all_three, expected, atol=1e-4, rtol=0)
 
 
-def test_without_a_share_for_it_the_half_image_is_not_described(network: DescSpaceNetwork):
-    alone = DescSpaceFast(network, None, half_share=0.0)
-    assert (alone.dim, alone.shift_period_px) == (128, 16)
-    both = DescSpaceFast(network, None, half_share=0.5)
-    assert (both.dim, both.shift_period_px) == (256, 32)
+@pytest.mark.parametrize(
+    ("half_share", "quarter_share", "expected"),
+    [(0.0, 0.0, (128, 16)), (0.3, 0.0, (256, 32)), (0.0, 0.2, (256, 64)), (0.3, 0.2, (384, 64))],
+)
+def test_what_has_no_share_is_not_described(
+    half_share: float, quarter_share: float, expected: tuple[int, int], network: DescSpaceNetwork
+):
+    wider = DescSpaceConfig(half_share=half_share, quarter_share=quarter_share).wider
+    made = DescSpaceFast(network, None, wider=wider)
+    assert (made.dim, made.shift_period_px) == expected
 
 
 # ---- what a pair keeps --------------------------------------------------------------------------
@@ -92,7 +103,7 @@ def looks(agreeing: list[int], *, spread_px: float = 24.0) -> tuple[Look, Look]:
 def turns_kept(
     network: DescSpaceNetwork, plan: SetPlan, agreeing: list[int], *, spread_px: float = 24.0
 ) -> list[float]:
-    descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
+    descriptor = DescSpace(network, None, wider=(), plan=plan)
     choice = descriptor.choose(*looks(agreeing, spread_px=spread_px))
     return [member.angle_deg for member in choice.members_a]
 
@@ -116,7 +127,7 @@ def test_images_are_enlarged_where_no_member_fits_and_only_so_far(network: DescS
         (replace(PLAN, detail=2.0), 640, 24.0, 1.4),
         (replace(PLAN, detail=2.0), 1200, 24.0, 1.0),
     ):
-        descriptor = DescSpace(network, None, half_share=0.0, plan=plan)
+        descriptor = DescSpace(network, None, wider=(), plan=plan)
         look_a, look_b = looks(agreeing, spread_px=spread_px)
         look_a = replace(look_a, grey=torch.zeros(1, 1, 12, edge_px))
         choice = descriptor.choose(look_a, look_b)
@@ -129,3 +140,26 @@ def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
 
 def test_where_no_member_stands_out_several_get_a_chance(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [10] * 6) == [0.0, 30.0, 60.0]
+
+
+def test_a_scene_that_leans_by_parts_is_described_by_members_that_fit_them():
+    """One half of the scene is squeezed to half its width, the other one is drawn wider."""
+    generator = torch.Generator().manual_seed(4)
+    coarse = torch.rand(1, 3, 30, 40, generator=generator)
+    image_a = torch.nn.functional.interpolate(coarse, size=(240, 320), mode="bicubic").clamp(0, 1)
+    squeezed = torch.nn.functional.avg_pool2d(image_a[..., :160], (1, 2))
+    wider = torch.nn.functional.interpolate(image_a[..., 160:], (240, 208), mode="bilinear")
+    image_b = torch.cat([squeezed, wider], dim=3)
+    descriptor = build_descriptor(make_spec("descspace-robust"))
+    assert isinstance(descriptor, DescSpace)
+    with torch.inference_mode():
+        looks = (descriptor.look(image, side, lambda: None)
+                 for image, side in ((image_a, "a"), (image_b, "b")))  # fmt: skip
+        choice = descriptor.choose(*looks)
+    matrices = [member_matrix(one, (320, 240))[0][:2, :2] for one in choice.members_a]
+    scale_b = choice.members_b[0].scale
+    for growth in (0.5, 1.3):
+        truth = torch.diag(torch.tensor([growth, 1.0]))
+        off = min(float((one / scale_b - truth).abs().max()) for one in matrices)
+        assert off < 0.1
+    assert len(choice.members_a) <= ROBUST.parts + ROBUST.kept_beside

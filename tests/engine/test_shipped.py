@@ -77,4 +77,4 @@ def test_training_begins_with_random_weights(resources: Path, tmp_path: Path):
     TrainJob(config=config, own=own, run_dir=run_dir).run(JobContext())
     header = load_state(run_dir / "weights" / "last.safetensors")[1]
     assert header["descriptor"] == "descspace-fast"
-    assert header["descriptor_settings"] == '{"half_share": 0.4}'
+    assert header["descriptor_settings"] == '{"half_share": 0.3, "quarter_share": 0.2}'

@@ -11,6 +11,7 @@ from engine.descriptors.members import member_matrix
 from engine.descriptors.vote import (
     MemberPoints,
     Vote,
+    agreed_places,
     count_agreeing,
     find_points,
     hold_vote,
@@ -54,6 +55,33 @@ def test_bins_are_between_the_pixels_of_both_images():
     for scale, offering, expected in ((1.0, large, 29), (0.5, large, 20), (0.5, small, 10)):
         asking = MemberPoints(Member(scale), described, asked)
         assert count_agreeing(asking, offering, bin_px=10) == expected
+
+
+def test_agreed_places_are_those_of_the_most_trusted_vote_in_pixels_of_the_image_as_it_was():
+    """One vote finds 20 of 40 points, the other, less trusted, 30 of which 10 are the same."""
+    described, asked = vectors(40), places(40)
+    far = torch.arange(1, 41)[:, None] * torch.tensor([400.0, 300.0])
+
+    def vote(first: int, last: int, moved_px: float) -> Vote:
+        offered = asked + moved_px
+        wrong = (torch.arange(40) < first) | (torch.arange(40) >= last)
+        offered[wrong] += far[wrong]
+        offering = MemberPoints(Member(0.5), described, offered)
+        return Vote("a", MemberPoints(Member(), described, asked), offering, last - first, 0)
+
+    found = agreed_places([vote(0, 20, 70.0), vote(10, 40, 30.0)], bin_px=10)
+    assert found.index.tolist() == list(range(40))
+    moved_px = torch.tensor([70.0] * 20 + [30.0] * 20)[:, None]
+    # Pixel x of an image is pixel (x + 0.5) / 2 - 0.5 of its half.
+    back = (found.places_px + 0.5) / 2 - 0.5
+    torch.testing.assert_close(back, (asked + moved_px).double(), atol=1e-4, rtol=0)
+
+
+def test_points_that_no_vote_agrees_about_have_no_place():
+    asking = MemberPoints(Member(), vectors(0), places(0))
+    offering = MemberPoints(Member(), vectors(4), places(4))
+    found = agreed_places([Vote("a", asking, offering, 0, 0)], bin_px=10)
+    assert (len(found.index), found.places_px.shape) == (0, (0, 2))
 
 
 def test_matches_that_are_not_mutual_have_no_vote():
