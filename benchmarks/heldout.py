@@ -6,8 +6,8 @@ writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` re
 photos, and how each is changed, is the list ``heldout_pairs.csv`` beside this file; settings are
 chosen on these pairs, never on sequences that figures are reported for.
 
-Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane, ``turn``
-any rotation, ``zoom`` a factor of 2 to 4 either way, ``light`` the same view in other light, and
+Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane, ``steep``
+one of 45° to 68° and nearly nothing else, ``turn`` any rotation, ``zoom`` a factor of 2 to 4 either way, ``light`` the same view in other light, and
 ``night`` the same view by day and by lamps.
 """
 
@@ -33,7 +33,7 @@ from engine.progress import JobContext
 from engine.seeding import Draws
 
 LIST: Final = Path(__file__).with_name("heldout_pairs.csv")
-KINDS: Final = ("view", "tilt", "turn", "zoom", "light", "night")
+KINDS: Final = ("view", "tilt", "turn", "zoom", "light", "night", "steep")
 _SAME_VIEW: Final = ("light", "night")
 _VIEWS: Final = 3
 _FOCAL: Final = 1.2  # of the width: an ordinary camera
@@ -98,6 +98,9 @@ def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
 
     if kind in _SAME_VIEW:
         return np.eye(3)
+    if kind == "steep":
+        steep = either(0, 20), 2.0 ** either(0, 0.4), float(draw.uniform(45, 68))
+        return _camera(*steep, float(draw.uniform(0, 360)), size_px)
     turn_deg, octaves, tilt_deg = either(0, 15), either(0, 0.4), float(draw.uniform(5, 25))
     if kind == "view":
         turn_deg, octaves, tilt_deg = either(0, 25), either(0, 0.7), float(draw.uniform(15, 40))

@@ -49,11 +49,11 @@ from engine.geometry.coords import CellGrid
 
 _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one
-_FITTED_TWICE: Final = 2  # more points agree about fits, and make better ones
 _CLEAR: Final = 3.0  # a vote is trusted that is this much beyond chance, in times of it
 _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
+_LARGEST_PX: Final = 2048  # nor is any view, which takes memory and time by its area
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -78,12 +78,14 @@ class SetPlan:
         kept_beside: members that were voted for which stand beside those that were fitted, where
             the vote is clear.
         tilts: squeezes that are tried around the winner before.
+        rounds: so often fits are made, of what agrees about those before.
         tight_px, fits: where this share of the best member's votes agree this closely, it fits the
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
         detail: the images are described this much enlarged where no member fits the whole scene,
             but see ``_ENLARGED_PX``.
+        area: all views of a pair together are no larger than so many images, about.
     """
 
     asking_a: tuple[tuple[float, float], ...]
@@ -96,10 +98,12 @@ class SetPlan:
     parts: int = 0
     kept_beside: int = 2
     tilts: tuple[float, ...] = ()
+    rounds: int = 2
     tight_px: float = 10.0
     fits: float = 0.8
     least: float = 0.3
     detail: float = 1.0
+    area: float = 24.0
 
 
 # Half size is enough to vote by; a view that asks is made under all turns, so it is no larger, and
@@ -111,7 +115,9 @@ BALANCED: Final = SetPlan(
     asking_b=_FROM_TWO_TO_FOUR,
     turns=8,
     parts=3,
+    rounds=1,
     detail=1.3,
+    area=7.0,
 )
 ROBUST: Final = SetPlan(
     asking_a=_TO_A_QUARTER,
@@ -263,7 +269,8 @@ class DescSpace(DescSpaceFast):
                         bin_px=plan.bin_px)
         )  # fmt: skip
         if self._fits(votes[0]):
-            return _as_choice(votes[:1], detail=1.0)  # surroundings tell more than detail here
+            # Surroundings tell more than detail here.
+            return _as_choice(votes[:1], detail=1.0, largest=math.inf, area=math.inf)
         kept = _with_share(votes, plan.least)[: plan.kept]
         asker, other = (look_a, look_b) if votes[0].side == "a" else (look_b, look_a)
         if fine := self._fit_parts(asker, other, votes):
@@ -273,7 +280,12 @@ class DescSpace(DescSpaceFast):
             beside = kept[: plan.kept_beside] if clear else kept
             kept = [*_with_share(fine, plan.least), *beside]
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
-        return _as_choice(kept, max(1.0, min(plan.detail, _ENLARGED_PX / edge_px)))
+        return _as_choice(
+            kept,
+            detail=max(1.0, min(plan.detail, _ENLARGED_PX / edge_px)),
+            largest=max(1.0, _LARGEST_PX / edge_px),
+            area=plan.area,
+        )
 
     def _fits(self, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
@@ -296,7 +308,7 @@ class DescSpace(DescSpaceFast):
         scale = leaders[0].offering.member
         best = replace(leaders[0], offering=self._offer(other.grey, scale, _go_on, every=1))
         fine: list[Vote] = []
-        for _ in range(_FITTED_TWICE):
+        for _ in range(plan.rounds):
             found = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
             members = fit_members(
                 asker.points_px[found.index],
@@ -359,17 +371,25 @@ def _with_share(votes: list[Vote], share: float) -> list[Vote]:
     return [vote for vote in votes if vote.beyond_chance >= min(share * best, best)]
 
 
-def _as_choice(votes: list[Vote], detail: float) -> Choice:
+def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float) -> Choice:
     """The members of votes.
 
     The image that shows things smaller is described at the scale ``detail``, the other one as the
-    votes relate them.
+    best vote relates them, or both smaller where that would be much to describe.
+
+    Args:
+        votes: the best one first.
+        detail: of the best one's.
+        largest: members under which image a would grow by more are left out, but for the best one.
+        area: all views together are no larger than so many images, about.
     """
     scale_b = detail * min(1.0, 1 / votes[0].member.growth)
-    members = dict.fromkeys(
-        replace(vote.member, scale=vote.member.scale * scale_b) for vote in votes
-    )
-    return Choice(tuple(members), (Member(scale_b),), _in_words(votes[0]))
+    members = [votes[0].member]
+    members += [vote.member for vote in votes[1:] if vote.member.growth * scale_b <= largest]
+    wanted = scale_b**2 * (1 + sum(member.growth**2 for member in members))
+    scale_b *= min(1.0, math.sqrt(area / wanted))
+    scaled = dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members)
+    return Choice(tuple(scaled), (Member(scale_b),), _in_words(votes[0]))
 
 
 def _in_words(vote: Vote) -> str:

@@ -172,8 +172,8 @@ def members_text(asked: Described, asked_member: int, found: Described, found_me
         return ""
     one, two = asked.levels[asked_member].member, found.levels[found_member].member
     turn = implied_turn_deg(one, two)
-    angle = f", {turn:+.3g}°" if turn else ""
-    return f"scale {one.scale:.2g} ↔ {two.scale:.2g}{angle}"
+    angle = f", {turn:+.0f}°" if round(turn) else ""
+    return f"scale {one.growth:.2g} ↔ {two.growth:.2g}{angle}"
 
 
 def implied_turn_deg(asked: Member, found: Member) -> float:
