@@ -6,9 +6,10 @@ writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` re
 photos, and how each is changed, is the list ``heldout_pairs.csv`` beside this file; settings are
 chosen on these pairs, never on sequences that figures are reported for.
 
-Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane, ``steep``
-one of 45° to 68° and nearly nothing else, ``turn`` any rotation, ``zoom`` a factor of 2 to 4 either way, ``light`` the same view in other light, and
-``night`` the same view by day and by lamps.
+Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane,
+``steep`` one of 45° to 68° and nearly nothing else, ``turn`` any rotation, ``zoom`` a factor of 2
+to 4 either way, ``light`` the same view in other light, and ``night`` the same view by day and by
+lamps.
 """
 
 from __future__ import annotations

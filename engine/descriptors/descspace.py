@@ -295,7 +295,7 @@ class DescSpace(DescSpaceFast):
     def _fit_parts(self, asker: Look, other: Look, votes: list[Vote]) -> list[Vote]:
         """Votes for members between and beyond the coarse ones, the best ones first.
 
-        None where too little is agreed about.
+        There are none where too little is agreed about.
         """
         plan = self.plan
         if not plan.parts:

@@ -31,6 +31,7 @@ _OUTLIER_PX: Final = 12.0
 _ROUNDS: Final = 10
 _SAME: Final = 0.25  # maps that differ by less are bridged by the network
 _STRONGEST_TILT: Final = 6.0
+_LARGEST_GROWTH: Final = 5.0  # either way; a view takes memory by its area
 
 
 def fit_members(
@@ -46,7 +47,7 @@ def fit_members(
 
     Returns:
         Members that differ from one another; none where matches are few, or say that the image is
-        mirrored or seen from its edge.
+        mirrored, seen from its edge, or many times as large or small.
     """
     points, places = (one.double().cpu().numpy() for one in (points_px, places_px))
     if len(points) < _LEAST:
@@ -58,7 +59,8 @@ def fit_members(
         weights = np.exp(-0.5 * (distances_px / reach_px) ** 2) + _ELSEWHERE
         linear = _fit_linear(points, places, weights)
         long, short = np.linalg.svd(linear, compute_uv=False)
-        if np.linalg.det(linear) <= 0 or long > _STRONGEST_TILT * short:
+        growth = math.sqrt(max(0.0, np.linalg.det(linear)))
+        if not 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH or long > _STRONGEST_TILT * short:
             continue
         if all(np.linalg.norm(linear @ np.linalg.inv(one) - np.eye(2), 2) > _SAME for one in maps):
             maps.append(linear)

@@ -134,6 +134,28 @@ def test_images_are_enlarged_where_no_member_fits_and_only_so_far(network: DescS
         assert [member.scale for member in choice.members_b] == [pytest.approx(expected)]
 
 
+@pytest.mark.parametrize(
+    ("edge_px", "area", "largest"), [(16, 100.0, 5.0), (1000, 100.0, 1.0), (16, 6.0, 2.0)]
+)
+def test_the_views_of_a_pair_are_bounded(
+    edge_px: int, area: float, largest: float, network: DescSpaceNetwork
+):
+    """Of two members that are agreed about, one shows things five times as large as the winner."""
+    plan = replace(PLAN, asking_a=((0.5, 0.5), (0.5, 0.1)), kept=8, least=0.01, area=area)
+    look_a, look_b = looks([10, 60, 10, 10, 10, 10])
+    far = replace(look_b.offering[0], member=Member(0.1))
+    descriptor = DescSpace(network, None, wider=(), plan=plan)
+    choice = descriptor.choose(
+        replace(look_a, grey=torch.zeros(1, 1, 12, edge_px)),
+        replace(look_b, offering=(*look_b.offering, far)),
+    )
+    (member_b,) = choice.members_b
+    growths = [member.growth for member in choice.members_a]
+    assert max(growths) <= largest * 1.001
+    assert max(growths) / member_b.scale == pytest.approx(5.0 if edge_px == 16 else 1.0)
+    assert member_b.growth**2 + sum(growth**2 for growth in growths) <= area * 1.001
+
+
 def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [50, 60, 45, 40, *[5] * 8]) == [30.0, 0.0, 60.0]
 

@@ -61,6 +61,8 @@ def test_under_strong_perspective_each_part_has_a_member_of_its_own():
         pytest.param(points(300) * torch.tensor([1.0, -1.0]), id="mirrored"),
         pytest.param(points(300) * torch.tensor([1.0, 0.05]), id="seen from the edge"),
         pytest.param(torch.zeros(300, 2), id="all in one place"),
+        pytest.param(points(300) * 6, id="six times as large"),
+        pytest.param(points(300) / 6, id="six times as small"),
     ],
 )
 def test_what_no_view_can_be_gives_no_member(moved: Tensor):
