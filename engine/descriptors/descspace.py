@@ -4,7 +4,9 @@ The idea is the original's: the network is not trained to ignore scale and turn.
 described by a *set*, one descriptor for each way the image was changed, and sets are compared by
 their best pair.  What is ours is that a pair of images votes for the few members that matter
 (:mod:`engine.descriptors.vote`): only one image is expanded, and wrong members, which add false
-minima, stay out.  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT (Morel and Yu, 2009).
+minima, stay out.  Around the winners, members are fitted to parts of the scene
+(:mod:`engine.descriptors.local_fits`).  Relatives: GIFT (Liu and others, NeurIPS 2019), ASIFT
+(Morel and Yu, 2009).
 
 Every member is described three times, as it is, at half and at a quarter of its size, and the three
 stand in one vector, one after the other: two places are as similar as their near, wide and far
@@ -54,6 +56,7 @@ _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
 _LARGEST_PX: Final = 2048  # nor is any view, which takes memory and time by its area
+_WORTH_SAYING: Final = 1.1  # tilts: less is the noise of a fit
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -401,10 +404,10 @@ def _in_words(vote: Vote) -> str:
     if abs(math.log2(member.growth)) > 0.1:
         times = max(member.growth, 1 / member.growth)
         parts.append(f"{larger} shows things {times:.2g} times as large")
-    if turn_deg:
+    if round(turn_deg):
         way = "counter-clockwise" if turn_deg > 0 else "clockwise"
         parts.append(f"b is turned {abs(turn_deg):.0f}° {way}")
-    if member.tilt > 1:
+    if member.tilt > _WORTH_SAYING:
         parts.append(f"b is tilted by {math.degrees(math.acos(1 / member.tilt)):.0f}°")
     said = ", ".join(parts) or "both show things alike"
     return f"{said}; {vote.agreeing:.0f} points agree"
