@@ -450,7 +450,7 @@ def build_descspace_fast(config: DescSpaceConfig) -> DescSpaceFast:
     "descspace",
     title="descspace",
     config=DescSpaceConfig,
-    summary="A compact network of our own, in sets over scale and turn that the pair votes for.",
+    summary="A compact network of our own, in sets that the pair votes for and fits to the scene.",
     by_pair=True,
 )
 def build_descspace(config: DescSpaceConfig) -> DescSpace:
@@ -462,7 +462,7 @@ def build_descspace(config: DescSpaceConfig) -> DescSpace:
     "descspace-robust",
     title="descspace, robust",
     config=DescSpaceConfig,
-    summary="As descspace, with finer turns and scales, and tilts, around the winners.",
+    summary="As descspace, with more turns and tilts, and more members fitted to the scene.",
     by_pair=True,
 )
 def build_descspace_robust(config: DescSpaceConfig) -> DescSpace:
