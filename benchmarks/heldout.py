@@ -100,9 +100,9 @@ def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
     if kind in _SAME_VIEW:
         return np.eye(3)
     if kind == "steep":
-        steep = either(0, 20), 2.0 ** either(0, 0.4), float(draw.uniform(45, 68))
-        return _camera(*steep, float(draw.uniform(0, 360)), size_px)
-    turn_deg, octaves, tilt_deg = either(0, 15), either(0, 0.4), float(draw.uniform(5, 25))
+        turn_deg, octaves, tilt_deg = either(0, 20), either(0, 0.4), float(draw.uniform(45, 68))
+    else:
+        turn_deg, octaves, tilt_deg = either(0, 15), either(0, 0.4), float(draw.uniform(5, 25))
     if kind == "view":
         turn_deg, octaves, tilt_deg = either(0, 25), either(0, 0.7), float(draw.uniform(15, 40))
     if kind == "tilt":

@@ -271,24 +271,27 @@ class DescSpace(DescSpaceFast):
             + hold_vote(look_b.asking, look_a.offering, side="b", scales=plan.asking_b,
                         bin_px=plan.bin_px)
         )  # fmt: skip
+        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         if self._fits(votes[0]):
-            # Surroundings tell more than detail here.
-            return _as_choice(votes[:1], detail=1.0, largest=math.inf, area=math.inf)
+            kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
+        else:
+            kept = self._keep(look_a, look_b, votes)
+            detail = max(1.0, min(plan.detail, _ENLARGED_PX / edge_px))
+        largest = max(1.0, _LARGEST_PX / edge_px)
+        return _as_choice(kept, detail=detail, largest=largest, area=plan.area)
+
+    def _keep(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
+        """Votes for the members of a pair that no single one fits, the best ones first."""
+        plan = self.plan
         kept = _with_share(votes, plan.least)[: plan.kept]
         asker, other = (look_a, look_b) if votes[0].side == "a" else (look_b, look_a)
-        if fine := self._fit_parts(asker, other, votes):
-            # No single member fits all of a scene that is deep or whose perspective is strong.  But
-            # what is fitted to a vote that is hardly more than chance may be all wrong.
-            clear = votes[0].beyond_chance >= _CLEAR * votes[0].chance
-            beside = kept[: plan.kept_beside] if clear else kept
-            kept = [*_with_share(fine, plan.least), *beside]
-        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
-        return _as_choice(
-            kept,
-            detail=max(1.0, min(plan.detail, _ENLARGED_PX / edge_px)),
-            largest=max(1.0, _LARGEST_PX / edge_px),
-            area=plan.area,
-        )
+        fine = self._fit_parts(asker, other, votes)
+        if not fine:
+            return kept
+        # What is fitted to a vote that is hardly more than chance may be all wrong.
+        if votes[0].beyond_chance >= _CLEAR * votes[0].chance:
+            kept = kept[: plan.kept_beside]
+        return [*_with_share(fine, plan.least), *kept]
 
     def _fits(self, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
