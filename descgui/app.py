@@ -191,13 +191,13 @@ class Application(QObject):
             self.actions,
             central=self.pair_view,
             docks={
-                "browser": DockSpec(self.browser, self.tr("Browser"), "browser", "left"),
-                "descriptor": DockSpec(self.descriptor, self.tr("Descriptor"), "descriptor"),
-                "probe": DockSpec(self.probe, self.tr("Probe"), "probe"),
-                "matches": DockSpec(self.match_panel, self.tr("Matches"), "matches"),
+                "browser": DockSpec(self.browser, "Browser", "browser", "left"),
+                "descriptor": DockSpec(self.descriptor, "Descriptor", "descriptor"),
+                "probe": DockSpec(self.probe, "Probe", "probe"),
+                "matches": DockSpec(self.match_panel, "Matches", "matches"),
                 "evaluation": DockSpec(
                     self.evaluation_panel,
-                    self.tr("Evaluation"),
+                    "Evaluation",
                     "evaluate",
                     "bottom",
                     visible=False,
@@ -205,7 +205,7 @@ class Application(QObject):
                 ),
                 "training": DockSpec(
                     self.training_panel,
-                    self.tr("Training"),
+                    "Training",
                     "train",
                     "bottom",
                     visible=False,
@@ -213,7 +213,7 @@ class Application(QObject):
                 ),
                 "log": DockSpec(
                     LogPanel(models.messages, api.log_dir()),
-                    self.tr("Log"),
+                    "Log",
                     "log",
                     "bottom",
                     visible=False,
@@ -363,12 +363,10 @@ class Application(QObject):
             lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
         )
         panel.add_requested.connect(
-            partial(files.choose_folder, runs.add_run, self.tr("Folder of a training run"))
+            partial(files.choose_folder, runs.add_run, "Folder of a training run")
         )
         panel.looked_at.connect(runs.want)
-        panel.exported.connect(
-            lambda path: self.models.messages.notify(self.tr("Saved {0}.").format(path))
-        )
+        panel.exported.connect(lambda path: self.models.messages.notify(f"Saved {path}."))
         panel.export_failed.connect(partial(self.models.messages.notify, level="error"))
         runs.name_taken.connect(self._ask_about_run)
         runs.evaluation_wanted.connect(self._show_evaluation)
@@ -403,7 +401,7 @@ class Application(QObject):
         before = self.models.training.choice.folder
         self.files.choose_folder(
             self.trainings.use_folder,
-            self.tr("Folder of photos to train on"),
+            "Folder of photos to train on",
             Path(before) if before else None,
         )
 
@@ -439,7 +437,7 @@ class Application(QObject):
     def _doctor_came(self, key: str, report: object) -> None:
         if key == "doctor":
             self.work_lane.succeeded.disconnect(self._doctor_came)
-            self.window.show_text(self.tr("Doctor"), f"```\n{report}\n```")
+            self.window.show_text("Doctor", f"```\n{report}\n```")
 
     def _open_recent_folder(self, line: str) -> None:
         self.pairs.open_folder(Path(line))

@@ -166,7 +166,7 @@ class EvaluationController(QObject):
             self._models.messages.notify(str(error), "warning")
             return
         QGuiApplication.clipboard().setText(command)
-        self._models.messages.notify(self.tr("Copied: {0}").format(command))
+        self._models.messages.notify(f"Copied: {command}")
 
     # ---- the past ------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class EvaluationController(QObject):
             return
         if content.root is None:
             self._models.messages.notify(
-                self.tr("The pictures of this run are not where they were."), "warning"
+                "The pictures of this run are not where they were.", "warning"
             )
             return
         measured = next((one for one in content.descriptors if one.label == label), None)
@@ -219,7 +219,7 @@ class EvaluationController(QObject):
             self._models.maps.choose(DescriptorChoice(measured.name, MappingProxyType(weights)))
         if content.changed:
             self._models.messages.notify(
-                self.tr("The pair is shown as it is on the disk: without rotation or scaling.")
+                "The pair is shown as it is on the disk: without rotation or scaling."
             )
         self._models.matches.update(correct_px=max(threshold_px, 0.1), visible=True)
         self._wants_matches = True
@@ -398,7 +398,7 @@ class EvaluationController(QObject):
         elif key == _DOWNLOAD:
             model.set_download(DownloadState("done", folder=result))
             self.use_folder(result)
-            self._models.messages.notify(self.tr("HPatches is in {0}.").format(result))
+            self._models.messages.notify(f"HPatches is in {result}.")
 
     def _failed(self, key: str, failure: JobFailure) -> None:
         model = self._model

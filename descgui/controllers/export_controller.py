@@ -59,13 +59,13 @@ class ExportController(QObject):
     def copy_panes(self) -> None:
         """Put what the panes show on the clipboard."""
         QGuiApplication.clipboard().setImage(self._grab_panes())
-        self._models.messages.notify(self.tr("The picture is on the clipboard."))
+        self._models.messages.notify("The picture is on the clipboard.")
 
     def copy_command(self) -> None:
         """Put the command that opens this very view on the clipboard."""
         command = api.view_command(current_options(self._models))
         QGuiApplication.clipboard().setText(command)
-        self._models.messages.notify(self.tr("On the clipboard: %s") % command)
+        self._models.messages.notify(f"On the clipboard: {command}")
 
     def _try(self, path: Path, write: Callable[[], None]) -> None:
         try:
@@ -73,4 +73,4 @@ class ExportController(QObject):
         except api.DescSpaceError as error:
             self._models.messages.notify(str(error), "error")
         else:
-            self._models.messages.notify(self.tr("Saved as %s.") % path)
+            self._models.messages.notify(f"Saved as {path}.")

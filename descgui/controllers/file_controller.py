@@ -67,12 +67,12 @@ class FileController(QObject):
         elif mime.text().strip():
             self._pairs.open_paths([Path(line) for line in mime.text().strip().splitlines()])
         else:
-            self._models.messages.notify(self.tr("The clipboard holds no image and no path."))
+            self._models.messages.notify("The clipboard holds no image and no path.")
 
     def load_homography(self) -> None:
         """Choose the file with the open pair's homography."""
-        title = self.tr("Homography from image A to image B")
-        name_filter = self.tr("All files") + " (*)"
+        title = "Homography from image A to image B"
+        name_filter = "All files (*)"
         path = dialogs.ask_file(self._window, title, self._folder(), name_filter)
         if path is not None:
             self._pairs.load_homography(path)
@@ -85,7 +85,7 @@ class FileController(QObject):
 
     def load_plugin(self) -> None:
         """Choose a Python file that registers descriptors; the first time consent is asked."""
-        title = self.tr("Load a plugin")
+        title = "Load a plugin"
         path = dialogs.ask_file(self._window, title, self._folder(), "Python (*.py)")
         if path is None:
             return
@@ -107,14 +107,14 @@ class FileController(QObject):
 
     def choose_weights(self, use: Callable[[str, Path], None], descriptor: str) -> None:
         """Choose a weights file for a descriptor."""
-        title = self.tr("Weights of {0}").format(descriptor)
+        title = f"Weights of {descriptor}"
         path = dialogs.ask_file(self._window, title, self._folder(), _WEIGHTS)
         if path is not None:
             use(descriptor, path)
 
     def choose_target(self, use: Callable[[Path, Path], None], name: str, weights: Path) -> None:
         """Choose where a network's weights are written."""
-        title = self.tr("Export the weights")
+        title = "Export the weights"
         proposal = Path.home() / f"{name}.safetensors"
         path = dialogs.ask_target(self._window, title, proposal, "Safetensors (*.safetensors)")
         if path is not None:
@@ -122,7 +122,7 @@ class FileController(QObject):
 
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""
-        title = self.tr("Load a PCA basis")
+        title = "Load a PCA basis"
         path = dialogs.ask_file(self._window, title, self._folder(), _BASIS)
         if path is not None:
             self._pictures.use_basis(path)
@@ -154,6 +154,6 @@ class FileController(QObject):
 
     def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
         proposal = self._folder() / name
-        path = dialogs.ask_target(self._window, self.tr("Save as"), proposal, name_filter)
+        path = dialogs.ask_target(self._window, "Save as", proposal, name_filter)
         if path is not None:
             write(path)

@@ -155,4 +155,4 @@ class MapsController(QObject):
     def _cancelled(self, key: str) -> None:
         model, side = self._target(key)
         if model.status(side).stage != "ready":
-            model.set_status(side, MapStatus("failed", message=self.tr("Stopped.")))
+            model.set_status(side, MapStatus("failed", message="Stopped."))

@@ -100,13 +100,13 @@ class PairController(QObject):
             first = api.first_demo_pair()
             return self._read(_choose(dataset, first.sequence, first.index), dataset)
 
-        self._submit(self.tr("the demo"), read)
+        self._submit("the demo", read)
 
     def open_recent(self, line: str) -> None:
         """Open an entry of the recent pairs."""
         recent = read_recent(line)
         if recent is None:
-            self._models.pair.report_failure(self.tr("This recent entry cannot be read."))
+            self._models.pair.report_failure("This recent entry cannot be read.")
         elif recent.root is not None:
             self.open_folder(recent.root, sequence=recent.sequence, index=recent.index)
         elif recent.path_a is not None and recent.path_b is not None:
@@ -126,7 +126,7 @@ class PairController(QObject):
         if len(pictures) >= 2:
             if len(pictures) > 2:
                 self._models.messages.notify(
-                    self.tr("%d images were dropped; the first two are shown.") % len(pictures)
+                    f"{len(pictures)} images were dropped; the first two are shown."
                 )
             self.open_files(pictures[0], pictures[1])
         elif len(pictures) == 1:
@@ -135,7 +135,7 @@ class PairController(QObject):
             self.load_homography(paths[0])
         else:
             self._models.pair.report_failure(
-                self.tr("Nothing there can be opened: drop images, a folder or a homography.")
+                "Nothing there can be opened: drop images, a folder or a homography."
             )
 
     def paste_image(self, picture: QImage, side: str = "") -> None:
@@ -149,15 +149,13 @@ class PairController(QObject):
         if picture.save(str(path)):
             self.open_paths([path], side)
         else:
-            self._models.pair.report_failure(
-                self.tr("The pasted picture could not be kept as %s.") % path
-            )
+            self._models.pair.report_failure(f"The pasted picture could not be kept as {path}.")
 
     def load_homography(self, path: Path) -> None:
         """Give the open pair the homography (image 1 to image 2) in a file."""
         state = self._models.pair.state
         if state is None:
-            self._models.pair.report_failure(self.tr("Open a pair before its homography."))
+            self._models.pair.report_failure("Open a pair before its homography.")
             return
         try:
             truth = api.read_homography(path)

@@ -121,7 +121,7 @@ class PicturesController(QObject):
         forward, backward = state.pair.homography_from("a"), state.pair.homography_from("b")
         if forward is None or backward is None:
             self._models.pictures.update(
-                problem=self.tr("Warping needs a homography: File ▸ Load homography….")
+                problem="Warping needs a homography: File ▸ Load homography…."
             )
             return
         image_a, image_b = state.image_a, state.image_b
@@ -156,7 +156,7 @@ class PicturesController(QObject):
         info = self._models.maps.status("a").info
         if info is not None and info.levels == 1:
             self._models.pictures.update(
-                problem=self.tr("This descriptor is not a set: every pixel has one member.")
+                problem="This descriptor is not a set: every pixel has one member."
             )
             return
         self._ask(
@@ -175,7 +175,7 @@ class PicturesController(QObject):
 
     def _succeeded(self, key: str, result: Any) -> None:
         if key == "picture basis":
-            self._models.messages.notify(self.tr("The PCA basis is saved."))
+            self._models.messages.notify("The PCA basis is saved.")
         elif key.startswith("picture "):
             self._models.pictures.update(**result, busy="", problem="")
 

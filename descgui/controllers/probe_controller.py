@@ -81,7 +81,7 @@ class ProbeController(QObject):
         pins = self._models.pins
         number = pins.take_number()
         new = Pin(number, Probe(side, (x_px, y_px)))
-        self._push((*pins.pins, new), self.tr("pin %d") % number)
+        self._push((*pins.pins, new), f"pin {number}")
         pins.select(number)
 
     def move_pin(self, number: int, side: api.Side, x_px: float, y_px: float) -> None:
@@ -90,16 +90,16 @@ class ProbeController(QObject):
         pins = tuple(
             Pin(number, probe) if pin.number == number else pin for pin in self._models.pins.pins
         )
-        self._push(pins, self.tr("move pin %d") % number)
+        self._push(pins, f"move pin {number}")
 
     def remove_pin(self, number: int) -> None:
         """Take a pin away."""
         pins = tuple(pin for pin in self._models.pins.pins if pin.number != number)
-        self._push(pins, self.tr("remove pin %d") % number)
+        self._push(pins, f"remove pin {number}")
 
     def clear_pins(self) -> None:
         """Take all pins away."""
-        self._push((), self.tr("remove all pins"))
+        self._push((), "remove all pins")
 
     def _push(self, pins: tuple[Pin, ...], text: str) -> None:
         if pins != self._models.pins.pins:

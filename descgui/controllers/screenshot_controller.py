@@ -67,5 +67,5 @@ class ScreenshotController(QObject):
             return
         self._timer.stop()
         if not self._grab(self._path):
-            self._failures.append(self.tr("%s: the picture cannot be written.") % self._path)
+            self._failures.append(f"{self._path}: the picture cannot be written.")
         self.done.emit(1 if self._failures else 0)

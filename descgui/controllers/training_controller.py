@@ -188,7 +188,7 @@ class TrainingController(QObject):
         folder = _folder_of(choice.name) if choice.name else None
         command = api.train_command(config, choice.own, run_dir=folder or Path("runs") / "my-run")
         QGuiApplication.clipboard().setText(command)
-        self._models.messages.notify(self.tr("Copied: {0}").format(command))
+        self._models.messages.notify(f"Copied: {command}")
 
     # ---- photos --------------------------------------------------------------------------------
 
@@ -508,7 +508,7 @@ class TrainingController(QObject):
         elif key == _FRAMES:
             model.watch(*result)
         elif key == _EXPORT:
-            self._models.messages.notify(self.tr("The weights are in {0}.").format(result))
+            self._models.messages.notify(f"The weights are in {result}.")
         elif key == _PLOTS:
             model.set_can_plot()
 
@@ -549,19 +549,18 @@ class TrainingController(QObject):
     def _words_at_end(self, result: TrainResult) -> str:
         name = result.run_dir.name
         if result.best is None:
-            return self.tr("The training “{0}” is finished after {1} steps.").format(
-                name, result.steps
-            )
-        return self.tr(
-            "The training “{0}” is finished after {1} steps. Its best PCK was {2:.3f}, at step {3}."
-        ).format(name, result.steps, result.best, result.best_step)
+            return f"The training “{name}” is finished after {result.steps} steps."
+        return (
+            f"The training “{name}” is finished after {result.steps} steps. "
+            f"Its best PCK was {result.best:.3f}, at step {result.best_step}."
+        )
 
     def _with_cure(self, reason: str) -> str:
         """The reason of a failure, and what can be done about it."""
         if "out of memory" in reason.lower():
-            cure = self.tr("A smaller batch, smaller images or fewer points need less memory.")
+            cure = "A smaller batch, smaller images or fewer points need less memory."
         elif (self._fresh or self._model.status).saved_step is not None:
-            cure = self.tr("The last checkpoint is kept; Resume goes on from there.")
+            cure = "The last checkpoint is kept; Resume goes on from there."
         else:
             return reason
         return f"{reason.rstrip()} {cure}"

@@ -105,7 +105,7 @@ class AboutDialog(QDialog):
         super().__init__(parent)
         self._engine = models.engine
         self._nvcc = "not found"
-        self.setWindowTitle(self.tr("About Descriptor Space"))
+        self.setWindowTitle("About Descriptor Space")
         self.resize(620, 600)
         self._page = QWidget()
         self._form = QFormLayout(self._page)
@@ -122,7 +122,7 @@ class AboutDialog(QDialog):
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
-        copy = buttons.addButton(self.tr("&Copy"), QDialogButtonBox.ButtonRole.ActionRole)
+        copy = buttons.addButton("&Copy", QDialogButtonBox.ButtonRole.ActionRole)
         copy.clicked.connect(self.copy)
         line = QFrame()
         line.setProperty("line", True)
@@ -162,9 +162,7 @@ class AboutDialog(QDialog):
         font.setPointSizeF(font.pointSizeF() * 1.6)
         font.setBold(True)
         name.setFont(font)
-        what = QLabel(
-            self.tr("Version {0} — see what a dense image descriptor does.").format(api.__version__)
-        )
+        what = QLabel(f"Version {api.__version__} — see what a dense image descriptor does.")
         what.setProperty("subtle", True)
         words = QVBoxLayout()
         words.setSpacing(2)

@@ -108,8 +108,8 @@ class Actions(QObject):
         self._groups: dict[str, QActionGroup] = {}
         self._has_neighbour = {"previous_pair": False, "next_pair": False}
         self._recent_menus = {
-            "recent_pairs": QMenu(self.tr("Recent &pairs")),
-            "recent_folders": QMenu(self.tr("Recent folde&rs")),
+            "recent_pairs": QMenu("Recent &pairs"),
+            "recent_folders": QMenu("Recent folde&rs"),
         }
         self._shown_recents: dict[str, tuple[str, ...] | None] = dict.fromkeys(self._recent_menus)
         for command in self._commands.values():
@@ -136,12 +136,12 @@ class Actions(QObject):
     def menu_title(self, menu: str) -> str:
         """What a menu of :data:`MENUS` is called, with its mnemonic."""
         return {
-            "file": self.tr("&File"),
-            "edit": self.tr("&Edit"),
-            "view": self.tr("&View"),
-            "run": self.tr("&Run"),
-            "window": self.tr("&Window"),
-            "help": self.tr("&Help"),
+            "file": "&File",
+            "edit": "&Edit",
+            "view": "&View",
+            "run": "&Run",
+            "window": "&Window",
+            "help": "&Help",
         }[menu]
 
     def recent_actions(self) -> tuple[QAction, ...]:
@@ -204,63 +204,63 @@ class Actions(QObject):
         return [
             at(
                 id="open_pair",
-                text=self.tr("&Open pair…"),
-                tip=self.tr("Open two photos"),
+                text="&Open pair…",
+                tip="Open two photos",
                 section=0,
                 icon="open-pair",
                 keys=(key.Open,),
             ),
             at(
                 id="open_folder",
-                text=self.tr("Open &folder…"),
-                tip=self.tr("Open a folder of HPatches sequences or of photos"),
+                text="Open &folder…",
+                tip="Open a folder of HPatches sequences or of photos",
                 section=0,
                 icon="open-folder",
                 keys=("Ctrl+Shift+O",),
             ),
             at(
                 id="open_demo",
-                text=self.tr("Open &demo"),
-                tip=self.tr("Open the sequences that come with the program"),
+                text="Open &demo",
+                tip="Open the sequences that come with the program",
                 section=0,
                 icon="demo",
             ),
             at(
                 id="load_homography",
-                text=self.tr("Load &homography…"),
-                tip=self.tr("Give the open pair its true homography, from a text or NumPy file"),
+                text="Load &homography…",
+                tip="Give the open pair its true homography, from a text or NumPy file",
                 section=2,
                 icon="homography",
                 enabled=_has_pair,
             ),
             at(
                 id="clear_homography",
-                text=self.tr("&Clear homography"),
-                tip=self.tr("Forget the true homography of the open pair"),
+                text="&Clear homography",
+                tip="Forget the true homography of the open pair",
                 section=2,
                 icon="homography-clear",
                 enabled=_has_homography,
             ),
             at(
                 id="load_maps",
-                text=self.tr("Load precomputed &maps…"),
-                tip=self.tr("Show dense descriptors of your own, one map file for each image"),
+                text="Load precomputed &maps…",
+                tip="Show dense descriptors of your own, one map file for each image",
                 section=2,
                 icon="maps",
                 enabled=_has_pair,
             ),
             at(
                 id="load_plugin",
-                text=self.tr("Load p&lugin…"),
-                tip=self.tr("Run a Python file that registers a descriptor"),
+                text="Load p&lugin…",
+                tip="Run a Python file that registers a descriptor",
                 section=2,
                 icon="plugin",
                 enabled=_engine_ready,
             ),
             at(
                 id="export_canvas",
-                text=self.tr("&Save picture…"),
-                tip=self.tr("Save what the two panes show as a PNG"),
+                text="&Save picture…",
+                tip="Save what the two panes show as a PNG",
                 section=3,
                 icon="export-image",
                 keys=(key.Save,),
@@ -268,15 +268,15 @@ class Actions(QObject):
             ),
             at(
                 id="export_window",
-                text=self.tr("Save &window picture…"),
-                tip=self.tr("Save the whole window as a PNG"),
+                text="Save &window picture…",
+                tip="Save the whole window as a PNG",
                 section=3,
                 icon="export-window",
             ),
             at(
                 id="export_figure",
-                text=self.tr("&Export figure…"),
-                tip=self.tr("Export a figure fit for a paper, as PNG or SVG"),
+                text="&Export figure…",
+                tip="Export a figure fit for a paper, as PNG or SVG",
                 section=3,
                 icon="export-figure",
                 keys=("Ctrl+E",),
@@ -284,8 +284,8 @@ class Actions(QObject):
             ),
             at(
                 id="export_matches",
-                text=self.tr("Export ma&tches…"),
-                tip=self.tr("Export all matches as CSV, one row a query"),
+                text="Export ma&tches…",
+                tip="Export all matches as CSV, one row a query",
                 section=3,
                 icon="table",
                 keys=("Ctrl+Shift+E",),
@@ -293,8 +293,8 @@ class Actions(QObject):
             ),
             at(
                 id="quit",
-                text=self.tr("&Quit"),
-                tip=self.tr("Close the window and end the program"),
+                text="&Quit",
+                tip="Close the window and end the program",
                 section=4,
                 icon="quit",
                 keys=("Ctrl+Q",),
@@ -307,8 +307,8 @@ class Actions(QObject):
         return [
             at(
                 id="undo",
-                text=self.tr("&Undo"),
-                tip=self.tr("Take back the last change of the pins"),
+                text="&Undo",
+                tip="Take back the last change of the pins",
                 section=0,
                 icon="undo",
                 keys=(key.Undo,),
@@ -316,8 +316,8 @@ class Actions(QObject):
             ),
             at(
                 id="redo",
-                text=self.tr("&Redo"),
-                tip=self.tr("Make the change again that was taken back"),
+                text="&Redo",
+                tip="Make the change again that was taken back",
                 section=0,
                 icon="redo",
                 keys=(key.Redo,),
@@ -325,8 +325,8 @@ class Actions(QObject):
             ),
             at(
                 id="copy_canvas",
-                text=self.tr("&Copy picture"),
-                tip=self.tr("Copy what the two panes show"),
+                text="&Copy picture",
+                tip="Copy what the two panes show",
                 section=1,
                 icon="copy",
                 keys=(key.Copy,),
@@ -334,8 +334,8 @@ class Actions(QObject):
             ),
             at(
                 id="copy_command",
-                text=self.tr("Copy as co&mmand"),
-                tip=self.tr("Copy the command line that opens this very view"),
+                text="Copy as co&mmand",
+                tip="Copy the command line that opens this very view",
                 section=1,
                 icon="terminal",
                 keys=("Ctrl+Shift+C",),
@@ -343,16 +343,16 @@ class Actions(QObject):
             ),
             at(
                 id="paste_image",
-                text=self.tr("&Paste images"),
-                tip=self.tr("Open images, or the paths of images, from the clipboard"),
+                text="&Paste images",
+                tip="Open images, or the paths of images, from the clipboard",
                 section=1,
                 icon="paste",
                 keys=(key.Paste,),
             ),
             at(
                 id="remove_pin",
-                text=self.tr("Remove p&in"),
-                tip=self.tr("Remove the selected pin"),
+                text="Remove p&in",
+                tip="Remove the selected pin",
                 section=2,
                 icon="pin-remove",
                 keys=(key.Delete,),
@@ -360,16 +360,16 @@ class Actions(QObject):
             ),
             at(
                 id="clear_pins",
-                text=self.tr("Remove &all pins"),
-                tip=self.tr("Remove all pins"),
+                text="Remove &all pins",
+                tip="Remove all pins",
                 section=2,
                 icon="clear-pins",
                 enabled=lambda models: bool(models.pins.pins),
             ),
             at(
                 id="settings",
-                text=self.tr("&Settings…"),
-                tip=self.tr("Change how the program looks and computes"),
+                text="&Settings…",
+                tip="Change how the program looks and computes",
                 section=3,
                 icon="settings",
                 keys=("Ctrl+,",),
@@ -383,8 +383,8 @@ class Actions(QObject):
             *self._declare_modes(),
             at(
                 id="blink",
-                text=self.tr("&Blink"),
-                tip=self.tr("Switch between an image and the other one warped onto it"),
+                text="&Blink",
+                tip="Switch between an image and the other one warped onto it",
                 section=1,
                 icon="blink",
                 keys=("Space",),
@@ -396,8 +396,8 @@ class Actions(QObject):
             ),
             at(
                 id="linked",
-                text=self.tr("&Linked views"),
-                tip=self.tr("Pan and zoom both panes together"),
+                text="&Linked views",
+                tip="Pan and zoom both panes together",
                 section=1,
                 icon="linked",
                 keys=("L",),
@@ -406,8 +406,8 @@ class Actions(QObject):
             ),
             at(
                 id="stacked",
-                text=self.tr("&Stacked panes"),
-                tip=self.tr("Put the panes above one another instead of side by side"),
+                text="&Stacked panes",
+                tip="Put the panes above one another instead of side by side",
                 section=1,
                 icon="stacked",
                 keys=("Shift+L",),
@@ -416,8 +416,8 @@ class Actions(QObject):
             ),
             at(
                 id="fit",
-                text=self.tr("&Fit"),
-                tip=self.tr("Show the whole of both images"),
+                text="&Fit",
+                tip="Show the whole of both images",
                 section=2,
                 icon="fit",
                 keys=("Ctrl+0",),
@@ -425,8 +425,8 @@ class Actions(QObject):
             ),
             at(
                 id="one_to_one",
-                text=self.tr("&1:1"),
-                tip=self.tr("Show every image pixel as one pixel of the screen"),
+                text="&1:1",
+                tip="Show every image pixel as one pixel of the screen",
                 section=2,
                 icon="one-to-one",
                 keys=("Ctrl+1",),
@@ -434,8 +434,8 @@ class Actions(QObject):
             ),
             at(
                 id="zoom_in",
-                text=self.tr("&Zoom in"),
-                tip=self.tr("Show less, larger"),
+                text="&Zoom in",
+                tip="Show less, larger",
                 section=2,
                 icon="zoom-in",
                 keys=(key.ZoomIn, "Ctrl+="),
@@ -443,8 +443,8 @@ class Actions(QObject):
             ),
             at(
                 id="zoom_out",
-                text=self.tr("Zoom o&ut"),
-                tip=self.tr("Show more, smaller"),
+                text="Zoom o&ut",
+                tip="Show more, smaller",
                 section=2,
                 icon="zoom-out",
                 keys=(key.ZoomOut,),
@@ -456,31 +456,31 @@ class Actions(QObject):
     def _declare_modes(self) -> list[Command]:
         # The number keys follow the order of MODES.
         texts = {
-            "image": (self.tr("&Image"), self.tr("Show the images alone"), _has_pair),
-            "pca": (self.tr("&PCA"), self.tr("Show the descriptors as colours"), _has_pair),
+            "image": ("&Image", "Show the images alone", _has_pair),
+            "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
             "overlay": (
-                self.tr("O&verlay"),
-                self.tr("Show the descriptors' colours over the images"),
+                "O&verlay",
+                "Show the descriptors' colours over the images",
                 _has_pair,
             ),
             "heat": (
-                self.tr("&Heat map"),
-                self.tr("Show how similar every point is to the one under the mouse"),
+                "&Heat map",
+                "Show how similar every point is to the one under the mouse",
                 _has_pair,
             ),
             "warp": (
-                self.tr("&Warp"),
-                self.tr("Lay one image over the other through the true homography"),
+                "&Warp",
+                "Lay one image over the other through the true homography",
                 _has_homography,
             ),
             "cycle": (
-                self.tr("&Cycle"),
-                self.tr("Show how far a match lands from its start when matched back"),
+                "&Cycle",
+                "Show how far a match lands from its start when matched back",
                 _has_pair,
             ),
             "members": (
-                self.tr("&Members"),
-                self.tr("Show which scale and rotation of a descriptor set won at each point"),
+                "&Members",
+                "Show which scale and rotation of a descriptor set won at each point",
                 _has_members,
             ),
         }
@@ -503,18 +503,18 @@ class Actions(QObject):
 
     def _declare_colors(self) -> list[Command]:
         themes = {
-            "system": (self.tr("Like the &system"), self.tr("Light or dark as the system says")),
-            "light": (self.tr("&Light"), self.tr("Dark text on a light window")),
-            "dark": (self.tr("&Dark"), self.tr("Light text on a dark window")),
+            "system": ("Like the &system", "Light or dark as the system says"),
+            "light": ("&Light", "Dark text on a light window"),
+            "dark": ("&Dark", "Light text on a dark window"),
         }
         maps = {
             "viridis": (
-                self.tr("&Viridis"),
-                self.tr("Colour maps from purple over green to yellow"),
+                "&Viridis",
+                "Colour maps from purple over green to yellow",
             ),
             "cividis": (
-                self.tr("&Cividis"),
-                self.tr("Colour maps from blue to yellow, alike for most colour-blind eyes"),
+                "&Cividis",
+                "Colour maps from blue to yellow, alike for most colour-blind eyes",
             ),
         }
         icons = {"system": "theme", "light": "theme-light", "dark": "theme-dark"}
@@ -553,24 +553,24 @@ class Actions(QObject):
         return [
             at(
                 id="previous_pair",
-                text=self.tr("&Previous pair"),
-                tip=self.tr("Open the pair before this one in the list"),
+                text="&Previous pair",
+                tip="Open the pair before this one in the list",
                 section=0,
                 icon="previous",
                 keys=("A",),
             ),
             at(
                 id="next_pair",
-                text=self.tr("&Next pair"),
-                tip=self.tr("Open the pair after this one in the list"),
+                text="&Next pair",
+                tip="Open the pair after this one in the list",
                 section=0,
                 icon="next",
                 keys=("D",),
             ),
             at(
                 id="describe_again",
-                text=self.tr("&Describe again"),
-                tip=self.tr("Compute the descriptors of the open pair anew"),
+                text="&Describe again",
+                tip="Compute the descriptors of the open pair anew",
                 section=1,
                 icon="refresh",
                 keys=(QKeySequence.StandardKey.Refresh,),
@@ -578,8 +578,8 @@ class Actions(QObject):
             ),
             at(
                 id="compare",
-                text=self.tr("&Compare descriptors…"),
-                tip=self.tr("Show a second descriptor's answer beside the first"),
+                text="&Compare descriptors…",
+                tip="Show a second descriptor's answer beside the first",
                 section=1,
                 icon="compare",
                 keys=("C",),
@@ -588,8 +588,8 @@ class Actions(QObject):
             ),
             at(
                 id="run_matches",
-                text=self.tr("&Match points"),
-                tip=self.tr("Match many points of the left image at once"),
+                text="&Match points",
+                tip="Match many points of the left image at once",
                 section=2,
                 icon="matches",
                 keys=("Ctrl+M",),
@@ -597,40 +597,40 @@ class Actions(QObject):
             ),
             at(
                 id="clear_matches",
-                text=self.tr("C&lear matches"),
-                tip=self.tr("Forget the matches"),
+                text="C&lear matches",
+                tip="Forget the matches",
                 section=2,
                 icon="matches-clear",
                 enabled=_has_matches,
             ),
             at(
                 id="evaluate",
-                text=self.tr("&Evaluate…"),
-                tip=self.tr("Measure descriptors on HPatches or sequences like it"),
+                text="&Evaluate…",
+                tip="Measure descriptors on HPatches or sequences like it",
                 section=3,
                 icon="evaluate",
                 keys=("Ctrl+Shift+R",),
             ),
             at(
                 id="train",
-                text=self.tr("&Train…"),
-                tip=self.tr("Train a descriptor on your own photos, and watch it learn"),
+                text="&Train…",
+                tip="Train a descriptor on your own photos, and watch it learn",
                 section=3,
                 icon="train",
                 keys=("Ctrl+Shift+T",),
             ),
             at(
                 id="stop_training",
-                text=self.tr("St&op training"),
-                tip=self.tr("Stop the training under way and keep a checkpoint"),
+                text="St&op training",
+                tip="Stop the training under way and keep a checkpoint",
                 section=3,
                 icon="stop",
                 enabled=lambda models: models.training.status.busy,
             ),
             at(
                 id="cancel",
-                text=self.tr("&Stop"),
-                tip=self.tr("Stop what is being computed"),
+                text="&Stop",
+                tip="Stop what is being computed",
                 section=4,
                 icon="stop",
                 keys=("Esc",),
@@ -641,20 +641,20 @@ class Actions(QObject):
     def _declare_window(self) -> list[Command]:
         at = partial(Command, menu="window")
         docks = {
-            "browser": (self.tr("&Browser"), "browser", ("F2",)),
-            "descriptor": (self.tr("&Descriptor"), "descriptor", ("F3",)),
-            "probe": (self.tr("&Probe"), "probe", ("F4",)),
-            "matches": (self.tr("&Matches"), "matches", ("F6",)),
-            "evaluation": (self.tr("&Evaluation"), "evaluate", ("F8",)),
-            "training": (self.tr("&Training"), "train", ("F9",)),
-            "log": (self.tr("&Log"), "log", ("F7",)),
+            "browser": ("&Browser", "browser", ("F2",)),
+            "descriptor": ("&Descriptor", "descriptor", ("F3",)),
+            "probe": ("&Probe", "probe", ("F4",)),
+            "matches": ("&Matches", "matches", ("F6",)),
+            "evaluation": ("&Evaluation", "evaluate", ("F8",)),
+            "training": ("&Training", "train", ("F9",)),
+            "log": ("&Log", "log", ("F7",)),
         }
         return [
             *(
                 at(
                     id=f"dock_{name}",
                     text=docks[name][0],
-                    tip=self.tr("Show or hide this panel"),
+                    tip="Show or hide this panel",
                     section=0,
                     icon=docks[name][1],
                     keys=docks[name][2],
@@ -665,15 +665,15 @@ class Actions(QObject):
             ),
             at(
                 id="reset_layout",
-                text=self.tr("&Reset layout"),
-                tip=self.tr("Put all panels back where they were at first"),
+                text="&Reset layout",
+                tip="Put all panels back where they were at first",
                 section=1,
                 icon="layout-reset",
             ),
             at(
                 id="full_screen",
-                text=self.tr("&Full screen"),
-                tip=self.tr("Fill the screen with the window"),
+                text="&Full screen",
+                tip="Fill the screen with the window",
                 section=1,
                 icon="fullscreen",
                 keys=("F11",),
@@ -686,45 +686,45 @@ class Actions(QObject):
         return [
             at(
                 id="palette",
-                text=self.tr("Command &palette…"),
-                tip=self.tr("Find and run any command by its name"),
+                text="Command &palette…",
+                tip="Find and run any command by its name",
                 section=0,
                 icon="palette",
                 keys=("Ctrl+Shift+P",),
             ),
             at(
                 id="help_shortcuts",
-                text=self.tr("&Keyboard shortcuts"),
-                tip=self.tr("List every shortcut"),
+                text="&Keyboard shortcuts",
+                tip="List every shortcut",
                 section=0,
                 icon="keyboard",
                 keys=("F1",),
             ),
             at(
                 id="help_tour",
-                text=self.tr("&First five minutes"),
-                tip=self.tr("Read a short tour of the program"),
+                text="&First five minutes",
+                tip="Read a short tour of the program",
                 section=0,
                 icon="tour",
             ),
             at(
                 id="doctor",
-                text=self.tr("&Doctor"),
-                tip=self.tr("Check this computer and say how to cure what is amiss"),
+                text="&Doctor",
+                tip="Check this computer and say how to cure what is amiss",
                 section=1,
                 icon="doctor",
             ),
             at(
                 id="open_log_folder",
-                text=self.tr("Open &log folder"),
-                tip=self.tr("Show the folder with the program's log files"),
+                text="Open &log folder",
+                tip="Show the folder with the program's log files",
                 section=1,
                 icon="folder",
             ),
             at(
                 id="about",
-                text=self.tr("&About Descriptor Space"),
-                tip=self.tr("Show versions, devices and folders"),
+                text="&About Descriptor Space",
+                tip="Show versions, devices and folders",
                 section=2,
                 icon="info",
             ),
@@ -814,7 +814,7 @@ class Actions(QObject):
             action.setToolTip(entry.replace("\t", "\n"))
         if entries:
             menu.addSeparator()
-            menu.addAction(self.tr("&Clear this list"))
+            menu.addAction("&Clear this list")
 
     def _on_recent_pair(self, action: QAction) -> None:
         self._choose_recent("recent_pairs", action, self.recent_pair_requested)
@@ -829,7 +829,7 @@ class Actions(QObject):
             requested.emit(action.data())
 
     def _fill(self, menu: QMenu, name: str) -> None:
-        titles = {"colormap": self.tr("C&olour map"), "theme": self.tr("&Theme")}
+        titles = {"colormap": "C&olour map", "theme": "&Theme"}
         icons = {"colormap": "colormap", "theme": "theme"}
         submenus: dict[str, QMenu] = {}
         section = 0
@@ -857,10 +857,10 @@ class Actions(QObject):
             menu.addMenu(submenu)
 
     def _name_undo(self, what: str) -> None:
-        self["undo"].setText(self.tr("&Undo {0}").format(what) if what else self.tr("&Undo"))
+        self["undo"].setText(f"&Undo {what}" if what else "&Undo")
 
     def _name_redo(self, what: str) -> None:
-        self["redo"].setText(self.tr("&Redo {0}").format(what) if what else self.tr("&Redo"))
+        self["redo"].setText(f"&Redo {what}" if what else "&Redo")
 
 
 class KeyGuard(QObject):

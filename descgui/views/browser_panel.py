@@ -47,7 +47,6 @@ class _Tree(QTreeView):
     chosen = Signal(QModelIndex)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Choose with Enter; all else as in any tree."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
             self.chosen.emit(self.currentIndex())
             return
@@ -124,21 +123,21 @@ class BrowserPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         self.search.setParent(box)
-        self.search.setPlaceholderText(self.tr("Search sequences"))
+        self.search.setPlaceholderText("Search sequences")
         self.search.setClearButtonEnabled(True)
-        self.search.setAccessibleName(self.tr("Search sequences by name"))
+        self.search.setAccessibleName("Search sequences by name")
         self.search.textChanged.connect(self._on_search)
         layout.addWidget(self.search)
         segments = QHBoxLayout()
         segments.setSpacing(2)
         group = QButtonGroup(box)
         words: tuple[tuple[Subset, str, str], ...] = (
-            ("all", self.tr("All"), self.tr("List all sequences")),
-            ("viewpoint", self.tr("Viewpoint"), self.tr("List sequences seen from other places")),
+            ("all", "All", "List all sequences"),
+            ("viewpoint", "Viewpoint", "List sequences seen from other places"),
             (
                 "illumination",
-                self.tr("Illumination"),
-                self.tr("List sequences under other light"),
+                "Illumination",
+                "List sequences under other light",
             ),
         )
         for subset, title, help_ in words:
@@ -173,7 +172,7 @@ class BrowserPanel(QWidget):
         tree.setExpandsOnDoubleClick(False)
         tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        tree.setAccessibleName(self.tr("Sequences and pairs"))
+        tree.setAccessibleName("Sequences and pairs")
         tree.clicked.connect(self._on_clicked)
         tree.chosen.connect(self._on_chosen)
         return tree
@@ -183,18 +182,18 @@ class BrowserPanel(QWidget):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(4, 12, 4, 4)
         layout.setSpacing(8)
-        heading = QLabel(self.tr("No sequences are open"), page)
+        heading = QLabel("No sequences are open", page)
         heading.setProperty("heading", True)
-        open_folder = QPushButton(self.tr("Open folder…"), page)
+        open_folder = QPushButton("Open folder…", page)
         open_folder.setIcon(icon("open-folder"))
         open_folder.clicked.connect(self.open_folder_requested)
-        demo = QPushButton(self.tr("Open the demo"), page)
+        demo = QPushButton("Open the demo", page)
         demo.setIcon(icon("demo"))
         demo.clicked.connect(self.demo_requested)
         layout.addWidget(heading)
         layout.addWidget(
             Sentence(
-                self.tr("Open a folder in the layout of HPatches, or try the demo sequences."),
+                "Open a folder in the layout of HPatches, or try the demo sequences.",
                 page,
                 quiet=True,
             )
@@ -210,7 +209,7 @@ class BrowserPanel(QWidget):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(4, 12, 4, 4)
         self._unmatched.setParent(page)
-        self.clear_button = QPushButton(self.tr("Clear the filter"), page)
+        self.clear_button = QPushButton("Clear the filter", page)
         self.clear_button.clicked.connect(self._on_clear)
         layout.addWidget(self._unmatched)
         layout.addWidget(self.clear_button)
@@ -231,15 +230,13 @@ class BrowserPanel(QWidget):
             self._pages.setCurrentIndex(_NO_DATASET)
             return
         total = len(dataset.sequences)
-        count = counted(total, self.tr("1 sequence"), self.tr("{n} sequences"))
+        count = counted(total, "1 sequence", "{n} sequences")
         if listed != total:
-            count = self.tr("{0} of {1}").format(listed, count)
+            count = f"{listed} of {count}"
         self._count.say(count, str(dataset.root))
         self.problem_button.setVisible(bool(dataset.problems))
-        self.problem_button.setText(
-            counted(len(dataset.problems), self.tr("1 problem"), self.tr("{n} problems"))
-        )
-        self.problem_button.setToolTip(self.tr("What is wrong in this folder"))
+        self.problem_button.setText(counted(len(dataset.problems), "1 problem", "{n} problems"))
+        self.problem_button.setToolTip("What is wrong in this folder")
         self._show_problems(self.problem_button.isChecked())
         self._unmatched.say(self._no_hit_text(state))
         self._pages.setCurrentIndex(_LIST if listed else _NO_HIT)
@@ -247,22 +244,20 @@ class BrowserPanel(QWidget):
 
     def _no_hit_text(self, state: BrowserState) -> str:
         kinds = {
-            "all": self.tr("sequence"),
-            "viewpoint": self.tr("viewpoint sequence"),
-            "illumination": self.tr("illumination sequence"),
+            "all": "sequence",
+            "viewpoint": "viewpoint sequence",
+            "illumination": "illumination sequence",
         }
         if state.search:
-            return self.tr("No {0} has “{1}” in its name.").format(
-                kinds[state.subset], state.search
-            )
-        return self.tr("There is no {0} in this folder.").format(kinds[state.subset])
+            return f"No {kinds[state.subset]} has “{state.search}” in its name."
+        return f"There is no {kinds[state.subset]} in this folder."
 
     def _show_problems(self, shown: bool) -> None:
         dataset = self._browser.state.dataset
         problems = dataset.problems if shown and dataset is not None else ()
         lines = list(problems[:_PROBLEMS_SHOWN])
         if len(problems) > len(lines):
-            lines.append(self.tr("… and {0} more.").format(len(problems) - len(lines)))
+            lines.append(f"… and {len(problems) - len(lines)} more.")
         self._problems.say("\n".join(lines))
 
     def _on_reset(self) -> None:

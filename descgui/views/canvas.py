@@ -233,7 +233,6 @@ class ImageCanvas(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the kept layers, then what is live."""
         painter = QPainter(self)
         dirty = event.rect()
         ratio = self.devicePixelRatioF()
@@ -320,7 +319,6 @@ class ImageCanvas(QWidget):
             self._move_to(centred(centre, self._view.scale, self.extent))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Begin a click, a drag of a pin, or a pan."""
         self._press = self._last = event.position()
         self._panning = event.button() != Qt.MouseButton.LeftButton
         self._grabbed = 0
@@ -333,7 +331,6 @@ class ImageCanvas(QWidget):
         self._show_cursor(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Hover, pan, or move a pin."""
         position = event.position()
         if self._press is None:
             self._hover(position)
@@ -352,7 +349,6 @@ class ImageCanvas(QWidget):
         self._show_cursor(position)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """End a click or a drag."""
         press, self._press = self._press, None
         dragged, self._panning = self._panning, False
         grabbed, self._grabbed = self._grabbed, 0
@@ -367,24 +363,20 @@ class ImageCanvas(QWidget):
         self._show_cursor(event.position())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Ask for the whole image."""
         if event.button() == Qt.MouseButton.LeftButton:
             self.fit_requested.emit()
         else:
             self.mousePressEvent(event)
 
     def enterEvent(self, event: QEnterEvent) -> None:
-        """The pointer came in."""
         super().enterEvent(event)
         self._show_cursor(event.position())
 
     def leaveEvent(self, event: QEvent) -> None:
-        """The pointer went away."""
         super().leaveEvent(event)
         self._leave()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Zoom about the pointer."""
         turned = event.angleDelta().y()
         steps = turned / 120.0 if turned else event.pixelDelta().y() / _PIXELS_PER_STEP
         if steps:
@@ -404,7 +396,6 @@ class ImageCanvas(QWidget):
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Move the probe or the pin, pin it, remove it, let go of it."""
         step = 10.0 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1.0
         others = event.modifiers() & ~(
             Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.KeypadModifier
@@ -430,12 +421,10 @@ class ImageCanvas(QWidget):
             super().keyPressEvent(event)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        """Show the focus."""
         super().focusInEvent(event)
         self.update()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Hide the focus."""
         super().focusOutEvent(event)
         self.update()
 

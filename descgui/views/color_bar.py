@@ -168,19 +168,16 @@ class ColorBar(QWidget):
         return self._range
 
     def sizeHint(self) -> QSize:
-        """Room for the bar, its ticks and one line of numbers."""
         metrics = QFontMetricsF(self._number_font())
         if self._vertical:
             return QSize(math.ceil(_THICKNESS + 6 + metrics.horizontalAdvance("−00.00")) + 6, 160)
         return QSize(300, math.ceil(_THICKNESS + _TICK + metrics.height()) + 9)
 
     def minimumSizeHint(self) -> QSize:
-        """As small as it still can be read."""
         hint = self.sizeHint()
         return QSize(hint.width(), 80) if self._vertical else QSize(120, hint.height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the title and the bar."""
         if self._range is None:
             return
         painter = QPainter(self)
@@ -219,15 +216,13 @@ class ColorBar(QWidget):
         return font
 
     def _tell(self) -> None:
-        self.setAccessibleName(self.tr("Colour scale"))
+        self.setAccessibleName("Colour scale")
         if self._range is None:
-            self.setAccessibleDescription(self.tr("Nothing is shown in colours."))
+            self.setAccessibleDescription("Nothing is shown in colours.")
             self.setToolTip("")
             return
         low, high = self._range
-        text = self.tr("{title} from {low} to {high} {unit}").format(
-            title=self._title, low=f"{low:.3g}", high=f"{high:.3g}", unit=self._unit
-        )
+        text = f"{self._title} from {low:.3g} to {high:.3g} {self._unit}"
         self.setAccessibleDescription(text.strip())
         self.setToolTip(text.strip())
 

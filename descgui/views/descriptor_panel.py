@@ -90,7 +90,7 @@ class SideStatus(QWidget):
         for line in (self.first, self.second):
             line.setFont(tabular(line.font()))
         self.bar = ThinBar(self)
-        self.bar.setAccessibleName(self.tr("Describing image {0}").format(side.upper()))
+        self.bar.setAccessibleName(f"Describing image {side.upper()}")
         self.failure = Notice("error", self)
         self.notes = Notice("info", self)
         lines = QVBoxLayout()
@@ -128,26 +128,24 @@ class SideStatus(QWidget):
         self.failure.say(failure_of(status))
         self.notes.say("\n".join(info.notes) if info is not None else "")
         self.setAccessibleName(
-            self.tr("Image {0}: {1}").format(
-                self._side.upper(), " ".join((self.first.text(), self.second.text()))
-            )
+            f"Image {self._side.upper()}: {' '.join((self.first.text(), self.second.text()))}"
         )
 
     def _first_line(self, status: MapStatus) -> str:
         info = status.info
         if status.stage == "ready" and info is not None:
-            facts = [self.tr("{0} × {1} cells").format(*info.cells), f"{info.dim}-d"]
+            facts = ["{} × {} cells".format(*info.cells), f"{info.dim}-d"]
             if info.levels > 1:
-                facts.append(self.tr("{0} levels").format(info.levels))
+                facts.append(f"{info.levels} levels")
             return " · ".join(facts)
         if status.stage == "computing" and status.fraction is not None:
-            return self.tr("Describing… {0} %").format(round(100 * status.fraction))
+            return f"Describing… {round(100 * status.fraction)} %"
         return {
-            "none": self.tr("Not described"),
-            "waiting": self.tr("Waiting…"),
-            "computing": self.tr("Describing…"),
-            "ready": self.tr("Ready"),
-            "failed": self.tr("Not described"),
+            "none": "Not described",
+            "waiting": "Waiting…",
+            "computing": "Describing…",
+            "ready": "Ready",
+            "failed": "Not described",
         }[status.stage]
 
     def _second_line(self, info: MapInfo | None) -> str:
@@ -155,7 +153,7 @@ class SideStatus(QWidget):
             return ""
         return " · ".join(
             (
-                self.tr("stride {0} px").format(f"{info.stride_px:.3g}"),
+                f"stride {info.stride_px:.3g} px",
                 duration_text(info.seconds),
                 size_text(info.size_bytes),
                 info.device,
@@ -165,7 +163,7 @@ class SideStatus(QWidget):
     def _details(self, info: MapInfo | None) -> str:
         if info is None:
             return ""
-        return self.tr("{0}\nThe file has {1} × {2} px; it was described at {3} × {4} px.").format(
+        return "{}\nThe file has {} × {} px; it was described at {} × {} px.".format(
             self._second_line(info), *info.size_px, *info.working_size_px
         )
 
@@ -198,7 +196,7 @@ class DescriptorChooser(QWidget):
         self.summary = Sentence(parent=self, quiet=True)
         self.form: OptionForm | None = None
         self._shown_info: DescriptorChoiceInfo | None = None
-        self.settings = Section(self.tr("Settings"), self)
+        self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
         self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in _SIDES}
         layout = QVBoxLayout(self)
@@ -232,9 +230,9 @@ class DescriptorChooser(QWidget):
                     Qt.ItemDataRole.ToolTipRole,
                 )
             if state.stage == "loading":
-                self.combo.setPlaceholderText(self.tr("Loading the engine…"))
+                self.combo.setPlaceholderText("Loading the engine…")
             else:
-                self.combo.setPlaceholderText(self._none_title or self.tr("Choose a descriptor"))
+                self.combo.setPlaceholderText(self._none_title or "Choose a descriptor")
         self.combo.setEnabled(state.stage == "ready")
         self._on_choice(self._maps.choice)
 
@@ -260,7 +258,7 @@ class DescriptorChooser(QWidget):
         if info is not None:
             text = info.summary
             if info.source != "built-in":
-                text = "\n".join((text, self.tr("From {0}").format(info.source))).strip()
+                text = "\n".join((text, f"From {info.source}")).strip()
             if choice.map_files is not None:
                 names = " · ".join(path.name for path in choice.map_files)
                 text = "\n".join((text, names)).strip()
@@ -291,10 +289,10 @@ class DescriptorChooser(QWidget):
             self.untrained.say("")
         elif info is not None and info.takes_weights:
             self.untrained.say(
-                self.tr("Untrained: its weights are random numbers. Choose a weights file below.")
+                "Untrained: its weights are random numbers. Choose a weights file below."
             )
         else:
-            self.untrained.say(self.tr("Untrained: its weights are random numbers."))
+            self.untrained.say("Untrained: its weights are random numbers.")
 
     def _on_status(self, side: Side, status: MapStatus) -> None:
         self.sides[side].show_status(status)
@@ -336,7 +334,6 @@ class ExplainedBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
-        """Low and as wide as the panel."""
         return QSize(80, 10)
 
     def show_shares(self, shares: tuple[float, ...]) -> None:
@@ -346,7 +343,6 @@ class ExplainedBar(QWidget):
             self.update()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the shares; what is left stays empty."""
         painter = QPainter(self)
         palette = self.palette()
         ink, under = palette.color(QPalette.ColorRole.Text), palette.color(QPalette.ColorRole.Base)
@@ -394,12 +390,12 @@ class DescriptorPanel(QWidget):
         column = self._scroll.column
         self.failure = Notice("error", self)
         column.addWidget(self.failure)
-        self.shown = DescriptorChooser(models, models.maps, self.tr("Descriptor"), "", self)
+        self.shown = DescriptorChooser(models, models.maps, "Descriptor", "", self)
         self.shown.choice_requested.connect(self.choice_requested)
         self.shown.maps_requested.connect(self.load_maps_requested)
         column.addWidget(self.shown)
-        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), self)
-        self.cancel_button.setToolTip(self.tr("Stop describing; finished maps stay"))
+        self.cancel_button = QPushButton(icon("stop"), "Cancel", self)
+        self.cancel_button.setToolTip("Stop describing; finished maps stay")
         self.cancel_button.clicked.connect(self.cancel_requested)
         column.addWidget(self.cancel_button)
         column.addWidget(self._make_computing())
@@ -427,44 +423,42 @@ class DescriptorPanel(QWidget):
     # Making
 
     def _make_computing(self) -> Section:
-        section = Section(self.tr("Computing"), self)
+        section = Section("Computing", self)
         self.device = narrow_combo(section)
-        self.device.setAccessibleName(self.tr("Device"))
+        self.device.setAccessibleName("Device")
         self.device.activated.connect(self._on_device)
         self.long_edge = NumberBox(_LONG_EDGE, section)
         self.long_edge.setSingleStep(64)
-        self.long_edge.setSpecialValueText(self.tr("original size"))
-        self.long_edge.setAccessibleName(self.tr("Long edge"))
+        self.long_edge.setSpecialValueText("original size")
+        self.long_edge.setAccessibleName("Long edge")
         self.long_edge.setToolTip(
-            self.tr(
-                "Images are shrunk to this long edge before they are described.\n"
-                "Coordinates stay those of the original files."
-            )
+            "Images are shrunk to this long edge before they are described.\n"
+            "Coordinates stay those of the original files."
         )
         self.long_edge.valueChanged.connect(self._on_long_edge)
         self.precision = narrow_combo(section)
-        self.precision.setAccessibleName(self.tr("Precision"))
+        self.precision.setAccessibleName("Precision")
         self.precision.setToolTip(
-            self.tr("Arithmetic of networks; reduced only where a descriptor allows it.")
+            "Arithmetic of networks; reduced only where a descriptor allows it."
         )
         for word in ("float32", "bfloat16", "float16"):
             self.precision.addItem(word, word)
         self.precision.activated.connect(self._on_precision)
         self._wheel.guard(self.device, self.long_edge, self.precision)
         form = labelled_rows()
-        form.addRow(self.tr("Device"), self.device)
-        form.addRow(self.tr("Long edge"), self.long_edge)
-        form.addRow(self.tr("Precision"), self.precision)
+        form.addRow("Device", self.device)
+        form.addRow("Long edge", self.long_edge)
+        form.addRow("Precision", self.precision)
         section.body.addLayout(form)
         return section
 
     def _make_comparison(self) -> Section:
-        section = Section(self.tr("Compare with"), self)
+        section = Section("Compare with", self)
         self.compared = DescriptorChooser(
             self._models,
             self._models.compared,
-            self.tr("Compare with"),
-            self.tr("None"),
+            "Compare with",
+            "None",
             section,
         )
         self.compared.settings.heading.setChecked(False)
@@ -474,52 +468,50 @@ class DescriptorPanel(QWidget):
         return section
 
     def _make_pca(self) -> Section:
-        section = Section(self.tr("PCA colours"), self)
+        section = Section("PCA colours", self)
         self.pca_fit = narrow_combo(section)
-        self.pca_fit.setAccessibleName(self.tr("Fit PCA on"))
-        self.pca_fit.setToolTip(self.tr("Which descriptors the colours are fitted to"))
+        self.pca_fit.setAccessibleName("Fit PCA on")
+        self.pca_fit.setToolTip("Which descriptors the colours are fitted to")
         for title, word in (
-            (self.tr("Both images"), "both"),
-            (self.tr("Image A"), "a"),
-            (self.tr("Image B"), "b"),
-            (self.tr("A file…"), "file"),
+            ("Both images", "both"),
+            ("Image A", "a"),
+            ("Image B", "b"),
+            ("A file…", "file"),
         ):
             self.pca_fit.addItem(title, word)
         self.pca_fit.activated.connect(self._on_pca_fit)
         self.pca_level = narrow_combo(section)
-        self.pca_level.setAccessibleName(self.tr("Level"))
-        self.pca_level.setToolTip(self.tr("Which member of the descriptor set is coloured"))
+        self.pca_level.setAccessibleName("Level")
+        self.pca_level.setToolTip("Which member of the descriptor set is coloured")
         self.pca_level.activated.connect(self._on_pca_level)
         self._wheel.guard(self.pca_fit, self.pca_level)
         self._pca_form = labelled_rows()
-        self._pca_form.addRow(self.tr("Fit on"), self.pca_fit)
-        self._pca_form.addRow(self.tr("Level"), self.pca_level)
+        self._pca_form.addRow("Fit on", self.pca_fit)
+        self._pca_form.addRow("Level", self.pca_level)
         section.body.addLayout(self._pca_form)
         self.explained = Sentence(parent=section)
         self.explained.setFont(tabular(self.explained.font()))
         self._explained_bar = ExplainedBar(section)
         section.body.addWidget(self.explained)
         section.body.addWidget(self._explained_bar)
-        self.save_basis = QPushButton(icon("save"), self.tr("Save basis…"), section)
-        self.save_basis.setToolTip(
-            self.tr("Write the PCA basis to a file, to colour other pairs alike")
-        )
+        self.save_basis = QPushButton(icon("save"), "Save basis…", section)
+        self.save_basis.setToolTip("Write the PCA basis to a file, to colour other pairs alike")
         self.save_basis.clicked.connect(self.save_basis_requested)
         section.body.addWidget(self.save_basis)
         return section
 
     def _make_own(self) -> Section:
-        section = Section(self.tr("Your own descriptor"), self)
+        section = Section("Your own descriptor", self)
         section.body.addWidget(
             Sentence(
-                self.tr("Maps from a file for each image, or a Python file with a descriptor."),
+                "Maps from a file for each image, or a Python file with a descriptor.",
                 section,
                 quiet=True,
             )
         )
-        self.load_maps = QPushButton(icon("maps"), self.tr("Load precomputed maps…"), section)
+        self.load_maps = QPushButton(icon("maps"), "Load precomputed maps…", section)
         self.load_maps.clicked.connect(self.load_maps_requested)
-        self.load_plugin = QPushButton(icon("plugin"), self.tr("Load plugin…"), section)
+        self.load_plugin = QPushButton(icon("plugin"), "Load plugin…", section)
         self.load_plugin.clicked.connect(self.load_plugin_requested)
         section.body.addWidget(self.load_maps)
         section.body.addWidget(self.load_plugin)
@@ -529,13 +521,11 @@ class DescriptorPanel(QWidget):
 
     def _on_engine(self, state: EngineState) -> None:
         self.failure.say(
-            self.tr("Descriptors cannot be computed: {0}").format(state.message)
-            if state.stage == "failed"
-            else ""
+            f"Descriptors cannot be computed: {state.message}" if state.stage == "failed" else ""
         )
         with QSignalBlocker(self.device):
             self.device.clear()
-            self.device.addItem(self.tr("Automatic"), "auto")
+            self.device.addItem("Automatic", "auto")
             for device in state.devices:
                 self.device.addItem(device.title, device.name)
         for button in (self.load_maps, self.load_plugin):
@@ -565,9 +555,7 @@ class DescriptorPanel(QWidget):
             with QSignalBlocker(self.pca_level):
                 self.pca_level.clear()
                 for level in range(levels):
-                    self.pca_level.addItem(
-                        self.tr("{0} of {1}").format(level + 1, levels), userData=level
-                    )
+                    self.pca_level.addItem(f"{level + 1} of {levels}", userData=level)
         self._pca_form.setRowVisible(self.pca_level, levels > 1)
         self._on_view(self._models.view.state)
 
@@ -580,16 +568,12 @@ class DescriptorPanel(QWidget):
         self.save_basis.setEnabled(explained is not None)
         self._explained_bar.setVisible(explained is not None)
         if explained is None:
-            self.explained.say(self.tr("Not computed: choose the mode PCA."))
+            self.explained.say("Not computed: choose the mode PCA.")
             return
         red, green, blue = (f"{100 * share:.1f}" for share in explained)
-        self.explained.say(
-            self.tr("R {0}   G {1}   B {2}   % of variance").format(red, green, blue)
-        )
+        self.explained.say(f"R {red}   G {green}   B {blue}   % of variance")
         self.explained.setToolTip(
-            self.tr("Red, green and blue explain {0} % of the variance together.").format(
-                f"{100 * sum(explained):.1f}"
-            )
+            f"Red, green and blue explain {100 * sum(explained):.1f} % of the variance together."
         )
         self._explained_bar.show_shares(explained)
 

@@ -5,32 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from engine.api import IMAGE_SUFFIXES
 
 
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("dialogs", text)
-
-
 def image_filter() -> str:
     """The name filter of all readable pictures."""
     patterns = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-    return f"{_tr('Images')} ({patterns});;{_tr('All files')} (*)"
+    return f"{'Images'} ({patterns});;{'All files'} (*)"
 
 
 def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     """Two image files: chosen together, or the second one in a dialog of its own."""
     names, _ = QFileDialog.getOpenFileNames(
-        parent, _tr("Open one or two images"), str(folder), image_filter()
+        parent, "Open one or two images", str(folder), image_filter()
     )
     if not names:
         return None
     if len(names) == 1:
         second, _ = QFileDialog.getOpenFileName(
-            parent, _tr("Open the second image"), str(Path(names[0]).parent), image_filter()
+            parent, "Open the second image", str(Path(names[0]).parent), image_filter()
         )
         if not second:
             return None
@@ -40,7 +35,7 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
 
 def ask_folder(parent: QWidget, folder: Path, title: str = "") -> Path | None:
     """A folder: without a title one of sequences, one sequence, or one with two images."""
-    title = title or _tr("Open a folder of sequences")
+    title = title or "Open a folder of sequences"
     name = QFileDialog.getExistingDirectory(parent, title, str(folder))
     return Path(name) if name else None
 
@@ -62,11 +57,11 @@ def ask_target(parent: QWidget, title: str, proposal: Path, name_filter: str) ->
 
 def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     """The map files of image a and image b."""
-    name_filter = f"{_tr('Descriptor maps')} (*.npz *.npy)"
-    first = ask_file(parent, _tr("Map file of image A"), folder, name_filter)
+    name_filter = f"{'Descriptor maps'} (*.npz *.npy)"
+    first = ask_file(parent, "Map file of image A", folder, name_filter)
     if first is None:
         return None
-    second = ask_file(parent, _tr("Map file of image B"), first.parent, name_filter)
+    second = ask_file(parent, "Map file of image B", first.parent, name_filter)
     return None if second is None else (first, second)
 
 
@@ -74,18 +69,16 @@ def stops_training(parent: QWidget, name: str, step: int) -> bool:
     """True if the person agrees that closing the window stops the training."""
     answer = QMessageBox(
         QMessageBox.Icon.Question,
-        _tr("Stop the training?"),
-        _tr("“%s” is being trained and stands at step %d.") % (name, step),
+        "Stop the training?",
+        f"“{name}” is being trained and stands at step {step}.",
         parent=parent,
     )
     answer.setInformativeText(
-        _tr(
-            "Closing the window stops it. A checkpoint is kept, and Resume in the training panel "
-            "goes on from there."
-        )
+        "Closing the window stops it. A checkpoint is kept, and Resume in the training panel "
+        "goes on from there."
     )
-    stop = answer.addButton(_tr("Save and close"), QMessageBox.ButtonRole.AcceptRole)
-    stay = answer.addButton(_tr("Go on training"), QMessageBox.ButtonRole.RejectRole)
+    stop = answer.addButton("Save and close", QMessageBox.ButtonRole.AcceptRole)
+    stay = answer.addButton("Go on training", QMessageBox.ButtonRole.RejectRole)
     answer.setDefaultButton(stop)
     answer.setEscapeButton(stay)
     answer.exec()
@@ -98,19 +91,19 @@ def ask_taken_run(
     """What to do about a run that is in the folder which a new one was to have."""
     answer = QMessageBox(
         QMessageBox.Icon.Question,
-        _tr("There is a run of this name"),
-        _tr("“%s” exists already.") % name
+        "There is a run of this name",
+        f"“{name}” exists already."
         if can_resume
-        else _tr("A folder “%s” that holds no training exists already.") % name,
+        else f"A folder “{name}” that holds no training exists already.",
         parent=parent,
     )
-    new = answer.addButton(_tr("Start as “%s”") % proposal, QMessageBox.ButtonRole.AcceptRole)
+    new = answer.addButton(f"Start as “{proposal}”", QMessageBox.ButtonRole.AcceptRole)
     resume = None
     if can_resume:
         answer.setInformativeText(
-            _tr("Resuming goes on from its last checkpoint, with the settings of the form.")
+            "Resuming goes on from its last checkpoint, with the settings of the form."
         )
-        resume = answer.addButton(_tr("Resume it"), QMessageBox.ButtonRole.ActionRole)
+        resume = answer.addButton("Resume it", QMessageBox.ButtonRole.ActionRole)
     answer.setDefaultButton(new)
     answer.setEscapeButton(answer.addButton(QMessageBox.StandardButton.Cancel))
     answer.exec()
@@ -125,12 +118,9 @@ def consents_to_plugin(parent: QWidget, path: Path) -> bool:
     """True if the person agrees that a Python file is run; it can do whatever they can."""
     answer = QMessageBox.warning(
         parent,
-        _tr("Run this plugin?"),
-        _tr(
-            "%s is a Python program. Loading it runs it with all your rights. "
-            "Agree only if you know where it comes from; it is not asked about again."
-        )
-        % path,
+        "Run this plugin?",
+        f"{path} is a Python program. Loading it runs it with all your rights. Agree only if you "
+        "know where it comes from; it is not asked about again.",
         QMessageBox.StandardButton.Ok | QMessageBox.StandardButton.Cancel,
         QMessageBox.StandardButton.Cancel,
     )

@@ -47,36 +47,36 @@ class DownloadDialog(QDialog):
         super().__init__(parent)
         self._model = model
         self._place = model.data_folder or Path.home()
-        self.setWindowTitle(self.tr("Download HPatches"))
-        hosts = self.tr(" or ").join(str(urlsplit(url).hostname) for url in HPATCHES_URLS)
+        self.setWindowTitle("Download HPatches")
+        hosts = " or ".join(str(urlsplit(url).hostname) for url in HPATCHES_URLS)
         self.intro = Sentence(
-            self.tr(
+            (
                 "116 sequences of six images each, with homographies (Balntas and others, 2017). "
-                "More than 1 GB is loaded from {0} and unpacked."
-            ).format(hosts),
+                f"More than 1 GB is loaded from {hosts} and unpacked."
+            ),
             self,
         )
         self.place = Sentence(parent=self, quiet=True)
         self.place_button = QToolButton(self)
         self.place_button.setIcon(icon("open-folder"))
-        self.place_button.setToolTip(self.tr("Load into another folder"))
-        self.place_button.setAccessibleName(self.tr("Load into another folder"))
+        self.place_button.setToolTip("Load into another folder")
+        self.place_button.setAccessibleName("Load into another folder")
         self.place_button.clicked.connect(self.place_requested)
         self.bar = QProgressBar(self)
-        self.bar.setAccessibleName(self.tr("Download"))
+        self.bar.setAccessibleName("Download")
         self.bar.setTextVisible(False)
         self.status = Sentence(parent=self)
         self.failure = Notice("error", self)
-        self.folder_button = QPushButton(icon("folder"), self.tr("Use my folder…"), self)
-        self.folder_button.setToolTip(self.tr("The sequences are on this computer already"))
+        self.folder_button = QPushButton(icon("folder"), "Use my folder…", self)
+        self.folder_button.setToolTip("The sequences are on this computer already")
         self.folder_button.clicked.connect(self.folder_requested)
-        self.load_button = QPushButton(icon("download"), self.tr("Download"), self)
+        self.load_button = QPushButton(icon("download"), "Download", self)
         self.load_button.setDefault(True)
         self.load_button.clicked.connect(self._on_load)
-        self.cancel_button = QPushButton(icon("stop"), self.tr("Stop"), self)
-        self.cancel_button.setToolTip(self.tr("What was loaded is kept"))
+        self.cancel_button = QPushButton(icon("stop"), "Stop", self)
+        self.cancel_button.setToolTip("What was loaded is kept")
         self.cancel_button.clicked.connect(self.cancel_requested)
-        self.close_button = QPushButton(self.tr("Close"), self)
+        self.close_button = QPushButton("Close", self)
         self.close_button.clicked.connect(self.close)
         place = QHBoxLayout()
         place.addWidget(self.place, 1)
@@ -108,13 +108,13 @@ class DownloadDialog(QDialog):
         there = folder
         while not there.exists() and there != there.parent:
             there = there.parent
-        text = self.tr("Into {0}").format(folder / HPATCHES_FOLDER)
+        text = f"Into {folder / HPATCHES_FOLDER}"
         try:
             free = shutil.disk_usage(there).free
         except OSError:
             self.place.say(text)
         else:
-            self.place.say(self.tr("{0} ({1} GB free)").format(text, f"{free / 1e9:.0f}"))
+            self.place.say(f"{text} ({free / 1000000000.0:.0f} GB free)")
 
     def _on_download(self, state: DownloadState) -> None:
         self.bar.setVisible(state.busy)
@@ -129,7 +129,7 @@ class DownloadDialog(QDialog):
         self.cancel_button.setVisible(state.busy)
         self.load_button.setVisible(not state.busy and state.stage != "done")
         again = state.stage in ("stopped", "failed")
-        self.load_button.setText(self.tr("Try again") if again else self.tr("Download"))
+        self.load_button.setText("Try again" if again else "Download")
         self.place_button.setEnabled(not state.busy)
         self.folder_button.setEnabled(not state.busy)
 
@@ -137,22 +137,22 @@ class DownloadDialog(QDialog):
         total = f"{state.total}" if state.total is not None else "?"
         if state.stage == "loading":
             if state.done == 0 and state.total is None:
-                return self.tr("Connecting…")
-            text = self.tr("{0} of {1} MB").format(state.done, total)
+                return "Connecting…"
+            text = f"{state.done} of {total} MB"
             if state.mb_per_s:
-                text += self.tr(" · {0} MB/s").format(f"{state.mb_per_s:.1f}")
+                text += f" · {state.mb_per_s:.1f} MB/s"
                 if state.total is not None:
                     left_s = (state.total - state.done) / state.mb_per_s
-                    text += self.tr(" · {0} left").format(clock_text(left_s))
+                    text += f" · {clock_text(left_s)} left"
             return text
         if state.stage == "checking":
-            return self.tr("Checking: {0} of {1} MB").format(state.done, total)
+            return f"Checking: {state.done} of {total} MB"
         if state.stage == "unpacking":
-            return self.tr("Unpacking: {0} of {1} files").format(state.done, total)
+            return f"Unpacking: {state.done} of {total} files"
         if state.stage == "stopped":
-            return self.tr("Stopped. What was loaded is kept, and the download continues there.")
+            return "Stopped. What was loaded is kept, and the download continues there."
         if state.stage == "done":
-            return self.tr("HPatches is in {0}.").format(state.folder)
+            return f"HPatches is in {state.folder}."
         return ""
 
     def _on_load(self) -> None:

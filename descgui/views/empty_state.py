@@ -16,11 +16,9 @@ class PairSketch(QWidget):
     """A small drawing of two images joined by a match."""
 
     def sizeHint(self) -> QSize:
-        """Its only size."""
         return QSize(220, 112)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw it in the colours of the theme."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.translate((self.width() - 220) / 2, (self.height() - 112) / 2)
@@ -81,13 +79,13 @@ class EmptyState(QWidget):
         self._problem = QLabel(self)
         self._problem.setWordWrap(True)
         self._problem.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._problem.setAccessibleName(self.tr("Why the last pair could not be opened"))
+        self._problem.setAccessibleName("Why the last pair could not be opened")
         self._problem.hide()
-        self._open = QPushButton(self.tr("&Open a pair…"), self)
-        self._open.setAccessibleName(self.tr("Open a pair of images"))
+        self._open = QPushButton("&Open a pair…", self)
+        self._open.setAccessibleName("Open a pair of images")
         self._open.clicked.connect(self.open_requested)
-        self._demo = QPushButton(self.tr("Show the &demo"), self)
-        self._demo.setAccessibleName(self.tr("Show the demo pair"))
+        self._demo = QPushButton("Show the &demo", self)
+        self._demo.setAccessibleName("Show the demo pair")
         self._demo.clicked.connect(self.demo_requested)
         for button in (self._open, self._demo):
             button.setMinimumSize(132, 32)
@@ -121,16 +119,14 @@ class EmptyState(QWidget):
     def set_loading(self, what: str) -> None:
         """Say that something is being opened; "" when nothing is."""
         if what:
-            self._heading.setText(self.tr("Opening…"))
+            self._heading.setText("Opening…")
             self._text.setText(what)
             self._problem.hide()
         else:
-            self._heading.setText(self.tr("Drop two images here"))
+            self._heading.setText("Drop two images here")
             self._text.setText(
-                self.tr(
-                    "Two photographs open as a pair, a folder opens as HPatches sequences. "
-                    "Then move the mouse over one image and watch where it is found in the other."
-                )
+                "Two photographs open as a pair, a folder opens as HPatches sequences. "
+                "Then move the mouse over one image and watch where it is found in the other."
             )
         for button in (self._open, self._demo):
             button.setEnabled(not what)
@@ -166,7 +162,6 @@ class DropBanner(QWidget):
         self.update()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the sheet and its sentence."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         sheet = QRectF(self.rect()).adjusted(6.0, 6.0, -6.0, -6.0)

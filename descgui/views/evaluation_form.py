@@ -70,8 +70,8 @@ class _DescriptorRow(QWidget):
         self.weights.setProperty("subtle", True)
         self.browse = QToolButton(self)
         self.browse.setText("…")
-        self.browse.setToolTip(self.tr("Choose a weights file, or a training run's folder"))
-        self.browse.setAccessibleName(self.tr("Weights of {0}").format(title))
+        self.browse.setToolTip("Choose a weights file, or a training run's folder")
+        self.browse.setAccessibleName(f"Weights of {title}")
         self.browse.clicked.connect(self._on_browse)
         self._takes_weights = takes_weights
         line = QHBoxLayout()
@@ -92,7 +92,7 @@ class _DescriptorRow(QWidget):
         if weights:
             self.weights.say(Path(weights).name, weights)
         else:
-            self.weights.say(self.tr("No weights: random numbers"))
+            self.weights.say("No weights: random numbers")
         self.weights.setVisible(shown)
         self.browse.setVisible(shown)
 
@@ -142,47 +142,45 @@ class EvaluationForm(QWidget):
     # Making
 
     def _make_data(self) -> Section:
-        section = Section(self.tr("Data set"), self)
-        self.dataset = narrow_combo(section, name=self.tr("Data set"))
+        section = Section("Data set", self)
+        self.dataset = narrow_combo(section, name="Data set")
         self.dataset.activated.connect(self._on_dataset)
-        self.browse = icon_button("open-folder", self.tr("Choose a folder of sequences"), section)
+        self.browse = icon_button("open-folder", "Choose a folder of sequences", section)
         self.browse.clicked.connect(self.folder_requested)
         section.body.addLayout(field_row(self.dataset, self.browse))
-        self.download = QPushButton(icon("download"), self.tr("Download HPatches…"), section)
-        self.download.setToolTip(self.tr("Load the 116 sequences from the network"))
+        self.download = QPushButton(icon("download"), "Download HPatches…", section)
+        self.download.setToolTip("Load the 116 sequences from the network")
         self.download.clicked.connect(self.download_requested)
         section.body.addWidget(self.download)
         subsets = (
-            (self.tr("All"), "all"),
-            (self.tr("Viewpoint (v_*)"), "viewpoint"),
-            (self.tr("Illumination (i_*)"), "illumination"),
-            (self.tr("540 pairs (without 8 large)"), "540"),
+            ("All", "all"),
+            ("Viewpoint (v_*)", "viewpoint"),
+            ("Illumination (i_*)", "illumination"),
+            ("540 pairs (without 8 large)", "540"),
         )
-        self.subset = narrow_combo(section, name=self.tr("Sequences"), entries=subsets)
+        self.subset = narrow_combo(section, name="Sequences", entries=subsets)
         self.subset.activated.connect(self._on_subset)
         warps = (
-            (self.tr("As they are"), ""),
-            (self.tr("Rotated by any angle"), "rotated"),
-            (self.tr("Scaled by 2 to 4"), "scaled"),
+            ("As they are", ""),
+            ("Rotated by any angle", "rotated"),
+            ("Scaled by 2 to 4", "scaled"),
         )
-        self.stress = narrow_combo(section, name=self.tr("Pairs"), entries=warps)
-        self.stress.setToolTip(self.tr("Harder pairs are made by warping the second image"))
+        self.stress = narrow_combo(section, name="Pairs", entries=warps)
+        self.stress.setToolTip("Harder pairs are made by warping the second image")
         self.stress.activated.connect(self._on_stress)
         self._wheel.guard(self.dataset, self.subset, self.stress)
-        section.body.addLayout(
-            labelled_rows((self.tr("Sequences"), self.subset), (self.tr("Pairs"), self.stress))
-        )
+        section.body.addLayout(labelled_rows(("Sequences", self.subset), ("Pairs", self.stress)))
         return section
 
     def _make_protocol(self) -> Section:
-        section = Section(self.tr("Protocol"), self)
+        section = Section("Protocol", self)
         row = QHBoxLayout()
         row.setSpacing(2)
         self._group = QButtonGroup(self)
         self.protocols: dict[str, SegmentButton] = {}
         for name in _PROTOCOLS:
             button = SegmentButton(name, section)
-            button.setAccessibleName(self.tr("Protocol {0}").format(name))
+            button.setAccessibleName(f"Protocol {name}")
             self._group.addButton(button)
             self.protocols[name] = button
             row.addWidget(button)
@@ -190,20 +188,20 @@ class EvaluationForm(QWidget):
         section.body.addLayout(row)
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
-        self.device = narrow_combo(section, name=self.tr("Device"))
+        self.device = narrow_combo(section, name="Device")
         self.device.activated.connect(self._on_device)
         self._wheel.guard(self.device)
-        section.body.addLayout(labelled_rows((self.tr("Device"), self.device)))
+        section.body.addLayout(labelled_rows(("Device", self.device)))
         return section
 
     def _make_descriptors(self) -> Section:
-        self._descriptors = Section(self.tr("Descriptors"), self)
-        self.waiting = Sentence(self.tr("Loading the engine…"), self._descriptors, quiet=True)
+        self._descriptors = Section("Descriptors", self)
+        self.waiting = Sentence("Loading the engine…", self._descriptors, quiet=True)
         self._descriptors.body.addWidget(self.waiting)
         return self._descriptors
 
     def _make_more(self) -> Section:
-        section = Section(self.tr("More settings"), self, open_=False)
+        section = Section("More settings", self, open_=False)
         options = tuple(
             info for info in describe_options(EvaluateConfig) if info.name not in IN_FORM
         )
@@ -216,13 +214,11 @@ class EvaluationForm(QWidget):
         foot = RunFoot(self)
         self.estimate = Sentence(parent=foot, quiet=True)
         self.problem = Notice("warning", foot)
-        self.open_report = QCheckBox(self.tr("Open the report when done"), foot)
+        self.open_report = QCheckBox("Open the report when done", foot)
         self.open_report.toggled.connect(self._on_open_report)
         for part in (self.estimate, self.problem, self.open_report):
             foot.column.addWidget(part)
-        self.run_button, self.copy_button = foot.add_buttons(
-            self.tr("Run"), name=self.tr("Run the evaluation")
-        )
+        self.run_button, self.copy_button = foot.add_buttons("Run", name="Run the evaluation")
         self.run_button.clicked.connect(self.run_requested)
         self.copy_button.clicked.connect(self.copy_requested)
         return foot
@@ -259,7 +255,7 @@ class EvaluationForm(QWidget):
             folders.insert(0, current)
         with QSignalBlocker(self.dataset):
             self.dataset.clear()
-            self.dataset.addItem(icon("demo"), self.tr("Demo"), DEMO)
+            self.dataset.addItem(icon("demo"), "Demo", DEMO)
             add_folders(self.dataset, folders, icon_name="folder")
             self.dataset.setCurrentIndex(self.dataset.findData(current))
         self.dataset.setToolTip(current)
@@ -290,27 +286,24 @@ class EvaluationForm(QWidget):
         estimate = state.estimate
         if estimate is not None:
             self.estimate.say(
-                self.tr("About {0} for {1} pairs, and {2} for maps.").format(
-                    clock_text(estimate.seconds), estimate.pairs, size_text(estimate.maps_bytes)
-                )
+                f"About {clock_text(estimate.seconds)} for {estimate.pairs} pairs, "
+                f"and {size_text(estimate.maps_bytes)} for maps."
             )
             self.estimate.setToolTip(
-                self.tr(
-                    "Measured on {0} ({1}) and multiplied. What a network needs while it computes "
-                    "comes on top of its maps."
-                ).format(estimate.measured, estimate.device)
+                f"Measured on {estimate.measured} ({estimate.device}) and multiplied. "
+                "What a network needs while it computes comes on top of its maps."
             )
         elif state.measuring:
-            self.estimate.say(self.tr("Measuring one pair to tell how long it takes…"))
+            self.estimate.say("Measuring one pair to tell how long it takes…")
         else:
-            self.estimate.say(self.tr("Time and memory: not known yet."))
+            self.estimate.say("Time and memory: not known yet.")
         self._show_problem()
 
     def _show_problem(self) -> None:
         """Say what is in the way of a run, if anything is."""
         choice, problem = self._model.choice, self._model.estimate.message
         if not choice.descriptors:
-            problem = self.tr("Tick at least one descriptor.")
+            problem = "Tick at least one descriptor."
         else:
             try:
                 choice.config()
@@ -328,17 +321,15 @@ class EvaluationForm(QWidget):
 
     def _explain(self, protocol: str) -> str:
         return {
-            "seed": self.tr(
+            "seed": (
                 "As the original's code does it, rounding and all: only the true counterparts of "
                 "the queries are candidates."
             ),
-            "closed": self.tr(
+            "closed": (
                 "The same question with exact truth: which of the queries' true counterparts is "
                 "nearest?"
             ),
-            "dense": self.tr(
-                "What a user meets: every place of the other image is a candidate. Slower."
-            ),
+            "dense": "What a user meets: every place of the other image is a candidate. Slower.",
         }[protocol]
 
     # What a person does

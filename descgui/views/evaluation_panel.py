@@ -100,7 +100,7 @@ class EvaluationPanel(QWidget):
         self._dialog: DownloadDialog | None = None
         self.form = EvaluationForm(models, self)
         self.runs = RunList(self._model, self)
-        self._left = RunsColumn(self.form, self.runs, self, past=self.tr("Past runs"))
+        self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
         lay_out_panel(self, self._left, self._make_right())
         self._connect()
@@ -108,11 +108,9 @@ class EvaluationPanel(QWidget):
         self._on_shown(self._model.shown)
 
     def sizeHint(self) -> QSize:
-        """Room for a table and a dozen bars."""
         return QSize(900, FIRST_HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
-        """As little as can be used: the form and the lists scroll."""
         return QSize(520, 200)
 
     @property
@@ -141,12 +139,10 @@ class EvaluationPanel(QWidget):
             self._split.setSizes([1, 1] if narrow else [_TABLE_PX, 10 * _TABLE_PX])
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Say that somebody looks."""
         super().showEvent(event)
         self.looked_at.emit(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Say that nobody looks."""
         super().hideEvent(event)
         self.looked_at.emit(False)
 
@@ -159,7 +155,7 @@ class EvaluationPanel(QWidget):
         self.status = ElidedLabel(parent=right)
         self.status.setFont(tabular(self.status.font()))
         self.bar = ThinBar(right)
-        self.bar.setAccessibleName(self.tr("Pairs measured"))
+        self.bar.setAccessibleName("Pairs measured")
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
         words = QVBoxLayout()
@@ -174,7 +170,7 @@ class EvaluationPanel(QWidget):
         self._pages = QStackedWidget(right)
         self.empty = centred_words(
             right,
-            self.tr(
+            (
                 "Nothing measured yet.\n\nChoose a data set and descriptors on the left, and press "
                 "Run; or choose one of the past runs."
             ),
@@ -192,30 +188,30 @@ class EvaluationPanel(QWidget):
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        pause = self.tr("Stop for now; what was measured is kept")
-        cancel = self.tr("Stop; the run stays among the past ones and can be continued there")
-        report = self.tr("Open the report in the browser")
+        pause = "Stop for now; what was measured is kept"
+        cancel = "Stop; the run stays among the past ones and can be continued there"
+        report = "Open the report in the browser"
         self.pause_button, self.cancel_button, self.continue_button, self.report_button = (
             word_buttons(
                 parent,
-                ("pause", self.tr("Pause"), pause, self.pause_requested),
-                ("stop", self.tr("Cancel"), cancel, self.cancel_requested),
-                ("play", self.tr("Continue"), "", self._on_continue),
-                ("export", self.tr("Report"), report, self.report_requested),
+                ("pause", "Pause", pause, self.pause_requested),
+                ("stop", "Cancel", cancel, self.cancel_requested),
+                ("play", "Continue", "", self._on_continue),
+                ("export", "Report", report, self.report_requested),
             )
         )
         return self.pause_button, self.continue_button, self.cancel_button, self.report_button
 
     def _make_results(self, parent: QWidget) -> QWidget:
         results = QWidget(parent)
-        self.means_tab = SegmentButton(self.tr("Means"), results)
-        self.pairs_tab = SegmentButton(self.tr("Pairs"), results)
+        self.means_tab = SegmentButton("Means", results)
+        self.pairs_tab = SegmentButton("Pairs", results)
         self._views = QButtonGroup(self)
-        self.threshold = narrow_combo(results, name=self.tr("Threshold"))
-        self.threshold.setToolTip(self.tr("A match this close to the truth is right"))
+        self.threshold = narrow_combo(results, name="Threshold")
+        self.threshold.setToolTip("A match this close to the truth is right")
         self.threshold.currentIndexChanged.connect(self._on_filter)
-        self.queries = narrow_combo(results, name=self.tr("Queries"))
-        self.queries.setToolTip(self.tr("Which points are asked about"))
+        self.queries = narrow_combo(results, name="Queries")
+        self.queries.setToolTip("Which points are asked about")
         self.queries.currentIndexChanged.connect(self._on_filter)
         row = segment_row(self._views, (self.means_tab, self.pairs_tab))
         self.means_tab.setChecked(True)
@@ -237,7 +233,7 @@ class EvaluationPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(tables, 1)
         second = QWidget(results)
-        heading = QLabel(self.tr("By sequence; a tick marks the worst pair"), second)
+        heading = QLabel("By sequence; a tick marks the worst pair", second)
         heading.setProperty("subtle", True)
         heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
@@ -296,30 +292,30 @@ class EvaluationPanel(QWidget):
             self._show_content(content)
 
     def _first_words(self, shown: ShownRun) -> str:
-        return {"none": "", "failed": self.tr("The evaluation could not be run.")}.get(
-            shown.stage, self.tr("Preparing…")
+        return {"none": "", "failed": "The evaluation could not be run."}.get(
+            shown.stage, "Preparing…"
         )
 
     def _status(self, shown: ShownRun) -> str:
         content = shown.content
         if content is None:
             return ""
-        done = self.tr("{0} of {1} pairs").format(content.done, content.total)
+        done = f"{content.done} of {content.total} pairs"
         if shown.stage == "running":
             if shown.eta_s is None:
                 return done
-            return self.tr("{0} · {1} left").format(done, clock_text(shown.eta_s))
+            return f"{done} · {clock_text(shown.eta_s)} left"
         if shown.stage in ("pausing", "stopping"):
-            return self.tr("{0} · stopping…").format(done)
+            return f"{done} · stopping…"
         if shown.stage == "paused":
-            return self.tr("{0} · paused").format(done)
+            return f"{done} · paused"
         if shown.stage in ("stopped", "failed"):
-            return self.tr("{0} · stopped").format(done)
-        words = [counted(content.total, self.tr("1 pair"), self.tr("{n} pairs"))]
+            return f"{done} · stopped"
+        words = [counted(content.total, "1 pair", "{n} pairs")]
         if content.seconds is not None:
             words.append(clock_text(content.seconds))
         if shown.reporting:
-            words.append(self.tr("writing the report…"))
+            words.append("writing the report…")
         return " · ".join(words)
 
     def _show_buttons(self, shown: ShownRun) -> None:
@@ -336,13 +332,13 @@ class EvaluationPanel(QWidget):
         rows = content.summary
         thresholds = sorted({row.threshold_px for row in rows})
         queries = sorted({row.queries for row in rows})
-        names = {"harris": self.tr("Harris corners"), "uniform": self.tr("Uniform points")}
+        names = {"harris": "Harris corners", "uniform": "Uniform points"}
         if [self.threshold.itemData(i) for i in range(self.threshold.count())] != thresholds:
             before = self.threshold.currentData()
             with QSignalBlocker(self.threshold):
                 self.threshold.clear()
                 for threshold_px in thresholds:
-                    self.threshold.addItem(self.tr("PCK ≤ {0} px").format(f"{threshold_px:g}"))
+                    self.threshold.addItem(f"PCK ≤ {threshold_px:g} px")
                     self.threshold.setItemData(self.threshold.count() - 1, threshold_px)
                 place = thresholds.index(before) if before in thresholds else len(thresholds) - 1
                 self.threshold.setCurrentIndex(place)

@@ -129,11 +129,11 @@ class SummaryTable(QTableWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(SUBSETS), parent)
-        self.setAccessibleName(self.tr("PCK by descriptor and subset"))
-        self.setHorizontalHeaderLabels([self.tr("All")])
+        self.setAccessibleName("PCK by descriptor and subset")
+        self.setHorizontalHeaderLabels(["All"])
         for column, short, long in (
-            (1, self.tr("View."), self.tr("Viewpoint")),
-            (2, self.tr("Illum."), self.tr("Illumination")),
+            (1, "View.", "Viewpoint"),
+            (2, "Illum.", "Illumination"),
         ):
             heading = QTableWidgetItem(short)
             heading.setToolTip(long)
@@ -195,15 +195,15 @@ class SummaryTable(QTableWidget):
         item = QTableWidgetItem("–")
         item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
         if row is None or row.pck is None:
-            item.setToolTip(self.tr("No pair of this kind yet"))
+            item.setToolTip("No pair of this kind yet")
             return item
         mean = text = f"{row.pck:.3f}"
-        tip = self.tr("{0} pairs").format(row.pairs)
+        tip = f"{row.pairs} pairs"
         if row.low is not None and row.high is not None:
             # Without leading zeros: three columns have to fit beside the bars.
             text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
-            tip += "\n" + self.tr("95 % interval {0} to {1}, by bootstrap over sequences").format(
-                f"{row.low:.3f}", f"{row.high:.3f}"
+            tip += (
+                "\n" + f"95 % interval {row.low:.3f} to {row.high:.3f}, by bootstrap over sequences"
             )
         item.setText(text)
         item.setData(_TEXTS, (mean, text))
@@ -238,20 +238,17 @@ class _PairModel(QAbstractTableModel):
         return self._rows[line]
 
     def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        """One row a pair and descriptor."""
         return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: _Index = _NO_INDEX) -> int:
-        """Pair, descriptor, PCK, queries."""
         return 0 if parent.isValid() else 4
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Names of the columns."""
         if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
             return None
-        return (self.tr("Pair"), self.tr("Descriptor"), self.tr("PCK"), self.tr("Queries"))[section]
+        return ("Pair", "Descriptor", "PCK", "Queries")[section]
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Texts, and numbers to sort by."""
@@ -269,9 +266,7 @@ class _PairModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.tr("Click to open {0} 1 → {1} with its matches").format(
-                row.sequence, row.index
-            )
+            return f"Click to open {row.sequence} 1 → {row.index} with its matches"
         return None
 
 
@@ -291,7 +286,7 @@ class PairTable(QTableView):
         self._proxy.setSourceModel(self._model)
         self._proxy.setSortRole(SCORE_ROLE)
         self.setModel(self._proxy)
-        self.setAccessibleName(self.tr("Pairs"))
+        self.setAccessibleName("Pairs")
         self.setFont(tabular(self.font()))
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
@@ -312,7 +307,6 @@ class PairTable(QTableView):
         self._model.set_rows(tuple(row for row in rows if row.queries == queries), threshold_px)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the current pair with Enter."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
             self._choose(self.currentIndex())
         else:
@@ -340,7 +334,6 @@ class _BarModel(QAbstractListModel):
         self.endResetModel()
 
     def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        """One row a bar."""
         return 0 if parent.isValid() else len(self._scores)
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -351,12 +344,10 @@ class _BarModel(QAbstractListModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return f"{score.sequence}, {score.label}: {score.share:.3f}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.tr(
-                "{0}, {1}: {2} over {3} pairs.\nClick to open the worst, 1 → {4} ({5})."
-            ).format(
-                score.sequence, score.label, f"{score.share:.3f}", score.pairs, score.worst,
-                f"{score.worst_share:.3f}",
-            )  # fmt: skip
+            return (
+                f"{score.sequence}, {score.label}: {score.share:.3f} over {score.pairs} pairs.\n"
+                f"Click to open the worst, 1 → {score.worst} ({score.worst_share:.3f})."
+            )
         return None
 
 
@@ -368,7 +359,6 @@ class _BarDelegate(QStyledItemDelegate):
         self._columns = columns
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
-        """One line; the first bar of a sequence has room above it."""
         return QSize(120, option.fontMetrics.height() + 5)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
@@ -435,7 +425,7 @@ class SequenceBars(QListView):
         self._labels: tuple[str, ...] = ()
         self.setModel(self._model)
         self.setItemDelegate(_BarDelegate(self, self._columns))
-        self.setAccessibleName(self.tr("PCK by sequence"))
+        self.setAccessibleName("PCK by sequence")
         self.setFont(tabular(self.font()))
         self.setMouseTracking(True)
         self.setUniformItemSizes(True)
@@ -450,7 +440,6 @@ class SequenceBars(QListView):
         self._model.set_scores(scores)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the worst pair of the current bar with Enter."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
             self._choose(self.currentIndex())
         else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QCoreApplication, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
 
 from descgui.models.bundle import AppModels
@@ -78,7 +78,7 @@ def render_figure(models: AppModels, *, width_px: int = WIDTH_PX, scale: float =
     height = _height(models, panels)
     picture = QImage(round(width_px * scale), math.ceil(height * scale), QImage.Format.Format_RGB32)
     if picture.isNull():
-        raise FigureError(_tr("The figure is too large to be drawn. Choose a smaller width."))
+        raise FigureError("The figure is too large to be drawn. Choose a smaller width.")
     picture.fill(Qt.GlobalColor.white)
     painter = QPainter(picture)
     painter.scale(scale, scale)
@@ -127,7 +127,7 @@ def write_picture(picture: QImage, path: Path) -> None:
     """
     data = png_bytes(picture)
     if data is None:
-        raise FigureError(_tr("The picture {path} could not be encoded.").format(path=path))
+        raise FigureError(f"The picture {path} could not be encoded.")
     _write(path, data)
 
 
@@ -157,15 +157,13 @@ def caption_lines(models: AppModels) -> tuple[str, ...]:
 def _answer_text(answer: ProbeAnswer) -> str:
     parts = []
     if answer.error_px is not None:
-        parts.append(_tr("error {error}").format(error=scene.px_text(answer.error_px)))
-    parts.append(
-        _tr("similarity {similarity}").format(similarity=f"{answer.peaks[0].similarity:.3f}")
-    )
-    parts.append(_tr("ratio {ratio}").format(ratio=f"{answer.ratio:.2f}"))
+        parts.append(f"error {scene.px_text(answer.error_px)}")
+    parts.append(f"similarity {answer.peaks[0].similarity:.3f}")
+    parts.append(f"ratio {answer.ratio:.2f}")
     if answer.rank is not None:
-        parts.append(_tr("rank of the true match {rank}").format(rank=answer.rank))
+        parts.append(f"rank of the true match {answer.rank}")
     if answer.cycle_error_px is not None:
-        parts.append(_tr("cycle error {error}").format(error=scene.px_text(answer.cycle_error_px)))
+        parts.append(f"cycle error {scene.px_text(answer.cycle_error_px)}")
     return ", ".join(parts)
 
 
@@ -175,12 +173,12 @@ def _matches_text(models: AppModels) -> str:
     count = int(shown.sum())
     correct = state.correct()
     if correct is None or state.table is None:
-        return _tr("{count} matches").format(count=count)
+        return f"{count} matches"
     right = int((correct & shown).sum())
     if np.isfinite(state.table.error_px).any():
-        text = _tr("{right} of {count} matches ({share} %) within {px} px of the truth")
+        text = "{right} of {count} matches ({share} %) within {px} px of the truth"
     else:
-        text = _tr("{right} of {count} matches ({share} %) agree with the estimated homography")
+        text = "{right} of {count} matches ({share} %) agree with the estimated homography"
     share = f"{100 * right / count:.0f}"
     return text.format(right=right, count=count, share=share, px=f"{state.correct_px:g}")
 
@@ -189,7 +187,7 @@ def _panels(models: AppModels, width_px: int) -> tuple[Panel, ...]:
     """Whole images side by side, equally high."""
     state = models.pair.state
     if state is None:
-        raise FigureError(_tr("No pair is open, so there is nothing to draw."))
+        raise FigureError("No pair is open, so there is nothing to draw.")
     photos = {"a": Photo(state.image_a), "b": Photo(state.image_b)}
     keys = [PaneKey("a"), scene.second_key(models)]
     if models.compared.choice.name:
@@ -264,7 +262,7 @@ def _paint_panel(
     indent = QFontMetricsF(_font(bold=True)).horizontalAdvance(letter) + 9.0
     text = "" if caption.busy or caption.problem else caption.text
     if caption.untrained:
-        text = _tr("{text} (untrained)").format(text=text)
+        text = f"{text} (untrained)"
     shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width - indent)
     painter.setFont(_font())
     painter.drawText(QPointF(box.left + indent, baseline), shown)
@@ -396,12 +394,4 @@ def _write(path: Path, data: bytes) -> None:
     try:
         write_whole(path, data)
     except OSError as error:
-        raise FigureError(
-            _tr("The figure could not be written to {path}: {reason}.").format(
-                path=path, reason=error
-            )
-        ) from error
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("Figure", text)
+        raise FigureError(f"The figure could not be written to {path}: {error}.") from error

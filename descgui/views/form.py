@@ -83,7 +83,7 @@ class NumberBox(QDoubleSpinBox):
         # One step below the range stands for "none".
         self.setRange(self._low - self._step if self._optional else self._low, high)
         if self._optional:
-            self.setSpecialValueText(self.tr("none"))
+            self.setSpecialValueText("none")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumSize(64, self.fontMetrics().height() + 8)
 
@@ -106,12 +106,10 @@ class NumberBox(QDoubleSpinBox):
         self.blockSignals(blocked)
 
     def textFromValue(self, value: float) -> str:
-        """The shortest writing of a number."""
         text = self.locale().toString(value, "f", self.decimals())
         return text.rstrip("0").rstrip(".") if "." in text else text
 
     def valueFromText(self, text: str) -> float:
-        """The number in a text; an empty one means none."""
         bare = self._bare(text)
         if self._optional and bare in ("", self.specialValueText()):
             return self.minimum()
@@ -200,10 +198,10 @@ class _ChoiceEditor(_Editor):
         self._combo = narrow_combo()
         super().__init__(self._combo, info, parent)
         if info.optional:
-            self._combo.addItem(self.tr("none"), None)
+            self._combo.addItem("none", None)
         if info.kind == "bool":
-            self._combo.addItem(self.tr("yes"), True)
-            self._combo.addItem(self.tr("no"), False)
+            self._combo.addItem("yes", True)
+            self._combo.addItem("no", False)
         for word in info.choices:
             self._combo.addItem(word, word)
         self._combo.activated.connect(self._on_activated)
@@ -228,15 +226,13 @@ class _LineEditor(_Editor):
         self._problem = ""
         self._line.setMinimumWidth(48)
         if info.optional:
-            self._line.setPlaceholderText(self.tr("none"))
+            self._line.setPlaceholderText("none")
         self._line.editingFinished.connect(self._finish)
         if info.kind in ("file", "folder"):
             browse = QToolButton(self)
             browse.setText("…")
-            browse.setToolTip(
-                self.tr("Choose a file…") if info.kind == "file" else self.tr("Choose a folder…")
-            )
-            browse.setAccessibleName(self.tr("Choose a file for {0}").format(info.label))
+            browse.setToolTip("Choose a file…" if info.kind == "file" else "Choose a folder…")
+            browse.setAccessibleName(f"Choose a file for {info.label}")
             browse.clicked.connect(self._browse)
             self.row.addWidget(browse)
 
@@ -283,11 +279,11 @@ class _LineEditor(_Editor):
             return self._read_numbers(text)
         if self.info.kind == "file":
             if not text:
-                return None, self.tr("A file is needed.")
+                return None, "A file is needed."
             if not Path(text).expanduser().is_file():
-                return None, self.tr("There is no such file.")
+                return None, "There is no such file."
         if self.info.kind == "folder" and not Path(text).expanduser().is_dir():
-            return None, self.tr("There is no such folder.")
+            return None, "There is no such folder."
         return text, ""
 
     def _read_numbers(self, text: str) -> tuple[Any, str]:
@@ -300,15 +296,15 @@ class _LineEditor(_Editor):
             try:
                 number = float(part)
             except ValueError:
-                return None, self.tr("“{0}” is not a number.").format(part)
+                return None, f"“{part}” is not a number."
             if not math.isfinite(number):
-                return None, self.tr("“{0}” is not a finite number.").format(part)
+                return None, f"“{part}” is not a finite number."
             if whole and number != int(number):
-                return None, self.tr("“{0}” is not a whole number.").format(part)
+                return None, f"“{part}” is not a whole number."
             if info.low is not None and number < info.low:
-                return None, self.tr("{0} is below {1}.").format(part, _number_text(info.low))
+                return None, f"{part} is below {_number_text(info.low)}."
             if info.high is not None and number > info.high:
-                return None, self.tr("{0} is above {1}.").format(part, _number_text(info.high))
+                return None, f"{part} is above {_number_text(info.high)}."
             numbers.append(int(number) if whole else number)
         return tuple(numbers), ""
 
@@ -347,14 +343,14 @@ class _Row:
         self.reset = QToolButton(form)
         self.reset.setIcon(icon("reset"))
         self.reset.setAutoRaise(True)
-        self.reset.setAccessibleName(form.tr("Reset {0}").format(info.label))
+        self.reset.setAccessibleName(f"Reset {info.label}")
         policy = self.reset.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.reset.setSizePolicy(policy)
         self.notice = Notice("error", form)
         self.editor.control.setAccessibleName(info.label)
         self.editor.control.setAccessibleDescription(info.help)
-        self._explain(form)
+        self._explain()
 
     @property
     def changed(self) -> bool:
@@ -367,46 +363,40 @@ class _Row:
         self.reset.setVisible(self.changed or bool(problem))
         self.notice.say(problem)
 
-    def set_default(self, form: OptionForm, value: Any) -> None:
+    def set_default(self, value: Any) -> None:
         """Take another value for the default."""
         if value != self.default:
             self.default = value
-            self._explain(form)
+            self._explain()
 
-    def _explain(self, form: OptionForm) -> None:
-        self.reset.setToolTip(form.tr("Back to the default: {0}").format(self._default_text(form)))
-        tooltip = self._tooltip(form)
+    def _explain(self) -> None:
+        self.reset.setToolTip(f"Back to the default: {self._default_text()}")
+        tooltip = self._tooltip()
         for widget in (self.label, self.editor.control):
             widget.setToolTip(tooltip)
 
-    def _default_text(self, form: OptionForm) -> str:
+    def _default_text(self) -> str:
         if self.default is None:
-            return form.tr("none")
+            return "none"
         if isinstance(self.default, bool):
-            return form.tr("yes") if self.default else form.tr("no")
+            return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
             return ", ".join(_number_text(part) for part in self.default)
         number = isinstance(self.default, int | float)
         text = _number_text(self.default) if number else str(self.default)
         return text + unit_suffix(self.info.unit)
 
-    def _tooltip(self, form: OptionForm) -> str:
+    def _tooltip(self) -> str:
         info = self.info
         lines = [info.help[:1].upper() + info.help[1:] + "." if info.help else info.label]
         suffix = unit_suffix(info.unit)
         if info.low is not None and info.high is not None:
-            lines.append(
-                form.tr("From {0} to {1}.").format(
-                    _number_text(info.low), _number_text(info.high) + suffix
-                )
-            )
+            lines.append(f"From {_number_text(info.low)} to {_number_text(info.high) + suffix}.")
         elif info.low is not None:
-            lines.append(form.tr("At least {0}.").format(_number_text(info.low) + suffix))
+            lines.append(f"At least {_number_text(info.low) + suffix}.")
         elif info.high is not None:
-            lines.append(form.tr("At most {0}.").format(_number_text(info.high) + suffix))
-        lines.append(form.tr("Default: {0}. In commands: {1}").format(
-            self._default_text(form), info.name
-        ))  # fmt: skip
+            lines.append(f"At most {_number_text(info.high) + suffix}.")
+        lines.append(f"Default: {self._default_text()}. In commands: {info.name}")  # fmt: skip
         return "\n".join(lines)
 
 
@@ -487,7 +477,7 @@ class OptionForm(QWidget):
         The shown values stay; :meth:`values` compares them with the new defaults.
         """
         for name, row in self._rows.items():
-            row.set_default(self, plain_value(values.get(name, row.info.default)))
+            row.set_default(plain_value(values.get(name, row.info.default)))
             row.refresh()
         self._last = self.values()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from PySide6.QtCore import QCoreApplication, QLineF, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -71,15 +71,12 @@ class MarkLegend(QWidget):
             self.update()
 
     def sizeHint(self) -> QSize:
-        """One line."""
         return QSize(300, math.ceil(max(26.0, QFontMetricsF(self.font()).height() + 4.0)))
 
     def minimumSizeHint(self) -> QSize:
-        """It may vanish."""
         return QSize(0, self.sizeHint().height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw symbol after symbol."""
         painter = QPainter(self)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         ink.setAlpha(190)
@@ -88,27 +85,23 @@ class MarkLegend(QWidget):
         paint_legend(painter, frame, ink, with_truth=self._with_truth)
 
     def _tell(self) -> None:
-        self.setAccessibleName(self.tr("Meaning of the marks"))
+        self.setAccessibleName("Meaning of the marks")
         self.setAccessibleDescription(", ".join(name for _, name in _parts(self._with_truth)))
 
 
 def _parts(with_truth: bool) -> list[tuple[Symbol, str]]:
     parts: list[tuple[Symbol, str]] = [
-        (_mark(Reticle((0.0, 0.0))), _tr("asked")),
-        (_mark(BestMatch((0.0, 0.0))), _tr("best match")),
+        (_mark(Reticle((0.0, 0.0))), "asked"),
+        (_mark(BestMatch((0.0, 0.0))), "best match"),
     ]
     if with_truth:
         parts += [
-            (_mark(TruthPoint((0.0, 0.0))), _tr("truth, 3 and 5 px")),
-            (_line(RIGHT, dashed=False), _tr("right")),
-            (_line(WRONG, dashed=True), _tr("wrong")),
+            (_mark(TruthPoint((0.0, 0.0))), "truth, 3 and 5 px"),
+            (_line(RIGHT, dashed=False), "right"),
+            (_line(WRONG, dashed=True), "wrong"),
         ]
-    parts.append((_mark(PeakRing((0.0, 0.0), 2)), _tr("next best")))
+    parts.append((_mark(PeakRing((0.0, 0.0), 2)), "next best"))
     return parts
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("MarkLegend", text)
 
 
 def _mark(mark: Mark) -> Symbol:

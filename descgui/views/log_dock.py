@@ -62,20 +62,17 @@ class LogModel(QAbstractTableModel):
         messages.logged.connect(self._append)
 
     def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        """One row a message."""
         return 0 if parent.isValid() else len(self._messages)
 
     def columnCount(self, parent: _Index = _NO_INDEX) -> int:
-        """Time, level, topic, text."""
         return 0 if parent.isValid() else 4
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Names of the columns."""
         if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
             return None
-        return (self.tr("Time"), self.tr("Level"), self.tr("Topic"), self.tr("Message"))[section]
+        return ("Time", "Level", "Topic", "Message")[section]
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """What a cell shows."""
@@ -99,9 +96,9 @@ class LogModel(QAbstractTableModel):
     def level_name(self, level: Level) -> str:
         """What a level is called."""
         return {
-            "info": self.tr("Information"),
-            "warning": self.tr("Warning"),
-            "error": self.tr("Error"),
+            "info": "Information",
+            "warning": "Warning",
+            "error": "Error",
         }[level]
 
     def retint(self) -> None:
@@ -147,7 +144,6 @@ class LogFilter(QSortFilterProxyModel):
         self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
-        """Whether a message passes."""
         message = self.sourceModel().index(source_row, 0, source_parent).data(MESSAGE_ROLE)
         text = f"{message.topic}\n{message.text}\n{message.detail}".casefold()
         return _LEVELS.index(message.level) >= self._least and self._search in text
@@ -174,7 +170,6 @@ class _LogTable(QTableView):
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Ask for a copy of the selected messages."""
         if event.matches(QKeySequence.StandardKey.Copy):
             self.copy_asked.emit()
         else:
@@ -198,23 +193,23 @@ class LogPanel(QWidget):
         self.filter = LogFilter(self)
         self.filter.setSourceModel(self.model)
         self.level = QComboBox()
-        self.level.setAccessibleName(self.tr("Least level shown"))
+        self.level.setAccessibleName("Least level shown")
         for level, text in zip(
             _LEVELS,
-            (self.tr("All messages"), self.tr("Warnings and errors"), self.tr("Errors")),
+            ("All messages", "Warnings and errors", "Errors"),
             strict=True,
         ):
             self.level.addItem(text, level)
         self.search = QLineEdit()
-        self.search.setPlaceholderText(self.tr("Search the log"))
-        self.search.setAccessibleName(self.tr("Search the log"))
+        self.search.setPlaceholderText("Search the log")
+        self.search.setAccessibleName("Search the log")
         self.search.setClearButtonEnabled(True)
         self.count = QLabel()
         self.count.setProperty("subtle", True)
         self.table = self._make_table()
         self.detail = QPlainTextEdit()
         self.detail.setReadOnly(True)
-        self.detail.setAccessibleName(self.tr("The whole message"))
+        self.detail.setAccessibleName("The whole message")
         self._lay_out()
         self.level.currentIndexChanged.connect(self._on_level)
         self.search.textChanged.connect(self._on_search)
@@ -243,7 +238,6 @@ class LogPanel(QWidget):
         self._show_detail()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Follow the palette with the level icons."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
             self.model.retint()
@@ -252,7 +246,7 @@ class LogPanel(QWidget):
         table = _LogTable()
         table.setModel(self.filter)
         table.copy_asked.connect(self.copy)
-        table.setAccessibleName(self.tr("Messages"))
+        table.setAccessibleName("Messages")
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setShowGrid(False)
@@ -272,9 +266,9 @@ class LogPanel(QWidget):
         return table
 
     def _lay_out(self) -> None:
-        copy = self._button("copy", self.tr("Copy the selected messages, or all"))
+        copy = self._button("copy", "Copy the selected messages, or all")
         copy.clicked.connect(self.copy)
-        folder = self._button("folder", self.tr("Open the folder with the log files"))
+        folder = self._button("folder", "Open the folder with the log files")
         folder.clicked.connect(self.open_folder)
         bar = QHBoxLayout()
         bar.setContentsMargins(8, 6, 8, 0)
@@ -321,7 +315,7 @@ class LogPanel(QWidget):
 
     def _show_count(self) -> None:
         shown, total = self.filter.rowCount(), self.model.rowCount()
-        text = str(total) if shown == total else self.tr("{0} of {1}").format(shown, total)
+        text = str(total) if shown == total else f"{shown} of {total}"
         self.count.setText(text)
 
     def _show_detail(self, *_selection: Any) -> None:

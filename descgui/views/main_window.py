@@ -194,7 +194,7 @@ class MainWindow(QMainWindow):
             self._report.count_again()
         elif report.trace in self._reported:
             self._models.messages.notify(
-                self.tr("The same fault came again: {0}").format(report.summary),
+                f"The same fault came again: {report.summary}",
                 "error",
                 report.trace,
             )
@@ -217,7 +217,6 @@ class MainWindow(QMainWindow):
             self.reset_layout()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Let the bars use the new width."""
         super().resizeEvent(event)
         self.tool_bar.fit_to(self.width())
 
@@ -244,7 +243,7 @@ class MainWindow(QMainWindow):
             self.closing.emit()
         if not self._can_close():
             event.ignore()
-            self.statusBar().showMessage(self.tr("Stopping what is still being computed…"))
+            self.statusBar().showMessage("Stopping what is still being computed…")
             return
         if self._store is not None:
             self._store.save(self)
@@ -309,10 +308,10 @@ class MainWindow(QMainWindow):
     def _on_tour(self) -> None:
         text, folder = tour_text()
         if text:
-            self.show_text(self.tr("First five minutes"), text, base=folder)
+            self.show_text("First five minutes", text, base=folder)
         else:
             self._models.messages.notify(
-                self.tr("The tour is part of README.md, which this installation lacks."), "warning"
+                "The tour is part of README.md, which this installation lacks.", "warning"
             )
 
     def _on_about(self) -> None:

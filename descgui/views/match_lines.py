@@ -168,7 +168,6 @@ class MatchLines(QWidget):
         self.redrawn.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what lies between the canvases."""
         region = QRegion(event.rect())
         for box in self._canvases:
             region -= QRect(round(box.left), round(box.top), round(box.width), round(box.height))

@@ -62,10 +62,9 @@ class ErrorHistogram(QWidget):
         self._logarithmic = True
         self.setFont(tabular(self.font()))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName(self.tr("Histogram of errors"))
+        self.setAccessibleName("Histogram of errors")
 
     def sizeHint(self) -> QSize:
-        """As wide as the panel."""
         return QSize(160, 84 + self.fontMetrics().height())
 
     def show_errors(
@@ -77,9 +76,7 @@ class ErrorHistogram(QWidget):
         self._logarithmic = logarithmic
         right = int((self._errors_px <= threshold_px).sum())
         self.setAccessibleDescription(
-            self.tr("{0} of {1} errors are at most {2} px").format(
-                right, len(self._errors_px), f"{threshold_px:g}"
-            )
+            f"{right} of {len(self._errors_px)} errors are at most {threshold_px:g} px"
         )
         self.update()
 
@@ -108,11 +105,10 @@ class ErrorHistogram(QWidget):
         texts = [f"{value:g}" for value in values]
         if self._logarithmic:
             texts[0] = f"≤ {texts[0]}"
-        texts[-1] = self.tr("≥ {0} px").format(texts[-1])
+        texts[-1] = f"≥ {texts[-1]} px"
         return list(zip(places.tolist(), texts, strict=True))
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw bars, axis and threshold."""
         painter = QPainter(self)
         palette, metrics = self.palette(), self.fontMetrics()
         role = QPalette.ColorRole
@@ -266,36 +262,36 @@ class MatchesPanel(QWidget):
     # Making
 
     def _make_points(self) -> Section:
-        section = Section(self.tr("Points"), self)
+        section = Section("Points", self)
         self.points = narrow_combo(section)
-        self.points.setAccessibleName(self.tr("Points"))
-        self.points.setToolTip(self.tr("How the points of image A are chosen"))
+        self.points.setAccessibleName("Points")
+        self.points.setToolTip("How the points of image A are chosen")
         for title, word in (
-            (self.tr("Harris corners"), "harris"),
-            (self.tr("Regular grid"), "grid"),
-            (self.tr("Random"), "random"),
+            ("Harris corners", "harris"),
+            ("Regular grid", "grid"),
+            ("Random", "random"),
         ):
             self.points.addItem(title, word)
         self.points.activated.connect(self._on_points)
         self.count = NumberBox(_COUNT, section)
-        self.count.setAccessibleName(self.tr("Count"))
+        self.count.setAccessibleName("Count")
         self.count.valueChanged.connect(self._on_count)
         self.seed = NumberBox(_SEED, section)
-        self.seed.setAccessibleName(self.tr("Seed"))
-        self.seed.setToolTip(self.tr("The same seed chooses the same points"))
+        self.seed.setAccessibleName("Seed")
+        self.seed.setToolTip("The same seed chooses the same points")
         self.seed.valueChanged.connect(self._on_seed)
         self._wheel.guard(self.points, self.count, self.seed)
         form = labelled_rows()
-        form.addRow(self.tr("Choose by"), self.points)
-        form.addRow(self.tr("Count"), self.count)
-        form.addRow(self.tr("Seed"), self.seed)
+        form.addRow("Choose by", self.points)
+        form.addRow("Count", self.count)
+        form.addRow("Seed", self.seed)
         section.body.addLayout(form)
-        self.run_button = QPushButton(icon("play"), self.tr("Match"), section)
+        self.run_button = QPushButton(icon("play"), "Match", section)
         self.run_button.clicked.connect(self.run_requested)
-        self.cancel_button = QPushButton(icon("stop"), self.tr("Cancel"), section)
+        self.cancel_button = QPushButton(icon("stop"), "Cancel", section)
         self.cancel_button.clicked.connect(self.cancel_requested)
-        self.clear_button = QPushButton(icon("matches-clear"), self.tr("Clear"), section)
-        self.clear_button.setToolTip(self.tr("Forget these matches"))
+        self.clear_button = QPushButton(icon("matches-clear"), "Clear", section)
+        self.clear_button.setToolTip("Forget these matches")
         self.clear_button.clicked.connect(self.clear_requested)
         buttons = QHBoxLayout()
         for button in (self.run_button, self.cancel_button, self.clear_button):
@@ -303,34 +299,34 @@ class MatchesPanel(QWidget):
         section.body.addLayout(buttons)
         self.busy = ThinBar(section)
         self.busy.setRange(0, 0)
-        self.busy.setAccessibleName(self.tr("Matching"))
+        self.busy.setAccessibleName("Matching")
         section.body.addWidget(self.busy)
         self.hint = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.hint)
         return section
 
     def _make_filters(self) -> Section:
-        section = Section(self.tr("Shown matches"), self)
-        self.visible = QCheckBox(self.tr("Draw matches"), section)
+        section = Section("Shown matches", self)
+        self.visible = QCheckBox("Draw matches", section)
         self.visible.toggled.connect(self._on_visible)
-        self.mutual = QCheckBox(self.tr("Mutual only"), section)
-        self.mutual.setToolTip(self.tr("Only matches whose way back ends within a cell"))
+        self.mutual = QCheckBox("Mutual only", section)
+        self.mutual.setToolTip("Only matches whose way back ends within a cell")
         self.mutual.toggled.connect(self._on_mutual)
         checks = QGridLayout()
         checks.addWidget(self.visible, 0, 0)
         checks.addWidget(self.mutual, 0, 1)
         section.body.addLayout(checks)
-        self.correct = _FilterRow(_CORRECT, self.tr("Right up to"), section, logarithmic=True)
+        self.correct = _FilterRow(_CORRECT, "Right up to", section, logarithmic=True)
         self.correct.moved.connect(self._on_correct)
-        self.similarity = _FilterRow(_SIMILARITY, self.tr("Least similarity"), section)
+        self.similarity = _FilterRow(_SIMILARITY, "Least similarity", section)
         self.similarity.moved.connect(self._on_similarity)
-        self.ratio = _FilterRow(_RATIO, self.tr("Greatest ratio"), section)
+        self.ratio = _FilterRow(_RATIO, "Greatest ratio", section)
         self.ratio.moved.connect(self._on_ratio)
         form = labelled_rows()
         for title, row in (
-            (self.tr("Right up to"), self.correct),
-            (self.tr("Similarity ≥"), self.similarity),
-            (self.tr("Ratio ≤"), self.ratio),
+            ("Right up to", self.correct),
+            ("Similarity ≥", self.similarity),
+            ("Ratio ≤", self.ratio),
         ):
             self._wheel.guard(row.slider, row.box)
             form.addRow(title, row)
@@ -338,8 +334,8 @@ class MatchesPanel(QWidget):
         return section
 
     def _make_results(self) -> Section:
-        section = Section(self.tr("Result"), self)
-        self.nothing = Sentence(self.tr("No matches yet."), section, quiet=True)
+        section = Section("Result", self)
+        self.nothing = Sentence("No matches yet.", section, quiet=True)
         section.body.addWidget(self.nothing)
         self.summary = Sentence(parent=section)
         self.verdicts = Sentence(parent=section)
@@ -353,12 +349,12 @@ class MatchesPanel(QWidget):
         section.body.addWidget(self._pck)
         self.histogram = ErrorHistogram(section)
         section.body.addWidget(self.histogram)
-        self.logarithmic = QCheckBox(self.tr("Logarithmic axis"), section)
+        self.logarithmic = QCheckBox("Logarithmic axis", section)
         self.logarithmic.setChecked(True)
         self.logarithmic.toggled.connect(self._on_logarithmic)
         section.body.addWidget(self.logarithmic)
-        self.export_button = QPushButton(icon("table"), self.tr("Export CSV…"), section)
-        self.export_button.setToolTip(self.tr("Write all matches, unfiltered, one row a point"))
+        self.export_button = QPushButton(icon("table"), "Export CSV…", section)
+        self.export_button.setToolTip("Write all matches, unfiltered, one row a point")
         self.export_button.clicked.connect(self.export_requested)
         section.body.addWidget(self.export_button)
         return section
@@ -369,9 +365,9 @@ class MatchesPanel(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(2)
         self._pck_cells: dict[tuple[str, float], QLabel] = {}
-        title = QLabel(self.tr("PCK"), box)
+        title = QLabel("PCK", box)
         title.setToolTip(
-            self.tr("Share of the matches with a known true point that lie within so many px of it")
+            "Share of the matches with a known true point that lie within so many px of it"
         )
         grid.addWidget(title, 0, 0)
         for column, threshold_px in enumerate(PCK_THRESHOLDS_PX, start=1):
@@ -379,9 +375,7 @@ class MatchesPanel(QWidget):
             heading.setAlignment(Qt.AlignmentFlag.AlignRight)
             heading.setProperty("subtle", True)
             grid.addWidget(heading, 0, column)
-        for line, (key, name) in enumerate(
-            (("all", self.tr("All")), ("shown", self.tr("Shown"))), start=1
-        ):
+        for line, (key, name) in enumerate((("all", "All"), ("shown", "Shown")), start=1):
             label = QLabel(name, box)
             label.setProperty("subtle", True)
             grid.addWidget(label, line, 0)
@@ -389,9 +383,7 @@ class MatchesPanel(QWidget):
                 cell = QLabel(box)
                 cell.setFont(tabular(cell.font()))
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
-                cell.setAccessibleName(
-                    self.tr("PCK at {0} px, {1}").format(f"{threshold_px:g}", name)
-                )
+                cell.setAccessibleName(f"PCK at {threshold_px:g} px, {name}")
                 grid.addWidget(cell, line, column)
                 self._pck_cells[key, threshold_px] = cell
         return box
@@ -432,13 +424,13 @@ class MatchesPanel(QWidget):
 
     def _what_is_missing(self) -> str:
         if self._models.engine.state.stage == "loading":
-            return self.tr("The engine is being loaded.")
+            return "The engine is being loaded."
         if self._models.engine.state.stage == "failed":
-            return self.tr("The engine could not be loaded.")
+            return "The engine could not be loaded."
         if self._models.pair.state is None:
-            return self.tr("Open a pair to match its points.")
+            return "Open a pair to match its points."
         if not self._models.maps.choice.name:
-            return self.tr("Choose a descriptor to match with.")
+            return "Choose a descriptor to match with."
         return ""
 
     def _show_results(self, state: MatchesState) -> None:
@@ -457,11 +449,8 @@ class MatchesPanel(QWidget):
         total = len(table.similarity)
         shown = state.shown() if state.visible else np.zeros(total, dtype=np.bool_)
         self.summary.say(
-            self.tr("{0} of {1} shown · {2} ms").format(
-                int(shown.sum()),
-                counted(total, self.tr("1 match"), self.tr("{n} matches")),
-                f"{1000.0 * table.seconds:.0f}",
-            )
+            f"{int(shown.sum())} of {counted(total, '1 match', '{n} matches')} shown · "
+            f"{1000.0 * table.seconds:.0f} ms"
         )
         self._show_none_left(state, total, shown)
         self._show_verdicts(state, table, shown, known=known)
@@ -471,11 +460,11 @@ class MatchesPanel(QWidget):
 
     def _show_none_left(self, state: MatchesState, total: int, shown: NDArray[np.bool_]) -> None:
         if total == 0:
-            self.none_left.say(self.tr("No point could be chosen in image A."))
+            self.none_left.say("No point could be chosen in image A.")
         elif not state.visible:
-            self.none_left.say(self.tr("Matches are not drawn: tick “Draw matches”."))
+            self.none_left.say("Matches are not drawn: tick “Draw matches”.")
         elif not shown.any():
-            self.none_left.say(self.tr("No match passes these filters."))
+            self.none_left.say("No match passes these filters.")
         else:
             self.none_left.say("")
 
@@ -489,12 +478,12 @@ class MatchesPanel(QWidget):
         judged = shown & np.isfinite(table.error_px) if known else shown
         right = int((judged & correct).sum())
         count = int(judged.sum())
-        words = (
-            self.tr("{0} right · {1} wrong") if known else self.tr("{0} inliers · {1} outliers")
-        ).format(right, count - right)
+        words = ("{0} right · {1} wrong" if known else "{0} inliers · {1} outliers").format(
+            right, count - right
+        )
         share = f" · {100.0 * right / count:.1f} %" if count else ""
         left = int(shown.sum()) - count
-        beyond = self.tr(" · {0} without truth").format(left) if left else ""
+        beyond = f" · {left} without truth" if left else ""
         self.verdicts.say(words + share + beyond)
         self.verdicts.show()
 
@@ -521,15 +510,14 @@ class MatchesPanel(QWidget):
         if known:
             return
         if table.h_b_from_a is None:
-            self.estimate.say(self.tr("No homography agrees with enough of these matches."))
+            self.estimate.say("No homography agrees with enough of these matches.")
             return
         errors_px = transfer_errors(table)[table.inlier]
+        median = f"{float(np.median(errors_px)):.2f}" if len(errors_px) else "–"
         self.estimate.say(
-            self.tr("Estimated homography: {0} of {1} agree, median error {2} px").format(
-                int(table.inlier.sum()),
-                counted(len(table.similarity), self.tr("1 match"), self.tr("{n} matches")),
-                f"{float(np.median(errors_px)):.2f}" if len(errors_px) else "–",
-            )
+            f"Estimated homography: {int(table.inlier.sum())} of "
+            f"{counted(len(table.similarity), '1 match', '{n} matches')} agree, "
+            f"median error {median} px"
         )
 
     # What the person does

@@ -90,16 +90,16 @@ class Toast(QFrame):
         self._detail.setReadOnly(True)
         self._detail.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._detail.setFixedHeight(140)
-        self._detail.setAccessibleName(self.tr("Details"))
+        self._detail.setAccessibleName("Details")
         self._detail.hide()
-        self._details_button = self._button("chevron-down", self.tr("Details"), with_text=True)
+        self._details_button = self._button("chevron-down", "Details", with_text=True)
         self._details_button.setCheckable(True)
         self._details_button.toggled.connect(self._show_details)
         self._details_button.setVisible(bool(message.detail))
-        copy = self._button("copy", self.tr("Copy"), with_text=True)
+        copy = self._button("copy", "Copy", with_text=True)
         copy.clicked.connect(self._copy)
         copy.setVisible(message.level != "info" or bool(message.detail))
-        close = self._button("close", self.tr("Close this message"))
+        close = self._button("close", "Close this message")
         close.clicked.connect(self.close_now)
         self._lay_out(copy, close)
         self._effect = QGraphicsOpacityEffect(self)
@@ -140,7 +140,6 @@ class Toast(QFrame):
         self.closed.emit()
 
     def enterEvent(self, event: QEnterEvent) -> None:
-        """Stay while the mouse is over it."""
         self._timer.stop()
         if self._fade.state() == QAbstractAnimation.State.Running:
             self._fade.stop()
@@ -148,12 +147,10 @@ class Toast(QFrame):
         super().enterEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
-        """Go on counting the time."""
         self._wait()
         super().leaveEvent(event)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the card with a bar in the colour of its level and the level's icon."""
         colors = theme_colors(self.palette())
         tint = QColor(getattr(colors, self.message.level))
         painter = QPainter(self)

@@ -82,7 +82,7 @@ class PairView(QWidget):
         self._active = 0
         self.setAcceptDrops(True)
         self.setObjectName("pair_view")
-        self.setAccessibleName(self.tr("Image pair"))
+        self.setAccessibleName("Image pair")
 
         self._panes = tuple(
             ImagePane(key, self) for key in (PaneKey("a"), PaneKey("b"), PaneKey("b", True))
@@ -153,7 +153,7 @@ class PairView(QWidget):
     def _build(self) -> None:
         for pane, name in zip(
             self._panes,
-            (self.tr("Image A"), self.tr("Image B"), self.tr("Compared descriptor")),
+            ("Image A", "Image B", "Compared descriptor"),
             strict=True,
         ):
             pane.canvas.setAccessibleName(name)
@@ -411,10 +411,7 @@ class PairView(QWidget):
             red, green, blue = (f"{100 * share:.0f}" for share in pca.explained)
             total = f"{100 * sum(pca.explained):.0f}"
             self._explained.setText(
-                self.tr(
-                    "Colours explain {total} % of the variance: "
-                    "red {red}, green {green}, blue {blue}"
-                ).format(total=total, red=red, green=green, blue=blue)
+                f"Colours explain {total} % of the variance: red {red}, green {green}, blue {blue}"
             )
         self._explained.setVisible(showing)
 
@@ -590,20 +587,16 @@ class PairView(QWidget):
     # Dropping
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Say what a drop would do."""
         self._offer(event)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        """Say what a drop here would do."""
         self._offer(event)
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Take the banner away."""
         self._banner.hide()
         event.accept()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Hand the files over."""
         self._banner.hide()
         paths = _dropped_paths(event.mimeData().urls())
         plan = plan_drop(paths, self._side_at(event.position().toPoint()))
@@ -618,20 +611,20 @@ class PairView(QWidget):
         match plan.kind, plan.side:
             case "image", "a" | "b":
                 text = (
-                    self.tr("Drop: replaces image {side}")
+                    "Drop: replaces image {side}"
                     if self._models.pair.state is not None
-                    else self.tr("Drop: opens as image {side}")
+                    else "Drop: opens as image {side}"
                 )
                 return text.format(side=plan.side.upper())
             case "image", _:
-                return self.tr("Drop: opens as image A")
+                return "Drop: opens as image A"
             case "pair", _:
-                return self.tr("Drop two images: opens as a pair")
+                return "Drop two images: opens as a pair"
             case "folder", _:
-                return self.tr("Drop a folder: opens as sequences")
+                return "Drop a folder: opens as sequences"
             case "homography", _:
-                return self.tr("Drop: becomes the homography of this pair")
-        return self.tr("Only one or two images, one folder, or a homography can be opened")
+                return "Drop: becomes the homography of this pair"
+        return "Only one or two images, one folder, or a homography can be opened"
 
     def _offer(self, event: QDragMoveEvent) -> None:
         paths = _dropped_paths(event.mimeData().urls())

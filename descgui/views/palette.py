@@ -138,7 +138,6 @@ class _EntryDelegate(QStyledItemDelegate):
     """Draws icon, title with the met letters in bold, menu, and key caps."""
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
-        """Rows of one height."""
         return QSize(option.rect.width(), _ROW_PX)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
@@ -200,11 +199,11 @@ class CommandPalette(QDialog):
         self._window = parent
         self._entries: list[PaletteEntry] = []
         self.setObjectName("command_palette")
-        self.setWindowTitle(self.tr("Command palette"))
-        self.setAccessibleName(self.tr("Command palette"))
+        self.setWindowTitle("Command palette")
+        self.setAccessibleName("Command palette")
         self.field = QLineEdit()
-        self.field.setPlaceholderText(self.tr("Type the name of a command"))
-        self.field.setAccessibleName(self.tr("Name of a command"))
+        self.field.setPlaceholderText("Type the name of a command")
+        self.field.setAccessibleName("Name of a command")
         self.field.setMinimumHeight(32)
         self.field.installEventFilter(self)
         self.items = QStandardItemModel(self)
@@ -214,10 +213,10 @@ class CommandPalette(QDialog):
         self.list.setFrameShape(QFrame.Shape.NoFrame)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setUniformItemSizes(True)
-        self.list.setAccessibleName(self.tr("Commands that can be used now"))
+        self.list.setAccessibleName("Commands that can be used now")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
-        self.empty = QLabel(self.tr("No command that can be used now has this name."))
+        self.empty = QLabel("No command that can be used now has this name.")
         self.empty.setProperty("subtle", True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMinimumHeight(2 * _ROW_PX)
@@ -291,17 +290,17 @@ class CommandPalette(QDialog):
             title = _plain(action.text())
             menu = _plain(self._actions.menu_title(command.menu))
             if command.submenu:
-                titles = {"theme": self.tr("Theme"), "colormap": self.tr("Colour map")}
+                titles = {"theme": "Theme", "colormap": "Colour map"}
                 title = f"{titles[command.submenu]}: {title}"
             elif command.group == "mode":
-                title = self.tr("Show: {0}").format(title)
+                title = f"Show: {title}"
             elif name.startswith("dock_"):
-                title = self.tr("Panel: {0}").format(title)
+                title = f"Panel: {title}"
             entries.append(PaletteEntry(action, title, menu, _shortcut(action)))
         for action in self._actions.recent_actions():
             label = _plain(action.text().partition(" ")[2] or action.text())
-            title = self.tr("Open again: {0}").format(label)
-            entries.append(PaletteEntry(action, title, self.tr("Recent"), ""))
+            title = f"Open again: {label}"
+            entries.append(PaletteEntry(action, title, "Recent", ""))
         return entries
 
     def _list(self, typed: str) -> None:

@@ -47,10 +47,10 @@ class PaneHeader(QWidget):
         self._timer = QTimer(self, interval=_FRAME_MS)
         self._timer.timeout.connect(self._advance)
         self._cancel = QToolButton(self)
-        self._cancel.setText(self.tr("Cancel"))
+        self._cancel.setText("Cancel")
         self._cancel.setAutoRaise(True)
-        self._cancel.setAccessibleName(self.tr("Cancel describing"))
-        self._cancel.setToolTip(self.tr("Stop describing the images"))
+        self._cancel.setAccessibleName("Cancel describing")
+        self._cancel.setToolTip("Stop describing the images")
         self._cancel.clicked.connect(self.cancel_requested)
         self._cancel.hide()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -83,20 +83,16 @@ class PaneHeader(QWidget):
         return self._caption
 
     def sizeHint(self) -> QSize:
-        """One line of text with room around it."""
         return QSize(240, math.ceil(QFontMetricsF(self.font()).height()) + 13)
 
     def minimumSizeHint(self) -> QSize:
-        """As low as the hint, but narrow."""
         return QSize(120, self.sizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the button at the right."""
         super().resizeEvent(event)
         self._place_button()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the line of text and the progress."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         palette = self.palette()
@@ -158,7 +154,7 @@ class PaneHeader(QWidget):
         painter.drawPoint(centre + QPointF(0.0, 3.0))
 
     def _paint_badge(self, painter: QPainter, room: QRectF, right: float) -> float:
-        text = self.tr("untrained")
+        text = "untrained"
         metrics = QFontMetricsF(self.font())
         width = metrics.horizontalAdvance(text) + 14.0
         height = metrics.height() + 2.0
@@ -222,11 +218,11 @@ class PaneHeader(QWidget):
         caption = self._caption
         parts = [self._letter, self._name, self._size_text, caption.text]
         if caption.untrained:
-            parts.append(self.tr("untrained: random weights"))
+            parts.append("untrained: random weights")
         self.setAccessibleName(", ".join(part for part in parts if part))
         lines = [self._name, self._size_text, caption.text if caption.problem else ""]
         if caption.untrained:
-            lines.append(self.tr("The descriptor's weights are random: it has not been trained."))
+            lines.append("The descriptor's weights are random: it has not been trained.")
         if caption.detail and caption.detail not in lines:
             lines.append(caption.detail)
         self.setToolTip("\n".join(line for line in lines if line))

@@ -231,7 +231,6 @@ class ElidedLabel(QLabel):
         self.setText(text)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw what fits."""
         painter = QPainter(self)
         shown = self.fontMetrics().elidedText(
             self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width()
@@ -269,9 +268,7 @@ class Notice(QFrame):
         self.setToolTip("\n".join(lines))
         more = len(lines) - most
         if more > 0:
-            lines[most:] = [
-                counted(more, self.tr("And 1 more remark."), self.tr("And {n} more remarks."))
-            ]
+            lines[most:] = [counted(more, "And 1 more remark.", "And {n} more remarks.")]
         self.say("\n".join(lines))
 
     @property
@@ -280,7 +277,6 @@ class Notice(QFrame):
         return self.label.sentence
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the tint and the sign."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         colour = _kind_colour(self._kind, self.palette())
@@ -346,7 +342,6 @@ class ThinBar(QProgressBar):
             self.reset()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the track and what is done."""
         painter = QPainter(self)
         palette = self.palette()
         painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Mid))
@@ -371,7 +366,6 @@ class _Heading(QToolButton):
         self.setFont(bold(self.font()))
 
     def sizeHint(self) -> QSize:
-        """One line."""
         return QSize(60, self.fontMetrics().height() + 8)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
@@ -433,16 +427,13 @@ class SegmentButton(QToolButton):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
-        """Room for the word in its chosen, heavier form."""
         metrics = self.fontMetrics()
         return QSize(metrics.horizontalAdvance(self.text()) + 14, metrics.height() + 9)
 
     def minimumSizeHint(self) -> QSize:
-        """As much as the word needs."""
         return self.sizeHint()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw a flat button."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         palette, chosen = self.palette(), self.isChecked()
@@ -484,5 +475,4 @@ class PanelScroll(QScrollArea):
         self.setWidget(column)
 
     def minimumSizeHint(self) -> QSize:
-        """Small: the panel scrolls."""
         return QSize(180, 120)

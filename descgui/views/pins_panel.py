@@ -51,7 +51,7 @@ class PinsTable(QAbstractTableModel):
         self._pins: tuple[Pin, ...] = models.pins.pins
         self._correct_px = models.matches.state.correct_px
         self._chips: dict[str, QIcon] = {}
-        self._titles = ("#", self.tr("From"), self.tr("Match"), self.tr("Sim."), self.tr("Error"))
+        self._titles = ("#", "From", "Match", "Sim.", "Error")
         models.pins.changed.connect(self._on_pins)
         models.matches.changed.connect(self._on_matches)
 
@@ -64,11 +64,9 @@ class PinsTable(QAbstractTableModel):
         return next((row for row, pin in enumerate(self._pins) if pin.number == number), -1)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """One row a pin."""
         return 0 if parent.isValid() else len(self._pins)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """Number, from, match, similarity, error."""
         return 0 if parent.isValid() else len(self._titles)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -87,7 +85,7 @@ class PinsTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= _FROM:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.AccessibleTextRole and column == _NUMBER:
-            return self.tr("Pin {0}").format(pin.number)
+            return f"Pin {pin.number}"
         return None
 
     def headerData(
@@ -96,7 +94,6 @@ class PinsTable(QAbstractTableModel):
         orientation: Qt.Orientation,
         role: int = Qt.ItemDataRole.DisplayRole,
     ) -> Any:
-        """Titles of the columns."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -124,27 +121,23 @@ class PinsTable(QAbstractTableModel):
 
     def _tooltip(self, pin: Pin) -> str:
         x_px, y_px = pin.probe.point_px
-        lines = [
-            self.tr("Pin {0}: image {1} at {2}, {3} px").format(
-                pin.number, pin.probe.side.upper(), f"{x_px:.1f}", f"{y_px:.1f}"
-            )
-        ]
+        lines = [f"Pin {pin.number}: image {pin.probe.side.upper()} at {x_px:.1f}, {y_px:.1f} px"]
         answer, right = pin.answer, self._right(pin)
         if answer is None:
-            lines.append(self.tr("Its match is not computed yet."))
+            lines.append("Its match is not computed yet.")
         else:
             x_px, y_px = answer.found_px
-            lines.append(self.tr("Match at {0}, {1} px").format(f"{x_px:.1f}", f"{y_px:.1f}"))
+            lines.append(f"Match at {x_px:.1f}, {y_px:.1f} px")
             if answer.truth_px is not None:
                 lines.append(
-                    self.tr("Right, error {0} px").format(f"{answer.error_px:.1f}")
+                    f"Right, error {answer.error_px:.1f} px"
                     if right
-                    else self.tr("Wrong, error {0} px").format(f"{answer.error_px:.1f}")
+                    else f"Wrong, error {answer.error_px:.1f} px"
                 )
             elif answer.request.pair.h_b_from_a is None:
-                lines.append(self.tr("No error: there is no homography for this pair."))
+                lines.append("No error: there is no homography for this pair.")
             else:
-                lines.append(self.tr("No error: the true point leaves the other image."))
+                lines.append("No error: the true point leaves the other image.")
         return "\n".join(lines)
 
     def _chip(self, kind: str) -> QIcon:
@@ -202,7 +195,6 @@ class _PinsView(QTableView):
         super().resizeEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Delete and Backspace remove; all else as in any table."""
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.remove_pressed.emit()
             return
@@ -225,13 +217,13 @@ class PinsPanel(QWidget):
         self._pins = models.pins
         self.table = PinsTable(models, self)
         self.view = self._make_view()
-        self._empty = Sentence(self.tr("Click in an image to pin a point."), self, quiet=True)
+        self._empty = Sentence("Click in an image to pin a point.", self, quiet=True)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.remove_button = QPushButton(icon("pin-remove"), self.tr("Remove"), self)
-        self.remove_button.setToolTip(self.tr("Remove the selected pin"))
+        self.remove_button = QPushButton(icon("pin-remove"), "Remove", self)
+        self.remove_button.setToolTip("Remove the selected pin")
         self.remove_button.clicked.connect(self._remove)
-        self.clear_button = QPushButton(icon("clear-pins"), self.tr("Clear"), self)
-        self.clear_button.setToolTip(self.tr("Remove all pins"))
+        self.clear_button = QPushButton(icon("clear-pins"), "Clear", self)
+        self.clear_button.setToolTip("Remove all pins")
         self.clear_button.clicked.connect(self.pins_cleared)
         buttons = QHBoxLayout()
         buttons.addWidget(self.remove_button)
@@ -250,7 +242,7 @@ class PinsPanel(QWidget):
         view = _PinsView(self)
         view.setModel(self.table)
         view.setFont(tabular(view.font()))
-        view.setAccessibleName(self.tr("Pins"))
+        view.setAccessibleName("Pins")
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         view.setTabKeyNavigation(False)

@@ -91,11 +91,9 @@ class ValueCell(QWidget):
         return self._reading
 
     def sizeHint(self) -> QSize:
-        """One line and the bar below it."""
         return QSize(64, self.fontMetrics().height() + 5)
 
     def minimumSizeHint(self) -> QSize:
-        """One line."""
         return QSize(32, self.sizeHint().height())
 
     def read_out(self, reading: Reading) -> None:
@@ -109,7 +107,6 @@ class ValueCell(QWidget):
         self.update()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the mark, the text and the bar."""
         painter = QPainter(self)
         palette, reading, metrics = self.palette(), self._reading, self.fontMetrics()
         area = self.rect().adjusted(_GAP_PX, 0, 0, -4)
@@ -141,7 +138,7 @@ class PeaksTable(QAbstractTableModel):
         super().__init__(parent)
         self._rows = 0
         self._peaks: tuple[Peak, ...] = ()
-        self._titles = ("#", "x", "y", self.tr("Similarity"), self.tr("Members"))
+        self._titles = ("#", "x", "y", "Similarity", "Members")
 
     def set_rows(self, rows: int) -> None:
         """How many rows there always are."""
@@ -157,11 +154,9 @@ class PeaksTable(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(self._rows - 1, 4))
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """Always k."""
         return 0 if parent.isValid() else self._rows
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """Rank, x, y, similarity, members."""
         return 0 if parent.isValid() else len(self._titles)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -189,7 +184,6 @@ class PeaksTable(QAbstractTableModel):
         orientation: Qt.Orientation,
         role: int = Qt.ItemDataRole.DisplayRole,
     ) -> Any:
-        """Titles of the columns."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -229,7 +223,7 @@ class ProbePanel(QWidget):
         self._models = models
         self._late = QTimer(self, singleShot=True, interval=delay_ms)
         self._late.timeout.connect(self._read_probe)
-        self._asked = ValueCell(self.tr("Asked point"), self)
+        self._asked = ValueCell("Asked point", self)
         self._headings = (ElidedLabel(parent=self), ElidedLabel(parent=self))
         self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
         self.peaks = PeaksTable(self)
@@ -243,7 +237,7 @@ class ProbePanel(QWidget):
         outer.addWidget(scroll)
         scroll.column.addWidget(self._make_readings())
         scroll.column.addWidget(self._make_peaks())
-        section = Section(self.tr("Pins"), self)
+        section = Section("Pins", self)
         section.body.addWidget(self.pins)
         scroll.column.addWidget(section, 1)
         for signal in (models.probe.moved, models.probe.answered, models.probe.compared):
@@ -278,26 +272,26 @@ class ProbePanel(QWidget):
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
         titles = {
-            "match": (self.tr("Match"), self.tr("Best match in the other image")),
-            "similarity": (self.tr("Similarity"), self.tr("Cosine; the bar runs from 0 to 1")),
+            "match": ("Match", "Best match in the other image"),
+            "similarity": ("Similarity", "Cosine; the bar runs from 0 to 1"),
             "ratio": (
-                self.tr("Ratio"),
-                self.tr("Distance of the best over the second best: 0 sure, 1 ambiguous"),
+                "Ratio",
+                "Distance of the best over the second best: 0 sure, 1 ambiguous",
             ),
-            "truth": (self.tr("True point"), self.tr("Where the homography puts the point")),
-            "error": (self.tr("Error"), self.tr("Distance of the match from the true point")),
+            "truth": ("True point", "Where the homography puts the point"),
+            "error": ("Error", "Distance of the match from the true point"),
             "rank": (
-                self.tr("Rank"),
-                self.tr("1 when nothing is more similar than the true point's surroundings"),
+                "Rank",
+                "1 when nothing is more similar than the true point's surroundings",
             ),
             "cycle": (
-                self.tr("Cycle error"),
-                self.tr("Distance from the asked point after matching back"),
+                "Cycle error",
+                "Distance from the asked point after matching back",
             ),
-            "members": (self.tr("Members"), self.tr("Which members of the sets met")),
-            "time": (self.tr("Time"), self.tr("Time to answer")),
+            "members": ("Members", "Which members of the sets met"),
+            "time": ("Time", "Time to answer"),
         }
-        grid.addWidget(_row_title(self.tr("Asked"), box), 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(_row_title("Asked", box), 0, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self._asked, 0, 1, 1, 2)
         for column, heading in enumerate(self._headings, start=1):
             heading.setProperty("heading", True)
@@ -309,7 +303,7 @@ class ProbePanel(QWidget):
             label.setToolTip(help_)
             cells = (
                 ValueCell(title, box),
-                ValueCell(self.tr("{0}, compared").format(title), box),
+                ValueCell(f"{title}, compared", box),
             )
             grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(cells[0], line, 1)
@@ -319,11 +313,11 @@ class ProbePanel(QWidget):
         return box
 
     def _make_peaks(self) -> Section:
-        section = Section(self.tr("Best matches"), self)
+        section = Section("Best matches", self)
         view = self._peaks_view
         view.setModel(self.peaks)
         view.setFont(tabular(view.font()))
-        view.setAccessibleName(self.tr("Best matches of the shown descriptor"))
+        view.setAccessibleName("Best matches of the shown descriptor")
         view.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         view.setItemDelegate(_TextDelegate(view))
@@ -379,7 +373,7 @@ class ProbePanel(QWidget):
 
     def _on_moved(self, probe: Probe | None) -> None:
         if probe is None:
-            self._asked.read_out(Reading(why=self.tr("Move the mouse over an image.")))
+            self._asked.read_out(Reading(why="Move the mouse over an image."))
             return
         self._asked.read_out(
             Reading(f"{probe.side.upper()}   {_point(probe.point_px)} px", _point(probe.point_px))
@@ -414,14 +408,14 @@ class ProbePanel(QWidget):
 
     def _why_nothing(self, maps: MapsModel) -> str:
         if self._models.pair.state is None:
-            return self.tr("No pair is open.")
+            return "No pair is open."
         if not maps.choice.name:
-            return self.tr("No descriptor is chosen.")
+            return "No descriptor is chosen."
         if not maps.ready:
-            return self.tr("The images are not described yet.")
+            return "The images are not described yet."
         if self._models.probe.probe is None:
-            return self.tr("Move the mouse over an image.")
-        return self.tr("Being computed.")
+            return "Move the mouse over an image."
+        return "Being computed."
 
     # One function a row
 
@@ -434,7 +428,7 @@ class ProbePanel(QWidget):
         return Reading(f"{similarity:.3f}", share=similarity)
 
     def _ratio(self, answer: ProbeAnswer) -> Reading:
-        why = "" if len(answer.peaks) > 1 else self.tr("There is no second peak.")
+        why = "" if len(answer.peaks) > 1 else "There is no second peak."
         return Reading(f"{answer.ratio:.3f}", why=why)
 
     def _truth(self, answer: ProbeAnswer) -> Reading:
@@ -449,11 +443,11 @@ class ProbePanel(QWidget):
         threshold_px = self._models.matches.state.correct_px
         right = answer.error_px <= threshold_px
         number = f"{answer.error_px:.1f} px"
-        word = self.tr("right") if right else self.tr("wrong")
+        word = "right" if right else "wrong"
         why = (
-            self.tr("Right: at most {0} px from the true point.")
+            "Right: at most {0} px from the true point."
             if right
-            else self.tr("Wrong: more than {0} px from the true point.")
+            else "Wrong: more than {0} px from the true point."
         ).format(f"{threshold_px:g}")
         return Reading(f"{word}  {number}", number, why, right=right)
 
@@ -464,14 +458,14 @@ class ProbePanel(QWidget):
 
     def _cycle(self, answer: ProbeAnswer) -> Reading:
         if answer.cycle_error_px is None:
-            return Reading(why=self.tr("The way back was not computed."))
+            return Reading(why="The way back was not computed.")
         back = f"{_point(answer.cycle_px)} px" if answer.cycle_px is not None else ""
-        return Reading(f"{answer.cycle_error_px:.1f} px", why=self.tr("Back at {0}").format(back))
+        return Reading(f"{answer.cycle_error_px:.1f} px", why=f"Back at {back}")
 
     def _members(self, answer: ProbeAnswer) -> Reading:
         members = answer.peaks[0].members
         if not members:
-            return Reading(why=self.tr("This descriptor is not a set."))
+            return Reading(why="This descriptor is not a set.")
         return Reading(members, why=members)
 
     def _time(self, answer: ProbeAnswer) -> Reading:
@@ -479,8 +473,8 @@ class ProbePanel(QWidget):
 
     def _why_no_truth(self, answer: ProbeAnswer) -> str:
         if answer.request.pair.h_b_from_a is None:
-            return self.tr("There is no homography for this pair.")
-        return self.tr("The true point leaves the other image.")
+            return "There is no homography for this pair."
+        return "The true point leaves the other image."
 
 
 _READINGS: dict[str, Callable[[ProbePanel, ProbeAnswer], Reading]] = {

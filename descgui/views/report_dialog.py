@@ -40,7 +40,7 @@ class ReportDialog(QDialog):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Something went wrong"))
+        self.setWindowTitle("Something went wrong")
         self.setMinimumWidth(520)
         self._when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
         self._summary = summary
@@ -51,16 +51,14 @@ class ReportDialog(QDialog):
         tint = QColor(theme_colors().error)
         ratio = self.devicePixelRatioF()
         sign.setPixmap(icon_pixmap("error", QSize(36, 36), tint, ratio=ratio))
-        heading = QLabel(self.tr("The program met a fault of its own"))
+        heading = QLabel("The program met a fault of its own")
         font = heading.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.15)
         heading.setFont(font)
         self._words = QLabel(
-            self.tr(
-                "You can go on working, though what you did last may be incomplete. "
-                "A copy of this report helps to mend it."
-            )
+            "You can go on working, though what you did last may be incomplete. "
+            "A copy of this report helps to mend it."
         )
         self._words.setWordWrap(True)
         self._what = QLabel(summary)
@@ -73,10 +71,10 @@ class ReportDialog(QDialog):
         self.details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.details.setMinimumHeight(260)
-        self.details.setAccessibleName(self.tr("The whole report"))
+        self.details.setAccessibleName("The whole report")
         self.details.hide()
         self._toggle = QToolButton()
-        self._toggle.setText(self.tr("Details"))
+        self._toggle.setText("Details")
         self._toggle.setIcon(icon("chevron-right"))
         self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._toggle.setProperty("flat", True)
@@ -84,7 +82,7 @@ class ReportDialog(QDialog):
         self._toggle.toggled.connect(self._show_details)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
-        copy = buttons.addButton(self.tr("&Copy report"), QDialogButtonBox.ButtonRole.ActionRole)
+        copy = buttons.addButton("&Copy report", QDialogButtonBox.ButtonRole.ActionRole)
         copy.setIcon(icon("copy"))
         copy.clicked.connect(self.copy)
         copy.setDefault(True)

@@ -37,9 +37,9 @@ class RunFoot(QWidget):
         start.setAccessibleName(name)
         copy = icon_button(
             "terminal",
-            self.tr("Copy as command: the same from a terminal"),
+            "Copy as command: the same from a terminal",
             self,
-            name=self.tr("Copy as command"),
+            name="Copy as command",
         )
         self.column.addLayout(field_row(start, copy))
         return start, copy
@@ -63,7 +63,7 @@ def list_devices(combo: QComboBox, devices: Iterable[DeviceChoice]) -> None:
     """List what can compute, first of all the best there is; no signal is sent."""
     with QSignalBlocker(combo):
         combo.clear()
-        combo.addItem(combo.tr("Best there is"), "auto")
+        combo.addItem("Best there is", "auto")
         for device in devices:
             combo.addItem(device.title, device.name)
 

@@ -40,7 +40,6 @@ class _TwoLines(QStyledItemDelegate):
     """A title, and what is said in passing below it."""
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
-        """Two lines and some air."""
         return row_size(option)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
@@ -69,27 +68,27 @@ class RunList(QWidget):
     def __init__(self, model: EvaluationModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = model
-        self.hint = Sentence(self.tr("No evaluation yet."), self, quiet=True)
+        self.hint = Sentence("No evaluation yet.", self, quiet=True)
         self.list = run_list(
             self,
-            name=self.tr("Past evaluations"),
+            name="Past evaluations",
             delegate=_TwoLines,
             selection=QAbstractItemView.SelectionMode.ExtendedSelection,
         )
         self.list.itemSelectionChanged.connect(self._on_selected)
         self.list.installEventFilter(self)
-        compare = self.tr("Select several finished runs: one table of all")
-        missing = self.tr("Measure the pairs that are missing")
+        compare = "Select several finished runs: one table of all"
+        missing = "Measure the pairs that are missing"
         self.compare_button, self.continue_button = word_buttons(
             self,
-            ("compare", self.tr("Compare"), compare, self._on_compare),
-            ("play", self.tr("Continue"), missing, self._on_continue),
+            ("compare", "Compare", compare, self._on_compare),
+            ("play", "Continue", missing, self._on_continue),
         )
         self.delete_button = icon_button(
             "trash",
-            self.tr("Move the selected runs to the trash folder"),
+            "Move the selected runs to the trash folder",
             self,
-            name=self.tr("Delete"),
+            name="Delete",
         )
         self.delete_button.clicked.connect(self._on_delete)
         buttons = QHBoxLayout()
@@ -98,7 +97,7 @@ class RunList(QWidget):
         buttons.addWidget(self.continue_button, 1)
         buttons.addWidget(self.delete_button)
         self.deleted = Sentence(parent=self)
-        self.undo_button = QPushButton(icon("undo"), self.tr("Undo"), self)
+        self.undo_button = QPushButton(icon("undo"), "Undo", self)
         self.undo_button.clicked.connect(self.undo_requested)
         undo = QHBoxLayout()
         undo.addWidget(self.deleted, 1)
@@ -146,19 +145,15 @@ class RunList(QWidget):
         if config is None:
             return run.folder.name
         names = ", ".join(text.partition("=")[0] for text in config.descriptor)
-        return self.tr("{0} on {1}").format(names, Path(config.dataset).name or config.dataset)
+        return f"{names} on {Path(config.dataset).name or config.dataset}"
 
     def _second(self, run: RunInfo) -> str:
         if run.problem:
-            return self.tr("Cannot be read")
+            return "Cannot be read"
         when = time.strftime("%d %b %H:%M", time.localtime(run.began_s))
         done, total = run.done, run.total
         config = run.config
-        state = (
-            self.tr("{0} pairs").format(total)
-            if run.finished
-            else self.tr("{0} of {1} pairs").format(done, total or "?")
-        )
+        state = f"{total} pairs" if run.finished else f"{done} of {total or '?'} pairs"
         return " · ".join((when, config.protocol, state)) if config else when
 
     def _on_deleted(self, _deleted: object = None) -> None:
@@ -166,8 +161,8 @@ class RunList(QWidget):
         self.deleted.say(
             counted(
                 len(deleted),
-                self.tr("1 run is in the trash."),
-                self.tr("{n} runs are in the trash."),
+                "1 run is in the trash.",
+                "{n} runs are in the trash.",
             )
         )
         self.deleted.setVisible(bool(deleted))

@@ -28,7 +28,7 @@ class RunsColumn(QWidget):
         super().__init__(parent)
         self._past = past
         self.setFixedWidth(LEFT_PX)
-        self.new_tab = SegmentButton(self.tr("New"), self)
+        self.new_tab = SegmentButton("New", self)
         self.past_tab = SegmentButton(past, self)
         tabs = QButtonGroup(self)
         stack = QStackedWidget(self)

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QImage
 
 from descgui.models.bundle import AppModels
@@ -121,11 +120,6 @@ class PictureStore:
         picture = Mipmap(make())
         self._kept[slot] = (source, details, picture)
         return picture
-
-
-def tr(text: str) -> str:
-    """Translate a text of this file."""
-    return QCoreApplication.translate("Scene", text)
 
 
 def maps_of(models: AppModels, key: PaneKey) -> MapsModel:
@@ -259,18 +253,18 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
             return None
         answers = (answer_for(models, PaneKey("a")), answer_for(models, PaneKey("b")))
         best = next((answer.peaks[0].similarity for answer in answers if answer), None)
-        return Scale(tr("Cosine similarity"), *found, "", best)
+        return Scale("Cosine similarity", *found, "", best)
     shown = scalar_for(models, key)
     if shown is None:
         return None
     if mode == "cycle":
-        return Scale(tr("A→B→A error, top: or more"), 0.0, _CYCLE_RANGE_PX, shown.unit)
+        return Scale("A→B→A error, top: or more", 0.0, _CYCLE_RANGE_PX, shown.unit)
     winners = pictures.winners
     assert winners is not None, "scalar_for found one"
     if shown is winners.angle:
-        return _scale_of(tr("Winning rotation"), (shown,))
+        return _scale_of("Winning rotation", (shown,))
     both = [found for found in (winners.scale, winners.true_scale) if found is not None]
-    return _scale_of(tr("Scale of B over A"), tuple(both))
+    return _scale_of("Scale of B over A", tuple(both))
 
 
 def marks_for(
@@ -304,11 +298,11 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
     status = maps.status(key.side)
     untrained = status.info is not None and not status.info.trained
     if models.pair.loading:
-        return Caption(tr("Opening {what}…").format(what=models.pair.loading), busy=True)
+        return Caption(f"Opening {models.pair.loading}…", busy=True)
     if status.stage == "waiting":
-        return Caption(tr("{title} · waiting").format(title=title), busy=True, fraction=0.0)
+        return Caption(f"{title} · waiting", busy=True, fraction=0.0)
     if status.stage == "computing":
-        text = tr("{title} · describing").format(title=title)
+        text = f"{title} · describing"
         if status.fraction is not None:
             text = f"{text} {status.fraction:.0%}".replace("%", " %")
         return Caption(text, busy=True, fraction=status.fraction)
@@ -443,7 +437,7 @@ def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) 
         return Label(answer.found_px, text, colour_of(right), dashed=not right, gap=gap)
     state = models.pair.state
     if state is not None and state.pair.h_b_from_a is not None:
-        text = tr("{similarity}   the true point is outside").format(similarity=similarity)
+        text = f"{similarity}   the true point is outside"
         return Label(answer.found_px, text, gap=gap)
     return Label(answer.found_px, similarity, gap=gap)
 
@@ -462,7 +456,7 @@ def _asked_marks(models: AppModels, point_px: Point, labels: list[Mark]) -> list
         and not is_right(models, answer.cycle_error_px)
     ):
         marks.append(CycleArrow(point_px, answer.cycle_px))
-        text = tr("cycle {distance}").format(distance=px_text(answer.cycle_error_px))
+        text = f"cycle {px_text(answer.cycle_error_px)}"
         labels.append(Label(answer.cycle_px, text))
     marks.append(Reticle(point_px))
     return marks
@@ -495,23 +489,21 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
     view = models.view.state
     match view.mode:
         case "pca":
-            return tr("PCA")
+            return "PCA"
         case "overlay":
-            return tr("PCA over image")
+            return "PCA over image"
         case "heat" if answer_for(models, key) is not None:
-            return tr("similarity")
+            return "similarity"
     if key.compared:
         return ""
     other = key.asking.upper()
     match view.mode:
         case "warp" if view.blink:
-            return tr("{other} warped here").format(other=other)
+            return f"{other} warped here"
         case "warp":
-            return tr("{other} warped here, {share:.0f} %").format(
-                other=other, share=100 * view.opacity
-            )
+            return f"{other} warped here, {100 * view.opacity:.0f} %"
         case "cycle":
-            return tr("A→B→A error") if key.side == "a" else tr("B→A→B error")
+            return "A→B→A error" if key.side == "a" else "B→A→B error"
         case "members":
             return _members_text(models, key)
     return ""
@@ -522,10 +514,10 @@ def _members_text(models: AppModels, key: PaneKey) -> str:
     if winners is None:
         return ""
     if not key.second:
-        return tr("scale of the winning member")
+        return "scale of the winning member"
     if winners.true_scale is not None:
-        return tr("true scale")
-    return tr("rotation of the winning member")
+        return "true scale"
+    return "rotation of the winning member"
 
 
 def _facts(models: AppModels, key: PaneKey) -> list[str]:
@@ -533,14 +525,12 @@ def _facts(models: AppModels, key: PaneKey) -> list[str]:
     if answer is None:
         probe = models.probe.probe
         if probe is not None and probe.side == key.side and not key.compared:
-            return [
-                tr("asked at {x:.0f}, {y:.0f}").format(x=probe.point_px[0], y=probe.point_px[1])
-            ]
+            return [f"asked at {probe.point_px[0]:.0f}, {probe.point_px[1]:.0f}"]
         return []
     facts = []
     if answer.error_px is not None and math.isfinite(answer.error_px):
         facts.append(px_text(answer.error_px))
     else:
         facts.append(f"{answer.peaks[0].similarity:.3f}")
-    facts.append(tr("{time:.1f} ms").format(time=1000 * answer.seconds))
+    facts.append(f"{1000 * answer.seconds:.1f} ms")
     return facts

@@ -43,7 +43,7 @@ class SettingsDialog(QDialog):
     def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._models = models
-        self.setWindowTitle(self.tr("Settings"))
+        self.setWindowTitle("Settings")
         self.resize(520, 640)
         self.forms: dict[str, OptionForm] = {}
         self._column = QVBoxLayout()
@@ -60,7 +60,7 @@ class SettingsDialog(QDialog):
             QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.RestoreDefaults
         )
         self.restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
-        self.restore.setText(self.tr("Restore all &defaults"))
+        self.restore.setText("Restore all &defaults")
         self.restore.clicked.connect(self.restore_defaults)
         for button in buttons.buttons():
             # Enter ends an entry; it must neither restore everything nor close the dialog.
@@ -89,23 +89,21 @@ class SettingsDialog(QDialog):
         )
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Begin in the first field."""
         super().showEvent(event)
         first = next(iter(self.forms.values()))
         first.field(first.names[0]).setFocus()
 
     def groups(self) -> tuple[SettingsGroup, ...]:
         """The groups, in order; a setting in none of them is shown in the last one."""
-        tr = self.tr
         groups = (
-            SettingsGroup(tr("Look"), "", ("theme", "colormap", "opacity")),
+            SettingsGroup("Look", "", ("theme", "colormap", "opacity")),
             SettingsGroup(
-                tr("Computing"),
-                tr("Holds for the next image that is described."),
+                "Computing",
+                "Holds for the next image that is described.",
                 ("device", "precision", "long_edge_px", "map_budget_mb"),
             ),
-            SettingsGroup(tr("Probe and matches"), "", ("peaks", "separation_px", "correct_px")),
-            SettingsGroup(tr("Start"), "", ("restore_session", "descriptor")),
+            SettingsGroup("Probe and matches", "", ("peaks", "separation_px", "correct_px")),
+            SettingsGroup("Start", "", ("restore_session", "descriptor")),
         )
         placed = {name for group in groups for name in group.names}
         rest = tuple(

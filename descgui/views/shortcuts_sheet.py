@@ -34,7 +34,6 @@ class _KeysDelegate(QStyledItemDelegate):
     """Draws headings, and the shortcuts of a command as key caps."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
-        """Headings stand off a little."""
         height = _ROW_PX if index.parent().isValid() else _HEADING_PX
         return QSize(super().sizeHint(option, index).width(), height)
 
@@ -51,7 +50,7 @@ class _KeysDelegate(QStyledItemDelegate):
         for number, shortcut in enumerate(reversed(keys)):
             if number:
                 painter.setPen(QColor(colors.subtle))
-                text = self.tr("or")
+                text = "or"
                 width = painter.fontMetrics().horizontalAdvance(text)
                 where = option.rect.adjusted(0, 0, 0, 0)
                 where.setRight(right - 2)
@@ -66,11 +65,11 @@ class ShortcutsSheet(QDialog):
 
     def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Keyboard shortcuts"))
+        self.setWindowTitle("Keyboard shortcuts")
         self.resize(560, 640)
         self.search = QLineEdit()
-        self.search.setPlaceholderText(self.tr("Search for a command or a key"))
-        self.search.setAccessibleName(self.tr("Search for a command or a key"))
+        self.search.setPlaceholderText("Search for a command or a key")
+        self.search.setAccessibleName("Search for a command or a key")
         self.search.setClearButtonEnabled(True)
         self.tree = QTreeWidget()
         self.tree.setColumnCount(2)
@@ -80,12 +79,12 @@ class ShortcutsSheet(QDialog):
         self.tree.setIndentation(12)
         self.tree.setFrameShape(QFrame.Shape.StyledPanel)
         self.tree.setItemDelegate(_KeysDelegate(self.tree))
-        self.tree.setAccessibleName(self.tr("Shortcuts"))
+        self.tree.setAccessibleName("Shortcuts")
         self.tree.header().setStretchLastSection(False)
         self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         self.tree.header().resizeSection(1, 236)
-        self.empty = QLabel(self.tr("No command or key has this name."))
+        self.empty = QLabel("No command or key has this name.")
         self.empty.setProperty("subtle", True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.hide()
@@ -111,7 +110,6 @@ class ShortcutsSheet(QDialog):
         ]
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Begin in the search field."""
         super().showEvent(event)
         self.search.setFocus()
 
@@ -129,12 +127,12 @@ class ShortcutsSheet(QDialog):
                     rows.append((text, command.tip, shortcuts))
             self._add_group(actions.menu_title(menu).replace("&", ""), rows)
         self._add_group(
-            self.tr("Mouse"),
+            "Mouse",
             [
-                (self.tr("Find the match of a point"), "", [self.tr("Move over an image")]),
-                (self.tr("Pin a point"), "", [self.tr("Click")]),
-                (self.tr("Zoom about the pointer"), "", [self.tr("Wheel")]),
-                (self.tr("Open images or a folder"), "", [self.tr("Drop")]),
+                ("Find the match of a point", "", ["Move over an image"]),
+                ("Pin a point", "", ["Click"]),
+                ("Zoom about the pointer", "", ["Wheel"]),
+                ("Open images or a folder", "", ["Drop"]),
             ],
         )
         self.tree.expandAll()

@@ -33,20 +33,17 @@ class Spinner(QWidget):
         self._timer.setInterval(_TURN_MS)
         self._timer.timeout.connect(self._turn)
         self.setFixedSize(QSize(16, 16))
-        self.setAccessibleName(self.tr("Busy"))
+        self.setAccessibleName("Busy")
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Start turning."""
         self._timer.start()
         super().showEvent(event)
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Stop turning."""
         self._timer.stop()
         super().hideEvent(event)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw a ring and its turning part."""
         colors = theme_colors(self.palette())
         ring = QRectF(self.rect()).adjusted(2.5, 2.5, -2.5, -2.5)
         painter = QPainter(self)
@@ -72,12 +69,12 @@ class StatusBar(QStatusBar):
         self.setSizeGripEnabled(False)
         self.setContentsMargins(8, 0, 8, 0)
         self.spinner = Spinner(self)
-        self.engine = self._label(self.tr("Where descriptors are computed"))
-        self.work = self._label(self.tr("What is being computed"))
-        self.pixel = self._label(self.tr("Pixel under the mouse and its red, green and blue"))
-        self.cursor_position = self._label(self.tr("Point under the mouse, in image pixels"))
-        self.pair = self._label(self.tr("Open pair"))
-        self.memory = self._label(self.tr("Memory of the maps"))
+        self.engine = self._label("Where descriptors are computed")
+        self.work = self._label("What is being computed")
+        self.pixel = self._label("Pixel under the mouse and its red, green and blue")
+        self.cursor_position = self._label("Point under the mouse, in image pixels")
+        self.pair = self._label("Open pair")
+        self.memory = self._label("Memory of the maps")
         # Digits change all the time: the labels keep their place.
         for label, sample in (
             (self.pixel, "(8888, 8888)  RGB 255 255 255"),
@@ -124,9 +121,9 @@ class StatusBar(QStatusBar):
 
     def _show_engine(self, state: EngineState) -> None:
         if state.stage == "loading":
-            _say(self.engine, self.tr("Loading PyTorch…"))
+            _say(self.engine, "Loading PyTorch…")
         elif state.stage == "failed":
-            _say(self.engine, self.tr("PyTorch could not be loaded"), state.message)
+            _say(self.engine, "PyTorch could not be loaded", state.message)
         else:
             wanted = self._models.computing.state.device
             titles = {device.name: device.title for device in state.devices}
@@ -161,7 +158,7 @@ class StatusBar(QStatusBar):
             return
         x, y = probe.point_px
         side = probe.side.upper()
-        _say(self.cursor_position, self.tr("{0}  x {1:.1f}  y {2:.1f}").format(side, x, y))
+        _say(self.cursor_position, f"{side}  x {x:.1f}  y {y:.1f}")
         pixels = (state.image_a if probe.side == "a" else state.image_b).pixels
         column, row = round(x), round(y)
         inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
@@ -176,11 +173,11 @@ class StatusBar(QStatusBar):
         ]
         size_bytes = sum(info.size_bytes for info in infos if info is not None)
         budget = self._models.settings.settings.map_budget_mb
-        text = self.tr("Maps {0}").format(readable_bytes(size_bytes)) if size_bytes else ""
+        text = f"Maps {readable_bytes(size_bytes)}" if size_bytes else ""
         _say(
             self.memory,
             text,
-            self.tr("Memory of the shown maps; {0} MB may be kept").format(budget),
+            f"Memory of the shown maps; {budget} MB may be kept",
         )
         self._show_work()
 
@@ -192,7 +189,7 @@ class StatusBar(QStatusBar):
     def _work_text(self) -> str:
         models = self._models
         if models.pair.loading:
-            return self.tr("Opening {0}…").format(models.pair.loading)
+            return f"Opening {models.pair.loading}…"
         for maps in (models.maps, models.compared):
             stages = [maps.status(side) for side in _SIDES]
             if any(status.stage == "computing" for status in stages):
@@ -200,9 +197,9 @@ class StatusBar(QStatusBar):
                     1.0 if status.stage == "ready" else status.fraction or 0.0 for status in stages
                 ]
                 percent = round(100 * sum(fractions) / len(fractions))
-                return self.tr("Describing with {0} · {1} %").format(maps.choice.name, percent)
+                return f"Describing with {maps.choice.name} · {percent} %"
         if models.matches.state.running:
-            return self.tr("Matching…")
+            return "Matching…"
         return models.pictures.state.busy
 
 

@@ -83,7 +83,7 @@ class SequenceTree(QAbstractItemModel):
 
     def pairs_text(self, index: Index) -> str:
         """How many pairs the sequence of a row has, in words."""
-        return counted(len(self.pairs_of(index)), self.tr("1 pair"), self.tr("{n} pairs"))
+        return counted(len(self.pairs_of(index)), "1 pair", "{n} pairs")
 
     def problems_of(self, index: Index) -> tuple[str, ...]:
         """What was wrong in the folder of the sequence of a row."""
@@ -178,13 +178,11 @@ class SequenceTree(QAbstractItemModel):
         return self.createIndex(above - 1, 0, 0) if above else QModelIndex()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """Sequences, or the pairs of one."""
         if not parent.isValid():
             return len(self._sequences)
         return 0 if parent.internalId() else len(self._pairs[parent.row()])
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: ARG002, B008
-        """One column; the delegate draws all of it."""
         return 1
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -197,7 +195,7 @@ class SequenceTree(QAbstractItemModel):
             return sequence.name if pair is None else f"1 → {pair.index}"
         if role == Qt.ItemDataRole.AccessibleTextRole:
             if pair is not None:
-                return self.tr("{0}, image 1 to image {1}").format(sequence.name, pair.index)
+                return f"{sequence.name}, image 1 to image {pair.index}"
             kind = (sequence.kind,) if sequence.kind in _KIND_COLOURS else ()
             return ", ".join((sequence.name, *kind, self.pairs_text(index)))
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -238,7 +236,6 @@ class SequenceDelegate(QStyledItemDelegate):
         self._tree = tree
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:  # noqa: ARG002
-        """One height for sequences, one for pairs; any width."""
         size = SEQUENCE_SIZE if self._tree.pair_at(index) is None else PAIR_SIZE
         return QSize(120, size.height() + 6)
 

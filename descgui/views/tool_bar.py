@@ -34,7 +34,7 @@ class ModeButtons(QWidget):
 
     def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setAccessibleName(self.tr("What the panes show"))
+        self.setAccessibleName("What the panes show")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
@@ -67,7 +67,7 @@ class OpacitySlider(QWidget):
         self.slider.setRange(0, _PERCENT)
         self.slider.setPageStep(10)
         self.slider.setFixedWidth(_SLIDER_WIDTH_PX)
-        self.slider.setAccessibleName(self.tr("Opacity of the colours over the image"))
+        self.slider.setAccessibleName("Opacity of the colours over the image")
         self._number = QLabel(self)
         self._number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._number.setMinimumWidth(self._number.fontMetrics().horizontalAdvance("100 %"))
@@ -83,7 +83,6 @@ class OpacitySlider(QWidget):
         self._show(models.view.state)
 
     def changeEvent(self, event: QEvent) -> None:
-        """Draw the sign in the colours of a new palette or state."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.EnabledChange):
             self._draw_sign()
@@ -102,7 +101,7 @@ class OpacitySlider(QWidget):
             self.slider.setValue(percent)
             self.slider.blockSignals(blocked)
         self._number.setText(f"{percent} %")
-        tip = self.tr("Opacity of the colours over the image: {0} %").format(percent)
+        tip = f"Opacity of the colours over the image: {percent} %"
         for widget in (self, self.slider, self._sign, self._number):
             widget.setToolTip(tip)
         self.setEnabled(state.mode not in _MODES_WITHOUT_OPACITY)
@@ -120,7 +119,7 @@ class MainToolBar(QToolBar):
     def __init__(self, models: AppModels, actions: Actions, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("main_tool_bar")
-        self.setWindowTitle(self.tr("Tool bar"))
+        self.setWindowTitle("Tool bar")
         self.setMovable(False)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.setIconSize(_ICON)
@@ -128,8 +127,8 @@ class MainToolBar(QToolBar):
         self.modes = ModeButtons(actions, self)
         self.opacity = OpacitySlider(models, self)
         self._named: list[QToolButton] = []
-        actions["open_pair"].setIconText(self.tr("Open"))
-        actions["compare"].setIconText(self.tr("Compare"))
+        actions["open_pair"].setIconText("Open")
+        actions["compare"].setIconText("Compare")
         self._add(actions["open_pair"], named=True)
         self._add(actions["open_folder"])
         self.addSeparator()
@@ -154,7 +153,6 @@ class MainToolBar(QToolBar):
         self._show_names(2 if width_px >= all_names else 1 if width_px >= some else 0)
 
     def changeEvent(self, event: QEvent) -> None:
-        """Measure again after a change of font or style."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._widths = None

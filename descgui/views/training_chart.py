@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QCoreApplication, QPointF, Signal
+from PySide6.QtCore import QPointF, Signal
 from PySide6.QtGui import QPen
 
 from descgui.models.training_curves_data import Points, thinned
@@ -57,14 +57,12 @@ class StepsView(pg.ViewBox):  # type: ignore[misc]
         return float(self.mapSceneToView(scene_place).x())
 
     def wheelEvent(self, event: Any, axis: int | None = None) -> None:
-        """Zoom around the mouse."""
         del axis  # the one that the mouse is over: steps are all that is zoomed
         factor = ZOOM_PER_NOTCH ** (-event.delta() / _NOTCH)
         self.zoom_asked.emit(self.step_at(event.scenePos()), factor)
         event.accept()
 
     def mouseDragEvent(self, event: Any, axis: int | None = None) -> None:
-        """Move along the steps."""
         del axis
         event.accept()
         before, now = self.mapToView(event.lastPos()), self.mapToView(event.pos())
@@ -166,11 +164,11 @@ class Chart:
                 if figure in run.series
             )
             if not measured:
-                remark = _tr("not measured yet")
+                remark = "not measured yet"
             elif logarithmic:
-                remark = _tr("nothing above zero here")
+                remark = "nothing above zero here"
             else:
-                remark = _tr("nothing measured here")
+                remark = "nothing measured here"
         self.heading.say(self.plot.title, keys, remark, look)
 
 
@@ -196,7 +194,3 @@ def in_view(points: Points, steps: tuple[float, float], *, logarithmic: bool) ->
     if logarithmic:
         some = np.column_stack([some[:, 0], np.log10(some[:, 1])])
     return some
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("TrainingChart", text)

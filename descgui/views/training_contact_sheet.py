@@ -26,10 +26,9 @@ class ContactSheet(QWidget):
         self._words = ""
         self._pale = False
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setAccessibleName(self.tr("Pairs of this training"))
+        self.setAccessibleName("Pairs of this training")
 
     def minimumSizeHint(self) -> QSize:
-        """Small: the pictures shrink."""
         return QSize(120, 60)
 
     def show_pairs(self, pictures: Sequence[NDArray[np.uint8]], *, pale: bool = False) -> None:
@@ -42,7 +41,7 @@ class ContactSheet(QWidget):
         self._pixmaps = tuple(_pixmap(picture) for picture in pictures)
         self._pale = pale
         self.setAccessibleDescription(
-            self.tr("{0} pairs, both sides of each beside one another").format(len(pictures))
+            f"{len(pictures)} pairs, both sides of each beside one another"
         )
         self.update()
 
@@ -63,7 +62,6 @@ class ContactSheet(QWidget):
         return len(self._pixmaps)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw the pairs, or the words."""
         painter = QPainter(self)
         if not self._pixmaps:
             painter.setPen(muted(self.palette()))

@@ -53,7 +53,6 @@ class _StayingMenu(QMenu):
     """A menu that stays open while its entries are ticked."""
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Tick without closing."""
         action: QAction | None = self.actionAt(event.position().toPoint())
         if action is not None and action.isCheckable() and action.isEnabled():
             action.toggle()
@@ -105,11 +104,9 @@ class TrainingCurves(QWidget):
         self._show_plots()
 
     def sizeHint(self) -> QSize:
-        """Room for two plots."""
         return QSize(640, 360)
 
     def minimumSizeHint(self) -> QSize:
-        """As little as can be read; more plots scroll."""
         return QSize(300, 180)
 
     # What is shown
@@ -199,12 +196,12 @@ class TrainingCurves(QWidget):
 
     def _ask_and_export(self, suffix: str) -> None:
         kinds = {
-            ".png": self.tr("Pictures (*.png)"),
-            ".svg": self.tr("Vector pictures (*.svg)"),
-            ".csv": self.tr("Tables (*.csv)"),
+            ".png": "Pictures (*.png)",
+            ".svg": "Vector pictures (*.svg)",
+            ".csv": "Tables (*.csv)",
         }
-        proposal = self._folder / f"{self.tr('curves')}{suffix}"
-        path = ask_target(self, self.tr("Export the curves"), proposal, kinds[suffix])
+        proposal = self._folder / f"{'curves'}{suffix}"
+        path = ask_target(self, "Export the curves", proposal, kinds[suffix])
         if path is not None:
             self._folder = path.parent
             self.export(path)
@@ -227,20 +224,20 @@ class TrainingCurves(QWidget):
         return content
 
     def _make_bar(self) -> QHBoxLayout:
-        self.figures_button = QPushButton(self.tr("Figures"), self)
-        self.figures_button.setToolTip(self.tr("Which figures are shown"))
-        self.figures_button.setAccessibleName(self.tr("Which figures are shown"))
+        self.figures_button = QPushButton("Figures", self)
+        self.figures_button.setToolTip("Which figures are shown")
+        self.figures_button.setAccessibleName("Which figures are shown")
         self.figures_menu = _StayingMenu(self.figures_button)
         self.figures_button.setMenu(self.figures_menu)
-        self._smoothing_word = QLabel(self.tr("Smoothing"), self)
+        self._smoothing_word = QLabel("Smoothing", self)
         self.smoothing_slider = QSlider(Qt.Orientation.Horizontal, self)
         self.smoothing_slider.setRange(0, _MOST_SMOOTHING)
         self.smoothing_slider.setPageStep(10)
         self.smoothing_slider.setMinimumWidth(60)
         self.smoothing_slider.setMaximumWidth(180)
-        self.smoothing_slider.setAccessibleName(self.tr("Smoothing"))
+        self.smoothing_slider.setAccessibleName("Smoothing")
         self.smoothing_slider.setToolTip(
-            self.tr("Exponential moving average; the curve as measured stays behind it, faintly")
+            "Exponential moving average; the curve as measured stays behind it, faintly"
         )
         self._wheel.guard(self.smoothing_slider)
         self._smoothing_word.setBuddy(self.smoothing_slider)
@@ -248,15 +245,15 @@ class TrainingCurves(QWidget):
         self._smoothing_value.setFont(tabular(self.font()))
         self._smoothing_value.setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00") + 2)
         self.smoothing_slider.valueChanged.connect(self._on_smoothing)
-        self.log_button = SegmentButton(self.tr("Log"), self)
-        self.log_button.setToolTip(self.tr("Logarithmic values; only those above zero"))
-        self.log_button.setAccessibleName(self.tr("Logarithmic axis"))
+        self.log_button = SegmentButton("Log", self)
+        self.log_button.setToolTip("Logarithmic values; only those above zero")
+        self.log_button.setAccessibleName("Logarithmic axis")
         self.log_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.log_button.toggled.connect(self._redraw)
-        self.reset_button = self._button("fit", self.tr("Show all steps"))
+        self.reset_button = self._button("fit", "Show all steps")
         self.reset_button.setEnabled(False)
         self.reset_button.clicked.connect(self.plots.reset_zoom)
-        self.export_button = self._button("export", self.tr("Export the curves"))
+        self.export_button = self._button("export", "Export the curves")
         self.export_button.setMenu(self._export_menu())
         self.export_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.export_button.setStyleSheet("QToolButton::menu-indicator { image: none; }")
@@ -293,9 +290,9 @@ class TrainingCurves(QWidget):
     def _export_menu(self) -> QMenu:
         menu = QMenu(self.export_button)
         for text, suffix in (
-            (self.tr("Picture (PNG)…"), ".png"),
-            (self.tr("Vector picture (SVG)…"), ".svg"),
-            (self.tr("Table (CSV)…"), ".csv"),
+            ("Picture (PNG)…", ".png"),
+            ("Vector picture (SVG)…", ".svg"),
+            ("Table (CSV)…", ".csv"),
         ):
             action = menu.addAction(text)
             action.setData(suffix)
@@ -320,11 +317,9 @@ class TrainingCurves(QWidget):
         measured = bool(names)
         self.plots.set_plots(shown)
         if not measured:
-            self.empty.setText(
-                self.tr("No figures yet: start a training, or choose past runs to compare.")
-            )
+            self.empty.setText("No figures yet: start a training, or choose past runs to compare.")
         else:
-            self.empty.setText(self.tr("No figures are chosen: tick some under “Figures”."))
+            self.empty.setText("No figures are chosen: tick some under “Figures”.")
         self._pages.setCurrentIndex(1 if measured and shown else 0)
         self.export_button.setEnabled(measured and bool(shown))
         self._redraw()
@@ -400,12 +395,10 @@ class TrainingCurves(QWidget):
             self._on_time()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Place the legend anew."""
         super().resizeEvent(event)
         self._place()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Follow the theme."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange):
             self._dress()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QCoreApplication, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
 
 from descgui.models.training_curves_data import Points
@@ -125,13 +125,13 @@ def write_curves_png(path: Path, sheet: Sheet) -> None:
     picture = QImage(sheet.size * SCALE, QImage.Format.Format_RGB32)
     picture.setDevicePixelRatio(SCALE)
     if picture.isNull():
-        raise CurvesError(_tr("The curves are too large for a picture. Show fewer figures."))
+        raise CurvesError("The curves are too large for a picture. Show fewer figures.")
     painter = QPainter(picture)
     sheet.paint(painter)
     painter.end()
     data = png_bytes(picture)
     if data is None:
-        raise CurvesError(_tr("The curves could not be encoded as PNG."))
+        raise CurvesError("The curves could not be encoded as PNG.")
     _write(path, data)
 
 
@@ -141,7 +141,7 @@ def write_curves_svg(path: Path, sheet: Sheet) -> None:
     Raises:
         CurvesError: the file cannot be written.
     """
-    _write(path, svg_bytes(sheet.size, sheet.paint, title=_tr("Training curves")))
+    _write(path, svg_bytes(sheet.size, sheet.paint, title="Training curves"))
 
 
 def write_curves_csv(
@@ -186,11 +186,5 @@ def _write(path: Path, data: bytes) -> None:
         write_whole(path, data)
     except OSError as error:
         raise CurvesError(
-            _tr("The curves could not be written to {path}: {reason}.").format(
-                path=path, reason=str(error).rstrip(".")
-            )
+            f"The curves could not be written to {path}: {str(error).rstrip('.')}."
         ) from error
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("CurvesExport", text)

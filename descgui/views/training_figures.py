@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from PySide6.QtCore import QCoreApplication
-
 FIRST_SHOWN: Final = ("loss", "pck")
 """Plots that are shown until a person chooses others."""
 
@@ -74,7 +72,7 @@ def plots_of(figures: Iterable[str]) -> tuple[Plot, ...]:
     return tuple(
         Plot(
             name,
-            _tr(titles[name]) if name in titles else name,
+            titles.get(name, name),
             tuple(sorted(members[name], key=_place)),
         )
         for name in order
@@ -87,16 +85,16 @@ def figure_word(figure: str) -> str:
     if found is not None:
         return f"@{found[2]} px"
     word = _WORDS.get(figure)
-    return _tr(word) if word else figure
+    return word if word else figure
 
 
 def column_word(figure: str) -> str:
     """What a figure is called where its plot is not named: ``PCK @3 px``."""
     found = _PCK.fullmatch(figure)
     if found is not None:
-        kind = _tr("seq.") if found[1] else _tr("PCK")
+        kind = "seq." if found[1] else "PCK"
         return f"{kind} @{found[2]}"
-    return _tr("step (s)") if figure == "step_s" else figure_word(figure)
+    return "step (s)" if figure == "step_s" else figure_word(figure)
 
 
 def value_text(figure: str, value: float) -> str:
@@ -125,7 +123,3 @@ def _place(figure: str) -> tuple[float, str]:
     if found is not None:
         return float(found[2]), figure
     return float(list(_WORDS).index(figure)) if figure in _WORDS else math.inf, figure
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("TrainingFigures", text)

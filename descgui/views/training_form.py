@@ -138,7 +138,7 @@ class TrainingForm(QWidget):
         self.own: OptionForm | None = None
         self._own_options: tuple[OptionInfo, ...] = ()
         first = (self._make_photos(), self._make_model(), self._make_settings())
-        self.network = Section(self.tr("Network"), self, open_=False)
+        self.network = Section("Network", self, open_=False)
         self.late = self._make_late()
         lay_out_form(self, (*first, self.network, *self.late), self._make_foot())
         self._model.choice_changed.connect(self._on_choice)
@@ -153,17 +153,17 @@ class TrainingForm(QWidget):
     # Making
 
     def _make_photos(self) -> Section:
-        section = Section(self.tr("Photos"), self)
-        self.folder = narrow_combo(section, name=self.tr("Folder of photos"))
-        self.folder.setPlaceholderText(self.tr("Choose or drop a folder"))
+        section = Section("Photos", self)
+        self.folder = narrow_combo(section, name="Folder of photos")
+        self.folder.setPlaceholderText("Choose or drop a folder")
         self.folder.activated.connect(self._on_folder)
-        self.browse = icon_button("open-folder", self.tr("Choose a folder of photos"), section)
+        self.browse = icon_button("open-folder", "Choose a folder of photos", section)
         self.browse.clicked.connect(self.folder_requested)
         self.again = icon_button(
             "refresh",
-            self.tr("Count the photos and make pairs again"),
+            "Count the photos and make pairs again",
             section,
-            name=self.tr("Look at the photos again"),
+            name="Look at the photos again",
         )
         self.again.clicked.connect(self.look_requested)
         section.body.addLayout(field_row(self.folder, self.browse, self.again))
@@ -174,49 +174,49 @@ class TrainingForm(QWidget):
         return section
 
     def _make_model(self) -> Section:
-        section = Section(self.tr("Model"), self)
-        self.descriptor = narrow_combo(section, name=self.tr("Descriptor to train"))
+        section = Section("Model", self)
+        self.descriptor = narrow_combo(section, name="Descriptor to train")
         self.descriptor.activated.connect(self._on_descriptor)
-        self.device = narrow_combo(section, name=self.tr("Device"))
+        self.device = narrow_combo(section, name="Device")
         self.device.activated.connect(self._on_device)
         self.name = QLineEdit(section)
-        self.name.setAccessibleName(self.tr("Name of the run"))
-        self.name.setPlaceholderText(self.tr("date and time"))
-        self.name.setToolTip(self.tr("The run's folder is called like this"))
+        self.name.setAccessibleName("Name of the run")
+        self.name.setPlaceholderText("date and time")
+        self.name.setToolTip("The run's folder is called like this")
         self.name.setMinimumWidth(48)
         self.name.textEdited.connect(self._on_name)
         self._wheel.guard(self.folder, self.descriptor, self.device)
         section.body.addLayout(
             labelled_rows(
-                (self.tr("Network"), self.descriptor),
-                (self.tr("Device"), self.device),
-                (self.tr("Run name"), self.name),
+                ("Network", self.descriptor),
+                ("Device", self.device),
+                ("Run name", self.name),
             )
         )
         return section
 
     def _make_settings(self) -> Section:
-        section = Section(self.tr("Settings"), self)
+        section = Section("Settings", self)
         titles = {
-            "quick": self.tr("Quick try"),
-            "msnet_v0": self.tr("Original recipe"),
-            "strong": self.tr("Strong"),
+            "quick": "Quick try",
+            "msnet_v0": "Original recipe",
+            "strong": "Strong",
         }
         entries = [(titles[preset], preset) for preset in PRESETS]
-        self.preset = narrow_combo(section, name=self.tr("Preset"), entries=entries)
+        self.preset = narrow_combo(section, name="Preset", entries=entries)
         self.preset.activated.connect(self._on_preset)
         self._wheel.guard(self.preset)
-        section.body.addLayout(labelled_rows((self.tr("Preset"), self.preset)))
+        section.body.addLayout(labelled_rows(("Preset", self.preset)))
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
         self.changed = Sentence(parent=section)
-        self.undo = icon_button("reset", self.tr("Back to the preset's settings"), section)
+        self.undo = icon_button("reset", "Back to the preset's settings", section)
         self.undo.clicked.connect(self._on_undo)
         section.body.addLayout(field_row(self.changed, self.undo))
         titles = {
-            "optimiser.rate": self.tr("Learning rate"),
-            "loss.kind": self.tr("Loss"),
-            "mining.kind": self.tr("Mining"),
+            "optimiser.rate": "Learning rate",
+            "loss.kind": "Loss",
+            "mining.kind": "Mining",
         }
         common = []
         for name in _COMMON:
@@ -239,18 +239,18 @@ class TrainingForm(QWidget):
         warp, light = groups.pop("warp"), groups.pop("light")
         titles = {
             "": "",
-            "photos": self.tr("Photos"),
-            "mining": self.tr("Mining"),
-            "loss": self.tr("Loss"),
-            "optimiser": self.tr("Optimiser"),
-            "validation": self.tr("Validation"),
-            "saving": self.tr("Saving and log"),
+            "photos": "Photos",
+            "mining": "Mining",
+            "loss": "Loss",
+            "optimiser": "Optimiser",
+            "validation": "Validation",
+            "saving": "Saving and log",
         }
         others = {titles.get(key, key.capitalize()): tuple(some) for key, some in groups.items()}
         made = (
-            _LateSection(self.tr("Warp"), {"": tuple(warp)}, self),
-            _LateSection(self.tr("Light"), {"": tuple(light)}, self),
-            _LateSection(self.tr("All other settings"), others, self),
+            _LateSection("Warp", {"": tuple(warp)}, self),
+            _LateSection("Light", {"": tuple(light)}, self),
+            _LateSection("All other settings", others, self),
         )
         for section in made:
             section.opened.connect(self._on_opened)
@@ -260,9 +260,7 @@ class TrainingForm(QWidget):
         foot = RunFoot(self)
         self.problem = Notice("warning", foot)
         foot.column.addWidget(self.problem)
-        self.start_button, self.copy_button = foot.add_buttons(
-            self.tr("Start"), name=self.tr("Start the training")
-        )
+        self.start_button, self.copy_button = foot.add_buttons("Start", name="Start the training")
         self.start_button.clicked.connect(self.start_requested)
         self.copy_button.clicked.connect(self.copy_requested)
         return foot
@@ -279,7 +277,7 @@ class TrainingForm(QWidget):
                 place = self.descriptor.count() - 1
                 self.descriptor.setItemData(place, f"{entry.name}\n{entry.summary}", _TOOLTIP)
         list_devices(self.device, state.devices)
-        waiting = state.message if state.stage == "failed" else self.tr("Loading the engine…")
+        waiting = state.message if state.stage == "failed" else "Loading the engine…"
         self.descriptor.setPlaceholderText(waiting)
         self._on_choice(self._model.choice)
 
@@ -312,8 +310,8 @@ class TrainingForm(QWidget):
         self.changed.say(
             counted(
                 number,
-                self.tr("Changed from the preset: 1 setting."),
-                self.tr("Changed from the preset: {n} settings."),
+                "Changed from the preset: 1 setting.",
+                "Changed from the preset: {n} settings.",
             )
         )
         self.changed.setVisible(bool(number))
@@ -374,19 +372,18 @@ class TrainingForm(QWidget):
         self.again.setEnabled(bool(self._model.choice.folder) and not state.looking)
         problem = state.message
         if not self._model.choice.folder:
-            self.count.say(self.tr("Any folder of photos will do, also COCO's."))
+            self.count.say("Any folder of photos will do, also COCO's.")
         elif state.looking and found is None:
-            self.count.say(self.tr("Looking at the photos…"))
+            self.count.say("Looking at the photos…")
         elif found is not None:
             self.count.say(
-                self.tr("{0} photos to train on, {1} kept apart for validation.").format(
-                    f"{found.training:,}", f"{found.validation:,}"
-                )
+                f"{found.training:,} photos to train on, "
+                f"{found.validation:,} kept apart for validation."
             )
             problem = problem or counted(
                 len(found.problems),
-                self.tr("1 picture is left out, it cannot be used."),
-                self.tr("{n} pictures are left out, they cannot be used."),
+                "1 picture is left out, it cannot be used.",
+                "{n} pictures are left out, they cannot be used.",
             ) * bool(found.problems)
             self.photo_problems.setToolTip("\n".join(found.problems[:20]))
         else:
@@ -415,25 +412,21 @@ class TrainingForm(QWidget):
         usable = bool(choice.folder) and not problem and not self._model.samples.message
         self.start_button.setEnabled(ready and usable and not busy)
         self.start_button.setToolTip(
-            self.tr("One training at a time: stop the one under way first")
+            "One training at a time: stop the one under way first"
             if busy
             else ""
             if choice.folder
-            else self.tr("Choose a folder of photos first")
+            else "Choose a folder of photos first"
         )
         self.copy_button.setEnabled(bool(choice.folder) and not problem)
 
     def _explain(self, preset: str) -> str:
         return {
-            "quick": self.tr(
-                "A small network input and few steps: minutes on a CPU, to see it work."
-            ),
-            "msnet_v0": self.tr(
+            "quick": "A small network input and few steps: minutes on a CPU, to see it work.",
+            "msnet_v0": (
                 "As the original was trained: mild warps, hard negatives, one pair a step; days."
             ),
-            "strong": self.tr(
-                "Large turns and scales, local light and shadows, a loss over all points."
-            ),
+            "strong": "Large turns and scales, local light and shadows, a loss over all points.",
         }[preset]
 
     # What a person does

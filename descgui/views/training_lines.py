@@ -163,11 +163,9 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]
         return self._lines
 
     def boundingRect(self) -> QRectF:
-        """All that is in view."""
         return QRectF(self._view.viewRect())
 
     def viewRangeChanged(self, *_values: object) -> None:
-        """Tell Qt that the bounds are others."""
         self.prepareGeometryChange()
 
     def paint(self, painter: QPainter, *_values: object) -> None:
@@ -269,7 +267,6 @@ class TickedAxis(pg.AxisItem):  # type: ignore[misc]
         self.setStyle(tickFont=look.font)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
-        """Where ticks are: one level of them."""
         along = self.orientation in ("top", "bottom")
         count = max(2, int(size / (72.0 if along else 20.0)))
         low, high = min(low, high), max(low, high)
@@ -280,7 +277,6 @@ class TickedAxis(pg.AxisItem):  # type: ignore[misc]
         return [(float(step), list(values))] if values else []
 
     def tickStrings(self, values: list[float], _scale: float, spacing: float) -> list[str]:
-        """The numbers."""
         if self.logarithmic:
             return [number_text(10.0**value) for value in values]
         if self.orientation in ("top", "bottom"):

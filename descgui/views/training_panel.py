@@ -112,7 +112,7 @@ class TrainingPanel(QWidget):
         self._last_stage = "none"
         self.form = TrainingForm(models, self)
         self.runs = TrainingRuns(self._model, self)
-        self._left = RunsColumn(self.form, self.runs, self, past=self.tr("Runs"))
+        self._left = RunsColumn(self.form, self.runs, self, past="Runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
         lay_out_panel(self, self._left, self._make_right())
         self.setAcceptDrops(True)
@@ -125,11 +125,9 @@ class TrainingPanel(QWidget):
             self._make_plots()
 
     def sizeHint(self) -> QSize:
-        """Room for curves and the probe side by side."""
         return QSize(1100, FIRST_HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
-        """As little as can be used: the form and the lists scroll."""
         return QSize(520, 220)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -139,29 +137,24 @@ class TrainingPanel(QWidget):
         self._say_words()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Say that somebody looks."""
         super().showEvent(event)
         self.looked_at.emit(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Say that nobody looks."""
         super().hideEvent(event)
         self.looked_at.emit(False)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take one folder, and say what will become of it."""
         folder = _dropped_folder(event)
         if folder is not None:
             event.acceptProposedAction()
-            words = self.tr("Drop to train on the photos in “{0}”.").format(folder.name)
+            words = f"Drop to train on the photos in “{folder.name}”."
             self.drop_hint.say(words)
 
     def dragLeaveEvent(self, _event: QDragLeaveEvent) -> None:
-        """Forget it."""
         self.drop_hint.say("")
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Choose the folder."""
         self.drop_hint.say("")
         folder = _dropped_folder(event)
         if folder is not None:
@@ -177,7 +170,7 @@ class TrainingPanel(QWidget):
         self.status = Sentence(parent=right)
         self.status.setFont(tabular(self.status.font()))
         self.bar = ThinBar(right)
-        self.bar.setAccessibleName(self.tr("Steps done"))
+        self.bar.setAccessibleName("Steps done")
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
         self.drop_hint = Notice("info", right)
@@ -196,7 +189,7 @@ class TrainingPanel(QWidget):
         column.setSpacing(4)
         column.addWidget(self.sheet_words)
         column.addWidget(self.sheet, 1)
-        self.waiting = QLabel(self.tr("Loading the plots…"), right)
+        self.waiting = QLabel("Loading the plots…", right)
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.waiting.setProperty("subtle", True)
         self._split = QSplitter(Qt.Orientation.Horizontal, right)
@@ -217,25 +210,25 @@ class TrainingPanel(QWidget):
         return right
 
     def _make_pages_row(self, parent: QWidget) -> QHBoxLayout:
-        self.pairs_tab = SegmentButton(self.tr("Pairs"), parent)
-        self.pairs_tab.setToolTip(self.tr("The first pairs, as the network will see them"))
-        self.curves_tab = SegmentButton(self.tr("Curves"), parent)
-        self.probe_tab = SegmentButton(self.tr("Probe"), parent)
-        self.probe_tab.setToolTip(self.tr("One pair, drawn again and again while it learns"))
+        self.pairs_tab = SegmentButton("Pairs", parent)
+        self.pairs_tab.setToolTip("The first pairs, as the network will see them")
+        self.curves_tab = SegmentButton("Curves", parent)
+        self.probe_tab = SegmentButton("Probe", parent)
+        self.probe_tab.setToolTip("One pair, drawn again and again while it learns")
         self._views = QButtonGroup(self)
         self._views.idClicked.connect(self._show_page)
         return segment_row(self._views, (self.pairs_tab, self.curves_tab, self.probe_tab))
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        rest = self.tr("Rest; a checkpoint is kept")
-        stop = self.tr("Stop and keep a checkpoint; the run can be resumed at any time")
-        resume = self.tr("Go on from the last checkpoint")
+        rest = "Rest; a checkpoint is kept"
+        stop = "Stop and keep a checkpoint; the run can be resumed at any time"
+        resume = "Go on from the last checkpoint"
         buttons = word_buttons(
             parent,
-            ("pause", self.tr("Pause"), rest, self.pause_requested),
-            ("play", self.tr("Continue"), self.tr("Go on from here"), self.continue_requested),
-            ("stop", self.tr("Stop"), stop, self.stop_requested),
-            ("play", self.tr("Resume"), resume, self._on_resume),
+            ("pause", "Pause", rest, self.pause_requested),
+            ("play", "Continue", "Go on from here", self.continue_requested),
+            ("stop", "Stop", stop, self.stop_requested),
+            ("play", "Resume", resume, self._on_resume),
         )
         self.pause_button, self.continue_button, self.stop_button, self.resume_button = buttons
         self._button_texts = {button: button.text() for button in buttons}
@@ -304,7 +297,7 @@ class TrainingPanel(QWidget):
         self._page = page
         wide = self.width() >= _WIDE_PX
         self.probe_tab.setVisible(not wide)
-        self.curves_tab.setText(self.tr("Progress") if wide else self.tr("Curves"))
+        self.curves_tab.setText("Progress" if wide else "Curves")
         shown = _CURVES if wide and page == _PROBE else page
         self._views.button(shown).setChecked(True)
         if page == _PAIRS:
@@ -327,17 +320,15 @@ class TrainingPanel(QWidget):
         if found is None:
             self.sheet.show_pairs(())
             if state.looking:
-                self.sheet.say(self.tr("Making the first pairs…"))
+                self.sheet.say("Making the first pairs…")
             elif state.message:
                 self.sheet.say(state.message)
             elif self._model.choice.folder:
-                self.sheet.say(self.tr("No pairs yet."))
+                self.sheet.say("No pairs yet.")
             else:
                 self.sheet.say(
-                    self.tr(
-                        "Choose a folder of photos on the left, or drop one here: the first pairs "
-                        "are shown before anything is trained."
-                    )
+                    "Choose a folder of photos on the left, or drop one here: the first pairs "
+                    "are shown before anything is trained."
                 )
         elif state.looking or state.old:
             self.sheet.fade(True)
@@ -346,7 +337,7 @@ class TrainingPanel(QWidget):
                 self._show_page(_PAIRS)
             self.sheet.show_pairs(found.pictures)
         self.sheet_words.say(
-            self.tr("What the first steps would see: both sides of each pair, warped and relit.")
+            "What the first steps would see: both sides of each pair, warped and relit."
             if found is not None
             else ""
         )
@@ -385,52 +376,52 @@ class TrainingPanel(QWidget):
             return ""
         if status.stage == "preparing":
             if status.steps:
-                return self.tr("Reading photos: {0} of {1}").format(status.step, status.steps)
-            return self.tr("Preparing…")
-        words = [self.tr("step {0} of {1}").format(f"{status.step:,}", f"{status.steps:,}")]
+                return f"Reading photos: {status.step} of {status.steps}"
+            return "Preparing…"
+        words = [f"step {status.step:,} of {status.steps:,}"]
         state = {
-            "pausing": self.tr("pausing…"),
-            "paused": self.tr("paused"),
-            "stopping": self.tr("stopping…"),
-            "stopped": self.tr("stopped"),
-            "failed": self.tr("failed"),
-            "done": self.tr("finished"),
+            "pausing": "pausing…",
+            "paused": "paused",
+            "stopping": "stopping…",
+            "stopped": "stopped",
+            "failed": "failed",
+            "done": "finished",
         }.get(status.stage)
         if state:
             words.insert(0, state)
         if status.stage == "running" and not figures and status.steps_per_s is None:
-            words.append(self.tr("measuring where it begins…"))
+            words.append("measuring where it begins…")
         if "epoch" in figures and not brief:
-            words.append(self.tr("epoch {0:.1f}").format(figures["epoch"]))
+            words.append(f"epoch {figures['epoch']:.1f}")
         if status.eta_s is not None:
-            words.append(self.tr("{0} left").format(clock_text(status.eta_s)))
+            words.append(f"{clock_text(status.eta_s)} left")
         if status.steps_per_s is not None and not brief:
-            words.append(self.tr("{0} steps/s").format(f"{status.steps_per_s:.3g}"))
+            words.append(f"{status.steps_per_s:.3g} steps/s")
         if "loss" in figures:
-            words.append(self.tr("loss {0}").format(f"{figures['loss']:.4g}"))
+            words.append(f"loss {figures['loss']:.4g}")
         for name, title in (("sequences pck@3", "PCK@3"), ("pck@3", "PCK@3")):
             if name in figures:
                 text = f"{title} {figures[name]:.3f}"
                 best = status.best
                 if best is not None and best[0] > figures[name] and not brief:
-                    text += " " + self.tr("(best {0:.3f})").format(best[0])
+                    text += " " + f"(best {best[0]:.3f})"
                 words.append(text)
                 break
         if "data_wait_share" in figures and status.stage == "running" and not brief:
             share = 100 * figures["data_wait_share"]
-            words.append(self.tr("data wait {0} %").format(f"{share:.1f}"))
+            words.append(f"data wait {share:.1f} %")
         if figures.get("memory_mb") and not brief:
-            words.append(self.tr("{0} MB").format(f"{figures['memory_mb']:,.0f}"))
+            words.append(f"{figures['memory_mb']:,.0f} MB")
         if figures.get("skipped"):
             words.append(
                 counted(
                     int(figures["skipped"]),
-                    self.tr("1 step skipped"),
-                    self.tr("{n} steps skipped"),
+                    "1 step skipped",
+                    "{n} steps skipped",
                 )
             )
         if status.saved_step is not None and status.stage in ("paused", "stopped", "failed"):
-            words.append(self.tr("checkpoint at step {0}").format(f"{status.saved_step:,}"))
+            words.append(f"checkpoint at step {status.saved_step:,}")
         return " · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
 
     def _show_buttons(self, status: TrainingStatus) -> None:
@@ -467,7 +458,7 @@ class TrainingPanel(QWidget):
         self.probe.set_frames(self._model.frames)
         watched, live = self._model.watched, self._model.status.folder
         other = watched is not None and watched != live
-        self.probe_of.say(self.tr("Probe of {0}").format(watched.name) if watched and other else "")
+        self.probe_of.say(f"Probe of {watched.name}" if watched and other else "")
         self.probe_of.setVisible(other)
 
     def _on_frame(self, frame: ProbeFrame) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QCoreApplication, QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QFocusEvent,
     QKeyEvent,
@@ -70,14 +70,13 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self._ringed = False
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName(_tr("Training curves"))
+        self.setAccessibleName("Training curves")
         self.setAccessibleDescription(
-            _tr("Left and right point at a step, plus and minus zoom, 0 shows everything.")
+            "Left and right point at a step, plus and minus zoom, 0 shows everything."
         )
         self.scene().sigMouseMoved.connect(self._on_mouse)
 
     def minimumSizeHint(self) -> QSize:
-        """Small: it lies in a scroll area."""
         return QSize(160, LEAST_PLOT_PX)
 
     def set_look(self, look: Look) -> None:
@@ -259,7 +258,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         axis.setHeight(self._steps_px())
         axis.linkToView(chart.view)
         if self._paper:
-            axis.setLabel(_tr("Step"), color=self._look.quiet.name())
+            axis.setLabel("Step", color=self._look.quiet.name())
         axis.dress(self._look)
         self._step_axes.append(axis)
         return axis
@@ -285,7 +284,6 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
     # Qt's own
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Take more columns or fewer."""
         super().resizeEvent(event)
         if self._plots and self._best_columns(self.width(), self.height()) != self._columns:
             self._arrange()
@@ -302,12 +300,10 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             super().wheelEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
-        """Point at nothing."""
         super().leaveEvent(event)
         self.point_at(None)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Point at nothing, and lose the ring."""
         super().focusOutEvent(event)
         self.point_at(None)
         self.viewport().update()
@@ -323,7 +319,6 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self.viewport().update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Point and zoom by the keyboard."""
         key = event.key()
         low, high = self.steps_shown
         around = self._pointed if self._pointed is not None else 0.5 * (low + high)
@@ -357,13 +352,8 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             self.point_at(min(found) if by > 0 else max(found))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the plots, and a ring while the keyboard is theirs."""
         super().paintEvent(event)
         if self.hasFocus() and self._ringed:
             painter = QPainter(self.viewport())
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Accent), 1.0))
             painter.drawRect(QRectF(self.viewport().rect()).adjusted(0.5, 0.5, -0.5, -0.5))
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("CurvePlots", text)

@@ -114,7 +114,6 @@ class ProbePicture(QWidget):
         ]
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw them, scaled smoothly to the pixels of the screen."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         several = len(self._shown) > 1
@@ -171,7 +170,7 @@ class TrainingProbe(QWidget):
         self.meaning.setProperty("subtle", True)
         self.empty = centred_words(
             self,
-            self.tr("No pictures yet: one pair is drawn again every so many steps of a training."),
+            "No pictures yet: one pair is drawn again every so many steps of a training.",
             margin_px=16,
         )
         self._pages = QStackedWidget(self)
@@ -181,15 +180,13 @@ class TrainingProbe(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._pages)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName(self.tr("Live probe of the training"))
+        self.setAccessibleName("Live probe of the training")
         self._show()
 
     def sizeHint(self) -> QSize:
-        """Room for two pictures side by side."""
         return QSize(480, 320)
 
     def minimumSizeHint(self) -> QSize:
-        """As little as can be used."""
         return QSize(260, 160)
 
     # What is shown
@@ -254,9 +251,9 @@ class TrainingProbe(QWidget):
     def _make_content(self) -> QWidget:
         content = QWidget(self)
         self.compare_button = icon_button(
-            "compare", self.tr("Show the first frame beside it"), self, flat=True
+            "compare", "Show the first frame beside it", self, flat=True
         )
-        self.compare_button.setText(self.tr("First against now"))
+        self.compare_button.setText("First against now")
         self.compare_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.compare_button.setCheckable(True)
         self.compare_button.toggled.connect(self._show)
@@ -275,23 +272,21 @@ class TrainingProbe(QWidget):
         return content
 
     def _make_scrubber(self) -> QHBoxLayout:
-        self.previous_button = icon_button("previous", self.tr("Frame before"), self, flat=True)
+        self.previous_button = icon_button("previous", "Frame before", self, flat=True)
         self.previous_button.clicked.connect(self._on_previous)
-        self.play_button = icon_button("play", self.tr("Play the frames"), self, flat=True)
+        self.play_button = icon_button("play", "Play the frames", self, flat=True)
         self.play_button.clicked.connect(self._on_play)
-        self.next_button = icon_button("next", self.tr("Frame after"), self, flat=True)
+        self.next_button = icon_button("next", "Frame after", self, flat=True)
         self.next_button.clicked.connect(self._on_next)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
-        self.slider.setAccessibleName(self.tr("Frame"))
+        self.slider.setAccessibleName("Frame")
         self.slider.setPageStep(5)
         self.slider.setMinimumWidth(60)
         self.slider.valueChanged.connect(self._on_slider)
         self.step_label = QLabel(self)
         self.step_label.setFont(tabular(self.font()))
         self.step_label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.follow_button = icon_button(
-            "newest", self.tr("Follow the newest frame"), self, flat=True
-        )
+        self.follow_button = icon_button("newest", "Follow the newest frame", self, flat=True)
         self.follow_button.setCheckable(True)
         self.follow_button.setChecked(True)
         self.follow_button.toggled.connect(self._on_follow)
@@ -343,7 +338,7 @@ class TrainingProbe(QWidget):
         compared = self.compare_button.isChecked() and len(self._frames) > 1
         frames = [self._frames[0], frame] if compared else [frame]
         return [
-            (self.tr("Step {0}").format(step_text(one.step)), one.pictures[self._name])
+            (f"Step {step_text(one.step)}", one.pictures[self._name])
             for one in frames
             if self._name in one.pictures
         ]
@@ -368,28 +363,26 @@ class TrainingProbe(QWidget):
             button.setChecked(button.property("picture") == self._name)
 
     def _say_step(self, step: int) -> None:
-        widest = self.tr("Step {0}").format(step_text(max(frame.step for frame in self._frames)))
+        widest = f"Step {step_text(max(frame.step for frame in self._frames))}"
         self.step_label.setMinimumWidth(self.step_label.fontMetrics().horizontalAdvance(widest) + 2)
-        self.step_label.setText(self.tr("Step {0}").format(step_text(step)))
-        self.step_label.setToolTip(
-            self.tr("Frame {0} of {1}").format(self._index + 1, len(self._frames))
-        )
+        self.step_label.setText(f"Step {step_text(step)}")
+        self.step_label.setToolTip(f"Frame {self._index + 1} of {len(self._frames)}")
 
     def _title(self, name: str) -> str:
         titles = {
-            "pair": self.tr("Pair"),
-            "pca": self.tr("PCA"),
-            "matches": self.tr("Matches"),
-            "negatives": self.tr("Negatives"),
+            "pair": "Pair",
+            "pca": "PCA",
+            "matches": "Matches",
+            "negatives": "Negatives",
         }
         return titles.get(name, name)
 
     def _meanings(self) -> dict[str, str]:
         return {
-            "pair": self.tr("The pair that all these pictures are of"),
-            "pca": self.tr("Like colours: like descriptors"),
-            "matches": self.tr("Solid green: right · dashed vermillion: wrong"),
-            "negatives": self.tr("Yellow: the point · ring: its place · dashed: taken for it"),
+            "pair": "The pair that all these pictures are of",
+            "pca": "Like colours: like descriptors",
+            "matches": "Solid green: right · dashed vermillion: wrong",
+            "negatives": "Yellow: the point · ring: its place · dashed: taken for it",
         }
 
     def _place(self) -> None:
@@ -446,8 +439,8 @@ class TrainingProbe(QWidget):
             self._show()
         self._timer.start()
         self.play_button.setIcon(icon("pause"))
-        self.play_button.setToolTip(self.tr("Stop playing"))
-        self.play_button.setAccessibleName(self.tr("Stop playing"))
+        self.play_button.setToolTip("Stop playing")
+        self.play_button.setAccessibleName("Stop playing")
 
     def _on_play_time(self) -> None:
         if self._index < len(self._frames) - 1:
@@ -460,13 +453,12 @@ class TrainingProbe(QWidget):
         if self._timer.isActive():
             self._timer.stop()
             self.play_button.setIcon(icon("play"))
-            self.play_button.setToolTip(self.tr("Play the frames"))
-            self.play_button.setAccessibleName(self.tr("Play the frames"))
+            self.play_button.setToolTip("Play the frames")
+            self.play_button.setAccessibleName("Play the frames")
 
     # Qt's own
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Scrub by the keyboard."""
         key = event.key()
         if not self._frames:
             event.ignore()
@@ -484,12 +476,10 @@ class TrainingProbe(QWidget):
             super().keyPressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Do with the room there is."""
         super().resizeEvent(event)
         self._place()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody looks: play no more."""
         super().hideEvent(event)
         self._stop()
 

@@ -42,7 +42,7 @@ class CurvesReadout(QTableWidget):
         self._figures: tuple[str, ...] = ()
         self._weight = 0.0
         self._step: float | None = None
-        self.setAccessibleName(self.tr("Runs and their values"))
+        self.setAccessibleName("Runs and their values")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setShowGrid(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -139,7 +139,7 @@ class CurvesReadout(QTableWidget):
             font = QFont(self.font())
             font.setBold(run.live)
             name.setFont(font)
-            told = self.tr("{0} (under way)").format(run.label) if run.live else run.label
+            told = f"{run.label} (under way)" if run.live else run.label
             name.setToolTip(told)
             name.setData(Qt.ItemDataRole.AccessibleTextRole, told)
             self.setItem(row, 0, name)
@@ -163,11 +163,8 @@ class CurvesReadout(QTableWidget):
         first = self.horizontalHeaderItem(0)
         if first is None:
             return
-        if self._step is None:
-            words = self.tr("Newest")
-        else:
-            words = self.tr("Step {0}").format(step_text(self._step))
-        first.setText(self.tr("{0} · smoothed").format(words) if self._weight > 0.0 else words)
+        words = "Newest" if self._step is None else f"Step {step_text(self._step)}"
+        first.setText(f"{words} · smoothed" if self._weight > 0.0 else words)
         for row, run in enumerate(self._runs):
             for column, figure in enumerate(self._figures, 1):
                 series = run.series.get(figure)

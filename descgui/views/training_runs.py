@@ -72,7 +72,6 @@ class _TwoLines(QStyledItemDelegate):
     """A box to tick, a title, what is said in passing below it, and a sample of the run's line."""
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
-        """Two lines and some air."""
         return row_size(option)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
@@ -174,20 +173,20 @@ class TrainingRuns(QWidget):
         super().__init__(parent)
         self._model = model
         self._step: int | None = None
-        self.hint = Sentence(self.tr("No training yet."), self, quiet=True)
+        self.hint = Sentence("No training yet.", self, quiet=True)
         self.list = run_list(
             self,
-            name=self.tr("Trainings"),
+            name="Trainings",
             delegate=_TwoLines,
             selection=QAbstractItemView.SelectionMode.SingleSelection,
         )
         self.list.currentItemChanged.connect(self._on_current)
         self.list.itemChanged.connect(self._on_ticked)
-        self.checkpoint = narrow_combo(self, name=self.tr("Checkpoint"))
-        self.checkpoint.setToolTip(self.tr("Which weights of the run the buttons below use"))
+        self.checkpoint = narrow_combo(self, name="Checkpoint")
+        self.checkpoint.setToolTip("Which weights of the run the buttons below use")
         self.checkpoint.currentIndexChanged.connect(self._show_buttons)
         layout = list_column(self, self.hint, self.list)
-        layout.addLayout(labelled_rows((self.tr("Checkpoint"), self.checkpoint)))
+        layout.addLayout(labelled_rows(("Checkpoint", self.checkpoint)))
         layout.addLayout(self._make_buttons())
         model.runs_changed.connect(self._on_runs)
         model.curves_changed.connect(self._on_curves)
@@ -196,25 +195,25 @@ class TrainingRuns(QWidget):
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
-        view = self.tr("See the open pair as this network sees it")
-        evaluate = self.tr("Put this network into the evaluation panel")
-        resume = self.tr("Go on from the last checkpoint")
+        view = "See the open pair as this network sees it"
+        evaluate = "Put this network into the evaluation panel"
+        resume = "Go on from the last checkpoint"
         self.view_button, self.evaluate_button, self.resume_button = word_buttons(
             self,
-            ("descriptor", self.tr("Use in viewer"), view, self._on_view),
-            ("evaluate", self.tr("Evaluate"), evaluate, self._on_evaluate),
-            ("play", self.tr("Resume"), resume, self._on_resume),
+            ("descriptor", "Use in viewer", view, self._on_view),
+            ("evaluate", "Evaluate", evaluate, self._on_evaluate),
+            ("play", "Resume", resume, self._on_resume),
         )
-        self.export_button = QPushButton(self.tr("Export…"), self)
-        self.export_button.setToolTip(self.tr("Write the weights into a file of their own"))
+        self.export_button = QPushButton("Export…", self)
+        self.export_button.setToolTip("Write the weights into a file of their own")
         self.export_button.clicked.connect(self._on_export)
-        self.reveal_button = icon_button("folder", self.tr("Show the run's folder"), self)
+        self.reveal_button = icon_button("folder", "Show the run's folder", self)
         self.reveal_button.clicked.connect(self._on_reveal)
         self.add_button = icon_button(
             "add",
-            self.tr("List a run whose folder lies elsewhere"),
+            "List a run whose folder lies elsewhere",
             self,
-            name=self.tr("List another run's folder"),
+            name="List another run's folder",
         )
         self.add_button.clicked.connect(self.add_requested)
         last = field_row(self.export_button, self.reveal_button, self.add_button)
@@ -292,12 +291,10 @@ class TrainingRuns(QWidget):
     def _second(self, run: TrainingRunInfo) -> str:
         config = run.config
         if config is None:
-            return self.tr("Cannot be read")
-        words = [] if run.best is None else [self.tr("PCK {0:.3f}").format(run.best)]
+            return "Cannot be read"
+        words = [] if run.best is None else [f"PCK {run.best:.3f}"]
         words.append(
-            self.tr("{0} steps").format(f"{run.step:,}")
-            if run.finished
-            else self.tr("{0} of {1}").format(f"{run.step:,}", f"{config.train.steps:,}")
+            f"{run.step:,} steps" if run.finished else f"{run.step:,} of {config.train.steps:,}"
         )
         words.append(age_text(max(0.0, time.time() - run.began_s)))
         return " · ".join((*words, config.descriptor))
@@ -320,8 +317,8 @@ class TrainingRuns(QWidget):
 
     def _checkpoint_text(self, saved: SavedWeights) -> str:
         if saved.step is not None:
-            return self.tr("Step {0}").format(saved.step)
-        words = {"best": self.tr("Best validation"), "last": self.tr("Last")}
+            return f"Step {saved.step}"
+        words = {"best": "Best validation", "last": "Last"}
         return words.get(saved.path.stem, saved.path.stem)
 
     def _best_place(self) -> int:
