@@ -135,13 +135,11 @@ class JobContext:
     Attributes:
         emit: called with each event, from the working thread.
         cancel: the flag to check.
-        run_dir: where results go; None for work that writes nothing.
         device: torch device name, ``"auto"`` for the best there is.
         pause: the flag to rest at, for work that can.
     """
 
     emit: Callable[[Event], None] = ignore_event
     cancel: CancelToken = field(default_factory=CancelToken)
-    run_dir: Path | None = None
     device: str = "auto"
     pause: PauseToken = field(default_factory=PauseToken)

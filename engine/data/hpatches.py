@@ -181,27 +181,6 @@ def pair_from_folder(folder: Path) -> ImagePair:
     return ImagePair(path_a=first, path_b=second, name=f"{folder.resolve().name}")
 
 
-def free_pairs(folder: Path) -> tuple[ImagePair, ...]:
-    """The free pairs in a folder: itself one, or sub-folders that are, in natural order.
-
-    Folders that look like sequences are not pairs.
-
-    Raises:
-        DatasetError: no such folder, or it may not be read.
-    """
-    folder = Path(folder)
-    _check_folder(folder)
-    pairs = []
-    for candidate in (folder, *_sub_folders(folder)):
-        try:
-            names = _file_names(candidate)
-            if not _looks_like_a_sequence(names):
-                pairs.append(pair_from_folder(candidate))
-        except DatasetError:  # not two pictures, or not ours to read
-            continue
-    return tuple(pairs)
-
-
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts ``img2`` before ``img10``, whatever the case of letters."""
     parts = re.split(r"(\d+)", name.casefold())

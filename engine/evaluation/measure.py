@@ -440,7 +440,7 @@ def _telling_once(context: JobContext) -> JobContext:
             told.add(event.text)
         context.emit(event)
 
-    return JobContext(emit, context.cancel, context.run_dir, context.device)
+    return JobContext(emit, context.cancel, context.device)
 
 
 def _sha256(path: Path) -> str:

@@ -38,11 +38,6 @@ class Ranks:
         return gathered  # type: ignore[return-value]
 
 
-def own_rank() -> int:
-    """The rank that ``torchrun`` gave this process, 0 without it."""
-    return int(os.environ.get("RANK", "0"))
-
-
 def own_device(device: torch.device) -> torch.device:
     """The device for this process: under ``torchrun`` each takes a GPU of its own."""
     local_rank = os.environ.get("LOCAL_RANK")

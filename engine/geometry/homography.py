@@ -118,27 +118,6 @@ def local_scale(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
     return scale
 
 
-def local_rotation_deg(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
-    """By how many degrees the surroundings of points of image a are turned in image b.
-
-    Positive is counter-clockwise as seen on the screen, where y points down: an arrow to the right
-    in a that points up in b has turned by +90.  It is the rotation nearest to the map around the
-    point (its polar part); under a mirroring map no rotation is near and the figure says little.
-
-    Args:
-        h_b_from_a: ``(3, 3)``.
-        points_a: ``(..., 2)``.
-
-    Returns:
-        ``(...)`` in (-180, 180], NaN where a point has no image.
-    """
-    jacobian = _jacobian(h_b_from_a, points_a)
-    sine = jacobian[..., 0, 1] - jacobian[..., 1, 0]
-    cosine = jacobian[..., 0, 0] + jacobian[..., 1, 1]
-    turned: Matrix = np.degrees(np.arctan2(sine, cosine))
-    return np.where(turned == -180.0, 180.0, turned)
-
-
 def normalise(h_b_from_a: NDArray[Any]) -> Matrix:
     """Scale a matrix so that ``[2, 2]`` is 1, which puts image a's pixel (0, 0) in front.
 
@@ -284,47 +263,6 @@ def estimate_homography(
     assert best is not None
     agreeing = (points_a[best.inlier], points_b[best.inlier])
     return best if all(_spans_a_plane(points) for points in agreeing) else None
-
-
-def random_homography(
-    generator: np.random.Generator,
-    size_px: tuple[int, int],
-    *,
-    scale: tuple[float, float],
-    rotation_deg: float,
-    perspective: float,
-    translation: float,
-) -> Matrix:
-    """Draw a homography that keeps every pixel of the image in front.
-
-    Around the image's centre it scales and turns as drawn, without shear; perspective then makes
-    the borders nearer or farther than the centre.
-
-    Args:
-        generator: source of the draw.
-        size_px: (width, height) of image a, and of image b, in whose middle the centre lands.
-        scale: least and greatest scale at the centre, drawn evenly in its logarithm.
-        rotation_deg: greatest turn to either side.
-        perspective: in [0, 1): depth across the image stays within 1 ± this share of the centre's.
-        translation: greatest shift of the centre, as a share of width and height.
-
-    Returns:
-        ``(3, 3)`` ``h_b_from_a``.
-    """
-    if not 0 <= perspective < 1:
-        raise ValueError(f"perspective is in [0, 1), not {perspective}")
-    centre = (np.array(size_px, np.float64) - 1) / 2
-    growth = np.exp(generator.uniform(np.log(scale[0]), np.log(scale[1])))
-    angle = np.radians(generator.uniform(-rotation_deg, rotation_deg))
-    tilt = generator.uniform(-1, 1, size=2) * perspective / np.array(size_px)
-    shift = generator.uniform(-translation, translation, size=2) * np.array(size_px)
-    cosine, sine = growth * np.cos(angle), growth * np.sin(angle)
-    to_centre = np.array([[1, 0, -centre[0]], [0, 1, -centre[1]], [0, 0, 1.0]])
-    turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [tilt[0], tilt[1], 1.0]])
-    target = centre + shift
-    back = np.array([[1, 0, target[0]], [0, 1, target[1]], [0, 0, 1.0]])
-    drawn: Matrix = back @ turn @ to_centre
-    return drawn
 
 
 def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matrix]:

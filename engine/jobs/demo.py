@@ -18,11 +18,6 @@ class DemoJob:
 
     folder: Path
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Write the demo into {self.folder}"
-
     def run(self, context: JobContext) -> Dataset:
         """Write them.
 

@@ -46,11 +46,6 @@ class DescribeJob:
     recipe: Recipe
     out: Path
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Describe {self.image.name}"
-
     def run(self, context: JobContext) -> DescribeResult:
         """Describe and write.
 

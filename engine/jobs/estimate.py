@@ -57,11 +57,6 @@ class EstimateJob:
     choices: Sequence[DescriptorChoice]
     data_folder: Path | None = None
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Estimate what {self.config.dataset} takes"
-
     def run(self, context: JobContext) -> Estimate:
         """Measure.
 

@@ -98,12 +98,6 @@ class EvaluateJob:
     command: str = ""
     listener: Listener | None = None
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        names = ", ".join(choice.label for choice in self.choices)
-        return f"Evaluate {names} on {self.config.dataset}"
-
     def run(self, context: JobContext) -> EvaluationResult:
         """Measure, and write ``result.json`` and its tables.
 

@@ -33,11 +33,6 @@ class ExportJob:
     which: Which = "best"
     half: bool = False
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Export {self.source.name}"
-
     def run(self, context: JobContext) -> dict[str, str]:
         """Write the file.
 

@@ -63,11 +63,6 @@ class MatchJob:
     figure: Path | None = None
     figure_lines: int = 200
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Match {self.pair.name or self.pair.path_a.name}"
-
     def run(self, context: JobContext) -> MatchResult:
         """Describe, match and write.
 

@@ -45,11 +45,6 @@ class ReportJob:
     dataset: Path | None = None
     command: str = ""
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Report on {', '.join(run_name(folder) for folder in self.folders)}"
-
     def run(self, context: JobContext) -> Report:
         """Read, match the worst pairs again, and write.
 

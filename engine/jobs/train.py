@@ -85,11 +85,6 @@ class TrainJob:
     resume: bool = False
     plugins: tuple[Path, ...] = ()
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        return f"Train {self.config.descriptor} in {self.run_dir.name}"
-
     def run(self, context: JobContext) -> TrainResult:
         """Train until all steps are done.
 
@@ -229,15 +224,6 @@ class TrainJob:
             best_step=state.best_step,
             memory_mb=peak_memory_mb(device),
         )
-
-
-def read_run_config(run_dir: Path) -> dict[str, Any]:
-    """The settings of a run as the values of a config file.
-
-    Raises:
-        ConfigError: there is no readable ``config.yaml``.
-    """
-    return read_yaml(run_dir / CONFIG_FILE)
 
 
 def _as_json(result: TrainResult, metadata: Mapping[str, str]) -> dict[str, Any]:

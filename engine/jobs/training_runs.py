@@ -67,12 +67,6 @@ class TrainingSamplesJob:
     config: TrainConfig
     count: int = 8
 
-    @property
-    def title(self) -> str:
-        """What a person reads while it runs."""
-        folder = self.config.train.photos.folder
-        return f"Look at {folder.name if folder else 'photos'}"
-
     def run(self, context: JobContext) -> TrainingSamples:
         """Look and make.
 

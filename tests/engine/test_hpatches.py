@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from engine.data.hpatches import (
-    free_pairs,
     natural_key,
     open_dataset,
     pair_from_folder,
@@ -289,18 +288,6 @@ def test_another_number_of_pictures_is_no_pair(tmp_path):
         pair_from_folder(tmp_path)
     with pytest.raises(DatasetError, match="does not exist"):
         pair_from_folder(tmp_path / "none")
-
-
-def test_free_pairs_are_found_beside_sequences_but_not_in_them(tmp_path):
-    make_sequence(tmp_path / "v_x", count=2)
-    for name in ("p2", "p10"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "left.png").touch()
-        (tmp_path / name / "right.png").touch()
-    assert [pair.name for pair in free_pairs(tmp_path)] == ["p2", "p10"]
-    assert [pair.name for pair in free_pairs(tmp_path / "p2")] == ["p2"]
-    with pytest.raises(DatasetError, match="does not exist"):
-        free_pairs(tmp_path / "none")
 
 
 # ---- the real thing

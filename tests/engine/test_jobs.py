@@ -19,7 +19,6 @@ from engine.descriptors import registry
 from engine.descriptors.base import DescriptorMap, Levels
 from engine.errors import ConfigError, DatasetError, DescSpaceError, HomographyError
 from engine.geometry.coords import CellGrid
-from engine.jobs.base import Job
 from engine.jobs.demo import DemoJob
 from engine.jobs.describe import DescribeJob
 from engine.jobs.match import MatchJob, MatchResult
@@ -266,18 +265,6 @@ def test_the_demo_is_a_data_set_whose_sequences_open_by_name(demo: Path):
     assert (opened.sequence, opened.index) == (names[0], 3)
     with pytest.raises(DescSpaceError, match=names[-1]):
         open_pair([demo])
-
-
-def test_every_job_has_a_title_and_runs_in_a_context(pair: ImagePair, tmp_path: Path):
-    recipe = make_job(pair).recipe
-    jobs: list[Job[object]] = [
-        make_job(pair),
-        DescribeJob(image=pair.path_a, recipe=recipe, out=tmp_path / "a.npz"),
-        DemoJob(folder=tmp_path),
-    ]
-    for job in jobs:
-        assert job.title[0].isupper()
-        assert not job.title.endswith(".")
 
 
 def test_the_patch_descriptor_of_these_tests_is_what_it_says():

@@ -20,7 +20,7 @@ from engine.data.photos import open_photos, split_photos
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import DatasetError, DescSpaceError, JobCancelled, OutputError, WeightsError
 from engine.jobs.export import ExportJob
-from engine.jobs.train import TrainJob, read_run_config
+from engine.jobs.train import TrainJob
 from engine.jobs.train_settings import (
     TrainConfig,
     config_text,
@@ -106,7 +106,7 @@ def test_trained_weights_make_a_trained_descriptor(finished: Path):
 
 
 def test_the_settings_of_a_run_are_read_back_as_they_were(finished: Path, photos: Path):
-    config, own = resolve_training(from_file=read_run_config(finished))
+    config, own = resolve_training(from_file=read_yaml(finished / "config.yaml"))
     assert config.train.photos.folder == photos.absolute()
     assert (config, own) == (make_job(photos, finished).config, {})
 
