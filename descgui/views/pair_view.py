@@ -106,12 +106,6 @@ class PairView(QWidget):
         """The canvases in sight: a, b, and the compared one if there is one."""
         return tuple(pane.canvas for pane in self._shown_panes())
 
-    @property
-    def active_canvas(self) -> ImageCanvas:
-        """The canvas that was used last; image a's at first."""
-        pane = self._panes[self._active]
-        return self._panes[0].canvas if pane.isHidden() else pane.canvas
-
     def set_display(self, side: Side, display: NDArray[np.uint8]) -> None:
         """Give the 8-bit copy of one image that ``prepare_display`` made.
 

@@ -146,11 +146,6 @@ class SequenceTree(QAbstractItemModel):
                     index = self.index(child, 0, parent)
                     self.dataChanged.emit(index, index)
 
-    def forget_thumbnails(self) -> None:
-        """Ask again for every thumbnail: the files may have changed."""
-        self._thumbnails.clear()
-        self._wanted.clear()
-
     def _remember(self, path: Path, pixmap: QPixmap | None) -> None:
         self._thumbnails[path] = pixmap
         self._thumbnails.move_to_end(path)
