@@ -140,6 +140,15 @@ if TYPE_CHECKING:
     from engine.jobs.training_runs import read_training_run as read_training_run
     from engine.jobs.view_options import ViewOptions as ViewOptions
     from engine.jobs.view_options import view_command as view_command
+    from engine.metrics import PCK_THRESHOLDS_PX as PCK_THRESHOLDS_PX
+    from engine.metrics import MetricGroup as MetricGroup
+    from engine.metrics import MetricInfo as MetricInfo
+    from engine.metrics import best_of as best_of
+    from engine.metrics import group_metrics as group_metrics
+    from engine.metrics import is_better as is_better
+    from engine.metrics import judge_of as judge_of
+    from engine.metrics import metric_info as metric_info
+    from engine.metrics import pck_name as pck_name
     from engine.paths import cache_dir as cache_dir
     from engine.paths import config_dir as config_dir
     from engine.paths import data_dir as data_dir
@@ -292,6 +301,17 @@ _HOMES = {
         "read_training_run",
     ),
     "engine.jobs.view_options": ("ViewOptions", "view_command"),
+    "engine.metrics": (
+        "PCK_THRESHOLDS_PX",
+        "MetricGroup",
+        "MetricInfo",
+        "best_of",
+        "group_metrics",
+        "is_better",
+        "judge_of",
+        "metric_info",
+        "pck_name",
+    ),
     "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
     "engine.progress": (
         "CancelToken",

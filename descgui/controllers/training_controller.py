@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
@@ -52,7 +51,6 @@ _CURVES, _FRAMES = "curves ", "frames"
 _STAGE = "training"
 _LAST_PICTURE = "negatives"
 _CHECKPOINT = re.compile(r"checkpoint at step (\d+)(, paused)?")
-_BEST_NAMES = ("sequences pck@3", "pck@3")
 
 
 class TrainingController(QObject):
@@ -444,10 +442,9 @@ class TrainingController(QObject):
         self._metrics.append((step, values))
         status = self._fresh or self._model.status
         figures = MappingProxyType({**status.figures, **values})
-        best = status.best
-        judged = next((values[name] for name in _BEST_NAMES if name in values), None)
-        if judged is not None and (best is None or judged > best[0]):
-            best = (judged, step)
+        best, judge = status.best, api.judge_of(values)
+        if judge is not None and api.is_better(judge, values[judge], than=best and best[0]):
+            best = (values[judge], step)
         self._soon(figures=figures, best=best)
 
     def _last_figures(self) -> Mapping[str, float]:
@@ -459,11 +456,8 @@ class TrainingController(QObject):
 
     def _best_so_far(self) -> tuple[float, int] | None:
         curves = self._model.curves(self._model.status.folder or Path()) or {}
-        points = next((curves[name] for name in _BEST_NAMES if name in curves), None)
-        if points is None or not len(points):
-            return None
-        place = int(np.argmax(points[:, 1]))
-        return float(points[place, 1]), int(points[place, 0])
+        judge = api.judge_of(curves)
+        return None if judge is None else api.best_of(judge, curves[judge].tolist())
 
     def _on_saved(self, what: str) -> None:
         saved = _CHECKPOINT.match(what)
@@ -548,12 +542,12 @@ class TrainingController(QObject):
 
     def _words_at_end(self, result: TrainResult) -> str:
         name = result.run_dir.name
-        if result.best is None:
-            return f"The training “{name}” is finished after {result.steps} steps."
-        return (
-            f"The training “{name}” is finished after {result.steps} steps. "
-            f"Its best PCK was {result.best:.3f}, at step {result.best_step}."
-        )
+        words = f"The training “{name}” is finished after {result.steps} steps."
+        judge = api.judge_of(result.figures)
+        if judge is None or result.best is None:
+            return words
+        title = api.metric_info(judge).title
+        return f"{words} Its best {title} was {result.best:.3f}, at step {result.best_step}."
 
     def _with_cure(self, reason: str) -> str:
         """The reason of a failure, and what can be done about it."""

@@ -40,9 +40,8 @@ from descgui.views.panel_parts import (
     narrow_combo,
     tabular,
 )
-from engine.api import MatchTable, OptionInfo
+from engine.api import PCK_THRESHOLDS_PX, MatchTable, OptionInfo
 
-PCK_THRESHOLDS_PX = (1.0, 3.0, 5.0)
 _LEAST_PX, _MOST_PX = 0.1, 1000.0
 _BINS = 32
 _DECADES = round(math.log10(_MOST_PX / _LEAST_PX))

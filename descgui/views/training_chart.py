@@ -12,7 +12,7 @@ from PySide6.QtGui import QPen
 
 from descgui.models.training_curves_data import Points, thinned
 from descgui.views.panel_parts import blended
-from descgui.views.training_figures import Plot, figure_word
+from descgui.views.training_figures import Plot
 from descgui.views.training_lines import (
     HEADING_PX,
     DrawnRun,
@@ -23,6 +23,7 @@ from descgui.views.training_lines import (
     TickedAxis,
     run_pen,
 )
+from engine.api import metric_info
 
 LEAST_PLOT_PX: Final = 62
 AXIS_PX: Final = 52
@@ -154,7 +155,7 @@ class Chart:
 
     def _title(self, runs: Sequence[DrawnRun], logarithmic: bool, look: Look) -> None:
         figures = self.plot.figures
-        keys = [figure_word(figure) for figure in figures] if len(figures) > 1 else []
+        keys = [metric_info(figure).label for figure in figures] if len(figures) > 1 else []
         remark = ""
         if not any(len(line.points) for line in self.lines.lines):
             measured = any(

@@ -44,6 +44,7 @@ from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
+from engine.api import is_better, judge_of, metric_info
 
 if TYPE_CHECKING:
     from descgui.views.training_curves import TrainingCurves
@@ -399,14 +400,13 @@ class TrainingPanel(QWidget):
             words.append(f"{status.steps_per_s:.3g} steps/s")
         if "loss" in figures:
             words.append(f"loss {figures['loss']:.4g}")
-        for name, title in (("sequences pck@3", "PCK@3"), ("pck@3", "PCK@3")):
-            if name in figures:
-                text = f"{title} {figures[name]:.3f}"
-                best = status.best
-                if best is not None and best[0] > figures[name] and not brief:
-                    text += " " + f"(best {best[0]:.3f})"
-                words.append(text)
-                break
+        judge = judge_of(figures)
+        if judge is not None:
+            text = f"{metric_info(judge).title} {figures[judge]:.3f}"
+            best = status.best
+            if best is not None and is_better(judge, best[0], than=figures[judge]) and not brief:
+                text += f" (best {best[0]:.3f})"
+            words.append(text)
         if "data_wait_share" in figures and status.stage == "running" and not brief:
             share = 100 * figures["data_wait_share"]
             words.append(f"data wait {share:.1f} %")

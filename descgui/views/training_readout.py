@@ -19,8 +19,9 @@ from PySide6.QtWidgets import (
 
 from descgui.models.training_curves_data import Series, value_at
 from descgui.views.panel_parts import tabular
-from descgui.views.training_figures import column_word, value_text
+from descgui.views.training_figures import value_text
 from descgui.views.training_lines import MARK_PX, DrawnRun, run_color, run_pen, step_text
+from engine.api import metric_info
 
 _SAMPLE_PX: Final = QSize(34, 14)
 _MOST_ROWS: Final = 4
@@ -108,7 +109,7 @@ class CurvesReadout(QTableWidget):
 
     def _column_px(self) -> int:
         metrics = QFontMetrics(self.font())
-        words = [column_word(figure) for figure in self._figures]
+        words = [metric_info(figure).heading for figure in self._figures]
         return max(metrics.horizontalAdvance(word) for word in (_WIDEST, *words)) + _PAD_PX
 
     def _narrow_label_px(self) -> int:
@@ -127,7 +128,7 @@ class CurvesReadout(QTableWidget):
         self.setColumnCount(1 + len(self._figures))
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         for column, figure in enumerate(self._figures, 1):
-            heading = QTableWidgetItem(column_word(figure))
+            heading = QTableWidgetItem(metric_info(figure).heading)
             heading.setTextAlignment(right)
             self.setHorizontalHeaderItem(column, heading)
             self.setColumnWidth(column, self._column_px())

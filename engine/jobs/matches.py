@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.inspection.requests import MatchTable, PointsKind
+from engine.metrics import PCK_THRESHOLDS_PX
 from engine.paths import write_atomically
 
 if TYPE_CHECKING:
     from engine.jobs.figure import Kind, MatchFigure
 
 COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px")
-THRESHOLDS_PX = (1.0, 3.0, 5.0)
 _POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
 
 
@@ -43,14 +43,14 @@ class MatchSummary:
 
 
 def summarise_matches(table: MatchTable) -> MatchSummary:
-    """Count what is right, as far as that is known; see :data:`THRESHOLDS_PX`."""
+    """Count what is right at :data:`~engine.metrics.PCK_THRESHOLDS_PX`, where that is known."""
     count = len(table.points_a)
     errors = table.error_px[np.isfinite(table.error_px)]
     return MatchSummary(
         count=count,
         mutual=float(np.mean(table.mutual)) if count else float("nan"),
         with_truth=len(errors),
-        pck=tuple((limit, float(np.mean(errors <= limit))) for limit in THRESHOLDS_PX)
+        pck=tuple((limit, float(np.mean(errors <= limit))) for limit in PCK_THRESHOLDS_PX)
         if len(errors)
         else (),
         inliers=None if table.h_b_from_a is None else int(np.count_nonzero(table.inlier)),

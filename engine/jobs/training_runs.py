@@ -20,6 +20,7 @@ from engine.config import read_yaml
 from engine.data.photos import open_photos, split_photos
 from engine.errors import ConfigError, DescSpaceError
 from engine.jobs.train_settings import TrainConfig, resolve_training
+from engine.metrics import best_of, judge_of
 from engine.paths import user_data_dir
 from engine.progress import JobContext, Preview, Progress
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
@@ -250,12 +251,12 @@ def _best(folder: Path, events: tuple[dict[str, Any], ...]) -> float | None:
         stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
         if isinstance(stored, dict) and isinstance(stored.get("best"), int | float):
             return float(stored["best"])
-    found: list[float] = []
-    for name in ("sequences pck@3", "pck@3"):
-        found = [float(e[name]) for e in events if isinstance(e.get(name), int | float)]
-        if found:
-            break
-    return max(found, default=None)
+    judge = judge_of({name for event in events for name in event})
+    if judge is None:
+        return None
+    values = [(0, e[judge]) for e in events if isinstance(e.get(judge), int | float)]
+    best = best_of(judge, values)
+    return None if best is None else best[0]
 
 
 def _whole(value: Any) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.metrics import metric_info
 from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved
 from engine.training.run_folder import EVENTS_FILE, TENSORBOARD_FOLDER, EventsFile, RunFolder
 
@@ -79,10 +80,8 @@ class RunLog:
         if self._board is None:
             return
         for name, value in values.items():
-            group = "validation" if "pck" in name else "training"
-            self._board.add_scalar(
-                f"{group}/{name.replace('@', '_at_').replace(' ', '_')}", value, step
-            )
+            tag = name.replace("@", "_at_").replace(" ", "_")
+            self._board.add_scalar(f"{metric_info(name).source}/{tag}", value, step)
 
 
 def peak_memory_mb(device: torch.device) -> float:

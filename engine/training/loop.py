@@ -27,6 +27,7 @@ from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
 from engine.descriptors.registry import DescriptorSpec
 from engine.errors import ConfigError, DescSpaceError, JobCancelled, WeightsError
 from engine.evaluation.ranks import Ranks
+from engine.metrics import is_better, judge_of
 from engine.progress import CancelToken, JobContext, Metric, Note, Progress, Saved
 from engine.seeding import hash_numbers, purpose_number
 from engine.training.batches import Prefetcher
@@ -37,7 +38,6 @@ from engine.training.schedule import RunningMean, make_optimiser, rate_at
 from engine.training.settings import TrainSettings
 from engine.training.step import pair_loss
 from engine.training.validation import (
-    BEST_BY_PX,
     ValidationPair,
     make_validation_pairs,
     measure,
@@ -344,19 +344,18 @@ class _Loop:
             figures = measure(
                 task.descriptor, self._pairs, device=self._device, cancel=self._inner_cancel
             )
-            judged = figures.get(f"pck@{BEST_BY_PX:g}")
             folder = self._settings.validation.sequences
             if folder is not None:
                 inner = JobContext(cancel=self._inner_cancel)
                 figures |= measure_sequences(
                     task.descriptor, task.spec, folder, device=self._device, context=inner
                 )
-                judged = figures.get(f"sequences pck@{BEST_BY_PX:g}")
         state.figures, state.measured_step = figures, state.step
         took_s = time.perf_counter() - begin_s
         self._log.emit(Metric(state.step, {**figures, "validation_s": took_s}))
-        if judged is not None and (state.best is None or judged > state.best):
-            state.best, state.best_step = judged, state.step
+        judge = judge_of(figures)
+        if judge is not None and is_better(judge, figures[judge], than=state.best):
+            state.best, state.best_step = figures[judge], state.step
             if state.step:
                 self._save_weights("best")
 

@@ -26,12 +26,11 @@ from engine.evaluation.protocols import (
 )
 from engine.evaluation.switches import Protocol
 from engine.matching.nearest import nearest
+from engine.metrics import PCK_THRESHOLDS_PX, pck_name
 from engine.progress import CancelToken, JobContext
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
 from engine.training.settings import TrainSettings
 
-THRESHOLDS_PX: Final = (1.0, 3.0, 5.0)
-BEST_BY_PX: Final = 3.0
 _GRID_PX: Final = 4
 _AT_ONCE: Final = 4
 # The same pairs in every run, whatever its seed, so that runs can be compared.
@@ -109,11 +108,12 @@ def measure(
         levels_a, levels_b = describe_pair(descriptor, pair, device)
         found = find_points(levels_a, levels_b, pair.points_a, pair.size_px, cancel=cancel)
         errors = errors_px(found, pair.truth_b)
-        shares.append(np.array(count_within(errors, THRESHOLDS_PX)) / len(errors))
+        shares.append(np.array(count_within(errors, PCK_THRESHOLDS_PX)) / len(errors))
     if not shares:
         return {}
     means = np.mean(shares, axis=0)
-    return {f"pck@{limit:g}": float(mean) for limit, mean in zip(THRESHOLDS_PX, means, strict=True)}
+    limits = zip(PCK_THRESHOLDS_PX, means, strict=True)
+    return {pck_name(limit): float(mean) for limit, mean in limits}
 
 
 def measure_sequences(
@@ -132,7 +132,7 @@ def measure_sequences(
     """
     protocol = Protocol(
         name="dense",
-        thresholds_px=THRESHOLDS_PX,
+        thresholds_px=PCK_THRESHOLDS_PX,
         matcher="exact",
         queries=("harris",),
         query_limit=500,
@@ -164,7 +164,7 @@ def measure_sequences(
         for row in record.rows:
             for limit, share in row.pck:
                 shares.setdefault(limit, []).append(share)
-    return {f"sequences pck@{limit:g}": float(np.mean(some)) for limit, some in shares.items()}
+    return {pck_name(px, sequences=True): float(np.mean(some)) for px, some in shares.items()}
 
 
 @torch.inference_mode()

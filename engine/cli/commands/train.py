@@ -24,6 +24,7 @@ from engine.jobs.train_settings import (
     override_lines,
     resolve_training,
 )
+from engine.metrics import judge_of, metric_info
 from engine.paths import user_data_dir
 from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved, ignore_event
 
@@ -146,8 +147,11 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     with _terminate_cancels(shell), contextlib.closing(line):
         result = job.run(context)
     if speaks:
-        best = "" if result.best is None else f", best PCK@3 {result.best:.3f}"
-        best += f" at step {result.best_step}" if result.best is not None else ""
+        judge = judge_of(result.figures)
+        best = ""
+        if judge is not None and result.best is not None:
+            title = metric_info(judge).title
+            best = f", best {title} {result.best:.3f} at step {result.best_step}"
         print(f"{result.steps} steps in {_clock(result.seconds)}{best}\nrun: {result.run_dir}")
     return 0
 
@@ -234,7 +238,7 @@ class StatusLine:
         self._steps = steps
         self._rewrites = shell.sink.shows_bar
         self._began: tuple[float, int] | None = None
-        self._pck: float | None = None
+        self._judged = ""
         self._shown = False
 
     def __call__(self, event: Event) -> None:
@@ -266,8 +270,8 @@ class StatusLine:
             parts.append(f"ETA {_clock(left_s)}")
         if "loss" in values:
             parts.append(f"loss {values['loss']:.4f}")
-        if self._pck is not None:
-            parts.append(f"PCK@3 {self._pck:.3f}")
+        if self._judged:
+            parts.append(self._judged)
         parts.append(f"rate {values.get('rate', 0):.2g}")
         parts.append(f"{values.get('step_s', 0):.3f} s/step")
         parts.append(f"data wait {100 * values.get('data_wait_share', 0):.1f} %")
@@ -277,8 +281,10 @@ class StatusLine:
         return "  ".join(parts)
 
     def _metric(self, step: int, values: dict[str, float]) -> None:
-        if "step_s" not in values:  # of a validation
-            self._pck = values.get("pck@3", self._pck)
+        judge = judge_of(values)
+        if judge is not None:
+            self._judged = f"{metric_info(judge).title} {values[judge]:.3f}"
+        if "loss" not in values:  # of a validation
             return
         text = self.text(step, values)
         if not self._rewrites:
