@@ -1,16 +1,21 @@
 """The engine's public names: the only door for the window and for other programs.
 
 Names are imported when they are first asked for, so that ``import engine.api`` costs next to
-nothing and the window can paint before torch is loaded.  The names that load torch are listed in
-:data:`NEEDS_TORCH`; ask for them from a worker thread.
+nothing and the window can paint before torch is loaded.  The two blocks below are the one list of
+these names: type checkers and the import linter read them as imports, and this module reads them as
+its table of homes.  A name is added by one line.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    # Importing these loads no torch.
     from engine import __version__ as __version__
     from engine.config import OptionInfo as OptionInfo
     from engine.config import build_config as build_config
@@ -41,8 +46,6 @@ if TYPE_CHECKING:
     from engine.descriptors.registry import DescriptorSpec as DescriptorSpec
     from engine.descriptors.registry import list_descriptors as list_descriptors
     from engine.descriptors.registry import make_spec as make_spec
-    from engine.devices import DeviceInfo as DeviceInfo
-    from engine.devices import list_devices as list_devices
     from engine.errors import ConfigError as ConfigError
     from engine.errors import DatasetError as DatasetError
     from engine.errors import DescSpaceError as DescSpaceError
@@ -96,48 +99,16 @@ if TYPE_CHECKING:
     from engine.inspection.requests import Recipe as Recipe
     from engine.inspection.requests import ScalarMap as ScalarMap
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
-    from engine.inspection.session import Session as Session
     from engine.jobs.doctor import Diagnosis as Diagnosis
     from engine.jobs.doctor import diagnosis_text as diagnosis_text
     from engine.jobs.doctor import examine as examine
-    from engine.jobs.estimate import Estimate as Estimate
-    from engine.jobs.estimate import EstimateJob as EstimateJob
-    from engine.jobs.evaluate import EvaluateJob as EvaluateJob
-    from engine.jobs.evaluate import choose_descriptors as choose_descriptors
     from engine.jobs.evaluate_settings import EvaluateConfig as EvaluateConfig
     from engine.jobs.evaluate_settings import evaluate_command as evaluate_command
-    from engine.jobs.export import ExportJob as ExportJob
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
-    from engine.jobs.report import ReportJob as ReportJob
-    from engine.jobs.runs import MeasuredDescriptor as MeasuredDescriptor
-    from engine.jobs.runs import RunContent as RunContent
-    from engine.jobs.runs import RunInfo as RunInfo
-    from engine.jobs.runs import is_changed as is_changed
-    from engine.jobs.runs import list_runs as list_runs
-    from engine.jobs.runs import means as means
-    from engine.jobs.runs import new_run_folder as new_run_folder
-    from engine.jobs.runs import read_run as read_run
-    from engine.jobs.runs import read_runs as read_runs
-    from engine.jobs.runs import restore_run as restore_run
-    from engine.jobs.runs import run_settings as run_settings
-    from engine.jobs.runs import run_title as run_title
-    from engine.jobs.runs import runs_folder as runs_folder
-    from engine.jobs.runs import trash_run as trash_run
-    from engine.jobs.train import TrainJob as TrainJob
-    from engine.jobs.train import TrainResult as TrainResult
     from engine.jobs.train_settings import TrainConfig as TrainConfig
     from engine.jobs.train_settings import resolve_training as resolve_training
     from engine.jobs.train_settings import train_command as train_command
-    from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
-    from engine.jobs.training_runs import TrainingSamples as TrainingSamples
-    from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
-    from engine.jobs.training_runs import is_training_run as is_training_run
-    from engine.jobs.training_runs import list_training_runs as list_training_runs
-    from engine.jobs.training_runs import new_training_folder as new_training_folder
-    from engine.jobs.training_runs import read_curves as read_curves
-    from engine.jobs.training_runs import read_previews as read_previews
-    from engine.jobs.training_runs import read_training_run as read_training_run
     from engine.jobs.view_options import ViewOptions as ViewOptions
     from engine.jobs.view_options import view_command as view_command
     from engine.metrics import PCK_THRESHOLDS_PX as PCK_THRESHOLDS_PX
@@ -163,184 +134,55 @@ if TYPE_CHECKING:
     from engine.progress import Preview as Preview
     from engine.progress import Progress as Progress
     from engine.progress import Saved as Saved
-    from engine.training.run_folder import SavedWeights as SavedWeights
     from engine.training.settings import TrainSettings as TrainSettings
 
-_HOMES = {
-    "engine": ("__version__",),
-    "engine.config": (
-        "OptionInfo",
-        "build_config",
-        "config_values",
-        "describe_options",
-        "option",
-        "parse_overrides",
-        "read_yaml",
-    ),
-    "engine.data.archives": ("UNPACK_STAGE",),
-    "engine.data.demo": ("demo_dataset", "first_demo_pair"),
-    "engine.data.download": (
-        "CHECK_STAGE",
-        "HPATCHES_FOLDER",
-        "HPATCHES_URLS",
-        "LOAD_STAGE",
-        "download_hpatches",
-    ),
-    "engine.data.hpatches": (
-        "Dataset",
-        "Sequence",
-        "open_dataset",
-        "pair_from_folder",
-        "subset",
-    ),
-    "engine.data.pairs": ("ImagePair", "Side", "other_side"),
-    "engine.descriptors.plugins": ("load_entry_points", "load_plugin"),
-    "engine.descriptors.registry": (
-        "DescriptorEntry",
-        "DescriptorSpec",
-        "list_descriptors",
-        "make_spec",
-    ),
-    "engine.devices": ("DeviceInfo", "list_devices"),
-    "engine.errors": ("ConfigError", "DatasetError", "DescSpaceError", "JobCancelled"),
-    "engine.evaluation.datasets": ("find_data_folder", "open_evaluation_set"),
-    "engine.evaluation.report": (
-        "REPORT_HTML",
-        "REPORT_JSON",
-        "REPORT_PDF",
-        "Cell",
-        "Column",
-        "Command",
-        "Facts",
-        "Figure",
-        "Figures",
-        "PairPicture",
-        "Paragraph",
-        "Pictures",
-        "Report",
-        "Row",
-        "Section",
-        "Table",
-        "read_report",
-        "series_colour",
-    ),
-    "engine.evaluation.result": ("PairRow", "SummaryRow"),
-    "engine.evaluation.run_folder": ("PairRecord",),
-    "engine.geometry.homography": (
-        "estimate_homography",
-        "read_homography",
-        "warp_image",
-        "warp_points",
-    ),
-    "engine.images": (
-        "IMAGE_SUFFIXES",
-        "Image",
-        "read_image",
-        "read_size",
-        "read_thumbnail",
-        "write_image",
-    ),
-    "engine.inspection.requests": (
-        "Extent",
-        "MapInfo",
-        "MatchRequest",
-        "MatchTable",
-        "PcaAnswer",
-        "PcaRequest",
-        "Peak",
-        "Picture",
-        "Point",
-        "PointsKind",
-        "Precision",
-        "ProbeAnswer",
-        "ProbeRequest",
-        "Recipe",
-        "ScalarMap",
-        "WinnersAnswer",
-    ),
-    "engine.inspection.session": ("Session",),
-    "engine.jobs.doctor": ("Diagnosis", "diagnosis_text", "examine"),
-    "engine.jobs.estimate": ("Estimate", "EstimateJob"),
-    "engine.jobs.evaluate": ("EvaluateJob", "choose_descriptors"),
-    "engine.jobs.evaluate_settings": ("EvaluateConfig", "evaluate_command"),
-    "engine.jobs.export": ("ExportJob",),
-    "engine.jobs.matches": ("write_matches",),
-    "engine.jobs.qt_platform": ("window_problem",),
-    "engine.jobs.report": ("ReportJob",),
-    "engine.jobs.runs": (
-        "MeasuredDescriptor",
-        "RunContent",
-        "RunInfo",
-        "is_changed",
-        "list_runs",
-        "means",
-        "new_run_folder",
-        "read_run",
-        "read_runs",
-        "restore_run",
-        "run_settings",
-        "run_title",
-        "runs_folder",
-        "trash_run",
-    ),
-    "engine.jobs.train": ("TrainJob", "TrainResult"),
-    "engine.jobs.train_settings": (
-        "TrainConfig",
-        "resolve_training",
-        "train_command",
-    ),
-    "engine.jobs.training_runs": (
-        "TrainingRunInfo",
-        "TrainingSamples",
-        "TrainingSamplesJob",
-        "is_training_run",
-        "list_training_runs",
-        "new_training_folder",
-        "read_curves",
-        "read_previews",
-        "read_training_run",
-    ),
-    "engine.jobs.view_options": ("ViewOptions", "view_command"),
-    "engine.metrics": (
-        "PCK_THRESHOLDS_PX",
-        "MetricGroup",
-        "MetricInfo",
-        "best_of",
-        "group_metrics",
-        "is_better",
-        "judge_of",
-        "metric_info",
-        "pck_name",
-    ),
-    "engine.paths": ("cache_dir", "config_dir", "data_dir", "log_dir", "user_data_dir"),
-    "engine.progress": (
-        "CancelToken",
-        "Event",
-        "JobContext",
-        "Metric",
-        "Note",
-        "PauseToken",
-        "Preview",
-        "Progress",
-        "Saved",
-    ),
-    "engine.training.run_folder": ("SavedWeights",),
-    "engine.training.settings": ("TrainSettings",),
+if TYPE_CHECKING:
+    # Importing these loads torch: ask for them from a worker thread.
+    from engine.devices import DeviceInfo as DeviceInfo
+    from engine.devices import list_devices as list_devices
+    from engine.inspection.session import Session as Session
+    from engine.jobs.estimate import Estimate as Estimate
+    from engine.jobs.estimate import EstimateJob as EstimateJob
+    from engine.jobs.evaluate import EvaluateJob as EvaluateJob
+    from engine.jobs.evaluate import choose_descriptors as choose_descriptors
+    from engine.jobs.export import ExportJob as ExportJob
+    from engine.jobs.report import ReportJob as ReportJob
+    from engine.jobs.runs import MeasuredDescriptor as MeasuredDescriptor
+    from engine.jobs.runs import RunContent as RunContent
+    from engine.jobs.runs import RunInfo as RunInfo
+    from engine.jobs.runs import is_changed as is_changed
+    from engine.jobs.runs import list_runs as list_runs
+    from engine.jobs.runs import means as means
+    from engine.jobs.runs import new_run_folder as new_run_folder
+    from engine.jobs.runs import read_run as read_run
+    from engine.jobs.runs import read_runs as read_runs
+    from engine.jobs.runs import restore_run as restore_run
+    from engine.jobs.runs import run_settings as run_settings
+    from engine.jobs.runs import run_title as run_title
+    from engine.jobs.runs import runs_folder as runs_folder
+    from engine.jobs.runs import trash_run as trash_run
+    from engine.jobs.train import TrainJob as TrainJob
+    from engine.jobs.train import TrainResult as TrainResult
+    from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
+    from engine.jobs.training_runs import TrainingSamples as TrainingSamples
+    from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
+    from engine.jobs.training_runs import is_training_run as is_training_run
+    from engine.jobs.training_runs import list_training_runs as list_training_runs
+    from engine.jobs.training_runs import new_training_folder as new_training_folder
+    from engine.jobs.training_runs import read_curves as read_curves
+    from engine.jobs.training_runs import read_previews as read_previews
+    from engine.jobs.training_runs import read_training_run as read_training_run
+    from engine.training.run_folder import SavedWeights as SavedWeights
+
+_HOME_OF = {
+    alias.name: str(line.module)
+    for block in ast.parse(inspect.getsource(sys.modules[__name__])).body
+    if isinstance(block, ast.If)
+    for line in block.body
+    if isinstance(line, ast.ImportFrom)
+    for alias in line.names
 }
-
-NEEDS_TORCH = frozenset(
-    {
-        *("Session", "list_descriptors", "make_spec", "list_devices"),
-        *("load_plugin", "load_entry_points", "PairRecord", "PairRow", "SummaryRow"),
-        *("Estimate", "EstimateJob", "EvaluateJob", "ReportJob", "choose_descriptors"),
-        *_HOMES["engine.jobs.runs"],
-        *("ExportJob", "SavedWeights", "TrainJob", "TrainResult"),
-        *_HOMES["engine.jobs.training_runs"],
-    }
-)
-
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "NEEDS_TORCH"])
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
@@ -356,4 +198,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """All public names, loaded or not."""
-    return list(__all__)
+    return __all__

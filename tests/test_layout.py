@@ -118,21 +118,36 @@ def test_the_engines_door_opens_without_torch_or_a_window():
     assert run_python(code).split() == []
 
 
-def test_the_door_tells_the_type_checker_what_it_opens():
-    """Its table of homes and its imports for mypy are two lists of the same names."""
+def blocks_of_the_door() -> list[list[str]]:
+    """The names in the two blocks of imports: without torch, and with it."""
     tree = ast.parse((REPOSITORY / "engine" / "api.py").read_text(encoding="utf-8"))
-    imported = {
-        (node.module, alias.name)
+    return [
+        [alias.name for line in block.body for alias in line.names]
         for block in tree.body
         if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    opened = {(home, name) for home, names in engine.api._HOMES.items() for name in names}
-    assert imported == opened
-    assert not [name for name in engine.api.__all__ if not hasattr(engine.api, name)]
-    assert set(engine.api.__all__) >= engine.api.NEEDS_TORCH
+    ]
+
+
+def test_the_door_opens_every_name_that_the_type_checker_sees():
+    names = [name for block in blocks_of_the_door() for name in block]
+    assert len(names) == len(set(names))
+    assert engine.api.__all__ == dir(engine.api) == sorted(names)
+    assert not [name for name in names if not hasattr(engine.api, name)]
+    with pytest.raises(AttributeError, match="no name 'nothing'"):
+        _ = engine.api.nothing
+
+
+def test_the_door_knows_which_names_load_torch():
+    code = (
+        "import sys, engine.api\n"
+        "sys.modules['torch'] = None  # importing it fails\n"
+        "def opens(name):\n"
+        "    try: return hasattr(engine.api, name)\n"
+        "    except ImportError: return False\n"
+        "print(*filter(opens, engine.api.__all__))\n"
+    )
+    without, _ = blocks_of_the_door()
+    assert sorted(run_python(code).split()) == sorted(without)
 
 
 def test_nvidias_namespace_package_can_share_its_name_with_the_cuda_folder(tmp_path: Path):
