@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Importing these loads no torch.
     from engine import __version__ as __version__
+    from engine.colors import BEST as BEST
+    from engine.colors import CYCLE as CYCLE
+    from engine.colors import RIGHT as RIGHT
+    from engine.colors import SERIES as SERIES
+    from engine.colors import TRUTH as TRUTH
+    from engine.colors import WRONG as WRONG
     from engine.config import OptionInfo as OptionInfo
     from engine.config import build_config as build_config
     from engine.config import config_values as config_values
@@ -38,8 +44,6 @@ if TYPE_CHECKING:
     from engine.data.hpatches import pair_from_folder as pair_from_folder
     from engine.data.hpatches import subset as subset
     from engine.data.pairs import ImagePair as ImagePair
-    from engine.data.pairs import Side as Side
-    from engine.data.pairs import other_side as other_side
     from engine.descriptors.plugins import load_entry_points as load_entry_points
     from engine.descriptors.plugins import load_plugin as load_plugin
     from engine.descriptors.registry import DescriptorEntry as DescriptorEntry
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
     from engine.geometry.homography import warp_points as warp_points
     from engine.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
     from engine.images import Image as Image
+    from engine.images import as_uint8 as as_uint8
     from engine.images import read_image as read_image
     from engine.images import read_size as read_size
     from engine.images import read_thumbnail as read_thumbnail
@@ -92,8 +97,6 @@ if TYPE_CHECKING:
     from engine.inspection.requests import Peak as Peak
     from engine.inspection.requests import Picture as Picture
     from engine.inspection.requests import Point as Point
-    from engine.inspection.requests import PointsKind as PointsKind
-    from engine.inspection.requests import Precision as Precision
     from engine.inspection.requests import ProbeAnswer as ProbeAnswer
     from engine.inspection.requests import ProbeRequest as ProbeRequest
     from engine.inspection.requests import Recipe as Recipe
@@ -135,6 +138,15 @@ if TYPE_CHECKING:
     from engine.progress import Progress as Progress
     from engine.progress import Saved as Saved
     from engine.training.settings import TrainSettings as TrainSettings
+    from engine.vocabulary import PANELS as PANELS
+    from engine.vocabulary import VIEW_MODES as VIEW_MODES
+    from engine.vocabulary import Colormap as Colormap
+    from engine.vocabulary import Panel as Panel
+    from engine.vocabulary import PointsKind as PointsKind
+    from engine.vocabulary import Precision as Precision
+    from engine.vocabulary import Side as Side
+    from engine.vocabulary import ViewMode as ViewMode
+    from engine.vocabulary import other_side as other_side
 
 if TYPE_CHECKING:
     # Importing these loads torch: ask for them from a worker thread.

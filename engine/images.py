@@ -98,7 +98,7 @@ class Image:
 
     def as_uint8(self) -> NDArray[np.uint8]:
         """``(H, W, 3)`` in 8 bit, rounded, for the screen; the same array if it is 8 bit."""
-        return _to_uint8(self.pixels)
+        return as_uint8(self.pixels)
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -137,7 +137,7 @@ def read_thumbnail(path: Path, *, long_edge_px: int) -> NDArray[np.uint8]:
     with _opened(path, max_pixels=MAX_PIXELS) as source:
         width, height = source.size_px
         source.picture.draft(None, (long_edge_px, long_edge_px))
-        pixels = _to_uint8(source.decode())
+        pixels = as_uint8(source.decode())
     scale = min(1.0, long_edge_px / max(width, height))
     size_px = (max(1, _round(width * scale)), max(1, _round(height * scale)))
     if size_px == (pixels.shape[1], pixels.shape[0]):
@@ -234,7 +234,8 @@ def _to_unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return pixels.astype(np.float32)
 
 
-def _to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
+def as_uint8(pixels: Pixels) -> NDArray[np.uint8]:
+    """Pixels in 8 bit: 16-bit ones rounded to the nearest level, 8-bit ones as they are."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255

@@ -11,7 +11,15 @@ from typing import Any, Literal
 import yaml
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import ConfigError, build_config, config_values, option, read_yaml
+from engine.api import (
+    Colormap,
+    ConfigError,
+    Precision,
+    build_config,
+    config_values,
+    option,
+    read_yaml,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +31,13 @@ class Settings:
     """What the window remembers of a person's wishes."""
 
     theme: Literal["system", "light", "dark"] = option("system", help="colours of the window")
-    colormap: Literal["viridis", "cividis"] = option("viridis", help="colours of scalar maps")
+    colormap: Colormap = option("viridis", help="colours of scalar maps")
     long_edge_px: int = option(
         640, help="images are shrunk to this long edge before they are described", unit="px",
         low=0, high=8192,
     )  # fmt: skip
     device: str = option("auto", help="where descriptors are computed")
-    precision: Literal["float32", "bfloat16", "float16"] = option(
+    precision: Precision = option(
         "float32", help="arithmetic of networks; reduced only where it changes no match"
     )
     opacity: float = option(0.65, help="of colours over the image", low=0.0, high=1.0)

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-Mode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
-MODES: tuple[Mode, ...] = ("image", "pca", "overlay", "heat", "warp", "cycle", "members")
-Colormap = Literal["viridis", "cividis"]
+from engine.api import Colormap, ViewMode
+
 PcaFit = Literal["both", "a", "b", "file"]
 
 
@@ -32,7 +31,7 @@ class ViewState:
         stacked: panes above one another instead of side by side.
     """
 
-    mode: Mode = "heat"
+    mode: ViewMode = "heat"
     opacity: float = 0.65
     linked: bool = False
     blink: bool = False

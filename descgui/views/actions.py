@@ -33,17 +33,14 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.models.recents import read_recent
 from descgui.models.settings import Settings
-from descgui.models.view_state import MODES
 from descgui.views.icons import icon
+from engine.api import PANELS, VIEW_MODES
 
 if TYPE_CHECKING:
     from descgui.models.browser_state import BrowserState
 
 MENUS = ("file", "edit", "view", "run", "window", "help")
 """Ids of the menus, in order."""
-
-DOCKS = ("browser", "descriptor", "probe", "matches", "evaluation", "training", "log")
-"""Names of the panels that have a ``dock_…`` command."""
 
 _DIGITS = 9
 _PLAIN = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
@@ -454,7 +451,7 @@ class Actions(QObject):
         ]
 
     def _declare_modes(self) -> list[Command]:
-        # The number keys follow the order of MODES.
+        # The number keys follow the order of VIEW_MODES.
         texts = {
             "image": ("&Image", "Show the images alone", _has_pair),
             "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
@@ -498,7 +495,7 @@ class Actions(QObject):
                 checked=partial(_is_mode, mode),
                 apply=partial(_set_mode, mode),
             )
-            for number, mode in enumerate(MODES, start=1)
+            for number, mode in enumerate(VIEW_MODES, start=1)
         ]
 
     def _declare_colors(self) -> list[Command]:
@@ -661,7 +658,7 @@ class Actions(QObject):
                     enabled=_follows_elsewhere,
                     checkable=True,
                 )
-                for name in DOCKS
+                for name in PANELS
             ),
             at(
                 id="reset_layout",

@@ -6,8 +6,8 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from descgui.views.marks import BEST, TRUTH
 from descgui.views.theme import is_dark
+from engine.api import BEST, TRUTH
 
 _COLUMN_WIDTH = 460
 

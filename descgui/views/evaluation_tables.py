@@ -42,6 +42,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.panel_parts import blended, muted, tabular
+from engine.api import SERIES
 
 if TYPE_CHECKING:
     from engine.api import PairRow, SummaryRow
@@ -51,11 +52,6 @@ SCORE_ROLE = int(Qt.ItemDataRole.UserRole)
 _Index = QModelIndex | QPersistentModelIndex
 _NO_INDEX = QModelIndex()
 _PAD_PX = 6
-# Okabe and Ito's, in the order of the report's hues.
-_SERIES_COLORS = (
-    *("#0072B2", "#E69F00", "#CC79A7", "#009E73"),
-    *("#8A949E", "#56B4E9", "#D55E00", "#F0E442"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ def sequence_scores(
 
 def series_color(series: int) -> QColor:
     """The colour of a descriptor; the label beside it says the same."""
-    return QColor(_SERIES_COLORS[series % len(_SERIES_COLORS)])
+    return QColor(SERIES[series % len(SERIES)])
 
 
 _TEXTS = Qt.ItemDataRole.UserRole

@@ -9,17 +9,9 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from descgui.views.marks import (
-    RIGHT,
-    WRONG,
-    BestMatch,
-    Mark,
-    PeakRing,
-    Reticle,
-    Stage,
-    TruthPoint,
-)
+from descgui.views.marks import BestMatch, Mark, PeakRing, Reticle, Stage, TruthPoint
 from descgui.views.viewport import Box, Viewport
+from engine.api import RIGHT, WRONG
 
 _SYMBOL = 26.0
 _GAP = 7.0

@@ -27,13 +27,8 @@ from PySide6.QtGui import (
 )
 
 from descgui.views.viewport import Box, Viewport
-from engine.api import Point
+from engine.api import BEST, CYCLE, RIGHT, TRUTH, WRONG, Point
 
-RIGHT: Final = "#009E73"
-WRONG: Final = "#D55E00"
-TRUTH: Final = "#56B4E9"
-BEST: Final = "#F0E442"
-CYCLE: Final = "#CC79A7"
 PROBE: Final = "#FFFFFF"
 EDGE: Final = "#101114"
 

@@ -11,9 +11,10 @@ from PySide6.QtCore import QLineF, QPoint, QPointF, QRect, QRectF, QSize, Qt, QT
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
-from descgui.views.marks import EDGE, RIGHT, WRONG
+from descgui.views.marks import EDGE
 from descgui.views.pictures import BACKGROUND
 from descgui.views.viewport import Box, Viewport
+from engine.api import RIGHT, WRONG
 
 UNJUDGED: Final = "#E8E8E8"
 """Colour of matches of which nobody knows whether they are right."""

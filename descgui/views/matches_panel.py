@@ -25,7 +25,6 @@ from descgui.models.bundle import AppModels
 from descgui.models.matches_state import MatchesState
 from descgui.views.form import NumberBox
 from descgui.views.icons import icon
-from descgui.views.marks import RIGHT, WRONG
 from descgui.views.panel_parts import (
     Notice,
     PanelScroll,
@@ -40,7 +39,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     tabular,
 )
-from engine.api import PCK_THRESHOLDS_PX, MatchTable, OptionInfo
+from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo
 
 _LEAST_PX, _MOST_PX = 0.1, 1000.0
 _BINS = 32

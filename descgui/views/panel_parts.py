@@ -39,8 +39,8 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.icons import icon, icon_pixmap
-from descgui.views.marks import RIGHT, WRONG
 from descgui.views.theme import theme_colors
+from engine.api import RIGHT, WRONG
 
 PANEL_MARGIN_PX = 8
 Kind = Literal["info", "warning", "error"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
-from descgui.views.pixels import Pixels, as_uint8, muted_image, rgb_image
+from descgui.views.pixels import Pixels, muted_image, rgb_image
 from descgui.views.viewport import Box, Size, Viewport
-from engine.api import Extent, Image
+from engine.api import Extent, Image, as_uint8
 
 BACKGROUND: Final = "#1E1F22"
 """Behind the images, in both themes, so that they look the same in both."""

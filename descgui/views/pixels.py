@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QImage
 
-from engine.api import Image
+from engine.api import Image, as_uint8
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -86,14 +86,6 @@ def block_means(pixels: Pixels, factor: int) -> Pixels:
 def _block_edge(pixels: Pixels, long_edge_px: int) -> int:
     height, width = pixels.shape[:2]
     return -(-max(int(height), int(width)) // long_edge_px)
-
-
-def as_uint8(pixels: Pixels) -> NDArray[np.uint8]:
-    """8-bit pixels of 8- or 16-bit ones, rounded; 8-bit ones are returned as they are."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    # 65535 / 257 = 255: adding half of it rounds.  In 32 bit, since 65535 + 128 is beyond 16.
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def rgb_image(pixels: Pixels) -> QImage:

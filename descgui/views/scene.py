@@ -20,8 +20,6 @@ from descgui.models.maps_state import MapsModel
 from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin
 from descgui.views.marks import (
-    RIGHT,
-    WRONG,
     BestMatch,
     CycleArrow,
     ErrorLine,
@@ -43,7 +41,7 @@ from descgui.views.pixels import (
     value_range,
 )
 from descgui.views.viewport import whole_extent
-from engine.api import Picture, Point, ProbeAnswer, ScalarMap, Side
+from engine.api import RIGHT, WRONG, Picture, Point, ProbeAnswer, ScalarMap, Side
 
 Range = tuple[float, float]
 

@@ -15,9 +15,10 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.view_state import MODES, ViewState
+from descgui.models.view_state import ViewState
 from descgui.views.actions import Actions
 from descgui.views.icons import icon_pixmap
+from engine.api import VIEW_MODES
 
 _ICON = QSize(20, 20)
 _SLIDER_WIDTH_PX = 96
@@ -39,11 +40,11 @@ class ModeButtons(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         self.buttons: list[QToolButton] = []
-        for mode in MODES:
+        for mode in VIEW_MODES:
             button = QToolButton(self)
             button.setDefaultAction(actions[f"mode_{mode}"])
             button.setIconSize(_ICON)
-            place = {MODES[0]: "first", MODES[-1]: "last"}.get(mode, "middle")
+            place = {VIEW_MODES[0]: "first", VIEW_MODES[-1]: "last"}.get(mode, "middle")
             button.setProperty("segment", place)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setAccessibleName(actions[f"mode_{mode}"].iconText())

@@ -26,8 +26,8 @@ from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, HomographyError
 from engine.geometry.homography import read_homography
 from engine.images import IMAGE_SUFFIXES
+from engine.vocabulary import SequenceKind
 
-Kind = Literal["illumination", "viewpoint", "other"]
 Subset = Literal["all", "viewpoint", "illumination"]
 
 _IMAGE_NAME: Final = re.compile(r"(?:img)?(\d{1,6})", re.IGNORECASE)
@@ -60,7 +60,7 @@ class Sequence:
     numbers: tuple[int, ...]
     images: tuple[Path, ...]
     homographies: tuple[NDArray[np.float64] | None, ...] = field(compare=False)
-    kind: Kind
+    kind: SequenceKind
     problems: tuple[str, ...] = ()
 
     def pairs(self) -> tuple[ImagePair, ...]:
@@ -298,7 +298,7 @@ def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, lis
     return (sequence if sequence.pairs() else None), problems
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> SequenceKind:
     """What differs in a sequence, by its name; a folder before it does not count."""
     name = name.rpartition("/")[2]
     if name.startswith("i_"):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Side = Literal["a", "b"]
+from engine.vocabulary import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,3 @@ class ImagePair:
             return self.h_b_from_a
         inverse: NDArray[np.float64] = np.linalg.inv(self.h_b_from_a).astype(np.float64)
         return inverse
-
-
-def other_side(side: Side) -> Side:
-    """The opposite side."""
-    return "b" if side == "a" else "a"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -22,8 +22,6 @@ from engine.geometry.batched import homography_from_corners, inside, warp_points
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import warp_images
 from engine.seeding import Draws
-
-Side = Literal["a", "b"]
 
 _PIXELS: Final = CellGrid(1.0, 0.0)
 _TRIED_POINTS: Final = 2  # points are drawn this many times over, since some are seen on one side

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from engine.geometry.coords import CellGrid
+from engine.vocabulary import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,6 @@ class TrainableDescriptor(DenseDescriptor, Protocol):
     """A descriptor with weights that training can change."""
 
     module: nn.Module
-
-
-Side = Literal["a", "b"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,7 +23,6 @@ from engine.descriptors.base import (
     Levels,
     Member,
     PairDescriptor,
-    Side,
 )
 from engine.descriptors.registry import DescriptorSpec, build_descriptor, get_descriptor
 from engine.descriptors.tensors import unit_length
@@ -31,12 +30,12 @@ from engine.devices import resolve_device
 from engine.errors import DescSpaceError, DeviceError
 from engine.geometry.coords import CellGrid
 from engine.progress import CancelToken, Event, Note, ignore_event
+from engine.vocabulary import Precision, Side
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _LENGTH_TOLERANCE = 0.01
 _KEPT_BUILT = 4
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Value = TypeVar("Value")
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from engine.checkpoints import load_into, load_state
 from engine.config import option
-from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
+from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
 from engine.descriptors.initial import untrained
 from engine.descriptors.local_fits import fit_members
@@ -48,6 +48,7 @@ from engine.descriptors.vote import (
     offer,
 )
 from engine.geometry.coords import CellGrid
+from engine.vocabulary import Side
 
 _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one

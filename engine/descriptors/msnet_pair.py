@@ -15,7 +15,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from engine.descriptors.base import Choice, Levels, Member, Side
+from engine.descriptors.base import Choice, Levels, Member
 from engine.descriptors.msnet import (
     MSNetConfig,
     MSNetNetwork,
@@ -29,6 +29,7 @@ from engine.descriptors.scale_vote import ScaleVote, vote_for_growth
 from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import find_points
 from engine.geometry.sampling import sample_map
+from engine.vocabulary import Side
 
 _POINTS: Final = 600
 # Growths this coarse share their maps among the pairs of an image; the mix hardly sees it.

@@ -21,10 +21,10 @@ from engine.descriptors.base import (
     Levels,
     Member,
     PairDescriptor,
-    Side,
 )
-from engine.descriptors.compute import Precision, choose_members, describe_image, look_at_image
+from engine.descriptors.compute import choose_members, describe_image, look_at_image
 from engine.progress import CancelToken, Event, ignore_event
+from engine.vocabulary import Precision, Side
 
 _KEPT_MEMBERS = 8
 

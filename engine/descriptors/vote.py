@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.descriptors.base import DescriptorMap, Member, Side
+from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.member_steps import undoing
 from engine.descriptors.members import View, read_view, to_view
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places
+from engine.vocabulary import Side
 
 _WINDOW_PX: Final = 7
 _CELL_PX: Final = 8

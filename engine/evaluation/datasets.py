@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.demo import demo_dataset
-from engine.data.hpatches import Dataset, Kind, Sequence, open_dataset, subset
+from engine.data.hpatches import Dataset, Sequence, open_dataset, subset
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
 from engine.paths import user_data_dir
 from engine.progress import JobContext
+from engine.vocabulary import SequenceKind
 
 EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
 
@@ -76,7 +77,7 @@ class EvaluationSequence:
     """The pairs that share their first image."""
 
     name: str
-    kind: Kind
+    kind: SequenceKind
     pairs: tuple[EvaluationPair, ...]
 
 

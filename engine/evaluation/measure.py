@@ -11,13 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import cv2
 import torch
 
 import engine
-from engine.data.pairs import ImagePair, Side
+from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import get_built
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
@@ -40,8 +40,8 @@ from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Matcher, Protocol, QueryKind, matcher_for
 from engine.images import read_image
 from engine.progress import CancelToken, Event, JobContext, Note
+from engine.vocabulary import Precision, Side
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Value = TypeVar("Value")
 
 _READ_AHEAD: Final = 2

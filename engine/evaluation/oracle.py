@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.descriptors.base import DenseDescriptor, Levels
-from engine.descriptors.compute import Precision, describe_image
+from engine.descriptors.compute import describe_image
 from engine.descriptors.msnet import MSNetV2
 from engine.errors import ConfigError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSequence
@@ -40,6 +40,7 @@ from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.switches import Protocol, QueryKind
 from engine.geometry.homography import local_scale
 from engine.progress import CancelToken, Event, JobContext, ignore_event
+from engine.vocabulary import Precision
 
 MARK: Final = "oracle"
 """What stands behind such a descriptor's label, and the name of the field in the fingerprint."""

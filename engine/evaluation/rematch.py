@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from engine.data.hpatches import natural_key
-from engine.data.pairs import Side
 from engine.descriptors.compute import get_built
 from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import DescriptorSpec, make_spec
@@ -39,6 +38,7 @@ from engine.evaluation.protocols import (
 from engine.evaluation.result import EvaluationResult, PairRow
 from engine.evaluation.stress import STRESS_KINDS
 from engine.progress import JobContext, Progress
+from engine.vocabulary import Side
 
 _SAME_WITHIN = 0.02  # another device rounds in another way, and few matches hang on that
 

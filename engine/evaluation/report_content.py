@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import engine
-from engine.data.hpatches import Kind, natural_key
+from engine.data.hpatches import kind_of, natural_key
 from engine.evaluation.pck import CURVE_PX, Interval, bootstrap_mean
 from engine.evaluation.protocols import QUERY_KINDS, QueryKind
 from engine.evaluation.report import (
@@ -291,14 +291,6 @@ class _Content:
         """Those that may be called best: oracles are put before nobody, unless they are alone."""
         honest = tuple(label for label in labels if not self.entry(label).get("oracle"))
         return honest or tuple(labels)
-
-
-def kind_of(sequence: str) -> Kind:
-    """The kind of a sequence, told by its name."""
-    name = sequence.rpartition("/")[2]
-    if name.startswith("i_"):
-        return "illumination"
-    return "viewpoint" if name.startswith("v_") else "other"
 
 
 # ---- the head ----------------------------------------------------------------------------------

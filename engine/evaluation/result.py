@@ -18,11 +18,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.hpatches import Kind
 from engine.errors import ResultError
 from engine.evaluation.pck import CURVE_PX, Interval, bootstrap_mean, count_within
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind
 from engine.paths import write_atomically
+from engine.vocabulary import SequenceKind
 
 FORMAT: Final = 1
 RESULT_FILE: Final = "result.json"
@@ -233,7 +233,7 @@ def summarise(
     labels: Sequence[str],
     queries: Sequence[QueryKind],
     thresholds_px: Sequence[float],
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, SequenceKind],
     seed: int,
 ) -> tuple[SummaryRow, ...]:
     """The means of all rows, by list of queries, descriptor, subset and threshold.

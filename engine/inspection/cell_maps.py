@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.data.pairs import ImagePair, Side
+from engine.data.pairs import ImagePair
 from engine.geometry.coords import CellGrid
 from engine.geometry.homography import local_scale
 from engine.inspection.described import (
@@ -27,6 +27,7 @@ from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
 from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
 from engine.matching.nearest import Nearest, nearest
 from engine.progress import JobContext
+from engine.vocabulary import Side
 
 # Multiplications one map may take: some five seconds on two cores, as long on a small GPU.
 _WORK = 2e11

@@ -12,11 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.pairs import ImagePair, Side
+from engine.data.pairs import ImagePair
 from engine.descriptors.registry import DescriptorSpec
+from engine.vocabulary import PointsKind, Precision, Side
 
-Precision = Literal["float32", "bfloat16", "float16"]
-PointsKind = Literal["grid", "random", "harris"]
 Point = tuple[float, float]
 
 

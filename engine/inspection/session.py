@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.data.pairs import ImagePair, Side, other_side
+from engine.data.pairs import ImagePair
 from engine.descriptors.base import Choice, Member, PairDescriptor
 from engine.descriptors.compute import describe_image, get_built, predict_bytes
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
@@ -49,6 +49,7 @@ from engine.matching.projection import PcaBasis, fit_basis, load_basis, project,
 from engine.matching.query_points import choose_points
 from engine.matching.similarity import SearchLevel
 from engine.progress import CancelToken, JobContext, Note
+from engine.vocabulary import Side, other_side
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
 _IMAGE_BUDGET_BYTES = 256 << 20

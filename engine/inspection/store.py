@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from engine.data.pairs import ImagePair, Side, other_side
+from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.inspection.requests import Recipe
+from engine.vocabulary import Side, other_side
 
 PRECOMPUTED = "precomputed"
 """Registered name of the descriptor whose maps are read from files."""

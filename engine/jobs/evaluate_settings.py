@@ -11,6 +11,7 @@ from typing import Any, Literal
 from engine.config import build_config, describe_options, merge, option, parse_overrides
 from engine.errors import ConfigError
 from engine.jobs.settings import SECTION, TRAIN_SECTION
+from engine.vocabulary import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class EvaluateConfig:
     )
     seed: int = option(0, help="of the random choice of queries and of the intervals", low=0)
     device: str = option("auto", help="where to compute: auto, cpu, cuda or cuda:0")
-    precision: Literal["float32", "bfloat16", "float16"] = option(
+    precision: Precision = option(
         "float32", help="arithmetic of networks; reduced only where it changes no match"
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.pairs import ImagePair, Side
+from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.images import read_image
-from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, PointsKind, Recipe
+from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, Recipe
 from engine.inspection.session import Session
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
 from engine.jobs.recipe import warn_if_untrained
 from engine.progress import JobContext, Progress, Saved
+from engine.vocabulary import PointsKind, Side
 
 RIGHT_PX = 5.0
 _SIDES: tuple[Side, Side] = ("a", "b")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.inspection.requests import MatchTable, PointsKind
+from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
 from engine.paths import write_atomically
+from engine.vocabulary import PointsKind
 
 if TYPE_CHECKING:
     from engine.jobs.figure import Kind, MatchFigure

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from engine.config import build_config, merge, option, parse_overrides
 from engine.errors import ConfigError
+from engine.vocabulary import PointsKind, Precision
 
 SECTION = "settings"
 TRAIN_SECTION = "train"
@@ -28,7 +29,7 @@ class DescribeConfig:
         low=0, high=16384,
     )  # fmt: skip
     device: str = option("auto", help="where to compute: auto, cpu, cuda or cuda:0")
-    precision: Literal["float32", "bfloat16", "float16"] = option(
+    precision: Precision = option(
         "float32", help="arithmetic of networks; reduced only where it changes no match"
     )
 
@@ -37,7 +38,7 @@ class DescribeConfig:
 class MatchConfig(DescribeConfig):
     """How points of one image are matched to another image."""
 
-    points: Literal["grid", "random", "harris"] = option("harris", help="how points are chosen")
+    points: PointsKind = option("harris", help="how points are chosen")
     count: int = option(500, help="how many points at most", low=1, high=1_000_000)
     seed: int = option(0, help="of the random choice of points", low=0)
     separation_px: float = option(

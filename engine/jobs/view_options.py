@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
+from engine.vocabulary import Panel, ViewMode
+
 Theme = Literal["light", "dark"]
-Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ Nothing here imports torch, so that points can be shown before it is loaded.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PointsKind = Literal["grid", "random", "harris"]
+from engine.vocabulary import PointsKind
 
 _HARRIS_BLOCK: Final = 2
 _HARRIS_APERTURE: Final = 3

@@ -27,8 +27,8 @@ from descgui.models.engine_state import EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
-from descgui.views.actions import DOCKS, MENUS, Actions, recent_label
-from engine.api import Image, ImagePair, MapInfo, MatchTable
+from descgui.views.actions import MENUS, Actions, recent_label
+from engine.api import PANELS, Image, ImagePair, MapInfo, MatchTable
 
 ASKED_FOR = {
     "open_pair", "open_folder", "open_demo", "paste_image", "load_homography", "clear_homography",
@@ -341,5 +341,5 @@ def test_the_focused_widget_may_be_deleted(qtbot: QtBot, actions: Actions):
 
 
 def test_every_panel_has_a_command(actions: Actions):
-    assert {f"dock_{name}" for name in DOCKS} <= set(actions)
-    assert all(actions[f"dock_{name}"].isCheckable() for name in DOCKS)
+    assert {f"dock_{name}" for name in PANELS} <= set(actions)
+    assert all(actions[f"dock_{name}"].isCheckable() for name in PANELS)

@@ -21,7 +21,7 @@ class Settings:
     rings: int = option(3, help="number of rings", low=1, high=8)
     normalise: bool = option(True, help="to unit length")
     flavour: Literal["none", "partial", "sift"] = option("sift", help="of the normalisation")
-    weights: Path | None = option(None, help="trained weights")  # noqa: RUF009 - a field
+    weights: Path | None = option(None, help="trained weights")
     scales: tuple[float, ...] = option((1.0, 0.5), help="of the set", low=0.1, high=4.0)
     turns: tuple[int, ...] = option((), help="rotations")
     limit: int | None = option(None, help="how many at most", low=1)

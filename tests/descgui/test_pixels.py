@@ -9,7 +9,6 @@ import pytest
 from PySide6.QtGui import QColor, QImage, qAlpha, qBlue, qGreen, qRed
 
 from descgui.views.pixels import (
-    as_uint8,
     block_means,
     color_stops,
     color_table,
@@ -22,7 +21,7 @@ from descgui.views.pixels import (
     shows,
     value_range,
 )
-from engine.api import Image
+from engine.api import Image, as_uint8
 
 
 @pytest.fixture

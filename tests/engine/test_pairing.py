@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.data.pairs import ImagePair
 from engine.descriptors import registry
-from engine.descriptors.base import Choice, DescriptorMap, Levels, Member, Side
+from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.compute import describe_image
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
@@ -25,6 +25,7 @@ from engine.images import write_image
 from engine.inspection.requests import PcaRequest, Recipe
 from engine.inspection.session import Session
 from engine.progress import CancelToken, JobContext, Note
+from engine.vocabulary import Side
 
 GRID = CellGrid(1.0, 0.0)
 

@@ -19,7 +19,8 @@ from engine.cli.parser import (
 )
 from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
-from engine.jobs.view_options import Panel, Theme, ViewMode, ViewOptions
+from engine.jobs.view_options import Theme, ViewOptions
+from engine.vocabulary import Panel, ViewMode
 
 SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SMALLEST_SIDE, _LARGEST_SIDE = 200, 16384

@@ -1,0 +1,38 @@
+"""Words that several parts share, each defined once: what a setting, a request and a view may say.
+
+Each word list is a ``Literal``; where something has to go through all its words there is a tuple
+of them as well.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Side = Literal["a", "b"]
+"""One image of a pair."""
+
+Precision = Literal["float32", "bfloat16", "float16"]
+"""The arithmetic of a network."""
+
+PointsKind = Literal["grid", "random", "harris"]
+"""How query points are chosen."""
+
+ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
+"""What the panes show."""
+
+Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]
+"""The panels around the panes."""
+
+Colormap = Literal["viridis", "cividis"]
+"""The colours of scalar maps."""
+
+SequenceKind = Literal["viewpoint", "illumination", "other"]
+"""What differs within a sequence."""
+
+VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
+PANELS: tuple[Panel, ...] = get_args(Panel)
+
+
+def other_side(side: Side) -> Side:
+    """The opposite side."""
+    return "b" if side == "a" else "a"
