@@ -15,8 +15,6 @@ from types import FrameType
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
-import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication
@@ -61,8 +59,6 @@ INTERRUPTED = 130
 _SIGNAL_LOOK_MS = 200
 _SWITCH_INTERVAL_S = 0.001
 _ZOOM_STEP = 1.25
-
-Display = NDArray[np.uint8]
 
 
 class Application(QObject):
@@ -153,11 +149,11 @@ class Application(QObject):
         self.engine = EngineController(models, plugins, self)
         self.pairs = PairController(models, prepare_display, self)
         self.maps = MapsController(models, self.engine, self)
-        self.work_lane = JobLane(self)
+        self.work_lane = JobLane(models.messages.report, self)
         self.pictures = PicturesController(models, self.engine, self.maps, self.work_lane, self)
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
         self.probes = ProbeController(models, self.engine, self.maps, self)
-        self.thumbnails = ThumbnailController(self)
+        self.thumbnails = ThumbnailController(models.messages, self)
         self.evaluations = EvaluationController(models, self.engine, self.pairs, self.matches, self)
         self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.start = StartController(
@@ -263,7 +259,6 @@ class Application(QObject):
         self._on("copy_command", self.exports.copy_command)
         self.actions.recent_pair_requested.connect(self.pairs.open_recent)
         self.actions.recent_folder_requested.connect(self._open_recent_folder)
-        self.pairs.displays_ready.connect(self._set_displays)
 
     def _connect_views(self) -> None:
         view = self.pair_view
@@ -431,20 +426,14 @@ class Application(QObject):
         self.work_lane.cancel()
 
     def _show_doctor(self) -> None:
-        self.work_lane.succeeded.connect(self._doctor_came)
-        self.work_lane.submit("doctor", lambda _context: api.diagnosis_text(api.examine()))
-
-    def _doctor_came(self, key: str, report: object) -> None:
-        if key == "doctor":
-            self.work_lane.succeeded.disconnect(self._doctor_came)
-            self.window.show_text("Doctor", f"```\n{report}\n```")
+        self.work_lane.submit(
+            lambda _context: api.diagnosis_text(api.examine()),
+            key="doctor",
+            done=lambda report: self.window.show_text("Doctor", f"```\n{report}\n```"),
+        )
 
     def _open_recent_folder(self, line: str) -> None:
         self.pairs.open_folder(Path(line))
-
-    def _set_displays(self, display_a: Display, display_b: Display) -> None:
-        self.pair_view.set_display("a", display_a)
-        self.pair_view.set_display("b", display_b)
 
     def _settings_changed(self, settings: Settings) -> None:
         """Let the models of the moment follow the settings that changed, and no others."""

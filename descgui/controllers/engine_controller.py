@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from descgui.workers.torch_loading import load_torch
 from engine import api
@@ -19,11 +19,9 @@ class EngineController(QObject):
 
     Signals:
         ready(): torch is loaded and the session exists.
-        plugin_loaded(tuple[str, ...]): names that a plugin registered.
     """
 
     ready = Signal()
-    plugin_loaded = Signal(object)
 
     def __init__(
         self, models: AppModels, plugins: tuple[Path, ...] = (), parent: QObject | None = None
@@ -32,9 +30,7 @@ class EngineController(QObject):
         self._models = models
         self._plugins = plugins
         self._session: api.Session | None = None
-        self.lane = JobLane(self)
-        self.lane.succeeded.connect(self._loaded)
-        self.lane.failed.connect(self._failed)
+        self.lane = JobLane(models.messages.report, self)
 
     @property
     def session(self) -> api.Session | None:
@@ -56,7 +52,7 @@ class EngineController(QObject):
                     problems.append(str(error))
             return api.Session(map_budget_bytes=budget_bytes), _engine_state(), tuple(problems)
 
-        self.lane.submit("engine", load)
+        self.lane.submit(load, key="engine", done=self._loaded, failed=self._failed)
 
     def load_plugin(self, path: Path) -> None:
         """Run a person's file that registers descriptors; they have agreed to that before."""
@@ -65,27 +61,23 @@ class EngineController(QObject):
             names = api.load_plugin(path)
             return names, _engine_state()
 
-        self.lane.submit("plugin", load)
+        self.lane.submit(load, key="plugin", done=self._plugin_loaded)
 
-    def _loaded(self, key: str, result: object) -> None:
-        if key == "plugin":
-            assert isinstance(result, tuple)
-            names, state = result
-            self._models.engine.set_state(state)
-            self._models.messages.notify(f"The plugin added {', '.join(names)}.")
-            self.plugin_loaded.emit(names)
-            return
-        assert isinstance(result, tuple)
-        self._session, state, problems = result
+    def _loaded(self, loaded: tuple[api.Session, EngineState, tuple[str, ...]]) -> None:
+        self._session, state, problems = loaded
         for problem in problems:
             self._models.messages.notify(problem, "warning")
         self._models.engine.set_state(state)
         self.ready.emit()
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
-        if key == "engine":
-            self._models.engine.set_state(EngineState(stage="failed", message=failure.summary))
-        self._models.messages.notify(failure.summary, "error", failure.trace)
+    def _plugin_loaded(self, loaded: tuple[tuple[str, ...], EngineState]) -> None:
+        names, state = loaded
+        self._models.engine.set_state(state)
+        self._models.messages.notify(f"The plugin added {', '.join(names)}.")
+
+    def _failed(self, failure: Failure) -> None:
+        self._models.engine.set_state(EngineState(stage="failed", message=failure.summary))
+        self._models.messages.report(failure)
 
 
 def _engine_state() -> EngineState:

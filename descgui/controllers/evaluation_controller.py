@@ -30,7 +30,8 @@ from descgui.models.evaluation_state import (
     Stage,
 )
 from descgui.models.maps_state import DescriptorChoice
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
+from descgui.workers.job_thread import Work
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -73,15 +74,9 @@ class EvaluationController(QObject):
         self._wants_matches = False
         self._wants_estimate = False
         self._load_start: tuple[float, int] | None = None
-        self.run_lane = JobLane(self)
-        self.side_lane = JobLane(self)
-        self.download_lane = JobLane(self)
-        for lane in self.lanes:
-            lane.succeeded.connect(self._succeeded)
-            lane.failed.connect(self._failed)
-            lane.cancelled.connect(self._cancelled)
-        self.run_lane.happened.connect(self._run_happened)
-        self.download_lane.happened.connect(self._download_happened)
+        self.run_lane = JobLane(models.messages.report, self)
+        self.side_lane = JobLane(models.messages.report, self)
+        self.download_lane = JobLane(models.messages.report, self)
         self._began.connect(self._on_began)
         self._measured.connect(self._on_measured)
         self._timer = QTimer(self)
@@ -173,12 +168,12 @@ class EvaluationController(QObject):
     def refresh(self) -> None:
         """List the runs again."""
         if self._ready:
-            self.side_lane.submit(_LIST, _list_runs)
+            self._submit(self.side_lane, _LIST, _list_runs)
 
     def show(self, folders: Sequence[Path]) -> None:
         """Show a run of the past, or several in one table."""
         if self._ready and folders and not self._model.shown.busy:
-            self.side_lane.submit(_SHOW, lambda _context: _read(tuple(folders)))
+            self._submit(self.side_lane, _SHOW, lambda _context: _read(tuple(folders)))
 
     def delete(self, folders: Sequence[Path]) -> None:
         """Move runs to the trash folder; the one under way stays."""
@@ -186,13 +181,13 @@ class EvaluationController(QObject):
         kept = shown.content.folders if shown.busy and shown.content is not None else ()
         chosen = tuple(folder for folder in folders if folder not in kept)
         if self._ready and chosen:
-            self.side_lane.submit(_DELETE, lambda _context: _trash(chosen))
+            self._submit(self.side_lane, _DELETE, lambda _context: _trash(chosen))
 
     def undo_delete(self) -> None:
         """Bring back what was thrown away last."""
         deleted = self._model.deleted
         if self._ready and deleted:
-            self.side_lane.submit(_RESTORE, lambda _context: _restore(deleted))
+            self._submit(self.side_lane, _RESTORE, lambda _context: _restore(deleted))
 
     def make_report(self) -> None:
         """Write the report of what is shown, if it is not there, and open it."""
@@ -201,7 +196,7 @@ class EvaluationController(QObject):
             self.report_ready.emit(shown.report)
         elif shown.content is not None and shown.content.finished and self._ready:
             self._model.show(replace(shown, reporting=True))
-            self.side_lane.submit(_REPORT, partial(_write_report, shown.content.folders))
+            self._submit(self.side_lane, _REPORT, partial(_write_report, shown.content.folders))
 
     def open_pair(self, sequence: str, index: int, label: str, threshold_px: float) -> None:
         """Show a measured pair, with the descriptor of its row and many matches."""
@@ -232,7 +227,7 @@ class EvaluationController(QObject):
         if not self._model.download.busy:
             self._load_start = None
             self._model.set_download(DownloadState("loading"))
-            self.download_lane.submit(_DOWNLOAD, partial(api.download_hpatches, folder))
+            self._submit(self.download_lane, _DOWNLOAD, partial(api.download_hpatches, folder))
 
     def cancel_download(self) -> None:
         """Stop loading; what was loaded is kept."""
@@ -274,13 +269,24 @@ class EvaluationController(QObject):
             return job.run(context)
 
         self._model.set_estimate(EstimateState(measuring=True))
-        self.side_lane.submit(_ESTIMATE, measure)
+        self._submit(self.side_lane, _ESTIMATE, measure)
 
     # ---- what comes back -----------------------------------------------------------------------
 
     @property
     def _ready(self) -> bool:
         return self._models.engine.state.stage == "ready"
+
+    def _submit(self, lane: JobLane, key: str, work: Work) -> None:
+        listen = {_RUN: self._run_happened, _DOWNLOAD: self._download_happened}
+        lane.submit(
+            work,
+            key=key,
+            done=partial(self._succeeded, key),
+            failed=partial(self._failed, key),
+            cancelled=partial(self._cancelled, key),
+            happened=listen.get(key),
+        )
 
     def _start(self, prepare: Callable[[], tuple[EvaluateJob, RunContent]]) -> None:
         self._number += 1
@@ -300,7 +306,7 @@ class EvaluationController(QObject):
             return api.read_run(job.out)
 
         self._model.show(ShownRun("running"))
-        self.run_lane.submit(_RUN, work)
+        self._submit(self.run_lane, _RUN, work)
 
     def _stop(self, stage: Stage, end: Stage) -> None:
         if self._model.shown.busy:
@@ -333,7 +339,7 @@ class EvaluationController(QObject):
         )
         self._model.show(replace(shown, content=content, eta_s=eta_s))
 
-    def _run_happened(self, _key: str, event: api.Event) -> None:
+    def _run_happened(self, event: api.Event) -> None:
         if isinstance(event, api.Progress) and event.stage == _PAIRS_STAGE and event.done == 0:
             self._leg_start_s = time.monotonic()
         elif isinstance(event, api.Note) and event.level == "warning":
@@ -341,7 +347,7 @@ class EvaluationController(QObject):
             self._models.messages.log(event.text, "warning", topic="evaluation")
             self._model.show(replace(shown, notes=(*shown.notes, event.text)))
 
-    def _download_happened(self, _key: str, event: api.Event) -> None:
+    def _download_happened(self, event: api.Event) -> None:
         if not isinstance(event, api.Progress):
             if isinstance(event, api.Note):
                 self._models.messages.log(event.text, event.level, topic="download")
@@ -400,7 +406,7 @@ class EvaluationController(QObject):
             self.use_folder(result)
             self._models.messages.notify(f"HPatches is in {result}.")
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
+    def _failed(self, key: str, failure: Failure) -> None:
         model = self._model
         if key == _ESTIMATE:
             model.set_estimate(EstimateState(message=failure.summary))

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 from descgui.controllers.engine_controller import EngineController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel, MapStatus
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -31,13 +31,7 @@ class MapsController(QObject):
         super().__init__(parent)
         self._models = models
         self._engine = engine
-        self._keyed = {"shown": models.maps, "compared": models.compared}
-        self.lane = JobLane(self)
-        self.lane.started.connect(self._started)
-        self.lane.happened.connect(self._happened)
-        self.lane.succeeded.connect(self._described)
-        self.lane.failed.connect(self._failed)
-        self.lane.cancelled.connect(self._cancelled)
+        self.lane = JobLane(models.messages.report, self)
         engine.ready.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
         models.computing.changed.connect(self.refresh)
@@ -68,8 +62,8 @@ class MapsController(QObject):
 
     def refresh(self) -> None:
         """Describe what is missing; finished maps are taken from memory at once."""
-        for name, model in self._keyed.items():
-            self._refresh(name, model)
+        for model in (self._models.maps, self._models.compared):
+            self._refresh(model)
 
     def describe_again(self) -> None:
         """Read and describe the open pair anew, as if it had never been seen."""
@@ -85,74 +79,64 @@ class MapsController(QObject):
         """Stop describing; finished maps stay."""
         self.lane.cancel()
 
-    def _refresh(self, name: str, model: MapsModel) -> None:
+    def _refresh(self, model: MapsModel) -> None:
         state, session = self._models.pair.state, self._engine.session
         try:
             recipe = self.recipe(model)
         except api.ConfigError as error:
-            self._withdraw(name)
+            self._withdraw(model)
             self._set_both(model, MapStatus("failed", message=str(error)))
             return
         if state is None or recipe is None or session is None:
-            self._withdraw(name)
+            self._withdraw(model)
             waiting = state is not None and bool(model.choice.name)
             self._set_both(model, MapStatus("waiting" if waiting else "none"))
             return
         for side in SIDES:
             info = session.described(state.pair, side, recipe)
-            key = f"{name} {side}"
             if info is not None:
-                self.lane.cancel(key)
+                self.lane.cancel((model, side))
                 model.set_status(side, MapStatus("ready", info=info))
             else:
                 model.set_status(side, MapStatus("waiting"))  # before it may start at once
                 self.lane.submit(
-                    key,
                     partial(session.describe, state.pair, side, recipe),
+                    key=(model, side),
+                    started=partial(model.set_status, side, MapStatus("computing")),
+                    happened=partial(self._happened, model, side),
+                    done=partial(self._described, model, side),
+                    failed=partial(self._failed, model, side),
+                    cancelled=partial(self._cancelled, model, side),
                     device=recipe.device,
                 )
         if model.ready:
             self.ready.emit(model)
 
-    def _withdraw(self, name: str) -> None:
+    def _withdraw(self, model: MapsModel) -> None:
         for side in SIDES:
-            self.lane.cancel(f"{name} {side}")
+            self.lane.cancel((model, side))
 
     @staticmethod
     def _set_both(model: MapsModel, status: MapStatus) -> None:
         for side in SIDES:
             model.set_status(side, status)
 
-    def _target(self, key: str) -> tuple[MapsModel, api.Side]:
-        name, _, side = key.partition(" ")
-        return self._keyed[name], "a" if side == "a" else "b"
-
-    def _started(self, key: str) -> None:
-        model, side = self._target(key)
-        model.set_status(side, MapStatus("computing"))
-
-    def _happened(self, key: str, event: api.Event) -> None:
-        model, side = self._target(key)
+    def _happened(self, model: MapsModel, side: api.Side, event: api.Event) -> None:
         if isinstance(event, api.Note):
             self._models.messages.notify(event.text, event.level, topic=model.choice.name)
         elif isinstance(event, api.Progress):
             fraction = event.done / event.total if event.total else None
             model.set_status(side, MapStatus("computing", fraction))
 
-    def _described(self, key: str, info: api.MapInfo) -> None:
-        model, side = self._target(key)
+    def _described(self, model: MapsModel, side: api.Side, info: api.MapInfo) -> None:
         model.set_status(side, MapStatus("ready", info=info))
         if model.ready:
             self.ready.emit(model)
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
-        model, side = self._target(key)
+    def _failed(self, model: MapsModel, side: api.Side, failure: Failure) -> None:
         model.set_status(side, MapStatus("failed", message=failure.summary))
-        self._models.messages.notify(
-            failure.summary, "error", "" if failure.expected else failure.trace
-        )
+        self._models.messages.report(failure)
 
-    def _cancelled(self, key: str) -> None:
-        model, side = self._target(key)
+    def _cancelled(self, model: MapsModel, side: api.Side) -> None:
         if model.status(side).stage != "ready":
             model.set_status(side, MapStatus("failed", message="Stopped."))

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -33,9 +33,6 @@ class MatchesController(QObject):
         self._maps = maps
         self._lane = lane
         self._wanted = False
-        lane.succeeded.connect(self._succeeded)
-        lane.failed.connect(self._failed)
-        lane.cancelled.connect(self._cancelled)
         maps.ready.connect(self._maps_ready)
         models.pair.changed.connect(self.clear)
         models.maps.choice_changed.connect(self._outdated)
@@ -59,7 +56,13 @@ class MatchesController(QObject):
             separation_px=self._models.settings.settings.separation_px,
         )
         self._models.matches.update(running=True)
-        self._lane.submit(_KEY, partial(session.match, request))
+        self._lane.submit(
+            partial(session.match, request),
+            key=_KEY,
+            done=lambda table: self._models.matches.update(table=table, running=False),
+            failed=self._failed,
+            cancelled=self._at_rest,
+        )
 
     def cancel(self) -> None:
         """Stop matching; the last table stays."""
@@ -80,15 +83,9 @@ class MatchesController(QObject):
         if self._wanted and model is self._models.maps:
             self.run()
 
-    def _succeeded(self, key: str, table: api.MatchTable) -> None:
-        if key == _KEY:
-            self._models.matches.update(table=table, running=False)
+    def _failed(self, failure: Failure) -> None:
+        self._at_rest()
+        self._models.messages.report(failure)
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
-        if key == _KEY:
-            self._models.matches.update(running=False)
-            self._models.messages.notify(failure.summary, "error", failure.trace)
-
-    def _cancelled(self, key: str) -> None:
-        if key == _KEY:
-            self._models.matches.update(running=False)
+    def _at_rest(self) -> None:
+        self._models.matches.update(running=False)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
 
 from descgui.models.bundle import AppModels
+from descgui.models.messages import Failure
 from descgui.models.pair_state import PairState
 from descgui.models.recents import read_recent, write_recent
-from descgui.workers.job_thread import JobFailure
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -27,7 +27,6 @@ class _Opened:
     """What a worker brings back: a pair to show, and the data set it came from, if it is new."""
 
     state: PairState
-    displays: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     dataset: api.Dataset | None
     notes: tuple[str, ...] = ()
 
@@ -37,21 +36,13 @@ class PairController(QObject):
 
     Args:
         prepare: turns an image into the uint8 picture that is drawn, on the worker's thread.
-
-    Signals:
-        displays_ready(ndarray, ndarray): pictures of image a and b, just before the pair changes.
     """
-
-    displays_ready = Signal(object, object)
 
     def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._models = models
         self._prepare = prepare
-        self.lane = JobLane(self)
-        self.lane.succeeded.connect(self._succeeded)
-        self.lane.failed.connect(self._failed)
-        self.lane.cancelled.connect(self._cancelled)
+        self.lane = JobLane(models.messages.report, self)
 
     def open_pair(self, pair: api.ImagePair) -> None:
         """Open two images; a pair of the open data set keeps the data set."""
@@ -178,7 +169,7 @@ class PairController(QObject):
 
     def _set_homography(self, state: PairState, truth: NDArray[np.float64] | None) -> None:
         pair = replace(state.pair, h_b_from_a=truth)
-        self._models.pair.set_pair(PairState(pair, state.image_a, state.image_b))
+        self._models.pair.set_pair(replace(state, pair=pair))
 
     def _replace_side(self, path: Path, side: str) -> None:
         state = self._models.pair.state
@@ -191,22 +182,26 @@ class PairController(QObject):
 
     def _submit(self, what: str, read: Callable[[], _Opened]) -> None:
         self._models.pair.set_loading(what)
-        self.lane.submit("open", lambda _context: read())
+        self.lane.submit(
+            lambda _context: read(),
+            key="open",
+            done=self._opened,
+            failed=self._failed,
+            cancelled=partial(self._models.pair.set_loading, ""),
+        )
 
     def _read(self, pair: api.ImagePair, dataset: api.Dataset | None) -> _Opened:
         """On the worker's thread: decode both images."""
         image_a = api.read_image(pair.path_a)
         image_b = image_a if pair.path_b == pair.path_a else api.read_image(pair.path_b)
         displays = (self._prepare(image_a), self._prepare(image_b))
-        return _Opened(PairState(pair, image_a, image_b), displays, dataset)
+        return _Opened(PairState(pair, image_a, image_b, *displays), dataset)
 
-    def _succeeded(self, _key: str, opened: Any) -> None:
-        assert isinstance(opened, _Opened)
+    def _opened(self, opened: _Opened) -> None:
         browser, pair = self._models.browser, opened.state.pair
         if opened.dataset is not browser.state.dataset:
             browser.set_dataset(opened.dataset)
         browser.set_current(pair.sequence, pair.index)
-        self.displays_ready.emit(*opened.displays)
         self._models.pair.set_loading("")
         self._models.pair.set_pair(opened.state)
         root = opened.dataset.root if opened.dataset is not None else None
@@ -214,12 +209,9 @@ class PairController(QObject):
         for note in opened.notes:
             self._models.messages.log(note, "warning", topic="data set")
 
-    def _failed(self, _key: str, failure: JobFailure) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._models.pair.set_loading("")
         self._models.pair.report_failure(failure.summary)
-
-    def _cancelled(self, _key: str) -> None:
-        self._models.pair.set_loading("")
 
 
 def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) -> api.ImagePair:

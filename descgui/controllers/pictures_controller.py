@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -36,9 +37,6 @@ class PicturesController(QObject):
         self._lane = lane
         self._asked: dict[str, object] = {}
         self._basis_file: Path | None = None
-        lane.succeeded.connect(self._succeeded)
-        lane.failed.connect(self._failed)
-        lane.cancelled.connect(self._cancelled)
         maps.ready.connect(self._maps_ready)
         models.view.changed.connect(self.refresh)
         models.pair.changed.connect(self._start_over)
@@ -56,7 +54,11 @@ class PicturesController(QObject):
         """Write the PCA basis in use to a file."""
         request, session = self._pca_request(self._models.maps), self._engine.session
         if request is not None and session is not None:
-            self._lane.submit("picture basis", lambda _context: session.save_basis(request, path))
+            self._lane.submit(
+                lambda _context: session.save_basis(request, path),
+                key="save PCA basis",
+                done=lambda _none: self._models.messages.notify("The PCA basis is saved."),
+            )
 
     def refresh(self) -> None:
         """Compute what the present mode shows and is not there yet."""
@@ -171,22 +173,20 @@ class PicturesController(QObject):
             return
         self._asked[key] = question
         self._models.pictures.update(busy=key, problem="")
-        self._lane.submit(f"picture {key}", work)
+        self._lane.submit(
+            work,
+            key=f"picture {key}",
+            done=lambda found: self._models.pictures.update(**found, busy="", problem=""),
+            failed=partial(self._failed, key),
+            cancelled=partial(self._cancelled, key),
+        )
 
-    def _succeeded(self, key: str, result: Any) -> None:
-        if key == "picture basis":
-            self._models.messages.notify("The PCA basis is saved.")
-        elif key.startswith("picture "):
-            self._models.pictures.update(**result, busy="", problem="")
-
-    def _failed(self, key: str, failure: JobFailure) -> None:
-        if key.startswith("picture "):
-            self._asked.pop(key.removeprefix("picture "), None)
-            self._models.pictures.update(busy="", problem=failure.summary)
-            if not failure.expected:
-                self._models.messages.notify(failure.summary, "error", failure.trace)
+    def _failed(self, key: str, failure: Failure) -> None:
+        self._asked.pop(key, None)
+        self._models.pictures.update(busy="", problem=failure.summary)
+        if not failure.expected:
+            self._models.messages.report(failure)
 
     def _cancelled(self, key: str) -> None:
-        if key.startswith("picture "):
-            self._asked.pop(key.removeprefix("picture "), None)
-            self._models.pictures.update(busy="")
+        self._asked.pop(key, None)
+        self._models.pictures.update(busy="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 
@@ -12,8 +13,8 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel
+from descgui.models.messages import Failure
 from descgui.models.probe_state import Pin, PinsModel, Probe
-from descgui.workers.job_thread import JobFailure
 from descgui.workers.latest_only import LatestOnly
 from engine import api
 
@@ -52,10 +53,8 @@ class ProbeController(QObject):
         self._maps = maps
         self._pair_key: tuple[object, object] | None = None
         self._pending_pins: dict[int, api.ProbeRequest] = {}
-        self.queries = LatestOnly(self)
+        self.queries = LatestOnly(self._failed, self)
         self.undo_stack = QUndoStack(self)
-        self.queries.answered.connect(self._answered)
-        self.queries.failed.connect(self._failed)
         maps.ready.connect(self._ask_again)
         models.pair.changed.connect(self._pair_changed)
         models.compared.choice_changed.connect(self._comparison_changed)
@@ -128,10 +127,13 @@ class ProbeController(QObject):
         session = self._engine.session
         if session is None:
             return
-        for key, model in (("shown", self._models.maps), ("compared", self._models.compared)):
+        for key, model, show in (
+            ("shown", self._models.maps, self._models.probe.set_answer),
+            ("compared", self._models.compared, self._models.probe.set_comparison),
+        ):
             request = self._request(model, probe, heat=True)
             if request is not None:
-                self.queries.submit(key, partial(session.probe, request))
+                self.queries.submit(partial(session.probe, request), key=key, done=show)
 
     def _ask_pins(self) -> None:
         session = self._engine.session
@@ -142,7 +144,11 @@ class ProbeController(QObject):
                 request = self._request(self._models.maps, pin.probe, heat=False)
                 if request is not None and request != self._pending_pins.get(pin.number):
                     self._pending_pins[pin.number] = request
-                    self.queries.submit(f"pin {pin.number}", partial(session.probe, request))
+                    self.queries.submit(
+                        partial(session.probe, request),
+                        key=f"pin {pin.number}",
+                        done=partial(self._pin_answered, pin.number),
+                    )
 
     def _ask_all(self) -> None:
         self._forget_pin_answers()
@@ -181,20 +187,14 @@ class ProbeController(QObject):
         self.queries.drop("compared")
         self._models.probe.set_comparison(None)
 
-    def _answered(self, key: str, answer: api.ProbeAnswer) -> None:
-        if key == "shown":
-            self._models.probe.set_answer(answer)
-        elif key == "compared":
-            self._models.probe.set_comparison(answer)
-        else:
-            number = int(key.removeprefix("pin "))
-            self._pending_pins.pop(number, None)
-            self._models.pins.set_answer(number, answer)
+    def _pin_answered(self, number: int, answer: api.ProbeAnswer) -> None:
+        self._pending_pins.pop(number, None)
+        self._models.pins.set_answer(number, answer)
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
+    def _failed(self, key: Hashable, failure: Failure) -> None:
         self._pending_pins.clear()
         if failure.expected:  # the maps were pushed out of memory: describe them again
-            self._models.messages.log(failure.summary, "warning", failure.trace, topic=key)
+            self._models.messages.log(failure.summary, "warning", failure.trace, topic=str(key))
             self._maps.refresh()
         else:
-            self._models.messages.notify(failure.summary, "error", failure.trace)
+            self._models.messages.report(failure)

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
+from descgui.models.messages import MessagesModel
 from descgui.views.pixels import rgb_image
 from descgui.workers.lane import JobLane
 from engine import api
@@ -24,11 +25,10 @@ class ThumbnailController(QObject):
 
     ready = Signal(object, object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._wanted: list[Path] = []
-        self.lane = JobLane(self)
-        self.lane.succeeded.connect(self._read)
+        self.lane = JobLane(messages.report, self)
 
     def want(self, path: Path) -> None:
         """Ask for one; rows that came into view last are read first."""
@@ -40,9 +40,13 @@ class ThumbnailController(QObject):
     def _next(self) -> None:
         batch = [self._wanted.pop() for _ in range(min(_BATCH, len(self._wanted)))]
         if batch:
-            self.lane.submit("thumbnails", lambda context: [_load(path, context) for path in batch])
+            self.lane.submit(
+                lambda context: [_load(path, context) for path in batch],
+                key="thumbnails",
+                done=self._read,
+            )
 
-    def _read(self, _key: str, found: list[tuple[Path, QImage]]) -> None:
+    def _read(self, found: list[tuple[Path, QImage]]) -> None:
         for path, picture in found:
             self.ready.emit(path, picture)
         self._next()

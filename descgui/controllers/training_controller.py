@@ -24,6 +24,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
+from descgui.models.messages import Failure
 from descgui.models.training_curves_data import ProbeFrame
 from descgui.models.training_state import (
     Curves,
@@ -33,7 +34,7 @@ from descgui.models.training_state import (
     TrainingStatus,
     name_problem,
 )
-from descgui.workers.job_thread import JobFailure
+from descgui.workers.job_thread import Work
 from descgui.workers.lane import JobLane
 from descgui.workers.priority import leave_room
 from engine import api
@@ -91,14 +92,9 @@ class TrainingController(QObject):
         self._pictures_step = -1
         self._fresh: TrainingStatus | None = None
         self._marks: deque[tuple[float, int]] = deque()
-        self.run_lane = JobLane(self)
-        self.side_lane = JobLane(self)
-        self.photos_lane = JobLane(self)
-        for lane in self.lanes:
-            lane.succeeded.connect(self._succeeded)
-            lane.failed.connect(self._failed)
-            lane.cancelled.connect(self._cancelled)
-        self.run_lane.happened.connect(self._run_happened)
+        self.run_lane = JobLane(models.messages.report, self)
+        self.side_lane = JobLane(models.messages.report, self)
+        self.photos_lane = JobLane(models.messages.report, self)
         self._began.connect(self._on_began)
         self._flushing = self._timer(FLUSH_MS, self._flush)
         self._sampling = self._timer(SAMPLES_AFTER_MS, self._take_samples)
@@ -208,7 +204,7 @@ class TrainingController(QObject):
         if not wanted:
             return
         if self._ready:
-            self.side_lane.submit(_PLOTS, _load_plots)
+            self._submit(self.side_lane, _PLOTS, _load_plots)
             self.refresh()
         if self._model.samples.found is None and self._model.choice.folder:
             self._sampling.start()
@@ -217,7 +213,7 @@ class TrainingController(QObject):
         """List the runs again."""
         if self._ready:
             added = self._added
-            self.side_lane.submit(_LIST, lambda _context: _list_runs(added))
+            self._submit(self.side_lane, _LIST, lambda _context: _list_runs(added))
 
     def add_run(self, folder: Path) -> None:
         """List a run that lies elsewhere, too, and show it."""
@@ -231,7 +227,7 @@ class TrainingController(QObject):
         self._model.set_shown(tuple(dict.fromkeys(folders)))
         for folder in self._model.shown:
             if self._model.curves(folder) is None and self._ready:
-                self.side_lane.submit(_CURVES + str(folder), partial(_read_curves, folder))
+                self._submit(self.side_lane, _CURVES + str(folder), partial(_read_curves, folder))
 
     def watch(self, folder: Path) -> None:
         """Show the probe of a run."""
@@ -240,7 +236,7 @@ class TrainingController(QObject):
         if folder == self._model.status.folder:
             self._model.watch(folder)
         elif self._ready:
-            self.side_lane.submit(_FRAMES, lambda _context: (folder, _read_frames(folder)))
+            self._submit(self.side_lane, _FRAMES, lambda _context: (folder, _read_frames(folder)))
 
     def use_in_viewer(self, folder: Path, weights: Path) -> None:
         """Show the panes as a run's network sees them."""
@@ -270,9 +266,19 @@ class TrainingController(QObject):
     def export(self, weights: Path, out: Path) -> None:
         """Write a run's weights into a file of their own."""
         if self._ready:
-            self.side_lane.submit(_EXPORT, partial(_export, weights, out))
+            self._submit(self.side_lane, _EXPORT, partial(_export, weights, out))
 
     # ---- inside --------------------------------------------------------------------------------
+
+    def _submit(self, lane: JobLane, key: str, work: Work) -> None:
+        lane.submit(
+            work,
+            key=key,
+            done=partial(self._succeeded, key),
+            failed=partial(self._failed, key),
+            cancelled=partial(self._cancelled, key),
+            happened=self._run_happened if key == _TRAIN else None,
+        )
 
     @property
     def _ready(self) -> bool:
@@ -308,8 +314,10 @@ class TrainingController(QObject):
             self._model.set_samples(SamplesState(message=str(error)))
             return
         self._model.set_samples(replace(self._model.samples, looking=True, message=""))
-        self.photos_lane.submit(
-            _SAMPLES, lambda context: api.TrainingSamplesJob(config=config).run(context)
+        self._submit(
+            self.photos_lane,
+            _SAMPLES,
+            lambda context: api.TrainingSamplesJob(config=config).run(context),
         )
 
     def _start_chosen(self, folder: Path, *, resume: bool) -> None:
@@ -344,7 +352,7 @@ class TrainingController(QObject):
             self._began.emit(number, job, past, frames)
             return job.run(replace(context, pause=pause))
 
-        self.run_lane.submit(_TRAIN, work)
+        self._submit(self.run_lane, _TRAIN, work)
 
     def _forget(self) -> None:
         """Drop what is still to be told of an earlier run."""
@@ -385,7 +393,7 @@ class TrainingController(QObject):
 
     # ---- what comes back -----------------------------------------------------------------------
 
-    def _run_happened(self, _key: str, event: api.Event) -> None:
+    def _run_happened(self, event: api.Event) -> None:
         match event:
             case api.Progress():
                 self._on_progress(event)
@@ -475,7 +483,7 @@ class TrainingController(QObject):
         """Bring the live run's entry of the list up to date."""
         folder = self._model.status.folder
         if folder is not None:
-            self.side_lane.submit(_LOOK, lambda _context: api.read_training_run(folder))
+            self._submit(self.side_lane, _LOOK, lambda _context: api.read_training_run(folder))
 
     def _publish_frame(self) -> None:
         if self._pictures:
@@ -516,7 +524,7 @@ class TrainingController(QObject):
             self.overlay((newest.folder,))
             self.watch(newest.folder)
 
-    def _failed(self, key: str, failure: JobFailure) -> None:
+    def _failed(self, key: str, failure: Failure) -> None:
         if key == _SAMPLES:
             self._model.set_samples(SamplesState(message=failure.summary))
             return
@@ -525,7 +533,7 @@ class TrainingController(QObject):
             self._end("failed", message=message)
             self._models.messages.notify(message, "error", failure.trace, topic="training")
             return
-        self._models.messages.notify(failure.summary, "error", failure.trace)
+        self._models.messages.report(failure)
 
     def _cancelled(self, key: str) -> None:
         if key == _TRAIN:

@@ -32,6 +32,21 @@ class Message:
     topic: str = "window"
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why work in the background failed.
+
+    Attributes:
+        summary: one sentence for the person.
+        trace: for a bug report.
+        expected: False for a bug.
+    """
+
+    summary: str
+    trace: str
+    expected: bool
+
+
 class MessagesModel(QObject):
     """The log, and what is worth a notification.
 
@@ -61,6 +76,10 @@ class MessagesModel(QObject):
     ) -> None:
         """Show a sentence over the window, and log it."""
         self.notified.emit(self._add(text, level, detail, topic))
+
+    def report(self, failure: Failure) -> None:
+        """Show why work failed, with the trace where it is a bug."""
+        self.notify(failure.summary, "error", "" if failure.expected else failure.trace)
 
     def _add(self, text: str, level: Level, detail: str, topic: str) -> Message:
         message = Message(text, level, detail, time.time(), topic)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from engine.api import Image, ImagePair
@@ -11,11 +13,18 @@ from engine.api import Image, ImagePair
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairState:
-    """The open pair with its decoded images; both images are present or there is no pair."""
+    """The open pair with its decoded images; both images are present or there is no pair.
+
+    Attributes:
+        display_a, display_b: ``(H, W, 3)`` uint8 pictures that the panes draw, shrunk where an
+            image is very large.
+    """
 
     pair: ImagePair
     image_a: Image
     image_b: Image
+    display_a: NDArray[np.uint8]
+    display_b: NDArray[np.uint8]
 
 
 class PairModel(QObject):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
 State = TypeVar("State")
-_COMPARED = (bool, int, float, str, bytes, tuple, frozenset, Path, type(None))
 
 
 class StateModel(QObject, Generic[State]):
     """Holds a state, a frozen value, and tells when it changes.
 
-    A change to an equal value is silent.  Values that hold arrays or tensors, whose ``==`` is no
-    yes or no, are the same only if they are the same object.
+    A change to an equal value is silent.  Arrays are equal only if they are the same object.
 
     Signals:
         changed(State): after every real change.
@@ -45,12 +42,8 @@ class StateModel(QObject, Generic[State]):
             self.set(replace(self._state, **changes))  # type: ignore[type-var]
 
 
-def _same(old: Any, new: Any) -> bool:
-    if old is new:
-        return True
-    if isinstance(new, _COMPARED) or type(new).__eq__ is not object.__eq__:
-        try:
-            return bool(old == new)
-        except ValueError:  # arrays compare element by element
-            return False
-    return False
+def _same(old: object, new: object) -> bool:
+    try:
+        return old is new or bool(old == new)
+    except ValueError:  # arrays compare element by element
+        return False

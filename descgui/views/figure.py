@@ -188,7 +188,10 @@ def _panels(models: AppModels, width_px: int) -> tuple[Panel, ...]:
     state = models.pair.state
     if state is None:
         raise FigureError("No pair is open, so there is nothing to draw.")
-    photos = {"a": Photo(state.image_a), "b": Photo(state.image_b)}
+    photos = {
+        "a": Photo(state.image_a, state.display_a),
+        "b": Photo(state.image_b, state.display_b),
+    }
     keys = [PaneKey("a"), scene.second_key(models)]
     if models.compared.choice.name:
         probe = models.probe.probe

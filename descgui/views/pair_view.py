@@ -36,7 +36,6 @@ from descgui.views.legend import MarkLegend
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pane import ImagePane
 from descgui.views.pictures import Overlay, Photo
-from descgui.views.pixels import shows
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side
@@ -74,7 +73,6 @@ class PairView(QWidget):
         self._models = models
         self._photos: dict[Side, Photo] = {}
         self._images: dict[Side, Image] = {}
-        self._displays: dict[Side, NDArray[np.uint8]] = {}
         self._store = PictureStore()
         self._dragged: tuple[int, Point] | None = None
         self._pins_before_click: frozenset[int] = frozenset()
@@ -105,24 +103,6 @@ class PairView(QWidget):
     def canvases(self) -> tuple[ImageCanvas, ...]:
         """The canvases in sight: a, b, and the compared one if there is one."""
         return tuple(pane.canvas for pane in self._shown_panes())
-
-    def set_display(self, side: Side, display: NDArray[np.uint8]) -> None:
-        """Give the 8-bit copy of one image that ``prepare_display`` made.
-
-        It may come just before the pair is changed, which saves the rough stand-in of a large
-        image, or any time later.
-
-        Args:
-            side: of the image.
-            display: ``(H', W', 3)`` uint8 over the same area as the image.
-        """
-        photo = self._photos.get(side)
-        image = self._images.get(side)
-        if photo is not None and image is not None and photo.rough and shows(display, image):
-            self._photos[side] = Photo(image, display)
-            self._refresh_photos()
-        else:
-            self._displays[side] = display
 
     def fit(self) -> None:
         """Show the whole images."""
@@ -243,19 +223,16 @@ class PairView(QWidget):
         if state is None:
             return
         self._empty.set_problem("")
-        for side, image in (("a", state.image_a), ("b", state.image_b)):
-            self._take_image("a" if side == "a" else "b", image)
-        self._displays.clear()
+        self._take_image("a", state.image_a, state.display_a)
+        self._take_image("b", state.image_b, state.display_b)
         self._legend.set_truth(state.pair.h_b_from_a is not None)
         self._refresh()
 
-    def _take_image(self, side: Side, image: Image) -> None:
+    def _take_image(self, side: Side, image: Image, display: NDArray[np.uint8]) -> None:
         if self._images.get(side) is image:
             return
         self._images[side] = image
-        display = self._displays.get(side)
-        fitting = display is not None and shows(display, image)
-        self._photos[side] = Photo(image, display if fitting else None)
+        self._photos[side] = Photo(image, display)
         self._dragged = None
         self._third_side = "b"
         for pane in self._panes:

@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
 from descgui.views.pixels import Pixels, muted_image, rgb_image
 from descgui.views.viewport import Box, Size, Viewport
-from engine.api import Extent, Image, as_uint8
+from engine.api import Extent, Image
 
 BACKGROUND: Final = "#1E1F22"
 """Behind the images, in both themes, so that they look the same in both."""
@@ -23,8 +23,6 @@ NEAREST_SCALE: Final = 6.0
 GRID_SCALE: Final = 24.0
 """Above this zoom the squares are parted by a faint grid."""
 
-_QUICK_PIXELS: Final = 4_000_000
-_PREVIEW_EDGE_PX: Final = 1024
 _EXACT_PIXELS: Final = 6_000_000
 
 
@@ -83,20 +81,19 @@ class Photo:
     """One image of the pair, ready to be painted in colour or muted, at any zoom.
 
     Zoomed out, a prepared 8-bit copy is painted; zoomed in beyond its resolution, the pixels in
-    sight are taken from the original.  Until the copy of a large image is given, a rough one made
-    by skipping pixels stands in.
+    sight are taken from the original.
+
+    Args:
+        image: as read from its file.
+        display: its 8-bit copy, as ``prepare_display`` makes it.
 
     Attributes:
         size_px: (width, height) of the image.
-        rough: such a stand-in is shown.
     """
 
-    def __init__(self, image: Image, display: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, image: Image, display: NDArray[np.uint8]) -> None:
         self._pixels: Pixels = image.pixels
         self.size_px: Size = image.size_px
-        self.rough = display is None and image.pixels[..., 0].size > _QUICK_PIXELS
-        if display is None:
-            display = _own_display(image.pixels)
         self._display_scale = display.shape[1] / self.size_px[0]
         self._plain = Mipmap(rgb_image(display))
         self._muted: Mipmap | None = None
@@ -226,12 +223,3 @@ def _paint_visible(painter: QPainter, picture: QImage, box: Box, widget: Size) -
         box.left + x0 * step_x, box.top + y0 * step_y, (x1 - x0) * step_x, (y1 - y0) * step_y
     )
     painter.drawImage(target, picture, QRectF(x0, y0, x1 - x0, y1 - y0))
-
-
-def _own_display(pixels: Pixels) -> NDArray[np.uint8]:
-    """A display copy that costs the window no noticeable time."""
-    height, width = pixels.shape[:2]
-    if height * width <= _QUICK_PIXELS:
-        return as_uint8(pixels)
-    step = -(-max(height, width) // _PREVIEW_EDGE_PX)
-    return as_uint8(pixels[step // 2 :: step, step // 2 :: step])

@@ -52,13 +52,6 @@ def prepare_display(image: Image, *, long_edge_px: int = DISPLAY_EDGE_PX) -> NDA
     return as_uint8(block_means(pixels, factor))
 
 
-def shows(display: NDArray[np.uint8], image: Image) -> bool:
-    """Whether a display picture can be the one of an image, by its size."""
-    factor = _block_edge(image.pixels, DISPLAY_EDGE_PX)
-    height, width = image.pixels.shape[:2]
-    return display.shape[:2] == (-(-height // factor), -(-width // factor))
-
-
 def block_means(pixels: Pixels, factor: int) -> Pixels:
     """Means of blocks of ``factor`` × ``factor`` pixels; border blocks may be smaller.
 

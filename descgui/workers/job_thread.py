@@ -6,11 +6,11 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QObject, QThread, Signal
 
+from descgui.models.messages import Failure
 from engine.api import CancelToken, DescSpaceError, Event, JobCancelled, JobContext, Progress
 
 logger = logging.getLogger(__name__)
@@ -19,28 +19,13 @@ Work = Callable[[JobContext], Any]
 PROGRESS_INTERVAL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailure:
-    """Why a job or a query failed.
-
-    Attributes:
-        summary: one sentence for the person.
-        trace: for a report.
-        expected: False for a bug.
-    """
-
-    summary: str
-    trace: str
-    expected: bool
-
-
-def failure_of(error: Exception, what: str) -> JobFailure:
+def failure_of(error: Exception, what: str) -> Failure:
     """Turn whatever escaped from a worker into something that can be shown; bugs are logged."""
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, DescSpaceError):
-        return JobFailure(str(error), trace, expected=True)
+        return Failure(str(error), trace, expected=True)
     logger.error("%s failed\n%s", what, trace)
-    return JobFailure(f"{type(error).__name__}: {error}", trace, expected=False)
+    return Failure(f"{type(error).__name__}: {error}", trace, expected=False)
 
 
 class JobThread(QThread):
@@ -49,7 +34,7 @@ class JobThread(QThread):
     Signals:
         happened(Event): progress (at most 20 a second), notes and metrics.
         succeeded(object): the result.
-        failed(JobFailure): the reason.
+        failed(Failure): the reason.
         cancelled(): it was stopped on demand.
     """
 

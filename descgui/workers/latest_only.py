@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from PySide6.QtCore import QObject, QThreadPool, Signal
 
+from descgui.models.messages import Failure
 from descgui.workers.job_thread import failure_of
 
 Compute = Callable[[], Any]
@@ -17,40 +18,48 @@ class LatestOnly(QObject):
 
     An answer that a newer query of the same key has overtaken is dropped.
 
-    Signals:
-        answered(str, object): key and answer.
-        failed(str, JobFailure): key and reason.
+    Args:
+        failed: called with the key of a query that failed, and the reason.
     """
 
-    answered = Signal(str, object)
-    failed = Signal(str, object)
-    _done = Signal(str, int, object, object)
+    _computed = Signal(object, int, object, object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self, failed: Callable[[Hashable, Failure], object], parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
+        self._failed = failed
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._pool.setExpiryTimeout(-1)
-        self._tickets: dict[str, int] = {}
-        self._waiting: dict[str, Compute] = {}
+        self._tickets: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, Compute] = {}
+        self._done: dict[Hashable, Callable[[Any], object]] = {}
         self._running = False
         self._closed = False
-        self._done.connect(self._finish)
+        self._computed.connect(self._finish)
 
     @property
     def busy(self) -> bool:
         """True while a query runs or waits."""
         return self._running or bool(self._waiting)
 
-    def submit(self, key: str, compute: Compute) -> None:
-        """Ask; ``compute`` is called on the query thread and must not touch widgets or models."""
+    def submit(self, compute: Compute, *, key: Hashable, done: Callable[[Any], object]) -> None:
+        """Ask a query.
+
+        Args:
+            compute: called on the query thread; must not touch widgets or models.
+            key: a newer query of the same key replaces this one.
+            done: called with the answer on the window's thread.
+        """
         if self._closed:
             return
+        self._done[key] = done
         self._tickets[key] = self._tickets.get(key, 0) + 1
         self._waiting[key] = compute
         self._start_next()
 
-    def drop(self, key: str | None = None) -> None:
+    def drop(self, key: Hashable | None = None) -> None:
         """Withdraw a key's query, or all: no answer to what was asked so far will come."""
         for name in [name for name in self._tickets if key in (None, name)]:
             self._tickets[name] += 1
@@ -71,21 +80,21 @@ class LatestOnly(QObject):
         self._running = True
         self._pool.start(lambda: self._compute(key, ticket, compute))
 
-    def _compute(self, key: str, ticket: int, compute: Compute) -> None:
+    def _compute(self, key: Hashable, ticket: int, compute: Compute) -> None:
         """On the query thread: whatever happens becomes one signal."""
         try:
             answer = compute()
         except Exception as error:  # the border of the thread
-            self._done.emit(key, ticket, None, failure_of(error, key))
+            self._computed.emit(key, ticket, None, failure_of(error, str(key)))
         else:
-            self._done.emit(key, ticket, answer, None)
+            self._computed.emit(key, ticket, answer, None)
 
-    def _finish(self, key: str, ticket: int, answer: Any, failure: Any) -> None:
+    def _finish(self, key: Hashable, ticket: int, answer: Any, failure: Any) -> None:
         self._running = False
         self._start_next()  # before the answer is drawn, so that both cores have work
         if ticket != self._tickets.get(key):
             return
         if failure is None:
-            self.answered.emit(key, answer)
+            self._done[key](answer)
         else:
-            self.failed.emit(key, failure)
+            self._failed(key, failure)

@@ -57,7 +57,7 @@ def actions(models: AppModels) -> Actions:
 def open_a_pair(models: AppModels, *, homography: bool = False) -> None:
     image = Image(Path("a.png"), np.zeros((32, 32, 3), dtype=np.uint8))
     pair = ImagePair(Path("a.png"), Path("b.png"), np.eye(3) if homography else None, name="a ↔ b")
-    models.pair.set_pair(PairState(pair, image, image))
+    models.pair.set_pair(PairState(pair, image, image, image.as_uint8(), image.as_uint8()))
 
 
 def map_info(levels: int) -> MapInfo:

@@ -36,7 +36,7 @@ from descgui.views.marks import (
 )
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pictures import BACKGROUND, Mipmap, Overlay, Photo
-from descgui.views.pixels import rgb_image
+from descgui.views.pixels import prepare_display, rgb_image
 from descgui.views.viewport import Box, Viewport, whole_extent
 from engine.api import Extent, Image
 
@@ -45,7 +45,8 @@ NONE = Qt.KeyboardModifier.NoModifier
 
 
 def photo_of(pixels: np.ndarray) -> Photo:
-    return Photo(Image(Path("photo.png"), pixels))
+    image = Image(Path("photo.png"), pixels)
+    return Photo(image, prepare_display(image))
 
 
 def grey(width: int, height: int, value: int = 0) -> np.ndarray:
@@ -141,9 +142,8 @@ def test_deep_zoom_into_a_large_image_shows_its_own_pixels(canvas, dtype):
     top = np.iinfo(dtype).max
     pixels = np.zeros((2100, 2300, 3), dtype)
     pixels[1234, 987] = (top, 0, 0)
-    photo = photo_of(pixels)
-    assert photo.rough
-    canvas.set_photo(photo)
+    image = Image(Path("photo.png"), pixels)
+    canvas.set_photo(Photo(image, prepare_display(image, long_edge_px=500)))
     canvas.set_viewport(Viewport(10.0, 200.0 - 9870, 150.0 - 12340))
     picture = canvas.grab_picture()
     assert colour(picture, 205, 155) == (255, 0, 0)

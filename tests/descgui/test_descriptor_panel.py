@@ -55,7 +55,7 @@ def panel(qtbot, models):
 @pytest.fixture
 def ready(panel, models):
     models.engine.set_state(READY)
-    models.pair.set_pair(PairState(PAIR, None, None))
+    models.pair.set_pair(PairState(PAIR, None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     return panel
 
@@ -134,7 +134,7 @@ def test_precomputed_maps_are_asked_for_until_their_files_are_known(ready, model
     models.maps.choose(DescriptorChoice("daisy"))
     pick(ready.shown.combo, "precomputed")
     assert asked == [DescriptorChoice("precomputed", map_files=files)]
-    models.pair.set_pair(PairState(ImagePair(Path("/3"), Path("/4")), None, None))
+    models.pair.set_pair(PairState(ImagePair(Path("/3"), Path("/4")), None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     pick(ready.shown.combo, "precomputed")
     assert len(maps) == 2, "the files belong to another pair"

@@ -37,7 +37,13 @@ def models(qapp, tmp_path) -> AppModels:
     made = make_models(tmp_path / "settings.yaml")
     one, other = solid("1.png", (60, 40), (200, 30, 30)), solid("2.png", (30, 40), (30, 30, 200))
     made.pair.set_pair(
-        PairState(ImagePair(one.path, other.path, np.eye(3), "v_ä 1 → 2"), one, other)
+        PairState(
+            ImagePair(one.path, other.path, np.eye(3), "v_ä 1 → 2"),
+            one,
+            other,
+            one.as_uint8(),
+            other.as_uint8(),
+        )
     )
     made.maps.choose(DescriptorChoice("daisy"))
     made.view.update(mode="image")
@@ -200,7 +206,8 @@ def test_a_grabbed_canvas_is_as_large_as_asked_and_has_no_border(qtbot):
     canvas = ImageCanvas()
     qtbot.addWidget(canvas)
     canvas.resize(200, 150)
-    canvas.set_photo(Photo(solid("1.png", (60, 40), (200, 30, 30))))
+    image = solid("1.png", (60, 40), (200, 30, 30))
+    canvas.set_photo(Photo(image, image.as_uint8()))
     canvas.show()
     picture = grab_canvas(canvas, scale=2.0)
     ratio = canvas.devicePixelRatioF()

@@ -96,7 +96,7 @@ def open_a_pair(models: AppModels, name: str = "v_churchill 1 → 2") -> None:
     pixels[7, 12] = (65535, 3, 2)
     pair = ImagePair(Path("a.png"), Path("b.png"), name=name)
     images = Image(Path("a.png"), pixels), Image(Path("b.png"), pixels)
-    models.pair.set_pair(PairState(pair, *images))
+    models.pair.set_pair(PairState(pair, *images, *(image.as_uint8() for image in images)))
 
 
 def map_info(size_bytes: int) -> MapInfo:

@@ -47,7 +47,7 @@ def panel(qtbot, models):
 @pytest.fixture
 def ready(panel, models):
     models.engine.set_state(EngineState("ready"))
-    models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None))
+    models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     return panel
 
@@ -69,7 +69,7 @@ def test_matching_waits_for_engine_pair_and_descriptor_and_says_for_which(panel,
     assert "loaded" in panel.hint.sentence
     models.engine.set_state(EngineState("ready"))
     assert "pair" in panel.hint.sentence
-    models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None))
+    models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None, None, None))
     assert "descriptor" in panel.hint.sentence
     assert not panel.run_button.isEnabled()
     models.maps.choose(DescriptorChoice("daisy"))

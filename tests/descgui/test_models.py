@@ -204,7 +204,7 @@ def test_an_unknown_field_is_refused(qapp):
 
 def test_a_pair_stays_open_when_another_fails(qapp):
     model = PairModel()
-    state = PairState(ImagePair(ROOT / "1", ROOT / "2"), None, None)
+    state = PairState(ImagePair(ROOT / "1", ROOT / "2"), None, None, None, None)
     opened, failed, loading = (
         heard(model.changed),
         heard(model.failed),

@@ -31,7 +31,6 @@ from descgui.views.marks import (
 )
 from descgui.views.match_lines import MatchLines
 from descgui.views.pair_view import PairView
-from descgui.views.pixels import prepare_display
 from descgui.views.scene import PaneKey
 from descgui.views.viewport import Viewport
 from engine.api import (
@@ -76,7 +75,9 @@ def image(name: str, size: tuple[int, int] = SIZE, value: int = 120) -> Image:
 
 def pair_state(h=SHIFT, size_b: tuple[int, int] = SIZE) -> PairState:
     one, other = image("one.png"), image("other.png", size_b, 60)
-    return PairState(ImagePair(one.path, other.path, h, "a pair"), one, other)
+    return PairState(
+        ImagePair(one.path, other.path, h, "a pair"), one, other, one.as_uint8(), other.as_uint8()
+    )
 
 
 def answer_to(state: PairState, probe: Probe, *, off=(1.0, 0.0), heat=True, **changes):
@@ -224,9 +225,7 @@ def test_while_opening_the_empty_view_says_so_and_its_buttons_wait(view, models)
 
 def test_another_homography_of_the_same_pair_keeps_the_view(view, models, opened):
     view.canvases[0].set_viewport(Viewport(9.0, -40.0, -50.0))
-    models.pair.set_pair(
-        PairState(replace(opened.pair, h_b_from_a=None), opened.image_a, opened.image_b)
-    )
+    models.pair.set_pair(replace(opened, pair=replace(opened.pair, h_b_from_a=None)))
     assert view.canvases[0].viewport == Viewport(9.0, -40.0, -50.0)
 
 
@@ -743,25 +742,15 @@ def test_lines_let_the_pointer_through(view):
 # Display pictures
 
 
-def big(name: str, value: int) -> Image:
-    return Image(Path(name), np.full((2100, 2300, 3), value, np.uint8))
-
-
-def test_a_display_picture_given_before_its_pair_is_used_for_it(view, models):
-    one, other = big("1.png", 10), big("2.png", 20)
-    view.set_display("a", prepare_display(one))
-    models.pair.set_pair(PairState(ImagePair(one.path, other.path), one, other))
-    assert not view.canvases[0].photo.rough
-    assert view.canvases[1].photo.rough
-    view.set_display("b", prepare_display(other))
-    assert not view.canvases[1].photo.rough
-
-
-def test_a_display_picture_of_another_size_is_not_shown(view, models):
-    one, other = big("1.png", 10), big("2.png", 20)
-    view.set_display("a", np.zeros((5, 5, 3), np.uint8))
-    models.pair.set_pair(PairState(ImagePair(one.path, other.path), one, other))
-    assert view.canvases[0].photo.rough
+def test_zoomed_out_the_prepared_copy_is_drawn(view, models):
+    size = (1050, 1150, 3)
+    image = Image(Path("1.png"), np.full((2100, 2300, 3), 10, np.uint8))
+    shrunk = np.full(size, 200, np.uint8)
+    pair = ImagePair(image.path, image.path)
+    models.pair.set_pair(PairState(pair, image, image, shrunk, shrunk))
+    grabbed = view.canvases[0].grab().toImage()
+    centre = grabbed.pixelColor(grabbed.width() // 2, grabbed.height() // 2)
+    assert abs(centre.red() - 200) <= 2
 
 
 # Dropping

@@ -59,7 +59,7 @@ def panel(qtbot, models):
 def ready(panel, models):
     models.engine.set_state(READY)
     models.maps.choose(DescriptorChoice("daisy"))
-    models.pair.set_pair(PairState(PAIR, None, None))
+    models.pair.set_pair(PairState(PAIR, None, None, None, None))
     for side in ("a", "b"):
         models.maps.set_status(side, MapStatus("ready"))
     models.probe.move(Probe("a", (312.4, 204.0)))
@@ -123,7 +123,7 @@ def test_an_empty_panel_says_what_is_missing_step_by_step(panel, models):
         return panel.cell("match").toolTip()
 
     assert why() == "No pair is open."
-    models.pair.set_pair(PairState(PAIR, None, None))
+    models.pair.set_pair(PairState(PAIR, None, None, None, None))
     assert why() == "No descriptor is chosen."
     models.maps.choose(DescriptorChoice("daisy"))
     assert why() == "The images are not described yet."

@@ -406,10 +406,10 @@ def test_events_that_come_fast_change_the_window_a_few_times_a_second(qtbot, wor
     changes, added = [], []
     world.model.status_changed.connect(lambda status: changes.append(status.step))
     world.model.metrics_added.connect(added.append)
-    world.trainings._run_happened("train", api.Progress("training", 0, 500))
+    world.trainings._run_happened(api.Progress("training", 0, 500))
     for step in range(1, 501):
-        world.trainings._run_happened("train", api.Progress("training", step, 500))
-        world.trainings._run_happened("train", api.Metric(step, {"loss": 1.0 / step}))
+        world.trainings._run_happened(api.Progress("training", step, 500))
+        world.trainings._run_happened(api.Metric(step, {"loss": 1.0 / step}))
     qtbot.waitUntil(lambda: bool(added), timeout=WAIT_MS)
     assert [len(some) for some in added] == [500]
     assert changes == [500]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QThread
 
-from descgui.workers.job_thread import JobFailure
+from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from descgui.workers.latest_only import LatestOnly
 from engine.api import DescSpaceError, JobContext, Note, Progress
@@ -35,44 +36,34 @@ class Gate:
 
 
 class Record:
-    """All signals of a lane in order, with the thread they arrived on."""
+    """A lane's calls in order, with the thread they came on."""
 
     def __init__(self, lane: JobLane) -> None:
+        self.lane = lane
         self.entries: list[tuple[Any, ...]] = []
         self.threads: set[QThread] = set()
-        lane.started.connect(self.started)
-        lane.succeeded.connect(self.succeeded)
-        lane.failed.connect(self.failed)
-        lane.cancelled.connect(self.cancelled)
-        lane.busy_changed.connect(self.busy)
-        lane.happened.connect(self.happened)
+        lane.busy_changed.connect(partial(self._add, "busy"))
+
+    def submit(self, key: str, work: Any) -> None:
+        """Submit work, all ends of which are written down."""
+        self.lane.submit(
+            work,
+            key=key,
+            started=partial(self._add, "started", key),
+            happened=partial(self._add, "happened", key),
+            done=partial(self._add, "succeeded", key),
+            failed=lambda found: self._add("failed", key, found.summary, found.expected),
+            cancelled=partial(self._add, "cancelled", key),
+        )
 
     def _add(self, *entry: Any) -> None:
         self.entries.append(entry)
         self.threads.add(QThread.currentThread())
 
-    def started(self, key: str) -> None:
-        self._add("started", key)
-
-    def succeeded(self, key: str, result: Any) -> None:
-        self._add("succeeded", key, result)
-
-    def failed(self, key: str, failure: JobFailure) -> None:
-        self._add("failed", key, failure.summary, failure.expected)
-
-    def cancelled(self, key: str) -> None:
-        self._add("cancelled", key)
-
-    def busy(self, busy: bool) -> None:
-        self._add("busy", busy)
-
-    def happened(self, key: str, event: Any) -> None:
-        self._add("happened", key, event)
-
 
 @pytest.fixture
 def lane(qtbot: Any) -> Any:
-    made = JobLane()
+    made = JobLane(lambda failure: pytest.fail(failure.summary))
     yield made
     made.close()
     qtbot.waitUntil(lambda: not made.busy)
@@ -80,7 +71,7 @@ def lane(qtbot: Any) -> Any:
 
 @pytest.fixture
 def queries(qtbot: Any) -> Any:
-    made = LatestOnly()
+    made = LatestOnly(lambda _key, failure: pytest.fail(failure.summary))
     yield made
     made.close()
 
@@ -91,8 +82,8 @@ def wait_idle(qtbot: Any, lane: JobLane) -> None:
 
 def test_work_succeeds_and_idle_is_the_last_word(qtbot, lane):
     record = Record(lane)
-    lane.submit("one", lambda _context: 1)
-    lane.submit("two", lambda _context: 2)
+    record.submit("one", lambda _context: 1)
+    record.submit("two", lambda _context: 2)
     wait_idle(qtbot, lane)
     assert record.entries == [
         ("started", "one"),
@@ -111,8 +102,8 @@ def test_a_known_failure_keeps_its_sentence_and_the_lane_goes_on(qtbot, lane):
     def refuse(_context: JobContext) -> None:
         raise DescSpaceError("The file is missing.")
 
-    lane.submit("bad", refuse)
-    lane.submit("good", lambda _context: "fine")
+    record.submit("bad", refuse)
+    record.submit("good", lambda _context: "fine")
     wait_idle(qtbot, lane)
     assert ("failed", "bad", "The file is missing.", True) in record.entries
     assert ("succeeded", "good", "fine") in record.entries
@@ -120,7 +111,7 @@ def test_a_known_failure_keeps_its_sentence_and_the_lane_goes_on(qtbot, lane):
 
 def test_a_bug_in_a_worker_is_told_as_one_and_logged(qtbot, lane, caplog):
     record = Record(lane)
-    lane.submit("bug", lambda _context: 1 / 0)
+    record.submit("bug", lambda _context: 1 / 0)
     wait_idle(qtbot, lane)
     assert ("failed", "bug", "ZeroDivisionError: division by zero", False) in record.entries
     assert "division by zero" in caplog.text
@@ -128,8 +119,8 @@ def test_a_bug_in_a_worker_is_told_as_one_and_logged(qtbot, lane, caplog):
 
 def test_cancelling_stops_what_runs_and_withdraws_what_waits(qtbot, lane):
     record, gate = Record(lane), Gate()
-    lane.submit("runs", gate.job)
-    lane.submit("waits", lambda _context: pytest.fail("withdrawn work must not run"))
+    record.submit("runs", gate.job)
+    record.submit("waits", lambda _context: pytest.fail("withdrawn work must not run"))
     assert gate.started.wait(5)
     lane.cancel()
     wait_idle(qtbot, lane)
@@ -140,13 +131,38 @@ def test_cancelling_stops_what_runs_and_withdraws_what_waits(qtbot, lane):
 
 def test_newer_work_of_a_key_replaces_the_running_and_alone_reports(qtbot, lane):
     record, gate = Record(lane), Gate("old")
-    lane.submit("maps", gate.job)
+    record.submit("maps", gate.job)
     assert gate.started.wait(5)
-    lane.submit("maps", lambda _context: "new")
+    record.submit("maps", lambda _context: "new")
     wait_idle(qtbot, lane)
     assert [entry for entry in record.entries if entry[0] not in ("busy", "started")] == [
         ("succeeded", "maps", "new")
     ]
+
+
+def test_replaced_work_that_ends_well_all_the_same_reports_nothing(qtbot, lane):
+    record, gate = Record(lane), Gate()
+
+    def deaf(_context: JobContext) -> str:
+        gate.query()
+        return "old"
+
+    record.submit("maps", deaf)
+    assert gate.started.wait(5)
+    record.submit("maps", lambda _context: "new")
+    gate.open.set()
+    wait_idle(qtbot, lane)
+    assert [entry for entry in record.entries if entry[0] == "succeeded"] == [
+        ("succeeded", "maps", "new")
+    ]
+
+
+def test_a_failure_without_an_end_of_its_own_goes_to_the_lane(qtbot):
+    failures: list[Failure] = []
+    lane = JobLane(failures.append)
+    lane.submit(lambda _context: 1 / 0, key="bug")
+    wait_idle(qtbot, lane)
+    assert [failure.summary for failure in failures] == ["ZeroDivisionError: division by zero"]
 
 
 def test_progress_is_thinned_but_notes_and_the_last_step_pass(qtbot, lane):
@@ -157,7 +173,7 @@ def test_progress_is_thinned_but_notes_and_the_last_step_pass(qtbot, lane):
             context.emit(Progress("steps", done, 1000))
         context.emit(Note("done"))
 
-    lane.submit("chatter", chatter)
+    record.submit("chatter", chatter)
     wait_idle(qtbot, lane)
     events = [entry[2] for entry in record.entries if entry[0] == "happened"]
     assert events[-2:] == [Progress("steps", 1000, 1000), Note("done")]
@@ -167,30 +183,28 @@ def test_progress_is_thinned_but_notes_and_the_last_step_pass(qtbot, lane):
 def test_a_closed_lane_takes_nothing_more(qtbot, lane):
     record = Record(lane)
     lane.close()
-    lane.submit("late", lambda _context: pytest.fail("a closed lane must not run anything"))
+    record.submit("late", lambda _context: pytest.fail("a closed lane must not run anything"))
     assert not lane.busy
     assert record.entries == []
 
 
 def test_the_latest_query_is_answered_and_the_overtaken_ones_are_not(qtbot, queries):
-    answers: list[tuple[str, Any]] = []
-    queries.answered.connect(lambda key, answer: answers.append((key, answer)))
+    answers: list[Any] = []
     gate = Gate(0)
-    queries.submit("probe", gate.query)
+    queries.submit(gate.query, key="probe", done=answers.append)
     assert gate.started.wait(5)
     for number in range(1, 50):
-        queries.submit("probe", lambda number=number: number)
+        queries.submit(lambda number=number: number, key="probe", done=answers.append)
     gate.open.set()
     qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
-    assert answers == [("probe", 49)]
+    assert answers == [49]
 
 
 def test_queries_of_different_keys_do_not_replace_one_another(qtbot, queries):
     answers: dict[str, Any] = {}
-    queries.answered.connect(answers.__setitem__)
     gate = Gate("first")
-    queries.submit("shown", gate.query)
-    queries.submit("compared", lambda: "second")
+    for key, compute in (("shown", gate.query), ("compared", lambda: "second")):
+        queries.submit(compute, key=key, done=partial(answers.__setitem__, key))
     gate.open.set()
     qtbot.waitUntil(lambda: len(answers) == 2, timeout=5000)
     assert answers == {"shown": "first", "compared": "second"}
@@ -198,24 +212,23 @@ def test_queries_of_different_keys_do_not_replace_one_another(qtbot, queries):
 
 def test_a_dropped_query_never_answers(qtbot, queries):
     answers: list[str] = []
-    queries.answered.connect(lambda key, _answer: answers.append(key))
     gate = Gate()
-    queries.submit("probe", gate.query)
-    queries.submit("other", lambda: None)
+    for key, compute in (("probe", gate.query), ("other", lambda: None)):
+        queries.submit(compute, key=key, done=lambda _answer, key=key: answers.append(key))
     queries.drop("probe")
     gate.open.set()
     qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
     assert answers == ["other"]
 
 
-def test_a_failing_query_reports_and_the_next_one_is_answered(qtbot, queries, caplog):
-    failures: list[JobFailure] = []
+def test_a_failing_query_reports_and_the_next_one_is_answered(qtbot, caplog):
+    failures: list[Failure] = []
     answers: list[Any] = []
-    queries.failed.connect(lambda _key, failure: failures.append(failure))
-    queries.answered.connect(lambda _key, answer: answers.append(answer))
-    queries.submit("probe", lambda: 1 / 0)
+    queries = LatestOnly(lambda _key, failure: failures.append(failure))
+    queries.submit(lambda: 1 / 0, key="probe", done=answers.append)
     qtbot.waitUntil(lambda: bool(failures), timeout=5000)
-    queries.submit("probe", lambda: "alive")
+    queries.submit(lambda: "alive", key="probe", done=answers.append)
     qtbot.waitUntil(lambda: bool(answers), timeout=5000)
     assert not failures[0].expected
     assert answers == ["alive"]
+    queries.close()
