@@ -127,6 +127,8 @@ if TYPE_CHECKING:
     from engine.paths import config_dir as config_dir
     from engine.paths import data_dir as data_dir
     from engine.paths import log_dir as log_dir
+    from engine.paths import new_run_dir as new_run_dir
+    from engine.paths import runs_dir as runs_dir
     from engine.paths import user_data_dir as user_data_dir
     from engine.progress import CancelToken as CancelToken
     from engine.progress import Event as Event
@@ -165,13 +167,11 @@ if TYPE_CHECKING:
     from engine.jobs.runs import is_changed as is_changed
     from engine.jobs.runs import list_runs as list_runs
     from engine.jobs.runs import means as means
-    from engine.jobs.runs import new_run_folder as new_run_folder
     from engine.jobs.runs import read_run as read_run
     from engine.jobs.runs import read_runs as read_runs
     from engine.jobs.runs import restore_run as restore_run
     from engine.jobs.runs import run_settings as run_settings
     from engine.jobs.runs import run_title as run_title
-    from engine.jobs.runs import runs_folder as runs_folder
     from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.train import TrainJob as TrainJob
     from engine.jobs.train import TrainResult as TrainResult
@@ -180,7 +180,6 @@ if TYPE_CHECKING:
     from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
     from engine.jobs.training_runs import is_training_run as is_training_run
     from engine.jobs.training_runs import list_training_runs as list_training_runs
-    from engine.jobs.training_runs import new_training_folder as new_training_folder
     from engine.jobs.training_runs import read_curves as read_curves
     from engine.jobs.training_runs import read_previews as read_previews
     from engine.jobs.training_runs import read_training_run as read_training_run

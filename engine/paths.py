@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import time
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import appdirs
 
@@ -12,6 +16,7 @@ from engine.errors import OutputError
 
 APP_NAME = "descriptor-space"
 _HOME_VARIABLE = "DESCGUI_HOME"
+_STAMP_FORMAT, _STAMP = "%Y%m%d-%H%M%S", re.compile(r"\d{8}-\d{6}")
 
 
 def _user_dir(kind: str, fallback: str) -> Path:
@@ -38,6 +43,44 @@ def log_dir() -> Path:
 def user_data_dir() -> Path:
     """Things a person would miss: runs, downloaded data sets."""
     return _user_dir("data", appdirs.user_data_dir(APP_NAME, appauthor=False))
+
+
+def runs_dir() -> Path:
+    """Where runs go unless a folder is named."""
+    return user_data_dir() / "runs"
+
+
+def new_run_dir(kind: Literal["evaluate", "train"], *, runs: Path | None = None) -> Path:
+    """A folder for a new run, named by its kind and the time; it does not exist yet.
+
+    Args:
+        kind: of the run.
+        runs: the folder above; :func:`runs_dir` by default.
+    """
+    base = (runs or runs_dir()) / stamped(kind)
+    folder, number = base, 2
+    while folder.exists():
+        folder, number = base.with_name(f"{base.name}-{number}"), number + 1
+    return folder
+
+
+def stamped(word: str) -> str:
+    """A word and the present time, such as ``train-20250131-120500``."""
+    return time.strftime(f"{word}-{_STAMP_FORMAT}")
+
+
+def began_s(folder: Path) -> float:
+    """When a run began, in seconds since the epoch: by its name, else by its folder; 0 if neither.
+
+    A run that is continued keeps its name.
+    """
+    stamp = _STAMP.search(folder.name)
+    if stamp is not None:
+        with contextlib.suppress(ValueError, OverflowError):
+            return time.mktime(time.strptime(stamp[0], _STAMP_FORMAT))
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
 
 
 def data_dir(name: str) -> Path:

@@ -108,7 +108,7 @@ class EvaluationController(QObject):
             job = api.EvaluateJob(
                 config=config,
                 choices=api.choose_descriptors(config, {}),
-                out=api.new_run_folder(),
+                out=api.new_run_dir("evaluate"),
                 command=api.evaluate_command(config, {}),
             )
             return job, _empty_content(job)

@@ -121,7 +121,7 @@ class TrainingController(QObject):
         name = self._model.choice.name
         if not self._free or name_problem(name):
             return
-        folder = _folder_of(name) if name else api.new_training_folder()
+        folder = api.runs_dir() / name if name else api.new_run_dir("train")
         if folder.exists():
             self.name_taken.emit(folder)
         else:
@@ -179,7 +179,7 @@ class TrainingController(QObject):
         except api.ConfigError as error:
             self._models.messages.notify(str(error), "warning")
             return
-        folder = _folder_of(choice.name) if choice.name else None
+        folder = api.runs_dir() / choice.name if choice.name else None
         command = api.train_command(config, choice.own, run_dir=folder or Path("runs") / "my-run")
         QGuiApplication.clipboard().setText(command)
         self._models.messages.notify(f"Copied: {command}")
@@ -566,11 +566,6 @@ class TrainingController(QObject):
         else:
             return reason
         return f"{reason.rstrip()} {cure}"
-
-
-def _folder_of(name: str) -> Path:
-    """Where a run of this name lies."""
-    return api.user_data_dir() / "runs" / name
 
 
 def free_name(folder: Path) -> str:

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -142,10 +141,10 @@ def _write_trace(error: Exception) -> Path | None:
     import tempfile
     import traceback
 
-    from engine.paths import log_dir
+    from engine.paths import log_dir, stamped
 
     text = f"{sys.argv}\n{''.join(traceback.format_exception(error))}"
-    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    name = f"{stamped('fault')}-{os.getpid()}.txt"
     for folder in (log_dir(), Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from typing import Any, Final
 from engine.config import build_config, merge
 from engine.errors import ConfigError
 from engine.jobs.train_settings import TrainConfig
+from engine.paths import new_run_dir, runs_dir
 
 Effect = Mapping[str, Any] | str
 """What a value comes to: our dotted names with their values, or why it is passed over."""
@@ -78,14 +79,11 @@ class Translation:
     resume: bool | None = None
     passed_over: tuple[str, ...] = ()
 
-    def run_dir(self, *, runs: Path, unnamed: str) -> Path:
-        """The run's folder, where nothing else names it.
-
-        Args:
-            runs: where runs lie unless these settings say it.
-            unnamed: the folder's name unless these settings say it.
-        """
-        return (self.runs_folder or runs) / (self.run_name or unnamed)
+    def run_dir(self) -> Path:
+        """The run's folder, unless a flag names it."""
+        if self.run_name is None:
+            return new_run_dir("train", runs=self.runs_folder)
+        return (self.runs_folder or runs_dir()) / self.run_name
 
 
 class _RefusedError(Exception):

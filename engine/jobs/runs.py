@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from engine.config import read_yaml
 from engine.data.hpatches import kind_of
@@ -33,9 +31,7 @@ from engine.jobs.evaluate_settings import (
     resolve_evaluation,
     split_descriptor,
 )
-from engine.paths import user_data_dir
-
-RUN_PREFIX: Final = "evaluate-"
+from engine.paths import began_s, runs_dir, user_data_dir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +109,9 @@ class RunContent:
     command: str = ""
 
 
-def runs_folder() -> Path:
-    """Where evaluations go that were given no folder."""
-    return user_data_dir() / "runs"
-
-
-def new_run_folder() -> Path:
-    """A name for a run that nobody has; it is not made yet."""
-    base = runs_folder() / time.strftime(f"{RUN_PREFIX}%Y%m%d-%H%M%S")
-    folder, number = base, 2
-    while folder.exists():
-        folder, number = base.with_name(f"{base.name}-{number}"), number + 1
-    return folder
-
-
 def list_runs(folder: Path | None = None) -> tuple[RunInfo, ...]:
     """The evaluations in a folder (the person's own by default), the newest first."""
-    place = folder or runs_folder()
+    place = folder or runs_dir()
     if not place.is_dir():
         return ()
     found = [run_info(path) for path in place.iterdir() if path.is_dir() and _is_run(path)]
@@ -138,7 +120,7 @@ def list_runs(folder: Path | None = None) -> tuple[RunInfo, ...]:
 
 def run_info(folder: Path) -> RunInfo:
     """What a list says about a run; a broken one is told, not raised."""
-    info = RunInfo(folder=folder, began_s=_began_s(folder))
+    info = RunInfo(folder=folder, began_s=began_s(folder))
     try:
         config, _ = run_settings(folder)
         info = replace(info, config=config)
@@ -283,16 +265,6 @@ def _move(source: Path, target: Path) -> None:
 
 def _is_run(folder: Path) -> bool:
     return (folder / SETTINGS_FILE).exists() or has_rows(folder) or (folder / RESULT_FILE).exists()
-
-
-def _began_s(folder: Path) -> float:
-    """By its name, which a continued run keeps; else by its files."""
-    stamp = folder.name.removeprefix(RUN_PREFIX)[:15]
-    with contextlib.suppress(ValueError, OverflowError):
-        return time.mktime(time.strptime(stamp, "%Y%m%d-%H%M%S"))
-    with contextlib.suppress(OSError):
-        return folder.stat().st_mtime
-    return 0.0
 
 
 def _fingerprint(folder: Path) -> Json | None:

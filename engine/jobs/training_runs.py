@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +20,7 @@ from engine.data.photos import open_photos, split_photos
 from engine.errors import ConfigError, DescSpaceError
 from engine.jobs.train_settings import TrainConfig, resolve_training
 from engine.metrics import best_of, judge_of
-from engine.paths import user_data_dir
+from engine.paths import runs_dir
 from engine.progress import JobContext, Preview, Progress
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
 from engine.training.run_folder import (
@@ -35,8 +34,6 @@ from engine.training.run_folder import (
 )
 
 logger = logging.getLogger(__name__)
-
-TRAIN_PREFIX: Final = "train-"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,27 +131,13 @@ class TrainingRunInfo:
     problem: str = ""
 
 
-def new_training_folder(root: Path | None = None) -> Path:
-    """A folder for a new run that does not exist yet.
-
-    Args:
-        root: where runs lie; the person's own folder when not given.
-    """
-    place = root or user_data_dir() / "runs"
-    name = TRAIN_PREFIX + time.strftime("%Y%m%d-%H%M%S")
-    number, folder = 2, place / name
-    while folder.exists():
-        folder, number = place / f"{name}-{number}", number + 1
-    return folder
-
-
 def list_training_runs(root: Path | None = None) -> tuple[TrainingRunInfo, ...]:
     """The training runs directly below a folder, the newest first.
 
     Args:
         root: where runs lie; the person's own folder when not given.
     """
-    place = root or user_data_dir() / "runs"
+    place = root or runs_dir()
     if not place.is_dir():
         return ()
     infos = [read_training_run(folder) for folder in place.iterdir() if is_training_run(folder)]

@@ -199,7 +199,7 @@ def test_what_cannot_be_run_is_told_in_its_sentence(qtbot, world, tmp_path):
     world.evaluations.run()
     wait_stage(qtbot, world, "failed")
     assert "nothing: does not exist" in world.model.shown.message
-    assert not (api.runs_folder()).exists()
+    assert not api.runs_dir().exists()
     world.model.update(more={"long_edge_px": -3})
     world.evaluations.run()
     assert "long_edge_px" in world.model.shown.message

@@ -417,4 +417,4 @@ def test_events_that_come_fast_change_the_window_a_few_times_a_second(qtbot, wor
 
 
 def test_the_home_folder_holds_the_runs(world, fresh_home):
-    assert Path(fresh_home) in api.new_training_folder().parents
+    assert Path(fresh_home) in api.new_run_dir("train").parents

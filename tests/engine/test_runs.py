@@ -17,14 +17,13 @@ from engine.jobs.evaluate_settings import EvaluateConfig
 from engine.jobs.runs import (
     list_runs,
     means,
-    new_run_folder,
     read_run,
     read_runs,
     restore_run,
     run_settings,
-    runs_folder,
     trash_run,
 )
+from engine.paths import new_run_dir, runs_dir
 from engine.progress import Event, JobContext, Progress
 
 
@@ -74,7 +73,7 @@ def stop_after(pairs: int) -> JobContext:
 def test_a_finished_run_is_listed_and_read_with_what_its_result_says(
     sequences: Path, fresh_home: Path
 ) -> None:
-    out = new_run_folder()
+    out = new_run_dir("evaluate")
     result = job_for(config_for(sequences), out, command="main.py evaluate").run(JobContext())
     (info,) = list_runs()
     assert (info.folder, info.finished, info.done, info.total) == (out, True, 4, 4)
@@ -91,7 +90,7 @@ def test_means_of_a_run_under_way_are_those_of_its_result(
     sequences: Path, fresh_home: Path
 ) -> None:
     config = config_for(sequences, protocol="dense")
-    result = job_for(config, new_run_folder()).run(JobContext())
+    result = job_for(config, new_run_dir("evaluate")).run(JobContext())
     live = means(result.pairs, result.labels)
     assert len(live) == len(result.summary)
     for mine, theirs in zip(live, result.summary, strict=True):
@@ -105,7 +104,7 @@ def test_means_of_a_run_under_way_are_those_of_its_result(
 def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_folder_alone(
     sequences: Path, fresh_home: Path
 ) -> None:
-    out = new_run_folder()
+    out = new_run_dir("evaluate")
     with pytest.raises(JobCancelled):
         job_for(config_for(sequences), out).run(stop_after(3))
     (info,) = list_runs()
@@ -119,7 +118,7 @@ def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_fol
     assert config == config_for(sequences)
     choices = choose_descriptors(config, values)
     result = EvaluateJob(config=config, choices=choices, out=out, resume=True).run(JobContext())
-    whole = job_for(config_for(sequences), new_run_folder()).run(JobContext())
+    whole = job_for(config_for(sequences), new_run_dir("evaluate")).run(JobContext())
     assert result.pairs == whole.pairs
     assert list_runs()[0].finished
 
@@ -127,7 +126,7 @@ def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_fol
 def test_two_runs_stand_in_one_table_with_a_warning_for_what_differs(
     sequences: Path, fresh_home: Path
 ) -> None:
-    one, other = runs_folder() / "evaluate-1", runs_folder() / "evaluate-2"
+    one, other = runs_dir() / "evaluate-1", runs_dir() / "evaluate-2"
     job_for(config_for(sequences), one).run(JobContext())
     job_for(config_for(sequences, seed=7), other).run(JobContext())
     both = read_runs([one, other])
@@ -138,7 +137,7 @@ def test_two_runs_stand_in_one_table_with_a_warning_for_what_differs(
 
 
 def test_a_run_goes_to_the_trash_and_comes_back(sequences: Path, fresh_home: Path) -> None:
-    out = new_run_folder()
+    out = new_run_dir("evaluate")
     job_for(config_for(sequences), out).run(JobContext())
     before = read_run(out)
     trashed = trash_run(out)
@@ -158,13 +157,13 @@ def test_a_run_goes_to_the_trash_and_comes_back(sequences: Path, fresh_home: Pat
 def test_a_damaged_run_is_listed_with_its_problem_and_others_stay_usable(
     sequences: Path, fresh_home: Path
 ) -> None:
-    good = new_run_folder()
+    good = new_run_dir("evaluate")
     job_for(config_for(sequences), good).run(JobContext())
     for name, damage in (("a", "{"), ("b", '{"fingerprint": 3}'), ("c", "[]")):
-        bad = runs_folder() / f"evaluate-{name}"
+        bad = runs_dir() / f"evaluate-{name}"
         shutil.copytree(good, bad)
         (bad / "result.json").write_text(damage)
-    (runs_folder() / "mine").mkdir()  # no run at all
+    (runs_dir() / "mine").mkdir()  # no run at all
     runs = {info.folder.name: info for info in list_runs()}
     assert len(runs) == 4
     assert runs[good.name].problem == ""
@@ -172,9 +171,9 @@ def test_a_damaged_run_is_listed_with_its_problem_and_others_stay_usable(
 
 
 def test_new_folders_do_not_meet(fresh_home: Path) -> None:
-    first = new_run_folder()
+    first = new_run_dir("evaluate")
     first.mkdir(parents=True)
-    assert new_run_folder() != first
+    assert new_run_dir("evaluate") != first
 
 
 def test_an_estimate_counts_pairs_and_images_and_writes_nothing(
@@ -187,7 +186,7 @@ def test_an_estimate_counts_pairs_and_images_and_writes_nothing(
     assert 0 < estimate.seconds < 600
     # DAISY holds 200 float32 a cell of 2×2 px: 200 bytes a pixel, for two images of 96×72.
     assert estimate.maps_bytes == pytest.approx(2 * 96 * 72 * 200, rel=0.05)
-    assert not runs_folder().exists()
+    assert not runs_dir().exists()
 
 
 def test_an_estimate_fails_with_the_sentence_that_the_run_would_fail_with(tmp_path: Path) -> None:

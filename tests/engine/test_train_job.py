@@ -31,12 +31,11 @@ from engine.jobs.train_settings import (
 from engine.jobs.training_runs import (
     TrainingSamplesJob,
     list_training_runs,
-    new_training_folder,
     read_curves,
     read_previews,
     read_training_run,
 )
-from engine.paths import data_dir
+from engine.paths import data_dir, new_run_dir
 from engine.progress import CancelToken, Event, JobContext, Note, Preview, Progress
 from engine.training.batches import Prefetcher
 
@@ -326,10 +325,10 @@ def test_the_runs_of_the_past_are_listed_newest_first_and_read(
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path):
-    first = new_training_folder(tmp_path)
+    first = new_run_dir("train", runs=tmp_path)
     first.mkdir()
-    assert not new_training_folder(tmp_path).exists()
-    assert new_training_folder(tmp_path).parent == tmp_path
+    assert not new_run_dir("train", runs=tmp_path).exists()
+    assert new_run_dir("train", runs=tmp_path).parent == tmp_path
 
 
 def test_sample_pairs_are_those_that_the_run_will_see_first(photos: Path, tmp_path: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from engine.cli.parser import (
 from engine.config import describe_options, read_yaml
 from engine.errors import ConfigError
 from engine.jobs.evaluate_settings import EvaluateConfig, evaluate_command, resolve_evaluation
-from engine.paths import user_data_dir
+from engine.paths import new_run_dir
 from engine.progress import Event, JobContext, Progress, ignore_event
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     if out is None and (arguments.resume or "RANK" in os.environ):
         raise ConfigError("out", "name the folder of the run, which all processes have to share")
     if out is None:
-        out = user_data_dir() / "runs" / time.strftime("evaluate-%Y%m%d-%H%M%S")
+        out = new_run_dir("evaluate")
     # Of several processes only the first one speaks.
     speaks = int(os.environ.get("RANK", "0")) == 0
     context = _context(shell) if speaks else JobContext(ignore_event, shell.cancel)

@@ -25,7 +25,6 @@ from engine.jobs.train_settings import (
     resolve_training,
 )
 from engine.metrics import judge_of, metric_info
-from engine.paths import user_data_dir
 from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved, ignore_event
 
 _LINE_WIDTH = 118
@@ -165,9 +164,7 @@ def _where(arguments: argparse.Namespace, original: Translation) -> tuple[Path, 
         )
     if arguments.resume and original.resume is False:
         raise ConfigError("TRAIN.RESUME", "is False, and --resume says the opposite")
-    run_dir = named or original.run_dir(
-        runs=user_data_dir() / "runs", unnamed=time.strftime("train-%Y%m%d-%H%M%S")
-    )
+    run_dir = named or original.run_dir()
     # The original goes on where there is something to go on with, and begins where there is not.
     goes_on = original.resume is True and (run_dir / _CONFIG_FILE).exists()
     return run_dir, arguments.resume or goes_on
