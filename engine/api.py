@@ -30,13 +30,10 @@ if TYPE_CHECKING:
     from engine.config import option as option
     from engine.config import parse_overrides as parse_overrides
     from engine.config import read_yaml as read_yaml
-    from engine.data.archives import UNPACK_STAGE as UNPACK_STAGE
     from engine.data.demo import demo_dataset as demo_dataset
     from engine.data.demo import first_demo_pair as first_demo_pair
-    from engine.data.download import CHECK_STAGE as CHECK_STAGE
     from engine.data.download import HPATCHES_FOLDER as HPATCHES_FOLDER
     from engine.data.download import HPATCHES_URLS as HPATCHES_URLS
-    from engine.data.download import LOAD_STAGE as LOAD_STAGE
     from engine.data.download import download_hpatches as download_hpatches
     from engine.data.hpatches import Dataset as Dataset
     from engine.data.hpatches import Sequence as Sequence
@@ -131,6 +128,8 @@ if TYPE_CHECKING:
     from engine.paths import runs_dir as runs_dir
     from engine.paths import user_data_dir as user_data_dir
     from engine.progress import CancelToken as CancelToken
+    from engine.progress import Checkpoint as Checkpoint
+    from engine.progress import CheckpointReason as CheckpointReason
     from engine.progress import Event as Event
     from engine.progress import JobContext as JobContext
     from engine.progress import Metric as Metric
@@ -139,6 +138,7 @@ if TYPE_CHECKING:
     from engine.progress import Preview as Preview
     from engine.progress import Progress as Progress
     from engine.progress import Saved as Saved
+    from engine.progress import Stage as Stage
     from engine.training.settings import TrainSettings as TrainSettings
     from engine.vocabulary import PANELS as PANELS
     from engine.vocabulary import VIEW_MODES as VIEW_MODES

@@ -37,6 +37,14 @@ def list_devices() -> tuple[DeviceInfo, ...]:
     return (*gpus, DeviceInfo("cpu", f"CPU ({torch.get_num_threads()} threads)"))
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was too little memory, on a GPU or on the CPU."""
+    # torch has no type of its own for this on the CPU.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def resolve_device(name: str) -> torch.device:
     """Turn a device's name into the device; ``"auto"`` is the first of :func:`list_devices`.
 

@@ -1,4 +1,4 @@
-"""What long work tells its listener, and how it is stopped.
+"""What long work reports to its listener, and how it is stopped.
 
 The window and the terminal listen to the same events.  This module stands on the ground so that
 every part of the engine can report without reaching up to :mod:`engine.jobs`.
@@ -7,8 +7,9 @@ every part of the engine can report without reaching up to :mod:`engine.jobs`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,14 +20,38 @@ if TYPE_CHECKING:  # the command line prints its help without numpy
     from numpy.typing import NDArray
 
 
+CheckpointReason = Literal["periodic", "paused", "interrupted", "finished"]
 _PAUSE_CHECK_S = 0.1
+
+
+class Stage(StrEnum):
+    """A part of long work; its value is what people read, and the only place that says so."""
+
+    CHECKING_DOWNLOAD = "MB checked"
+    COMPARING_MEMBERS = "comparing set members"
+    DESCRIBING = "describing"
+    DOWNLOADING = "MB loaded"
+    DRAWING_FIGURE = "drawing the figure"
+    DRAWING_PDF = "drawing the PDF"
+    EXAMINING = "checking packages, GPU and folders"
+    LOADING_TORCH = "loading torch"
+    MAKING_DEMO = "demo"
+    MATCHING = "matching"
+    MATCHING_BACK = "matching back"
+    MATCHING_THERE = "matching there"
+    MEASURING_PAIRS = "pairs"
+    READING_PHOTOS = "photos checked"
+    SAMPLING_PAIRS = "sample pairs"
+    TRAINING = "training"
+    UNPACKING = "files unpacked"
+    WORST_PAIRS = "worst pairs"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Steps done so far in a stage; ``total`` is None when unknown."""
 
-    stage: str
+    stage: Stage
     done: int
     total: int | None = None
 
@@ -41,7 +66,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence for the person: something was chosen, skipped or went another way."""
+    """A sentence for people: something was chosen, skipped or done another way."""
 
     text: str
     level: Literal["info", "warning"] = "info"
@@ -55,22 +80,35 @@ class Saved:
     what: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Preview:
-    """A picture of how far the work is.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training saved all that it needs to continue.
 
     Attributes:
-        step: when it was made.
-        name: what it shows: ``pair``, ``pca``, ``matches`` or ``negatives``.
-        rgb: ``(H, W, 3)`` uint8.
+        step: how many steps were done.
+        reason: why it was saved: a periodic one, or because the run paused or ended.
+        path: its weights.
     """
 
     step: int
-    name: str
-    rgb: NDArray[np.uint8]
+    reason: CheckpointReason
+    path: Path
 
 
-Event = Progress | Metric | Note | Saved | Preview
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """Pictures of what a network makes of one pair that stays the same during training.
+
+    Attributes:
+        step: when they were made.
+        pictures: ``pair``, ``pca``, ``matches`` or ``negatives`` -> ``(H, W, 3)`` uint8.
+    """
+
+    step: int
+    pictures: Mapping[str, NDArray[np.uint8]]
+
+
+Event = Progress | Metric | Note | Saved | Checkpoint | Preview
 
 
 class CancelToken:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 ESTIMATE_AFTER_MS = 700
 _RUN, _REPORT, _ESTIMATE, _LIST, _DOWNLOAD = "evaluate", "report", "estimate", "runs", "download"
 _SHOW, _DELETE, _RESTORE = "show run", "delete run", "restore run"
-_PAIRS_STAGE = "pairs"
 
 
 class EvaluationController(QObject):
@@ -340,12 +339,13 @@ class EvaluationController(QObject):
         self._model.show(replace(shown, content=content, eta_s=eta_s))
 
     def _run_happened(self, event: api.Event) -> None:
-        if isinstance(event, api.Progress) and event.stage == _PAIRS_STAGE and event.done == 0:
-            self._leg_start_s = time.monotonic()
-        elif isinstance(event, api.Note) and event.level == "warning":
-            shown = self._model.shown
-            self._models.messages.log(event.text, "warning", topic="evaluation")
-            self._model.show(replace(shown, notes=(*shown.notes, event.text)))
+        match event:
+            case api.Progress(api.Stage.MEASURING_PAIRS, 0):
+                self._leg_start_s = time.monotonic()
+            case api.Note(text, "warning"):
+                shown = self._model.shown
+                self._models.messages.log(text, "warning", topic="evaluation")
+                self._model.show(replace(shown, notes=(*shown.notes, text)))
 
     def _download_happened(self, event: api.Event) -> None:
         if not isinstance(event, api.Progress):
@@ -353,14 +353,17 @@ class EvaluationController(QObject):
                 self._models.messages.log(event.text, event.level, topic="download")
             return
         speed = None
-        if event.stage == api.LOAD_STAGE:
+        if event.stage is api.Stage.DOWNLOADING:
             now_s = time.monotonic()
             if self._load_start is None:
                 self._load_start = (now_s, event.done)
             start_s, before = self._load_start
             if now_s - start_s > 1.0:
                 speed = (event.done - before) / (now_s - start_s)
-        stages = {api.LOAD_STAGE: "loading", api.CHECK_STAGE: "checking"}
+        stages = {
+            api.Stage.DOWNLOADING: "loading",
+            api.Stage.CHECKING_DOWNLOAD: "checking",
+        }
         state = DownloadState(
             stages.get(event.stage, "unpacking"),  # type: ignore[arg-type]
             event.done,

@@ -7,7 +7,6 @@ its checkpoint, also after the window was closed.
 from __future__ import annotations
 
 import importlib
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.messages import Failure
-from descgui.models.training_curves_data import ProbeFrame
 from descgui.models.training_state import (
     Curves,
     SamplesState,
@@ -40,7 +38,7 @@ from descgui.workers.priority import leave_room
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import TrainingRunInfo, TrainJob, TrainResult
+    from engine.api import CheckpointReason, TrainingRunInfo, TrainJob, TrainResult
 
 SAMPLES_AFTER_MS = 700
 FLUSH_MS = 200
@@ -49,9 +47,6 @@ _TRAIN, _SAMPLES, _LIST, _LOOK, _EXPORT, _PLOTS = (
     *("train", "samples", "runs", "look", "export", "plots"),
 )
 _CURVES, _FRAMES = "curves ", "frames"
-_STAGE = "training"
-_LAST_PICTURE = "negatives"
-_CHECKPOINT = re.compile(r"checkpoint at step (\d+)(, paused)?")
 
 
 class TrainingController(QObject):
@@ -88,8 +83,6 @@ class TrainingController(QObject):
         self._looked_before = False
         self._added: tuple[Path, ...] = ()
         self._metrics: list[tuple[int, dict[str, float]]] = []
-        self._pictures: dict[str, Any] = {}
-        self._pictures_step = -1
         self._fresh: TrainingStatus | None = None
         self._marks: deque[tuple[float, int]] = deque()
         self.run_lane = JobLane(models.messages.report, self)
@@ -236,7 +229,9 @@ class TrainingController(QObject):
         if folder == self._model.status.folder:
             self._model.watch(folder)
         elif self._ready:
-            self._submit(self.side_lane, _FRAMES, lambda _context: (folder, _read_frames(folder)))
+            self._submit(
+                self.side_lane, _FRAMES, lambda _context: (folder, api.read_previews(folder))
+            )
 
     def use_in_viewer(self, folder: Path, weights: Path) -> None:
         """Show the panes as a run's network sees them."""
@@ -346,7 +341,7 @@ class TrainingController(QObject):
             leave_room()
             job = prepare()
             past: Curves = {}
-            frames: tuple[ProbeFrame, ...] = ()
+            frames: tuple[api.Preview, ...] = ()
             if job.resume:
                 past, frames = _read_past(folder)
             self._began.emit(number, job, past, frames)
@@ -359,12 +354,11 @@ class TrainingController(QObject):
         self._past = {}
         self._at_work = False
         self._metrics = []
-        self._pictures = {}
         self._fresh = None
         self._marks.clear()
 
     def _on_began(
-        self, number: int, job: TrainJob, past: Curves, frames: tuple[ProbeFrame, ...]
+        self, number: int, job: TrainJob, past: Curves, frames: tuple[api.Preview, ...]
     ) -> None:
         if number != self._number:
             return
@@ -399,15 +393,10 @@ class TrainingController(QObject):
                 self._on_progress(event)
             case api.Metric(step, values):
                 self._on_metric(step, values)
-            case api.Preview(step, name, rgb):
-                if step != self._pictures_step:
-                    self._publish_frame()
-                self._pictures_step = step
-                self._pictures[name] = rgb
-                if name == _LAST_PICTURE:
-                    self._publish_frame()
-            case api.Saved(_, what):
-                self._on_saved(what)
+            case api.Preview():
+                self._model.add_frame(event)
+            case api.Checkpoint(step, reason):
+                self._on_checkpoint(step, reason)
             case api.Note(text, level):
                 self._models.messages.log(text, level, topic="training")
                 if level == "warning":
@@ -416,7 +405,7 @@ class TrainingController(QObject):
 
     def _on_progress(self, event: api.Progress) -> None:
         total = event.total or 0
-        if event.stage != _STAGE:
+        if event.stage is not api.Stage.TRAINING:
             self._soon(step=event.done, steps=total)
             return
         now_s = time.monotonic()
@@ -467,15 +456,11 @@ class TrainingController(QObject):
         judge = api.judge_of(curves)
         return None if judge is None else api.best_of(judge, curves[judge].tolist())
 
-    def _on_saved(self, what: str) -> None:
-        saved = _CHECKPOINT.match(what)
-        if saved is None:
-            return
-        # Progress is told now and then alone: the step may be behind what is saved already.
+    def _on_checkpoint(self, step: int, reason: CheckpointReason) -> None:
+        # Progress is reported only now and then: the step may be behind what is saved already.
         status = self._fresh or self._model.status
-        at = int(saved[1])
-        self._soon(saved_step=at, step=max(at, status.step))
-        if saved[2] and status.stage == "pausing":
+        self._soon(saved_step=step, step=max(step, status.step))
+        if reason == "paused" and status.stage == "pausing":
             self._say(stage="paused", eta_s=None, steps_per_s=None)
         self._read_live()
 
@@ -484,11 +469,6 @@ class TrainingController(QObject):
         folder = self._model.status.folder
         if folder is not None:
             self._submit(self.side_lane, _LOOK, lambda _context: api.read_training_run(folder))
-
-    def _publish_frame(self) -> None:
-        if self._pictures:
-            pictures, self._pictures = self._pictures, {}
-            self._model.add_frame(ProbeFrame(self._pictures_step, pictures))
 
     def _succeeded(self, key: str, result: Any) -> None:
         model = self._model
@@ -542,7 +522,6 @@ class TrainingController(QObject):
             self._model.set_samples(replace(self._model.samples, looking=False))
 
     def _end(self, stage: Stage, words: str = "", *, message: str = "") -> None:
-        self._publish_frame()
         self._say(stage=stage, eta_s=None, steps_per_s=None, message=message)
         if words:
             self._models.messages.notify(words, topic="training")
@@ -559,13 +538,9 @@ class TrainingController(QObject):
 
     def _with_cure(self, reason: str) -> str:
         """The reason of a failure, and what can be done about it."""
-        if "out of memory" in reason.lower():
-            cure = "A smaller batch, smaller images or fewer points need less memory."
-        elif (self._fresh or self._model.status).saved_step is not None:
-            cure = "The last checkpoint is kept; Resume goes on from there."
-        else:
+        if (self._fresh or self._model.status).saved_step is None:
             return reason
-        return f"{reason.rstrip()} {cure}"
+        return f"{reason.rstrip()} The last checkpoint is kept; Resume continues from there."
 
 
 def free_name(folder: Path) -> str:
@@ -591,19 +566,12 @@ def _export(weights: Path, out: Path, context: api.JobContext) -> Path:
     return out
 
 
-def _read_past(folder: Path) -> tuple[Curves, tuple[ProbeFrame, ...]]:
+def _read_past(folder: Path) -> tuple[Curves, tuple[api.Preview, ...]]:
     """Curves and pictures of what was done before; a run without them can go on all the same."""
     try:
-        return api.read_curves(folder), _read_frames(folder)
+        return api.read_curves(folder), api.read_previews(folder)
     except api.DescSpaceError:
         return {}, ()
-
-
-def _read_frames(folder: Path) -> tuple[ProbeFrame, ...]:
-    frames: dict[int, dict[str, Any]] = {}
-    for preview in api.read_previews(folder):
-        frames.setdefault(preview.step, {})[preview.name] = preview.rgb
-    return tuple(ProbeFrame(step, pictures) for step, pictures in sorted(frames.items()))
 
 
 def _load_plots(_context: api.JobContext) -> None:

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import Preview
+
 Points = NDArray[np.float64]
 """``(N, 2)`` of step and value, by step."""
 
@@ -39,19 +41,6 @@ class RunCurves:
     curves: Mapping[str, Points]
     color_index: int
     live: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ProbeFrame:
-    """What the fixed pair looked like at a step.
-
-    Attributes:
-        step: when.
-        pictures: name such as ``pair``, ``pca``, ``matches`` -> ``(H, W, 3)`` uint8.
-    """
-
-    step: int
-    pictures: Mapping[str, Picture]
 
 
 class Series:
@@ -247,7 +236,7 @@ def nearest(steps: NDArray[np.float64], step: float) -> int:
     return after if steps[after] - step < step - steps[after - 1] else after - 1
 
 
-def insert_frame(frames: Sequence[ProbeFrame], frame: ProbeFrame) -> tuple[ProbeFrame, ...]:
+def insert_frame(frames: Sequence[Preview], frame: Preview) -> tuple[Preview, ...]:
     """Frames by step with one more; it replaces the frame of its step.
 
     Pictures that equal those of the frame before it are shared with it: the pair itself is the
@@ -268,11 +257,11 @@ def insert_frame(frames: Sequence[ProbeFrame], frame: ProbeFrame) -> tuple[Probe
 
 
 def thin_frames(
-    frames: Sequence[ProbeFrame],
+    frames: Sequence[Preview],
     *,
     most: int = MOST_FRAMES,
     most_bytes: int = MOST_FRAME_BYTES,
-) -> tuple[ProbeFrame, ...]:
+) -> tuple[Preview, ...]:
     """The first and the last frame, and so many between them as there is room for.
 
     Those go first whose neighbours are closest together in steps, so that what stays is spread
@@ -290,7 +279,7 @@ def thin_frames(
     return tuple(kept)
 
 
-def frames_bytes(frames: Iterable[ProbeFrame]) -> int:
+def frames_bytes(frames: Iterable[Preview]) -> int:
     """Memory that the pictures take; one that several frames share counts once."""
     different = {
         id(picture): picture.nbytes for frame in frames for picture in frame.pictures.values()

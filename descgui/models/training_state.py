@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
-from descgui.models.training_curves_data import ProbeFrame, insert_frame, thin_frames
-from engine.api import ConfigError, TrainConfig, data_dir, read_yaml, resolve_training
+from descgui.models.training_curves_data import insert_frame, thin_frames
+from engine.api import ConfigError, Preview, TrainConfig, data_dir, read_yaml, resolve_training
 
 if TYPE_CHECKING:
     from engine.api import TrainingRunInfo, TrainingSamples
@@ -172,7 +172,7 @@ class TrainingModel(QObject):
         busy_changed(bool): a training began, or none is under way any more.
         metrics_added(list[tuple[int, dict]]): new figures of the live run: steps and values.
         curves_changed(): other runs' curves are shown, or curves were read anew.
-        frame_added(ProbeFrame): one more picture of the watched run's probe.
+        frame_added(Preview): one more picture of the watched run's probe.
         frames_changed(): other pictures are shown.
         runs_changed(tuple[TrainingRunInfo, ...]): the list of runs.
         plots_ready(): what draws curves is loaded.
@@ -199,8 +199,8 @@ class TrainingModel(QObject):
         self._colors: dict[Path, int] = {}
         self._curves: dict[Path, Curves] = {}
         self._live: dict[str, list[tuple[float, float]]] = {}
-        self._live_frames: tuple[ProbeFrame, ...] = ()
-        self._past_frames: tuple[ProbeFrame, ...] = ()
+        self._live_frames: tuple[Preview, ...] = ()
+        self._past_frames: tuple[Preview, ...] = ()
         self._watched: Path | None = None
         self._can_plot = False
 
@@ -239,7 +239,7 @@ class TrainingModel(QObject):
         return self._watched
 
     @property
-    def frames(self) -> tuple[ProbeFrame, ...]:
+    def frames(self) -> tuple[Preview, ...]:
         """Pictures of the watched run's probe, by step."""
         live = self._watched is not None and self._watched == self._status.folder
         return self._live_frames if live else self._past_frames
@@ -311,19 +311,19 @@ class TrainingModel(QObject):
         self._curves[folder] = curves
         self.curves_changed.emit()
 
-    def watch(self, folder: Path, frames: tuple[ProbeFrame, ...] = ()) -> None:
+    def watch(self, folder: Path, frames: tuple[Preview, ...] = ()) -> None:
         """Show the probe of another run; of the live one the pictures are here already."""
         self._watched = folder
         self._past_frames = thin_frames(frames)
         self.frames_changed.emit()
 
-    def begin_frames(self, frames: tuple[ProbeFrame, ...]) -> None:
+    def begin_frames(self, frames: tuple[Preview, ...]) -> None:
         """Begin the pictures of the live run, with those of an earlier part of it."""
         self._watched = self._status.folder
         self._live_frames = thin_frames(frames)
         self.frames_changed.emit()
 
-    def add_frame(self, frame: ProbeFrame) -> None:
+    def add_frame(self, frame: Preview) -> None:
         """Add a picture of the live run."""
         self._live_frames = thin_frames(insert_frame(self._live_frames, frame))
         if self._watched == self._status.folder:

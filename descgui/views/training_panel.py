@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.training_curves_data import ProbeFrame, RunCurves
+from descgui.models.training_curves_data import RunCurves
 from descgui.models.training_state import SamplesState, TrainingStatus
 from descgui.views.evaluation_form import clock_text
 from descgui.views.panel_parts import (
@@ -44,7 +44,7 @@ from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
-from engine.api import is_better, judge_of, metric_info
+from engine.api import Preview, is_better, judge_of, metric_info
 
 if TYPE_CHECKING:
     from descgui.views.training_curves import TrainingCurves
@@ -461,7 +461,7 @@ class TrainingPanel(QWidget):
         self.probe_of.say(f"Probe of {watched.name}" if watched and other else "")
         self.probe_of.setVisible(other)
 
-    def _on_frame(self, frame: ProbeFrame) -> None:
+    def _on_frame(self, frame: Preview) -> None:
         if self.probe is not None:
             self.probe.add_frame(frame)
 

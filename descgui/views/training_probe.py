@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.training_curves_data import Picture, ProbeFrame, insert_frame, thin_frames
+from descgui.models.training_curves_data import Picture, insert_frame, thin_frames
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -39,6 +39,7 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from descgui.views.training_lines import step_text
+from engine.api import Preview
 
 PLAY_MS: Final = 350
 """Time for which a frame stands while they are played."""
@@ -155,7 +156,7 @@ class TrainingProbe(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._frames: tuple[ProbeFrame, ...] = ()
+        self._frames: tuple[Preview, ...] = ()
         self._index = 0
         self._name = ""
         self._timer = QTimer(self)
@@ -191,24 +192,24 @@ class TrainingProbe(QWidget):
 
     # What is shown
 
-    def set_frames(self, frames: Sequence[ProbeFrame]) -> None:
+    def set_frames(self, frames: Sequence[Preview]) -> None:
         """Show these frames; the step in view stays where it still is one."""
         self._stop()
         before = self.step
-        shared: tuple[ProbeFrame, ...] = ()
+        shared: tuple[Preview, ...] = ()
         for frame in sorted(frames, key=lambda frame: frame.step):
             shared = insert_frame(shared, frame)
         self._frames = thin_frames(shared)
         self._go_near(before)
 
-    def add_frame(self, frame: ProbeFrame) -> None:
+    def add_frame(self, frame: Preview) -> None:
         """Add a frame; it is shown while the newest one is followed."""
         before = self.step
         self._frames = thin_frames(insert_frame(self._frames, frame))
         self._go_near(before)
 
     @property
-    def frames(self) -> tuple[ProbeFrame, ...]:
+    def frames(self) -> tuple[Preview, ...]:
         """The frames that are kept, by step."""
         return self._frames
 
@@ -334,7 +335,7 @@ class TrainingProbe(QWidget):
         self.meaning.say(self._meanings().get(self._name, ""))
         self._place()
 
-    def _pictures(self, frame: ProbeFrame) -> list[tuple[str, Picture]]:
+    def _pictures(self, frame: Preview) -> list[tuple[str, Picture]]:
         compared = self.compare_button.isChecked() and len(self._frames) > 1
         frames = [self._frames[0], frame] if compared else [frame]
         return [

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from engine.api import JobContext, Progress
+from engine.api import JobContext, Progress, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def load_torch(context: JobContext) -> None:
     megabytes, which freezes the window for half a second.  A *foreign call* of ``dlopen`` releases
     the lock, and the import afterwards finds the libraries loaded.
     """
-    context.emit(Progress("Loading PyTorch", 0, 2))
+    context.emit(Progress(Stage.LOADING_TORCH, 0, 2))
     if sys.platform.startswith("linux"):
         link_ahead()
     # The window's thread waits at most this long for the lock while modules execute.
@@ -44,13 +44,13 @@ def load_torch(context: JobContext) -> None:
     try:
         context.cancel.check()
         importlib.import_module("torch")
-        context.emit(Progress("Loading PyTorch", 1, 2))
+        context.emit(Progress(Stage.LOADING_TORCH, 1, 2))
         context.cancel.check()
         importlib.import_module("engine.inspection.session")
         importlib.import_module("engine.descriptors.builtin")
     finally:
         sys.setswitchinterval(interval_s)
-    context.emit(Progress("Loading PyTorch", 2, 2))
+    context.emit(Progress(Stage.LOADING_TORCH, 2, 2))
 
 
 def link_ahead() -> None:

@@ -18,7 +18,7 @@ from engine.config import OptionInfo, describe_options, read_yaml
 from engine.errors import DescSpaceError
 from engine.jobs.settings import DescribeConfig, resolve_settings
 from engine.jobs.view_options import ViewOptions
-from engine.progress import CancelToken, JobContext, Progress
+from engine.progress import CancelToken, JobContext, Progress, Stage
 
 if TYPE_CHECKING:
     from engine.cli.terminal import TerminalSink
@@ -50,11 +50,11 @@ class Shell:
     draw_pdf: DrawPdf | None = None
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, stage: Stage) -> Iterator[None]:
         """Show that something of unknown length goes on inside the block."""
-        self.sink(Progress(name, 0, 1))
+        self.sink(Progress(stage, 0, 1))
         yield
-        self.sink(Progress(name, 1, 1))
+        self.sink(Progress(stage, 1, 1))
 
     def context(self, device: str = "auto") -> JobContext:
         """What a job needs to run in this terminal."""

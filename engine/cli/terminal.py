@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from engine.progress import Event, Metric, Note, Progress, Saved
+from engine.progress import Checkpoint, Event, Metric, Note, Progress, Saved
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -44,6 +44,9 @@ class TerminalSink:
                 self.note(text)
             case Saved(path, what):
                 self.note(f"Saved {what}: {path}")
+            case Checkpoint(step, reason, path):
+                why = "" if reason == "periodic" else f", {reason}"
+                self.note(f"Saved checkpoint at step {step}{why}: {path}")
             case Metric(step, values):
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
                 self.note(f"step {step}: {shown}")

@@ -21,9 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from engine.errors import DatasetError, OutputError
-from engine.progress import JobContext, Progress
-
-UNPACK_STAGE: Final = "files unpacked"
+from engine.progress import JobContext, Progress, Stage
 
 _CHUNK_BYTES: Final = 1 << 20
 _LONGEST_READ_BYTES: Final = 2 * _CHUNK_BYTES
@@ -94,7 +92,7 @@ def _extract_zip(archive: Path, folder: Path, context: JobContext, limits: Limit
         for number, member in enumerate(members, start=1):
             with opened.open(member.source) as source:
                 _write(archive, folder, member, source, context)
-            context.emit(Progress(UNPACK_STAGE, number, len(members)))
+            context.emit(Progress(Stage.UNPACKING, number, len(members)))
 
 
 def _extract_tar(archive: Path, folder: Path, context: JobContext, limits: Limits) -> None:
@@ -107,10 +105,10 @@ def _extract_tar(archive: Path, folder: Path, context: JobContext, limits: Limit
             with source:
                 _write(archive, folder, member, source, context)
             count += 1
-            context.emit(Progress(UNPACK_STAGE, count))
+            context.emit(Progress(Stage.UNPACKING, count))
         while plain.read(_CHUNK_BYTES):  # the checksum of a compressed file stands at its end
             context.cancel.check()
-    context.emit(Progress(UNPACK_STAGE, count, count))
+    context.emit(Progress(Stage.UNPACKING, count, count))
 
 
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[_Member]:

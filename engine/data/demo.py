@@ -32,7 +32,7 @@ from engine.geometry.coords import Resize
 from engine.geometry.homography import normalise, write_homography
 from engine.images import read_image, write_image
 from engine.paths import cache_dir, write_atomically
-from engine.progress import JobContext, Progress, Saved
+from engine.progress import JobContext, Progress, Saved, Stage
 
 Matrix = NDArray[np.float64]
 Light = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
@@ -164,7 +164,7 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
     def count(path: Path) -> None:
         written.append(path)
         pictures = sum(path.suffix == ".png" for path in written)
-        context.emit(Progress("demo", pictures, total))
+        context.emit(Progress(Stage.MAKING_DEMO, pictures, total))
 
     for name, (photo, looks) in _VIEWPOINT.items():
         _write_viewpoint(_new_folder(folder / name), photo, looks, context, count)

@@ -31,7 +31,7 @@ from engine.data.archives import Limits, extract_archive
 from engine.data.hpatches import open_dataset
 from engine.errors import DatasetError, DownloadError, OutputError
 from engine.paths import user_data_dir, write_atomically
-from engine.progress import JobContext, Note, Progress
+from engine.progress import JobContext, Note, Progress, Stage
 
 HPATCHES_URLS: Final = (
     "https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-sequences-release.zip",
@@ -40,8 +40,6 @@ HPATCHES_URLS: Final = (
 """Where the image sequences of HPatches (Balntas and others, CVPR 2017) are, tried in order."""
 
 HPATCHES_FOLDER: Final = "hpatches-sequences-release"
-LOAD_STAGE: Final = "MB loaded"
-CHECK_STAGE: Final = "MB checked"
 RECORDS_FILE: Final = "downloads.json"
 
 _CHUNK_BYTES: Final = 1 << 18
@@ -279,7 +277,7 @@ def _tell(context: JobContext, done_bytes: int, total_bytes: int | None) -> None
     total = None if total_bytes is None else max(1, -(-total_bytes // _MB))
     whole = total_bytes is not None and done_bytes >= total_bytes
     done = total if whole and total is not None else done_bytes // _MB
-    context.emit(Progress(LOAD_STAGE, done, total))
+    context.emit(Progress(Stage.DOWNLOADING, done, total))
 
 
 def _wait(pause_s: float, context: JobContext) -> None:
@@ -312,7 +310,7 @@ def _sha256(path: Path, context: JobContext) -> str:
             context.cancel.check()
             digest.update(chunk)
             done += len(chunk)
-            context.emit(Progress(CHECK_STAGE, min(total, -(-done // _MB)), total))
+            context.emit(Progress(Stage.CHECKING_DOWNLOAD, min(total, -(-done // _MB)), total))
     return digest.hexdigest()
 
 

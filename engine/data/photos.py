@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from engine.errors import DatasetError, ImageError, OutputError
 from engine.images import IMAGE_SUFFIXES, MIN_EDGE_PX, read_image, read_size
 from engine.paths import cache_dir, write_atomically
-from engine.progress import JobContext, Progress
+from engine.progress import JobContext, Progress, Stage
 
 _COCO_TRAINING: Final = "train2017"
 _COCO_VALIDATION: Final = "val2017"
@@ -222,7 +222,7 @@ def _check(root: Path, names: Sequence[str], context: JobContext) -> dict[str, s
             now_s = time.monotonic()
             if now_s - told_s >= _REPORT_EVERY_S or len(faults) == len(names):
                 told_s = now_s
-                context.emit(Progress("photos looked at", len(faults), len(names)))
+                context.emit(Progress(Stage.READING_PHOTOS, len(faults), len(names)))
     return faults
 
 

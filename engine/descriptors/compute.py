@@ -26,7 +26,7 @@ from engine.descriptors.base import (
 )
 from engine.descriptors.registry import DescriptorSpec, build_descriptor, get_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.devices import resolve_device
+from engine.devices import ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError
 from engine.geometry.coords import CellGrid
 from engine.progress import CancelToken, Event, Note, ignore_event
@@ -242,8 +242,7 @@ def _work_on_cpu(
     try:
         return _work_on(torch.device("cpu"), descriptor, pixels, work, precision, cancel)
     except (MemoryError, RuntimeError) as error:
-        # torch has no type of its own for this on the CPU.
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        if ran_out_of_memory(error):
             raise DeviceError(
                 f"There is not enough memory to describe {pixels.shape[1]} × {pixels.shape[0]} "
                 "pixels; choose a smaller long edge or a larger stride."

@@ -37,7 +37,7 @@ from engine.evaluation.protocols import (
 )
 from engine.evaluation.result import EvaluationResult, PairRow
 from engine.evaluation.stress import STRESS_KINDS
-from engine.progress import JobContext, Progress
+from engine.progress import JobContext, Progress, Stage
 from engine.vocabulary import Side
 
 _SAME_WITHIN = 0.02  # another device rounds in another way, and few matches hang on that
@@ -98,12 +98,12 @@ def rematch_rows(
     ordered = sorted(rows, key=lambda row: (natural_key(row.sequence), row.descriptor))
     for done, row in enumerate(ordered):
         context.cancel.check()
-        context.emit(Progress("worst pairs", done, len(rows)))
+        context.emit(Progress(Stage.WORST_PAIRS, done, len(rows)))
         try:
             found[row] = _rematch(result, row, pairs, kept, device, context)
         except DescSpaceError as error:
             found[row] = str(error)
-    context.emit(Progress("worst pairs", len(rows), len(rows)))
+    context.emit(Progress(Stage.WORST_PAIRS, len(rows), len(rows)))
     return found
 
 

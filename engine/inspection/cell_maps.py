@@ -26,7 +26,7 @@ from engine.inspection.described import (
 from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
 from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
 from engine.matching.nearest import Nearest, nearest
-from engine.progress import JobContext
+from engine.progress import JobContext, Stage
 from engine.vocabulary import Side
 
 # Multiplications one map may take: some five seconds on two cores, as long on a small GPU.
@@ -64,7 +64,7 @@ def find_winners(
 
     scale, angle_deg = np.full(len(cells.points), np.nan), np.full(len(cells.points), np.nan)
     with torch.inference_mode():
-        for part in blocks(len(cells.points), "comparing set members", context):
+        for part in blocks(len(cells.points), Stage.COMPARING_MEMBERS, context):
             queries = asked.describe_points(cells.points[part], device=other.device)
             found = _search(queries, other, context)
             won = found.query_member.cpu().numpy(), found.candidate_member.cpu().numpy()
@@ -105,14 +105,14 @@ def find_cycle_errors(asked: Described, other: Described, context: JobContext) -
     count = len(cells.points)
     found, something = np.empty(count, np.int64), np.empty(count, np.bool_)
     with torch.inference_mode():
-        for part in blocks(count, "matching there", context):
+        for part in blocks(count, Stage.MATCHING_THERE, context):
             queries = asked.describe_points(cells.points[part], device=other.device)
             found[part] = _search(queries, other, context).index.cpu().numpy()
             something[part] = _holds_something(queries)
         # Many cells share their match; each match is asked for its way back once.
         matches, of_cell = np.unique(found, return_inverse=True)
         ends = np.empty((len(matches), 2))
-        for part in blocks(len(matches), "matching back", context):
+        for part in blocks(len(matches), Stage.MATCHING_BACK, context):
             places = other.positions.numpy()[matches[part]]
             queries = other.describe_points(places, device=asked.device)
             home = _search(queries, asked, context).index.cpu().numpy()

@@ -14,7 +14,7 @@ from engine.inspection.described import Described, Points
 from engine.inspection.probe import true_points
 from engine.inspection.requests import MatchRequest, MatchTable
 from engine.matching.nearest import distance_ratio, nearest, nearest_apart, returns_home
-from engine.progress import JobContext, Progress
+from engine.progress import JobContext, Progress, Stage
 
 SEARCH_BUDGET_BYTES = 64 << 20
 """Memory that one block of a search may take."""
@@ -48,7 +48,7 @@ def make_table(
     similarity, ratio = np.empty(count, np.float32), np.empty(count, np.float32)
     with torch.inference_mode():
         positions = b.positions.to(b.device)
-        for part in blocks(count, "matching", context):
+        for part in blocks(count, Stage.MATCHING, context):
             queries = a.describe_points(points_a[part], device=b.device)
             found = nearest_apart(
                 queries,
@@ -84,7 +84,7 @@ def make_table(
     )
 
 
-def blocks(count: int, stage: str, context: JobContext) -> Iterator[slice]:
+def blocks(count: int, stage: Stage, context: JobContext) -> Iterator[slice]:
     """Cut ``count`` queries into blocks; between them tell the progress and check for cancelling.
 
     Raises:

@@ -16,7 +16,7 @@ from engine.images import fit_long_edge, read_image, resize_pixels
 from engine.inspection.requests import MapInfo, Recipe
 from engine.inspection.store import PRECOMPUTED
 from engine.jobs.recipe import warn_if_untrained
-from engine.progress import JobContext, Progress, Saved
+from engine.progress import JobContext, Progress, Saved, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class DescribeJob:
         if entry.name == PRECOMPUTED:
             raise ConfigError("descriptor", f"{PRECOMPUTED!r} reads maps and computes none")
         start = time.perf_counter()
-        context.emit(Progress("describing", 0, 1))
+        context.emit(Progress(Stage.DESCRIBING, 0, 1))
         image = read_image(self.image)
         descriptor = get_built(recipe.spec)
         resize = fit_long_edge(image.size_px, recipe.long_edge_px)
@@ -71,7 +71,7 @@ class DescribeJob:
             emit=context.emit,
         )
         seconds = time.perf_counter() - start
-        context.emit(Progress("describing", 1, 1))
+        context.emit(Progress(Stage.DESCRIBING, 1, 1))
         warn_if_untrained(entry, descriptor.trained, context)
         write_map_file(
             self.out,

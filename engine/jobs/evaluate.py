@@ -47,7 +47,7 @@ from engine.inspection.store import PRECOMPUTED
 from engine.jobs.evaluate_settings import EvaluateConfig, settings_of, split_descriptor
 from engine.jobs.settings import SECTION
 from engine.paths import write_atomically
-from engine.progress import JobContext, Note, Progress, Saved
+from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 SETTINGS_FILE: Final = "evaluation.yaml"
 ORACLE_PREFIX: Final = "oracle:"
@@ -152,7 +152,7 @@ class EvaluateJob:
                 context.emit(
                     Note(f"Continuing: {len(before)} of {dataset.pair_count} pairs are done.")
                 )
-            context.emit(Progress("pairs", 0, total))
+            context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
             with RowsFile(rows_file(self.out, ranks.rank), fingerprint) as rows:
                 try:
                     measured = measure_pairs(
@@ -168,7 +168,7 @@ class EvaluateJob:
                     ):
                         rows.add(record)
                         found.append(record)
-                        context.emit(Progress("pairs", len(found), total))
+                        context.emit(Progress(Stage.MEASURING_PAIRS, len(found), total))
                         if self.listener is not None:
                             self.listener(record, len(found), total)
                 except JobCancelled:

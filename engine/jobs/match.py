@@ -12,7 +12,7 @@ from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, Recipe
 from engine.inspection.session import Session
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
 from engine.jobs.recipe import warn_if_untrained
-from engine.progress import JobContext, Progress, Saved
+from engine.progress import JobContext, Progress, Saved, Stage
 from engine.vocabulary import PointsKind, Side
 
 RIGHT_PX = 5.0
@@ -72,11 +72,11 @@ class MatchJob:
             JobCancelled: it was stopped.
         """
         session = Session()
-        context.emit(Progress("describing", 0, 2))
+        context.emit(Progress(Stage.DESCRIBING, 0, 2))
         infos = []
         for side in _SIDES:
             infos.append(session.describe(self.pair, side, self.recipe, context))
-            context.emit(Progress("describing", len(infos), 2))
+            context.emit(Progress(Stage.DESCRIBING, len(infos), 2))
         info_a, info_b = infos
         entry = get_descriptor(self.recipe.spec.name)
         warn_if_untrained(entry, info_a.trained and info_b.trained, context)
@@ -97,10 +97,10 @@ class MatchJob:
             saved.append(self.out)
             context.emit(Saved(self.out, "matches"))
         if self.figure is not None:
-            context.emit(Progress("drawing the figure", 0, 1))
+            context.emit(Progress(Stage.DRAWING_FIGURE, 0, 1))
             self._draw(self.figure, table, entry.title, info_a, info_b)
             saved.append(self.figure)
-            context.emit(Progress("drawing the figure", 1, 1))
+            context.emit(Progress(Stage.DRAWING_FIGURE, 1, 1))
             context.emit(Saved(self.figure, "figure"))
         return MatchResult(
             table=table,

@@ -21,7 +21,7 @@ from engine.errors import ConfigError, DescSpaceError
 from engine.jobs.train_settings import TrainConfig, resolve_training
 from engine.metrics import best_of, judge_of
 from engine.paths import runs_dir
-from engine.progress import JobContext, Preview, Progress
+from engine.progress import JobContext, Preview, Progress, Stage
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
 from engine.training.run_folder import (
     CONFIG_FILE,
@@ -95,7 +95,7 @@ class TrainingSamplesJob:
             both = torch.cat([pairs.images_a[0], pairs.images_b[0]], dim=2)
             shades = (both.permute(1, 2, 0) * 255).round().to(torch.uint8)
             pictures.append(np.ascontiguousarray(shades.numpy()))
-            context.emit(Progress("sample pairs", number + 1, self.count))
+            context.emit(Progress(Stage.SAMPLING_PAIRS, number + 1, self.count))
         return TrainingSamples(
             len(split.training),
             len(split.validation),
@@ -192,8 +192,7 @@ def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
         most: pictures of so many steps are read at most, spread over the run.
 
     Returns:
-        Pictures of all kinds of a step follow one another; none where the run has drawn none.
-        Damaged ones are left out.
+        None where the run has drawn none; damaged pictures are left out.
     """
     # Loads slowly, and only who looks at a run needs it.
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
@@ -216,11 +215,12 @@ def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
         steps = [steps[place] for place in chosen]
     previews = []
     for step in steps:
+        drawn = {}
         for name, encoded in found[step].items():
             bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
             if bgr is not None:
-                rgb = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
-                previews.append(Preview(step, name, rgb))
+                drawn[name] = np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
+        previews.append(Preview(step, drawn))
     return tuple(previews)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.metrics import metric_info
-from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved
+from engine.progress import Checkpoint, Event, JobContext, Metric, Note, Preview
 from engine.training.run_folder import EVENTS_FILE, TENSORBOARD_FOLDER, EventsFile, RunFolder
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ class RunLog:
                 self._plot(step, values)
             case Note(text, level):
                 self._write("note", {"level": level, "text": text})
-            case Saved(path, what):
-                self._write("saved", {"what": what, "path": str(path)})
+            case Checkpoint(step, reason, path):
+                self._write("checkpoint", {"step": step, "reason": reason, "path": str(path)})
                 if self._board is not None:
                     self._board.flush()
-            case Preview(step, name, rgb):
+            case Preview(step, pictures):
                 if self._board is not None:
-                    self._board.add_image(name, rgb, step, dataformats="HWC")
-            case Progress():
+                    for name, rgb in pictures.items():
+                        self._board.add_image(name, rgb, step, dataformats="HWC")
+            case _:
                 pass
 
     def mark(self, kind: str, values: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -25,14 +25,25 @@ from engine.data.photos import PhotoSplit
 from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
 from engine.descriptors.registry import DescriptorSpec
-from engine.errors import ConfigError, DescSpaceError, JobCancelled, WeightsError
+from engine.devices import ran_out_of_memory
+from engine.errors import ConfigError, DescSpaceError, DeviceError, JobCancelled, WeightsError
 from engine.evaluation.ranks import Ranks
 from engine.metrics import is_better, judge_of
-from engine.progress import CancelToken, JobContext, Metric, Note, Progress, Saved
+from engine.progress import (
+    CancelToken,
+    Checkpoint,
+    CheckpointReason,
+    JobContext,
+    Metric,
+    Note,
+    Preview,
+    Progress,
+    Stage,
+)
 from engine.seeding import hash_numbers, purpose_number
 from engine.training.batches import Prefetcher
 from engine.training.logs import RunLog, peak_memory_mb
-from engine.training.previews import draw_previews
+from engine.training.previews import draw_pictures
 from engine.training.run_folder import RunFolder, finite
 from engine.training.schedule import RunningMean, make_optimiser, rate_at
 from engine.training.settings import TrainSettings
@@ -44,8 +55,6 @@ from engine.training.validation import (
     measure_sequences,
     set_training_mode,
 )
-
-_PROGRESS: Final = "training"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,7 @@ def train(task: TrainingTask, context: JobContext) -> TrainingState:
         ConfigError: settings that do not go together.
         DescSpaceError: photos, folder or device cannot be used; or the loss is not finite again
             and again.
+        DeviceError: there is too little memory; a checkpoint is kept.
         WeightsError: the state in the folder is damaged or of another network.
         JobCancelled: it was stopped; a checkpoint is kept.
     """
@@ -187,7 +197,7 @@ class _Loop:
         """Do all steps that are left."""
         state, settings = self._state, self._settings
         self._log.mark("started", {"step": state.step, "steps": settings.steps})
-        self._log.emit(Progress(_PROGRESS, state.step, settings.steps))
+        self._log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
         if self._first and settings.validation.every_steps:
             self._pairs = make_validation_pairs(
                 self._task.split, settings, cancel=self._inner_cancel, device=self._device
@@ -209,6 +219,11 @@ class _Loop:
                     self._after_step()
         except BaseException as error:
             self._keep_interrupted(error)
+            if ran_out_of_memory(error):
+                raise DeviceError(
+                    f"The training ran out of memory on {self._device}; a smaller batch, smaller "
+                    "images or fewer points need less."
+                ) from error
             raise
         self._save("finished")
         self._log.mark("finished", {"step": state.step, "seconds": state.seconds})
@@ -304,7 +319,7 @@ class _Loop:
 
     def _after_step(self) -> None:
         state, settings = self._state, self._settings
-        self._log.emit(Progress(_PROGRESS, state.step, settings.steps))
+        self._log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
         last = state.step == settings.steps
         if not self._first:
             self._window.clear()
@@ -320,11 +335,10 @@ class _Loop:
             self._preview()
         if self._context.pause.paused:
             self._save("paused")
-            self._log.emit(Note("Training rests."))
             self._context.pause.wait(self._inner_cancel)
         # The checkpoint of the last step is saved by who called.
         if not last and time.monotonic() - self._saved_s >= settings.saving.every_s:
-            self._save("checkpoint")
+            self._save("periodic")
 
     def _figures(self) -> dict[str, float]:
         state, settings = self._state, self._settings
@@ -363,15 +377,14 @@ class _Loop:
         if not self._pairs or not self._settings.saving.preview_every_steps:
             return
         with self._in_use():
-            for preview in draw_previews(
+            pictures = draw_pictures(
                 self._task.descriptor,
                 self._pairs[0],
                 self._settings.mining,
-                step=self._state.step,
                 device=self._device,
                 cancel=self._inner_cancel,
-            ):
-                self._log.emit(preview)
+            )
+        self._log.emit(Preview(self._state.step, pictures))
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -387,7 +400,7 @@ class _Loop:
             if trained is not None:
                 self._module.load_state_dict(trained)
 
-    def _save(self, what: Literal["checkpoint", "finished", "interrupted", "paused"]) -> None:
+    def _save(self, reason: CheckpointReason) -> None:
         """Keep everything: first what the run goes on from, then weights for the person."""
         if not self._first:
             return
@@ -416,8 +429,7 @@ class _Loop:
             self._save_weights(f"step-{state.step:08d}")
         folder.prune(self._settings.saving.keep)
         self._saved_s, self._saved_step = time.monotonic(), state.step
-        why = "" if what == "checkpoint" else f", {what}"
-        self._log.emit(Saved(path, f"checkpoint at step {state.step}{why}"))
+        self._log.emit(Checkpoint(state.step, reason, path))
 
     def _save_weights(self, name: str) -> Path:
         state = self._state

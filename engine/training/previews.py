@@ -7,7 +7,6 @@ as everywhere in this program.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Final
 
 import cv2
@@ -19,7 +18,7 @@ from engine.descriptors.base import DenseDescriptor, Levels
 from engine.evaluation.protocols import describe_points
 from engine.matching.projection import fit_basis, project
 from engine.mining.hard_negatives import find_hard_negatives
-from engine.progress import CancelToken, Preview
+from engine.progress import CancelToken
 from engine.training.settings import MiningSettings
 from engine.training.validation import ValidationPair, describe_pair, find_points
 
@@ -36,27 +35,24 @@ _SAMPLE_LIMIT: Final = 5000
 _DASH_PX: Final = 6
 
 
-def draw_previews(
+def draw_pictures(
     descriptor: DenseDescriptor,
     pair: ValidationPair,
     mining: MiningSettings,
     *,
-    step: int,
     device: torch.device,
     cancel: CancelToken,
-) -> Iterator[Preview]:
+) -> dict[str, Picture]:
     """Draw the pair, its descriptors as colours, its matches, and hard negatives.
 
     Args:
         descriptor: in use, not in training mode.
         pair: any pair with at least one query.
         mining: how far from the truth a negative begins; hard ones are drawn, whatever is mined.
-        step: how far training is.
         device: where to compute.
         cancel: checked in between.
     """
     side_a, side_b = (_as_picture(pair.images[n]) for n in range(2))
-    yield Preview(step, "pair", _beside(side_a, side_b))
     levels_a, levels_b = describe_pair(descriptor, pair, device)
     maps = [levels[0].values[0].flatten(1).T for levels in (levels_a, levels_b)]
     basis = fit_basis(maps, sample_limit=_SAMPLE_LIMIT, fitted_on="both images")
@@ -68,15 +64,15 @@ def draw_previews(
         )
         for levels in (levels_a, levels_b)
     ]
-    yield Preview(step, "pca", _beside(*(np.asarray(one, np.uint8) for one in colours)))
-
     chosen = slice(0, _MATCHES)
     points_a, truth_b = pair.points_a[chosen], pair.truth_b[chosen]
     found = find_points(levels_a, levels_b, points_a, pair.size_px, cancel=cancel)
-    yield Preview(step, "matches", _draw_matches(side_a, side_b, points_a, found, truth_b))
-
-    negatives = _draw_negatives(side_a, side_b, pair, (levels_a, levels_b), mining)
-    yield Preview(step, "negatives", negatives)
+    return {
+        "pair": _beside(side_a, side_b),
+        "pca": _beside(*(np.asarray(one, np.uint8) for one in colours)),
+        "matches": _draw_matches(side_a, side_b, points_a, found, truth_b),
+        "negatives": _draw_negatives(side_a, side_b, pair, (levels_a, levels_b), mining),
+    }
 
 
 def _draw_matches(

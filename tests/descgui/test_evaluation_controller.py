@@ -309,9 +309,9 @@ def test_a_download_tells_how_far_it_is_and_its_folder_is_chosen(
     qtbot, world, monkeypatch, tmp_path
 ):
     def load(folder: Path, context):
-        context.emit(Progress(api.LOAD_STAGE, 3, 10))
-        context.emit(Progress(api.CHECK_STAGE, 10, 10))
-        context.emit(Progress(api.UNPACK_STAGE, 7, 7))
+        context.emit(Progress(api.Stage.DOWNLOADING, 3, 10))
+        context.emit(Progress(api.Stage.CHECKING_DOWNLOAD, 10, 10))
+        context.emit(Progress(api.Stage.UNPACKING, 7, 7))
         return folder / "hpatches"
 
     monkeypatch.setattr(api, "download_hpatches", load, raising=False)

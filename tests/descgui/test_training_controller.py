@@ -307,9 +307,11 @@ def test_a_descriptor_without_weights_cannot_be_trained(qtbot, world, photos):
     assert "daisy" in world.model.status.message
 
 
-def test_running_out_of_memory_is_told_with_a_cure(world):
-    assert "smaller batch" in world.trainings._with_cure("CUDA out of memory.")
-    assert world.trainings._with_cure("No photos.") == "No photos."
+def test_a_failure_names_the_checkpoint_that_is_left(world):
+    world.trainings._run_happened(api.Checkpoint(3, "periodic", Path("last")))
+    assert world.trainings._with_cure("No photos.") == (
+        "No photos. The last checkpoint is kept; Resume continues from there."
+    )
 
 
 # ---- the past ----------------------------------------------------------------------------------
@@ -406,9 +408,9 @@ def test_events_that_come_fast_change_the_window_a_few_times_a_second(qtbot, wor
     changes, added = [], []
     world.model.status_changed.connect(lambda status: changes.append(status.step))
     world.model.metrics_added.connect(added.append)
-    world.trainings._run_happened(api.Progress("training", 0, 500))
+    world.trainings._run_happened(api.Progress(api.Stage.TRAINING, 0, 500))
     for step in range(1, 501):
-        world.trainings._run_happened(api.Progress("training", step, 500))
+        world.trainings._run_happened(api.Progress(api.Stage.TRAINING, step, 500))
         world.trainings._run_happened(api.Metric(step, {"loss": 1.0 / step}))
     qtbot.waitUntil(lambda: bool(added), timeout=WAIT_MS)
     assert [len(some) for some in added] == [500]

@@ -12,7 +12,6 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
-from descgui.models.training_curves_data import ProbeFrame
 from descgui.models.training_state import (
     PRESETS,
     SamplesState,
@@ -27,7 +26,14 @@ from descgui.views.training_contact_sheet import best_columns
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
 from descgui.views.training_runs import age_text
-from engine.api import ConfigError, OptionInfo, TrainConfig, config_values, resolve_training
+from engine.api import (
+    ConfigError,
+    OptionInfo,
+    Preview,
+    TrainConfig,
+    config_values,
+    resolve_training,
+)
 from engine.jobs.training_runs import TrainingRunInfo, TrainingSamples
 from engine.training.run_folder import SavedWeights
 
@@ -439,7 +445,7 @@ def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
     model.begin_frames(())
     model.set_shown((Path("/runs/eins"),))
     model.add_metrics([(1, {"loss": 2.0}), (2, {"loss": 1.5, "pck@3": 0.3})])
-    model.add_frame(ProbeFrame(0, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    model.add_frame(Preview(0, {"pair": np.zeros((4, 8, 3), np.uint8)}))
     panel.curves_tab.click()
     assert panel.waiting.isVisible()
     model.set_can_plot()
@@ -449,7 +455,7 @@ def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
     panel.curves.append = lambda *values: calls.append(values)
     panel.probe.add_frame = lambda frame: calls.append(frame.step)
     model.add_metrics([(3, {"loss": 1.0})])
-    model.add_frame(ProbeFrame(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    model.add_frame(Preview(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
     assert calls == [("/runs/eins", 3, {"loss": 1.0}), 5]
     assert model.curves(Path("/runs/eins"))["loss"].tolist() == [[1, 2], [2, 1.5], [3, 1]]
 
@@ -480,10 +486,10 @@ def test_a_run_keeps_its_colour_while_others_come_and_go(model):
 def test_the_live_probe_goes_on_while_another_run_is_watched(model):
     picture = {"pair": np.zeros((2, 4, 3), np.uint8)}
     model.set_status(running())
-    model.begin_frames((ProbeFrame(0, picture),))
-    model.watch(Path("/runs/alt"), (ProbeFrame(7, picture),))
+    model.begin_frames((Preview(0, picture),))
+    model.watch(Path("/runs/alt"), (Preview(7, picture),))
     added = heard(model.frame_added)
-    model.add_frame(ProbeFrame(10, picture))
+    model.add_frame(Preview(10, picture))
     assert added == []
     assert [frame.step for frame in model.frames] == [7]
     model.watch(Path("/runs/eins"))

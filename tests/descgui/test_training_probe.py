@@ -11,12 +11,12 @@ from PySide6.QtGui import QColor
 
 from descgui.models.training_curves_data import (
     MOST_FRAMES,
-    ProbeFrame,
     frames_bytes,
     insert_frame,
     thin_frames,
 )
 from descgui.views.training_probe import PLAY_MS, TrainingProbe
+from engine.api import Preview
 
 NAMES = ("pair", "pca", "matches", "negatives")
 SHADES = {"pair": 40, "pca": 90, "matches": 140, "negatives": 190}
@@ -28,7 +28,7 @@ def solid(color, height=6, width=16):
 
 def frame(step, names=NAMES):
     """Each picture is of one colour that tells its name and its step."""
-    return ProbeFrame(
+    return Preview(
         step,
         {name: solid((SHADES[name], 0 if name == "pair" else step % 251, 7)) for name in names},
     )
@@ -70,7 +70,7 @@ def test_frames_are_kept_by_step_and_the_later_one_of_a_step_stands():
     for step in (30, 10, 20, 10):
         frames = insert_frame(frames, frame(step))
     assert [one.step for one in frames] == [10, 20, 30]
-    newer = ProbeFrame(20, {"pair": solid((1, 2, 3))})
+    newer = Preview(20, {"pair": solid((1, 2, 3))})
     assert list(insert_frame(frames, newer)[1].pictures) == ["pair"]
 
 
@@ -107,7 +107,7 @@ def test_frames_added_one_by_one_stay_evenly_spread():
 
 
 def test_frames_are_thinned_to_the_memory_there_is():
-    frames = [ProbeFrame(step, {"pca": solid(step, 10, 10)}) for step in range(20)]
+    frames = [Preview(step, {"pca": solid(step, 10, 10)}) for step in range(20)]
     assert len(thin_frames(frames, most_bytes=1500)) == 5
     assert len(thin_frames(frames, most_bytes=0)) == 2
 
@@ -162,7 +162,7 @@ def test_buttons_and_keys_go_from_frame_to_frame(view, qtbot):
 
 
 def test_the_pictures_are_offered_in_their_usual_order_and_any_other_after_them(view):
-    odd = ProbeFrame(0, {"zebra": solid(9), **{name: solid(9) for name in reversed(NAMES)}})
+    odd = Preview(0, {"zebra": solid(9), **{name: solid(9) for name in reversed(NAMES)}})
     view.set_frames([odd])
     words = [button.text() for button in view._tabs.buttons()]
     assert words == ["Pair", "PCA", "Matches", "Negatives", "zebra"]
@@ -259,7 +259,7 @@ def test_one_frame_can_neither_be_played_nor_compared(view):
 
 def test_odd_arrays_are_drawn(view):
     wide = np.zeros((5, 7, 6), np.uint8)[:, :, ::2]
-    view.set_frames([ProbeFrame(0, {"pair": wide}), ProbeFrame(1, {"pair": solid(3, 1, 1)})])
+    view.set_frames([Preview(0, {"pair": wide}), Preview(1, {"pair": solid(3, 1, 1)})])
     view.compare_button.setChecked(True)
     assert len(shown_colors(view)) == 2
 

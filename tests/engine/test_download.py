@@ -23,13 +23,13 @@ import pytest
 from PIL import Image
 
 from engine.cli.run import main
-from engine.data import archives, download
+from engine.data import download
 from engine.data.archives import Limits, extract_archive
 from engine.data.download import Patience, download_hpatches, fetch
 from engine.data.hpatches import open_dataset
 from engine.errors import DatasetError, DownloadError, JobCancelled, OutputError
 from engine.evaluation.datasets import open_evaluation_set
-from engine.progress import Event, JobContext, Note, Progress
+from engine.progress import Event, JobContext, Note, Progress, Stage
 
 AT_ONCE = Patience(retries=2, pause_s=0.0, timeout_s=5.0)
 BODY = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
@@ -132,7 +132,7 @@ def test_a_file_that_breaks_off_four_times_is_continued_and_ends_whole(
     expected = [None, *(f"bytes={begin}-" for begin in (70_000, 140_000, 210_000, 280_000))]
     assert site.ranges == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.zip"]
-    assert Progress(download.LOAD_STAGE, 1, 1) in events
+    assert Progress(Stage.DOWNLOADING, 1, 1) in events
 
 
 def test_a_cancelled_download_is_continued_by_the_next_one(site: Site, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_good_archive_comes_out_byte_for_byte(
         if path.is_file()
     }
     assert found == GOOD
-    assert Progress(archives.UNPACK_STAGE, 3, 3) in events
+    assert Progress(Stage.UNPACKING, 3, 3) in events
 
 
 EVIL = {

@@ -12,7 +12,7 @@ import pytest
 from engine.data import photos
 from engine.data.photos import open_photos, read_covering, shuffled, split_photos
 from engine.errors import DatasetError, ImageError, JobCancelled
-from engine.progress import CancelToken, JobContext, Progress
+from engine.progress import CancelToken, JobContext, Progress, Stage
 
 
 def write(path: Path, size_px: tuple[int, int] = (40, 30), shade: int = 90) -> Path:
@@ -111,7 +111,7 @@ def test_a_link_that_leads_in_a_circle_ends(folder: Path):
 def test_looking_is_told_and_can_be_stopped(folder: Path):
     events: list[object] = []
     open_photos(folder, JobContext(events.append))
-    assert events[-1] == Progress("photos looked at", 3, 3)
+    assert events[-1] == Progress(Stage.READING_PHOTOS, 3, 3)
     write(folder / "new.png")
     cancel = CancelToken()
     cancel.cancel()

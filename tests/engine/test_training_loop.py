@@ -25,6 +25,7 @@ from engine.errors import (
     ConfigError,
     DatasetError,
     DescSpaceError,
+    DeviceError,
     JobCancelled,
     OutputError,
     ResultError,
@@ -34,6 +35,7 @@ from engine.evaluation.ranks import Ranks
 from engine.geometry.coords import CellGrid
 from engine.progress import (
     CancelToken,
+    Checkpoint,
     Event,
     JobContext,
     Metric,
@@ -41,7 +43,7 @@ from engine.progress import (
     PauseToken,
     Preview,
     Progress,
-    Saved,
+    Stage,
 )
 from engine.training.batches import PairNumbers, PhotoReader, Prefetcher
 from engine.training.loop import TrainingState, TrainingTask, train
@@ -147,7 +149,8 @@ def run_task(task: TrainingTask, stop_after: int | None = None) -> tuple[list[Ev
 
     def emit(event: Event) -> None:
         events.append(event)
-        if isinstance(event, Progress) and event.stage == "training" and event.done == stop_after:
+        if isinstance(event, Progress) and event.done == stop_after:
+            assert event.stage is Stage.TRAINING
             cancel.cancel()
 
     context = JobContext(emit, cancel)
@@ -256,7 +259,7 @@ def test_best_last_and_no_more_than_the_newest_checkpoints_are_kept(
     assert state is not None
     assert all(torch.equal(weights[name], state["mean"][name]) for name in weights)
     assert not torch.equal(weights["first.weight"], state["module"]["first.weight"])
-    assert sum(isinstance(event, Saved) for event in events) == 7
+    assert sum(isinstance(event, Checkpoint) for event in events) == 7
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -386,19 +389,38 @@ def test_pausing_keeps_a_checkpoint_and_the_run_goes_on(photos: PhotoSplit, tmp_
 
     def emit(event: Event) -> None:
         events.append(event)
-        if isinstance(event, Progress) and event.done == 3 and event.stage == "training":
+        if isinstance(event, Progress) and event.done == 3 and event.stage is Stage.TRAINING:
             pause.pause()
-        if isinstance(event, Note) and "rests" in event.text:
+        if isinstance(event, Checkpoint) and event.reason == "paused":
             assert pause.paused
             pause.resume()
 
     state = train(make_task(photos, tmp_path, steps=5), JobContext(emit, cancel, pause=pause))
     assert state.step == 5
-    assert any(isinstance(e, Saved) and "step 3, paused" in e.what for e in events)
+    saved = [(e.step, e.reason) for e in events if isinstance(e, Checkpoint)]
+    assert saved == [(3, "paused"), (5, "finished")]
     pause.pause()
     cancel.cancel()
     with pytest.raises(JobCancelled):
         pause.wait(cancel)
+
+
+def test_too_little_memory_is_an_error_with_a_cure_and_keeps_what_was_reached(
+    photos: PhotoSplit, tmp_path: Path
+):
+    events: list[Event] = []
+
+    class Greedy(TinyDescriptor):
+        def describe(self, images: Tensor) -> Levels:
+            if Progress(Stage.TRAINING, 2, 5) in events:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().describe(images)
+
+    task = make_task(photos, tmp_path, descriptor=Greedy(), steps=5)
+    with pytest.raises(DeviceError, match="ran out of memory on cpu; a smaller batch"):
+        train(task, JobContext(events.append))
+    saved = [(e.step, e.reason) for e in events if isinstance(e, Checkpoint)]
+    assert saved == [(2, "interrupted")]
 
 
 def test_validation_finds_every_point_of_a_descriptor_that_knows_its_place():
@@ -438,12 +460,13 @@ def test_pictures_of_the_probe_are_drawn_and_kept_for_tensorboard(
     mining = MiningSettings(kind="hard", radius_px=4)
     events, _ = run_task(make_task(photos, tmp_path, steps=4, saving=saving, mining=mining))
     previews = [event for event in events if isinstance(event, Preview)]
-    assert [(e.step, e.name) for e in previews] == [
-        (step, name) for step in (0, 2, 4) for name in ("pair", "pca", "matches", "negatives")
-    ]
-    assert all(e.rgb.shape == (32, 96, 3) and e.rgb.dtype == np.uint8 for e in previews)
-    np.testing.assert_array_equal(previews[0].rgb, previews[8].rgb)  # the same pair
-    assert not np.array_equal(previews[1].rgb, previews[9].rgb)  # described otherwise
+    assert [e.step for e in previews] == [0, 2, 4]
+    assert all(list(e.pictures) == ["pair", "pca", "matches", "negatives"] for e in previews)
+    pictures = [rgb for event in previews for rgb in event.pictures.values()]
+    assert all(rgb.shape == (32, 96, 3) and rgb.dtype == np.uint8 for rgb in pictures)
+    first, last = previews[0].pictures, previews[-1].pictures
+    np.testing.assert_array_equal(first["pair"], last["pair"])
+    assert not np.array_equal(first["pca"], last["pca"])
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -17,6 +17,7 @@ from engine.cli.parser import (
 )
 from engine.errors import ImageError
 from engine.jobs.settings import DescribeConfig
+from engine.progress import Stage
 
 
 def add_parser(commands: Subparsers[Parser]) -> None:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         raise ImageError(arguments.image, "there is no such file")
     check_output(arguments.out, suffixes=(".npz",), inputs=[arguments.image])
 
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.describe import DescribeJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine.cli.parser import Parser, Shell, Subparsers, add_command, range_of
 from engine.config import describe_options
+from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.descriptors.registry import DescriptorEntry
@@ -41,7 +42,7 @@ def add_parser(commands: Subparsers[Parser]) -> None:
 
 def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Print the list."""
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.descriptors.registry import get_descriptor, list_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from engine.cli.parser import Parser, Shell, Subparsers, add_command
+from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.jobs.doctor import Diagnosis
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Look and report: 1 when something that is needed is broken."""
     from engine.jobs.doctor import diagnosis_text, examine
 
-    with shell.stage("looking at packages, GPU and folders"):
+    with shell.stage(Stage.EXAMINING):
         found = examine()
     shell.sink.close()
     print(as_json(found) if arguments.json else diagnosis_text(found))

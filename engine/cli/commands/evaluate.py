@@ -22,7 +22,7 @@ from engine.config import describe_options, read_yaml
 from engine.errors import ConfigError
 from engine.jobs.evaluate_settings import EvaluateConfig, evaluate_command, resolve_evaluation
 from engine.paths import new_run_dir
-from engine.progress import Event, JobContext, Progress, ignore_event
+from engine.progress import Event, JobContext, Progress, Stage, ignore_event
 
 if TYPE_CHECKING:
     from engine.evaluation.result import EvaluationResult, SummaryRow
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     # Of several processes only the first one speaks.
     speaks = int(os.environ.get("RANK", "0")) == 0
     context = _context(shell) if speaks else JobContext(ignore_event, shell.cancel)
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
@@ -187,7 +187,9 @@ def _context(shell: Shell) -> JobContext:
     """A context whose progress is a bar, or nothing where each pair gets a line of its own."""
 
     def emit(event: Event) -> None:
-        if shell.sink.shows_bar or not (isinstance(event, Progress) and event.stage == "pairs"):
+        if shell.sink.shows_bar or not (
+            isinstance(event, Progress) and event.stage is Stage.MEASURING_PAIRS
+        ):
             shell.sink(event)
 
     return replace(shell.context(), emit=emit)

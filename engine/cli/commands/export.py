@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from engine.cli.parser import Parser, Shell, Subparsers, add_command
+from engine.progress import Stage
 
 
 def add_parser(commands: Subparsers[Parser]) -> None:
@@ -44,7 +45,7 @@ def add_parser(commands: Subparsers[Parser]) -> None:
 
 def run(arguments: argparse.Namespace, shell: Shell) -> int:
     """Write the file."""
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.export import ExportJob
     job = ExportJob(
         source=arguments.source,

@@ -22,6 +22,7 @@ from engine.cli.parser import (
 from engine.config import describe_options
 from engine.errors import OutputError
 from engine.jobs.settings import DescribeConfig, MatchConfig
+from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         check_output(arguments.figure, suffixes=(".png", ".svg"), inputs=inputs)
         if arguments.figure.absolute() == arguments.out.absolute():
             raise OutputError(arguments.out, "is named both for the table and for the figure")
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.match import MatchJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.cli.parser import Parser, Shell, Subparsers, add_command
 from engine.errors import ConfigError
+from engine.progress import Stage
 
 
 def add_parser(commands: Subparsers[Parser]) -> None:
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     if out is None:
         (folder,) = arguments.folders
         out = folder.parent if folder.suffix == ".json" else folder
-    with shell.stage("loading torch"):
+    with shell.stage(Stage.LOADING_TORCH):
         from engine.evaluation.report import REPORT_HTML, REPORT_JSON, REPORT_PDF
         from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.report import ReportJob
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
     if arguments.pdf:
         if shell.draw_pdf is None:
             raise ConfigError("pdf", "this program cannot draw a PDF; use main.py")
-        with shell.stage("drawing the PDF"):
+        with shell.stage(Stage.DRAWING_PDF):
             shell.draw_pdf(out / REPORT_JSON, out / REPORT_PDF)
     shell.sink.close()
     print(report.summary)

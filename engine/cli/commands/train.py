@@ -25,7 +25,7 @@ from engine.jobs.train_settings import (
     resolve_training,
 )
 from engine.metrics import judge_of, metric_info
-from engine.progress import Event, JobContext, Metric, Note, Preview, Progress, Saved, ignore_event
+from engine.progress import Event, JobContext, Metric, Preview, Progress, Stage, ignore_event
 
 _LINE_WIDTH = 118
 # As the run's folder has it; engine.training.run_folder, which names it, would load torch.
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
             shell.sink.note(text)
     line = StatusLine(shell, config.train.steps)
     context = JobContext(line if speaks else ignore_event, shell.cancel)
-    with shell.stage("loading torch") if speaks else contextlib.nullcontext():
+    with shell.stage(Stage.LOADING_TORCH) if speaks else contextlib.nullcontext():
         from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.train import TrainJob
 
@@ -243,12 +243,12 @@ class StatusLine:
         match event:
             case Metric(step, values):
                 self._metric(step, values)
-            case Progress("training", done):
+            case Progress(Stage.TRAINING, done):
                 if self._began is None:
                     self._began = (time.monotonic(), done)
             case Preview():
                 pass
-            case Note() | Saved() | Progress():
+            case _:
                 self._clear()
                 self._shell.sink(event)
 
