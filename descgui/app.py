@@ -35,7 +35,6 @@ from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController, free_name
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice
-from descgui.models.settings import Settings
 from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
@@ -103,8 +102,6 @@ class Application(QObject):
         self._connect_runs()
         self._connect_evaluation()
         self._connect_training()
-        self._settings = models.settings.settings
-        models.settings.changed.connect(self._settings_changed)
 
     def show(self) -> None:
         """Show the window; all loading waits for its first painting."""
@@ -144,7 +141,7 @@ class Application(QObject):
 
     def _make_controllers(self) -> None:
         models = self.models
-        trusted = map(Path, models.settings.settings.trusted_plugins)
+        trusted = map(Path, models.settings.state.trusted_plugins)
         plugins = tuple(dict.fromkeys((*self.options.plugins, *trusted)))
         self.engine = EngineController(models, plugins, self)
         self.pairs = PairController(models, prepare_display, self)
@@ -287,7 +284,6 @@ class Application(QObject):
         models, panel = self.models, self.descriptor
         panel.choice_requested.connect(self._choose)
         panel.comparison_requested.connect(models.compared.choose)
-        panel.computing_requested.connect(self._set_computing)
         panel.cancel_requested.connect(self.maps.cancel)
         panel.load_maps_requested.connect(partial(self.files.load_maps, models.maps))
         panel.load_compared_maps_requested.connect(partial(self.files.load_maps, models.compared))
@@ -377,10 +373,6 @@ class Application(QObject):
         self.models.maps.choose(choice)
         self.models.settings.update(descriptor=choice.name)
 
-    def _set_computing(self, changes: dict[str, object]) -> None:
-        self.models.computing.update(**changes)
-        self.models.settings.update(**changes)
-
     def _toggle_comparison(self) -> None:
         if self.models.compared.choice.name:
             self.models.compared.choose(DescriptorChoice())
@@ -434,18 +426,6 @@ class Application(QObject):
 
     def _open_recent_folder(self, line: str) -> None:
         self.pairs.open_folder(Path(line))
-
-    def _settings_changed(self, settings: Settings) -> None:
-        """Let the models of the moment follow the settings that changed, and no others."""
-        before, self._settings = self._settings, settings
-        for model, names in (
-            (self.models.view, ("colormap", "opacity")),
-            (self.models.computing, ("long_edge_px", "device", "precision")),
-            (self.models.matches, ("correct_px",)),
-        ):
-            for name in names:
-                if getattr(settings, name) != getattr(before, name):
-                    model.update(**{name: getattr(settings, name)})
 
     # ---- the end -------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class EngineController(QObject):
     def start(self) -> None:
         """Load torch in the background; call it after the first paint."""
         plugins = self._plugins
-        budget_bytes = self._models.settings.settings.map_budget_mb * 2**20
+        budget_bytes = self._models.settings.state.map_budget_mb * 2**20
 
         def load(context: api.JobContext) -> tuple[api.Session, EngineState, tuple[str, ...]]:
             load_torch(context)
@@ -67,16 +67,16 @@ class EngineController(QObject):
         self._session, state, problems = loaded
         for problem in problems:
             self._models.messages.notify(problem, "warning")
-        self._models.engine.set_state(state)
+        self._models.engine.set(state)
         self.ready.emit()
 
     def _plugin_loaded(self, loaded: tuple[tuple[str, ...], EngineState]) -> None:
         names, state = loaded
-        self._models.engine.set_state(state)
+        self._models.engine.set(state)
         self._models.messages.notify(f"The plugin added {', '.join(names)}.")
 
     def _failed(self, failure: Failure) -> None:
-        self._models.engine.set_state(EngineState(stage="failed", message=failure.summary))
+        self._models.engine.set(EngineState(stage="failed", message=failure.summary))
         self._models.messages.report(failure)
 
 

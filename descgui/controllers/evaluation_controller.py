@@ -215,7 +215,8 @@ class EvaluationController(QObject):
             self._models.messages.notify(
                 "The pair is shown as it is on the disk: without rotation or scaling."
             )
-        self._models.matches.update(correct_px=max(threshold_px, 0.1), visible=True)
+        self._models.settings.override(correct_px=max(threshold_px, 0.1))
+        self._models.matches.update(visible=True)
         self._wants_matches = True
         self._pairs.open_folder(content.root, sequence=sequence, index=index)
 

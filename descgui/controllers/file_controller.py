@@ -90,7 +90,7 @@ class FileController(QObject):
         if path is None:
             return
         settings = self._models.settings
-        trusted = settings.settings.trusted_plugins
+        trusted = settings.state.trusted_plugins
         if str(path) not in trusted:
             if not dialogs.consents_to_plugin(self._window, path):
                 return

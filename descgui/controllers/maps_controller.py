@@ -34,7 +34,7 @@ class MapsController(QObject):
         self.lane = JobLane(models.messages.report, self)
         engine.ready.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
-        models.computing.changed.connect(self.refresh)
+        models.settings.computing_changed.connect(self.refresh)
         models.maps.choice_changed.connect(self.refresh)
         models.compared.choice_changed.connect(self.refresh)
 
@@ -47,7 +47,7 @@ class MapsController(QObject):
         choice = model.choice
         if not choice.name or self._engine.session is None:
             return None
-        computing = self._models.computing.state
+        computing = self._models.settings.state
         return api.Recipe(
             spec=api.make_spec(choice.name, choice.values),
             long_edge_px=computing.long_edge_px,

@@ -36,7 +36,7 @@ class MatchesController(QObject):
         maps.ready.connect(self._maps_ready)
         models.pair.changed.connect(self.clear)
         models.maps.choice_changed.connect(self._outdated)
-        models.computing.changed.connect(self._outdated)
+        models.settings.computing_changed.connect(self._outdated)
 
     def run(self) -> None:
         """Match now, or as soon as both images are described."""
@@ -53,7 +53,7 @@ class MatchesController(QObject):
             points=matches.points,
             count=matches.count,
             seed=matches.seed,
-            separation_px=self._models.settings.settings.separation_px,
+            separation_px=self._models.settings.state.separation_px,
         )
         self._models.matches.update(running=True)
         self._lane.submit(

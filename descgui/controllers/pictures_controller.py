@@ -13,6 +13,7 @@ from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel
 from descgui.models.messages import Failure
+from descgui.models.pictures_state import PicturesState
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -20,7 +21,7 @@ _PCA_MODES = ("pca", "overlay")
 
 
 class PicturesController(QObject):
-    """Fills :class:`~descgui.models.pictures_state.PicturesModel` on demand."""
+    """Fills :class:`~descgui.models.pictures_state.PicturesState` on demand."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class PicturesController(QObject):
         models.view.changed.connect(self.refresh)
         models.pair.changed.connect(self._start_over)
         models.maps.choice_changed.connect(self._start_over)
-        models.computing.changed.connect(self._start_over)
+        models.settings.computing_changed.connect(self._start_over)
         models.compared.choice_changed.connect(self._forget_compared)
 
     def use_basis(self, path: Path) -> None:
@@ -86,7 +87,7 @@ class PicturesController(QObject):
         self._asked.clear()
         for key in ("pca", "pca_compared", "warp", "cycle", "members"):
             self._lane.cancel(f"picture {key}")
-        self._models.pictures.clear()
+        self._models.pictures.set(PicturesState())
         self.refresh()
 
     def _forget_compared(self) -> None:

@@ -60,7 +60,7 @@ class ProbeController(QObject):
         models.compared.choice_changed.connect(self._comparison_changed)
         models.maps.choice_changed.connect(self._shown_changed)
         models.pins.changed.connect(self._ask_pins)
-        models.settings.changed.connect(self._ask_all)
+        models.settings.queries_changed.connect(self._ask_all)
 
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
         """The mouse is over a point of one image."""
@@ -108,7 +108,7 @@ class ProbeController(QObject):
         state, recipe = self._models.pair.state, self._maps.ready_recipe(model)
         if state is None or recipe is None:
             return None
-        settings = self._models.settings.settings
+        settings = self._models.settings.state
         return api.ProbeRequest(
             pair=state.pair,
             recipe=recipe,

@@ -43,7 +43,7 @@ class StartController(QObject):
 
     def open_first(self) -> None:
         """Open what was asked for, else the last pair, else the demo."""
-        options, settings = self._options, self._models.settings.settings
+        options, settings = self._options, self._models.settings.state
         if len(options.images) == 2:
             self._pairs.open_files(*options.images, options.homography)
         elif options.images:
@@ -56,14 +56,9 @@ class StartController(QObject):
     def _choose(self) -> None:
         """Set what needs no torch; the maps are made as soon as there is a pair and torch."""
         options, models = self._options, self._models
-        settings = models.settings.settings
-        models.computing.update(
-            long_edge_px=settings.long_edge_px,
-            device=settings.device if options.device == "auto" else options.device,
-            precision=settings.precision,
-        )
-        models.view.update(colormap=settings.colormap, opacity=settings.opacity)
-        models.matches.update(correct_px=settings.correct_px)
+        settings = models.settings.state
+        if options.device != "auto":
+            models.settings.override(device=options.device)
         if options.mode is not None:
             models.view.update(mode=options.mode)
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
@@ -89,7 +84,7 @@ class StartController(QObject):
 
 def current_options(models: AppModels) -> api.ViewOptions:
     """The options that open the window in its present state, for "copy as command"."""
-    pair, view, computing = models.pair.state, models.view.state, models.computing.state
+    pair, view = models.pair.state, models.view.state
     choice = models.maps.choice
     values = dict(choice.values)
     weights = values.pop("weights", None)
@@ -109,7 +104,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         descriptor=choice.name or None,
         weights=Path(weights) if weights else None,
         settings=tuple(f"{name}={value}" for name, value in sorted(values.items())),
-        device=computing.device,
+        device=models.settings.state.device,
         probe_px=probe.point_px if probe is not None else None,
         mode=view.mode,
         compare=models.compared.choice.name or None,

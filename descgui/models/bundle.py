@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from descgui.models.browser_state import BrowserModel
-from descgui.models.engine_state import EngineModel
+from descgui.models.engine_state import EngineState
 from descgui.models.evaluation_state import EvaluationModel
-from descgui.models.maps_state import ComputingModel, MapsModel
-from descgui.models.matches_state import MatchesModel
+from descgui.models.maps_state import MapsModel
+from descgui.models.matches_state import MatchesState
 from descgui.models.messages import MessagesModel
 from descgui.models.pair_state import PairModel
-from descgui.models.pictures_state import PicturesModel
+from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import PinsModel, ProbeModel
 from descgui.models.settings import SettingsModel
+from descgui.models.state import StateModel
 from descgui.models.training_state import TrainingModel
-from descgui.models.view_state import ViewModel
+from descgui.models.view_state import ViewState
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,18 @@ class AppModels:
     """
 
     settings: SettingsModel
-    engine: EngineModel = field(default_factory=EngineModel)
+    engine: StateModel[EngineState] = field(default_factory=partial(StateModel, EngineState()))
     browser: BrowserModel = field(default_factory=BrowserModel)
     pair: PairModel = field(default_factory=PairModel)
-    view: ViewModel = field(default_factory=ViewModel)
-    computing: ComputingModel = field(default_factory=ComputingModel)
+    view: StateModel[ViewState] = field(default_factory=partial(StateModel, ViewState()))
     maps: MapsModel = field(default_factory=MapsModel)
     compared: MapsModel = field(default_factory=MapsModel)
-    pictures: PicturesModel = field(default_factory=PicturesModel)
+    pictures: StateModel[PicturesState] = field(
+        default_factory=partial(StateModel, PicturesState())
+    )
     probe: ProbeModel = field(default_factory=ProbeModel)
     pins: PinsModel = field(default_factory=PinsModel)
-    matches: MatchesModel = field(default_factory=MatchesModel)
+    matches: StateModel[MatchesState] = field(default_factory=partial(StateModel, MatchesState()))
     evaluation: EvaluationModel = field(default_factory=EvaluationModel)
     training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)

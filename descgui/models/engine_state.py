@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from PySide6.QtCore import QObject, Signal
-
 from engine.api import OptionInfo
 
 
@@ -49,28 +47,3 @@ class EngineState:
     def descriptor(self, name: str) -> DescriptorChoiceInfo | None:
         """The listed descriptor called ``name``."""
         return next((entry for entry in self.descriptors if entry.name == name), None)
-
-
-class EngineModel(QObject):
-    """Holds :class:`EngineState`.
-
-    Signals:
-        changed(EngineState): loading ended, or a plugin added descriptors.
-    """
-
-    changed = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._state = EngineState()
-
-    @property
-    def state(self) -> EngineState:
-        """The present state."""
-        return self._state
-
-    def set_state(self, state: EngineState) -> None:
-        """Replace the state; silent when nothing changes."""
-        if state != self._state:
-            self._state = state
-            self.changed.emit(state)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import MapInfo, Precision, Side
+from engine.api import MapInfo, Side
 
 MapStage = Literal["none", "waiting", "computing", "ready", "failed"]
 
@@ -28,15 +28,6 @@ class DescriptorChoice:
     name: str = ""
     values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     map_files: tuple[Path, Path] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Computing:
-    """Settings shared by all descriptors: the working size, the device, the arithmetic."""
-
-    long_edge_px: int = 640
-    device: str = "auto"
-    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +90,3 @@ class MapsModel(QObject):
         if status != self._status[side]:
             self._status[side] = status
             self.status_changed.emit(side, status)
-
-
-class ComputingModel(QObject):
-    """Holds :class:`Computing`.
-
-    Signals:
-        changed(Computing): after every real change.
-    """
-
-    changed = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._state = Computing()
-
-    @property
-    def state(self) -> Computing:
-        """The present settings."""
-        return self._state
-
-    def update(self, **changes: Any) -> None:
-        """Change some fields; silent when nothing changes."""
-        new = replace(self._state, **changes)
-        if new != self._state:
-            self._state = new
-            self.changed.emit(new)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Signal
 
 from engine.api import MatchTable, PointsKind
 
@@ -20,7 +18,6 @@ class MatchesState:
         points: how query points are chosen.
         count: how many.
         seed: of their choice.
-        correct_px: a match this close to the truth is right.
         min_similarity: matches below are hidden.
         max_ratio: matches above are hidden (1 shows all).
         mutual_only: hide matches that do not match back.
@@ -32,7 +29,6 @@ class MatchesState:
     points: PointsKind = "harris"
     count: int = 200
     seed: int = 0
-    correct_px: float = 3.0
     min_similarity: float = -1.0
     max_ratio: float = 1.0
     mutual_only: bool = False
@@ -49,18 +45,18 @@ class MatchesState:
         )
         return keep & self.table.mutual if self.mutual_only else keep
 
-    def correct(self) -> NDArray[np.bool_] | None:
+    def correct(self, correct_px: float) -> NDArray[np.bool_] | None:
         """``(N,)`` which rows are right: by the truth, else by the estimate; None without both."""
         if self.table is None:
             return None
         known = np.isfinite(self.table.error_px)
         if known.any():
-            return known & (self.table.error_px <= self.correct_px)
+            return known & (self.table.error_px <= correct_px)
         return self.table.inlier if self.table.h_b_from_a is not None else None
 
-    def verdicts(self) -> NDArray[np.int8] | None:
+    def verdicts(self, correct_px: float) -> NDArray[np.int8] | None:
         """``(N,)`` 1 right, 0 wrong, -1 where the true point is unknown; None if all are."""
-        correct = self.correct()
+        correct = self.correct(correct_px)
         if self.table is None or correct is None:
             return None
         known = np.isfinite(self.table.error_px)
@@ -68,33 +64,3 @@ class MatchesState:
             np.int8
         )
         return verdicts
-
-
-class MatchesModel(QObject):
-    """Holds :class:`MatchesState`.
-
-    Signals:
-        changed(MatchesState): after every change.
-    """
-
-    changed = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._state = MatchesState()
-
-    @property
-    def state(self) -> MatchesState:
-        """The present state."""
-        return self._state
-
-    def update(self, **changes: Any) -> None:
-        """Change some fields; silent when every value is the same as before."""
-        if all(_same(getattr(self._state, name), value) for name, value in changes.items()):
-            return
-        self._state = replace(self._state, **changes)
-        self.changed.emit(self._state)
-
-
-def _same(old: Any, new: Any) -> bool:
-    return old is new or (isinstance(new, bool | int | float | str) and old == new)

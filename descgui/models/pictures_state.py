@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Signal
 
 from engine.api import PcaAnswer, ScalarMap, WinnersAnswer
 
@@ -36,34 +34,3 @@ class PicturesState:
     warped_a: NDArray[np.uint8] | None = None
     busy: str = ""
     problem: str = ""
-
-
-class PicturesModel(QObject):
-    """Holds :class:`PicturesState`.
-
-    Signals:
-        changed(PicturesState): after every change.
-    """
-
-    changed = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._state = PicturesState()
-
-    @property
-    def state(self) -> PicturesState:
-        """The present pictures."""
-        return self._state
-
-    def update(self, **changes: Any) -> None:
-        """Change some pictures; silent when every one is the same as before."""
-        if all(getattr(self._state, name) is value for name, value in changes.items()):
-            return
-        self._state = replace(self._state, **changes)
-        self.changed.emit(self._state)
-
-    def clear(self) -> None:
-        """Forget all pictures: another pair or another descriptor."""
-        self._state = PicturesState()
-        self.changed.emit(self._state)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from PySide6.QtCore import QObject, Signal
 
+from descgui.models.state import StateModel
 from engine.api import (
     Colormap,
     ConfigError,
@@ -24,6 +25,8 @@ from engine.api import (
 logger = logging.getLogger(__name__)
 
 RECENT_LIMIT = 12
+_COMPUTING = ("long_edge_px", "device", "precision")
+_QUERIES = ("peaks", "separation_px")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,29 +62,37 @@ class Settings:
     trusted_plugins: tuple[str, ...] = option((), help="plugin files that may run")
 
 
-class SettingsModel(QObject):
-    """Holds :class:`Settings` and their file.
+class SettingsModel(StateModel[Settings]):
+    """Holds :class:`Settings`, the only owner of what they say, and keeps them in a file.
 
     Args:
         path: the file; None to begin with the defaults and keep nothing.
 
     Signals:
-        changed(Settings): after every real change.
+        computing_changed(Settings): images are described in another way from now on.
+        queries_changed(Settings): probes are answered in another way from now on.
         problem(str): one sentence about a settings file that could not be used or written.
     """
 
-    changed = Signal(object)
+    computing_changed = Signal(object)
+    queries_changed = Signal(object)
     problem = Signal(str)
 
     def __init__(self, path: Path | None, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(Settings(), parent)
         self._path = path
-        self._settings = Settings()
+        self._overridden: dict[str, Any] = {}
 
-    @property
-    def settings(self) -> Settings:
-        """The present settings."""
-        return self._settings
+    def set(self, state: Settings) -> None:
+        """Replace the settings of this window, without writing them."""
+        before = self.state
+        super().set(state)
+        for names, signal in (
+            (_COMPUTING, self.computing_changed),
+            (_QUERIES, self.queries_changed),
+        ):
+            if any(getattr(before, name) != getattr(state, name) for name in names):
+                signal.emit(state)
 
     def load(self) -> None:
         """Read the file; a broken one is copied aside, named, and replaced by the defaults."""
@@ -92,30 +103,36 @@ class SettingsModel(QObject):
         except ConfigError as error:
             self.problem.emit(f"The settings were not used: {error}{self._keep_broken()}")
             return
-        if loaded != self._settings:
-            self._settings = loaded
-            self.changed.emit(loaded)
+        self.set(loaded)
+
+    def override(self, **changes: Any) -> None:
+        """Change some settings for this window only: the file keeps the values it has."""
+        self._overridden = {
+            **{name: getattr(self.state, name) for name in changes},
+            **self._overridden,
+        }
+        self.set(replace(self.state, **changes))
 
     def update(self, **changes: Any) -> None:
         """Change some settings and write the file; silent when nothing changes."""
-        new = replace(self._settings, **changes)
-        if new == self._settings:
-            return
-        self._settings = new
-        self.changed.emit(new)
-        self._save()
+        for name in changes:
+            self._overridden.pop(name, None)
+        before = self.state
+        super().update(**changes)
+        if self.state != before:
+            self._save()
 
     def remember_pair(self, entry: str) -> None:
         """Put a pair on top of the recent ones."""
-        self.update(recent_pairs=_on_top(entry, self._settings.recent_pairs))
+        self.update(recent_pairs=_on_top(entry, self.state.recent_pairs))
 
     def remember_folder(self, entry: str) -> None:
         """Put a folder on top of the recent ones."""
-        self.update(recent_folders=_on_top(entry, self._settings.recent_folders))
+        self.update(recent_folders=_on_top(entry, self.state.recent_folders))
 
     def remember_photos(self, entry: str) -> None:
         """Put a folder of photos on top of the recent ones."""
-        self.update(recent_photos=_on_top(entry, self._settings.recent_photos))
+        self.update(recent_photos=_on_top(entry, self.state.recent_photos))
 
     def _keep_broken(self) -> str:
         """Copy a file that cannot be used aside, before the next change overwrites it."""
@@ -130,7 +147,11 @@ class SettingsModel(QObject):
     def _save(self) -> None:
         if self._path is None:
             return
-        text = yaml.safe_dump(config_values(self._settings), allow_unicode=True, sort_keys=False)
+        text = yaml.safe_dump(
+            config_values(replace(self.state, **self._overridden)),
+            allow_unicode=True,
+            sort_keys=False,
+        )
         temporary = self._path.with_suffix(".tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

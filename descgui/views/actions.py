@@ -114,7 +114,7 @@ class Actions(QObject):
         self._guard = KeyGuard(self)
         self._follow(models)
         self._list_neighbours(models.browser.state)
-        self._list_recents(models.settings.settings)
+        self._list_recents(models.settings.state)
 
     def __getitem__(self, command_id: str) -> QAction:
         return self._actions[command_id]
@@ -950,16 +950,15 @@ def _set_mode(mode: str, models: AppModels, _on: bool) -> None:
 
 
 def _is_colormap(name: str, models: AppModels) -> bool:
-    return models.view.state.colormap == name
+    return models.settings.state.colormap == name
 
 
 def _set_colormap(name: str, models: AppModels, _on: bool) -> None:
-    models.view.update(colormap=name)
     models.settings.update(colormap=name)
 
 
 def _is_theme(name: str, models: AppModels) -> bool:
-    return models.settings.settings.theme == name
+    return models.settings.state.theme == name
 
 
 def _set_theme(name: str, models: AppModels, _on: bool) -> None:

@@ -20,8 +20,9 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
-from descgui.models.maps_state import Computing, DescriptorChoice, MapsModel, MapStatus
+from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.pictures_state import PicturesState
+from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views.form import NumberBox, OptionForm
 from descgui.views.icons import icon
@@ -360,7 +361,6 @@ class DescriptorPanel(QWidget):
     Signals:
         choice_requested(DescriptorChoice): show this descriptor with these settings.
         comparison_requested(DescriptorChoice): compare with this one; no name for none.
-        computing_requested(dict): changes to the fields of `Computing`.
         cancel_requested(): stop describing.
         load_maps_requested(): choose precomputed maps for the shown descriptor.
         load_compared_maps_requested(): choose precomputed maps to compare with.
@@ -371,7 +371,6 @@ class DescriptorPanel(QWidget):
 
     choice_requested = Signal(object)
     comparison_requested = Signal(object)
-    computing_requested = Signal(object)
     cancel_requested = Signal()
     load_maps_requested = Signal()
     load_compared_maps_requested = Signal()
@@ -404,7 +403,7 @@ class DescriptorPanel(QWidget):
         column.addWidget(self._make_own())
         column.addStretch(1)
         models.engine.changed.connect(self._on_engine)
-        models.computing.changed.connect(self._on_computing)
+        models.settings.computing_changed.connect(self._on_computing)
         models.view.changed.connect(self._on_view)
         models.pictures.changed.connect(self._on_pictures)
         for maps in (models.maps, models.compared):
@@ -530,9 +529,9 @@ class DescriptorPanel(QWidget):
                 self.device.addItem(device.title, device.name)
         for button in (self.load_maps, self.load_plugin):
             button.setEnabled(state.stage == "ready")
-        self._on_computing(self._models.computing.state)
+        self._on_computing(self._models.settings.state)
 
-    def _on_computing(self, state: Computing) -> None:
+    def _on_computing(self, state: Settings) -> None:
         with QSignalBlocker(self.device):
             if self.device.findData(state.device) < 0:
                 self.device.addItem(state.device, state.device)
@@ -580,13 +579,13 @@ class DescriptorPanel(QWidget):
     # What the person does
 
     def _on_device(self, _index: int) -> None:
-        self.computing_requested.emit({"device": self.device.currentData()})
+        self._models.settings.update(device=self.device.currentData())
 
     def _on_precision(self, _index: int) -> None:
-        self.computing_requested.emit({"precision": self.precision.currentData()})
+        self._models.settings.update(precision=self.precision.currentData())
 
     def _on_long_edge(self, _value: float) -> None:
-        self.computing_requested.emit({"long_edge_px": self.long_edge.number() or 0})
+        self._models.settings.update(long_edge_px=self.long_edge.number() or 0)
 
     def _on_pca_fit(self, _index: int) -> None:
         word = self.pca_fit.currentData()

@@ -249,7 +249,7 @@ class EvaluationForm(QWidget):
         """List the data sets that are near at hand."""
         dataset = self._models.browser.state.dataset
         folders = [str(dataset.root)] if dataset is not None else []
-        folders += self._models.settings.settings.recent_folders
+        folders += self._models.settings.state.recent_folders
         current = self._model.choice.dataset
         if current != DEMO:
             folders.insert(0, current)

@@ -171,7 +171,7 @@ def _matches_text(models: AppModels) -> str:
     state = models.matches.state
     shown = state.shown()
     count = int(shown.sum())
-    correct = state.correct()
+    correct = state.correct(models.settings.state.correct_px)
     if correct is None or state.table is None:
         return f"{count} matches"
     right = int((correct & shown).sum())
@@ -180,7 +180,9 @@ def _matches_text(models: AppModels) -> str:
     else:
         text = "{right} of {count} matches ({share} %) agree with the estimated homography"
     share = f"{100 * right / count:.0f}"
-    return text.format(right=right, count=count, share=share, px=f"{state.correct_px:g}")
+    return text.format(
+        right=right, count=count, share=share, px=f"{models.settings.state.correct_px:g}"
+    )
 
 
 def _panels(models: AppModels, width_px: int) -> tuple[Panel, ...]:
@@ -285,7 +287,7 @@ def _paint_lines(painter: QPainter, models: AppModels, panels: tuple[Panel, ...]
         first.box,
         second.box,
     )
-    verdicts = state.verdicts()
+    verdicts = state.verdicts(models.settings.state.correct_px)
     if verdicts is not None:
         verdicts = verdicts[keep][seen]
     segments = segments[seen]
@@ -344,7 +346,7 @@ def _paint_scale(
     paint_scale(
         painter,
         QRectF(left, strip.top() + 6.0, bar_width, strip.height() - 6.0),
-        colormap=models.view.state.colormap,
+        colormap=models.settings.state.colormap,
         low=scale.low,
         high=scale.high,
         ink=ink,

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.matches_state import MatchesState
+from descgui.models.settings import Settings
 from descgui.views.form import NumberBox
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
@@ -39,7 +40,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     tabular,
 )
-from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo
+from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
 
 _LEAST_PX, _MOST_PX = 0.1, 1000.0
 _BINS = 32
@@ -253,6 +254,7 @@ class MatchesPanel(QWidget):
         scroll.column.addStretch(1)
         models.matches.changed.connect(self._on_changed)
         models.pair.changed.connect(self._on_ground)
+        models.settings.changed.connect(self._on_ground)
         models.maps.choice_changed.connect(self._on_ground)
         models.engine.changed.connect(self._on_ground)
         self._on_ground()
@@ -407,7 +409,7 @@ class MatchesPanel(QWidget):
         self.count.set_number(state.count)
         self.seed.set_number(state.seed)
         self.seed.setEnabled(state.points != "grid")
-        self.correct.show_value(state.correct_px)
+        self.correct.show_value(self._models.settings.state.correct_px)
         self.similarity.show_value(state.min_similarity)
         self.ratio.show_value(state.max_ratio)
         missing = self._what_is_missing()
@@ -469,7 +471,7 @@ class MatchesPanel(QWidget):
     def _show_verdicts(
         self, state: MatchesState, table: MatchTable, shown: NDArray[np.bool_], *, known: bool
     ) -> None:
-        correct = state.correct()
+        correct = state.correct(self._models.settings.state.correct_px)
         if correct is None:
             self.verdicts.hide()
             return
@@ -499,7 +501,7 @@ class MatchesPanel(QWidget):
                 )
         self.histogram.show_errors(
             table.error_px[shown] if state.visible else table.error_px,
-            threshold_px=state.correct_px,
+            threshold_px=self._models.settings.state.correct_px,
             logarithmic=self.logarithmic.isChecked(),
         )
 
@@ -539,7 +541,7 @@ class MatchesPanel(QWidget):
         self._update(mutual_only=checked)
 
     def _on_correct(self, value: float) -> None:
-        self._update(correct_px=value)
+        self._models.settings.update(correct_px=value)
 
     def _on_similarity(self, value: float) -> None:
         self._update(min_similarity=value)
@@ -566,15 +568,7 @@ _COUNT = OptionInfo(
 _SEED = OptionInfo(
     name="seed", kind="int", default=0, help="of the random choice", low=0, high=2**31 - 1
 )
-_CORRECT = OptionInfo(
-    name="correct_px",
-    kind="float",
-    default=3.0,
-    help="A match this close to the truth is right",
-    unit="px",
-    low=0.1,
-    high=100.0,
-)
+(_CORRECT,) = (info for info in describe_options(Settings) if info.name == "correct_px")
 _SIMILARITY = OptionInfo(
     name="min_similarity",
     kind="float",

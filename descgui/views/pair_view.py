@@ -26,6 +26,7 @@ from descgui.models.matches_state import MatchesState
 from descgui.models.pair_state import PairState
 from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin, Probe
+from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views import scene
 from descgui.views.canvas import ImageCanvas
@@ -203,6 +204,7 @@ class PairView(QWidget):
         models.pair.loading_changed.connect(self._on_loading)
         models.pair.failed.connect(self._empty.set_problem)
         models.view.changed.connect(self._on_view)
+        models.settings.changed.connect(self._on_settings)
         models.pictures.changed.connect(self._on_pictures)
         models.engine.changed.connect(self._refresh_headers)
         models.matches.changed.connect(self._on_matches)
@@ -247,6 +249,10 @@ class PairView(QWidget):
         self._refresh()
         if state.linked:
             self._follow(self._panes[self._active])
+
+    def _on_settings(self, _settings: Settings) -> None:
+        self._refresh()
+        self._refresh_lines(moving=False)
 
     def _on_pictures(self, _state: PicturesState) -> None:
         self._refresh()
@@ -370,7 +376,7 @@ class PairView(QWidget):
             if scale is None:
                 bar.clear()
             else:
-                colormap = models.view.state.colormap
+                colormap = models.settings.state.colormap
                 bar.set_scale(scale.title, scale.low, scale.high, scale.unit, colormap)
                 bar.set_marker(scale.marker)
         scalar_mode = models.view.state.mode in ("heat", "cycle", "members")
@@ -402,7 +408,7 @@ class PairView(QWidget):
             self._box_of(first),
             self._box_of(second),
         )
-        verdicts = state.verdicts()
+        verdicts = state.verdicts(self._models.settings.state.correct_px)
         if verdicts is not None:
             verdicts = verdicts[keep][seen]
         boxes = (self._box_of(first), self._box_of(second))

@@ -28,8 +28,8 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.matches_state import MatchesState
 from descgui.models.probe_state import Pin
+from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, tabular
@@ -49,11 +49,11 @@ class PinsTable(QAbstractTableModel):
     def __init__(self, models: AppModels, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pins: tuple[Pin, ...] = models.pins.pins
-        self._correct_px = models.matches.state.correct_px
+        self._correct_px = models.settings.state.correct_px
         self._chips: dict[str, QIcon] = {}
         self._titles = ("#", "From", "Match", "Sim.", "Error")
         models.pins.changed.connect(self._on_pins)
-        models.matches.changed.connect(self._on_matches)
+        models.settings.changed.connect(self._on_settings)
 
     def pin(self, row: int) -> Pin:
         """The pin of a row."""
@@ -170,9 +170,9 @@ class PinsTable(QAbstractTableModel):
             self._pins = pins
             self.endResetModel()
 
-    def _on_matches(self, state: MatchesState) -> None:
-        if state.correct_px != self._correct_px:
-            self._correct_px = state.correct_px
+    def _on_settings(self, settings: Settings) -> None:
+        if settings.correct_px != self._correct_px:
+            self._correct_px = settings.correct_px
             self._refresh()
 
     def _refresh(self) -> None:

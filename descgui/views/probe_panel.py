@@ -243,13 +243,13 @@ class ProbePanel(QWidget):
         for signal in (models.probe.moved, models.probe.answered, models.probe.compared):
             signal.connect(self._read_later)
         models.settings.changed.connect(self._on_settings)
-        models.matches.changed.connect(self._read_all)
+        models.settings.changed.connect(self._read_all)
         models.pair.changed.connect(self._read_all)
         for maps in (models.maps, models.compared):
             maps.choice_changed.connect(self._on_choice)
             maps.status_changed.connect(self._read_all)
         models.engine.changed.connect(self._on_choice)
-        self._on_settings(models.settings.settings)
+        self._on_settings(models.settings.state)
         self._on_moved(models.probe.probe)
         self._on_choice()
 
@@ -440,7 +440,7 @@ class ProbePanel(QWidget):
     def _error(self, answer: ProbeAnswer) -> Reading:
         if answer.error_px is None:
             return Reading(why=self._why_no_truth(answer))
-        threshold_px = self._models.matches.state.correct_px
+        threshold_px = self._models.settings.state.correct_px
         right = answer.error_px <= threshold_px
         number = f"{answer.error_px:.1f} px"
         word = "right" if right else "wrong"

@@ -196,7 +196,12 @@ def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay
             return None
         mipmap = store.get(f"pca-{slot}", picture, (), lambda: rgb_image(picture.pixels))
         over = mode == "overlay"
-        return Overlay(mipmap, picture.extent, opacity=view.opacity if over else 1.0, muted=over)
+        return Overlay(
+            mipmap,
+            picture.extent,
+            opacity=models.settings.state.opacity if over else 1.0,
+            muted=over,
+        )
     if key.compared:
         return None
     if mode == "warp":
@@ -206,20 +211,21 @@ def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay
         size_px = (state.image_a if key.side == "a" else state.image_b).size_px
         make = rgb_image if view.blink else keyed_image
         mipmap = store.get(f"warp-{slot}", pixels, view.blink, lambda: make(pixels))
-        opacity = 1.0 if view.blink else view.opacity
+        opacity = 1.0 if view.blink else models.settings.state.opacity
         return Overlay(mipmap, whole_extent(size_px), opacity=opacity)
     shown = scalar_for(models, key)
     scale = scale_for(models, key)
     if shown is None or scale is None:
         return None
-    details = (scale.low, scale.high, view.colormap)
+    colormap = models.settings.state.colormap
+    details = (scale.low, scale.high, colormap)
     mipmap = store.get(
         f"scalar-{slot}",
         shown,
         details,
-        lambda: _coloured(shown.values, (scale.low, scale.high), view.colormap),
+        lambda: _coloured(shown.values, (scale.low, scale.high), colormap),
     )
-    return Overlay(mipmap, shown.extent, opacity=view.opacity, muted=True)
+    return Overlay(mipmap, shown.extent, opacity=models.settings.state.opacity, muted=True)
 
 
 def second_key(models: AppModels) -> PaneKey:
@@ -321,7 +327,7 @@ def colour_of(right: bool) -> str:
 
 def is_right(models: AppModels, error_px: float) -> bool:
     """Whether an error counts as right."""
-    return error_px <= models.matches.state.correct_px
+    return error_px <= models.settings.state.correct_px
 
 
 def px_text(value: float) -> str:
@@ -349,14 +355,16 @@ def _heat_overlay(
     if answer is None or answer.heat is None or found is None:
         return None
     heat = answer.heat
-    view = models.view.state
+    colormap = models.settings.state.colormap
     mipmap = store.get(
         f"heat-{slot}",
         answer,
-        (found, view.colormap),
-        lambda: _coloured(heat, found, view.colormap),
+        (found, colormap),
+        lambda: _coloured(heat, found, colormap),
     )
-    return Overlay(mipmap, answer.heat_extent, opacity=view.opacity, muted=True, live=True)
+    return Overlay(
+        mipmap, answer.heat_extent, opacity=models.settings.state.opacity, muted=True, live=True
+    )
 
 
 def _coloured(values: NDArray[np.float32], found: Range, colormap: str) -> QImage:
@@ -499,7 +507,7 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
         case "warp" if view.blink:
             return f"{other} warped here"
         case "warp":
-            return f"{other} warped here, {100 * view.opacity:.0f} %"
+            return f"{other} warped here, {100 * models.settings.state.opacity:.0f} %"
         case "cycle":
             return "A→B→A error" if key.side == "a" else "B→A→B error"
         case "members":

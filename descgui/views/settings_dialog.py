@@ -133,7 +133,7 @@ class SettingsDialog(QDialog):
 
     def _with_choices(self, info: OptionInfo) -> OptionInfo:
         """Offer the devices and descriptors that there are, and what is set now."""
-        engine, now = self._models.engine.state, self._models.settings.settings
+        engine, now = self._models.engine.state, self._models.settings.state
         if info.name == "device":
             known = ("auto", *(device.name for device in engine.devices))
             return _as_choice(info, known, now.device)
@@ -169,7 +169,7 @@ class SettingsDialog(QDialog):
             form.set_values(self._values())
 
     def _values(self) -> dict[str, Any]:
-        settings = self._models.settings.settings
+        settings = self._models.settings.state
         return {info.name: getattr(settings, info.name) for info in describe_options(Settings)}
 
 

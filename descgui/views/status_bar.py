@@ -103,7 +103,7 @@ class StatusBar(QStatusBar):
 
     def _connect(self, models: AppModels) -> None:
         models.engine.changed.connect(self._show_engine)
-        models.computing.changed.connect(self._show_device)
+        models.settings.computing_changed.connect(self._show_device)
         models.pair.changed.connect(self._show_pair)
         models.pair.loading_changed.connect(self._show_work)
         models.matches.changed.connect(self._show_work)
@@ -125,7 +125,7 @@ class StatusBar(QStatusBar):
         elif state.stage == "failed":
             _say(self.engine, "PyTorch could not be loaded", state.message)
         else:
-            wanted = self._models.computing.state.device
+            wanted = self._models.settings.state.device
             titles = {device.name: device.title for device in state.devices}
             best = state.devices[0].title if state.devices else ""
             _say(self.engine, short_device(titles.get(wanted, best)))
@@ -172,7 +172,7 @@ class StatusBar(QStatusBar):
             for side in _SIDES
         ]
         size_bytes = sum(info.size_bytes for info in infos if info is not None)
-        budget = self._models.settings.settings.map_budget_mb
+        budget = self._models.settings.state.map_budget_mb
         text = f"Maps {readable_bytes(size_bytes)}" if size_bytes else ""
         _say(
             self.memory,

@@ -117,7 +117,7 @@ class Theme(QObject):
 
     def __init__(self, settings: SettingsModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._name: ThemeName = settings.settings.theme
+        self._name: ThemeName = settings.state.theme
         self._wished = self._name
         self._scheme: Scheme | None = None
         QApplication.setStyle("Fusion")

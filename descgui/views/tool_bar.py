@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.view_state import ViewState
 from descgui.views.actions import Actions
 from descgui.views.icons import icon_pixmap
 from engine.api import VIEW_MODES
@@ -62,7 +61,7 @@ class OpacitySlider(QWidget):
 
     def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._view = models.view
+        self._models = models
         self._sign = QLabel(self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setRange(0, _PERCENT)
@@ -81,7 +80,8 @@ class OpacitySlider(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.slider.valueChanged.connect(self._on_moved)
         models.view.changed.connect(self._show)
-        self._show(models.view.state)
+        models.settings.changed.connect(self._show)
+        self._show()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -93,10 +93,10 @@ class OpacitySlider(QWidget):
         self._number.setVisible(shown)
 
     def _on_moved(self, percent: int) -> None:
-        self._view.update(opacity=percent / _PERCENT)
+        self._models.settings.update(opacity=percent / _PERCENT)
 
-    def _show(self, state: ViewState) -> None:
-        percent = round(state.opacity * _PERCENT)
+    def _show(self) -> None:
+        percent = round(self._models.settings.state.opacity * _PERCENT)
         if percent != self.slider.value():
             blocked = self.slider.blockSignals(True)
             self.slider.setValue(percent)
@@ -105,7 +105,7 @@ class OpacitySlider(QWidget):
         tip = f"Opacity of the colours over the image: {percent} %"
         for widget in (self, self.slider, self._sign, self._number):
             widget.setToolTip(tip)
-        self.setEnabled(state.mode not in _MODES_WITHOUT_OPACITY)
+        self.setEnabled(self._models.view.state.mode not in _MODES_WITHOUT_OPACITY)
         self._draw_sign()
 
     def _draw_sign(self) -> None:

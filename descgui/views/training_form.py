@@ -285,7 +285,7 @@ class TrainingForm(QWidget):
         """List the folders of photos that were used before."""
         current = self._model.choice.folder
         folders = [current] if current else []
-        folders += self._models.settings.settings.recent_photos
+        folders += self._models.settings.state.recent_photos
         with QSignalBlocker(self.folder):
             self.folder.clear()
             add_folders(self.folder, folders)

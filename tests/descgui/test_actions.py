@@ -176,9 +176,9 @@ def test_linked_stacked_colormap_and_theme_are_written_where_they_belong(
         actions[name].trigger()
         assert actions[name].isChecked()
     assert (models.view.state.linked, models.view.state.stacked) == (True, True)
-    assert models.view.state.colormap == "cividis"
-    assert models.settings.settings.colormap == "cividis"
-    assert models.settings.settings.theme == "dark"
+    assert models.settings.state.colormap == "cividis"
+    assert models.settings.state.colormap == "cividis"
+    assert models.settings.state.theme == "dark"
     models.settings.update(theme="system")
     assert actions["theme_system"].isChecked()
 
@@ -193,7 +193,7 @@ def test_blinking_goes_to_the_warp_mode_and_ends_with_it(models: AppModels, acti
 
 
 def test_a_click_that_nobody_acts_on_leaves_no_tick(models: AppModels, actions: Actions):
-    models.engine.set_state(EngineState(stage="ready"))
+    models.engine.set(EngineState(stage="ready"))
     actions["compare"].trigger()
     assert not actions["compare"].isChecked()
     models.compared.choose(DescriptorChoice(name="daisy"))
@@ -281,7 +281,7 @@ def test_recent_lists_can_be_cleared_and_are_then_disabled(models: AppModels, ac
     assert folders.isEnabled()
     menu = folders.menu()
     menu.actions()[-1].trigger()
-    assert models.settings.settings.recent_folders == ()
+    assert models.settings.state.recent_folders == ()
     assert not folders.isEnabled()
 
 

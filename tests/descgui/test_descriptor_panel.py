@@ -12,6 +12,7 @@ from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
+from descgui.models.pictures_state import PicturesState
 from descgui.views.descriptor_panel import DescriptorPanel, duration_text, size_text
 from engine.api import Extent, ImagePair, MapInfo, OptionInfo, PcaAnswer, Picture
 
@@ -54,7 +55,7 @@ def panel(qtbot, models):
 
 @pytest.fixture
 def ready(panel, models):
-    models.engine.set_state(READY)
+    models.engine.set(READY)
     models.pair.set_pair(PairState(PAIR, None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     return panel
@@ -79,14 +80,14 @@ def test_until_the_engine_is_loaded_nothing_can_be_chosen(panel):
 
 
 def test_an_engine_that_cannot_be_loaded_is_named_with_its_reason(panel, models):
-    models.engine.set_state(EngineState("failed", message="libtorch.so is missing"))
+    models.engine.set(EngineState("failed", message="libtorch.so is missing"))
     assert "libtorch.so is missing" in panel.failure.sentence
     assert not panel.shown.combo.isEnabled()
 
 
 def test_loading_the_engine_shows_what_was_chosen_before(panel, models):
     models.maps.choose(DescriptorChoice("net", {"stride_px": 8}))
-    models.engine.set_state(READY)
+    models.engine.set(READY)
     assert panel.shown.combo.currentData() == "net"
     assert panel.shown.form.values() == {"stride_px": 8}
     assert "/p/ü.py" in panel.shown.summary.sentence
@@ -153,29 +154,28 @@ def test_comparison_has_its_own_choice_and_can_be_none(ready, models):
     assert len(wanted) == 1
 
 
-def test_device_size_and_precision_are_asked_for_one_by_one(ready, models, qtbot):
-    asked = heard(ready.computing_requested)
+def test_device_size_and_precision_are_settings(ready, models, qtbot):
+    asked = heard(models.settings.computing_changed)
     pick(ready.device, "cpu")
     pick(ready.precision, "bfloat16")
     ready.long_edge.selectAll()
     qtbot.keyClicks(ready.long_edge, "800")
     qtbot.keyClick(ready.long_edge, Qt.Key.Key_Return)
     ready.long_edge.setValue(ready.long_edge.minimum())
-    assert asked == [
-        {"device": "cpu"},
-        {"precision": "bfloat16"},
-        {"long_edge_px": 800},
-        {"long_edge_px": 0},
+    assert [(one.device, one.precision, one.long_edge_px) for one in asked] == [
+        ("cpu", "float32", 640),
+        ("cpu", "bfloat16", 640),
+        ("cpu", "bfloat16", 800),
+        ("cpu", "bfloat16", 0),
     ]
 
 
-def test_the_computing_model_is_shown_without_asking_back(ready, models):
-    asked = heard(ready.computing_requested)
-    models.computing.update(device="cuda:7", long_edge_px=0, precision="float16")
+def test_settings_of_computing_are_shown_and_not_written_back(ready, models):
+    models.settings.update(device="cuda:7", long_edge_px=0, precision="float16")
     assert ready.device.currentData() == "cuda:7"
     assert ready.long_edge.text() == "original size"
     assert ready.precision.currentData() == "float16"
-    assert asked == []
+    assert models.settings.state.device == "cuda:7"
 
 
 def test_progress_can_be_cancelled_and_then_the_facts_are_shown(ready, models):
@@ -243,7 +243,7 @@ def test_explained_variance_is_shown_as_numbers_and_the_basis_can_be_saved(ready
     assert "61.2" in ready.explained.toolTip()
     ready.save_basis.click()
     assert len(saved) == 1
-    models.pictures.clear()
+    models.pictures.set(PicturesState())
     assert not ready.save_basis.isEnabled()
 
 
@@ -256,7 +256,7 @@ def test_one_can_ask_for_maps_and_plugins_of_ones_own(ready):
 
 def test_a_plugin_appears_in_both_lists_and_the_choice_stays(ready, models):
     more = DescriptorChoiceInfo("mine", "Mine", "", "/m.py", False, ())
-    models.engine.set_state(EngineState("ready", (*READY.descriptors, more), READY.devices))
+    models.engine.set(EngineState("ready", (*READY.descriptors, more), READY.devices))
     assert ready.shown.combo.findData("mine") >= 0
     assert ready.compared.combo.findData("mine") >= 0
     assert ready.shown.combo.currentData() == "daisy"

@@ -59,7 +59,7 @@ class World:
         self.pairs = PairController(self.models, lambda image: image.pixels)
         self.matches = Matches()
         self.evaluations = EvaluationController(self.models, self.engine, self.pairs, self.matches)
-        self.models.engine.set_state(READY)
+        self.models.engine.set(READY)
         self.model.update(
             dataset=str(sequences),
             descriptors=("daisy",),
@@ -262,7 +262,7 @@ def test_a_pair_is_opened_with_its_descriptor_its_threshold_and_matches(qtbot, w
     assert (pair.sequence, pair.index) == ("v_turn", 3)
     assert pair.path_a.is_relative_to(sequences)
     assert world.models.maps.choice.name == "daisy"
-    assert world.models.matches.state.correct_px == 5.0
+    assert world.models.settings.state.correct_px == 5.0
     assert world.matches.runs == 1
     world.models.pair.set_pair(world.models.pair.state)  # a later pair is not matched by itself
     assert world.matches.runs == 1

@@ -79,7 +79,7 @@ def panel(qtbot, models):
     made = EvaluationPanel(models)
     qtbot.addWidget(made)
     made.resize(840, 360)
-    models.engine.set_state(READY)
+    models.engine.set(READY)
     made.show()
     return made
 
@@ -105,7 +105,7 @@ def test_nothing_can_be_run_before_the_engine_is_there_or_without_a_descriptor(
     assert not panel.form.run_button.isEnabled()
     assert "at least one" in panel.form.problem.sentence
     models.evaluation.update(descriptors=("daisy",))
-    models.engine.set_state(EngineState("loading"))
+    models.engine.set(EngineState("loading"))
     assert not panel.form.run_button.isEnabled()
 
 

@@ -126,15 +126,15 @@ def test_the_engine_is_loading_then_names_its_device(window: MainWindow, models:
     assert bar.engine.text() == "Loading PyTorch…"
     assert bar.spinner.isVisible()
     devices = (DeviceChoice("cuda:0", "A GPU"), DeviceChoice("cpu", "CPU (2 threads)"))
-    models.engine.set_state(EngineState("ready", devices=devices))
+    models.engine.set(EngineState("ready", devices=devices))
     assert bar.engine.text() == "A GPU"
     assert not bar.spinner.isVisible()
-    models.computing.update(device="cpu")
+    models.settings.update(device="cpu")
     assert bar.engine.text() == "CPU · 2 threads"
 
 
 def test_a_failed_load_of_the_engine_is_said_with_its_reason(window: MainWindow, models: AppModels):
-    models.engine.set_state(EngineState("failed", message="No module named torch."))
+    models.engine.set(EngineState("failed", message="No module named torch."))
     assert bar_of(window).engine.text() == "PyTorch could not be loaded"
     assert bar_of(window).engine.toolTip() == "No module named torch."
 
@@ -153,7 +153,7 @@ def test_the_point_under_the_mouse_and_its_pixel_are_shown(window: MainWindow, m
 
 def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: AppModels):
     bar = bar_of(window)
-    models.engine.set_state(EngineState("ready"))
+    models.engine.set(EngineState("ready"))
     models.maps.choose(DescriptorChoice("daisy"))
     models.maps.set_status("a", MapStatus("ready", info=map_info(40_000_000)))
     models.maps.set_status("b", MapStatus("computing", fraction=0.5))
@@ -181,12 +181,12 @@ def test_a_device_without_brackets_keeps_its_name():
 
 def test_the_opacity_slider_and_the_model_move_one_another(window: MainWindow, models: AppModels):
     slider = window.tool_bar.opacity.slider
-    models.view.update(opacity=0.2)
+    models.settings.update(opacity=0.2)
     assert slider.value() == 20
     slider.setValue(90)
-    assert models.view.state.opacity == 0.9
-    models.view.update(opacity=0.333)
-    assert models.view.state.opacity == 0.333
+    assert models.settings.state.opacity == 0.9
+    models.settings.update(opacity=0.333)
+    assert models.settings.state.opacity == 0.333
     models.view.update(mode="image")
     assert not slider.isEnabled()
 
@@ -494,7 +494,7 @@ def test_about_tells_versions_devices_screens_and_folders(
     assert "still being loaded" in facts["Devices"]["engine"]
     assert facts["Folders"]["Log"].startswith(str(home))
     assert len(facts["Screens"]) == len(QGuiApplication.screens())
-    models.engine.set_state(EngineState("ready", devices=(DeviceChoice("cpu", "CPU (2)"),)))
+    models.engine.set(EngineState("ready", devices=(DeviceChoice("cpu", "CPU (2)"),)))
     dialog.copy()
     assert "  cpu: CPU (2)\n" in QGuiApplication.clipboard().text()
     dialog.reject()

@@ -46,7 +46,7 @@ def panel(qtbot, models):
 
 @pytest.fixture
 def ready(panel, models):
-    models.engine.set_state(EngineState("ready"))
+    models.engine.set(EngineState("ready"))
     models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     return panel
@@ -67,7 +67,7 @@ def enter(qtbot, box, text):
 
 def test_matching_waits_for_engine_pair_and_descriptor_and_says_for_which(panel, models):
     assert "loaded" in panel.hint.sentence
-    models.engine.set_state(EngineState("ready"))
+    models.engine.set(EngineState("ready"))
     assert "pair" in panel.hint.sentence
     models.pair.set_pair(PairState(ImagePair(Path("/1"), Path("/2")), None, None, None, None))
     assert "descriptor" in panel.hint.sentence
@@ -107,12 +107,12 @@ def test_points_count_and_seed_go_into_the_model(ready, models, qtbot):
 
 def test_filters_go_into_the_model_from_slider_and_box(ready, models, qtbot):
     enter(qtbot, ready.correct.box, "4.5")
-    assert models.matches.state.correct_px == 4.5
+    assert models.settings.state.correct_px == 4.5
     ready.correct.slider.setValue(0)
-    assert models.matches.state.correct_px == pytest.approx(0.1)
+    assert models.settings.state.correct_px == pytest.approx(0.1)
     assert ready.correct.box.number() == pytest.approx(0.1)
     ready.correct.slider.setValue(1000)
-    assert models.matches.state.correct_px == pytest.approx(100.0)
+    assert models.settings.state.correct_px == pytest.approx(100.0)
     ready.similarity.slider.setValue(750)
     assert models.matches.state.min_similarity == pytest.approx(0.5)
     enter(qtbot, ready.ratio.box, "0.8")
@@ -125,7 +125,8 @@ def test_filters_go_into_the_model_from_slider_and_box(ready, models, qtbot):
 
 
 def test_what_the_model_holds_is_shown_and_not_written_back(ready, models):
-    models.matches.update(correct_px=5.0, min_similarity=0.3, max_ratio=0.7, mutual_only=True)
+    models.settings.update(correct_px=5.0)
+    models.matches.update(min_similarity=0.3, max_ratio=0.7, mutual_only=True)
     told = heard(models.matches.changed)
     assert ready.correct.box.number() == 5.0
     assert ready.similarity.box.number() == 0.3
@@ -142,7 +143,7 @@ def test_right_and_wrong_are_counted_among_those_shown_with_a_known_truth(ready,
     models.matches.update(min_similarity=0.25)  # hides the first
     assert ready.summary.sentence.startswith("5 of 6")
     assert ready.verdicts.sentence.startswith("2 right · 2 wrong · 50.0 %")
-    models.matches.update(correct_px=0.1)
+    models.settings.update(correct_px=0.1)
     assert ready.verdicts.sentence.startswith("0 right · 4 wrong")
 
 

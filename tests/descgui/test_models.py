@@ -11,16 +11,17 @@ import yaml
 
 from descgui.models.browser_state import BrowserModel
 from descgui.models.bundle import make_models
-from descgui.models.engine_state import DescriptorChoiceInfo, EngineModel, EngineState
-from descgui.models.maps_state import ComputingModel, DescriptorChoice, MapsModel, MapStatus
-from descgui.models.matches_state import MatchesModel, MatchesState
+from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
+from descgui.models.matches_state import MatchesState
 from descgui.models.messages import KEPT_MESSAGES, MessagesModel
 from descgui.models.pair_state import PairModel, PairState
-from descgui.models.pictures_state import PicturesModel, PicturesState
+from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin, PinsModel, Probe, ProbeModel
 from descgui.models.recents import read_recent, write_recent
 from descgui.models.settings import RECENT_LIMIT, Settings, SettingsModel
-from descgui.models.view_state import ViewModel
+from descgui.models.state import StateModel
+from descgui.models.view_state import ViewState
 from engine.api import Dataset, ImagePair, MatchTable, Sequence
 
 ROOT = Path("/data")
@@ -139,13 +140,13 @@ def test_from_a_pair_that_is_not_listed_the_neighbours_are_the_ends(qapp):
 
 
 def test_the_engine_is_silent_about_the_same_state_and_finds_descriptors_by_name(qapp):
-    model = EngineModel()
+    model = StateModel(EngineState())
     info = DescriptorChoiceInfo("daisy", "DAISY", "", "built-in", False, ())
     seen = heard(model.changed)
-    model.set_state(EngineState())
+    model.set(EngineState())
     assert seen == []
-    model.set_state(EngineState("ready", (info,)))
-    model.set_state(EngineState("ready", (info,)))
+    model.set(EngineState("ready", (info,)))
+    model.set(EngineState("ready", (info,)))
     assert len(seen) == 1
     assert model.state.descriptor("daisy") is info
     assert model.state.descriptor("sift") is None
@@ -173,16 +174,15 @@ def test_choosing_the_same_descriptor_with_equal_values_is_silent(qapp):
 
 
 @pytest.mark.parametrize(
-    ("model_class", "same", "other"),
+    ("state_class", "same", "other"),
     [
-        (ComputingModel, {"long_edge_px": 640}, {"long_edge_px": 0}),
-        (ViewModel, {"mode": "heat", "opacity": 0.65}, {"mode": "pca"}),
-        (MatchesModel, {"count": 200, "mutual_only": False, "table": None}, {"count": 5}),
-        (PicturesModel, {"busy": "", "pca": None}, {"busy": "pca"}),
+        (ViewState, {"mode": "heat", "heat_low": 0.0}, {"mode": "pca"}),
+        (MatchesState, {"count": 200, "mutual_only": False, "table": None}, {"count": 5}),
+        (PicturesState, {"busy": "", "pca": None}, {"busy": "pca"}),
     ],
 )
-def test_an_update_is_told_only_when_a_value_differs(qapp, model_class, same, other):
-    model = model_class()
+def test_an_update_is_told_only_when_a_value_differs(qapp, state_class, same, other):
+    model = StateModel(state_class())
     seen = heard(model.changed)
     model.update(**same)
     assert seen == []
@@ -193,10 +193,10 @@ def test_an_update_is_told_only_when_a_value_differs(qapp, model_class, same, ot
 
 
 def test_an_unknown_field_is_refused(qapp):
-    with pytest.raises(TypeError):
-        ViewModel().update(zoom=2)
     with pytest.raises(AttributeError):
-        MatchesModel().update(zoom=2)
+        StateModel(ViewState()).update(zoom=2)
+    with pytest.raises(AttributeError):
+        StateModel(MatchesState()).update(zoom=2)
 
 
 # Pair
@@ -225,9 +225,9 @@ def test_a_pair_stays_open_when_another_fails(qapp):
 
 
 def test_clearing_pictures_forgets_all_of_them(qapp):
-    model = PicturesModel()
+    model = StateModel(PicturesState())
     model.update(warped_a=np.zeros((2, 2, 3), dtype=np.uint8), problem="x")
-    model.clear()
+    model.set(PicturesState())
     assert model.state.warped_a is None
     assert model.state.problem == PicturesState().problem
 
@@ -306,23 +306,23 @@ def test_filters_hide_by_similarity_ratio_and_the_way_back():
 
 
 def test_right_means_within_the_threshold_and_unknown_is_never_right():
-    state = MatchesState(correct_px=3.0, table=table([3.0, 3.01, np.nan]))
-    assert state.correct().tolist() == [True, False, False]
-    assert state.verdicts().tolist() == [1, 0, -1]
+    state = MatchesState(table=table([3.0, 3.01, np.nan]))
+    assert state.correct(3.0).tolist() == [True, False, False]
+    assert state.verdicts(3.0).tolist() == [1, 0, -1]
 
 
 def test_without_truth_the_estimate_decides_and_without_both_nothing_does():
     errors = [np.nan, np.nan]
     estimated = table(errors, homography=np.eye(3), inlier=[True, False])
-    assert MatchesState(table=estimated).correct().tolist() == [True, False]
-    assert MatchesState(table=estimated).verdicts().tolist() == [1, 0]
-    assert MatchesState(table=table(errors)).correct() is None
-    assert MatchesState().correct() is None
-    assert MatchesState().verdicts() is None
+    assert MatchesState(table=estimated).correct(3.0).tolist() == [True, False]
+    assert MatchesState(table=estimated).verdicts(3.0).tolist() == [1, 0]
+    assert MatchesState(table=table(errors)).correct(3.0) is None
+    assert MatchesState().correct(3.0) is None
+    assert MatchesState().verdicts(3.0) is None
 
 
 def test_the_same_table_is_silent_and_an_equal_new_one_is_told(qapp):
-    model, found = MatchesModel(), table([1.0])
+    model, found = StateModel(MatchesState()), table([1.0])
     model.update(table=found)
     seen = heard(model.changed)
     model.update(table=found)
@@ -362,7 +362,7 @@ def test_settings_are_written_and_read_back_whole(qapp, tmp_path):
     again = SettingsModel(path)
     seen = heard(again.changed)
     again.load()
-    assert again.settings == model.settings
+    assert again.state == model.state
     assert len(seen) == 1
     again.load()
     assert len(seen) == 1
@@ -373,7 +373,7 @@ def test_a_missing_settings_file_means_defaults_and_no_complaint(qapp, tmp_path)
     model = SettingsModel(tmp_path / "none.yaml")
     problems = heard(model.problem)
     model.load()
-    assert model.settings == Settings()
+    assert model.state == Settings()
     assert problems == []
 
 
@@ -393,7 +393,7 @@ def test_a_broken_settings_file_is_named_kept_and_never_used(qapp, tmp_path, tex
     model = SettingsModel(path)
     problems = heard(model.problem)
     model.load()
-    assert model.settings == Settings()
+    assert model.state == Settings()
     ((sentence,),) = problems
     assert word in sentence
     assert (tmp_path / "settings.broken.yaml").read_text(encoding="utf-8") == text
@@ -405,7 +405,7 @@ def test_a_settings_file_that_is_not_text_is_survived(qapp, tmp_path):
     model = SettingsModel(path)
     problems = heard(model.problem)
     model.load()
-    assert model.settings == Settings()
+    assert model.state == Settings()
     assert len(problems) == 1
 
 
@@ -415,7 +415,7 @@ def test_settings_that_cannot_be_written_still_hold_and_say_so(qapp, tmp_path):
     model = SettingsModel(blocked / "settings.yaml")
     problems, seen = heard(model.problem), heard(model.changed)
     model.update(theme="dark")
-    assert model.settings.theme == "dark"
+    assert model.state.theme == "dark"
     assert len(seen) == 1
     assert str(blocked) in problems[0][0]
 
@@ -435,7 +435,7 @@ def test_recents_are_unique_newest_first_and_few(qapp, tmp_path):
     for number in range(RECENT_LIMIT + 2):
         model.remember_folder(f"folder {number}")
     model.remember_folder("folder 5")
-    recent = model.settings.recent_folders
+    recent = model.state.recent_folders
     assert recent[0] == "folder 5"
     assert len(recent) == RECENT_LIMIT == len(set(recent))
     model.remember_pair("a\tb")

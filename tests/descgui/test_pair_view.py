@@ -122,7 +122,7 @@ def matches(count: int, errors) -> MatchTable:
 @pytest.fixture
 def models(tmp_path) -> AppModels:
     made = make_models(tmp_path / "settings.yaml")
-    made.engine.set_state(
+    made.engine.set(
         EngineState(
             "ready",
             tuple(
@@ -296,7 +296,7 @@ def test_right_and_wrong_differ_in_sign_and_line_not_only_in_colour(view, models
 def test_the_threshold_of_right_is_the_one_of_the_matches(view, models, opened):
     ask(models, opened, off=(4.0, 0.0))
     assert view.canvases[1].marks[-1].dashed
-    models.matches.update(correct_px=5.0)
+    models.settings.update(correct_px=5.0)
     assert not view.canvases[1].marks[-1].dashed
 
 
@@ -352,7 +352,8 @@ def picture(value: int) -> Picture:
 def test_pca_colours_lie_over_both_images(view, models, opened, mode):
     answer = PcaAnswer(a=picture(200), b=picture(50), explained=(0.3, 0.2, 0.1))
     models.pictures.update(pca=answer)
-    models.view.update(mode=mode, opacity=0.4)
+    models.view.update(mode=mode)
+    models.settings.update(opacity=0.4)
     for canvas in view.canvases:
         assert canvas.overlay.opacity == (1.0 if mode == "pca" else 0.4)
     assert "60 %" in view._explained.text()
@@ -364,9 +365,10 @@ def test_pca_colours_lie_over_both_images(view, models, opened, mode):
 
 def test_changing_the_opacity_does_not_make_the_picture_anew(view, models, opened):
     models.pictures.update(pca=PcaAnswer(a=picture(9), b=picture(5), explained=(1.0, 0.0, 0.0)))
-    models.view.update(mode="overlay", opacity=0.4)
+    models.view.update(mode="overlay")
+    models.settings.update(opacity=0.4)
     before = view.canvases[0].overlay.picture
-    models.view.update(opacity=0.7)
+    models.settings.update(opacity=0.7)
     assert view.canvases[0].overlay.picture is before
     assert view.canvases[0].overlay.opacity == 0.7
 
@@ -374,7 +376,8 @@ def test_changing_the_opacity_does_not_make_the_picture_anew(view, models, opene
 def test_blink_shows_the_warped_image_fully(view, models, opened):
     warped = np.full((48, 64, 3), 33, np.uint8)
     models.pictures.update(warped_b=warped, warped_a=warped)
-    models.view.update(mode="warp", opacity=0.5)
+    models.view.update(mode="warp")
+    models.settings.update(opacity=0.5)
     assert view.canvases[0].overlay.opacity == 0.5
     assert "B warped here, 50 %" in header(view, 0).text
     models.view.update(blink=True)

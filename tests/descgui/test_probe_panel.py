@@ -57,7 +57,7 @@ def panel(qtbot, models):
 
 @pytest.fixture
 def ready(panel, models):
-    models.engine.set_state(READY)
+    models.engine.set(READY)
     models.maps.choose(DescriptorChoice("daisy"))
     models.pair.set_pair(PairState(PAIR, None, None, None, None))
     for side in ("a", "b"):
@@ -92,7 +92,7 @@ def test_an_answer_is_read_out_row_by_row(ready, models):
 def test_right_and_wrong_follow_the_threshold_of_the_matches(ready, models):
     models.probe.set_answer(answer(error_px=2.0))
     assert ready.cell("error").reading.right is True
-    models.matches.update(correct_px=1.0)
+    models.settings.update(correct_px=1.0)
     assert ready.cell("error").reading.right is False
     assert "wrong" in text(ready, "error")
     assert "1 px" in ready.cell("error").toolTip()
@@ -171,7 +171,7 @@ def test_nothing_moves_while_hovering(ready, models, qapp):
 
 
 def test_peaks_are_listed_best_first_in_a_table_of_fixed_height(ready, models):
-    assert ready.peaks.rowCount() == models.settings.settings.peaks == 5
+    assert ready.peaks.rowCount() == models.settings.state.peaks == 5
     models.probe.set_answer(answer())
     shown = [[ready.peaks.index(row, column).data() for column in range(4)] for row in range(5)]
     assert shown == [
@@ -200,7 +200,7 @@ def test_pins_are_listed_and_their_answers_come_later(ready, models):
     models.pins.set_answer(2, answer())
     assert row_texts(ready, 1) == ["2", "A 20, 5", "100, 50", "0.900", "1.5"]
     assert "Right" in ready.pins.table.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
-    models.matches.update(correct_px=1.0)
+    models.settings.update(correct_px=1.0)
     assert "Wrong" in ready.pins.table.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
 
 

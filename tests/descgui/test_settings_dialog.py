@@ -55,7 +55,7 @@ def test_a_change_holds_at_once_and_is_written(
     dialog: SettingsDialog, models: AppModels, tmp_path: Path
 ):
     choose(combo_of(dialog, "theme"), "dark")
-    assert models.settings.settings.theme == "dark"
+    assert models.settings.state.theme == "dark"
     assert "dark" in (tmp_path / "settings.yaml").read_text("utf-8")
 
 
@@ -64,7 +64,7 @@ def test_one_change_leaves_the_other_settings_and_the_recent_lists(
 ):
     models.settings.update(opacity=0.2, recent_pairs=("a\tb",), peaks=7)
     choose(combo_of(dialog, "colormap"), "cividis")
-    settings = models.settings.settings
+    settings = models.settings.state
     assert (settings.opacity, settings.peaks) == (0.2, 7)
     assert settings.recent_pairs == ("a\tb",)
 
@@ -74,14 +74,14 @@ def test_a_setting_goes_back_to_its_default_by_its_own_button(
 ):
     models.settings.update(peaks=9, correct_px=5.0)
     form_of(dialog, "peaks").reset_button("peaks").click()
-    assert models.settings.settings.peaks == Settings().peaks
-    assert models.settings.settings.correct_px == 5.0
+    assert models.settings.state.peaks == Settings().peaks
+    assert models.settings.state.correct_px == 5.0
 
 
 def test_all_defaults_come_back_but_not_the_recent_lists(dialog: SettingsDialog, models: AppModels):
     models.settings.update(peaks=9, theme="dark", recent_folders=("/x",))
     dialog.restore.click()
-    assert models.settings.settings == Settings(recent_folders=("/x",))
+    assert models.settings.state == Settings(recent_folders=("/x",))
     assert combo_of(dialog, "theme").currentData() == "system"
 
 
@@ -100,12 +100,10 @@ def test_the_devices_and_descriptors_come_from_the_engine(
     assert combo_of(dialog, "device").findData("cuda:0") == -1
     daisy = DescriptorChoiceInfo("daisy", "DAISY", "", "built in", False, ())
     other = DescriptorChoiceInfo("raw", "Raw", "", "built in", False, ())
-    models.engine.set_state(
-        EngineState("ready", (daisy, other), (DeviceChoice("cuda:0", "A GPU"),))
-    )
+    models.engine.set(EngineState("ready", (daisy, other), (DeviceChoice("cuda:0", "A GPU"),)))
     assert combo_of(dialog, "device").findData("cuda:0") >= 0
     choose(combo_of(dialog, "descriptor"), "raw")
-    assert models.settings.settings.descriptor == "raw"
+    assert models.settings.state.descriptor == "raw"
 
 
 def test_a_device_that_is_gone_is_still_shown_as_it_is_set(qtbot: QtBot, models: AppModels):
@@ -118,5 +116,5 @@ def test_a_device_that_is_gone_is_still_shown_as_it_is_set(qtbot: QtBot, models:
 def test_enter_in_a_field_neither_restores_nor_closes(dialog: SettingsDialog, models: AppModels):
     models.settings.update(peaks=9)
     QTest.keyClick(form_of(dialog, "peaks").field("peaks"), Qt.Key.Key_Return)
-    assert models.settings.settings.peaks == 9
+    assert models.settings.state.peaks == 9
     assert dialog.isVisible()

@@ -97,7 +97,7 @@ def test_a_theme_shown_for_once_is_not_written_and_survives_other_changes(
     theme.apply("dark")
     settings.update(colormap="cividis")
     assert theme.scheme == "dark"
-    assert settings.settings.theme == "system"
+    assert settings.state.theme == "system"
 
 
 @pytest.mark.usefixtures("restored_look")

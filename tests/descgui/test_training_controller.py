@@ -73,7 +73,7 @@ class World:
         self.engine = EngineController(self.models)
         self.maps = Maps()
         self.trainings = TrainingController(self.models, self.engine, self.maps)
-        self.models.engine.set_state(READY)
+        self.models.engine.set(READY)
         self.said = []
         self.models.messages.notified.connect(self.said.append)
 
@@ -137,7 +137,7 @@ def test_a_chosen_folder_is_counted_and_its_first_pairs_are_made(qtbot, world, p
     assert len(found.problems) == 1
     assert "broken.jpg" in found.problems[0]
     assert {picture.shape for picture in found.pictures} == {(32, 96, 3)}
-    assert world.models.settings.settings.recent_photos == (str(photos),)
+    assert world.models.settings.state.recent_photos == (str(photos),)
 
 
 def test_pairs_are_made_anew_when_settings_change_while_somebody_looks(qtbot, world, photos):

@@ -101,7 +101,7 @@ def panel(qtbot, models):
     made = TrainingPanel(models)
     qtbot.addWidget(made)
     made.resize(1000, 400)
-    models.engine.set_state(READY)
+    models.engine.set(READY)
     made.show()
     return made
 
@@ -185,7 +185,7 @@ def test_nothing_starts_without_photos_engine_or_while_another_one_runs(models, 
     assert not button.isEnabled()
     model.set_status(running(stage="done"))
     assert button.isEnabled()
-    models.engine.set_state(EngineState("loading"))
+    models.engine.set(EngineState("loading"))
     assert not button.isEnabled()
 
 

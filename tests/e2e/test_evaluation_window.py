@@ -95,7 +95,7 @@ def test_one_click_measures_and_a_click_on_a_bar_opens_the_worst_pair(
         timeout=WAIT_MS,
     )
     assert models.pair.state.pair.index == 4  # the pair that cannot be matched
-    correct = models.matches.state.correct()
+    correct = models.matches.state.correct(models.settings.state.correct_px)
     assert correct is not None
     assert correct.mean() < 0.5  # its wrong matches are drawn
 

@@ -50,7 +50,7 @@ def open_window(qtbot: Any, fresh_home: Path, photos: Path) -> Iterator[Any]:
 
     def make() -> Application:
         models = make_models(api.config_dir() / SETTINGS_FILE)
-        models.computing.update(long_edge_px=96)
+        models.settings.update(long_edge_px=96)
         models.training.update(device="cpu", changes=TINY)
         pictures = tuple(photos / f"{number}.png" for number in (0, 1))
         options = api.ViewOptions(images=pictures, size=(1400, 1000), device="cpu")

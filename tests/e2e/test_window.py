@@ -298,7 +298,7 @@ def test_matches_are_found_filtered_and_exported(
     qtbot.waitUntil(lambda: matches.state.table is not None, timeout=WAIT_MS)
     state = matches.state
     assert state.table.mutual.sum() > 20
-    assert state.correct()[state.table.mutual].mean() > 0.9
+    assert state.correct(3.0)[state.table.mutual].mean() > 0.9
     matches.update(min_similarity=2.0)
     assert not matches.state.shown().any()
     target = tmp_path / "matches.csv"
