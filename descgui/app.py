@@ -32,7 +32,7 @@ from descgui.controllers.probe_controller import ProbeController
 from descgui.controllers.screenshot_controller import ScreenshotController
 from descgui.controllers.start_controller import StartController
 from descgui.controllers.thumbnail_controller import ThumbnailController
-from descgui.controllers.training_controller import TrainingController, free_name
+from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.views import dialogs
@@ -178,7 +178,7 @@ class Application(QObject):
         self.probe = ProbePanel(models)
         self.match_panel = MatchesPanel(models)
         self.evaluation_panel = EvaluationPanel(models)
-        self.training_panel = TrainingPanel(models)
+        self.training_panel = TrainingPanel(models, self.trainings)
         self.window = MainWindow(
             models,
             self.actions,
@@ -333,36 +333,9 @@ class Application(QObject):
         self._on("evaluate", partial(self.window.open_dock, "evaluation"))
 
     def _connect_training(self) -> None:
-        panel, runs, files = self.training_panel, self.trainings, self.files
-        panel.start_requested.connect(runs.start)
-        panel.pause_requested.connect(runs.pause)
-        panel.continue_requested.connect(runs.go_on)
-        panel.stop_requested.connect(runs.stop)
-        panel.resume_requested.connect(runs.resume)
-        panel.copy_requested.connect(runs.copy_command)
-        panel.folder_requested.connect(self._choose_photos)
-        panel.folder_chosen.connect(runs.use_folder)
-        panel.look_requested.connect(runs.look_again)
-        panel.overlay_requested.connect(runs.overlay)
-        panel.watch_requested.connect(runs.watch)
-        panel.view_requested.connect(runs.use_in_viewer)
-        panel.evaluate_requested.connect(runs.evaluate)
-        panel.export_requested.connect(
-            lambda folder, weights: files.choose_target(runs.export, folder.name, weights)
-        )
-        panel.reveal_requested.connect(
-            lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
-        )
-        panel.add_requested.connect(
-            partial(files.choose_folder, runs.add_run, "Folder of a training run")
-        )
-        panel.looked_at.connect(runs.want)
-        panel.exported.connect(lambda path: self.models.messages.notify(f"Saved {path}."))
-        panel.export_failed.connect(partial(self.models.messages.notify, level="error"))
-        runs.name_taken.connect(self._ask_about_run)
-        runs.evaluation_wanted.connect(self._show_evaluation)
+        self.trainings.evaluation_wanted.connect(self._show_evaluation)
         self._on("train", partial(self.window.open_dock, "training"))
-        self._on("stop_training", runs.stop)
+        self._on("stop_training", self.trainings.stop)
 
     # ---- what a person asked for ---------------------------------------------------------------
 
@@ -383,27 +356,6 @@ class Application(QObject):
     def _run_matches(self) -> None:
         self._raise("matches")
         self.matches.run()
-
-    def _choose_photos(self) -> None:
-        before = self.models.training.choice.folder
-        self.files.choose_folder(
-            self.trainings.use_folder,
-            "Folder of photos to train on",
-            Path(before) if before else None,
-        )
-
-    def _ask_about_run(self, folder: Path) -> None:
-        proposal = free_name(folder)
-        answer = dialogs.ask_taken_run(
-            self.window,
-            folder.name,
-            proposal=proposal,
-            can_resume=api.is_training_run(folder),
-        )
-        if answer == "new":
-            self.trainings.start_as(proposal)
-        elif answer == "resume":
-            self.trainings.resume_chosen(folder)
 
     def _show_evaluation(self) -> None:
         self.window.open_dock("evaluation")

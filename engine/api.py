@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from engine.paths import log_dir as log_dir
     from engine.paths import new_run_dir as new_run_dir
     from engine.paths import runs_dir as runs_dir
+    from engine.paths import unused_dir as unused_dir
     from engine.paths import user_data_dir as user_data_dir
     from engine.progress import CancelToken as CancelToken
     from engine.progress import Checkpoint as Checkpoint

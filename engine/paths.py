@@ -57,10 +57,14 @@ def new_run_dir(kind: Literal["evaluate", "train"], *, runs: Path | None = None)
         kind: of the run.
         runs: the folder above; :func:`runs_dir` by default.
     """
-    base = (runs or runs_dir()) / stamped(kind)
-    folder, number = base, 2
+    return unused_dir((runs or runs_dir()) / stamped(kind))
+
+
+def unused_dir(wanted: Path) -> Path:
+    """A folder that does not exist: the wanted one, or with the first free number from 2 on."""
+    folder, number = wanted, 2
     while folder.exists():
-        folder, number = base.with_name(f"{base.name}-{number}"), number + 1
+        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
     return folder
 
 

@@ -97,11 +97,9 @@ class FileController(QObject):
             settings.update(trusted_plugins=(*trusted, str(path)))
         self._engine.load_plugin(path)
 
-    def choose_folder(
-        self, use: Callable[[Path], None], title: str = "", start: Path | None = None
-    ) -> None:
+    def choose_folder(self, use: Callable[[Path], None], title: str = "") -> None:
         """Choose a folder for something else than the panes."""
-        folder = dialogs.ask_folder(self._window, start or self._folder(), title)
+        folder = dialogs.ask_folder(self._window, self._folder(), title)
         if folder is not None:
             use(folder)
 
@@ -111,14 +109,6 @@ class FileController(QObject):
         path = dialogs.ask_file(self._window, title, self._folder(), _WEIGHTS)
         if path is not None:
             use(descriptor, path)
-
-    def choose_target(self, use: Callable[[Path, Path], None], name: str, weights: Path) -> None:
-        """Choose where a network's weights are written."""
-        title = "Export the weights"
-        proposal = Path.home() / f"{name}.safetensors"
-        path = dialogs.ask_target(self._window, title, proposal, "Safetensors (*.safetensors)")
-        if path is not None:
-            use(weights, path)
 
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""

@@ -53,14 +53,10 @@ class TrainingController(QObject):
     """Starts, rests, stops and resumes trainings, and answers what their panel asks for.
 
     Signals:
-        name_taken(Path): a run is in the folder that a new one was to have; ask what to do.
-        evaluation_wanted(): a network was put into the evaluation, which is to be shown.
-        viewer_wanted(): a network was put into the panes.
+        evaluation_wanted(): a network was chosen in the evaluation, which is to be shown.
     """
 
-    name_taken = Signal(object)
     evaluation_wanted = Signal()
-    viewer_wanted = Signal()
     _began = Signal(int, object, object, object)
 
     def __init__(
@@ -109,16 +105,16 @@ class TrainingController(QObject):
 
     # ---- the run -------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Train what is chosen, in a folder of its own; a taken one is asked about."""
+    def start(self) -> Path | None:
+        """Train what is chosen, in a folder of its own; returns the folder that has its name."""
         name = self._model.choice.name
         if not self._free or name_problem(name):
-            return
+            return None
         folder = api.runs_dir() / name if name else api.new_run_dir("train")
         if folder.exists():
-            self.name_taken.emit(folder)
-        else:
-            self._start_chosen(folder, resume=False)
+            return folder
+        self._start_chosen(folder, resume=False)
+        return None
 
     def start_as(self, name: str) -> None:
         """Train what is chosen under another name."""
@@ -130,20 +126,17 @@ class TrainingController(QObject):
         if self._free:
             self._start_chosen(folder, resume=True)
 
-    def resume(self, folder: Path | None = None) -> None:
-        """Continue a run with its own settings: the one that was stopped, or one of the past."""
-        wanted = folder or self._model.status.folder
-        if wanted is None or not self._free:
-            return
-        run = wanted
+    def resume(self, folder: Path) -> None:
+        """Continue a run with its own settings."""
 
         def prepare() -> TrainJob:
-            info = api.read_training_run(run)
+            info = api.read_training_run(folder)
             if info.config is None:
                 raise api.DescSpaceError(info.problem)
-            return api.TrainJob(config=info.config, own=info.own, run_dir=run, resume=True)
+            return api.TrainJob(config=info.config, own=info.own, run_dir=folder, resume=True)
 
-        self._start(run, prepare)
+        if self._free:
+            self._start(folder, prepare)
 
     def pause(self) -> None:
         """Rest after the present step; a checkpoint is kept."""
@@ -151,7 +144,7 @@ class TrainingController(QObject):
             self._pause.pause()
             self._say(stage="pausing", eta_s=None)
 
-    def go_on(self) -> None:
+    def unpause(self) -> None:
         """End the rest."""
         if self._model.status.stage in ("pausing", "paused"):
             self._marks.clear()
@@ -233,10 +226,9 @@ class TrainingController(QObject):
                 self.side_lane, _FRAMES, lambda _context: (folder, api.read_previews(folder))
             )
 
-    def use_in_viewer(self, folder: Path, weights: Path) -> None:
-        """Show the panes as a run's network sees them."""
-        run = self._model.run(folder)
-        if run is None or run.config is None:
+    def use_in_viewer(self, run: TrainingRunInfo, weights: Path) -> None:
+        """Describe the open pair with a run's network."""
+        if run.config is None:
             return
         values = MappingProxyType({**run.own, "weights": str(weights)})
         choice = DescriptorChoice(run.config.descriptor, values)
@@ -244,12 +236,10 @@ class TrainingController(QObject):
             self._maps.refresh()  # the file may have changed since
         else:
             self._models.maps.choose(choice)
-        self.viewer_wanted.emit()
 
-    def evaluate(self, folder: Path, weights: Path) -> None:
-        """Put a run's network into the evaluation."""
-        run = self._model.run(folder)
-        if run is None or run.config is None:
+    def evaluate(self, run: TrainingRunInfo, weights: Path) -> None:
+        """Choose a run's network in the evaluation."""
+        if run.config is None:
             return
         name, evaluation = run.config.descriptor, self._models.evaluation
         evaluation.update(
@@ -541,14 +531,6 @@ class TrainingController(QObject):
         if (self._fresh or self._model.status).saved_step is None:
             return reason
         return f"{reason.rstrip()} The last checkpoint is kept; Resume continues from there."
-
-
-def free_name(folder: Path) -> str:
-    """The name of a run folder with a number behind it that is not taken."""
-    number = 2
-    while folder.with_name(f"{folder.name}-{number}").exists():
-        number += 1
-    return f"{folder.name}-{number}"
 
 
 def _list_runs(added: tuple[Path, ...]) -> tuple[TrainingRunInfo, ...]:

@@ -21,6 +21,7 @@ from descgui.models.training_state import (
     name_problem,
     preset_values,
 )
+from descgui.views import dialogs
 from descgui.views.form import OptionForm, plain_value
 from descgui.views.panel_parts import (
     Notice,
@@ -35,7 +36,15 @@ from descgui.views.panel_parts import (
     show_value,
 )
 from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
-from engine.api import DescSpaceError, OptionInfo, TrainSettings, describe_options
+from descgui.views.training_actions import TrainingActions
+from engine.api import (
+    DescSpaceError,
+    OptionInfo,
+    TrainSettings,
+    describe_options,
+    is_training_run,
+    unused_dir,
+)
 
 _PREFIX = "train."
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
@@ -112,25 +121,14 @@ class _LateSection(Section):
 
 
 class TrainingForm(QWidget):
-    """What is trained, on what photos, and how.
+    """What is trained, on what photos, and how."""
 
-    Signals:
-        start_requested(): train what is chosen.
-        folder_requested(): another folder of photos is to be chosen.
-        folder_chosen(Path): train on the photos in this folder.
-        look_requested(): count the photos and make pairs again.
-        copy_requested(): copy the command line that trains the same.
-    """
-
-    start_requested = Signal()
-    folder_requested = Signal()
-    folder_chosen = Signal(object)
-    look_requested = Signal()
-    copy_requested = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, actions: TrainingActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._models = models
+        self._actions = actions
         self._model = models.training
         self._wheel = WheelNeedsFocus(self)
         self._options = training_options()
@@ -158,14 +156,14 @@ class TrainingForm(QWidget):
         self.folder.setPlaceholderText("Choose or drop a folder")
         self.folder.activated.connect(self._on_folder)
         self.browse = icon_button("open-folder", "Choose a folder of photos", section)
-        self.browse.clicked.connect(self.folder_requested)
+        self.browse.clicked.connect(self._on_browse)
         self.again = icon_button(
             "refresh",
             "Count the photos and make pairs again",
             section,
             name="Look at the photos again",
         )
-        self.again.clicked.connect(self.look_requested)
+        self.again.clicked.connect(self._actions.look_again)
         section.body.addLayout(field_row(self.folder, self.browse, self.again))
         self.count = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.count)
@@ -261,8 +259,8 @@ class TrainingForm(QWidget):
         self.problem = Notice("warning", foot)
         foot.column.addWidget(self.problem)
         self.start_button, self.copy_button = foot.add_buttons("Start", name="Start the training")
-        self.start_button.clicked.connect(self.start_requested)
-        self.copy_button.clicked.connect(self.copy_requested)
+        self.start_button.clicked.connect(self._on_start)
+        self.copy_button.clicked.connect(self._actions.copy_command)
         return foot
 
     # Drawing the models
@@ -432,7 +430,27 @@ class TrainingForm(QWidget):
     # What a person does
 
     def _on_folder(self, index: int) -> None:
-        self.folder_chosen.emit(Path(self.folder.itemData(index)))
+        self._actions.use_folder(Path(self.folder.itemData(index)))
+
+    def _on_browse(self) -> None:
+        start = Path(self._model.choice.folder or Path.home())
+        folder = dialogs.ask_folder(self.window(), start, "Folder of photos to train on")
+        if folder is not None:
+            self._actions.use_folder(folder)
+
+    def _on_start(self) -> None:
+        """Start; a run that has the chosen name already is asked about."""
+        taken = self._actions.start()
+        if taken is None:
+            return
+        proposal = unused_dir(taken).name
+        answer = dialogs.ask_taken_run(
+            self.window(), taken.name, proposal=proposal, can_resume=is_training_run(taken)
+        )
+        if answer == "new":
+            self._actions.start_as(proposal)
+        elif answer == "resume":
+            self._actions.resume_chosen(taken)
 
     def _on_descriptor(self, index: int) -> None:
         name = self.descriptor.itemData(index)

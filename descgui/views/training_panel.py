@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -41,6 +41,7 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
+from descgui.views.training_actions import TrainingActions
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
@@ -58,61 +59,22 @@ _PAIRS, _CURVES, _PROBE = range(3)
 
 
 class TrainingPanel(QWidget):
-    """Puts a training together, follows it, and lists those of the past.
+    """Puts a training together, follows it, and lists those of the past."""
 
-    Signals:
-        start_requested(): train what is chosen.
-        pause_requested(): rest.
-        continue_requested(): end the rest.
-        stop_requested(): stop; a checkpoint is kept.
-        resume_requested(Path | None): continue a run; None for the one that was stopped.
-        copy_requested(): copy the command of what is chosen.
-        folder_requested(): choose a folder of photos.
-        folder_chosen(Path): train on the photos in this folder.
-        look_requested(): count the photos and make pairs again.
-        overlay_requested(list[Path]): show the curves of these runs.
-        watch_requested(Path): show the probe of a run.
-        view_requested(Path, Path): show a run's network in the panes: its folder and weights.
-        evaluate_requested(Path, Path): measure it.
-        export_requested(Path, Path): write it into a file of its own.
-        reveal_requested(Path): show a run's folder.
-        add_requested(): choose a run's folder that lies elsewhere.
-        exported(Path): a picture or a table of the curves was written.
-        export_failed(str): that failed, and why.
-        looked_at(bool): the panel came into view, or left it.
-    """
-
-    start_requested = Signal()
-    pause_requested = Signal()
-    continue_requested = Signal()
-    stop_requested = Signal()
-    resume_requested = Signal(object)
-    copy_requested = Signal()
-    folder_requested = Signal()
-    folder_chosen = Signal(object)
-    look_requested = Signal()
-    overlay_requested = Signal(object)
-    watch_requested = Signal(object)
-    view_requested = Signal(object, object)
-    evaluate_requested = Signal(object, object)
-    export_requested = Signal(object, object)
-    reveal_requested = Signal(object)
-    add_requested = Signal()
-    exported = Signal(object)
-    export_failed = Signal(str)
-    looked_at = Signal(bool)
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, actions: TrainingActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._models = models
         self._model = models.training
+        self._actions = actions
         self.curves: TrainingCurves | None = None
         self.probe: TrainingProbe | None = None
         self._page = _PAIRS
         self._was_busy = False
         self._last_stage = "none"
-        self.form = TrainingForm(models, self)
-        self.runs = TrainingRuns(self._model, self)
+        self.form = TrainingForm(models, actions, self)
+        self.runs = TrainingRuns(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
         lay_out_panel(self, self._left, self._make_right())
@@ -139,11 +101,11 @@ class TrainingPanel(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.looked_at.emit(True)
+        self._actions.want(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        self.looked_at.emit(False)
+        self._actions.want(False)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         folder = _dropped_folder(event)
@@ -160,7 +122,7 @@ class TrainingPanel(QWidget):
         folder = _dropped_folder(event)
         if folder is not None:
             event.acceptProposedAction()
-            self.folder_chosen.emit(folder)
+            self._actions.use_folder(folder)
 
     # Making
 
@@ -221,14 +183,14 @@ class TrainingPanel(QWidget):
         return segment_row(self._views, (self.pairs_tab, self.curves_tab, self.probe_tab))
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        rest = "Rest; a checkpoint is kept"
-        stop = "Stop and keep a checkpoint; the run can be resumed at any time"
-        resume = "Go on from the last checkpoint"
+        pause = "Pause and save a checkpoint"
+        stop = "Stop and save a checkpoint; the run can be resumed at any time"
+        resume = "Continue from the last checkpoint"
         buttons = word_buttons(
             parent,
-            ("pause", "Pause", rest, self.pause_requested),
-            ("play", "Continue", "Go on from here", self.continue_requested),
-            ("stop", "Stop", stop, self.stop_requested),
+            ("pause", "Pause", pause, self._actions.pause),
+            ("play", "Continue", "Continue the paused run", self._actions.unpause),
+            ("stop", "Stop", stop, self._actions.stop),
             ("play", "Resume", resume, self._on_resume),
         )
         self.pause_button, self.continue_button, self.stop_button, self.resume_button = buttons
@@ -259,28 +221,16 @@ class TrainingPanel(QWidget):
         self._split.setStretchFactor(0, 3)
         self._split.setStretchFactor(1, 2)
         self._split.setSizes([600, 400])
-        self.curves.exported.connect(self.exported)
-        self.curves.export_failed.connect(self.export_failed)
+        messages = self._models.messages
+        self.curves.exported.connect(lambda path: messages.notify(f"Saved {path}."))
+        self.curves.export_failed.connect(lambda why: messages.notify(why, "error"))
         self.probe.step_chosen.connect(self._on_step)
         self._on_curves()
         self._on_frames()
         self._show_page(self._page)
 
     def _connect(self) -> None:
-        form, runs, model = self.form, self.runs, self._model
-        form.start_requested.connect(self.start_requested)
-        form.copy_requested.connect(self.copy_requested)
-        form.folder_requested.connect(self.folder_requested)
-        form.folder_chosen.connect(self.folder_chosen)
-        form.look_requested.connect(self.look_requested)
-        runs.overlay_requested.connect(self.overlay_requested)
-        runs.watch_requested.connect(self.watch_requested)
-        runs.resume_requested.connect(self.resume_requested)
-        runs.view_requested.connect(self.view_requested)
-        runs.evaluate_requested.connect(self.evaluate_requested)
-        runs.export_requested.connect(self.export_requested)
-        runs.reveal_requested.connect(self.reveal_requested)
-        runs.add_requested.connect(self.add_requested)
+        model = self._model
         model.samples_changed.connect(self._on_samples)
         model.choice_changed.connect(self._on_choice)
         model.status_changed.connect(self._on_status)
@@ -468,7 +418,9 @@ class TrainingPanel(QWidget):
     # What a person does
 
     def _on_resume(self) -> None:
-        self.resume_requested.emit(None)
+        folder = self._model.status.folder
+        if folder is not None:
+            self._actions.resume(folder)
 
     def _on_step(self, step: int) -> None:
         folder = self._model.watched

@@ -14,10 +14,9 @@ from PySide6.QtCore import (
     QSignalBlocker,
     QSize,
     Qt,
-    Signal,
-    SignalInstance,
+    QUrl,
 )
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPalette, QPen
+from PySide6.QtGui import QColor, QDesktopServices, QMouseEvent, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -31,6 +30,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.training_state import TrainingModel
+from descgui.views import dialogs
 from descgui.views.panel_parts import (
     Sentence,
     field_row,
@@ -51,6 +51,7 @@ from descgui.views.run_rows import (
     run_item,
     run_list,
 )
+from descgui.views.training_actions import TrainingActions
 
 if TYPE_CHECKING:
     from engine.api import SavedWeights, TrainingRunInfo
@@ -147,31 +148,14 @@ class _TwoLines(QStyledItemDelegate):
 
 
 class TrainingRuns(QWidget):
-    """The runs, the newest first.
+    """The runs, the newest first."""
 
-    Signals:
-        overlay_requested(list[Path]): show the curves of these runs.
-        watch_requested(Path): show the probe of a run.
-        resume_requested(Path): continue a run.
-        view_requested(Path, Path): show a run's network in the panes: its folder and weights.
-        evaluate_requested(Path, Path): measure it.
-        export_requested(Path, Path): write it into a file of its own.
-        reveal_requested(Path): show a run's folder.
-        add_requested(): choose a run's folder that lies elsewhere.
-    """
-
-    overlay_requested = Signal(object)
-    watch_requested = Signal(object)
-    resume_requested = Signal(object)
-    view_requested = Signal(object, object)
-    evaluate_requested = Signal(object, object)
-    export_requested = Signal(object, object)
-    reveal_requested = Signal(object)
-    add_requested = Signal()
-
-    def __init__(self, model: TrainingModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, model: TrainingModel, actions: TrainingActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._model = model
+        self._actions = actions
         self._step: int | None = None
         self.hint = Sentence("No training yet.", self, quiet=True)
         self.list = run_list(
@@ -215,7 +199,7 @@ class TrainingRuns(QWidget):
             self,
             name="List another run's folder",
         )
-        self.add_button.clicked.connect(self.add_requested)
+        self.add_button.clicked.connect(self._on_add)
         last = field_row(self.export_button, self.reveal_button, self.add_button)
         grid = QGridLayout()
         grid.setSpacing(4)
@@ -352,35 +336,44 @@ class TrainingRuns(QWidget):
         self._list_checkpoints()
         run = self.current
         if run is not None and not run.problem:
-            self.watch_requested.emit(run.folder)
+            self._actions.watch(run.folder)
 
     def _on_ticked(self, item: QListWidgetItem) -> None:
         folder = item.data(RUN_ROLE).folder
         others = [one for one in self._model.shown if one != folder]
         ticked = item.checkState() == Qt.CheckState.Checked
-        self.overlay_requested.emit([*others, folder] if ticked else others)
+        self._actions.overlay((*others, folder) if ticked else tuple(others))
 
     def _on_view(self) -> None:
-        self._emit_with_weights(self.view_requested)
+        if self.current is not None and self.weights is not None:
+            self._actions.use_in_viewer(self.current, self.weights)
 
     def _on_evaluate(self) -> None:
-        self._emit_with_weights(self.evaluate_requested)
+        if self.current is not None and self.weights is not None:
+            self._actions.evaluate(self.current, self.weights)
 
     def _on_export(self) -> None:
-        self._emit_with_weights(self.export_requested)
-
-    def _emit_with_weights(self, signal: SignalInstance) -> None:
         run, weights = self.current, self.weights
-        if run is not None and weights is not None:
-            signal.emit(run.folder, weights)
+        if run is None or weights is None:
+            return
+        proposal = Path.home() / f"{run.folder.name}.safetensors"
+        name_filter = "Safetensors (*.safetensors)"
+        out = dialogs.ask_target(self.window(), "Export the weights", proposal, name_filter)
+        if out is not None:
+            self._actions.export(weights, out)
 
     def _on_resume(self) -> None:
         if self.current is not None:
-            self.resume_requested.emit(self.current.folder)
+            self._actions.resume(self.current.folder)
 
     def _on_reveal(self) -> None:
         if self.current is not None:
-            self.reveal_requested.emit(self.current.folder)
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.current.folder)))
+
+    def _on_add(self) -> None:
+        folder = dialogs.ask_folder(self.window(), Path.home(), "Folder of a training run")
+        if folder is not None:
+            self._actions.add_run(folder)
 
 
 def _nearest(checkpoints: tuple[SavedWeights, ...], step: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 
 from descgui.controllers.engine_controller import EngineController
-from descgui.controllers.training_controller import TrainingController, free_name
+from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from engine import api
@@ -203,7 +203,7 @@ def test_a_resting_run_keeps_a_checkpoint_does_no_step_and_goes_on(qtbot, world,
         world.trainings.refresh()
     assert world.model.status.step == status.step
     assert folder_state(status.folder) == before
-    world.trainings.go_on()
+    world.trainings.unpause()
     qtbot.waitUntil(lambda: world.model.status.step > status.step + 2, timeout=WAIT_MS)
     assert world.stage == "running"
     world.trainings.stop()
@@ -274,13 +274,10 @@ def test_a_taken_name_is_asked_about_and_can_be_resumed_with_more_steps(qtbot, w
     world.trainings.start()
     wait_stage(qtbot, world, "done")
     folder = world.model.status.folder
-    asked = []
-    world.trainings.name_taken.connect(asked.append)
     world.choose(photos, {**TINY, "steps": 9})
-    world.trainings.start()
-    assert asked == [folder]
+    assert world.trainings.start() == folder
     assert world.stage == "done"
-    assert free_name(folder) == "eins-2"
+    assert api.unused_dir(folder).name == "eins-2"
     world.trainings.resume_chosen(folder)
     wait_stage(qtbot, world, "done")
     assert world.model.status.step == 9
@@ -363,14 +360,14 @@ def test_a_trained_network_goes_into_the_viewer_the_evaluation_and_a_file(
     wait_stage(qtbot, world, "done")
     (run,) = world.model.runs
     best = run.checkpoints[-1].path
-    world.trainings.use_in_viewer(run.folder, best)
+    world.trainings.use_in_viewer(run, best)
     choice = world.models.maps.choice
     assert (choice.name, dict(choice.values)) == ("msnet_v0", {"weights": str(best)})
-    world.trainings.use_in_viewer(run.folder, best)  # the file may have changed meanwhile
+    world.trainings.use_in_viewer(run, best)  # the file may have changed meanwhile
     assert world.maps.refreshed == 1
     wanted = []
     world.trainings.evaluation_wanted.connect(lambda: wanted.append(True))
-    world.trainings.evaluate(run.folder, best)
+    world.trainings.evaluate(run, best)
     assert wanted == [True]
     assert world.models.evaluation.choice.descriptors == ("msnet_v0",)
     assert world.models.evaluation.choice.weights == {"msnet_v0": str(best)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
@@ -22,6 +22,7 @@ from descgui.models.training_state import (
     nested,
     preset_values,
 )
+from descgui.views import dialogs
 from descgui.views.training_contact_sheet import best_columns
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
@@ -96,9 +97,32 @@ def models(qapp, tmp_path):
     return make_models(tmp_path / "settings.yaml")
 
 
+class Actions:
+    """Notes what the panel asks for: names with their arguments."""
+
+    def __init__(self):
+        self.asked = []
+        self.taken = None
+
+    def __getattr__(self, name):
+        return lambda *values: self.asked.append((name, *values))
+
+    def start(self):
+        self.asked.append(("start",))
+        return self.taken
+
+    def of(self, name):
+        return [values for one, *values in self.asked if one == name]
+
+
 @pytest.fixture
-def panel(qtbot, models):
-    made = TrainingPanel(models)
+def actions():
+    return Actions()
+
+
+@pytest.fixture
+def panel(qtbot, models, actions):
+    made = TrainingPanel(models, actions)
     qtbot.addWidget(made)
     made.resize(1000, 400)
     models.engine.set(READY)
@@ -283,20 +307,18 @@ def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
     assert "b.jpg is torn." in panel.form.photo_problems.toolTip()
 
 
-def test_recent_folders_are_offered_once_each(models, model, panel):
+def test_recent_folders_are_offered_once_each(models, model, panel, actions):
     models.settings.remember_photos("/photos/one")
     models.settings.remember_photos("/photos/two")
     model.update(folder="/photos/one")
     combo = panel.form.folder
     assert [combo.itemData(i) for i in range(combo.count())] == ["/photos/one", "/photos/two"]
     assert combo.currentData() == "/photos/one"
-    wanted = heard(panel.folder_chosen)
     choose(combo, "/photos/two")
-    assert wanted == [(Path("/photos/two"),)]
+    assert actions.of("use_folder") == [[Path("/photos/two")]]
 
 
-def test_a_dropped_folder_is_announced_and_chosen_and_a_file_is_not(panel, tmp_path):
-    wanted = heard(panel.folder_chosen)
+def test_a_dropped_folder_is_announced_and_chosen_and_a_file_is_not(panel, actions, tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("x")
     for path, taken in ((tmp_path, True), (file, False)):
@@ -311,7 +333,7 @@ def test_a_dropped_folder_is_announced_and_chosen_and_a_file_is_not(panel, tmp_p
         drop = QDropEvent(QPointF(5, 5), action, data, Qt.MouseButton.LeftButton, keys)
         panel.dropEvent(drop)
         assert panel.drop_hint.sentence == ""
-    assert wanted == [(tmp_path,)]
+    assert actions.of("use_folder") == [[tmp_path]]
 
 
 # ---- the contact sheet -------------------------------------------------------------------------
@@ -392,28 +414,54 @@ def test_the_buttons_fit_the_stage(model, panel, stage, shown):
     assert panel.failure.sentence == ("Nothing is left." if stage == "failed" else "")
 
 
-def test_what_is_pressed_is_asked_for(model, panel):
-    for signal, button, stage in (
-        (panel.pause_requested, panel.pause_button, "running"),
-        (panel.stop_requested, panel.stop_button, "running"),
-        (panel.continue_requested, panel.continue_button, "paused"),
-        (panel.resume_requested, panel.resume_button, "stopped"),
+def test_what_is_pressed_is_asked_for(monkeypatch, model, panel, actions):
+    for asked, button, stage in (
+        (("pause",), panel.pause_button, "running"),
+        (("stop",), panel.stop_button, "running"),
+        (("unpause",), panel.continue_button, "paused"),
+        (("resume", Path("/runs/eins")), panel.resume_button, "stopped"),
     ):
         model.set_status(running(stage=stage))
-        seen = heard(signal)
+        del actions.asked[:]
         button.click()
-        assert len(seen) == 1
+        assert actions.asked == [asked]
     model.set_status(running(stage="done"))
     model.update(folder="/photos")
-    for signal, button in (
-        (panel.start_requested, panel.form.start_button),
-        (panel.copy_requested, panel.form.copy_button),
-        (panel.folder_requested, panel.form.browse),
-        (panel.look_requested, panel.form.again),
+    monkeypatch.setattr(dialogs, "ask_folder", lambda _parent, start, _title: start / "more")
+    for asked, button in (
+        (("start",), panel.form.start_button),
+        (("copy_command",), panel.form.copy_button),
+        (("use_folder", Path("/photos/more")), panel.form.browse),
+        (("look_again",), panel.form.again),
     ):
-        seen = heard(signal)
+        del actions.asked[:]
         button.click()
-        assert len(seen) == 1
+        assert actions.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [
+        ("new", [("start_as", "eins-2")]),
+        ("resume", [("resume_chosen", Path("eins"))]),
+        ("cancel", []),
+    ],
+)
+def test_a_taken_name_is_asked_about(monkeypatch, model, panel, actions, tmp_path, answer, asked):
+    monkeypatch.chdir(tmp_path)
+    Path("eins").mkdir()
+    questions = []
+
+    def ask(_parent, name, **more):
+        questions.append((name, more))
+        return answer
+
+    monkeypatch.setattr(dialogs, "ask_taken_run", ask)
+    model.update(folder="/photos")
+    actions.taken = Path("eins")
+    panel.form.start_button.click()
+    assert questions == [("eins", {"proposal": "eins-2", "can_resume": False})]
+    assert actions.asked[-1 - len(asked) :] == [("start",), *asked]
 
 
 def test_remarks_are_shown_and_the_rest_is_counted(model, panel):
@@ -548,32 +596,30 @@ def test_runs_are_listed_with_steps_best_age_and_problems(panel, listed):
     assert listed.list.item(2).toolTip() == "config.yaml cannot be read."
 
 
-def test_ticks_lay_curves_over_one_another(qtbot, model, panel, listed):
-    wanted = heard(panel.overlay_requested)
+def test_ticks_lay_curves_over_one_another(model, actions, listed):
     listed.list.item(1).setCheckState(Qt.CheckState.Checked)
-    assert wanted == [([Path("/runs/alt")],)]
+    assert actions.of("overlay") == [[(Path("/runs/alt"),)]]
     model.set_shown((Path("/runs/alt"),))
     listed.list.item(0).setCheckState(Qt.CheckState.Checked)
-    assert wanted[-1] == ([Path("/runs/alt"), Path("/runs/neu")],)
+    assert actions.of("overlay")[-1] == [(Path("/runs/alt"), Path("/runs/neu"))]
     model.set_shown((Path("/runs/alt"), Path("/runs/neu")))
     listed.list.item(1).setCheckState(Qt.CheckState.Unchecked)
-    assert wanted[-1] == ([Path("/runs/neu")],)
+    assert actions.of("overlay")[-1] == [(Path("/runs/neu"),)]
     assert listed.list.item(2).data(Qt.ItemDataRole.CheckStateRole) is None
 
 
-def test_a_click_on_the_box_ticks_and_one_on_the_name_only_chooses(qtbot, panel, listed):
-    wanted, watched = heard(panel.overlay_requested), heard(panel.watch_requested)
+def test_a_click_on_the_box_ticks_and_one_on_the_name_only_chooses(qtbot, actions, listed):
     area = listed.list.visualItemRect(listed.list.item(1))
     name = QPoint(area.left() + 80, area.center().y())
     qtbot.mouseClick(listed.list.viewport(), Qt.MouseButton.LeftButton, pos=name)
-    assert wanted == []
-    assert watched == [(Path("/runs/alt"),)]
+    assert actions.of("overlay") == []
+    assert actions.of("watch") == [[Path("/runs/alt")]]
     box = QPoint(area.left() + 12, area.center().y())
     qtbot.mouseClick(listed.list.viewport(), Qt.MouseButton.LeftButton, pos=box)
-    assert wanted == [([Path("/runs/alt")],)]
+    assert actions.of("overlay") == [[(Path("/runs/alt"),)]]
 
 
-def test_checkpoints_are_offered_and_used(panel, listed):
+def test_checkpoints_are_offered_and_used(monkeypatch, actions, listed, tmp_path):
     listed.list.setCurrentRow(0)
     combo = listed.checkpoint
     words = [combo.itemText(i) for i in range(combo.count())]
@@ -582,24 +628,26 @@ def test_checkpoints_are_offered_and_used(panel, listed):
     folder = Path("/runs/neu")
     combo.setCurrentIndex(3)
     weights = folder / "weights/step-00000020.safetensors"
-    for signal, button in (
-        (panel.view_requested, listed.view_button),
-        (panel.evaluate_requested, listed.evaluate_button),
-        (panel.export_requested, listed.export_button),
+    out = tmp_path / "out.safetensors"
+    targets = []
+    monkeypatch.setattr(dialogs, "ask_target", lambda *values: targets.append(values[2]) or out)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
+    opened = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    run_ = listed.current
+    for asked, button in (
+        ([("use_in_viewer", run_, weights)], listed.view_button),
+        ([("evaluate", run_, weights)], listed.evaluate_button),
+        ([("export", weights, out)], listed.export_button),
+        ([("resume", folder)], listed.resume_button),
+        ([], listed.reveal_button),
+        ([("add_run", tmp_path)], listed.add_button),
     ):
-        seen = heard(signal)
+        del actions.asked[:]
         button.click()
-        assert seen == [(folder, weights)]
-    for signal, button in (
-        (panel.resume_requested, listed.resume_button),
-        (panel.reveal_requested, listed.reveal_button),
-    ):
-        seen = heard(signal)
-        button.click()
-        assert seen == [(folder,)]
-    seen = heard(panel.add_requested)
-    listed.add_button.click()
-    assert seen == [()]
+        assert actions.asked == asked
+    assert [path.name for path in targets] == ["neu.safetensors"]
+    assert opened == [str(folder)]
 
 
 def test_only_what_can_be_done_with_a_run_is_offered(model, listed):

@@ -193,9 +193,10 @@ def test_a_taken_name_is_asked_about_in_words(
     training = window.models.training
     (api.user_data_dir() / "runs" / "eins").mkdir(parents=True)
     training.update(folder=str(photos), name="eins", changes={**TINY, "steps": 2})
-    window.trainings.start()
+    window.actions["train"].trigger()
+    click(qtbot, window.training_panel.form.start_button)
     qtbot.waitUntil(lambda: training.status.stage == "done" and not window.busy, timeout=WAIT_MS)
     assert training.status.folder.name == "eins-2"
-    window.trainings.start()
+    click(qtbot, window.training_panel.form.start_button)
     assert asked == [("eins", "eins-2", False), ("eins-2", "eins-2-2", True)]
     assert training.status.stage == "done"
