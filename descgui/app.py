@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -97,9 +96,7 @@ class Application(QObject):
             self.theme.apply(options.theme)
         self._make_controllers()
         self._make_window(layout_file)
-        self._connect_files()
-        self._connect_views()
-        self._connect_runs()
+        self._connect_actions()
         self._connect_evaluation()
         self._connect_training()
 
@@ -153,6 +150,21 @@ class Application(QObject):
         self.thumbnails = ThumbnailController(models.messages, self)
         self.evaluations = EvaluationController(models, self.engine, self.pairs, self.matches, self)
         self.trainings = TrainingController(models, self.engine, self.maps, self)
+        self.exports = ExportController(
+            models,
+            grab_panes=lambda: self.pair_view.grab().toImage(),
+            grab_window=lambda: self.window.grab().toImage(),
+            parent=self,
+        )
+        self.files = FileController(
+            models,
+            lambda: self.window,
+            pairs=self.pairs,
+            engine=self.engine,
+            pictures=self.pictures,
+            exports=self.exports,
+            parent=self,
+        )
         self.start = StartController(
             models, self.options, self.pairs, self.probes, self.matches, self
         )
@@ -172,11 +184,11 @@ class Application(QObject):
         models = self.models
         self.actions = Actions(models, self)
         self.actions.follow_undo_stack(self.probes.undo_stack)
-        self.pair_view = PairView(models)
-        self.browser = BrowserPanel(models)
-        self.descriptor = DescriptorPanel(models)
-        self.probe = ProbePanel(models)
-        self.match_panel = MatchesPanel(models)
+        self.pair_view = PairView(models, self.probes, self.pairs, self.maps, self.files)
+        self.browser = BrowserPanel(models, self.pairs, self.thumbnails, self.files)
+        self.descriptor = DescriptorPanel(models, self.maps, self.files)
+        self.probe = ProbePanel(models, self.probes)
+        self.match_panel = MatchesPanel(models, self.matches, self.files)
         self.evaluation_panel = EvaluationPanel(models)
         self.training_panel = TrainingPanel(models, self.trainings)
         self.window = MainWindow(
@@ -217,97 +229,48 @@ class Application(QObject):
         self.window.set_may_close(self._may_close)
         self.window.set_can_close(self._can_close)
         self.window.closing.connect(self._close)
-        self.exports = ExportController(
-            models,
-            grab_panes=lambda: self.pair_view.grab().toImage(),
-            grab_window=lambda: self.window.grab().toImage(),
-            parent=self,
-        )
 
     # ---- wires ---------------------------------------------------------------------------------
 
-    def _on(self, name: str, slot: Callable[[], object]) -> None:
-        self.actions[name].triggered.connect(lambda: slot())
-
-    def _connect_files(self) -> None:
-        files = FileController(
-            self.models,
-            self.window,
-            pairs=self.pairs,
-            engine=self.engine,
-            pictures=self.pictures,
-            exports=self.exports,
-            parent=self,
-        )
-        self.files = files
-        self._on("open_pair", files.open_pair)
-        self._on("open_folder", files.open_folder)
-        self._on("open_demo", self.pairs.open_demo)
-        self._on("paste_image", files.paste)
-        self._on("load_homography", files.load_homography)
-        self._on("clear_homography", self.pairs.clear_homography)
-        self._on("load_maps", partial(files.load_maps, self.models.maps))
-        self._on("load_plugin", files.load_plugin)
-        self._on("export_canvas", files.save_panes)
-        self._on("export_window", files.save_window)
-        self._on("export_figure", files.save_figure)
-        self._on("export_matches", files.save_matches)
-        self._on("copy_canvas", self.exports.copy_panes)
-        self._on("copy_command", self.exports.copy_command)
+    def _connect_actions(self) -> None:
+        models, view = self.models, self.pair_view
+        for name, slot in {
+            "open_pair": self.files.open_pair,
+            "open_folder": self.files.open_folder,
+            "open_demo": self.pairs.open_demo,
+            "paste_image": self.files.paste,
+            "load_homography": self.files.load_homography,
+            "clear_homography": self.pairs.clear_homography,
+            "load_maps": partial(self.files.load_maps, models.maps),
+            "load_plugin": self.files.load_plugin,
+            "export_canvas": self.files.save_panes,
+            "export_window": self.files.save_window,
+            "export_figure": self.files.save_figure,
+            "export_matches": self.files.save_matches,
+            "copy_canvas": self.exports.copy_panes,
+            "copy_command": self.exports.copy_command,
+            "fit": view.fit,
+            "one_to_one": view.one_to_one,
+            "zoom_in": partial(view.zoom_by, _ZOOM_STEP),
+            "zoom_out": partial(view.zoom_by, 1 / _ZOOM_STEP),
+            "previous_pair": partial(self.pairs.step, -1),
+            "next_pair": partial(self.pairs.step, 1),
+            "describe_again": self.maps.describe_again,
+            "compare": self._toggle_comparison,
+            "run_matches": self._run_matches,
+            "clear_matches": self.matches.clear,
+            "cancel": self._cancel,
+            "remove_pin": lambda: self.probes.remove_pin(models.pins.selected),
+            "clear_pins": self.probes.clear_pins,
+            "evaluate": partial(self.window.open_dock, "evaluation"),
+            "train": partial(self.window.open_dock, "training"),
+            "stop_training": self.trainings.stop,
+            "doctor": self._show_doctor,
+            "open_log_folder": partial(_open, api.log_dir()),
+        }.items():
+            self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         self.actions.recent_pair_requested.connect(self.pairs.open_recent)
         self.actions.recent_folder_requested.connect(self._open_recent_folder)
-
-    def _connect_views(self) -> None:
-        view = self.pair_view
-        self._on("fit", view.fit)
-        self._on("one_to_one", view.one_to_one)
-        self._on("zoom_in", partial(view.zoom_by, _ZOOM_STEP))
-        self._on("zoom_out", partial(view.zoom_by, 1 / _ZOOM_STEP))
-        view.hovered.connect(self.probes.hover)
-        view.left.connect(self.probes.leave)
-        view.pin_requested.connect(self.probes.pin)
-        view.pin_moved.connect(self.probes.move_pin)
-        view.pin_removed.connect(self.probes.remove_pin)
-        view.files_dropped.connect(self.pairs.open_paths)
-        view.cancel_requested.connect(self.maps.cancel)
-        view.open_requested.connect(self.files.open_pair)
-        view.demo_requested.connect(self.pairs.open_demo)
-        self.browser.pair_chosen.connect(self.pairs.open_pair)
-        self.browser.thumbnail_wanted.connect(self.thumbnails.want)
-        self.thumbnails.ready.connect(self.browser.set_thumbnail)
-        self.browser.open_folder_requested.connect(self.files.open_folder)
-        self.browser.demo_requested.connect(self.pairs.open_demo)
-        self.probe.pin_removed.connect(self.probes.remove_pin)
-        self.probe.pins_cleared.connect(self.probes.clear_pins)
-
-    def _connect_runs(self) -> None:
-        models, panel = self.models, self.descriptor
-        panel.choice_requested.connect(self._choose)
-        panel.comparison_requested.connect(models.compared.choose)
-        panel.cancel_requested.connect(self.maps.cancel)
-        panel.load_maps_requested.connect(partial(self.files.load_maps, models.maps))
-        panel.load_compared_maps_requested.connect(partial(self.files.load_maps, models.compared))
-        panel.load_plugin_requested.connect(self.files.load_plugin)
-        panel.basis_file_requested.connect(self.files.load_basis)
-        panel.save_basis_requested.connect(self.files.save_basis)
-        self.match_panel.run_requested.connect(self.matches.run)
-        self.match_panel.cancel_requested.connect(self.matches.cancel)
-        self.match_panel.clear_requested.connect(self.matches.clear)
-        self.match_panel.export_requested.connect(self.files.save_matches)
-        self._on("previous_pair", partial(self.pairs.step, -1))
-        self._on("next_pair", partial(self.pairs.step, 1))
-        self._on("describe_again", self.maps.describe_again)
-        self._on("compare", self._toggle_comparison)
-        self._on("run_matches", self._run_matches)
-        self._on("clear_matches", self.matches.clear)
-        self._on("cancel", self._cancel)
-        self._on("remove_pin", lambda: self.probes.remove_pin(models.pins.selected))
-        self._on("clear_pins", self.probes.clear_pins)
-        self._on("doctor", self._show_doctor)
-        self._on(
-            "open_log_folder",
-            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(api.log_dir()))),
-        )
 
     def _connect_evaluation(self) -> None:
         panel, runs, files = self.evaluation_panel, self.evaluations, self.files
@@ -327,24 +290,12 @@ class Application(QObject):
         panel.weights_requested.connect(partial(files.choose_weights, runs.set_weights))
         panel.folder_requested.connect(partial(files.choose_folder, runs.use_folder))
         panel.place_requested.connect(partial(files.choose_folder, panel.set_download_place))
-        runs.report_ready.connect(
-            lambda page: QDesktopServices.openUrl(QUrl.fromLocalFile(str(page)))
-        )
-        self._on("evaluate", partial(self.window.open_dock, "evaluation"))
+        runs.report_ready.connect(_open)
 
     def _connect_training(self) -> None:
         self.trainings.evaluation_wanted.connect(self._show_evaluation)
-        self._on("train", partial(self.window.open_dock, "training"))
-        self._on("stop_training", self.trainings.stop)
 
     # ---- what a person asked for ---------------------------------------------------------------
-
-    def _choose(self, choice: DescriptorChoice) -> None:
-        if choice.name == "precomputed" and choice.map_files is None:
-            self.files.load_maps(self.models.maps)
-            return
-        self.models.maps.choose(choice)
-        self.models.settings.update(descriptor=choice.name)
 
     def _toggle_comparison(self) -> None:
         if self.models.compared.choice.name:
@@ -415,6 +366,11 @@ class Application(QObject):
     def _finish(self) -> None:
         self.closed = True
         self.finished.emit(self._exit_code)
+
+
+def _open(path: Path) -> None:
+    """Open a file or folder with the program that the desktop has for it."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
 
 def make_application(arguments: list[str]) -> QApplication:

@@ -23,12 +23,16 @@ _WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
 
 
 class FileController(QObject):
-    """Every command that begins with a file dialog, and pasting."""
+    """Every command that begins with a file dialog, and pasting.
+
+    Args:
+        owner: the window that the dialogs belong to.
+    """
 
     def __init__(
         self,
         models: AppModels,
-        window: MainWindow,
+        owner: Callable[[], MainWindow],
         *,
         pairs: PairController,
         engine: EngineController,
@@ -38,7 +42,7 @@ class FileController(QObject):
     ) -> None:
         super().__init__(parent)
         self._models = models
-        self._window = window
+        self._owner = owner
         self._pairs = pairs
         self._engine = engine
         self._pictures = pictures
@@ -46,13 +50,13 @@ class FileController(QObject):
 
     def open_pair(self) -> None:
         """Choose two photos."""
-        chosen = dialogs.ask_pair(self._window, self._folder())
+        chosen = dialogs.ask_pair(self._owner(), self._folder())
         if chosen is not None:
             self._pairs.open_files(*chosen)
 
     def open_folder(self) -> None:
         """Choose a folder of sequences."""
-        folder = dialogs.ask_folder(self._window, self._folder())
+        folder = dialogs.ask_folder(self._owner(), self._folder())
         if folder is not None:
             self._pairs.open_folder(folder)
 
@@ -73,47 +77,47 @@ class FileController(QObject):
         """Choose the file with the open pair's homography."""
         title = "Homography from image A to image B"
         name_filter = "All files (*)"
-        path = dialogs.ask_file(self._window, title, self._folder(), name_filter)
+        path = dialogs.ask_file(self._owner(), title, self._folder(), name_filter)
         if path is not None:
             self._pairs.load_homography(path)
 
     def load_maps(self, model: MapsModel) -> None:
         """Choose the map files of both images, for the shown or the compared descriptor."""
-        chosen = dialogs.ask_maps(self._window, self._folder())
+        chosen = dialogs.ask_maps(self._owner(), self._folder())
         if chosen is not None:
             model.choose(DescriptorChoice("precomputed", map_files=chosen))
 
     def load_plugin(self) -> None:
         """Choose a Python file that registers descriptors; the first time consent is asked."""
         title = "Load a plugin"
-        path = dialogs.ask_file(self._window, title, self._folder(), "Python (*.py)")
+        path = dialogs.ask_file(self._owner(), title, self._folder(), "Python (*.py)")
         if path is None:
             return
         settings = self._models.settings
         trusted = settings.state.trusted_plugins
         if str(path) not in trusted:
-            if not dialogs.consents_to_plugin(self._window, path):
+            if not dialogs.consents_to_plugin(self._owner(), path):
                 return
             settings.update(trusted_plugins=(*trusted, str(path)))
         self._engine.load_plugin(path)
 
     def choose_folder(self, use: Callable[[Path], None], title: str = "") -> None:
         """Choose a folder for something else than the panes."""
-        folder = dialogs.ask_folder(self._window, self._folder(), title)
+        folder = dialogs.ask_folder(self._owner(), self._folder(), title)
         if folder is not None:
             use(folder)
 
     def choose_weights(self, use: Callable[[str, Path], None], descriptor: str) -> None:
         """Choose a weights file for a descriptor."""
         title = f"Weights of {descriptor}"
-        path = dialogs.ask_file(self._window, title, self._folder(), _WEIGHTS)
+        path = dialogs.ask_file(self._owner(), title, self._folder(), _WEIGHTS)
         if path is not None:
             use(descriptor, path)
 
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""
         title = "Load a PCA basis"
-        path = dialogs.ask_file(self._window, title, self._folder(), _BASIS)
+        path = dialogs.ask_file(self._owner(), title, self._folder(), _BASIS)
         if path is not None:
             self._pictures.use_basis(path)
 
@@ -144,6 +148,6 @@ class FileController(QObject):
 
     def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
         proposal = self._folder() / name
-        path = dialogs.ask_target(self._window, "Save as", proposal, name_filter)
+        path = dialogs.ask_target(self._owner(), "Save as", proposal, name_filter)
         if path is not None:
             write(path)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from descgui.controllers.engine_controller import EngineController
 from descgui.models.bundle import AppModels
-from descgui.models.maps_state import MapsModel, MapStatus
+from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
@@ -37,6 +37,12 @@ class MapsController(QObject):
         models.settings.computing_changed.connect(self.refresh)
         models.maps.choice_changed.connect(self.refresh)
         models.compared.choice_changed.connect(self.refresh)
+
+    def choose(self, model: MapsModel, choice: DescriptorChoice) -> None:
+        """Choose a descriptor, shown or compared; the shown one is remembered."""
+        model.choose(choice)
+        if model is self._models.maps:
+            self._models.settings.update(descriptor=choice.name)
 
     def recipe(self, model: MapsModel) -> api.Recipe | None:
         """How the maps of a model are made; None without a descriptor or before torch.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
 
 from descgui.models.messages import MessagesModel
@@ -14,41 +15,40 @@ from engine import api
 
 THUMBNAIL_EDGE_PX = 192
 _BATCH = 8
+Show = Callable[[Path, QImage], object]
 
 
 class ThumbnailController(QObject):
-    """Reads thumbnails in a lane of its own, in small batches.
-
-    Signals:
-        ready(Path, QImage): a thumbnail; a null image where the file cannot be read.
-    """
-
-    ready = Signal(object, object)
+    """Reads thumbnails in a lane of its own, in small batches."""
 
     def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._wanted: list[Path] = []
+        self._wanted: dict[Path, Show] = {}
         self.lane = JobLane(messages.report, self)
 
-    def want(self, path: Path) -> None:
-        """Ask for one; rows that came into view last are read first."""
-        if path not in self._wanted:
-            self._wanted.append(path)
+    def want(self, path: Path, show: Show) -> None:
+        """Read one and show it; those that were asked for last are read first.
+
+        Args:
+            path: the image file.
+            show: called with the path and the thumbnail, null where the file cannot be read.
+        """
+        self._wanted.setdefault(path, show)
         if not self.lane.busy:
             self._next()
 
     def _next(self) -> None:
-        batch = [self._wanted.pop() for _ in range(min(_BATCH, len(self._wanted)))]
+        batch = [self._wanted.popitem() for _ in range(min(_BATCH, len(self._wanted)))]
         if batch:
             self.lane.submit(
-                lambda context: [_load(path, context) for path in batch],
+                lambda context: [(show, *_load(path, context)) for path, show in batch],
                 key="thumbnails",
                 done=self._read,
             )
 
-    def _read(self, found: list[tuple[Path, QImage]]) -> None:
-        for path, picture in found:
-            self.ready.emit(path, picture)
+    def _read(self, found: list[tuple[Show, Path, QImage]]) -> None:
+        for show, path, picture in found:
+            show(path, picture)
         self._next()
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -31,6 +29,7 @@ from descgui.views.panel_parts import (
     Sentence,
     counted,
 )
+from descgui.views.ports import Files, Opening, Thumbnails
 from descgui.views.thumbnails import SequenceDelegate, SequenceTree
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
@@ -54,25 +53,21 @@ class _Tree(QTreeView):
 
 
 class BrowserPanel(QWidget):
-    """Lists the open data set; a click on a pair, or Enter, chooses it.
+    """Lists the open data set; a click on a pair, or Enter, chooses it."""
 
-    Signals:
-        pair_chosen(ImagePair): show this pair.
-        thumbnail_wanted(Path): an image whose row came into view; answer by `set_thumbnail`.
-        open_folder_requested(): choose a folder.
-        demo_requested(): open the demo.
-    """
-
-    pair_chosen = Signal(object)
-    thumbnail_wanted = Signal(object)
-    open_folder_requested = Signal()
-    demo_requested = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        models: AppModels,
+        opening: Opening,
+        thumbnails: Thumbnails,
+        files: Files,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._browser = models.browser
-        self.tree_model = SequenceTree(models.browser, self)
-        self.tree_model.thumbnail_wanted.connect(self.thumbnail_wanted)
+        self._opening = opening
+        self._files = files
+        self.tree_model = SequenceTree(models.browser, thumbnails, self)
         self.search = QLineEdit(self)
         self.tree = _Tree(self)
         self._subsets: dict[Subset, QToolButton] = {}
@@ -106,10 +101,6 @@ class BrowserPanel(QWidget):
     def problems(self) -> str:
         """What is told about the folder's problems now, "" while they are folded away."""
         return self._problems.sentence
-
-    def set_thumbnail(self, path: Path, image: QImage) -> None:
-        """Answer `thumbnail_wanted`; a null image says that the file cannot be read."""
-        self.tree_model.set_thumbnail(path, image)
 
     def subset_button(self, subset: Subset) -> QToolButton:
         """The button that lists one kind of sequence."""
@@ -186,10 +177,10 @@ class BrowserPanel(QWidget):
         heading.setProperty("heading", True)
         open_folder = QPushButton("Open folder…", page)
         open_folder.setIcon(icon("open-folder"))
-        open_folder.clicked.connect(self.open_folder_requested)
+        open_folder.clicked.connect(self._files.open_folder)
         demo = QPushButton("Open the demo", page)
         demo.setIcon(icon("demo"))
-        demo.clicked.connect(self.demo_requested)
+        demo.clicked.connect(self._opening.open_demo)
         layout.addWidget(heading)
         layout.addWidget(
             Sentence(
@@ -295,4 +286,4 @@ class BrowserPanel(QWidget):
             pairs = self.tree_model.pairs_of(index)
             pair = pairs[0] if pairs else None
         if pair is not None:
-            self.pair_chosen.emit(pair)
+            self._opening.open_pair(pair)

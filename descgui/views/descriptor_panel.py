@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
@@ -39,6 +39,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     tabular,
 )
+from descgui.views.ports import Describing, Files
 from engine.api import ImagePair, MapInfo, OptionInfo, Side
 
 PRECOMPUTED = "precomputed"
@@ -170,21 +171,23 @@ class SideStatus(QWidget):
 
 
 class DescriptorChooser(QWidget):
-    """A descriptor and its settings; one for the shown descriptor, one for the compared.
-
-    Signals:
-        choice_requested(DescriptorChoice): another descriptor, or other settings.
-        maps_requested(): precomputed maps were chosen and their files are not known yet.
-    """
-
-    choice_requested = Signal(object)
-    maps_requested = Signal()
+    """A descriptor and its settings; one for the shown descriptor, one for the compared."""
 
     def __init__(
-        self, models: AppModels, maps: MapsModel, title: str, none_title: str, parent: QWidget
+        self,
+        models: AppModels,
+        maps: MapsModel,
+        describing: Describing,
+        files: Files,
+        *,
+        title: str,
+        none_title: str,
+        parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self._models = models
+        self._describing = describing
+        self._files = files
         self._maps = maps
         self._none_title = none_title
         self._values: dict[str, Mapping[str, Any]] = {}
@@ -314,14 +317,17 @@ class DescriptorChooser(QWidget):
         if name == PRECOMPUTED:
             if self._map_files is None or pair is None or self._map_files[0] != pair.pair:
                 self._on_choice(current)  # stays until the files are chosen
-                self.maps_requested.emit()
+                self._files.load_maps(self._maps)
                 return
             files = self._map_files[1]
-        self.choice_requested.emit(DescriptorChoice(name, self._values.get(name, {}), files))
+        self._choose(DescriptorChoice(name, self._values.get(name, {}), files))
 
     def _on_values(self, values: dict[str, Any]) -> None:
         current = self._maps.choice
-        self.choice_requested.emit(DescriptorChoice(current.name, values, current.map_files))
+        self._choose(DescriptorChoice(current.name, values, current.map_files))
+
+    def _choose(self, choice: DescriptorChoice) -> None:
+        self._describing.choose(self._maps, choice)
 
 
 class ExplainedBar(QWidget):
@@ -356,31 +362,19 @@ class ExplainedBar(QWidget):
 
 
 class DescriptorPanel(QWidget):
-    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis.
+    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis."""
 
-    Signals:
-        choice_requested(DescriptorChoice): show this descriptor with these settings.
-        comparison_requested(DescriptorChoice): compare with this one; no name for none.
-        cancel_requested(): stop describing.
-        load_maps_requested(): choose precomputed maps for the shown descriptor.
-        load_compared_maps_requested(): choose precomputed maps to compare with.
-        load_plugin_requested(): choose a Python file that registers descriptors.
-        basis_file_requested(): choose a saved PCA basis.
-        save_basis_requested(): write the PCA basis in use to a file.
-    """
-
-    choice_requested = Signal(object)
-    comparison_requested = Signal(object)
-    cancel_requested = Signal()
-    load_maps_requested = Signal()
-    load_compared_maps_requested = Signal()
-    load_plugin_requested = Signal()
-    basis_file_requested = Signal()
-    save_basis_requested = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        models: AppModels,
+        describing: Describing,
+        files: Files,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._models = models
+        self._describing = describing
+        self._files = files
         self._wheel = WheelNeedsFocus(self)
         self._scroll = PanelScroll(self)
         outer = QVBoxLayout(self)
@@ -389,13 +383,13 @@ class DescriptorPanel(QWidget):
         column = self._scroll.column
         self.failure = Notice("error", self)
         column.addWidget(self.failure)
-        self.shown = DescriptorChooser(models, models.maps, "Descriptor", "", self)
-        self.shown.choice_requested.connect(self.choice_requested)
-        self.shown.maps_requested.connect(self.load_maps_requested)
+        self.shown = DescriptorChooser(
+            models, models.maps, describing, files, title="Descriptor", none_title="", parent=self
+        )
         column.addWidget(self.shown)
         self.cancel_button = QPushButton(icon("stop"), "Cancel", self)
         self.cancel_button.setToolTip("Stop describing; finished maps stay")
-        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.cancel_button.clicked.connect(describing.cancel)
         column.addWidget(self.cancel_button)
         column.addWidget(self._make_computing())
         column.addWidget(self._make_comparison())
@@ -456,13 +450,13 @@ class DescriptorPanel(QWidget):
         self.compared = DescriptorChooser(
             self._models,
             self._models.compared,
-            "Compare with",
-            "None",
-            section,
+            self._describing,
+            self._files,
+            title="Compare with",
+            none_title="None",
+            parent=section,
         )
         self.compared.settings.heading.setChecked(False)
-        self.compared.choice_requested.connect(self.comparison_requested)
-        self.compared.maps_requested.connect(self.load_compared_maps_requested)
         section.body.addWidget(self.compared)
         return section
 
@@ -495,7 +489,7 @@ class DescriptorPanel(QWidget):
         section.body.addWidget(self._explained_bar)
         self.save_basis = QPushButton(icon("save"), "Save basis…", section)
         self.save_basis.setToolTip("Write the PCA basis to a file, to colour other pairs alike")
-        self.save_basis.clicked.connect(self.save_basis_requested)
+        self.save_basis.clicked.connect(self._files.save_basis)
         section.body.addWidget(self.save_basis)
         return section
 
@@ -509,9 +503,9 @@ class DescriptorPanel(QWidget):
             )
         )
         self.load_maps = QPushButton(icon("maps"), "Load precomputed maps…", section)
-        self.load_maps.clicked.connect(self.load_maps_requested)
+        self.load_maps.clicked.connect(self._on_load_maps)
         self.load_plugin = QPushButton(icon("plugin"), "Load plugin…", section)
-        self.load_plugin.clicked.connect(self.load_plugin_requested)
+        self.load_plugin.clicked.connect(self._files.load_plugin)
         section.body.addWidget(self.load_maps)
         section.body.addWidget(self.load_plugin)
         return section
@@ -587,11 +581,14 @@ class DescriptorPanel(QWidget):
     def _on_long_edge(self, _value: float) -> None:
         self._models.settings.update(long_edge_px=self.long_edge.number() or 0)
 
+    def _on_load_maps(self) -> None:
+        self._files.load_maps(self._models.maps)
+
     def _on_pca_fit(self, _index: int) -> None:
         word = self.pca_fit.currentData()
         if word == "file":
             _select(self.pca_fit, self._models.view.state.pca_fit)
-            self.basis_file_requested.emit()
+            self._files.load_basis()
         else:
             self._models.view.update(pca_fit=word)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from descgui.views.ports import Files, Opening
 from descgui.views.theme import is_dark
 from engine.api import BEST, TRUTH
 
@@ -55,17 +56,9 @@ class PairSketch(QWidget):
 
 
 class EmptyState(QWidget):
-    """A friendly word, what can be dropped, and two buttons.
+    """A friendly word, what can be dropped, and two buttons."""
 
-    Signals:
-        open_requested(): open a pair of one's own.
-        demo_requested(): show the demo.
-    """
-
-    open_requested = Signal()
-    demo_requested = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, opening: Opening, files: Files, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._heading = QLabel(self)
         self._heading.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -83,10 +76,10 @@ class EmptyState(QWidget):
         self._problem.hide()
         self._open = QPushButton("&Open a pair…", self)
         self._open.setAccessibleName("Open a pair of images")
-        self._open.clicked.connect(self.open_requested)
+        self._open.clicked.connect(files.open_pair)
         self._demo = QPushButton("Show the &demo", self)
         self._demo.setAccessibleName("Show the demo pair")
-        self._demo.clicked.connect(self.demo_requested)
+        self._demo.clicked.connect(opening.open_demo)
         for button in (self._open, self._demo):
             button.setMinimumSize(132, 32)
 

@@ -40,6 +40,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     tabular,
 )
+from descgui.views.ports import Files, Matching
 from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
 
 _LEAST_PX, _MOST_PX = 0.1, 1000.0
@@ -225,24 +226,20 @@ class _FilterRow(QWidget):
 
 
 class MatchesPanel(QWidget):
-    """Asks for many matches, filters them, and says how good they are.
+    """Asks for many matches, filters them, and says how good they are."""
 
-    Signals:
-        run_requested(): match now with the present points, count and seed.
-        cancel_requested(): stop matching.
-        clear_requested(): forget the matches.
-        export_requested(): write all matches to a CSV file.
-    """
-
-    run_requested = Signal()
-    cancel_requested = Signal()
-    clear_requested = Signal()
-    export_requested = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        models: AppModels,
+        matching: Matching,
+        files: Files,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._models = models
         self._matches = models.matches
+        self._matching = matching
+        self._files = files
         self._wheel = WheelNeedsFocus(self)
         scroll = PanelScroll(self)
         outer = QVBoxLayout(self)
@@ -287,12 +284,12 @@ class MatchesPanel(QWidget):
         form.addRow("Seed", self.seed)
         section.body.addLayout(form)
         self.run_button = QPushButton(icon("play"), "Match", section)
-        self.run_button.clicked.connect(self.run_requested)
+        self.run_button.clicked.connect(self._matching.run)
         self.cancel_button = QPushButton(icon("stop"), "Cancel", section)
-        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.cancel_button.clicked.connect(self._matching.cancel)
         self.clear_button = QPushButton(icon("matches-clear"), "Clear", section)
         self.clear_button.setToolTip("Forget these matches")
-        self.clear_button.clicked.connect(self.clear_requested)
+        self.clear_button.clicked.connect(self._matching.clear)
         buttons = QHBoxLayout()
         for button in (self.run_button, self.cancel_button, self.clear_button):
             buttons.addWidget(button, 1)
@@ -355,7 +352,7 @@ class MatchesPanel(QWidget):
         section.body.addWidget(self.logarithmic)
         self.export_button = QPushButton(icon("table"), "Export CSV…", section)
         self.export_button.setToolTip("Write all matches, unfiltered, one row a point")
-        self.export_button.clicked.connect(self.export_requested)
+        self.export_button.clicked.connect(self._files.save_matches)
         section.body.addWidget(self.export_button)
         return section
 

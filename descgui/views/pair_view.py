@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QUrl, Signal
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QUrl
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -37,6 +37,7 @@ from descgui.views.legend import MarkLegend
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pane import ImagePane
 from descgui.views.pictures import Overlay, Photo
+from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side
@@ -45,33 +46,22 @@ _SPACING: Final = 8
 
 
 class PairView(QWidget):
-    """Panes A and B, a third one while descriptors are compared, and a strip that explains them.
+    """Panes A and B, a third one while descriptors are compared, and a strip that explains them."""
 
-    Signals:
-        hovered(str side, float x, float y): the pointer, or an arrow key, asks about a point.
-        left(): the pointer is over no image any more.
-        pin_requested(str side, float x, float y): a click, or Enter at the probe.
-        pin_moved(int number, str side, float x, float y): a pin was dragged or stepped.
-        pin_removed(int number): Delete, or a double click that was not meant to pin.
-        files_dropped(list[Path], str side): "" where the side does not matter.
-        cancel_requested(): stop describing.
-        open_requested(): the empty view's button.
-        demo_requested(): its other button.
-    """
-
-    hovered = Signal(str, float, float)
-    left = Signal()
-    pin_requested = Signal(str, float, float)
-    pin_moved = Signal(int, str, float, float)
-    pin_removed = Signal(int)
-    files_dropped = Signal(list, str)
-    cancel_requested = Signal()
-    open_requested = Signal()
-    demo_requested = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        models: AppModels,
+        probing: Probing,
+        opening: Opening,
+        describing: Describing,
+        files: Files,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._models = models
+        self._probing = probing
+        self._opening = opening
+        self._describing = describing
         self._photos: dict[Side, Photo] = {}
         self._images: dict[Side, Image] = {}
         self._store = PictureStore()
@@ -86,7 +76,7 @@ class PairView(QWidget):
         self._panes = tuple(
             ImagePane(key, self) for key in (PaneKey("a"), PaneKey("b"), PaneKey("b", True))
         )
-        self._empty = EmptyState(self)
+        self._empty = EmptyState(opening, files, self)
         self._legend = MarkLegend(self)
         self._explained = QLabel(self)
         self._bars = (ColorBar(parent=self), ColorBar(parent=self))
@@ -170,12 +160,10 @@ class PairView(QWidget):
         self._lines.raise_()
 
     def _connect_panes(self) -> None:
-        self._empty.open_requested.connect(self.open_requested)
-        self._empty.demo_requested.connect(self.demo_requested)
         self._lines.redrawn.connect(self._on_lines)
         for index, pane in enumerate(self._panes):
             canvas = pane.canvas
-            pane.header.cancel_requested.connect(self.cancel_requested)
+            pane.header.cancel_requested.connect(self._describing.cancel)
             canvas.moved_by_person.connect(lambda index=index: self._on_moved(index))
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(self._on_viewport)
@@ -184,7 +172,7 @@ class PairView(QWidget):
                 continue  # The third pane answers; a probe in it would swap its own image.
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
             canvas.set_underlay(partial(self._paint_lines, canvas))
-            canvas.pointer_left.connect(self.left)
+            canvas.pointer_left.connect(self._probing.leave)
             canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
             canvas.pin_pressed.connect(self._on_pin_pressed)
             canvas.pin_dragged.connect(
@@ -439,7 +427,7 @@ class PairView(QWidget):
         # The first click of this double click pinned; that was not meant.
         for pin in self._models.pins.pins:
             if pin.number not in self._pins_before_click:
-                self.pin_removed.emit(pin.number)
+                self._probing.remove_pin(pin.number)
         panes = self._shown_panes() if self._models.view.state.linked else (self._panes[index],)
         for pane in panes:
             pane.canvas.fit()
@@ -510,10 +498,10 @@ class PairView(QWidget):
     # Pointer and keys
 
     def _on_pointer(self, pane: ImagePane, x: float, y: float) -> None:
-        self.hovered.emit(pane.key.side, x, y)
+        self._probing.hover(pane.key.side, x, y)
 
     def _on_click(self, pane: ImagePane, x: float, y: float) -> None:
-        self.pin_requested.emit(pane.key.side, x, y)
+        self._probing.pin(pane.key.side, x, y)
 
     def _on_pin_pressed(self, number: int) -> None:
         self._models.pins.select(number)
@@ -521,11 +509,11 @@ class PairView(QWidget):
     def _on_pin_dragged(self, pane: ImagePane, number: int, x: float, y: float) -> None:
         self._dragged = (number, (x, y))
         self._refresh_marks()
-        self.hovered.emit(pane.key.side, x, y)
+        self._probing.hover(pane.key.side, x, y)
 
     def _on_pin_dropped(self, pane: ImagePane, number: int, x: float, y: float) -> None:
         self._dragged = None
-        self.pin_moved.emit(number, pane.key.side, x, y)
+        self._probing.move_pin(number, pane.key.side, x, y)
         self._refresh_marks()
 
     def _on_step(self, pane: ImagePane, dx: float, dy: float) -> None:
@@ -545,18 +533,18 @@ class PairView(QWidget):
             return
         point_px = clamped((x + dx, y + dy), image.size_px)
         if pin is not None:
-            self.pin_moved.emit(pin.number, side, *point_px)
+            self._probing.move_pin(pin.number, side, *point_px)
         else:
-            self.hovered.emit(side, *point_px)
+            self._probing.hover(side, *point_px)
 
     def _on_confirm(self) -> None:
         probe = self._models.probe.probe
         if probe is not None:
-            self.pin_requested.emit(probe.side, *probe.point_px)
+            self._probing.pin(probe.side, *probe.point_px)
 
     def _on_remove(self) -> None:
         if self._models.pins.selected:
-            self.pin_removed.emit(self._models.pins.selected)
+            self._probing.remove_pin(self._models.pins.selected)
 
     def _on_dismiss(self) -> None:
         self._models.pins.select(0)
@@ -581,7 +569,7 @@ class PairView(QWidget):
             event.ignore()
             return
         event.acceptProposedAction()
-        self.files_dropped.emit(paths, plan.side)
+        self._opening.open_paths(paths, plan.side)
 
     def drop_text(self, plan: DropPlan) -> str:
         """What a drop will do, as a sentence."""

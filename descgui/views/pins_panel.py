@@ -33,6 +33,7 @@ from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, tabular
+from descgui.views.ports import Probing
 from engine.api import Point
 
 Index = QModelIndex | QPersistentModelIndex
@@ -202,18 +203,11 @@ class _PinsView(QTableView):
 
 
 class PinsPanel(QWidget):
-    """Lists the pins; a click selects one.
+    """Lists the pins; a click selects one."""
 
-    Signals:
-        pin_removed(int): take this pin away.
-        pins_cleared(): take all pins away.
-    """
-
-    pin_removed = Signal(int)
-    pins_cleared = Signal()
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(self, models: AppModels, probing: Probing, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._probing = probing
         self._pins = models.pins
         self.table = PinsTable(models, self)
         self.view = self._make_view()
@@ -224,7 +218,7 @@ class PinsPanel(QWidget):
         self.remove_button.clicked.connect(self._remove)
         self.clear_button = QPushButton(icon("clear-pins"), "Clear", self)
         self.clear_button.setToolTip("Remove all pins")
-        self.clear_button.clicked.connect(self.pins_cleared)
+        self.clear_button.clicked.connect(probing.clear_pins)
         buttons = QHBoxLayout()
         buttons.addWidget(self.remove_button)
         buttons.addWidget(self.clear_button)
@@ -304,7 +298,7 @@ class PinsPanel(QWidget):
 
     def _remove(self) -> None:
         if self._pins.selected:
-            self.pin_removed.emit(self._pins.selected)
+            self._probing.remove_pin(self._pins.selected)
 
 
 def _rounded(point_px: Point) -> str:

@@ -16,7 +16,6 @@ from PySide6.QtCore import (
     QSize,
     Qt,
     QTimer,
-    Signal,
 )
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
@@ -46,6 +45,7 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from descgui.views.pins_panel import PinsPanel
+from descgui.views.ports import Probing
 from engine.api import Peak, Point, ProbeAnswer
 
 Index = QModelIndex | QPersistentModelIndex
@@ -206,18 +206,15 @@ class _TextDelegate(QStyledItemDelegate):
 
 
 class ProbePanel(QWidget):
-    """Reads out the live probe for the shown and the compared descriptor; lists the pins.
-
-    Signals:
-        pin_removed(int): take this pin away.
-        pins_cleared(): take all pins away.
-    """
-
-    pin_removed = Signal(int)
-    pins_cleared = Signal()
+    """Reads out the live probe for the shown and the compared descriptor; lists the pins."""
 
     def __init__(
-        self, models: AppModels, parent: QWidget | None = None, *, delay_ms: int = READ_DELAY_MS
+        self,
+        models: AppModels,
+        probing: Probing,
+        parent: QWidget | None = None,
+        *,
+        delay_ms: int = READ_DELAY_MS,
     ) -> None:
         super().__init__(parent)
         self._models = models
@@ -228,9 +225,7 @@ class ProbePanel(QWidget):
         self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
         self.peaks = PeaksTable(self)
         self._peaks_view = QTableView(self)
-        self.pins = PinsPanel(models, self)
-        self.pins.pin_removed.connect(self.pin_removed)
-        self.pins.pins_cleared.connect(self.pins_cleared)
+        self.pins = PinsPanel(models, probing, self)
         scroll = PanelScroll(self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)

@@ -16,13 +16,13 @@ from PySide6.QtCore import (
     QSize,
     Qt,
     QTimer,
-    Signal,
 )
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from descgui.models.browser_state import BrowserModel, BrowserState
 from descgui.views.panel_parts import blended, counted, draw_sign, muted
+from descgui.views.ports import Thumbnails
 from engine.api import ImagePair, Sequence
 
 Index = QModelIndex | QPersistentModelIndex
@@ -40,15 +40,13 @@ class SequenceTree(QAbstractItemModel):
     """The sequences that pass the browser's filter; each has its pairs as children.
 
     Thumbnails are asked for when a row is first drawn, so only rows that are seen cost anything.
-
-    Signals:
-        thumbnail_wanted(Path): an image whose thumbnail is needed; asked once.
     """
 
-    thumbnail_wanted = Signal(object)
-
-    def __init__(self, browser: BrowserModel, parent: QObject | None = None) -> None:
+    def __init__(
+        self, browser: BrowserModel, thumbnails: Thumbnails, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
+        self._reader = thumbnails
         self._browser = browser
         self._sequences: tuple[Sequence, ...] = ()
         self._pairs: tuple[tuple[ImagePair, ...], ...] = ()
@@ -125,7 +123,7 @@ class SequenceTree(QAbstractItemModel):
         return None
 
     def set_thumbnail(self, path: Path, image: QImage) -> None:
-        """Answer :attr:`thumbnail_wanted`; a null image says that the file cannot be read."""
+        """Show a thumbnail; a null image where the file cannot be read."""
         pixmap = QPixmap()
         if not image.isNull():
             if max(image.width(), image.height()) > _KEPT_EDGE_PX:
@@ -155,7 +153,7 @@ class SequenceTree(QAbstractItemModel):
     def _ask(self) -> None:
         wanted, self._wanted = self._wanted, []
         for path in wanted:
-            self.thumbnail_wanted.emit(path)
+            self._reader.want(path, self.set_thumbnail)
 
     # Qt's side
 

@@ -44,8 +44,8 @@ def models(qapp, tmp_path):
 
 
 @pytest.fixture
-def panel(qtbot, models):
-    made = BrowserPanel(models)
+def panel(qtbot, models, asked):
+    made = BrowserPanel(models, opening=asked, thumbnails=asked, files=asked)
     qtbot.addWidget(made)
     made.resize(260, 600)
     made.show()
@@ -68,12 +68,11 @@ def click(qtbot, panel, index):
     )
 
 
-def test_without_a_folder_the_panel_offers_to_open_one(panel):
-    opened, demo = heard(panel.open_folder_requested), heard(panel.demo_requested)
+def test_without_a_folder_the_panel_offers_to_open_one(panel, asked):
     assert panel.page == "empty"
     panel.open_folder_button.click()
     panel.demo_button.click()
-    assert len(opened) == len(demo) == 1
+    assert asked.calls == [("open_folder", ()), ("open_demo", ())]
 
 
 def test_every_sequence_is_listed_with_its_pairs(panel, models):
@@ -91,18 +90,21 @@ def test_every_sequence_is_listed_with_its_pairs(panel, models):
     assert not tree.index(5, 0, first).isValid()
 
 
-def test_only_rows_in_view_ask_for_thumbnails_and_each_asks_once(panel, models, qtbot):
-    wanted = heard(panel.thumbnail_wanted)
+def test_only_rows_in_view_ask_for_thumbnails_and_each_asks_once(panel, models, qtbot, asked):
+
+    def wanted():
+        return [path for path, _show in asked.of("want")]
+
     models.browser.set_dataset(dataset())
-    qtbot.waitUntil(lambda: len(wanted) >= 5)
-    assert len(wanted) < 20
-    assert wanted[0] == ROOT / "v_000" / "1.ppm"
+    qtbot.waitUntil(lambda: len(wanted()) >= 5)
+    assert len(wanted()) < 20
+    assert wanted()[0] == ROOT / "v_000" / "1.ppm"
     panel.tree.viewport().repaint()
     panel.tree.scrollToBottom()
-    qtbot.waitUntil(lambda: ROOT / "i_115" / "1.ppm" in wanted)
+    qtbot.waitUntil(lambda: ROOT / "i_115" / "1.ppm" in wanted())
     panel.tree.scrollToTop()
     panel.tree.viewport().repaint()
-    assert len(wanted) == len(set(wanted)) < 40
+    assert len(wanted()) == len(set(wanted())) < 40
 
 
 def test_a_thumbnail_is_kept_small_and_drawn_and_a_broken_one_is_marked(panel, models, qtbot):
@@ -110,7 +112,7 @@ def test_a_thumbnail_is_kept_small_and_drawn_and_a_broken_one_is_marked(panel, m
     path = ROOT / "v_000" / "1.ppm"
     picture = QImage(800, 600, QImage.Format.Format_RGB888)
     picture.fill(Qt.GlobalColor.red)
-    panel.set_thumbnail(path, picture)
+    panel.tree_model.set_thumbnail(path, picture)
     kept = panel.tree_model.thumbnail(path)
     assert max(kept.width(), kept.height()) <= 160
     assert kept.width() * 3 == kept.height() * 4
@@ -119,33 +121,36 @@ def test_a_thumbnail_is_kept_small_and_drawn_and_a_broken_one_is_marked(panel, m
     ratio = shown.devicePixelRatio()
     at = shown.pixelColor(int((row.left() + 30) * ratio), int(row.center().y() * ratio))
     assert (at.red(), at.green(), at.blue()) == (255, 0, 0)
-    panel.set_thumbnail(path, QImage())
+    panel.tree_model.set_thumbnail(path, QImage())
     assert panel.tree_model.thumbnail(path).isNull()
     panel.tree.viewport().repaint()
 
 
-def test_a_click_on_a_pair_chooses_it_and_a_click_on_a_sequence_unfolds(panel, models, qtbot):
+def test_a_click_on_a_pair_chooses_it_and_a_click_on_a_sequence_unfolds(
+    panel, models, qtbot, asked
+):
     models.browser.set_dataset(dataset(6))
-    chosen = heard(panel.pair_chosen)
     first = panel.tree_model.index(0, 0)
     click(qtbot, panel, first)
     assert panel.tree.isExpanded(first)
-    assert chosen == []
+    assert asked.calls == []
     click(qtbot, panel, panel.tree_model.index(2, 0, first))
-    assert [(pair.sequence, pair.index) for pair in chosen] == [("v_000", 4)]
+    assert [(pair.sequence, pair.index) for (pair,) in asked.of("open_pair")] == [("v_000", 4)]
     click(qtbot, panel, first)
     assert not panel.tree.isExpanded(first)
 
 
-def test_the_keyboard_alone_unfolds_walks_and_chooses(panel, models, qtbot):
+def test_the_keyboard_alone_unfolds_walks_and_chooses(panel, models, qtbot, asked):
     models.browser.set_dataset(dataset(6))
-    chosen = heard(panel.pair_chosen)
     panel.tree.setFocus()
     panel.tree.setCurrentIndex(panel.tree_model.index(1, 0))
     qtbot.keyClick(panel.tree, Qt.Key.Key_Return)
     for key in (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Return):
         qtbot.keyClick(panel.tree, key)
-    assert [(pair.sequence, pair.index) for pair in chosen] == [("i_001", 2), ("i_001", 3)]
+    assert [(pair.sequence, pair.index) for (pair,) in asked.of("open_pair")] == [
+        ("i_001", 2),
+        ("i_001", 3),
+    ]
 
 
 def test_the_open_pair_is_unfolded_selected_and_in_view(panel, models):

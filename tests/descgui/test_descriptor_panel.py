@@ -45,8 +45,8 @@ def models(qapp, tmp_path):
 
 
 @pytest.fixture
-def panel(qtbot, models):
-    made = DescriptorPanel(models)
+def panel(qtbot, models, asked):
+    made = DescriptorPanel(models, describing=asked, files=asked)
     qtbot.addWidget(made)
     made.resize(260, 900)
     made.show()
@@ -93,24 +93,25 @@ def test_loading_the_engine_shows_what_was_chosen_before(panel, models):
     assert "/p/ü.py" in panel.shown.summary.sentence
 
 
-def test_choosing_asks_and_changes_nothing_by_itself(ready, models):
-    asked = heard(ready.choice_requested)
+def test_choosing_asks_and_changes_nothing_by_itself(ready, models, asked):
     pick(ready.shown.combo, "net")
-    assert asked == [DescriptorChoice("net")]
+    assert asked.calls == [("choose", (models.maps, DescriptorChoice("net")))]
     assert models.maps.choice == DescriptorChoice("daisy")
 
 
-def test_settings_are_asked_for_at_once_and_come_back_with_their_descriptor(ready, models, qtbot):
-    asked = heard(ready.choice_requested)
+def test_settings_are_asked_for_at_once_and_come_back_with_their_descriptor(
+    ready, models, qtbot, asked
+):
     box = ready.shown.form.field("stride_px")
     box.selectAll()
     qtbot.keyClicks(box, "8")
     qtbot.keyClick(box, Qt.Key.Key_Return)
-    assert asked == [DescriptorChoice("daisy", {"stride_px": 8})]
-    models.maps.choose(asked[0])
+    chosen = DescriptorChoice("daisy", {"stride_px": 8})
+    assert asked.of("choose") == [(models.maps, chosen)]
+    models.maps.choose(chosen)
     models.maps.choose(DescriptorChoice("net"))
     pick(ready.shown.combo, "daisy")
-    assert asked[-1] == DescriptorChoice("daisy", {"stride_px": 8})
+    assert asked.of("choose")[-1] == (models.maps, chosen)
 
 
 def test_weights_come_first_in_the_form(ready, models):
@@ -125,44 +126,43 @@ def test_a_descriptor_without_settings_shows_no_form(ready, models):
     assert "ä.npz" in ready.shown.summary.sentence
 
 
-def test_precomputed_maps_are_asked_for_until_their_files_are_known(ready, models):
+def test_precomputed_maps_are_asked_for_until_their_files_are_known(ready, models, asked):
     files = (Path("/a.npz"), Path("/b.npz"))
-    asked, maps = heard(ready.choice_requested), heard(ready.load_maps_requested)
     pick(ready.shown.combo, "precomputed")
-    assert (len(maps), asked) == (1, [])
+    assert asked.calls == [("load_maps", (models.maps,))]
     assert ready.shown.combo.currentData() == "daisy"
     models.maps.choose(DescriptorChoice("precomputed", map_files=files))
     models.maps.choose(DescriptorChoice("daisy"))
     pick(ready.shown.combo, "precomputed")
-    assert asked == [DescriptorChoice("precomputed", map_files=files)]
+    chosen = DescriptorChoice("precomputed", map_files=files)
+    assert asked.of("choose") == [(models.maps, chosen)]
     models.pair.set_pair(PairState(ImagePair(Path("/3"), Path("/4")), None, None, None, None))
     models.maps.choose(DescriptorChoice("daisy"))
     pick(ready.shown.combo, "precomputed")
-    assert len(maps) == 2, "the files belong to another pair"
+    assert len(asked.of("load_maps")) == 2, "the files belong to another pair"
 
 
-def test_comparison_has_its_own_choice_and_can_be_none(ready, models):
-    compared = heard(ready.comparison_requested)
-    shown = heard(ready.choice_requested)
+def test_comparison_has_its_own_choice_and_can_be_none(ready, models, asked):
     pick(ready.compared.combo, "net")
     models.compared.choose(DescriptorChoice("net"))
     pick(ready.compared.combo, "")
-    assert compared == [DescriptorChoice("net"), DescriptorChoice("")]
-    assert shown == []
-    wanted = heard(ready.load_compared_maps_requested)
+    assert asked.calls == [
+        ("choose", (models.compared, DescriptorChoice("net"))),
+        ("choose", (models.compared, DescriptorChoice(""))),
+    ]
     pick(ready.compared.combo, "precomputed")
-    assert len(wanted) == 1
+    assert asked.of("load_maps") == [(models.compared,)]
 
 
 def test_device_size_and_precision_are_settings(ready, models, qtbot):
-    asked = heard(models.settings.computing_changed)
+    changes = heard(models.settings.computing_changed)
     pick(ready.device, "cpu")
     pick(ready.precision, "bfloat16")
     ready.long_edge.selectAll()
     qtbot.keyClicks(ready.long_edge, "800")
     qtbot.keyClick(ready.long_edge, Qt.Key.Key_Return)
     ready.long_edge.setValue(ready.long_edge.minimum())
-    assert [(one.device, one.precision, one.long_edge_px) for one in asked] == [
+    assert [(one.device, one.precision, one.long_edge_px) for one in changes] == [
         ("cpu", "float32", 640),
         ("cpu", "bfloat16", 640),
         ("cpu", "bfloat16", 800),
@@ -178,8 +178,7 @@ def test_settings_of_computing_are_shown_and_not_written_back(ready, models):
     assert models.settings.state.device == "cuda:7"
 
 
-def test_progress_can_be_cancelled_and_then_the_facts_are_shown(ready, models):
-    cancelled = heard(ready.cancel_requested)
+def test_progress_can_be_cancelled_and_then_the_facts_are_shown(ready, models, asked):
     side = ready.shown.sides["a"]
     assert not ready.cancel_button.isVisible()
     models.maps.set_status("a", MapStatus("computing", 0.42))
@@ -187,7 +186,7 @@ def test_progress_can_be_cancelled_and_then_the_facts_are_shown(ready, models):
     assert side.bar.value() == 420
     assert "42" in side.first.text()
     ready.cancel_button.click()
-    assert len(cancelled) == 1
+    assert asked.calls == [("cancel", ())]
     models.maps.set_status("a", MapStatus("ready", info=info(notes=("It ran on the CPU.",))))
     assert not side.bar.isVisible()
     assert not ready.cancel_button.isVisible()
@@ -214,12 +213,11 @@ def test_random_weights_are_said_in_words(ready, models):
     assert ready.shown.untrained.sentence == ""
 
 
-def test_pca_fit_is_written_to_the_view_and_a_file_is_asked_for(ready, models):
-    wanted = heard(ready.basis_file_requested)
+def test_pca_fit_is_written_to_the_view_and_a_file_is_asked_for(ready, models, asked):
     pick(ready.pca_fit, "a")
     assert models.view.state.pca_fit == "a"
     pick(ready.pca_fit, "file")
-    assert len(wanted) == 1
+    assert asked.calls == [("load_basis", ())]
     assert models.view.state.pca_fit == "a"
     assert ready.pca_fit.currentData() == "a"
     models.view.update(pca_fit="file")
@@ -234,24 +232,22 @@ def test_levels_can_be_chosen_for_sets_only(ready, models):
     assert models.view.state.pca_level == 2
 
 
-def test_explained_variance_is_shown_as_numbers_and_the_basis_can_be_saved(ready, models):
-    saved = heard(ready.save_basis_requested)
+def test_explained_variance_is_shown_as_numbers_and_the_basis_can_be_saved(ready, models, asked):
     assert not ready.save_basis.isEnabled()
     picture = Picture(np.zeros((2, 2, 3), dtype=np.uint8), Extent(0, 0, 1, 1))
     models.pictures.update(pca=PcaAnswer(a=picture, b=picture, explained=(0.312, 0.2, 0.1)))
     assert "31.2" in ready.explained.sentence
     assert "61.2" in ready.explained.toolTip()
     ready.save_basis.click()
-    assert len(saved) == 1
+    assert asked.calls == [("save_basis", ())]
     models.pictures.set(PicturesState())
     assert not ready.save_basis.isEnabled()
 
 
-def test_one_can_ask_for_maps_and_plugins_of_ones_own(ready):
-    maps, plugin = heard(ready.load_maps_requested), heard(ready.load_plugin_requested)
+def test_one_can_ask_for_maps_and_plugins_of_ones_own(ready, models, asked):
     ready.load_maps.click()
     ready.load_plugin.click()
-    assert len(maps) == len(plugin) == 1
+    assert asked.calls == [("load_maps", (models.maps,)), ("load_plugin", ())]
 
 
 def test_a_plugin_appears_in_both_lists_and_the_choice_stays(ready, models):

@@ -1,0 +1,106 @@
+"""What views may ask for: small protocols that controllers fulfil and tests fake.
+
+A view is given just the protocols that it needs, so it starts nothing by itself and knows no
+controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from PySide6.QtGui import QImage
+
+from descgui.models.maps_state import DescriptorChoice, MapsModel
+from engine.api import ImagePair, Side
+
+
+class Probing(Protocol):
+    """Queries at one point, and pins."""
+
+    def hover(self, side: Side, x_px: float, y_px: float) -> None:
+        """Ask about the point under the mouse."""
+
+    def leave(self) -> None:
+        """Clear the live probe."""
+
+    def pin(self, side: Side, x_px: float, y_px: float) -> None:
+        """Pin a point."""
+
+    def move_pin(self, number: int, side: Side, x_px: float, y_px: float) -> None:
+        """Move a pin."""
+
+    def remove_pin(self, number: int) -> None:
+        """Remove a pin."""
+
+    def clear_pins(self) -> None:
+        """Remove all pins."""
+
+
+class Opening(Protocol):
+    """Opening pairs."""
+
+    def open_pair(self, pair: ImagePair) -> None:
+        """Open a pair of the open data set."""
+
+    def open_paths(self, paths: list[Path], side: str = "") -> None:
+        """Open files that were dropped on a side, "" for none."""
+
+    def open_demo(self) -> None:
+        """Open the demo."""
+
+
+class Thumbnails(Protocol):
+    """Small pictures."""
+
+    def want(self, path: Path, show: Callable[[Path, QImage], object]) -> None:
+        """Read one and show it; a null image where the file cannot be read."""
+
+
+class Describing(Protocol):
+    """Choosing descriptors and computing their maps."""
+
+    def choose(self, model: MapsModel, choice: DescriptorChoice) -> None:
+        """Choose a descriptor, shown or compared."""
+
+    def cancel(self) -> None:
+        """Stop describing."""
+
+
+class Matching(Protocol):
+    """Matching many points."""
+
+    def run(self) -> None:
+        """Match now, or as soon as both images are described."""
+
+    def cancel(self) -> None:
+        """Stop matching."""
+
+    def clear(self) -> None:
+        """Clear the matches."""
+
+
+class Files(Protocol):
+    """Requests that open a file dialog first."""
+
+    def open_pair(self) -> None:
+        """Choose and open two images."""
+
+    def open_folder(self) -> None:
+        """Choose and open a folder."""
+
+    def load_maps(self, model: MapsModel) -> None:
+        """Choose precomputed maps for the shown or the compared descriptor."""
+
+    def load_plugin(self) -> None:
+        """Choose and load a plugin."""
+
+    def load_basis(self) -> None:
+        """Choose a saved PCA basis."""
+
+    def save_basis(self) -> None:
+        """Choose where the PCA basis is saved."""
+
+    def save_matches(self) -> None:
+        """Choose where the matches are exported."""

@@ -1,0 +1,39 @@
+"""Stands in for the controllers behind the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+class Asked:
+    """Fulfils every protocol of the views and writes down what it is asked for.
+
+    Attributes:
+        calls: name and arguments of each request, in order.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def ask(*args: Any) -> None:
+            # Qt adds whether a button is checked.
+            told = tuple(arg for arg in args if not isinstance(arg, bool))
+            self.calls.append((name, told))
+
+        return ask
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of all requests of this name, in order."""
+        return [args for called, args in self.calls if called == name]
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
