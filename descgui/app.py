@@ -19,7 +19,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication
 
 from descgui import display, logs
+from descgui.controllers.download_controller import DownloadController
 from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.estimate_controller import EstimateController
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
@@ -28,6 +30,7 @@ from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.pair_controller import PairController
 from descgui.controllers.pictures_controller import PicturesController
 from descgui.controllers.probe_controller import ProbeController
+from descgui.controllers.results_controller import ResultsController
 from descgui.controllers.screenshot_controller import ScreenshotController
 from descgui.controllers.start_controller import StartController
 from descgui.controllers.thumbnail_controller import ThumbnailController
@@ -38,6 +41,7 @@ from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
 from descgui.views.descriptor_panel import DescriptorPanel
+from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import FIRST_HEIGHT_PX, EvaluationPanel
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
@@ -97,7 +101,6 @@ class Application(QObject):
         self._make_controllers()
         self._make_window(layout_file)
         self._connect_actions()
-        self._connect_evaluation()
         self._connect_training()
 
     def show(self) -> None:
@@ -148,7 +151,10 @@ class Application(QObject):
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(models.messages, self)
-        self.evaluations = EvaluationController(models, self.engine, self.pairs, self.matches, self)
+        results = ResultsController(models, self.pairs, self.matches, self)
+        evaluation = EvaluationController(models, results, self)
+        estimate, download = EstimateController(models, self), DownloadController(models, self)
+        self.evaluations = EvaluationActions(evaluation, results, download)
         self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.exports = ExportController(
             models,
@@ -174,7 +180,7 @@ class Application(QObject):
             self.maps.lane,
             self.work_lane,
             self.thumbnails.lane,
-            *self.evaluations.lanes,
+            *(part.lane for part in (evaluation, results, estimate, download)),
             *self.trainings.lanes,
         )
         for lane in self._lanes:
@@ -189,7 +195,7 @@ class Application(QObject):
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
         self.probe = ProbePanel(models, self.probes)
         self.match_panel = MatchesPanel(models, self.matches, self.files)
-        self.evaluation_panel = EvaluationPanel(models)
+        self.evaluation_panel = EvaluationPanel(models, self.evaluations)
         self.training_panel = TrainingPanel(models, self.trainings)
         self.window = MainWindow(
             models,
@@ -271,26 +277,6 @@ class Application(QObject):
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         self.actions.recent_pair_requested.connect(self.pairs.open_recent)
         self.actions.recent_folder_requested.connect(self._open_recent_folder)
-
-    def _connect_evaluation(self) -> None:
-        panel, runs, files = self.evaluation_panel, self.evaluations, self.files
-        panel.run_requested.connect(runs.run)
-        panel.pause_requested.connect(runs.pause)
-        panel.cancel_requested.connect(runs.cancel)
-        panel.resume_requested.connect(runs.resume)
-        panel.show_requested.connect(runs.show)
-        panel.delete_requested.connect(runs.delete)
-        panel.undo_requested.connect(runs.undo_delete)
-        panel.report_requested.connect(runs.make_report)
-        panel.copy_requested.connect(runs.copy_command)
-        panel.pair_requested.connect(runs.open_pair)
-        panel.looked_at.connect(runs.want_estimate)
-        panel.download_requested.connect(runs.download)
-        panel.download_cancel_requested.connect(runs.cancel_download)
-        panel.weights_requested.connect(partial(files.choose_weights, runs.set_weights))
-        panel.folder_requested.connect(partial(files.choose_folder, runs.use_folder))
-        panel.place_requested.connect(partial(files.choose_folder, panel.set_download_place))
-        runs.report_ready.connect(_open)
 
     def _connect_training(self) -> None:
         self.trainings.evaluation_wanted.connect(self._show_evaluation)

@@ -19,7 +19,6 @@ from descgui.views.main_window import MainWindow
 
 _PNG = "PNG (*.png)"
 _BASIS = "PCA basis (*.npz)"
-_WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
 
 
 class FileController(QObject):
@@ -50,13 +49,13 @@ class FileController(QObject):
 
     def open_pair(self) -> None:
         """Choose two photos."""
-        chosen = dialogs.ask_pair(self._owner(), self._folder())
+        chosen = dialogs.ask_pair(self._owner(), self._models.pair.folder)
         if chosen is not None:
             self._pairs.open_files(*chosen)
 
     def open_folder(self) -> None:
         """Choose a folder of sequences."""
-        folder = dialogs.ask_folder(self._owner(), self._folder())
+        folder = dialogs.ask_folder(self._owner(), self._models.pair.folder)
         if folder is not None:
             self._pairs.open_folder(folder)
 
@@ -77,20 +76,20 @@ class FileController(QObject):
         """Choose the file with the open pair's homography."""
         title = "Homography from image A to image B"
         name_filter = "All files (*)"
-        path = dialogs.ask_file(self._owner(), title, self._folder(), name_filter)
+        path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, name_filter)
         if path is not None:
             self._pairs.load_homography(path)
 
     def load_maps(self, model: MapsModel) -> None:
         """Choose the map files of both images, for the shown or the compared descriptor."""
-        chosen = dialogs.ask_maps(self._owner(), self._folder())
+        chosen = dialogs.ask_maps(self._owner(), self._models.pair.folder)
         if chosen is not None:
             model.choose(DescriptorChoice("precomputed", map_files=chosen))
 
     def load_plugin(self) -> None:
         """Choose a Python file that registers descriptors; the first time consent is asked."""
         title = "Load a plugin"
-        path = dialogs.ask_file(self._owner(), title, self._folder(), "Python (*.py)")
+        path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, "Python (*.py)")
         if path is None:
             return
         settings = self._models.settings
@@ -101,23 +100,10 @@ class FileController(QObject):
             settings.update(trusted_plugins=(*trusted, str(path)))
         self._engine.load_plugin(path)
 
-    def choose_folder(self, use: Callable[[Path], None], title: str = "") -> None:
-        """Choose a folder for something else than the panes."""
-        folder = dialogs.ask_folder(self._owner(), self._folder(), title)
-        if folder is not None:
-            use(folder)
-
-    def choose_weights(self, use: Callable[[str, Path], None], descriptor: str) -> None:
-        """Choose a weights file for a descriptor."""
-        title = f"Weights of {descriptor}"
-        path = dialogs.ask_file(self._owner(), title, self._folder(), _WEIGHTS)
-        if path is not None:
-            use(descriptor, path)
-
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""
         title = "Load a PCA basis"
-        path = dialogs.ask_file(self._owner(), title, self._folder(), _BASIS)
+        path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, _BASIS)
         if path is not None:
             self._pictures.use_basis(path)
 
@@ -141,13 +127,8 @@ class FileController(QObject):
         """Write the table of matches."""
         self._save("matches.csv", "CSV (*.csv)", self._exports.save_matches)
 
-    def _folder(self) -> Path:
-        """Where a file dialog starts: beside the open pair."""
-        state = self._models.pair.state
-        return state.pair.path_a.parent if state is not None else Path.home()
-
     def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
-        proposal = self._folder() / name
+        proposal = self._models.pair.folder / name
         path = dialogs.ask_target(self._owner(), "Save as", proposal, name_filter)
         if path is not None:
             write(path)

@@ -241,10 +241,10 @@ class TrainingController(QObject):
         """Choose a run's network in the evaluation."""
         if run.config is None:
             return
-        name, evaluation = run.config.descriptor, self._models.evaluation
-        evaluation.update(
+        name, choice = run.config.descriptor, self._models.evaluation.choice
+        choice.update(
             descriptors=(name,),
-            weights=MappingProxyType({**evaluation.choice.weights, name: str(weights)}),
+            weights=MappingProxyType({**choice.state.weights, name: str(weights)}),
         )
         self.evaluation_wanted.emit()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from descgui.models.browser_state import BrowserModel
 from descgui.models.engine_state import EngineState
-from descgui.models.evaluation_state import EvaluationModel
+from descgui.models.evaluation_state import EvaluationModels
 from descgui.models.maps_state import MapsModel
 from descgui.models.matches_state import MatchesState
 from descgui.models.messages import MessagesModel
@@ -44,7 +44,7 @@ class AppModels:
     probe: ProbeModel = field(default_factory=ProbeModel)
     pins: PinsModel = field(default_factory=PinsModel)
     matches: StateModel[MatchesState] = field(default_factory=partial(StateModel, MatchesState()))
-    evaluation: EvaluationModel = field(default_factory=EvaluationModel)
+    evaluation: EvaluationModels = field(default_factory=EvaluationModels)
     training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)
 

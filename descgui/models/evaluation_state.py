@@ -1,50 +1,47 @@
-"""What is to be evaluated, how far an evaluation is, what it found, and those of the past."""
+"""What to evaluate, how far an evaluation is, what it found, and the past runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from PySide6.QtCore import QObject, Signal
-
-from engine.api import EvaluateConfig, build_config
+from descgui.models.state import StateModel
+from engine.api import EvaluateConfig, Stage, build_config
 
 if TYPE_CHECKING:
     from engine.api import Estimate, RunContent, RunInfo
 
-Protocol = Literal["seed", "closed", "dense"]
-Stage = Literal["none", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
-Stress = Literal["", "rotated", "scaled"]
-DownloadStage = Literal["none", "loading", "checking", "unpacking", "stopped", "failed", "done"]
+RunStage = Literal["none", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
 
 DEMO = "demo"
 IN_FORM = ("dataset", "descriptor", "protocol", "subset", "device")
-"""Settings of an evaluation that have a field of their own; all others stand in a form."""
+"""Settings with a field of their own; the form lists all others under "More settings"."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationChoice:
-    """What a person wants to have measured.
+    """The evaluation to run.
 
     Attributes:
         dataset: a folder, or ``demo``.
-        stress: whether the pairs are made harder.
+        stress: how the pairs are warped to make them harder; "" for not at all.
         subset: which sequences.
-        protocol: how.
-        device: where.
+        protocol: see docs/PROTOCOLS.md.
+        device: torch device name, or ``auto``.
         descriptors: registered names.
         weights: descriptor -> weights file.
-        more: all other settings that are not at their defaults.
-        open_report: show the report when it is done.
+        more: all other settings that differ from their defaults.
+        open_report: open the report when the run is done.
     """
 
     dataset: str = DEMO
-    stress: Stress = ""
+    stress: Literal["", "rotated", "scaled"] = ""
     subset: str = "all"
-    protocol: Protocol = "closed"
+    protocol: Literal["seed", "closed", "dense"] = "closed"
     device: str = "auto"
     descriptors: tuple[str, ...] = ("descspace-fast",)
     weights: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -55,7 +52,7 @@ class EvaluationChoice:
         """The settings of the job.
 
         Raises:
-            ConfigError: one has a wrong value.
+            ConfigError: a setting has a wrong value.
         """
         names = [
             f"{name}={self.weights[name]}" if self.weights.get(name) else name
@@ -72,9 +69,15 @@ class EvaluationChoice:
         return build_config(EvaluateConfig, values)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class EstimateState:
-    """What the chosen evaluation will take; ``message`` says why that is not known."""
+    """The time and memory that the chosen evaluation takes.
+
+    Attributes:
+        measuring: a sample pair is being measured.
+        estimate: None while unknown.
+        message: why it stays unknown.
+    """
 
     measuring: bool = False
     estimate: Estimate | None = None
@@ -83,19 +86,19 @@ class EstimateState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownRun:
-    """The run that is shown: the one under way, or one of the past.
+    """The run on display: the present one, or a past one.
 
     Attributes:
         stage: where it stands.
-        content: what was found so far.
-        eta_s: seconds until it is done; None where that cannot be told yet.
-        message: why it failed, as one sentence.
-        notes: what a person should know about the results.
+        content: the results so far.
+        eta_s: seconds until it is done; None while unknown.
+        message: why it failed, in one sentence.
+        notes: warnings about the results.
         report: the report's page, None before it was written.
         reporting: the report is being written.
     """
 
-    stage: Stage = "none"
+    stage: RunStage = "none"
     content: RunContent | None = None
     eta_s: float | None = None
     message: str = ""
@@ -110,14 +113,14 @@ class ShownRun:
 
     @property
     def can_continue(self) -> bool:
-        """True for a run that is not finished and not under way."""
+        """True for a run that ended before all pairs were measured."""
         finished = self.content is not None and self.content.finished
         return self.stage in ("paused", "stopped", "failed") and not finished
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A run in the trash: where it is, and where it was."""
+    """A run in the trash, and the folder it came from."""
 
     trashed: Path
     folder: Path
@@ -125,17 +128,17 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class DownloadState:
-    """How far a download is.
+    """Progress of a download.
 
     Attributes:
-        stage: where it stands.
+        stage: the engine's stage while it runs, else how it ended.
         done, total: in MB, or in files while unpacking; total None when unknown.
-        mb_per_s: how fast it comes, None before that can be told.
+        mb_per_s: speed; None while unknown.
         message: why it failed.
-        folder: where the data set is, once it is.
+        folder: the data set, once it is there.
     """
 
-    stage: DownloadStage = "none"
+    stage: Stage | Literal["none", "stopped", "failed", "done"] = "none"
     done: int = 0
     total: int | None = None
     mb_per_s: float | None = None
@@ -144,109 +147,34 @@ class DownloadState:
 
     @property
     def busy(self) -> bool:
-        """True while it goes on."""
-        return self.stage in ("loading", "checking", "unpacking")
+        """True while it runs."""
+        return isinstance(self.stage, Stage)
 
 
-class EvaluationModel(QObject):
-    """Holds all about evaluations.
+@dataclass(frozen=True)
+class EvaluationModels:
+    """All state of evaluations.
 
-    Signals:
-        choice_changed(EvaluationChoice): something else is to be measured.
-        estimate_changed(EstimateState): what that will take.
-        shown_changed(ShownRun): the shown run went on, or another one is shown.
-        runs_changed(tuple[RunInfo, ...]): the list of runs.
-        deleted_changed(tuple[Deleted, ...]): what can be brought back.
-        download_changed(DownloadState): the download went on.
+    Attributes:
+        choice: the evaluation to run.
+        estimate: the time and memory it takes.
+        shown: the run on display.
+        runs: the past runs, newest first.
+        deleted: the runs deleted last, which can be restored.
+        download: progress of the HPatches download.
+        visible: whether the panel is visible.
     """
 
-    choice_changed = Signal(object)
-    estimate_changed = Signal(object)
-    shown_changed = Signal(object)
-    runs_changed = Signal(object)
-    deleted_changed = Signal(object)
-    download_changed = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._choice = EvaluationChoice()
-        self._estimate = EstimateState()
-        self._shown = ShownRun()
-        self._runs: tuple[RunInfo, ...] = ()
-        self._deleted: tuple[Deleted, ...] = ()
-        self._download = DownloadState()
-        self._data_folder: Path | None = None
-
-    @property
-    def choice(self) -> EvaluationChoice:
-        """What is to be measured."""
-        return self._choice
-
-    @property
-    def estimate(self) -> EstimateState:
-        """What that will take."""
-        return self._estimate
-
-    @property
-    def shown(self) -> ShownRun:
-        """The run that is shown."""
-        return self._shown
-
-    @property
-    def runs(self) -> tuple[RunInfo, ...]:
-        """The runs of the past, the newest first."""
-        return self._runs
-
-    @property
-    def deleted(self) -> tuple[Deleted, ...]:
-        """What was thrown away last and can be brought back."""
-        return self._deleted
-
-    @property
-    def download(self) -> DownloadState:
-        """How far the download is."""
-        return self._download
-
-    @property
-    def data_folder(self) -> Path | None:
-        """Where data sets are loaded to; None until it is known."""
-        return self._data_folder
-
-    def update(self, **changes: Any) -> None:
-        """Change some of the choice; silent when nothing changes."""
-        new = replace(self._choice, **changes)
-        if new != self._choice:
-            self._choice = new
-            self.choice_changed.emit(new)
-
-    def set_estimate(self, state: EstimateState) -> None:
-        """Say what the choice will take."""
-        self._estimate = state
-        self.estimate_changed.emit(state)
-
-    def show(self, run: ShownRun) -> None:
-        """Show another run, or another state of it."""
-        self._shown = run
-        self.shown_changed.emit(run)
-
-    def set_runs(self, runs: tuple[RunInfo, ...]) -> None:
-        """List other runs; silent when nothing changes."""
-        if runs != self._runs:
-            self._runs = runs
-            self.runs_changed.emit(runs)
-
-    def set_deleted(self, deleted: tuple[Deleted, ...]) -> None:
-        """Say what can be brought back; silent when nothing changes."""
-        if deleted != self._deleted:
-            self._deleted = deleted
-            self.deleted_changed.emit(deleted)
-
-    def set_download(self, state: DownloadState) -> None:
-        """Say how far the download is; silent when nothing changes."""
-        if state != self._download:
-            self._download = state
-            self.download_changed.emit(state)
-
-    def set_data_folder(self, folder: Path) -> None:
-        """Say where data sets are loaded to."""
-        self._data_folder = folder
+    choice: StateModel[EvaluationChoice] = field(
+        default_factory=partial(StateModel, EvaluationChoice())
+    )
+    estimate: StateModel[EstimateState] = field(
+        default_factory=partial(StateModel, EstimateState())
+    )
+    shown: StateModel[ShownRun] = field(default_factory=partial(StateModel, ShownRun()))
+    runs: StateModel[tuple[RunInfo, ...]] = field(default_factory=lambda: StateModel(()))
+    deleted: StateModel[tuple[Deleted, ...]] = field(default_factory=lambda: StateModel(()))
+    download: StateModel[DownloadState] = field(
+        default_factory=partial(StateModel, DownloadState())
+    )
+    visible: StateModel[bool] = field(default_factory=partial(StateModel, False))

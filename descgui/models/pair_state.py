@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,11 @@ class PairModel(QObject):
         if what != self._loading:
             self._loading = what
             self.loading_changed.emit(what)
+
+    @property
+    def folder(self) -> Path:
+        """Where file dialogs start: beside the open pair, or in the home folder."""
+        return self._state.pair.path_a.parent if self._state is not None else Path.home()
 
     def set_pair(self, state: PairState) -> None:
         """Show another pair."""

@@ -1,4 +1,4 @@
-"""The dialog that loads HPatches: where to, how far, and what to do when it breaks off."""
+"""The dialog that downloads HPatches: folder, progress, and what to do when it fails."""
 
 from __future__ import annotations
 
@@ -6,62 +6,51 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QDialog,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from descgui.models.evaluation_state import DownloadState, EvaluationModel
-from descgui.views.evaluation_form import clock_text
+from descgui.models.evaluation_state import DownloadState
+from descgui.models.state import StateModel
+from descgui.views import dialogs
+from descgui.views.evaluation_actions import DataActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, Sentence
-from engine.api import HPATCHES_FOLDER, HPATCHES_URLS
+from descgui.views.panel_parts import Notice, Sentence, clock_text, icon_button
+from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
 
 _WIDTH_PX = 480
 
 
 class DownloadDialog(QDialog):
-    """Loads HPatches, or takes a folder that is there already.
+    """Downloads HPatches, or uses a folder that has the sequences already.
 
-    It may be closed while it loads: the download goes on, and is shown when it is opened again.
-
-    Signals:
-        download_requested(Path): load into a folder, or continue there.
-        cancel_requested(): stop; what was loaded is kept.
-        place_requested(): another folder to load into is to be chosen.
-        folder_requested(): a folder with the sequences is to be chosen.
+    The download continues when the dialog is closed; opened again, the dialog shows it.
     """
 
-    download_requested = Signal(object)
-    cancel_requested = Signal()
-    place_requested = Signal()
-    folder_requested = Signal()
-
-    def __init__(self, model: EvaluationModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, model: StateModel[DownloadState], actions: DataActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self._model = model
-        self._place = model.data_folder or Path.home()
+        self._actions = actions
+        self._place = find_data_folder()
         self.setWindowTitle("Download HPatches")
         hosts = " or ".join(str(urlsplit(url).hostname) for url in HPATCHES_URLS)
         self.intro = Sentence(
             (
                 "116 sequences of six images each, with homographies (Balntas and others, 2017). "
-                f"More than 1 GB is loaded from {hosts} and unpacked."
+                f"More than 1 GB is downloaded from {hosts} and unpacked."
             ),
             self,
         )
         self.place = Sentence(parent=self, quiet=True)
-        self.place_button = QToolButton(self)
-        self.place_button.setIcon(icon("open-folder"))
-        self.place_button.setToolTip("Load into another folder")
-        self.place_button.setAccessibleName("Load into another folder")
-        self.place_button.clicked.connect(self.place_requested)
+        self.place_button = icon_button("open-folder", "Download into another folder", self)
+        self.place_button.clicked.connect(self._choose_place)
         self.bar = QProgressBar(self)
         self.bar.setAccessibleName("Download")
         self.bar.setTextVisible(False)
@@ -69,13 +58,13 @@ class DownloadDialog(QDialog):
         self.failure = Notice("error", self)
         self.folder_button = QPushButton(icon("folder"), "Use my folder…", self)
         self.folder_button.setToolTip("The sequences are on this computer already")
-        self.folder_button.clicked.connect(self.folder_requested)
+        self.folder_button.clicked.connect(self.close)
         self.load_button = QPushButton(icon("download"), "Download", self)
         self.load_button.setDefault(True)
         self.load_button.clicked.connect(self._on_load)
         self.cancel_button = QPushButton(icon("stop"), "Stop", self)
-        self.cancel_button.setToolTip("What was loaded is kept")
-        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.cancel_button.setToolTip("The downloaded part is kept")
+        self.cancel_button.clicked.connect(actions.cancel)
         self.close_button = QPushButton("Close", self)
         self.close_button.clicked.connect(self.close)
         place = QHBoxLayout()
@@ -98,14 +87,17 @@ class DownloadDialog(QDialog):
         layout.addStretch(1)
         layout.addLayout(buttons)
         self.setMinimumWidth(_WIDTH_PX)
-        model.download_changed.connect(self._on_download)
-        self.set_place(self._place)
-        self._on_download(model.download)
+        model.changed.connect(self._on_download)
+        self._show_place(self._place)
+        self._on_download(model.state)
 
-    def set_place(self, folder: Path) -> None:
-        """Load into this folder."""
-        self._place = folder
-        there = folder
+    def _choose_place(self) -> None:
+        folder = dialogs.ask_folder(self, self._place, "Download into")
+        if folder is not None:
+            self._show_place(folder)
+
+    def _show_place(self, folder: Path) -> None:
+        self._place = there = folder
         while not there.exists() and there != there.parent:
             there = there.parent
         text = f"Into {folder / HPATCHES_FOLDER}"
@@ -114,15 +106,12 @@ class DownloadDialog(QDialog):
         except OSError:
             self.place.say(text)
         else:
-            self.place.say(f"{text} ({free / 1000000000.0:.0f} GB free)")
+            self.place.say(f"{text} ({free / 1e9:.0f} GB free)")
 
     def _on_download(self, state: DownloadState) -> None:
         self.bar.setVisible(state.busy)
-        if state.total:
-            self.bar.setRange(0, state.total)
-            self.bar.setValue(state.done)
-        else:
-            self.bar.setRange(0, 0)
+        self.bar.setRange(0, state.total or 0)
+        self.bar.setValue(state.done)
         self.status.say(self._status(state))
         self.status.setVisible(bool(self.status.sentence))
         self.failure.say(state.message if state.stage == "failed" else "")
@@ -134,26 +123,28 @@ class DownloadDialog(QDialog):
         self.folder_button.setEnabled(not state.busy)
 
     def _status(self, state: DownloadState) -> str:
-        total = f"{state.total}" if state.total is not None else "?"
-        if state.stage == "loading":
-            if state.done == 0 and state.total is None:
+        done = f"{state.done} of {'?' if state.total is None else state.total}"
+        match state.stage:
+            case Stage.DOWNLOADING if state.done == 0 and state.total is None:
                 return "Connecting…"
-            text = f"{state.done} of {total} MB"
-            if state.mb_per_s:
-                text += f" · {state.mb_per_s:.1f} MB/s"
-                if state.total is not None:
-                    left_s = (state.total - state.done) / state.mb_per_s
-                    text += f" · {clock_text(left_s)} left"
-            return text
-        if state.stage == "checking":
-            return f"Checking: {state.done} of {total} MB"
-        if state.stage == "unpacking":
-            return f"Unpacking: {state.done} of {total} files"
-        if state.stage == "stopped":
-            return "Stopped. What was loaded is kept, and the download continues there."
-        if state.stage == "done":
-            return f"HPatches is in {state.folder}."
-        return ""
+            case Stage.DOWNLOADING:
+                words = [f"{done} MB"]
+                if state.mb_per_s:
+                    words.append(f"{state.mb_per_s:.1f} MB/s")
+                    if state.total is not None:
+                        left_s = (state.total - state.done) / state.mb_per_s
+                        words.append(f"{clock_text(left_s)} left")
+                return " · ".join(words)
+            case Stage.CHECKING_DOWNLOAD:
+                return f"Checking: {done} MB"
+            case Stage.UNPACKING:
+                return f"Unpacking: {done} files"
+            case "stopped":
+                return "Stopped. The downloaded part is kept; the download continues from there."
+            case "done":
+                return f"HPatches is in {state.folder}."
+            case _:
+                return ""
 
     def _on_load(self) -> None:
-        self.download_requested.emit(self._place)
+        self._actions.download(self._place)

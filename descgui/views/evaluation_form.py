@@ -1,4 +1,4 @@
-"""The form where an evaluation is put together, with what it will take."""
+"""The form of a new evaluation, with an estimate of its time and memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.evaluation_state import DEMO, IN_FORM, EstimateState, EvaluationChoice, ShownRun
+from descgui.models.evaluation_state import DEMO, IN_FORM, EstimateState, EvaluationChoice
+from descgui.views import dialogs
 from descgui.views.descriptor_panel import PRECOMPUTED, size_text
+from descgui.views.download_dialog import DownloadDialog
+from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.form import OptionForm
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
@@ -29,35 +32,37 @@ from descgui.views.panel_parts import (
     SegmentButton,
     Sentence,
     WheelNeedsFocus,
+    clock_text,
     field_row,
     icon_button,
     labelled_rows,
     narrow_combo,
+    segment_row,
     show_value,
 )
 from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
 from engine.api import DescSpaceError, EvaluateConfig, describe_options
 
-_PROTOCOLS = ("seed", "closed", "dense")
-
-
-def clock_text(seconds: float) -> str:
-    """A time to wait as a person reads it: ``40 s``, ``3 min``, ``2 h 10 min``."""
-    if seconds < 90.0:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60.0)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+_WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
+_PROTOCOLS = {
+    "seed": (
+        "As in the original code, with its rounding: only the true counterparts of the queries "
+        "are candidates."
+    ),
+    "closed": (
+        "The same with exact ground truth: which of the queries' true counterparts is nearest?"
+    ),
+    "dense": "As in practice: every place in the other image is a candidate. Slower.",
+}
 
 
 class _DescriptorRow(QWidget):
-    """A descriptor to tick, and the weights it takes.
+    """A descriptor to tick, and its weights.
 
     Signals:
-        toggled(str, bool): its name, and whether it takes part.
-        weights_wanted(str): another weights file is to be chosen for it.
+        weights_wanted(str): choose a weights file for this name.
     """
 
-    toggled = Signal(str, bool)
     weights_wanted = Signal(str)
 
     def __init__(self, name: str, title: str, summary: str, takes_weights: bool) -> None:
@@ -65,7 +70,6 @@ class _DescriptorRow(QWidget):
         self.name = name
         self.box = QCheckBox(title, self)
         self.box.setToolTip(f"{name}\n{summary}")
-        self.box.toggled.connect(self._on_toggled)
         self.weights = ElidedLabel(parent=self)
         self.weights.setProperty("subtle", True)
         self.browse = QToolButton(self)
@@ -85,7 +89,7 @@ class _DescriptorRow(QWidget):
         layout.addLayout(line)
 
     def show_choice(self, chosen: bool, weights: str) -> None:
-        """Draw whether it is ticked, and its weights."""
+        """Show whether it is ticked, and its weights."""
         with QSignalBlocker(self.box):
             self.box.setChecked(chosen)
         shown = chosen and self._takes_weights
@@ -96,61 +100,57 @@ class _DescriptorRow(QWidget):
         self.weights.setVisible(shown)
         self.browse.setVisible(shown)
 
-    def _on_toggled(self, on: bool) -> None:
-        self.toggled.emit(self.name, on)
-
     def _on_browse(self) -> None:
         self.weights_wanted.emit(self.name)
 
 
 class EvaluationForm(QWidget):
-    """What is measured, on what, and how.
+    """Chooses data set, descriptors and protocol."""
 
-    Signals:
-        run_requested(): measure what is chosen.
-        folder_requested(): another folder of sequences is to be chosen.
-        download_requested(): HPatches is to be loaded.
-        copy_requested(): copy the command line that measures the same.
-        weights_requested(str): a weights file is to be chosen for a descriptor.
-    """
-
-    run_requested = Signal()
-    folder_requested = Signal()
-    download_requested = Signal()
-    copy_requested = Signal()
-    weights_requested = Signal(str)
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, actions: EvaluationActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._models = models
         self._model = models.evaluation
+        self._choice = models.evaluation.choice
+        self._actions = actions
+        self.download_dialog: DownloadDialog | None = None
         self._wheel = WheelNeedsFocus(self)
         self._rows: dict[str, _DescriptorRow] = {}
         first = (self._make_data(), self._make_descriptors())
         second = (self._make_protocol(), self._make_more())
         lay_out_form(self, (*first, *second), self._make_foot())
-        self._model.choice_changed.connect(self._on_choice)
-        self._model.estimate_changed.connect(self._on_estimate)
-        self._model.shown_changed.connect(self._on_shown)
+        self._combos = {
+            "dataset": self.dataset,
+            "subset": self.subset,
+            "stress": self.stress,
+            "device": self.device,
+        }
+        self._wheel.guard(*self._combos.values())
+        for combo in self._combos.values():
+            combo.activated.connect(self._on_combo)
+        self._choice.changed.connect(self._on_choice)
+        self._model.estimate.changed.connect(self._on_estimate)
+        self._model.shown.changed.connect(self._show_problem)
         models.engine.changed.connect(self._on_engine)
         models.settings.changed.connect(self._on_data)
         models.browser.changed.connect(self._on_data)
         self._on_engine()
         self._on_data()
-        self._on_estimate(self._model.estimate)
+        self._on_estimate(self._model.estimate.state)
 
     # Making
 
     def _make_data(self) -> Section:
         section = Section("Data set", self)
         self.dataset = narrow_combo(section, name="Data set")
-        self.dataset.activated.connect(self._on_dataset)
         self.browse = icon_button("open-folder", "Choose a folder of sequences", section)
-        self.browse.clicked.connect(self.folder_requested)
+        self.browse.clicked.connect(self._choose_folder)
         section.body.addLayout(field_row(self.dataset, self.browse))
         self.download = QPushButton(icon("download"), "Download HPatches…", section)
-        self.download.setToolTip("Load the 116 sequences from the network")
-        self.download.clicked.connect(self.download_requested)
+        self.download.setToolTip("Download the 116 sequences")
+        self.download.clicked.connect(self._open_download)
         section.body.addWidget(self.download)
         subsets = (
             ("All", "all"),
@@ -159,7 +159,6 @@ class EvaluationForm(QWidget):
             ("540 pairs (without 8 large)", "540"),
         )
         self.subset = narrow_combo(section, name="Sequences", entries=subsets)
-        self.subset.activated.connect(self._on_subset)
         warps = (
             ("As they are", ""),
             ("Rotated by any angle", "rotated"),
@@ -167,30 +166,20 @@ class EvaluationForm(QWidget):
         )
         self.stress = narrow_combo(section, name="Pairs", entries=warps)
         self.stress.setToolTip("Harder pairs are made by warping the second image")
-        self.stress.activated.connect(self._on_stress)
-        self._wheel.guard(self.dataset, self.subset, self.stress)
         section.body.addLayout(labelled_rows(("Sequences", self.subset), ("Pairs", self.stress)))
         return section
 
     def _make_protocol(self) -> Section:
         section = Section("Protocol", self)
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        self._group = QButtonGroup(self)
-        self.protocols: dict[str, SegmentButton] = {}
-        for name in _PROTOCOLS:
-            button = SegmentButton(name, section)
+        self.protocols = {name: SegmentButton(name, section) for name in _PROTOCOLS}
+        for name, button in self.protocols.items():
             button.setAccessibleName(f"Protocol {name}")
-            self._group.addButton(button)
-            self.protocols[name] = button
-            row.addWidget(button)
+        self._group = QButtonGroup(self)
+        section.body.addLayout(segment_row(self._group, tuple(self.protocols.values())))
         self._group.buttonClicked.connect(self._on_protocol)
-        section.body.addLayout(row)
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
         self.device = narrow_combo(section, name="Device")
-        self.device.activated.connect(self._on_device)
-        self._wheel.guard(self.device)
         section.body.addLayout(labelled_rows(("Device", self.device)))
         return section
 
@@ -205,7 +194,7 @@ class EvaluationForm(QWidget):
         options = tuple(
             info for info in describe_options(EvaluateConfig) if info.name not in IN_FORM
         )
-        self.more = OptionForm(options, self._model.choice.more, section.content)
+        self.more = OptionForm(options, self._choice.state.more, section.content)
         self.more.changed.connect(self._on_more)
         section.body.addWidget(self.more)
         return section
@@ -219,8 +208,8 @@ class EvaluationForm(QWidget):
         for part in (self.estimate, self.problem, self.open_report):
             foot.column.addWidget(part)
         self.run_button, self.copy_button = foot.add_buttons("Run", name="Run the evaluation")
-        self.run_button.clicked.connect(self.run_requested)
-        self.copy_button.clicked.connect(self.copy_requested)
+        self.run_button.clicked.connect(self._actions.runs.run)
+        self.copy_button.clicked.connect(self._actions.runs.copy_command)
         return foot
 
     # Drawing the models
@@ -235,22 +224,22 @@ class EvaluationForm(QWidget):
             self._rows = {}
             for entry in entries:
                 row = _DescriptorRow(entry.name, entry.title, entry.summary, entry.takes_weights)
-                row.toggled.connect(self._on_descriptor)
-                row.weights_wanted.connect(self.weights_requested)
+                row.box.toggled.connect(self._on_descriptor)
+                row.weights_wanted.connect(self._choose_weights)
                 self._rows[entry.name] = row
                 self._descriptors.body.addWidget(row)
         self.waiting.setVisible(not entries)
         if state.stage == "failed":
             self.waiting.say(state.message)
         list_devices(self.device, state.devices)
-        self._on_choice(self._model.choice)
+        self._on_choice(self._choice.state)
 
     def _on_data(self, _state: object = None) -> None:
-        """List the data sets that are near at hand."""
+        """List the open data set and the recent ones."""
         dataset = self._models.browser.state.dataset
         folders = [str(dataset.root)] if dataset is not None else []
         folders += self._models.settings.state.recent_folders
-        current = self._model.choice.dataset
+        current = self._choice.state.dataset
         if current != DEMO:
             folders.insert(0, current)
         with QSignalBlocker(self.dataset):
@@ -263,23 +252,16 @@ class EvaluationForm(QWidget):
     def _on_choice(self, choice: EvaluationChoice) -> None:
         if self.dataset.currentData() != choice.dataset:
             self._on_data()
-        for combo, value in (
-            (self.subset, choice.subset),
-            (self.stress, choice.stress),
-            (self.device, choice.device),
-        ):
-            show_value(combo, value)
+        for setting, combo in self._combos.items():
+            show_value(combo, getattr(choice, setting))
         self.protocols[choice.protocol].setChecked(True)
-        self.explanation.say(self._explain(choice.protocol))
+        self.explanation.say(_PROTOCOLS[choice.protocol])
         for name, row in self._rows.items():
             row.show_choice(name in choice.descriptors, choice.weights.get(name, ""))
         with QSignalBlocker(self.open_report):
             self.open_report.setChecked(choice.open_report)
         if self.more.values() != dict(choice.more):
             self.more.set_values(choice.more)
-        self._show_problem()
-
-    def _on_shown(self, _shown: ShownRun) -> None:
         self._show_problem()
 
     def _on_estimate(self, state: EstimateState) -> None:
@@ -294,14 +276,15 @@ class EvaluationForm(QWidget):
                 "What a network needs while it computes comes on top of its maps."
             )
         elif state.measuring:
-            self.estimate.say("Measuring one pair to tell how long it takes…")
+            self.estimate.say("Measuring one pair to estimate the time…")
         else:
             self.estimate.say("Time and memory: not known yet.")
         self._show_problem()
 
     def _show_problem(self) -> None:
-        """Say what is in the way of a run, if anything is."""
-        choice, problem = self._model.choice, self._model.estimate.message
+        """Show why the evaluation cannot run, if it cannot."""
+        choice, problem = self._choice.state, self._model.estimate.state.message
+        busy = self._model.shown.state.busy
         if not choice.descriptors:
             problem = "Tick at least one descriptor."
         else:
@@ -310,51 +293,51 @@ class EvaluationForm(QWidget):
             except DescSpaceError as error:
                 problem = str(error)
         self.problem.say(problem)
-        self.estimate.setVisible(not problem and not self._busy)
+        self.estimate.setVisible(not problem and not busy)
         ready = self._models.engine.state.stage == "ready"
-        self.run_button.setEnabled(ready and bool(choice.descriptors) and not self._busy)
+        self.run_button.setEnabled(ready and bool(choice.descriptors) and not busy)
         self.copy_button.setEnabled(bool(choice.descriptors))
-
-    @property
-    def _busy(self) -> bool:
-        return self._model.shown.busy
-
-    def _explain(self, protocol: str) -> str:
-        return {
-            "seed": (
-                "As the original's code does it, rounding and all: only the true counterparts of "
-                "the queries are candidates."
-            ),
-            "closed": (
-                "The same question with exact truth: which of the queries' true counterparts is "
-                "nearest?"
-            ),
-            "dense": "What a user meets: every place of the other image is a candidate. Slower.",
-        }[protocol]
 
     # What a person does
 
-    def _on_dataset(self, index: int) -> None:
-        self._model.update(dataset=self.dataset.itemData(index))
-
-    def _on_subset(self, index: int) -> None:
-        self._model.update(subset=self.subset.itemData(index))
-
-    def _on_stress(self, index: int) -> None:
-        self._model.update(stress=self.stress.itemData(index))
-
-    def _on_device(self, index: int) -> None:
-        self._model.update(device=self.device.itemData(index))
+    def _on_combo(self) -> None:
+        """Choose what the combo boxes show; one shows nothing while the engine is loading."""
+        self._choice.update(
+            **{
+                setting: combo.currentData()
+                for setting, combo in self._combos.items()
+                if combo.currentIndex() >= 0
+            }
+        )
 
     def _on_protocol(self, button: SegmentButton) -> None:
-        self._model.update(protocol=button.text())
+        self._choice.update(protocol=button.text())
 
-    def _on_descriptor(self, name: str, on: bool) -> None:
-        chosen = set(self._model.choice.descriptors) - {name} | ({name} if on else set())
-        self._model.update(descriptors=tuple(each for each in self._rows if each in chosen))
+    def _on_descriptor(self) -> None:
+        ticked = tuple(name for name, row in self._rows.items() if row.box.isChecked())
+        self._choice.update(descriptors=ticked)
 
     def _on_more(self, values: dict[str, Any]) -> None:
-        self._model.update(more=MappingProxyType(values))
+        self._choice.update(more=MappingProxyType(values))
 
     def _on_open_report(self, on: bool) -> None:
-        self._model.update(open_report=on)
+        self._choice.update(open_report=on)
+
+    def _choose_folder(self) -> None:
+        folder = dialogs.ask_folder(self.window(), self._models.pair.folder)
+        if folder is not None:
+            self._actions.data.use_folder(folder)
+
+    def _choose_weights(self, descriptor: str) -> None:
+        folder, title = self._models.pair.folder, f"Weights of {descriptor}"
+        file = dialogs.ask_file(self.window(), title, folder, _WEIGHTS)
+        if file is not None:
+            weights = {**self._choice.state.weights, descriptor: str(file)}
+            self._choice.update(weights=MappingProxyType(weights))
+
+    def _open_download(self) -> None:
+        if self.download_dialog is None:
+            self.download_dialog = DownloadDialog(self._model.download, self._actions.data, self)
+            self.download_dialog.folder_button.clicked.connect(self._choose_folder)
+        self.download_dialog.show()
+        self.download_dialog.raise_()

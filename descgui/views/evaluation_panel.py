@@ -1,11 +1,10 @@
-"""The panel that evaluates descriptors: what to measure, how far it is, what was found."""
+"""The panel that evaluates descriptors: form, past runs, progress and results."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -20,8 +19,8 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import ShownRun
-from descgui.views.download_dialog import DownloadDialog
-from descgui.views.evaluation_form import EvaluationForm, clock_text
+from descgui.views.evaluation_actions import EvaluationActions
+from descgui.views.evaluation_form import EvaluationForm
 from descgui.views.evaluation_tables import (
     PairTable,
     SequenceBars,
@@ -35,6 +34,7 @@ from descgui.views.panel_parts import (
     ThinBar,
     bold,
     centred_words,
+    clock_text,
     counted,
     narrow_combo,
     segment_row,
@@ -45,7 +45,7 @@ from descgui.views.run_list import RunList
 from descgui.views.run_panel import RunsColumn, lay_out_panel
 
 if TYPE_CHECKING:
-    from engine.api import RunContent
+    from engine.api import RunContent, RunInfo
 
 FIRST_HEIGHT_PX = 360
 _TABLE_PX = 284
@@ -54,58 +54,24 @@ _NARROW_PX = 780
 
 
 class EvaluationPanel(QWidget):
-    """Puts an evaluation together, follows it, and shows what it found.
+    """Sets up an evaluation, shows its progress and its results."""
 
-    Signals:
-        run_requested(): measure what is chosen.
-        pause_requested(): stop for now.
-        cancel_requested(): stop.
-        resume_requested(Path | None): continue a run; None for the shown one.
-        show_requested(list[Path]): show past runs.
-        delete_requested(list[Path]): throw past runs away.
-        undo_requested(): bring them back.
-        report_requested(): open the report of what is shown.
-        copy_requested(): copy the command of what is chosen.
-        weights_requested(str): choose weights for a descriptor.
-        folder_requested(): choose a folder of sequences.
-        place_requested(): choose a folder to load HPatches into.
-        download_requested(Path): load HPatches into a folder.
-        download_cancel_requested(): stop that.
-        pair_requested(str, int, str, float): open the pair of a sequence and number, with a
-            descriptor's label and the threshold in px.
-        looked_at(bool): the panel came into view, or left it.
-    """
-
-    run_requested = Signal()
-    pause_requested = Signal()
-    cancel_requested = Signal()
-    resume_requested = Signal(object)
-    show_requested = Signal(object)
-    delete_requested = Signal(object)
-    undo_requested = Signal()
-    report_requested = Signal()
-    copy_requested = Signal()
-    weights_requested = Signal(str)
-    folder_requested = Signal()
-    place_requested = Signal()
-    download_requested = Signal(object)
-    download_cancel_requested = Signal()
-    pair_requested = Signal(str, int, str, float)
-    looked_at = Signal(bool)
-
-    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, actions: EvaluationActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self._models = models
         self._model = models.evaluation
-        self._dialog: DownloadDialog | None = None
-        self.form = EvaluationForm(models, self)
-        self.runs = RunList(self._model, self)
+        self._shown = models.evaluation.shown
+        self._actions = actions
+        self.form = EvaluationForm(models, actions, self)
+        self.runs = RunList(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
         lay_out_panel(self, self._left, self._make_right())
-        self._connect()
-        self._on_runs()
-        self._on_shown(self._model.shown)
+        self._shown.changed.connect(self._on_shown)
+        self._model.runs.changed.connect(self._on_runs)
+        self._on_runs(self._model.runs.state)
+        self._on_shown(self._shown.state)
 
     def sizeHint(self) -> QSize:
         return QSize(900, FIRST_HEIGHT_PX)
@@ -113,24 +79,8 @@ class EvaluationPanel(QWidget):
     def minimumSizeHint(self) -> QSize:
         return QSize(520, 200)
 
-    @property
-    def download_dialog(self) -> DownloadDialog | None:
-        """The dialog that loads HPatches, once it was opened."""
-        return self._dialog
-
-    def open_download(self) -> None:
-        """Show the dialog that loads HPatches."""
-        if self._dialog is None:
-            self._dialog = DownloadDialog(self._model, self)
-            self._dialog.download_requested.connect(self.download_requested)
-            self._dialog.cancel_requested.connect(self.download_cancel_requested)
-            self._dialog.place_requested.connect(self.place_requested)
-            self._dialog.folder_requested.connect(self._on_own_folder)
-        self._dialog.show()
-        self._dialog.raise_()
-
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Put the bars below the table where there is no room beside it."""
+        """Put the bars below the table in a narrow panel."""
         super().resizeEvent(event)
         narrow = self.width() < _NARROW_PX
         wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
@@ -140,11 +90,11 @@ class EvaluationPanel(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.looked_at.emit(True)
+        self._model.visible.set(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        self.looked_at.emit(False)
+        self._model.visible.set(False)
 
     # Making
 
@@ -171,8 +121,8 @@ class EvaluationPanel(QWidget):
         self.empty = centred_words(
             right,
             (
-                "Nothing measured yet.\n\nChoose a data set and descriptors on the left, and press "
-                "Run; or choose one of the past runs."
+                "No results yet.\n\nChoose a data set and descriptors on the left and press Run, "
+                "or select a past run."
             ),
         )
         self._pages.addWidget(self.empty)
@@ -188,16 +138,17 @@ class EvaluationPanel(QWidget):
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
-        pause = "Stop for now; what was measured is kept"
-        cancel = "Stop; the run stays among the past ones and can be continued there"
+        runs, results = self._actions.runs, self._actions.results
+        pause = "Pause; the measured pairs are kept"
+        cancel = "Stop; you can continue the run from the list of past runs"
         report = "Open the report in the browser"
         self.pause_button, self.cancel_button, self.continue_button, self.report_button = (
             word_buttons(
                 parent,
-                ("pause", "Pause", pause, self.pause_requested),
-                ("stop", "Cancel", cancel, self.cancel_requested),
+                ("pause", "Pause", pause, runs.pause),
+                ("stop", "Cancel", cancel, runs.cancel),
                 ("play", "Continue", "", self._on_continue),
-                ("export", "Report", report, self.report_requested),
+                ("export", "Report", report, results.open_report),
             )
         )
         return self.pause_button, self.continue_button, self.cancel_button, self.report_button
@@ -257,23 +208,10 @@ class EvaluationPanel(QWidget):
         self._split = split
         return results
 
-    def _connect(self) -> None:
-        self.form.run_requested.connect(self.run_requested)
-        self.form.copy_requested.connect(self.copy_requested)
-        self.form.weights_requested.connect(self.weights_requested)
-        self.form.folder_requested.connect(self.folder_requested)
-        self.form.download_requested.connect(self.open_download)
-        self.runs.show_requested.connect(self.show_requested)
-        self.runs.delete_requested.connect(self.delete_requested)
-        self.runs.undo_requested.connect(self.undo_requested)
-        self.runs.resume_requested.connect(self.resume_requested)
-        self._model.shown_changed.connect(self._on_shown)
-        self._model.runs_changed.connect(self._on_runs)
-
     # Drawing the model
 
-    def _on_runs(self, _runs: object = None) -> None:
-        self._left.show_count(len(self._model.runs))
+    def _on_runs(self, runs: tuple[RunInfo, ...]) -> None:
+        self._left.show_count(len(runs))
 
     def _on_shown(self, shown: ShownRun) -> None:
         content = shown.content
@@ -362,22 +300,12 @@ class EvaluationPanel(QWidget):
     # What a person does
 
     def _on_filter(self, _index: int) -> None:
-        if self._model.shown.content is not None:
-            self._show_content(self._model.shown.content)
+        if self._shown.state.content is not None:
+            self._show_content(self._shown.state.content)
 
     def _on_continue(self) -> None:
-        self.resume_requested.emit(None)
+        self._actions.runs.resume()
 
     def _on_pair(self, sequence: str, index: int, label: str) -> None:
         threshold_px = float(self.threshold.currentData() or 0.0)
-        self.pair_requested.emit(sequence, index, label, threshold_px)
-
-    def _on_own_folder(self) -> None:
-        assert self._dialog is not None
-        self._dialog.close()
-        self.folder_requested.emit()
-
-    def set_download_place(self, folder: Path) -> None:
-        """Load HPatches into this folder."""
-        if self._dialog is not None:
-            self._dialog.set_place(folder)
+        self._actions.results.open_pair(sequence, index, label, threshold_px)

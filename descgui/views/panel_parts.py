@@ -304,6 +304,14 @@ def counted(number: int, one: str, many: str) -> str:
     return (one if number == 1 else many).replace("{n}", str(number))
 
 
+def clock_text(seconds: float) -> str:
+    """A duration such as ``40 s``, ``3 min`` or ``2 h 10 min``."""
+    if seconds < 90.0:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60.0)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def draw_verdict(painter: QPainter, where: QRectF, *, right: bool) -> None:
     """Draw a tick (right) or a cross (wrong): told apart by shape, not by colour alone."""
     painter.save()

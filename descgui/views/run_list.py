@@ -1,4 +1,4 @@
-"""The evaluations of the past: to be shown, continued, compared, thrown away and brought back."""
+"""The list of past evaluations: show, compare, continue, delete and restore them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -17,7 +17,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.evaluation_state import EvaluationModel, ShownRun
+from descgui.models.evaluation_state import Deleted, EvaluationModels
+from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.icons import icon
 from descgui.views.panel_parts import Sentence, counted, icon_button, word_buttons
 from descgui.views.run_rows import (
@@ -37,13 +38,12 @@ if TYPE_CHECKING:
 
 
 class _TwoLines(QStyledItemDelegate):
-    """A title, and what is said in passing below it."""
+    """Draws a run in two lines: its title, then date, protocol and pairs."""
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
         return row_size(option)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
-        """Draw one run."""
         painter.save()
         paint_ground(painter, option)
         paint_lines(painter, option, index, left_px=PAD_PX)
@@ -51,23 +51,14 @@ class _TwoLines(QStyledItemDelegate):
 
 
 class RunList(QWidget):
-    """The past runs, the newest first.
+    """The past runs, newest first."""
 
-    Signals:
-        show_requested(list[Path]): show a run, or several in one table.
-        delete_requested(list[Path]): throw runs away.
-        undo_requested(): bring back what was thrown away last.
-        resume_requested(Path): continue a run.
-    """
-
-    show_requested = Signal(object)
-    delete_requested = Signal(object)
-    undo_requested = Signal()
-    resume_requested = Signal(object)
-
-    def __init__(self, model: EvaluationModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: EvaluationModels, actions: EvaluationActions, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self._model = model
+        self._models = models
+        self._actions = actions
         self.hint = Sentence("No evaluation yet.", self, quiet=True)
         self.list = run_list(
             self,
@@ -77,19 +68,15 @@ class RunList(QWidget):
         )
         self.list.itemSelectionChanged.connect(self._on_selected)
         self.list.installEventFilter(self)
-        compare = "Select several finished runs: one table of all"
-        missing = "Measure the pairs that are missing"
+        compare = "Show the selected finished runs in one table"
+        missing = "Measure the remaining pairs"
         self.compare_button, self.continue_button = word_buttons(
             self,
             ("compare", "Compare", compare, self._on_compare),
             ("play", "Continue", missing, self._on_continue),
         )
-        self.delete_button = icon_button(
-            "trash",
-            "Move the selected runs to the trash folder",
-            self,
-            name="Delete",
-        )
+        trash = "Move the selected runs to the trash folder"
+        self.delete_button = icon_button("trash", trash, self, name="Delete")
         self.delete_button.clicked.connect(self._on_delete)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
@@ -98,26 +85,25 @@ class RunList(QWidget):
         buttons.addWidget(self.delete_button)
         self.deleted = Sentence(parent=self)
         self.undo_button = QPushButton(icon("undo"), "Undo", self)
-        self.undo_button.clicked.connect(self.undo_requested)
+        self.undo_button.clicked.connect(actions.results.undo_delete)
         undo = QHBoxLayout()
         undo.addWidget(self.deleted, 1)
         undo.addWidget(self.undo_button)
         layout = list_column(self, self.hint, self.list)
         layout.addLayout(undo)
         layout.addLayout(buttons)
-        model.runs_changed.connect(self._on_runs)
-        model.deleted_changed.connect(self._on_deleted)
-        model.shown_changed.connect(self._on_shown)
-        self._on_runs()
-        self._on_deleted()
+        models.runs.changed.connect(self._on_runs)
+        models.deleted.changed.connect(self._on_deleted)
+        models.shown.changed.connect(self._show_buttons)
+        self._on_runs(models.runs.state)
+        self._on_deleted(models.deleted.state)
 
     def selected(self) -> list[Path]:
-        """Folders of the selected runs, in the order of the list."""
+        """Folders of the selected runs, in list order."""
         items = sorted(self.list.selectedItems(), key=self.list.row)
         return [item.data(RUN_ROLE).folder for item in items]
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        """Delete with the key for it."""
         if (
             event.type() == QEvent.Type.KeyPress
             and isinstance(event, QKeyEvent)
@@ -128,16 +114,16 @@ class RunList(QWidget):
             return True
         return False
 
-    def _on_runs(self, _runs: object = None) -> None:
+    def _on_runs(self, runs: tuple[RunInfo, ...]) -> None:
         kept = set(self.selected())
         with QSignalBlocker(self.list):
             self.list.clear()
-            for run in self._model.runs:
+            for run in runs:
                 title = self._title(run)
                 item = run_item(run, title, self._second(run), about=title)
                 self.list.addItem(item)
                 item.setSelected(run.folder in kept)
-        self.hint.setVisible(not self._model.runs)
+        self.hint.setVisible(not runs)
         self._show_buttons()
 
     def _title(self, run: RunInfo) -> str:
@@ -156,26 +142,18 @@ class RunList(QWidget):
         state = f"{total} pairs" if run.finished else f"{done} of {total or '?'} pairs"
         return " · ".join((when, config.protocol, state)) if config else when
 
-    def _on_deleted(self, _deleted: object = None) -> None:
-        deleted = self._model.deleted
+    def _on_deleted(self, deleted: tuple[Deleted, ...]) -> None:
         self.deleted.say(
-            counted(
-                len(deleted),
-                "1 run is in the trash.",
-                "{n} runs are in the trash.",
-            )
+            counted(len(deleted), "1 run is in the trash.", "{n} runs are in the trash.")
         )
         self.deleted.setVisible(bool(deleted))
         self.undo_button.setVisible(bool(deleted))
         if deleted:
             self.deleted.setToolTip(str(deleted[0].trashed.parent))
 
-    def _on_shown(self, _shown: ShownRun) -> None:
-        self._show_buttons()
-
     def _show_buttons(self) -> None:
         runs = [item.data(RUN_ROLE) for item in self.list.selectedItems()]
-        busy = self._model.shown.busy
+        busy = self._models.shown.state.busy
         usable = [run for run in runs if not run.problem]
         finished = [run for run in usable if run.finished]
         self.compare_button.setEnabled(len(finished) == len(runs) > 1 and not busy)
@@ -188,13 +166,13 @@ class RunList(QWidget):
         self._show_buttons()
         runs = [item.data(RUN_ROLE) for item in self.list.selectedItems()]
         if len(runs) == 1 and not runs[0].problem:
-            self.show_requested.emit([runs[0].folder])
+            self._actions.results.show([runs[0].folder])
 
     def _on_compare(self) -> None:
-        self.show_requested.emit(self.selected())
+        self._actions.results.show(self.selected())
 
     def _on_continue(self) -> None:
-        self.resume_requested.emit(self.selected()[0])
+        self._actions.runs.resume(self.selected()[0])
 
     def _on_delete(self) -> None:
-        self.delete_requested.emit(self.selected())
+        self._actions.results.delete(self.selected())

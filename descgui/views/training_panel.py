@@ -27,7 +27,6 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.models.training_curves_data import RunCurves
 from descgui.models.training_state import SamplesState, TrainingStatus
-from descgui.views.evaluation_form import clock_text
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -35,6 +34,7 @@ from descgui.views.panel_parts import (
     Sentence,
     ThinBar,
     bold,
+    clock_text,
     counted,
     segment_row,
     tabular,

@@ -7,11 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.download_controller import DownloadController
+from descgui.controllers.estimate_controller import EstimateController
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.pair_controller import PairController
+from descgui.controllers.results_controller import ResultsController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from engine import api
@@ -55,12 +57,16 @@ class World:
     def __init__(self, sequences):
         self.models = make_models(None)
         self.model = self.models.evaluation
-        self.engine = EngineController(self.models)
         self.pairs = PairController(self.models, lambda image: image.pixels)
         self.matches = Matches()
-        self.evaluations = EvaluationController(self.models, self.engine, self.pairs, self.matches)
+        self.results = ResultsController(self.models, self.pairs, self.matches)
+        self.runs = EvaluationController(self.models, self.results)
+        self.estimates = EstimateController(self.models)
+        self.data = DownloadController(self.models)
+        parts = (self.runs, self.results, self.estimates, self.data, self.pairs)
+        self.lanes = [part.lane for part in parts]
         self.models.engine.set(READY)
-        self.model.update(
+        self.model.choice.update(
             dataset=str(sequences),
             descriptors=("daisy",),
             device="cpu",
@@ -70,12 +76,11 @@ class World:
 
     @property
     def stage(self):
-        return self.model.shown.stage
+        return self.model.shown.state.stage
 
     @property
     def quiet(self):
-        lanes = (*self.evaluations.lanes, self.pairs.lane, self.engine.lane)
-        return not any(lane.busy for lane in lanes)
+        return not any(lane.busy for lane in self.lanes)
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def make_world(qtbot, fresh_home, sequences):
 
     yield make
     for world in worlds:
-        for lane in (*world.evaluations.lanes, world.pairs.lane):
+        for lane in world.lanes:
             lane.close()
         qtbot.waitUntil(lambda world=world: world.quiet, timeout=WAIT_MS)
 
@@ -103,9 +108,9 @@ def wait_stage(qtbot, world, stage):
 
 
 def run_whole(qtbot, world):
-    world.evaluations.run()
+    world.runs.run()
     wait_stage(qtbot, world, "done")
-    return world.model.shown.content
+    return world.model.shown.state.content
 
 
 def stop_after(world, pairs, stop):
@@ -115,13 +120,13 @@ def stop_after(world, pairs, stop):
         if shown.stage == "running" and shown.content and shown.content.done >= pairs:
             stop()
 
-    world.model.shown_changed.connect(look)
+    world.model.shown.changed.connect(look)
     return look
 
 
 def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, world):
     seen = []
-    world.model.shown_changed.connect(
+    world.model.shown.changed.connect(
         lambda shown: (
             seen.append((shown.content.done, shown.content.total, shown.stage))
             if shown.content
@@ -135,26 +140,25 @@ def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, worl
     assert content.finished
     assert content.rows == api.read_run(content.folders[0]).rows
     assert any(row.low is not None for row in content.summary)
-    assert [run.finished for run in world.model.runs] == [True]
-    assert world.model.data_folder == api.find_data_folder()
+    assert [run.finished for run in world.model.runs.state] == [True]
 
 
 def test_a_paused_run_goes_on_where_it_stopped_and_ends_like_an_undisturbed_one(qtbot, world):
-    look = stop_after(world, 2, world.evaluations.pause)
-    world.evaluations.run()
+    look = stop_after(world, 2, world.runs.pause)
+    world.runs.run()
     wait_stage(qtbot, world, "paused")
-    world.model.shown_changed.disconnect(look)
-    before = world.model.shown.content
+    world.model.shown.changed.disconnect(look)
+    before = world.model.shown.state.content
     assert 2 <= before.done < 6
-    assert [run.done for run in world.model.runs] == [before.done]
+    assert [run.done for run in world.model.runs.state] == [before.done]
     done = []
-    world.model.shown_changed.connect(
+    world.model.shown.changed.connect(
         lambda shown: done.append(shown.content.done) if shown.content else None
     )
-    world.evaluations.resume()
+    world.runs.resume()
     wait_stage(qtbot, world, "done")
     assert min(done) >= before.done  # nothing is measured again
-    paused = world.model.shown.content
+    paused = world.model.shown.state.content
     assert paused.folders == before.folders
     whole = run_whole(qtbot, world)
     assert whole.rows == paused.rows
@@ -165,98 +169,100 @@ def test_a_cancelled_run_stays_in_the_list_and_another_window_continues_it(
     qtbot, make_world, sequences
 ):
     first = make_world()
-    look = stop_after(first, 1, first.evaluations.cancel)
-    first.evaluations.run()
+    look = stop_after(first, 1, first.runs.cancel)
+    first.runs.run()
     wait_stage(qtbot, first, "stopped")
-    first.model.shown_changed.disconnect(look)
+    first.model.shown.changed.disconnect(look)
     second = make_world()
-    second.evaluations.refresh()
-    qtbot.waitUntil(lambda: len(second.model.runs) == 1, timeout=WAIT_MS)
-    (run,) = second.model.runs
+    second.results.refresh()
+    qtbot.waitUntil(lambda: len(second.model.runs.state) == 1, timeout=WAIT_MS)
+    (run,) = second.model.runs.state
     assert 0 < run.done < 6
-    second.evaluations.show([run.folder])
-    qtbot.waitUntil(lambda: second.model.shown.content is not None, timeout=WAIT_MS)
-    assert second.model.shown.can_continue
-    assert second.model.shown.content.root == sequences
-    second.evaluations.resume(run.folder)
+    second.results.show([run.folder])
+    qtbot.waitUntil(lambda: second.model.shown.state.content is not None, timeout=WAIT_MS)
+    assert second.model.shown.state.can_continue
+    assert second.model.shown.state.content.root == sequences
+    second.runs.resume(run.folder)
     wait_stage(qtbot, second, "done")
-    assert second.model.shown.content.total == 6
-    assert len({(r.sequence, r.index) for r in second.model.shown.content.rows}) == 6
+    assert second.model.shown.state.content.total == 6
+    assert len({(r.sequence, r.index) for r in second.model.shown.state.content.rows}) == 6
 
 
 def test_cancelling_a_paused_run_only_lets_go_of_it(qtbot, world):
-    look = stop_after(world, 1, world.evaluations.pause)
-    world.evaluations.run()
+    look = stop_after(world, 1, world.runs.pause)
+    world.runs.run()
     wait_stage(qtbot, world, "paused")
-    world.model.shown_changed.disconnect(look)
-    world.evaluations.cancel()
+    world.model.shown.changed.disconnect(look)
+    world.runs.cancel()
     assert world.stage == "stopped"
-    assert world.model.shown.can_continue
+    assert world.model.shown.state.can_continue
 
 
 def test_what_cannot_be_run_is_told_in_its_sentence(qtbot, world, tmp_path):
-    world.model.update(dataset=str(tmp_path / "nothing"))
-    world.evaluations.run()
+    world.model.choice.update(dataset=str(tmp_path / "nothing"))
+    world.runs.run()
     wait_stage(qtbot, world, "failed")
-    assert "nothing: does not exist" in world.model.shown.message
+    assert "nothing: does not exist" in world.model.shown.state.message
     assert not api.runs_dir().exists()
-    world.model.update(more={"long_edge_px": -3})
-    world.evaluations.run()
-    assert "long_edge_px" in world.model.shown.message
+    world.model.choice.update(more={"long_edge_px": -3})
+    world.runs.run()
+    assert "long_edge_px" in world.model.shown.state.message
 
 
 def test_runs_are_thrown_away_and_brought_back(qtbot, world):
     content = run_whole(qtbot, world)
     (folder,) = content.folders
-    world.evaluations.delete([folder])
-    qtbot.waitUntil(lambda: world.quiet and world.model.runs == (), timeout=WAIT_MS)
+    world.results.delete([folder])
+    qtbot.waitUntil(lambda: world.quiet and world.model.runs.state == (), timeout=WAIT_MS)
     assert not folder.exists()
-    assert world.model.shown.content is None
-    world.evaluations.undo_delete()
-    qtbot.waitUntil(lambda: world.quiet and len(world.model.runs) == 1, timeout=WAIT_MS)
+    assert world.model.shown.state.content is None
+    world.results.undo_delete()
+    qtbot.waitUntil(lambda: world.quiet and len(world.model.runs.state) == 1, timeout=WAIT_MS)
     assert folder.exists()
-    assert world.model.deleted == ()
+    assert world.model.deleted.state == ()
 
 
 def test_the_run_under_way_cannot_be_thrown_away(qtbot, world):
     def throw_away(shown):
         if shown.stage == "running" and shown.content and shown.content.done == 1:
-            world.evaluations.delete(shown.content.folders)
+            world.results.delete(shown.content.folders)
 
-    world.model.shown_changed.connect(throw_away)
+    world.model.shown.changed.connect(throw_away)
     content = run_whole(qtbot, world)
     assert content.folders[0].exists()
 
 
 def test_several_runs_are_compared_with_a_warning_where_they_differ(qtbot, world):
     first = run_whole(qtbot, world).folders[0]
-    world.model.update(more={"long_edge_px": 96, "seed": 5})
+    world.model.choice.update(more={"long_edge_px": 96, "seed": 5})
     second = run_whole(qtbot, world).folders[0]
-    world.evaluations.show([first, second])
+    world.results.show([first, second])
     qtbot.waitUntil(
-        lambda: len(world.model.shown.content.folders) == 2 and world.quiet, timeout=WAIT_MS
+        lambda: len(world.model.shown.state.content.folders) == 2 and world.quiet, timeout=WAIT_MS
     )
-    shown = world.model.shown
+    shown = world.model.shown.state
     assert len(shown.content.descriptors) == 2
     assert any("differ in seed" in note for note in shown.notes)
 
 
-def test_the_report_is_written_when_the_run_is_done_and_opened_once(qtbot, world):
-    world.model.update(open_report=True)
+def test_the_report_is_written_when_the_run_is_done_and_opened_once(qtbot, world, monkeypatch):
+    world.model.choice.update(open_report=True)
     pages = []
-    world.evaluations.report_ready.connect(pages.append)
+    monkeypatch.setattr(
+        QDesktopServices, "openUrl", lambda url: pages.append(Path(url.toLocalFile()))
+    )
     content = run_whole(qtbot, world)
     qtbot.waitUntil(lambda: bool(pages) and world.quiet, timeout=WAIT_MS)
     assert pages == [content.folders[0] / api.REPORT_HTML]
     assert "daisy" in pages[0].read_text(encoding="utf-8")
-    assert world.model.shown.report == pages[0]
-    world.evaluations.make_report()  # it is there: opened again, not written again
+    assert world.model.shown.state.report == pages[0]
+    world.results.open_report()  # it is there: opened again, not written again
     assert pages == [pages[0]] * 2
 
 
 def test_a_pair_is_opened_with_its_descriptor_its_threshold_and_matches(qtbot, world, sequences):
     run_whole(qtbot, world)
-    world.evaluations.open_pair("v_turn", 3, "daisy", 5.0)
+    world.results.open_pair("v_turn", 3, "daisy", 5.0)
     qtbot.waitUntil(lambda: world.quiet and world.models.pair.state is not None, timeout=WAIT_MS)
     pair = world.models.pair.state.pair
     assert (pair.sequence, pair.index) == ("v_turn", 3)
@@ -272,33 +278,33 @@ def test_a_pair_whose_pictures_are_gone_is_told_and_leaves_the_open_one(qtbot, w
     from dataclasses import replace
 
     run_whole(qtbot, world)
-    shown = world.model.shown
-    world.model.show(replace(shown, content=replace(shown.content, root=None)))
-    world.evaluations.open_pair("v_turn", 3, "daisy", 5.0)
-    assert "not where they were" in world.models.messages.messages[-1].text
+    shown = world.model.shown.state
+    world.model.shown.set(replace(shown, content=replace(shown.content, root=None)))
+    world.results.open_pair("v_turn", 3, "daisy", 5.0)
+    assert "moved or deleted" in world.models.messages.messages[-1].text
     assert world.models.pair.state is None
 
 
 def test_an_estimate_is_made_only_while_somebody_looks(qtbot, world):
-    world.evaluations.want_estimate(True)
-    qtbot.waitUntil(lambda: world.model.estimate.estimate is not None, timeout=WAIT_MS)
-    assert world.model.estimate.estimate.pairs == 6
-    world.evaluations.want_estimate(False)
-    world.model.update(subset="viewpoint")
-    assert world.model.estimate.estimate is None
-    assert not world.evaluations._timer.isActive()
+    world.model.visible.set(True)
+    qtbot.waitUntil(lambda: world.model.estimate.state.estimate is not None, timeout=WAIT_MS)
+    assert world.model.estimate.state.estimate.pairs == 6
+    world.model.visible.set(False)
+    world.model.choice.update(subset="viewpoint")
+    assert world.model.estimate.state.estimate is None
+    assert not world.estimates._timer.isActive()
 
 
 def test_an_estimate_that_fails_says_why_beside_the_button_alone(qtbot, world, tmp_path):
-    world.model.update(dataset=str(tmp_path / "nothing"))
-    world.evaluations.want_estimate(True)
-    qtbot.waitUntil(lambda: world.model.estimate.message != "", timeout=WAIT_MS)
-    assert "does not exist" in world.model.estimate.message
+    world.model.choice.update(dataset=str(tmp_path / "nothing"))
+    world.model.visible.set(True)
+    qtbot.waitUntil(lambda: world.model.estimate.state.message != "", timeout=WAIT_MS)
+    assert "does not exist" in world.model.estimate.state.message
     assert world.models.messages.messages == ()
 
 
 def test_the_command_of_the_choice_is_copied(qtbot, world, sequences):
-    world.evaluations.copy_command()
+    world.runs.copy_command()
     text = QGuiApplication.clipboard().text()
     assert "main.py evaluate" in text
     assert str(sequences) in text
@@ -316,12 +322,12 @@ def test_a_download_tells_how_far_it_is_and_its_folder_is_chosen(
 
     monkeypatch.setattr(api, "download_hpatches", load, raising=False)
     stages = []
-    world.model.download_changed.connect(lambda state: stages.append((state.stage, state.done)))
-    world.evaluations.download(tmp_path)
-    qtbot.waitUntil(lambda: world.model.download.stage == "done", timeout=WAIT_MS)
-    assert stages[0] == ("loading", 0)
-    assert ("unpacking", 7) in stages
-    assert world.model.choice.dataset == str(tmp_path / "hpatches")
+    world.model.download.changed.connect(lambda state: stages.append((state.stage, state.done)))
+    world.data.download(tmp_path)
+    qtbot.waitUntil(lambda: world.model.download.state.stage == "done", timeout=WAIT_MS)
+    assert stages[0] == (api.Stage.DOWNLOADING, 0)
+    assert (api.Stage.UNPACKING, 7) in stages
+    assert world.model.choice.state.dataset == str(tmp_path / "hpatches")
 
 
 def test_a_stopped_download_says_that_it_can_go_on(qtbot, world, monkeypatch, tmp_path):
@@ -336,10 +342,10 @@ def test_a_stopped_download_says_that_it_can_go_on(qtbot, world, monkeypatch, tm
             threading.Event().wait(0.01)
 
     monkeypatch.setattr(api, "download_hpatches", load, raising=False)
-    world.evaluations.download(tmp_path)
+    world.data.download(tmp_path)
     qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
-    world.evaluations.cancel_download()
-    qtbot.waitUntil(lambda: world.model.download.stage == "stopped", timeout=WAIT_MS)
+    world.data.cancel()
+    qtbot.waitUntil(lambda: world.model.download.state.stage == "stopped", timeout=WAIT_MS)
 
 
 def test_a_failed_download_says_why(qtbot, world, monkeypatch, tmp_path):
@@ -347,6 +353,6 @@ def test_a_failed_download_says_why(qtbot, world, monkeypatch, tmp_path):
         raise api.DatasetError(folder, "holds nothing")
 
     monkeypatch.setattr(api, "download_hpatches", load, raising=False)
-    world.evaluations.download(tmp_path)
-    qtbot.waitUntil(lambda: world.model.download.stage == "failed", timeout=WAIT_MS)
-    assert "holds nothing" in world.model.download.message
+    world.data.download(tmp_path)
+    qtbot.waitUntil(lambda: world.model.download.state.stage == "failed", timeout=WAIT_MS)
+    assert "holds nothing" in world.model.download.state.message

@@ -17,10 +17,12 @@ from descgui.models.evaluation_state import (
     EvaluationChoice,
     ShownRun,
 )
-from descgui.views.evaluation_form import clock_text
+from descgui.views import dialogs
+from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
 from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
-from engine.api import ConfigError, EvaluateConfig
+from descgui.views.panel_parts import clock_text
+from engine.api import ConfigError, EvaluateConfig, Stage
 from engine.evaluation.result import PairRow
 from engine.jobs.estimate import Estimate
 from engine.jobs.runs import MeasuredDescriptor, RunContent, RunInfo, means
@@ -70,24 +72,41 @@ def content(rows=ROWS, **changes):
 @pytest.fixture
 def models(qapp, tmp_path):
     models = make_models(tmp_path / "settings.yaml")
-    models.evaluation.update(descriptors=("daisy",))
+    models.evaluation.choice.update(descriptors=("daisy",))
     return models
 
 
+class Actions:
+    """Notes what the panel asks for: names with their arguments."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, name):
+        return lambda *values: self.asked.append((name, *values))
+
+    def of(self, name):
+        return [tuple(values) for one, *values in self.asked if one == name]
+
+
 @pytest.fixture
-def panel(qtbot, models):
-    made = EvaluationPanel(models)
+def asked():
+    return Actions()
+
+
+@pytest.fixture
+def actions(asked):
+    return EvaluationActions(asked, asked, asked)
+
+
+@pytest.fixture
+def panel(qtbot, models, actions):
+    made = EvaluationPanel(models, actions)
     qtbot.addWidget(made)
     made.resize(840, 360)
     models.engine.set(READY)
     made.show()
     return made
-
-
-def heard(signal):
-    seen = []
-    signal.connect(lambda *values: seen.append(values))
-    return seen
 
 
 def cell(panel, line, column):
@@ -101,25 +120,27 @@ def test_nothing_can_be_run_before_the_engine_is_there_or_without_a_descriptor(
     qtbot, models, panel
 ):
     assert panel.form.run_button.isEnabled()
-    models.evaluation.update(descriptors=())
+    models.evaluation.choice.update(descriptors=())
     assert not panel.form.run_button.isEnabled()
     assert "at least one" in panel.form.problem.sentence
-    models.evaluation.update(descriptors=("daisy",))
+    models.evaluation.choice.update(descriptors=("daisy",))
     models.engine.set(EngineState("loading"))
     assert not panel.form.run_button.isEnabled()
 
 
-def test_ticks_weights_and_combos_go_into_the_model_and_into_the_job(models, panel):
+def test_ticks_weights_and_combos_go_into_the_model_and_into_the_job(monkeypatch, models, panel):
     rows = panel.form._rows
     assert list(rows) == ["daisy", "msnet_v0"]  # precomputed maps belong to single images
     rows["msnet_v0"].box.click()
-    assert models.evaluation.choice.descriptors == ("daisy", "msnet_v0")
+    assert models.evaluation.choice.state.descriptors == ("daisy", "msnet_v0")
     assert rows["msnet_v0"].browse.isVisibleTo(panel.form)
     assert not rows["daisy"].browse.isVisibleTo(panel.form)
-    wanted = heard(panel.weights_requested)
+    answers = iter((None, Path("/w/a.pt")))  # first cancelled, then chosen
+    monkeypatch.setattr(dialogs, "ask_file", lambda *_: next(answers))
     rows["msnet_v0"].browse.click()
-    assert wanted == [("msnet_v0",)]
-    models.evaluation.update(weights={"msnet_v0": "/w/a.pt"})
+    assert models.evaluation.choice.state.weights == {}
+    rows["msnet_v0"].browse.click()
+    assert models.evaluation.choice.state.weights == {"msnet_v0": str(Path("/w/a.pt"))}
     assert rows["msnet_v0"].weights.text() == "a.pt"
     form = panel.form
     form.subset.setCurrentIndex(form.subset.findData("540"))
@@ -128,7 +149,7 @@ def test_ticks_weights_and_combos_go_into_the_model_and_into_the_job(models, pan
     form.stress.activated.emit(form.stress.currentIndex())
     form.protocols["dense"].click()
     assert "every place" in form.explanation.sentence
-    config = models.evaluation.choice.config()
+    config = models.evaluation.choice.state.config()
     assert config.dataset == "rotated:demo"
     assert config.descriptor == ("daisy", "msnet_v0=/w/a.pt")
     assert (config.subset, config.protocol) == ("540", "dense")
@@ -145,7 +166,7 @@ def test_data_sets_near_at_hand_are_listed_once_each(models, panel):
     combo = panel.form.dataset
     data = [combo.itemData(index) for index in range(combo.count())]
     assert data == ["demo", "/data/two", "/data/one"]
-    models.evaluation.update(dataset="/data/one")
+    models.evaluation.choice.update(dataset="/data/one")
     assert combo.currentData() == "/data/one"
     assert [combo.itemData(index) for index in range(combo.count())].count("/data/one") == 1
 
@@ -155,9 +176,9 @@ def test_the_estimate_is_said_with_its_numbers_and_unknown_is_said_as_unknown(mo
     estimate = Estimate(
         pairs=580, images=696, seconds=4000, maps_bytes=200_000_000, measured="x", device="cpu"
     )
-    models.evaluation.set_estimate(EstimateState(estimate=estimate))
+    models.evaluation.estimate.set(EstimateState(estimate=estimate))
     assert panel.form.estimate.sentence == "About 67 min for 580 pairs, and 200.0 MB for maps."
-    models.evaluation.set_estimate(EstimateState(message="/x: does not exist."))
+    models.evaluation.estimate.set(EstimateState(message="/x: does not exist."))
     assert panel.form.problem.sentence == "/x: does not exist."
     assert not panel.form.estimate.isVisibleTo(panel.form)
 
@@ -175,14 +196,14 @@ def test_times_are_said_in_two_numbers_at_most(seconds, text):
 
 def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
     part = content(ROWS[:2], done=1, finished=False)
-    models.evaluation.show(ShownRun("running", part, eta_s=130))
+    models.evaluation.shown.set(ShownRun("running", part, eta_s=130))
     assert panel.status.text() == "1 of 3 pairs · 2 min left"
     assert (panel.bar.value(), panel.bar.maximum()) == (1, 3)
     assert [panel.pause_button.isVisible(), panel.cancel_button.isVisible()] == [True, True]
     assert not panel.report_button.isVisible()
     assert not panel.form.run_button.isEnabled()
     assert [cell(panel, 0, column) for column in range(3)] == ["0.900", "–", "0.900"]
-    models.evaluation.show(ShownRun("running", content(done=3, finished=False), eta_s=1))
+    models.evaluation.shown.set(ShownRun("running", content(done=3, finished=False), eta_s=1))
     assert [cell(panel, 0, column) for column in range(3)] == ["0.667", "0.400", "0.800"]
     assert [cell(panel, 1, column) for column in range(3)] == ["0.633", "0.800", "0.550"]
     bold = [
@@ -192,7 +213,7 @@ def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
 
 
 def test_another_threshold_changes_table_pairs_and_bars(models, panel):
-    models.evaluation.show(ShownRun("done", content()))
+    models.evaluation.shown.set(ShownRun("done", content()))
     assert panel.threshold.currentData() == 5.0
     panel.threshold.setCurrentIndex(0)
     assert cell(panel, 0, 0) == "0.333"
@@ -200,10 +221,10 @@ def test_another_threshold_changes_table_pairs_and_bars(models, panel):
 
 
 def test_a_second_list_of_queries_can_be_chosen(models, panel):
-    models.evaluation.show(ShownRun("done", content()))
+    models.evaluation.shown.set(ShownRun("done", content()))
     assert not panel.queries.isVisible()
     both = (*ROWS, row("v_turn", 2, "daisy", 0.25, queries="uniform"))
-    models.evaluation.show(ShownRun("done", content(both)))
+    models.evaluation.shown.set(ShownRun("done", content(both)))
     assert panel.queries.isVisible()
     panel.queries.setCurrentIndex(panel.queries.findData("uniform"))
     assert cell(panel, 0, 0) == "0.250"
@@ -220,40 +241,41 @@ def test_buttons_follow_the_stage(models, panel):
         "failed": (False, True, False, False),
     }
     for stage, shown in expected.items():
-        models.evaluation.show(ShownRun(stage, part, message="It broke."))
+        models.evaluation.shown.set(ShownRun(stage, part, message="It broke."))
         buttons = (
             panel.pause_button, panel.continue_button, panel.cancel_button, panel.report_button,
         )  # fmt: skip
         assert tuple(button.isVisible() for button in buttons) == shown, stage
     assert panel.failure.sentence == "It broke."
-    models.evaluation.show(ShownRun("done", content()))
+    models.evaluation.shown.set(ShownRun("done", content()))
     assert panel.report_button.isVisible()
     assert not panel.continue_button.isVisible()
 
 
-def test_buttons_ask(qtbot, models, panel):
-    seen = {
-        name: heard(getattr(panel, name))
-        for name in ("run_requested", "pause_requested", "cancel_requested", "resume_requested",
-                     "report_requested", "copy_requested", "folder_requested")
-    }  # fmt: skip
+def test_buttons_ask(models, panel, asked, monkeypatch):
+    answers = iter((None, Path("/data/mine")))
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: next(answers))
     panel.form.run_button.click()
     panel.form.copy_button.click()
     panel.form.browse.click()
-    models.evaluation.show(ShownRun("running", content(finished=False)))
+    panel.form.browse.click()
+    models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     panel.pause_button.click()
     panel.cancel_button.click()
-    models.evaluation.show(ShownRun("paused", content(finished=False)))
+    models.evaluation.shown.set(ShownRun("paused", content(finished=False)))
     panel.continue_button.click()
-    models.evaluation.show(ShownRun("done", content()))
+    models.evaluation.shown.set(ShownRun("done", content()))
     panel.report_button.click()
-    assert {name: len(calls) for name, calls in seen.items()} == dict.fromkeys(seen, 1)
-    assert seen["resume_requested"] == [(None,)]
+    assert [name for name, *_ in asked.asked] == [
+        "run", "copy_command", "use_folder", "pause", "cancel", "resume", "open_report"
+    ]  # fmt: skip
+    assert asked.of("use_folder") == [(Path("/data/mine"),)]
+    assert asked.of("resume") == [()]
 
 
 def test_warnings_and_pairs_left_out_are_told_and_counted(models, panel):
     texts = tuple(f"pair {number} is left out." for number in range(5))
-    models.evaluation.show(ShownRun("done", content(left_out=texts), notes=("Untrained.",)))
+    models.evaluation.shown.set(ShownRun("done", content(left_out=texts), notes=("Untrained.",)))
     assert panel.notes.sentence == "Untrained.\npair 0 is left out.\nAnd 4 more remarks."
     assert panel.notes.toolTip().count("\n") == 5
 
@@ -272,37 +294,34 @@ def test_scores_of_sequences_are_means_and_name_the_worst_pair():
     ]
 
 
-def test_a_click_on_a_bar_asks_for_the_worst_pair_of_that_sequence(qtbot, models, panel):
-    models.evaluation.show(ShownRun("done", content()))
-    seen = heard(panel.pair_requested)
+def test_a_click_on_a_bar_asks_for_the_worst_pair_of_that_sequence(qtbot, models, panel, asked):
+    models.evaluation.shown.set(ShownRun("done", content()))
     index = panel.bars.model().index(1, 0)
     where = panel.bars.visualRect(index).center()
     qtbot.mouseClick(panel.bars.viewport(), Qt.MouseButton.LeftButton, pos=where)
     qtbot.keyClick(panel.bars, Qt.Key.Key_Up)
     qtbot.keyClick(panel.bars, Qt.Key.Key_Return)
-    assert seen == [("i_light", 2, "msnet_v0", 5.0), ("i_light", 3, "daisy", 5.0)]
+    assert asked.of("open_pair") == [("i_light", 2, "msnet_v0", 5.0), ("i_light", 3, "daisy", 5.0)]
 
 
-def test_pairs_are_listed_worst_first_and_a_click_asks_for_one(qtbot, models, panel):
-    models.evaluation.show(ShownRun("done", content()))
+def test_pairs_are_listed_worst_first_and_a_click_asks_for_one(qtbot, models, panel, asked):
+    models.evaluation.shown.set(ShownRun("done", content()))
     panel.pairs_tab.click()
     table = panel.pairs
     texts = [table.model().index(line, 2).data() for line in range(6)]
     assert texts == sorted(texts)
-    seen = heard(panel.pair_requested)
     where = table.visualRect(table.model().index(0, 0)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
     qtbot.keyClick(table, Qt.Key.Key_Down)
     qtbot.keyClick(table, Qt.Key.Key_Return)
-    assert seen[0] == ("v_turn", 2, "daisy", 5.0)
-    assert seen[1] == ("i_light", 2, "msnet_v0", 5.0)
+    assert asked.of("open_pair") == [("v_turn", 2, "daisy", 5.0), ("i_light", 2, "msnet_v0", 5.0)]
 
 
 def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
-    models.evaluation.show(ShownRun("running", content(ROWS[:4], finished=False)))
+    models.evaluation.shown.set(ShownRun("running", content(ROWS[:4], finished=False)))
     panel.pairs.selectRow(0)
     before = panel.pairs.currentIndex().data()
-    models.evaluation.show(ShownRun("running", content(finished=False)))
+    models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
     assert panel.pairs.currentIndex().data() == before
 
@@ -326,7 +345,7 @@ RUNS = (
 
 @pytest.fixture
 def runs(panel, models):
-    models.evaluation.set_runs(RUNS)
+    models.evaluation.runs.set(RUNS)
     panel.past_tab.click()
     return panel.runs
 
@@ -346,87 +365,95 @@ def test_past_runs_are_named_and_counted(panel, runs):
     assert "Cannot be read" in spoken[3]
 
 
-def test_one_selected_run_is_shown_several_are_compared(panel, runs):
-    shown = heard(panel.show_requested)
+def test_one_selected_run_is_shown_several_are_compared(runs, asked):
     choose(runs, 0)
-    assert shown == [([RUNS[0].folder],)]
+    assert asked.of("show") == [([RUNS[0].folder],)]
     assert not runs.compare_button.isEnabled()
     choose(runs, 0, 2)
     assert runs.compare_button.isEnabled()
-    shown.clear()
+    asked.asked.clear()
     runs.compare_button.click()
-    assert shown == [([RUNS[0].folder, RUNS[2].folder],)]
+    assert asked.of("show") == [([RUNS[0].folder, RUNS[2].folder],)]
     choose(runs, 0, 1)  # one of them is not finished
     assert not runs.compare_button.isEnabled()
 
 
-def test_only_an_unfinished_run_can_be_continued(panel, runs, models):
-    resumed = heard(panel.resume_requested)
+def test_only_an_unfinished_run_can_be_continued(runs, models, asked):
     choose(runs, 0)
     assert not runs.continue_button.isEnabled()
     choose(runs, 1)
     runs.continue_button.click()
-    assert resumed == [(RUNS[1].folder,)]
-    models.evaluation.show(ShownRun("running", content(finished=False)))
+    assert asked.of("resume") == [(RUNS[1].folder,)]
+    models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert not runs.continue_button.isEnabled()
 
 
-def test_runs_are_thrown_away_by_button_or_key_and_can_be_brought_back(qtbot, panel, runs, models):
-    deleted, undone = heard(panel.delete_requested), heard(panel.undo_requested)
+def test_runs_are_deleted_by_button_or_key_and_can_be_restored(qtbot, runs, models, asked):
     choose(runs, 0, 3)
     runs.delete_button.click()
     choose(runs, 1)
     qtbot.keyClick(runs.list, Qt.Key.Key_Delete)
-    assert deleted == [([RUNS[0].folder, RUNS[3].folder],), ([RUNS[1].folder],)]
+    assert asked.of("delete") == [([RUNS[0].folder, RUNS[3].folder],), ([RUNS[1].folder],)]
     assert not runs.undo_button.isVisible()
-    models.evaluation.set_deleted((Deleted(Path("/trash/a"), Path("/runs/a")),))
+    models.evaluation.deleted.set((Deleted(Path("/trash/a"), Path("/runs/a")),))
     assert runs.deleted.sentence == "1 run is in the trash."
     runs.undo_button.click()
-    assert len(undone) == 1
+    assert len(asked.of("undo_delete")) == 1
 
 
 def test_the_list_keeps_its_selection_when_it_is_read_again(runs, models):
     choose(runs, 2)
-    models.evaluation.set_runs((run_info("evaluate-4"), *RUNS))
+    models.evaluation.runs.set((run_info("evaluate-4"), *RUNS))
     assert runs.selected() == [RUNS[2].folder]
 
 
 # ---- the download ------------------------------------------------------------------------------
 
 
-def test_the_download_dialog_follows_the_download(qtbot, models, panel, tmp_path):
-    models.evaluation.set_data_folder(tmp_path / "not" / "there")
+def test_the_download_dialog_follows_the_download(models, panel, asked, monkeypatch, tmp_path):
+    monkeypatch.setenv("DESCGUI_DATA", str(tmp_path / "not" / "there"))
     panel.form.download.click()
-    dialog = panel.download_dialog
+    dialog = panel.form.download_dialog
     assert "not/there/hpatches-sequences-release" in dialog.place.sentence
-    asked, stopped = heard(panel.download_requested), heard(panel.download_cancel_requested)
     dialog.load_button.click()
-    assert asked == [(tmp_path / "not" / "there",)]
-    model = models.evaluation
-    model.set_download(DownloadState("loading"))
+    assert asked.of("download") == [(tmp_path / "not" / "there",)]
+    model = models.evaluation.download
+    model.set(DownloadState(Stage.DOWNLOADING))
     assert dialog.status.sentence == "Connecting…"
-    model.set_download(DownloadState("loading", 300, 1300, 10.0))
+    model.set(DownloadState(Stage.DOWNLOADING, 300, 1300, 10.0))
     assert dialog.status.sentence == "300 of 1300 MB · 10.0 MB/s · 2 min left"
     assert (dialog.bar.value(), dialog.bar.maximum()) == (300, 1300)
     dialog.cancel_button.click()
-    assert len(stopped) == 1
-    model.set_download(DownloadState("stopped"))
+    assert len(asked.of("cancel")) == 1
+    model.set(DownloadState("stopped"))
     assert "kept" in dialog.status.sentence
     assert dialog.load_button.text() == "Try again"
-    model.set_download(DownloadState("failed", message="No address gave a usable archive."))
+    model.set(DownloadState("failed", message="No address gave a usable archive."))
     assert dialog.failure.sentence == "No address gave a usable archive."
-    model.set_download(DownloadState("unpacking", 5, None))
+    model.set(DownloadState(Stage.CHECKING_DOWNLOAD, 5, 7))
+    assert dialog.status.sentence == "Checking: 5 of 7 MB"
+    model.set(DownloadState(Stage.UNPACKING, 5, None))
     assert dialog.status.sentence == "Unpacking: 5 of ? files"
-    model.set_download(DownloadState("done", folder=tmp_path))
+    model.set(DownloadState("done", folder=tmp_path))
     assert not dialog.load_button.isVisible()
 
 
-def test_a_folder_of_ones_own_is_offered_beside_the_download(qtbot, models, panel):
-    panel.open_download()
-    asked = heard(panel.folder_requested)
-    panel.download_dialog.folder_button.click()
-    assert len(asked) == 1
-    assert not panel.download_dialog.isVisible()
+def test_another_place_for_the_download_can_be_chosen(panel, asked, monkeypatch, tmp_path):
+    panel.form.download.click()
+    dialog = panel.form.download_dialog
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "disk")
+    dialog.place_button.click()
+    assert "disk/hpatches-sequences-release" in dialog.place.sentence
+    dialog.load_button.click()
+    assert asked.of("download") == [(tmp_path / "disk",)]
+
+
+def test_a_folder_of_ones_own_is_offered_beside_the_download(panel, asked, monkeypatch, tmp_path):
+    panel.form.download.click()
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
+    panel.form.download_dialog.folder_button.click()
+    assert asked.of("use_folder") == [(tmp_path,)]
+    assert not panel.form.download_dialog.isVisible()
 
 
 def test_every_control_has_a_name_for_those_who_do_not_see_it(panel):
@@ -440,20 +467,17 @@ def test_every_control_has_a_name_for_those_who_do_not_see_it(panel):
                 assert inner or named, control
 
 
-def test_looking_is_told_so_that_nothing_is_measured_for_nobody(qtbot, models):
-    panel = EvaluationPanel(models)
-    qtbot.addWidget(panel)
-    seen = heard(panel.looked_at)
-    panel.show()
+def test_the_model_knows_whether_the_panel_is_visible(models, panel):
+    assert models.evaluation.visible.state
     panel.hide()
-    assert seen == [(True,), (False,)]
+    assert not models.evaluation.visible.state
 
 
 def test_the_panel_draws_in_its_least_size_and_with_long_names(qtbot, models, panel):
     names = tuple(replace(one, label=one.label * 9) for one in content().descriptors)
     rows = tuple(replace(one, descriptor=one.descriptor * 9) for one in ROWS)
     labels = [one.label for one in names]
-    models.evaluation.show(
+    models.evaluation.shown.set(
         ShownRun("done", content(rows, descriptors=names, summary=means(rows, labels)))
     )
     panel.resize(panel.minimumSizeHint())

@@ -369,8 +369,8 @@ def test_a_trained_network_goes_into_the_viewer_the_evaluation_and_a_file(
     world.trainings.evaluation_wanted.connect(lambda: wanted.append(True))
     world.trainings.evaluate(run, best)
     assert wanted == [True]
-    assert world.models.evaluation.choice.descriptors == ("msnet_v0",)
-    assert world.models.evaluation.choice.weights == {"msnet_v0": str(best)}
+    assert world.models.evaluation.choice.state.descriptors == ("msnet_v0",)
+    assert world.models.evaluation.choice.state.weights == {"msnet_v0": str(best)}
     out = tmp_path / "mein netz.safetensors"
     world.trainings.export(best, out)
     qtbot.waitUntil(lambda: world.quiet, timeout=WAIT_MS)

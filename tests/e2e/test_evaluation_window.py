@@ -55,7 +55,7 @@ def open_window(qtbot: Any, fresh_home: Path, sequences: Path) -> Iterator[Any]:
 
     def make() -> Application:
         models = make_models(api.config_dir() / SETTINGS_FILE)
-        models.evaluation.update(dataset=str(sequences), more={"long_edge_px": 128})
+        models.evaluation.choice.update(dataset=str(sequences), more={"long_edge_px": 128})
         options = api.ViewOptions(images=(sequences / "i_light",), size=(1400, 900))
         window = Application(options, models)
         windows.append(window)
@@ -79,7 +79,8 @@ def test_one_click_measures_and_a_click_on_a_bar_opens_the_worst_pair(
     assert panel.isVisible()
     qtbot.mouseClick(panel.form.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(
-        lambda: models.evaluation.shown.stage == "done" and bool(opened_pages), timeout=WAIT_MS
+        lambda: models.evaluation.shown.state.stage == "done" and bool(opened_pages),
+        timeout=WAIT_MS,
     )
     assert panel.table.item(0, 0).text().startswith("0.")
     assert Path(opened_pages[0]).name == api.REPORT_HTML
@@ -104,20 +105,20 @@ def test_closing_the_window_stops_the_run_and_the_next_window_continues_it(
     qtbot: Any, open_window: Any, opened_pages: list[str]
 ) -> None:
     first = open_window()
-    first.models.evaluation.update(open_report=False)
+    first.models.evaluation.choice.update(open_report=False)
 
     def close_after_one(shown: Any) -> None:
         if shown.content is not None and shown.content.done == 1:
-            first.models.evaluation.shown_changed.disconnect(close_after_one)
+            first.models.evaluation.shown.changed.disconnect(close_after_one)
             first.window.close()
 
-    first.models.evaluation.shown_changed.connect(close_after_one)
+    first.models.evaluation.shown.changed.connect(close_after_one)
     with qtbot.waitSignal(first.finished, timeout=WAIT_MS):
-        first.evaluations.run()
+        first.evaluations.runs.run()
     second = open_window()
-    second.models.evaluation.update(open_report=False)
-    qtbot.waitUntil(lambda: len(second.models.evaluation.runs) == 1, timeout=WAIT_MS)
-    (run,) = second.models.evaluation.runs
+    second.models.evaluation.choice.update(open_report=False)
+    qtbot.waitUntil(lambda: len(second.models.evaluation.runs.state) == 1, timeout=WAIT_MS)
+    (run,) = second.models.evaluation.runs.state
     assert not run.finished
     assert 0 < run.done < run.total
     second.actions["evaluate"].trigger()
@@ -126,8 +127,8 @@ def test_closing_the_window_stops_the_run_and_the_next_window_continues_it(
     panel.runs.list.item(0).setSelected(True)
     qtbot.mouseClick(panel.runs.continue_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(
-        lambda: second.models.evaluation.shown.stage == "done" and not second.busy,
+        lambda: second.models.evaluation.shown.state.stage == "done" and not second.busy,
         timeout=WAIT_MS,
     )
-    assert second.models.evaluation.shown.content.done == 6
+    assert second.models.evaluation.shown.state.content.done == 6
     assert opened_pages == []

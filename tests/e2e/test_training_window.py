@@ -130,7 +130,7 @@ def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
     assert info.trained
     click(qtbot, panel.runs.evaluate_button)
     assert window.evaluation_panel.isVisible()
-    choice = window.models.evaluation.choice
+    choice = window.models.evaluation.choice.state
     assert (choice.descriptors, choice.weights) == (("msnet_v0",), {"msnet_v0": str(weights)})
     assert choice.config().descriptor == (f"msnet_v0={weights}",)
     window.actions["stop_training"].trigger()
