@@ -35,9 +35,9 @@ def measure(runs: int) -> list[Figure]:
 
         def train(window: Application) -> Callable[[], bool]:
             training = window.models.training
-            training.update(folder=str(photos), preset="quick")
+            training.choice.update(folder=str(photos), preset="quick")
             window.trainings.start()
-            return lambda: training.status.step >= _STEPS_BEFORE
+            return lambda: training.status.state.step >= _STEPS_BEFORE
 
         alone = measure_moves(inputs, runs)[1]
         with mock.patch("descgui.controllers.training_controller.leave_room"):

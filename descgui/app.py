@@ -326,7 +326,7 @@ class Application(QObject):
 
     def _may_close(self) -> bool:
         """Ask before a training is stopped."""
-        status = self.models.training.status
+        status = self.models.training.status.state
         if not (self._asks and status.busy and status.folder is not None):
             return True
         return dialogs.stops_training(self.window, status.folder.name, status.step)

@@ -1,17 +1,14 @@
-"""Trains beside the rest of the window, and keeps the runs of the past.
+"""Trains beside the rest of the window, and keeps past runs.
 
-A run that rests is held in memory and has a checkpoint besides; one that was stopped goes on from
-its checkpoint, also after the window was closed.
+A paused run stays in memory and has a checkpoint besides; a stopped one continues from its
+checkpoint, also after the window was closed.
 """
 
 from __future__ import annotations
 
 import importlib
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
 from descgui.controllers.engine_controller import EngineController
+from descgui.controllers.live_training import LiveTraining
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
@@ -38,26 +36,20 @@ from descgui.workers.priority import leave_room
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import CheckpointReason, TrainingRunInfo, TrainJob, TrainResult
+    from engine.api import TrainingRunInfo, TrainJob, TrainResult
 
 SAMPLES_AFTER_MS = 700
-FLUSH_MS = 200
-SPEED_OVER_S = 30.0
-_TRAIN, _SAMPLES, _LIST, _LOOK, _EXPORT, _PLOTS = (
-    *("train", "samples", "runs", "look", "export", "plots"),
-)
-_CURVES, _FRAMES = "curves ", "frames"
+Prepared = tuple["TrainJob", Curves, tuple[api.Preview, ...]]
 
 
 class TrainingController(QObject):
-    """Starts, rests, stops and resumes trainings, and answers what their panel asks for.
+    """Starts, pauses, stops and resumes trainings, and answers what their panel asks for.
 
     Signals:
         evaluation_wanted(): a network was chosen in the evaluation, which is to be shown.
     """
 
     evaluation_wanted = Signal()
-    _began = Signal(int, object, object, object)
 
     def __init__(
         self,
@@ -70,33 +62,20 @@ class TrainingController(QObject):
         self._models = models
         self._model = models.training
         self._maps = maps
-        self._number = 0
         self._pause = api.PauseToken()
-        self._ended_as: Stage = "stopped"
-        self._past: Curves = {}
-        self._at_work = False
-        self._looked_at = False
-        self._looked_before = False
+        self._visible = False
         self._added: tuple[Path, ...] = ()
-        self._metrics: list[tuple[int, dict[str, float]]] = []
-        self._fresh: TrainingStatus | None = None
-        self._marks: deque[tuple[float, int]] = deque()
+        self._before = self._model.choice.state
+        self.live = LiveTraining(self._model, models.messages, self._read_entry, self)
         self.run_lane = JobLane(models.messages.report, self)
         self.side_lane = JobLane(models.messages.report, self)
         self.photos_lane = JobLane(models.messages.report, self)
-        self._began.connect(self._on_began)
-        self._flushing = self._timer(FLUSH_MS, self._flush)
-        self._sampling = self._timer(SAMPLES_AFTER_MS, self._take_samples)
-        self._model.choice_changed.connect(self._choice_changed)
-        self._last_choice = self._model.choice
-        engine.ready.connect(self._engine_ready)
-
-    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(interval_ms)
-        timer.timeout.connect(slot)
-        return timer
+        self._sampling = QTimer(self)
+        self._sampling.setSingleShot(True)
+        self._sampling.setInterval(SAMPLES_AFTER_MS)
+        self._sampling.timeout.connect(self._take_samples)
+        self._model.choice.changed.connect(self._on_choice)
+        engine.ready.connect(self._on_ready)
 
     @property
     def lanes(self) -> tuple[JobLane, JobLane, JobLane]:
@@ -107,123 +86,232 @@ class TrainingController(QObject):
 
     def start(self) -> Path | None:
         """Train what is chosen, in a folder of its own; returns the folder that has its name."""
-        name = self._model.choice.name
+        name = self._model.choice.state.name
         if not self._free or name_problem(name):
             return None
         folder = api.runs_dir() / name if name else api.new_run_dir("train")
         if folder.exists():
             return folder
-        self._start_chosen(folder, resume=False)
+        self._run_chosen(folder, resume=False)
         return None
 
     def start_as(self, name: str) -> None:
         """Train what is chosen under another name."""
-        self._model.update(name=name)
+        self._model.choice.update(name=name)
         self.start()
 
     def resume_chosen(self, folder: Path) -> None:
         """Continue the run in a folder with the settings of the form."""
         if self._free:
-            self._start_chosen(folder, resume=True)
+            self._run_chosen(folder, resume=True)
 
     def resume(self, folder: Path) -> None:
         """Continue a run with its own settings."""
 
-        def prepare() -> TrainJob:
+        def prepare(_context: api.JobContext) -> Prepared:
             info = api.read_training_run(folder)
             if info.config is None:
                 raise api.DescSpaceError(info.problem)
-            return api.TrainJob(config=info.config, own=info.own, run_dir=folder, resume=True)
+            job = api.TrainJob(config=info.config, own=info.own, run_dir=folder, resume=True)
+            return job, *_read_past(folder)
 
         if self._free:
-            self._start(folder, prepare)
+            self._run(folder, prepare)
 
     def pause(self) -> None:
-        """Rest after the present step; a checkpoint is kept."""
-        if self._model.status.stage == "running":
+        """Pause after the current step and save a checkpoint."""
+        if self.live.status.stage == "running":
             self._pause.pause()
-            self._say(stage="pausing", eta_s=None)
+            self.live.set_stage("pausing")
 
     def unpause(self) -> None:
-        """End the rest."""
-        if self._model.status.stage in ("pausing", "paused"):
-            self._marks.clear()
+        """Continue a paused run."""
+        if self.live.status.stage in ("pausing", "paused"):
             self._pause.resume()
-            self._say(stage="running")
+            self.live.set_stage("running")
 
     def stop(self) -> None:
-        """Stop after the present step; a checkpoint is kept."""
-        if self._model.status.busy:
-            self._say(stage="stopping", eta_s=None, steps_per_s=None)
-            self.run_lane.cancel(_TRAIN)
+        """Stop after the current step and save a checkpoint."""
+        if self.live.status.busy:
+            self.live.set_stage("stopping")
+            self.run_lane.cancel()
 
     def copy_command(self) -> None:
         """Copy the command line that trains what is chosen."""
-        choice = self._model.choice
+        choice, messages = self._model.choice.state, self._models.messages
         try:
             config = choice.config()
         except api.ConfigError as error:
-            self._models.messages.notify(str(error), "warning")
+            messages.notify(str(error), "warning")
             return
-        folder = api.runs_dir() / choice.name if choice.name else None
-        command = api.train_command(config, choice.own, run_dir=folder or Path("runs") / "my-run")
+        folder = api.runs_dir() / choice.name if choice.name else Path("runs") / "my-run"
+        command = api.train_command(config, choice.own, run_dir=folder)
         QGuiApplication.clipboard().setText(command)
-        self._models.messages.notify(f"Copied: {command}")
+        messages.notify(f"Copied: {command}")
+
+    @property
+    def _ready(self) -> bool:
+        return self._models.engine.state.stage == "ready"
+
+    @property
+    def _free(self) -> bool:
+        """Whether a training may begin: one at a time."""
+        return self._ready and not self.live.status.busy and not self.run_lane.busy
+
+    def _run_chosen(self, folder: Path, *, resume: bool) -> None:
+        choice = self._model.choice.state
+        try:
+            config = choice.config()
+        except api.ConfigError as error:
+            self.live.show(TrainingStatus("failed", message=str(error)))
+            return
+
+        def prepare(_context: api.JobContext) -> Prepared:
+            own = dict(choice.own)
+            job = api.TrainJob(config=config, own=own, run_dir=folder, resume=resume)
+            return job, *(_read_past(folder) if resume else ({}, ()))
+
+        self._run(folder, prepare)
+
+    def _run(self, folder: Path, prepare: Callable[[api.JobContext], Prepared]) -> None:
+        self.live.begin(folder)
+        others = tuple(other for other in self._model.curves.shown if other != folder)
+        self.overlay((folder, *others))
+        self.run_lane.submit(
+            prepare, key="train", done=self._train, failed=self._on_failed, cancelled=self._end
+        )
+
+    def _train(self, prepared: Prepared) -> None:
+        if self.live.status.stage == "stopping":
+            self._end()
+            return
+        job, curves, frames = prepared
+        self.live.show_past(curves, frames)
+        self._pause = pause = api.PauseToken()
+
+        def work(context: api.JobContext) -> TrainResult:
+            leave_room()
+            return job.run(replace(context, pause=pause))
+
+        self.run_lane.submit(
+            work,
+            key="train",
+            done=self._on_done,
+            failed=self._on_failed,
+            cancelled=self._end,
+            happened=self.live.happened,
+        )
+
+    def _on_done(self, result: TrainResult) -> None:
+        words = f"The training “{result.run_dir.name}” is finished after {result.steps} steps."
+        judge = api.judge_of(result.figures)
+        if judge is not None and result.best is not None:
+            title = api.metric_info(judge).title
+            words += f" Its best {title} was {result.best:.3f}, at step {result.best_step}."
+        self._end("done")
+        self._models.messages.notify(words, topic="training")
+
+    def _on_failed(self, failure: Failure) -> None:
+        message = failure.summary
+        if self.live.status.saved_step is not None:
+            message += " The last checkpoint is kept; Resume continues from there."
+        self._end("failed", message=message)
+        self._models.messages.notify(message, "error", failure.trace, topic="training")
+
+    def _end(self, stage: Stage = "stopped", *, message: str = "") -> None:
+        self.live.set_stage(stage, message=message)
+        self.refresh()
 
     # ---- photos --------------------------------------------------------------------------------
 
     def use_folder(self, folder: Path) -> None:
         """Train on the photos in a folder."""
         self._models.settings.remember_photos(str(folder))
-        self._model.update(folder=str(folder))
+        self._model.choice.update(folder=str(folder))
 
     def look_again(self) -> None:
-        """Count the photos and make the first pairs anew."""
+        """Count the photos and make the first pairs again."""
         self._sampling.stop()
         self._take_samples()
 
-    # ---- the past ------------------------------------------------------------------------------
+    def _on_choice(self, choice: TrainingChoice) -> None:
+        before, self._before = self._before, choice
+        samples = self._model.samples
+        if choice.folder != before.folder:
+            samples.set(SamplesState())
+            self.look_again()
+        elif (choice.preset, choice.changes) != (before.preset, before.changes):
+            samples.update(old=samples.state.found is not None)
+            if self._visible:
+                self._sampling.start()
+
+    def _take_samples(self) -> None:
+        if not self._ready or not self._model.choice.state.folder:
+            return
+        samples = self._model.samples
+        try:
+            config = self._model.choice.state.config()
+        except api.ConfigError as error:
+            samples.set(SamplesState(message=str(error)))
+            return
+        samples.update(looking=True, message="")
+        self.photos_lane.submit(
+            lambda context: api.TrainingSamplesJob(config=config).run(context),
+            key="samples",
+            done=lambda found: samples.set(SamplesState(found=found)),
+            failed=lambda failure: samples.set(SamplesState(message=failure.summary)),
+            cancelled=lambda: samples.update(looking=False),
+        )
+
+    # ---- runs ----------------------------------------------------------------------------------
 
     def want(self, wanted: bool) -> None:
-        """Keep the list of runs and the photos fresh, as long as somebody looks."""
-        self._looked_at = wanted
+        """Keep runs and photos up to date while the panel is visible."""
+        self._visible = wanted
         if not wanted:
             return
-        if self._ready:
-            self._submit(self.side_lane, _PLOTS, _load_plots)
-            self.refresh()
-        if self._model.samples.found is None and self._model.choice.folder:
+        # What draws curves is too slow to import in the window's thread.
+        self._aside(
+            "plots",
+            lambda _context: importlib.import_module("pyqtgraph"),
+            lambda _module: self._model.can_plot.set(True),
+        )
+        self.refresh()
+        if self._model.samples.state.found is None:
             self._sampling.start()
 
     def refresh(self) -> None:
         """List the runs again."""
-        if self._ready:
-            added = self._added
-            self._submit(self.side_lane, _LIST, lambda _context: _list_runs(added))
+        added = self._added
+        self._aside("runs", lambda _context: _list_runs(added), self._set_runs)
 
     def add_run(self, folder: Path) -> None:
-        """List a run that lies elsewhere, too, and show it."""
+        """List and show a run from another folder."""
         self._added = tuple(dict.fromkeys((folder, *self._added)))
         self.refresh()
-        self.overlay((*self._model.shown, folder))
+        self.overlay((*self._model.curves.shown, folder))
         self.watch(folder)
 
     def overlay(self, folders: tuple[Path, ...]) -> None:
-        """Lay the curves of these runs over one another."""
-        self._model.set_shown(tuple(dict.fromkeys(folders)))
-        for folder in self._model.shown:
-            if self._model.curves(folder) is None and self._ready:
-                self._submit(self.side_lane, _CURVES + str(folder), partial(_read_curves, folder))
+        """Show the curves of these runs in one another's plots."""
+        curves = self._model.curves
+        curves.show(tuple(dict.fromkeys(folders)))
+        for folder in curves.shown:
+            if curves.of(folder) is None:
+                self._read_curves(folder)
 
     def watch(self, folder: Path) -> None:
         """Show the probe of a run."""
-        if folder == self._model.watched:
+        frames = self._model.frames
+        if folder == frames.watched:
             return
-        if folder == self._model.status.folder:
-            self._model.watch(folder)
-        elif self._ready:
-            self._submit(
-                self.side_lane, _FRAMES, lambda _context: (folder, api.read_previews(folder))
+        if folder == self.live.status.folder:
+            frames.watch(folder)
+        else:
+            self._aside(
+                "frames",
+                lambda _context: api.read_previews(folder),
+                lambda read: frames.watch(folder, read),
             )
 
     def use_in_viewer(self, run: TrainingRunInfo, weights: Path) -> None:
@@ -249,313 +337,61 @@ class TrainingController(QObject):
         self.evaluation_wanted.emit()
 
     def export(self, weights: Path, out: Path) -> None:
-        """Write a run's weights into a file of their own."""
+        """Write a run's weights to a file."""
+        self._aside(
+            "export",
+            lambda context: api.ExportJob(source=weights, out=out).run(context),
+            lambda _header: self._models.messages.notify(f"Exported the weights to {out}."),
+        )
+
+    def _on_ready(self) -> None:
+        self.want(self._visible)
+
+    def _aside(self, key: Hashable, work: Work, done: Callable[[Any], object]) -> None:
+        """Do something beside the training."""
         if self._ready:
-            self._submit(self.side_lane, _EXPORT, partial(_export, weights, out))
+            self.side_lane.submit(work, key=key, done=done)
 
-    # ---- inside --------------------------------------------------------------------------------
-
-    def _submit(self, lane: JobLane, key: str, work: Work) -> None:
-        lane.submit(
-            work,
-            key=key,
-            done=partial(self._succeeded, key),
-            failed=partial(self._failed, key),
-            cancelled=partial(self._cancelled, key),
-            happened=self._run_happened if key == _TRAIN else None,
+    def _read_curves(self, folder: Path) -> None:
+        self._aside(
+            ("curves", folder),
+            lambda _context: api.read_curves(folder),
+            lambda read: self._model.curves.set(folder, read),
         )
 
-    @property
-    def _ready(self) -> bool:
-        return self._models.engine.state.stage == "ready"
+    def _read_entry(self, folder: Path) -> None:
+        """Bring a run's entry of the list up to date."""
+        self._aside("entry", lambda _context: api.read_training_run(folder), self._set_entry)
 
-    @property
-    def _free(self) -> bool:
-        """Whether a training may begin: one at a time."""
-        return self._ready and not self._model.status.busy and not self.run_lane.busy
+    def _set_entry(self, entry: TrainingRunInfo) -> None:
+        others = (run for run in self._model.runs.state if run.folder != entry.folder)
+        self._model.runs.set(_newest_first((entry, *others)))
 
-    def _engine_ready(self) -> None:
-        if self._looked_at:
-            self.want(True)
-
-    def _choice_changed(self, choice: TrainingChoice) -> None:
-        before, self._last_choice = self._last_choice, choice
-        if choice.folder != before.folder:
-            self._model.set_samples(SamplesState())
-            if choice.folder:
-                self.look_again()
-        elif (choice.preset, choice.changes) != (before.preset, before.changes):
-            samples = self._model.samples
-            self._model.set_samples(replace(samples, old=samples.found is not None))
-            if choice.folder and self._looked_at:
-                self._sampling.start()
-
-    def _take_samples(self) -> None:
-        if not self._ready or not self._model.choice.folder:
+    def _set_runs(self, runs: tuple[TrainingRunInfo, ...]) -> None:
+        """List the runs; at first show the newest one instead of empty axes."""
+        first = not self._model.runs.state
+        self._model.runs.set(runs)
+        if not first or self._model.curves.shown or self._model.frames.watched is not None:
             return
-        try:
-            config = self._model.choice.config()
-        except api.ConfigError as error:
-            self._model.set_samples(SamplesState(message=str(error)))
-            return
-        self._model.set_samples(replace(self._model.samples, looking=True, message=""))
-        self._submit(
-            self.photos_lane,
-            _SAMPLES,
-            lambda context: api.TrainingSamplesJob(config=config).run(context),
-        )
-
-    def _start_chosen(self, folder: Path, *, resume: bool) -> None:
-        try:
-            config = self._model.choice.config()
-        except api.ConfigError as error:
-            self._model.set_status(TrainingStatus("failed", message=str(error)))
-            return
-        own = dict(self._model.choice.own)
-        self._start(
-            folder, lambda: api.TrainJob(config=config, own=own, run_dir=folder, resume=resume)
-        )
-
-    def _start(self, folder: Path, prepare: Callable[[], TrainJob]) -> None:
-        self._number += 1
-        number = self._number
-        self._pause = pause = api.PauseToken()
-        self._forget()
-        shown = tuple(one for one in self._model.shown if one != folder)
-        self._model.set_status(TrainingStatus("preparing", folder))
-        self._model.begin_live({})
-        self._model.begin_frames(())
-        self.overlay((folder, *shown))
-
-        def work(context: api.JobContext) -> TrainResult:
-            leave_room()
-            job = prepare()
-            past: Curves = {}
-            frames: tuple[api.Preview, ...] = ()
-            if job.resume:
-                past, frames = _read_past(folder)
-            self._began.emit(number, job, past, frames)
-            return job.run(replace(context, pause=pause))
-
-        self._submit(self.run_lane, _TRAIN, work)
-
-    def _forget(self) -> None:
-        """Drop what is still to be told of an earlier run."""
-        self._past = {}
-        self._at_work = False
-        self._metrics = []
-        self._fresh = None
-        self._marks.clear()
-
-    def _on_began(
-        self, number: int, job: TrainJob, past: Curves, frames: tuple[api.Preview, ...]
-    ) -> None:
-        if number != self._number:
-            return
-        self._past = past
-        self._say(descriptor=job.config.descriptor)
-        self._model.begin_frames(frames)
-
-    def _say(self, **changes: Any) -> None:
-        """Change the status now, with all that waits to be told."""
-        self._fresh = replace(self._fresh or self._model.status, **changes)
-        self._flush()
-
-    def _soon(self, **changes: Any) -> None:
-        """Change the status with the next flush: events may come faster than eyes follow."""
-        self._fresh = replace(self._fresh or self._model.status, **changes)
-        if not self._flushing.isActive():
-            self._flushing.start()
-
-    def _flush(self) -> None:
-        self._flushing.stop()
-        metrics, self._metrics = self._metrics, []
-        if self._fresh is not None:
-            status, self._fresh = self._fresh, None
-            self._model.set_status(status)
-        self._model.add_metrics(metrics)
-
-    # ---- what comes back -----------------------------------------------------------------------
-
-    def _run_happened(self, event: api.Event) -> None:
-        match event:
-            case api.Progress():
-                self._on_progress(event)
-            case api.Metric(step, values):
-                self._on_metric(step, values)
-            case api.Preview():
-                self._model.add_frame(event)
-            case api.Checkpoint(step, reason):
-                self._on_checkpoint(step, reason)
-            case api.Note(text, level):
-                self._models.messages.log(text, level, topic="training")
-                if level == "warning":
-                    status = self._fresh or self._model.status
-                    self._soon(notes=(*status.notes, text))
-
-    def _on_progress(self, event: api.Progress) -> None:
-        total = event.total or 0
-        if event.stage is not api.Stage.TRAINING:
-            self._soon(step=event.done, steps=total)
-            return
-        now_s = time.monotonic()
-        if not self._at_work:
-            self._at_work = True
-            self._model.begin_live(
-                {name: points[points[:, 0] <= event.done] for name, points in self._past.items()}
-            )
-            self._past = {}
-            self._soon(
-                stage="running",
-                step=event.done,
-                steps=total,
-                best=self._best_so_far(),
-                figures=self._last_figures(),
-            )
-            self._read_live()
-            return
-        self._marks.append((now_s, event.done))
-        while now_s - self._marks[0][0] > SPEED_OVER_S:
-            self._marks.popleft()
-        start_s, before = self._marks[0]
-        changes: dict[str, Any] = {"step": event.done, "steps": total}
-        stage = (self._fresh or self._model.status).stage
-        if stage == "running" and now_s - start_s > 1.0 and event.done > before:
-            speed = (event.done - before) / (now_s - start_s)
-            changes |= {"steps_per_s": speed, "eta_s": (total - event.done) / speed}
-        self._soon(**changes)
-
-    def _on_metric(self, step: int, values: dict[str, float]) -> None:
-        self._metrics.append((step, values))
-        status = self._fresh or self._model.status
-        figures = MappingProxyType({**status.figures, **values})
-        best, judge = status.best, api.judge_of(values)
-        if judge is not None and api.is_better(judge, values[judge], than=best and best[0]):
-            best = (values[judge], step)
-        self._soon(figures=figures, best=best)
-
-    def _last_figures(self) -> Mapping[str, float]:
-        """The newest figures of an earlier part of the run."""
-        curves = self._model.curves(self._model.status.folder or Path()) or {}
-        return MappingProxyType(
-            {name: float(points[-1, 1]) for name, points in curves.items() if len(points)}
-        )
-
-    def _best_so_far(self) -> tuple[float, int] | None:
-        curves = self._model.curves(self._model.status.folder or Path()) or {}
-        judge = api.judge_of(curves)
-        return None if judge is None else api.best_of(judge, curves[judge].tolist())
-
-    def _on_checkpoint(self, step: int, reason: CheckpointReason) -> None:
-        # Progress is reported only now and then: the step may be behind what is saved already.
-        status = self._fresh or self._model.status
-        self._soon(saved_step=step, step=max(step, status.step))
-        if reason == "paused" and status.stage == "pausing":
-            self._say(stage="paused", eta_s=None, steps_per_s=None)
-        self._read_live()
-
-    def _read_live(self) -> None:
-        """Bring the live run's entry of the list up to date."""
-        folder = self._model.status.folder
-        if folder is not None:
-            self._submit(self.side_lane, _LOOK, lambda _context: api.read_training_run(folder))
-
-    def _succeeded(self, key: str, result: Any) -> None:
-        model = self._model
-        if key == _TRAIN:
-            self._end("done", self._words_at_end(result))
-        elif key == _LIST:
-            model.set_runs(result)
-            self._show_newest()
-        elif key == _LOOK:
-            others = tuple(run for run in model.runs if run.folder != result.folder)
-            runs = (result, *others)
-            model.set_runs(tuple(sorted(runs, key=lambda run: run.began_s, reverse=True)))
-        elif key == _SAMPLES:
-            model.set_samples(SamplesState(found=result))
-        elif key.startswith(_CURVES):
-            folder, curves = result
-            if folder in model.shown:
-                model.set_curves(folder, curves)
-        elif key == _FRAMES:
-            model.watch(*result)
-        elif key == _EXPORT:
-            self._models.messages.notify(f"The weights are in {result}.")
-        elif key == _PLOTS:
-            model.set_can_plot()
-
-    def _show_newest(self) -> None:
-        """Show the last run when the panel is first looked at, instead of empty axes."""
-        if self._looked_before:
-            return
-        self._looked_before = True
-        newest = next((run for run in self._model.runs if not run.problem and run.step), None)
-        if newest is not None and not self._model.shown and self._model.watched is None:
+        newest = next((run for run in runs if not run.problem and run.step), None)
+        if newest is not None:
             self.overlay((newest.folder,))
             self.watch(newest.folder)
-
-    def _failed(self, key: str, failure: Failure) -> None:
-        if key == _SAMPLES:
-            self._model.set_samples(SamplesState(message=failure.summary))
-            return
-        if key == _TRAIN:
-            message = self._with_cure(failure.summary)
-            self._end("failed", message=message)
-            self._models.messages.notify(message, "error", failure.trace, topic="training")
-            return
-        self._models.messages.report(failure)
-
-    def _cancelled(self, key: str) -> None:
-        if key == _TRAIN:
-            self._end("stopped")
-        elif key == _SAMPLES:
-            self._model.set_samples(replace(self._model.samples, looking=False))
-
-    def _end(self, stage: Stage, words: str = "", *, message: str = "") -> None:
-        self._say(stage=stage, eta_s=None, steps_per_s=None, message=message)
-        if words:
-            self._models.messages.notify(words, topic="training")
-        self.refresh()
-
-    def _words_at_end(self, result: TrainResult) -> str:
-        name = result.run_dir.name
-        words = f"The training “{name}” is finished after {result.steps} steps."
-        judge = api.judge_of(result.figures)
-        if judge is None or result.best is None:
-            return words
-        title = api.metric_info(judge).title
-        return f"{words} Its best {title} was {result.best:.3f}, at step {result.best_step}."
-
-    def _with_cure(self, reason: str) -> str:
-        """The reason of a failure, and what can be done about it."""
-        if (self._fresh or self._model.status).saved_step is None:
-            return reason
-        return f"{reason.rstrip()} The last checkpoint is kept; Resume continues from there."
 
 
 def _list_runs(added: tuple[Path, ...]) -> tuple[TrainingRunInfo, ...]:
     runs = {run.folder: run for run in api.list_training_runs()}
     runs |= {folder: api.read_training_run(folder) for folder in added}
-    return tuple(sorted(runs.values(), key=lambda run: run.began_s, reverse=True))
+    return _newest_first(runs.values())
 
 
-def _read_curves(folder: Path, _context: api.JobContext) -> tuple[Path, Curves]:
-    return folder, api.read_curves(folder)
-
-
-def _export(weights: Path, out: Path, context: api.JobContext) -> Path:
-    api.ExportJob(source=weights, out=out).run(context)
-    return out
+def _newest_first(runs: Iterable[TrainingRunInfo]) -> tuple[TrainingRunInfo, ...]:
+    return tuple(sorted(runs, key=lambda run: run.began_s, reverse=True))
 
 
 def _read_past(folder: Path) -> tuple[Curves, tuple[api.Preview, ...]]:
-    """Curves and pictures of what was done before; a run without them can go on all the same."""
+    """Curves and pictures of the part that is done; a run can continue without them."""
     try:
         return api.read_curves(folder), api.read_previews(folder)
     except api.DescSpaceError:
         return {}, ()
-
-
-def _load_plots(_context: api.JobContext) -> None:
-    """Import what draws curves: too slow for the window's thread."""
-    importlib.import_module("pyqtgraph")

@@ -1,10 +1,10 @@
-"""What is to be trained, how far a training is, what it showed, and those of the past."""
+"""What is to be trained, how far a training is, its curves and pictures, and past runs."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
+from descgui.models.state import StateModel
 from descgui.models.training_curves_data import insert_frame, thin_frames
 from engine.api import ConfigError, Preview, TrainConfig, data_dir, read_yaml, resolve_training
 
@@ -64,7 +65,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class TrainingChoice:
-    """What a person wants to have trained.
+    """What is to be trained.
 
     Attributes:
         folder: of photos; "" while none is chosen.
@@ -108,10 +109,10 @@ class SamplesState:
     """What is known about the chosen photos.
 
     Attributes:
-        looking: they are being looked at.
+        looking: they are being read.
         found: how many there are, with the first pairs; None before that is known.
         message: why they cannot be used.
-        old: settings changed since, and the pairs would look different now.
+        old: settings changed since, and the pairs would be different now.
     """
 
     looking: bool = False
@@ -127,7 +128,6 @@ class TrainingStatus:
     Attributes:
         stage: where it stands.
         folder: of the run.
-        descriptor: what is trained.
         step, steps: done, and in all.
         steps_per_s: of the last half minute; None before that can be told.
         eta_s: seconds until it is done.
@@ -140,7 +140,6 @@ class TrainingStatus:
 
     stage: Stage = "none"
     folder: Path | None = None
-    descriptor: str = ""
     step: int = 0
     steps: int = 0
     steps_per_s: float | None = None
@@ -153,7 +152,7 @@ class TrainingStatus:
 
     @property
     def busy(self) -> bool:
-        """True while it computes or could go on at once."""
+        """True while it computes or is paused."""
         return self.stage in ("preparing", "running", "pausing", "paused", "stopping")
 
     @property
@@ -162,184 +161,144 @@ class TrainingStatus:
         return self.stage in ("stopped", "failed") and self.folder is not None
 
 
-class TrainingModel(QObject):
-    """Holds all about training.
+class CurvesModel(QObject):
+    """The curves of the runs that are shown over one another; those of the live run grow.
 
     Signals:
-        choice_changed(TrainingChoice): something else is to be trained.
-        samples_changed(SamplesState): more, or less, is known about the photos.
-        status_changed(TrainingStatus): the training went on.
-        busy_changed(bool): a training began, or none is under way any more.
-        metrics_added(list[tuple[int, dict]]): new figures of the live run: steps and values.
-        curves_changed(): other runs' curves are shown, or curves were read anew.
-        frame_added(Preview): one more picture of the watched run's probe.
-        frames_changed(): other pictures are shown.
-        runs_changed(tuple[TrainingRunInfo, ...]): the list of runs.
-        plots_ready(): what draws curves is loaded.
+        changed(): other runs are shown, or curves were read.
+        grew(list[tuple[int, dict[str, float]]]): the live run's new values by step.
     """
 
-    choice_changed = Signal(object)
-    samples_changed = Signal(object)
-    status_changed = Signal(object)
-    busy_changed = Signal(bool)
-    metrics_added = Signal(object)
-    curves_changed = Signal()
-    frame_added = Signal(object)
-    frames_changed = Signal()
-    runs_changed = Signal(object)
-    plots_ready = Signal()
+    changed = Signal()
+    grew = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._choice = TrainingChoice()
-        self._samples = SamplesState()
-        self._status = TrainingStatus()
-        self._runs: tuple[TrainingRunInfo, ...] = ()
         self._shown: tuple[Path, ...] = ()
         self._colors: dict[Path, int] = {}
-        self._curves: dict[Path, Curves] = {}
+        self._read: dict[Path, Curves] = {}
         self._live: dict[str, list[tuple[float, float]]] = {}
-        self._live_frames: tuple[Preview, ...] = ()
-        self._past_frames: tuple[Preview, ...] = ()
-        self._watched: Path | None = None
-        self._can_plot = False
-
-    @property
-    def choice(self) -> TrainingChoice:
-        """What is to be trained."""
-        return self._choice
-
-    @property
-    def samples(self) -> SamplesState:
-        """What is known about the photos."""
-        return self._samples
-
-    @property
-    def status(self) -> TrainingStatus:
-        """How far the training is."""
-        return self._status
-
-    @property
-    def runs(self) -> tuple[TrainingRunInfo, ...]:
-        """The runs of the past and of now, the newest first."""
-        return self._runs
+        self._live_folder: Path | None = None
 
     @property
     def shown(self) -> tuple[Path, ...]:
-        """Folders of the runs whose curves are laid over one another, in order of their choice."""
+        """Folders of the shown runs, in the order they were chosen."""
         return self._shown
 
     def color_index(self, folder: Path) -> int:
         """Number of a shown run's colour; it stays as long as the run is shown."""
         return self._colors.get(folder, 0)
 
-    @property
-    def watched(self) -> Path | None:
-        """Folder of the run whose probe is shown."""
-        return self._watched
-
-    @property
-    def frames(self) -> tuple[Preview, ...]:
-        """Pictures of the watched run's probe, by step."""
-        live = self._watched is not None and self._watched == self._status.folder
-        return self._live_frames if live else self._past_frames
-
-    @property
-    def can_plot(self) -> bool:
-        """Whether what draws curves is loaded."""
-        return self._can_plot
-
-    def run(self, folder: Path) -> TrainingRunInfo | None:
-        """What is known about a run of the list."""
-        return next((run for run in self._runs if run.folder == folder), None)
-
-    def curves(self, folder: Path) -> Curves | None:
-        """Curves of a run; None while they are not read.  Those of the live run grow."""
-        if folder == self._status.folder and (self._live or self._status.busy):
+    def of(self, folder: Path) -> Curves | None:
+        """Curves of a run; None while they are not read."""
+        if folder == self._live_folder:
             return {name: np.array(points) for name, points in self._live.items()}
-        return self._curves.get(folder)
+        return self._read.get(folder)
 
-    def update(self, **changes: Any) -> None:
-        """Change some of the choice; silent when nothing changes."""
-        new = replace(self._choice, **changes)
-        if new != self._choice:
-            self._choice = new
-            self.choice_changed.emit(new)
+    def show(self, folders: tuple[Path, ...]) -> None:
+        """Show these runs; silent when they are shown already."""
+        if folders == self._shown:
+            return
+        self._shown = folders
+        self._colors = {key: value for key, value in self._colors.items() if key in folders}
+        for folder in folders:
+            taken = self._colors.values()
+            free = next(number for number in itertools.count() if number not in taken)
+            self._colors.setdefault(folder, free)
+        self._read = {key: value for key, value in self._read.items() if key in folders}
+        self.changed.emit()
 
-    def set_samples(self, state: SamplesState) -> None:
-        """Say what is known about the photos."""
-        self._samples = state
-        self.samples_changed.emit(state)
+    def set(self, folder: Path, curves: Curves) -> None:
+        """Give the curves of a run; those of one that is not shown any more are dropped."""
+        if folder in self._shown:
+            self._read[folder] = curves
+            self.changed.emit()
 
-    def set_status(self, status: TrainingStatus) -> None:
-        """Say how far the training is."""
-        was_busy, self._status = self._status.busy, status
-        self.status_changed.emit(status)
-        if status.busy != was_busy:
-            self.busy_changed.emit(status.busy)
-
-    def begin_live(self, curves: Curves) -> None:
-        """Begin the curves of the live run, with what an earlier part of it has left."""
+    def begin_live(self, folder: Path, curves: Curves) -> None:
+        """Make a run the live one, with the curves of an earlier part of it."""
+        self._live_folder = folder
         self._live = {
             name: [(float(step), float(value)) for step, value in points]
             for name, points in curves.items()
         }
-        self.curves_changed.emit()
+        self.changed.emit()
 
-    def add_metrics(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
+    def grow(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
         """Lengthen the curves of the live run."""
         for step, values in metrics:
             for name, value in values.items():
                 self._live.setdefault(name, []).append((float(step), value))
         if metrics:
-            self.metrics_added.emit(metrics)
+            self.grew.emit(metrics)
 
-    def set_shown(self, folders: tuple[Path, ...]) -> None:
-        """Lay the curves of these runs over one another; silent when nothing changes."""
-        if folders != self._shown:
-            self._shown = folders
-            self._colors = {key: value for key, value in self._colors.items() if key in folders}
-            for folder in folders:
-                if folder not in self._colors:
-                    taken = self._colors.values()
-                    self._colors[folder] = next(n for n in itertools.count() if n not in taken)
-            self._curves = {key: value for key, value in self._curves.items() if key in folders}
-            self.curves_changed.emit()
 
-    def set_curves(self, folder: Path, curves: Curves) -> None:
-        """Give the curves of a shown run."""
-        self._curves[folder] = curves
-        self.curves_changed.emit()
+class FramesModel(QObject):
+    """The pictures of the watched run's probe; those of the live run are kept besides.
+
+    Signals:
+        changed(): other pictures are shown.
+        added(Preview): one more picture of the watched run.
+    """
+
+    changed = Signal()
+    added = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._watched: Path | None = None
+        self._past: tuple[Preview, ...] = ()
+        self._live_folder: Path | None = None
+        self._live: tuple[Preview, ...] = ()
+
+    @property
+    def watched(self) -> Path | None:
+        """Folder of the watched run."""
+        return self._watched
+
+    @property
+    def shown(self) -> tuple[Preview, ...]:
+        """Pictures of the watched run, by step."""
+        return self._live if self._watched == self._live_folder else self._past
 
     def watch(self, folder: Path, frames: tuple[Preview, ...] = ()) -> None:
-        """Show the probe of another run; of the live one the pictures are here already."""
-        self._watched = folder
-        self._past_frames = thin_frames(frames)
-        self.frames_changed.emit()
+        """Watch another run; the pictures of the live one are here already."""
+        self._watched, self._past = folder, thin_frames(frames)
+        self.changed.emit()
 
-    def begin_frames(self, frames: tuple[Preview, ...]) -> None:
-        """Begin the pictures of the live run, with those of an earlier part of it."""
-        self._watched = self._status.folder
-        self._live_frames = thin_frames(frames)
-        self.frames_changed.emit()
+    def begin_live(self, folder: Path, frames: tuple[Preview, ...]) -> None:
+        """Watch a run as the live one, with the pictures of an earlier part of it."""
+        self._watched = self._live_folder = folder
+        self._live = thin_frames(frames)
+        self.changed.emit()
 
-    def add_frame(self, frame: Preview) -> None:
+    def add(self, frame: Preview) -> None:
         """Add a picture of the live run."""
-        self._live_frames = thin_frames(insert_frame(self._live_frames, frame))
-        if self._watched == self._status.folder:
-            self.frame_added.emit(frame)
+        self._live = thin_frames(insert_frame(self._live, frame))
+        if self._watched == self._live_folder:
+            self.added.emit(frame)
 
-    def set_can_plot(self) -> None:
-        """Say that what draws curves is loaded; silent the second time."""
-        if not self._can_plot:
-            self._can_plot = True
-            self.plots_ready.emit()
 
-    def set_runs(self, runs: tuple[TrainingRunInfo, ...]) -> None:
-        """List other runs; silent when nothing changes."""
-        if runs != self._runs:
-            self._runs = runs
-            self.runs_changed.emit(runs)
+class TrainingModel:
+    """All that is known about training.
+
+    Attributes:
+        choice: what is to be trained.
+        samples: what is known about the chosen photos.
+        status: how far the training of this window is.
+        runs: the present and the past runs, the newest first.
+        can_plot: whether what draws curves is loaded.
+        curves: of the runs that are shown.
+        frames: pictures of the run that is watched.
+    """
+
+    def __init__(self) -> None:
+        self.choice = StateModel(TrainingChoice())
+        self.samples = StateModel(SamplesState())
+        self.status = StateModel(TrainingStatus())
+        self.runs = StateModel[tuple["TrainingRunInfo", ...]](())
+        self.can_plot = StateModel(False)
+        self.curves = CurvesModel()
+        self.frames = FramesModel()
 
 
 def name_problem(name: str) -> str:

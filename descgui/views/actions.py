@@ -622,7 +622,7 @@ class Actions(QObject):
                 tip="Stop the training under way and keep a checkpoint",
                 section=3,
                 icon="stop",
-                enabled=lambda models: models.training.status.busy,
+                enabled=lambda models: models.training.status.state.busy,
             ),
             at(
                 id="cancel",
@@ -774,7 +774,7 @@ class Actions(QObject):
             models.matches.changed,
             models.pins.changed,
             models.pins.selected_changed,
-            models.training.busy_changed,
+            models.training.status.changed,
         ):
             signal.connect(self._refresh_after)
         for maps in (models.maps, models.compared):

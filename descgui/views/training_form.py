@@ -139,14 +139,14 @@ class TrainingForm(QWidget):
         self.network = Section("Network", self, open_=False)
         self.late = self._make_late()
         lay_out_form(self, (*first, self.network, *self.late), self._make_foot())
-        self._model.choice_changed.connect(self._on_choice)
-        self._model.samples_changed.connect(self._on_samples)
-        self._model.status_changed.connect(self._on_status)
+        self._model.choice.changed.connect(self._on_choice)
+        self._model.samples.changed.connect(self._on_samples)
+        self._model.status.changed.connect(self._on_status)
         models.engine.changed.connect(self._on_engine)
         models.settings.changed.connect(self._on_folders)
         self._on_engine()
         self._on_folders()
-        self._on_samples(self._model.samples)
+        self._on_samples(self._model.samples.state)
 
     # Making
 
@@ -277,11 +277,11 @@ class TrainingForm(QWidget):
         list_devices(self.device, state.devices)
         waiting = state.message if state.stage == "failed" else "Loading the engine…"
         self.descriptor.setPlaceholderText(waiting)
-        self._on_choice(self._model.choice)
+        self._on_choice(self._model.choice.state)
 
     def _on_folders(self, _settings: object = None) -> None:
         """List the folders of photos that were used before."""
-        current = self._model.choice.folder
+        current = self._model.choice.state.folder
         folders = [current] if current else []
         folders += self._models.settings.state.recent_photos
         with QSignalBlocker(self.folder):
@@ -314,7 +314,7 @@ class TrainingForm(QWidget):
         )
         self.changed.setVisible(bool(number))
         self.undo.setVisible(bool(number))
-        self._on_samples(self._model.samples)
+        self._on_samples(self._model.samples.state)
 
     def _show_own(self, choice: TrainingChoice) -> None:
         """Show the network's own settings, such as the weights to begin with."""
@@ -345,7 +345,7 @@ class TrainingForm(QWidget):
 
     def _set_defaults(self, forms: tuple[OptionForm, ...]) -> None:
         try:
-            values = preset_values(self._model.choice.preset)
+            values = preset_values(self._model.choice.state.preset)
         except DescSpaceError:
             values = {}  # `_show_problem` says it
         for form in forms:
@@ -363,13 +363,13 @@ class TrainingForm(QWidget):
         for form in section.forms:
             form.set_values({})
             form.changed.connect(self._on_edited)
-        self._fill_forms(self._model.choice)
+        self._fill_forms(self._model.choice.state)
 
     def _on_samples(self, state: SamplesState) -> None:
         found = state.found
-        self.again.setEnabled(bool(self._model.choice.folder) and not state.looking)
+        self.again.setEnabled(bool(self._model.choice.state.folder) and not state.looking)
         problem = state.message
-        if not self._model.choice.folder:
+        if not self._model.choice.state.folder:
             self.count.say("Any folder of photos will do, also COCO's.")
         elif state.looking and found is None:
             self.count.say("Looking at the photos…")
@@ -395,7 +395,7 @@ class TrainingForm(QWidget):
 
     def _show_problem(self) -> None:
         """Say what is in the way of a start, if anything is."""
-        choice, busy = self._model.choice, self._model.status.busy
+        choice, busy = self._model.choice.state, self._model.status.state.busy
         problem = name_problem(choice.name)
         if not problem and choice.folder:
             try:
@@ -407,7 +407,7 @@ class TrainingForm(QWidget):
         else:
             self.problem.say(problem)
         ready = self._models.engine.state.stage == "ready"
-        usable = bool(choice.folder) and not problem and not self._model.samples.message
+        usable = bool(choice.folder) and not problem and not self._model.samples.state.message
         self.start_button.setEnabled(ready and usable and not busy)
         self.start_button.setToolTip(
             "One training at a time: stop the one under way first"
@@ -433,7 +433,7 @@ class TrainingForm(QWidget):
         self._actions.use_folder(Path(self.folder.itemData(index)))
 
     def _on_browse(self) -> None:
-        start = Path(self._model.choice.folder or Path.home())
+        start = Path(self._model.choice.state.folder or Path.home())
         folder = dialogs.ask_folder(self.window(), start, "Folder of photos to train on")
         if folder is not None:
             self._actions.use_folder(folder)
@@ -454,31 +454,31 @@ class TrainingForm(QWidget):
 
     def _on_descriptor(self, index: int) -> None:
         name = self.descriptor.itemData(index)
-        if name != self._model.choice.descriptor:
-            self._model.update(descriptor=name, own=MappingProxyType({}))
+        if name != self._model.choice.state.descriptor:
+            self._model.choice.update(descriptor=name, own=MappingProxyType({}))
 
     def _on_own(self, values: dict[str, Any]) -> None:
-        self._model.update(own=MappingProxyType(values))
+        self._model.choice.update(own=MappingProxyType(values))
 
     def _on_device(self, index: int) -> None:
-        self._model.update(device=self.device.itemData(index))
+        self._model.choice.update(device=self.device.itemData(index))
 
     def _on_name(self, text: str) -> None:
-        self._model.update(name=text)
+        self._model.choice.update(name=text)
 
     def _on_preset(self, index: int) -> None:
-        self._model.update(preset=self.preset.itemData(index), changes=MappingProxyType({}))
+        self._model.choice.update(preset=self.preset.itemData(index), changes=MappingProxyType({}))
 
     def _on_undo(self) -> None:
-        self._model.update(changes=MappingProxyType({}))
+        self._model.choice.update(changes=MappingProxyType({}))
 
     def _on_edited(self, _values: Mapping[str, Any]) -> None:
         shown = {name for form in self._forms for name in form.names}
         changes = {
             name: value
-            for name, value in self._model.choice.changes.items()
+            for name, value in self._model.choice.state.changes.items()
             if _PREFIX + name not in shown  # of a section that was not opened yet
         }
         for form in self._forms:
             changes |= {name.removeprefix(_PREFIX): v for name, v in form.values().items()}
-        self._model.update(changes=MappingProxyType(changes))
+        self._model.choice.update(changes=MappingProxyType(changes))

@@ -81,10 +81,10 @@ class TrainingPanel(QWidget):
         self.setAcceptDrops(True)
         self._connect()
         self._on_runs()
-        self._on_samples(self._model.samples)
-        self._on_status(self._model.status)
+        self._on_samples(self._model.samples.state)
+        self._on_status(self._model.status.state)
         self._show_page(_PAIRS)
-        if self._model.can_plot:
+        if self._model.can_plot.state:
             self._make_plots()
 
     def sizeHint(self) -> QSize:
@@ -231,15 +231,15 @@ class TrainingPanel(QWidget):
 
     def _connect(self) -> None:
         model = self._model
-        model.samples_changed.connect(self._on_samples)
-        model.choice_changed.connect(self._on_choice)
-        model.status_changed.connect(self._on_status)
-        model.runs_changed.connect(self._on_runs)
-        model.plots_ready.connect(self._make_plots)
-        model.curves_changed.connect(self._on_curves)
-        model.metrics_added.connect(self._on_metrics)
-        model.frames_changed.connect(self._on_frames)
-        model.frame_added.connect(self._on_frame)
+        model.samples.changed.connect(self._on_samples)
+        model.choice.changed.connect(self._on_choice)
+        model.status.changed.connect(self._on_status)
+        model.runs.changed.connect(self._on_runs)
+        model.can_plot.changed.connect(self._make_plots)
+        model.curves.changed.connect(self._on_curves)
+        model.curves.grew.connect(self._on_metrics)
+        model.frames.changed.connect(self._on_frames)
+        model.frames.added.connect(self._on_frame)
 
     # Drawing the model
 
@@ -261,10 +261,10 @@ class TrainingPanel(QWidget):
             self._pages.setCurrentWidget(self._split)
 
     def _on_runs(self, _runs: object = None) -> None:
-        self._left.show_count(len(self._model.runs))
+        self._left.show_count(len(self._model.runs.state))
 
     def _on_choice(self, _choice: object) -> None:
-        self._on_samples(self._model.samples)
+        self._on_samples(self._model.samples.state)
 
     def _on_samples(self, state: SamplesState) -> None:
         found = state.found
@@ -274,7 +274,7 @@ class TrainingPanel(QWidget):
                 self.sheet.say("Making the first pairs…")
             elif state.message:
                 self.sheet.say(state.message)
-            elif self._model.choice.folder:
+            elif self._model.choice.state.folder:
                 self.sheet.say("No pairs yet.")
             else:
                 self.sheet.say(
@@ -284,7 +284,7 @@ class TrainingPanel(QWidget):
         elif state.looking or state.old:
             self.sheet.fade(True)
         else:
-            if self.sheet.count == 0 and not self._model.status.busy:
+            if self.sheet.count == 0 and not self._model.status.state.busy:
                 self._show_page(_PAIRS)
             self.sheet.show_pairs(found.pictures)
         self.sheet_words.say(
@@ -311,7 +311,7 @@ class TrainingPanel(QWidget):
 
     def _say_words(self) -> None:
         """Say where the training stands; in a narrow panel the rest is in the tooltip."""
-        status, narrow = self._model.status, self.width() < _NARROW_PX
+        status, narrow = self._model.status.state, self.width() < _NARROW_PX
         words = self._words(status)
         self.status.say(self._words(status, brief=True) if narrow else words)
         self.status.setToolTip(words if narrow else "")
@@ -383,30 +383,34 @@ class TrainingPanel(QWidget):
         self.resume_button.setVisible(status.can_resume)
 
     def _on_curves(self) -> None:
-        if self._model.shown and self._page == _PAIRS and not self._model.choice.folder:
+        if (
+            self._model.curves.shown
+            and self._page == _PAIRS
+            and not self._model.choice.state.folder
+        ):
             self._show_page(_CURVES)
         if self.curves is None:
             return
         model, runs = self._model, []
-        for folder in model.shown:
-            curves = model.curves(folder)
+        for folder in model.curves.shown:
+            curves = model.curves.of(folder)
             if curves is not None:
-                live = folder == model.status.folder and model.status.busy
-                color = model.color_index(folder)
+                live = folder == model.status.state.folder and model.status.state.busy
+                color = model.curves.color_index(folder)
                 runs.append(RunCurves(str(folder), folder.name, curves, color, live))
         self.curves.set_runs(runs)
 
     def _on_metrics(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
-        folder = self._model.status.folder
-        if self.curves is not None and folder in self._model.shown:
+        folder = self._model.status.state.folder
+        if self.curves is not None and folder in self._model.curves.shown:
             for step, values in metrics:
                 self.curves.append(str(folder), step, values)
 
     def _on_frames(self) -> None:
         if self.probe is None:
             return
-        self.probe.set_frames(self._model.frames)
-        watched, live = self._model.watched, self._model.status.folder
+        self.probe.set_frames(self._model.frames.shown)
+        watched, live = self._model.frames.watched, self._model.status.state.folder
         other = watched is not None and watched != live
         self.probe_of.say(f"Probe of {watched.name}" if watched and other else "")
         self.probe_of.setVisible(other)
@@ -418,12 +422,12 @@ class TrainingPanel(QWidget):
     # What a person does
 
     def _on_resume(self) -> None:
-        folder = self._model.status.folder
+        folder = self._model.status.state.folder
         if folder is not None:
             self._actions.resume(folder)
 
     def _on_step(self, step: int) -> None:
-        folder = self._model.watched
+        folder = self._model.frames.watched
         if folder is not None:
             self.runs.choose_step(folder, step)
 

@@ -172,10 +172,10 @@ class TrainingRuns(QWidget):
         layout = list_column(self, self.hint, self.list)
         layout.addLayout(labelled_rows(("Checkpoint", self.checkpoint)))
         layout.addLayout(self._make_buttons())
-        model.runs_changed.connect(self._on_runs)
-        model.curves_changed.connect(self._on_curves)
-        model.plots_ready.connect(self._on_curves)
-        model.status_changed.connect(self._show_buttons)
+        model.runs.changed.connect(self._on_runs)
+        model.curves.changed.connect(self._on_curves)
+        model.can_plot.changed.connect(self._on_curves)
+        model.status.changed.connect(self._show_buttons)
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
@@ -242,7 +242,7 @@ class TrainingRuns(QWidget):
         chosen = None if current is None else current.folder
         with QSignalBlocker(self.list):
             self.list.clear()
-            for run in self._model.runs:
+            for run in self._model.runs.state:
                 second = self._second(run)
                 item = run_item(run, run.folder.name, second, about=second)
                 flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
@@ -252,13 +252,13 @@ class TrainingRuns(QWidget):
                     self.list.setCurrentItem(item)
             if self.list.currentRow() < 0:
                 self.list.setCurrentRow(0)
-        self.hint.setVisible(not self._model.runs)
+        self.hint.setVisible(not self._model.runs.state)
         self._on_curves()
         self._list_checkpoints()
 
-    def _on_curves(self) -> None:
+    def _on_curves(self, _state: object = None) -> None:
         """Tick the runs whose curves are shown, with a sample of their lines."""
-        shown = self._model.shown
+        shown = self._model.curves.shown
         with QSignalBlocker(self.list):
             for line in range(self.list.count()):
                 item = self.list.item(line)
@@ -267,8 +267,8 @@ class TrainingRuns(QWidget):
                     continue
                 ticked = run.folder in shown
                 item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
-                can_draw = ticked and self._model.can_plot
-                color = self._model.color_index(run.folder) if can_draw else None
+                can_draw = ticked and self._model.can_plot.state
+                color = self._model.curves.color_index(run.folder) if can_draw else None
                 item.setData(_COLOR_ROLE, color)
         self.list.viewport().update()
 
@@ -319,7 +319,7 @@ class TrainingRuns(QWidget):
             button.setEnabled(usable and has_weights)
         self.checkpoint.setEnabled(usable and has_weights)
         self.resume_button.setEnabled(
-            run is not None and usable and not run.finished and not self._model.status.busy
+            run is not None and usable and not run.finished and not self._model.status.state.busy
         )
         self.reveal_button.setEnabled(run is not None)
 
@@ -340,7 +340,7 @@ class TrainingRuns(QWidget):
 
     def _on_ticked(self, item: QListWidgetItem) -> None:
         folder = item.data(RUN_ROLE).folder
-        others = [one for one in self._model.shown if one != folder]
+        others = [one for one in self._model.curves.shown if one != folder]
         ticked = item.checkState() == Qt.CheckState.Checked
         self._actions.overlay((*others, folder) if ticked else tuple(others))
 

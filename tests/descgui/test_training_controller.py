@@ -14,6 +14,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.messages import Failure
 from engine import api
 from engine.checkpoints import load_state
 
@@ -78,11 +79,15 @@ class World:
         self.models.messages.notified.connect(self.said.append)
 
     def choose(self, photos, changes=TINY, **more):
-        self.model.update(folder=str(photos), device="cpu", changes=changes, **more)
+        self.model.choice.update(folder=str(photos), device="cpu", changes=changes, **more)
 
     @property
     def stage(self):
-        return self.model.status.stage
+        return self.model.status.state.stage
+
+    @property
+    def step(self):
+        return self.model.status.state.step
 
     @property
     def quiet(self):
@@ -116,9 +121,11 @@ def wait_stage(qtbot, world, stage):
 def begin_endless(qtbot, world, photos, *, steps=2):
     world.choose(photos, ENDLESS)
     world.trainings.start()
-    qtbot.waitUntil(
-        lambda: world.stage == "running" and world.model.status.step >= steps, timeout=WAIT_MS
-    )
+    qtbot.waitUntil(lambda: world.stage == "running" and world.step >= steps, timeout=WAIT_MS)
+
+
+def entry_of(model, folder):
+    return next((run for run in model.runs.state if run.folder == folder), None)
 
 
 def folder_state(folder):
@@ -131,8 +138,8 @@ def folder_state(folder):
 def test_a_chosen_folder_is_counted_and_its_first_pairs_are_made(qtbot, world, photos):
     world.choose("", TINY)
     world.trainings.use_folder(photos)
-    qtbot.waitUntil(lambda: world.model.samples.found is not None, timeout=WAIT_MS)
-    found = world.model.samples.found
+    qtbot.waitUntil(lambda: world.model.samples.state.found is not None, timeout=WAIT_MS)
+    found = world.model.samples.state.found
     assert found.training + found.validation == 5
     assert len(found.problems) == 1
     assert "broken.jpg" in found.problems[0]
@@ -142,21 +149,21 @@ def test_a_chosen_folder_is_counted_and_its_first_pairs_are_made(qtbot, world, p
 
 def test_pairs_are_made_anew_when_settings_change_while_somebody_looks(qtbot, world, photos):
     world.choose(photos)
-    qtbot.waitUntil(lambda: world.model.samples.found is not None, timeout=WAIT_MS)
-    before = world.model.samples.found
+    qtbot.waitUntil(lambda: world.model.samples.state.found is not None, timeout=WAIT_MS)
+    before = world.model.samples.state.found
     world.trainings.want(True)
     world.choose(photos, {**TINY, "width": 64})
-    assert world.model.samples.old
-    qtbot.waitUntil(lambda: world.model.samples.found is not before, timeout=WAIT_MS)
-    assert world.model.samples.found.pictures[0].shape == (32, 128, 3)
-    assert not world.model.samples.old
+    assert world.model.samples.state.old
+    qtbot.waitUntil(lambda: world.model.samples.state.found is not before, timeout=WAIT_MS)
+    assert world.model.samples.state.found.pictures[0].shape == (32, 128, 3)
+    assert not world.model.samples.state.old
 
 
 def test_a_folder_without_photos_is_named_with_the_reason(qtbot, world, tmp_path):
     world.trainings.use_folder(tmp_path)
-    qtbot.waitUntil(lambda: bool(world.model.samples.message), timeout=WAIT_MS)
-    assert str(tmp_path) in world.model.samples.message
-    assert "no picture" in world.model.samples.message
+    qtbot.waitUntil(lambda: bool(world.model.samples.state.message), timeout=WAIT_MS)
+    assert str(tmp_path) in world.model.samples.state.message
+    assert "no picture" in world.model.samples.state.message
 
 
 # ---- the run -----------------------------------------------------------------------------------
@@ -167,23 +174,23 @@ def test_a_run_tells_its_steps_figures_and_pictures_and_ends_with_a_notification
 ):
     world.choose(photos, name="erste")
     stages = []
-    world.model.status_changed.connect(lambda status: stages.append(status.stage))
+    world.model.status.changed.connect(lambda status: stages.append(status.stage))
     world.trainings.start()
     wait_stage(qtbot, world, "done")
-    status = world.model.status
+    status = world.model.status.state
     assert stages[0] == "preparing"
     assert (status.step, status.steps, status.saved_step) == (6, 6, 6)
     assert status.figures["loss"] > 0
     assert {"epoch", "memory_mb", "data_wait_share", "pck@3"} <= set(status.figures)
     folder = status.folder
     assert folder.name == "erste"
-    curves, stored = world.model.curves(folder), api.read_curves(folder)
+    curves, stored = world.model.curves.of(folder), api.read_curves(folder)
     assert set(curves) == set(stored)
     for name in stored:  # no point is lost or doubled on the way to the window
         np.testing.assert_allclose(curves[name], stored[name])
-    assert [frame.step for frame in world.model.frames] == [0, 2, 4, 6]
-    assert set(world.model.frames[0].pictures) == {"pair", "pca", "matches", "negatives"}
-    assert [run.finished for run in world.model.runs] == [True]
+    assert [frame.step for frame in world.model.frames.shown] == [0, 2, 4, 6]
+    assert set(world.model.frames.shown[0].pictures) == {"pair", "pca", "matches", "negatives"}
+    assert [run.finished for run in world.model.runs.state] == [True]
     (message,) = world.said
     assert "erste" in message.text
     assert "6 steps" in message.text
@@ -194,17 +201,17 @@ def test_a_resting_run_keeps_a_checkpoint_does_no_step_and_goes_on(qtbot, world,
     world.trainings.pause()
     assert world.stage == "pausing"
     qtbot.waitUntil(lambda: world.stage == "paused", timeout=WAIT_MS)
-    status = world.model.status
+    status = world.model.status.state
     assert status.saved_step == status.step
     kept = load_state(status.folder / "weights" / "last.safetensors")[1]
     assert int(kept["step"]) == status.step
     before = folder_state(status.folder)
-    with qtbot.waitSignal(world.model.runs_changed, timeout=1000, raising=False):
+    with qtbot.waitSignal(world.model.runs.changed, timeout=1000, raising=False):
         world.trainings.refresh()
-    assert world.model.status.step == status.step
+    assert world.model.status.state.step == status.step
     assert folder_state(status.folder) == before
     world.trainings.unpause()
-    qtbot.waitUntil(lambda: world.model.status.step > status.step + 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: world.step > status.step + 2, timeout=WAIT_MS)
     assert world.stage == "running"
     world.trainings.stop()
     wait_stage(qtbot, world, "stopped")
@@ -215,7 +222,7 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     begin_endless(qtbot, first, photos, steps=3)
     first.trainings.stop()
     wait_stage(qtbot, first, "stopped")
-    stopped = first.model.status
+    stopped = first.model.status.state
     assert stopped.saved_step == stopped.step >= 3
     assert stopped.can_resume
     second = make_world()
@@ -227,22 +234,22 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
         if status.stage == "running":
             figures.append(status.figures)
 
-    second.model.status_changed.connect(look)
+    second.model.status.changed.connect(look)
     second.trainings.resume(stopped.folder)
     qtbot.waitUntil(
-        lambda: second.stage == "running" and second.model.status.step > stopped.step + 1,
+        lambda: second.stage == "running" and second.step > stopped.step + 1,
         timeout=WAIT_MS,
     )
     second.trainings.stop()
     wait_stage(qtbot, second, "stopped")
     assert min(step for stage, step in steps if stage == "running") >= stopped.step
-    losses = second.model.curves(stopped.folder)["loss"]
+    losses = second.model.curves.of(stopped.folder)["loss"]
     # What is shown first is the earlier part's last loss, or already one of the new part.
     known = losses[losses[:, 0] >= stopped.step, 1]
     assert figures[0]["loss"] in [pytest.approx(loss) for loss in known]
     assert losses[0, 0] == 1  # the first part's curve is there, too
     assert (np.diff(losses[:, 0]) > 0).all()
-    assert second.model.frames[0].step == 0
+    assert second.model.frames.shown[0].step == 0
     np.testing.assert_allclose(losses, api.read_curves(stopped.folder)["loss"])
 
 
@@ -256,59 +263,66 @@ def test_stopping_a_resting_run_ends_it(qtbot, world, photos):
 
 def test_only_one_training_runs_at_a_time(qtbot, world, photos):
     begin_endless(qtbot, world, photos)
-    folder = world.model.status.folder
+    folder = world.model.status.state.folder
     # It is in the list before its first checkpoint.
-    qtbot.waitUntil(lambda: world.model.run(folder) is not None, timeout=WAIT_MS)
-    assert world.model.run(folder).checkpoints == ()
+    qtbot.waitUntil(lambda: entry_of(world.model, folder) is not None, timeout=WAIT_MS)
+    assert entry_of(world.model, folder).checkpoints == ()
     world.trainings.start()
     world.trainings.resume(folder)
-    assert world.model.status.folder == folder
+    assert world.model.status.state.folder == folder
     assert world.stage == "running"
     world.trainings.stop()
     wait_stage(qtbot, world, "stopped")
-    assert [run.folder for run in world.model.runs] == [folder]
+    assert [run.folder for run in world.model.runs.state] == [folder]
 
 
 def test_a_taken_name_is_asked_about_and_can_be_resumed_with_more_steps(qtbot, world, photos):
     world.choose(photos, name="eins")
     world.trainings.start()
     wait_stage(qtbot, world, "done")
-    folder = world.model.status.folder
+    folder = world.model.status.state.folder
     world.choose(photos, {**TINY, "steps": 9})
     assert world.trainings.start() == folder
     assert world.stage == "done"
     assert api.unused_dir(folder).name == "eins-2"
     world.trainings.resume_chosen(folder)
     wait_stage(qtbot, world, "done")
-    assert world.model.status.step == 9
-    assert world.model.curves(folder)["loss"][:, 0].tolist() == list(range(1, 10))
+    assert world.model.status.state.step == 9
+    assert world.model.curves.of(folder)["loss"][:, 0].tolist() == list(range(1, 10))
     world.trainings.start_as("eins-2")
     wait_stage(qtbot, world, "done")
-    assert world.model.status.folder.name == "eins-2"
+    assert world.model.status.state.folder.name == "eins-2"
 
 
 def test_a_run_that_fails_says_why_and_what_helps(qtbot, world, photos):
     world.choose(photos, {**TINY, "optimiser.rate": 10.0, "bad_steps": 1, "steps": 500})
-    world.model.update(folder=str(photos / "nirgends"))
+    world.model.choice.update(folder=str(photos / "nirgends"))
     world.trainings.start()
     wait_stage(qtbot, world, "failed")
-    assert "there is no such folder" in world.model.status.message
+    assert "there is no such folder" in world.model.status.state.message
     assert world.said[-1].level == "error"
-    assert world.said[-1].text == world.model.status.message
+    assert world.said[-1].text == world.model.status.state.message
 
 
 def test_a_descriptor_without_weights_cannot_be_trained(qtbot, world, photos):
     world.choose(photos, descriptor="daisy")
     world.trainings.start()
     wait_stage(qtbot, world, "failed")
-    assert "daisy" in world.model.status.message
+    assert "daisy" in world.model.status.state.message
 
 
 def test_a_failure_names_the_checkpoint_that_is_left(world):
-    world.trainings._run_happened(api.Checkpoint(3, "periodic", Path("last")))
-    assert world.trainings._with_cure("No photos.") == (
-        "No photos. The last checkpoint is kept; Resume continues from there."
-    )
+    failure = Failure("No photos.", "", expected=True)
+    for checkpoints, more in (
+        ((), ""),
+        ((3,), " The last checkpoint is kept; Resume continues from there."),
+    ):
+        world.trainings.live.begin(Path("/runs/eins"))
+        for step in checkpoints:
+            world.trainings.live.happened(api.Checkpoint(step, "periodic", Path("last")))
+        world.trainings.live._flush()
+        world.trainings._on_failed(failure)
+        assert world.model.status.state.message == f"No photos.{more}"
 
 
 # ---- the past ----------------------------------------------------------------------------------
@@ -319,21 +333,21 @@ def test_past_runs_are_listed_and_the_newest_is_shown_at_first(qtbot, make_world
     first.choose(photos)
     first.trainings.start()
     wait_stage(qtbot, first, "done")
-    folder = first.model.status.folder
+    folder = first.model.status.state.folder
     second = make_world()
-    assert not second.model.can_plot
+    assert not second.model.can_plot.state
     second.trainings.want(True)
-    qtbot.waitUntil(lambda: bool(second.model.frames) and second.quiet, timeout=WAIT_MS)
-    assert second.model.can_plot
-    assert second.model.shown == (folder,)
-    assert second.model.curves(folder)["loss"].shape == (6, 2)
-    assert [frame.step for frame in second.model.frames] == [0, 2, 4, 6]
-    for mine, theirs in zip(second.model.frames, first.model.frames, strict=True):
+    qtbot.waitUntil(lambda: bool(second.model.frames.shown) and second.quiet, timeout=WAIT_MS)
+    assert second.model.can_plot.state
+    assert second.model.curves.shown == (folder,)
+    assert second.model.curves.of(folder)["loss"].shape == (6, 2)
+    assert [frame.step for frame in second.model.frames.shown] == [0, 2, 4, 6]
+    for mine, theirs in zip(second.model.frames.shown, first.model.frames.shown, strict=True):
         for name, picture in theirs.pictures.items():  # kept without loss
             np.testing.assert_array_equal(mine.pictures[name], picture)
     second.trainings.overlay(())
-    assert second.model.shown == ()
-    assert second.model.curves(folder) is None
+    assert second.model.curves.shown == ()
+    assert second.model.curves.of(folder) is None
 
 
 def test_a_run_that_lies_elsewhere_can_be_listed(qtbot, world, photos, tmp_path):
@@ -344,12 +358,12 @@ def test_a_run_that_lies_elsewhere_can_be_listed(qtbot, world, photos, tmp_path)
     )[0]  # fmt: skip
     api.TrainJob(config=config, run_dir=tmp_path / "anderswo").run(api.JobContext(device="cpu"))
     world.trainings.add_run(tmp_path / "anderswo")
-    qtbot.waitUntil(lambda: world.quiet and bool(world.model.runs), timeout=WAIT_MS)
-    assert [run.folder.name for run in world.model.runs] == ["anderswo"]
-    assert world.model.shown == (tmp_path / "anderswo",)
+    qtbot.waitUntil(lambda: world.quiet and bool(world.model.runs.state), timeout=WAIT_MS)
+    assert [run.folder.name for run in world.model.runs.state] == ["anderswo"]
+    assert world.model.curves.shown == (tmp_path / "anderswo",)
     world.trainings.add_run(tmp_path)  # no run at all
-    qtbot.waitUntil(lambda: world.quiet and len(world.model.runs) == 2, timeout=WAIT_MS)
-    assert [run.folder for run in world.model.runs if run.problem] == [tmp_path]
+    qtbot.waitUntil(lambda: world.quiet and len(world.model.runs.state) == 2, timeout=WAIT_MS)
+    assert [run.folder for run in world.model.runs.state if run.problem] == [tmp_path]
 
 
 def test_a_trained_network_goes_into_the_viewer_the_evaluation_and_a_file(
@@ -358,7 +372,7 @@ def test_a_trained_network_goes_into_the_viewer_the_evaluation_and_a_file(
     world.choose(photos)
     world.trainings.start()
     wait_stage(qtbot, world, "done")
-    (run,) = world.model.runs
+    (run,) = world.model.runs.state
     best = run.checkpoints[-1].path
     world.trainings.use_in_viewer(run, best)
     choice = world.models.maps.choice
@@ -386,10 +400,10 @@ def test_the_copied_command_trains_the_same(world, photos):
     assert "train.steps=6" in command
     assert "--run-dir" in command
     assert "runs/eins" in command
-    world.model.update(own={"weights": "/w/first.pt"})
+    world.model.choice.update(own={"weights": "/w/first.pt"})
     world.trainings.copy_command()
     assert "settings.weights=/w/first.pt" in QGuiApplication.clipboard().text()
-    world.model.update(folder="")
+    world.model.choice.update(folder="")
     world.trainings.copy_command()
     assert "choose a folder" in world.said[-1].text
 
@@ -403,16 +417,19 @@ def test_a_name_that_is_no_folder_name_starts_nothing(world, photos):
 
 def test_events_that_come_fast_change_the_window_a_few_times_a_second(qtbot, world):
     changes, added = [], []
-    world.model.status_changed.connect(lambda status: changes.append(status.step))
-    world.model.metrics_added.connect(added.append)
-    world.trainings._run_happened(api.Progress(api.Stage.TRAINING, 0, 500))
+    world.model.status.changed.connect(lambda status: changes.append(status.step))
+    world.model.curves.grew.connect(added.append)
+    live = world.trainings.live
+    live.begin(Path("/runs/eins"))
+    del changes[:]
+    live.happened(api.Progress(api.Stage.TRAINING, 0, 500))
     for step in range(1, 501):
-        world.trainings._run_happened(api.Progress(api.Stage.TRAINING, step, 500))
-        world.trainings._run_happened(api.Metric(step, {"loss": 1.0 / step}))
+        live.happened(api.Progress(api.Stage.TRAINING, step, 500))
+        live.happened(api.Metric(step, {"loss": 1.0 / step}))
     qtbot.waitUntil(lambda: bool(added), timeout=WAIT_MS)
     assert [len(some) for some in added] == [500]
     assert changes == [500]
-    assert world.model.status.figures["loss"] == 1 / 500
+    assert world.model.status.state.figures["loss"] == 1 / 500
 
 
 def test_the_home_folder_holds_the_runs(world, fresh_home):

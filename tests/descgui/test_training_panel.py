@@ -80,7 +80,6 @@ def running(**changes):
     values = {
         "stage": "running",
         "folder": Path("/runs/eins"),
-        "descriptor": "msnet_v0",
         "step": 1200,
         "steps": 5000,
         "steps_per_s": 2.5,
@@ -95,6 +94,9 @@ def running(**changes):
 @pytest.fixture
 def models(qapp, tmp_path):
     return make_models(tmp_path / "settings.yaml")
+
+
+LIVE = Path("/runs/eins")
 
 
 class Actions:
@@ -199,15 +201,15 @@ def test_any_other_name_will_do(name):
 def test_nothing_starts_without_photos_engine_or_while_another_one_runs(models, model, panel):
     button = panel.form.start_button
     assert not button.isEnabled()
-    model.update(folder="/photos")
+    model.choice.update(folder="/photos")
     assert button.isEnabled()
-    model.set_samples(SamplesState(message="/photos holds no picture."))
+    model.samples.set(SamplesState(message="/photos holds no picture."))
     assert not button.isEnabled()
     assert panel.form.photo_problems.sentence == "/photos holds no picture."
-    model.set_samples(SamplesState())
-    model.set_status(running())
+    model.samples.set(SamplesState())
+    model.status.set(running())
     assert not button.isEnabled()
-    model.set_status(running(stage="done"))
+    model.status.set(running(stage="done"))
     assert button.isEnabled()
     models.engine.set(EngineState("loading"))
     assert not button.isEnabled()
@@ -221,7 +223,7 @@ def test_only_networks_are_offered_and_choices_reach_the_model(model, panel):
     choose(form.device, "cpu")
     form.name.setText("x")
     form.name.textEdited.emit("a/b")
-    assert (model.choice.descriptor, model.choice.device) == ("msnet_v1", "cpu")
+    assert (model.choice.state.descriptor, model.choice.state.device) == ("msnet_v1", "cpu")
     assert "name of a folder" in form.problem.sentence
     assert not form.start_button.isEnabled()
 
@@ -232,11 +234,11 @@ def test_a_network_s_own_settings_are_those_of_the_chosen_one(model, panel):
     choose(form.descriptor, "msnet_v1")
     assert form.network.isVisibleTo(form)
     form.own.field("scale").setValue(0.5)
-    assert dict(model.choice.own) == {"scale": 0.5}
+    assert dict(model.choice.state.own) == {"scale": 0.5}
     choose(form.descriptor, "msnet_v1")
-    assert dict(model.choice.own) == {"scale": 0.5}
+    assert dict(model.choice.state.own) == {"scale": 0.5}
     choose(form.descriptor, "msnet_v0")
-    assert dict(model.choice.own) == {}
+    assert dict(model.choice.state.own) == {}
     assert not form.network.isVisibleTo(form)
 
 
@@ -249,15 +251,15 @@ def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, mod
     assert steps.number() == preset_values("strong")["steps"]
     assert not form.changed.isVisibleTo(form)
     steps.setValue(123)
-    assert dict(model.choice.changes) == {"steps": 123}
+    assert dict(model.choice.state.changes) == {"steps": 123}
     assert form.changed.sentence == "Changed from the preset: 1 setting."
     assert form.common.reset_button("train.steps").isVisibleTo(form)
     form.undo.click()
-    assert dict(model.choice.changes) == {}
+    assert dict(model.choice.state.changes) == {}
     assert steps.number() == preset_values("strong")["steps"]
     steps.setValue(7)
     choose(form.preset, "quick")  # another preset forgets the changes
-    assert dict(model.choice.changes) == {}
+    assert dict(model.choice.state.changes) == {}
 
 
 def test_every_setting_of_a_training_has_exactly_one_field(panel):
@@ -273,13 +275,13 @@ def test_every_setting_of_a_training_has_exactly_one_field(panel):
 
 def test_settings_of_a_late_section_show_the_preset_and_keep_changes_made_before(model, panel):
     form = panel.form
-    model.update(preset="strong", changes={"warp.detail": 3.0, "light.noise": 0.2})
+    model.choice.update(preset="strong", changes={"warp.detail": 3.0, "light.noise": 0.2})
     warp = form.late[0]
     warp.heading.setChecked(True)
     assert warp.forms[0].field("train.warp.detail").number() == 3.0
     assert warp.forms[0].field("train.warp.relative_rotation_deg").number() == 45
     warp.forms[0].field("train.warp.detail").setValue(2.0)
-    assert dict(model.choice.changes) == {"warp.detail": 2.0, "light.noise": 0.2}
+    assert dict(model.choice.state.changes) == {"warp.detail": 2.0, "light.noise": 0.2}
 
 
 def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
@@ -294,14 +296,14 @@ def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
         field.setText(text)
         field.editingFinished.emit()
         assert form.problem("train.validation.sequences") == problem
-    assert panel._model.choice.changes["validation.sequences"] == str(tmp_path)
+    assert panel._model.choice.state.changes["validation.sequences"] == str(tmp_path)
 
 
 def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
-    model.update(folder="/photos")
-    model.set_samples(SamplesState(looking=True))
+    model.choice.update(folder="/photos")
+    model.samples.set(SamplesState(looking=True))
     assert "Looking" in panel.form.count.sentence
-    model.set_samples(SamplesState(found=samples(problems=["a.jpg is torn.", "b.jpg is torn."])))
+    model.samples.set(SamplesState(found=samples(problems=["a.jpg is torn.", "b.jpg is torn."])))
     assert panel.form.count.sentence == "1,601 photos to train on, 96 kept apart for validation."
     assert "2 pictures are left out" in panel.form.photo_problems.sentence
     assert "b.jpg is torn." in panel.form.photo_problems.toolTip()
@@ -310,7 +312,7 @@ def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
 def test_recent_folders_are_offered_once_each(models, model, panel, actions):
     models.settings.remember_photos("/photos/one")
     models.settings.remember_photos("/photos/two")
-    model.update(folder="/photos/one")
+    model.choice.update(folder="/photos/one")
     combo = panel.form.folder
     assert [combo.itemData(i) for i in range(combo.count())] == ["/photos/one", "/photos/two"]
     assert combo.currentData() == "/photos/one"
@@ -341,14 +343,14 @@ def test_a_dropped_folder_is_announced_and_chosen_and_a_file_is_not(panel, actio
 
 def test_pairs_come_to_the_front_when_they_are_made_and_pale_when_settings_change(model, panel):
     assert "drop one here" in panel.sheet._words
-    model.update(folder="/photos")
-    model.set_samples(SamplesState(found=samples()))
+    model.choice.update(folder="/photos")
+    model.samples.set(SamplesState(found=samples()))
     assert panel.sheet.count == 3
     assert panel.pairs_tab.isChecked()
     assert panel.sheet.isVisible()
-    model.set_samples(SamplesState(found=samples(), old=True))
+    model.samples.set(SamplesState(found=samples(), old=True))
     assert panel.sheet._pale
-    model.set_samples(SamplesState(found=samples(count=2)))
+    model.samples.set(SamplesState(found=samples(count=2)))
     assert panel.sheet.count == 2
     assert not panel.sheet._pale
 
@@ -369,7 +371,7 @@ def test_a_sheet_takes_the_columns_that_make_pictures_largest():
 
 
 def test_the_line_tells_all_about_a_run_and_less_where_it_is_narrow(qtbot, model, panel):
-    model.set_status(running())
+    model.status.set(running())
     text = texts(panel.status)
     for piece in (
         *("step 1,200 of 5,000", "epoch 3.2", "25 min left", "2.5 steps/s", "loss 1.25"),
@@ -402,7 +404,7 @@ def test_the_line_tells_all_about_a_run_and_less_where_it_is_narrow(qtbot, model
     ],
 )
 def test_the_buttons_fit_the_stage(model, panel, stage, shown):
-    model.set_status(running(stage=stage, message="Nothing is left." if stage == "failed" else ""))
+    model.status.set(running(stage=stage, message="Nothing is left." if stage == "failed" else ""))
     buttons = {
         "pause": panel.pause_button,
         "continue": panel.continue_button,
@@ -421,12 +423,12 @@ def test_what_is_pressed_is_asked_for(monkeypatch, model, panel, actions):
         (("unpause",), panel.continue_button, "paused"),
         (("resume", Path("/runs/eins")), panel.resume_button, "stopped"),
     ):
-        model.set_status(running(stage=stage))
+        model.status.set(running(stage=stage))
         del actions.asked[:]
         button.click()
         assert actions.asked == [asked]
-    model.set_status(running(stage="done"))
-    model.update(folder="/photos")
+    model.status.set(running(stage="done"))
+    model.choice.update(folder="/photos")
     monkeypatch.setattr(dialogs, "ask_folder", lambda _parent, start, _title: start / "more")
     for asked, button in (
         (("start",), panel.form.start_button),
@@ -457,7 +459,7 @@ def test_a_taken_name_is_asked_about(monkeypatch, model, panel, actions, tmp_pat
         return answer
 
     monkeypatch.setattr(dialogs, "ask_taken_run", ask)
-    model.update(folder="/photos")
+    model.choice.update(folder="/photos")
     actions.taken = Path("eins")
     panel.form.start_button.click()
     assert questions == [("eins", {"proposal": "eins-2", "can_resume": False})]
@@ -465,14 +467,14 @@ def test_a_taken_name_is_asked_about(monkeypatch, model, panel, actions, tmp_pat
 
 
 def test_remarks_are_shown_and_the_rest_is_counted(model, panel):
-    model.set_status(running(notes=("One.", "Two.", "Three.", "One.")))
+    model.status.set(running(notes=("One.", "Two.", "Three.", "One.")))
     assert panel.notes.sentence == "One.\nTwo.\nAnd 1 more remark."
     assert panel.notes.toolTip() == "One.\nTwo.\nThree."
 
 
 def test_skipped_steps_and_a_kept_checkpoint_are_said(model, panel):
     figures = {"loss": 1.0, "skipped": 2.0}
-    model.set_status(running(stage="stopped", figures=figures, saved_step=1200))
+    model.status.set(running(stage="stopped", figures=figures, saved_step=1200))
     text = texts(panel.status)
     assert text.startswith("stopped")
     assert "2 steps skipped" in text
@@ -488,76 +490,76 @@ def curves(*values):
 
 def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
     assert panel.curves is None
-    model.set_status(running())
-    model.begin_live({})
-    model.begin_frames(())
-    model.set_shown((Path("/runs/eins"),))
-    model.add_metrics([(1, {"loss": 2.0}), (2, {"loss": 1.5, "pck@3": 0.3})])
-    model.add_frame(Preview(0, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    model.status.set(running())
+    model.curves.begin_live(LIVE, {})
+    model.frames.begin_live(LIVE, ())
+    model.curves.show((Path("/runs/eins"),))
+    model.curves.grow([(1, {"loss": 2.0}), (2, {"loss": 1.5, "pck@3": 0.3})])
+    model.frames.add(Preview(0, {"pair": np.zeros((4, 8, 3), np.uint8)}))
     panel.curves_tab.click()
     assert panel.waiting.isVisible()
-    model.set_can_plot()
+    model.can_plot.set(True)
     assert panel.curves.isVisible()
     assert not panel.waiting.isVisible()
     calls = []
     panel.curves.append = lambda *values: calls.append(values)
     panel.probe.add_frame = lambda frame: calls.append(frame.step)
-    model.add_metrics([(3, {"loss": 1.0})])
-    model.add_frame(Preview(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
+    model.curves.grow([(3, {"loss": 1.0})])
+    model.frames.add(Preview(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
     assert calls == [("/runs/eins", 3, {"loss": 1.0}), 5]
-    assert model.curves(Path("/runs/eins"))["loss"].tolist() == [[1, 2], [2, 1.5], [3, 1]]
+    assert model.curves.of(Path("/runs/eins"))["loss"].tolist() == [[1, 2], [2, 1.5], [3, 1]]
 
 
 def test_the_live_run_s_figures_reach_only_its_own_curves(model, panel):
-    model.set_can_plot()
-    model.set_status(running())
-    model.begin_live({})
-    model.set_shown((Path("/runs/alt"),))
-    model.set_curves(Path("/runs/alt"), curves(3.0, 2.0))
+    model.can_plot.set(True)
+    model.status.set(running())
+    model.curves.begin_live(LIVE, {})
+    model.curves.show((Path("/runs/alt"),))
+    model.curves.set(Path("/runs/alt"), curves(3.0, 2.0))
     calls = []
     panel.curves.append = lambda *values: calls.append(values)
-    model.add_metrics([(1, {"loss": 9.0})])
+    model.curves.grow([(1, {"loss": 9.0})])
     assert calls == []
-    assert model.curves(Path("/runs/alt"))["loss"].tolist() == [[1, 3], [2, 2]]
+    assert model.curves.of(Path("/runs/alt"))["loss"].tolist() == [[1, 3], [2, 2]]
 
 
 def test_a_run_keeps_its_colour_while_others_come_and_go(model):
     one, two, three = (Path(name) for name in ("/1", "/2", "/3"))
-    model.set_shown((one, two))
-    assert [model.color_index(run) for run in (one, two)] == [0, 1]
-    model.set_shown((two,))
-    assert model.color_index(two) == 1
-    model.set_shown((three, two))
-    assert (model.color_index(three), model.color_index(two)) == (0, 1)
+    model.curves.show((one, two))
+    assert [model.curves.color_index(run) for run in (one, two)] == [0, 1]
+    model.curves.show((two,))
+    assert model.curves.color_index(two) == 1
+    model.curves.show((three, two))
+    assert (model.curves.color_index(three), model.curves.color_index(two)) == (0, 1)
 
 
 def test_the_live_probe_goes_on_while_another_run_is_watched(model):
     picture = {"pair": np.zeros((2, 4, 3), np.uint8)}
-    model.set_status(running())
-    model.begin_frames((Preview(0, picture),))
-    model.watch(Path("/runs/alt"), (Preview(7, picture),))
-    added = heard(model.frame_added)
-    model.add_frame(Preview(10, picture))
+    model.status.set(running())
+    model.frames.begin_live(LIVE, (Preview(0, picture),))
+    model.frames.watch(Path("/runs/alt"), (Preview(7, picture),))
+    added = heard(model.frames.added)
+    model.frames.add(Preview(10, picture))
     assert added == []
-    assert [frame.step for frame in model.frames] == [7]
-    model.watch(Path("/runs/eins"))
-    assert [frame.step for frame in model.frames] == [0, 10]
+    assert [frame.step for frame in model.frames.shown] == [7]
+    model.frames.watch(Path("/runs/eins"))
+    assert [frame.step for frame in model.frames.shown] == [0, 10]
 
 
 def test_the_probe_of_another_run_than_the_live_one_is_named(model, panel):
-    model.set_can_plot()
-    model.set_status(running())
-    model.begin_frames(())
+    model.can_plot.set(True)
+    model.status.set(running())
+    model.frames.begin_live(LIVE, ())
     panel.curves_tab.click()
     panel.resize(1300, 400)
     assert not panel.probe_of.isVisible()
-    model.watch(Path("/runs/alt"))
+    model.frames.watch(Path("/runs/alt"))
     assert panel.probe_of.text() == "Probe of alt"
     assert panel.probe_of.isVisible()
 
 
 def test_curves_and_probe_stand_side_by_side_where_there_is_room(model, panel):
-    model.set_can_plot()
+    model.can_plot.set(True)
     panel.curves_tab.click()
     panel.resize(1300, 400)
     assert panel.curves.isVisible()
@@ -576,7 +578,7 @@ def test_curves_and_probe_stand_side_by_side_where_there_is_room(model, panel):
 
 @pytest.fixture
 def listed(model, panel):
-    model.set_runs(
+    model.runs.set(
         (
             run("neu", step=40, finished=False, steps=(10, 20, 40), began_s=time.time() - 7300),
             run("alt", steps=(50, 100)),
@@ -599,10 +601,10 @@ def test_runs_are_listed_with_steps_best_age_and_problems(panel, listed):
 def test_ticks_lay_curves_over_one_another(model, actions, listed):
     listed.list.item(1).setCheckState(Qt.CheckState.Checked)
     assert actions.of("overlay") == [[(Path("/runs/alt"),)]]
-    model.set_shown((Path("/runs/alt"),))
+    model.curves.show((Path("/runs/alt"),))
     listed.list.item(0).setCheckState(Qt.CheckState.Checked)
     assert actions.of("overlay")[-1] == [(Path("/runs/alt"), Path("/runs/neu"))]
-    model.set_shown((Path("/runs/alt"), Path("/runs/neu")))
+    model.curves.show((Path("/runs/alt"), Path("/runs/neu")))
     listed.list.item(1).setCheckState(Qt.CheckState.Unchecked)
     assert actions.of("overlay")[-1] == [(Path("/runs/neu"),)]
     assert listed.list.item(2).data(Qt.ItemDataRole.CheckStateRole) is None
@@ -658,13 +660,13 @@ def test_only_what_can_be_done_with_a_run_is_offered(model, listed):
         assert listed.view_button.isEnabled() == use
         assert listed.reveal_button.isEnabled()
     listed.list.setCurrentRow(0)
-    model.set_status(running())
+    model.status.set(running())
     assert not listed.resume_button.isEnabled()  # one at a time
     assert listed.evaluate_button.isEnabled()
 
 
 def test_a_step_of_the_probe_chooses_the_nearest_checkpoint(model, panel, listed):
-    model.watch(Path("/runs/neu"))
+    model.frames.watch(Path("/runs/neu"))
     panel._on_step(17)
     assert listed.current.folder.name == "neu"
     assert listed.checkpoint.currentText() == "Step 20"
@@ -675,7 +677,7 @@ def test_a_step_of_the_probe_chooses_the_nearest_checkpoint(model, panel, listed
 def test_the_chosen_run_and_checkpoint_stay_when_the_list_is_read_again(model, listed):
     listed.list.setCurrentRow(0)
     listed.checkpoint.setCurrentIndex(4)
-    model.set_runs((run("neuer", began_s=time.time()), *model.runs))
+    model.runs.set((run("neuer", began_s=time.time()), *model.runs.state))
     assert listed.current.folder.name == "neu"
     assert listed.checkpoint.currentText() == "Step 10"
 

@@ -51,7 +51,7 @@ def open_window(qtbot: Any, fresh_home: Path, photos: Path) -> Iterator[Any]:
     def make() -> Application:
         models = make_models(api.config_dir() / SETTINGS_FILE)
         models.settings.update(long_edge_px=96)
-        models.training.update(device="cpu", changes=TINY)
+        models.training.choice.update(device="cpu", changes=TINY)
         pictures = tuple(photos / f"{number}.png" for number in (0, 1))
         options = api.ViewOptions(images=pictures, size=(1400, 1000), device="cpu")
         window = Application(options, models)
@@ -67,10 +67,18 @@ def open_window(qtbot: Any, fresh_home: Path, photos: Path) -> Iterator[Any]:
                 window.end(0)
 
 
-def wait_steps(qtbot: Any, window: Application, steps: int) -> None:
-    training = window.models.training
+def wait_stage(qtbot: Any, window: Application, stage: str) -> None:
+    status = window.models.training.status
     qtbot.waitUntil(
-        lambda: training.status.stage == "running" and training.status.step >= steps,
+        lambda: status.state.stage == stage and (stage == "paused" or not window.busy),
+        timeout=WAIT_MS,
+    )
+
+
+def wait_steps(qtbot: Any, window: Application, steps: int) -> None:
+    status = window.models.training.status
+    qtbot.waitUntil(
+        lambda: status.state.stage == "running" and status.state.step >= steps,
         timeout=WAIT_MS,
     )
 
@@ -96,24 +104,24 @@ def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
 
     click(qtbot, panel.form.start_button)
     wait_steps(qtbot, window, 5)
-    qtbot.waitUntil(lambda: len(training.frames) >= 3, timeout=WAIT_MS)
-    folder = training.status.folder
+    qtbot.waitUntil(lambda: len(training.frames.shown) >= 3, timeout=WAIT_MS)
+    folder = training.status.state.folder
     assert folder is not None
     assert panel.curves is not None
     assert panel.curves.isVisible()
-    assert {"loss", "pck@3"} <= set(training.curves(folder))
+    assert {"loss", "pck@3"} <= set(training.curves.of(folder))
 
     click(qtbot, panel.pause_button)
-    qtbot.waitUntil(lambda: training.status.stage == "paused", timeout=WAIT_MS)
-    rested_at = training.status.step
+    wait_stage(qtbot, window, "paused")
+    rested_at = training.status.state.step
     click(qtbot, panel.continue_button)
     wait_steps(qtbot, window, rested_at + 2)
     click(qtbot, panel.stop_button)
-    qtbot.waitUntil(lambda: training.status.stage == "stopped" and not window.busy, timeout=WAIT_MS)
-    stopped_at = training.status.step
+    wait_stage(qtbot, window, "stopped")
+    stopped_at = training.status.state.step
     click(qtbot, panel.resume_button)
     wait_steps(qtbot, window, stopped_at + 2)
-    losses = training.curves(folder)["loss"]
+    losses = training.curves.of(folder)["loss"]
     assert losses[:, 0].tolist() == list(range(1, len(losses) + 1))
 
     # While it goes on, what it has learnt so far can be used.
@@ -134,7 +142,7 @@ def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
     assert (choice.descriptors, choice.weights) == (("msnet_v0",), {"msnet_v0": str(weights)})
     assert choice.config().descriptor == (f"msnet_v0={weights}",)
     window.actions["stop_training"].trigger()
-    qtbot.waitUntil(lambda: training.status.stage == "stopped", timeout=WAIT_MS)
+    wait_stage(qtbot, window, "stopped")
 
 
 def test_closing_asks_first_keeps_a_checkpoint_and_the_next_window_resumes(
@@ -149,12 +157,12 @@ def test_closing_asks_first_keeps_a_checkpoint_and_the_next_window_resumes(
 
     monkeypatch.setattr(dialogs, "stops_training", answer)
     first = open_window()
-    first.models.training.update(folder=str(photos), name="abends")
+    first.models.training.choice.update(folder=str(photos), name="abends")
     first.trainings.start()
     wait_steps(qtbot, first, 3)
     first.window.close()
     assert first.window.isVisible()  # the first answer is no
-    wait_steps(qtbot, first, first.models.training.status.step + 2)
+    wait_steps(qtbot, first, first.models.training.status.state.step + 2)
     with qtbot.waitSignal(first.finished, timeout=WAIT_MS):
         first.window.close()
     assert [name for name, _ in asked] == ["abends", "abends"]
@@ -165,8 +173,8 @@ def test_closing_asks_first_keeps_a_checkpoint_and_the_next_window_resumes(
     second = open_window()
     second.actions["train"].trigger()
     panel, training = second.training_panel, second.models.training
-    qtbot.waitUntil(lambda: bool(training.frames), timeout=WAIT_MS)  # the last run is shown
-    assert training.shown == (folder,)
+    qtbot.waitUntil(lambda: bool(training.frames.shown), timeout=WAIT_MS)  # the last run is shown
+    assert training.curves.shown == (folder,)
     panel.past_tab.click()
     panel.runs.list.setCurrentRow(0)
     click(qtbot, panel.runs.resume_button)
@@ -192,11 +200,11 @@ def test_a_taken_name_is_asked_about_in_words(
     window = open_window()
     training = window.models.training
     (api.user_data_dir() / "runs" / "eins").mkdir(parents=True)
-    training.update(folder=str(photos), name="eins", changes={**TINY, "steps": 2})
+    training.choice.update(folder=str(photos), name="eins", changes={**TINY, "steps": 2})
     window.actions["train"].trigger()
     click(qtbot, window.training_panel.form.start_button)
-    qtbot.waitUntil(lambda: training.status.stage == "done" and not window.busy, timeout=WAIT_MS)
-    assert training.status.folder.name == "eins-2"
+    wait_stage(qtbot, window, "done")
+    assert training.status.state.folder.name == "eins-2"
     click(qtbot, window.training_panel.form.start_button)
     assert asked == [("eins", "eins-2", False), ("eins-2", "eins-2-2", True)]
-    assert training.status.stage == "done"
+    assert training.status.state.stage == "done"
