@@ -275,8 +275,8 @@ class Application(QObject):
             "open_log_folder": partial(_open, api.log_dir()),
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
-        self.actions.recent_pair_requested.connect(self.pairs.open_recent)
-        self.actions.recent_folder_requested.connect(self._open_recent_folder)
+        self.actions.recents.pair_requested.connect(self.pairs.open_recent)
+        self.actions.recents.folder_requested.connect(self._open_recent_folder)
 
     def _connect_training(self) -> None:
         self.trainings.evaluation_wanted.connect(self._show_evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QRect, QSize, Qt
@@ -32,6 +33,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.actions import Actions
+from descgui.views.commands import MENU_TITLES, MENUS, SUBMENU_TITLES
 from descgui.views.theme import theme_colors
 
 _ENTRY_ROLE = int(Qt.ItemDataRole.UserRole)
@@ -283,21 +285,22 @@ class CommandPalette(QDialog):
 
     def _collect(self) -> list[PaletteEntry]:
         entries = []
-        for name, command in self._actions.commands.items():
-            action = self._actions[name]
-            if not action.isEnabled() or name == "palette":
-                continue
-            title = _plain(action.text())
-            menu = _plain(self._actions.menu_title(command.menu))
-            if command.submenu:
-                titles = {"theme": "Theme", "colormap": "Colour map"}
-                title = f"{titles[command.submenu]}: {title}"
-            elif command.group == "mode":
-                title = f"Show: {title}"
-            elif name.startswith("dock_"):
-                title = f"Panel: {title}"
-            entries.append(PaletteEntry(action, title, menu, _shortcut(action)))
-        for action in self._actions.recent_actions():
+        for menu, sections in MENUS.items():
+            for command in itertools.chain.from_iterable(sections):
+                action = self._actions[command.id]
+                if not action.isEnabled() or command.id == "palette":
+                    continue
+                title = _plain(action.text())
+                if command.submenu:
+                    title = f"{_plain(SUBMENU_TITLES[command.submenu])}: {title}"
+                elif command.group == "mode":
+                    title = f"Show: {title}"
+                elif command.id.startswith("dock_"):
+                    title = f"Panel: {title}"
+                entries.append(
+                    PaletteEntry(action, title, _plain(MENU_TITLES[menu]), _shortcut(action))
+                )
+        for action in self._actions.recents.actions():
             label = _plain(action.text().partition(" ")[2] or action.text())
             title = f"Open again: {label}"
             entries.append(PaletteEntry(action, title, "Recent", ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QShowEvent
 from PySide6.QtWidgets import (
@@ -20,7 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.views.actions import MENUS, Actions, shown_keys
+from descgui.views.actions import Actions
+from descgui.views.commands import MENU_TITLES, MENUS, shown_keys
 from descgui.views.palette import paint_keys
 from descgui.views.theme import theme_colors
 
@@ -118,14 +121,14 @@ class ShortcutsSheet(QDialog):
         return [root.child(place) for place in range(root.childCount())]
 
     def _fill(self, actions: Actions) -> None:
-        for menu in MENUS:
+        for menu, sections in MENUS.items():
             rows = []
-            for name, command in actions.commands.items():
+            for command in itertools.chain.from_iterable(sections):
                 shortcuts = shown_keys(command.keys)
-                if command.menu == menu and shortcuts:
-                    text = actions[name].text().replace("&", "").removesuffix("…")
+                if shortcuts:
+                    text = actions[command.id].text().replace("&", "").removesuffix("…")
                     rows.append((text, command.tip, shortcuts))
-            self._add_group(actions.menu_title(menu).replace("&", ""), rows)
+            self._add_group(MENU_TITLES[menu].replace("&", ""), rows)
         self._add_group(
             "Mouse",
             [

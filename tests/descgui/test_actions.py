@@ -27,7 +27,9 @@ from descgui.models.engine_state import EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
-from descgui.views.actions import MENUS, Actions, recent_label
+from descgui.views.actions import Actions
+from descgui.views.commands import MENUS
+from descgui.views.recent_menus import recent_label
 from engine.api import PANELS, Image, ImagePair, MapInfo, MatchTable
 
 ASKED_FOR = {
@@ -91,14 +93,13 @@ def test_every_command_of_the_plan_exists(actions: Actions):
     assert set(actions) >= ASKED_FOR
 
 
-def test_every_command_has_a_text_a_tip_and_a_place_in_a_menu(actions: Actions):
+def test_every_command_has_a_text_a_tip_and_an_icon(actions: Actions):
     for name, command in actions.commands.items():
         assert actions[name].text()
         assert command.tip
         assert not command.tip.endswith(".")
         assert command.tip in actions[name].toolTip()
-        assert command.menu in MENUS
-        assert not command.icon or not actions[name].icon().isNull()
+        assert not actions[name].icon().isNull()
 
 
 def test_no_two_commands_share_a_shortcut(actions: Actions):
@@ -263,10 +264,10 @@ def test_recent_entries_are_listed_told_apart_and_chosen(
     entry = "/data/hp & more\tv_churchill\t2"
     models.settings.remember_pair(entry)
     models.settings.remember_folder("/data/été")
-    labels = [action.text() for action in actions.recent_actions()]
+    labels = [action.text() for action in actions.recents.actions()]
     assert labels == ["&1 v_churchill 1 → 2  —  hp && more", "&1 data/été"]
-    with qtbot.waitSignal(actions.recent_pair_requested) as chosen:
-        actions.recent_actions()[0].trigger()
+    with qtbot.waitSignal(actions.recents.pair_requested) as chosen:
+        actions.recents.actions()[0].trigger()
     assert chosen.args == [entry]
 
 

@@ -128,7 +128,7 @@ def test_recent_pairs_can_be_opened_from_it(
     models.settings.remember_pair("/data/hp\tv_graf\t3")
     palette.pop_up()
     palette.field.setText("again graf")
-    with qtbot.waitSignal(actions.recent_pair_requested) as asked:
+    with qtbot.waitSignal(actions.recents.pair_requested) as asked:
         QTest.keyClick(palette.field, Qt.Key.Key_Return)
     assert asked.args == ["/data/hp\tv_graf\t3"]
 

@@ -160,13 +160,13 @@ def test_the_next_pair_opens_and_finished_maps_are_at_hand_again(qtbot, open_win
     window.actions["next_pair"].trigger()
     qtbot.waitUntil(lambda: window.models.browser.state.index == 3, timeout=WAIT_MS)
     wait_rest(qtbot, window)
-    described: list[str] = []
-    window.maps.lane.succeeded.connect(lambda key, _info: described.append(key))
+    stages: list[str] = []
+    window.models.maps.status_changed.connect(lambda _side, status: stages.append(status.stage))
     window.actions["previous_pair"].trigger()
     qtbot.waitUntil(lambda: window.models.browser.state.index == 2, timeout=WAIT_MS)
     wait_rest(qtbot, window)
     assert window.models.maps.ready
-    assert described == []
+    assert "computing" not in stages
 
 
 def test_two_dropped_images_open_as_a_pair_without_truth(qtbot, open_window, sequences):

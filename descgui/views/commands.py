@@ -1,0 +1,387 @@
+"""Every command of the window, declared once: menus, tool bar, palette and shortcut sheet read it.
+
+A command's checked state follows the models, and a click on one that only changes how things look
+(mode, linked views, theme) is written into its model here.  All others are carried out by what is
+connected to ``actions["id"].triggered``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from PySide6.QtGui import QKeySequence
+
+from descgui.models.bundle import AppModels
+from engine.api import PANELS, VIEW_MODES
+
+Key = str | QKeySequence.StandardKey
+Section = tuple["Command", ...]
+_Standard = QKeySequence.StandardKey
+
+MENU_TITLES = {
+    "file": "&File",
+    "edit": "&Edit",
+    "view": "&View",
+    "run": "&Run",
+    "window": "&Window",
+    "help": "&Help",
+}
+SUBMENU_TITLES = {"colormap": "C&olour map", "theme": "&Theme"}
+
+
+def always(_models: AppModels) -> bool:
+    """True."""
+    return True
+
+
+def set_elsewhere(_models: AppModels) -> bool:
+    """Marks commands that something else enables: an undo stack, a dock, the browser's list."""
+    return False
+
+
+def is_busy(models: AppModels) -> bool:
+    """True while something can be stopped: a pair being opened, maps or matches computed."""
+    working = any(
+        maps.status(side).stage in ("waiting", "computing")
+        for maps in (models.maps, models.compared)
+        for side in ("a", "b")
+    )
+    return working or models.matches.state.running or models.pair.loading != ""
+
+
+def _has_pair(models: AppModels) -> bool:
+    return models.pair.state is not None
+
+
+def _has_homography(models: AppModels) -> bool:
+    state = models.pair.state
+    return state is not None and state.pair.h_b_from_a is not None
+
+
+def _has_members(models: AppModels) -> bool:
+    info = models.maps.status("a").info
+    return _has_pair(models) and info is not None and info.levels > 1
+
+
+def _has_matches(models: AppModels) -> bool:
+    return models.matches.state.table is not None
+
+
+def _engine_ready(models: AppModels) -> bool:
+    return models.engine.state.stage == "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a command is called, how it looks, and when it can be used.
+
+    Attributes:
+        id: key in :class:`~descgui.views.actions.Actions`.
+        text: in menus, with a mnemonic.
+        tip: one sentence without a full stop, for the tooltip and the palette.
+        icon: name of an icon.
+        keys: its shortcuts.
+        enabled: whether it can be used now.
+        checked: whether it is on, by the models; None where they do not know.
+        checkable: it is on or off, but something other than a model says which.
+        apply: what a click changes in the models; None where something else acts.
+        group: commands of one group exclude one another.
+        submenu: key of :data:`SUBMENU_TITLES`; "" for the menu itself.
+    """
+
+    id: str
+    text: str
+    tip: str
+    icon: str
+    keys: tuple[Key, ...] = ()
+    enabled: Callable[[AppModels], bool] = always
+    checked: Callable[[AppModels], bool] | None = None
+    checkable: bool = False
+    apply: Callable[[AppModels, bool], None] | None = None
+    group: str = ""
+    submenu: str = ""
+
+
+def _mode(number: int, mode: str) -> Command:
+    text, tip, enabled = {
+        "image": ("&Image", "Show the images alone", _has_pair),
+        "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
+        "overlay": ("O&verlay", "Show the descriptors' colours over the images", _has_pair),
+        "heat": ("&Heat map", "Show the similarity of every point to the query", _has_pair),
+        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_homography),
+        "cycle": ("&Cycle", "Show the error of matching there and back", _has_pair),
+        "members": ("&Members", "Show which member of the set won at each point", _has_members),
+    }[mode]
+    return Command(
+        f"mode_{mode}",
+        text,
+        tip,
+        f"mode-{mode}",
+        (str(number),),
+        enabled,
+        checked=lambda models: models.view.state.mode == mode,
+        apply=lambda models, _on: models.view.update(mode=mode),
+        group="mode",
+    )
+
+
+def _setting(setting: str, value: str, text: str, tip: str, icon: str) -> Command:
+    return Command(
+        f"{setting}_{value}",
+        text,
+        tip,
+        icon,
+        checked=lambda models: getattr(models.settings.state, setting) == value,
+        apply=lambda models, _on: models.settings.update(**{setting: value}),
+        group=setting,
+        submenu=setting,
+    )
+
+
+def _panel(name: str) -> Command:
+    text, icon, key = {
+        "browser": ("&Browser", "browser", "F2"),
+        "descriptor": ("&Descriptor", "descriptor", "F3"),
+        "probe": ("&Probe", "probe", "F4"),
+        "matches": ("&Matches", "matches", "F6"),
+        "evaluation": ("&Evaluation", "evaluate", "F8"),
+        "training": ("&Training", "train", "F9"),
+        "log": ("&Log", "log", "F7"),
+    }[name]
+    tip = "Show or hide this panel"
+    return Command(f"dock_{name}", text, tip, icon, (key,), set_elsewhere, checkable=True)
+
+
+# fmt: off
+MENUS: Mapping[str, tuple[Section, ...]] = {
+    "file": (
+        (
+            Command("open_pair", "&Open pair…", "Open two images", "open-pair", (_Standard.Open,)),
+            Command(
+                "open_folder", "Open &folder…", "Open a folder of sequences or of two images",
+                "open-folder", ("Ctrl+Shift+O",),
+            ),
+            Command("open_demo", "Open &demo", "Open the built-in demo sequences", "demo"),
+        ),
+        (),  # the recent pairs and folders stand between
+        (
+            Command(
+                "load_homography", "Load &homography…",
+                "Load the true homography of the open pair from a file", "homography",
+                enabled=_has_pair,
+            ),
+            Command(
+                "clear_homography", "&Clear homography",
+                "Remove the true homography of the open pair", "homography-clear",
+                enabled=_has_homography,
+            ),
+            Command(
+                "load_maps", "Load precomputed &maps…",
+                "Show dense descriptors of your own, one map file for each image", "maps",
+                enabled=_has_pair,
+            ),
+            Command(
+                "load_plugin", "Load p&lugin…", "Run a Python file that registers a descriptor",
+                "plugin", enabled=_engine_ready,
+            ),
+        ),
+        (
+            Command(
+                "export_canvas", "&Save picture…", "Save both panes as a PNG", "export-image",
+                (_Standard.Save,), _has_pair,
+            ),
+            Command(
+                "export_window", "Save &window picture…", "Save the whole window as a PNG",
+                "export-window",
+            ),
+            Command(
+                "export_figure", "&Export figure…", "Export a figure for a paper", "export-figure",
+                ("Ctrl+E",), _has_pair,
+            ),
+            Command(
+                "export_matches", "Export ma&tches…", "Export all matches as CSV", "table",
+                ("Ctrl+Shift+E",), _has_matches,
+            ),
+        ),
+        (Command("quit", "&Quit", "Quit the program", "quit", ("Ctrl+Q",)),),
+    ),
+    "edit": (
+        (
+            Command(
+                "undo", "&Undo", "Undo the last pin change", "undo", (_Standard.Undo,),
+                set_elsewhere,
+            ),
+            Command(
+                "redo", "&Redo", "Redo the last undone pin change", "redo", (_Standard.Redo,),
+                set_elsewhere,
+            ),
+        ),
+        (
+            Command(
+                "copy_canvas", "&Copy picture", "Copy both panes as a picture", "copy",
+                (_Standard.Copy,), _has_pair,
+            ),
+            Command(
+                "copy_command", "Copy as co&mmand", "Copy the command line that opens this view",
+                "terminal", ("Ctrl+Shift+C",), _has_pair,
+            ),
+            Command(
+                "paste_image", "&Paste images", "Open images or their paths from the clipboard",
+                "paste", (_Standard.Paste,),
+            ),
+        ),
+        (
+            Command(
+                "remove_pin", "Remove p&in", "Remove the selected pin", "pin-remove",
+                (_Standard.Delete,), lambda models: models.pins.selected != 0,
+            ),
+            Command(
+                "clear_pins", "Remove &all pins", "Remove all pins", "clear-pins",
+                enabled=lambda models: bool(models.pins.pins),
+            ),
+        ),
+        (Command("settings", "&Settings…", "Change the settings", "settings", ("Ctrl+,",)),),
+    ),
+    "view": (
+        tuple(_mode(number, mode) for number, mode in enumerate(VIEW_MODES, start=1)),
+        (
+            Command(
+                "blink", "&Blink", "Alternate an image with the other one warped onto it", "blink",
+                ("Space",), _has_homography,
+                checked=lambda models: models.view.state.blink and models.view.state.mode == "warp",
+                apply=lambda models, on: models.view.update(
+                    blink=on, mode="warp" if on else models.view.state.mode
+                ),
+            ),
+            Command(
+                "linked", "&Linked views", "Pan and zoom both panes together", "linked", ("L",),
+                checked=lambda models: models.view.state.linked,
+                apply=lambda models, on: models.view.update(linked=on),
+            ),
+            Command(
+                "stacked", "&Stacked panes", "Stack the panes instead of placing them abreast",
+                "stacked", ("Shift+L",),
+                checked=lambda models: models.view.state.stacked,
+                apply=lambda models, on: models.view.update(stacked=on),
+            ),
+        ),
+        (
+            Command("fit", "&Fit", "Fit both images", "fit", ("Ctrl+0",), _has_pair),
+            Command(
+                "one_to_one", "&1:1", "Show each image pixel as one screen pixel", "one-to-one",
+                ("Ctrl+1",), _has_pair,
+            ),
+            Command(
+                "zoom_in", "&Zoom in", "Zoom in", "zoom-in", (_Standard.ZoomIn, "Ctrl+="),
+                _has_pair,
+            ),
+            Command(
+                "zoom_out", "Zoom o&ut", "Zoom out", "zoom-out", (_Standard.ZoomOut,), _has_pair,
+            ),
+        ),
+        (
+            _setting("colormap", "viridis", "&Viridis", "From purple to yellow", "colormap"),
+            _setting(
+                "colormap", "cividis", "&Cividis",
+                "From blue to yellow, readable with most kinds of colour blindness", "colormap",
+            ),
+            _setting("theme", "system", "&System", "Follow the system's theme", "theme"),
+            _setting("theme", "light", "&Light", "Use the light theme", "theme-light"),
+            _setting("theme", "dark", "&Dark", "Use the dark theme", "theme-dark"),
+        ),
+    ),
+    "run": (
+        (
+            Command(
+                "previous_pair", "&Previous pair", "Open the previous pair", "previous", ("A",),
+                set_elsewhere,
+            ),
+            Command("next_pair", "&Next pair", "Open the next pair", "next", ("D",), set_elsewhere),
+        ),
+        (
+            Command(
+                "describe_again", "&Describe again", "Recompute the open pair's descriptors",
+                "refresh", (_Standard.Refresh,),
+                enabled=lambda models: _has_pair(models) and _engine_ready(models),
+            ),
+            Command(
+                "compare", "&Compare descriptors…", "Show a second descriptor beside the first",
+                "compare", ("C",), _engine_ready,
+                checked=lambda models: models.compared.choice.name != "",
+            ),
+        ),
+        (
+            Command(
+                "run_matches", "&Match points", "Match many points of image A", "matches",
+                ("Ctrl+M",),
+                enabled=lambda models: models.maps.ready and not models.matches.state.running,
+            ),
+            Command(
+                "clear_matches", "C&lear matches", "Clear the matches", "matches-clear",
+                enabled=_has_matches,
+            ),
+        ),
+        (
+            Command(
+                "evaluate", "&Evaluate…", "Measure descriptors on HPatches or sequences like it",
+                "evaluate", ("Ctrl+Shift+R",),
+            ),
+            Command(
+                "train", "&Train…", "Train a descriptor on your own photos", "train",
+                ("Ctrl+Shift+T",),
+            ),
+            Command(
+                "stop_training", "St&op training", "Stop training and keep a checkpoint", "stop",
+                enabled=lambda models: models.training.status.state.busy,
+            ),
+        ),
+        (Command("cancel", "&Stop", "Stop the current computation", "stop", ("Esc",), is_busy),),
+    ),
+    "window": (
+        tuple(_panel(name) for name in PANELS),
+        (
+            Command("reset_layout", "&Reset layout", "Restore the default layout", "layout-reset"),
+            Command(
+                "full_screen", "&Full screen", "Fill the screen", "fullscreen", ("F11",),
+                checkable=True,
+            ),
+        ),
+    ),
+    "help": (
+        (
+            Command(
+                "palette", "Command &palette…", "Find and run any command by its name", "palette",
+                ("Ctrl+Shift+P",),
+            ),
+            Command(
+                "help_shortcuts", "&Keyboard shortcuts", "List all shortcuts", "keyboard", ("F1",),
+            ),
+            Command("help_tour", "&First five minutes", "Take a short tour", "tour"),
+        ),
+        (
+            Command("doctor", "&Doctor", "Check this computer and suggest fixes", "doctor"),
+            Command("open_log_folder", "Open &log folder", "Show the log files' folder", "folder"),
+        ),
+        (
+            Command(
+                "about", "&About Descriptor Space", "Show versions, devices and folders", "info",
+            ),
+        ),
+    ),
+}
+"""The commands by menu, in sections that stand between separators."""
+# fmt: on
+
+
+def shown_keys(keys: tuple[Key, ...]) -> list[str]:
+    """The shortcuts of a command as text: of a standard key the usual one alone."""
+    native = QKeySequence.SequenceFormat.NativeText
+    return [found[0].toString(native) for key in keys if (found := key_sequences(key))]
+
+
+def key_sequences(key: Key) -> list[QKeySequence]:
+    """All sequences of a key: standard keys have several on some platforms."""
+    if isinstance(key, QKeySequence.StandardKey):
+        return QKeySequence.keyBindings(key)
+    return [QKeySequence(key)]
