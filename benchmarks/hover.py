@@ -48,7 +48,7 @@ def measure(runs: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
+def write_inputs(folder: Path) -> tuple[list[Path], tuple[Path, Path]]:
     """Two pictures, and a map file for each."""
     from engine.api import write_image
 
@@ -64,11 +64,11 @@ def write_inputs(folder: Path) -> tuple[list[Path], list[Path]]:
         np.savez(map_file, values=values, stride_px=_STRIDE_PX, offset_px=0.0)
         images.append(image)
         maps.append(map_file)
-    return images, maps
+    return images, (maps[0], maps[1])
 
 
 def measure_moves(
-    inputs: tuple[list[Path], list[Path]],
+    inputs: tuple[list[Path], tuple[Path, Path]],
     runs: int,
     begin: Callable[[Application], Callable[[], bool]] | None = None,
 ) -> tuple[list[float], list[float]]:
@@ -92,7 +92,7 @@ def measure_moves(
 
     images, maps = inputs
     application = make_application(sys.argv[:1])
-    options = ViewOptions(images=tuple(images), maps=tuple(maps), mode="heat", size=(1400, 900))
+    options = ViewOptions(images=tuple(images), maps=maps, mode="heat", size=(1400, 900))
     models = make_models(None)
     window = Application(options, models)
     window.show()

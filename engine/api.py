@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from engine.config import build_config as build_config
     from engine.config import config_values as config_values
     from engine.config import describe_options as describe_options
+    from engine.config import flatten as flatten
+    from engine.config import nest as nest
     from engine.config import option as option
+    from engine.config import override_texts as override_texts
     from engine.config import parse_overrides as parse_overrides
     from engine.config import read_yaml as read_yaml
     from engine.data.demo import demo_dataset as demo_dataset
@@ -99,18 +102,18 @@ if TYPE_CHECKING:
     from engine.inspection.requests import Recipe as Recipe
     from engine.inspection.requests import ScalarMap as ScalarMap
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
+    from engine.jobs.command_line import EvaluateOptions as EvaluateOptions
+    from engine.jobs.command_line import TrainOptions as TrainOptions
+    from engine.jobs.command_line import ViewOptions as ViewOptions
+    from engine.jobs.command_line import command_line as command_line
     from engine.jobs.doctor import Diagnosis as Diagnosis
     from engine.jobs.doctor import diagnosis_text as diagnosis_text
     from engine.jobs.doctor import examine as examine
-    from engine.jobs.evaluate_settings import EvaluateConfig as EvaluateConfig
-    from engine.jobs.evaluate_settings import evaluate_command as evaluate_command
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
-    from engine.jobs.train_settings import TrainConfig as TrainConfig
-    from engine.jobs.train_settings import resolve_training as resolve_training
-    from engine.jobs.train_settings import train_command as train_command
-    from engine.jobs.view_options import ViewOptions as ViewOptions
-    from engine.jobs.view_options import view_command as view_command
+    from engine.jobs.settings import EvaluateConfig as EvaluateConfig
+    from engine.jobs.settings import TrainConfig as TrainConfig
+    from engine.jobs.settings import resolve_settings as resolve_settings
     from engine.metrics import PCK_THRESHOLDS_PX as PCK_THRESHOLDS_PX
     from engine.metrics import MetricGroup as MetricGroup
     from engine.metrics import MetricInfo as MetricInfo

@@ -7,7 +7,7 @@ A settings class is a frozen, keyword-only dataclass whose fields are made by :f
         radius_px: float = option(15.0, help="distance of the outermost ring", unit="px", low=1.0)
 
 Field types may be ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal[...]``,
-``tuple[T, ...]``, any of these ``| None``, or another settings class (a section).
+``tuple[T, ...]``, ``tuple[T, T]``, any of these ``| None``, or another settings class (a section).
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
+import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,22 +30,32 @@ import yaml
 from engine.errors import ConfigError
 
 Config = TypeVar("Config")
+REQUIRED: Any = dataclasses.MISSING
+"""The default of an option that must be given."""
+
 _KEY = "option"
 
 
 @dataclass(frozen=True, slots=True)
 class OptionInfo:
-    """One setting, as a form or a help page shows it.
+    """One setting, as a form, a help page or a command line shows it.
 
     Attributes:
-        name: field name, with its unit as a suffix where it has one; a form may put the names of
-            its sections before it, with dots.
-        kind: what may be entered; ``file`` is a path to an existing file, and ``folder``, which a
-            form has to say by itself, one to an existing folder.
-        default: the value when nothing is said.
+        name: field name, with its unit as a suffix where it has one, behind the names of its
+            sections, with dots.
+        kind: what may be entered; ``file`` and ``folder`` are paths to something that exists.
+        default: the value when nothing is given; None where it is required.
         choices: the allowed words of a ``choice``.
         optional: None (``none`` in text, an empty field in a form) is allowed.
         low, high: inclusive bounds of numbers, each None when unbounded.
+        flag: its flag on a command line; "" for an argument without one, None for a setting of a
+            section that only ``--set`` reaches.
+        metavar: stands for the value on help pages.
+        group: heading on help pages; "" continues the one before.
+        repeated: a command line has the flag once for each value.
+        separator: between the values of a ``numbers`` option in text; a space makes them words.
+        required: it has no default.
+        always: written into command lines even at its default, which may change some day.
     """
 
     name: str
@@ -55,13 +67,30 @@ class OptionInfo:
     high: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    flag: str | None = None
+    metavar: str = ""
+    group: str = ""
+    repeated: bool = False
+    separator: str = ","
+    required: bool = False
+    always: bool = False
 
     @property
     def label(self) -> str:
         """The name as words, without sections and unit: ``warp.radius_px`` -> ``Radius``."""
-        last = self.name.rpartition(".")[2]
-        name = last.removesuffix(f"_{self.unit}") if self.unit else last
-        return name.replace("_", " ").capitalize()
+        return _bare_name(self.name, self.unit).replace("_", " ").capitalize()
+
+    @property
+    def range_text(self) -> str:
+        """The allowed values in words, "" when all of the kind are."""
+        if self.choices:
+            return " | ".join(self.choices)
+        unit = f" {self.unit}" if self.unit else ""
+        if self.low is not None and self.high is not None:
+            return f"{self.low:.10g} to {self.high:.10g}{unit}"
+        if self.low is not None:
+            return f"at least {self.low:.10g}{unit}"
+        return "" if self.high is None else f"at most {self.high:.10g}{unit}"
 
 
 def option(
@@ -71,34 +100,73 @@ def option(
     unit: str = "",
     low: float | None = None,
     high: float | None = None,
+    folder: bool = False,
+    **words: Any,
 ) -> Any:
-    """Declare a setting: a dataclass field that knows its help, unit and range."""
-    metadata = {_KEY: {"help": help, "unit": unit, "low": low, "high": high}}
-    return dataclasses.field(default=default, metadata=metadata)
+    """Declare a setting: a dataclass field that knows its help, unit and range.
+
+    ``default`` is :data:`REQUIRED` where there is none; ``folder`` marks a path to a folder;
+    ``words`` are the fields of :class:`OptionInfo` for command lines: ``flag``, ``metavar``,
+    ``group``, ``repeated``, ``separator`` and ``always``.
+    """
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "folder": folder, **words}
+    return dataclasses.field(default=default, metadata={_KEY: metadata})
 
 
-def describe_options(config: type) -> tuple[OptionInfo, ...]:
-    """The settings of a class in order of declaration; sections are left out."""
+@functools.cache
+def describe_options(config: type, *, sections: bool = False) -> tuple[OptionInfo, ...]:
+    """The settings of a class in order of declaration.
+
+    Args:
+        config: the class.
+        sections: include those of its sections, under dotted names, behind its own.
+    """
+    return tuple(_describe(config, "", sections))
+
+
+def _describe(config: type, prefix: str, sections: bool) -> Iterator[OptionInfo]:
     hints = typing.get_type_hints(config)
-    infos = []
+    inner = []
     for field in dataclasses.fields(config):
         hint, optional = _without_none(hints[field.name])
         if dataclasses.is_dataclass(hint):
+            inner.append((typing.cast("type", hint), f"{prefix}{field.name}."))
             continue
-        factory = field.default_factory
-        infos.append(
-            OptionInfo(
-                name=field.name,
-                kind=_kind(hint),
-                default=field.default if factory is dataclasses.MISSING else factory(),
-                choices=tuple(str(word) for word in typing.get_args(hint))
-                if typing.get_origin(hint) is Literal
-                else (),
-                optional=optional,
-                **field.metadata.get(_KEY, {"help": ""}),
-            )
+        words = {"help": "", **field.metadata.get(_KEY, {})}
+        folder = words.pop("folder", False)
+        flag = "--" + _bare_name(field.name, words.get("unit", "")).replace("_", "-")
+        kind: Any = "folder" if folder else _kind(hint)
+        info = OptionInfo(
+            name=prefix + field.name,
+            kind=kind,
+            default=_default(field),
+            choices=tuple(map(str, typing.get_args(hint))) if kind == "choice" else (),
+            optional=optional,
+            required=field.default is field.default_factory is dataclasses.MISSING,
+            **{"flag": None if prefix else flag, **words},
         )
-    return tuple(infos)
+        yield info
+    for section, name in inner if sections else ():
+        yield from _describe(section, name, sections)
+
+
+def read_option(config: type, name: str, value: Any) -> Any:
+    """The value of one setting, checked as :func:`build_config` does it.
+
+    Args:
+        config: the settings class.
+        name: of the setting, with dots if it is in a section.
+        value: as from YAML or a form; text is accepted for any kind.
+
+    Raises:
+        ConfigError: the value is wrong.
+    """
+    section, _, rest = name.partition(".")
+    hint = typing.get_type_hints(config)[section]
+    if rest:
+        return read_option(hint, rest, value)
+    metadata = next(field.metadata for field in dataclasses.fields(config) if field.name == name)
+    return _coerce(hint, value, metadata.get(_KEY, {}), name)
 
 
 def build_config(config: type[Config], values: Mapping[str, Any], *, where: str = "") -> Config:
@@ -137,6 +205,49 @@ def config_values(config: Any) -> dict[str, Any]:
 
     result: dict[str, Any] = plain(config)
     return result
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flatten(value, f"{prefix}{name}.")
+        else:
+            result[prefix + name] = value
+    return result
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values under dotted names as sections: the inverse of :func:`flatten`."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        *sections, last = name.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return result
+
+
+def option_text(value: Any, separator: str = ",") -> str:
+    """A value as a command line or a file has it; settings read it back."""
+    if isinstance(value, tuple | list):
+        return separator.join(map(option_text, value))
+    if isinstance(value, bool) or value is None:
+        return "none" if value is None else str(value).lower()
+    return _shown(value) if isinstance(value, float) else str(value)
+
+
+def override_texts(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Nested values as texts ``a.b=c``: :func:`parse_overrides` reads them back."""
+    texts = []
+    for name, value in flatten(values).items():
+        text = option_text(value) or "[]"
+        # What YAML would read as something else stands in quotes, which JSON writes as YAML does.
+        quoted = isinstance(value, str) and _read_override(value) != value
+        texts.append(f"{name}={json.dumps(value, ensure_ascii=False) if quoted else text}")
+    return tuple(texts)
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
@@ -210,6 +321,19 @@ def _read_override(text: str) -> Any:
     return value if known else text.strip()
 
 
+def _bare_name(name: str, unit: str) -> str:
+    """A name without its sections and its unit."""
+    last = name.rpartition(".")[2]
+    return last.removesuffix(f"_{unit}") if unit else last
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    made = field.default_factory
+    return None if made is dataclasses.MISSING else made()
+
+
 def _without_none(hint: Any) -> tuple[Any, bool]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         rest = [part for part in typing.get_args(hint) if part is not type(None)]
@@ -245,10 +369,14 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
     if typing.get_origin(hint) is tuple:
         parts = value
         if isinstance(value, str):
-            parts = value.split(",") if value.strip() else []
+            separator = limits.get("separator", ",")
+            text = value.lower() if separator.isalpha() else value
+            parts = text.split(separator) if text.strip() else []
         if not isinstance(parts, list | tuple):
             parts = [parts]
-        inner = typing.get_args(hint)[0]
+        inner, *others = typing.get_args(hint)
+        if Ellipsis not in others and len(parts) != 1 + len(others):
+            raise ConfigError(where, f"{value!r} is not {limits.get('metavar', 'a group')}")
         return tuple(_coerce(inner, part, limits, where) for part in parts)
     return _coerce_scalar(hint, value, limits, where)
 

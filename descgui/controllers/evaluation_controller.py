@@ -80,7 +80,7 @@ class EvaluationController(QObject):
     def copy_command(self) -> None:
         """Copy the command line that runs the chosen evaluation."""
         try:
-            command = api.evaluate_command(self._choice.state.config(), {})
+            command = api.command_line("evaluate", self._choice.state.config())
         except api.ConfigError as error:
             self._models.messages.notify(str(error), "warning")
             return
@@ -168,7 +168,7 @@ def _new_job(config: EvaluateConfig) -> tuple[EvaluateJob, RunContent]:
         config=config,
         choices=api.choose_descriptors(config, {}),
         out=api.new_run_dir("evaluate"),
-        command=api.evaluate_command(config, {}),
+        command=api.command_line("evaluate", config),
     )
     dataset = api.open_evaluation_set(
         config.dataset, which=config.subset, data_folder=job.data_folder
@@ -206,6 +206,6 @@ def _unfinished_job(folder: Path) -> tuple[EvaluateJob, RunContent]:
         choices=api.choose_descriptors(config, values),
         out=folder,
         resume=True,
-        command=api.evaluate_command(config, values),
+        command=api.command_line("evaluate", config, own=values),
     )
     return job, api.read_run(folder)

@@ -63,7 +63,7 @@ class ExportController(QObject):
 
     def copy_command(self) -> None:
         """Put the command that opens this very view on the clipboard."""
-        command = api.view_command(current_options(self._models))
+        command = api.command_line("view", current_options(self._models))
         QGuiApplication.clipboard().setText(command)
         self._models.messages.notify(f"On the clipboard: {command}")
 

@@ -64,9 +64,8 @@ class StartController(QObject):
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
             values["weights"] = str(options.weights)
-        maps = (options.maps[0], options.maps[1]) if len(options.maps) == 2 else None
-        name = options.descriptor or ("precomputed" if maps else settings.descriptor)
-        models.maps.choose(DescriptorChoice(name, MappingProxyType(values), maps))
+        name = options.descriptor or ("precomputed" if options.maps else settings.descriptor)
+        models.maps.choose(DescriptorChoice(name, MappingProxyType(values), options.maps))
         if options.compare:
             models.compared.choose(DescriptorChoice(options.compare))
 
@@ -103,11 +102,11 @@ def current_options(models: AppModels) -> api.ViewOptions:
         pair_index=index,
         descriptor=choice.name or None,
         weights=Path(weights) if weights else None,
-        settings=tuple(f"{name}={value}" for name, value in sorted(values.items())),
+        settings=api.override_texts(dict(sorted(values.items()))),
         device=models.settings.state.device,
         probe_px=probe.point_px if probe is not None else None,
         mode=view.mode,
         compare=models.compared.choice.name or None,
         matches=models.matches.state.count if table is not None else None,
-        maps=choice.map_files or (),
+        maps=choice.map_files,
     )

@@ -145,7 +145,8 @@ class TrainingController(QObject):
             messages.notify(str(error), "warning")
             return
         folder = api.runs_dir() / choice.name if choice.name else Path("runs") / "my-run"
-        command = api.train_command(config, choice.own, run_dir=folder)
+        options = api.TrainOptions(run_dir=folder)
+        command = api.command_line("train", config, options, own=choice.own)
         QGuiApplication.clipboard().setText(command)
         messages.notify(f"Copied: {command}")
 

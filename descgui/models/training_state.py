@@ -15,7 +15,16 @@ from PySide6.QtCore import QObject, Signal
 
 from descgui.models.state import StateModel
 from descgui.models.training_curves_data import insert_frame, thin_frames
-from engine.api import ConfigError, Preview, TrainConfig, data_dir, read_yaml, resolve_training
+from engine.api import (
+    ConfigError,
+    Preview,
+    TrainConfig,
+    data_dir,
+    flatten,
+    nest,
+    read_yaml,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     from engine.api import TrainingRunInfo, TrainingSamples
@@ -37,30 +46,7 @@ def preset_values(preset: Preset) -> dict[str, Any]:
         ConfigError: the file is missing or damaged.
     """
     file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
-    return flat(file.get("train") or {})
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names."""
-    result: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{name}.")
-        else:
-            result[prefix + name] = value
-    return result
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values under dotted names as sections: the inverse of :func:`flat`."""
-    result: dict[str, Any] = {}
-    for name, value in values.items():
-        *sections, last = name.split(".")
-        place = result
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    return result
+    return flatten(file.get("train") or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +80,13 @@ class TrainingChoice:
         if not self.folder:
             raise ConfigError("train.photos.folder", "is not named; choose a folder of photos")
         values = {**preset_values(self.preset), **self.changes, "photos.folder": self.folder}
-        config, _ = resolve_training(
+        config, _ = resolve_settings(
+            TrainConfig,
             from_file={
                 "descriptor": self.descriptor,
                 "device": self.device,
-                "train": nested(values),
-            }
+                "train": nest(values),
+            },
         )
         return config
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
@@ -49,7 +49,6 @@ from engine.api import (
 _PREFIX = "train."
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _IN_FORM = ("photos.folder",)
-_FOLDERS = ("validation.sequences",)
 _COMMON = (*("steps", "batch", "width", "height", "optimiser.rate", "loss.kind", "mining.kind"),)
 
 
@@ -67,23 +66,10 @@ class _Titled(OptionInfo):
 
 def training_options() -> dict[str, OptionInfo]:
     """All settings of a training by dotted name, in order of declaration; sections come last."""
-
-    def inside(settings: type, prefix: str) -> dict[str, OptionInfo]:
-        found = {
-            prefix + info.name: replace(
-                info,
-                name=_PREFIX + prefix + info.name,
-                kind="folder" if prefix + info.name in _FOLDERS else info.kind,
-            )
-            for info in describe_options(settings)
-        }
-        hints = get_type_hints(settings)
-        for field in fields(settings):
-            if is_dataclass(hints[field.name]):
-                found |= inside(hints[field.name], f"{prefix}{field.name}.")
-        return found
-
-    return inside(TrainSettings, "")
+    return {
+        info.name: replace(info, name=_PREFIX + info.name)
+        for info in describe_options(TrainSettings, sections=True)
+    }
 
 
 class _LateSection(Section):

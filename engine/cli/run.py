@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from engine.cli.parser import DrawPdf, OpenWindow, Shell, build_parser, parse
+from engine.cli.command import DrawPdf, OpenWindow, Shell
+from engine.cli.parser import build_parser, parse
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
 from engine.progress import CancelToken

@@ -15,7 +15,7 @@ from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.measure import EvaluatedDescriptor, measure_pairs, prepare_descriptor
 from engine.images import read_size
 from engine.jobs.evaluate import DescriptorChoice, make_protocol
-from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.jobs.settings import EvaluateConfig
 from engine.progress import Event, JobContext, Note
 
 _PROBE_EDGE_PX: Final = 128

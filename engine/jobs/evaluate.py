@@ -44,8 +44,7 @@ from engine.evaluation.run_folder import (
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.inspection.store import PRECOMPUTED
-from engine.jobs.evaluate_settings import EvaluateConfig, settings_of, split_descriptor
-from engine.jobs.settings import SECTION
+from engine.jobs.settings import SECTION, EvaluateConfig, settings_of, split_descriptor
 from engine.paths import write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
@@ -321,7 +320,7 @@ def choose_descriptors(
 
     Args:
         config: names them.
-        values: their own settings; see :func:`engine.jobs.evaluate_settings.settings_of`.
+        values: their own settings; see :func:`engine.jobs.settings.settings_of`.
 
     Raises:
         ConfigError: an unknown descriptor or setting, or none at all.

@@ -19,9 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engine.config import build_config, merge
+from engine.config import (
+    build_config,
+    config_values,
+    flatten,
+    merge,
+    option_text,
+    parse_overrides,
+)
 from engine.errors import ConfigError
-from engine.jobs.train_settings import TrainConfig
+from engine.jobs.settings import SECTION, TrainConfig
 from engine.paths import new_run_dir, runs_dir
 
 Effect = Mapping[str, Any] | str
@@ -184,6 +191,48 @@ def translate(pairs: Iterable[tuple[str, str]]) -> Translation:
 def steps_of(epochs: int, *, photos: int, batch: int) -> int:
     """The steps of so many passes, each ending with a smaller batch if need be, as there."""
     return epochs * math.ceil(photos / batch)
+
+
+def override_lines(
+    names: Iterable[str],
+    before: tuple[TrainConfig, Mapping[str, Any]] | None,
+    now: tuple[TrainConfig, Mapping[str, Any]],
+    *,
+    sources: Mapping[str, str],
+) -> tuple[str, ...]:
+    """What overrides changed, a line for each, so that a mistake is seen before training.
+
+    Args:
+        names: dotted names that were overridden.
+        before: the settings and the descriptor's own without the overrides; None if they were
+            wrong without them.
+        now: the same with them.
+        sources: dotted name -> where the override came from, for those that came from elsewhere.
+    """
+    old, new = (
+        {} if both is None else flatten({**config_values(both[0]), SECTION: both[1]})
+        for both in (before, now)
+    )
+    lines = []
+    for name in names:
+        value = option_text(new.get(name))
+        source = f" ({sources[name]})" if name in sources else ""
+        if name not in old:
+            lines.append(f"{name}: is {value}{source}")
+        elif old[name] == new.get(name):
+            lines.append(f"{name}: stays {value}{source}")
+        else:
+            lines.append(f"{name}: {option_text(old[name])} becomes {value}{source}")
+    return tuple(lines)
+
+
+def overridden_names(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The dotted names that texts ``name=value`` set, each once.
+
+    Raises:
+        ConfigError: a text is no override.
+    """
+    return tuple(flatten(parse_overrides(overrides)))
 
 
 def _literal(text: str) -> Any:

@@ -32,7 +32,7 @@ def load_descriptor_sources(plugins: Sequence[Path], context: JobContext) -> Non
 
 
 def make_recipe(
-    config: DescribeConfig, values: Mapping[str, Any], *, maps: Sequence[Path] = ()
+    config: DescribeConfig, values: Mapping[str, Any], *, maps: tuple[Path, Path] | None = None
 ) -> Recipe:
     """Write down how images become maps.
 
@@ -47,7 +47,7 @@ def make_recipe(
     """
     if maps and config.descriptor != PRECOMPUTED:
         raise ConfigError("maps", f"go with {PRECOMPUTED!r}, not with {config.descriptor!r}")
-    if config.descriptor == PRECOMPUTED and len(maps) != 2:
+    if config.descriptor == PRECOMPUTED and not maps:
         raise ConfigError("maps", f"{PRECOMPUTED!r} needs the map files of both images")
     values = dict(values)
     if config.weights is not None:
@@ -57,7 +57,7 @@ def make_recipe(
         long_edge_px=config.long_edge_px,
         device=config.device,
         precision=config.precision,
-        map_files=(maps[0], maps[1]) if maps else None,
+        map_files=maps,
     )
 
 

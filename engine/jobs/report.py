@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config import config_values
+from engine.config import config_values, option_text, override_texts
 from engine.descriptors.registry import get_descriptor
 from engine.devices import resolve_device
 from engine.errors import DescSpaceError, OutputError, ResultError
@@ -23,7 +23,7 @@ from engine.evaluation.report_content import (
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.result import EvaluationResult, MergedResults, PairRow, merge_results
 from engine.evaluation.result import read_result as read_result_file
-from engine.jobs.view_options import ViewOptions, view_command
+from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
 from engine.progress import JobContext, Note, Saved
 
 
@@ -67,7 +67,8 @@ class ReportJob:
             merged,
             names=names,
             worst=self._worst(merged, context),
-            command=self.command or report_command(self.folders),
+            command=self.command
+            or command_line("report", ReportOptions(folders=tuple(self.folders))),
         )
         context.cancel.check()
         for name, write in ((REPORT_JSON, write_report_json), (REPORT_HTML, write_report_html)):
@@ -100,7 +101,7 @@ class ReportJob:
                     note += "; the command opens the pair as it was before it was turned or zoomed"
             elif note:
                 note = f"No picture: {note}"
-            command = view_command(_view_options(result, row, again, self.dataset))
+            command = command_line("view", _view_options(result, row, again, self.dataset))
             worst.append(WorstPair(row, figure, note, command))
         return tuple(worst)
 
@@ -118,13 +119,6 @@ def run_names(folders: Sequence[Path]) -> tuple[str, ...]:
         name if names.count(name) == 1 else str(folder)
         for name, folder in zip(names, folders, strict=True)
     )
-
-
-def report_command(folders: Sequence[Path]) -> str:
-    """The command line that makes a report of some runs."""
-    import shlex
-
-    return shlex.join(["python", "main.py", "report", *map(str, folders)])
 
 
 def _view_options(
@@ -154,16 +148,11 @@ def _own_settings(entry: dict[str, Any]) -> tuple[str, ...]:
         usual = config_values(get_descriptor(entry["name"]).config())
     except DescSpaceError:  # a person's own descriptor, which is not loaded now
         usual = {}
-    return tuple(
-        f"{name}={_as_word(value)}"
-        for name, value in sorted(entry["config"].items())
-        if name not in usual or _as_word(usual[name]) != _as_word(value)
+    plain = {name: option_text(value) for name, value in usual.items()}
+    return override_texts(
+        {
+            name: value
+            for name, value in sorted(entry["config"].items())
+            if plain.get(name) != option_text(value)
+        }
     )
-
-
-def _as_word(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_as_word, value))
-    if isinstance(value, bool) or value is None:
-        return "none" if value is None else str(value).lower()
-    return str(value)

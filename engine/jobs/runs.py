@@ -24,11 +24,11 @@ from engine.evaluation.result import (
     read_result,
 )
 from engine.evaluation.run_folder import has_rows, read_records, rows_file
+from engine.jobs.command_line import command_line
 from engine.jobs.evaluate import SETTINGS_FILE
-from engine.jobs.evaluate_settings import (
+from engine.jobs.settings import (
     EvaluateConfig,
-    evaluate_command,
-    resolve_evaluation,
+    resolve_settings,
     split_descriptor,
 )
 from engine.paths import began_s, runs_dir, user_data_dir
@@ -145,7 +145,7 @@ def run_settings(folder: Path) -> tuple[EvaluateConfig, dict[str, Any]]:
     Raises:
         ConfigError: they cannot be read.
     """
-    return resolve_evaluation(from_file=read_yaml(folder / SETTINGS_FILE))
+    return resolve_settings(EvaluateConfig, from_file=read_yaml(folder / SETTINGS_FILE))
 
 
 def read_run(folder: Path) -> RunContent:
@@ -179,7 +179,7 @@ def read_run(folder: Path) -> RunContent:
         finished=False,
         root=_root_of(config),
         changed=is_changed(config.dataset),
-        command=evaluate_command(config, values),
+        command=command_line("evaluate", config, own=values),
     )
 
 

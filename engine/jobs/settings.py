@@ -1,4 +1,4 @@
-"""The jobs' settings, declared once: the YAML file, the command line's flags and forms read them.
+"""The settings of all jobs, and the stack that resolves them: file, ``--set``, names, flags.
 
 Nothing here loads numpy or torch, so that the command line can print its help at once.
 """
@@ -6,48 +6,124 @@ Nothing here loads numpy or torch, so that the command line can print its help a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from engine.config import build_config, merge, option, parse_overrides
+import yaml
+
+from engine.config import (
+    build_config,
+    config_values,
+    flatten,
+    merge,
+    option,
+    parse_overrides,
+)
 from engine.errors import ConfigError
+from engine.training.settings import TrainSettings
 from engine.vocabulary import PointsKind, Precision
 
-SECTION = "settings"
-TRAIN_SECTION = "train"
+Config = TypeVar("Config")
+
+SECTION: Final = "settings"
+"""The section with a descriptor's own settings."""
+
+_DEVICE_HELP: Final = "where to compute: auto, cpu, cuda or cuda:0"
+_PRECISION_HELP: Final = "arithmetic of networks; reduced only where it changes no match"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeConfig:
     """How an image becomes dense maps."""
 
-    descriptor: str = option("descspace", help="registered name; 'descriptors' lists them")
+    descriptor: str = option(
+        "descspace", help="registered name; 'descriptors' lists them", group="descriptor"
+    )
     weights: Path | None = option(None, help="weights file of the descriptor")
     long_edge_px: int = option(
         640, help="shrink images to this long edge first; 0 keeps their size", unit="px",
         low=0, high=16384,
     )  # fmt: skip
-    device: str = option("auto", help="where to compute: auto, cpu, cuda or cuda:0")
-    precision: Precision = option(
-        "float32", help="arithmetic of networks; reduced only where it changes no match"
-    )
+    device: str = option("auto", help=_DEVICE_HELP)
+    precision: Precision = option("float32", help=_PRECISION_HELP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchConfig(DescribeConfig):
     """How points of one image are matched to another image."""
 
-    points: PointsKind = option("harris", help="how points are chosen")
-    count: int = option(500, help="how many points at most", low=1, high=1_000_000)
-    seed: int = option(0, help="of the random choice of points", low=0)
+    points: PointsKind = option("harris", help="how points are chosen", group="which points")
+    count: int = option(500, help="number of points, at most", low=1, high=1_000_000)
+    seed: int = option(0, help="seed of the random choice of points", low=0)
     separation_px: float = option(
-        16.0, help="the second best match of the ratio is at least this far from the best",
+        16.0, help="for the ratio, the second best match is at least this far from the best",
         unit="px", low=1.0, high=4096.0,
     )  # fmt: skip
 
 
-Config = TypeVar("Config", bound=DescribeConfig)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """What is measured, on what, and how."""
+
+    dataset: str = option(
+        "", help="folder of sequences; demo; HPATCHES, HPATCHES_ILLUM or HPATCHES_VIEW in the data "
+        "folder; rotated:… and scaled:… make harder pairs of any of them",
+        group="what to measure",
+    )  # fmt: skip
+    descriptor: tuple[str, ...] = option(
+        ("descspace",), help="registered name, with its weights file or the folder of a run, whose "
+        "last checkpoint is used; can be given several times; oracle:msnet_v2 knows the true "
+        "scales", metavar="NAME[=FILE]", repeated=True, always=True,
+    )  # fmt: skip
+    protocol: Literal["seed", "closed", "dense"] = option(
+        "closed", help="as the original's code measures; the same without its faults; or over the "
+        "whole image", group="how to measure", always=True,
+    )  # fmt: skip
+    subset: Literal["all", "viewpoint", "illumination", "540"] = option(
+        "all", help="which sequences; 540 leaves out the eight large ones of HPatches"
+    )
+    threshold_px: tuple[float, ...] = option(
+        (1.0, 3.0, 5.0), help="a match within this distance of the truth is right", unit="px",
+        low=0.0, high=1000.0,
+    )  # fmt: skip
+    matcher: Literal["exact", "flann"] = option(
+        "exact", help="exact search, or OpenCV's approximate one with its defaults"
+    )
+    queries: Literal["protocol", "harris", "uniform", "both"] = option(
+        "protocol", help="the lists of queries; 'protocol' uses those of the protocol"
+    )
+    query_limit: int = option(
+        1000, help="queries of a pair and list, at most", low=1, high=1_000_000
+    )
+    grid_stride_px: Literal[4, 1] = option(
+        4, help="spacing of the places that the protocol 'dense' searches", unit="px"
+    )
+    long_edge_px: int = option(
+        640, help="resize every image to this long edge", unit="px", low=32, high=4096
+    )
+    seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
+    device: str = option("auto", help=_DEVICE_HELP)
+    precision: Precision = option("float32", help=_PRECISION_HELP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """What is trained, where, and how."""
+
+    descriptor: str = option(
+        "msnet_v0", help="registered name; 'descriptors' lists them", group="what to train"
+    )
+    device: str = option("auto", help=_DEVICE_HELP)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+STRICT: Final = (TrainConfig,)
+"""Classes that take a descriptor's own settings in their section only: theirs have sections, too,
+and a misspelt one must not pass for a descriptor's."""
+
+_NAMES_OF_EVALUATION: Final = frozenset(field.name for field in fields(EvaluateConfig))
+_NAMES_OF_TRAINING: Final = frozenset(field.name for field in fields(TrainConfig))
 
 
 def resolve_settings(
@@ -55,36 +131,106 @@ def resolve_settings(
     *,
     from_file: Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
+    original: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> tuple[Config, dict[str, Any]]:
-    """Lay file, ``--set`` and flags over the defaults, in this order.
+    """Lay file, ``--set``, the original's names and flags over the defaults, in this order.
 
-    A name is one of the job's settings or, failing that, one of the descriptor's own, which stand
-    in the section ``settings`` and may be written ``settings.stride_px`` or just ``stride_px``.
+    A descriptor's own settings are in the section ``settings``.  Except for a training they may
+    also stand beside the job's: ``settings.stride_px`` or just ``stride_px``.  One file may serve
+    training and evaluation: each passes over what only the other knows.  The data set may also be
+    written ``dataset.test``, as the original's configs have it.
 
     Args:
         config: the job's settings class.
         from_file: the values of a YAML file.
         overrides: texts ``name=value``.
-        flags: values of the command line's own flags; None means not given.
+        original: nested values that overrides in the original's names became; see
+            :mod:`engine.jobs.original_overrides`.
+        flags: nested values of the command line's own flags, of those that were given.
 
     Returns:
-        The job's settings, and the descriptor's own as plain values, checked by
-        :func:`engine.descriptors.registry.make_spec`.
+        The job's settings, and the descriptor's own as plain values, which
+        :func:`engine.descriptors.registry.make_spec` checks.
 
     Raises:
-        ConfigError: a job's setting with a wrong value, or a name written as two kinds of thing.
+        ConfigError: a job's setting with a wrong name or value, or a name that is used both for a
+            value and for a section.
     """
-    names = {field.name for field in fields(config)}
-    layers = [dict(from_file or {}), parse_overrides(overrides)]
+    names = {field.name for field in fields(config)}  # type: ignore[arg-type]
+    foreign = (_NAMES_OF_EVALUATION if config is TrainConfig else _NAMES_OF_TRAINING) - names
+    file = {name: value for name, value in (from_file or {}).items() if name not in foreign}
+    job: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    descriptor: dict[str, Any] = {}
-    for layer in layers:
+    for layer in (file, parse_overrides(overrides), dict(original or {}), dict(flags or {})):
         section = layer.pop(SECTION, None)
-        if section is not None and not isinstance(section, Mapping):
+        if not isinstance(section, Mapping | None):
             raise ConfigError(SECTION, "is a section and needs names and values")
-        own = merge(own, {name: value for name, value in layer.items() if name in names})
-        loose = {name: value for name, value in layer.items() if name not in names}
-        descriptor = merge(descriptor, loose, section or {})
-    own = merge(own, {k: v for k, v in (flags or {}).items() if v is not None})
-    return build_config(config, own), descriptor
+        if isinstance(layer.get("dataset"), Mapping):
+            layer["dataset"] = _test_set(layer["dataset"])
+        loose = [] if config in STRICT else [name for name in layer if name not in names]
+        own = merge(own, {name: layer.pop(name) for name in loose}, section or {})
+        job = merge(job, layer)
+    return build_config(config, job), own
+
+
+def settings_of(name: str, names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are meant for one of several descriptors.
+
+    Args:
+        name: the descriptor's registered name.
+        names: of all descriptors that take part.
+        values: settings of the only one, or sections by descriptor (``daisy.stride_px=4``).
+
+    Raises:
+        ConfigError: a setting that could be any descriptor's, or a section of none.
+    """
+    every = set(names)
+    mine: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if key not in every:
+                raise ConfigError(key, f"is no descriptor here; there are {', '.join(every)}")
+            mine |= value if key == name else {}
+        elif len(every) == 1:
+            mine[key] = value
+        else:
+            raise ConfigError(key, f"which descriptor is this for? Write it as {name}.{key}")
+    return mine
+
+
+def split_descriptor(text: str) -> tuple[str, Path | None]:
+    """``NAME`` or ``NAME=FILE`` or ``NAME=RUN_DIR`` in its parts.
+
+    Raises:
+        ConfigError: there is no name, or nothing behind the equals sign.
+    """
+    name, equals, place = text.partition("=")
+    if not name.strip() or (equals and not place.strip()):
+        raise ConfigError("descriptor", f"{text!r} is neither NAME nor NAME=WEIGHTS")
+    return name.strip(), Path(place.strip()).expanduser() if equals else None
+
+
+def config_text(config: TrainConfig, own: Mapping[str, Any]) -> str:
+    """The settings as the text of a config file, which :func:`resolve_settings` reads back."""
+    values = config_values(config)
+    if own:
+        values[SECTION] = dict(own)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def differing(before: TrainConfig, now: TrainConfig) -> tuple[str, ...]:
+    """The dotted names of the settings in which two runs differ."""
+    one, other = flatten(config_values(before)), flatten(config_values(now))
+    return tuple(name for name in one if one[name] != other.get(name))
+
+
+def _test_set(section: Mapping[str, Any]) -> Any:
+    unknown = [name for name in section if name != "test"]
+    if unknown or "test" not in section:
+        raise ConfigError(
+            f"dataset.{unknown[0]}" if unknown else "dataset",
+            "an evaluation knows only dataset.test",
+        )
+    return section["test"]

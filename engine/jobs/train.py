@@ -25,12 +25,12 @@ from engine.descriptors.registry import (
 from engine.devices import resolve_device
 from engine.errors import ConfigError, DescSpaceError
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
-from engine.jobs.train_settings import (
+from engine.jobs.command_line import TrainOptions, command_line
+from engine.jobs.settings import (
     TrainConfig,
     config_text,
     differing,
-    resolve_training,
-    train_command,
+    resolve_settings,
 )
 from engine.paths import write_atomically
 from engine.progress import JobContext, Note, Saved
@@ -183,7 +183,7 @@ class TrainJob:
         path = folder.path / CONFIG_FILE
         if not (self.resume and path.exists()):
             return
-        before, _ = resolve_training(from_file=read_yaml(path))
+        before, _ = resolve_settings(TrainConfig, from_file=read_yaml(path))
         changed = differing(before, self._with_whole_path())
         if changed:
             context.emit(
@@ -206,7 +206,9 @@ class TrainJob:
             "descriptor": spec.name,
             "descriptor_settings": json.dumps(own, default=str),
             "config": config_text(config, self.own),
-            "command": train_command(config, self.own, plugins=self.plugins),
+            "command": command_line(
+                "train", config, TrainOptions(plugins=self.plugins), own=self.own
+            ),
             "photos": f"{len(split.training)} photos in {split.root.name}",
             "photos_sha256": split.training_sha256,
             "hardware": _hardware(device, ranks),

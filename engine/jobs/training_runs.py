@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.config import read_yaml
 from engine.data.photos import open_photos, split_photos
 from engine.errors import ConfigError, DescSpaceError
-from engine.jobs.train_settings import TrainConfig, resolve_training
+from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.metrics import best_of, judge_of
 from engine.paths import runs_dir
 from engine.progress import JobContext, Preview, Progress, Stage
@@ -150,7 +150,7 @@ def read_training_run(folder: Path) -> TrainingRunInfo:
     with contextlib.suppress(OSError):
         began_s = (folder / CONFIG_FILE).stat().st_mtime
     try:
-        config, own = resolve_training(from_file=read_yaml(folder / CONFIG_FILE))
+        config, own = resolve_settings(TrainConfig, from_file=read_yaml(folder / CONFIG_FILE))
         events = read_events(folder / EVENTS_FILE) if (folder / EVENTS_FILE).exists() else ()
     except DescSpaceError as error:
         return TrainingRunInfo(folder=folder, began_s=began_s, problem=str(error))

@@ -14,7 +14,9 @@ from engine.data.synthetic_recipe import LightRecipe, WarpRecipe
 class PhotoSettings:
     """Which photos, and how they are read."""
 
-    folder: Path | None = option(None, help="folder of photos, COCO's layout or any other")
+    folder: Path | None = option(
+        None, help="folder of photos, COCO's layout or any other", folder=True, flag="--photos"
+    )
     validation_share: float = option(
         0.05, help="share of the photos that is kept apart for validation", low=0.0, high=0.9
     )
@@ -100,8 +102,9 @@ class ValidationSettings:
     pairs: int = option(16, help="pairs made from photos kept apart", low=1, high=1000)
     points: int = option(256, help="queries of a pair", low=1, high=10_000)
     sequences: Path | None = option(
-        None, help="also measure on these sequences, and choose the best by them; never test data"
-    )
+        None, help="also measure on these sequences, and choose the best by them; never test data",
+        folder=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

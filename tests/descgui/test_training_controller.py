@@ -351,7 +351,8 @@ def test_past_runs_are_listed_and_the_newest_is_shown_at_first(qtbot, make_world
 
 
 def test_a_run_that_lies_elsewhere_can_be_listed(qtbot, world, photos, tmp_path):
-    config = api.resolve_training(
+    config = api.resolve_settings(
+        api.TrainConfig,
         from_file={"train": {"photos": {"folder": str(photos)}, "steps": 1, "width": 48,
                              "height": 32, "points": 30, "batch": 1,
                              "validation": {"every_steps": 0}}}

@@ -17,9 +17,7 @@ from descgui.models.training_state import (
     SamplesState,
     TrainingChoice,
     TrainingStatus,
-    flat,
     name_problem,
-    nested,
     preset_values,
 )
 from descgui.views import dialogs
@@ -33,7 +31,9 @@ from engine.api import (
     Preview,
     TrainConfig,
     config_values,
-    resolve_training,
+    flatten,
+    nest,
+    resolve_settings,
 )
 from engine.jobs.training_runs import TrainingRunInfo, TrainingSamples
 from engine.training.run_folder import SavedWeights
@@ -51,7 +51,7 @@ READY = EngineState(
     (entry("daisy", weights=False), entry("msnet_v0"), entry("msnet_v1", options=(SCALE,))),
     (DeviceChoice("cpu", "CPU"),),
 )
-CONFIG = resolve_training(from_file={"train": {"steps": 100}})[0]
+CONFIG = resolve_settings(TrainConfig, from_file={"train": {"steps": 100}})[0]
 
 
 def run(name, *, step=100, finished=True, problem="", steps=(), began_s=0.0):
@@ -157,19 +157,19 @@ def texts(label):
 
 def test_dotted_names_and_sections_are_each_other_s_inverse():
     dotted = {"steps": 3, "warp.scale_low": 0.5, "warp.detail": 1.0, "loss.kind": "contrastive"}
-    assert nested(dotted)["warp"] == {"scale_low": 0.5, "detail": 1.0}
-    assert flat(nested(dotted)) == dotted
+    assert nest(dotted)["warp"] == {"scale_low": 0.5, "detail": 1.0}
+    assert flatten(nest(dotted)) == dotted
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_unchanged_is_its_file(preset, tmp_path):
     config = TrainingChoice(folder=str(tmp_path), preset=preset).config()
-    values = flat(config_values(config)["train"])
+    values = flatten(config_values(config)["train"])
     stored = preset_values(preset)
     assert stored
     assert {name: values[name] for name in stored} == stored
     assert config.train.photos.folder == tmp_path
-    rest = flat(config_values(TrainConfig())["train"])
+    rest = flatten(config_values(TrainConfig())["train"])
     assert all(values[n] == rest[n] for n in rest if n not in stored and n != "photos.folder")
 
 
@@ -269,7 +269,7 @@ def test_every_setting_of_a_training_has_exactly_one_field(panel):
         section.heading.setChecked(True)
     names = [name for one in form._forms for name in one.names]
     assert len(names) == len(set(names))
-    every = {f"train.{name}" for name in flat(config_values(TrainConfig())["train"])}
+    every = {f"train.{name}" for name in flatten(config_values(TrainConfig())["train"])}
     assert set(names) == every - {"train.photos.folder"}
 
 

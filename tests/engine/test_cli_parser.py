@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.commands.view import options_from
-from engine.cli.parser import Parser, UsageError, build_parser, parse, settings_from
+from engine.cli.command import settings_from
+from engine.cli.commands.view import view_options
+from engine.cli.parser import Parser, UsageError, build_parser, parse
 from engine.errors import ConfigError, DescSpaceError, OutputError
+from engine.jobs.command_line import ViewOptions, command_line
 from engine.jobs.open_pair import check_images
 from engine.jobs.output import check_output
 from engine.jobs.settings import DescribeConfig, MatchConfig, resolve_settings
-from engine.jobs.view_options import ViewOptions, view_command
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 COMMANDS = ("view", "match", "describe", "evaluate", "descriptors", "demo", "doctor", "bench")
@@ -68,9 +69,9 @@ def test_every_command_is_listed_in_the_help(parser: Parser):
         (["match", "a", "b"], "--out"),
         (["view", "a", "b", "--pair", "first"], "whole number"),
         (["view", "a", "b", "--pair", "1"], "at least 2"),
-        (["view", "a", "b", "--probe", "3"], "300,400"),
-        (["view", "a", "b", "--probe", "nan,1"], "not a point"),
-        (["view", "a", "b", "--size", "big"], "1280x800"),
+        (["view", "a", "b", "--probe", "3"], "is not X,Y"),
+        (["view", "a", "b", "--probe", "nan,1"], "not a number"),
+        (["view", "a", "b", "--size", "big"], "is not WxH"),
         (["view", "a", "b", "--size", "1x1"], "out of range"),
         (["view", "a", "b", "--mode", "3d"], "overlay"),
         (["view", "a", "b", "--matches", "0"], "at least 1"),
@@ -116,14 +117,16 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
         screenshot=tmp_path / "a.png",
         plugins=(plugin,),
     )
-    words = shlex.split(view_command(options))
+    words = shlex.split(command_line("view", options))
     assert words[:3] == ["python", "main.py", "view"]
-    assert options_from(parse(parser, words[2:])) == options
+    assert view_options(parse(parser, words[2:])) == options
 
 
 def test_the_default_view_command_says_nothing_but_view():
-    assert view_command(ViewOptions()) == "python main.py view"
-    assert view_command(ViewOptions(), program="descriptor-space") == "descriptor-space view"
+    assert command_line("view", ViewOptions()) == "python main.py view"
+    assert (
+        command_line("view", ViewOptions(), program="descriptor-space") == "descriptor-space view"
+    )
 
 
 def test_map_files_choose_the_descriptor_that_shows_them(
@@ -133,10 +136,10 @@ def test_map_files_choose_the_descriptor_that_shows_them(
     for path in maps:
         path.touch()
     words = ["view", *map(str, pair), "--maps", *map(str, maps)]
-    options = options_from(parse(parser, words))
+    options = view_options(parse(parser, words))
     assert (options.descriptor, options.maps) == ("precomputed", tuple(maps))
     with pytest.raises(ConfigError, match="'daisy'"):
-        options_from(parse(parser, [*words, "--descriptor", "daisy"]))
+        view_options(parse(parser, [*words, "--descriptor", "daisy"]))
 
 
 def test_a_screenshot_never_replaces_an_image_that_is_shown(
@@ -144,13 +147,13 @@ def test_a_screenshot_never_replaces_an_image_that_is_shown(
 ):
     words = ["view", *map(str, pair), "--screenshot", str(pair[0])]
     with pytest.raises(OutputError, match="will not be overwritten"):
-        options_from(parse(parser, words))
+        view_options(parse(parser, words))
 
 
 @pytest.mark.parametrize("flag", ["--homography", "--weights", "--plugin"])
 def test_a_missing_file_is_named(parser: Parser, pair: tuple[Path, Path], flag: str):
     with pytest.raises(DescSpaceError, match=r"nowhere\.txt: there is no such file"):
-        options_from(parse(parser, ["view", *map(str, pair), flag, "nowhere.txt"]))
+        view_options(parse(parser, ["view", *map(str, pair), flag, "nowhere.txt"]))
 
 
 def test_a_pair_is_two_files_or_one_folder(tmp_path: Path, pair: tuple[Path, Path]):
@@ -176,7 +179,7 @@ def test_flags_win_over_set_and_set_wins_over_the_file():
         MatchConfig,
         from_file={"count": 10, "seed": 1, "points": "grid", "settings": {"stride_px": 8, "x": 1}},
         overrides=["seed=2", "points=random", "settings.stride_px=4", "radius_px=7.5"],
-        flags={"points": "harris", "count": None},
+        flags={"points": "harris"},
     )
     assert (config.count, config.seed, config.points) == (10, 2, "harris")
     assert values == {"stride_px": 4, "x": 1, "radius_px": 7.5}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.parser import OpenWindow
+from engine.cli.command import OpenWindow
 from engine.cli.run import _interrupts_cancel, main
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
-from engine.jobs.view_options import ViewOptions
+from engine.jobs.command_line import ViewOptions
 from engine.progress import CancelToken, Metric, Note, Progress, Saved
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent

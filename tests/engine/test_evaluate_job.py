@@ -18,6 +18,8 @@ import pytest
 import torch
 import yaml
 
+from engine.cli.command import options_from, settings_from
+from engine.cli.parser import build_parser, parse
 from engine.config import build_config
 from engine.descriptors import pairing, registry
 from engine.descriptors.base import DescriptorMap, Levels
@@ -34,11 +36,11 @@ from engine.errors import (
 from engine.evaluation.datasets import LARGE_SEQUENCES, open_evaluation_set
 from engine.evaluation.result import EvaluationResult, json_text, read_result
 from engine.geometry.coords import CellGrid
+from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, find_weights
-from engine.jobs.evaluate_settings import (
+from engine.jobs.settings import (
     EvaluateConfig,
-    evaluate_command,
-    resolve_evaluation,
+    resolve_settings,
     settings_of,
     split_descriptor,
 )
@@ -229,7 +231,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
-from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.jobs.settings import EvaluateConfig
 from engine.progress import JobContext
 
 config = EvaluateConfig(dataset={dataset!r}, descriptor=("daisy",), device="cpu",
@@ -490,38 +492,39 @@ def test_a_subset_without_sequences_is_refused(tmp_path: Path):
 
 
 def test_a_command_parses_back_into_the_settings_it_was_made_from():
-    from engine.cli.parser import build_parser, parse
-    from engine.config import describe_options
-
     config = EvaluateConfig(
         dataset="a b", descriptor=("daisy", "msnet-v0=x y.pth"), protocol="seed",
         threshold_px=(0.5, 3.0), matcher="flann", seed=4, subset="540", grid_stride_px=1,
     )  # fmt: skip
     values = {"daisy": {"stride_px": 2, "normalisation": "full"}}
-    line = evaluate_command(config, values, out=Path("o u t"), data_folder=Path("d"), strict=True)
-    words = shlex.split(line)
+    options = EvaluateOptions(out=Path("o u t"), data=Path("d"), strict=True)
+    words = shlex.split(command_line("evaluate", config, options, own=values))
     assert words[:3] == ["python", "main.py", "evaluate"]
     parsed = parse(build_parser("main.py"), words[2:])
-    flags = {info.name: getattr(parsed, info.name) for info in describe_options(EvaluateConfig)}
-    assert resolve_evaluation(overrides=parsed.settings, flags=flags) == (config, values)
-    assert (parsed.out, parsed.data, parsed.strict) == (Path("o u t"), Path("d"), True)
+    assert settings_from(parsed, EvaluateConfig) == (config, values)
+    read = options_from(parsed, EvaluateOptions)
+    assert (read.out, read.data, read.strict) == (Path("o u t"), Path("d"), True)
 
 
 def test_the_words_of_the_originals_configs_are_understood():
     file = {"descriptor": "daisy", "dataset": {"test": "HPATCHES"}, "settings": {"stride_px": 4}}
-    config, values = resolve_evaluation(
-        from_file=file, overrides=["dataset.test=HPATCHES_ILLUM", "normalisation=full"]
+    config, values = resolve_settings(
+        EvaluateConfig,
+        from_file=file,
+        overrides=["dataset.test=HPATCHES_ILLUM", "normalisation=full"],
     )
     assert config.dataset == "HPATCHES_ILLUM"
     assert config.descriptor == ("daisy",)
     assert values == {"stride_px": 4, "normalisation": "full"}
     with pytest.raises(ConfigError, match=r"dataset\.tset"):
-        resolve_evaluation(overrides=["dataset.tset=HPATCHES"])
+        resolve_settings(EvaluateConfig, overrides=["dataset.tset=HPATCHES"])
 
 
 def test_a_training_config_serves_an_evaluation_as_well():
     file = {"descriptor": "msnet_v0", "train": {"steps": 10}}
-    config, values = resolve_evaluation(from_file=file, overrides=["dataset.test=HPATCHES"])
+    config, values = resolve_settings(
+        EvaluateConfig, from_file=file, overrides=["dataset.test=HPATCHES"]
+    )
     assert config.descriptor == ("msnet_v0",)
     assert values == {}
 
@@ -531,7 +534,7 @@ def test_every_config_that_names_a_test_set_is_one_of_an_evaluation(path: Path):
     values = yaml.safe_load(path.read_text("utf-8"))
     if "test" not in (values.get("dataset") or {}):
         pytest.skip("not for an evaluation")
-    config, settings = resolve_evaluation(from_file=values)
+    config, settings = resolve_settings(EvaluateConfig, from_file=values)
     assert config.dataset == "HPATCHES"
     for text in config.descriptor:
         name, _ = split_descriptor(text)
@@ -578,7 +581,7 @@ def test_of_a_run_folder_the_last_checkpoint_is_taken(tmp_path: Path):
 def test_the_settings_of_a_run_are_kept_and_repeat_it(sequences: Path, tmp_path: Path):
     first = evaluate(sequences, tmp_path / "a")
     values = yaml.safe_load((tmp_path / "a" / "evaluation.yaml").read_text("utf-8"))
-    config, settings = resolve_evaluation(from_file=values)
+    config, settings = resolve_settings(EvaluateConfig, from_file=values)
     again = EvaluateJob(
         config=config, choices=choose_descriptors(config, settings), out=tmp_path / "b"
     ).run(JobContext())
@@ -598,7 +601,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
-from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.jobs.settings import EvaluateConfig
 from engine.progress import JobContext
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))

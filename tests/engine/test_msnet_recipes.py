@@ -14,8 +14,8 @@ from engine.checkpoints import load_state
 from engine.config import read_yaml
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.jobs.export import ExportJob
+from engine.jobs.settings import TrainConfig, differing, resolve_settings
 from engine.jobs.train import TrainJob
-from engine.jobs.train_settings import TrainConfig, differing, resolve_training
 from engine.paths import data_dir
 from engine.progress import JobContext
 
@@ -29,7 +29,9 @@ TINY = (
 def read_recipe(name: str, *overrides: str, photos: Path | None = None) -> TrainConfig:
     file = data_dir("resources") / "configs" / f"{name}.yaml"
     flags = {"train": {"photos": {"folder": photos}}}
-    return resolve_training(from_file=read_yaml(file), overrides=overrides, flags=flags)[0]
+    return resolve_settings(
+        TrainConfig, from_file=read_yaml(file), overrides=overrides, flags=flags
+    )[0]
 
 
 @pytest.mark.parametrize("name", ["msnet_v0", "msnet_v1", "msnet_v2"])

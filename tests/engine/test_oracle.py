@@ -27,8 +27,8 @@ from engine.evaluation.report_content import build_report, worst_rows
 from engine.evaluation.result import EvaluationResult, merge_results, read_result
 from engine.geometry.homography import warp_points
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
-from engine.jobs.evaluate_settings import EvaluateConfig, resolve_evaluation
 from engine.jobs.report import ReportJob
+from engine.jobs.settings import EvaluateConfig, resolve_settings
 from engine.paths import data_dir
 from engine.progress import CancelToken, Event, JobContext, Note
 
@@ -237,7 +237,7 @@ def test_a_run_warns_of_it_and_is_repeated_and_continued_as_it_was(
     assert any("msnet_v2 (oracle) is told the true scales" in text for text in warnings)
     settings = yaml.safe_load((tmp_path / "r" / "evaluation.yaml").read_text(encoding="utf-8"))
     assert settings["descriptor"] == list(ALL)
-    config, values = resolve_evaluation(from_file=settings)
+    config, values = resolve_settings(EvaluateConfig, from_file=settings)
     again = EvaluateJob(
         config=config, choices=choose_descriptors(config, values), out=tmp_path / "r", resume=True
     )

@@ -16,12 +16,13 @@ from engine.config import read_yaml
 from engine.errors import ConfigError
 from engine.jobs.original_overrides import (
     ORIGINAL_SETTINGS,
+    override_lines,
     split_overrides,
     steps_of,
     translate,
 )
+from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.jobs.train import TrainJob, TrainResult
-from engine.jobs.train_settings import TrainConfig, override_lines, resolve_training
 from engine.paths import data_dir
 from engine.progress import JobContext
 
@@ -93,7 +94,7 @@ def test_a_setting_becomes_ours_and_is_one_that_training_takes(name: str):
     assert list(found.sources.values()) == [name]
     assert not found.passed_over
     (dotted,) = found.sources
-    config: Any = resolve_training(original=found.settings)[0]
+    config: Any = resolve_settings(TrainConfig, original=found.settings)[0]
     inner: Any = expected
     for part in dotted.split("."):
         config, inner = getattr(config, part), inner[part]
@@ -217,7 +218,7 @@ def test_epochs_are_as_many_steps_as_batches_can_be_taken_from_the_photos(photos
 
 
 def test_three_epochs_of_coco_are_the_steps_of_the_shipped_configs():
-    config, _ = resolve_training(from_file=read_yaml(V0))
+    config, _ = resolve_settings(TrainConfig, from_file=read_yaml(V0))
     assert steps_of(3, photos=118_287, batch=config.train.batch) == config.train.steps
 
 
@@ -248,9 +249,9 @@ def test_words_that_are_no_pairs_of_names_and_values_are_refused(words: list[str
 
 
 def test_lines_tell_what_was_what_is_and_what_stays():
-    before = resolve_training(overrides=["train.batch=2"])
-    now = resolve_training(
-        overrides=["train.batch=4", "train.points=1000", "settings.weights=none"]
+    before = resolve_settings(TrainConfig, overrides=["train.batch=2"])
+    now = resolve_settings(
+        TrainConfig, overrides=["train.batch=4", "train.points=1000", "settings.weights=none"]
     )
     names = ("train.batch", "train.points", "settings.weights")
     assert override_lines(names, before, now, sources={"train.batch": "TRAIN.BATCH_SIZE"}) == (
@@ -360,7 +361,7 @@ def test_the_runs_name_and_folder_are_the_originals_and_it_goes_on_by_itself(
         assert job.run_dir == tmp_path / "home" / "data" / "runs" / "eins"
         assert job.resume is not begins
         assert f"--run-dir: is {job.run_dir} (EXP.NAME)" in said
-        assert f"--resume: the run {'begins' if begins else 'goes on'} (TRAIN.RESUME)" in said
+        assert f"--resume: the run {'begins' if begins else 'continues'} (TRAIN.RESUME)" in said
     typed("--photos", photos, "EXP.NAME", "eins", "TRAIN.RESUME", "False")
     assert not typed.jobs[-1].resume
     typed("--photos", photos, "EXP.NAME", "eins", "MODEL_DIR", tmp_path / "m")
@@ -376,7 +377,7 @@ def test_the_runs_name_and_folder_are_the_originals_and_it_goes_on_by_itself(
     ("words", "reason"),
     [
         (("TRAIN.MAX_EPOCHS", "1", "DATASET.COCO.KPS"), "DATASET.COCO.KPS: has no value"),
-        (("--set", "train.steps=5", "TRAIN.MAX_EPOCHS", "1"), "train.steps: is said twice"),
+        (("--set", "train.steps=5", "TRAIN.MAX_EPOCHS", "1"), "train.steps: is given twice"),
         (("--run-dir", "x", "--resume", "TRAIN.RESUME", "False"), "TRAIN.RESUME: is False"),
         (("--resume", "MODEL_DIR", "x"), "run-dir: name the folder"),
         (("DATASET.TEST", "HPATCHES_ILLUM"), "'evaluate'"),
@@ -412,6 +413,6 @@ def test_several_processes_need_a_run_with_a_name(
 
 def test_an_option_after_the_pairs_is_still_an_option_and_a_wrong_one_is_told():
     arguments = parse(build_parser("p"), ["train", "TRAIN.BATCH_SIZE", "2", "--resume"])
-    assert (arguments.overrides, arguments.resume) == (["TRAIN.BATCH_SIZE", "2"], True)
+    assert (arguments.overrides, arguments.resume) == (("TRAIN.BATCH_SIZE", "2"), True)
     with pytest.raises(UsageError, match="--resume"):
         parse(build_parser("p"), ["train", "TRAIN.BATCH_SIZE", "2", "--resum"])

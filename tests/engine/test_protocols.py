@@ -35,7 +35,7 @@ from engine.evaluation.protocols import (
 from engine.evaluation.switches import Protocol, matcher_for
 from engine.geometry.coords import CellGrid, Resize
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, make_protocol
-from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.jobs.settings import EvaluateConfig
 from engine.progress import CancelToken, JobContext
 
 LONG_EDGE_PX = 96

@@ -41,8 +41,8 @@ from engine.evaluation.result import (
     write_result,
 )
 from engine.jobs.evaluate import DescriptorChoice, EvaluateJob
-from engine.jobs.evaluate_settings import EvaluateConfig
 from engine.jobs.report import ReportJob
+from engine.jobs.settings import EvaluateConfig
 from engine.progress import JobContext, Note
 
 NONE = "–"
@@ -619,10 +619,10 @@ def test_the_command_of_a_pair_opens_that_pair_descriptor_and_point(
     words = shlex.split(pictures_of(report)[0].command)
     assert words[:2] == ["python", "main.py"]
     arguments = parse(build_parser("main.py"), words[2:])
-    assert arguments.images == [(walls / "v_noise").resolve()]
-    assert (arguments.pair, arguments.descriptor) == (2, "daisy")
-    assert arguments.settings == ["stride_px=4"]
-    x, y = arguments.probe
+    assert arguments.images == ((walls / "v_noise").resolve(),)
+    assert (arguments.pair_index, arguments.descriptor) == (2, "daisy")
+    assert arguments.settings == ("stride_px=4",)
+    x, y = arguments.probe_px
     assert 0 <= x <= 162
     assert 0 <= y <= 129
     page = read_page(tmp_path / REPORT_HTML)

@@ -29,7 +29,7 @@ from engine.evaluation.result import (
 )
 from engine.evaluation.run_folder import PairRecord, RowsFile, has_rows, read_records, rows_file
 from engine.jobs.evaluate import make_protocol
-from engine.jobs.evaluate_settings import EvaluateConfig
+from engine.jobs.settings import EvaluateConfig
 from engine.paths import data_dir
 
 SCHEMA = json.loads((data_dir("resources") / "schemas" / "result.schema.json").read_text("utf-8"))

@@ -13,7 +13,6 @@ from engine.errors import ConfigError, DatasetError, JobCancelled, OutputError
 from engine.images import write_image
 from engine.jobs.estimate import EstimateJob
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
-from engine.jobs.evaluate_settings import EvaluateConfig
 from engine.jobs.runs import (
     list_runs,
     means,
@@ -23,6 +22,7 @@ from engine.jobs.runs import (
     run_settings,
     trash_run,
 )
+from engine.jobs.settings import EvaluateConfig
 from engine.paths import new_run_dir, runs_dir
 from engine.progress import Event, JobContext, Progress
 

@@ -13,8 +13,8 @@ from engine.descriptors import shipped
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.descriptors.shipped import weights_to_load
 from engine.errors import WeightsError
+from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.jobs.train import TrainJob
-from engine.jobs.train_settings import resolve_training
 from engine.progress import JobContext
 
 NAMES = {"descspace-fast": "descspace", "descspace": "descspace", "msnet_v0": "msnet"}
@@ -65,7 +65,8 @@ def test_training_begins_with_random_weights(resources: Path, tmp_path: Path):
     for number in range(4):
         picture = generator.integers(0, 255, (40, 56, 3), dtype=np.uint8)
         photos.joinpath(f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    config, own = resolve_training(
+    config, own = resolve_settings(
+        TrainConfig,
         overrides=[
             *("descriptor=descspace-fast", "train.steps=1", "train.batch=1", "train.width=64"),
             *("train.height=48", "train.points=20", "train.validation.every_steps=0"),

@@ -15,19 +15,21 @@ import pytest
 import torch
 
 from engine.checkpoints import load_state
+from engine.cli.command import options_from, settings_from
+from engine.cli.parser import build_parser, parse
 from engine.config import ConfigError, build_config, config_values, read_yaml
 from engine.data.photos import open_photos, split_photos
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import DatasetError, DescSpaceError, JobCancelled, OutputError, WeightsError
+from engine.jobs.command_line import TrainOptions, command_line
 from engine.jobs.export import ExportJob
-from engine.jobs.train import TrainJob
-from engine.jobs.train_settings import (
+from engine.jobs.settings import (
     TrainConfig,
     config_text,
     differing,
-    resolve_training,
-    train_command,
+    resolve_settings,
 )
+from engine.jobs.train import TrainJob
 from engine.jobs.training_runs import (
     TrainingSamplesJob,
     list_training_runs,
@@ -59,7 +61,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_job(photos: Path | None, run_dir: Path, *overrides: str, **job: Any) -> TrainJob:
-    config, own = resolve_training(
+    config, own = resolve_settings(
+        TrainConfig,
         overrides=[*TINY, *overrides],
         flags={"device": "cpu", "train": {"photos": {"folder": photos}}},
     )
@@ -105,7 +108,7 @@ def test_trained_weights_make_a_trained_descriptor(finished: Path):
 
 
 def test_the_settings_of_a_run_are_read_back_as_they_were(finished: Path, photos: Path):
-    config, own = resolve_training(from_file=read_yaml(finished / "config.yaml"))
+    config, own = resolve_settings(TrainConfig, from_file=read_yaml(finished / "config.yaml"))
     assert config.train.photos.folder == photos.absolute()
     assert (config, own) == (make_job(photos, finished).config, {})
 
@@ -155,9 +158,10 @@ def test_a_run_without_a_checkpoint_begins_anew(photos: Path, tmp_path: Path):
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     photos: Path, tmp_path: Path, overrides, photos_named, error, text
 ):
-    config, own = resolve_training(
+    config, own = resolve_settings(
+        TrainConfig,
         overrides=[*TINY, *overrides],
-        flags={"train": {"photos": {"folder": photos if photos_named else None}}},
+        flags={"train": {"photos": {"folder": photos}}} if photos_named else {},
     )
     run_dir = tmp_path / "r"
     with pytest.raises(error, match=text):
@@ -181,7 +185,8 @@ def test_unreadable_photos_are_told_a_few_by_name(tmp_path: Path, photos: Path):
 
 
 def test_settings_are_strict_and_dotted():
-    config, own = resolve_training(
+    config, own = resolve_settings(
+        TrainConfig,
         from_file={
             "descriptor": "msnet_v1",
             "dataset": {"test": "HPATCHES"},  # for the evaluation, which may share the file
@@ -190,23 +195,22 @@ def test_settings_are_strict_and_dotted():
             "settings": {"a": 1},
         },
         overrides=["train.warp.rotation_deg=45", "settings.b=2", "train.loss.kind=dual-softmax"],
-        flags={"descriptor": None, "device": "cpu"},
+        flags={"device": "cpu"},
     )
     assert (config.descriptor, config.device, config.train.steps) == ("msnet_v1", "cpu", 7)
     assert config.train.warp.rotation_deg == 45.0
     assert own == {"a": 1, "b": 2}
     for text in ("train.stepz=1", "train.warp.turn=3", "train.steps=0"):
         with pytest.raises(ConfigError, match=text.partition("=")[0].replace(".", r"\.")):
-            resolve_training(overrides=[text])
+            resolve_settings(TrainConfig, overrides=[text])
     with pytest.raises(ConfigError, match=r"trains: .* did you mean 'train'"):
-        resolve_training(overrides=["trains.steps=1"])
+        resolve_settings(TrainConfig, overrides=["trains.steps=1"])
     with pytest.raises(ConfigError, match="settings"):
-        resolve_training(from_file={"settings": 3})
+        resolve_settings(TrainConfig, from_file={"settings": 3})
 
 
 def test_the_settings_survive_a_file_and_a_command_line(tmp_path: Path):
-    config, own = resolve_training(
-        overrides=[
+    config, own = resolve_settings(TrainConfig, overrides=[
             *TINY, "train.mining.kind=k-hard", "train.mining.random_start=true",
             "train.validation.sequences=some/ö dir", "settings.imagenet_weights=x.pth",
         ],
@@ -214,14 +218,14 @@ def test_the_settings_survive_a_file_and_a_command_line(tmp_path: Path):
     )  # fmt: skip
     path = tmp_path / "c.yaml"
     path.write_text(config_text(config, own), encoding="utf-8")
-    assert resolve_training(from_file=read_yaml(path)) == (config, own)
-    words = shlex.split(train_command(config, own, run_dir=Path("r"), plugins=[Path("p.py")]))
+    assert resolve_settings(TrainConfig, from_file=read_yaml(path)) == (config, own)
+    options = TrainOptions(run_dir=Path("r"), plugins=(Path("p.py"),))
+    words = shlex.split(command_line("train", config, options, own=own))
     assert words[:3] == ["python", "main.py", "train"]
-    assert words[-4:] == ["--plugin", "p.py", "--run-dir", "r"]
-    given = [words[n + 1] for n, word in enumerate(words) if word == "--set"]
-    photos = Path(words[words.index("--photos") + 1])
-    flags = {"train": {"photos": {"folder": photos}}}
-    assert resolve_training(overrides=given, flags=flags) == (config, own)
+    parsed = parse(build_parser("main.py"), words[2:])
+    assert settings_from(parsed, TrainConfig) == (config, own)
+    assert options_from(parsed, TrainOptions).run_dir == Path("r")
+    assert options_from(parsed, TrainOptions).plugins == (Path("p.py"),)
     other = replace(config, train=replace(config.train, steps=9))
     assert differing(config, other) == ("train.steps",)
 
@@ -229,7 +233,7 @@ def test_the_settings_survive_a_file_and_a_command_line(tmp_path: Path):
 @pytest.mark.parametrize("name", ["msnet_v0", "msnet_v1", "msnet_v2", "quick", "strong"])
 def test_the_shipped_settings_are_valid(name: str):
     file = data_dir("resources") / "configs" / f"{name}.yaml"
-    config, own = resolve_training(from_file=read_yaml(file))
+    config, own = resolve_settings(TrainConfig, from_file=read_yaml(file))
     make_spec(config.descriptor, own)
     original = name.startswith("msnet")
     assert config.descriptor == (name if original else "msnet_v0")

@@ -2,66 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cli.parser import (
-    Parser,
-    Shell,
-    Subparsers,
-    add_command,
-    add_config_flags,
-    add_descriptor_sources,
-    add_settings_file,
-    settings_from,
-)
+from engine.cli.command import Command, Shell, options_from, settings_from
+from engine.config import REQUIRED, option
 from engine.errors import ImageError
+from engine.jobs.command_line import OwnSettings, SettingsFile
 from engine.jobs.settings import DescribeConfig
 from engine.progress import Stage
 
 
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "describe",
-        summary="write the dense descriptor maps of an image",
-        usage="IMAGE --out FILE [option …]",
-        examples=(
-            "describe a.jpg --descriptor daisy --out a.npz\n"
-            "describe a.jpg --long-edge 0 --set stride_px=2 --out a.npz"
-        ),
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions(SettingsFile, OwnSettings):
+    """What is read and written."""
+
+    image: Path = option(
+        REQUIRED, help="the image", flag="", metavar="IMAGE", group="what to read and write"
     )
-    parser.description = (
-        "Write the dense descriptor maps of an image with their stride and offset as .npz;\n"
-        "'view A B --maps A.npz B.npz' shows such files, whichever program made them."
-    )
-    group = parser.add_argument_group("what to read and write")
-    group.add_argument("image", type=Path, metavar="IMAGE", help="the image")
-    group.add_argument("--out", type=Path, required=True, metavar="FILE", help="file, .npz")
-    group = add_config_flags(parser, DescribeConfig, title="how to describe")
-    add_descriptor_sources(group)
-    add_settings_file(group)
-    parser.set_defaults(run=run)
+    out: Path = option(REQUIRED, help="file, .npz")
 
 
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
+def run(arguments: Namespace, shell: Shell) -> int:
     """Describe and write."""
     from engine.jobs.output import check_output
 
-    config, values = settings_from(arguments, DescribeConfig)
-    if not arguments.image.is_file():
-        raise ImageError(arguments.image, "there is no such file")
-    check_output(arguments.out, suffixes=(".npz",), inputs=[arguments.image])
+    options = options_from(arguments, DescribeOptions)
+    config, own = settings_from(arguments, DescribeConfig)
+    if not options.image.is_file():
+        raise ImageError(options.image, "there is no such file")
+    check_output(options.out, suffixes=(".npz",), inputs=[options.image])
 
     with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.describe import DescribeJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
-    load_descriptor_sources(arguments.plugins, context)
-    recipe = make_recipe(config, values)
-    result = DescribeJob(image=arguments.image, recipe=recipe, out=arguments.out).run(context)
+    load_descriptor_sources(options.plugins, context)
+    recipe = make_recipe(config, own)
+    result = DescribeJob(image=options.image, recipe=recipe, out=options.out).run(context)
     shell.sink.close()
     info = result.info
     maps = "1 map" if info.levels == 1 else f"{info.levels} maps"
@@ -71,3 +51,18 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         f"{info.stride_px:.4g} px, on {info.device} in {info.seconds:.1f} s"
     )
     return 0
+
+
+COMMAND = Command(
+    name="describe",
+    summary="write the dense descriptor maps of an image",
+    usage="IMAGE --out FILE [option …]",
+    examples=(
+        "describe a.jpg --descriptor daisy --out a.npz",
+        "describe a.jpg --long-edge 0 --set stride_px=2 --out a.npz",
+    ),
+    description="Write the dense descriptor maps of an image with their stride and offset as "
+    ".npz;\n'view A B --maps A.npz B.npz' shows such files, whichever program made them.",
+    options=(DescribeConfig, DescribeOptions),
+    run=run,
+)

@@ -2,56 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import json
 import textwrap
-from pathlib import Path
+from argparse import Namespace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.cli.parser import Parser, Shell, Subparsers, add_command, range_of
-from engine.config import describe_options
+from engine.cli.command import Command, Shell, options_from
+from engine.config import describe_options, option
+from engine.jobs.command_line import Plugins
 from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.descriptors.registry import DescriptorEntry
 
-
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "descriptors",
-        summary="list the descriptors with their settings",
-        usage="[NAME …] [option …]",
-        examples="descriptors\ndescriptors daisy\ndescriptors --plugin my_network.py",
-    )
-    group = parser.add_argument_group("which")
-    group.add_argument("names", nargs="*", metavar="NAME", help="only these")
-    group.add_argument(
-        "--plugin",
-        dest="plugins",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="Python file that registers a descriptor; its code will run",
-    )
-    group.add_argument("--json", action="store_true", help="print the list as JSON")
-    parser.set_defaults(run=run)
+_JSON_FIELDS = ("name", "kind", "default", "help", "unit", "low", "high", "choices", "optional")
 
 
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DescriptorsOptions(Plugins):
+    """Which descriptors to list."""
+
+    names: tuple[str, ...] = option((), help="only these", flag="", metavar="NAME", group="which")
+    json: bool = option(False, help="print the list as JSON")
+
+
+def run(arguments: Namespace, shell: Shell) -> int:
     """Print the list."""
     with shell.stage(Stage.LOADING_TORCH):
         from engine.descriptors.registry import get_descriptor, list_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
-    load_descriptor_sources(arguments.plugins, shell.context())
+    options = options_from(arguments, DescriptorsOptions)
+    load_descriptor_sources(options.plugins, shell.context())
     shell.sink.close()
-    entries = [get_descriptor(name) for name in arguments.names] or list(list_descriptors())
-    if arguments.json:
-        import json
-
+    entries = [get_descriptor(name) for name in options.names] or list(list_descriptors())
+    if options.json:
         print(json.dumps([_plain(entry) for entry in entries], indent=2, default=str))
     else:
         print("\n\n".join(as_text(entry) for entry in entries))
@@ -67,14 +53,12 @@ def as_text(entry: DescriptorEntry) -> str:
     options = describe_options(entry.config)
     width = max((len(info.name) for info in options), default=0)
     for info in options:
-        notes = [f"default {'none' if info.default is None else info.default}", range_of(info)]
-        indent = " " * (width + 6)
+        notes = [f"default {'none' if info.default is None else info.default}", info.range_text]
         lines += textwrap.wrap(
-            f"{info.name:<{width}}  {info.help} ({'; '.join(note for note in notes if note)})",
+            f"{info.name:<{width}}  {info.help} ({'; '.join(filter(None, notes))})",
             96,
             initial_indent="    ",
-            subsequent_indent=indent,
-            drop_whitespace=True,
+            subsequent_indent=" " * (width + 6),
         )
     return "\n".join(lines)
 
@@ -85,5 +69,18 @@ def _plain(entry: DescriptorEntry) -> dict[str, object]:
         "title": entry.title,
         "summary": entry.summary,
         "source": entry.source,
-        "settings": [dataclasses.asdict(info) for info in describe_options(entry.config)],
+        "settings": [
+            {name: getattr(info, name) for name in _JSON_FIELDS}
+            for info in describe_options(entry.config)
+        ],
     }
+
+
+COMMAND = Command(
+    name="descriptors",
+    summary="list the descriptors with their settings",
+    usage="[NAME …] [option …]",
+    examples=("descriptors", "descriptors daisy", "descriptors --plugin my_network.py"),
+    options=(DescriptorsOptions,),
+    run=run,
+)

@@ -1,46 +1,52 @@
-"""``doctor``: what is installed here, what is missing, and what cures it."""
+"""``doctor``: what is installed here, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import json
+from argparse import Namespace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.cli.parser import Parser, Shell, Subparsers, add_command
+from engine.cli.command import Command, Shell, options_from
+from engine.config import option
 from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.jobs.doctor import Diagnosis
 
 
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "doctor",
-        summary="report versions, GPU, Qt's libraries and folders, with a cure for every problem",
-        usage="[--json] [option …]",
-        examples="doctor\ndoctor --json",
-    )
-    group = parser.add_argument_group("how to report")
-    group.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """How to report."""
+
+    json: bool = option(False, help="print the report as JSON", group="how to report")
 
 
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
-    """Look and report: 1 when something that is needed is broken."""
+def run(arguments: Namespace, shell: Shell) -> int:
+    """Check and report: 1 when something that is needed is broken."""
     from engine.jobs.doctor import diagnosis_text, examine
 
     with shell.stage(Stage.EXAMINING):
         found = examine()
     shell.sink.close()
-    print(as_json(found) if arguments.json else diagnosis_text(found))
+    print(as_json(found) if options_from(arguments, DoctorOptions).json else diagnosis_text(found))
     return 0 if found.sound else 1
 
 
 def as_json(found: Diagnosis) -> str:
     """The report for programs: the fields of ``Diagnosis``, ``sound`` and ``kernels``."""
-    import json
-
     values = {**dataclasses.asdict(found), "sound": found.sound, "kernels": found.kernels}
     return json.dumps(values, indent=2, ensure_ascii=False, default=str)
+
+
+COMMAND = Command(
+    name="doctor",
+    summary="check this computer and suggest fixes",
+    usage="[--json] [option …]",
+    examples=("doctor", "doctor --json"),
+    description="Check versions, GPU, Qt's libraries and folders, and suggest a fix for every "
+    "problem.",
+    options=(DoctorOptions,),
+    run=run,
+)

@@ -1,47 +1,49 @@
-"""``download``: load a data set from the network."""
+"""``download``: download a data set."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from engine.cli.parser import Parser, Shell, Subparsers, add_command
+from engine.cli.command import Command, Shell, options_from
+from engine.config import REQUIRED, option
 
 
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "download",
-        summary="load the HPatches sequences from the network",
-        usage="hpatches [--dir DIR]",
-        examples="download hpatches\ndownload hpatches --dir /data",
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions:
+    """What to download, and where to."""
+
+    name: Literal["hpatches"] = option(
+        REQUIRED, help="the 116 sequences, over 1 GB", flag="", group="what and where to"
     )
-    parser.description = (
-        "Load the image sequences of HPatches (Balntas and others, CVPR 2017) and unpack them.\n"
-        "What was loaded is kept when it breaks off or is stopped; the same command continues."
-    )
-    group = parser.add_argument_group("what and where to")
-    group.add_argument(
-        "name", choices=["hpatches"], metavar="hpatches", help="the 116 sequences, over 1 GB"
-    )
-    group.add_argument(
-        "--dir",
-        type=Path,
-        metavar="DIR",
-        help="folder that gets them, where 'evaluate --dataset HPATCHES' looks if it is the "
-        "default (default: DESCGUI_DATA, else the person's own)",
-    )
-    parser.set_defaults(run=run)
+    dir: Path | None = option(
+        None, help="folder that gets them; 'evaluate --dataset HPATCHES' looks in the default one "
+        "(default: DESCGUI_DATA, else your data folder)", folder=True,
+    )  # fmt: skip
 
 
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
-    """Load and unpack."""
+def run(arguments: Namespace, shell: Shell) -> int:
+    """Download and unpack."""
     from engine.data.download import download_hpatches
     from engine.evaluation.datasets import find_data_folder
 
-    place = download_hpatches(find_data_folder(arguments.dir), shell.context())
+    folder = find_data_folder(options_from(arguments, DownloadOptions).dir)
+    place = download_hpatches(folder, shell.context())
     shell.sink.close()
     print(place)
     shell.sink.note(f"Measure on it with 'evaluate --dataset {place}', or 'view' a sequence.")
     return 0
+
+
+COMMAND = Command(
+    name="download",
+    summary="download the HPatches sequences",
+    usage="hpatches [--dir DIR]",
+    examples=("download hpatches", "download hpatches --dir /data"),
+    description="Download the image sequences of HPatches (Balntas and others, CVPR 2017) and "
+    "unpack them.\nIf the download breaks off or is stopped, the same command continues it.",
+    options=(DownloadOptions,),
+    run=run,
+)

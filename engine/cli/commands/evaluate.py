@@ -1,26 +1,17 @@
-"""``evaluate``: measure descriptors on sequences whose truth is known."""
+"""``evaluate``: measure descriptors on sequences with known ground truth."""
 
 from __future__ import annotations
 
-import argparse
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.parser import (
-    Parser,
-    Shell,
-    Subparsers,
-    add_command,
-    add_config_flags,
-    add_descriptor_sources,
-    add_settings_file,
-)
-from engine.config import describe_options, read_yaml
+from engine.cli.command import Command, Shell, is_first_process, options_from, settings_from
 from engine.errors import ConfigError
-from engine.jobs.evaluate_settings import EvaluateConfig, evaluate_command, resolve_evaluation
+from engine.jobs.command_line import EvaluateOptions, command_line
+from engine.jobs.settings import EvaluateConfig
 from engine.paths import new_run_dir
 from engine.progress import Event, JobContext, Progress, Stage, ignore_event
 
@@ -29,108 +20,43 @@ if TYPE_CHECKING:
     from engine.evaluation.run_folder import PairRecord
 
 
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "evaluate",
-        summary="measure descriptors on HPatches or sequences like it",
-        usage="--dataset DIR --descriptor NAME [option …]",
-        examples=(
-            "evaluate --dataset demo --descriptor daisy --protocol dense\n"
-            "evaluate --dataset hpatches --descriptor daisy --descriptor superpoint=sp.pth "
-            "--out runs/1\n"
-            "evaluate --dataset hpatches --descriptor msnet_v0=RUN_DIR --out runs/1 --resume\n"
-            "evaluate --config resources/configs/daisy.yaml --set dataset.test=HPATCHES_ILLUM"
-        ),
-    )
-    parser.description = (
-        "Measure how often a descriptor finds the true point (PCK), and write result.json,\n"
-        "summary.csv and pairs.csv. Under torchrun the sequences are shared among the processes."
-    )
-    group = parser.add_argument_group("what to measure")
-    group.add_argument(
-        "--descriptor",
-        action="append",
-        metavar="NAME[=FILE]",
-        help="registered name, with its weights file or a run's folder, whose last checkpoint is "
-        "taken; may be given more than once; oracle:msnet_v2 is told the true scales "
-        "(default: daisy)",
-    )
-    add_descriptor_sources(group)
-    add_settings_file(group)
-    group.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder that holds HPatches (default: DESCGUI_DATA, else the person's own)",
-    )
-    group = parser.add_argument_group("where to write")
-    group.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of this run (default: a new one)"
-    )
-    group.add_argument(
-        "--resume", action="store_true", help="continue what was begun in that folder"
-    )
-    group.add_argument(
-        "--strict", action="store_true", help="end at a broken pair instead of leaving it out"
-    )
-    group.add_argument("--json", action="store_true", help="print result.json instead of a table")
-    group.add_argument("--no-report", action="store_true", help="write no report.html")
-    add_config_flags(parser, EvaluateConfig, title="how to measure", leave_out=["descriptor"])
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
+def run(arguments: Namespace, shell: Shell) -> int:
     """Measure and write."""
-    flags = {info.name: getattr(arguments, info.name) for info in describe_options(EvaluateConfig)}
-    config, values = resolve_evaluation(
-        from_file=read_yaml(arguments.config) if arguments.config is not None else None,
-        overrides=arguments.settings,
-        flags=flags,
-    )
+    options = options_from(arguments, EvaluateOptions)
+    config, own = settings_from(arguments, EvaluateConfig)
     if not config.dataset:
         raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
-    out = arguments.out
-    if out is None and (arguments.resume or "RANK" in os.environ):
+    if options.out is None and (options.resume or "RANK" in os.environ):
         raise ConfigError("out", "name the folder of the run, which all processes have to share")
-    if out is None:
-        out = new_run_dir("evaluate")
-    # Of several processes only the first one speaks.
-    speaks = int(os.environ.get("RANK", "0")) == 0
-    context = _context(shell) if speaks else JobContext(ignore_event, shell.cancel)
+    out = options.out or new_run_dir("evaluate")
+    context = _context(shell) if is_first_process() else JobContext(ignore_event, shell.cancel)
     with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
-    load_descriptor_sources(arguments.plugins, context)
+    load_descriptor_sources(options.plugins, context)
+    written = EvaluateOptions(data=options.data, plugins=options.plugins, strict=options.strict)
     job = EvaluateJob(
         config=config,
-        choices=choose_descriptors(config, values),
+        choices=choose_descriptors(config, own),
         out=out,
-        resume=arguments.resume,
-        strict=arguments.strict,
-        data_folder=arguments.data,
-        command=evaluate_command(
-            config,
-            values,
-            data_folder=arguments.data,
-            plugins=arguments.plugins,
-            strict=arguments.strict,
-        ),
-        listener=None if shell.sink.shows_bar or not speaks else _Teller(shell),
+        resume=options.resume,
+        strict=options.strict,
+        data_folder=options.data,
+        command=command_line("evaluate", config, written, own=own),
+        listener=None if shell.sink.shows_bar or not is_first_process() else _PairLines(shell),
     )
     result = job.run(context)
-    if speaks and not arguments.no_report:
+    if is_first_process() and not options.no_report:
         from engine.jobs.report import ReportJob
 
         ReportJob(folders=(out,), out=out).run(context)
     shell.sink.close()
-    if speaks and arguments.json:
+    if is_first_process() and options.json:
         from engine.evaluation.result import json_text
 
         print(json_text(result), end="")
-    elif speaks:
+    elif is_first_process():
         print("\n".join(as_text(result)))
         print(f"\nresults: {out}")
     return 0
@@ -195,8 +121,8 @@ def _context(shell: Shell) -> JobContext:
     return replace(shell.context(), emit=emit)
 
 
-class _Teller:
-    """Says a line for each pair."""
+class _PairLines:
+    """Prints a line for each pair."""
 
     def __init__(self, shell: Shell) -> None:
         self._sink = shell.sink
@@ -209,3 +135,20 @@ class _Teller:
         ]
         found = "; ".join(rows) if rows else "left out"
         self._sink.note(f"{done}/{total} {record.sequence} 1 → {record.index}: {found}")
+
+
+COMMAND = Command(
+    name="evaluate",
+    summary="measure descriptors on HPatches or sequences like it",
+    usage="--dataset DIR --descriptor NAME [option …]",
+    examples=(
+        "evaluate --dataset demo --descriptor daisy --protocol dense",
+        "evaluate --dataset hpatches --descriptor daisy --descriptor superpoint=sp.pth",
+        "evaluate --dataset hpatches --descriptor msnet_v0=RUN_DIR --out runs/1 --resume",
+        "evaluate --config resources/configs/daisy.yaml --set dataset.test=HPATCHES_ILLUM",
+    ),
+    description="Measure how often a descriptor finds the true point (PCK), and write "
+    "result.json,\nsummary.csv and pairs.csv. Under torchrun the processes share the sequences.",
+    options=(EvaluateConfig, EvaluateOptions),
+    run=run,
+)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.parser import (
-    Parser,
-    Shell,
-    Subparsers,
-    add_command,
-    add_config_flags,
-    add_descriptor_sources,
-    add_maps_flag,
-    add_pair_arguments,
-    add_settings_file,
-    settings_from,
-    whole_number,
-)
-from engine.config import describe_options
+from engine.cli.command import Command, Shell, options_from, settings_from
+from engine.config import REQUIRED, option
 from engine.errors import OutputError
-from engine.jobs.settings import DescribeConfig, MatchConfig
+from engine.jobs.command_line import MapFiles, OwnSettings, PairOptions, SettingsFile
+from engine.jobs.settings import MatchConfig
 from engine.progress import Stage
 
 if TYPE_CHECKING:
@@ -29,75 +19,47 @@ if TYPE_CHECKING:
     from engine.jobs.match import MatchResult
 
 
-def add_parser(commands: Subparsers[Parser]) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "match",
-        summary="match points of one image to another and write them as CSV",
-        usage="A B | SEQUENCE --out FILE [option …]",
-        examples=(
-            "match a.jpg b.jpg --out matches.csv\n"
-            "match v_graf --pair 2 --descriptor daisy --points harris --count 500 "
-            "--out m.csv --figure m.svg\n"
-            "match a.jpg b.jpg --homography h.txt --set stride_px=2 --out m.csv\n"
-            "match a.jpg b.jpg --config settings.yaml --out m.csv"
-        ),
-    )
-    parser.description = (
-        "Match points of one image to the whole of another and write one row for each, unfiltered:"
-        "\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where the truth is "
-        "unknown)."
-    )
-    add_pair_arguments(parser)
-    group = parser.add_argument_group("what to write")
-    group.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file")
-    group.add_argument("--figure", type=Path, metavar="FILE", help="drawing, .png or .svg")
-    group.add_argument(
-        "--figure-lines",
-        type=whole_number(low=0),
-        default=200,
-        metavar="N",
-        help="draw at most this many lines, chosen at random (default: 200)",
-    )
-    group = add_config_flags(parser, DescribeConfig, title="how to describe")
-    add_descriptor_sources(group)
-    add_maps_flag(group)
-    add_settings_file(group)
-    above = [info.name for info in describe_options(DescribeConfig)]
-    add_config_flags(parser, MatchConfig, title="which points", leave_out=above)
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class MatchOptions(SettingsFile, MapFiles, OwnSettings, PairOptions):
+    """What is matched and written."""
+
+    out: Path = option(REQUIRED, help="CSV file", group="what to write")
+    figure: Path | None = option(None, help="drawing, .png or .svg")
+    figure_lines: int = option(200, help="draw at most this many lines, chosen at random", low=0)
 
 
-def run(arguments: argparse.Namespace, shell: Shell) -> int:
+def run(arguments: Namespace, shell: Shell) -> int:
     """Match and write."""
     from engine.jobs.open_pair import open_pair
     from engine.jobs.output import check_output
 
-    config, values = settings_from(arguments, MatchConfig)
-    pair = open_pair(arguments.images, pair_index=arguments.pair, homography=arguments.homography)
-    inputs = [pair.path_a, pair.path_b, *arguments.maps, *filter(None, [arguments.homography])]
-    check_output(arguments.out, inputs=inputs)
-    if arguments.figure is not None:
-        check_output(arguments.figure, suffixes=(".png", ".svg"), inputs=inputs)
-        if arguments.figure.absolute() == arguments.out.absolute():
-            raise OutputError(arguments.out, "is named both for the table and for the figure")
+    options = options_from(arguments, MatchOptions)
+    standing = {} if options.maps is None else {"descriptor": "precomputed"}
+    config, own = settings_from(arguments, MatchConfig, **standing)
+    pair = open_pair(options.images, pair_index=options.pair_index, homography=options.homography)
+    inputs = [pair.path_a, pair.path_b, *(options.maps or ())]
+    inputs += [] if options.homography is None else [options.homography]
+    check_output(options.out, inputs=inputs)
+    if options.figure is not None:
+        check_output(options.figure, suffixes=(".png", ".svg"), inputs=inputs)
+        if options.figure.absolute() == options.out.absolute():
+            raise OutputError(options.out, "is named both for the table and for the figure")
     with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.match import MatchJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
-    load_descriptor_sources(arguments.plugins, context)
+    load_descriptor_sources(options.plugins, context)
     job = MatchJob(
         pair=pair,
-        recipe=make_recipe(config, values, maps=arguments.maps),
+        recipe=make_recipe(config, own, maps=options.maps),
         points=config.points,
         count=config.count,
         seed=config.seed,
         separation_px=config.separation_px,
-        out=arguments.out,
-        figure=arguments.figure,
-        figure_lines=arguments.figure_lines,
+        out=options.out,
+        figure=options.figure,
+        figure_lines=options.figure_lines,
     )
     result = job.run(context)
     shell.sink.close()
@@ -127,3 +89,21 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     else:
         lines.append("no truth is known, and no homography could be estimated from the matches")
     return "\n".join(lines)
+
+
+COMMAND = Command(
+    name="match",
+    summary="match points of one image to another and write them as CSV",
+    usage="A B | SEQUENCE --out FILE [option …]",
+    examples=(
+        "match a.jpg b.jpg --out matches.csv",
+        "match v_graf --pair 2 --descriptor daisy --count 500 --out m.csv --figure m.svg",
+        "match a.jpg b.jpg --homography h.txt --set stride_px=2 --out m.csv",
+        "match a.jpg b.jpg --config settings.yaml --out m.csv",
+    ),
+    description="Match points of one image to the whole of another and write one row for each, "
+    "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where the truth "
+    "is unknown).",
+    options=(MatchOptions, MatchConfig),
+    run=run,
+)

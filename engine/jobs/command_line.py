@@ -1,0 +1,239 @@
+"""The options of commands besides their settings, and the writer of command lines.
+
+Parser and writer read the same declarations, so a line that is written parses back into what it was
+written from.  Nothing here loads numpy, torch or Qt: the command line needs these options before
+anything else.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.config import (
+    REQUIRED,
+    OptionInfo,
+    describe_options,
+    option,
+    option_text,
+    override_texts,
+)
+from engine.jobs.settings import SECTION, STRICT
+from engine.vocabulary import Panel, ViewMode
+
+Theme = Literal["light", "dark"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugins:
+    """Descriptors from files."""
+
+    plugins: tuple[Path, ...] = option(
+        (), help="Python file that registers a descriptor; its code will run", flag="--plugin",
+        metavar="FILE", repeated=True, group="descriptor",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """Which pair."""
+
+    images: tuple[Path, ...] = option(
+        (), help="two images, or the folder of an HPatches sequence", flag="",
+        metavar="A B | SEQUENCE", group="which pair",
+    )  # fmt: skip
+    pair_index: int | None = option(
+        None, help="of a sequence: number of the second image, 2 to 6 in HPatches; the first pair "
+        "by default",
+        low=2, flag="--pair", metavar="K",
+    )  # fmt: skip
+    homography: Path | None = option(
+        None, help="of two images: 3×3 numbers that map pixels of A to pixels of B"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSettings(Plugins):
+    """A descriptor's own settings."""
+
+    settings: tuple[str, ...] = option(
+        (), help="a setting of the descriptor, such as stride_px=4; can be given several times",
+        flag="--set", metavar="NAME=VALUE", repeated=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapFiles:
+    """Maps that another program made."""
+
+    maps: tuple[Path, Path] | None = option(
+        None, help="precomputed maps of both images (.npz or .npy), for the descriptor "
+        "'precomputed'", metavar="A B", separator=" ",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions(MapFiles, OwnSettings, PairOptions):
+    """How to open the window; the defaults open it as it was left.
+
+    ``images`` are none, one folder (a sequence or a folder of sequences), or two image files;
+    naming ``plugins`` is consent to run them.
+    """
+
+    descriptor: str | None = option(None, help="registered name; 'descriptors' lists them")
+    weights: Path | None = option(None, help="its weights file")
+    device: str = option("auto", help="auto, cpu, cuda or cuda:0")
+    compare: str | None = option(None, help="a second descriptor beside the first")
+    probe_px: tuple[float, float] | None = option(
+        None, help="put the probe on this pixel of the first image, such as 300,400; write "
+        "--probe=X,Y if X is negative", flag="--probe", metavar="X,Y", group="what to show",
+    )  # fmt: skip
+    mode: ViewMode | None = option(
+        None, help="what the panes show: images, PCA colours, these over the images, the "
+        "similarity map, or the other image warped",
+    )  # fmt: skip
+    matches: int | None = option(None, help="match this many points", low=1, high=1_000_000)
+    theme: Theme | None = option(None, help="its colours", group="window")
+    panel: Panel | None = option(None, help="open a panel, such as training", metavar="NAME")
+    size: tuple[int, int] | None = option(
+        None, help="its size, such as 1280x800", metavar="WxH", separator="x",
+        low=200, high=16384,
+    )  # fmt: skip
+    screenshot: Path | None = option(
+        None, help="save the window there once computing is done, and quit; needs no display"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsFile:
+    """A file with any of the settings."""
+
+    config: Path | None = option(
+        None, help="YAML file with these settings by their full names, such as long_edge_px, and "
+        "the descriptor's own under 'settings:'; --set and flags override it", group="descriptor",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(SettingsFile, OwnSettings):
+    """Where an evaluation reads and writes."""
+
+    data: Path | None = option(
+        None, help="folder that contains HPatches (default: DESCGUI_DATA, else your data folder)",
+        folder=True, group="what to measure",
+    )  # fmt: skip
+    out: Path | None = option(
+        None, help="folder of this run (default: a new one)", folder=True, group="where to write"
+    )
+    resume: bool = option(False, help="continue the run in that folder")
+    strict: bool = option(False, help="stop at a broken pair instead of leaving it out")
+    json: bool = option(False, help="print result.json instead of a table")
+    no_report: bool = option(False, help="write no report.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Plugins):
+    """What a training reads and where it writes."""
+
+    config: Path | None = option(
+        None, help="YAML file with the settings; --resume without it uses the run's own",
+        group="what to train",
+    )  # fmt: skip
+    settings: tuple[str, ...] = option(
+        (), help="a setting, such as train.steps=500 or train.warp.rotation_deg=45; the "
+        "descriptor's own begin with 'settings.'; can be given several times",
+        flag="--set", metavar="NAME=VALUE", repeated=True,
+    )  # fmt: skip
+    overrides: tuple[str, ...] = option(
+        (), help="settings by the names of MSNet's published code, such as TRAIN.BATCH_SIZE 4",
+        flag="", metavar="NAME VALUE",
+    )  # fmt: skip
+    run_dir: Path | None = option(
+        None, help="folder of this run (default: a new one)", folder=True, group="where to write"
+    )
+    resume: bool = option(False, help="continue from the last checkpoint in that folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Plugins):
+    """Which runs a report is about, and where it goes."""
+
+    folders: tuple[Path, ...] = option(
+        REQUIRED, help="folder of a run, or its result.json", flag="", metavar="DIR",
+        group="what to read and write",
+    )  # fmt: skip
+    out: Path | None = option(
+        None, help="folder to write into (default: the run's; needed for several runs)",
+        folder=True,
+    )  # fmt: skip
+    pdf: bool = option(False, help="write report.pdf too")
+    dataset: Path | None = option(
+        None, help="where the sequences are now (default: where they were)", folder=True,
+        group="the worst pairs",
+    )  # fmt: skip
+    no_pictures: bool = option(
+        False, help="do not match them again: this is quick, but shows no pictures"
+    )
+    device: str = option("auto", help="where to compute")
+
+
+def command_line(
+    command: str,
+    *parts: Any,
+    own: Mapping[str, Any] | None = None,
+    program: str = "python main.py",
+) -> str:
+    """The line that runs a command, quoted for a POSIX shell.
+
+    Args:
+        command: its name.
+        parts: objects with its settings and options; what is at its default is left out.
+        own: the descriptor's own settings.
+        program: how the program itself is called, inserted as it is.
+    """
+    return f"{program} {shlex.join([command, *option_words(*parts, own=own)])}"
+
+
+def option_words(*parts: Any, own: Mapping[str, Any] | None = None) -> list[str]:
+    """Settings and options as the words of a command line; see :func:`command_line`."""
+    places: list[str] = []
+    flags: list[str] = []
+    for part in parts:
+        kind: type = type(part)
+        for info in describe_options(kind, sections=True):
+            value = attrgetter(info.name)(part)
+            if info.always or info.required or value != info.default:
+                (places if info.flag == "" else flags).extend(_words(info, value))
+    if any(isinstance(part, STRICT) for part in parts):
+        own = {SECTION: own or {}}
+    for text in override_texts(own or {}):
+        flags += ["--set", text]
+    return [*places, *flags]
+
+
+def _words(info: OptionInfo, value: Any) -> list[str]:
+    """One option as the words of a command line."""
+    if info.flag is None:
+        return ["--set", *override_texts({info.name: value})]
+    if info.kind == "bool":
+        return [info.flag]
+    if info.repeated:
+        return [word for part in value for word in _flagged(info.flag, _text(part))]
+    if info.flag and info.separator != " ":
+        return _flagged(info.flag, _text(value, info.separator))
+    words = [_text(part) for part in (value if info.kind == "numbers" else [value])]
+    return [info.flag, *words] if info.flag else words
+
+
+def _text(value: Any, separator: str = ",") -> str:
+    text = option_text(value, separator)
+    return f"./{text}" if isinstance(value, Path) and text.startswith("-") else text
+
+
+def _flagged(flag: str, text: str) -> list[str]:
+    """A flag with its value; one word where the value would pass for a flag itself."""
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
