@@ -10,6 +10,7 @@ homographies that drew the images.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,15 +18,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.data.synthetic_recipe import LightRecipe, WarpRecipe
+from engine.data.depth_scenes import chosen_pairs, draw_scene
+from engine.data.synthetic_recipe import LightRecipe, SceneRecipe, WarpRecipe
 from engine.geometry.batched import homography_from_corners, inside, warp_points
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import warp_images
 from engine.seeding import Draws
 
+_FLAT: Final = SceneRecipe()
 _PIXELS: Final = CellGrid(1.0, 0.0)
 _TRIED_POINTS: Final = 2  # points are drawn this many times over, since some are seen on one side
 _LIGHT_CELLS: Final = (4, 5)
+_COVER_CELLS: Final = (((5, 7), 0.7), ((20, 28), 0.6), ((60, 80), 0.4))  # and weights
+_COVER_EDGE: Final = 0.15
+_KNOTS: Final = 6  # of a tone curve
 _SHARPEST_PX: Final = 0.3
 _LAMPS: Final = 8
 _DARKEST_SHADE: Final = 0.03  # cameras show as black what drowns in their noise
@@ -61,7 +67,8 @@ class TrainingPairs:
         points_a, points_b: ``(B, N, 2)`` float32 pixels (x, y); the n-th points show one thing.
         seen: ``(B, N)`` True where both points lie inside their images and on the photo; the
             others fill the batch up and mean nothing.
-        h_b_from_a: ``(B, 3, 3)`` float64.
+        h_b_from_a: ``(B, 3, 3)`` float64, of the photos' planes: all there is to a pair but where
+            a scene stands on them.
     """
 
     images_a: Tensor
@@ -84,6 +91,8 @@ def make_pairs(
     points: int,
     warp: WarpRecipe,
     light: LightRecipe,
+    scene: SceneRecipe = _FLAT,
+    others: Tensor | None = None,
 ) -> TrainingPairs:
     """Make a pair of each photo.
 
@@ -94,22 +103,46 @@ def make_pairs(
         points: N, how many points a pair gets.
         warp: geometry.
         light: photometric changes.
+        scene: what stands on the photos' planes.
+        others: as ``photos``, what patches are cut out of; needed where the scene has any.
     """
-    pixels = photos.float() / 255 if photos.dtype == torch.uint8 else photos.float()
+    pixels = _as_colours(photos)
     photo_size_px = (pixels.shape[3], pixels.shape[2])
     draws = Draws(keys, device=pixels.device)
     photo_from_a = draw_homographies(draws, "a", size_px, photo_size_px, warp)
     photo_from_b = draw_homographies(draws, "b", size_px, photo_size_px, warp)
     b_from_photo = torch.linalg.inv(photo_from_b)
-    images = [
-        change_light(draws, side, _show(pixels, photo_from_side, size_px, warp), light)
-        for side, photo_from_side in (("a", photo_from_a), ("b", photo_from_b))
-    ]
+    shown = {
+        "a": _show(pixels, photo_from_a, size_px, warp),
+        "b": _show(pixels, photo_from_b, size_px, warp),
+    }
     h_b_from_a = b_from_photo @ photo_from_a
-    points_a, points_b, seen = draw_points(
-        draws, points, size_px, photo_size_px, photo_from_a, h_b_from_a
+    drawn = draw_points(draws, points, size_px, photo_size_px, photo_from_a, h_b_from_a)
+    chosen = chosen_pairs(draws, scene)
+    if len(chosen):
+        some = draws.part(chosen)
+        made = draw_scene(
+            some,
+            {"a": photo_from_a[chosen], "b": photo_from_b[chosen]},
+            photo_size_px=photo_size_px,
+            size_px=size_px,
+            recipe=scene,
+        )
+        cut_from = pixels if others is None else _as_colours(others)
+        for side, images in shown.items():
+            images[chosen] = made.show(side, pixels[chosen], cut_from[chosen], warp.supersampling)
+        for whole, part in zip(
+            drawn, _keep_seen(_try_points(some, points, size_px), points, made.carry), strict=True
+        ):
+            whole[chosen] = part
+    images_a, images_b = (
+        change_light(draws, side, images, light) for side, images in shown.items()
     )
-    return TrainingPairs(images[0], images[1], points_a, points_b, seen, h_b_from_a)
+    return TrainingPairs(images_a, images_b, *drawn, h_b_from_a)
+
+
+def _as_colours(photos: Tensor) -> Tensor:
+    return photos.float() / 255 if photos.dtype == torch.uint8 else photos.float()
 
 
 def draw_homographies(
@@ -192,13 +225,29 @@ def draw_points(
     Returns:
         ``points_a``, ``points_b`` and ``seen`` as in :class:`TrainingPairs`.
     """
+
+    def carry(tried_a: Tensor) -> tuple[Tensor, Tensor]:
+        on_photo, photo_front = warp_points(photo_from_a, tried_a)
+        tried_b, b_front = warp_points(h_b_from_a, tried_a)
+        seen = photo_front & inside(on_photo, photo_size_px) & b_front & inside(tried_b, size_px)
+        return tried_b, seen
+
+    return _keep_seen(_try_points(draws, count, size_px), count, carry)
+
+
+def _try_points(draws: Draws, count: int, size_px: tuple[int, int]) -> Tensor:
+    """``(B, M, 2)`` float64 points of images a, more than are wanted."""
     high = torch.tensor([size_px[0] - 1, size_px[1] - 1], dtype=torch.float64, device=draws.device)
     # float64 throughout, so that seen says the same of a point as its rounded place does.
     tried = draws.uniform("points", _TRIED_POINTS * count, 2)
-    tried_a = (tried.double() * high).float().double()
-    on_photo, photo_front = warp_points(photo_from_a, tried_a)
-    tried_b, b_front = warp_points(h_b_from_a, tried_a)
-    seen = photo_front & inside(on_photo, photo_size_px) & b_front & inside(tried_b, size_px)
+    return (tried.double() * high).float().double()
+
+
+def _keep_seen(
+    tried_a: Tensor, count: int, carry: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first points that both sides see, by what carries points to images b."""
+    tried_b, seen = carry(tried_a)
     # Sorting is stable: the first seen points stay in the order they were drawn in.
     order = torch.sort((~seen).to(torch.uint8), dim=1, stable=True).indices[:, :count]
     places = order[..., None].expand(-1, -1, 2)
@@ -220,6 +269,8 @@ def change_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) ->
     Returns:
         As given, in [0, 1]; no pixel is moved.
     """
+    if light.cover > 0 and light.cover_share > 0:
+        images = _cover(draws, side, images, light)
     if light.local_light > 0 and light.local_light_share > 0:
         images = images * _field_of_light(draws, side, images, light)
     if light.shadow > 0 and light.shadow_share > 0:
@@ -227,6 +278,11 @@ def change_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) ->
     images = _change_colours(draws, side, images, light)
     if light.night_octaves > 0 and light.night_share > 0:
         images = _night(draws, side, images, light)
+    if light.curve > 0 and light.curve_share > 0:
+        images = _through_curves(draws, side, images, light)
+    if light.inverted_share > 0:
+        inverted = draws.happens(f"{side} is inverted", light.inverted_share)
+        images = torch.where(inverted[:, None, None, None], 1 - images, images)
     images = _blur(draws, side, images, light)
     if light.noise > 0 and light.noise_share > 0:
         noisy = draws.happens(f"{side} noise happens", light.noise_share).nonzero()[:, 0]
@@ -287,6 +343,35 @@ def _show(
     fine_size_px = (size_px[0] * factor, size_px[1] * factor)
     finer = torch.from_numpy(Resize(size_px, fine_size_px).matrix()).to(side_from_photo)
     return functional.avg_pool2d(warp_images(photos, finer @ side_from_photo, fine_size_px), factor)
+
+
+def _cover(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:
+    """Some of the images covered in places with one shade, as snow, leaves and dirt do."""
+    chosen = draws.happens(f"{side} cover happens", light.cover_share).nonzero()[:, 0]
+    some = draws.part(chosen)
+    field: Tensor | float = 0.0
+    for cells, weight in _COVER_CELLS:
+        coarse = some.normal(f"{side} cover {cells}", 1, *cells) * weight
+        field = field + functional.interpolate(coarse, size=images.shape[2:], mode="bicubic")
+    bare = some.uniform(f"{side} cover bare", 1, 1, 1, low=-0.5, high=1.5)
+    lost = some.uniform(f"{side} cover lost", 1, 1, 1, high=light.cover)
+    lost = lost * torch.sigmoid((field - bare) / _COVER_EDGE)
+    shade = some.uniform(f"{side} cover shade", 3, 1, 1, high=0.2)
+    shade = shade + some.uniform(f"{side} cover brightness", 1, 1, 1, high=0.8)
+    return images.index_copy(0, chosen, torch.lerp(images[chosen], shade, lost))
+
+
+def _through_curves(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:
+    """Some of the images with the values of each channel put on a curve of straight pieces."""
+    chosen = draws.happens(f"{side} curve happens", light.curve_share).nonzero()[:, 0]
+    some = draws.part(chosen)
+    knots = some.normal(f"{side} curve", 1, _KNOTS) + 0.5 * some.normal(f"{side} curves", 3, _KNOTS)
+    knots = torch.linspace(0, 1, _KNOTS, device=images.device) + light.curve * knots
+    along = images[chosen].flatten(2) * (_KNOTS - 1)
+    below = along.floor().clamp_max(_KNOTS - 2)
+    first = below.long()
+    values = torch.lerp(knots.gather(2, first), knots.gather(2, first + 1), along - below)
+    return images.index_copy(0, chosen, values.clamp(0, 1).view(-1, *images.shape[1:]))
 
 
 def _field_of_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:

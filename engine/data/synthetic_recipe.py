@@ -55,6 +55,49 @@ class WarpRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SceneRecipe:
+    """What makes a pair more than a plane, see :mod:`engine.data.depth_scenes`; nothing by default.
+
+    A ``…_share`` is the share of the pairs that have it; a pair may have several.
+    """
+
+    relief_share: float = option(
+        0.0,
+        help="share of pairs whose photo is laid over hills, boxes and roofs",
+        low=0.0,
+        high=1.0,
+    )
+    relief: float = option(
+        0.15, help="height of the relief, at most, of the photo's width", low=0.01, high=0.5
+    )
+    slant: float = option(
+        0.5, help="cameras stand beside the photo by up to this share of their height above it",
+        low=0.0, high=1.5,
+    )  # fmt: skip
+    patches_share: float = option(
+        0.0, help="share of pairs with patches of another photo in front", low=0.0, high=1.0
+    )
+    patches: int = option(4, help="patches of such a pair, at most", low=1, high=16)
+    patch_size: float = option(
+        0.2, help="radius of a patch, at most, of the photo's width", low=0.05, high=0.35
+    )
+    motion: float = option(
+        0.15, help="patches move by up to this between the sides, of the photo's width",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    patch_turn_deg: float = option(
+        25.0, help="patches turn by up to this between the sides, either way", unit="deg",
+        low=0.0, high=180.0,
+    )  # fmt: skip
+    bend_share: float = option(
+        0.0, help="share of pairs with one side bent like cloth", low=0.0, high=1.0
+    )
+    bend_px: float = option(
+        10.0, help="bent pixels move by up to this", unit="px", low=0.0, high=40.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LightRecipe:
     """Photometric changes of the pairs; the defaults are the original's kinds.
 
@@ -103,3 +146,21 @@ class LightRecipe:
     night_share: float = option(
         0.0, help="share of sides that are seen at night, by lamps", low=0.0, high=1.0
     )
+    cover: float = option(
+        0.0, help="how much snow, leaves or dirt hide of what they cover, at most, of 1",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    cover_share: float = option(
+        0.0, help="share of sides that are covered in places", low=0.0, high=1.0
+    )
+    curve: float = option(
+        0.0, help="deviation of the tone curve, of a full range of 1; may fall as well as rise",
+        low=0.0, high=0.5,
+    )  # fmt: skip
+    curve_share: float = option(
+        0.0, help="share of sides with tone curves of their own, one a channel", low=0.0, high=1.0
+    )
+    inverted_share: float = option(
+        0.0, help="share of sides that show bright as dark, as thermal cameras may",
+        low=0.0, high=1.0,
+    )  # fmt: skip

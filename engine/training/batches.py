@@ -137,6 +137,10 @@ class PairNumbers:
         epoch, place = divmod(number, self.photos)
         return int(_order(self.photos, self.seed, epoch)[place])
 
+    def other(self, number: int) -> int:
+        """The photo that a pair's patches are cut out of."""
+        return hash_numbers(self.seed, purpose_number("patches"), number) % self.photos
+
     def key(self, number: int) -> int:
         """What decides all that is drawn for a pair."""
         return (hash_numbers(self.seed, purpose_number(self.purpose)) << 32) + number
@@ -164,7 +168,7 @@ def pairs_of_photos(
     device: torch.device,
 ) -> TrainingPairs:
     """Make some pairs at once, in this thread."""
-    photos = [reader.read(numbers.photo(one), numbers.cut(one)) for one in wanted]
+    photos = [_read(reader, numbers, one, settings) for one in wanted]
     return _make(photos, numbers, wanted, settings, device)
 
 
@@ -255,11 +259,15 @@ class Prefetcher:
                         future.cancel()
                 return
 
-    def _submit(self, pool: ThreadPoolExecutor, step: int) -> tuple[range, list[Future[Pixels]]]:
+    def _submit(
+        self, pool: ThreadPoolExecutor, step: int
+    ) -> tuple[range, list[Future[tuple[Pixels, ...]]]]:
         begin = step * self._settings.batch + self._rank * self._share
         wanted = range(begin, begin + self._share)
-        numbers, read = self._numbers, self._reader.read
-        return wanted, [pool.submit(read, numbers.photo(n), numbers.cut(n)) for n in wanted]
+        return wanted, [
+            pool.submit(_read, self._reader, self._numbers, number, self._settings)
+            for number in wanted
+        ]
 
     def _put(self, made: TrainingPairs | BaseException) -> bool:
         """Hand something over; False if nobody wants it any more."""
@@ -272,19 +280,35 @@ class Prefetcher:
         return False
 
 
+def _read(
+    reader: PhotoReader, numbers: PairNumbers, number: int, settings: TrainSettings
+) -> tuple[Pixels, ...]:
+    """The photos of a pair: its own and, where there are patches, the one they are cut out of."""
+    cut = numbers.cut(number)
+    indices = [numbers.photo(number)]
+    if settings.scene.patches_share > 0:
+        indices.append(numbers.other(number))
+    return tuple(reader.read(index, cut) for index in indices)
+
+
 def _make(
-    photos: list[Pixels],
+    photos: list[tuple[Pixels, ...]],
     numbers: PairNumbers,
     wanted: range,
     settings: TrainSettings,
     device: torch.device,
 ) -> TrainingPairs:
-    stacked = torch.from_numpy(np.stack(photos)).to(device).permute(0, 3, 1, 2)
+    stacked = [
+        torch.from_numpy(np.stack(some)).to(device).permute(0, 3, 1, 2)
+        for some in zip(*photos, strict=True)
+    ]
     return make_pairs(
-        stacked,
+        stacked[0],
         [numbers.key(number) for number in wanted],
         size_px=settings.size_px,
         points=settings.points,
         warp=settings.warp,
         light=settings.light,
+        scene=settings.scene,
+        others=stacked[-1],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config import option
-from engine.data.synthetic_recipe import LightRecipe, WarpRecipe
+from engine.data.synthetic_recipe import LightRecipe, SceneRecipe, WarpRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,7 @@ class TrainSettings:
     )
     photos: PhotoSettings = field(default_factory=PhotoSettings)
     warp: WarpRecipe = field(default_factory=WarpRecipe)
+    scene: SceneRecipe = field(default_factory=SceneRecipe)
     light: LightRecipe = field(default_factory=LightRecipe)
     mining: MiningSettings = field(default_factory=MiningSettings)
     loss: LossSettings = field(default_factory=LossSettings)

@@ -179,6 +179,7 @@ def test_every_change_of_light_does_something_and_none_does_nothing():
         {"gamma_octaves": 1}, {"blur_share": 1}, {"motion_share": 1}, {"noise_share": 1},
         {"jpeg_share": 1}, {"local_light": 1, "local_light_share": 1},
         {"shadow": 0.9, "shadow_share": 1}, {"night_octaves": 8, "night_share": 1},
+        {"cover": 1, "cover_share": 1}, {"curve": 0.2, "curve_share": 1}, {"inverted_share": 0.5},
     ):  # fmt: skip
         changed = make(photos, keys, still, LightRecipe(**{**off, **on}))
         assert float((changed.images_a - photos).abs().mean()) > 0.003, on
