@@ -2,9 +2,11 @@
 
     python -m benchmarks.heldout PHOTOS OUT
 
-writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` reads them.  Which
-photos, and how each is changed, is the list ``heldout_pairs.csv`` beside this file; settings are
-chosen on these pairs, never on sequences that figures are reported for.
+writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` reads them, and with
+``--scenes`` pairs that are no homography, in the layout of WxBS: ``01.png``, ``02.png`` and rows
+``x1 y1 x2 y2`` in ``corrs.txt``.  Which photos, and how each is changed, is the list
+``heldout_pairs.csv`` beside this file; settings are chosen on these pairs, never on sequences that
+figures are reported for.
 
 Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane,
 ``steep`` one of 45° to 68° and nearly nothing else, ``turn`` any rotation, ``zoom`` a factor of 2
@@ -26,10 +28,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.data.depth_scenes import draw_scene
 from engine.data.photos import open_photos, split_photos
 from engine.data.synthetic import change_light
-from engine.data.synthetic_recipe import LightRecipe
-from engine.images import read_image
+from engine.data.synthetic_recipe import LightRecipe, SceneRecipe
+from engine.images import read_image, resize_pixels
+from engine.matching.query_points import harris_response
 from engine.progress import JobContext
 from engine.seeding import Draws
 
@@ -44,7 +48,15 @@ _OTHER_LIGHT: Final = LightRecipe(
     local_light=1.0, local_light_share=1.0, shadow=0.9, shadow_share=0.6,
 )  # fmt: skip
 _NIGHT: Final = replace(_EVERY_DAY, night_octaves=12.0, night_share=1.0)
-_LIGHTS: Final = {"light": _OTHER_LIGHT, "night": _NIGHT}
+_LIGHTS: Final = {"light": _OTHER_LIGHT, "night": _NIGHT, "depth": _OTHER_LIGHT}
+_SCENES: Final = {
+    "relief": SceneRecipe(relief_share=1, relief=0.25),
+    "patches": SceneRecipe(patches_share=1, patches=5),
+    "bend": SceneRecipe(bend_share=1, bend_px=16),
+    "depth": SceneRecipe(relief_share=1, patches_share=1, bend_share=1, relief=0.2, patches=3),
+}
+_SCENE_VIEWS: Final = 2
+_SCENE_POINTS: Final = 500
 
 
 def write_sequences(photos: Path, out: Path) -> int:
@@ -53,12 +65,65 @@ def write_sequences(photos: Path, out: Path) -> int:
     Raises:
         DescSpaceError: a photo is not there or cannot be read.
     """
-    rows = list(csv.DictReader(LIST.read_text(encoding="utf-8").splitlines()))
+    rows = [row for row in _listed() if row["kind"] not in _SCENES]
     for row in rows:
         prefix = "i" if row["kind"] in _SAME_VIEW else "v"
         name = f"{prefix}_{row['kind']}_{Path(row['photo']).stem}"
         write_sequence(read_image(photos / row["photo"]).pixels, row, out / name)
     return len(rows)
+
+
+def write_scenes(photos: Path, out: Path) -> int:
+    """Write all scenes of the list, ``OUT/KIND/PHOTO_VIEW``; says how many.
+
+    Patches are cut out of the next photo of the list.
+
+    Raises:
+        DescSpaceError: a photo is not there or cannot be read.
+    """
+    rows = [row for row in _listed() if row["kind"] in _SCENES]
+    read = [read_image(photos / row["photo"]).pixels for row in rows]
+    for number, row in enumerate(rows):
+        height, width = read[number].shape[:2]
+        other = resize_pixels(read[(number + 1) % len(read)], (width, height), antialias=True)
+        for view in range(1, 1 + _SCENE_VIEWS):
+            folder = out / row["kind"] / f"{Path(row['photo']).stem}_{view}"
+            write_scene(
+                read[number] / 255, other, row["kind"], int(row["seed"]) * 10 + view, folder
+            )
+    return len(rows) * _SCENE_VIEWS
+
+
+def write_scene(
+    pixels: NDArray[Any], other: NDArray[Any], kind: str, key: int, folder: Path
+) -> None:
+    """Write a pair of images of a scene, and where corners of image a are in b."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photo, patches = (
+        torch.from_numpy(np.ascontiguousarray(one, np.float32)).permute(2, 0, 1)[None]
+        for one in (pixels, other)
+    )
+    size_px = (photo.shape[3], photo.shape[2])
+    draws = Draws([key], device=torch.device("cpu"))
+    plane_from_b = np.linalg.inv(_draw("view", key, size_px))
+    scene = draw_scene(
+        draws,
+        {"a": torch.eye(3).double()[None], "b": torch.from_numpy(plane_from_b)[None]},
+        photo_size_px=size_px,
+        size_px=size_px,
+        recipe=_SCENES[kind],
+    )
+    images = {side: scene.show(side, photo, patches, supersampling=4) for side in ("a", "b")}
+    images["b"] = change_light(draws, "b", images["b"], _LIGHTS.get(kind, _EVERY_DAY))
+    for name, image in zip(("01.png", "02.png"), images.values(), strict=True):
+        shades = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        cv2.imwrite(str(folder / name), shades[:, :, ::-1])
+    response = harris_response(images["a"][0].permute(1, 2, 0).numpy())
+    ys, xs = np.nonzero(response > np.percentile(response, 90))
+    corners = np.random.default_rng(key).permutation(np.column_stack([xs, ys]).astype(float))
+    points_b, seen = scene.carry(torch.from_numpy(corners)[None])
+    pairs = np.column_stack([corners, points_b[0].numpy()])[seen[0].numpy()]
+    np.savetxt(folder / "corrs.txt", pairs[:_SCENE_POINTS], fmt="%.4f")
 
 
 def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> None:
@@ -88,6 +153,10 @@ def write_list(photos: Path, count: int) -> None:
         writer.writerow(("photo", "kind", "seed"))
         for number, name in enumerate(chosen[: count * len(KINDS)]):
             writer.writerow((name, KINDS[number % len(KINDS)], number))
+
+
+def _listed() -> list[dict[str, str]]:
+    return list(csv.DictReader(LIST.read_text(encoding="utf-8").splitlines()))
 
 
 def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
@@ -145,8 +214,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--scenes", action="store_true", help="write scenes instead")
     parser.add_argument("--write-list", type=int, metavar="N", help="make the list anew first")
     arguments = parser.parse_args()
     if arguments.write_list:
         write_list(arguments.photos, arguments.write_list)
-    print(f"{write_sequences(arguments.photos, arguments.out)} sequences in {arguments.out}")
+    write, what = (write_scenes, "scenes") if arguments.scenes else (write_sequences, "sequences")
+    print(f"{write(arguments.photos, arguments.out)} {what} in {arguments.out}")
