@@ -1,47 +1,26 @@
-"""What an evaluation found: the table of means, the list of pairs, and a bar for each sequence."""
+"""Results of an evaluation: the table of means, the list of pairs, and a bar for each sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import (
-    QAbstractListModel,
-    QAbstractTableModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QRect,
-    QRectF,
-    QSize,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import (
-    QColor,
-    QFont,
-    QFontMetrics,
-    QKeyEvent,
-    QPainter,
-    QPalette,
-    QPen,
-    QResizeEvent,
-)
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QListView,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QTableView,
     QTableWidget,
     QTableWidgetItem,
+    QTreeWidget,
+    QTreeWidgetItem,
     QWidget,
 )
 
-from descgui.views.panel_parts import blended, muted, tabular
+from descgui.views.panel_parts import blended, bold, muted, tabular
 from engine.api import SERIES
 
 if TYPE_CHECKING:
@@ -49,9 +28,13 @@ if TYPE_CHECKING:
 
 SUBSETS = ("all", "viewpoint", "illumination")
 SCORE_ROLE = int(Qt.ItemDataRole.UserRole)
-_Index = QModelIndex | QPersistentModelIndex
-_NO_INDEX = QModelIndex()
+_TEXTS = Qt.ItemDataRole.UserRole
+_WIDEST_INTERVAL = ".88–1.00"
+_CELL_MARGIN_PX = 10
 _PAD_PX = 6
+_BAR_COLUMN = 2
+_LARGEST_SHARE = 0.34
+_Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +93,6 @@ def sequence_scores(
     return tuple(scores)
 
 
-def series_color(series: int) -> QColor:
-    """The colour of a descriptor; the label beside it says the same."""
-    return QColor(SERIES[series % len(SERIES)])
-
-
-_TEXTS = Qt.ItemDataRole.UserRole
-_WIDEST_INTERVAL = ".88–1.00"
-_CELL_MARGIN_PX = 10
-
-
 class SummaryTable(QTableWidget):
     """PCK by descriptor and subset; the best of each column is bold."""
 
@@ -176,9 +149,9 @@ class SummaryTable(QTableWidget):
         self._fit()
 
     def _fit(self) -> None:
-        bold = QFont(self.font())
-        bold.setBold(True)
-        wanted = QFontMetrics(bold).horizontalAdvance(_WIDEST_INTERVAL) + _CELL_MARGIN_PX
+        wanted = (
+            QFontMetrics(bold(self.font())).horizontalAdvance(_WIDEST_INTERVAL) + _CELL_MARGIN_PX
+        )
         roomy = self.columnWidth(0) >= wanted
         for line in range(self.rowCount()):
             for column in range(self.columnCount()):
@@ -205,69 +178,53 @@ class SummaryTable(QTableWidget):
         item.setData(_TEXTS, (mean, text))
         item.setToolTip(tip)
         if row.pck == best:
-            font = QFont(self.font())
-            font.setBold(True)
-            item.setFont(font)
+            item.setFont(bold(self.font()))
         return item
 
 
-class _PairModel(QAbstractTableModel):
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._rows: tuple[PairRow, ...] = ()
-        self._threshold_px = 0.0
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a list.
 
-    def set_rows(self, rows: tuple[PairRow, ...], threshold_px: float) -> None:
-        """Show other rows."""
-        if threshold_px == self._threshold_px and rows[: len(self._rows)] == self._rows:
-            if len(rows) > len(self._rows):  # the run went on: keep selection and place
-                self.beginInsertRows(QModelIndex(), len(self._rows), len(rows) - 1)
-                self._rows = rows
-                self.endInsertRows()
-            return
-        self.beginResetModel()
-        self._rows, self._threshold_px = rows, threshold_px
-        self.endResetModel()
+    Attributes:
+        texts: by column; the first two name the line.
+        keys: what each column is sorted by.
+        pair: sequence, number of the second image and label of the pair that it opens.
+        tip: its tooltip.
+        score: what its bar shows.
+    """
 
-    def row_at(self, line: int) -> PairRow:
-        """A row."""
-        return self._rows[line]
-
-    def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: _Index = _NO_INDEX) -> int:
-        return 0 if parent.isValid() else 4
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
-            return None
-        return ("Pair", "Descriptor", "PCK", "Queries")[section]
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Texts, and numbers to sort by."""
-        row, column = self._rows[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return (
-                f"{row.sequence} 1 → {row.index}",
-                row.descriptor,
-                f"{share_at(row, self._threshold_px):.3f}",
-                str(row.count),
-            )[column]
-        if role == SCORE_ROLE:
-            share = share_at(row, self._threshold_px)
-            return (f"{row.sequence} {row.index:06d}", row.descriptor, share, row.count)[column]
-        if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return f"Click to open {row.sequence} 1 → {row.index} with its matches"
-        return None
+    texts: tuple[str, ...]
+    keys: tuple[Any, ...]
+    pair: tuple[str, int, str]
+    tip: str
+    score: SequenceScore | None = None
 
 
-class PairTable(QTableView):
-    """All pairs, the worst first.
+class _Item(QTreeWidgetItem):
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self.show_line(line)
+
+    def show_line(self, line: _Line) -> None:
+        self.line = line
+        for column, text in enumerate(line.texts):
+            self.setText(column, text)
+            self.setToolTip(column, line.tip)
+            if column >= 2:
+                self.setTextAlignment(
+                    column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                )
+        self.setData(0, SCORE_ROLE, line.score)
+
+    def __lt__(self, other: object) -> bool:
+        assert isinstance(other, _Item)
+        column = self.treeWidget().sortColumn()
+        return bool(self.line.keys[column] < other.line.keys[column])
+
+
+class _PairList(QTreeWidget):
+    """Lines that open a pair, by a click or with Enter.
 
     Signals:
         pair_chosen(str, int, str): sequence, number of the second image, label of the descriptor.
@@ -275,182 +232,162 @@ class PairTable(QTableView):
 
     pair_chosen = Signal(str, int, str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None, *, name: str, headings: Sequence[str]) -> None:
         super().__init__(parent)
-        self._model = _PairModel(self)
-        self._proxy = QSortFilterProxyModel(self)
-        self._proxy.setSourceModel(self._model)
-        self._proxy.setSortRole(SCORE_ROLE)
-        self.setModel(self._proxy)
-        self.setAccessibleName("Pairs")
+        self._items: list[_Item] = []
+        self.setAccessibleName(name)
         self.setFont(tabular(self.font()))
+        self.setHeaderLabels(headings)
+        self.setRootIsDecorated(False)
+        self.setIndentation(0)
+        self.setUniformRowHeights(True)
+        self.setAllColumnsShowFocus(True)
+        self.setItemDelegate(_LineDelegate(self))
+        self.header().setStretchLastSection(False)
+        self.itemClicked.connect(self._choose)
+
+    def show_lines(self, lines: Sequence[_Line]) -> None:
+        """Show other lines; while those shown stay, so do selection and scroll position."""
+        sorts = self.isSortingEnabled()
+        self.setSortingEnabled(False)  # else each change would sort
+        names = [line.keys[:2] for line in lines[: len(self._items)]]
+        if names != [item.line.keys[:2] for item in self._items]:
+            self.clear()
+            self._items = []
+        for item, line in zip(self._items, lines, strict=False):
+            if line != item.line:
+                item.show_line(line)
+        added = [_Item(line) for line in lines[len(self._items) :]]
+        self._items += added
+        self.addTopLevelItems(added)
+        self.setSortingEnabled(sorts)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self._choose(self.currentItem())
+        else:
+            super().keyPressEvent(event)
+
+    def _choose(self, item: QTreeWidgetItem) -> None:
+        assert isinstance(item, _Item)
+        self.pair_chosen.emit(*item.line.pair)
+
+
+class PairTable(_PairList):
+    """All pairs, the worst first."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        headings = ("Pair", "Descriptor", "PCK", "Queries")
+        super().__init__(parent, name="Pairs", headings=headings)
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setShowGrid(False)
-        self.setTabKeyNavigation(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        header = self.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.clicked.connect(self._choose)
+        self.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
-    def show_rows(self, rows: tuple[PairRow, ...], *, queries: str, threshold_px: float) -> None:
+    def show_rows(self, rows: Sequence[PairRow], *, queries: str, threshold_px: float) -> None:
         """Show the rows of one list of queries."""
-        self._model.set_rows(tuple(row for row in rows if row.queries == queries), threshold_px)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self._choose(self.currentIndex())
-        else:
-            super().keyPressEvent(event)
-
-    def _choose(self, index: QModelIndex) -> None:
-        row = self._model.row_at(self._proxy.mapToSource(index).row())
-        self.pair_chosen.emit(row.sequence, row.index, row.descriptor)
-
-
-class _BarModel(QAbstractListModel):
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._scores: tuple[SequenceScore, ...] = ()
-
-    def set_scores(self, scores: tuple[SequenceScore, ...]) -> None:
-        """Show other bars; the same bars with other lengths keep selection and place."""
-        if [(s.sequence, s.label) for s in scores] == [(s.sequence, s.label) for s in self._scores]:
-            self._scores = scores
-            if scores:
-                self.dataChanged.emit(self.index(0), self.index(len(scores) - 1))
-            return
-        self.beginResetModel()
-        self._scores = scores
-        self.endResetModel()
-
-    def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        return 0 if parent.isValid() else len(self._scores)
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """The score, and the same in words."""
-        score = self._scores[index.row()]
-        if role == SCORE_ROLE:
-            return score
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            return f"{score.sequence}, {score.label}: {score.share:.3f}"
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return (
-                f"{score.sequence}, {score.label}: {score.share:.3f} over {score.pairs} pairs.\n"
-                f"Click to open the worst, 1 → {score.worst} ({score.worst_share:.3f})."
-            )
-        return None
+        lines = []
+        for row in rows:
+            if row.queries == queries:
+                share = share_at(row, threshold_px)
+                name = f"{row.sequence} 1 → {row.index}"
+                lines.append(
+                    _Line(
+                        (name, row.descriptor, f"{share:.3f}", str(row.count)),
+                        ((row.sequence, row.index), row.descriptor, share, row.count),
+                        (row.sequence, row.index, row.descriptor),
+                        f"Click to open {name} with its matches",
+                    )
+                )
+        self.show_lines(lines)
 
 
-class _BarDelegate(QStyledItemDelegate):
-    """Draws a bar with its names before it and its number behind."""
-
-    def __init__(self, parent: QWidget, columns: Callable[[], tuple[int, int]]) -> None:
-        super().__init__(parent)
-        self._columns = columns
-
-    def sizeHint(self, option: QStyleOptionViewItem, _index: _Index) -> QSize:
-        return QSize(120, option.fontMetrics.height() + 5)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
-        """Draw one row."""
-        score: SequenceScore = index.data(SCORE_ROLE)
-        palette, role = option.palette, QPalette.ColorRole
-        area: QRect = option.rect
-        names_px, labels_px = self._columns()
-        state = option.state
-        painter.save()
-        if state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(area, palette.color(role.Highlight))
-        elif state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(area, palette.color(role.Midlight))
-        if score.first and index.row() > 0 and labels_px:
-            painter.setPen(palette.color(role.Mid))
-            painter.drawLine(area.topLeft(), area.topRight())
-        metrics = option.fontMetrics
-        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-        left = area.left() + _PAD_PX
-        painter.setPen(palette.color(role.Text))
-        if score.first:
-            name = metrics.elidedText(score.sequence, Qt.TextElideMode.ElideMiddle, names_px)
-            painter.drawText(QRect(left, area.top(), names_px, area.height()), middle, name)
-        left += names_px + _PAD_PX
-        if labels_px:
-            painter.setPen(muted(palette))
-            label = metrics.elidedText(score.label, Qt.TextElideMode.ElideRight, labels_px)
-            painter.drawText(QRect(left, area.top(), labels_px, area.height()), middle, label)
-            left += labels_px + _PAD_PX
-        number_px = metrics.horizontalAdvance("0.000")
-        right = area.right() - _PAD_PX - number_px - _PAD_PX
-        track = QRectF(left, area.top() + 4, max(right - left, 8), area.height() - 8)
-        base, color = palette.color(role.Base), series_color(score.series)
-        painter.fillRect(track, blended(palette.color(role.Text), base, 0.08))
-        done = QRectF(track.left(), track.top(), score.share * track.width(), track.height())
-        painter.fillRect(done, color)
-        # The worst pair as a tick on the bar: how much the mean hides.
-        worst = track.left() + score.worst_share * track.width()
-        painter.setPen(QPen(palette.color(role.Text), 1.5))
-        painter.drawLine(round(worst), round(track.top()), round(worst), round(track.bottom()))
-        painter.setPen(palette.color(role.Text))
-        number = QRect(area.right() - _PAD_PX - number_px, area.top(), number_px, area.height())
-        painter.drawText(number, middle, f"{score.share:.3f}")
-        if state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(palette.color(role.Accent))
-            painter.drawRect(area.adjusted(0, 0, -1, -1))
-        painter.restore()
-
-
-class SequenceBars(QListView):
-    """A bar for each sequence and descriptor, with a tick at the worst pair.
-
-    Signals:
-        pair_chosen(str, int, str): sequence, number of the worst pair's second image, label.
-    """
-
-    pair_chosen = Signal(str, int, str)
+class SequenceBars(_PairList):
+    """A bar for each sequence and descriptor, with a tick at the worst pair."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._model = _BarModel(self)
-        self._names: tuple[str, ...] = ()
-        self._labels: tuple[str, ...] = ()
-        self.setModel(self._model)
-        self.setItemDelegate(_BarDelegate(self, self._columns))
-        self.setAccessibleName("PCK by sequence")
-        self.setFont(tabular(self.font()))
-        self.setMouseTracking(True)
-        self.setUniformItemSizes(True)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        headings = ("Sequence", "Descriptor", "", "PCK")
+        super().__init__(parent, name="PCK by sequence", headings=headings)
+        self.setHeaderHidden(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.clicked.connect(self._choose)
+        self.header().setMinimumSectionSize(8)
+        self.header().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)
 
-    def show_scores(self, scores: tuple[SequenceScore, ...]) -> None:
+    def show_scores(self, scores: Sequence[SequenceScore]) -> None:
         """Draw other bars."""
-        self._names = tuple(dict.fromkeys(score.sequence for score in scores))
-        self._labels = tuple(dict.fromkeys(score.label for score in scores))
-        self._model.set_scores(scores)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self._choose(self.currentIndex())
-        else:
-            super().keyPressEvent(event)
-
-    def _columns(self) -> tuple[int, int]:
-        """Widths of the names and, with several descriptors, of their labels."""
-        metrics, room = self.fontMetrics(), self.viewport().width()
-        names = max((metrics.horizontalAdvance(name) for name in self._names), default=0)
-        labels = max((metrics.horizontalAdvance(label) for label in self._labels), default=0)
-        return (
-            min(names, round(0.3 * room)),
-            min(labels, round(0.3 * room)) if len(self._labels) > 1 else 0,
+        self.setColumnHidden(1, len({score.label for score in scores}) <= 1)
+        self.show_lines(
+            [
+                _Line(
+                    (score.sequence, score.label, "", f"{score.share:.3f}"),
+                    (score.sequence, score.label),
+                    (score.sequence, score.worst, score.label),
+                    f"{score.sequence}, {score.label}: {score.share:.3f} over {score.pairs} "
+                    f"pairs.\nClick to open the worst, 1 → {score.worst} "
+                    f"({score.worst_share:.3f}).",
+                    score,
+                )
+                for score in scores
+            ]
         )
+        self._fit()
 
-    def _choose(self, index: QModelIndex) -> None:
-        score: SequenceScore = index.data(SCORE_ROLE)
-        self.pair_chosen.emit(score.sequence, score.worst, score.label)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave most of the width to the bars."""
+        largest = round(_LARGEST_SHARE * self.viewport().width())
+        for column in (0, 1):
+            self.setColumnWidth(column, min(self.sizeHintForColumn(column), largest))
+        self.resizeColumnToContents(3)
+
+
+class _LineDelegate(QStyledItemDelegate):
+    """Gives lines some air, draws bars, names each sequence once, and mutes labels beside bars."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        return QSize(super().sizeHint(option, index).width(), option.fontMetrics.height() + 6)
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: _Index) -> None:
+        super().initStyleOption(option, index)
+        score = _score_of(index)
+        if score is not None and index.column() == 0 and not score.first:
+            option.text = ""
+        elif score is not None and index.column() == 1:
+            palette = option.palette
+            palette.setColor(QPalette.ColorRole.Text, muted(palette))
+            option.palette = palette
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        super().paint(painter, option, index)
+        score, view = _score_of(index), self.parent()
+        if score is None:
+            return
+        assert isinstance(view, SequenceBars)
+        text, base, line = (
+            option.palette.color(role)
+            for role in (QPalette.ColorRole.Text, QPalette.ColorRole.Base, QPalette.ColorRole.Mid)
+        )
+        if score.first and index.row() > 0 and not view.isColumnHidden(1):
+            painter.setPen(line)
+            painter.drawLine(option.rect.topLeft(), option.rect.topRight())
+        if index.column() != _BAR_COLUMN:
+            return
+        track = QRectF(option.rect).adjusted(_PAD_PX, 4, -_PAD_PX, -4)
+        painter.fillRect(track, blended(text, base, 0.08))
+        done = QRectF(track)
+        done.setWidth(score.share * track.width())
+        # The label beside the bar says the same as its colour.
+        painter.fillRect(done, QColor(SERIES[score.series % len(SERIES)]))
+        # The worst pair as a tick on the bar: how much the mean hides.
+        worst = round(track.left() + score.worst_share * track.width())
+        painter.setPen(QPen(text, 1.5))
+        painter.drawLine(worst, round(track.top()), worst, round(track.bottom()))
+
+
+def _score_of(index: _Index) -> SequenceScore | None:
+    score: SequenceScore | None = index.sibling(index.row(), 0).data(SCORE_ROLE)
+    return score

@@ -319,7 +319,7 @@ def test_pairs_are_listed_worst_first_and_a_click_asks_for_one(qtbot, models, pa
 
 def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
     models.evaluation.shown.set(ShownRun("running", content(ROWS[:4], finished=False)))
-    panel.pairs.selectRow(0)
+    panel.pairs.setCurrentItem(panel.pairs.topLevelItem(0))
     before = panel.pairs.currentIndex().data()
     models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
