@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -21,7 +20,14 @@ from descgui.models.state import StateModel
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import DataActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, Sentence, clock_text, icon_button
+from descgui.views.panel_parts import (
+    Notice,
+    Sentence,
+    clock_text,
+    column,
+    field_row,
+    icon_button,
+)
 from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
 
 _WIDTH_PX = 480
@@ -67,23 +73,15 @@ class DownloadDialog(QDialog):
         self.cancel_button.clicked.connect(actions.cancel)
         self.close_button = QPushButton("Close", self)
         self.close_button.clicked.connect(self.close)
-        place = QHBoxLayout()
-        place.addWidget(self.place, 1)
-        place.addWidget(self.place_button, 0, Qt.AlignmentFlag.AlignTop)
+        place = field_row(self.place, self.place_button)
+        place.setAlignment(self.place_button, Qt.AlignmentFlag.AlignTop)
         buttons = QHBoxLayout()
         buttons.addWidget(self.folder_button)
         buttons.addStretch(1)
-        buttons.addWidget(self.cancel_button)
-        buttons.addWidget(self.load_button)
-        buttons.addWidget(self.close_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 16, 16, 16)
-        layout.setSpacing(10)
-        layout.addWidget(self.intro)
-        layout.addLayout(place)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.status)
-        layout.addWidget(self.failure)
+        for button in (self.cancel_button, self.load_button, self.close_button):
+            buttons.addWidget(button)
+        parts = (self.intro, place, self.bar, self.status, self.failure)
+        layout = column(self, *parts, margins_px=(16, 16, 16, 16), spacing_px=10)
         layout.addStretch(1)
         layout.addLayout(buttons)
         self.setMinimumWidth(_WIDTH_PX)

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QPushButton,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -33,6 +32,7 @@ from descgui.views.panel_parts import (
     Sentence,
     WheelNeedsFocus,
     clock_text,
+    column,
     field_row,
     icon_button,
     labelled_rows,
@@ -40,7 +40,7 @@ from descgui.views.panel_parts import (
     segment_row,
     show_value,
 )
-from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
+from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from engine.api import DescSpaceError, EvaluateConfig, describe_options
 
 _WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
@@ -82,11 +82,7 @@ class _DescriptorRow(QWidget):
         line.setContentsMargins(20, 0, 0, 0)
         line.addWidget(self.weights, 1)
         line.addWidget(self.browse)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.box)
-        layout.addLayout(line)
+        column(self, self.box, line, spacing_px=2)
 
     def show_choice(self, chosen: bool, weights: str) -> None:
         """Show whether it is ticked, and its weights."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -35,14 +34,16 @@ from descgui.views.panel_parts import (
     bold,
     centred_words,
     clock_text,
+    column,
     counted,
     narrow_combo,
+    refill,
     segment_row,
     tabular,
     word_buttons,
 )
 from descgui.views.run_list import RunList
-from descgui.views.run_panel import RunsColumn, lay_out_panel
+from descgui.views.run_parts import RunsColumn, lay_out_panel
 
 if TYPE_CHECKING:
     from engine.api import RunContent, RunInfo
@@ -108,33 +109,21 @@ class EvaluationPanel(QWidget):
         self.bar.setAccessibleName("Pairs measured")
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addWidget(self.title)
-        words.addWidget(self.status)
         head = QHBoxLayout()
         head.setSpacing(4)
-        head.addLayout(words, 1)
+        head.addLayout(column(None, self.title, self.status, spacing_px=2), 1)
         for button in self._make_buttons(right):
             head.addWidget(button)
         self._pages = QStackedWidget(right)
         self.empty = centred_words(
             right,
-            (
-                "No results yet.\n\nChoose a data set and descriptors on the left and press Run, "
-                "or select a past run."
-            ),
+            "No results yet.\n\nChoose a data set and descriptors on the left and press Run, or "
+            "select a past run.",
         )
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_results(right))
-        layout = QVBoxLayout(right)
-        layout.setContentsMargins(10, 6, 10, 8)
-        layout.setSpacing(6)
-        layout.addLayout(head)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.failure)
-        layout.addWidget(self.notes)
-        layout.addWidget(self._pages, 1)
+        parts = (head, self.bar, self.failure, self.notes, self._pages)
+        column(right, *parts, fill=self._pages, margins_px=(10, 6, 10, 8))
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
@@ -153,16 +142,16 @@ class EvaluationPanel(QWidget):
         )
         return self.pause_button, self.continue_button, self.cancel_button, self.report_button
 
-    def _make_results(self, parent: QWidget) -> QWidget:
-        results = QWidget(parent)
+    def _make_results(self, parent: QWidget) -> QSplitter:
+        results = self._split = QSplitter(Qt.Orientation.Horizontal, parent)
         self.means_tab = SegmentButton("Means", results)
         self.pairs_tab = SegmentButton("Pairs", results)
         self._views = QButtonGroup(self)
         self.threshold = narrow_combo(results, name="Threshold")
-        self.threshold.setToolTip("A match this close to the truth is right")
+        self.threshold.setToolTip("A match this close to the true point is correct")
         self.threshold.currentIndexChanged.connect(self._on_filter)
         self.queries = narrow_combo(results, name="Queries")
-        self.queries.setToolTip("Which points are asked about")
+        self.queries.setToolTip("Which points are matched")
         self.queries.currentIndexChanged.connect(self._on_filter)
         row = segment_row(self._views, (self.means_tab, self.pairs_tab))
         self.means_tab.setChecked(True)
@@ -178,11 +167,7 @@ class EvaluationPanel(QWidget):
         self._views.idClicked.connect(tables.setCurrentIndex)
         first = QWidget(results)
         first.setMinimumWidth(_LEAST_TABLE_PX)
-        layout = QVBoxLayout(first)
-        layout.setContentsMargins(0, 0, 4, 0)
-        layout.setSpacing(6)
-        layout.addLayout(row)
-        layout.addWidget(tables, 1)
+        column(first, row, tables, fill=tables, margins_px=(0, 0, 4, 0))
         second = QWidget(results)
         heading = QLabel("By sequence; a tick marks the worst pair", second)
         heading.setProperty("subtle", True)
@@ -190,22 +175,12 @@ class EvaluationPanel(QWidget):
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
         self.bars = SequenceBars(second)
         self.bars.pair_chosen.connect(self._on_pair)
-        layout = QVBoxLayout(second)
-        layout.setContentsMargins(4, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(heading)
-        layout.addWidget(self.bars, 1)
-        split = QSplitter(Qt.Orientation.Horizontal, results)
-        split.setChildrenCollapsible(False)
-        split.addWidget(first)
-        split.addWidget(second)
-        split.setStretchFactor(0, 0)
-        split.setStretchFactor(1, 1)
-        split.setSizes([_TABLE_PX, 10 * _TABLE_PX])
-        outer = QVBoxLayout(results)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(split)
-        self._split = split
+        column(second, heading, self.bars, fill=self.bars, margins_px=(4, 0, 0, 0))
+        results.setChildrenCollapsible(False)
+        results.addWidget(first)
+        results.addWidget(second)
+        results.setStretchFactor(1, 1)
+        results.setSizes([_TABLE_PX, 10 * _TABLE_PX])
         return results
 
     # Drawing the model
@@ -215,7 +190,8 @@ class EvaluationPanel(QWidget):
 
     def _on_shown(self, shown: ShownRun) -> None:
         content = shown.content
-        self.title.say(content.title if content is not None else self._first_words(shown))
+        before = {"none": "", "failed": "The evaluation failed."}.get(shown.stage, "Preparing…")
+        self.title.say(before if content is None else content.title)
         self.status.say(self._status(shown))
         self.bar.setVisible(shown.busy or shown.stage in ("paused", "stopped"))
         done, total = (0, 0) if content is None else (content.done, content.total)
@@ -229,31 +205,23 @@ class EvaluationPanel(QWidget):
             self._show_filters(content)
             self._show_content(content)
 
-    def _first_words(self, shown: ShownRun) -> str:
-        return {"none": "", "failed": "The evaluation could not be run."}.get(
-            shown.stage, "Preparing…"
-        )
-
     def _status(self, shown: ShownRun) -> str:
         content = shown.content
         if content is None:
             return ""
-        done = f"{content.done} of {content.total} pairs"
-        if shown.stage == "running":
-            if shown.eta_s is None:
-                return done
-            return f"{done} · {clock_text(shown.eta_s)} left"
-        if shown.stage in ("pausing", "stopping"):
-            return f"{done} · stopping…"
-        if shown.stage == "paused":
-            return f"{done} · paused"
-        if shown.stage in ("stopped", "failed"):
-            return f"{done} · stopped"
-        words = [counted(content.total, "1 pair", "{n} pairs")]
-        if content.seconds is not None:
-            words.append(clock_text(content.seconds))
-        if shown.reporting:
-            words.append("writing the report…")
+        words = [f"{content.done} of {content.total} pairs"]
+        if shown.stage == "done":
+            words = [counted(content.total, "1 pair", "{n} pairs")]
+            if content.seconds is not None:
+                words.append(clock_text(content.seconds))
+            if shown.reporting:
+                words.append("writing the report…")
+        elif shown.stage == "running":
+            if shown.eta_s is not None:
+                words.append(f"{clock_text(shown.eta_s)} left")
+        else:
+            busy, paused = shown.busy, shown.stage == "paused"
+            words.append("stopping…" if busy else "paused" if paused else "stopped")
         return " · ".join(words)
 
     def _show_buttons(self, shown: ShownRun) -> None:
@@ -267,24 +235,12 @@ class EvaluationPanel(QWidget):
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
     def _show_filters(self, content: RunContent) -> None:
-        rows = content.summary
-        thresholds = sorted({row.threshold_px for row in rows})
-        queries = sorted({row.queries for row in rows})
+        thresholds = sorted({row.threshold_px for row in content.summary})
+        queries = sorted({row.queries for row in content.summary})
+        entries = [(f"PCK ≤ {threshold_px:g} px", threshold_px) for threshold_px in thresholds]
+        refill(self.threshold, entries, place=len(entries) - 1)
         names = {"harris": "Harris corners", "uniform": "Uniform points"}
-        if [self.threshold.itemData(i) for i in range(self.threshold.count())] != thresholds:
-            before = self.threshold.currentData()
-            with QSignalBlocker(self.threshold):
-                self.threshold.clear()
-                for threshold_px in thresholds:
-                    self.threshold.addItem(f"PCK ≤ {threshold_px:g} px")
-                    self.threshold.setItemData(self.threshold.count() - 1, threshold_px)
-                place = thresholds.index(before) if before in thresholds else len(thresholds) - 1
-                self.threshold.setCurrentIndex(place)
-        if [self.queries.itemData(i) for i in range(self.queries.count())] != queries:
-            with QSignalBlocker(self.queries):
-                self.queries.clear()
-                for word in queries:
-                    self.queries.addItem(names.get(word, word), word)
+        refill(self.queries, [(names.get(word, word), word) for word in queries])
         self.queries.setVisible(len(queries) > 1)
 
     def _show_content(self, content: RunContent) -> None:

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -134,6 +135,18 @@ def show_value(combo: QComboBox, value: Any) -> None:
         combo.setCurrentIndex(combo.findData(value))
 
 
+def refill(combo: QComboBox, entries: Sequence[tuple[str, Any]], *, place: int = 0) -> None:
+    """Offer other entries without a signal; the chosen value stays, or else ``place`` is chosen."""
+    values, chosen = [value for _, value in entries], combo.currentData()
+    if values == [combo.itemData(index) for index in range(combo.count())]:
+        return
+    with QSignalBlocker(combo):
+        combo.clear()
+        for title, value in entries:
+            combo.addItem(title, value)
+        combo.setCurrentIndex(values.index(chosen) if chosen in values else place)
+
+
 def icon_button(
     icon_name: str, tooltip: str, parent: QWidget | None, *, name: str = "", flat: bool = False
 ) -> QToolButton:
@@ -179,6 +192,25 @@ def field_row(field: QWidget, *buttons: QWidget) -> QHBoxLayout:
     for button in buttons:
         row.addWidget(button)
     return row
+
+
+def column(
+    parent: QWidget | None,
+    *parts: QWidget | QLayout,
+    fill: QWidget | None = None,
+    margins_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+    spacing_px: int = 6,
+) -> QVBoxLayout:
+    """Parts below one another, of which ``fill`` takes all spare height."""
+    layout = QVBoxLayout() if parent is None else QVBoxLayout(parent)
+    layout.setContentsMargins(*margins_px)
+    layout.setSpacing(spacing_px)
+    for part in parts:
+        if isinstance(part, QWidget):
+            layout.addWidget(part, int(part is fill))
+        else:
+            layout.addLayout(part)
+    return layout
 
 
 def labelled_rows(*rows: tuple[str, QWidget]) -> QFormLayout:

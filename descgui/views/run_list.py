@@ -10,7 +10,6 @@ from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QPushButton,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -20,12 +19,18 @@ from PySide6.QtWidgets import (
 from descgui.models.evaluation_state import Deleted, EvaluationModels
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Sentence, counted, icon_button, word_buttons
-from descgui.views.run_rows import (
+from descgui.views.panel_parts import (
+    Sentence,
+    column,
+    counted,
+    field_row,
+    icon_button,
+    word_buttons,
+)
+from descgui.views.run_parts import (
     PAD_PX,
     RUN_ROLE,
     RowIndex,
-    list_column,
     paint_ground,
     paint_lines,
     row_size,
@@ -78,20 +83,13 @@ class RunList(QWidget):
         trash = "Move the selected runs to the trash folder"
         self.delete_button = icon_button("trash", trash, self, name="Delete")
         self.delete_button.clicked.connect(self._on_delete)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.compare_button, 1)
-        buttons.addWidget(self.continue_button, 1)
-        buttons.addWidget(self.delete_button)
+        buttons = field_row(self.compare_button, self.continue_button, self.delete_button)
+        buttons.setStretch(1, 1)
         self.deleted = Sentence(parent=self)
         self.undo_button = QPushButton(icon("undo"), "Undo", self)
         self.undo_button.clicked.connect(actions.results.undo_delete)
-        undo = QHBoxLayout()
-        undo.addWidget(self.deleted, 1)
-        undo.addWidget(self.undo_button)
-        layout = list_column(self, self.hint, self.list)
-        layout.addLayout(undo)
-        layout.addLayout(buttons)
+        undo = field_row(self.deleted, self.undo_button)
+        column(self, self.hint, self.list, undo, buttons, fill=self.list, margins_px=(8, 4, 8, 8))
         models.runs.changed.connect(self._on_runs)
         models.deleted.changed.connect(self._on_deleted)
         models.shown.changed.connect(self._show_buttons)

@@ -35,7 +35,7 @@ from descgui.views.panel_parts import (
     narrow_combo,
     show_value,
 )
-from descgui.views.run_form import RunFoot, add_folders, lay_out_form, list_devices
+from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.training_actions import TrainingActions
 from engine.api import (
     DescSpaceError,

@@ -40,7 +40,7 @@ from descgui.views.panel_parts import (
     tabular,
     word_buttons,
 )
-from descgui.views.run_panel import LEFT_PX, RunsColumn, lay_out_panel
+from descgui.views.run_parts import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_actions import TrainingActions
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm

@@ -33,18 +33,18 @@ from descgui.models.training_state import TrainingModel
 from descgui.views import dialogs
 from descgui.views.panel_parts import (
     Sentence,
+    column,
     field_row,
     icon_button,
     labelled_rows,
     narrow_combo,
     word_buttons,
 )
-from descgui.views.run_rows import (
+from descgui.views.run_parts import (
     FREE_ROLE,
     PAD_PX,
     RUN_ROLE,
     RowIndex,
-    list_column,
     paint_ground,
     paint_lines,
     row_size,
@@ -169,9 +169,9 @@ class TrainingRuns(QWidget):
         self.checkpoint = narrow_combo(self, name="Checkpoint")
         self.checkpoint.setToolTip("Which weights of the run the buttons below use")
         self.checkpoint.currentIndexChanged.connect(self._show_buttons)
-        layout = list_column(self, self.hint, self.list)
-        layout.addLayout(labelled_rows(("Checkpoint", self.checkpoint)))
-        layout.addLayout(self._make_buttons())
+        checkpoint = labelled_rows(("Checkpoint", self.checkpoint))
+        parts = (self.hint, self.list, checkpoint, self._make_buttons())
+        column(self, *parts, fill=self.list, margins_px=(8, 4, 8, 8))
         model.runs.changed.connect(self._on_runs)
         model.curves.changed.connect(self._on_curves)
         model.can_plot.changed.connect(self._on_curves)
