@@ -1,0 +1,502 @@
+"""Maps, probes, pictures and matches: what is asked of the engine, and what becomes of answers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QObject, Signal
+
+from descgui.controllers.maps_controller import MapsController
+from descgui.controllers.matches_controller import MatchesController
+from descgui.controllers.pictures_controller import PicturesController
+from descgui.controllers.probe_controller import ProbeController
+from descgui.models.bundle import make_models
+from descgui.models.maps_state import DescriptorChoice
+from descgui.models.pair_state import PairState
+from descgui.workers.lane import JobLane
+from engine import api
+from engine.api import DescSpaceError, Image, ImagePair, Note, Progress
+
+WAIT_MS = 5000
+PIXELS = np.zeros((20, 30, 3), np.uint8)
+PAIR = ImagePair(Path("1.png"), Path("2.png"), np.eye(3), "1 ↔ 2")
+OTHER = ImagePair(Path("3.png"), Path("4.png"), None, "3 ↔ 4")
+
+
+def state_of(pair: ImagePair) -> PairState:
+    images = Image(pair.path_a, PIXELS), Image(pair.path_b, PIXELS)
+    return PairState(pair, *images, PIXELS, PIXELS)
+
+
+def info_of(recipe: api.Recipe, levels: int = 1) -> Any:
+    return SimpleNamespace(recipe=recipe, levels=levels)
+
+
+class Session:
+    """Stands in for the engine's memory: describes at once unless its gate is closed."""
+
+    def __init__(self) -> None:
+        self.maps: dict[tuple[Path, api.Recipe], Any] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.problem: Exception | None = None
+        self.levels = 1
+
+    def _work(self, *call: Any) -> None:
+        self.calls.append(call)
+        assert self.gate.wait(WAIT_MS / 1000)
+        if self.problem is not None:
+            raise self.problem
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    def described(self, pair: ImagePair, side: str, recipe: api.Recipe) -> Any:
+        return self.maps.get((pair.path(side), recipe))
+
+    def describe(self, pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> Any:
+        context.emit(Progress("describe", 1, 4))
+        context.emit(Note("It ran on the CPU."))
+        self._work("describe", pair.path(side), recipe)
+        context.cancel.check()
+        return self.maps.setdefault((pair.path(side), recipe), info_of(recipe, self.levels))
+
+    def forget(self, path: Path) -> None:
+        self.maps = {key: info for key, info in self.maps.items() if key[0] != path}
+
+    def probe(self, request: api.ProbeRequest) -> Any:
+        self._work("probe", request)
+        return SimpleNamespace(request=request)
+
+    def match(self, request: api.MatchRequest, context: Any) -> Any:
+        self._work("match", request)
+        context.cancel.check()
+        return SimpleNamespace(request=request)
+
+    def pca(self, request: api.PcaRequest) -> Any:
+        self._work("pca", request)
+        return SimpleNamespace(request=request)
+
+    def save_basis(self, request: api.PcaRequest, path: Path) -> None:
+        self._work("save_basis", request, path)
+
+    def cycle_error(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
+        self._work("cycle", pair, recipe, side)
+        return side
+
+    def winners(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
+        self._work("winners", pair, recipe, side)
+        return side
+
+
+class Engine(QObject):
+    """Owns the session, like the controller that loads torch."""
+
+    ready = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session: Session | None = Session()
+
+
+class World:
+    """The four controllers around one session."""
+
+    def __init__(self) -> None:
+        self.models = make_models(None)
+        self.engine = Engine()
+        self.session = self.engine.session
+        self.maps = MapsController(self.models, self.engine)
+        self.lane = JobLane(self.models.messages.report)
+        self.pictures = PicturesController(self.models, self.engine, self.maps, self.lane)
+        self.matches = MatchesController(self.models, self.engine, self.maps, self.lane)
+        self.probes = ProbeController(self.models, self.engine, self.maps)
+        self.notified: list[str] = []
+        self.models.messages.notified.connect(lambda message: self.notified.append(message.text))
+
+    @property
+    def busy(self) -> bool:
+        return self.maps.lane.busy or self.lane.busy or self.probes.queries.busy
+
+    def stages(self) -> tuple[str, str]:
+        return self.models.maps.status("a").stage, self.models.maps.status("b").stage
+
+
+@pytest.fixture
+def world(qtbot, monkeypatch):
+    def make_spec(name: str, values: Any) -> Any:
+        if "wrong" in values:
+            raise api.ConfigError("wrong", "there is no such setting")
+        return (name, tuple(sorted(values.items())))
+
+    monkeypatch.setitem(vars(api), "make_spec", make_spec)
+    made = World()
+    yield made
+    made.session.gate.set()
+    for lane in (made.maps.lane, made.lane):
+        lane.close()
+    made.probes.queries.close()
+    qtbot.waitUntil(lambda: not made.busy, timeout=WAIT_MS)
+
+
+@pytest.fixture
+def rest(qtbot, world):
+    """Waits until nothing is computed."""
+
+    def wait() -> None:
+        qtbot.waitUntil(lambda: not world.busy, timeout=WAIT_MS)
+
+    return wait
+
+
+@pytest.fixture
+def ready(world, rest):
+    """A pair that DAISY has described."""
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.maps.choose(DescriptorChoice("daisy"))
+    rest()
+    assert world.stages() == ("ready", "ready")
+    return world
+
+
+# Maps
+
+
+def test_a_pair_is_described_on_both_sides_by_the_chosen_recipe(ready):
+    described = ready.session.of("describe")
+    assert [path for path, _recipe in described] == [PAIR.path_a, PAIR.path_b]
+    assert {recipe.spec for _path, recipe in described} == {("daisy", ())}
+    assert ready.notified.count("It ran on the CPU.") == 2
+
+
+def test_without_torch_maps_wait_and_are_made_once_it_is_loaded(world, rest):
+    session, world.engine.session = world.engine.session, None
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.maps.choose(DescriptorChoice("daisy"))
+    assert world.stages() == ("waiting", "waiting")
+    world.engine.session = session
+    world.engine.ready.emit()
+    rest()
+    assert world.stages() == ("ready", "ready")
+
+
+@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"long_edge_px": 96}])
+def test_maps_follow_a_change_of_how_they_are_computed(ready, rest, change):
+    ready.session.calls.clear()
+    ready.models.settings.update(**change)
+    rest()
+    (recipe,) = {recipe for _path, recipe in ready.session.of("describe")}
+    for name, value in change.items():
+        assert getattr(recipe, name) == value
+    assert ready.models.maps.status("a").info.recipe == recipe
+
+
+def test_a_setting_that_concerns_no_maps_describes_nothing(ready, rest):
+    ready.session.calls.clear()
+    ready.models.settings.update(opacity=0.3, colormap="cividis", correct_px=5.0)
+    rest()
+    assert ready.session.calls == []
+
+
+def test_finished_maps_are_used_again_without_computing(ready, rest):
+    ready.models.maps.choose(DescriptorChoice("net"))
+    rest()
+    ready.session.calls.clear()
+    ready.models.maps.choose(DescriptorChoice("daisy"))
+    assert ready.stages() == ("ready", "ready")
+    rest()
+    assert ready.session.of("describe") == []
+
+
+def test_describing_again_computes_what_was_there(ready, rest):
+    ready.session.calls.clear()
+    ready.maps.describe_again()
+    rest()
+    assert len(ready.session.of("describe")) == 2
+
+
+def test_progress_is_shown_and_cancelling_says_so(world, qtbot, rest):
+    world.session.gate.clear()
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.maps.choose(DescriptorChoice("daisy"))
+    qtbot.waitUntil(lambda: world.models.maps.status("a").fraction == 0.25, timeout=WAIT_MS)
+    world.maps.cancel()
+    world.session.gate.set()
+    rest()
+    assert world.models.maps.status("a").stage == "failed"
+    assert world.models.maps.status("a").message == "Stopped."
+
+
+def test_a_wrong_setting_fails_with_its_sentence_and_starts_nothing(world, rest):
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.maps.choose(DescriptorChoice("daisy", {"wrong": 1}))
+    rest()
+    assert world.stages() == ("failed", "failed")
+    assert "there is no such setting" in world.models.maps.status("b").message
+    assert world.session.calls == []
+
+
+def test_a_failure_is_kept_with_its_side_and_reported(world, rest):
+    world.session.problem = DescSpaceError("w.pth: is truncated.")
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.maps.choose(DescriptorChoice("net"))
+    rest()
+    assert world.models.maps.status("a").message == "w.pth: is truncated."
+    assert "w.pth: is truncated." in world.notified
+
+
+def test_choosing_the_shown_descriptor_is_remembered_and_the_compared_is_not(world):
+    world.maps.choose(world.models.compared, DescriptorChoice("net"))
+    assert world.models.settings.state.descriptor != "net"
+    world.maps.choose(world.models.maps, DescriptorChoice("net"))
+    assert world.models.settings.state.descriptor == "net"
+    assert world.models.maps.choice == DescriptorChoice("net")
+
+
+# Probes and pins
+
+
+def test_hovering_asks_both_descriptors_at_the_point(ready, rest):
+    ready.models.compared.choose(DescriptorChoice("net"))
+    rest()
+    ready.session.calls.clear()
+    ready.probes.hover("b", 3.0, 4.0)
+    rest()
+    asked = [request for (request,) in ready.session.of("probe")]
+    assert {(one.side, one.point_px, one.recipe.spec[0]) for one in asked} == {
+        ("b", (3.0, 4.0), "daisy"),
+        ("b", (3.0, 4.0), "net"),
+    }
+    assert ready.models.probe.answer.request.recipe.spec[0] == "daisy"
+    assert ready.models.probe.comparison.request.recipe.spec[0] == "net"
+
+
+def test_another_descriptor_clears_stale_answers_and_asks_anew(ready, rest):
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.probes.pin("a", 5.0, 6.0)
+    rest()
+    assert ready.models.probe.answer is not None
+    ready.session.gate.clear()
+    ready.models.maps.choose(DescriptorChoice("net"))
+    assert ready.models.probe.answer is None
+    assert ready.models.pins.pins[0].answer is None
+    ready.session.gate.set()
+    rest()
+    assert ready.models.probe.answer.request.recipe.spec[0] == "net"
+    assert ready.models.pins.pins[0].answer.request.recipe.spec[0] == "net"
+
+
+def test_an_answer_that_was_under_way_when_the_descriptor_changed_is_dropped(ready, qtbot, rest):
+    ready.session.gate.clear()
+    ready.probes.hover("a", 3.0, 4.0)
+    qtbot.waitUntil(lambda: bool(ready.session.of("probe")), timeout=WAIT_MS)
+    ready.models.maps.choose(DescriptorChoice(""))
+    ready.session.gate.set()
+    rest()
+    assert ready.models.probe.answer is None
+
+
+def test_leaving_drops_the_question_and_the_answers(ready, qtbot, rest):
+    ready.session.gate.clear()
+    ready.probes.hover("a", 3.0, 4.0)
+    qtbot.waitUntil(lambda: bool(ready.session.of("probe")), timeout=WAIT_MS)
+    ready.probes.leave()
+    ready.session.gate.set()
+    rest()
+    assert ready.models.probe.probe is None
+    assert ready.models.probe.answer is None
+
+
+def test_pins_are_answered_without_heat_once_each_and_undone(ready, rest):
+    ready.session.calls.clear()
+    ready.probes.pin("a", 1.0, 2.0)
+    ready.probes.pin("b", 3.0, 4.0)
+    rest()
+    asked = [request for (request,) in ready.session.of("probe")]
+    assert [(one.side, one.heat) for one in asked] == [("a", False), ("b", False)]
+    ready.probes.move_pin(1, "a", 9.0, 9.0)
+    ready.probes.undo_stack.undo()
+    assert ready.models.pins.pins[0].probe.point_px == (1.0, 2.0)
+    ready.probes.undo_stack.undo()
+    assert [pin.number for pin in ready.models.pins.pins] == [1]
+    ready.probes.clear_pins()
+    assert ready.models.pins.pins == ()
+
+
+def test_other_images_clear_pins_and_undo_while_another_homography_asks_again(ready, rest):
+    ready.probes.pin("a", 1.0, 2.0)
+    rest()
+    state = ready.models.pair.state
+    ready.session.calls.clear()
+    ready.models.pair.set_pair(replace(state, pair=replace(PAIR, h_b_from_a=None)))
+    rest()
+    assert [request.pair.h_b_from_a for (request,) in ready.session.of("probe")] == [None]
+    ready.models.pair.set_pair(state_of(OTHER))
+    rest()
+    assert ready.models.pins.pins == ()
+    assert not ready.probes.undo_stack.canUndo()
+
+
+def test_queries_follow_their_settings_and_no_others(ready, rest):
+    ready.probes.hover("a", 3.0, 4.0)
+    rest()
+    ready.session.calls.clear()
+    ready.models.settings.update(opacity=0.1)
+    rest()
+    assert ready.session.calls == []
+    ready.models.settings.update(peaks=9)
+    rest()
+    assert [request.peaks for (request,) in ready.session.of("probe")] == [9]
+
+
+def test_maps_that_fell_out_of_memory_are_described_again(ready, rest):
+    ready.session.maps.clear()
+    ready.session.problem = DescSpaceError("The maps are gone.")
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.session.calls.clear()
+    rest()
+    assert ready.session.of("describe")
+    assert "The maps are gone." not in ready.notified or ready.stages() == ("failed", "failed")
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("mode", ["pca", "overlay"])
+def test_pca_colours_are_computed_once_for_both_modes(ready, rest, mode):
+    ready.models.view.update(mode=mode)
+    rest()
+    ready.models.view.update(mode="pca" if mode == "overlay" else "overlay")
+    rest()
+    assert len(ready.session.of("pca")) == 1
+    assert ready.models.pictures.state.pca.request.pair is PAIR
+    assert ready.models.pictures.state.busy == ""
+
+
+def test_a_saved_basis_is_used_and_the_one_in_use_is_saved(ready, rest, tmp_path):
+    ready.models.view.update(mode="pca")
+    ready.pictures.use_basis(tmp_path / "basis.npz")
+    rest()
+    request = ready.session.of("pca")[-1][0]
+    assert (request.fit, request.basis_file) == ("file", tmp_path / "basis.npz")
+    ready.pictures.save_basis(tmp_path / "out.npz")
+    rest()
+    assert ready.session.of("save_basis")[0][1] == tmp_path / "out.npz"
+    assert "The PCA basis is saved." in ready.notified
+
+
+def test_another_descriptor_clears_the_pictures_and_makes_new_ones(ready, rest):
+    ready.models.view.update(mode="cycle")
+    rest()
+    assert ready.models.pictures.state.cycle_b == "b"
+    ready.session.gate.clear()
+    ready.models.maps.choose(DescriptorChoice("net"))
+    assert ready.models.pictures.state.cycle_a is None
+    ready.session.gate.set()
+    rest()
+    assert {recipe.spec[0] for _pair, recipe, _side in ready.session.of("cycle")[2:]} == {"net"}
+
+
+def test_modes_that_cannot_be_shown_say_why(ready, rest):
+    ready.models.view.update(mode="members")
+    assert "not a set" in ready.models.pictures.state.problem
+    ready.models.pair.set_pair(state_of(OTHER))
+    ready.models.view.update(mode="warp")
+    rest()
+    assert "homography" in ready.models.pictures.state.problem
+    ready.models.view.update(mode="image")
+    assert ready.models.pictures.state.problem == ""
+
+
+def test_warps_need_no_descriptor(world, rest):
+    world.models.pair.set_pair(state_of(PAIR))
+    world.models.view.update(mode="warp")
+    rest()
+    assert world.models.pictures.state.warped_a.shape == PIXELS.shape
+
+
+def test_a_failed_picture_says_why_and_can_be_asked_for_again(ready, rest):
+    ready.session.problem = DescSpaceError("Too few cells.")
+    ready.models.view.update(mode="pca")
+    rest()
+    assert ready.models.pictures.state.problem == "Too few cells."
+    ready.session.problem = None
+    ready.pictures.refresh()
+    rest()
+    assert ready.models.pictures.state.problem == ""
+    assert ready.models.pictures.state.pca is not None
+
+
+# Matches
+
+
+def test_matching_waits_for_the_maps_and_asks_for_what_is_set(world, rest):
+    world.models.matches.update(points="grid", count=7, seed=3)
+    world.models.pair.set_pair(state_of(PAIR))
+    world.session.gate.clear()
+    world.models.maps.choose(DescriptorChoice("daisy"))
+    world.matches.run()
+    assert world.session.of("match") == []
+    world.session.gate.set()
+    rest()
+    ((request,),) = world.session.of("match")
+    assert (request.points, request.count, request.seed) == ("grid", 7, 3)
+    assert world.models.matches.state.table.request is request
+    assert not world.models.matches.state.running
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda models: models.maps.choose(DescriptorChoice("net")),
+        lambda models: models.settings.update(precision="float16"),
+    ],
+)
+def test_shown_matches_are_run_again_when_the_maps_change(ready, rest, change):
+    ready.matches.run()
+    rest()
+    before = ready.session.of("match")[0][0].recipe
+    change(ready.models)
+    assert ready.models.matches.state.table is None
+    rest()
+    assert ready.models.matches.state.table.request.recipe != before
+    assert len(ready.session.of("match")) == 2
+
+
+def test_without_matches_nothing_is_run_when_the_maps_change(ready, rest):
+    ready.models.maps.choose(DescriptorChoice("net"))
+    rest()
+    assert ready.session.of("match") == []
+
+
+def test_another_pair_clears_the_matches_and_does_not_match_it(ready, rest):
+    ready.matches.run()
+    rest()
+    ready.models.pair.set_pair(state_of(OTHER))
+    rest()
+    assert ready.models.matches.state.table is None
+    assert len(ready.session.of("match")) == 1
+
+
+def test_a_failed_or_stopped_match_is_no_longer_running(ready, qtbot, rest):
+    ready.session.problem = DescSpaceError("No corner was found.")
+    ready.matches.run()
+    rest()
+    assert not ready.models.matches.state.running
+    assert "No corner was found." in ready.notified
+    ready.session.problem = None
+    ready.session.gate.clear()
+    ready.matches.run()
+    qtbot.waitUntil(lambda: len(ready.session.of("match")) == 2, timeout=WAIT_MS)
+    ready.matches.cancel()
+    ready.session.gate.set()
+    rest()
+    assert not ready.models.matches.state.running
+    assert ready.models.matches.state.table is None
