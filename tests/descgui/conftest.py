@@ -22,9 +22,9 @@ class Asked:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def ask(*args: Any) -> None:
+        def ask(*args: Any, **named: Any) -> None:
             # Qt adds whether a button is checked.
-            told = tuple(arg for arg in args if not isinstance(arg, bool))
+            told = tuple(arg for arg in (*args, *named.values()) if not isinstance(arg, bool))
             self.calls.append((name, told))
 
         return ask

@@ -1,0 +1,342 @@
+"""Opening, choosing files, exporting, starting and saving pictures, each controller by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QUrl
+from PySide6.QtGui import QColor, QGuiApplication, QImage
+
+from descgui.controllers.export_controller import ExportController
+from descgui.controllers.file_controller import FileController
+from descgui.controllers.screenshot_controller import ScreenshotController
+from descgui.controllers.start_controller import StartController, current_options
+from descgui.controllers.thumbnail_controller import ThumbnailController
+from descgui.models.bundle import make_models
+from descgui.models.maps_state import DescriptorChoice
+from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Pin, Probe
+from descgui.views import dialogs
+from engine import api
+from engine.api import Image, ImagePair, MatchTable, ViewOptions
+
+WAIT_MS = 5000
+PIXELS = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.fixture
+def models(qapp, tmp_path):
+    return make_models(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
+def notified(models):
+    sentences: list[tuple[str, str]] = []
+    models.messages.notified.connect(lambda one: sentences.append((one.level, one.text)))
+    return sentences
+
+
+def open_in(models, folder: Path, **changes: Any) -> PairState:
+    images = Image(folder / "1.png", PIXELS), Image(folder / "2.png", PIXELS)
+    pair = ImagePair(images[0].path, images[1].path, np.eye(3), "a pair")
+    state = PairState(replace(pair, **changes), *images, PIXELS, PIXELS)
+    models.pair.set_pair(state)
+    return state
+
+
+def table(count: int = 2) -> MatchTable:
+    points = np.arange(2.0 * count).reshape(count, 2)
+    return MatchTable(
+        points_a=points,
+        points_b=points,
+        similarity=np.ones(count, np.float32),
+        ratio=np.zeros(count, np.float32),
+        mutual=np.ones(count, np.bool_),
+        error_px=np.zeros(count),
+    )
+
+
+# Files
+
+
+@pytest.fixture
+def files(models, asked):
+    return FileController(
+        models, lambda: None, pairs=asked, engine=asked, pictures=asked, exports=asked
+    )
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Makes a dialog answer without being shown, and keeps what it was asked."""
+
+    def prepare(dialog: str, result: Any) -> list[tuple[Any, ...]]:
+        calls: list[tuple[Any, ...]] = []
+
+        def reply(*args: Any) -> Any:
+            calls.append(args)
+            return result
+
+        monkeypatch.setattr(dialogs, dialog, reply)
+        return calls
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("command", "dialog", "result", "expected"),
+    [
+        ("open_pair", "ask_pair", (Path("a"), Path("b")), ("open_files", (Path("a"), Path("b")))),
+        ("open_folder", "ask_folder", Path("f"), ("open_folder", (Path("f"),))),
+        ("load_homography", "ask_file", Path("H"), ("load_homography", (Path("H"),))),
+        ("load_basis", "ask_file", Path("b.npz"), ("use_basis", (Path("b.npz"),))),
+        ("save_basis", "ask_target", Path("b.npz"), ("save_basis", (Path("b.npz"),))),
+        ("save_panes", "ask_target", Path("p.png"), ("save_panes", (Path("p.png"),))),
+        ("save_window", "ask_target", Path("w.png"), ("save_window", (Path("w.png"),))),
+        ("save_figure", "ask_target", Path("f.svg"), ("save_figure", (Path("f.svg"),))),
+        ("save_matches", "ask_target", Path("m.csv"), ("save_matches", (Path("m.csv"),))),
+    ],
+)
+def test_a_chosen_file_goes_where_it_belongs_and_a_cancelled_dialog_nowhere(
+    files, asked, answer, command, dialog, result, expected
+):
+    answer(dialog, None)
+    getattr(files, command)()
+    assert asked.calls == []
+    answer(dialog, result)
+    getattr(files, command)()
+    assert asked.calls == [expected]
+
+
+def test_dialogs_start_beside_the_open_pair(files, models, answer, tmp_path):
+    open_in(models, tmp_path)
+    calls = answer("ask_target", None)
+    files.save_matches()
+    assert calls[0][2] == tmp_path / "matches.csv"
+
+
+def test_precomputed_maps_become_the_choice_of_their_model(files, models, answer):
+    answer("ask_maps", (Path("a.npz"), Path("b.npz")))
+    files.load_maps(models.compared)
+    assert models.compared.choice == DescriptorChoice(
+        "precomputed", map_files=(Path("a.npz"), Path("b.npz"))
+    )
+    assert models.maps.choice.name == ""
+
+
+def test_a_plugin_is_run_only_with_consent_which_is_remembered(files, models, asked, answer):
+    answer("ask_file", Path("/p/mine.py"))
+    answer("consents_to_plugin", False)
+    files.load_plugin()
+    assert asked.calls == []
+    answer("consents_to_plugin", True)
+    files.load_plugin()
+    assert models.settings.state.trusted_plugins == (str(Path("/p/mine.py")),)
+    questions = answer("consents_to_plugin", False)
+    files.load_plugin()
+    assert questions == []
+    assert asked.of("load_plugin") == [(Path("/p/mine.py"),)] * 2
+
+
+def test_pasted_paths_and_pictures_are_opened(files, asked):
+    clipboard = QGuiApplication.clipboard()
+    urls = QMimeData()
+    urls.setUrls([QUrl.fromLocalFile("/x/ä.png")])
+    clipboard.setMimeData(urls)
+    files.paste()
+    clipboard.setText("/x/1.png\n/x/2.png")
+    files.paste()
+    picture = QImage(4, 4, QImage.Format.Format_RGB32)
+    picture.fill(QColor("red"))
+    clipboard.setImage(picture)
+    files.paste()
+    assert asked.of("open_paths") == [
+        ([Path("/x/ä.png")],),
+        ([Path("/x/1.png"), Path("/x/2.png")],),
+    ]
+    assert asked.of("paste_image")[0][0].size() == picture.size()
+
+
+# Exports
+
+
+@pytest.fixture
+def exports(models):
+    picture = QImage(8, 6, QImage.Format.Format_RGB32)
+    picture.fill(QColor("blue"))
+    return ExportController(models, grab_panes=lambda: picture, grab_window=lambda: picture)
+
+
+def test_pictures_are_written_and_named(exports, notified, tmp_path):
+    for save, name in ((exports.save_panes, "p.png"), (exports.save_window, "w.png")):
+        save(tmp_path / name)
+        assert QImage(str(tmp_path / name)).pixelColor(3, 3) == QColor("blue")
+    assert notified == [
+        ("info", f"Saved as {tmp_path / 'p.png'}."),
+        ("info", f"Saved as {tmp_path / 'w.png'}."),
+    ]
+
+
+def test_what_cannot_be_written_is_said_and_nothing_is_left(exports, notified, tmp_path):
+    exports.save_panes(tmp_path / "missing" / "p.png")
+    assert [level for level, _text in notified] == ["error"]
+    assert not (tmp_path / "missing").exists()
+
+
+def test_matches_are_written_only_when_there_are_some(exports, models, tmp_path):
+    exports.save_matches(tmp_path / "m.csv")
+    assert not (tmp_path / "m.csv").exists()
+    models.matches.update(table=table(3))
+    exports.save_matches(tmp_path / "m.csv")
+    assert len((tmp_path / "m.csv").read_text().splitlines()) == 4
+
+
+def test_the_copied_command_opens_the_same_view(exports, models, tmp_path):
+    open_in(models, tmp_path, sequence="v_x", index=4)
+    models.maps.choose(DescriptorChoice("daisy", {"rings": 2, "weights": "/w.pth"}))
+    models.view.update(mode="pca")
+    exports.copy_command()
+    command = QGuiApplication.clipboard().text()
+    assert command.startswith("python main.py view")
+    for words in ("--pair 4", "--weights /w.pth", "--set rings=2", "--mode pca"):
+        assert words in command
+
+
+# Start
+
+
+def start(models, asked, **options: Any) -> StartController:
+    return StartController(models, ViewOptions(**options), asked, asked, asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"images": (Path("a"), Path("b"))}, ("open_files", (Path("a"), Path("b"), None))),
+        ({"images": (Path("s"),), "pair_index": 3}, ("open_folder", (Path("s"), 3))),
+        ({}, ("open_demo", ())),
+    ],
+)
+def test_what_is_named_is_opened_else_the_demo(models, asked, options, expected):
+    start(models, asked, **options).open_first()
+    assert asked.calls == [expected]
+
+
+def test_the_last_pair_is_opened_unless_that_is_not_wanted(models, asked):
+    models.settings.remember_pair("last")
+    start(models, asked).open_first()
+    assert asked.calls == [("open_recent", ("last",))]
+    models.settings.update(restore_session=False)
+    start(models, asked).open_first()
+    assert asked.calls[-1] == ("open_demo", ())
+
+
+def test_options_go_into_the_models_and_a_device_is_not_kept(models, asked, tmp_path):
+    start(
+        models,
+        asked,
+        descriptor="daisy",
+        weights=Path("/w.pth"),
+        settings=("rings=2",),
+        device="cuda:1",
+        mode="warp",
+        compare="net",
+    )
+    assert models.maps.choice == DescriptorChoice("daisy", {"rings": 2, "weights": "/w.pth"})
+    assert models.compared.choice.name == "net"
+    assert models.view.state.mode == "warp"
+    assert models.settings.state.device == "cuda:1"
+    models.settings.update(peaks=7)
+    kept = make_models(tmp_path / "settings.yaml")
+    kept.settings.load()
+    assert (kept.settings.state.peaks, kept.settings.state.device) == (7, "auto")
+
+
+def test_probe_and_matches_are_asked_for_in_the_first_pair_alone(models, asked, tmp_path):
+    controller = start(models, asked, probe_px=(3.0, 4.0), matches=50)
+    assert asked.calls == []
+    open_in(models, tmp_path)
+    assert asked.calls == [
+        ("pin", ("a", 3.0, 4.0)),
+        ("hover", ("a", 3.0, 4.0)),
+        ("run", ()),
+    ]
+    assert models.matches.state.count == 50
+    open_in(models, tmp_path)
+    assert len(asked.calls) == 3
+    del controller  # kept so far, since it listens
+
+
+def test_the_state_of_the_window_reads_back_as_options(models, tmp_path):
+    open_in(models, tmp_path)
+    models.maps.choose(DescriptorChoice("daisy", {"rings": 2}))
+    models.pins.set_pins((Pin(1, Probe("a", (1.0, 2.0))), Pin(2, Probe("b", (5.0, 6.0)))))
+    models.matches.update(table=table(), count=9)
+    options = current_options(models)
+    assert options.images == (tmp_path / "1.png", tmp_path / "2.png")
+    assert options.settings == ("rings=2",)
+    assert options.probe_px == (1.0, 2.0)
+    assert options.matches == 9
+    models.probe.move(Probe("a", (7.0, 8.0)))
+    assert current_options(models).probe_px == (7.0, 8.0)
+
+
+# Thumbnails
+
+
+def test_thumbnails_are_read_last_asked_first_and_a_broken_file_is_null(qtbot, models, tmp_path):
+    for name in ("1.png", "2.png"):
+        api.write_image(tmp_path / name, np.full((400, 600, 3), 90, np.uint8))
+    (tmp_path / "3.png").write_text("no picture")
+    shown: list[tuple[str, int]] = []
+
+    def show(path: Path, picture: QImage) -> None:
+        shown.append((path.name, max(picture.width(), picture.height())))
+
+    thumbnails = ThumbnailController(models.messages)
+    for number in (1, 2, 3):
+        thumbnails.want(tmp_path / f"{number}.png", show)
+    qtbot.waitUntil(lambda: len(shown) == 3 and not thumbnails.lane.busy, timeout=WAIT_MS)
+    assert shown == [("1.png", 192), ("3.png", 0), ("2.png", 192)]
+
+
+# Screenshots
+
+
+@pytest.mark.parametrize("grabs", [True, False])
+def test_a_screenshot_waits_for_rest_and_tells_of_failures(qtbot, models, tmp_path, grabs):
+    resting = [False]
+    grabbed: list[Path] = []
+
+    def grab(path: Path) -> bool:
+        grabbed.append(path)
+        return grabs
+
+    screenshot = ScreenshotController(
+        models, tmp_path / "s.png", at_rest=lambda: resting[0], grab=grab
+    )
+    codes: list[int] = []
+    screenshot.done.connect(codes.append)
+    screenshot.start()
+    qtbot.wait(300)
+    assert grabbed == []
+    resting[0] = True
+    qtbot.waitUntil(lambda: bool(codes), timeout=WAIT_MS)
+    assert grabbed == [tmp_path / "s.png"]
+    assert codes == [0 if grabs else 1]
+    assert bool(screenshot.failures) is not grabs
+
+
+def test_an_error_on_the_way_makes_the_screenshot_fail(qtbot, models, tmp_path):
+    screenshot = ScreenshotController(
+        models, tmp_path / "s.png", at_rest=lambda: True, grab=lambda _path: True
+    )
+    models.messages.notify("w.pth: is truncated.", "error")
+    with qtbot.waitSignal(screenshot.done, timeout=WAIT_MS) as done:
+        screenshot.start()
+    assert done.args == [1]
+    assert screenshot.failures == ("w.pth: is truncated.",)
