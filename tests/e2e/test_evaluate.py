@@ -160,7 +160,7 @@ def test_two_processes_under_torchrun_find_what_one_finds(
         ([], "dataset: is not named"),
         (["--dataset", "/no/such/folder"], "/no/such/folder: does not exist"),
         (["--dataset", "{data}", "--descriptor", "dasiy"], "did you mean 'daisy'"),
-        (["--dataset", "{data}", "--threshold", "-1"], "threshold_px: -1 is out of range"),
+        (["--dataset", "{data}", "--threshold", "-1"], "--threshold: -1 is out of range"),
         (["--dataset", "{data}", "--protocol", "dense", "--matcher", "flann"], "matched exactly"),
         (["--dataset", "{data}", "--resume"], "name the folder of the run"),
         (["--dataset", "{data}", "--out", "{finished}"], "continue it with --resume"),
