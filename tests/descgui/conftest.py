@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from descgui.workers.lane import JobLane
 
 
 class Asked:
@@ -37,3 +39,13 @@ class Asked:
 @pytest.fixture
 def asked() -> Asked:
     return Asked()
+
+
+@pytest.fixture
+def close_after(qtbot: Any) -> Iterator[Callable[[JobLane], None]]:
+    """Takes lanes that have to come to rest before the next test."""
+    lanes: list[JobLane] = []
+    yield lanes.append
+    for lane in lanes:
+        lane.close()
+    qtbot.waitUntil(lambda: not any(lane.busy for lane in lanes), timeout=10_000)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from descgui.controllers.download_controller import DownloadController
 from descgui.controllers.estimate_controller import EstimateController
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.pair_controller import PairController
@@ -18,7 +17,6 @@ from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from engine import api
 from engine.images import write_image
-from engine.progress import Progress
 
 WAIT_MS = 60_000
 READY = EngineState("ready", (DescriptorChoiceInfo("daisy", "DAISY", "", "built-in", False, ()),))
@@ -62,8 +60,7 @@ class World:
         self.results = ResultsController(self.models, self.pairs, self.matches)
         self.runs = EvaluationController(self.models, self.results)
         self.estimates = EstimateController(self.models)
-        self.data = DownloadController(self.models)
-        parts = (self.runs, self.results, self.estimates, self.data, self.pairs)
+        parts = (self.runs, self.results, self.estimates, self.pairs)
         self.lanes = [part.lane for part in parts]
         self.models.engine.set(READY)
         self.model.choice.update(
@@ -309,50 +306,3 @@ def test_the_command_of_the_choice_is_copied(qtbot, world, sequences):
     assert "main.py evaluate" in text
     assert str(sequences) in text
     assert "--long-edge 96" in text
-
-
-def test_a_download_tells_how_far_it_is_and_its_folder_is_chosen(
-    qtbot, world, monkeypatch, tmp_path
-):
-    def load(folder: Path, context):
-        context.emit(Progress(api.Stage.DOWNLOADING, 3, 10))
-        context.emit(Progress(api.Stage.CHECKING_DOWNLOAD, 10, 10))
-        context.emit(Progress(api.Stage.UNPACKING, 7, 7))
-        return folder / "hpatches"
-
-    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
-    stages = []
-    world.model.download.changed.connect(lambda state: stages.append((state.stage, state.done)))
-    world.data.download(tmp_path)
-    qtbot.waitUntil(lambda: world.model.download.state.stage == "done", timeout=WAIT_MS)
-    assert stages[0] == (api.Stage.DOWNLOADING, 0)
-    assert (api.Stage.UNPACKING, 7) in stages
-    assert world.model.choice.state.dataset == str(tmp_path / "hpatches")
-
-
-def test_a_stopped_download_says_that_it_can_go_on(qtbot, world, monkeypatch, tmp_path):
-    import threading
-
-    begun = threading.Event()
-
-    def load(folder: Path, context):
-        begun.set()
-        while True:
-            context.cancel.check()
-            threading.Event().wait(0.01)
-
-    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
-    world.data.download(tmp_path)
-    qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
-    world.data.cancel()
-    qtbot.waitUntil(lambda: world.model.download.state.stage == "stopped", timeout=WAIT_MS)
-
-
-def test_a_failed_download_says_why(qtbot, world, monkeypatch, tmp_path):
-    def load(folder: Path, context):
-        raise api.DatasetError(folder, "holds nothing")
-
-    monkeypatch.setattr(api, "download_hpatches", load, raising=False)
-    world.data.download(tmp_path)
-    qtbot.waitUntil(lambda: world.model.download.state.stage == "failed", timeout=WAIT_MS)
-    assert "holds nothing" in world.model.download.state.message

@@ -76,24 +76,6 @@ def models(qapp, tmp_path):
     return models
 
 
-class Actions:
-    """Notes what the panel asks for: names with their arguments."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __getattr__(self, name):
-        return lambda *values: self.asked.append((name, *values))
-
-    def of(self, name):
-        return [tuple(values) for one, *values in self.asked if one == name]
-
-
-@pytest.fixture
-def asked():
-    return Actions()
-
-
 @pytest.fixture
 def actions(asked):
     return EvaluationActions(asked, asked, asked)
@@ -266,7 +248,7 @@ def test_buttons_ask(models, panel, asked, monkeypatch):
     panel.continue_button.click()
     models.evaluation.shown.set(ShownRun("done", content()))
     panel.report_button.click()
-    assert [name for name, *_ in asked.asked] == [
+    assert [name for name, _ in asked.calls] == [
         "run", "copy_command", "use_folder", "pause", "cancel", "resume", "open_report"
     ]  # fmt: skip
     assert asked.of("use_folder") == [(Path("/data/mine"),)]
@@ -371,7 +353,7 @@ def test_one_selected_run_is_shown_several_are_compared(runs, asked):
     assert not runs.compare_button.isEnabled()
     choose(runs, 0, 2)
     assert runs.compare_button.isEnabled()
-    asked.asked.clear()
+    asked.calls.clear()
     runs.compare_button.click()
     assert asked.of("show") == [([RUNS[0].folder, RUNS[2].folder],)]
     choose(runs, 0, 1)  # one of them is not finished
