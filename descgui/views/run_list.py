@@ -6,13 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QPainter
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QPushButton,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QWidget,
 )
 
@@ -27,32 +25,10 @@ from descgui.views.panel_parts import (
     icon_button,
     word_buttons,
 )
-from descgui.views.run_parts import (
-    PAD_PX,
-    RUN_ROLE,
-    RowIndex,
-    paint_ground,
-    paint_lines,
-    row_size,
-    run_item,
-    run_list,
-)
+from descgui.views.run_parts import RUN_ROLE, run_item, run_list
 
 if TYPE_CHECKING:
     from engine.api import RunInfo
-
-
-class _TwoLines(QStyledItemDelegate):
-    """Draws a run in two lines: its title, then date, protocol and pairs."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
-        return row_size(option)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
-        painter.save()
-        paint_ground(painter, option)
-        paint_lines(painter, option, index, left_px=PAD_PX)
-        painter.restore()
 
 
 class RunList(QWidget):
@@ -68,11 +44,11 @@ class RunList(QWidget):
         self.list = run_list(
             self,
             name="Past evaluations",
-            delegate=_TwoLines,
             selection=QAbstractItemView.SelectionMode.ExtendedSelection,
         )
         self.list.itemSelectionChanged.connect(self._on_selected)
-        self.list.installEventFilter(self)
+        delete = QShortcut(QKeySequence.StandardKey.Delete, self.list, self._on_delete)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         compare = "Show the selected finished runs in one table"
         missing = "Measure the remaining pairs"
         self.compare_button, self.continue_button = word_buttons(
@@ -100,17 +76,6 @@ class RunList(QWidget):
         """Folders of the selected runs, in list order."""
         items = sorted(self.list.selectedItems(), key=self.list.row)
         return [item.data(RUN_ROLE).folder for item in items]
-
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        if (
-            event.type() == QEvent.Type.KeyPress
-            and isinstance(event, QKeyEvent)
-            and event.key() == Qt.Key.Key_Delete
-            and self.selected()
-        ):
-            self._on_delete()
-            return True
-        return False
 
     def _on_runs(self, runs: tuple[RunInfo, ...]) -> None:
         kept = set(self.selected())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QPainter, QPalette
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -62,56 +62,47 @@ class ListedRun(Protocol):
     def problem(self) -> str: ...
 
 
-def row_size(option: QStyleOptionViewItem) -> QSize:
-    """The size of two lines with a margin."""
-    return QSize(120, 2 * option.fontMetrics.height() + 8)
+class RunDelegate(QStyledItemDelegate):
+    """Draws a run in two lines, with a box to tick where it can be ticked."""
 
+    def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
+        return QSize(120, 2 * option.fontMetrics.height() + 8)
 
-def paint_ground(painter: QPainter, option: QStyleOptionViewItem) -> None:
-    """Fill the background of a selected row, or of one under the cursor."""
-    role = QPalette.ColorRole
-    if option.state & QStyle.StateFlag.State_Selected:
-        painter.fillRect(option.rect, option.palette.color(role.Highlight))
-    elif option.state & QStyle.StateFlag.State_MouseOver:
-        painter.fillRect(option.rect, option.palette.color(role.Midlight))
+    def initStyleOption(self, option: QStyleOptionViewItem, index: RowIndex) -> None:
+        super().initStyleOption(option, index)
+        option.text = ""
+        if option.state & QStyle.StateFlag.State_MouseOver:
+            option.backgroundBrush = option.palette.brush(QPalette.ColorRole.Midlight)
 
+    def right_px(self, _index: RowIndex) -> int:
+        """Width that the first line leaves free to its right."""
+        return PAD_PX
 
-def paint_lines(
-    painter: QPainter,
-    option: QStyleOptionViewItem,
-    index: RowIndex,
-    *,
-    left_px: int,
-    right_px: int = PAD_PX,
-) -> None:
-    """Draw both lines of a row, and a frame if it has the keyboard focus.
-
-    Args:
-        painter: of the list.
-        option: position and state of the row.
-        index: the row.
-        left_px: margin to the left of both lines.
-        right_px: margin to the right of the first line.
-    """
-    palette, area, metrics = option.palette, option.rect, option.fontMetrics
-    inks = (palette.color(QPalette.ColorRole.Text), muted(palette))
-    texts = (index.data(), index.data(SECOND_ROLE))
-    for line, (text, ink, right) in enumerate(zip(texts, inks, (right_px, PAD_PX), strict=True)):
-        top = 3 + line * (metrics.height() + 1)
-        place: QRect = area.adjusted(left_px, top, -right, -3)
-        shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())
-        painter.setPen(ink)
-        painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, shown)
-    if option.state & QStyle.StateFlag.State_HasFocus:
-        painter.setPen(palette.color(QPalette.ColorRole.Accent))
-        painter.drawRect(area.adjusted(0, 0, -1, -1))
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
+        super().paint(painter, option, index)
+        self.initStyleOption(option, index)
+        style, metrics = option.widget.style(), option.fontMetrics
+        area = style.subElementRect(
+            QStyle.SubElement.SE_ItemViewItemText, option, option.widget
+        ).adjusted(PAD_PX // 2, 3, 0, -3)
+        palette = option.palette
+        for line, (text, ink, right_px) in enumerate(
+            (
+                (index.data(), palette.color(QPalette.ColorRole.Text), self.right_px(index)),
+                (index.data(SECOND_ROLE), muted(palette), PAD_PX),
+            )
+        ):
+            place = area.adjusted(0, line * (metrics.height() + 1), -right_px, 0)
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())
+            painter.setPen(ink)
+            painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, shown)
 
 
 def run_list(
     parent: QWidget,
     *,
     name: str,
-    delegate: type[QStyledItemDelegate],
+    delegate: type[RunDelegate] = RunDelegate,
     selection: QAbstractItemView.SelectionMode,
 ) -> QListWidget:
     """An empty list of runs called ``name``; the delegate draws its rows."""

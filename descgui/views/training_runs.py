@@ -7,24 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import (
-    QAbstractItemModel,
-    QEvent,
     QPointF,
-    QRect,
     QSignalBlocker,
-    QSize,
     Qt,
     QUrl,
 )
-from PySide6.QtGui import QColor, QDesktopServices, QMouseEvent, QPainter, QPalette, QPen
+from PySide6.QtGui import QDesktopServices, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
     QListWidgetItem,
     QPushButton,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionButton,
     QStyleOptionViewItem,
     QWidget,
 )
@@ -45,9 +38,7 @@ from descgui.views.run_parts import (
     PAD_PX,
     RUN_ROLE,
     RowIndex,
-    paint_ground,
-    paint_lines,
-    row_size,
+    RunDelegate,
     run_item,
     run_list,
 )
@@ -57,7 +48,6 @@ if TYPE_CHECKING:
     from engine.api import SavedWeights, TrainingRunInfo
 
 _COLOR_ROLE = FREE_ROLE
-_BOX_PX = 16
 _SAMPLE_PX = 26
 
 
@@ -69,74 +59,24 @@ def age_text(seconds: float) -> str:
     return "just now"
 
 
-class _TwoLines(QStyledItemDelegate):
-    """A box to tick, a title, what is said in passing below it, and a sample of the run's line."""
+class _Curve(RunDelegate):
+    """Draws a sample of the run's line beside its title; only the box is ticked by a click."""
 
-    def sizeHint(self, option: QStyleOptionViewItem, _index: RowIndex) -> QSize:
-        return row_size(option)
+    def right_px(self, index: RowIndex) -> int:
+        return PAD_PX if index.data(_COLOR_ROLE) is None else _SAMPLE_PX + 4 * PAD_PX
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
-        """Draw one run."""
-        painter.save()
-        paint_ground(painter, option)
-        self._draw_box(painter, option, index)
-        color, right_px = index.data(_COLOR_ROLE), PAD_PX
-        if color is not None:
-            right_px = _SAMPLE_PX + 4 * PAD_PX
-            ground = option.palette.color(QPalette.ColorRole.Base)
-            self._draw_sample(painter, option.rect, color, ground)
-        left_px = 2 * PAD_PX + _BOX_PX
-        paint_lines(painter, option, index, left_px=left_px, right_px=right_px)
-        painter.restore()
-
-    def editorEvent(
-        self,
-        event: QEvent,
-        model: QAbstractItemModel,
-        option: QStyleOptionViewItem,
-        index: RowIndex,
-    ) -> bool:
-        """Tick on a click beside the text; keys are the view's own affair."""
-        if (
-            isinstance(event, QMouseEvent)
-            and event.type() == QEvent.Type.MouseButtonRelease
-            and event.button() == Qt.MouseButton.LeftButton
-        ):
-            if event.position().x() > option.rect.left() + 2 * PAD_PX + _BOX_PX:
-                return False
-            role = Qt.ItemDataRole.CheckStateRole
-            ticked = Qt.CheckState(index.data(role)) == Qt.CheckState.Checked
-            state = Qt.CheckState.Unchecked if ticked else Qt.CheckState.Checked
-            return model.setData(index, state.value, role)
-        if isinstance(event, QMouseEvent):
-            return False
-        return super().editorEvent(event, model, option, index)
-
-    def _draw_box(self, painter: QPainter, option: QStyleOptionViewItem, index: RowIndex) -> None:
-        state = index.data(Qt.ItemDataRole.CheckStateRole)
-        if state is None:
+        super().paint(painter, option, index)
+        color = index.data(_COLOR_ROLE)
+        if color is None:
             return
-        box = QStyleOptionButton()
-        area = option.rect
-        top = area.top() + (area.height() - _BOX_PX) // 2
-        box.rect = QRect(area.left() + PAD_PX, top, _BOX_PX, _BOX_PX)
-        box.palette = option.palette
-        box.state = QStyle.StateFlag.State_Enabled | (
-            QStyle.StateFlag.State_On
-            if Qt.CheckState(state) == Qt.CheckState.Checked
-            else QStyle.StateFlag.State_Off
-        )
-        view = option.widget
-        view.style().drawPrimitive(
-            QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter, view
-        )
-
-    def _draw_sample(self, painter: QPainter, area: QRect, color: int, ground: QColor) -> None:
         # Loads pyqtgraph, which whoever shows curves has loaded by now.
         from descgui.views.training_lines import run_pen
 
+        area, ground = option.rect, option.palette.color(QPalette.ColorRole.Base)
         y = area.top() + 3 + area.height() // 4
         right = float(area.right() - 2 * PAD_PX)
+        painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         # On the ground of the curves: a selected row has the colour of some of them.
         backing = QPen(ground, 10.0)
@@ -145,6 +85,7 @@ class _TwoLines(QStyledItemDelegate):
         painter.drawLine(QPointF(right - _SAMPLE_PX, y), QPointF(right, y))
         painter.setPen(run_pen(color, width=2.0))
         painter.drawLine(QPointF(right - _SAMPLE_PX, y), QPointF(right, y))
+        painter.restore()
 
 
 class TrainingRuns(QWidget):
@@ -161,7 +102,7 @@ class TrainingRuns(QWidget):
         self.list = run_list(
             self,
             name="Trainings",
-            delegate=_TwoLines,
+            delegate=_Curve,
             selection=QAbstractItemView.SelectionMode.SingleSelection,
         )
         self.list.currentItemChanged.connect(self._on_current)
