@@ -70,7 +70,7 @@ class BrowserPanel(QWidget):
         self.tree_model = SequenceTree(models.browser, thumbnails, self)
         self.search = QLineEdit(self)
         self.tree = _Tree(self)
-        self._subsets: dict[Subset, QToolButton] = {}
+        self.subset_buttons: dict[Subset, QToolButton] = {}
         self._count = ElidedLabel(parent=self)
         self.problem_button = QToolButton(self)
         self._problems = Notice("warning", self)
@@ -101,10 +101,6 @@ class BrowserPanel(QWidget):
     def problems(self) -> str:
         """What is told about the folder's problems now, "" while they are folded away."""
         return self._problems.sentence
-
-    def subset_button(self, subset: Subset) -> QToolButton:
-        """The button that lists one kind of sequence."""
-        return self._subsets[subset]
 
     # Making
 
@@ -138,7 +134,7 @@ class BrowserPanel(QWidget):
             button.setProperty("subset", subset)
             group.addButton(button)
             segments.addWidget(button, len(title))
-            self._subsets[subset] = button
+            self.subset_buttons[subset] = button
         group.buttonClicked.connect(self._on_subset)
         layout.addLayout(segments)
         counts = QHBoxLayout()
@@ -212,7 +208,7 @@ class BrowserPanel(QWidget):
     def _on_changed(self, state: BrowserState) -> None:
         dataset = state.dataset
         self._filters.setVisible(dataset is not None)
-        self._subsets[state.subset].setChecked(True)
+        self.subset_buttons[state.subset].setChecked(True)
         if self.search.text() != state.search:
             self.search.setText(state.search)
         listed = len(self._browser.listed())

@@ -133,7 +133,7 @@ class ColorBar(QWidget):
         self._vertical = orientation == Qt.Orientation.Vertical
         self._title = ""
         self._colormap = "viridis"
-        self._range: tuple[float, float] | None = None
+        self.shown_range: tuple[float, float] | None = None
         self._unit = ""
         self._marker: float | None = None
         fixed, wide = QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred
@@ -143,8 +143,8 @@ class ColorBar(QWidget):
     def set_scale(self, title: str, low: float, high: float, unit: str, colormap: str) -> None:
         """Show a scale; silent when nothing changes."""
         new = (title, (low, high), unit, colormap)
-        if new != (self._title, self._range, self._unit, self._colormap):
-            self._title, self._range, self._unit, self._colormap = new
+        if new != (self._title, self.shown_range, self._unit, self._colormap):
+            self._title, self.shown_range, self._unit, self._colormap = new
             self._tell()
             self.update()
 
@@ -156,16 +156,11 @@ class ColorBar(QWidget):
 
     def clear(self) -> None:
         """Show nothing."""
-        if self._range is not None:
-            self._range = None
+        if self.shown_range is not None:
+            self.shown_range = None
             self._marker = None
             self._tell()
             self.update()
-
-    @property
-    def shown_range(self) -> tuple[float, float] | None:
-        """(low, high) of the colours, None while empty."""
-        return self._range
 
     def sizeHint(self) -> QSize:
         metrics = QFontMetricsF(self._number_font())
@@ -178,7 +173,7 @@ class ColorBar(QWidget):
         return QSize(hint.width(), 80) if self._vertical else QSize(120, hint.height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        if self._range is None:
+        if self.shown_range is None:
             return
         painter = QPainter(self)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
@@ -202,8 +197,8 @@ class ColorBar(QWidget):
             painter,
             frame,
             colormap=self._colormap,
-            low=self._range[0],
-            high=self._range[1],
+            low=self.shown_range[0],
+            high=self.shown_range[1],
             ink=ink,
             font=numbers,
             vertical=self._vertical,
@@ -217,11 +212,11 @@ class ColorBar(QWidget):
 
     def _tell(self) -> None:
         self.setAccessibleName("Colour scale")
-        if self._range is None:
+        if self.shown_range is None:
             self.setAccessibleDescription("Nothing is shown in colours.")
             self.setToolTip("")
             return
-        low, high = self._range
+        low, high = self.shown_range
         text = f"{self._title} from {low:.3g} to {high:.3g} {self._unit}"
         self.setAccessibleDescription(text.strip())
         self.setToolTip(text.strip())

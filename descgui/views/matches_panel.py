@@ -361,7 +361,7 @@ class MatchesPanel(QWidget):
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(2)
-        self._pck_cells: dict[tuple[str, float], QLabel] = {}
+        self.pck_cells: dict[tuple[str, float], QLabel] = {}
         title = QLabel("PCK", box)
         title.setToolTip(
             "Share of the matches with a known true point that lie within so many px of it"
@@ -382,12 +382,8 @@ class MatchesPanel(QWidget):
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
                 cell.setAccessibleName(f"PCK at {threshold_px:g} px, {name}")
                 grid.addWidget(cell, line, column)
-                self._pck_cells[key, threshold_px] = cell
+                self.pck_cells[key, threshold_px] = cell
         return box
-
-    def pck_text(self, rows: str, threshold_px: float) -> str:
-        """What the table of PCK says: ``rows`` is "all" or "shown"."""
-        return self._pck_cells[rows, threshold_px].text()
 
     # Drawing the models
 
@@ -490,7 +486,7 @@ class MatchesPanel(QWidget):
         for key, rows in (("all", np.ones_like(shown)), ("shown", shown)):
             errors_px = table.error_px[rows & np.isfinite(table.error_px)]
             for threshold_px in PCK_THRESHOLDS_PX:
-                cell = self._pck_cells[key, threshold_px]
+                cell = self.pck_cells[key, threshold_px]
                 cell.setText(
                     f"{100.0 * float(np.mean(errors_px <= threshold_px)):.1f} %"
                     if len(errors_px)

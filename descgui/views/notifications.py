@@ -109,15 +109,10 @@ class Toast(QFrame):
         self._fade.setDuration(_FADE_MS)
         self._fade.setEasingCurve(QEasingCurve.Type.InOutQuad)
         self._fade.finished.connect(self.close_now)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.fade_away)
+        self.timer = QTimer(self)
+        self.timer.setSingleShot(True)
+        self.timer.timeout.connect(self.fade_away)
         self._wait()
-
-    @property
-    def fades_after_ms(self) -> int | None:
-        """Time until it begins to fade, None if it stays."""
-        return self._timer.remainingTime() if self._timer.isActive() else None
 
     def repeat(self) -> None:
         """The same message once more: count it and start its time again."""
@@ -134,13 +129,13 @@ class Toast(QFrame):
 
     def close_now(self) -> None:
         """Close at once."""
-        self._timer.stop()
+        self.timer.stop()
         self._fade.stop()
         self.hide()
         self.closed.emit()
 
     def enterEvent(self, event: QEnterEvent) -> None:
-        self._timer.stop()
+        self.timer.stop()
         if self._fade.state() == QAbstractAnimation.State.Running:
             self._fade.stop()
             self._effect.setEnabled(False)
@@ -202,12 +197,12 @@ class Toast(QFrame):
     def _wait(self) -> None:
         time_ms = stay_ms(self.message)
         if time_ms is not None and not self._detail.isVisible():
-            self._timer.start(time_ms)
+            self.timer.start(time_ms)
 
     def _show_details(self, shown: bool) -> None:
         self._detail.setVisible(shown)
         self._details_button.setIcon(icon("chevron-up" if shown else "chevron-down"))
-        self._timer.stop()
+        self.timer.stop()
         self.resized.emit()
 
     def _copy(self) -> None:
@@ -221,18 +216,13 @@ class Notifications(QObject):
     def __init__(self, messages: MessagesModel, over: QWidget) -> None:
         super().__init__(over)
         self._over = over
-        self._toasts: list[Toast] = []
+        self.toasts: list[Toast] = []
         over.installEventFilter(self)
         messages.notified.connect(self.show)
 
-    @property
-    def toasts(self) -> tuple[Toast, ...]:
-        """Those on show, the newest last."""
-        return tuple(self._toasts)
-
     def show(self, message: Message) -> None:
         """Show one message."""
-        for toast in self._toasts:
+        for toast in self.toasts:
             if (toast.message.text, toast.message.level) == (message.text, message.level):
                 toast.repeat()
                 self._place()
@@ -240,10 +230,10 @@ class Notifications(QObject):
         toast = Toast(message, self._over)
         toast.closed.connect(self._on_closed)
         toast.resized.connect(self._place)
-        self._toasts.append(toast)
-        while len(self._toasts) > SHOWN_AT_ONCE:
-            passing = [shown for shown in self._toasts[:-1] if shown.message.level == "info"]
-            (passing or self._toasts)[0].close_now()
+        self.toasts.append(toast)
+        while len(self.toasts) > SHOWN_AT_ONCE:
+            passing = [shown for shown in self.toasts[:-1] if shown.message.level == "info"]
+            (passing or self.toasts)[0].close_now()
         # Hidden children have no height, so it is shown before it is measured.
         toast.show()
         toast.raise_()
@@ -253,7 +243,7 @@ class Notifications(QObject):
 
     def clear(self) -> None:
         """Close all."""
-        for toast in list(self._toasts):
+        for toast in list(self.toasts):
             toast.close_now()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -265,8 +255,8 @@ class Notifications(QObject):
     def _on_closed(self) -> None:
         toast = self.sender()
         assert isinstance(toast, Toast)
-        if toast in self._toasts:
-            self._toasts.remove(toast)
+        if toast in self.toasts:
+            self.toasts.remove(toast)
             toast.deleteLater()
             self._place()
 
@@ -274,7 +264,7 @@ class Notifications(QObject):
         room = self._over.rect().adjusted(_MARGIN_PX, _MARGIN_PX, -_MARGIN_PX, -_MARGIN_PX)
         width = min(_WIDTH_PX, room.width())
         bottom = room.bottom()
-        for toast in reversed(self._toasts):
+        for toast in reversed(self.toasts):
             toast.ensurePolished()
             toast.setFixedWidth(width)
             layout = toast.layout()
@@ -283,5 +273,5 @@ class Notifications(QObject):
             height = max(layout.totalHeightForWidth(width), _LEAST_HEIGHT_PX)
             toast.setGeometry(room.center().x() - width // 2, bottom - height + 1, width, height)
             # What does not fit waits until there is room again.
-            toast.setVisible(bottom - height >= room.top() or toast is self._toasts[-1])
+            toast.setVisible(bottom - height >= room.top() or toast is self.toasts[-1])
             bottom -= height + _GAP_PX

@@ -37,7 +37,7 @@ class ThemeColors:
         hover: behind a flat button under the mouse.
         accent: focus, progress, and the checked button's mark.
         selected: behind selected rows and checked flat buttons; carries ``text``.
-        info, warning, error, success: marks of messages; at least 3:1 on ``raised``.
+        info, warning, error: marks of messages; at least 3:1 on ``raised``.
         tick: which tick goes onto ``accent``: "dark" or "light" ground.
     """
 
@@ -54,7 +54,6 @@ class ThemeColors:
     info: str
     warning: str
     error: str
-    success: str
     tick: str
 
 
@@ -72,7 +71,6 @@ LIGHT = ThemeColors(
     info="#1f6fd0",
     warning="#a55b00",
     error="#c02f1d",
-    success="#00755a",
     tick="dark",
 )
 DARK = ThemeColors(
@@ -89,7 +87,6 @@ DARK = ThemeColors(
     info="#7db8ff",
     warning="#f0b24b",
     error="#ff8a78",
-    success="#55cda6",
     tick="light",
 )
 

@@ -166,14 +166,14 @@ def test_the_open_pair_is_unfolded_selected_and_in_view(panel, models):
 
 def test_filters_write_the_model_and_show_what_it_holds(panel, models, qtbot):
     models.browser.set_dataset(dataset())
-    panel.subset_button("viewpoint").click()
+    panel.subset_buttons["viewpoint"].click()
     qtbot.keyClicks(panel.search, "01")
     assert (models.browser.state.subset, models.browser.state.search) == ("viewpoint", "01")
     names = {panel.tree_model.index(row, 0).data() for row in range(panel.tree_model.rowCount())}
     assert names == {"v_010", "v_012", "v_014", "v_016", "v_018"}
     models.browser.set_filter(subset="all", search="")
     assert panel.search.text() == ""
-    assert panel.subset_button("all").isChecked()
+    assert panel.subset_buttons["all"].isChecked()
 
 
 def test_no_hit_says_so_and_can_be_cleared(panel, models, qtbot):

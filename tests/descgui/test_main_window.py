@@ -369,7 +369,7 @@ def test_a_toast_shows_over_the_panes_and_leaves_the_focus(
     models.messages.notify("a.png: cut short.", "error", "its trace")
     toast = window.notifications.toasts[0]
     assert toast.isVisible()
-    assert toast.fades_after_ms is None
+    assert not toast.timer.isActive()
     assert toast.accessibleName() == "a.png: cut short."
     assert field.hasFocus()
     assert window.centralWidget().rect().contains(toast.geometry())
@@ -386,7 +386,7 @@ def test_a_toast_is_closed_by_its_button_and_copied_by_the_other(
     buttons["Copy"].click()
     assert QGuiApplication.clipboard().text() == "cut short.\n\nits trace"
     buttons["Close this message"].click()
-    assert window.notifications.toasts == ()
+    assert window.notifications.toasts == []
 
 
 def test_details_open_within_the_panes(window: MainWindow, models: AppModels):
@@ -429,10 +429,10 @@ def test_toasts_do_not_lie_over_one_another(qtbot: QtBot, window: MainWindow, mo
 def test_a_toast_fades_away_by_itself(qtbot: QtBot, window: MainWindow, models: AppModels):
     models.messages.notify("done.")
     toast = window.notifications.toasts[0]
-    assert 0 < (toast.fades_after_ms or 0) <= 5500
+    assert 0 < toast.timer.remainingTime() <= 5500
     with qtbot.waitSignal(toast.closed):
         toast.fade_away()
-    assert window.notifications.toasts == ()
+    assert window.notifications.toasts == []
 
 
 # Reports and dialogs -----------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_pck_at_one_three_and_five_is_that_of_a_loop(ready, models):
         for threshold_px in (1.0, 3.0, 5.0):
             known = [e for e, kept in zip(errors, keep, strict=True) if kept and e == e]
             share = sum(e <= threshold_px for e in known) / len(known)
-            assert ready.pck_text(rows, threshold_px) == f"{100 * share:.1f} %"
+            assert ready.pck_cells[rows, threshold_px].text() == f"{100 * share:.1f} %"
 
 
 def test_without_truth_the_estimate_is_summed_up(ready, models):
