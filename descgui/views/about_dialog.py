@@ -17,13 +17,13 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
 from descgui.views.icons import app_icon
+from descgui.views.panel_parts import in_column, in_row
 from engine import api
 
 Facts = dict[str, dict[str, str]]
@@ -126,13 +126,15 @@ class AboutDialog(QDialog):
         copy.clicked.connect(self.copy)
         line = QFrame()
         line.setProperty("line", True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(16, 16, 16, 12)
-        column.setSpacing(12)
-        column.addLayout(self._header())
-        column.addWidget(line)
-        column.addWidget(scroll, 1)
-        column.addWidget(buttons)
+        in_column(
+            self,
+            self._header(),
+            line,
+            (scroll, 1),
+            buttons,
+            margins_px=(16, 16, 16, 12),
+            spacing_px=12,
+        )
         self._process = QProcess(self)
         self._process.finished.connect(self._on_nvcc)
         self._ask_nvcc()
@@ -164,17 +166,8 @@ class AboutDialog(QDialog):
         name.setFont(font)
         what = QLabel(f"Version {api.__version__} — see what a dense image descriptor does.")
         what.setProperty("subtle", True)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addStretch(1)
-        words.addWidget(name)
-        words.addWidget(what)
-        words.addStretch(1)
-        row = QHBoxLayout()
-        row.setSpacing(16)
-        row.addWidget(sign)
-        row.addLayout(words, 1)
-        return row
+        words = in_column(None, 1, name, what, 1, spacing_px=2)
+        return in_row(None, sign, (words, 1), spacing_px=16)
 
     def _ask_nvcc(self) -> None:
         program = shutil.which("nvcc")

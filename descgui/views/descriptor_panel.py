@@ -35,6 +35,7 @@ from descgui.views.panel_parts import (
     ThinBar,
     WheelNeedsFocus,
     blended,
+    in_column,
     labelled_rows,
     narrow_combo,
     tabular,
@@ -95,21 +96,12 @@ class SideStatus(QWidget):
         self.bar.setAccessibleName(f"Describing image {side.upper()}")
         self.failure = Notice("error", self)
         self.notes = Notice("info", self)
-        lines = QVBoxLayout()
-        lines.setSpacing(1)
-        lines.addWidget(self.first)
-        lines.addWidget(self.second)
-        lines.addWidget(self.bar)
+        lines = in_column(None, self.first, self.second, self.bar, spacing_px=1)
         head = QHBoxLayout()
         head.setSpacing(4)
         head.addWidget(letter, 0, Qt.AlignmentFlag.AlignTop)
         head.addLayout(lines, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        layout.addLayout(head)
-        layout.addWidget(self.failure)
-        layout.addWidget(self.notes)
+        in_column(self, head, self.failure, self.notes, spacing_px=3)
         self.show_status(MapStatus())
 
     def show_status(self, status: MapStatus) -> None:
@@ -203,13 +195,7 @@ class DescriptorChooser(QWidget):
         self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
         self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in _SIDES}
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.combo)
-        layout.addWidget(self.summary)
-        layout.addWidget(self.untrained)
-        layout.addWidget(self.settings)
+        layout = in_column(self, self.combo, self.summary, self.untrained, self.settings)
         for status in self.sides.values():
             layout.addWidget(status)
         self.failure = Notice("error", self)

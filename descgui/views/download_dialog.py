@@ -24,9 +24,9 @@ from descgui.views.panel_parts import (
     Notice,
     Sentence,
     clock_text,
-    column,
     field_row,
     icon_button,
+    in_column,
 )
 from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
 
@@ -81,7 +81,7 @@ class DownloadDialog(QDialog):
         for button in (self.cancel_button, self.load_button, self.close_button):
             buttons.addWidget(button)
         parts = (self.intro, place, self.bar, self.status, self.failure)
-        layout = column(self, *parts, margins_px=(16, 16, 16, 16), spacing_px=10)
+        layout = in_column(self, *parts, margins_px=(16, 16, 16, 16), spacing_px=10)
         layout.addStretch(1)
         layout.addLayout(buttons)
         self.setMinimumWidth(_WIDTH_PX)

@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from descgui.views.panel_parts import in_row
 from descgui.views.ports import Files, Opening
 from descgui.views.theme import is_dark
 from engine.api import BEST, TRUTH
@@ -83,12 +84,7 @@ class EmptyState(QWidget):
         for button in (self._open, self._demo):
             button.setMinimumSize(132, 32)
 
-        buttons = QHBoxLayout()
-        buttons.setSpacing(12)
-        buttons.addStretch()
-        buttons.addWidget(self._open)
-        buttons.addWidget(self._demo)
-        buttons.addStretch()
+        buttons = in_row(None, 1, self._open, self._demo, 1, spacing_px=12)
         column = QWidget(self)
         column.setMaximumWidth(_COLUMN_WIDTH)
         layout = QVBoxLayout(column)

@@ -32,9 +32,9 @@ from descgui.views.panel_parts import (
     Sentence,
     WheelNeedsFocus,
     clock_text,
-    column,
     field_row,
     icon_button,
+    in_column,
     labelled_rows,
     narrow_combo,
     segment_row,
@@ -82,7 +82,7 @@ class _DescriptorRow(QWidget):
         line.setContentsMargins(20, 0, 0, 0)
         line.addWidget(self.weights, 1)
         line.addWidget(self.browse)
-        column(self, self.box, line, spacing_px=2)
+        in_column(self, self.box, line, spacing_px=2)
 
     def show_choice(self, chosen: bool, weights: str) -> None:
         """Show whether it is ticked, and its weights."""

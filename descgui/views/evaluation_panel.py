@@ -8,7 +8,6 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QHBoxLayout,
     QLabel,
     QSizePolicy,
     QSplitter,
@@ -34,8 +33,9 @@ from descgui.views.panel_parts import (
     bold,
     centred_words,
     clock_text,
-    column,
     counted,
+    in_column,
+    in_row,
     narrow_combo,
     refill,
     segment_row,
@@ -109,9 +109,9 @@ class EvaluationPanel(QWidget):
         self.bar.setAccessibleName("Pairs measured")
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
-        head = QHBoxLayout()
-        head.setSpacing(4)
-        head.addLayout(column(None, self.title, self.status, spacing_px=2), 1)
+        head = in_row(
+            None, (in_column(None, self.title, self.status, spacing_px=2), 1), spacing_px=4
+        )
         for button in self._make_buttons(right):
             head.addWidget(button)
         self._pages = QStackedWidget(right)
@@ -122,8 +122,8 @@ class EvaluationPanel(QWidget):
         )
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_results(right))
-        parts = (head, self.bar, self.failure, self.notes, self._pages)
-        column(right, *parts, fill=self._pages, margins_px=(10, 6, 10, 8))
+        parts = (head, self.bar, self.failure, self.notes, (self._pages, 1))
+        in_column(right, *parts, margins_px=(10, 6, 10, 8))
         return right
 
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
@@ -167,7 +167,7 @@ class EvaluationPanel(QWidget):
         self._views.idClicked.connect(tables.setCurrentIndex)
         first = QWidget(results)
         first.setMinimumWidth(_LEAST_TABLE_PX)
-        column(first, row, tables, fill=tables, margins_px=(0, 0, 4, 0))
+        in_column(first, row, (tables, 1), margins_px=(0, 0, 4, 0))
         second = QWidget(results)
         heading = QLabel("By sequence; a tick marks the worst pair", second)
         heading.setProperty("subtle", True)
@@ -175,7 +175,7 @@ class EvaluationPanel(QWidget):
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
         self.bars = SequenceBars(second)
         self.bars.pair_chosen.connect(self._on_pair)
-        column(second, heading, self.bars, fill=self.bars, margins_px=(4, 0, 0, 0))
+        in_column(second, heading, (self.bars, 1), margins_px=(4, 0, 0, 0))
         results.setChildrenCollapsible(False)
         results.addWidget(first)
         results.addWidget(second)

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QSizePolicy,
@@ -23,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, WheelNeedsFocus, narrow_combo
+from descgui.views.panel_parts import Notice, WheelNeedsFocus, in_row, narrow_combo
 from engine.api import OptionInfo
 
 _SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
@@ -145,10 +144,7 @@ class _Editor(QWidget):
         super().__init__(parent)
         self.control = control
         self.info = info
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(0, 0, 0, 0)
-        self.row.setSpacing(4)
-        self.row.addWidget(control, 1)
+        self.row = in_row(self, (control, 1), spacing_px=4)
         self.setFocusProxy(control)
 
     def value(self) -> Any:

@@ -29,7 +29,6 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
@@ -37,12 +36,12 @@ from PySide6.QtWidgets import (
     QSplitter,
     QTableView,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.messages import KEPT_MESSAGES, Level, Message, MessagesModel
 from descgui.views.icons import icon, icon_pixmap
+from descgui.views.panel_parts import in_column, in_row
 from descgui.views.theme import theme_colors
 
 _LEVELS: tuple[Level, ...] = ("info", "warning", "error")
@@ -270,25 +269,23 @@ class LogPanel(QWidget):
         copy.clicked.connect(self.copy)
         folder = self._button("folder", "Open the folder with the log files")
         folder.clicked.connect(self.open_folder)
-        bar = QHBoxLayout()
-        bar.setContentsMargins(8, 6, 8, 0)
-        bar.setSpacing(8)
-        bar.addWidget(self.level)
-        bar.addWidget(self.search, 1)
-        bar.addWidget(self.count)
-        bar.addWidget(copy)
-        bar.addWidget(folder)
+        bar = in_row(
+            None,
+            self.level,
+            (self.search, 1),
+            self.count,
+            copy,
+            folder,
+            margins_px=(8, 6, 8, 0),
+            spacing_px=8,
+        )
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.table)
         split.addWidget(self.detail)
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addLayout(bar)
-        column.addWidget(split, 1)
+        in_column(self, bar, (split, 1))
 
     def _button(self, name: str, text: str) -> QToolButton:
         button = QToolButton()

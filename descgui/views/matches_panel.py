@@ -35,6 +35,7 @@ from descgui.views.panel_parts import (
     WheelNeedsFocus,
     blended,
     counted,
+    in_row,
     labelled_rows,
     muted,
     narrow_combo,
@@ -192,11 +193,7 @@ class _FilterRow(QWidget):
         for control in (self.slider, self.box):
             control.setAccessibleName(title)
             control.setToolTip(info.help)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.slider, 1)
-        layout.addWidget(self.box)
+        in_row(self, (self.slider, 1), self.box)
         self.slider.valueChanged.connect(self._on_slider)
         self.box.valueChanged.connect(self._on_box)
 

@@ -29,17 +29,16 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QFrame,
     QGraphicsOpacityEffect,
-    QHBoxLayout,
     QLabel,
     QPlainTextEdit,
     QSizePolicy,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.messages import Message, MessagesModel
 from descgui.views.icons import icon, icon_pixmap
+from descgui.views.panel_parts import in_column, in_row
 from descgui.views.theme import theme_colors
 
 SHOWN_AT_ONCE = 3
@@ -163,21 +162,12 @@ class Toast(QFrame):
         painter.drawPixmap(14, 11, picture)
 
     def _lay_out(self, copy: QToolButton, close: QToolButton) -> None:
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self._details_button)
-        buttons.addWidget(copy)
-        buttons.addStretch(1)
-        body = QVBoxLayout()
-        body.setSpacing(4)
-        body.addWidget(self._text)
+        buttons = in_row(None, self._details_button, copy, 1, spacing_px=4)
+        body = in_column(None, self._text, spacing_px=4)
         if not (self._details_button.isHidden() and copy.isHidden()):
             body.addLayout(buttons)
         body.addWidget(self._detail)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(44, 8, 8, 8)
-        row.setSpacing(8)
-        row.addLayout(body, 1)
+        row = in_row(self, (body, 1), margins_px=(44, 8, 8, 8), spacing_px=8)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
         body.setContentsMargins(0, 6, 0, 0)
 

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
     QPainter,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapStatus
@@ -36,6 +36,7 @@ from descgui.views.empty_state import DropBanner, EmptyState
 from descgui.views.legend import MarkLegend
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pane import ImagePane
+from descgui.views.panel_parts import in_column, in_row
 from descgui.views.pictures import Overlay, Photo
 from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
@@ -136,20 +137,12 @@ class PairView(QWidget):
         for pane in self._panes[1:]:
             self._answer_layout.addWidget(pane, 1)
         self._panes[2].hide()
-        strip = QHBoxLayout()
-        strip.setContentsMargins(0, 0, 0, 0)
-        strip.setSpacing(18)
-        strip.addWidget(self._legend, 3)
-        strip.addWidget(self._explained)
+        strip = in_row(None, (self._legend, 3), self._explained, spacing_px=18)
         for bar in self._bars:
             bar.setMaximumWidth(420)
             strip.addWidget(bar, 2)
         filled = QWidget(self)
-        layout = QVBoxLayout(filled)
-        layout.setContentsMargins(8, 4, 8, 4)
-        layout.setSpacing(4)
-        layout.addWidget(area, 1)
-        layout.addLayout(strip)
+        in_column(filled, (area, 1), strip, margins_px=(8, 4, 8, 4), spacing_px=4)
         self._strip_height = max(self._bars[0].sizeHint().height(), 26)
         self._legend.setFixedHeight(self._strip_height)
         self._stack.addWidget(self._empty)

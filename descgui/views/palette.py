@@ -28,12 +28,12 @@ from PySide6.QtWidgets import (
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.views.actions import Actions
 from descgui.views.commands import MENU_TITLES, MENUS, SUBMENU_TITLES
+from descgui.views.panel_parts import in_column
 from descgui.views.theme import theme_colors
 
 _ENTRY_ROLE = int(Qt.ItemDataRole.UserRole)
@@ -222,12 +222,7 @@ class CommandPalette(QDialog):
         self.empty.setProperty("subtle", True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMinimumHeight(2 * _ROW_PX)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 8, 8, 8)
-        column.setSpacing(8)
-        column.addWidget(self.field)
-        column.addWidget(self.list)
-        column.addWidget(self.empty)
+        in_column(self, self.field, self.list, self.empty, margins_px=(8, 8, 8, 8), spacing_px=8)
         self.field.textChanged.connect(self._list)
         self.list.clicked.connect(self._run)
 

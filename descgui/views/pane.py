@@ -16,9 +16,10 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from descgui.views.canvas import ImageCanvas
+from descgui.views.panel_parts import in_column
 from descgui.views.scene import Caption, PaneKey
 from descgui.views.theme import theme_colors
 from descgui.views.viewport import Size
@@ -242,8 +243,4 @@ class ImagePane(QWidget):
         self.key = key
         self.header = PaneHeader(self)
         self.canvas = ImageCanvas(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.header)
-        layout.addWidget(self.canvas, 1)
+        in_column(self, self.header, (self.canvas, 1), spacing_px=2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from PySide6.QtCore import (
     QEvent,
@@ -184,32 +184,56 @@ def centred_words(parent: QWidget, text: str = "", *, margin_px: int = 0) -> QLa
     return label
 
 
-def field_row(field: QWidget, *buttons: QWidget) -> QHBoxLayout:
-    """A field that takes the room there is, and buttons to its right."""
-    row = QHBoxLayout()
-    row.setSpacing(4)
-    row.addWidget(field, 1)
-    for button in buttons:
-        row.addWidget(button)
-    return row
+Box = TypeVar("Box", QVBoxLayout, QHBoxLayout)
+Part = QWidget | QLayout | int | tuple[QWidget | QLayout, int]
+"""A part of a layout: alone, with its stretch, or a stretch without anything."""
 
 
-def column(
+def in_column(
     parent: QWidget | None,
-    *parts: QWidget | QLayout,
-    fill: QWidget | None = None,
+    *parts: Part,
     margins_px: tuple[int, int, int, int] = (0, 0, 0, 0),
     spacing_px: int = 6,
 ) -> QVBoxLayout:
-    """Parts below one another, of which ``fill`` takes all spare height."""
-    layout = QVBoxLayout() if parent is None else QVBoxLayout(parent)
+    """A layout of parts below one another; the layout of ``parent`` if there is one."""
+    return _filled(QVBoxLayout(), parent, parts, margins_px, spacing_px)
+
+
+def in_row(
+    parent: QWidget | None,
+    *parts: Part,
+    margins_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+    spacing_px: int = 6,
+) -> QHBoxLayout:
+    """A layout of parts beside one another; the layout of ``parent`` if there is one."""
+    return _filled(QHBoxLayout(), parent, parts, margins_px, spacing_px)
+
+
+def field_row(field: QWidget, *buttons: QWidget) -> QHBoxLayout:
+    """A field that takes the room there is, and buttons to its right."""
+    return in_row(None, (field, 1), *buttons, spacing_px=4)
+
+
+def _filled(
+    layout: Box,
+    parent: QWidget | None,
+    parts: tuple[Part, ...],
+    margins_px: tuple[int, int, int, int],
+    spacing_px: int,
+) -> Box:
+    if parent is not None:
+        parent.setLayout(layout)
     layout.setContentsMargins(*margins_px)
     layout.setSpacing(spacing_px)
     for part in parts:
-        if isinstance(part, QWidget):
-            layout.addWidget(part, int(part is fill))
+        if isinstance(part, int):
+            layout.addStretch(part)
+            continue
+        item, stretch = part if isinstance(part, tuple) else (part, 0)
+        if isinstance(item, QWidget):
+            layout.addWidget(item, stretch)
         else:
-            layout.addLayout(part)
+            layout.addLayout(item, stretch)
     return layout
 
 

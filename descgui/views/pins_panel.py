@@ -23,7 +23,6 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QPushButton,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -32,7 +31,7 @@ from descgui.models.probe_state import Pin
 from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
-from descgui.views.panel_parts import Sentence, draw_verdict, tabular
+from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
 from descgui.views.ports import Probing
 from engine.api import Point
 
@@ -222,12 +221,7 @@ class PinsPanel(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.remove_button)
         buttons.addWidget(self.clear_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self._empty)
-        layout.addWidget(self.view, 1)
-        layout.addLayout(buttons)
+        in_column(self, self._empty, (self.view, 1), buttons)
         models.pins.changed.connect(self._on_pins)
         models.pins.selected_changed.connect(self._on_selected)
         self._on_pins(models.pins.pins)

@@ -19,10 +19,10 @@ from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     Sentence,
-    column,
     counted,
     field_row,
     icon_button,
+    in_column,
     word_buttons,
 )
 from descgui.views.run_parts import RUN_ROLE, run_item, run_list
@@ -65,7 +65,7 @@ class RunList(QWidget):
         self.undo_button = QPushButton(icon("undo"), "Undo", self)
         self.undo_button.clicked.connect(actions.results.undo_delete)
         undo = field_row(self.deleted, self.undo_button)
-        column(self, self.hint, self.list, undo, buttons, fill=self.list, margins_px=(8, 4, 8, 8))
+        in_column(self, self.hint, (self.list, 1), undo, buttons, margins_px=(8, 4, 8, 8))
         models.runs.changed.connect(self._on_runs)
         models.deleted.changed.connect(self._on_deleted)
         models.shown.changed.connect(self._show_buttons)

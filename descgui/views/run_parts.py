@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFrame,
-    QHBoxLayout,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -30,9 +29,10 @@ from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     PanelScroll,
     SegmentButton,
-    column,
     field_row,
     icon_button,
+    in_column,
+    in_row,
     muted,
     refill,
     segment_row,
@@ -143,7 +143,7 @@ class RunsColumn(QWidget):
         row.setContentsMargins(8, 6, 8, 2)
         self.new_tab.setChecked(True)
         tabs.idClicked.connect(stack.setCurrentIndex)
-        column(self, row, stack, fill=stack, spacing_px=0)
+        in_column(self, row, (stack, 1), spacing_px=0)
 
     def show_count(self, count: int) -> None:
         """Show the number of past runs in the tab."""
@@ -156,12 +156,7 @@ def lay_out_panel(panel: QWidget, left: RunsColumn, right: QWidget) -> None:
     line.setFixedWidth(1)
     line.setProperty("line", True)
     line.setStyleSheet("max-height: 16777215px;")
-    layout = QHBoxLayout(panel)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(0)
-    layout.addWidget(left)
-    layout.addWidget(line)
-    layout.addWidget(right, 1)
+    in_row(panel, left, line, (right, 1), spacing_px=0)
 
 
 class RunFoot(QWidget):
@@ -175,7 +170,7 @@ class RunFoot(QWidget):
         super().__init__(parent)
         line = QFrame(self)
         line.setProperty("line", True)
-        self.column = column(self, line, margins_px=(8, 0, 8, 8), spacing_px=4)
+        self.column = in_column(self, line, margins_px=(8, 0, 8, 8), spacing_px=4)
 
     def add_buttons(self, title: str, *, name: str) -> tuple[QPushButton, QToolButton]:
         """Add the button that starts the run, called ``name``, and the one that copies it."""
@@ -194,7 +189,7 @@ def lay_out_form(form: QWidget, sections: Iterable[QWidget], foot: RunFoot) -> N
     for section in sections:
         scroll.column.addWidget(section)
     scroll.column.addStretch(1)
-    column(form, scroll, foot, fill=scroll, spacing_px=0)
+    in_column(form, (scroll, 1), foot, spacing_px=0)
 
 
 def list_devices(combo: QComboBox, devices: Iterable[DeviceChoice]) -> None:

@@ -22,6 +22,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
 from descgui.models.settings import Settings
 from descgui.views.form import OptionForm
+from descgui.views.panel_parts import in_column
 from engine.api import OptionInfo, describe_options
 
 HIDDEN = ("recent_pairs", "recent_folders", "recent_photos", "trusted_plugins")
@@ -70,10 +71,7 @@ class SettingsDialog(QDialog):
         foot = QVBoxLayout()
         foot.setContentsMargins(16, 8, 16, 12)
         foot.addWidget(buttons)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(scroll, 1)
+        column = in_column(self, (scroll, 1), spacing_px=0)
         line = QFrame()
         line.setProperty("line", True)
         column.addWidget(line)

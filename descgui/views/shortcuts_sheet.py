@@ -18,13 +18,13 @@ from PySide6.QtWidgets import (
     QStyleOptionViewItem,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.views.actions import Actions
 from descgui.views.commands import MENU_TITLES, MENUS, shown_keys
 from descgui.views.palette import paint_keys
+from descgui.views.panel_parts import in_column
 from descgui.views.theme import theme_colors
 
 _ROW_PX = 28
@@ -93,13 +93,15 @@ class ShortcutsSheet(QDialog):
         self.empty.hide()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 12, 12, 12)
-        column.setSpacing(8)
-        column.addWidget(self.search)
-        column.addWidget(self.tree, 1)
-        column.addWidget(self.empty, 1)
-        column.addWidget(buttons)
+        in_column(
+            self,
+            self.search,
+            (self.tree, 1),
+            (self.empty, 1),
+            buttons,
+            margins_px=(12, 12, 12, 12),
+            spacing_px=8,
+        )
         self._fill(actions)
         self.search.textChanged.connect(self._filter)
 

@@ -7,8 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QWidget
 
+from descgui.views.panel_parts import in_column
 from engine.api import data_dir
 
 _TOUR_HEADING = "first five minutes"
@@ -42,11 +43,7 @@ class TextDialog(QDialog):
         buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
         copy = buttons.addButton("&Copy", QDialogButtonBox.ButtonRole.ActionRole)
         copy.clicked.connect(self.copy)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 12, 12, 12)
-        column.setSpacing(8)
-        column.addWidget(self.page, 1)
-        column.addWidget(buttons)
+        in_column(self, (self.page, 1), buttons, margins_px=(12, 12, 12, 12), spacing_px=8)
 
     def copy(self) -> None:
         """Copy the whole page as Markdown."""

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.views.actions import Actions
 from descgui.views.icons import icon_pixmap
+from descgui.views.panel_parts import in_row
 from engine.api import VIEW_MODES
 
 _ICON = QSize(20, 20)
@@ -71,12 +72,7 @@ class OpacitySlider(QWidget):
         self._number = QLabel(self)
         self._number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._number.setMinimumWidth(self._number.fontMetrics().horizontalAdvance("100 %"))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(4, 0, 4, 0)
-        row.setSpacing(6)
-        row.addWidget(self._sign)
-        row.addWidget(self.slider)
-        row.addWidget(self._number)
+        in_row(self, self._sign, self.slider, self._number, margins_px=(4, 0, 4, 0))
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.slider.valueChanged.connect(self._on_moved)
         models.view.changed.connect(self._show)

@@ -26,9 +26,9 @@ from descgui.models.training_state import TrainingModel
 from descgui.views import dialogs
 from descgui.views.panel_parts import (
     Sentence,
-    column,
     field_row,
     icon_button,
+    in_column,
     labelled_rows,
     narrow_combo,
     word_buttons,
@@ -111,8 +111,8 @@ class TrainingRuns(QWidget):
         self.checkpoint.setToolTip("Which weights of the run the buttons below use")
         self.checkpoint.currentIndexChanged.connect(self._show_buttons)
         checkpoint = labelled_rows(("Checkpoint", self.checkpoint))
-        parts = (self.hint, self.list, checkpoint, self._make_buttons())
-        column(self, *parts, fill=self.list, margins_px=(8, 4, 8, 8))
+        parts = (self.hint, (self.list, 1), checkpoint, self._make_buttons())
+        in_column(self, *parts, margins_px=(8, 4, 8, 8))
         model.runs.changed.connect(self._on_runs)
         model.curves.changed.connect(self._on_curves)
         model.can_plot.changed.connect(self._on_curves)
