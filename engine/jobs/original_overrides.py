@@ -2,7 +2,7 @@
 
 That code is configured by yacs: names in capitals, in sections (``TRAIN.BATCH_SIZE``), written on
 its command line as ``NAME VALUE NAME VALUE …`` behind the flags.  One table says what each of its
-names is here.  A name that asks for something this program does otherwise on purpose, or not at
+names is here.  A name that asks for something this program deliberately does differently, or not at
 all, is refused with the reason; one that only says how the original's program was to run, and
 changes nothing of what is learned, is passed over with a sentence.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from engine.config import (
     config_values,
     flatten,
     merge,
+    nest,
     option_text,
     parse_overrides,
 )
@@ -32,36 +33,10 @@ from engine.jobs.settings import SECTION, TrainConfig
 from engine.paths import new_run_dir, runs_dir
 
 Effect = Mapping[str, Any] | str
-"""What a value comes to: our dotted names with their values, or why it is passed over."""
+"""What a value becomes: our dotted names with their values, or why it is passed over."""
 
-EPOCHS: Final = "epochs"
-RUN_NAME: Final = "run name"
-RUNS_FOLDER: Final = "runs folder"
-RESUME: Final = "--resume"
-
-_MODELS: Final = {
-    "MSNetV0": "msnet_v0",
-    "MSNetV1": "msnet_v1",
-    "MSNetV2": "msnet_v2",
-    "Daisy": "daisy",
-    "SuperPoint": "superpoint",
-}
-_MEASURED_PX: Final = (1, 3, 5)
-
-
-@dataclass(frozen=True, slots=True)
-class OriginalSetting:
-    """A setting of the published code.
-
-    Attributes:
-        name: as it is there.
-        becomes: what it is here, in words; "" where it is nothing.
-        convert: makes a value of there into an effect here, or raises :class:`_RefusedError`.
-    """
-
-    name: str
-    becomes: str
-    convert: Callable[[Any], Effect]
+Convert = Callable[[Any], Effect]
+"""Turns a value of the original into an effect here, or raises :class:`_RefusedError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +45,11 @@ class Translation:
 
     Attributes:
         settings: our settings, nested as :func:`engine.config.build_config` takes them.
-        sources: our dotted name -> the original's, for what a person is told.
-        epochs: passes over the photos, which decide ``train.steps``; None: not said.
-        run_name: of the run's folder; None: not said.
-        runs_folder: where that folder lies; None: not said.
-        resume: whether to go on where something is to go on from; None: not said.
+        sources: our dotted name -> the original's, for messages.
+        epochs: passes over the photos, which decide ``train.steps``; None if not given.
+        run_name: of the run's folder; None if not given.
+        runs_folder: the folder above it; None if not given.
+        resume: whether to continue where there is something to continue; None if not given.
         passed_over: a sentence for every setting that is nothing here.
     """
 
@@ -93,19 +68,18 @@ class Translation:
         return (self.runs_folder or runs_dir()) / self.run_name
 
 
+_ASIDE: Final = ("epochs", "run_name", "runs_folder", "resume")
+"""The fields of :class:`Translation` that effects may name beside our settings."""
+
+
 class _RefusedError(Exception):
     """A value that cannot be followed; the text says why, without a full stop."""
-
-
-def is_original(name: str) -> bool:
-    """Whether a name is written as the original's are: in capitals."""
-    return name.isupper()
 
 
 def split_overrides(
     words: Iterable[str], assignments: Iterable[str]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Tell our settings from the original's.
+    """Separate our settings from the original's.
 
     Args:
         words: ``NAME VALUE NAME VALUE …``, as the original's command line has them.
@@ -121,7 +95,7 @@ def split_overrides(
     ours, theirs = [], []
     for text in assignments:
         name, equals, value = text.partition("=")
-        if equals and is_original(name.strip()):
+        if equals and name.strip().isupper():
             theirs.append((name.strip(), value))
         else:
             ours.append(text)
@@ -130,7 +104,7 @@ def split_overrides(
         name = rest.pop(0)
         if "=" in name:
             raise ConfigError(name, f"write --set {name}, or the name and the value as two words")
-        if not is_original(name):
+        if not name.isupper():
             raise ConfigError(
                 name, "settings without a flag are the original's, whose names are in capitals"
             )
@@ -143,7 +117,7 @@ def split_overrides(
 def translate(pairs: Iterable[tuple[str, str]]) -> Translation:
     """Find out what settings of the original are here.
 
-    The order of different names says nothing, as with yacs; of one name the last value holds.
+    The order of different names does not matter, as with yacs; of one name the last value holds.
 
     Args:
         pairs: names and values as text; values are read as Python's literals, or are text.
@@ -154,38 +128,32 @@ def translate(pairs: Iterable[tuple[str, str]]) -> Translation:
     """
     given = dict(pairs)
     for name in given:
-        if name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.0)
-            raise ConfigError(name, f"the original has no such setting; did you mean {near[0]}?")
+        if name not in ORIGINAL_SETTINGS:
+            near = _nearest(name, ORIGINAL_SETTINGS)
+            raise ConfigError(name, f"the original has no such setting; did you mean {near}?")
     settings: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    other: dict[str, Any] = {}
+    aside: dict[str, Any] = {}
     passed_over = []
-    for row in ORIGINAL_SETTINGS:
-        if row.name not in given:
-            continue
+    for name in (name for name in ORIGINAL_SETTINGS if name in given):
         try:
-            effect = row.convert(_literal(given[row.name]))
+            effect = ORIGINAL_SETTINGS[name](_literal(given[name]))
         except _RefusedError as refusal:
-            raise ConfigError(row.name, str(refusal)) from None
+            raise ConfigError(name, str(refusal)) from None
         if isinstance(effect, str):
-            passed_over.append(f"{row.name} is passed over: {effect}.")
+            passed_over.append(f"{name} is passed over: {effect}.")
             continue
         for target, value in effect.items():
-            if target in (EPOCHS, RUN_NAME, RUNS_FOLDER, RESUME):
-                other[target] = value
+            if target in _ASIDE:
+                aside[target] = value
                 continue
-            settings = merge(settings, _checked(row.name, target, value))
-            sources[target] = row.name
-    return Translation(
-        settings=settings,
-        sources=sources,
-        epochs=other.get(EPOCHS),
-        run_name=other.get(RUN_NAME),
-        runs_folder=other.get(RUNS_FOLDER),
-        resume=other.get(RESUME),
-        passed_over=tuple(passed_over),
-    )
+            try:
+                build_config(TrainConfig, nest({target: value}))
+            except ConfigError as error:
+                raise ConfigError(name, f"{error.reason} ({target} here)") from None
+            settings = merge(settings, nest({target: value}))
+            sources[target] = name
+    return Translation(settings=settings, sources=sources, passed_over=tuple(passed_over), **aside)
 
 
 def steps_of(epochs: int, *, photos: int, batch: int) -> int:
@@ -243,75 +211,61 @@ def _literal(text: str) -> Any:
         return text.strip()
 
 
-def _checked(name: str, target: str, value: Any) -> dict[str, Any]:
-    """One setting, nested; refused in the original's name if its value is out of range."""
-    nested: dict[str, Any] = {}
-    *sections, last = target.split(".")
-    inner = nested
-    for section in sections:
-        inner = inner.setdefault(section, {})
-    inner[last] = value
-    try:
-        build_config(TrainConfig, nested)
-    except ConfigError as error:
-        raise ConfigError(name, f"{error.reason} ({target} here)") from None
-    return nested
+def _nearest(word: object, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.0)[0]
 
 
-def _set(target: str) -> Callable[[Any], Effect]:
+def _set(target: str) -> Convert:
     return lambda value: {target: value}
 
 
-def _pass_over(why: str) -> Callable[[Any], Effect]:
+def _pass_over(why: str) -> Convert:
     return lambda _: why
 
 
-def _refuse(why: str) -> Callable[[Any], Effect]:
+def _refuse(why: str) -> Convert:
     def convert(_: Any) -> Effect:
         raise _RefusedError(why)
 
     return convert
 
 
-def _truth(value: Any) -> bool:
-    words = {"true": True, "false": False}
-    truth = value if isinstance(value, bool) else words.get(str(value).lower())
-    if truth is None:
-        raise _RefusedError(f"{value!r} is neither True nor False")
-    return truth
+def _only(allowed: Collection[Any], why: str, refusal: str) -> Convert:
+    """Pass some values over, and refuse all others, which follow in the sentence at ``{}``."""
+
+    def convert(value: Any) -> Effect:
+        if value not in allowed:
+            raise _RefusedError(refusal.format(repr(value)))
+        return why
+
+    return convert
 
 
-def _whole(value: Any, *, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise _RefusedError(f"{value!r} is not a whole number of at least {low}")
-    return value
+def _switch(*, on: Effect, off: Effect) -> Convert:
+    words = {"true": on, "false": off}
+
+    def convert(value: Any) -> Effect:
+        if not isinstance(value, bool | str) or str(value).lower() not in words:
+            raise _RefusedError(f"{value!r} is neither True nor False")
+        return words[str(value).lower()]
+
+    return convert
+
+
+def _whole(effect: Callable[[int], Effect], *, low: int) -> Convert:
+    def convert(value: Any) -> Effect:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise _RefusedError(f"{value!r} is not a whole number of at least {low}")
+        return effect(value)
+
+    return convert
 
 
 def _model(value: Any) -> Effect:
     if value not in _MODELS:
-        near = difflib.get_close_matches(str(value), _MODELS, n=1, cutoff=0.0)
-        raise _RefusedError(f"there is no model {value!r}; did you mean {near[0]}?")
+        near = _nearest(value, _MODELS)
+        raise _RefusedError(f"there is no model {value!r}; did you mean {near}?")
     return {"descriptor": _MODELS[value]}
-
-
-def _parallel(value: Any) -> Effect:
-    if _truth(value):
-        return "several GPUs are used by torchrun, with a process for each"
-    return "a process uses one device anyway"
-
-
-def _device_ids(value: Any) -> Effect:
-    if value == []:
-        return "which GPUs are used is said to torchrun and by CUDA_VISIBLE_DEVICES"
-    raise _RefusedError(
-        "choose GPUs by CUDA_VISIBLE_DEVICES, and start a process for each by torchrun"
-    )
-
-
-def _training_set(value: Any) -> Effect:
-    if value == "COCO.train":
-        return "the photos are those of --photos, of which COCO's train2017 are trained on"
-    raise _RefusedError(f"training on {value!r} is not possible; name a folder of photos, --photos")
 
 
 def _validation_set(value: Any) -> Effect:
@@ -319,41 +273,10 @@ def _validation_set(value: Any) -> Effect:
         return {"train.validation.sequences": None}
     if str(value).startswith("HPATCHES"):
         raise _RefusedError(
-            "these pairs are part of the test set, which must not choose weights; photos kept "
-            "apart validate here, or sequences of your own, train.validation.sequences"
+            "these pairs are part of the test set, which must not choose weights; use held-out "
+            "photos (the default), or sequences of your own, train.validation.sequences"
         )
-    raise _RefusedError(f"{value!r} is not known; photos kept apart, COCO.val, validate here")
-
-
-def _workers(value: Any) -> Effect:
-    return {"train.photos.workers": max(1, _whole(value, low=0))}
-
-
-def _epochs(value: Any) -> Effect:
-    return {EPOCHS: _whole(value, low=1)}
-
-
-def _validates(value: Any) -> Effect:
-    if _truth(value):
-        return "validation is on unless train.validation.every_steps is 0"
-    return {"train.validation.every_steps": 0}
-
-
-def _one_pair(value: Any) -> Effect:
-    _whole(value, low=1)
-    return "pairs are measured one by one"
-
-
-def _evaluator(value: Any) -> Effect:
-    if value == "DESC_PCK":
-        return "PCK is what is measured"
-    raise _RefusedError(f"{value!r} is not known; PCK, DESC_PCK, is what is measured")
-
-
-def _threshold(value: Any) -> Effect:
-    if value in _MEASURED_PX:
-        return "PCK is measured at 1, 3 and 5 px, and weights are chosen at 3 px"
-    raise _RefusedError(f"{value!r} px is not measured in training, only 1, 3 and 5 px are")
+    raise _RefusedError(f"{value!r} is not known; held-out photos, COCO.val, validate here")
 
 
 def _pictures(value: Any) -> Effect:
@@ -368,93 +291,96 @@ def _run_name(value: Any) -> Effect:
     name = str(value)
     if name != Path(name).name or name in ("", ".", "..") or isinstance(value, float):
         raise _RefusedError(f"{name!r} is not the name of one folder; use --run-dir for a path")
-    return {RUN_NAME: name}
+    return {"run_name": name}
 
 
 def _runs_folder(value: Any) -> Effect:
     if not isinstance(value, str) or not value:
         raise _RefusedError(f"{value!r} is not a folder")
-    return {RUNS_FOLDER: Path(value).expanduser()}
+    return {"runs_folder": Path(value).expanduser()}
 
 
-def _getter(value: Any) -> Effect:
-    if value == "MSNet":
-        return "the pictures of training are the same for all descriptors"
-    raise _RefusedError(f"there are no pictures {value!r}; those of MSNet are always drawn")
+_MODELS: Final = {
+    "MSNetV0": "msnet_v0",
+    "MSNetV1": "msnet_v1",
+    "MSNetV2": "msnet_v2",
+    "Daisy": "daisy",
+    "SuperPoint": "superpoint",
+}
+_ITS_OWN_PLACE: Final = _refuse("it is a place of the original's program")
 
 
-_ITS_OWN_PLACE: Final = "it is a place of the original's program"
-_OF_THE_TEST: Final = "training measures no test set; say it to 'evaluate'"
+def _of_the_test(how: str) -> Convert:
+    return _refuse(f"training measures no test set; pass it to 'evaluate'{how}")
 
-ORIGINAL_SETTINGS: Final = (
-    OriginalSetting("EXP.NAME", "name of the run's folder, as in --run-dir", _run_name),
-    OriginalSetting("MODEL.NAME", "descriptor", _model),
-    OriginalSetting("MODEL.DEVICE", "device", _set("device")),
-    OriginalSetting("MODEL.PARALLEL", "", _parallel),
-    OriginalSetting("MODEL.DEVICE_IDS", "", _device_ids),
-    OriginalSetting("PATH.CONFIG_DIR", "", _refuse(_ITS_OWN_PLACE)),
-    OriginalSetting("PATH.LIB_DIR", "", _refuse(_ITS_OWN_PLACE)),
-    OriginalSetting("PATH.ROOT_DIR", "", _refuse(_ITS_OWN_PLACE)),
-    OriginalSetting(
-        "PATH.DATA_DIR",
-        "",
-        _refuse("name the folder of photos by --photos, and the run's by --run-dir"),
+
+ORIGINAL_SETTINGS: Final[Mapping[str, Convert]] = {
+    "EXP.NAME": _run_name,
+    "MODEL.NAME": _model,
+    "MODEL.DEVICE": _set("device"),
+    "MODEL.PARALLEL": _switch(
+        on="several GPUs are used by torchrun, with a process for each",
+        off="a process uses one device anyway",
     ),
-    OriginalSetting("DATASET.TRAIN", "", _training_set),
-    OriginalSetting("DATASET.VAL", "train.validation.sequences", _validation_set),
-    OriginalSetting("DATASET.TEST", "", _refuse(f"{_OF_THE_TEST}, as --set dataset.test=NAME")),
-    OriginalSetting("DATASET.COCO.WIDTH", "train.width", _set("train.width")),
-    OriginalSetting("DATASET.COCO.HEIGHT", "train.height", _set("train.height")),
-    OriginalSetting("DATASET.COCO.KPS", "train.points", _set("train.points")),
-    OriginalSetting(
-        "DATASET.HPATCHES.SIZE",
-        "",
-        _refuse(f"{_OF_THE_TEST}, as --long-edge"),
+    "MODEL.DEVICE_IDS": _only(
+        ([],),
+        "which GPUs are used is up to torchrun and CUDA_VISIBLE_DEVICES",
+        "choose GPUs by CUDA_VISIBLE_DEVICES, and start a process for each by torchrun",
     ),
-    OriginalSetting(
-        "DATASET.HPATCHES.KPS",
-        "",
-        _refuse(f"{_OF_THE_TEST}, as --query-limit"),
+    "PATH.CONFIG_DIR": _ITS_OWN_PLACE,
+    "PATH.LIB_DIR": _ITS_OWN_PLACE,
+    "PATH.ROOT_DIR": _ITS_OWN_PLACE,
+    "PATH.DATA_DIR": _refuse("name the folder of photos by --photos, and the run's by --run-dir"),
+    "DATASET.TRAIN": _only(
+        ("COCO.train",),
+        "the photos are those of --photos, of which COCO's train2017 are trained on",
+        "training on {} is not possible; name a folder of photos, --photos",
     ),
-    OriginalSetting("DATALOADER.NUM_WORKERS", "train.photos.workers", _workers),
-    OriginalSetting(
-        "TRAIN.RESUME",
-        "--resume, where there is a run to go on with",
-        lambda value: {RESUME: _truth(value)},
+    "DATASET.VAL": _validation_set,
+    "DATASET.TEST": _of_the_test(", as --set dataset.test=NAME"),
+    "DATASET.COCO.WIDTH": _set("train.width"),
+    "DATASET.COCO.HEIGHT": _set("train.height"),
+    "DATASET.COCO.KPS": _set("train.points"),
+    "DATASET.HPATCHES.SIZE": _of_the_test(", as --long-edge"),
+    "DATASET.HPATCHES.KPS": _of_the_test(", as --query-limit"),
+    "DATALOADER.NUM_WORKERS": _whole(lambda n: {"train.photos.workers": max(1, n)}, low=0),
+    "TRAIN.RESUME": _switch(on={"resume": True}, off={"resume": False}),
+    "TRAIN.MAX_EPOCHS": _whole(lambda n: {"epochs": n}, low=1),
+    "TRAIN.BATCH_SIZE": _set("train.batch"),
+    "TRAIN.BASE_LR": _set("train.optimiser.rate"),
+    "TRAIN.WEIGHT_DECAY": _set("train.optimiser.weight_decay"),
+    "TRAIN.CHECKPOINT_PERIOD": _pass_over(
+        "checkpoints are written by the clock, every train.saving.every_s seconds"
     ),
-    OriginalSetting("TRAIN.MAX_EPOCHS", "train.steps", _epochs),
-    OriginalSetting("TRAIN.BATCH_SIZE", "train.batch", _set("train.batch")),
-    OriginalSetting("TRAIN.BASE_LR", "train.optimiser.rate", _set("train.optimiser.rate")),
-    OriginalSetting(
-        "TRAIN.WEIGHT_DECAY", "train.optimiser.weight_decay", _set("train.optimiser.weight_decay")
+    "TRAIN.NUM_CHECKPOINTS": _set("train.saving.keep"),
+    "TRAIN.PRINT_EVERY": _set("train.saving.log_every_steps"),
+    "TRAIN.VAL_EVERY": _set("train.validation.every_steps"),
+    # Behind TRAIN.VAL_EVERY, which has no effect where validation is off.
+    "VAL.IS_ON": _switch(
+        on="validation is on unless train.validation.every_steps is 0",
+        off={"train.validation.every_steps": 0},
     ),
-    OriginalSetting(
-        "TRAIN.CHECKPOINT_PERIOD",
-        "",
-        _pass_over("checkpoints are written by the clock, every train.saving.every_s seconds"),
+    "VAL.BATCH_SIZE": _whole(lambda _: "pairs are measured one by one", low=1),
+    "VAL.EVALUATOR": _only(
+        ("DESC_PCK",), "PCK is what is measured", "{} is not known; only PCK, DESC_PCK, is measured"
     ),
-    OriginalSetting("TRAIN.NUM_CHECKPOINTS", "train.saving.keep", _set("train.saving.keep")),
-    OriginalSetting(
-        "TRAIN.PRINT_EVERY", "train.saving.log_every_steps", _set("train.saving.log_every_steps")
+    "VAL.PCK_THRESHOLD": _only(
+        (1, 3, 5),
+        "PCK is measured at 1, 3 and 5 px, and weights are chosen at 3 px",
+        "{} px is not measured in training, only 1, 3 and 5 px are",
     ),
-    OriginalSetting(
-        "TRAIN.VAL_EVERY", "train.validation.every_steps", _set("train.validation.every_steps")
+    "TEST.BATCH_SIZE": _of_the_test(", which measures pair by pair"),
+    "TEST.EVALUATOR": _of_the_test(", which measures PCK"),
+    "TEST.PCK_THRESHOLD": _of_the_test(", as --threshold"),
+    "TENSORBOARD.IS_ON": _pass_over("its files are always written"),
+    "TENSORBOARD.TARGETS.SCALAR": _pass_over("all figures are always written"),
+    "TENSORBOARD.TARGETS.IMAGE": _pictures,
+    "TENSORBOARD.LOG_DIR": _refuse("the logs of a run are in its folder, --run-dir"),
+    "MODEL_DIR": _runs_folder,
+    "GETTER.NAME": _only(
+        ("MSNet",),
+        "the pictures of training are the same for all descriptors",
+        "there are no pictures {}; those of MSNet are always drawn",
     ),
-    # Behind TRAIN.VAL_EVERY, which says nothing where validation is off.
-    OriginalSetting("VAL.IS_ON", "train.validation.every_steps", _validates),
-    OriginalSetting("VAL.BATCH_SIZE", "", _one_pair),
-    OriginalSetting("VAL.EVALUATOR", "", _evaluator),
-    OriginalSetting("VAL.PCK_THRESHOLD", "", _threshold),
-    OriginalSetting("TEST.BATCH_SIZE", "", _refuse(f"{_OF_THE_TEST}, which measures pair by pair")),
-    OriginalSetting("TEST.EVALUATOR", "", _refuse(f"{_OF_THE_TEST}, which measures PCK")),
-    OriginalSetting("TEST.PCK_THRESHOLD", "", _refuse(f"{_OF_THE_TEST}, as --threshold")),
-    OriginalSetting("TENSORBOARD.IS_ON", "", _pass_over("its files are always written")),
-    OriginalSetting("TENSORBOARD.TARGETS.SCALAR", "", _pass_over("all figures are always written")),
-    OriginalSetting("TENSORBOARD.TARGETS.IMAGE", "train.saving.preview_every_steps", _pictures),
-    OriginalSetting(
-        "TENSORBOARD.LOG_DIR", "", _refuse("the logs of a run lie in its folder, --run-dir")
-    ),
-    OriginalSetting("MODEL_DIR", "folder above the run's, as in --run-dir", _runs_folder),
-    OriginalSetting("GETTER.NAME", "", _getter),
-)
-_BY_NAME: Final = {row.name: row for row in ORIGINAL_SETTINGS}
+}
+"""The original's names, and what their values become."""
