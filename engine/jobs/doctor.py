@@ -1,4 +1,4 @@
-"""A look at this computer: what is installed, what is missing, and what cures it.
+"""Checks this computer: what is installed, what is missing, and how to fix it.
 
 Packages are imported in processes of their own: a broken wheel may end the process that loads it,
 and the engine itself never loads Qt.
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ out['gpus'] = [
     "skimage": "import skimage.data",
     "PIL": "import PIL.Image",
 }
+_PIP = f"{sys.executable} -m pip"
 _TRIAL_TIMEOUT_S = 120.0
 _OLDEST_CAPABILITY = (7, 5)  # as in engine.kernels.runtime, which would load torch
 _TENSOR_CORES = (8, 0)  # as in engine.kernels.ops
@@ -66,17 +67,17 @@ _LITTLE_SPACE_BYTES = 500 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, in one sentence, and what to do about it.
+    """Something that is wrong, in one sentence, and how to fix it.
 
     Attributes:
         level: ``error`` when a part of the program cannot work, ``warning`` otherwise.
         text: what is wrong.
-        cure: what helps.
+        fix: what to do.
     """
 
     level: Literal["error", "warning"]
     text: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class GpuState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """All that was found; plain data, for the terminal, for JSON and for the about box.
+    """All that was found; plain data, for the terminal, for JSON and for the window.
 
     Attributes:
         project, python, system: versions of the program, of Python, of the operating system.
@@ -139,7 +140,7 @@ class Diagnosis:
 
     @property
     def kernels(self) -> str:
-        """Whether the project's own CUDA kernels are in use, or what stands against them."""
+        """Whether the project's own CUDA kernels are used, and if not, why."""
         if not self.gpus:
             return "not used: torch can use no CUDA GPU"
         if not self.pycuda:
@@ -154,7 +155,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at everything; takes a few seconds, since torch and Qt are loaded on trial."""
+    """Check everything; takes a few seconds, since torch and Qt are loaded on trial."""
     names = tuple(_NEEDED)
     with ThreadPoolExecutor(max_workers=4) as pool:
         trials = dict(zip(names, pool.map(_try_import, names), strict=True))
@@ -168,7 +169,7 @@ def examine() -> Diagnosis:
     gpus = tuple(GpuState(**gpu) for gpu in torch_facts.get("gpus", ()))
     problems = [
         *_package_problems(trials, packages, missing),
-        *_library_problems(missing),
+        *_display_problems(missing),
         *_gpu_problems(gpus, driver_gpus, torch_facts.get("cuda_build", ""), nvcc, pycuda),
         *_folder_problems(folders),
     ]
@@ -191,7 +192,7 @@ def examine() -> Diagnosis:
 
 
 def _try_import(module: str) -> dict[str, Any]:
-    """Import a package in a new process: what it said of itself, or ``{"error": reason}``."""
+    """Import a package in a new process: facts about it, or ``{"error": reason}``."""
     trial = _TRIAL.get(module, f"import {module}")
     code = f"import json\nout = {{}}\n{trial}\n"
     # Marked, since a package may print something itself.
@@ -227,62 +228,49 @@ def _package_problems(
     trials: Mapping[str, Mapping[str, Any]],
     packages: Mapping[str, str],
     missing: Mapping[str, str],
-) -> list[Problem]:
-    problems = []
+) -> Iterator[Problem]:
     for module, distribution in _NEEDED.items():
         reason = trials[module].get("error")
         if reason is None:
             continue
         if missing and module in ("PySide6", "pyqtgraph", "cv2"):
-            cure = qt_platform.install_hint(missing)
+            fix = qt_platform.install_hint(missing)
         else:
             again = "--force-reinstall " if packages[distribution] else ""
-            cure = f"{sys.executable} -m pip install {again}{distribution}"
+            fix = f"{_PIP} install {again}{distribution}"
         what = "does not load" if packages[distribution] else "is not installed"
-        problems.append(Problem("error", f"{distribution} {what}: {reason}", cure))
+        yield Problem("error", f"{distribution} {what}: {reason}", fix)
     both = [name for name in _OPENCV_WHEELS if _version(name)]
     if len(both) > 1:
-        problems.append(
-            Problem(
-                "warning",
-                f"Several OpenCV wheels share one folder and break each other: {', '.join(both)}.",
-                f"{sys.executable} -m pip uninstall -y {' '.join(both)}, then install "
-                "opencv-python alone",
-            )
+        yield Problem(
+            "warning",
+            f"Several OpenCV wheels share one folder and break each other: {', '.join(both)}.",
+            f"{_PIP} uninstall -y {' '.join(both)}, then install opencv-python alone",
         )
     qt = packages["PySide6-Essentials"]
     if qt in ("6.11.0", "6.11.1", "6.12.0"):
-        problems.append(
-            Problem(
-                "error",
-                f"PySide6 {qt} has faults that end this program.",
-                f"{sys.executable} -m pip install 'PySide6-Essentials>=6.9,<6.11'",
-            )
+        yield Problem(
+            "error",
+            f"PySide6 {qt} has faults that crash this program.",
+            f"{_PIP} install 'PySide6-Essentials>=6.9,<6.11'",
         )
-    return problems
 
 
-def _library_problems(missing: Mapping[str, str]) -> list[Problem]:
-    problems = []
+def _display_problems(missing: Mapping[str, str]) -> Iterator[Problem]:
     if missing:
-        problems.append(
-            Problem(
-                "error",
-                f"The window needs system libraries that are missing: {', '.join(missing)}.",
-                qt_platform.install_hint(missing),
-            )
+        yield Problem(
+            "error",
+            f"The window needs system libraries that are missing: {', '.join(missing)}.",
+            qt_platform.install_hint(missing),
         )
     reason = qt_platform.display_problem()
     if reason:
-        problems.append(
-            Problem(
-                "warning",
-                f"No window can be shown: {reason}.",
-                "work at a desktop or through 'ssh -X'; 'match', 'describe', 'demo' and "
-                "'view … --screenshot FILE' need no display",
-            )
+        yield Problem(
+            "warning",
+            f"No window can be shown: {reason}.",
+            "work at a desktop or through 'ssh -X'; 'match', 'describe', 'demo' and "
+            "'view … --screenshot FILE' need no display",
         )
-    return problems
 
 
 def _gpu_problems(
@@ -291,41 +279,33 @@ def _gpu_problems(
     cuda_build: str,
     nvcc: str,
     pycuda: str,
-) -> list[Problem]:
-    problems = []
-    if driver_gpus and not gpus:
-        why = (
-            f"this torch, built for CUDA {cuda_build}, cannot use it"
-            if cuda_build
-            else "this torch is a CPU build"
+) -> Iterator[Problem]:
+    if driver_gpus and not gpus and cuda_build:
+        yield Problem(
+            "warning",
+            f"There is a GPU ({driver_gpus[0]}), but this torch, built for CUDA {cuda_build}, "
+            "cannot use it.",
+            "update NVIDIA's driver",
         )
-        problems.append(
-            Problem(
-                "warning",
-                f"There is a GPU ({driver_gpus[0]}), but {why}.",
-                "update NVIDIA's driver"
-                if cuda_build
-                else f"{sys.executable} -m pip install --force-reinstall torch "
-                "--index-url https://download.pytorch.org/whl/cu126",
-            )
+    elif driver_gpus and not gpus:
+        yield Problem(
+            "warning",
+            f"There is a GPU ({driver_gpus[0]}), but this torch is a CPU build.",
+            f"{_PIP} install --force-reinstall torch "
+            "--index-url https://download.pytorch.org/whl/cu126",
         )
     if gpus and not pycuda:
-        problems.append(
-            Problem(
-                "warning",
-                "PyCUDA is not installed, so the project's own CUDA kernels are not used.",
-                f"{sys.executable} -m pip install pycuda",
-            )
+        yield Problem(
+            "warning",
+            "PyCUDA is not installed, so the project's own CUDA kernels are not used.",
+            f"{_PIP} install pycuda",
         )
     if gpus and not nvcc:
-        problems.append(
-            Problem(
-                "warning",
-                "There is no nvcc, so the project's own CUDA kernels cannot be compiled.",
-                "install the CUDA toolkit and put its bin folder on PATH",
-            )
+        yield Problem(
+            "warning",
+            "There is no nvcc, so the project's own CUDA kernels cannot be compiled.",
+            "install the CUDA toolkit and put its bin folder on PATH",
         )
-    return problems
 
 
 def _folders() -> tuple[FolderState, ...]:
@@ -341,7 +321,7 @@ def _folders() -> tuple[FolderState, ...]:
 
 
 def _folder_state(purpose: str, path: Path) -> FolderState:
-    """Looks at the nearest existing parent, so that looking leaves nothing behind."""
+    """Checks the nearest existing parent, so that checking leaves nothing behind."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -351,28 +331,22 @@ def _folder_state(purpose: str, path: Path) -> FolderState:
     return FolderState(purpose, path, writable, shutil.disk_usage(there).free)
 
 
-def _folder_problems(folders: Sequence[FolderState]) -> list[Problem]:
-    problems = []
+def _folder_problems(folders: Sequence[FolderState]) -> Iterator[Problem]:
     for folder in folders:
         if not folder.writable:
-            problems.append(
-                Problem(
-                    "error",
-                    f"The folder for {folder.purpose} cannot be written: {folder.path}.",
-                    "give yourself the right to write there, or name another place by setting "
-                    "DESCGUI_HOME",
-                )
+            yield Problem(
+                "error",
+                f"The folder for {folder.purpose} cannot be written: {folder.path}.",
+                "give yourself the right to write there, or choose another place by setting "
+                "DESCGUI_HOME",
             )
         elif folder.free_bytes < _LITTLE_SPACE_BYTES:
-            problems.append(
-                Problem(
-                    "warning",
-                    f"Only {folder.free_bytes / 2**20:.0f} MiB are free for {folder.purpose} in "
-                    f"{folder.path}.",
-                    "free some space, or name another place by setting DESCGUI_HOME",
-                )
+            yield Problem(
+                "warning",
+                f"Only {folder.free_bytes / 2**20:.0f} MiB are free for {folder.purpose} in "
+                f"{folder.path}.",
+                "free some space, or choose another place by setting DESCGUI_HOME",
             )
-    return problems
 
 
 def _nvcc_version() -> str:
@@ -448,9 +422,9 @@ def diagnosis_text(found: Diagnosis) -> str:
     lines = [f"{name:<{width}}  {value}" for name, value in rows]
     lines.append("")
     if not found.problems:
-        lines.append("Nothing is wrong.")
+        lines.append("No problems found.")
     for problem in found.problems:
-        lines += [f"{problem.level}: {problem.text}", f"  cure: {problem.cure}"]
+        lines += [f"{problem.level}: {problem.text}", f"  fix: {problem.fix}"]
     return "\n".join(lines)
 
 

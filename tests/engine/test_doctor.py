@@ -53,12 +53,12 @@ def test_the_report_for_programs_says_all_that_the_diagnosis_does(found: doctor.
     assert [folder["path"] for folder in report["folders"]] == [str(f.path) for f in found.folders]
 
 
-def test_the_report_for_a_person_gives_a_cure_for_every_problem(found: doctor.Diagnosis):
+def test_the_report_for_a_person_gives_a_fix_for_every_problem(found: doctor.Diagnosis):
     text = doctor.diagnosis_text(found)
     assert engine.__version__ in text
     for problem in found.problems:
-        assert f"{problem.level}: {problem.text}\n  cure: {problem.cure}" in text
-    assert ("Nothing is wrong." in text) is (not found.problems)
+        assert f"{problem.level}: {problem.text}\n  fix: {problem.fix}" in text
+    assert ("No problems found." in text) is (not found.problems)
 
 
 def test_a_package_that_ends_its_process_is_reported_and_not_fatal(
@@ -79,34 +79,34 @@ def test_a_package_that_prints_on_import_is_understood(monkeypatch: pytest.Monke
     assert doctor._try_import("torch") == {"gpus": []}
 
 
-def test_a_broken_package_makes_the_diagnosis_unsound_and_names_the_cure():
+def test_a_broken_package_makes_the_diagnosis_unsound_and_names_the_fix():
     trials = {name: {} for name in doctor._NEEDED}
     versions = dict.fromkeys(doctor._NEEDED.values(), "1.0")
-    assert doctor._package_problems(trials, versions, {}) == []
+    assert not list(doctor._package_problems(trials, versions, {}))
     trials["torch"] = {"error": "libtorch.so: cannot open"}
     (broken,) = doctor._package_problems(trials, versions, {})
     assert (broken.level, "libtorch.so" in broken.text) == ("error", True)
-    assert "--force-reinstall torch" in broken.cure
+    assert "--force-reinstall torch" in broken.fix
     (absent,) = doctor._package_problems(trials, {**versions, "torch": ""}, {})
     assert "is not installed" in absent.text
 
 
-def test_qt_that_fails_for_want_of_a_library_is_cured_by_the_library():
+def test_qt_that_fails_for_want_of_a_library_is_fixed_by_the_library():
     trials = {name: {} for name in doctor._NEEDED} | {"PySide6": {"error": "libEGL.so.1"}}
     versions = dict.fromkeys(doctor._NEEDED.values(), "1.0")
     (problem,) = doctor._package_problems(trials, versions, {"libEGL.so.1": "libegl1"})
-    assert problem.cure == "sudo apt-get install -y libegl1"
+    assert problem.fix == "sudo apt-get install -y libegl1"
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_apart_by_its_cause():
     (cpu_build,) = doctor._gpu_problems([], ["Tesla"], "", "12", "2024.1")
     assert "CPU build" in cpu_build.text
     (old_driver,) = doctor._gpu_problems([], ["Tesla"], "12.6", "12", "2024.1")
-    assert "driver" in old_driver.cure
+    assert "driver" in old_driver.fix
     gpu = doctor.GpuState("Tesla", 2**34, "8.0")
-    assert doctor._gpu_problems([gpu], ["Tesla"], "12.6", "12", "2024.1") == []
-    assert len(doctor._gpu_problems([gpu], ["Tesla"], "12.6", "", "")) == 2
-    assert doctor._gpu_problems([], [], "", "", "") == []
+    assert not list(doctor._gpu_problems([gpu], ["Tesla"], "12.6", "12", "2024.1"))
+    assert len(list(doctor._gpu_problems([gpu], ["Tesla"], "12.6", "", ""))) == 2
+    assert not list(doctor._gpu_problems([], [], "", "", ""))
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
