@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from engine.errors import WeightsError
+from engine.errors import WeightsError, file_errors
 from engine.paths import write_atomically
 
 # Under these keys training scripts keep the weights, beside optimiser state and the like.
@@ -162,25 +162,18 @@ def load_training_state(path: Path) -> dict[str, Any]:
 
 
 def _file_size(path: Path) -> int:
-    try:
+    with file_errors(WeightsError, path, "cannot be read", missing="there is no such file"):
         if path.is_dir():
             raise WeightsError(path, "is a folder, not a weights file")
         return path.stat().st_size
-    except FileNotFoundError:
-        raise WeightsError(path, "there is no such file") from None
-    except OSError as error:
-        raise WeightsError(path, f"cannot be read ({error.strerror or error})") from error
 
 
 def _looks_like_safetensors(path: Path, size_bytes: int) -> bool:
     """True if the file is named so, or begins with a header length and a brace."""
     if path.suffix.lower() == ".safetensors":
         return True
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise WeightsError(path, f"cannot be read ({error.strerror or error})") from error
+    with file_errors(WeightsError, path, "cannot be read"), path.open("rb") as file:
+        start = file.read(9)
     header_bytes = int.from_bytes(start[:8], "little")
     return len(start) == 9 and start[8:] == b"{" and header_bytes <= size_bytes
 

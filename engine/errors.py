@@ -25,6 +25,8 @@ an error: it unwinds a job that a person stopped.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -59,6 +61,28 @@ class FileError(DescSpaceError):
         super().__init__(f"{path}: {reason}.")
         self.path = Path(path)
         self.reason = reason
+
+
+@contextlib.contextmanager
+def file_errors(
+    kind: type[FileError], path: Path, failure: str, *, missing: str = ""
+) -> Iterator[None]:
+    """Turn what the system raises inside the block into an error about a file or folder.
+
+    Args:
+        kind: of the error.
+        path: the file or folder.
+        failure: what could not be done, such as ``cannot be read``.
+        missing: the reason where the file does not exist, "" for the system's.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise kind(path, missing or f"{failure} ({error.strerror})") from error
+    except IsADirectoryError as error:
+        raise kind(path, "is a folder, not a file") from error
+    except OSError as error:
+        raise kind(path, f"{failure} ({error.strerror or error})") from error
 
 
 class ImageError(FileError):

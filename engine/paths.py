@@ -12,7 +12,7 @@ from typing import Literal
 
 import appdirs
 
-from engine.errors import OutputError
+from engine.errors import OutputError, file_errors
 
 APP_NAME = "descriptor-space"
 _HOME_VARIABLE = "DESCGUI_HOME"
@@ -103,13 +103,14 @@ def data_dir(name: str) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there completely or not at all, whoever reads it meanwhile.
+    """Write a file completely or not at all, as seen by any reader.
 
     Raises:
         OutputError: the folder is missing or may not be written to, the disk is full, ...
     """
     part = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    failure = "cannot be written"
+    with file_errors(OutputError, path, failure, missing=f"{failure}: its folder does not exist"):
         try:
             with part.open("wb") as file:
                 file.write(content)
@@ -118,7 +119,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    except FileNotFoundError as error:
-        raise OutputError(path, "cannot be written: its folder does not exist") from error
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    with file_errors(OutputError, path, "cannot be created"):
+        path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from engine.errors import DatasetError, OutputError
+from engine.errors import DatasetError, OutputError, file_errors
 from engine.progress import JobContext, Progress, Stage
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -71,15 +71,14 @@ def extract_archive(
         raise OutputError(folder, "exists already")
     temporary = folder.with_name(f".{folder.name[:64]}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.mkdir(parents=True)
-        try:
-            unpack = _extract_zip if zipfile.is_zipfile(archive) else _extract_tar
-            unpack(archive, temporary, context, limits or Limits())
-        except _BROKEN as error:
-            raise DatasetError(archive, f"is a broken archive ({error})") from error
-        temporary.rename(folder)
-    except OSError as error:
-        raise OutputError(folder, f"cannot be written ({error.strerror or error})") from error
+        with file_errors(OutputError, folder, "cannot be written"):
+            temporary.mkdir(parents=True)
+            try:
+                unpack = _extract_zip if zipfile.is_zipfile(archive) else _extract_tar
+                unpack(archive, temporary, context, limits or Limits())
+            except _BROKEN as error:
+                raise DatasetError(archive, f"is a broken archive ({error})") from error
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

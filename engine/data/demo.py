@@ -31,7 +31,7 @@ from engine.errors import DatasetError, OutputError
 from engine.geometry.coords import Resize
 from engine.geometry.homography import normalise, write_homography
 from engine.images import read_image, write_image
-from engine.paths import cache_dir, write_atomically
+from engine.paths import cache_dir, make_folder, write_atomically
 from engine.progress import JobContext, Progress, Saved, Stage
 
 Matrix = NDArray[np.float64]
@@ -167,10 +167,10 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
         context.emit(Progress(Stage.MAKING_DEMO, pictures, total))
 
     for name, (photo, looks) in _VIEWPOINT.items():
-        _write_viewpoint(_new_folder(folder / name), photo, looks, context, count)
+        _write_viewpoint(make_folder(folder / name), photo, looks, context, count)
     for name, (photo, lights) in _ILLUMINATION.items():
-        _write_illumination(_new_folder(folder / name), photo, lights, context, count)
-    stereo = _new_folder(folder / "motorcycle")
+        _write_illumination(make_folder(folder / name), photo, lights, context, count)
+    stereo = make_folder(folder / "motorcycle")
     for source, side in zip(_STEREO, ("left", "right"), strict=True):
         context.cancel.check()
         write_atomically(stereo / f"{side}.png", _photo(source).read_bytes())
@@ -205,14 +205,6 @@ def _is_complete(folder: Path) -> bool:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def _new_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, f"cannot be made ({error.strerror})") from error
-    return folder
 
 
 def _photo(name: str) -> Path:

@@ -29,8 +29,8 @@ from urllib.parse import urlsplit
 import engine
 from engine.data.archives import Limits, extract_archive
 from engine.data.hpatches import open_dataset
-from engine.errors import DatasetError, DownloadError, OutputError
-from engine.paths import user_data_dir, write_atomically
+from engine.errors import DatasetError, DownloadError, OutputError, file_errors
+from engine.paths import make_folder, user_data_dir, write_atomically
 from engine.progress import JobContext, Note, Progress, Stage
 
 HPATCHES_URLS: Final = (
@@ -106,10 +106,7 @@ def download_hpatches(
             ) from error
         context.emit(Note(f"{place} is there already; nothing was loaded."))
         return place
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, f"cannot be made ({error.strerror})") from error
+    make_folder(folder)
     failures = []
     for url in HPATCHES_URLS if urls is None else urls:
         try:
@@ -166,12 +163,10 @@ def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | N
         raise DownloadError(url, "is no address that begins with http:// or https://")
     patience = patience or Patience()
     part = _Part(target)
-    try:
+    with file_errors(OutputError, target, "cannot be written"):
         if not target.exists():
             _load_all(url, part, context, patience)
         return _sha256(target, context)
-    except OSError as error:
-        raise OutputError(target, f"cannot be written ({error.strerror or error})") from error
 
 
 def _load_all(url: str, part: _Part, context: JobContext, patience: Patience) -> None:
@@ -328,10 +323,8 @@ def _unpack(archive: Path, place: Path, context: JobContext, limits: Limits) -> 
         entries = list(whole.iterdir())
         # The archive has one folder around all sequences; it is taken off.
         inner = entries[0] if len(entries) == 1 and _holds_folders(entries[0]) else whole
-        try:
+        with file_errors(OutputError, place, "cannot be created"):
             inner.rename(place)
-        except OSError as error:
-            raise OutputError(place, f"cannot be made ({error.strerror})") from error
     finally:
         shutil.rmtree(whole, ignore_errors=True)
 
@@ -379,10 +372,7 @@ def _record(name: str, url: str, digest: str) -> None:
         name, {"sha256": digest, "url": url, "date": time.strftime("%Y-%m-%d", time.gmtime())}
     )
     path = _records_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})") from error
+    make_folder(path.parent)
     write_atomically(path, json.dumps(records, indent=1).encode("utf-8"))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.pairs import ImagePair
-from engine.errors import DatasetError, HomographyError
+from engine.errors import DatasetError, HomographyError, file_errors
 from engine.geometry.homography import read_homography
 from engine.images import IMAGE_SUFFIXES
 from engine.vocabulary import SequenceKind
@@ -201,20 +201,14 @@ def _check_folder(folder: Path) -> None:
 
 def _file_names(folder: Path) -> list[str]:
     """Names of the files in a folder, hidden ones left out."""
-    try:
-        with os.scandir(folder) as entries:
-            return [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
-    except OSError as error:
-        raise DatasetError(folder, f"cannot be read ({error.strerror})") from error
+    with file_errors(DatasetError, folder, "cannot be read"), os.scandir(folder) as entries:
+        return [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
 
 
 def _sub_folders(folder: Path) -> list[Path]:
     """Folders in a folder in natural order, hidden ones left out."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    except OSError as error:
-        raise DatasetError(folder, f"cannot be read ({error.strerror})") from error
+    with file_errors(DatasetError, folder, "cannot be read"), os.scandir(folder) as entries:
+        names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
     return [folder / name for name in sorted(names, key=natural_key)]
 
 

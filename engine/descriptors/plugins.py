@@ -25,7 +25,7 @@ from pathlib import Path
 
 from engine.config import describe_options
 from engine.descriptors.registry import DescriptorEntry, list_descriptors, replacing_source
-from engine.errors import ConfigError, PluginError
+from engine.errors import ConfigError, PluginError, file_errors
 
 ENTRY_POINT_GROUP = "descriptor_space.descriptors"
 
@@ -77,14 +77,8 @@ def load_entry_points() -> tuple[str, ...]:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with file_errors(PluginError, path, "cannot be read", missing="there is no such file"):
         return path.read_bytes()
-    except FileNotFoundError:
-        raise PluginError(path, "there is no such file") from None
-    except IsADirectoryError:
-        raise PluginError(path, "is a folder, not a Python file") from None
-    except OSError as error:
-        raise PluginError(path, f"cannot be read ({error.strerror or error})") from error
 
 
 def _run_and_register(path: Path, source: bytes) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from torch import Tensor
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, MapFileError
+from engine.errors import ConfigError, MapFileError, file_errors
 from engine.geometry.coords import CellGrid
 from engine.paths import write_atomically
 
@@ -212,11 +213,12 @@ def build_precomputed(config: PrecomputedConfig) -> Precomputed:  # noqa: ARG001
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an ``.npz``; of an ``.npy`` its array and what its ``.json`` says."""
+    reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
         # numpy leaves a damaged file open if it has to open it itself.
-        with path.open("rb") as file:
+        with reading, path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+                raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"values": loaded, **_read_sidecar(path.with_suffix(".json"))}
@@ -224,12 +226,6 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 if sum(part.file_size for part in loaded.zip.infolist()) > _MAX_BYTES:
                     raise MapFileError(path, f"holds more than {_MAX_BYTES >> 30} GiB")
                 return {name: loaded[name] for name in loaded.files}
-    except FileNotFoundError:
-        raise MapFileError(path, "there is no such file") from None
-    except IsADirectoryError:
-        raise MapFileError(path, "is a folder, not a map file") from None
-    except OSError as error:
-        raise MapFileError(path, f"cannot be read ({error.strerror or error})") from error
     except MemoryError as error:
         raise MapFileError(path, "does not fit into memory") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -237,12 +233,11 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_sidecar(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise MapFileError(path, f"cannot be read ({error.strerror or error})") from error
+    try:
+        with file_errors(MapFileError, path, "cannot be read"):
+            said = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise MapFileError(path, f"is not valid JSON ({error})") from error
     if not isinstance(said, dict):

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import HomographyError
+from engine.errors import HomographyError, file_errors
 from engine.paths import write_atomically
 
 Matrix = NDArray[np.float64]
@@ -167,15 +167,9 @@ def read_homography(path: Path) -> Matrix:
         HomographyError: missing, unreadable, not nine numbers, not finite, or singular.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_FILE_LIMIT_BYTES + 1)
-    except FileNotFoundError as error:
-        raise HomographyError(path, "does not exist") from error
-    except IsADirectoryError as error:
-        raise HomographyError(path, "is a folder, not a file with a homography") from error
-    except OSError as error:
-        raise HomographyError(path, f"cannot be read ({error.strerror})") from error
+    reading = file_errors(HomographyError, path, "cannot be read", missing="does not exist")
+    with reading, path.open("rb") as stream:
+        data = stream.read(_FILE_LIMIT_BYTES + 1)
     if len(data) > _FILE_LIMIT_BYTES:
         raise HomographyError(path, "is too large to hold just the nine numbers of a homography")
     if data.startswith(b"\x93NUMPY"):

@@ -45,7 +45,7 @@ from engine.evaluation.run_folder import (
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.inspection.store import PRECOMPUTED
 from engine.jobs.settings import SECTION, EvaluateConfig, settings_of, split_descriptor
-from engine.paths import write_atomically
+from engine.paths import make_folder, write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 SETTINGS_FILE: Final = "evaluation.yaml"
@@ -210,10 +210,7 @@ class EvaluateJob:
         return tuple(record for key, record in sorted(merged.items()) if key in known)
 
     def _read_before(self, fingerprint: Json) -> tuple[PairRecord, ...]:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(self.out, f"cannot be made ({error.strerror})") from error
+        make_folder(self.out)
         if not has_rows(self.out):
             return ()
         if not self.resume:

@@ -10,7 +10,7 @@ from typing import Any
 from engine.config import config_values, option_text, override_texts
 from engine.descriptors.registry import get_descriptor
 from engine.devices import resolve_device
-from engine.errors import DescSpaceError, OutputError, ResultError
+from engine.errors import DescSpaceError, ResultError
 from engine.evaluation.rematch import Rematch, descriptor_of, rematch_rows
 from engine.evaluation.report import REPORT_HTML, REPORT_JSON, Report, write_report_json
 from engine.evaluation.report_content import (
@@ -24,6 +24,7 @@ from engine.evaluation.report_html import write_report_html
 from engine.evaluation.result import EvaluationResult, MergedResults, PairRow, merge_results
 from engine.evaluation.result import read_result as read_result_file
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
+from engine.paths import make_folder
 from engine.progress import JobContext, Note, Saved
 
 
@@ -57,10 +58,7 @@ class ReportJob:
         names = run_names(self.folders)
         results = [read_result_file(folder) for folder in self.folders]
         merged = merge_results(tuple(zip(names, results, strict=True)))
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(self.out, f"cannot be made ({error.strerror})") from error
+        make_folder(self.out)
         for warning in merged.warnings:
             context.emit(Note(warning, "warning"))
         report = build_report(

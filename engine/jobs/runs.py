@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.config import read_yaml
 from engine.data.hpatches import kind_of
-from engine.errors import DescSpaceError, OutputError, ResultError
+from engine.errors import DescSpaceError, OutputError, ResultError, file_errors
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.result import (
     RESULT_FILE,
@@ -256,11 +256,9 @@ def restore_run(trashed: Path, folder: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    try:
+    with file_errors(OutputError, source, f"cannot be moved to {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(source, target)
-    except OSError as error:
-        raise OutputError(source, f"cannot be moved to {target} ({error.strerror})") from error
 
 
 def _is_run(folder: Path) -> bool:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import BasisFileError
+from engine.errors import BasisFileError, file_errors
 from engine.paths import write_atomically
 
 NEUTRAL = 128
@@ -148,13 +148,10 @@ def load_basis(path: Path, *, dim: int) -> PcaBasis:
     Raises:
         BasisFileError: missing, not such a file, damaged, or for descriptors of another length.
     """
+    reading = file_errors(BasisFileError, path, "cannot be read", missing="does not exist")
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        with reading, path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             entries: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise BasisFileError(path, "does not exist") from error
-    except OSError as error:
-        raise BasisFileError(path, f"cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, TypeError) as error:
         # TypeError: a single .npy array is no archive.
         raise BasisFileError(path, "is not a saved PCA basis, or is damaged") from error

@@ -28,8 +28,8 @@ from typing import Any, BinaryIO, Final
 from torch import Tensor
 
 from engine.checkpoints import load_training_state, save_safetensors, save_training_state
-from engine.errors import OutputError, ResultError, WeightsError
-from engine.paths import write_atomically
+from engine.errors import OutputError, ResultError, WeightsError, file_errors
+from engine.paths import make_folder, write_atomically
 
 CONFIG_FILE: Final = "config.yaml"
 EVENTS_FILE: Final = "events.jsonl"
@@ -89,11 +89,8 @@ class RunFolder:
             )
         if resume and not self.begun:
             raise ResultError(self.path, "holds no training run that could be continued")
-        try:
-            for name in (WEIGHTS_FOLDER, Path(STATE_FILE).parent):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(self.path, f"cannot be made ({error.strerror})") from error
+        for name in (WEIGHTS_FOLDER, Path(STATE_FILE).parent):
+            make_folder(self.path / name)
         self._remove_leftovers()
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -187,10 +184,8 @@ class EventsFile:
         if path.exists():
             kept = [line for line, values in _lines(path) if _step(values) <= last_step]
             write_atomically(path, b"".join(kept))
-        try:
+        with file_errors(OutputError, path, "cannot be written"):
             self._file: BinaryIO = path.open("ab")
-        except OSError as error:
-            raise OutputError(path, f"cannot be written ({error.strerror})") from error
 
     def add(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write one event.
@@ -199,11 +194,9 @@ class EventsFile:
             OutputError: it cannot be written.
         """
         line = json.dumps({"type": kind, **finite(values)}, ensure_ascii=False, allow_nan=False)
-        try:
+        with file_errors(OutputError, self._path, "cannot be written"):
             self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise OutputError(self._path, f"cannot be written ({error.strerror})") from error
 
     def __enter__(self) -> EventsFile:
         return self
@@ -236,10 +229,8 @@ def finite(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    try:
+    with file_errors(ResultError, path, "cannot be read"):
         content = path.read_bytes()
-    except OSError as error:
-        raise ResultError(path, f"cannot be read ({error.strerror})") from error
     for line in content.splitlines(keepends=True):
         with contextlib.suppress(ValueError):
             values = json.loads(line)

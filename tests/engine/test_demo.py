@@ -218,5 +218,5 @@ def test_a_stopped_demo_leaves_nothing_behind(fresh_home):
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         write_demo(tmp_path / "file" / "demo")
