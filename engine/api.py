@@ -178,7 +178,6 @@ if TYPE_CHECKING:
     from engine.jobs.runs import run_title as run_title
     from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.train import TrainJob as TrainJob
-    from engine.jobs.train import TrainResult as TrainResult
     from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
     from engine.jobs.training_runs import TrainingSamples as TrainingSamples
     from engine.jobs.training_runs import TrainingSamplesJob as TrainingSamplesJob
@@ -187,6 +186,7 @@ if TYPE_CHECKING:
     from engine.jobs.training_runs import read_curves as read_curves
     from engine.jobs.training_runs import read_previews as read_previews
     from engine.jobs.training_runs import read_training_run as read_training_run
+    from engine.training.loop import TrainingState as TrainingState
     from engine.training.run_folder import SavedWeights as SavedWeights
 
 _HOME_OF = {

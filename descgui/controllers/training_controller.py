@@ -7,7 +7,7 @@ checkpoint, also after the window was closed.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +36,7 @@ from descgui.workers.priority import leave_room
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import TrainingRunInfo, TrainJob, TrainResult
+    from engine.api import TrainingRunInfo, TrainingState, TrainJob
 
 SAMPLES_AFTER_MS = 700
 Prepared = tuple["TrainJob", Curves, tuple[api.Preview, ...]]
@@ -190,7 +190,7 @@ class TrainingController(QObject):
         self.live.show_past(curves, frames)
         self._pause = pause = api.PauseToken()
 
-        def work(context: api.JobContext) -> TrainResult:
+        def work(context: api.JobContext) -> TrainingState:
             leave_room()
             return job.run(replace(context, pause=pause))
 
@@ -203,8 +203,10 @@ class TrainingController(QObject):
             happened=self.live.happened,
         )
 
-    def _on_done(self, result: TrainResult) -> None:
-        words = f"The training “{result.run_dir.name}” is finished after {result.steps} steps."
+    def _on_done(self, result: TrainingState) -> None:
+        folder = self.live.status.folder
+        name = folder.name if folder is not None else ""
+        words = f"The training “{name}” is finished after {result.step} steps."
         judge = api.judge_of(result.figures)
         if judge is not None and result.best is not None:
             title = api.metric_info(judge).title
@@ -284,7 +286,7 @@ class TrainingController(QObject):
     def refresh(self) -> None:
         """List the runs again."""
         added = self._added
-        self._aside("runs", lambda _context: _list_runs(added), self._set_runs)
+        self._aside("runs", lambda _context: api.list_training_runs(also=added), self._set_runs)
 
     def add_run(self, folder: Path) -> None:
         """List and show a run from another folder."""
@@ -366,7 +368,8 @@ class TrainingController(QObject):
 
     def _set_entry(self, entry: TrainingRunInfo) -> None:
         others = (run for run in self._model.runs.state if run.folder != entry.folder)
-        self._model.runs.set(_newest_first((entry, *others)))
+        runs = sorted((entry, *others), key=lambda run: run.began_s, reverse=True)
+        self._model.runs.set(tuple(runs))
 
     def _set_runs(self, runs: tuple[TrainingRunInfo, ...]) -> None:
         """List the runs; at first show the newest one instead of empty axes."""
@@ -378,16 +381,6 @@ class TrainingController(QObject):
         if newest is not None:
             self.overlay((newest.folder,))
             self.watch(newest.folder)
-
-
-def _list_runs(added: tuple[Path, ...]) -> tuple[TrainingRunInfo, ...]:
-    runs = {run.folder: run for run in api.list_training_runs()}
-    runs |= {folder: api.read_training_run(folder) for folder in added}
-    return _newest_first(runs.values())
-
-
-def _newest_first(runs: Iterable[TrainingRunInfo]) -> tuple[TrainingRunInfo, ...]:
-    return tuple(sorted(runs, key=lambda run: run.began_s, reverse=True))
 
 
 def _read_past(folder: Path) -> tuple[Curves, tuple[api.Preview, ...]]:

@@ -43,31 +43,6 @@ _SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        run_dir: its folder.
-        steps: how many were done.
-        seconds: how long they took, in all parts of the run.
-        skipped: steps whose loss or gradient was not finite.
-        figures: of the last validation, such as ``pck@3``.
-        best: the best figure, None if nothing was measured; and when that was.
-        best_step: see ``best``.
-        memory_mb: the most memory this process used, 0 where unknown.
-    """
-
-    run_dir: Path
-    steps: int
-    seconds: float
-    skipped: int
-    figures: Mapping[str, float]
-    best: float | None
-    best_step: int
-    memory_mb: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob:
     """Train a descriptor.
 
@@ -85,7 +60,7 @@ class TrainJob:
     resume: bool = False
     plugins: tuple[Path, ...] = ()
 
-    def run(self, context: JobContext) -> TrainResult:
+    def run(self, context: JobContext) -> TrainingState:
         """Train until all steps are done.
 
         Raises:
@@ -115,11 +90,10 @@ class TrainJob:
                 metadata=self._metadata(spec, split, device, ranks),
             )
             state = train(task, context)
-            result = self._result(state, device)
             if ranks.rank == 0:
-                path = folder.write_json(RESULT_FILE, _as_json(result, task.metadata))
+                path = folder.write_json(RESULT_FILE, _as_json(state, task))
                 context.emit(Saved(path, "result"))
-        return result
+        return state
 
     def _prepare(
         self, ranks: Ranks, folder: RunFolder, context: JobContext
@@ -187,10 +161,10 @@ class TrainJob:
         changed = differing(before, self._with_whole_path())
         if changed:
             context.emit(
-                Note(f"The run goes on with other settings: {', '.join(changed)}.", "warning")
+                Note(f"The run continues with other settings: {', '.join(changed)}.", "warning")
             )
         if not folder.state_file.exists():
-            context.emit(Note("The run has no checkpoint yet and begins anew."))
+            context.emit(Note("The run has no checkpoint yet and starts from the beginning."))
 
     def _metadata(
         self, spec: DescriptorSpec, split: PhotoSplit, device: torch.device, ranks: Ranks
@@ -215,30 +189,18 @@ class TrainJob:
             "versions": f"descriptor-space {engine.__version__}, torch {torch.__version__}",
         }
 
-    def _result(self, state: TrainingState, device: torch.device) -> TrainResult:
-        return TrainResult(
-            run_dir=self.run_dir,
-            steps=state.step,
-            seconds=state.seconds,
-            skipped=state.skipped,
-            figures=dict(state.figures),
-            best=state.best,
-            best_step=state.best_step,
-            memory_mb=peak_memory_mb(device),
-        )
 
-
-def _as_json(result: TrainResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _as_json(state: TrainingState, task: TrainingTask) -> dict[str, Any]:
     return {
-        "steps": result.steps,
-        "seconds": round(result.seconds, 1),
-        "skipped": result.skipped,
-        "validation": dict(result.figures),
-        "best": result.best,
-        "best_step": result.best_step,
-        "memory_mb": round(result.memory_mb, 1),
-        **{name: metadata[name] for name in ("descriptor", "photos", "hardware", "versions")},
-        "command": metadata["command"],
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        "skipped": state.skipped,
+        "validation": state.figures,
+        "best": state.best,
+        "best_step": state.best_step,
+        "memory_mb": round(peak_memory_mb(task.device), 1),
+        **{name: task.metadata[name] for name in ("descriptor", "photos", "hardware", "versions")},
+        "command": task.metadata["command"],
     }
 
 

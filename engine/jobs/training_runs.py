@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,10 @@ from engine.data.photos import open_photos, split_photos
 from engine.errors import ConfigError, DescSpaceError
 from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.metrics import best_of, judge_of
-from engine.paths import runs_dir
+from engine.paths import began_s, runs_dir
 from engine.progress import JobContext, Preview, Progress, Stage
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
+from engine.training.previews import side_by_side
 from engine.training.run_folder import (
     CONFIG_FILE,
     EVENTS_FILE,
@@ -92,9 +91,7 @@ class TrainingSamplesJob:
             context.cancel.check()
             one = range(number, number + 1)
             pairs = pairs_of_photos(reader, numbers, one, settings, torch.device("cpu"))
-            both = torch.cat([pairs.images_a[0], pairs.images_b[0]], dim=2)
-            shades = (both.permute(1, 2, 0) * 255).round().to(torch.uint8)
-            pictures.append(np.ascontiguousarray(shades.numpy()))
+            pictures.append(side_by_side(pairs.images_a[0], pairs.images_b[0]))
             context.emit(Progress(Stage.SAMPLING_PAIRS, number + 1, self.count))
         return TrainingSamples(
             len(split.training),
@@ -110,7 +107,7 @@ class TrainingRunInfo:
 
     Attributes:
         folder: where it is.
-        began_s: when its settings were written, in seconds since the epoch.
+        began_s: when it began, in seconds since the epoch.
         config: its settings; None where they cannot be read.
         own: the descriptor's own settings.
         step: the last step that was noted down.
@@ -131,38 +128,40 @@ class TrainingRunInfo:
     problem: str = ""
 
 
-def list_training_runs(root: Path | None = None) -> tuple[TrainingRunInfo, ...]:
+def list_training_runs(
+    root: Path | None = None, *, also: Iterable[Path] = ()
+) -> tuple[TrainingRunInfo, ...]:
     """The training runs directly below a folder, the newest first.
 
     Args:
-        root: where runs lie; the person's own folder when not given.
+        root: of the runs; :func:`~engine.paths.runs_dir` by default.
+        also: folders of further runs.
     """
     place = root or runs_dir()
-    if not place.is_dir():
-        return ()
-    infos = [read_training_run(folder) for folder in place.iterdir() if is_training_run(folder)]
+    inside = filter(is_training_run, place.iterdir()) if place.is_dir() else ()
+    infos = map(read_training_run, dict.fromkeys((*inside, *also)))
     return tuple(sorted(infos, key=lambda info: info.began_s, reverse=True))
 
 
 def read_training_run(folder: Path) -> TrainingRunInfo:
     """What is known about the run in a folder; never fails, but says what is wrong."""
-    began_s = 0.0
-    with contextlib.suppress(OSError):
-        began_s = (folder / CONFIG_FILE).stat().st_mtime
     try:
         config, own = resolve_settings(TrainConfig, from_file=read_yaml(folder / CONFIG_FILE))
         events = read_events(folder / EVENTS_FILE) if (folder / EVENTS_FILE).exists() else ()
     except DescSpaceError as error:
-        return TrainingRunInfo(folder=folder, began_s=began_s, problem=str(error))
+        return TrainingRunInfo(folder=folder, began_s=began_s(folder), problem=str(error))
     step = max((_whole(event.get("step")) for event in events), default=0)
+    curves = _curves(events)
+    judge = judge_of(curves)
+    best = None if judge is None else best_of(judge, curves[judge].tolist())
     return TrainingRunInfo(
         folder=folder,
-        began_s=began_s,
+        began_s=began_s(folder),
         config=config,
         own=own,
         step=step,
         finished=step >= config.train.steps and (folder / RESULT_FILE).exists(),
-        best=_best(folder, events),
+        best=None if best is None else best[0],
         checkpoints=RunFolder(folder).saved_weights(),
     )
 
@@ -173,8 +172,12 @@ def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:
     Raises:
         ResultError: the run's events cannot be read.
     """
+    return _curves(read_events(folder / EVENTS_FILE))
+
+
+def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
     points: dict[str, list[tuple[float, float]]] = {}
-    for event in read_events(folder / EVENTS_FILE):
+    for event in events:
         if event.get("type") != "metric":
             continue
         step = _whole(event.get("step"))
@@ -227,19 +230,6 @@ def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
 def is_training_run(folder: Path) -> bool:
     """Whether a folder looks like a training run: evaluations have other settings files."""
     return (folder / CONFIG_FILE).is_file()
-
-
-def _best(folder: Path, events: tuple[dict[str, Any], ...]) -> float | None:
-    with contextlib.suppress(OSError, ValueError):
-        stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-        if isinstance(stored, dict) and isinstance(stored.get("best"), int | float):
-            return float(stored["best"])
-    judge = judge_of({name for event in events for name in event})
-    if judge is None:
-        return None
-    values = [(0, e[judge]) for e in events if isinstance(e.get(judge), int | float)]
-    best = best_of(judge, values)
-    return None if best is None else best[0]
 
 
 def _whole(value: Any) -> int:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -84,15 +84,14 @@ class TrainingTask:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """What changes while a run goes on, besides the weights.
+    """What changes during a run, besides the weights; what it came to when the run has ended.
 
     Attributes:
         step: how many steps are done.
         seconds: how long they took, in all parts of the run.
         skipped: steps whose loss or gradient was not finite.
-        bad_in_a_row: how many of those were the last ones.
-        figures: of the last validation.
-        best: the best figure so far; None before the first validation.
+        figures: of the last validation, such as ``pck@3``.
+        best: the best value so far of the metric that judges the run; None before the first.
         best_step: when it was measured.
         measured_step: when the last validation was; -1 before the first.
     """
@@ -100,7 +99,6 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
-    bad_in_a_row: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     best_step: int = 0
@@ -181,6 +179,7 @@ class _Loop:
         self._saved_s = self._began_s
         self._saved_step = self._state.step
         self._window = _Window()
+        self._bad_losses: list[float] = []  # of the last steps in a row that were not finite
         self._pairs: tuple[ValidationPair, ...] = ()
         # With several processes the others wait in the next step: they must be told first.
         self._inner_cancel = context.cancel if ranks.world == 1 else CancelToken()
@@ -250,10 +249,10 @@ class _Loop:
         took_s = time.perf_counter() - begin_s
         state.step += 1
         state.seconds = self._before_s + time.monotonic() - self._began_s
-        self._window.add(figures, rate=rate, waited_s=waited_s, took_s=took_s)
-        if self._mean is not None and state.bad_in_a_row == 0:
+        self._window.add({**figures, "rate": rate, "step_s": took_s, "data_wait_s": waited_s})
+        if self._mean is not None and not self._bad_losses:
             self._mean.update(self._module, state.step - 1)
-        if state.bad_in_a_row >= settings.bad_steps:
+        if len(self._bad_losses) >= settings.bad_steps:
             raise DescSpaceError(self._why_it_stopped())
 
     def _optimise(self, pairs: TrainingPairs) -> dict[str, float]:
@@ -265,7 +264,8 @@ class _Loop:
         count = len(pairs)
         first_pair = self._ranks.rank * count
         self._optimiser.zero_grad(set_to_none=True)
-        with self._seeded(state.step), self._autocast():
+        reduced = torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced)
+        with self._seeded(state.step), reduced:
             values = self._forward(torch.cat([pairs.images_a, pairs.images_b]))
         levels = tuple(
             DescriptorMap(value, level.grid, level.member)
@@ -282,24 +282,23 @@ class _Loop:
             first_pair=first_pair,
         )
         figures = self._averaged({"loss": found.loss.detach(), **found.figures})
-        good = _is_finite(figures["loss"])
+        good = math.isfinite(figures["loss"])
         if good:
             torch.autograd.backward(found.loss)
             limit = settings.optimiser.clip_norm or torch.inf
             weights = [w for w in self._module.parameters() if w.grad is not None]
             norm = float(nn.utils.clip_grad_norm_(weights, limit))
             figures["gradient"] = norm
-            good = _is_finite(norm)
+            good = math.isfinite(norm)
         if good:
             self._optimiser.step()
-            state.bad_in_a_row = 0
+            self._bad_losses.clear()
         else:
             with torch.no_grad():
                 for buffer, before in zip(self._module.buffers(), buffers, strict=True):
                     buffer.copy_(before)
             state.skipped += 1
-            state.bad_in_a_row += 1
-            self._window.bad.append(figures["loss"])
+            self._bad_losses.append(figures["loss"])
         return figures
 
     def _averaged(self, figures: Mapping[str, Tensor]) -> dict[str, float]:
@@ -322,11 +321,11 @@ class _Loop:
         self._log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
         last = state.step == settings.steps
         if not self._first:
-            self._window.clear()
+            self._window = _Window()
             return
         if state.step % settings.saving.log_every_steps == 0 or last or state.step == 1:
             self._log.emit(Metric(state.step, self._figures()))
-            self._window.clear()
+            self._window = _Window()
         every = settings.validation.every_steps
         if every and (state.step % every == 0 or last):
             self._validate()
@@ -412,13 +411,7 @@ class _Loop:
                 "optimiser": self._optimiser.state_dict(),
                 "optimiser_kind": self._settings.optimiser.kind,
                 "mean": None if self._mean is None else self._mean.state,
-                "step": state.step,
-                "seconds": state.seconds,
-                "skipped": state.skipped,
-                "figures": dict(state.figures),
-                "best": state.best,
-                "best_step": state.best_step,
-                "measured_step": state.measured_step,
+                **asdict(state),
                 "seed": self._settings.seed,
                 "batch": self._settings.batch,
                 "photos_sha256": self._task.split.training_sha256,
@@ -434,14 +427,10 @@ class _Loop:
     def _save_weights(self, name: str) -> Path:
         state = self._state
         weights = self._module.state_dict() if self._mean is None else self._mean.state
-        figures = {
-            "step": state.step,
-            "seconds": round(state.seconds, 1),
-            "validation": state.figures,
-        }
-        return self._task.folder.save_weights(
-            name, weights, {**self._task.metadata, **_as_text(figures)}
-        )
+        figures = {"step": state.step, "seconds": round(state.seconds, 1)}
+        values = finite({**figures, "validation": state.figures})
+        texts = {name: json.dumps(value) for name, value in values.items()}
+        return self._task.folder.save_weights(name, weights, {**self._task.metadata, **texts})
 
     def _keep_interrupted(self, error: BaseException) -> None:
         """Keep what was reached, whatever ended it; never hide the reason behind a second fault."""
@@ -472,15 +461,7 @@ class _Loop:
         try:
             self._module.load_state_dict(saved["module"])
             self._optimiser.load_state_dict(saved["optimiser"])
-            state = TrainingState(
-                step=int(saved["step"]),
-                seconds=float(saved["seconds"]),
-                skipped=int(saved["skipped"]),
-                figures={str(k): float(v) for k, v in saved["figures"].items()},
-                best=None if saved["best"] is None else float(saved["best"]),
-                best_step=int(saved["best_step"]),
-                measured_step=int(saved["measured_step"]),
-            )
+            state = TrainingState(**{part.name: saved[part.name] for part in fields(TrainingState)})
             if saved["mean"] is not None and self._settings.optimiser.ema:
                 self._mean = RunningMean(self._module, decay=self._settings.optimiser.ema)
                 self._mean.state = {
@@ -517,11 +498,6 @@ class _Loop:
         )
         return [text]
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if not self._reduced:
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, dtype=torch.bfloat16)
-
     @contextlib.contextmanager
     def _seeded(self, step: int) -> Iterator[None]:
         """Inside the block torch's own generators follow from the step, for dropout and the like.
@@ -536,57 +512,29 @@ class _Loop:
             yield
 
     def _why_it_stopped(self) -> str:
-        state, settings = self._state, self._settings
-        seen = ", ".join(f"{value:.4g}" for value in self._window.bad[-settings.bad_steps :])
+        seen = ", ".join(f"{value:.4g}" for value in self._bad_losses)
         kept = self._task.folder.weights_file("last")
         return (
-            f"Training stopped at step {state.step}: {state.bad_in_a_row} steps in a row had a "
-            f"loss or a gradient that is not finite (losses: {seen}). The last good weights are in "
-            f"{kept}; a lower train.optimiser.rate, or train.optimiser.clip_norm=1, may help."
+            f"Training stopped at step {self._state.step}: {len(self._bad_losses)} steps in a row "
+            f"had a loss or a gradient that is not finite (losses: {seen}). The last good weights "
+            f"are in {kept}; a lower train.optimiser.rate, or train.optimiser.clip_norm=1, may "
+            "help."
         )
 
 
 class _Window:
-    """The figures of the steps since the last line of the log."""
+    """The metrics of the steps since the last line of the log."""
 
     def __init__(self) -> None:
-        self.bad: list[float] = []
-        self.clear()
+        self._values: dict[str, list[float]] = {}
 
-    def add(
-        self, figures: Mapping[str, float], *, rate: float, waited_s: float, took_s: float
-    ) -> None:
-        self._rate = rate
-        self._waited_s += waited_s
-        self._took_s += took_s
-        self._steps += 1
-        for name, value in figures.items():
-            if _is_finite(value):
-                self._sums[name] = self._sums.get(name, 0.0) + value
-                self._counts[name] = self._counts.get(name, 0) + 1
+    def add(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self._values.setdefault(name, []).append(value)
 
     def means(self) -> dict[str, float]:
-        means = {name: total / self._counts[name] for name, total in self._sums.items()}
-        return {
-            **means,
-            "rate": self._rate,
-            "step_s": self._took_s / self._steps,
-            "data_wait_s": self._waited_s / self._steps,
-            "data_wait_share": self._waited_s / self._took_s if self._took_s else 0.0,
-        }
-
-    def clear(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
-        self._rate = 0.0
-        self._waited_s = 0.0
-        self._took_s = 0.0
-        self._steps = 0
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0
-
-
-def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: json.dumps(value) for name, value in finite(values).items()}
+        means = {name: sum(values) / len(values) for name, values in self._values.items()}
+        waited_s, took_s = means["data_wait_s"], means["step_s"]
+        share = waited_s / took_s if took_s else 0.0
+        return {**means, "rate": self._values["rate"][-1], "data_wait_share": share}

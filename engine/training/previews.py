@@ -52,7 +52,7 @@ def draw_pictures(
         device: where to compute.
         cancel: checked in between.
     """
-    side_a, side_b = (_as_picture(pair.images[n]) for n in range(2))
+    side_a, side_b = map(_as_picture, pair.images)
     levels_a, levels_b = describe_pair(descriptor, pair, device)
     maps = [levels[0].values[0].flatten(1).T for levels in (levels_a, levels_b)]
     basis = fit_basis(maps, sample_limit=_SAMPLE_LIMIT, fitted_on="both images")
@@ -129,6 +129,11 @@ def _draw_negatives(
             _line(canvas, place[1], wrong, _WRONG, dashed=True)
             _cross(canvas, wrong, _WRONG)
     return canvas
+
+
+def side_by_side(image_a: torch.Tensor, image_b: torch.Tensor) -> Picture:
+    """``(H, 2 W, 3)`` of two ``(3, H, W)`` images in [0, 1]."""
+    return _beside(_as_picture(image_a), _as_picture(image_b))
 
 
 def _as_picture(image: torch.Tensor) -> Picture:

@@ -198,7 +198,7 @@ class Engine:
         replace(
             monkeypatch,
             TrainJob=self.make_job,
-            list_training_runs=lambda: (),
+            list_training_runs=lambda also: (),
             read_training_run=self.read_run,
             read_curves=lambda folder: {},
             read_previews=lambda folder: (),
@@ -214,9 +214,7 @@ class Engine:
         self.work(context)
         if self.fault is not None:
             raise self.fault
-        return SimpleNamespace(
-            run_dir=values["run_dir"], steps=7, best=0.75, best_step=6, figures={"pck@3": 0.5}
-        )
+        return SimpleNamespace(step=7, best=0.75, best_step=6, figures={"pck@3": 0.5})
 
     def read_run(self, folder):
         return SimpleNamespace(

@@ -22,9 +22,10 @@ from engine.jobs.original_overrides import (
     translate,
 )
 from engine.jobs.settings import TrainConfig, resolve_settings
-from engine.jobs.train import TrainJob, TrainResult
+from engine.jobs.train import TrainJob
 from engine.paths import data_dir
 from engine.progress import JobContext
+from engine.training.loop import TrainingState
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ORIGINAL_OVERRIDES.md"
 V0 = data_dir("resources") / "configs" / "msnet_v0.yaml"
@@ -279,14 +280,11 @@ class Typed:
         self.jobs: list[TrainJob] = []
         self._capsys = capsys
 
-        def run(job: TrainJob, context: JobContext) -> TrainResult:
+        def run(job: TrainJob, context: JobContext) -> TrainingState:
             self.jobs.append(job)
             job.run_dir.mkdir(parents=True, exist_ok=True)
             (job.run_dir / "config.yaml").write_text("descriptor: msnet_v0\n", encoding="utf-8")
-            return TrainResult(
-                run_dir=job.run_dir, steps=0, seconds=0, skipped=0, figures={}, best=None,
-                best_step=0, memory_mb=0,
-            )  # fmt: skip
+            return TrainingState()
 
         monkeypatch.setattr(TrainJob, "run", run)
 

@@ -127,21 +127,21 @@ def test_a_run_goes_on_and_says_what_is_different(photos: Path, tmp_path: Path):
     events: list[Event] = []
     job = make_job(photos, tmp_path / "r", "train.steps=5", resume=True)
     result = job.run(JobContext(events.append))
-    assert result.steps == 5
+    assert result.step == 5
     done = [e.done for e in events if isinstance(e, Progress) and e.stage == "training"]
     assert done == [2, 3, 4, 5]
     warnings = [e.text for e in events if isinstance(e, Note) and e.level == "warning"]
-    assert warnings == ["The run goes on with other settings: train.steps."]
+    assert warnings == ["The run continues with other settings: train.steps."]
 
 
-def test_a_run_without_a_checkpoint_begins_anew(photos: Path, tmp_path: Path):
+def test_a_run_without_a_checkpoint_starts_from_the_beginning(photos: Path, tmp_path: Path):
     """As after a sudden end in the first seconds."""
     job = make_job(photos, tmp_path / "r", resume=True)
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "config.yaml").write_text(config_text(job.config, {}), encoding="utf-8")
     events: list[Event] = []
-    assert job.run(JobContext(events.append)).steps == 3
-    assert any(isinstance(e, Note) and "begins anew" in e.text for e in events)
+    assert job.run(JobContext(events.append)).step == 3
+    assert any(isinstance(e, Note) and "starts from the beginning" in e.text for e in events)
 
 
 @pytest.mark.parametrize(
