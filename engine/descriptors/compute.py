@@ -216,31 +216,23 @@ def _work_somewhere(
     if precision != "float32" and not descriptor.half_precision:
         note(f"This descriptor is not safe in {precision}; it was computed in float32.")
         precision = "float32"
+
+    def on(place: torch.device) -> Value:
+        with _working(place, descriptor, precision, cancel):
+            images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+            return work(images.to(place).permute(2, 0, 1)[None].contiguous())
+
     chosen = resolve_device(device)
     done: list[Value] = []
     if chosen.type != "cpu":
         # The error's trace holds the tensors of the failed attempt; they go when the block ends.
         with contextlib.suppress(torch.OutOfMemoryError):
-            done.append(_work_on(chosen, descriptor, pixels, work, precision, cancel))
+            done.append(on(chosen))
         if not done:
             torch.cuda.empty_cache()
             note(f"{chosen} ran out of memory; this image was described on the CPU.")
-            chosen = torch.device("cpu")
-    if not done:
-        done.append(_work_on_cpu(descriptor, pixels, work, precision, cancel))
-    cancel.check()
-    return done[0], tuple(notes)
-
-
-def _work_on_cpu(
-    descriptor: DenseDescriptor,
-    pixels: NDArray[np.float32],
-    work: Callable[[Tensor], Value],
-    precision: Precision,
-    cancel: CancelToken,
-) -> Value:
     try:
-        return _work_on(torch.device("cpu"), descriptor, pixels, work, precision, cancel)
+        found = done[0] if done else on(torch.device("cpu"))
     except (MemoryError, RuntimeError) as error:
         if ran_out_of_memory(error):
             raise DeviceError(
@@ -248,19 +240,8 @@ def _work_on_cpu(
                 "pixels; choose a smaller long edge or a larger stride."
             ) from error
         raise
-
-
-def _work_on(
-    device: torch.device,
-    descriptor: DenseDescriptor,
-    pixels: NDArray[np.float32],
-    work: Callable[[Tensor], Value],
-    precision: Precision,
-    cancel: CancelToken,
-) -> Value:
-    with _working(device, descriptor, precision, cancel):
-        images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-        return work(images.to(device).permute(2, 0, 1)[None].contiguous())
+    cancel.check()
+    return found, tuple(notes)
 
 
 @contextlib.contextmanager

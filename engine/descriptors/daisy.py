@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -79,6 +79,7 @@ class _Tile:
     columns: tuple[int, int]
 
 
+@dataclass(eq=False, kw_only=True)
 class Daisy:
     """Dense DAISY on luminance, in torch.
 
@@ -99,35 +100,26 @@ class Daisy:
         tile_px: large images are described in blocks of about this edge, to bound memory.
     """
 
+    radius_px: float = 15.0
+    rings: int = 3
+    histograms: int = 8
+    orientations: int = 8
+    normalisation: Normalisation = "sift"
+    presmooth_px: float = 0.5
+    stride_px: int = 2
+    tile_px: int = _TILE_PX
+
     trained = True
     # Neighbouring cells are too much alike: bfloat16 loses 3 of 100 matches of a real pair.
     half_precision = False
 
-    def __init__(
-        self,
-        *,
-        radius_px: float = 15.0,
-        rings: int = 3,
-        histograms: int = 8,
-        orientations: int = 8,
-        normalisation: Normalisation = "sift",
-        presmooth_px: float = 0.5,
-        stride_px: int = 2,
-        tile_px: int = _TILE_PX,
-    ) -> None:
-        self.radius_px = radius_px
-        self.rings = rings
-        self.histograms = histograms
-        self.orientations = orientations
-        self.normalisation = normalisation
-        self.presmooth_px = presmooth_px
-        self.stride_px = stride_px
-        self.tile_px = tile_px
-        self.dim = (1 + rings * histograms) * orientations
+    def __post_init__(self) -> None:
+        rings, stride_px = self.rings, self.stride_px
+        self.dim = (1 + rings * self.histograms) * self.orientations
         self.shift_period_px = stride_px
         # Cells in the middle of their stride cover the image evenly; the smallest image gets one.
         self.grid = CellGrid(float(stride_px), min((stride_px - 1) / 2, _LARGEST_OFFSET_PX))
-        self._sigmas_px = [radius_px * (ring + 1) / (2 * rings) for ring in range(rings)]
+        self._sigmas_px = [self.radius_px * (ring + 1) / (2 * rings) for ring in range(rings)]
         self._coarse_px = _coarse_spacing(stride_px, self._sigmas_px[0])
 
     def describe(self, images: Tensor) -> Levels:
@@ -369,12 +361,4 @@ def _window(centres: Tensor, reach_px: float, size_px: int) -> tuple[int, int]:
 )
 def build_daisy(config: DaisyConfig) -> Daisy:
     """Build DAISY from its settings."""
-    return Daisy(
-        radius_px=config.radius_px,
-        rings=config.rings,
-        histograms=config.histograms,
-        orientations=config.orientations,
-        normalisation=config.normalisation,
-        presmooth_px=config.presmooth_px,
-        stride_px=config.stride_px,
-    )
+    return Daisy(**asdict(config))

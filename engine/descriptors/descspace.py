@@ -23,18 +23,16 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
-from engine.descriptors.initial import untrained
 from engine.descriptors.local_fits import fit_members
 from engine.descriptors.member_steps import tilted
 from engine.descriptors.members import describe_member, lay_on, make_view
+from engine.descriptors.networks import NetworkDescriptor, make_network, weights_to_load
 from engine.descriptors.registry import register_descriptor
-from engine.descriptors.shipped import weights_to_load
 from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import (
     MemberPoints,
@@ -175,7 +173,7 @@ class Look:
     offering: tuple[MemberPoints, ...]
 
 
-class DescSpaceFast:
+class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
     """One descriptor a cell.
 
     Args:
@@ -185,8 +183,6 @@ class DescSpaceFast:
             of two places is theirs; together less than 1.
     """
 
-    half_precision = True
-
     def __init__(
         self,
         network: DescSpaceNetwork,
@@ -194,10 +190,7 @@ class DescSpaceFast:
         *,
         wider: tuple[tuple[Member, float], ...],
     ) -> None:
-        self.network = network.eval()
-        self.module: nn.Module = network
-        self.weights_path = weights_path
-        self.trained = weights_path is not None
+        super().__init__(network, weights_path)
         self.wider = wider
         self.dim = DescSpaceNetwork.dim * (1 + len(wider))
         smallest = min((member.scale for member, _ in wider), default=1.0)
@@ -421,22 +414,10 @@ def _distinct(scales: Iterable[float]) -> list[float]:
     return sorted(set(scales), reverse=True)
 
 
-def build_network(weights: Path | None) -> DescSpaceNetwork:
-    """The network with a person's weights, or else with the same random ones every time.
-
-    Raises:
-        WeightsError: the file cannot be used.
-    """
-    network = untrained(DescSpaceNetwork)
-    if weights is not None:
-        load_into(network, load_state(weights)[0], path=weights)
-    return network
-
-
 def _load(config: DescSpaceConfig) -> tuple[DescSpaceNetwork, Path | None]:
     """The network, and the file its weights are from."""
     path = weights_to_load(config.weights, _SHIPPED, untrained=config.untrained)
-    return build_network(path), path
+    return make_network(DescSpaceNetwork, path), path
 
 
 @register_descriptor(

@@ -19,10 +19,9 @@ from torch.nn import functional
 from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import DescriptorMap, Levels, Member
-from engine.descriptors.initial import untrained
+from engine.descriptors.networks import NetworkDescriptor, make_network, weights_to_load
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.resnet import UNUSED_IMAGENET_PREFIXES, ResNetC3
-from engine.descriptors.shipped import weights_to_load
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 
@@ -95,46 +94,22 @@ class MSNetNetwork(nn.Module):
         return unit_length(enlarged[:, :, :rows, :columns])
 
 
-class MSNetV0:
-    """One descriptor a cell.
-
-    Args:
-        network: the network, trained or not.
-        weights_path: the file its weights are from; None for random ones.
-    """
+class MSNetV0(NetworkDescriptor[MSNetNetwork]):
+    """One descriptor a cell."""
 
     dim = _DIM
     shift_period_px = ResNetC3.stride_px
-    half_precision = True
-
-    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
-        self.network = network.eval()
-        self.module: nn.Module = network
-        self.weights_path = weights_path
-        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
         return (DescriptorMap(self.network(images), _GRID),)
 
 
-class MSNetV1:
-    """A set of two descriptors a cell: at full and at half scale.
-
-    Args:
-        network: the network, trained or not.
-        weights_path: the file its weights are from; None for random ones.
-    """
+class MSNetV1(NetworkDescriptor[MSNetNetwork]):
+    """A set of two descriptors a cell: at full and at half scale."""
 
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
-    half_precision = True
-
-    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
-        self.network = network.eval()
-        self.module: nn.Module = network
-        self.weights_path = weights_path
-        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; two levels on one grid, see the contract."""
@@ -145,7 +120,7 @@ class MSNetV1:
         )
 
 
-class MSNetV2:
+class MSNetV2(NetworkDescriptor[MSNetNetwork]):
     """One descriptor a cell, mixed from full and half scale.
 
     Args:
@@ -157,15 +132,11 @@ class MSNetV2:
 
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
-    half_precision = True
 
     def __init__(
         self, network: MSNetNetwork, weights_path: Path | None, *, scale: float = 1.0
     ) -> None:
-        self.network = network.eval()
-        self.module: nn.Module = network
-        self.weights_path = weights_path
-        self.trained = weights_path is not None
+        super().__init__(network, weights_path)
         self.scale = scale
 
     def describe(self, images: Tensor, scale: Tensor | None = None) -> Levels:
@@ -212,10 +183,8 @@ def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSN
     Raises:
         WeightsError: a file cannot be used.
     """
-    network = untrained(MSNetNetwork)
-    if weights is not None:
-        load_into(network, load_state(weights)[0], path=weights)
-    elif imagenet_weights is not None:
+    network = make_network(MSNetNetwork, weights)
+    if weights is None and imagenet_weights is not None:
         load_into(
             network.backbone,
             load_state(imagenet_weights)[0],
@@ -231,7 +200,7 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
     Raises:
         WeightsError: a file cannot be used.
     """
-    # Who names a start for the backbone wants that, and not what was trained from another one.
+    # A start for the backbone replaces what was trained from another one.
     anew = config.untrained or config.imagenet_weights is not None
     path = weights_to_load(config.weights, _SHIPPED, untrained=anew)
     return build_network(weights=path, imagenet_weights=config.imagenet_weights), path

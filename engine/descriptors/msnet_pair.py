@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.descriptors.base import Choice, Levels, Member
 from engine.descriptors.msnet import (
@@ -24,6 +23,7 @@ from engine.descriptors.msnet import (
     load_network,
     mix_scales,
 )
+from engine.descriptors.networks import NetworkDescriptor
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.scale_vote import ScaleVote, vote_for_growth
 from engine.descriptors.tensors import to_luminance, unit_length
@@ -54,23 +54,11 @@ class ScaleLook:
         return mix_scales(self.full, self.half, scale)
 
 
-class MSNetV2Estimated:
-    """One descriptor a cell, mixed from full and half scale as the pair votes.
-
-    Args:
-        network: the network, trained or not.
-        weights_path: the file its weights are from; None for random ones.
-    """
+class MSNetV2Estimated(NetworkDescriptor[MSNetNetwork]):
+    """One descriptor a cell, mixed from full and half scale as the pair votes."""
 
     dim = MSNetV2.dim
     shift_period_px = MSNetV2.shift_period_px
-    half_precision = MSNetV2.half_precision
-
-    def __init__(self, network: MSNetNetwork, weights_path: Path | None) -> None:
-        self.network = network.eval()
-        self.module: nn.Module = network
-        self.weights_path = weights_path
-        self.trained = weights_path is not None
 
     def describe(self, images: Tensor) -> Levels:
         """Describe images without a partner: as MSNetV2 at scale 1; see the contract."""

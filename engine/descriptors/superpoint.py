@@ -10,13 +10,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.checkpoints import load_into, load_state
 from engine.config import option
 from engine.descriptors.base import DescriptorMap, Levels
+from engine.descriptors.networks import empty_network
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import to_luminance, unit_length
 from engine.errors import WeightsError
@@ -120,10 +120,7 @@ def build_superpoint(config: SuperPointConfig) -> SuperPoint:
             "file",
         )
     state, _ = load_state(config.weights)
-    # On the device "meta" no random number is drawn: the generators of others stay as they were.
-    with torch.device("meta"):
-        network = SuperPointNetwork()
-    network.to_empty(device="cpu")
+    network = empty_network(SuperPointNetwork)
     load_into(network, state, path=config.weights, ignore_prefixes=_DETECTOR_LAYERS)
     return SuperPoint(network)
 

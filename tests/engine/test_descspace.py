@@ -16,10 +16,10 @@ from engine.descriptors.descspace import (
     DescSpaceFast,
     Look,
     SetPlan,
-    build_network,
 )
 from engine.descriptors.descspace_network import DescSpaceNetwork
 from engine.descriptors.members import make_view, member_matrix
+from engine.descriptors.networks import make_network
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints
@@ -29,7 +29,7 @@ from engine.geometry.sampling import sample_map
 
 @pytest.fixture(scope="module")
 def network() -> DescSpaceNetwork:
-    return build_network(None)
+    return make_network(DescSpaceNetwork, None)
 
 
 def photo(height: int, width: int) -> Tensor:

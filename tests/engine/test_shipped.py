@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from engine.checkpoints import load_state
-from engine.descriptors import shipped
+from engine.descriptors import networks
+from engine.descriptors.networks import weights_to_load
 from engine.descriptors.registry import build_descriptor, make_spec
-from engine.descriptors.shipped import weights_to_load
 from engine.errors import WeightsError
 from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.jobs.train import TrainJob
@@ -27,7 +27,7 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights.mkdir(parents=True)
     for name in set(NAMES.values()):
         (weights / f"{name}.safetensors").write_bytes(b"broken")
-    monkeypatch.setattr(shipped, "data_dir", lambda name: tmp_path / name)
+    monkeypatch.setattr(networks, "data_dir", lambda name: tmp_path / name)
     return tmp_path / "resources"
 
 

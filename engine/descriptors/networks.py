@@ -1,0 +1,87 @@
+"""What descriptors with a network share, and where its weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from engine.checkpoints import load_into, load_state
+from engine.paths import data_dir
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_SEED: Final = 20
+
+
+class NetworkDescriptor(Generic[Network]):
+    """The state of a descriptor with a network; what it describes by is up to each class.
+
+    Args:
+        network: trained or not.
+        weights_path: the file its weights are from; None for random ones.
+    """
+
+    half_precision = True
+
+    def __init__(self, network: Network, weights_path: Path | None) -> None:
+        self.network = network.eval()
+        self.module: nn.Module = network
+        self.weights_path = weights_path
+        self.trained = weights_path is not None
+
+
+def make_network(make: Callable[[], Network], weights: Path | None) -> Network:
+    """A network with the weights of a file, or else with the same random ones every time.
+
+    The random weights of convolutions are drawn after He and others, "Delving Deep into
+    Rectifiers", ICCV 2015; no other random numbers are affected.
+
+    Args:
+        make: the network's class; its layers are convolutions and batch normalisations.
+        weights: of the whole network.
+
+    Raises:
+        WeightsError: the file cannot be used.
+    """
+    network = empty_network(make)
+    if weights is not None:
+        load_into(network, load_state(weights)[0], path=weights)
+        return network
+    generator = torch.Generator().manual_seed(_SEED)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+    return network
+
+
+def empty_network(make: Callable[[], Network]) -> Network:
+    """A network on the CPU whose weights are still undefined."""
+    # On the device "meta" no random number is drawn: the generators of others stay as they were.
+    with torch.device("meta"):
+        network = make()
+    return network.to_empty(device="cpu")
+
+
+def weights_to_load(given: Path | None, shipped: str, *, untrained: bool = False) -> Path | None:
+    """Which weights file a network starts from.
+
+    Args:
+        given: a person's own file; it comes first.
+        shipped: name of the file in ``resources/weights``, without its ending.
+        untrained: random weights are wanted.
+
+    Returns:
+        The file; None for random weights, wanted or because there is no file.
+    """
+    if given is not None or untrained:
+        return given
+    path = data_dir("resources") / "weights" / f"{shipped}.safetensors"
+    return path if path.is_file() else None
