@@ -145,6 +145,7 @@ if TYPE_CHECKING:
     from engine.progress import Stage as Stage
     from engine.training.settings import TrainSettings as TrainSettings
     from engine.vocabulary import PANELS as PANELS
+    from engine.vocabulary import PRECISIONS as PRECISIONS
     from engine.vocabulary import VIEW_MODES as VIEW_MODES
     from engine.vocabulary import Colormap as Colormap
     from engine.vocabulary import Panel as Panel

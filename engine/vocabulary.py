@@ -29,6 +29,7 @@ Colormap = Literal["viridis", "cividis"]
 SequenceKind = Literal["viewpoint", "illumination", "other"]
 """What differs within a sequence."""
 
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 PANELS: tuple[Panel, ...] = get_args(Panel)
 

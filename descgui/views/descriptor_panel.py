@@ -9,12 +9,9 @@ from typing import Any
 from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,7 +22,6 @@ from descgui.models.pictures_state import PicturesState
 from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views.form import NumberBox, OptionForm
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -38,10 +34,13 @@ from descgui.views.panel_parts import (
     in_column,
     labelled_rows,
     narrow_combo,
+    refill,
+    show_value,
     tabular,
+    word_buttons,
 )
 from descgui.views.ports import Describing, Files
-from engine.api import ImagePair, MapInfo, OptionInfo, Side
+from engine.api import PRECISIONS, ImagePair, MapInfo, OptionInfo, Side
 
 PRECOMPUTED = "precomputed"
 _SIDES: tuple[Side, Side] = ("a", "b")
@@ -363,9 +362,7 @@ class DescriptorPanel(QWidget):
         self._files = files
         self._wheel = WheelNeedsFocus(self)
         self._scroll = PanelScroll(self)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._scroll)
+        in_column(self, self._scroll)
         column = self._scroll.column
         self.failure = Notice("error", self)
         column.addWidget(self.failure)
@@ -373,9 +370,9 @@ class DescriptorPanel(QWidget):
             models, models.maps, describing, files, title="Descriptor", none_title="", parent=self
         )
         column.addWidget(self.shown)
-        self.cancel_button = QPushButton(icon("stop"), "Cancel", self)
-        self.cancel_button.setToolTip("Stop describing; finished maps stay")
-        self.cancel_button.clicked.connect(describing.cancel)
+        (self.cancel_button,) = word_buttons(
+            self, ("stop", "Cancel", "Stop describing; finished maps stay", describing.cancel)
+        )
         column.addWidget(self.cancel_button)
         column.addWidget(self._make_computing())
         column.addWidget(self._make_comparison())
@@ -403,9 +400,7 @@ class DescriptorPanel(QWidget):
 
     def _make_computing(self) -> Section:
         section = Section("Computing", self)
-        self.device = narrow_combo(section)
-        self.device.setAccessibleName("Device")
-        self.device.activated.connect(self._on_device)
+        self.device = narrow_combo(section, name="Device", chosen=self._on_device)
         self.long_edge = NumberBox(_LONG_EDGE, section)
         self.long_edge.setSingleStep(64)
         self.long_edge.setSpecialValueText("original size")
@@ -415,20 +410,21 @@ class DescriptorPanel(QWidget):
             "Coordinates stay those of the original files."
         )
         self.long_edge.valueChanged.connect(self._on_long_edge)
-        self.precision = narrow_combo(section)
-        self.precision.setAccessibleName("Precision")
-        self.precision.setToolTip(
-            "Arithmetic of networks; reduced only where a descriptor allows it."
+        self.precision = narrow_combo(
+            section,
+            name="Precision",
+            tip="Arithmetic of networks; reduced only where a descriptor allows it",
+            entries=[(word, word) for word in PRECISIONS],
+            chosen=self._on_precision,
         )
-        for word in ("float32", "bfloat16", "float16"):
-            self.precision.addItem(word, word)
-        self.precision.activated.connect(self._on_precision)
         self._wheel.guard(self.device, self.long_edge, self.precision)
-        form = labelled_rows()
-        form.addRow("Device", self.device)
-        form.addRow("Long edge", self.long_edge)
-        form.addRow("Precision", self.precision)
-        section.body.addLayout(form)
+        section.body.addLayout(
+            labelled_rows(
+                ("Device", self.device),
+                ("Long edge", self.long_edge),
+                ("Precision", self.precision),
+            )
+        )
         return section
 
     def _make_comparison(self) -> Section:
@@ -448,52 +444,49 @@ class DescriptorPanel(QWidget):
 
     def _make_pca(self) -> Section:
         section = Section("PCA colours", self)
-        self.pca_fit = narrow_combo(section)
-        self.pca_fit.setAccessibleName("Fit PCA on")
-        self.pca_fit.setToolTip("Which descriptors the colours are fitted to")
-        for title, word in (
-            ("Both images", "both"),
-            ("Image A", "a"),
-            ("Image B", "b"),
-            ("A file…", "file"),
-        ):
-            self.pca_fit.addItem(title, word)
-        self.pca_fit.activated.connect(self._on_pca_fit)
-        self.pca_level = narrow_combo(section)
-        self.pca_level.setAccessibleName("Level")
-        self.pca_level.setToolTip("Which member of the descriptor set is coloured")
-        self.pca_level.activated.connect(self._on_pca_level)
+        self.pca_fit = narrow_combo(
+            section,
+            name="Fit PCA on",
+            tip="Which descriptors the colours are fitted to",
+            entries=(
+                ("Both images", "both"),
+                ("Image A", "a"),
+                ("Image B", "b"),
+                ("A file…", "file"),
+            ),
+            chosen=self._on_pca_fit,
+        )
+        self.pca_level = narrow_combo(
+            section,
+            name="Level",
+            tip="Which member of the descriptor set is coloured",
+            chosen=self._on_pca_level,
+        )
         self._wheel.guard(self.pca_fit, self.pca_level)
-        self._pca_form = labelled_rows()
-        self._pca_form.addRow("Fit on", self.pca_fit)
-        self._pca_form.addRow("Level", self.pca_level)
+        self._pca_form = labelled_rows(("Fit on", self.pca_fit), ("Level", self.pca_level))
         section.body.addLayout(self._pca_form)
         self.explained = Sentence(parent=section)
         self.explained.setFont(tabular(self.explained.font()))
         self._explained_bar = ExplainedBar(section)
-        section.body.addWidget(self.explained)
-        section.body.addWidget(self._explained_bar)
-        self.save_basis = QPushButton(icon("save"), "Save basis…", section)
-        self.save_basis.setToolTip("Write the PCA basis to a file, to colour other pairs alike")
-        self.save_basis.clicked.connect(self._files.save_basis)
-        section.body.addWidget(self.save_basis)
+        tip = "Save the PCA basis to a file, to use the same colours for other pairs"
+        (self.save_basis,) = word_buttons(
+            section, ("save", "Save basis…", tip, self._files.save_basis)
+        )
+        for widget in (self.explained, self._explained_bar, self.save_basis):
+            section.body.addWidget(widget)
         return section
 
     def _make_own(self) -> Section:
         section = Section("Your own descriptor", self)
-        section.body.addWidget(
-            Sentence(
-                "Maps from a file for each image, or a Python file with a descriptor.",
-                section,
-                quiet=True,
-            )
+        words = "A map file for each image, or a Python file with a descriptor."
+        section.body.addWidget(Sentence(words, section, quiet=True))
+        self.load_maps, self.load_plugin = word_buttons(
+            section,
+            ("maps", "Load precomputed maps…", "", self._on_load_maps),
+            ("plugin", "Load plugin…", "", self._files.load_plugin),
         )
-        self.load_maps = QPushButton(icon("maps"), "Load precomputed maps…", section)
-        self.load_maps.clicked.connect(self._on_load_maps)
-        self.load_plugin = QPushButton(icon("plugin"), "Load plugin…", section)
-        self.load_plugin.clicked.connect(self._files.load_plugin)
-        section.body.addWidget(self.load_maps)
-        section.body.addWidget(self.load_plugin)
+        for button in (self.load_maps, self.load_plugin):
+            section.body.addWidget(button)
         return section
 
     # Drawing the models
@@ -502,23 +495,19 @@ class DescriptorPanel(QWidget):
         self.failure.say(
             f"Descriptors cannot be computed: {state.message}" if state.stage == "failed" else ""
         )
-        with QSignalBlocker(self.device):
-            self.device.clear()
-            self.device.addItem("Automatic", "auto")
-            for device in state.devices:
-                self.device.addItem(device.title, device.name)
+        devices = [(device.title, device.name) for device in state.devices]
+        refill(self.device, [("Automatic", "auto"), *devices])
         for button in (self.load_maps, self.load_plugin):
             button.setEnabled(state.stage == "ready")
         self._on_computing(self._models.settings.state)
 
     def _on_computing(self, state: Settings) -> None:
-        with QSignalBlocker(self.device):
-            if self.device.findData(state.device) < 0:
-                self.device.addItem(state.device, state.device)
-            self.device.setCurrentIndex(self.device.findData(state.device))
-            self.device.setToolTip(self.device.currentText())
+        if self.device.findData(state.device) < 0:
+            self.device.addItem(state.device, state.device)
+        show_value(self.device, state.device)
+        self.device.setToolTip(self.device.currentText())
         self.long_edge.set_number(state.long_edge_px or None)
-        _select(self.precision, state.precision)
+        show_value(self.precision, state.precision)
 
     def _on_status(self, *_status: object) -> None:
         models = (self._models.maps, self._models.compared)
@@ -530,17 +519,13 @@ class DescriptorPanel(QWidget):
         self.cancel_button.setVisible(busy and self._models.engine.state.stage == "ready")
         info = self._models.maps.status("a").info
         levels = info.levels if info is not None else 1
-        if self.pca_level.count() != levels:
-            with QSignalBlocker(self.pca_level):
-                self.pca_level.clear()
-                for level in range(levels):
-                    self.pca_level.addItem(f"{level + 1} of {levels}", userData=level)
+        refill(self.pca_level, [(f"{level + 1} of {levels}", level) for level in range(levels)])
         self._pca_form.setRowVisible(self.pca_level, levels > 1)
         self._on_view(self._models.view.state)
 
     def _on_view(self, state: ViewState) -> None:
-        _select(self.pca_fit, state.pca_fit)
-        _select(self.pca_level, min(state.pca_level, self.pca_level.count() - 1))
+        show_value(self.pca_fit, state.pca_fit)
+        show_value(self.pca_level, min(state.pca_level, self.pca_level.count() - 1))
 
     def _on_pictures(self, state: PicturesState) -> None:
         explained = state.pca.explained if state.pca is not None else None
@@ -573,15 +558,10 @@ class DescriptorPanel(QWidget):
     def _on_pca_fit(self, _index: int) -> None:
         word = self.pca_fit.currentData()
         if word == "file":
-            _select(self.pca_fit, self._models.view.state.pca_fit)
+            show_value(self.pca_fit, self._models.view.state.pca_fit)
             self._files.load_basis()
         else:
             self._models.view.update(pca_fit=word)
 
     def _on_pca_level(self, _index: int) -> None:
         self._models.view.update(pca_level=self.pca_level.currentData())
-
-
-def _select(combo: QComboBox, data: object) -> None:
-    with QSignalBlocker(combo):
-        combo.setCurrentIndex(combo.findData(data))

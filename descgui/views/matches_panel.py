@@ -12,12 +12,9 @@ from PySide6.QtGui import QBrush, QColor, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import (
     QCheckBox,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSlider,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,7 +22,6 @@ from descgui.models.bundle import AppModels
 from descgui.models.matches_state import MatchesState
 from descgui.models.settings import Settings
 from descgui.views.form import NumberBox
-from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     Notice,
     PanelScroll,
@@ -35,11 +31,13 @@ from descgui.views.panel_parts import (
     WheelNeedsFocus,
     blended,
     counted,
+    in_column,
     in_row,
     labelled_rows,
     muted,
     narrow_combo,
     tabular,
+    word_buttons,
 )
 from descgui.views.ports import Files, Matching
 from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
@@ -223,7 +221,7 @@ class _FilterRow(QWidget):
 
 
 class MatchesPanel(QWidget):
-    """Asks for many matches, filters them, and says how good they are."""
+    """Matches many points, filters the matches, and shows how good they are."""
 
     def __init__(
         self,
@@ -239,9 +237,7 @@ class MatchesPanel(QWidget):
         self._files = files
         self._wheel = WheelNeedsFocus(self)
         scroll = PanelScroll(self)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        in_column(self, scroll)
         scroll.column.addWidget(self._make_points())
         scroll.column.addWidget(self._make_filters())
         scroll.column.addWidget(self._make_results())
@@ -257,16 +253,13 @@ class MatchesPanel(QWidget):
 
     def _make_points(self) -> Section:
         section = Section("Points", self)
-        self.points = narrow_combo(section)
-        self.points.setAccessibleName("Points")
-        self.points.setToolTip("How the points of image A are chosen")
-        for title, word in (
-            ("Harris corners", "harris"),
-            ("Regular grid", "grid"),
-            ("Random", "random"),
-        ):
-            self.points.addItem(title, word)
-        self.points.activated.connect(self._on_points)
+        self.points = narrow_combo(
+            section,
+            name="Points",
+            tip="How the points of image A are chosen",
+            entries=(("Harris corners", "harris"), ("Regular grid", "grid"), ("Random", "random")),
+            chosen=self._on_points,
+        )
         self.count = NumberBox(_COUNT, section)
         self.count.setAccessibleName("Count")
         self.count.valueChanged.connect(self._on_count)
@@ -275,22 +268,16 @@ class MatchesPanel(QWidget):
         self.seed.setToolTip("The same seed chooses the same points")
         self.seed.valueChanged.connect(self._on_seed)
         self._wheel.guard(self.points, self.count, self.seed)
-        form = labelled_rows()
-        form.addRow("Choose by", self.points)
-        form.addRow("Count", self.count)
-        form.addRow("Seed", self.seed)
-        section.body.addLayout(form)
-        self.run_button = QPushButton(icon("play"), "Match", section)
-        self.run_button.clicked.connect(self._matching.run)
-        self.cancel_button = QPushButton(icon("stop"), "Cancel", section)
-        self.cancel_button.clicked.connect(self._matching.cancel)
-        self.clear_button = QPushButton(icon("matches-clear"), "Clear", section)
-        self.clear_button.setToolTip("Forget these matches")
-        self.clear_button.clicked.connect(self._matching.clear)
-        buttons = QHBoxLayout()
-        for button in (self.run_button, self.cancel_button, self.clear_button):
-            buttons.addWidget(button, 1)
-        section.body.addLayout(buttons)
+        section.body.addLayout(
+            labelled_rows(("Choose by", self.points), ("Count", self.count), ("Seed", self.seed))
+        )
+        self.run_button, self.cancel_button, self.clear_button = buttons = word_buttons(
+            section,
+            ("play", "Match", "Match the points", self._matching.run),
+            ("stop", "Cancel", "Stop matching", self._matching.cancel),
+            ("matches-clear", "Clear", "Clear the matches", self._matching.clear),
+        )
+        section.body.addLayout(in_row(None, *((button, 1) for button in buttons)))
         self.busy = ThinBar(section)
         self.busy.setRange(0, 0)
         self.busy.setAccessibleName("Matching")
@@ -304,27 +291,24 @@ class MatchesPanel(QWidget):
         self.visible = QCheckBox("Draw matches", section)
         self.visible.toggled.connect(self._on_visible)
         self.mutual = QCheckBox("Mutual only", section)
-        self.mutual.setToolTip("Only matches whose way back ends within a cell")
+        self.mutual.setToolTip("Only mutual matches: matched back, they end within a cell")
         self.mutual.toggled.connect(self._on_mutual)
-        checks = QGridLayout()
-        checks.addWidget(self.visible, 0, 0)
-        checks.addWidget(self.mutual, 0, 1)
-        section.body.addLayout(checks)
+        section.body.addLayout(in_row(None, (self.visible, 1), (self.mutual, 1)))
         self.correct = _FilterRow(_CORRECT, "Right up to", section, logarithmic=True)
         self.correct.moved.connect(self._on_correct)
-        self.similarity = _FilterRow(_SIMILARITY, "Least similarity", section)
+        self.similarity = _FilterRow(_SIMILARITY, "Lowest similarity", section)
         self.similarity.moved.connect(self._on_similarity)
-        self.ratio = _FilterRow(_RATIO, "Greatest ratio", section)
+        self.ratio = _FilterRow(_RATIO, "Highest ratio", section)
         self.ratio.moved.connect(self._on_ratio)
-        form = labelled_rows()
-        for title, row in (
-            ("Right up to", self.correct),
-            ("Similarity ≥", self.similarity),
-            ("Ratio ≤", self.ratio),
-        ):
+        for row in (self.correct, self.similarity, self.ratio):
             self._wheel.guard(row.slider, row.box)
-            form.addRow(title, row)
-        section.body.addLayout(form)
+        section.body.addLayout(
+            labelled_rows(
+                ("Right up to", self.correct),
+                ("Similarity ≥", self.similarity),
+                ("Ratio ≤", self.ratio),
+            )
+        )
         return section
 
     def _make_results(self) -> Section:
@@ -347,9 +331,10 @@ class MatchesPanel(QWidget):
         self.logarithmic.setChecked(True)
         self.logarithmic.toggled.connect(self._on_logarithmic)
         section.body.addWidget(self.logarithmic)
-        self.export_button = QPushButton(icon("table"), "Export CSV…", section)
-        self.export_button.setToolTip("Write all matches, unfiltered, one row a point")
-        self.export_button.clicked.connect(self._files.save_matches)
+        (self.export_button,) = word_buttons(
+            section,
+            ("table", "Export CSV…", "Export all matches, unfiltered", self._files.save_matches),
+        )
         section.body.addWidget(self.export_button)
         return section
 
@@ -361,7 +346,7 @@ class MatchesPanel(QWidget):
         self.pck_cells: dict[tuple[str, float], QLabel] = {}
         title = QLabel("PCK", box)
         title.setToolTip(
-            "Share of the matches with a known true point that lie within so many px of it"
+            "Share of matches with known ground truth that lie within this distance of it"
         )
         grid.addWidget(title, 0, 0)
         for column, threshold_px in enumerate(PCK_THRESHOLDS_PX, start=1):

@@ -110,22 +110,29 @@ def narrow_combo(
     parent: QWidget | None = None,
     *,
     name: str = "",
+    tip: str = "",
     entries: Iterable[tuple[str, object]] = (),
+    chosen: Callable[[int], None] | None = None,
 ) -> QComboBox:
     """A combo box that shrinks with its panel instead of fitting its longest entry.
 
     Args:
         parent: what it belongs to.
         name: its accessible name.
+        tip: its tooltip.
         entries: the words to choose from, and what each stands for.
+        chosen: called with the place of the entry that a person chose.
     """
     combo = QComboBox(parent)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(6)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     combo.setAccessibleName(name)
+    combo.setToolTip(tip)
     for title, value in entries:
         combo.addItem(title, value)
+    if chosen is not None:
+        combo.activated.connect(chosen)
     return combo
 
 
