@@ -21,16 +21,10 @@ from PySide6.QtWidgets import (
 from descgui.models.browser_state import BrowserState, Subset
 from descgui.models.bundle import AppModels
 from descgui.views.icons import icon
-from descgui.views.panel_parts import (
-    PANEL_MARGIN_PX,
-    ElidedLabel,
-    Notice,
-    SegmentButton,
-    Sentence,
-    counted,
-)
+from descgui.views.panel_parts import PANEL_MARGIN_PX, ElidedLabel, Notice, SegmentButton, Sentence
 from descgui.views.ports import Files, Opening, Thumbnails
 from descgui.views.thumbnails import SequenceDelegate, SequenceTree
+from descgui.views.words import counted
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
 _PROBLEMS_SHOWN = 30

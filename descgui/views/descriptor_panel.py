@@ -40,6 +40,7 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.ports import Describing, Files
+from descgui.views.words import duration_text, size_text
 from engine.api import PRECISIONS, ImagePair, MapInfo, OptionInfo, Side
 
 PRECOMPUTED = "precomputed"
@@ -54,21 +55,6 @@ _LONG_EDGE = OptionInfo(
     high=8192,
     optional=True,
 )
-
-
-def size_text(size_bytes: int) -> str:
-    """A size of memory as a person reads it: ``14.6 MB``."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000.0:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000.0
-    return f"{size:.2f} GB"
-
-
-def duration_text(seconds: float) -> str:
-    """A time as a person reads it: ``12 ms``, ``3.4 s``."""
-    return f"{seconds * 1000.0:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
 
 
 def failure_of(status: MapStatus) -> str:

@@ -20,14 +20,8 @@ from descgui.models.state import StateModel
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import DataActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import (
-    Notice,
-    Sentence,
-    clock_text,
-    field_row,
-    icon_button,
-    in_column,
-)
+from descgui.views.panel_parts import Notice, Sentence, field_row, icon_button, in_column
+from descgui.views.words import clock_text
 from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
 
 _WIDTH_PX = 480

@@ -32,8 +32,6 @@ from descgui.views.panel_parts import (
     ThinBar,
     bold,
     centred_words,
-    clock_text,
-    counted,
     in_column,
     in_row,
     narrow_combo,
@@ -44,6 +42,7 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_list import RunList
 from descgui.views.run_parts import RunsColumn, lay_out_panel
+from descgui.views.words import clock_text, counted
 
 if TYPE_CHECKING:
     from engine.api import RunContent, RunInfo

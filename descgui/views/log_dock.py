@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import (
-    QAbstractTableModel,
     QEvent,
-    QModelIndex,
-    QPersistentModelIndex,
     QSize,
     QSortFilterProxyModel,
     Qt,
@@ -35,70 +32,43 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QSplitter,
     QTableView,
-    QToolButton,
     QWidget,
 )
 
 from descgui.models.messages import KEPT_MESSAGES, Level, Message, MessagesModel
-from descgui.views.icons import icon, icon_pixmap
-from descgui.views.panel_parts import in_column, in_row
+from descgui.views.icons import icon_pixmap
+from descgui.views.panel_parts import icon_button, in_column, in_row
+from descgui.views.row_table import Index, RowTable
 from descgui.views.theme import theme_colors
 
 _LEVELS: tuple[Level, ...] = ("info", "warning", "error")
-_Index = QModelIndex | QPersistentModelIndex
-_NO_INDEX = QModelIndex()
+_LEVEL_TITLES = ("All messages", "Warnings and errors", "Errors")
 _ROOM_FOR_DETAIL_PX = 760
 MESSAGE_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
-class LogModel(QAbstractTableModel):
+class LogModel(RowTable[Message]):
     """The messages as a table: time, level, topic, text."""
 
     def __init__(self, messages: MessagesModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._messages = list(messages.messages)
+        super().__init__(("Time", "Level", "Topic", "Message"), left=4, parent=parent)
+        self.rows = list(messages.messages)
         self._icons: dict[Level, QIcon] = {}
-        messages.logged.connect(self._append)
+        messages.logged.connect(self._on_logged)
 
-    def rowCount(self, parent: _Index = _NO_INDEX) -> int:
-        return 0 if parent.isValid() else len(self._messages)
-
-    def columnCount(self, parent: _Index = _NO_INDEX) -> int:
-        return 0 if parent.isValid() else 4
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
-            return None
-        return ("Time", "Level", "Topic", "Message")[section]
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """What a cell shows."""
-        message = self._messages[index.row()]
-        column = index.column()
+    def cell(self, row: Message, column: int, role: int) -> Any:
         if role == MESSAGE_ROLE:
-            return message
+            return row
         if role == Qt.ItemDataRole.DisplayRole:
             return (
-                time.strftime("%H:%M:%S", time.localtime(message.time_s)),
-                self.level_name(message.level),
-                message.topic,
-                " ".join(message.text.split()),
+                time.strftime("%H:%M:%S", time.localtime(row.time_s)),
+                {"info": "Information", "warning": "Warning", "error": "Error"}[row.level],
+                row.topic,
+                " ".join(row.text.split()),
             )[column]
         if role == Qt.ItemDataRole.DecorationRole and column == 1:
-            return self._icon(message.level)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return message.text
-        return None
-
-    def level_name(self, level: Level) -> str:
-        """What a level is called."""
-        return {
-            "info": "Information",
-            "warning": "Warning",
-            "error": "Error",
-        }[level]
+            return self._icon(row.level)
+        return row.text if role == Qt.ItemDataRole.ToolTipRole else None
 
     def retint(self) -> None:
         """Draw the icons in the colours of another palette."""
@@ -115,15 +85,10 @@ class LogModel(QAbstractTableModel):
             self._icons[level] = made
         return self._icons[level]
 
-    def _append(self, message: Message) -> None:
-        if len(self._messages) >= KEPT_MESSAGES:
-            self.beginRemoveRows(QModelIndex(), 0, 0)
-            del self._messages[0]
-            self.endRemoveRows()
-        row = len(self._messages)
-        self.beginInsertRows(QModelIndex(), row, row)
-        self._messages.append(message)
-        self.endInsertRows()
+    def _on_logged(self, message: Message) -> None:
+        if len(self.rows) >= KEPT_MESSAGES:
+            self.remove(0)
+        self.append(message)
 
 
 class LogFilter(QSortFilterProxyModel):
@@ -142,7 +107,7 @@ class LogFilter(QSortFilterProxyModel):
             self._search = search.casefold()
         self.invalidate()
 
-    def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
+    def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
         message = self.sourceModel().index(source_row, 0, source_parent).data(MESSAGE_ROLE)
         text = f"{message.topic}\n{message.text}\n{message.detail}".casefold()
         return _LEVELS.index(message.level) >= self._least and self._search in text
@@ -192,12 +157,8 @@ class LogPanel(QWidget):
         self.filter = LogFilter(self)
         self.filter.setSourceModel(self.model)
         self.level = QComboBox()
-        self.level.setAccessibleName("Least level shown")
-        for level, text in zip(
-            _LEVELS,
-            ("All messages", "Warnings and errors", "Errors"),
-            strict=True,
-        ):
+        self.level.setAccessibleName("Lowest level shown")
+        for level, text in zip(_LEVELS, _LEVEL_TITLES, strict=True):
             self.level.addItem(text, level)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search the log")
@@ -265,9 +226,9 @@ class LogPanel(QWidget):
         return table
 
     def _lay_out(self) -> None:
-        copy = self._button("copy", "Copy the selected messages, or all")
+        copy = icon_button("copy", "Copy the selected messages, or all", self, flat=True)
         copy.clicked.connect(self.copy)
-        folder = self._button("folder", "Open the folder with the log files")
+        folder = icon_button("folder", "Open the log files' folder", self, flat=True)
         folder.clicked.connect(self.open_folder)
         bar = in_row(
             None,
@@ -286,15 +247,6 @@ class LogPanel(QWidget):
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
         in_column(self, bar, (split, 1))
-
-    def _button(self, name: str, text: str) -> QToolButton:
-        button = QToolButton()
-        button.setIcon(icon(name))
-        button.setToolTip(text)
-        button.setAccessibleName(text)
-        button.setProperty("flat", True)
-        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        return button
 
     def _on_level(self, _index: int) -> None:
         self.filter.set_filter(least=self.level.currentData())

@@ -30,7 +30,6 @@ from descgui.views.panel_parts import (
     ThinBar,
     WheelNeedsFocus,
     blended,
-    counted,
     in_column,
     in_row,
     labelled_rows,
@@ -40,6 +39,7 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.ports import Files, Matching
+from descgui.views.words import counted
 from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
 
 _LEAST_PX, _MOST_PX = 0.1, 1000.0

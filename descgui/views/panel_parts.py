@@ -41,6 +41,7 @@ from PySide6.QtWidgets import (
 
 from descgui.views.icons import icon, icon_pixmap
 from descgui.views.theme import theme_colors
+from descgui.views.words import counted
 from engine.api import RIGHT, WRONG
 
 PANEL_MARGIN_PX = 8
@@ -360,19 +361,6 @@ def draw_sign(painter: QPainter, where: QRect, kind: Kind, palette: QPalette) ->
 def _kind_colour(kind: Kind, palette: QPalette) -> QColor:
     colors = theme_colors(palette)
     return QColor({"info": colors.info, "warning": colors.warning, "error": colors.error}[kind])
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """``one`` or ``many``, with the number in the place of ``{n}``."""
-    return (one if number == 1 else many).replace("{n}", str(number))
-
-
-def clock_text(seconds: float) -> str:
-    """A duration such as ``40 s``, ``3 min`` or ``2 h 10 min``."""
-    if seconds < 90.0:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60.0)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def draw_verdict(painter: QPainter, where: QRectF, *, right: bool) -> None:

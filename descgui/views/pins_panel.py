@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import (
-    QAbstractTableModel,
     QItemSelectionModel,
     QModelIndex,
     QObject,
-    QPersistentModelIndex,
     QRectF,
     QSize,
     Qt,
@@ -33,9 +31,8 @@ from descgui.views.icons import icon
 from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
 from descgui.views.ports import Probing
+from descgui.views.row_table import RowTable
 from engine.api import Point
-
-Index = QModelIndex | QPersistentModelIndex
 
 _NUMBER, _FROM, _MATCH, _SIMILARITY, _ERROR = range(5)
 _CHIP_PX = 12
@@ -43,63 +40,36 @@ _ROWS_SHOWN = 5
 _MATCH_FROM_WIDTH_PX = 290
 
 
-class PinsTable(QAbstractTableModel):
+class PinsTable(RowTable[Pin]):
     """The pins of :class:`~descgui.models.probe_state.PinsModel` as rows."""
 
     def __init__(self, models: AppModels, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._pins: tuple[Pin, ...] = models.pins.pins
+        super().__init__(("#", "From", "Match", "Sim.", "Error"), left=1, parent=parent)
         self._correct_px = models.settings.state.correct_px
         self._chips: dict[str, QIcon] = {}
-        self._titles = ("#", "From", "Match", "Sim.", "Error")
+        self._on_pins(models.pins.pins)
         models.pins.changed.connect(self._on_pins)
         models.settings.changed.connect(self._on_settings)
 
-    def pin(self, row: int) -> Pin:
-        """The pin of a row."""
-        return self._pins[row]
-
     def row_of(self, number: int) -> int:
         """The row of a pin, -1 if there is none."""
-        return next((row for row, pin in enumerate(self._pins) if pin.number == number), -1)
+        return next((row for row, pin in enumerate(self.rows) if pin.number == number), -1)
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._pins)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._titles)
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def cell(self, row: Pin, column: int, role: int) -> Any:
         """Texts, chips and ticks."""
-        pin, column = self._pins[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(pin, column)
+            return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(pin)
+            return self._tooltip(row)
         if role == Qt.ItemDataRole.DecorationRole:
             if column == _NUMBER:
-                return self._chip(pin_color(pin.number))
-            right = self._right(pin)
+                return self._chip(pin_color(row.number))
+            right = self._right(row)
             if column == _ERROR and right is not None:
                 return self._chip("right" if right else "wrong")
-        if role == Qt.ItemDataRole.TextAlignmentRole and column >= _FROM:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.AccessibleTextRole and column == _NUMBER:
-            return f"Pin {pin.number}"
+            return f"Pin {row.number}"
         return None
-
-    def headerData(
-        self,
-        section: int,
-        orientation: Qt.Orientation,
-        role: int = Qt.ItemDataRole.DisplayRole,
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignLeft if section == _NUMBER else Qt.AlignmentFlag.AlignRight
-            return side | Qt.AlignmentFlag.AlignVCenter
-        return self._titles[section] if role == Qt.ItemDataRole.DisplayRole else None
 
     def _right(self, pin: Pin) -> bool | None:
         error_px = pin.answer.error_px if pin.answer is not None else None
@@ -161,23 +131,13 @@ class PinsTable(QAbstractTableModel):
         return self._chips[kind]
 
     def _on_pins(self, pins: tuple[Pin, ...]) -> None:
-        same = [pin.number for pin in pins] == [pin.number for pin in self._pins]
-        if same:
-            self._pins = pins
-            self._refresh()
-        else:
-            self.beginResetModel()
-            self._pins = pins
-            self.endResetModel()
+        numbers = [pin.number for pin in self.rows]
+        self.show_rows(pins, same=[pin.number for pin in pins] == numbers)
 
     def _on_settings(self, settings: Settings) -> None:
         if settings.correct_px != self._correct_px:
             self._correct_px = settings.correct_px
-            self._refresh()
-
-    def _refresh(self) -> None:
-        if self._pins:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._pins) - 1, _ERROR))
+            self.refresh()
 
 
 class _PinsView(QTableView):
@@ -288,7 +248,7 @@ class PinsPanel(QWidget):
 
     def _on_row(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
-            self._pins.select(self.table.pin(current.row()).number)
+            self._pins.select(self.table.rows[current.row()].number)
 
     def _remove(self) -> None:
         if self._pins.selected:

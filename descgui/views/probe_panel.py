@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import (
-    QAbstractTableModel,
-    QModelIndex,
     QObject,
-    QPersistentModelIndex,
     QRect,
     QRectF,
     QSize,
@@ -46,9 +43,8 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.pins_panel import PinsPanel
 from descgui.views.ports import Probing
+from descgui.views.row_table import Index, RowTable
 from engine.api import Peak, Point, ProbeAnswer
-
-Index = QModelIndex | QPersistentModelIndex
 
 DASH = "–"
 _MARK_PX = 10
@@ -131,64 +127,36 @@ class ValueCell(QWidget):
             painter.fillRect(filled, palette.color(role.Accent))
 
 
-class PeaksTable(QAbstractTableModel):
+class PeaksTable(RowTable[Peak | None]):
     """The k best matches; always k rows, so that the table keeps its height."""
 
     def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._rows = 0
-        self._peaks: tuple[Peak, ...] = ()
-        self._titles = ("#", "x", "y", "Similarity", "Members")
+        super().__init__(("#", "x", "y", "Similarity", "Members"), parent=parent)
 
-    def set_rows(self, rows: int) -> None:
+    def set_length(self, length: int) -> None:
         """How many rows there always are."""
-        if rows != self._rows:
-            self.beginResetModel()
-            self._rows = rows
-            self.endResetModel()
+        if length != len(self.rows):
+            self.show_rows([None] * length)
 
     def set_peaks(self, peaks: tuple[Peak, ...]) -> None:
         """Show other peaks."""
-        if peaks != self._peaks and self._rows:
-            self._peaks = peaks
-            self.dataChanged.emit(self.index(0, 0), self.index(self._rows - 1, 4))
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else self._rows
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._titles)
+        length = len(self.rows)
+        rows = [*peaks, *[None] * length][:length]
+        if rows != self.rows:
+            self.show_rows(rows, same=True)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Numbers of fixed width, aligned right."""
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.DisplayRole and index.column() == 0:
+            return str(index.row() + 1)
+        return super().data(index, role)
+
+    def cell(self, row: Peak | None, column: int, role: int) -> Any:
         if role != Qt.ItemDataRole.DisplayRole:
             return None
-        row, column = index.row(), index.column()
-        if row >= len(self._peaks):
-            return str(row + 1) if column == 0 else ""
-        peak = self._peaks[row]
-        x_px, y_px = peak.point_px
-        return (
-            str(row + 1),
-            f"{x_px:.1f}",
-            f"{y_px:.1f}",
-            f"{peak.similarity:.3f}",
-            peak.members,
-        )[column]
-
-    def headerData(
-        self,
-        section: int,
-        orientation: Qt.Orientation,
-        role: int = Qt.ItemDataRole.DisplayRole,
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        return self._titles[section] if role == Qt.ItemDataRole.DisplayRole else None
+        if row is None:
+            return ""
+        x_px, y_px = row.point_px
+        return ("", f"{x_px:.1f}", f"{y_px:.1f}", f"{row.similarity:.3f}", row.members)[column]
 
 
 class _TextDelegate(QStyledItemDelegate):
@@ -338,7 +306,7 @@ class ProbePanel(QWidget):
     # Drawing the models
 
     def _on_settings(self, settings: Settings) -> None:
-        self.peaks.set_rows(settings.peaks)
+        self.peaks.set_length(settings.peaks)
         view = self._peaks_view
         rows = settings.peaks * view.verticalHeader().defaultSectionSize()
         view.setFixedHeight(rows + view.horizontalHeader().sizeHint().height() + 2)

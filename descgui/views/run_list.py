@@ -17,15 +17,9 @@ from PySide6.QtWidgets import (
 from descgui.models.evaluation_state import Deleted, EvaluationModels
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import (
-    Sentence,
-    counted,
-    field_row,
-    icon_button,
-    in_column,
-    word_buttons,
-)
+from descgui.views.panel_parts import Sentence, field_row, icon_button, in_column, word_buttons
 from descgui.views.run_parts import RUN_ROLE, run_item, run_list
+from descgui.views.words import counted
 
 if TYPE_CHECKING:
     from engine.api import RunInfo

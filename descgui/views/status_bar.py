@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, get_args
 
 import numpy as np
@@ -15,6 +14,7 @@ from descgui.models.engine_state import EngineState
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.theme import theme_colors
+from descgui.views.words import short_device, size_text
 from engine.api import Side
 
 _SIDES: tuple[Side, ...] = get_args(Side)
@@ -173,7 +173,7 @@ class StatusBar(QStatusBar):
         ]
         size_bytes = sum(info.size_bytes for info in infos if info is not None)
         budget = self._models.settings.state.map_budget_mb
-        text = f"Maps {readable_bytes(size_bytes)}" if size_bytes else ""
+        text = f"Maps {size_text(size_bytes)}" if size_bytes else ""
         _say(
             self.memory,
             text,
@@ -201,21 +201,6 @@ class StatusBar(QStatusBar):
         if models.matches.state.running:
             return "Matching…"
         return models.pictures.state.busy
-
-
-def short_device(title: str) -> str:
-    """``CPU (2 threads)`` as ``CPU · 2 threads``."""
-    return re.sub(r" \((.*)\)$", r" · \1", title)
-
-
-def readable_bytes(size_bytes: float) -> str:
-    """A size in the unit in which it is a small number: ``42 MB``; 1 kB is 1000 bytes."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000 or unit == "GB":
-            digits = 0 if unit == "B" or size_bytes >= 10 else 1
-            return f"{size_bytes:.{digits}f} {unit}"
-        size_bytes /= 1000
-    raise AssertionError("the last unit takes any size")
 
 
 def _pixel_text(pixels: np.ndarray[Any, Any], column: int, row: int) -> str:

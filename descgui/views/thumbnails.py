@@ -21,8 +21,9 @@ from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPalette, QPen, QPixm
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from descgui.models.browser_state import BrowserModel, BrowserState
-from descgui.views.panel_parts import blended, counted, draw_sign, muted
+from descgui.views.panel_parts import blended, draw_sign, muted
 from descgui.views.ports import Thumbnails
+from descgui.views.words import counted
 from engine.api import ImagePair, Sequence
 
 Index = QModelIndex | QPersistentModelIndex

@@ -28,7 +28,6 @@ from descgui.views.panel_parts import (
     Section,
     Sentence,
     WheelNeedsFocus,
-    counted,
     field_row,
     icon_button,
     labelled_rows,
@@ -37,6 +36,7 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.training_actions import TrainingActions
+from descgui.views.words import counted
 from engine.api import (
     DescSpaceError,
     OptionInfo,

@@ -34,8 +34,6 @@ from descgui.views.panel_parts import (
     Sentence,
     ThinBar,
     bold,
-    clock_text,
-    counted,
     segment_row,
     tabular,
     word_buttons,
@@ -45,6 +43,7 @@ from descgui.views.training_actions import TrainingActions
 from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
+from descgui.views.words import clock_text, counted
 from engine.api import Preview, is_better, judge_of, metric_info
 
 if TYPE_CHECKING:

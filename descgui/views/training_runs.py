@@ -43,20 +43,13 @@ from descgui.views.run_parts import (
     run_list,
 )
 from descgui.views.training_actions import TrainingActions
+from descgui.views.words import age_text
 
 if TYPE_CHECKING:
     from engine.api import SavedWeights, TrainingRunInfo
 
 _COLOR_ROLE = FREE_ROLE
 _SAMPLE_PX = 26
-
-
-def age_text(seconds: float) -> str:
-    """How long ago something was, in one unit."""
-    for size, word in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= size:
-            return f"{int(seconds / size)} {word} ago"
-    return "just now"
 
 
 class _Curve(RunDelegate):

@@ -13,7 +13,8 @@ from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, Engi
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.pictures_state import PicturesState
-from descgui.views.descriptor_panel import DescriptorPanel, duration_text, size_text
+from descgui.views.descriptor_panel import DescriptorPanel
+from descgui.views.words import duration_text, size_text
 from engine.api import Extent, ImagePair, MapInfo, OptionInfo, PcaAnswer, Picture
 
 STRIDE = OptionInfo("stride_px", "int", 4, "distance of cells", unit="px", low=1, high=32)
@@ -260,7 +261,7 @@ def test_a_plugin_appears_in_both_lists_and_the_choice_stays(ready, models):
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (14_600_000, "14.6 MB"), (2_500_000_000, "2.50 GB")],
+    [(0, "0 B"), (999, "999 B"), (14_600_000, "14.6 MB"), (2_500_000_000, "2.5 GB")],
 )
 def test_memory_is_written_in_decimal_units(size, text):
     assert size_text(size) == text

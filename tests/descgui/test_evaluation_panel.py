@@ -21,7 +21,7 @@ from descgui.views import dialogs
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
 from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
-from descgui.views.panel_parts import clock_text
+from descgui.views.words import clock_text
 from engine.api import ConfigError, EvaluateConfig, Stage
 from engine.evaluation.result import PairRow
 from engine.jobs.estimate import Estimate
@@ -159,7 +159,7 @@ def test_the_estimate_is_said_with_its_numbers_and_unknown_is_said_as_unknown(mo
         pairs=580, images=696, seconds=4000, maps_bytes=200_000_000, measured="x", device="cpu"
     )
     models.evaluation.estimate.set(EstimateState(estimate=estimate))
-    assert panel.form.estimate.sentence == "About 67 min for 580 pairs, and 200.0 MB for maps."
+    assert panel.form.estimate.sentence == "About 67 min for 580 pairs, and 200 MB for maps."
     models.evaluation.estimate.set(EstimateState(message="/x: does not exist."))
     assert panel.form.problem.sentence == "/x: does not exist."
     assert not panel.form.estimate.isVisibleTo(panel.form)

@@ -38,8 +38,9 @@ from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.notifications import SHOWN_AT_ONCE, stay_ms
 from descgui.views.report_dialog import ReportDialog
-from descgui.views.status_bar import StatusBar, readable_bytes, short_device
+from descgui.views.status_bar import StatusBar
 from descgui.views.text_dialog import TextDialog, section_of, tour_text
+from descgui.views.words import short_device, size_text
 from engine.api import Image, ImagePair, MapInfo
 
 MakeWindow = Callable[..., MainWindow]
@@ -160,7 +161,7 @@ def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: Ap
     assert bar.work.text() == "Describing with daisy · 75 %"
     assert bar.spinner.isVisible()
     models.maps.set_status("b", MapStatus("ready", info=map_info(2_400_000)))
-    assert bar.memory.text() == "Maps 42 MB"
+    assert bar.memory.text() == "Maps 42.4 MB"
     assert not bar.work.isVisible()
     assert not bar.spinner.isVisible()
     models.pair.set_loading("b.png")
@@ -172,7 +173,7 @@ def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: Ap
     [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (42e6, "42 MB"), (3.2e12, "3200 GB")],
 )
 def test_sizes_read_well(size: float, text: str):
-    assert readable_bytes(size) == text
+    assert size_text(size) == text
 
 
 def test_a_device_without_brackets_keeps_its_name():

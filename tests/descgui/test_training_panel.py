@@ -24,7 +24,7 @@ from descgui.views import dialogs
 from descgui.views.training_contact_sheet import best_columns
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
-from descgui.views.training_runs import age_text
+from descgui.views.words import age_text
 from engine.api import (
     ConfigError,
     OptionInfo,
