@@ -74,7 +74,7 @@ class _DescriptorRow(QWidget):
         self.weights.setProperty("subtle", True)
         self.browse = QToolButton(self)
         self.browse.setText("…")
-        self.browse.setToolTip("Choose a weights file, or a training run's folder")
+        self.browse.setToolTip("Choose a weights file")
         self.browse.setAccessibleName(f"Weights of {title}")
         self.browse.clicked.connect(self._on_browse)
         self._takes_weights = takes_weights
@@ -161,7 +161,7 @@ class EvaluationForm(QWidget):
             ("Scaled by 2 to 4", "scaled"),
         )
         self.stress = narrow_combo(section, name="Pairs", entries=warps)
-        self.stress.setToolTip("Harder pairs are made by warping the second image")
+        self.stress.setToolTip("Warp the second image to make the pairs harder")
         section.body.addLayout(labelled_rows(("Sequences", self.subset), ("Pairs", self.stress)))
         return section
 
@@ -268,8 +268,8 @@ class EvaluationForm(QWidget):
                 f"and {size_text(estimate.maps_bytes)} for maps."
             )
             self.estimate.setToolTip(
-                f"Measured on {estimate.measured} ({estimate.device}) and multiplied. "
-                "What a network needs while it computes comes on top of its maps."
+                f"Extrapolated from {estimate.measured} on {estimate.device}. "
+                "A network needs more memory while it computes."
             )
         elif state.measuring:
             self.estimate.say("Measuring one pair to estimate the time…")

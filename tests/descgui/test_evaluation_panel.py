@@ -137,6 +137,15 @@ def test_ticks_weights_and_combos_go_into_the_model_and_into_the_job(monkeypatch
     assert (config.subset, config.protocol) == ("540", "dense")
 
 
+def test_a_device_that_is_not_listed_stays_chosen(models, panel):
+    models.evaluation.choice.update(device="cuda:7")
+    form = panel.form
+    form.subset.setCurrentIndex(form.subset.findData("540"))
+    form.subset.activated.emit(form.subset.currentIndex())
+    assert models.evaluation.choice.state.subset == "540"
+    assert models.evaluation.choice.state.device == "cuda:7"
+
+
 def test_a_setting_out_of_range_is_named_by_the_choice():
     with pytest.raises(ConfigError, match="long_edge_px"):
         EvaluationChoice(more={"long_edge_px": 1}).config()
@@ -200,6 +209,15 @@ def test_another_threshold_changes_table_pairs_and_bars(models, panel):
     panel.threshold.setCurrentIndex(0)
     assert cell(panel, 0, 0) == "0.333"
     assert panel.bars.model().index(0, 0).data(SCORE_ROLE).share == pytest.approx(0.4)
+
+
+def test_the_chosen_threshold_stays_while_other_ones_are_offered(models, panel):
+    models.evaluation.shown.set(ShownRun("done", content()))
+    panel.threshold.setCurrentIndex(0)
+    more = tuple(replace(one, pck=((0.5, 0.0), *one.pck)) for one in ROWS)
+    models.evaluation.shown.set(ShownRun("done", content(more)))
+    assert panel.threshold.currentData() == 1.0
+    assert cell(panel, 0, 0) == "0.333"
 
 
 def test_a_second_list_of_queries_can_be_chosen(models, panel):
