@@ -47,6 +47,7 @@ class OptionInfo:
         default: the value when nothing is given; None where it is required.
         choices: the allowed words of a ``choice``.
         optional: None (``none`` in text, an empty field in a form) is allowed.
+        title: stands for the name in forms, where the name is too short without its section.
         low, high: inclusive bounds of numbers, each None when unbounded.
         flag: its flag on a command line; "" for an argument without one, None for a setting of a
             section that only ``--set`` reaches.
@@ -63,6 +64,7 @@ class OptionInfo:
     default: Any
     help: str
     unit: str = ""
+    title: str = ""
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
@@ -77,8 +79,8 @@ class OptionInfo:
 
     @property
     def label(self) -> str:
-        """The name as words, without sections and unit: ``warp.radius_px`` -> ``Radius``."""
-        return _bare_name(self.name, self.unit).replace("_", " ").capitalize()
+        """The title, or the name as words without its unit: ``warp.radius_px`` -> ``Radius``."""
+        return self.title or _bare_name(self.name, self.unit).replace("_", " ").capitalize()
 
     @property
     def range_text(self) -> str:
@@ -106,8 +108,8 @@ def option(
     """Declare a setting: a dataclass field that knows its help, unit and range.
 
     ``default`` is :data:`REQUIRED` where there is none; ``folder`` marks a path to a folder;
-    ``words`` are the fields of :class:`OptionInfo` for command lines: ``flag``, ``metavar``,
-    ``group``, ``repeated``, ``separator`` and ``always``.
+    ``words`` are further fields of :class:`OptionInfo`: ``title`` for forms; ``flag``, ``metavar``,
+    ``group``, ``repeated``, ``separator`` and ``always`` for command lines.
     """
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "folder": folder, **words}
     return dataclasses.field(default=default, metadata={_KEY: metadata})

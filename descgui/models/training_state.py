@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,14 +40,15 @@ PRESETS: tuple[Preset, ...] = ("quick", "msnet_v0", "strong")
 """Names of the files in ``resources/configs`` that the form offers, the first one at first."""
 
 
-def preset_values(preset: Preset) -> dict[str, Any]:
-    """The settings of a preset under dotted names, such as ``optimiser.rate``.
+@functools.cache
+def preset_values(preset: Preset) -> Mapping[str, Any]:
+    """The settings of a preset under dotted names, such as ``train.optimiser.rate``.
 
     Raises:
         ConfigError: the file is missing or damaged.
     """
     file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
-    return flatten(file.get("train") or {})
+    return MappingProxyType(flatten({"train": file.get("train") or {}}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class TrainingChoice:
         device: where.
         name: of the run and its folder; "" for one made from the time.
         preset: the settings to begin with.
-        changes: dotted names below ``train`` -> values that differ from the preset's.
+        changes: dotted names -> values that differ from the preset's.
     """
 
     folder: str = ""
@@ -79,15 +81,14 @@ class TrainingChoice:
         """
         if not self.folder:
             raise ConfigError("train.photos.folder", "is not named; choose a folder of photos")
-        values = {**preset_values(self.preset), **self.changes, "photos.folder": self.folder}
-        config, _ = resolve_settings(
-            TrainConfig,
-            from_file={
-                "descriptor": self.descriptor,
-                "device": self.device,
-                "train": nest(values),
-            },
-        )
+        values = {
+            **preset_values(self.preset),
+            **self.changes,
+            "train.photos.folder": self.folder,
+            "descriptor": self.descriptor,
+            "device": self.device,
+        }
+        config, _ = resolve_settings(TrainConfig, from_file=nest(values))
         return config
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.training_state import (
     PRESETS,
-    Preset,
     SamplesState,
     TrainingChoice,
-    TrainingStatus,
     name_problem,
     preset_values,
 )
@@ -32,6 +29,7 @@ from descgui.views.panel_parts import (
     icon_button,
     labelled_rows,
     narrow_combo,
+    refill,
     show_value,
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
@@ -40,70 +38,75 @@ from descgui.views.words import counted
 from engine.api import (
     DescSpaceError,
     OptionInfo,
-    TrainSettings,
+    TrainConfig,
     describe_options,
     is_training_run,
     unused_dir,
 )
 
-_PREFIX = "train."
+_COMMON = tuple(
+    f"train.{name}"
+    for name in ["steps", "batch", "width", "height", "optimiser.rate", "loss.kind", "mining.kind"]
+)
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
-_IN_FORM = ("photos.folder",)
-_COMMON = (*("steps", "batch", "width", "height", "optimiser.rate", "loss.kind", "mining.kind"),)
-
-
-@dataclass(frozen=True, slots=True)
-class _Titled(OptionInfo):
-    """A setting that stands apart from its section and needs another title."""
-
-    title: str = ""
-
-    @property
-    def label(self) -> str:
-        """The title."""
-        return self.title
+_PHOTOS = "train.photos.folder"
+_PRESETS = {
+    "quick": (
+        "Quick try",
+        "A small network input and few steps: minutes on a CPU, to see it work.",
+    ),
+    "msnet_v0": (
+        "Original recipe",
+        "As the original was trained: mild warps, hard negatives, one pair a step; days.",
+    ),
+    "strong": (
+        "Strong",
+        "Large turns and scales, local light and shadows, a loss over all points.",
+    ),
+}
 
 
 def training_options() -> dict[str, OptionInfo]:
     """All settings of a training by dotted name, in order of declaration; sections come last."""
-    return {
-        info.name: replace(info, name=_PREFIX + info.name)
-        for info in describe_options(TrainSettings, sections=True)
-    }
+    options = describe_options(TrainConfig, sections=True)
+    return {info.name: info for info in options if info.name.startswith("train.")}
 
 
 class _LateSection(Section):
-    """A section whose forms are made when it is first opened: they are many.
+    """A section whose forms have many fields and are made when it is first opened.
 
-    Signals:
-        opened(): the forms are there now.
+    Args:
+        title: heading of the section.
+        groups: settings by the titles of their forms.
+        made: called with each form once it is made.
+        parent: owner.
     """
 
-    opened = Signal()
-
     def __init__(
-        self, title: str, groups: Mapping[str, tuple[OptionInfo, ...]], parent: QWidget
+        self,
+        title: str,
+        groups: Mapping[str, list[OptionInfo]],
+        made: Callable[[OptionForm], None],
+        parent: QWidget,
     ) -> None:
         super().__init__(title, parent, open_=False)
         self._groups = groups
-        self.forms: tuple[OptionForm, ...] = ()
-        self.names = tuple(info.name for group in groups.values() for info in group)
+        self._made = made
+        self.forms: list[OptionForm] = []
         self.heading.toggled.connect(self._make)
 
     def _make(self, shown: bool) -> None:
         if not shown or self.forms:
             return
-        forms = []
         for title, options in self._groups.items():
             if title:
                 label = QLabel(title, self.content)
                 label.setProperty("subtle", True)
                 self.body.addWidget(label)
-            form = OptionForm(options, parent=self.content)
+            form = OptionForm(tuple(options), parent=self.content)
             self.body.addWidget(form)
-            forms.append(form)
-        self.forms = tuple(forms)
-        self.opened.emit()
+            self.forms.append(form)
+            self._made(form)
 
 
 class TrainingForm(QWidget):
@@ -118,7 +121,6 @@ class TrainingForm(QWidget):
         self._model = models.training
         self._wheel = WheelNeedsFocus(self)
         self._options = training_options()
-        self._preset: Preset | None = None
         self.own: OptionForm | None = None
         self._own_options: tuple[OptionInfo, ...] = ()
         first = (self._make_photos(), self._make_model(), self._make_settings())
@@ -127,7 +129,7 @@ class TrainingForm(QWidget):
         lay_out_form(self, (*first, self.network, *self.late), self._make_foot())
         self._model.choice.changed.connect(self._on_choice)
         self._model.samples.changed.connect(self._on_samples)
-        self._model.status.changed.connect(self._on_status)
+        self._model.status.changed.connect(self._show_problem)
         models.engine.changed.connect(self._on_engine)
         models.settings.changed.connect(self._on_folders)
         self._on_engine()
@@ -143,12 +145,8 @@ class TrainingForm(QWidget):
         self.folder.activated.connect(self._on_folder)
         self.browse = icon_button("open-folder", "Choose a folder of photos", section)
         self.browse.clicked.connect(self._on_browse)
-        self.again = icon_button(
-            "refresh",
-            "Count the photos and make pairs again",
-            section,
-            name="Look at the photos again",
-        )
+        again = "Count the photos and make pairs again"
+        self.again = icon_button("refresh", again, section, name="Read the photos again")
         self.again.clicked.connect(self._actions.look_again)
         section.body.addLayout(field_row(self.folder, self.browse, self.again))
         self.count = Sentence(parent=section, quiet=True)
@@ -166,7 +164,7 @@ class TrainingForm(QWidget):
         self.name = QLineEdit(section)
         self.name.setAccessibleName("Name of the run")
         self.name.setPlaceholderText("date and time")
-        self.name.setToolTip("The run's folder is called like this")
+        self.name.setToolTip("Name of the run's folder")
         self.name.setMinimumWidth(48)
         self.name.textEdited.connect(self._on_name)
         self._wheel.guard(self.folder, self.descriptor, self.device)
@@ -181,12 +179,7 @@ class TrainingForm(QWidget):
 
     def _make_settings(self) -> Section:
         section = Section("Settings", self)
-        titles = {
-            "quick": "Quick try",
-            "msnet_v0": "Original recipe",
-            "strong": "Strong",
-        }
-        entries = [(titles[preset], preset) for preset in PRESETS]
+        entries = [(_PRESETS[preset][0], preset) for preset in PRESETS]
         self.preset = narrow_combo(section, name="Preset", entries=entries)
         self.preset.activated.connect(self._on_preset)
         self._wheel.guard(self.preset)
@@ -197,20 +190,8 @@ class TrainingForm(QWidget):
         self.undo = icon_button("reset", "Back to the preset's settings", section)
         self.undo.clicked.connect(self._on_undo)
         section.body.addLayout(field_row(self.changed, self.undo))
-        titles = {
-            "optimiser.rate": "Learning rate",
-            "loss.kind": "Loss",
-            "mining.kind": "Mining",
-        }
-        common = []
-        for name in _COMMON:
-            info = self._options[name]
-            if name in titles:
-                values = {field.name: getattr(info, field.name) for field in fields(OptionInfo)}
-                info = _Titled(**values, title=titles[name])
-            common.append(info)
-        self.common = OptionForm(tuple(common), parent=section.content)
-        self.common.changed.connect(self._on_edited)
+        self.common = OptionForm(tuple(self._options[name] for name in _COMMON), parent=section)
+        self._adopt(self.common)
         section.body.addWidget(self.common)
         return section
 
@@ -218,27 +199,16 @@ class TrainingForm(QWidget):
         """Sections for all that is not among the common settings."""
         groups: dict[str, list[OptionInfo]] = {}
         for name, info in self._options.items():
-            if name not in (*_COMMON, *_IN_FORM):
-                groups.setdefault(name.rpartition(".")[0], []).append(info)
+            if name not in (*_COMMON, _PHOTOS):
+                groups.setdefault(name.split(".")[-2], []).append(info)
         warp, light = groups.pop("warp"), groups.pop("light")
-        titles = {
-            "": "",
-            "photos": "Photos",
-            "mining": "Mining",
-            "loss": "Loss",
-            "optimiser": "Optimiser",
-            "validation": "Validation",
-            "saving": "Saving and log",
-        }
-        others = {titles.get(key, key.capitalize()): tuple(some) for key, some in groups.items()}
-        made = (
-            _LateSection("Warp", {"": tuple(warp)}, self),
-            _LateSection("Light", {"": tuple(light)}, self),
-            _LateSection("All other settings", others, self),
+        titles = {"train": "", "saving": "Saving and log"}
+        others = {titles.get(key, key.capitalize()): some for key, some in groups.items()}
+        return (
+            _LateSection("Warp", {"": warp}, self._adopt, self),
+            _LateSection("Light", {"": light}, self._adopt, self),
+            _LateSection("All other settings", others, self._adopt, self),
         )
-        for section in made:
-            section.opened.connect(self._on_opened)
-        return made
 
     def _make_foot(self) -> RunFoot:
         foot = RunFoot(self)
@@ -254,12 +224,9 @@ class TrainingForm(QWidget):
     def _on_engine(self, _state: object = None) -> None:
         state = self._models.engine.state
         entries = [entry for entry in state.descriptors if entry.takes_weights]
-        with QSignalBlocker(self.descriptor):
-            self.descriptor.clear()
-            for entry in entries:
-                self.descriptor.addItem(entry.title, entry.name)
-                place = self.descriptor.count() - 1
-                self.descriptor.setItemData(place, f"{entry.name}\n{entry.summary}", _TOOLTIP)
+        refill(self.descriptor, [(entry.title, entry.name) for entry in entries])
+        for place, entry in enumerate(entries):
+            self.descriptor.setItemData(place, f"{entry.name}\n{entry.summary}", _TOOLTIP)
         list_devices(self.device, state.devices)
         waiting = state.message if state.stage == "failed" else "Loading the engine…"
         self.descriptor.setPlaceholderText(waiting)
@@ -267,7 +234,7 @@ class TrainingForm(QWidget):
 
     def _on_folders(self, _settings: object = None) -> None:
         """List the folders of photos that were used before."""
-        current = self._model.choice.state.folder
+        current = self._folder
         folders = [current] if current else []
         folders += self._models.settings.state.recent_photos
         with QSignalBlocker(self.folder):
@@ -287,17 +254,13 @@ class TrainingForm(QWidget):
             show_value(combo, value)
         if self.name.text() != choice.name:
             self.name.setText(choice.name)
-        self.explanation.say(self._explain(choice.preset))
-        self._fill_forms(choice)
+        self.explanation.say(_PRESETS[choice.preset][1])
+        for form in self._forms:
+            self._fill(form)
         self._show_own(choice)
         number = len(choice.changes)
-        self.changed.say(
-            counted(
-                number,
-                "Changed from the preset: 1 setting.",
-                "Changed from the preset: {n} settings.",
-            )
-        )
+        one, many = "1 setting differs", "{n} settings differ"
+        self.changed.say(f"{counted(number, one, many)} from the preset.")
         self.changed.setVisible(bool(number))
         self.undo.setVisible(bool(number))
         self._on_samples(self._model.samples.state)
@@ -318,69 +281,54 @@ class TrainingForm(QWidget):
         if self.own is not None and self.own.values() != dict(choice.own):
             self.own.set_values(choice.own)
 
-    def _fill_forms(self, choice: TrainingChoice) -> None:
-        """Show the preset's settings with what was changed, in the forms that are there."""
-        if choice.preset != self._preset:
-            self._preset = choice.preset
-            self._set_defaults(self._forms)
-        wanted = {_PREFIX + name: value for name, value in choice.changes.items()}
-        for form in self._forms:
-            mine = {name: value for name, value in wanted.items() if name in form.names}
-            if form.values() != mine:
-                form.set_values(mine)
+    def _adopt(self, form: OptionForm) -> None:
+        """Show the settings in a form that was just made."""
+        self._fill(form)
+        form.changed.connect(self._on_edited)
 
-    def _set_defaults(self, forms: tuple[OptionForm, ...]) -> None:
+    def _fill(self, form: OptionForm) -> None:
+        """Show the preset's settings with what was changed."""
+        choice = self._model.choice.state
         try:
-            values = preset_values(self._model.choice.state.preset)
+            defaults = preset_values(choice.preset)
         except DescSpaceError:
-            values = {}  # `_show_problem` says it
-        for form in forms:
-            form.set_defaults({_PREFIX + name: plain_value(v) for name, v in values.items()})
+            defaults = {}  # `_show_problem` reports it
+        form.set_defaults({name: plain_value(value) for name, value in defaults.items()})
+        mine = {name: value for name, value in choice.changes.items() if name in form.names}
+        if form.values() != mine:
+            form.set_values(mine)
 
     @property
     def _forms(self) -> tuple[OptionForm, ...]:
         return (self.common, *(form for section in self.late for form in section.forms))
 
-    def _on_opened(self) -> None:
-        """Fill the forms of a section that was opened for the first time."""
-        section = self.sender()
-        assert isinstance(section, _LateSection)
-        self._set_defaults(section.forms)
-        for form in section.forms:
-            form.set_values({})
-            form.changed.connect(self._on_edited)
-        self._fill_forms(self._model.choice.state)
-
     def _on_samples(self, state: SamplesState) -> None:
-        found = state.found
-        self.again.setEnabled(bool(self._model.choice.state.folder) and not state.looking)
-        problem = state.message
-        if not self._model.choice.state.folder:
-            self.count.say("Any folder of photos will do, also COCO's.")
-        elif state.looking and found is None:
-            self.count.say("Looking at the photos…")
+        found, folder, problem, count = state.found, self._folder, state.message, ""
+        self.again.setEnabled(bool(folder) and not state.looking)
+        if not folder:
+            count = "Any folder of photos will do, also COCO's."
         elif found is not None:
-            self.count.say(
+            count = (
                 f"{found.training:,} photos to train on, "
                 f"{found.validation:,} kept apart for validation."
             )
-            problem = problem or counted(
-                len(found.problems),
-                "1 picture is left out, it cannot be used.",
-                "{n} pictures are left out, they cannot be used.",
-            ) * bool(found.problems)
+            if found.problems and not problem:
+                one, many = "1 picture is", "{n} pictures are"
+                problem = f"{counted(len(found.problems), one, many)} left out as unusable."
             self.photo_problems.setToolTip("\n".join(found.problems[:20]))
-        else:
-            self.count.say("")
+        elif state.looking:
+            count = "Reading the photos…"
+        self.count.say(count)
         self.count.setVisible(bool(self.count.sentence))
         self.photo_problems.say(problem)
         self._show_problem()
 
-    def _on_status(self, _status: TrainingStatus) -> None:
-        self._show_problem()
+    @property
+    def _folder(self) -> str:
+        return self._model.choice.state.folder
 
-    def _show_problem(self) -> None:
-        """Say what is in the way of a start, if anything is."""
+    def _show_problem(self, _status: object = None) -> None:
+        """Say what prevents a start, if anything does."""
         choice, busy = self._model.choice.state, self._model.status.state.busy
         problem = name_problem(choice.name)
         if not problem and choice.folder:
@@ -388,30 +336,15 @@ class TrainingForm(QWidget):
                 choice.config()
             except DescSpaceError as error:
                 problem = str(error)
-        if not problem and busy:
-            self.problem.say("")
-        else:
-            self.problem.say(problem)
+        self.problem.say(problem)
         ready = self._models.engine.state.stage == "ready"
-        usable = bool(choice.folder) and not problem and not self._model.samples.state.message
-        self.start_button.setEnabled(ready and usable and not busy)
-        self.start_button.setToolTip(
-            "One training at a time: stop the one under way first"
-            if busy
-            else ""
-            if choice.folder
-            else "Choose a folder of photos first"
-        )
-        self.copy_button.setEnabled(bool(choice.folder) and not problem)
-
-    def _explain(self, preset: str) -> str:
-        return {
-            "quick": "A small network input and few steps: minutes on a CPU, to see it work.",
-            "msnet_v0": (
-                "As the original was trained: mild warps, hard negatives, one pair a step; days."
-            ),
-            "strong": "Large turns and scales, local light and shadows, a loss over all points.",
-        }[preset]
+        usable = bool(choice.folder) and not problem
+        startable = ready and usable and not busy and not self._model.samples.state.message
+        self.start_button.setEnabled(startable)
+        tip = "" if choice.folder else "Choose a folder of photos first"
+        running = "Only one training can run at a time: stop the running one first"
+        self.start_button.setToolTip(running if busy else tip)
+        self.copy_button.setEnabled(usable)
 
     # What a person does
 
@@ -419,7 +352,7 @@ class TrainingForm(QWidget):
         self._actions.use_folder(Path(self.folder.itemData(index)))
 
     def _on_browse(self) -> None:
-        start = Path(self._model.choice.state.folder or Path.home())
+        start = Path(self._folder or Path.home())
         folder = dialogs.ask_folder(self.window(), start, "Folder of photos to train on")
         if folder is not None:
             self._actions.use_folder(folder)
@@ -459,12 +392,8 @@ class TrainingForm(QWidget):
         self._model.choice.update(changes=MappingProxyType({}))
 
     def _on_edited(self, _values: Mapping[str, Any]) -> None:
-        shown = {name for form in self._forms for name in form.names}
-        changes = {
-            name: value
-            for name, value in self._model.choice.state.changes.items()
-            if _PREFIX + name not in shown  # of a section that was not opened yet
-        }
-        for form in self._forms:
-            changes |= {name.removeprefix(_PREFIX): v for name, v in form.values().items()}
+        changes = dict(self._model.choice.state.changes)
+        for form in self._forms:  # settings of a section that was not opened yet stay
+            changes = {name: v for name, v in changes.items() if name not in form.names}
+            changes |= form.values()
         self._model.choice.update(changes=MappingProxyType(changes))

@@ -1,4 +1,4 @@
-"""The trainings of the past and of now: their curves laid over one another, their networks used."""
+"""The list of trainings: their curves are shown together, and their networks used."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import (
-    QPointF,
-    QSignalBlocker,
-    Qt,
-    QUrl,
-)
+from PySide6.QtCore import QPointF, QSignalBlocker, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -31,6 +26,7 @@ from descgui.views.panel_parts import (
     in_column,
     labelled_rows,
     narrow_combo,
+    refill,
     word_buttons,
 )
 from descgui.views.run_parts import (
@@ -63,7 +59,7 @@ class _Curve(RunDelegate):
         color = index.data(_COLOR_ROLE)
         if color is None:
             return
-        # Loads pyqtgraph, which whoever shows curves has loaded by now.
+        # Imports pyqtgraph, which is loaded by now.
         from descgui.views.training_lines import run_pen
 
         area, ground = option.rect, option.palette.color(QPalette.ColorRole.Base)
@@ -90,7 +86,6 @@ class TrainingRuns(QWidget):
         super().__init__(parent)
         self._model = model
         self._actions = actions
-        self._step: int | None = None
         self.hint = Sentence("No training yet.", self, quiet=True)
         self.list = run_list(
             self,
@@ -113,9 +108,9 @@ class TrainingRuns(QWidget):
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
-        view = "See the open pair as this network sees it"
-        evaluate = "Put this network into the evaluation panel"
-        resume = "Go on from the last checkpoint"
+        view = "Describe the open pair with this network"
+        evaluate = "Choose this network in the evaluation panel"
+        resume = "Continue from the last checkpoint"
         self.view_button, self.evaluate_button, self.resume_button = word_buttons(
             self,
             ("descriptor", "Use in viewer", view, self._on_view),
@@ -123,16 +118,11 @@ class TrainingRuns(QWidget):
             ("play", "Resume", resume, self._on_resume),
         )
         self.export_button = QPushButton("Export…", self)
-        self.export_button.setToolTip("Write the weights into a file of their own")
+        self.export_button.setToolTip("Write the weights to a file")
         self.export_button.clicked.connect(self._on_export)
         self.reveal_button = icon_button("folder", "Show the run's folder", self)
         self.reveal_button.clicked.connect(self._on_reveal)
-        self.add_button = icon_button(
-            "add",
-            "List a run whose folder lies elsewhere",
-            self,
-            name="List another run's folder",
-        )
+        self.add_button = icon_button("add", "List a run from another folder", self)
         self.add_button.clicked.connect(self._on_add)
         last = field_row(self.export_button, self.reveal_button, self.add_button)
         grid = QGridLayout()
@@ -160,14 +150,19 @@ class TrainingRuns(QWidget):
 
     def choose_step(self, folder: Path, step: int) -> None:
         """Choose the checkpoint nearest to a step of a run."""
-        item = self._item(folder)
-        if item is None:
+        for line in range(self.list.count()):
+            if self.list.item(line).data(RUN_ROLE).folder == folder:
+                self.list.setCurrentRow(line)
+        run = self.current
+        if run is None or run.folder != folder:
             return
-        self._step = step
-        if item is self.list.currentItem():
-            self._list_checkpoints()
-        else:
-            self.list.setCurrentItem(item)
+        near = [
+            (abs(saved.step - step), -saved.step, str(saved.path))
+            for saved in run.checkpoints
+            if saved.step is not None
+        ]
+        if near:
+            self.checkpoint.setCurrentIndex(self.checkpoint.findData(min(near)[2]))
 
     # Drawing the model
 
@@ -210,41 +205,19 @@ class TrainingRuns(QWidget):
         config = run.config
         if config is None:
             return "Cannot be read"
-        words = [] if run.best is None else [f"PCK {run.best:.3f}"]
-        words.append(
-            f"{run.step:,} steps" if run.finished else f"{run.step:,} of {config.train.steps:,}"
-        )
-        words.append(age_text(max(0.0, time.time() - run.began_s)))
-        return " · ".join((*words, config.descriptor))
+        best = "" if run.best is None else f"PCK {run.best:.3f}"
+        done = f"{run.step:,} steps" if run.finished else f"{run.step:,} of {config.train.steps:,}"
+        age = age_text(max(0.0, time.time() - run.began_s))
+        return " · ".join(filter(None, (best, done, age, config.descriptor)))
 
     def _list_checkpoints(self) -> None:
+        """Offer the run's weights, the newest first; the best ones are chosen at first."""
         run = self.current
-        before = self.checkpoint.currentData()
-        with QSignalBlocker(self.checkpoint):
-            self.checkpoint.clear()
-            for saved in reversed(run.checkpoints if run is not None else ()):
-                self.checkpoint.addItem(self._checkpoint_text(saved), str(saved.path))
-            place = self.checkpoint.findData(before)
-            if self._step is not None and run is not None:
-                place = _nearest(run.checkpoints, self._step)
-                self._step = None
-            elif place < 0:
-                place = self._best_place()
-            self.checkpoint.setCurrentIndex(place)
+        saved = tuple(reversed(run.checkpoints)) if run is not None else ()
+        entries = [(_checkpoint_text(one), str(one.path)) for one in saved]
+        names = [one.path.stem for one in saved]
+        refill(self.checkpoint, entries, place=names.index("best") if "best" in names else 0)
         self._show_buttons()
-
-    def _checkpoint_text(self, saved: SavedWeights) -> str:
-        if saved.step is not None:
-            return f"Step {saved.step}"
-        words = {"best": "Best validation", "last": "Last"}
-        return words.get(saved.path.stem, saved.path.stem)
-
-    def _best_place(self) -> int:
-        """Where the best weights stand among the checkpoints, else the first ones."""
-        for place in range(self.checkpoint.count()):
-            if Path(self.checkpoint.itemData(place)).stem == "best":
-                return place
-        return 0 if self.checkpoint.count() else -1
 
     def _show_buttons(self, _state: object = None) -> None:
         run, has_weights = self.current, self.weights is not None
@@ -256,13 +229,6 @@ class TrainingRuns(QWidget):
             run is not None and usable and not run.finished and not self._model.status.state.busy
         )
         self.reveal_button.setEnabled(run is not None)
-
-    def _item(self, folder: Path) -> QListWidgetItem | None:
-        for line in range(self.list.count()):
-            item = self.list.item(line)
-            if item.data(RUN_ROLE).folder == folder:
-                return item
-        return None
 
     # What a person does
 
@@ -310,11 +276,7 @@ class TrainingRuns(QWidget):
             self._actions.add_run(folder)
 
 
-def _nearest(checkpoints: tuple[SavedWeights, ...], step: int) -> int:
-    """Where in the reversed list the weights nearest to a step stand; 0 if none have a step."""
-    by_step = [
-        (abs(saved.step - step), place)
-        for place, saved in enumerate(reversed(checkpoints))
-        if saved.step is not None
-    ]
-    return min(by_step)[1] if by_step else 0
+def _checkpoint_text(saved: SavedWeights) -> str:
+    if saved.step is not None:
+        return f"Step {saved.step}"
+    return {"best": "Best validation", "last": "Last"}[saved.path.stem]

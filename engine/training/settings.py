@@ -31,8 +31,9 @@ class MiningSettings:
     """Which wrong places are mined."""
 
     kind: Literal["none", "hard", "semi-hard", "k-hard", "k-semi-hard"] = option(
-        "hard", help="the most similar wrong cells, or random ones nearer than the true one"
-    )
+        "hard", title="Mining",
+        help="the most similar wrong cells, or random ones nearer than the true one",
+    )  # fmt: skip
     k: int = option(1, help="how many a query, for the kinds that say k", low=1, high=64)
     radius_px: float = option(
         16.0, help="only cells farther than this from the true place are wrong", unit="px", low=0.0
@@ -54,8 +55,9 @@ class LossSettings:
     """What is made small."""
 
     kind: Literal["contrastive", "dual-softmax"] = option(
-        "contrastive", help="the original's, or InfoNCE over all points in both directions"
-    )
+        "contrastive", title="Loss",
+        help="the original's, or InfoNCE over all points in both directions",
+    )  # fmt: skip
     margin: float = option(
         0.5, help="contrastive: wrong places are pushed away to this distance", low=0.0, high=2.0
     )
@@ -76,7 +78,9 @@ class OptimiserSettings:
     """How weights change."""
 
     kind: Literal["adam", "adamw"] = option("adamw", help="Adam, or Adam with decoupled decay")
-    rate: float = option(1e-3, help="learning rate, at its highest", low=0.0, high=10.0)
+    rate: float = option(
+        1e-3, title="Learning rate", help="learning rate, at its highest", low=0.0, high=10.0
+    )
     weight_decay: float = option(1e-2, help="weight decay", low=0.0, high=1.0)
     warmup_steps: int = option(0, help="steps over which the rate rises from 0", low=0)
     schedule: Literal["constant", "cosine"] = option(

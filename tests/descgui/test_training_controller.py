@@ -24,20 +24,20 @@ READY = EngineState(
 )
 TINY = MappingProxyType(
     {
-        "steps": 6,
-        "batch": 1,
-        "width": 48,
-        "height": 32,
-        "points": 30,
-        "validation.every_steps": 2,
-        "validation.pairs": 1,
-        "validation.points": 20,
-        "saving.log_every_steps": 1,
-        "saving.preview_every_steps": 2,
-        "saving.every_s": 1000.0,
+        "train.steps": 6,
+        "train.batch": 1,
+        "train.width": 48,
+        "train.height": 32,
+        "train.points": 30,
+        "train.validation.every_steps": 2,
+        "train.validation.pairs": 1,
+        "train.validation.points": 20,
+        "train.saving.log_every_steps": 1,
+        "train.saving.preview_every_steps": 2,
+        "train.saving.every_s": 1000.0,
     }
 )
-ENDLESS = MappingProxyType({**TINY, "steps": 100_000})
+ENDLESS = MappingProxyType({**TINY, "train.steps": 100_000})
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_pairs_are_made_anew_when_settings_change_while_somebody_looks(qtbot, wo
     qtbot.waitUntil(lambda: world.model.samples.state.found is not None, timeout=WAIT_MS)
     before = world.model.samples.state.found
     world.trainings.want(True)
-    world.choose(photos, {**TINY, "width": 64})
+    world.choose(photos, {**TINY, "train.width": 64})
     assert world.model.samples.state.old
     qtbot.waitUntil(lambda: world.model.samples.state.found is not before, timeout=WAIT_MS)
     assert world.model.samples.state.found.pictures[0].shape == (32, 128, 3)
@@ -281,7 +281,7 @@ def test_a_taken_name_is_asked_about_and_can_be_resumed_with_more_steps(qtbot, w
     world.trainings.start()
     wait_stage(qtbot, world, "done")
     folder = world.model.status.state.folder
-    world.choose(photos, {**TINY, "steps": 9})
+    world.choose(photos, {**TINY, "train.steps": 9})
     assert world.trainings.start() == folder
     assert world.stage == "done"
     assert api.unused_dir(folder).name == "eins-2"
@@ -295,7 +295,9 @@ def test_a_taken_name_is_asked_about_and_can_be_resumed_with_more_steps(qtbot, w
 
 
 def test_a_run_that_fails_says_why_and_what_helps(qtbot, world, photos):
-    world.choose(photos, {**TINY, "optimiser.rate": 10.0, "bad_steps": 1, "steps": 500})
+    world.choose(
+        photos, {**TINY, "train.optimiser.rate": 10.0, "train.bad_steps": 1, "train.steps": 500}
+    )
     world.model.choice.update(folder=str(photos / "nirgends"))
     world.trainings.start()
     wait_stage(qtbot, world, "failed")

@@ -164,25 +164,28 @@ def test_dotted_names_and_sections_are_each_other_s_inverse():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_unchanged_is_its_file(preset, tmp_path):
     config = TrainingChoice(folder=str(tmp_path), preset=preset).config()
-    values = flatten(config_values(config)["train"])
+    values = flatten(config_values(config))
     stored = preset_values(preset)
     assert stored
     assert {name: values[name] for name in stored} == stored
     assert config.train.photos.folder == tmp_path
-    rest = flatten(config_values(TrainConfig())["train"])
-    assert all(values[n] == rest[n] for n in rest if n not in stored and n != "photos.folder")
+    rest = flatten(config_values(TrainConfig()))
+    assert all(values[n] == rest[n] for n in rest if n not in stored and n != "train.photos.folder")
 
 
 def test_changes_and_model_go_into_the_config_and_faults_are_named(tmp_path):
     choice = TrainingChoice(
-        folder=str(tmp_path), descriptor="msnet_v1", device="cpu", changes={"warp.detail": 2.0}
+        folder=str(tmp_path),
+        descriptor="msnet_v1",
+        device="cpu",
+        changes={"train.warp.detail": 2.0},
     )
     config = choice.config()
     assert (config.descriptor, config.device, config.train.warp.detail) == ("msnet_v1", "cpu", 2.0)
     with pytest.raises(ConfigError, match="choose a folder"):
         TrainingChoice().config()
     with pytest.raises(ConfigError, match=r"train\.steps"):
-        TrainingChoice(folder="x", changes={"steps": 0}).config()
+        TrainingChoice(folder="x", changes={"train.steps": 0}).config()
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".x", " x", "x ", "a\\b", "a\nb", "c:d", "x."])
@@ -245,18 +248,18 @@ def test_a_network_s_own_settings_are_those_of_the_chosen_one(model, panel):
 def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, model, panel):
     form = panel.form
     steps = form.common.field("train.steps")
-    assert steps.number() == preset_values("quick")["steps"]
+    assert steps.number() == preset_values("quick")["train.steps"]
     assert not form.changed.isVisibleTo(form)
     choose(form.preset, "strong")
-    assert steps.number() == preset_values("strong")["steps"]
+    assert steps.number() == preset_values("strong")["train.steps"]
     assert not form.changed.isVisibleTo(form)
     steps.setValue(123)
-    assert dict(model.choice.state.changes) == {"steps": 123}
-    assert form.changed.sentence == "Changed from the preset: 1 setting."
+    assert dict(model.choice.state.changes) == {"train.steps": 123}
+    assert form.changed.sentence == "1 setting differs from the preset."
     assert form.common.reset_button("train.steps").isVisibleTo(form)
     form.undo.click()
     assert dict(model.choice.state.changes) == {}
-    assert steps.number() == preset_values("strong")["steps"]
+    assert steps.number() == preset_values("strong")["train.steps"]
     steps.setValue(7)
     choose(form.preset, "quick")  # another preset forgets the changes
     assert dict(model.choice.state.changes) == {}
@@ -265,7 +268,7 @@ def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, mod
 def test_every_setting_of_a_training_has_exactly_one_field(panel):
     form = panel.form
     for section in form.late:
-        assert section.forms == ()  # made when they are needed
+        assert section.forms == []  # made when they are needed
         section.heading.setChecked(True)
     names = [name for one in form._forms for name in one.names]
     assert len(names) == len(set(names))
@@ -275,19 +278,21 @@ def test_every_setting_of_a_training_has_exactly_one_field(panel):
 
 def test_settings_of_a_late_section_show_the_preset_and_keep_changes_made_before(model, panel):
     form = panel.form
-    model.choice.update(preset="strong", changes={"warp.detail": 3.0, "light.noise": 0.2})
+    model.choice.update(
+        preset="strong", changes={"train.warp.detail": 3.0, "train.light.noise": 0.2}
+    )
     warp = form.late[0]
     warp.heading.setChecked(True)
     assert warp.forms[0].field("train.warp.detail").number() == 3.0
     assert warp.forms[0].field("train.warp.relative_rotation_deg").number() == 45
     warp.forms[0].field("train.warp.detail").setValue(2.0)
-    assert dict(model.choice.state.changes) == {"warp.detail": 2.0, "light.noise": 0.2}
+    assert dict(model.choice.state.changes) == {"train.warp.detail": 2.0, "train.light.noise": 0.2}
 
 
 def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
     options = training_options()
-    assert options["validation.sequences"].kind == "folder"
-    assert options["warp.scale_low"].label == "Scale low"
+    assert options["train.validation.sequences"].kind == "folder"
+    assert options["train.warp.scale_low"].label == "Scale low"
     others = panel.form.late[2]
     others.heading.setChecked(True)
     form = next(one for one in others.forms if "train.validation.sequences" in one.names)
@@ -296,13 +301,13 @@ def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
         field.setText(text)
         field.editingFinished.emit()
         assert form.problem("train.validation.sequences") == problem
-    assert panel._model.choice.state.changes["validation.sequences"] == str(tmp_path)
+    assert panel._model.choice.state.changes["train.validation.sequences"] == str(tmp_path)
 
 
 def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
     model.choice.update(folder="/photos")
     model.samples.set(SamplesState(looking=True))
-    assert "Looking" in panel.form.count.sentence
+    assert "Reading" in panel.form.count.sentence
     model.samples.set(SamplesState(found=samples(problems=["a.jpg is torn.", "b.jpg is torn."])))
     assert panel.form.count.sentence == "1,601 photos to train on, 96 kept apart for validation."
     assert "2 pictures are left out" in panel.form.photo_problems.sentence

@@ -19,17 +19,17 @@ from engine.checkpoints import load_state
 
 WAIT_MS = 120_000
 TINY = {
-    "steps": 100_000,
-    "batch": 1,
-    "width": 48,
-    "height": 32,
-    "points": 30,
-    "validation.every_steps": 2,
-    "validation.pairs": 1,
-    "validation.points": 20,
-    "saving.log_every_steps": 1,
-    "saving.preview_every_steps": 2,
-    "saving.every_s": 1000.0,
+    "train.steps": 100_000,
+    "train.batch": 1,
+    "train.width": 48,
+    "train.height": 32,
+    "train.points": 30,
+    "train.validation.every_steps": 2,
+    "train.validation.pairs": 1,
+    "train.validation.points": 20,
+    "train.saving.log_every_steps": 1,
+    "train.saving.preview_every_steps": 2,
+    "train.saving.every_s": 1000.0,
 }
 
 
@@ -200,7 +200,7 @@ def test_a_taken_name_is_asked_about_in_words(
     window = open_window()
     training = window.models.training
     (api.user_data_dir() / "runs" / "eins").mkdir(parents=True)
-    training.choice.update(folder=str(photos), name="eins", changes={**TINY, "steps": 2})
+    training.choice.update(folder=str(photos), name="eins", changes={**TINY, "train.steps": 2})
     window.actions["train"].trigger()
     click(qtbot, window.training_panel.form.start_button)
     wait_stage(qtbot, window, "done")
