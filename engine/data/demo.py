@@ -11,6 +11,7 @@ descriptor finds sharp copies there.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -79,6 +80,7 @@ class _Look:
 
 
 # Each sequence starts with the whole photo, seen straight on.
+_STRAIGHT: Final = _Look()
 _VIEWPOINT: Final = {
     "v_astronaut": (
         "astronaut.png",
@@ -145,8 +147,8 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
     """Write the demo sequences into a folder; files of the same names are replaced.
 
     Args:
-        folder: made if it does not exist; its parents too.
-        context: who is told of the progress, and how to stop.
+        folder: created if it does not exist, with its parents.
+        context: listens to progress, and can stop it.
 
     Returns:
         The folder.
@@ -167,9 +169,11 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
         context.emit(Progress(Stage.MAKING_DEMO, pictures, total))
 
     for name, (photo, looks) in _VIEWPOINT.items():
-        _write_viewpoint(make_folder(folder / name), photo, looks, context, count)
+        moved = tuple((look, _daylight) for look in looks)
+        _write_sequence(make_folder(folder / name), photo, moved, context, count)
     for name, (photo, lights) in _ILLUMINATION.items():
-        _write_illumination(make_folder(folder / name), photo, lights, context, count)
+        lit = tuple((_STRAIGHT, light) for light in lights)
+        _write_sequence(make_folder(folder / name), photo, lit, context, count)
     stereo = make_folder(folder / "motorcycle")
     for source, side in zip(_STEREO, ("left", "right"), strict=True):
         context.cancel.check()
@@ -223,48 +227,37 @@ def _photo(name: str) -> Path:
     )
 
 
-def _write_viewpoint(
+def _write_sequence(
     folder: Path,
     photo: str,
-    looks: tuple[_Look, ...],
+    shots: tuple[tuple[_Look, Light], ...],
     context: JobContext,
     count: Callable[[Path], None],
 ) -> None:
+    """Write pictures of a photo, the first one straight ahead by day, and their homographies."""
     source = read_image(_photo(photo))
-    plane, plane_from_photo = _extend(source.as_float())
+    plane, plane_from_photo = source.as_float(), np.eye(3)
+    if any(look != _STRAIGHT for look, _ in shots):
+        plane, plane_from_photo = _extend(plane)
     size_px = _view_size(source.size_px)
-    views = [_camera(look, source.size_px, size_px) for look in (_Look(), *looks)]
-    for number, view_from_photo in enumerate(views, start=1):
+
+    @functools.cache
+    def camera(look: _Look) -> Matrix:
+        return _camera(look, source.size_px, size_px)
+
+    @functools.cache
+    def seen(look: _Look) -> NDArray[np.float32]:
+        return _render(plane, camera(look) @ np.linalg.inv(plane_from_photo), size_px)
+
+    for number, (look, light) in enumerate(((_STRAIGHT, _daylight), *shots), start=1):
         context.cancel.check()
-        seen = _render(plane, view_from_photo @ np.linalg.inv(plane_from_photo), size_px)
-        noise = _generator(folder.name, number).standard_normal(seen.shape, np.float32)
         path = folder / f"{number}.png"
-        write_image(path, _to_uint8(seen + _SENSOR_NOISE * noise))
+        write_image(path, _to_uint8(light(seen(look), _generator(folder.name, number))))
         count(path)
         if number > 1:
             matrix = folder / f"H_1_{number}"
-            write_homography(matrix, normalise(view_from_photo @ np.linalg.inv(views[0])))
-            count(matrix)
-
-
-def _write_illumination(
-    folder: Path,
-    photo: str,
-    lights: tuple[Light, ...],
-    context: JobContext,
-    count: Callable[[Path], None],
-) -> None:
-    source = read_image(_photo(photo))
-    size_px = _view_size(source.size_px)
-    seen = _render(source.as_float(), _camera(_Look(), source.size_px, size_px), size_px)
-    for number, light in enumerate((_daylight, *lights), start=1):
-        context.cancel.check()
-        path = folder / f"{number}.png"
-        write_image(path, _to_uint8(light(seen, _generator(folder.name, number))))
-        count(path)
-        if number > 1:
-            matrix = folder / f"H_1_{number}"
-            write_homography(matrix, np.eye(3))
+            h_k_from_1 = normalise(camera(look) @ np.linalg.inv(camera(_STRAIGHT)))
+            write_homography(matrix, np.eye(3) if look == _STRAIGHT else h_k_from_1)
             count(matrix)
 
 
