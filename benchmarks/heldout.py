@@ -215,7 +215,7 @@ if __name__ == "__main__":
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", action="store_true", help="write scenes instead")
-    parser.add_argument("--write-list", type=int, metavar="N", help="make the list anew first")
+    parser.add_argument("--write-list", type=int, metavar="N", help="make a new list first")
     arguments = parser.parse_args()
     if arguments.write_list:
         write_list(arguments.photos, arguments.write_list)

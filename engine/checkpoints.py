@@ -44,7 +44,7 @@ def load_state(
     """Read the weights of a network.
 
     Args:
-        path: a ``.safetensors`` file, or one written by ``torch.save``; told apart by content.
+        path: a ``.safetensors`` file, or one written by ``torch.save``; recognised by content.
         limits: refuse what is larger.
 
     Returns:
@@ -87,7 +87,7 @@ def load_into(
     path: Path,
     ignore_prefixes: Iterable[str] = (),
 ) -> None:
-    """Give a network its weights; all of them must fit, or the network stays as it was.
+    """Load weights into a network; all must fit, or the network stays as it was.
 
     Args:
         module: the network.
@@ -133,7 +133,7 @@ def save_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[
 
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write all that a training run needs to go on, completely or not at all.
+    """Write all that a training run needs to continue, completely or not at all.
 
     Args:
         path: the file to write; its folder must exist.

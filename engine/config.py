@@ -364,7 +364,7 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
         return build_config(typing.cast("type[Any]", hint), value, where=where)
     if typing.get_origin(hint) is Literal:
         words = typing.get_args(hint)
-        for word in words:  # a form and a command line say the number 2 as the text "2"
+        for word in words:  # a form and a command line give the number 2 as the text "2"
             if (type(value) is type(word) and value == word) or value == str(word):
                 return word
         raise ConfigError(where, f"{value!r} is not one of {', '.join(map(str, words))}")

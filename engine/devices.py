@@ -38,7 +38,7 @@ def list_devices() -> tuple[DeviceInfo, ...]:
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was too little memory, on a GPU or on the CPU."""
+    """Whether an error means that there was too little memory, on a GPU or on the CPU."""
     # torch has no type of its own for this on the CPU.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

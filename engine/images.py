@@ -4,9 +4,9 @@ A picture is read as a person sees it: upright (EXIF orientation applied), RGB, 
 the file: 8 bit stays 8 bit, 16 bit stays 16 bit.  What has no single true answer is settled here:
 
 * Transparent pixels are laid over white, as on a page.  Dropping the alpha channel would let the
-  invisible colours below it show, and descriptors would see what nobody else sees.
+  invisible colours below it show, and descriptors would see what is invisible otherwise.
 * Colour profiles are ignored, as OpenCV and every training set do; CMYK becomes RGB by the plain
-  formula.  Adobe's inverted CMYK is told from the other kind by Adobe's marker.
+  formula.  Adobe's inverted CMYK is recognised by Adobe's marker.
 * Of a file with several pages or frames the first one is read.
 
 Nothing here imports torch, so that the window can show a picture before torch is loaded.
@@ -195,7 +195,7 @@ def fit_long_edge(image_size_px: tuple[int, int], long_edge_px: int) -> Resize:
 def resize_pixels(
     pixels: NDArray[Any], size_px: tuple[int, int], *, antialias: bool
 ) -> NDArray[np.float32]:
-    """Resize as :class:`~engine.geometry.coords.Resize` says, exact to the pixel's centre.
+    """Resize as :class:`~engine.geometry.coords.Resize` does, exact to the pixel's centre.
 
     Args:
         pixels: ``(H, W, 3)``; uint8, uint16, or float in [0, 1].

@@ -25,7 +25,7 @@ _PAUSE_CHECK_S = 0.1
 
 
 class Stage(StrEnum):
-    """A part of long work; its value is what people read, and the only place that says so."""
+    """A part of long work; its value is what people read, and stands here only."""
 
     CHECKING_DOWNLOAD = "MB checked"
     COMPARING_MEMBERS = "comparing set members"
@@ -126,6 +126,11 @@ class CancelToken:
         """True once :meth:`cancel` was called."""
         return self._event.is_set()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, but raise :class:`~engine.errors.JobCancelled` once the work is asked to stop."""
+        if self._event.wait(seconds):
+            raise JobCancelled
+
     def check(self) -> None:
         """Raise :class:`~engine.errors.JobCancelled` if the work was asked to stop."""
         if self._event.is_set():
@@ -144,7 +149,7 @@ class PauseToken:
         self._running.clear()
 
     def resume(self) -> None:
-        """Let the work go on."""
+        """Let the work continue."""
         self._running.set()
 
     @property
@@ -153,7 +158,7 @@ class PauseToken:
         return not self._running.is_set()
 
     def wait(self, cancel: CancelToken) -> None:
-        """Return once the work may go on.
+        """Return once the work may continue.
 
         Raises:
             JobCancelled: it was asked to stop instead.

@@ -1,7 +1,7 @@
 """Random numbers that depend on names alone: on a seed, a pair, a purpose, a place.
 
 Nothing here keeps a state.  What is drawn for a pair does not depend on what was drawn before, on
-the device, or on the process that draws it, so a run that was interrupted goes on exactly, and
+the device, or on the process that draws it, so an interrupted run continues exactly, and
 several processes together draw what one alone would.
 
 The hash is the finaliser of MurmurHash3 (A. Appleby, public domain) in unsigned 32-bit arithmetic::

@@ -82,7 +82,7 @@ def _make_streams_safe() -> None:
 
 @contextlib.contextmanager
 def _interrupts_cancel(cancel: CancelToken, sink: TerminalSink) -> Iterator[None]:
-    """Inside the block Ctrl-C asks the work to stop; a second one ends the process."""
+    """Inside the block Ctrl-C asks the work to stop; pressed again, it ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -92,7 +92,7 @@ def _interrupts_cancel(cancel: CancelToken, sink: TerminalSink) -> Iterator[None
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
         cancel.cancel()
-        sink.note("Stopping; once more ends it at once.")
+        sink.note("Stopping; press Ctrl-C again to quit at once.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -107,7 +107,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _say(sentence: str, code: int) -> int:
-    # stderr may be closed too, and there is nobody left to tell.
+    # stderr may be closed, too.
     with contextlib.suppress(OSError, ValueError):
         print(sentence, file=sys.stderr, flush=True)
     return code
@@ -122,7 +122,7 @@ def _reader_left() -> int:
 
 
 def _report_bug(error: Exception, program: str, debug: bool) -> int:
-    """Anything but a DescSpaceError is a fault of the program: keep its trace for a report."""
+    """Anything but a DescSpaceError is a fault of the program: save its trace for a report."""
     summary = f"{program}: unexpected {type(error).__name__}: {_one_line(error)}"
     if debug:
         _print_trace(error)

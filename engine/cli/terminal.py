@@ -1,4 +1,4 @@
-"""What a person sees of long work in a terminal: a bar where there is one, lines in a file."""
+"""Long work as seen in a terminal: a progress bar, or lines in a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE_EVERY_S = 2.0
 class TerminalSink:
     """Shows events on stderr, so that stdout holds results alone.
 
-    Warnings are shown always: they say what the results mean.
+    Warnings are always shown: results cannot be read without them.
 
     Args:
         quiet: show nothing but warnings.
@@ -59,16 +59,16 @@ class TerminalSink:
         return self._wants_bar
 
     def note(self, text: str) -> None:
-        """Say something that may be left out."""
+        """Print something that may be left out."""
         if not self._quiet:
             self._line(text)
 
     def warn(self, text: str) -> None:
-        """Say something that must be read."""
+        """Print something that must be read."""
         self._line(f"warning: {text}")
 
     def close(self) -> None:
-        """Take the bar away; the sink may be used again."""
+        """Remove the bar; the sink can be used again."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -87,7 +87,7 @@ class TerminalSink:
         if self._wants_bar:
             self._move_bar(event)
             return
-        if event.total == 1:  # nothing to count: say what begins
+        if event.total == 1:  # nothing to count: print what begins
             if event.done == 0:
                 self._line(f"{event.stage} …")
             return

@@ -58,7 +58,7 @@ def extract_archive(
     Args:
         archive: the file; compressed tar files too.
         folder: made here, complete or not at all.
-        context: told of progress, and checked for cancelling.
+        context: receives progress, and is checked for cancelling.
         limits: see :class:`Limits`.
 
     Raises:

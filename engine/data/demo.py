@@ -1,10 +1,10 @@
 """Sequences with exact truth, made from photographs that scikit-image's wheel carries.
 
-The first run needs data and no download: four photographs are looked at by a virtual camera that
+The first run needs data and no download: four photographs are seen by a virtual camera that
 comes nearer, turns and tilts (``v_*``), or stands still while the light changes (``i_*``), in the
 layout of HPatches; a real stereo pair, without a homography, stands beside them as a free pair.
 
-A photograph is a plane here, so the homographies are exact.  The plane goes on beyond the photo's
+A photograph is a plane here, so the homographies are exact.  The plane continues beyond the photo's
 border: mirrored, and ever more blurred and faded, so that the eye sees a soft surround and no
 descriptor finds sharp copies there.
 """
@@ -296,7 +296,7 @@ def _extend(photo: NDArray[np.float32]) -> tuple[NDArray[np.float32], Matrix]:
 
 
 def _blur(pixels: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    """A Gaussian blur; a strong one at a fraction of the size, which looks the same."""
+    """A Gaussian blur; a strong one at a fraction of the size, with the same result."""
     height, width = pixels.shape[:2]
     factor = max(1, int(sigma_px / 2))
     small = cv2.resize(pixels, (width // factor, height // factor), interpolation=cv2.INTER_AREA)

@@ -83,7 +83,7 @@ def download_hpatches(
 
     Args:
         folder: where the folder of the sequences and, meanwhile, the archive stand.
-        context: told of progress in MB and in files, and checked for cancelling.
+        context: receives progress in MB and in files, and is checked for cancelling.
         urls: zip or tar archives, tried in order; None for :data:`HPATCHES_URLS`.
         limits: what an archive may hold.
         patience: with each address.
@@ -130,8 +130,8 @@ def _load_and_unpack(
             raise _ChangedError(
                 url,
                 f"the file is not the one of {known['date']} (SHA-256 {digest[:12]}… instead of "
-                f"{known['sha256'][:12]}…) and was deleted; if it was published anew, remove its "
-                f"entry from {_records_path()}",
+                f"{known['sha256'][:12]}…) and was deleted; if a new version was published, "
+                f"remove its entry from {_records_path()}",
             )
         _unpack(archive, place, context, limits)
     except (DownloadError, DatasetError):
@@ -148,7 +148,7 @@ def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | N
     Args:
         url: http or https.
         target: the file, there when it is whole; ``.part`` stands beside it until then.
-        context: told of progress, and checked for cancelling.
+        context: receives progress, and is checked for cancelling.
         patience: see :class:`Patience`.
 
     Returns:
@@ -184,7 +184,7 @@ def _load_all(url: str, part: _Part, context: JobContext, patience: Patience) ->
             fruitless += 1
         if fruitless > patience.retries:
             raise DownloadError(url, f"{reason}, also after {patience.retries} further attempts")
-        _wait(patience.pause_s * 2 ** max(fruitless - 1, 0), context)
+        context.cancel.sleep(patience.pause_s * 2 ** max(fruitless - 1, 0))
 
 
 def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -> str:
@@ -237,7 +237,7 @@ def _judge_failure(url: str, part: _Part, error: Exception) -> str:
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         match = _CONTENT_RANGE.fullmatch(error.headers.get("Content-Range", ""))
         if match and match[3] == str(part.size_bytes):
-            return ""  # all of it was loaded, and the program ended before it said so
+            return ""  # all of it was loaded, and the program ended before it noted that
         part.clear()
     return f"the server answers {error.code} {error.reason}"
 
@@ -273,14 +273,6 @@ def _tell(context: JobContext, done_bytes: int, total_bytes: int | None) -> None
     whole = total_bytes is not None and done_bytes >= total_bytes
     done = total if whole and total is not None else done_bytes // _MB
     context.emit(Progress(Stage.DOWNLOADING, done, total))
-
-
-def _wait(pause_s: float, context: JobContext) -> None:
-    """Pause, but leave at once when asked to stop."""
-    end_s = time.monotonic() + pause_s
-    while (left_s := end_s - time.monotonic()) > 0:
-        context.cancel.check()
-        time.sleep(min(left_s, _LOOK_EVERY_S))
 
 
 def _check_space(folder: Path, have: int, total: int | None) -> None:
@@ -412,7 +404,7 @@ class _Part:
                 file.flush()
 
     def clear(self) -> None:
-        """Begin anew next time."""
+        """Start over next time."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
@@ -452,7 +444,7 @@ class _Stream:
                 return self._items.get(timeout=_LOOK_EVERY_S)
 
     def leave(self) -> None:
-        """Nobody reads on."""
+        """Stop reading."""
         self._left.set()
 
     def _read(self) -> None:

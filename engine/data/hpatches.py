@@ -45,7 +45,7 @@ class Sequence:
     """One plane, seen several times.
 
     Attributes:
-        name: its folder's name, with the parent's before it where two are alike.
+        name: its folder's name, with the parent's before it where two have the same name.
         folder: where it is.
         numbers: the images' numbers, ascending, the first one 1.
         images: their files.
@@ -145,8 +145,8 @@ def open_dataset(path: Path) -> Dataset:
         if sequence is not None:
             found.append(sequence)
     if not found:
-        told = [problem.removesuffix(".") for problem in problems[:2]]
-        wrong = f" ({'; '.join(told)})" if told else ""
+        first = [problem.removesuffix(".") for problem in problems[:2]]
+        wrong = f" ({'; '.join(first)})" if first else ""
         raise DatasetError(root, f"holds no usable sequence{wrong}; {_EXPECTED}")
     counts = Counter(sequence.name for sequence in found)
     named = [
@@ -228,7 +228,7 @@ def _looks_like_a_sequence(names: list[str]) -> bool:
 
 
 def _candidates(folder: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders that look like sequences, with their files; nothing is sought inside of one."""
+    """Folders that look like sequences, with their files; sequences are not searched further."""
     try:
         names = _file_names(folder)
         if _looks_like_a_sequence(names):

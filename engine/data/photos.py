@@ -82,7 +82,7 @@ def open_photos(root: Path, context: JobContext | None = None) -> PhotoFolder:
 
     Args:
         root: the folder.
-        context: told how many headers were read, and asked whether to stop.
+        context: receives the number of headers read, and is checked for cancelling.
 
     Raises:
         DatasetError: no such folder, or no readable picture in it.

@@ -2,7 +2,7 @@
 
 Whatever describes pixels takes a batch of images and returns :data:`Levels`: one
 :class:`DescriptorMap` for an ordinary descriptor, several for a *descriptor space* that describes a
-pixel by a set (over scales, rotations, ...).  Callers need nothing else and nobody inherits.
+pixel by a set (over scales, rotations, ...).  Callers need nothing else.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DenseDescriptor(Protocol):
     Attributes:
         dim: length of one descriptor.
         shift_period_px: an image moved by this many pixels gives the same map, moved.
-        trained: False for a network with random weights; every view of it must say so.
+        trained: False for a network with random weights; every view of it must show that.
         half_precision: True where bfloat16 or float16 arithmetic changes no match that matters.
     """
 

@@ -73,7 +73,7 @@ def describe_image(
         precision: arithmetic; reduced only where the descriptor allows it.
         members: what :func:`choose_members` chose; None for an image without a partner.
         cancel: checked before, after and, where the descriptor works in parts, in between.
-        emit: told each note.
+        emit: receives each note.
 
     Returns:
         Levels of a batch of one, float32, each vector of unit length or zero; and notes for the
@@ -89,7 +89,7 @@ def describe_image(
     def describe(images: Tensor) -> Levels:
         if members is not None:
             if not isinstance(descriptor, PairDescriptor):
-                raise ValueError("only a descriptor that looks at pairs is told its members")
+                raise ValueError("only a pair descriptor takes members")
             return descriptor.describe_members(images, members, cancel.check)
         if isinstance(descriptor, StoppableDescriptor):
             return descriptor.describe_stoppable(images, cancel.check)
@@ -248,7 +248,7 @@ def _work_somewhere(
 def _working(
     device: torch.device, descriptor: DenseDescriptor, precision: Precision, cancel: CancelToken
 ) -> Iterator[None]:
-    """Inside the block the descriptor is on the device, and nobody else's.
+    """Inside the block the descriptor is on the device, for this caller only.
 
     Grad mode and autocast hold for this thread and this block only.
     """

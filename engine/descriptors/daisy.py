@@ -34,7 +34,7 @@ _TRUNCATE_SIGMAS = 4.0
 # for the coarse spacing: at this many spacings the error is below a thousandth.
 _SPACINGS_PER_SIGMA = 1.25
 _PRESMOOTHING_PART = 0.8
-# Gradients are at least 1/255 per pixel where an 8-bit image changes at all; what lies this far
+# Gradients are at least 1/255 per pixel where an 8-bit image changes at all; what is this far
 # below is rounding noise and gets no direction.
 _SMALLEST_NORM = 1e-5
 # Large entries are clipped at this multiple of what each would be if all were equal, so that one
@@ -110,7 +110,7 @@ class Daisy:
     tile_px: int = _TILE_PX
 
     trained = True
-    # Neighbouring cells are too much alike: bfloat16 loses 3 of 100 matches of a real pair.
+    # Neighbouring cells are too similar: bfloat16 loses 3 of 100 matches of a real pair.
     half_precision = False
 
     def __post_init__(self) -> None:
@@ -181,13 +181,13 @@ class Daisy:
     def _oriented_gradients(self, image: Tensor) -> Tensor:
         """Gradient magnitude by orientation, at the corners between pixels.
 
-        There the differences of 2 × 2 pixels along x and along y are centred alike.
+        There the differences of 2 × 2 pixels along x and along y have the same centre.
 
         Args:
             image: ``(B, H, W)`` luminance.
 
         Returns:
-            ``(B, orientations, H + 1, W + 1)``; entry 0 lies half a pixel before pixel 0.
+            ``(B, orientations, H + 1, W + 1)``; entry 0 is half a pixel before pixel 0.
         """
         image = self._presmooth(image)
         padded = functional.pad(image[:, None], (1, 1, 1, 1), mode="replicate")

@@ -361,7 +361,7 @@ def _go_on() -> None:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """``(B, 3, H, W)`` RGB in [0, 1] -> ``(B, 1, H, W)``, all that is looked at."""
+    """``(B, 3, H, W)`` RGB in [0, 1] -> ``(B, 1, H, W)``, all that is used."""
     return to_luminance(images)[:, None]
 
 
@@ -406,8 +406,8 @@ def _in_words(vote: Vote) -> str:
         parts.append(f"b is turned {abs(turn_deg):.0f}° {way}")
     if member.tilt > _WORTH_SAYING:
         parts.append(f"b is tilted by {math.degrees(math.acos(1 / member.tilt)):.0f}°")
-    said = ", ".join(parts) or "both show things alike"
-    return f"{said}; {vote.agreeing:.0f} points agree"
+    changes = ", ".join(parts) or "both show things at the same size"
+    return f"{changes}; {vote.agreeing:.0f} points agree"
 
 
 def _distinct(scales: Iterable[float]) -> list[float]:

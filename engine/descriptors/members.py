@@ -33,7 +33,7 @@ class View:
     """One member's image and the way to it.
 
     Attributes:
-        images: ``(B, C, h, w)`` the changed image; beyond the image its border goes on.
+        images: ``(B, C, h, w)`` the changed image; beyond the image its border continues.
         view_from_image: ``(3, 3)`` float64, affine, on the CPU.
     """
 
@@ -72,7 +72,7 @@ def member_matrix(member: Member, size_px: tuple[int, int]) -> tuple[Tensor, tup
 
 
 def make_view(images: Tensor, member: Member) -> View:
-    """Change a batch of images as a member says.
+    """Change a batch of images by a member.
 
     Args:
         images: ``(B, C, H, W)`` float32.

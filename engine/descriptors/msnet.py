@@ -127,7 +127,7 @@ class MSNetV2(NetworkDescriptor[MSNetNetwork]):
         network: the network, trained or not.
         weights_path: the file its weights are from; None for random ones.
         scale: how much larger this image shows things than the other, in [1, 2]; used wherever
-            :meth:`describe` is told nothing better.
+            :meth:`describe` is given nothing better.
     """
 
     dim = _DIM
@@ -146,7 +146,7 @@ class MSNetV2(NetworkDescriptor[MSNetNetwork]):
             images: ``(B, 3, H, W)`` RGB in [0, 1].
             scale: ``(B, H, W)`` how much larger each pixel's surroundings appear than in the other
                 image, clamped to [1, 2].  Taken from the true homography it makes the descriptor an
-                oracle, and results must say so.  None: the setting, everywhere.
+                oracle, and results must mention that.  None: the setting, everywhere.
 
         Returns:
             One level, see the contract.
@@ -201,8 +201,8 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
         WeightsError: a file cannot be used.
     """
     # A start for the backbone replaces what was trained from another one.
-    anew = config.untrained or config.imagenet_weights is not None
-    path = weights_to_load(config.weights, _SHIPPED, untrained=anew)
+    random = config.untrained or config.imagenet_weights is not None
+    path = weights_to_load(config.weights, _SHIPPED, untrained=random)
     return build_network(weights=path, imagenet_weights=config.imagenet_weights), path
 
 

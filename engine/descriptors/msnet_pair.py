@@ -1,7 +1,7 @@
-"""MSNetV2 with scales it finds out by itself.
+"""MSNetV2 with scales that it finds by itself.
 
 The original reads how much larger each image shows things from the true homography, at test time
-too, which nobody has who wants to match two images.  Here the pair is asked instead: see
+too, which is unknown when two new images are matched.  Here the pair is asked instead: see
 :mod:`engine.descriptors.scale_vote`.
 """
 
@@ -67,7 +67,7 @@ class MSNetV2Estimated(NetworkDescriptor[MSNetNetwork]):
     def look(
         self,
         images: Tensor,
-        side: Side,  # noqa: ARG002 - both sides are looked at alike
+        side: Side,  # noqa: ARG002 - both sides are treated the same
         check: Callable[[], None],
     ) -> ScaleLook:
         """Describe the corners of a ``(1, 3, H, W)`` image at both scales, for either side."""
@@ -85,7 +85,7 @@ class MSNetV2Estimated(NetworkDescriptor[MSNetNetwork]):
         vote = vote_for_growth(look_a.points_px, look_a.at_scale, look_b.points_px, look_b.at_scale)
         steps = round(_STEPS_PER_OCTAVE * math.log2(vote.growth))
         growth = 2.0 ** (steps / _STEPS_PER_OCTAVE)
-        # A member's scale says how the image is changed: what shows larger is looked at smaller.
+        # A member's scale is how the image is changed: what shows things larger is shrunk.
         member_a, member_b = Member(min(1.0, growth)), Member(min(1.0, 1 / growth))
         return Choice((member_a,), (member_b,), _in_words(vote, growth))
 
@@ -110,7 +110,7 @@ def _in_words(vote: ScaleVote, growth: float) -> str:
     side, larger = ("b", growth) if growth >= 1 else ("a", 1 / growth)
     agree = f"{vote.agreeing} of {vote.lines} lines between matches agree"
     if larger == 1:
-        return f"both show things alike; {agree}"
+        return f"both show things at the same size; {agree}"
     return f"{side} shows things {larger:.2g} times as large; {agree}"
 
 

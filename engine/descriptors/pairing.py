@@ -39,7 +39,7 @@ class PairImage:
         side: which image of its pairs it is.
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
-        emit: told each note.
+        emit: receives each note.
     """
 
     descriptor: DenseDescriptor

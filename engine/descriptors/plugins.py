@@ -8,7 +8,7 @@ A plugin is ordinary Python that registers descriptors when it runs, as the buil
     def build(config: MyConfig) -> MyDescriptor:
         return MyDescriptor(config)
 
-Its folder is put at the end of Python's search path, so that it can import what lies beside it.
+Its folder is put at the end of Python's search path, so that it can import files beside it.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def _run(path: Path, source: bytes, module: types.ModuleType) -> None:
         raise PluginError(path, f"{_line(path, error)}{str(error).rstrip('.')}") from error
     except (Exception, SystemExit) as error:  # a stranger's code: anything may come
         logger.info("plugin %s failed", path, exc_info=True)
-        said = str(error).strip().rstrip(".")
-        reason = type(error).__name__ + (f": {said}" if said else "")
+        message = str(error).strip().rstrip(".")
+        reason = type(error).__name__ + (f": {message}" if message else "")
         raise PluginError(path, f"{_line(path, error)}{reason}") from error
 
 

@@ -59,8 +59,8 @@ class MapFile:
     Attributes:
         levels: the maps, each ``(1, D, H', W')`` float32 of unit length, on the CPU.
         image_size_px: (width, height) of the image that was described, whose pixels the grids
-            count; None if the file does not say, which means the original's size.
-        original_size_px: (width, height) of the original file; None if the file does not say.
+            count; None if the file lacks it, which means the original's size.
+        original_size_px: (width, height) of the original file; None if the file lacks it.
     """
 
     levels: Levels
@@ -75,12 +75,12 @@ def read_map_file(
 
     Args:
         path: an ``.npz`` or ``.npy`` file, laid out as the module describes.
-        stride_px: distance of cells; what the file itself says goes first.
-        offset_px: centre of cell 0; what the file itself says goes first.
+        stride_px: distance of cells; a value in the file itself takes precedence.
+        offset_px: centre of cell 0; a value in the file itself takes precedence.
 
     Raises:
         MapFileError: unreadable, incomplete, of a wrong shape, not finite, or unable to cover the
-            image it says it was made for.
+            image it claims to be made for.
     """
     content = _read_arrays(path)
     arrays = _values_of(path, content)
@@ -178,7 +178,7 @@ def write_map_file(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecomputedConfig:
-    """Precomputed maps have no settings: their files say everything."""
+    """Precomputed maps have no settings: their files contain everything."""
 
 
 class Precomputed:
@@ -193,7 +193,7 @@ class Precomputed:
         """Refuse: there is nothing to compute.
 
         Raises:
-            ConfigError: always; says what to do.
+            ConfigError: always, with what to do.
         """
         raise ConfigError(
             "precomputed", "maps are read from files, not computed; give a map file for each image"
@@ -212,7 +212,7 @@ def build_precomputed(config: PrecomputedConfig) -> Precomputed:  # noqa: ARG001
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an ``.npz``; of an ``.npy`` its array and what its ``.json`` says."""
+    """All arrays of an ``.npz``; of an ``.npy`` its array and the contents of its ``.json``."""
     reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
     try:
         # numpy leaves a damaged file open if it has to open it itself.
@@ -237,13 +237,13 @@ def _read_sidecar(path: Path) -> dict[str, NDArray[Any]]:
         return {}
     try:
         with file_errors(MapFileError, path, "cannot be read"):
-            said = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise MapFileError(path, f"is not valid JSON ({error})") from error
-    if not isinstance(said, dict):
+    if not isinstance(values, dict):
         raise MapFileError(path, "must hold names and values, such as stride_px and offset_px")
     try:
-        return {name: np.asarray(value) for name, value in said.items() if name != "values"}
+        return {name: np.asarray(value) for name, value in values.items() if name != "values"}
     except ValueError as error:
         raise MapFileError(path, f"holds a value that is no list of numbers ({error})") from error
 
@@ -282,12 +282,12 @@ def _placement(
     """One finite number for each map."""
     if name not in content:
         if default is None:
-            cure = (
+            fix = (
                 f"; write them into {path.with_suffix('.json').name} beside it"
                 if path.suffix.lower() == ".npy"
                 else ""
             )
-            raise MapFileError(path, f"does not say its {name}{cure}")
+            raise MapFileError(path, f"does not contain {name}{fix}")
         return [float(default)] * count
     numbers = _numbers(path, content, name)
     if numbers.size not in (1, count):

@@ -117,7 +117,7 @@ def register_descriptor(
 
 @contextlib.contextmanager
 def replacing_source(source: str) -> Iterator[None]:
-    """Register anew what comes from a source: old entries go, and return if the block fails."""
+    """Replace the entries of a source; the old ones return if the block fails."""
     _load_builtin()  # inside the block it would register the built-in ones under this source
     before = dict(_ENTRIES)
     for name, entry in before.items():

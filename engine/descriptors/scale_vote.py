@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 Describe = Callable[[float], Tensor]
-"""Descriptors ``(K, D)`` of an image's points, told by how much larger it is taken to be."""
+"""Descriptors ``(K, D)`` of an image's points, for a factor by which the image may be larger."""
 
 _GROWTHS: Final = tuple(2.0 ** (step / 2) for step in range(-2, 3))
 _SHORTEST_PX: Final = 24.0
@@ -33,11 +33,11 @@ _CLEAR: Final = 12.0
 
 @dataclass(frozen=True, slots=True)
 class ScaleVote:
-    """What the matches of a pair say.
+    """What the matches of a pair agree on.
 
     Attributes:
         growth: how much larger image b shows things than image a; 1 where nothing is agreed on.
-        agreeing: lines between matches that say so, 0 where nothing is agreed on.
+        agreeing: lines between matches that agree, 0 where nothing is agreed on.
         lines: all lines that were asked under this growth.
     """
 

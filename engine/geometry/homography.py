@@ -88,7 +88,7 @@ def warp_image(
     warped = cv2.warpPerspective(
         pixels, matrix, size_b_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
-    # It would also draw, mirrored, what lies behind the camera.
+    # It would also draw, mirrored, what is behind the camera.
     inverse = np.linalg.inv(matrix)
     depth = (
         inverse[2, 0] * np.arange(size_b_px[0])[None]
@@ -240,7 +240,7 @@ def estimate_homography(
     parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
     parameters.final_polisher = cv2.MAGSAC
     parameters.final_polisher_iterations = 10
-    found: Any  # None where OpenCV has no estimate, which its stubs do not say
+    found: Any  # None where OpenCV has no estimate, which its stubs lack
     try:
         found, _ = cv2.findHomography(points_a[finite], points_b[finite], parameters)
     except cv2.error:  # raised for some degenerate samples, where others give None
@@ -291,7 +291,7 @@ def _fault(values: NDArray[Any]) -> str | None:
     largest = np.abs(matrix).max()
     if largest == 0:
         return "is singular: all its entries are zero"
-    # Judged in units of an image's size, so that rows and columns weigh alike.
+    # Judged in units of an image's size, so that rows and columns have equal weight.
     unit = np.diag([1 / _TYPICAL_PX, 1 / _TYPICAL_PX, 1.0])
     singular = np.linalg.svd(unit @ (matrix / largest) @ np.linalg.inv(unit), compute_uv=False)
     if singular[2] * _WORST_CONDITION < singular[0]:

@@ -14,7 +14,7 @@ from engine.geometry.homography import warp_points
 def project(
     points_a: NDArray[Any], h_b_from_a: NDArray[Any], size_b_px: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Carry points to image b and say which of them land inside it.
+    """Carry points to image b and find which of them land inside it.
 
     Args:
         points_a: ``(..., 2)`` points of image a.

@@ -1,1 +1,1 @@
-"""What the window asks while a person looks: maps, probes, pictures and matches of one pair."""
+"""What the window asks while it is used: maps, probes, pictures and matches of one pair."""

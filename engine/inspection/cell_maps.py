@@ -47,7 +47,7 @@ def find_winners(
         side: the image whose cells are asked.
         asked: its maps.
         other: maps of the other image.
-        context: told the progress and checked for cancelling.
+        context: receives progress, and is checked for cancelling.
 
     Raises:
         JobCancelled: ``context.cancel`` was raised.
@@ -96,7 +96,7 @@ def find_cycle_errors(asked: Described, other: Described, context: JobContext) -
     Args:
         asked: maps of the image whose cells are asked.
         other: maps of the other image.
-        context: told the progress and checked for cancelling.
+        context: receives progress, and is checked for cancelling.
 
     Raises:
         JobCancelled: ``context.cancel`` was raised.
@@ -109,7 +109,7 @@ def find_cycle_errors(asked: Described, other: Described, context: JobContext) -
             queries = asked.describe_points(cells.points[part], device=other.device)
             found[part] = _search(queries, other, context).index.cpu().numpy()
             something[part] = _holds_something(queries)
-        # Many cells share their match; each match is asked for its way back once.
+        # Many cells share their match; each match is matched back once.
         matches, of_cell = np.unique(found, return_inverse=True)
         ends = np.empty((len(matches), 2))
         for part in blocks(len(matches), Stage.MATCHING_BACK, context):

@@ -179,7 +179,7 @@ def members_text(asked: Described, asked_member: int, found: Described, found_me
 def implied_turn_deg(asked: Member, found: Member) -> float:
     """By how much the found surroundings are turned against the asked ones, counter-clockwise.
 
-    Two members look alike once both are turned, so the angles less the turns are equal.
+    Two members are equivalent once both are turned, so the angles less the turns are equal.
 
     Returns:
         Degrees in (-180, 180].

@@ -37,7 +37,7 @@ def make_table(
         points_a: ``(N, 2)`` queries in original pixels.
         a: maps of image a.
         b: maps of image b.
-        context: told the progress, and checked for cancelling, once per block.
+        context: receives progress, and is checked for cancelling, once per block.
 
     Raises:
         JobCancelled: ``context.cancel`` was raised.

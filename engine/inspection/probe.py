@@ -1,4 +1,4 @@
-"""Where one point of one image lies in the other, and how sure that is."""
+"""Where one point of one image is in the other, and how sure that is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
 
     Args:
         request: the question.
-        asked: maps of the image the point lies in.
+        asked: maps of the image with the point.
         other: maps of the image it is looked for in.
     """
     start = time.perf_counter()

@@ -87,7 +87,7 @@ class ProbeRequest:
 
     Attributes:
         pair, recipe: which maps; both images must have been described.
-        side: the image the point lies in.
+        side: the image with the point.
         point_px: the point.
         peaks: how many of the best, mutually apart matches to return.
         separation_px: peaks (and the second best of the ratio) are at least this far apart.
@@ -116,7 +116,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeAnswer:
-    """Where a point lies in the other image, and how sure that is.
+    """Where a point is in the other image, and how sure that is.
 
     Attributes:
         request: the question.
@@ -125,7 +125,7 @@ class ProbeAnswer:
             is no second.
         heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
             not asked for.
-        heat_extent: where the heat map lies in the other image.
+        heat_extent: the place of the heat map in the other image.
         truth_px: the true point; None without a homography or where it leaves the image.
         error_px: distance of the best peak from the true point; None without one.
         rank: 1 + number of cells more similar than the best cell within 3 px (or one cell, if that
@@ -223,7 +223,7 @@ class MatchRequest:
         points: how the points are chosen.
         count: how many at most.
         seed: of the random choice.
-        separation_px: how far the second best of the ratio lies from the best.
+        separation_px: least distance of the second best match of the ratio from the best.
     """
 
     pair: ImagePair

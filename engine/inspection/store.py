@@ -40,7 +40,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path | str) -> FileStamp:
-        """The stamp of a file; looks at the folder's entry only."""
+        """The stamp of a file; reads only the folder's entry."""
         absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would read links
         try:
             found = os.stat(absolute)  # noqa: PTH116
@@ -70,7 +70,7 @@ class MapKey:
 
     @classmethod
     def of(cls, pair: ImagePair, side: Side, recipe: Recipe) -> MapKey:
-        """The key of one side of a pair; costs a look at each file's folder entry.
+        """The key of one side of a pair; reads each file's folder entry.
 
         Raises:
             ConfigError: there is no such descriptor.

@@ -39,7 +39,7 @@ class DescribeJob:
     Attributes:
         image: the image file.
         recipe: how it is described.
-        out: ``.npz`` file, laid out as :mod:`engine.descriptors.precomputed` says.
+        out: ``.npz`` file in the layout of :mod:`engine.descriptors.precomputed`.
     """
 
     image: Path

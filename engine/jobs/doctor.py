@@ -151,7 +151,7 @@ class Diagnosis:
             return "not used: they need compute capability 7.5"
         tensor_cores = [_capability(gpu) >= _TENSOR_CORES for gpu in self.gpus]
         way = "with tensor cores" if any(tensor_cores) else "with multiply-adds"
-        return f"used, {way}; the log says so, or why not, when the first one is wanted"
+        return f"used, {way}; the log confirms it, or says why not, when the first one runs"
 
 
 def examine() -> Diagnosis:

@@ -48,7 +48,7 @@ class MatchJob:
         points: how the points are chosen.
         count: how many at most.
         seed: of the random choice.
-        separation_px: how far the second best of the ratio lies from the best.
+        separation_px: least distance of the second best match of the ratio from the best.
         out: CSV file for the table; None writes none.
         figure: PNG or SVG file for the drawing; None draws none.
         figure_lines: how many lines the drawing has at most.

@@ -1,4 +1,4 @@
-"""What a table of matches says: as CSV, in figures, and as a drawing.  Needs no torch."""
+"""A table of matches as CSV, in figures, and as a drawing.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def match_figure(
         sizes_px: (width, height) of the original files.
         name: what the pair is called.
         descriptor: what the descriptor is called.
-        trained: False is said in the caption.
+        trained: the caption mentions False.
         points: how the queries were chosen.
         right_px: a match this close to the truth is right.
         limit: how many lines to draw at most.

@@ -1,4 +1,4 @@
-"""From what a person names (two images, or a sequence and a number) to a pair."""
+"""From what the user names (two images, or a sequence and a number) to a pair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_images(
     images: Sequence[Path], *, pair_index: int | None, homography: Path | None
 ) -> None:
-    """Look whether the names can mean a pair, before anything is loaded.
+    """Check whether the names can mean a pair, before anything is loaded.
 
     Raises:
         ConfigError: a wrong number of names, or options that do not go with them.
@@ -49,7 +49,7 @@ def check_images(
 def open_pair(
     images: Sequence[Path], *, pair_index: int | None = None, homography: Path | None = None
 ) -> ImagePair:
-    """Open the pair a person named.
+    """Open the pair that was named.
 
     Args:
         images: two image files, or one folder that holds a sequence or just two pictures.
@@ -82,7 +82,7 @@ def _sequence_pair(folder: Path, index: int | None) -> ImagePair:
         try:
             return pair_from_folder(folder)
         except DatasetError:
-            raise fault from None  # what is wrong with it as a sequence says more
+            raise fault from None  # why it is no sequence is more helpful
     if len(dataset.sequences) > 1:
         names = ", ".join(sequence.name for sequence in dataset.sequences[:6])
         more = ", …" if len(dataset.sequences) > 6 else ""

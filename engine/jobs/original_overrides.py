@@ -73,7 +73,7 @@ _ASIDE: Final = ("epochs", "run_name", "runs_folder", "resume")
 
 
 class _RefusedError(Exception):
-    """A value that cannot be followed; the text says why, without a full stop."""
+    """A value that cannot be followed, with the reason, without a full stop."""
 
 
 def split_overrides(

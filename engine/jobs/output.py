@@ -1,4 +1,4 @@
-"""Looking at the place for a result before the work that leads to it."""
+"""Checks, before the work, whether its result can be written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.errors import OutputError
 
 
 def check_output(path: Path, *, suffixes: Iterable[str] = (), inputs: Iterable[Path] = ()) -> None:
-    """Look before long work whether its result can be written; makes the folder.
+    """Check before long work whether its result can be written; creates the folder.
 
     Args:
         path: the file to be written; an older file of this name will be replaced.

@@ -1,6 +1,6 @@
-"""What the window needs from this computer, found out without loading Qt.
+"""What the window needs from this computer, checked without loading Qt.
 
-Qt ends the process when it finds no display or lacks a library, so both are looked at beforehand.
+Qt ends the process when it finds no display or lacks a library, so both are checked beforehand.
 Only the standard library is used: this also runs before anything is installed, as
 ``python -m engine.jobs.qt_platform``, which prints the missing Debian packages, one a line.
 """
@@ -40,8 +40,8 @@ _XCB_LIBRARIES = {
     "libxcb-xkb.so.1": "libxcb-xkb1",
     "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
 }
-# A server whose last client leaves resets itself and turns away whoever comes in that moment, as Qt
-# would right after this look; so an answering server is held until the process ends.
+# A server whose last client leaves resets itself and refuses a client that comes at that moment, as
+# Qt would right after this check; so the connection is kept until the process ends.
 _kept_connections: dict[str, int] = {}
 
 _NO_DISPLAY_NEEDED = ("offscreen", "minimal", "vnc", "linuxfb", "eglfs")
@@ -90,7 +90,7 @@ def display_problem(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def window_problem(environment: Mapping[str, str] = os.environ) -> str:
-    """The first reason why Qt would end the process here, with its cure; "" if all is there."""
+    """The first reason why Qt would end the process here, with its fix; "" if there is none."""
     missing = missing_libraries(xcb=False)
     problem = "" if missing else display_problem(environment)
     if not problem and not missing and _uses_xcb(environment):
@@ -121,7 +121,7 @@ def _x_server_answers(display: str) -> bool:
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError:
-        return True  # cannot be asked; the missing library is reported on its own
+        return True  # cannot be tried; the missing library is reported on its own
     xcb.xcb_connect.restype = ctypes.c_void_p
     xcb.xcb_connect.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
     xcb.xcb_connection_has_error.argtypes = [ctypes.c_void_p]

@@ -35,7 +35,7 @@ class CompileError(KernelUnavailable):
 
     Args:
         source: the file.
-        message: all that the compiler said.
+        message: the whole output of the compiler.
     """
 
     def __init__(self, source: Path, message: str) -> None:
@@ -107,7 +107,7 @@ def _key(source: Path, flags: Sequence[str], nvcc: str) -> str:
 
 @functools.cache
 def _version(nvcc: str, changed_ns: int) -> str:
-    """What the compiler says of itself; asked again only when the file has changed."""
+    """The compiler's version text; asked again only when the file has changed."""
     del changed_ns  # only a key
     try:
         done = subprocess.run(
@@ -150,8 +150,8 @@ def _run_nvcc(source: Path, flags: list[str], nvcc: str) -> bytes:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise KernelUnavailable(f"{nvcc} does not run: {error}.") from error
-        said = (done.stdout + done.stderr).strip()
+        output = (done.stdout + done.stderr).strip()
         if done.returncode != 0 or not target.is_file():
-            logger.error("%s\n%s", " ".join(command), said)
-            raise CompileError(source, said)
+            logger.error("%s\n%s", " ".join(command), output)
+            raise CompileError(source, output)
         return target.read_bytes()

@@ -190,7 +190,7 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
         similarity: ``(N, M)``; **overwritten**.
         positions: ``(M, 2)`` where the candidates are.
         count: how many to pick, at least 1.
-        separation: a candidate is passed over if it lies nearer than this to a picked one; a
+        separation: a candidate is passed over if it is nearer than this to a picked one; a
             candidate is never picked twice, also when this is 0.
     """
     queries, total = similarity.shape
@@ -294,7 +294,7 @@ def returns_home(start: Tensor, returned: Tensor, *, within: float) -> Tensor:
 
     Args:
         start: ``(N, 2)`` queries.
-        returned: ``(N, 2)`` where the match of the match lies; NaN where there is none.
+        returned: ``(N, 2)`` the place of the match of the match; NaN where there is none.
         within: how far from the start still counts, in the unit of the points; 0 for the strict
             check among a list of points.
 

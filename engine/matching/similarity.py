@@ -141,7 +141,7 @@ def similarity_map(
 
 
 def refine_peaks(around: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where between the cells a peak lies: the top of the quadric around 3 × 3 values.
+    """The place of a peak between the cells: the top of the quadric around 3 × 3 values.
 
     The quadric goes through the middle value and its four neighbours, and takes its twist from the
     corners.  (One fitted to all nine by least squares was no better on DAISY maps with cells 2 and

@@ -1,7 +1,7 @@
 """Hard negatives: cells of the other image that look like a query and are wrong.
 
 After the mining of universal correspondence networks (C. Choy and others, NeurIPS 2016).  A *cell*
-is a candidate for a query if it lies farther than a radius from the query's true place.
+is a candidate for a query if it is farther than a radius from the query's true place.
 
 ``hard``
     the most similar candidate.
@@ -93,7 +93,7 @@ def find_hard_negatives(
         truth_cells: ``(B, N, 2)`` float32 true places (x, y) in cells, also outside the map.
         radius_cells: candidates are farther than this from the true place; at least 0.
         kind: which ones.
-        k: how many; 1 unless the kind says k.
+        k: how many; 1 unless the kind is one of k.
         margin: for semi-hard ones.
         positives: ``(B, N)`` similarity of each query and its true counterpart; semi-hard ones
             need it.
@@ -206,7 +206,7 @@ class _Grid:
     def exclude(self, values: Tensor, centres: Tensor, fill: float = -torch.inf) -> None:
         """Overwrite ``(Q, total)`` values within the radius of ``(Q, 2)`` centres, in place.
 
-        Only the square around each centre is looked at: the whole grid would take longer than the
+        Only the square around each centre is searched: the whole grid would take longer than the
         search itself.
         """
         reach = math.ceil(self.radius / self.interval) + 1

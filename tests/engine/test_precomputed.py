@@ -105,7 +105,7 @@ def test_a_file_without_a_size_says_none(tmp_path: Path) -> None:
 def test_a_plain_array_is_placed_by_its_neighbour_file_or_by_the_caller(tmp_path: Path) -> None:
     path = tmp_path / "m.npy"
     np.save(path, random_values())
-    with pytest.raises(MapFileError, match=r"does not say its stride_px; write them into m\.json"):
+    with pytest.raises(MapFileError, match=r"does not contain stride_px; write them into m\.json"):
         read_map_file(path)
     assert read_map_file(path, stride_px=4, offset_px=0).levels[0].grid == CellGrid(4.0, 0.0)
     said = {"stride_px": 8, "offset_px": 3.5, "image_size_px": [64, 48]}
@@ -136,8 +136,8 @@ def test_a_broken_neighbour_file_is_named(tmp_path: Path, text: str) -> None:
         ({"values": np.full((5, 6, 8), "a")}, "real numbers"),
         ({"values": np.where(random_values() > 1, np.nan, 1)}, "not finite"),
         ({"values": 1e300 * random_values()}, "not finite"),
-        ({"stride_px": None}, r"does not say its stride_px\."),
-        ({"offset_px": None}, r"does not say its offset_px\."),
+        ({"stride_px": None}, r"does not contain stride_px\."),
+        ({"offset_px": None}, r"does not contain offset_px\."),
         ({"stride_px": 0.0}, "must be above 0"),
         ({"stride_px": -8.0}, "must be above 0"),
         ({"stride_px": np.nan}, "stride_px holds a number that is not finite"),

@@ -143,7 +143,7 @@ def test_a_pair_of_pictures_votes_for_its_scale_from_either_side(
         assert choice.text.startswith("b shows things ")
         assert back.text.startswith("a shows things ")
     else:
-        assert choice.text.startswith("both show things alike; ")
+        assert choice.text.startswith("both show things at the same size; ")
 
 
 def test_different_pictures_agree_on_nothing_and_two_blank_ones_are_alike(

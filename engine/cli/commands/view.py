@@ -15,7 +15,7 @@ SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
-    """Open the window as the arguments say."""
+    """Open the window with the given options."""
     return _open(view_options(arguments), shell)
 
 
