@@ -27,14 +27,13 @@ from engine.data.hpatches import open_dataset
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import build_descriptor, make_spec
-from engine.evaluation.pck import errors_px
 from engine.evaluation.protocols import (
-    Protocol,
     QueryPoints,
     make_working_image,
     match_points,
     query_pool,
 )
+from engine.evaluation.switches import Protocol
 from engine.geometry.coords import inside
 from engine.geometry.homography import warp_points
 from engine.images import read_image
@@ -149,18 +148,15 @@ def judge(
     choice = choose_for_pair(first, second)
     levels_a, levels_b = (image.levels(choice, CancelToken()) for image in (first, second))
     closed_errors, dense_errors = (
-        errors_px(
-            match_points(
-                replace(closed, name=name),
-                levels_a,
-                levels_b,
-                queries,
-                images[1].size_px,
-                matcher="exact",
-                cancel=CancelToken(),
-            ),
-            queries.truth_b,
-        )
+        match_points(
+            replace(closed, name=name),
+            levels_a,
+            levels_b,
+            queries,
+            images[1].size_px,
+            matcher="exact",
+            cancel=CancelToken(),
+        ).errors_px
         for name in ("closed", "dense")
     )
     return closed_errors, dense_errors

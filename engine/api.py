@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from engine.errors import DatasetError as DatasetError
     from engine.errors import DescSpaceError as DescSpaceError
     from engine.errors import JobCancelled as JobCancelled
+    from engine.evaluation.comparison import MergedResults as MergedResults
+    from engine.evaluation.comparison import merge_results as merge_results
     from engine.evaluation.datasets import find_data_folder as find_data_folder
-    from engine.evaluation.datasets import open_evaluation_set as open_evaluation_set
     from engine.evaluation.report import REPORT_HTML as REPORT_HTML
     from engine.evaluation.report import REPORT_JSON as REPORT_JSON
     from engine.evaluation.report import REPORT_PDF as REPORT_PDF
@@ -74,9 +75,9 @@ if TYPE_CHECKING:
     from engine.evaluation.report import Table as Table
     from engine.evaluation.report import read_report as read_report
     from engine.evaluation.report import series_colour as series_colour
+    from engine.evaluation.result import EvaluationResult as EvaluationResult
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
-    from engine.evaluation.run_folder import PairRecord as PairRecord
     from engine.geometry.homography import estimate_homography as estimate_homography
     from engine.geometry.homography import read_homography as read_homography
     from engine.geometry.homography import warp_image as warp_image
@@ -166,17 +167,11 @@ if TYPE_CHECKING:
     from engine.jobs.evaluate import choose_descriptors as choose_descriptors
     from engine.jobs.export import ExportJob as ExportJob
     from engine.jobs.report import ReportJob as ReportJob
-    from engine.jobs.runs import MeasuredDescriptor as MeasuredDescriptor
-    from engine.jobs.runs import RunContent as RunContent
     from engine.jobs.runs import RunInfo as RunInfo
-    from engine.jobs.runs import is_changed as is_changed
     from engine.jobs.runs import list_runs as list_runs
-    from engine.jobs.runs import means as means
-    from engine.jobs.runs import read_run as read_run
     from engine.jobs.runs import read_runs as read_runs
     from engine.jobs.runs import restore_run as restore_run
     from engine.jobs.runs import run_settings as run_settings
-    from engine.jobs.runs import run_title as run_title
     from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.train import TrainJob as TrainJob
     from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo

@@ -24,14 +24,13 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import EvaluateConfig, EvaluateJob, PairRecord, RunContent
+    from engine.api import EvaluateConfig, EvaluateJob, EvaluationResult, MergedResults
 
 
 class EvaluationController(QObject):
     """Starts, pauses, cancels and continues evaluations, one at a time."""
 
-    _began = Signal(object)
-    _measured = Signal(object, int, int)
+    _measured = Signal(object, object)
 
     def __init__(
         self, models: AppModels, results: ResultsController, parent: QObject | None = None
@@ -42,9 +41,8 @@ class EvaluationController(QObject):
         self._shown = models.evaluation.shown
         self._results = results
         self._ends_as: RunStage = "stopped"
-        self._pairs_began_s: float | None = None
+        self._began: tuple[float, int] | None = None
         self.lane = JobLane(models.messages.report, self)
-        self._began.connect(self._on_began)
         self._measured.connect(self._on_measured)
 
     def run(self) -> None:
@@ -91,14 +89,13 @@ class EvaluationController(QObject):
     def _free(self) -> bool:
         return self._models.engine.state.stage == "ready" and not self._shown.state.busy
 
-    def _start(self, prepare: Callable[[], tuple[EvaluateJob, RunContent]]) -> None:
-        def work(context: api.JobContext) -> RunContent:
-            job, content = prepare()
-            self._began.emit(content)
-            replace(job, listener=self._measured.emit).run(context)
-            return api.read_run(job.out)
+    def _start(self, prepare: Callable[[], EvaluateJob]) -> None:
+        def work(context: api.JobContext) -> MergedResults:
+            job = replace(prepare(), listener=self._measured.emit)
+            job.run(context)
+            return api.read_runs([job.out])
 
-        self._pairs_began_s = None
+        self._began = None
         self._shown.set(ShownRun("running"))
         self.lane.submit(
             work,
@@ -115,37 +112,24 @@ class EvaluationController(QObject):
             self._shown.update(stage=stage, eta_s=None)
             self.lane.cancel()
 
-    def _on_began(self, content: RunContent) -> None:
-        self._shown.update(content=content)
-
-    def _on_measured(self, record: PairRecord, done: int, total: int) -> None:
-        """Add a pair; ``done`` and ``total`` count the pairs since the run was continued."""
-        shown = self._shown.state
-        content = shown.content
-        assert content is not None
-        rows = (*content.rows, *record.rows)
+    def _on_measured(self, known: EvaluationResult, _record: object) -> None:
+        """Show the results so far, before the first pair and after each."""
+        content = api.merge_results([("this run", known)])
         eta_s = None
-        if self._pairs_began_s is not None and shown.stage == "running":
-            eta_s = (time.monotonic() - self._pairs_began_s) / done * (total - done)
-        content = replace(
-            content,
-            rows=rows,
-            summary=api.means(rows, [one.label for one in content.descriptors]),
-            left_out=(*content.left_out, *(entry.reason for entry in record.left_out)),
-            done=content.done + 1,
-            total=content.done + 1 - done + total,
-        )
+        if self._began is None:
+            self._began = time.monotonic(), content.done
+        elif self._shown.state.stage == "running":
+            began_s, before = self._began
+            left = (content.total - content.done) / (content.done - before)
+            eta_s = (time.monotonic() - began_s) * left
         self._shown.update(content=content, eta_s=eta_s)
 
     def _on_event(self, event: api.Event) -> None:
-        match event:
-            case api.Progress(api.Stage.MEASURING_PAIRS, 0):
-                self._pairs_began_s = time.monotonic()
-            case api.Note(text, "warning"):
-                self._models.messages.log(text, "warning", topic="evaluation")
-                self._shown.update(notes=(*self._shown.state.notes, text))
+        if isinstance(event, api.Note) and event.level == "warning":
+            self._models.messages.log(event.text, "warning", topic="evaluation")
+            self._shown.update(notes=(*self._shown.state.notes, event.text))
 
-    def _on_done(self, content: RunContent) -> None:
+    def _on_done(self, content: MergedResults) -> None:
         self._end("done", content=content)
         if self._choice.state.open_report:
             self._results.open_report()
@@ -162,50 +146,23 @@ class EvaluationController(QObject):
         self._results.refresh()
 
 
-def _new_job(config: EvaluateConfig) -> tuple[EvaluateJob, RunContent]:
-    """A job in a folder of its own, and its empty results (in the worker's thread)."""
-    job = api.EvaluateJob(
+def _new_job(config: EvaluateConfig) -> EvaluateJob:
+    """A job in a folder of its own (in the worker's thread)."""
+    return api.EvaluateJob(
         config=config,
         choices=api.choose_descriptors(config, {}),
         out=api.new_run_dir("evaluate"),
         command=api.command_line("evaluate", config),
     )
-    dataset = api.open_evaluation_set(
-        config.dataset, which=config.subset, data_folder=job.data_folder
-    )
-    weights = [dict(choice.spec.settings).get("weights") for choice in job.choices]
-    labels = [choice.label for choice in job.choices]
-    return job, api.RunContent(
-        folders=(job.out,),
-        title=api.run_title(labels, config.dataset, config.protocol),
-        descriptors=tuple(
-            api.MeasuredDescriptor(
-                label=choice.label,
-                name=choice.spec.name,
-                weights=Path(str(file)) if file else None,
-            )
-            for choice, file in zip(job.choices, weights, strict=True)
-        ),
-        rows=(),
-        summary=(),
-        warnings=dataset.problems,
-        done=0,
-        total=dataset.pair_count,
-        finished=False,
-        root=dataset.root,
-        changed=api.is_changed(config.dataset),
-        command=job.command,
-    )
 
 
-def _unfinished_job(folder: Path) -> tuple[EvaluateJob, RunContent]:
-    """A job that measures what is missing, and the results so far (in the worker's thread)."""
+def _unfinished_job(folder: Path) -> EvaluateJob:
+    """A job that measures what is missing (in the worker's thread)."""
     config, values = api.run_settings(folder)
-    job = api.EvaluateJob(
+    return api.EvaluateJob(
         config=config,
         choices=api.choose_descriptors(config, values),
         out=folder,
         resume=True,
         command=api.command_line("evaluate", config, own=values),
     )
-    return job, api.read_run(folder)

@@ -21,7 +21,7 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import RunContent
+    from engine.api import MergedResults
 
 
 class ResultsController(QObject):
@@ -107,8 +107,9 @@ class ResultsController(QObject):
             return
         measured = next((one for one in content.descriptors if one.label == label), None)
         if measured is not None and self._models.engine.state.descriptor(measured.name):
-            weights = {"weights": str(measured.weights)} if measured.weights else {}
-            self._models.maps.choose(DescriptorChoice(measured.name, MappingProxyType(weights)))
+            weights = content.result_of(label).sources.weights.get(label)
+            settings = {"weights": weights} if weights else {}
+            self._models.maps.choose(DescriptorChoice(measured.name, MappingProxyType(settings)))
         if content.changed:
             self._models.messages.notify(
                 "The pair is shown as it is on the disk: without rotation or scaling."
@@ -122,14 +123,14 @@ class ResultsController(QObject):
     def _ready(self) -> bool:
         return self._models.engine.state.stage == "ready"
 
-    def _on_read(self, found: tuple[RunContent, Path | None]) -> None:
+    def _on_read(self, found: tuple[MergedResults, Path | None]) -> None:
         content, report = found
         if not self._shown.state.busy:
             self._shown.set(
                 ShownRun(
                     "done" if content.finished else "stopped",
                     content,
-                    notes=content.warnings,
+                    notes=content.notes,
                     report=report,
                 )
             )
@@ -161,7 +162,7 @@ class ResultsController(QObject):
             self._matches.run()
 
 
-def _read(folders: tuple[Path, ...]) -> tuple[RunContent, Path | None]:
+def _read(folders: tuple[Path, ...]) -> tuple[MergedResults, Path | None]:
     page = folders[0] / api.REPORT_HTML
     return api.read_runs(folders), page if len(folders) == 1 and page.exists() else None
 

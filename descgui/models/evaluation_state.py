@@ -13,7 +13,7 @@ from descgui.models.state import StateModel
 from engine.api import EvaluateConfig, Stage, build_config
 
 if TYPE_CHECKING:
-    from engine.api import Estimate, RunContent, RunInfo
+    from engine.api import Estimate, MergedResults, RunInfo
 
 RunStage = Literal["none", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
 
@@ -99,7 +99,7 @@ class ShownRun:
     """
 
     stage: RunStage = "none"
-    content: RunContent | None = None
+    content: MergedResults | None = None
     eta_s: float | None = None
     message: str = ""
     notes: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ from descgui.views.run_parts import RunsColumn, lay_out_panel
 from descgui.views.words import clock_text, counted
 
 if TYPE_CHECKING:
-    from engine.api import RunContent, RunInfo
+    from engine.api import MergedResults, RunInfo
 
 FIRST_HEIGHT_PX = 360
 _TABLE_PX = 284
@@ -233,7 +233,7 @@ class EvaluationPanel(QWidget):
         self.report_button.setVisible(content is not None and content.finished)
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
-    def _show_filters(self, content: RunContent) -> None:
+    def _show_filters(self, content: MergedResults) -> None:
         thresholds = sorted({row.threshold_px for row in content.summary})
         queries = sorted({row.queries for row in content.summary})
         entries = [(f"PCK ≤ {threshold_px:g} px", threshold_px) for threshold_px in thresholds]
@@ -242,14 +242,14 @@ class EvaluationPanel(QWidget):
         refill(self.queries, [(names.get(word, word), word) for word in queries])
         self.queries.setVisible(len(queries) > 1)
 
-    def _show_content(self, content: RunContent) -> None:
-        labels = [one.label for one in content.descriptors]
+    def _show_content(self, content: MergedResults) -> None:
+        labels = content.labels
         threshold_px = float(self.threshold.currentData() or 0.0)
         queries = str(self.queries.currentData() or "harris")
         self.table.show_summary(content.summary, labels, queries=queries, threshold_px=threshold_px)
-        self.pairs.show_rows(content.rows, queries=queries, threshold_px=threshold_px)
+        self.pairs.show_rows(content.pairs, queries=queries, threshold_px=threshold_px)
         self.bars.show_scores(
-            sequence_scores(content.rows, labels, queries=queries, threshold_px=threshold_px)
+            sequence_scores(content.pairs, labels, queries=queries, threshold_px=threshold_px)
         )
 
     # What a person does

@@ -62,11 +62,6 @@ class SequenceScore:
     first: bool
 
 
-def share_at(row: PairRow, threshold_px: float) -> float:
-    """PCK of a row at one of its thresholds; 0 where it has no such threshold."""
-    return dict(row.pck).get(threshold_px, 0.0)
-
-
 def sequence_scores(
     rows: Sequence[PairRow], labels: Sequence[str], *, queries: str, threshold_px: float
 ) -> tuple[SequenceScore, ...]:
@@ -81,12 +76,12 @@ def sequence_scores(
         for series, label in enumerate(labels):
             mine = by_label.get(label, [])
             if mine:
-                worst = min(mine, key=lambda row: (share_at(row, threshold_px), row.index))
-                total = sum(share_at(row, threshold_px) for row in mine)
+                worst = min(mine, key=lambda row: (row.share(threshold_px), row.index))
+                total = sum(row.share(threshold_px) for row in mine)
                 scores.append(
                     SequenceScore(
                         sequence, label, series, total / len(mine), len(mine), worst.index,
-                        share_at(worst, threshold_px), first,
+                        worst.share(threshold_px), first,
                     )
                 )  # fmt: skip
                 first = False
@@ -168,7 +163,7 @@ class SummaryTable(QTableWidget):
             return item
         mean = text = f"{row.pck:.3f}"
         tip = f"{row.pairs} pairs"
-        if row.low is not None and row.high is not None:
+        if row.ends is not None:
             # Without leading zeros: three columns have to fit beside the bars.
             text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
             tip += (
@@ -289,7 +284,7 @@ class PairTable(_PairList):
         lines = []
         for row in rows:
             if row.queries == queries:
-                share = share_at(row, threshold_px)
+                share = row.share(threshold_px)
                 name = f"{row.sequence} 1 → {row.index}"
                 lines.append(
                     _Line(

@@ -23,7 +23,6 @@ from engine.errors import ConfigError, DatasetError
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
 from engine.paths import user_data_dir
 from engine.progress import JobContext
-from engine.vocabulary import SequenceKind
 
 EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
 
@@ -77,7 +76,6 @@ class EvaluationSequence:
     """The pairs that share their first image."""
 
     name: str
-    kind: SequenceKind
     pairs: tuple[EvaluationPair, ...]
 
 
@@ -197,7 +195,6 @@ def _choose(dataset: Dataset, which: EvaluationSubset) -> Dataset:
 def _with_stress(sequence: Sequence, kind: StressKind | None) -> EvaluationSequence:
     return EvaluationSequence(
         name=sequence.name,
-        kind=sequence.kind,
         pairs=tuple(
             EvaluationPair(pair, choose_stress(kind, sequence.name, pair.index) if kind else None)
             for pair in sequence.pairs()

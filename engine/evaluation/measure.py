@@ -2,99 +2,91 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import engine
-from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import get_built
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.registry import DescriptorSpec
 from engine.errors import DatasetError, ImageError, WeightsError
-from engine.evaluation.datasets import EvaluationPair, EvaluationSequence, EvaluationSet
+from engine.evaluation.datasets import EvaluationPair, EvaluationSet
+from engine.evaluation.fingerprint import (
+    Fingerprint,
+    MeasuredDescriptor,
+    MeasuredPairs,
+    Sampler,
+    Versions,
+)
+from engine.evaluation.oracle import check_oracle, describe_knowing
+from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points, sha256_of
 from engine.evaluation.protocols import (
-    Points,
-    QueryPoints,
     WorkingImage,
     draw_queries,
     make_working_image,
-    match_errors,
+    match_points,
     query_pool,
     resize_homography,
 )
-from engine.evaluation.result import Json, LeftOut, PairRow, Timing, make_row
+from engine.evaluation.result import LeftOut, PairRow, Timing, make_row
 from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.stress import Stress
-from engine.evaluation.switches import Matcher, Protocol, QueryKind, matcher_for
+from engine.evaluation.switches import Protocol, QueryKind, matcher_for
 from engine.images import read_image
-from engine.progress import CancelToken, Event, JobContext, Note
-from engine.vocabulary import Precision, Side
+from engine.progress import Event, JobContext, Note
+from engine.vocabulary import Precision
 
 Value = TypeVar("Value")
 
 _READ_AHEAD: Final = 2
 _BLANK_EDGE_PX: Final = 64
-_CHUNK_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class EvaluatedDescriptor:
-    """A descriptor that takes part.
+@dataclass(frozen=True, slots=True)
+class DescriptorChoice:
+    """A descriptor that is to be measured.
 
     Attributes:
         label: what its rows are called.
         spec: its name and settings.
-        descriptor: the thing itself.
-        level_count: how many maps it makes of an image.
-        dim: length of a descriptor.
-        matcher: how it is matched.
-        precision: arithmetic.
-        weights: its weights file, None without one.
+        oracle: it is told the true scales, and its label says so.
     """
 
     label: str
     spec: DescriptorSpec
-    descriptor: DenseDescriptor
-    level_count: int
-    dim: int
-    matcher: Matcher
-    precision: Precision
-    weights: Path | None
+    oracle: bool = False
 
-    def to_json(self) -> Json:
-        """Its part of the fingerprint; hashes stand for the places of files with weights."""
-        config = {name: value for name, value in self.spec.settings if name != "weights"}
-        for name, value in config.items():
-            if "weights" in name and value:
-                config[name] = f"sha256:{_sha256(Path(value))}"
-        return {
-            "label": self.label,
-            "name": self.spec.name,
-            "config": config,
-            "weights_sha256": None if self.weights is None else _sha256(self.weights),
-            "trained": bool(self.descriptor.trained),
-            "levels": self.level_count,
-            "dim": self.dim,
-            "matcher": self.matcher,
-            "precision": self.precision,
-        }
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedDescriptor:
+    """A descriptor that takes part.
+
+    Attributes:
+        descriptor: what describes.
+        entry: what the fingerprint says of it.
+        bytes_per_px: memory that its maps take for each pixel of an image.
+    """
+
+    descriptor: DenseDescriptor
+    entry: MeasuredDescriptor
+    bytes_per_px: float = 0.0
 
 
 def prepare_descriptor(
-    label: str,
-    spec: DescriptorSpec,
+    choice: DescriptorChoice,
     protocol: Protocol,
     *,
     device: torch.device,
@@ -106,36 +98,44 @@ def prepare_descriptor(
     Raises:
         DescSpaceError: its settings, its weights or the device cannot be used.
     """
-    descriptor = get_built(spec)
+    label, descriptor, notes = choice.label, get_built(choice.spec), []
     if precision != "float32" and not descriptor.half_precision:
-        context.emit(
-            Note(f"{label} is not safe in {precision} and is computed in float32.", "warning")
-        )
+        notes.append(f"{label} is not safe in {precision} and is computed in float32.")
         precision = "float32"
     levels = describe_blank(
         descriptor, _BLANK_EDGE_PX, device=str(device), precision=precision, cancel=context.cancel
     )
     if not descriptor.trained:
-        context.emit(
-            Note(f"{label} is untrained: it has random weights, and results show no more.",
-                 "warning")
-        )  # fmt: skip
-    if matcher_for(protocol, len(levels)) != protocol.matcher:
-        context.emit(
-            Note(f"{label} is a set of {len(levels)} descriptors and is matched exactly, not by "
-                 f"{protocol.matcher}.")
-        )  # fmt: skip
-    weights = getattr(descriptor, "weights_path", None) or dict(spec.settings).get("weights")
-    return EvaluatedDescriptor(
+        notes.append(f"{label} is untrained: it has random weights, and results show no more.")
+    if choice.oracle:
+        check_oracle(choice.spec.name, descriptor)
+        notes.append(f"{label} is given the true scales: its figures are an upper bound.")
+    for text in notes:
+        context.emit(Note(text, "warning"))
+    matcher = matcher_for(protocol, len(levels))
+    if matcher != protocol.matcher:
+        text = f"{label} is a set of {len(levels)} descriptors and is matched exactly, not by "
+        context.emit(Note(f"{text}{protocol.matcher}."))
+    settings = dict(choice.spec.settings)
+    weights = settings.pop("weights", None)
+    place = getattr(descriptor, "weights_path", None) or weights
+    for name, value in settings.items():
+        if "weights" in name and value:
+            settings[name] = f"sha256:{_weights_sha256(value)}"
+    entry = MeasuredDescriptor(
         label=label,
-        spec=spec,
-        descriptor=descriptor,
-        level_count=len(levels),
+        name=choice.spec.name,
+        config=json.loads(json.dumps(settings)),  # as it will be read back
+        weights_sha256=_weights_sha256(place) if place else None,
+        trained=bool(descriptor.trained),
+        levels=len(levels),
         dim=int(levels[0].values.shape[1]),
-        matcher=matcher_for(protocol, len(levels)),
+        matcher=matcher,
         precision=precision,
-        weights=Path(weights) if weights else None,
+        oracle=choice.oracle,
     )
+    size = sum(level.values.element_size() * level.values.nelement() for level in levels)
+    return EvaluatedDescriptor(descriptor, entry, size / _BLANK_EDGE_PX**2)
 
 
 def make_fingerprint(
@@ -143,39 +143,35 @@ def make_fingerprint(
     dataset: EvaluationSet,
     descriptors: Sequence[EvaluatedDescriptor],
     device: torch.device,
-) -> Json:
-    """All that the numbers depend on, as plain JSON values."""
-    values = {
-        "protocol": protocol.name,
-        "thresholds_px": protocol.thresholds_px,
-        "matcher": protocol.matcher,
-        "sampler": {
-            "queries": protocol.queries,
-            "query_limit": protocol.query_limit,
-            "long_edge_px": protocol.long_edge_px,
-            "grid_stride_px": protocol.grid_stride_px if protocol.over_grid else None,
-        },
-        "seed": protocol.seed,
-        "dataset": {
-            "name": dataset.name,
-            "subset": dataset.subset,
-            "pairs": dataset.pair_count,
-            "pairs_sha256": dataset.pairs_sha256,
-        },
-        "descriptors": [one.to_json() for one in descriptors],
-        "versions": {
-            "project": engine.__version__,
-            "torch": str(torch.__version__),
-            "opencv": cv2.__version__,
-        },
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-    }
-    plain: Json = json.loads(json.dumps(values))
-    return plain
+) -> Fingerprint:
+    """All that the numbers depend on."""
+    return Fingerprint(
+        protocol=protocol.name,
+        thresholds_px=protocol.thresholds_px,
+        matcher=protocol.matcher,
+        sampler=Sampler(
+            queries=protocol.queries,
+            query_limit=protocol.query_limit,
+            long_edge_px=protocol.long_edge_px,
+            grid_stride_px=protocol.grid_stride_px if protocol.over_grid else None,
+        ),
+        seed=protocol.seed,
+        dataset=MeasuredPairs(
+            name=dataset.name,
+            subset=dataset.subset,
+            pairs=dataset.pair_count,
+            pairs_sha256=dataset.pairs_sha256,
+        ),
+        descriptors=tuple(one.entry for one in descriptors),
+        versions=Versions(
+            project=engine.__version__, torch=str(torch.__version__), opencv=cv2.__version__
+        ),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    )
 
 
 def measure_pairs(
-    sequences: Sequence[EvaluationSequence],
+    dataset: EvaluationSet,
     protocol: Protocol,
     descriptors: Sequence[EvaluatedDescriptor],
     *,
@@ -183,12 +179,12 @@ def measure_pairs(
     strict: bool,
     context: JobContext,
 ) -> Iterator[PairRecord]:
-    """Measure all descriptors on all pairs of some sequences.
+    """Measure all descriptors on all pairs of a data set.
 
     Image 1 of a sequence is read and described once, and images are read ahead in a thread.
 
     Args:
-        sequences: with the pairs that are to be measured, at least one each.
+        dataset: with the pairs that are to be measured, at least one in each sequence.
         protocol: how.
         descriptors: what.
         device: where to compute.
@@ -204,214 +200,161 @@ def measure_pairs(
         JobCancelled: ``context.cancel`` was raised.
     """
     context = _telling_once(context)
-    reading = _read_ahead(_readings(sequences, protocol))
+    reading = _read_ahead(_readings(dataset, protocol))
     try:
-        for sequence in sequences:
-            first: _FirstImage | None = None
-            fault = ""
-            try:
-                first = _FirstImage(next(reading).result())
-            except ImageError as error:
-                fault = str(error)
+        for sequence in dataset.sequences:
+            first = next(reading).result()
+            task = None
+            if isinstance(first, _ReadImage):
+                task = _SequenceTask(first, protocol, descriptors, device, context)
             for one in sequence.pairs:
                 context.cancel.check()
-                waiting = next(reading)
-                record: PairRecord | None = None
-                if first is not None:
-                    try:
-                        image_b = waiting.result()
-                    except ImageError as error:
-                        fault = str(error)
-                    else:
-                        task = _PairTask(one, first, image_b, protocol, device, context)
-                        record = task.measure(descriptors)
-                if record is None:
-                    record = _broken(one.pair, fault)
-                    if strict:
-                        raise DatasetError(one.pair.path_b.parent, record.left_out[0].reason[:-1])
-                    context.emit(Note(record.left_out[0].reason, "warning"))
-                yield record
+                second = next(reading).result()
+                if task is not None and isinstance(second, _ReadImage):
+                    yield task.measure(one, second)
+                    continue
+                fault = f"{one.pair.name} is left out: {first if task is None else second}"
+                if strict:
+                    raise DatasetError(one.pair.path_b.parent, fault.removesuffix("."))
+                context.emit(Note(fault, "warning"))
+                key = one.pair.sequence, one.pair.index
+                yield PairRecord(*key, (), (LeftOut(*key, None, fault),))
     finally:
         reading.close()
 
 
-@dataclass(slots=True, eq=False)
-class _FirstImage:
-    """Image 1 of a sequence, and what all its pairs share, made when first needed."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _ReadImage:
+    """An image of a pair, and what is kept of it."""
 
-    image: WorkingImage
+    working: WorkingImage
+    measured: MeasuredImage
+
+
+@dataclass(slots=True, eq=False)
+class _SequenceTask:
+    """The pairs of a sequence, with what they share of their first image, made when needed."""
+
+    first: _ReadImage
+    protocol: Protocol
+    descriptors: Sequence[EvaluatedDescriptor]
+    device: torch.device
+    context: JobContext
     described: dict[str, PairImage] = field(default_factory=dict)
     pools: dict[QueryKind, Points] = field(default_factory=dict)
 
-    def pool(self, kind: QueryKind) -> Points:
-        """See :func:`~engine.evaluation.protocols.query_pool`."""
+    def measure(self, one: EvaluationPair, second: _ReadImage) -> PairRecord:
+        """Measure all descriptors with all lists of queries."""
+        pair, size_b_px = one.pair, second.working.size_px
+        resize_a, resize_b = self.first.working.resize, second.working.resize
+        original = one.h_b_from_a(resize_b.from_size_px)
+        h_b_from_a = resize_homography(self.protocol, resize_a, resize_b, original)
+        lists, left_out = {}, []
+        for kind in self.protocol.queries:
+            queries = draw_queries(
+                self.protocol,
+                self._pool(kind),
+                h_b_from_a,
+                size_b_px,
+                sequence=pair.sequence,
+                index=pair.index,
+                kind=kind,
+            )
+            if len(queries.query_px):
+                lists[kind] = queries
+            else:
+                reason = f"{pair.name}: no {kind} query of image 1 is seen in image {pair.index}."
+                left_out.append(LeftOut(pair.sequence, pair.index, kind, reason))
+        rows: list[PairRow] = []
+        timings: list[Timing] = []
+        points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
+        for each in self.descriptors if lists else ():
+            label, start_s = each.entry.label, time.perf_counter()
+            levels_a, levels_b, images = self._describe(each, second.working, h_b_from_a)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # or its time would count as matching
+            described_s = time.perf_counter()
+            for kind, queries in lists.items():
+                found = match_points(
+                    self.protocol,
+                    levels_a,
+                    levels_b,
+                    queries,
+                    size_b_px,
+                    matcher=each.entry.matcher,
+                    cancel=self.context.cancel,
+                )
+                points[kind] = (*points[kind], found)
+                rows.append(make_row(self.protocol, found.errors_px, label, pair, kind))
+            match_s = time.perf_counter() - described_s
+            timings.append(Timing(label, images, described_s - start_s, 1, match_s))
+        return PairRecord(
+            pair.sequence,
+            pair.index,
+            tuple(rows),
+            tuple(left_out),
+            tuple(timings),
+            MeasuredPair((self.first.measured, second.measured), points) if points else None,
+        )
+
+    def _pool(self, kind: QueryKind) -> Points:
         if kind not in self.pools:
-            self.pools[kind] = query_pool(self.image, kind)
+            self.pools[kind] = query_pool(self.first.working, kind)
         return self.pools[kind]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _PairTask:
-    """One pair with both images read."""
-
-    one: EvaluationPair
-    first: _FirstImage
-    image_b: WorkingImage
-    protocol: Protocol
-    device: torch.device
-    context: JobContext
-
-    @property
-    def pair(self) -> ImagePair:
-        """The pair as it is on disk."""
-        return self.one.pair
-
-    def measure(self, descriptors: Sequence[EvaluatedDescriptor]) -> PairRecord:
-        """Measure all descriptors with all lists of queries."""
-        lists = {kind: self._queries(kind) for kind in self.protocol.queries}
-        left_out = tuple(
-            LeftOut(
-                self.pair.sequence,
-                self.pair.index,
-                kind,
-                f"{self.pair.name}: no {kind} query of image 1 is seen in image {self.pair.index}.",
+    def _describe(
+        self, one: EvaluatedDescriptor, second: WorkingImage, h_b_from_a: NDArray[np.float64]
+    ) -> tuple[Levels, Levels, int]:
+        """The maps of both images, and how many images were described for them."""
+        label, precision, first = one.entry.label, one.entry.precision, self.first.working
+        device, cancel, emit = str(self.device), self.context.cancel, self.context.emit
+        if one.entry.oracle:
+            both = describe_knowing(
+                one.descriptor,
+                (first.pixels, second.pixels),
+                h_b_from_a,
+                device=device,
+                precision=precision,
+                cancel=cancel,
+                emit=emit,
             )
-            for kind, queries in lists.items()
-            if len(queries.points_a) == 0
+            return (*both, 2)
+        start = partial(
+            PairImage, descriptor=one.descriptor, device=device, precision=precision, emit=emit
         )
-        lists = {kind: queries for kind, queries in lists.items() if len(queries.points_a)}
-        rows: list[PairRow] = []
-        timings = []
-        for one in descriptors if lists else ():
-            mine, timing = self._measure_one(one, lists)
-            rows += mine
-            timings.append(timing)
-        return PairRecord(
-            self.pair.sequence, self.pair.index, tuple(rows), left_out, tuple(timings)
-        )
-
-    def _queries(self, kind: QueryKind) -> QueryPoints:
-        resize_a, resize_b = self.first.image.resize, self.image_b.resize
-        original = self.one.h_b_from_a(resize_b.from_size_px)
-        h_b_from_a = resize_homography(self.protocol, resize_a, resize_b, original)
-        return draw_queries(
-            self.protocol,
-            self.first.pool(kind),
-            h_b_from_a,
-            self.image_b.size_px,
-            sequence=self.pair.sequence,
-            index=self.pair.index,
-            kind=kind,
-        )
-
-    def _measure_one(
-        self, one: EvaluatedDescriptor, lists: dict[QueryKind, QueryPoints]
-    ) -> tuple[list[PairRow], Timing]:
-        images = 1
-        start_s = time.perf_counter()
-        if one.label not in self.first.described:
-            self.first.described[one.label] = self._start(one, self.first.image, "a")
-            images = 2
-        image_a, image_b = self.first.described[one.label], self._start(one, self.image_b, "b")
-        choice = choose_for_pair(image_a, image_b, self.context.cancel)
-        levels_a, levels_b = (
-            image.levels(choice, self.context.cancel) for image in (image_a, image_b)
-        )
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # or its time would count as matching
-        described_s = time.perf_counter()
-        rows = measure_rows(
-            one,
-            levels_a,
-            levels_b,
-            lists,
-            pair=self.pair,
-            size_b_px=self.image_b.size_px,
-            protocol=self.protocol,
-            cancel=self.context.cancel,
-        )
-        ended_s = time.perf_counter()
-        return rows, Timing(one.label, images, described_s - start_s, 1, ended_s - described_s)
-
-    def _start(self, one: EvaluatedDescriptor, image: WorkingImage, side: Side) -> PairImage:
-        return PairImage(
-            descriptor=one.descriptor,
-            pixels=image.pixels,
-            side=side,
-            device=str(self.device),
-            precision=one.precision,
-            emit=self.context.emit,
-        )
-
-
-def read_working_image(path: Path, stress: Stress | None, protocol: Protocol) -> WorkingImage:
-    """Read an image of a pair as the protocol wants it, changed first where that makes it harder.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    pixels = read_image(path).pixels
-    return make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
-
-
-def measure_rows(
-    one: EvaluatedDescriptor,
-    levels_a: Levels,
-    levels_b: Levels,
-    lists: Mapping[QueryKind, QueryPoints],
-    *,
-    pair: ImagePair,
-    size_b_px: tuple[int, int],
-    protocol: Protocol,
-    cancel: CancelToken,
-) -> list[PairRow]:
-    """Match all lists of queries of a pair: a row each.
-
-    Args:
-        one: the descriptor that made the maps.
-        levels_a: maps of the working image a, a batch of one.
-        levels_b: maps of the working image b.
-        lists: at least one query each.
-        pair: what the rows are named after.
-        size_b_px: (width, height) of the working image b.
-        protocol: how.
-        cancel: checked once per block.
-
-    Raises:
-        JobCancelled: ``cancel`` was raised.
-    """
-    rows = []
-    for kind, queries in lists.items():
-        errors = match_errors(
-            protocol, levels_a, levels_b, queries, size_b_px, matcher=one.matcher, cancel=cancel
-        )
-        row = make_row(
-            protocol,
-            errors,
-            descriptor=one.label,
-            sequence=pair.sequence,
-            index=pair.index,
-            queries=kind,
-        )
-        rows.append(row)
-    return rows
-
-
-def _broken(pair: ImagePair, fault: str) -> PairRecord:
-    reason = f"{pair.name} is left out: {fault}"
-    return PairRecord(
-        pair.sequence, pair.index, (), (LeftOut(pair.sequence, pair.index, None, reason),)
-    )
+        count = 1 if label in self.described else 2
+        if count == 2:
+            self.described[label] = start(pixels=first.pixels, side="a")
+        image_a, image_b = self.described[label], start(pixels=second.pixels, side="b")
+        choice = choose_for_pair(image_a, image_b, cancel)
+        return image_a.levels(choice, cancel), image_b.levels(choice, cancel), count
 
 
 def _readings(
-    sequences: Sequence[EvaluationSequence], protocol: Protocol
-) -> Iterator[Callable[[], WorkingImage]]:
+    dataset: EvaluationSet, protocol: Protocol
+) -> Iterator[Callable[[], _ReadImage | ImageError]]:
     """What has to be read, in order: of each sequence image 1, then the other ones."""
-    for sequence in sequences:
-        yield partial(read_working_image, sequence.pairs[0].pair.path_a, None, protocol)
+    read = partial(_read, dataset.root, protocol)
+    for sequence in dataset.sequences:
+        yield partial(read, sequence.pairs[0].pair.path_a, None)
         for one in sequence.pairs:
-            yield partial(read_working_image, one.pair.path_b, one.stress, protocol)
+            yield partial(read, one.pair.path_b, one.stress)
+
+
+def _read(
+    root: Path, protocol: Protocol, path: Path, stress: Stress | None
+) -> _ReadImage | ImageError:
+    """An image as the protocol wants it, changed first where that makes it harder."""
+    try:
+        pixels = read_image(path).pixels
+        sha256 = sha256_of(path)
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(path, f"cannot be read ({error.strerror})")
+    working = make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
+    name = path.relative_to(root).as_posix()
+    return _ReadImage(working, MeasuredImage(name, sha256, working.resize))
 
 
 def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value], None, None]:
@@ -434,21 +377,17 @@ def _telling_once(context: JobContext) -> JobContext:
     told: set[str] = set()
 
     def emit(event: Event) -> None:
+        if not (isinstance(event, Note) and event.text in told):
+            context.emit(event)
         if isinstance(event, Note):
-            if event.text in told:
-                return
             told.add(event.text)
-        context.emit(event)
 
-    return JobContext(emit, context.cancel, context.device)
+    return replace(context, emit=emit)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def _weights_sha256(place: object) -> str:
+    path = Path(str(place))
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})") from error
-    return digest.hexdigest()

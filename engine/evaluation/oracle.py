@@ -3,16 +3,13 @@
 The original's MSNetV2 reads how much larger each image shows a place from the true homography, at
 test time too.  Such a row says what a perfect estimate of the scale would be worth, and nothing of
 what a user meets: it is called an *oracle* wherever it stands.  It exists in evaluations alone,
-where the truth is known; no registered descriptor does this, so no window and no match can.  And
-it is measured apart: what measures all other descriptors has no way to tell them the truth.
+where the truth is known; no registered descriptor does this, so no window and no match can.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,27 +20,9 @@ from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import describe_image
 from engine.descriptors.msnet import MSNetV2
 from engine.errors import ConfigError
-from engine.evaluation.datasets import EvaluationPair, EvaluationSequence
-from engine.evaluation.measure import (
-    EvaluatedDescriptor,
-    measure_rows,
-    read_working_image,
-)
-from engine.evaluation.protocols import (
-    WorkingImage,
-    draw_queries,
-    query_pool,
-    resize_homography,
-)
-from engine.evaluation.result import Json, PairRow, Timing
-from engine.evaluation.run_folder import PairRecord
-from engine.evaluation.switches import Protocol, QueryKind
 from engine.geometry.homography import local_scale
-from engine.progress import CancelToken, Event, JobContext, ignore_event
+from engine.progress import CancelToken, Event, ignore_event
 from engine.vocabulary import Precision
-
-MARK: Final = "oracle"
-"""What stands behind such a descriptor's label, and the name of the field in the fingerprint."""
 
 ScaleMap = NDArray[np.float32]
 
@@ -79,59 +58,6 @@ def check_oracle(name: str, descriptor: DenseDescriptor) -> None:
     """
     if not isinstance(descriptor, MSNetV2):
         raise ConfigError("descriptor", f"{name!r} has no use for true scales; only msnet_v2 has")
-
-
-def mark_oracles(fingerprint: Json, labels: Sequence[str]) -> Json:
-    """The fingerprint, saying which descriptors were told the truth."""
-    marked = [
-        {**one, MARK: True} if one["label"] in labels else one for one in fingerprint["descriptors"]
-    ]
-    return {**fingerprint, "descriptors": marked}
-
-
-def add_oracles(
-    records: Iterable[PairRecord],
-    sequences: Sequence[EvaluationSequence],
-    protocol: Protocol,
-    oracles: Sequence[EvaluatedDescriptor],
-    *,
-    device: torch.device,
-    context: JobContext,
-) -> Iterator[PairRecord]:
-    """Measure descriptors that know the true scales, on pairs that others were measured on.
-
-    Args:
-        records: of :func:`~engine.evaluation.measure.measure_pairs`, for these sequences.
-        sequences: what is measured.
-        protocol: how.
-        oracles: each passed :func:`check_oracle`; there may be none.
-        device: where to compute.
-        context: told what a person should know, and checked for cancelling.
-
-    Yields:
-        Each record, with the oracles' rows and times behind its own.
-
-    Raises:
-        DescSpaceError: a descriptor or the device failed.
-        JobCancelled: ``context.cancel`` was raised.
-    """
-    pairs = [one for sequence in sequences for one in sequence.pairs]
-    task: _PairTask | None = None
-    for record, one in zip(records, pairs, strict=True):
-        kinds = [
-            kind
-            for kind in protocol.queries
-            if not {kind, None} & {entry.queries for entry in record.left_out}
-        ]
-        for oracle in oracles if kinds else ():
-            if task is None or task.one != one:
-                first = task.first if task and task.one.pair.path_a == one.pair.path_a else None
-                task = _PairTask(
-                    one, first or read_working_image(one.pair.path_a, None, protocol), protocol
-                )
-            rows, timing = task.measure(oracle, kinds, device, context)
-            record = replace(record, rows=(*record.rows, *rows), timings=(*record.timings, timing))
-        yield record
 
 
 def true_scales(
@@ -190,72 +116,6 @@ def describe_knowing(
         for image, scale in zip(pixels, scales, strict=True)
     )
     return levels_a, levels_b
-
-
-@dataclass(slots=True, eq=False)
-class _PairTask:
-    """One pair, whose second image is read when it is needed."""
-
-    one: EvaluationPair
-    first: WorkingImage
-    protocol: Protocol
-    second: WorkingImage | None = None
-
-    def measure(
-        self,
-        oracle: EvaluatedDescriptor,
-        kinds: Sequence[QueryKind],
-        device: torch.device,
-        context: JobContext,
-    ) -> tuple[list[PairRow], Timing]:
-        """The rows of one descriptor, by the protocol's own queries."""
-        context.cancel.check()
-        pair = self.one.pair
-        if self.second is None:
-            self.second = read_working_image(pair.path_b, self.one.stress, self.protocol)
-        h_b_from_a = resize_homography(
-            self.protocol,
-            self.first.resize,
-            self.second.resize,
-            self.one.h_b_from_a(self.second.resize.from_size_px),
-        )
-        start_s = time.perf_counter()
-        levels_a, levels_b = describe_knowing(
-            oracle.descriptor,
-            (self.first.pixels, self.second.pixels),
-            h_b_from_a,
-            device=str(device),
-            precision=oracle.precision,
-            cancel=context.cancel,
-            emit=context.emit,
-        )
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # or its time would count as matching
-        described_s = time.perf_counter()
-        lists = {
-            kind: draw_queries(
-                self.protocol,
-                query_pool(self.first, kind),
-                h_b_from_a,
-                self.second.size_px,
-                sequence=pair.sequence,
-                index=pair.index,
-                kind=kind,
-            )
-            for kind in kinds
-        }
-        rows = measure_rows(
-            oracle,
-            levels_a,
-            levels_b,
-            lists,
-            pair=pair,
-            size_b_px=self.second.size_px,
-            protocol=self.protocol,
-            cancel=context.cancel,
-        )
-        ended_s = time.perf_counter()
-        return rows, Timing(oracle.label, 2, described_s - start_s, 1, ended_s - described_s)
 
 
 def _scales(h_other_from_this: NDArray[Any], size_px: tuple[int, int]) -> ScaleMap:

@@ -1,7 +1,7 @@
 """PCK, and how far it can be trusted.
 
-PCK is the share of query points whose match lies within a threshold of the true point.  Nothing
-here imports torch.
+PCK is the share of query points whose match is within a threshold of the true point; a distance
+equal to the threshold counts, a point that is not finite does not.  Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -23,21 +23,16 @@ _AT_ONCE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % interval; ``low`` and ``high`` are None where none can be told."""
+    """A mean and its 95 % interval; ``low`` and ``high`` are None where there is none."""
 
     mean: float
     low: float | None
     high: float | None
 
-
-def pck(found_px: NDArray[Any], truth_px: NDArray[Any], *, threshold_px: float) -> float:
-    """Share of ``(N, 2)`` points found within ``threshold_px`` of the truth; NaN if N is 0.
-
-    A distance equal to the threshold counts; a point that is not finite does not.
-    """
-    if len(found_px) == 0:
-        return float("nan")
-    return count_within(errors_px(found_px, truth_px), (threshold_px,))[0] / len(found_px)
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """(low, high); None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def errors_px(found_px: NDArray[Any], truth_px: NDArray[Any]) -> NDArray[np.float64]:
@@ -69,7 +64,7 @@ def bootstrap_mean(
         resamples: how many draws.
 
     Returns:
-        The mean, and no interval where there is only one sequence.
+        The mean, and no interval where there is only one sequence or no draw.
     """
     if not values:
         raise ValueError("there is no mean of no values")
@@ -79,7 +74,7 @@ def bootstrap_mean(
     sums = np.bincount(member, weights=np.asarray(values, np.float64), minlength=len(names))
     counts = np.bincount(member, minlength=len(names))
     mean = float(sums.sum() / counts.sum())
-    if len(names) < 2:
+    if len(names) < 2 or not resamples:
         return Interval(mean, None, None)
     generator = np.random.default_rng(seed)
     means = []

@@ -27,11 +27,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.descriptors.base import Levels
-from engine.evaluation.pck import errors_px
-from engine.evaluation.switches import QUERY_KINDS as QUERY_KINDS
-from engine.evaluation.switches import Matcher as Matcher
-from engine.evaluation.switches import Protocol as Protocol
-from engine.evaluation.switches import QueryKind as QueryKind
+from engine.evaluation.points import PairPoints, Points
+from engine.evaluation.switches import Matcher, Protocol, QueryKind
 from engine.geometry.coords import Resize
 from engine.geometry.sampling import sample_map
 from engine.geometry.visibility import covisible, project
@@ -39,8 +36,6 @@ from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
 from engine.progress import CancelToken
-
-Points = NDArray[np.float64]
 
 SEARCH_BUDGET_BYTES: Final = 64 << 20
 """Memory that one block of a search may take, and about what sampled candidates may."""
@@ -70,8 +65,8 @@ class WorkingImage:
 class QueryPoints:
     """Queries of a pair in working pixels: ``(N, 2)`` points of image a and their true points."""
 
-    points_a: Points
-    truth_b: Points
+    query_px: Points
+    true_px: Points
 
 
 def make_working_image(protocol: Protocol, pixels: NDArray[Any]) -> WorkingImage:
@@ -148,48 +143,15 @@ def draw_queries(
     seen = pool[covisible(pool, h_b_from_a, size_b_px)]
     generator = np.random.default_rng(pair_seed(protocol.seed, sequence, index, kind))
     chosen = generator.choice(len(seen), size=min(protocol.query_limit, len(seen)), replace=False)
-    points_a = seen[chosen]
-    truth_b, _ = project(points_a, h_b_from_a, size_b_px)
-    return QueryPoints(points_a, np.trunc(truth_b) if protocol.whole_truth else truth_b)
+    query_px = seen[chosen]
+    true_px, _ = project(query_px, h_b_from_a, size_b_px)
+    return QueryPoints(query_px, np.trunc(true_px) if protocol.whole_truth else true_px)
 
 
 def pair_seed(seed: int, sequence: str, index: int, purpose: str) -> int:
     """A number for a pair that no other pair, seed or purpose shares."""
     digest = hashlib.sha256(f"{seed} {sequence} {index} {purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
-
-
-def match_errors(
-    protocol: Protocol,
-    levels_a: Levels,
-    levels_b: Levels,
-    queries: QueryPoints,
-    size_b_px: tuple[int, int],
-    *,
-    matcher: Matcher,
-    cancel: CancelToken,
-) -> NDArray[np.float64]:
-    """Match the queries and measure how far the matches are off.
-
-    Args:
-        protocol: where they are searched.
-        levels_a: maps of the working image a, a batch of one.
-        levels_b: maps of the working image b.
-        queries: at least one.
-        size_b_px: (width, height) of the working image b.
-        matcher: see :func:`matcher_for`.
-        cancel: checked once per block.
-
-    Returns:
-        ``(N,)`` distances in working pixels of image b; NaN where nothing was found.
-
-    Raises:
-        JobCancelled: ``cancel`` was raised.
-    """
-    found = match_points(
-        protocol, levels_a, levels_b, queries, size_b_px, matcher=matcher, cancel=cancel
-    )
-    return errors_px(found, queries.truth_b)
 
 
 @torch.inference_mode()
@@ -202,29 +164,36 @@ def match_points(
     *,
     matcher: Matcher,
     cancel: CancelToken,
-) -> Points:
-    """Match the queries; takes what :func:`match_errors` takes.
+) -> PairPoints:
+    """Match the queries.
 
-    Returns:
-        ``(N, 2)`` found points in working pixels of image b; NaN where nothing was found.
+    Args:
+        protocol: where they are searched.
+        levels_a: maps of the working image a, a batch of one.
+        levels_b: maps of the working image b.
+        queries: at least one.
+        size_b_px: (width, height) of the working image b.
+        matcher: see :func:`matcher_for`.
+        cancel: checked once per block.
 
     Raises:
         JobCancelled: ``cancel`` was raised.
     """
     # Where memory ran short, one of two images may have been described on another device.
     device = levels_b[0].values.device
-    asked = describe_points(levels_a, queries.points_a).to(device)
+    asked = describe_points(levels_a, queries.query_px).to(device)
+    places = queries.true_px
     if protocol.over_grid:
-        return _search_grid(asked, levels_b, size_b_px, protocol.grid_stride_px, cancel)
-    offered = describe_points(levels_b, queries.truth_b)
+        places = grid_places(size_b_px, protocol.grid_stride_px)
     if matcher == "flann":
-        index = _flann(asked, offered, seed=protocol.seed)
+        offered = describe_points(levels_b, places)
+        index, similarity = _flann(asked[0], offered[0], seed=protocol.seed)
     else:
-        best = nearest(asked, list(offered), budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
-        index = (best.index % len(queries.truth_b)).cpu().numpy()
-    found: Points = queries.truth_b[index]  # a copy
-    found[index < 0] = np.nan
-    return found
+        index, similarity = _search(asked, levels_b, places, cancel)
+    number = index.cpu().numpy()
+    match_px: Points = places[number]  # a copy
+    match_px[number < 0] = np.nan
+    return PairPoints(queries.query_px, queries.true_px, match_px, similarity.cpu().numpy())
 
 
 def describe_points(levels: Levels, points_px: Points) -> Tensor:
@@ -248,20 +217,18 @@ def grid_places(size_px: tuple[int, int], stride_px: int) -> Points:
     return np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float64)
 
 
-def _search_grid(
-    asked: Tensor,
-    levels_b: Levels,
-    size_b_px: tuple[int, int],
-    stride_px: int,
-    cancel: CancelToken,
-) -> Points:
-    """The best of all grid places for each of ``(L, N, D)`` sets; ties go to the first place."""
-    places = grid_places(size_b_px, stride_px)
+def _search(
+    asked: Tensor, levels_b: Levels, places: Points, cancel: CancelToken
+) -> tuple[Tensor, Tensor]:
+    """The best of many places for each of ``(L, N, D)`` sets, searched in parts.
+
+    Returns:
+        ``(N,)`` index of the place, ties going to the first one, and similarity.
+    """
     descriptor_bytes = 4 * sum(level.values.shape[1] for level in levels_b)
     step = max(1, SEARCH_BUDGET_BYTES // descriptor_bytes)
-    count = asked.shape[1]
-    best = asked.new_full((count,), -torch.inf)
-    index = torch.zeros((count,), dtype=torch.int64, device=asked.device)
+    best = asked.new_full((asked.shape[1],), -torch.inf)
+    index = torch.zeros_like(best, dtype=torch.int64)
     for begin in range(0, len(places), step):
         part = places[begin : begin + step]
         offered = describe_points(levels_b, part)
@@ -269,17 +236,22 @@ def _search_grid(
         better = found.similarity > best
         best[better] = found.similarity[better]
         index[better] = found.index[better] % len(part) + begin
-    found_px: Points = places[index.cpu().numpy()]
-    return found_px
+    return index, best
 
 
-def _flann(asked: Tensor, offered: Tensor, *, seed: int) -> NDArray[np.int64]:
-    """OpenCV's FLANN with its defaults, 4 kd-trees and 32 checks: ``(N,)``, -1 for none found."""
+def _flann(asked: Tensor, offered: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """OpenCV's FLANN with its defaults, 4 kd-trees and 32 checks, among ``(M, D)`` descriptors.
+
+    Returns:
+        ``(N,)`` index of the candidate, -1 where none was found, and similarity.
+    """
     # The trees are random.  OpenCV has one seed for this thread and none for a matcher.
     cv2.setRNGSeed(seed % (2**31))
-    rows_a, rows_b = (sets[0].float().cpu().numpy() for sets in (asked, offered))
-    index = np.full(len(rows_a), -1, np.int64)
+    rows_a, rows_b = (rows.float().cpu().numpy() for rows in (asked, offered))
+    index = torch.full((len(rows_a),), -1)
     for matches in cv2.FlannBasedMatcher().knnMatch(rows_a, rows_b, k=1):
         for match in matches:
             index[match.queryIdx] = match.trainIdx
-    return index
+    index = index.to(asked.device)
+    similarity = (asked * offered[index]).sum(dim=-1)
+    return index, torch.where(index < 0, -torch.inf, similarity)

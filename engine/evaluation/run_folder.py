@@ -1,27 +1,30 @@
 """The folder of a run while it is under way: what has been measured survives the process.
 
-``rows.jsonl`` holds a first line with the fingerprint and then one line a pair, each on the disk
-before the next pair begins.  A process that ends in the middle of a line leaves a torn one, which
-is dropped.  Further processes of the same run write ``rows-1.jsonl``, ``rows-2.jsonl``, ...
+``rows.jsonl`` holds a first line with the fingerprint and the sources, and then one line a pair.
+Each line is on the disk before the next pair begins, and the points of its pair before the line.
+A process that ends in the middle of a line leaves a torn one, which is dropped.  Further processes
+of the same run write ``rows-1.jsonl``, ``rows-2.jsonl``, ...
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Final
 
 from engine.errors import OutputError, ResultError
+from engine.evaluation.fingerprint import Fingerprint, Json, differences
+from engine.evaluation.points import MeasuredPair, write_points
 from engine.evaluation.result import (
-    Json,
+    EvaluationResult,
     LeftOut,
     PairRow,
+    Sources,
     Timing,
-    differences,
     dump_line,
+    summarise,
 )
 
 _PATTERN: Final = "rows*.jsonl"
@@ -37,6 +40,7 @@ class PairRecord:
         rows: one per list of queries and descriptor.
         left_out: why there are fewer, or none.
         timings: one per descriptor, for this pair alone; image 1 counts where it was described.
+        points: the matches; None without any, and for a record that was read from the rows.
     """
 
     sequence: str
@@ -44,6 +48,7 @@ class PairRecord:
     rows: tuple[PairRow, ...]
     left_out: tuple[LeftOut, ...] = ()
     timings: tuple[Timing, ...] = ()
+    points: MeasuredPair | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -57,10 +62,7 @@ class PairRecord:
             "index": self.index,
             "rows": [row.to_json() for row in self.rows],
             "left_out": [[entry.queries, entry.reason] for entry in self.left_out],
-            "timings": [
-                [one.descriptor, one.images, one.describe_s, one.pairs, one.match_s]
-                for one in self.timings
-            ],
+            "timings": [astuple(one) for one in self.timings],
         }
 
     @classmethod
@@ -76,6 +78,38 @@ class PairRecord:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that may not be finished.
+
+    Attributes:
+        folder: where it is.
+        fingerprint: how it measures.
+        sources: where things are on this computer; empty in runs of earlier versions.
+        records: the pairs that are done.
+    """
+
+    folder: Path
+    fingerprint: Fingerprint
+    sources: Sources
+    records: tuple[PairRecord, ...] = ()
+
+    def result(self) -> EvaluationResult:
+        """What is known so far: rows in the order they were measured, means without intervals."""
+        rows = tuple(row for record in self.records for row in record.rows)
+        return EvaluationResult(
+            fingerprint=self.fingerprint,
+            summary=summarise(rows, self.fingerprint, resamples=0),
+            pairs=rows,
+            left_out=tuple(entry for record in self.records for entry in record.left_out),
+            problems=(),
+            timings=(),
+            wall_s=None,
+            sources=self.sources,
+            folder=self.folder,
+        )
+
+
 def rows_file(folder: Path, rank: int) -> Path:
     """The file that the process of this rank writes."""
     return folder / ("rows.jsonl" if rank == 0 else f"rows-{rank}.jsonl")
@@ -86,87 +120,91 @@ def has_rows(folder: Path) -> bool:
     return any(folder.glob(_PATTERN))
 
 
-def read_records(folder: Path, fingerprint: Json) -> tuple[PairRecord, ...]:
+def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | None:
     """What was measured in a folder, by all processes; a torn last line is passed over.
+
+    Args:
+        folder: of the run.
+        expected: how it has to have been made; None for any way.
+
+    Returns:
+        None where nothing was written yet.
 
     Raises:
         ResultError: a file cannot be read, is damaged, or was made in another way; the message
             names the first field of the fingerprint that differs.
     """
     records: dict[tuple[str, int], PairRecord] = {}
+    sources = Sources()
     for path in sorted(folder.glob(_PATTERN)):
-        header, lines, _ = _read_lines(path)
-        if header is None:
+        lines, _ = _read_lines(path)
+        if not lines:
             continue
-        _check_same(path, header, fingerprint)
-        for number, values in enumerate(lines, start=2):
+        try:
+            before = Fingerprint.from_json(lines[0]["fingerprint"])
+            sources = Sources(**lines[0].get("sources", {}))
+        except (TypeError, ValueError) as error:
+            raise ResultError(path, f"was written by another version ({error})") from error
+        expected = expected or before
+        if found := differences(before, expected, descriptors=True):
+            name, one, other = found[0]
+            raise ResultError(
+                folder,
+                f"holds an evaluation that was made in another way and cannot be continued: {name} "
+                f"was {one} and is {other} now",
+            )
+        for number, values in enumerate(lines[1:], start=2):
             try:
                 record = PairRecord.from_json(values)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ResultError(path, f"is damaged in line {number}") from error
             records.setdefault(record.key, record)
-    return tuple(records.values())
+    if expected is None:
+        return None
+    return Begun(folder, expected, sources, tuple(records.values()))
 
 
-class RowsFile:
-    """Appends records; a context manager.
-
-    Args:
-        path: the file; continued if it is there, behind its last whole line.
-        fingerprint: its first line, if it is new.
+def begin_rows(begun: Begun, rank: int = 0) -> None:
+    """Begin the file of the process of this rank, or continue it behind its last whole line.
 
     Raises:
         OutputError: it cannot be written.
         ResultError: it is there and damaged.
     """
-
-    def __init__(self, path: Path, fingerprint: Json) -> None:
-        self._path = path
-        self._file = self._open(path)
-        if self._file.tell() == 0:
-            self._append({"fingerprint": fingerprint})
-
-    def add(self, record: PairRecord) -> None:
-        """Write a record and wait until it is on the disk.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        self._append(record.to_json())
-
-    def __enter__(self) -> RowsFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def _append(self, values: Json) -> None:
-        try:
-            self._file.write(dump_line(values).encode("utf-8") + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(self._path, f"cannot be written ({error.strerror})") from error
-
-    @staticmethod
-    def _open(path: Path) -> BinaryIO:
-        length = _read_lines(path)[2] if path.exists() else 0
-        try:
-            file = path.open("ab")
-            file.truncate(length)
-            file.seek(length)
-        except OSError as error:
-            raise OutputError(path, f"cannot be written ({error.strerror})") from error
-        return file
+    path = rows_file(begun.folder, rank)
+    lines, length = _read_lines(path) if path.exists() else ([], 0)
+    _write(path, b"", at=length)
+    if not lines:
+        header = {"fingerprint": begun.fingerprint.to_json(), "sources": asdict(begun.sources)}
+        _write(path, dump_line(header).encode() + b"\n")
 
 
-def _read_lines(path: Path) -> tuple[Json | None, list[Json], int]:
-    """The fingerprint, the records, and the length in bytes of all that is whole."""
+def add_record(folder: Path, record: PairRecord, rank: int = 0) -> None:
+    """Write a record with its points, and wait until both are on the disk.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    if record.points is not None:
+        write_points(folder, record.sequence, record.index, record.points)
+    _write(rows_file(folder, rank), dump_line(record.to_json()).encode() + b"\n")
+
+
+def _write(path: Path, data: bytes, *, at: int | None = None) -> None:
+    """Append to a file, cut to ``at`` bytes first."""
+    try:
+        with path.open("ab") as file:
+            if at is not None:
+                file.truncate(at)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})") from error
+
+
+def _read_lines(path: Path) -> tuple[list[Json], int]:
+    """All whole lines, and their length in bytes."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -178,19 +216,6 @@ def _read_lines(path: Path) -> tuple[Json | None, list[Json], int]:
             values.append(json.loads(line))
         except ValueError as error:
             raise ResultError(path, f"is damaged in line {number}") from error
-    if not values:
-        return None, [], 0
-    if not all(isinstance(value, dict) for value in values) or "fingerprint" not in values[0]:
+    if values and not (isinstance(values[0], dict) and "fingerprint" in values[0]):
         raise ResultError(path, "holds no rows of an evaluation")
-    return values[0]["fingerprint"], values[1:], len(whole)
-
-
-def _check_same(path: Path, before: Json, now: Json) -> None:
-    found = differences(before, now, descriptors=True)
-    if found:
-        field, one, other = found[0]
-        raise ResultError(
-            path.parent,
-            f"holds an evaluation that was made in another way and cannot be continued: {field} "
-            f"was {one} and is {other} now",
-        )
+    return values, len(whole)

@@ -71,6 +71,12 @@ class Stress:
         return warp_image(pixels, self.matrix((width, height)), (width, height))
 
 
+def stress_of(dataset: str, sequence: str, index: int) -> Stress | None:
+    """The change of a pair of a data set by its name; None where it has no ``rotated:`` or such."""
+    kind = next((kind for kind in STRESS_KINDS if dataset.startswith(f"{kind}:")), None)
+    return None if kind is None else choose_stress(kind, sequence, index)
+
+
 def choose_stress(kind: StressKind, sequence: str, index: int) -> Stress:
     """The change of one pair, always the same.
 

@@ -159,7 +159,7 @@ class TrainOptions(Plugins):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Plugins):
+class ReportOptions:
     """Which runs a report is about, and where it goes."""
 
     folders: tuple[Path, ...] = option(
@@ -175,10 +175,7 @@ class ReportOptions(Plugins):
         None, help="where the sequences are now (default: where they were)", folder=True,
         group="the worst pairs",
     )  # fmt: skip
-    no_pictures: bool = option(
-        False, help="do not match them again: this is quick, but shows no pictures"
-    )
-    device: str = option("auto", help="where to compute")
+    no_pictures: bool = option(False, help="do not show them")
 
 
 def command_line(

@@ -6,19 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
-from engine.descriptors.pairing import describe_blank
-from engine.devices import resolve_device
 from engine.errors import DatasetError
-from engine.evaluation.datasets import open_evaluation_set
-from engine.evaluation.measure import EvaluatedDescriptor, measure_pairs, prepare_descriptor
+from engine.evaluation.measure import DescriptorChoice, measure_pairs
 from engine.images import read_size
-from engine.jobs.evaluate import DescriptorChoice, make_protocol
+from engine.jobs.evaluate import prepare_evaluation
 from engine.jobs.settings import EvaluateConfig
-from engine.progress import Event, JobContext, Note
-
-_PROBE_EDGE_PX: Final = 128
+from engine.progress import JobContext, Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,31 +58,20 @@ class EstimateJob:
             DescSpaceError: the evaluation could not run either.
             JobCancelled: it was stopped.
         """
-        context = _without_notes(context)
-        protocol = make_protocol(self.config)
-        dataset = open_evaluation_set(
-            self.config.dataset,
-            which=self.config.subset,
-            data_folder=self.data_folder,
-            context=context,
-        )
-        device = resolve_device(self.config.device)
-        descriptors = [
-            prepare_descriptor(
-                choice.label,
-                choice.spec,
-                protocol,
-                device=device,
-                precision=self.config.precision,
-                context=context,
-            )
-            for choice in self.choices
-        ]
+        emit = context.emit  # what the run itself will say is not said twice
+        context = replace(context, emit=lambda e: None if isinstance(e, Note) else emit(e))
+        ready = prepare_evaluation(self.config, self.choices, self.data_folder, context)
+        dataset = ready.dataset
         middle = dataset.sequences[len(dataset.sequences) // 2]
         sample = replace(middle, pairs=middle.pairs[:1])
         start_s = time.perf_counter()
         (record,) = measure_pairs(
-            [sample], protocol, descriptors, device=device, strict=False, context=context
+            replace(dataset, sequences=(sample,)),
+            ready.protocol,
+            ready.descriptors,
+            device=ready.device,
+            strict=False,
+            context=context,
         )
         wall_s = time.perf_counter() - start_s
         pair = sample.pairs[0].pair
@@ -100,7 +83,7 @@ class EstimateJob:
         matched_s = sum(one.match_s for one in record.timings)
         # Reading and drawing queries happen once a pair, beside the descriptors.
         rest_s = max(0.0, wall_s - 2 * described_s - matched_s)
-        shares = _bytes_per_pixel(descriptors, str(device), context)
+        shares = [one.bytes_per_px for one in ready.descriptors]
         width, height = read_size(pair.path_b)
         edge = self.config.long_edge_px
         pixels = edge * edge * min(width, height) / max(width, height)
@@ -110,33 +93,5 @@ class EstimateJob:
             seconds=images * described_s + pairs * (matched_s + rest_s),
             maps_bytes=round(pixels * (sum(shares) + max(shares))),
             measured=pair.name,
-            device=device.type,
+            device=ready.device.type,
         )
-
-
-def _bytes_per_pixel(
-    descriptors: Sequence[EvaluatedDescriptor], device: str, context: JobContext
-) -> list[float]:
-    """What the maps of each descriptor take, from a small blank image."""
-    shares = []
-    for one in descriptors:
-        levels = describe_blank(
-            one.descriptor,
-            _PROBE_EDGE_PX,
-            device=device,
-            precision=one.precision,
-            cancel=context.cancel,
-        )
-        size = sum(level.values.element_size() * level.values.nelement() for level in levels)
-        shares.append(size / _PROBE_EDGE_PX**2)
-    return shares
-
-
-def _without_notes(context: JobContext) -> JobContext:
-    """The same context; what the run itself will say is not said twice."""
-
-    def emit(event: Event) -> None:
-        if not isinstance(event, Note):
-            context.emit(event)
-
-    return replace(context, emit=emit)

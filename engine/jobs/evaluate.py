@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 import yaml
 
 from engine.config import config_values
 from engine.data.hpatches import natural_key
-from engine.descriptors.registry import DescriptorSpec, make_spec
+from engine.descriptors.registry import make_spec
 from engine.devices import resolve_device
 from engine.errors import (
     ConfigError,
@@ -22,25 +23,25 @@ from engine.errors import (
     OutputError,
     WeightsError,
 )
+from engine.evaluation.comparison import untaken
 from engine.evaluation.datasets import EvaluationSequence, EvaluationSet, open_evaluation_set
-from engine.evaluation.measure import make_fingerprint, measure_pairs, prepare_descriptor
-from engine.evaluation.oracle import MARK, add_oracles, check_oracle, mark_oracles
-from engine.evaluation.ranks import Ranks, joined_ranks, own_device
-from engine.evaluation.result import (
-    EvaluationResult,
-    Json,
-    LeftOut,
-    Timing,
-    summarise,
-    untaken,
-    write_result,
+from engine.evaluation.fingerprint import Fingerprint
+from engine.evaluation.measure import (
+    DescriptorChoice,
+    EvaluatedDescriptor,
+    make_fingerprint,
+    measure_pairs,
+    prepare_descriptor,
 )
+from engine.evaluation.ranks import Ranks, joined_ranks, own_device
+from engine.evaluation.result import EvaluationResult, Sources, Timing, summarise, write_result
 from engine.evaluation.run_folder import (
+    Begun,
     PairRecord,
-    RowsFile,
+    add_record,
+    begin_rows,
     has_rows,
-    read_records,
-    rows_file,
+    read_begun,
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.inspection.store import PRECOMPUTED
@@ -54,22 +55,17 @@ ORACLE_PREFIX: Final = "oracle:"
 
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
 
-Listener = Callable[[PairRecord, int, int], None]
+Listener = Callable[[EvaluationResult, PairRecord | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class DescriptorChoice:
-    """A descriptor that is to be measured.
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """An evaluation that can begin."""
 
-    Attributes:
-        label: what its rows are called.
-        spec: its name and settings.
-        oracle: it is told the true scales, and its label says so.
-    """
-
-    label: str
-    spec: DescriptorSpec
-    oracle: bool = False
+    protocol: Protocol
+    dataset: EvaluationSet
+    device: torch.device
+    descriptors: tuple[EvaluatedDescriptor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +80,8 @@ class EvaluateJob:
         strict: end at the first broken pair instead of leaving it out.
         data_folder: where ``HPATCHES`` is looked for.
         command: the command that repeats this run, for the report.
-        listener: called after each pair that this process measured, from the working thread, with
-            what was found, the number of pairs done and of all.
+        listener: called from the working thread before the first pair and after each that this
+            process measured, with all that is known so far and the pair's record.
     """
 
     config: EvaluateConfig
@@ -109,86 +105,52 @@ class EvaluateJob:
             JobCancelled: it was stopped; what was measured stays in the folder.
         """
         start_s = time.perf_counter()
-        protocol = make_protocol(self.config)
-        dataset = open_evaluation_set(
-            self.config.dataset,
-            which=self.config.subset,
-            data_folder=self.data_folder,
-            context=context,
+        ready = prepare_evaluation(
+            self.config, self.choices, self.data_folder, context, strict=self.strict
         )
-        for problem in dataset.problems:
-            if self.strict:
-                raise DatasetError(dataset.root, problem.removesuffix("."))
-            context.emit(Note(problem, "warning"))
-        device = own_device(resolve_device(self.config.device))
-        descriptors = [
-            prepare_descriptor(
-                choice.label,
-                choice.spec,
-                protocol,
-                device=device,
-                precision=self.config.precision,
-                context=context,
-            )
-            for choice in self.choices
-        ]
-        told = [choice.oracle for choice in self.choices]
-        oracles = [one for one, knows in zip(descriptors, told, strict=True) if knows]
-        honest = [one for one, knows in zip(descriptors, told, strict=True) if not knows]
-        for one in oracles:
-            check_oracle(one.spec.name, one.descriptor)
-            text = f"{one.label} is told the true scales; its figures are no descriptor's own."
-            context.emit(Note(text, "warning"))
-        fingerprint = mark_oracles(
-            make_fingerprint(protocol, dataset, descriptors, device), [one.label for one in oracles]
-        )
+        dataset, device = ready.dataset, ready.device
+        fingerprint = make_fingerprint(ready.protocol, dataset, ready.descriptors, device)
         with joined_ranks(device) as ranks:
-            before = self._begin(ranks, dataset, fingerprint)
-            todo = ranks.share(_without(dataset.sequences, before))
-            found: list[PairRecord] = []
-            total = sum(len(sequence.pairs) for sequence in todo)
+            begun = self._begin(ranks, dataset, fingerprint)
+            before = len(begun.records)
             if before:
-                context.emit(
-                    Note(f"Continuing: {len(before)} of {dataset.pair_count} pairs are done.")
-                )
+                text = f"Continuing: {before} of {dataset.pair_count} pairs are done."
+                context.emit(Note(text))
+            todo = ranks.share(_without(dataset.sequences, begun.records))
+            total = sum(len(sequence.pairs) for sequence in todo)
             context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
-            with RowsFile(rows_file(self.out, ranks.rank), fingerprint) as rows:
-                try:
-                    measured = measure_pairs(
-                        todo,
-                        protocol,
-                        honest,
-                        device=device,
-                        strict=self.strict,
-                        context=context,
-                    )
-                    for record in add_oracles(
-                        measured, todo, protocol, oracles, device=device, context=context
-                    ):
-                        rows.add(record)
-                        found.append(record)
-                        context.emit(Progress(Stage.MEASURING_PAIRS, len(found), total))
-                        if self.listener is not None:
-                            self.listener(record, len(found), total)
-                except JobCancelled:
-                    context.emit(
-                        Note(
-                            f"{len(before) + len(found)} pairs are kept in {self.out}; "
-                            "--resume continues there."
-                        )
-                    )
-                    raise
-            records = [*before, *(one for part in ranks.gather(found) for one in part)]
-            result = self._sum_up(records, dataset, protocol, fingerprint)
+            if self.listener is not None:
+                self.listener(begun.result(), None)
+            found: list[PairRecord] = []
+            begin_rows(begun, ranks.rank)
+            try:
+                for record in measure_pairs(
+                    replace(dataset, sequences=todo),
+                    ready.protocol,
+                    ready.descriptors,
+                    device=device,
+                    strict=self.strict,
+                    context=context,
+                ):
+                    add_record(self.out, record, ranks.rank)
+                    found.append(replace(record, points=None))
+                    context.emit(Progress(Stage.MEASURING_PAIRS, len(found), total))
+                    if self.listener is not None:
+                        known = (*begun.records, *found)
+                        self.listener(replace(begun, records=known).result(), record)
+            except JobCancelled:
+                kept = f"{before + len(found)} pairs are kept in {self.out}"
+                context.emit(Note(f"{kept}; --resume continues there."))
+                raise
+            records = (*begun.records, *(one for part in ranks.gather(found) for one in part))
+            result = _sum_up(replace(begun, records=records), dataset)
             result = replace(result, wall_s=time.perf_counter() - start_s)
             if ranks.rank == 0:
                 for path in write_result(self.out, result):
                     context.emit(Saved(path, path.stem))
         return result
 
-    def _begin(
-        self, ranks: Ranks, dataset: EvaluationSet, fingerprint: Json
-    ) -> tuple[PairRecord, ...]:
+    def _begin(self, ranks: Ranks, dataset: EvaluationSet, fingerprint: Fingerprint) -> Begun:
         """Make the folder, and read what was measured in it before, by any process."""
         records: tuple[PairRecord, ...] = ()
         fault: DescSpaceError | None = None
@@ -207,9 +169,17 @@ class EvaluateJob:
         merged = {one.key: one for part, _ in reversed(gathered) for one in part}
         if ranks.rank == 0:
             self._write_settings()
-        return tuple(record for key, record in sorted(merged.items()) if key in known)
+        weights = {c.label: dict(c.spec.settings).get("weights") for c in self.choices}
+        sources = Sources(
+            dataset=self.config.dataset,
+            root=str(dataset.root.absolute()),
+            weights={label: str(path) for label, path in weights.items() if path},
+            command=self.command,
+        )
+        records = tuple(record for key, record in sorted(merged.items()) if key in known)
+        return Begun(self.out, fingerprint, sources, records)
 
-    def _read_before(self, fingerprint: Json) -> tuple[PairRecord, ...]:
+    def _read_before(self, fingerprint: Fingerprint) -> tuple[PairRecord, ...]:
         make_folder(self.out)
         if not has_rows(self.out):
             return ()
@@ -218,7 +188,8 @@ class EvaluateJob:
                 self.out,
                 "holds an evaluation already; continue it with --resume, or name another folder",
             )
-        return read_records(self.out, fingerprint)
+        begun = read_begun(self.out, fingerprint)
+        return () if begun is None else begun.records
 
     def _write_settings(self) -> None:
         """The settings in the words of a config file, so that the run can be repeated."""
@@ -239,51 +210,36 @@ class EvaluateJob:
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         write_atomically(self.out / SETTINGS_FILE, text.encode("utf-8"))
 
-    def _sum_up(
-        self,
-        records: Sequence[PairRecord],
-        dataset: EvaluationSet,
-        protocol: Protocol,
-        fingerprint: Json,
-    ) -> EvaluationResult:
-        place = {sequence.name: number for number, sequence in enumerate(dataset.sequences)}
-        ordered = sorted(records, key=lambda record: (place[record.sequence], record.index))
-        labels = [choice.label for choice in self.choices]
-        rows = tuple(
-            sorted(
-                (row for record in ordered for row in record.rows),
-                key=lambda row: (
-                    protocol.queries.index(row.queries),
-                    labels.index(row.descriptor),
-                    place[row.sequence],
-                    row.index,
-                ),
-            )
+
+def prepare_evaluation(
+    config: EvaluateConfig,
+    choices: Sequence[DescriptorChoice],
+    data_folder: Path | None,
+    context: JobContext,
+    *,
+    strict: bool = False,
+) -> Prepared:
+    """Find the pairs and the device, and build the descriptors.
+
+    Raises:
+        DescSpaceError: one of them cannot be used; or, with ``strict``, a pair is broken.
+    """
+    protocol = make_protocol(config)
+    dataset = open_evaluation_set(
+        config.dataset, which=config.subset, data_folder=data_folder, context=context
+    )
+    for problem in dataset.problems:
+        if strict:
+            raise DatasetError(dataset.root, problem.removesuffix("."))
+        context.emit(Note(problem, "warning"))
+    device = own_device(resolve_device(config.device))
+    descriptors = tuple(
+        prepare_descriptor(
+            choice, protocol, device=device, precision=config.precision, context=context
         )
-        left_out: tuple[LeftOut, ...] = tuple(e for record in ordered for e in record.left_out)
-        weights = {c.label: dict(c.spec.settings).get("weights") for c in self.choices}
-        return EvaluationResult(
-            fingerprint=fingerprint,
-            summary=summarise(
-                rows,
-                labels=labels,
-                queries=protocol.queries,
-                thresholds_px=protocol.thresholds_px,
-                kinds={sequence.name: sequence.kind for sequence in dataset.sequences},
-                seed=protocol.seed,
-            ),
-            pairs=rows,
-            left_out=left_out,
-            problems=dataset.problems,
-            timings=tuple(_add_up(label, ordered) for label in labels),
-            wall_s=0.0,
-            sources={
-                "dataset": self.config.dataset,
-                "root": str(dataset.root.absolute()),
-                "weights": {label: str(path) for label, path in weights.items() if path},
-                "command": self.command,
-            },
-        )
+        for choice in choices
+    )
+    return Prepared(protocol, dataset, device, descriptors)
 
 
 def make_protocol(config: EvaluateConfig) -> Protocol:
@@ -335,7 +291,7 @@ def choose_descriptors(
         own = settings_of(name, names, values)
         if place is not None:
             own["weights"] = str(find_weights(place))
-        remarks = [MARK] if oracle else []
+        remarks = ["oracle"] if oracle else []
         if [one for one, _ in named].count(written) > 1 and place is not None:
             remarks.insert(0, place.stem)
         label = f"{name} ({', '.join(remarks)})" if remarks else name
@@ -373,6 +329,31 @@ def _without(
         for s in sequences
     )
     return tuple(sequence for sequence in left if sequence.pairs)
+
+
+def _sum_up(begun: Begun, dataset: EvaluationSet) -> EvaluationResult:
+    """The result of a run whose pairs are all done, in the order of the data set."""
+    fingerprint = begun.fingerprint
+    place = {sequence.name: number for number, sequence in enumerate(dataset.sequences)}
+    records = sorted(begun.records, key=lambda record: (place[record.sequence], record.index))
+    rows = [row for record in records for row in record.rows]
+    rows.sort(
+        key=lambda row: (
+            fingerprint.sampler.queries.index(row.queries),
+            fingerprint.labels.index(row.descriptor),
+        )
+    )
+    return EvaluationResult(
+        fingerprint=fingerprint,
+        summary=summarise(rows, fingerprint),
+        pairs=tuple(rows),
+        left_out=tuple(entry for record in records for entry in record.left_out),
+        problems=dataset.problems,
+        timings=tuple(_add_up(label, records) for label in fingerprint.labels),
+        wall_s=None,
+        sources=begun.sources,
+        folder=begun.folder,
+    )
 
 
 def _add_up(label: str, records: Sequence[PairRecord]) -> Timing:

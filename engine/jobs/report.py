@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.config import config_values, option_text, override_texts
 from engine.descriptors.registry import get_descriptor
-from engine.devices import resolve_device
-from engine.errors import DescSpaceError, ResultError
-from engine.evaluation.rematch import Rematch, descriptor_of, rematch_rows
-from engine.evaluation.report import REPORT_HTML, REPORT_JSON, Report, write_report_json
-from engine.evaluation.report_content import (
-    WorstPair,
-    build_report,
-    main_threshold_px,
-    picture_of,
-    worst_rows,
+from engine.errors import DescSpaceError, ImageError, ResultError
+from engine.evaluation.comparison import merge_results
+from engine.evaluation.fingerprint import MeasuredDescriptor
+from engine.evaluation.points import MeasuredImage, read_points, sha256_of
+from engine.evaluation.report import (
+    REPORT_HTML,
+    REPORT_JSON,
+    PairPicture,
+    Report,
+    write_report_json,
 )
+from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.report_html import write_report_html
-from engine.evaluation.result import EvaluationResult, MergedResults, PairRow, merge_results
-from engine.evaluation.result import read_result as read_result_file
+from engine.evaluation.report_prose import build_report, pair_in_words
+from engine.evaluation.report_statistics import Statistics
+from engine.evaluation.result import PairRow, read_result
+from engine.evaluation.stress import Stress, stress_of
+from engine.images import read_image, resize_pixels
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
 from engine.paths import make_folder
-from engine.progress import JobContext, Note, Saved
+from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +41,8 @@ class ReportJob:
     Attributes:
         folders: of the runs, or their ``result.json`` files; several become one table.
         out: folder to write into; made if it is not there.
-        pictures: whether the worst pairs are matched again, to show them.
-        dataset: where the sequences lie now; None for where they lay.
+        pictures: whether to show the worst pairs with their matches.
+        dataset: where the sequences are now; None for where they were.
         command: the command that makes this report again.
     """
 
@@ -47,7 +53,7 @@ class ReportJob:
     command: str = ""
 
     def run(self, context: JobContext) -> Report:
-        """Read, match the worst pairs again, and write.
+        """Read, draw the worst pairs, and write.
 
         Raises:
             DescSpaceError: a result cannot be read, or the report not be written.
@@ -55,102 +61,96 @@ class ReportJob:
         """
         if not self.folders:
             raise ResultError(self.out, "is no report's folder without results; name at least one")
-        names = run_names(self.folders)
-        results = [read_result_file(folder) for folder in self.folders]
-        merged = merge_results(tuple(zip(names, results, strict=True)))
+        results = [read_result(folder) for folder in self.folders]
+        merged = merge_results(list(zip(run_names(self.folders), results, strict=True)))
         make_folder(self.out)
         for warning in merged.warnings:
             context.emit(Note(warning, "warning"))
-        report = build_report(
-            merged,
-            names=names,
-            worst=self._worst(merged, context),
-            command=self.command
-            or command_line("report", ReportOptions(folders=tuple(self.folders))),
-        )
+        stats = Statistics(merged)
+        rows = stats.worst_rows()
+        worst = []
+        for done, row in enumerate(rows):
+            context.cancel.check()
+            context.emit(Progress(Stage.WORST_PAIRS, done, len(rows)))
+            worst.append(self._picture(stats, row))
+        command = self.command or command_line("report", ReportOptions(folders=self.folders))
+        report = build_report(stats, worst=worst, command=command)
         context.cancel.check()
-        for name, write in ((REPORT_JSON, write_report_json), (REPORT_HTML, write_report_html)):
-            write(self.out / name, report)
+        write_report_json(self.out / REPORT_JSON, report)
+        write_report_html(self.out / REPORT_HTML, report)
         context.emit(Saved(self.out / REPORT_HTML, "report"))
         return report
 
-    def _worst(self, merged: MergedResults, context: JobContext) -> tuple[WorstPair, ...]:
-        rows = worst_rows(merged)
-        found: dict[PairRow, Rematch | str] = {}
-        if self.pictures:
-            device = resolve_device(context.device)
-            for result in merged.results:
-                mine = [row for row in rows if row.descriptor in result.labels]
-                found |= rematch_rows(
-                    result, mine, device=device, dataset=self.dataset, context=context
-                )
-        limit = main_threshold_px(merged)
-        worst = []
-        for row in rows:
-            result = next(one for one in merged.results if row.descriptor in one.labels)
-            again = found.get(row, "")
-            figure, note = None, again if isinstance(again, str) else ""
-            if isinstance(again, Rematch):
-                figure, note = picture_of(
-                    row, again.images, again.points_a, again.found_b, again.errors_px,
-                    threshold_px=limit,
-                )  # fmt: skip
-                if again.pair.stress is not None:
-                    note += "; the command opens the pair as it was before it was turned or zoomed"
-            elif note:
-                note = f"No picture: {note}"
-            command = command_line("view", _view_options(result, row, again, self.dataset))
-            worst.append(WorstPair(row, figure, note, command))
-        return tuple(worst)
-
-
-def run_name(folder: Path) -> str:
-    """What a run is called: its folder's name."""
-    path = folder.absolute()
-    return path.parent.name if path.suffix == ".json" else path.name
+    def _picture(self, stats: Statistics, row: PairRow) -> PairPicture:
+        """A pair with its matches, where they were kept and its images can be read."""
+        result = stats.merged.result_of(row.descriptor)
+        one = stats.merged.descriptor(row.descriptor)
+        root = self.dataset or Path(result.sources.root)
+        weights = result.sources.weights.get(row.descriptor)
+        view = ViewOptions(
+            images=((root if root.name == row.sequence else root / row.sequence).resolve(),),
+            pair_index=row.index,
+            descriptor=one.name,
+            weights=Path(weights) if weights else None,
+            settings=_own_settings(one),
+        )
+        title, detail = pair_in_words(stats, row)
+        plain = PairPicture(title, detail, None, "", command_line("view", view))
+        if not (self.pictures and result.folder is not None and result.has_points):
+            return plain
+        stress = stress_of(result.fingerprint.dataset.name, *row.key)
+        try:
+            pair = read_points(result.folder, *row.key)
+            first, second = pair.images
+            images = _read(root / first.path, first), _read(root / second.path, second, stress)
+        except DescSpaceError as error:
+            return replace(plain, note=f"No picture: {error}")
+        points = pair.points[row.queries][result.labels.index(row.descriptor)]
+        right = points.errors_px <= stats.main_px
+        figure, drawn = draw_pair(images, points.query_px, points.match_px, right, title=title)
+        count = round(row.share(stats.main_px) * row.count)
+        note = f"{count} right and {row.count - count} wrong matches"
+        note += "" if drawn == row.count else f"; {drawn} of them are drawn"
+        view = replace(view, images=((root / first.path).parent.resolve(),))
+        if stress is not None:
+            note += "; the command opens the pair as it was before it was turned or zoomed"
+        else:
+            farthest = int(np.argmax(np.nan_to_num(points.errors_px, nan=np.inf)))
+            x, y = first.resize.backward(points.query_px[farthest]).tolist()
+            view = replace(view, probe_px=(round(x, 1), round(y, 1)))
+        return PairPicture(title, detail, figure, note, command_line("view", view))
 
 
 def run_names(folders: Sequence[Path]) -> tuple[str, ...]:
-    """A name for each run; where two would be alike, the whole path."""
-    names = [run_name(folder) for folder in folders]
+    """A name for each run: its folder's; where two would have the same, the whole path."""
+    places = [f.absolute().parent if f.suffix == ".json" else f.absolute() for f in folders]
+    names = [place.name for place in places]
     return tuple(
         name if names.count(name) == 1 else str(folder)
         for name, folder in zip(names, folders, strict=True)
     )
 
 
-def _view_options(
-    result: EvaluationResult, row: PairRow, again: Rematch | str, dataset: Path | None
-) -> ViewOptions:
-    entry = descriptor_of(result, row.descriptor)
-    weights = result.sources.get("weights", {}).get(row.descriptor)
-    if isinstance(again, Rematch):
-        folder = again.pair.pair.path_a.parent
-        probe_px = again.farthest_px if again.pair.stress is None else None
-    else:
-        root = dataset or Path(str(result.sources.get("root", "")))
-        folder, probe_px = root if root.name == row.sequence else root / row.sequence, None
-    return ViewOptions(
-        images=(folder.resolve(),),
-        pair_index=row.index,
-        descriptor=entry["name"],
-        weights=Path(weights) if weights else None,
-        settings=_own_settings(entry),
-        probe_px=None if probe_px is None else (round(probe_px[0], 1), round(probe_px[1], 1)),
-    )
+def _read(path: Path, image: MeasuredImage, stress: Stress | None = None) -> NDArray[np.float32]:
+    """``(h, w, 3)`` pixels of an image at the size it was measured at.
+
+    Raises:
+        ImageError: it cannot be read, or it is not the one that was measured.
+    """
+    pixels = read_image(path).pixels
+    if sha256_of(path) != image.sha256:
+        raise ImageError(path, "has changed since it was measured")
+    changed = pixels if stress is None else stress.apply(pixels)
+    return resize_pixels(changed, image.resize.to_size_px, antialias=True)
 
 
-def _own_settings(entry: dict[str, Any]) -> tuple[str, ...]:
+def _own_settings(one: MeasuredDescriptor) -> tuple[str, ...]:
     """The settings that differ from the descriptor's own."""
     try:
-        usual = config_values(get_descriptor(entry["name"]).config())
+        usual = config_values(get_descriptor(one.name).config())
     except DescSpaceError:  # a person's own descriptor, which is not loaded now
         usual = {}
     plain = {name: option_text(value) for name, value in usual.items()}
     return override_texts(
-        {
-            name: value
-            for name, value in sorted(entry["config"].items())
-            if plain.get(name) != option_text(value)
-        }
+        {n: value for n, value in sorted(one.config.items()) if plain.get(n) != option_text(value)}
     )

@@ -17,6 +17,7 @@ from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.registry import DescriptorSpec
 from engine.evaluation.datasets import open_evaluation_set
+from engine.evaluation.fingerprint import MeasuredDescriptor
 from engine.evaluation.measure import EvaluatedDescriptor, measure_pairs
 from engine.evaluation.pck import count_within, errors_px
 from engine.evaluation.protocols import (
@@ -140,19 +141,21 @@ def measure_sequences(
         grid_stride_px=_GRID_PX,
         seed=_SEED,
     )
-    measured = EvaluatedDescriptor(
+    entry = MeasuredDescriptor(
         label="validation",
-        spec=spec,
-        descriptor=descriptor,
-        level_count=1,
+        name=spec.name,
+        config={},
+        weights_sha256=None,
+        trained=descriptor.trained,
+        levels=1,
         dim=descriptor.dim,
         matcher="exact",
         precision="float32",
-        weights=None,
     )
+    measured = EvaluatedDescriptor(descriptor, entry)
     dataset = open_evaluation_set(str(folder), context=context)
     records = measure_pairs(
-        dataset.sequences,
+        dataset,
         protocol,
         [measured],
         device=device,

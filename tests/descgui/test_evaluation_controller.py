@@ -135,7 +135,7 @@ def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, worl
         (done, 6, "running") for done in range(7)
     ]
     assert content.finished
-    assert content.rows == api.read_run(content.folders[0]).rows
+    assert content.pairs == api.read_runs(content.folders).pairs
     assert any(row.low is not None for row in content.summary)
     assert [run.finished for run in world.model.runs.state] == [True]
 
@@ -158,7 +158,7 @@ def test_a_paused_run_goes_on_where_it_stopped_and_ends_like_an_undisturbed_one(
     paused = world.model.shown.state.content
     assert paused.folders == before.folders
     whole = run_whole(qtbot, world)
-    assert whole.rows == paused.rows
+    assert whole.pairs == paused.pairs
     assert whole.summary == paused.summary
 
 
@@ -182,7 +182,7 @@ def test_a_cancelled_run_stays_in_the_list_and_another_window_continues_it(
     second.runs.resume(run.folder)
     wait_stage(qtbot, second, "done")
     assert second.model.shown.state.content.total == 6
-    assert len({(r.sequence, r.index) for r in second.model.shown.state.content.rows}) == 6
+    assert len({(r.sequence, r.index) for r in second.model.shown.state.content.pairs}) == 6
 
 
 def test_cancelling_a_paused_run_only_lets_go_of_it(qtbot, world):
@@ -276,7 +276,9 @@ def test_a_pair_whose_pictures_are_gone_is_told_and_leaves_the_open_one(qtbot, w
 
     run_whole(qtbot, world)
     shown = world.model.shown.state
-    world.model.shown.set(replace(shown, content=replace(shown.content, root=None)))
+    (result,) = shown.content.results
+    lost = replace(result, sources=replace(result.sources, root=""))
+    world.model.shown.set(replace(shown, content=replace(shown.content, results=(lost,))))
     world.results.open_pair("v_turn", 3, "daisy", 5.0)
     assert "moved or deleted" in world.models.messages.messages[-1].text
     assert world.models.pair.state is None

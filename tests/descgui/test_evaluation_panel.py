@@ -23,9 +23,17 @@ from descgui.views.evaluation_panel import EvaluationPanel
 from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
 from descgui.views.words import clock_text
 from engine.api import ConfigError, EvaluateConfig, Stage
-from engine.evaluation.result import PairRow
+from engine.evaluation.comparison import merge_results
+from engine.evaluation.fingerprint import (
+    Fingerprint,
+    MeasuredDescriptor,
+    MeasuredPairs,
+    Sampler,
+    Versions,
+)
+from engine.evaluation.result import EvaluationResult, LeftOut, PairRow, Sources, summarise
 from engine.jobs.estimate import Estimate
-from engine.jobs.runs import MeasuredDescriptor, RunContent, RunInfo, means
+from engine.jobs.runs import RunInfo
 
 
 def entry(name, *, weights=False):
@@ -54,19 +62,40 @@ ROWS = (
 )
 
 
-def content(rows=ROWS, **changes):
-    labels = ("daisy", "msnet_v0")
-    values = {
-        "folders": (Path("/runs/evaluate-1"),),
-        "title": "daisy, msnet_v0 · set · closed",
-        "descriptors": tuple(MeasuredDescriptor(label=name, name=name) for name in labels),
-        "rows": rows,
-        "summary": means(rows, labels),
-        "done": 3,
-        "total": 3,
-        "finished": True,
-    }
-    return RunContent(**{**values, **changes})
+def content(rows=ROWS, *, labels=("daisy", "msnet_v0"), finished=True, left_out=()):
+    descriptors = tuple(
+        MeasuredDescriptor(
+            label=label, name=label, config={}, weights_sha256=None, trained=True, levels=1,
+            dim=8, matcher="exact", precision="float32",
+        )
+        for label in labels
+    )  # fmt: skip
+    fingerprint = Fingerprint(
+        protocol="closed",
+        thresholds_px=(1.0, 5.0),
+        matcher="exact",
+        sampler=Sampler(
+            queries=tuple(sorted({row.queries for row in rows})), query_limit=100,
+            long_edge_px=640, grid_stride_px=None,
+        ),
+        seed=0,
+        dataset=MeasuredPairs(name="set", subset="all", pairs=3, pairs_sha256="0" * 64),
+        descriptors=descriptors,
+        versions=Versions(project="1", torch="2", opencv="5"),
+        device="cpu",
+    )  # fmt: skip
+    result = EvaluationResult(
+        fingerprint=fingerprint,
+        summary=summarise(rows, fingerprint, resamples=0),
+        pairs=rows,
+        left_out=tuple(LeftOut("i_light", 2, "uniform", text) for text in left_out),
+        problems=(),
+        timings=(),
+        wall_s=8.0 if finished else None,
+        sources=Sources(root="/data/set"),
+        folder=Path("/runs/evaluate-1"),
+    )
+    return merge_results([("evaluate-1", result)])
 
 
 @pytest.fixture
@@ -186,7 +215,7 @@ def test_times_are_said_in_two_numbers_at_most(seconds, text):
 
 
 def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
-    part = content(ROWS[:2], done=1, finished=False)
+    part = content(ROWS[:2], finished=False)
     models.evaluation.shown.set(ShownRun("running", part, eta_s=130))
     assert panel.status.text() == "1 of 3 pairs · 2 min left"
     assert (panel.bar.value(), panel.bar.maximum()) == (1, 3)
@@ -194,7 +223,7 @@ def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
     assert not panel.report_button.isVisible()
     assert not panel.form.run_button.isEnabled()
     assert [cell(panel, 0, column) for column in range(3)] == ["0.900", "–", "0.900"]
-    models.evaluation.shown.set(ShownRun("running", content(done=3, finished=False), eta_s=1))
+    models.evaluation.shown.set(ShownRun("running", content(finished=False), eta_s=1))
     assert [cell(panel, 0, column) for column in range(3)] == ["0.667", "0.400", "0.800"]
     assert [cell(panel, 1, column) for column in range(3)] == ["0.633", "0.800", "0.550"]
     bold = [
@@ -232,7 +261,7 @@ def test_a_second_list_of_queries_can_be_chosen(models, panel):
 
 
 def test_buttons_follow_the_stage(models, panel):
-    part = content(ROWS[:2], done=1, finished=False)
+    part = content(ROWS[:2], finished=False)
     expected = {  # pause, continue, cancel, report
         "running": (True, False, True, False),
         "pausing": (True, False, True, False),
@@ -474,12 +503,9 @@ def test_the_model_knows_whether_the_panel_is_visible(models, panel):
 
 
 def test_the_panel_draws_in_its_least_size_and_with_long_names(qtbot, models, panel):
-    names = tuple(replace(one, label=one.label * 9) for one in content().descriptors)
     rows = tuple(replace(one, descriptor=one.descriptor * 9) for one in ROWS)
-    labels = [one.label for one in names]
-    models.evaluation.shown.set(
-        ShownRun("done", content(rows, descriptors=names, summary=means(rows, labels)))
-    )
+    labels = [label * 9 for label in content().labels]
+    models.evaluation.shown.set(ShownRun("done", content(rows, labels=labels)))
     panel.resize(panel.minimumSizeHint())
     assert not panel.grab().isNull()
     assert panel.bars.indexAt(QPoint(5, 5)).isValid()

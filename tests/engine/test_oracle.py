@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from engine.evaluation.rematch import rematch_rows
+from engine.evaluation.report_content import build_report, worst_rows
 from numpy.typing import NDArray
 
 from engine.cli.commands.evaluate import as_text
@@ -21,9 +23,7 @@ from engine.descriptors.msnet import MSNetV2, build_network
 from engine.descriptors.registry import list_descriptors, make_spec
 from engine.errors import ConfigError, JobCancelled
 from engine.evaluation.oracle import describe_knowing, true_scales
-from engine.evaluation.rematch import rematch_rows
 from engine.evaluation.report import Table
-from engine.evaluation.report_content import build_report, worst_rows
 from engine.evaluation.result import EvaluationResult, merge_results, read_result
 from engine.geometry.homography import warp_points
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors

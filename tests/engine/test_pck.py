@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.pck import CURVE_PX, bootstrap_mean, count_within, errors_px, pck
+from engine.evaluation.pck import CURVE_PX, bootstrap_mean, count_within, errors_px
 
 TRUTH = np.array([[10.0, 20.0], [30.0, 40.0], [50.0, 60.0], [70.0, 80.0]])
 # Off by 0, exactly 5 (3-4-5), a hair more than 5, and not found.
@@ -17,23 +17,12 @@ FOUND = TRUTH + np.array([[0, 0], [3, 4], [3, 4.001], [np.nan, np.nan]])
 
 
 def test_a_distance_equal_to_the_threshold_counts_and_a_hair_more_does_not():
-    assert pck(FOUND, TRUTH, threshold_px=5) == 0.5
-    assert pck(FOUND, TRUTH, threshold_px=5.01) == 0.75
-    assert pck(FOUND, TRUTH, threshold_px=0) == 0.25
+    assert count_within(errors_px(FOUND, TRUTH), (5, 5.01, 0)) == (2, 3, 1)
 
 
 def test_what_was_not_found_is_never_right():
-    assert pck(FOUND, TRUTH, threshold_px=1e9) == 0.75
+    assert count_within(errors_px(FOUND, TRUTH), (1e9,)) == (3,)
     assert math.isnan(errors_px(FOUND, TRUTH)[3])
-
-
-def test_pck_of_no_points_is_undefined():
-    assert math.isnan(pck(np.empty((0, 2)), np.empty((0, 2)), threshold_px=3))
-
-
-def test_the_threshold_cannot_be_left_out():
-    with pytest.raises(TypeError, match="threshold_px"):
-        pck(FOUND, TRUTH)  # type: ignore[call-arg]
 
 
 def test_the_curve_counts_what_a_loop_counts():

@@ -28,7 +28,7 @@ from engine.evaluation.protocols import (
     draw_queries,
     grid_places,
     make_working_image,
-    match_errors,
+    match_points,
     query_pool,
     resize_homography,
 )
@@ -265,12 +265,12 @@ def test_queries_are_different_pixels_whose_truth_is_inside_the_other_image():
     for kind in ("harris", "uniform"):
         pool = query_pool(noisy_image(), kind)
         drawn = draw_queries(protocol(), pool, shift, (64, 48), sequence="s", index=2, kind=kind)
-        assert 0 < len(drawn.points_a) <= LIMIT
-        assert len(np.unique(drawn.points_a, axis=0)) == len(drawn.points_a)
-        assert {tuple(point) for point in drawn.points_a} <= {tuple(point) for point in pool}
-        np.testing.assert_allclose(drawn.truth_b, drawn.points_a + np.array([30.25, -20.5]))
-        assert (drawn.truth_b >= 0).all()
-        assert (drawn.truth_b <= [63, 47]).all()
+        assert 0 < len(drawn.query_px) <= LIMIT
+        assert len(np.unique(drawn.query_px, axis=0)) == len(drawn.query_px)
+        assert {tuple(point) for point in drawn.query_px} <= {tuple(point) for point in pool}
+        np.testing.assert_allclose(drawn.true_px, drawn.query_px + np.array([30.25, -20.5]))
+        assert (drawn.true_px >= 0).all()
+        assert (drawn.true_px <= [63, 47]).all()
 
 
 def test_the_seed_protocol_cuts_the_truth_and_the_others_keep_it():
@@ -280,9 +280,9 @@ def test_the_seed_protocol_cuts_the_truth_and_the_others_keep_it():
         draw_queries(protocol(name), pool, shift, (64, 48), sequence="s", index=2, kind="harris")
         for name in ("seed", "closed")
     )
-    np.testing.assert_array_equal(one.points_a, other.points_a)
-    np.testing.assert_array_equal(one.truth_b, one.points_a)
-    np.testing.assert_allclose(other.truth_b, other.points_a + np.array([0.75, 0.5]))
+    np.testing.assert_array_equal(one.query_px, other.query_px)
+    np.testing.assert_array_equal(one.true_px, one.query_px)
+    np.testing.assert_allclose(other.true_px, other.query_px + np.array([0.75, 0.5]))
 
 
 def test_the_draw_depends_on_pair_list_and_seed_and_on_nothing_that_came_before():
@@ -293,7 +293,7 @@ def test_the_draw_depends_on_pair_list_and_seed_and_on_nothing_that_came_before(
             protocol(seed=seed), pool, np.eye(3), (64, 48),
             sequence=sequence, index=index, kind="uniform",
         )  # fmt: skip
-        return found.points_a.tobytes()
+        return found.query_px.tobytes()
 
     first = draw()
     others = [draw("t"), draw(index=3), draw(seed=4)]
@@ -308,8 +308,8 @@ def test_a_flat_image_has_no_corner_and_a_pair_without_overlap_no_query():
     away = np.array([[1, 0, 1000.0], [0, 1, 0], [0, 0, 1]])
     for pool in (query_pool(flat, "harris"), query_pool(flat, "uniform")):
         drawn = draw_queries(protocol(), pool, away, (64, 48), sequence="s", index=2, kind="harris")
-        assert drawn.points_a.shape == (0, 2)
-        assert drawn.truth_b.shape == (0, 2)
+        assert drawn.query_px.shape == (0, 2)
+        assert drawn.true_px.shape == (0, 2)
 
 
 def own_place_map(size_px: tuple[int, int], stride_px: float = 1.0) -> DescriptorMap:
@@ -331,9 +331,9 @@ def random_queries(count: int = 60) -> QueryPoints:
 def errors_of(
     one: Protocol, levels: tuple[DescriptorMap, ...], queries: QueryPoints, **how: object
 ) -> np.ndarray:
-    return match_errors(
+    return match_points(
         one, levels, levels, queries, (64, 48), matcher="exact", cancel=CancelToken(), **how
-    )
+    ).errors_px
 
 
 @pytest.mark.parametrize(("stride_px", "farthest"), [(4, 2 * math.sqrt(2)), (1, 0.0)])
@@ -345,10 +345,10 @@ def test_a_map_that_knows_its_place_is_matched_to_the_nearest_place_of_the_grid(
         protocol("dense", grid_stride_px=stride_px), (own_place_map((64, 48)),), queries
     )
     places = grid_places((64, 48), stride_px)
-    nearest = [min(np.hypot(*(places - point).T)) for point in queries.truth_b]
+    nearest = [min(np.hypot(*(places - point).T)) for point in queries.true_px]
     # Border cells beyond the last grid place are up to 3 px away.
     np.testing.assert_allclose(errors, nearest, atol=1e-9)
-    inner = (queries.truth_b <= [60, 44]).all(axis=1)
+    inner = (queries.true_px <= [60, 44]).all(axis=1)
     assert errors[inner].max() <= farthest
 
 
@@ -358,11 +358,11 @@ def test_only_true_points_of_queries_are_candidates_in_the_closed_protocol():
     queries = random_queries(3)
     vectors = torch.zeros(1, 3, 48, 64)
     turned = torch.zeros(1, 3, 48, 64)
-    for number, (x, y) in enumerate(queries.points_a.astype(int)):
+    for number, (x, y) in enumerate(queries.query_px.astype(int)):
         vectors[0, (number + 1) % 3, y, x] = 1
         turned[0, number, y, x] = 1
     grid = CellGrid(1.0, 0.0)
-    errors = match_errors(
+    errors = match_points(
         protocol(),
         (DescriptorMap(vectors, grid),),
         (DescriptorMap(turned, grid),),
@@ -370,8 +370,8 @@ def test_only_true_points_of_queries_are_candidates_in_the_closed_protocol():
         (64, 48),
         matcher="exact",
         cancel=CancelToken(),
-    )
-    gaps = queries.truth_b - np.roll(queries.truth_b, -1, axis=0)
+    ).errors_px
+    gaps = queries.true_px - np.roll(queries.true_px, -1, axis=0)
     np.testing.assert_allclose(errors, np.hypot(*gaps.T))
 
 
@@ -384,10 +384,10 @@ def test_sets_are_matched_by_their_best_members_whatever_the_grids(name: str):
     wrong = DescriptorMap(0.5 * noise, CellGrid(2.0, 0.5))
     queries = random_queries()
     single = errors_of(protocol(name), (right,), queries)
-    together = match_errors(
+    together = match_points(
         protocol(name), (wrong, right), (right, wrong), queries, (64, 48),
         matcher="exact", cancel=CancelToken(),
-    )  # fmt: skip
+    ).errors_px  # fmt: skip
     # Noise of unit length after sampling may win now and then by chance.
     assert (together == single).mean() > 0.9
 
@@ -396,10 +396,10 @@ def test_flann_finds_what_is_obvious_and_the_same_twice():
     queries = random_queries(200)
     levels = (own_place_map((64, 48)),)
     found = [
-        match_errors(
+        match_points(
             protocol("seed", matcher="flann"), levels, levels, queries, (64, 48),
             matcher="flann", cancel=CancelToken(),
-        )
+        ).errors_px
         for _ in range(2)
     ]  # fmt: skip
     np.testing.assert_array_equal(found[0], found[1])
@@ -408,10 +408,10 @@ def test_flann_finds_what_is_obvious_and_the_same_twice():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_flann_matches_lists_shorter_than_its_trees(count: int):
-    errors = match_errors(
+    errors = match_points(
         protocol("seed", matcher="flann"), (own_place_map((64, 48)),), (own_place_map((64, 48)),),
         random_queries(count), (64, 48), matcher="flann", cancel=CancelToken(),
-    )  # fmt: skip
+    ).errors_px  # fmt: skip
     assert errors.tolist() == [0.0] * count
 
 

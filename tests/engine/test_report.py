@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from engine.evaluation.report_content import MINUS, PUBLISHED, mean_curve, signed, worst_rows
 
 from engine.cli.parser import build_parser, parse
 from engine.descriptors.registry import make_spec
@@ -28,7 +29,6 @@ from engine.evaluation.report import (
     Report,
     read_report,
 )
-from engine.evaluation.report_content import MINUS, PUBLISHED, mean_curve, signed, worst_rows
 from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.result import (
     EvaluationResult,

@@ -18,7 +18,6 @@ from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.pairing import PairImage, choose_for_pair
 from engine.descriptors.registry import build_descriptor, make_spec
-from engine.evaluation.pck import errors_px
 from engine.evaluation.protocols import (
     draw_queries,
     make_working_image,
@@ -79,7 +78,7 @@ def accuracy(descriptor: DenseDescriptor, pair: ImagePair, stress: Stress | None
         matcher="exact",
         cancel=CancelToken(),
     )
-    return float((errors_px(found, queries.truth_b) <= 5).mean())
+    return float((found.errors_px <= 5).mean())
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
+    def print_pair(known: EvaluationResult, record: PairRecord | None) -> None:
+        if record is not None:
+            shell.sink.note(_pair_line(known, record))
+
     load_descriptor_sources(options.plugins, context)
     written = EvaluateOptions(data=options.data, plugins=options.plugins, strict=options.strict)
     job = EvaluateJob(
@@ -44,7 +48,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         strict=options.strict,
         data_folder=options.data,
         command=command_line("evaluate", config, written, own=own),
-        listener=None if shell.sink.shows_bar or not is_first_process() else _PairLines(shell),
+        listener=None if shell.sink.shows_bar or not is_first_process() else print_pair,
     )
     result = job.run(context)
     if is_first_process() and not options.no_report:
@@ -65,12 +69,11 @@ def run(arguments: Namespace, shell: Shell) -> int:
 def as_text(result: EvaluationResult) -> Iterator[str]:
     """The table for a person, line by line."""
     fingerprint = result.fingerprint
-    dataset = fingerprint["dataset"]
-    measured = {(row.sequence, row.index) for row in result.pairs}
+    dataset = fingerprint.dataset
+    measured = {row.key for row in result.pairs}
     yield (
-        f"{dataset['name']} ({dataset['subset']}): {len(measured)} of {dataset['pairs']} pairs, "
-        f"protocol {fingerprint['protocol']}, {fingerprint['matcher']} matching, "
-        f"on {fingerprint['device']}"
+        f"{dataset.name} ({dataset.subset}): {len(measured)} of {dataset.pairs} pairs, "
+        f"protocol {fingerprint.protocol}, {fingerprint.matcher} matching, on {fingerprint.device}"
     )
     width = max(len(label) for label in result.labels)
     first = max(width + 10, len("uniform queries  "))
@@ -87,11 +90,10 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
             yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
     yield ""
     for timing in result.timings:
-        values = timing.to_json()
         if timing.images:
             yield (
-                f"{timing.descriptor:<{width}} {values['s_per_image']:.3f} s an image, "
-                f"{values['s_per_pair']:.3f} s a pair"
+                f"{timing.descriptor:<{width}} {timing.s_per_image:.3f} s an image, "
+                f"{timing.s_per_pair:.3f} s a pair"
             )
     if result.left_out:
         broken = sum(entry.queries is None for entry in result.left_out)
@@ -104,9 +106,7 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
 def _cell(row: SummaryRow) -> str:
     if row.pck is None:
         return "–"
-    if row.low is None or row.high is None:
-        return f"{row.pck:.3f}"
-    return f"{row.pck:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    return f"{row.pck:.3f}" + ("" if row.ends is None else " [{:.3f}, {:.3f}]".format(*row.ends))
 
 
 def _context(shell: Shell) -> JobContext:
@@ -121,20 +121,15 @@ def _context(shell: Shell) -> JobContext:
     return replace(shell.context(), emit=emit)
 
 
-class _PairLines:
-    """Prints a line for each pair."""
-
-    def __init__(self, shell: Shell) -> None:
-        self._sink = shell.sink
-
-    def __call__(self, record: PairRecord, done: int, total: int) -> None:
-        rows = [
-            f"{row.descriptor} {row.queries} "
-            + " ".join(f"@{threshold:g} {share:.3f}" for threshold, share in row.pck)
-            for row in record.rows
-        ]
-        found = "; ".join(rows) if rows else "left out"
-        self._sink.note(f"{done}/{total} {record.sequence} 1 → {record.index}: {found}")
+def _pair_line(result: EvaluationResult, record: PairRecord) -> str:
+    rows = [
+        f"{row.descriptor} {row.queries} "
+        + " ".join(f"@{threshold:g} {share:.3f}" for threshold, share in row.pck)
+        for row in record.rows
+    ]
+    found = "; ".join(rows) if rows else "left out"
+    done, total = len(result.seen), result.fingerprint.dataset.pairs
+    return f"{done}/{total} {record.sequence} 1 → {record.index}: {found}"
 
 
 COMMAND = Command(

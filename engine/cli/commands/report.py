@@ -21,11 +21,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
         out = folder.parent if folder.suffix == ".json" else folder
     with shell.stage(Stage.LOADING_TORCH):
         from engine.evaluation.report import REPORT_HTML, REPORT_JSON, REPORT_PDF
-        from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.report import ReportJob
 
-    context = shell.context(options.device)
-    load_descriptor_sources(options.plugins, context)
     job = ReportJob(
         folders=options.folders,
         out=out,
@@ -33,7 +30,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         dataset=options.dataset,
         command=command_line("report", options),
     )
-    report = job.run(context)
+    report = job.run(shell.context())
     if options.pdf:
         if shell.draw_pdf is None:
             raise ConfigError("pdf", "this program cannot draw a PDF; use main.py")
@@ -57,7 +54,7 @@ COMMAND = Command(
         "report runs/1 --dataset /data/hpatches",
     ),
     description="Write report.html, one file without anything to load, and report.json from the "
-    "results of 'evaluate'.\nThe worst pairs are matched again to show them, where their images "
+    "results of 'evaluate'.\nThe worst pairs are shown with their matches, where their images "
     "can be found.",
     options=(ReportOptions,),
     run=run,

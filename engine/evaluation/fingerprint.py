@@ -1,0 +1,208 @@
+"""How the numbers of an evaluation were made; results with another fingerprint do not compare.
+
+Every fact is one field of a class below, and the file's layout is that of the classes.  A new fact
+is one new field with a default: older files, which lack it, read as the default, and it is written
+only where it differs from that.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from engine.evaluation.datasets import EvaluationSubset
+from engine.evaluation.switches import Matcher, ProtocolName, QueryKind
+from engine.vocabulary import Precision
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """Which points were queries, and among what they were searched.
+
+    Attributes:
+        queries: the lists, Harris first.
+        query_limit: queries of a pair and list, at most.
+        long_edge_px: every image was brought to this long edge.
+        grid_stride_px: distance of the places searched; None where no grid is.
+    """
+
+    queries: tuple[QueryKind, ...]
+    query_limit: int
+    long_edge_px: int
+    grid_stride_px: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPairs:
+    """What was measured on.
+
+    Attributes:
+        name: of the folder, with ``rotated:`` or ``scaled:`` before it.
+        subset: what was chosen of it.
+        pairs: how many there are.
+        pairs_sha256: over their names, numbers and homographies.
+    """
+
+    name: str
+    subset: EvaluationSubset
+    pairs: int
+    pairs_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredDescriptor:
+    """A descriptor that took part.
+
+    Attributes:
+        label: what its rows are called.
+        name: registered name.
+        config: its settings, without the weights.
+        weights_sha256: of its weights file, None without one.
+        trained: whether its weights were learnt.
+        levels: how many maps it makes of an image.
+        dim: length of a descriptor.
+        matcher: how it really was matched.
+        precision: arithmetic.
+        oracle: whether it was told the true scales.
+    """
+
+    label: str
+    name: str
+    config: Mapping[str, Any]
+    weights_sha256: str | None
+    trained: bool
+    levels: int
+    dim: int
+    matcher: Matcher
+    precision: Precision
+    oracle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """The programs that computed."""
+
+    project: str
+    torch: str
+    opencv: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """All that the numbers depend on.
+
+    Attributes:
+        protocol: which of the three.
+        thresholds_px: a match this close to the truth is right; ascending.
+        matcher: as chosen; sets are always matched exactly.
+        sampler: the queries and what they are searched among.
+        seed: of the draws and of the intervals.
+        dataset: the pairs.
+        descriptors: those that were measured, in the order of every table.
+        versions: the programs.
+        device: where it was computed; a GPU by its name.
+    """
+
+    protocol: ProtocolName
+    thresholds_px: tuple[float, ...]
+    matcher: Matcher
+    sampler: Sampler
+    seed: int
+    dataset: MeasuredPairs
+    descriptors: tuple[MeasuredDescriptor, ...]
+    versions: Versions
+    device: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the rows of the descriptors are called, in order."""
+        return tuple(one.label for one in self.descriptors)
+
+    def to_json(self) -> Json:
+        """As in the file."""
+        plain: Json = _plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, values: Any) -> Fingerprint:
+        """Back from the file.
+
+        Raises:
+            TypeError: a field is missing.
+            ValueError: a field is of another kind, or not known to this version.
+        """
+        made: Fingerprint = _read(cls, values, "fingerprint")
+        return made
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted name -> value, such as ``descriptors[0].config.stride_px``."""
+        return dict(_flat(self.to_json()))
+
+
+def differences(
+    one: Fingerprint, other: Fingerprint, *, descriptors: bool = False
+) -> tuple[tuple[str, Any, Any], ...]:
+    """The fields, by dotted name, in which two fingerprints differ, and both values.
+
+    Args:
+        one: a fingerprint.
+        other: another one.
+        descriptors: whether the descriptors have to be the same too.
+    """
+    flat_one, flat_other = one.flat(), other.flat()
+    return tuple(
+        (field, flat_one.get(field), flat_other.get(field))
+        for field in flat_one | flat_other
+        if flat_one.get(field) != flat_other.get(field)
+        and (descriptors or not field.startswith("descriptors"))
+    )
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        named = ((field, getattr(value, field.name)) for field in fields(value))
+        return {
+            field.name: _plain(one)
+            for field, one in named
+            if field.default is MISSING or one != field.default
+        }
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    """A value of this kind, or an error that names its place."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is types.UnionType:  # of one kind and None
+        return None if value is None else _read(inner[0], value, place)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(inner[0], one, f"{place}[{n}]") for n, one in enumerate(value))
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        hints = get_type_hints(kind)
+        for name in value:
+            if name not in hints:
+                raise ValueError(f"{place}.{name} is not known to this version")
+        return kind(**{n: _read(hints[n], one, f"{place}.{n}") for n, one in value.items()})  # type: ignore[operator]
+    wanted = (int, float) if kind is float else origin or kind
+    if not (
+        value in inner
+        if origin is Literal
+        else isinstance(value, wanted) and (kind is bool) == isinstance(value, bool)
+    ):
+        raise ValueError(f"{place} is {value!r}")
+    return value
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _flat(one, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+        yield f"{name}.count", len(value)
+        for number, one in enumerate(value):
+            yield from _flat(one, f"{name}[{number}]")
+    else:
+        yield name, value

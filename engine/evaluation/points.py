@@ -1,0 +1,171 @@
+"""The queries of a measured pair and where each was found, kept beside the rows of a run.
+
+From these points any picture and any further metric is made without describing an image again.
+``points/SEQUENCE/INDEX.npz`` holds one pair: which files its images were, their sizes, and for each
+list of queries one ``(2 + D, N, 2)`` float64 array of queries, true points and the matches of the
+D descriptors (NaN where nothing was found), and one ``(D, N)`` float32 array of similarities.
+Nothing is rounded, so the errors are the measured ones to the last bit.  Of a list that is longer
+than :data:`KEPT_QUERIES` the first ones are kept: queries come in random order.
+
+Nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ResultError
+from engine.evaluation.pck import errors_px
+from engine.evaluation.switches import QueryKind
+from engine.geometry.coords import Resize
+from engine.paths import write_atomically
+
+Points = NDArray[np.float64]
+
+POINTS_FOLDER: Final = "points"
+KEPT_QUERIES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredImage:
+    """An image of a pair, as it was when it was measured.
+
+    Attributes:
+        path: its file, relative to the folder of the data set, with ``/`` between the parts.
+        sha256: of that file.
+        resize: from original to working pixels.
+    """
+
+    path: str
+    sha256: str
+    resize: Resize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairPoints:
+    """One list of queries of a pair, matched by one descriptor; in working pixels.
+
+    Attributes:
+        query_px: ``(N, 2)`` in the first image.
+        true_px: ``(N, 2)`` where they truly are in the second image.
+        match_px: ``(N, 2)`` where they were found there; NaN where nothing was.
+        similarity: ``(N,)`` cosine of query and match; -inf where nothing was found.
+    """
+
+    query_px: Points
+    true_px: Points
+    match_px: Points
+    similarity: NDArray[np.float32]
+
+    @property
+    def errors_px(self) -> NDArray[np.float64]:
+        """``(N,)`` distance of match and truth; NaN where nothing was found."""
+        return errors_px(self.match_px, self.true_px)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPair:
+    """All points of a pair.
+
+    Attributes:
+        images: the first and the second one.
+        points: by list of queries: those of each descriptor, in the order of the fingerprint.
+    """
+
+    images: tuple[MeasuredImage, MeasuredImage]
+    points: Mapping[QueryKind, tuple[PairPoints, ...]]
+
+
+def has_points(folder: Path) -> bool:
+    """Whether a run kept its points; those of versions before 1.2 did not."""
+    return (folder / POINTS_FOLDER).is_dir()
+
+
+def write_points(folder: Path, sequence: str, index: int, pair: MeasuredPair) -> None:
+    """Keep the points of a pair in the folder of its run.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "paths": np.array([image.path for image in pair.images]),
+        "sha256": np.array([image.sha256 for image in pair.images]),
+        "sizes_px": np.array(
+            [(image.resize.from_size_px, image.resize.to_size_px) for image in pair.images]
+        ),
+    }
+    for kind, found in pair.points.items():
+        places = [found[0].query_px, found[0].true_px, *(one.match_px for one in found)]
+        arrays[f"{kind}_px"] = np.stack(places)[:, :KEPT_QUERIES]
+        similarity = np.stack([one.similarity for one in found])
+        arrays[f"{kind}_similarity"] = similarity[:, :KEPT_QUERIES]
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
+    path = _file(folder, sequence, index)
+    with contextlib.suppress(OSError):  # writing tells what is wrong
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data.getvalue())
+
+
+def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
+    """The points of a pair of a run.
+
+    Raises:
+        ResultError: there are none, or the file is damaged.
+    """
+    path = _file(folder, sequence, index)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        images = [
+            MeasuredImage(str(name), str(sha256), Resize(tuple(before), tuple(after)))
+            for name, sha256, (before, after) in zip(
+                arrays["paths"], arrays["sha256"], arrays["sizes_px"].tolist(), strict=True
+            )
+        ]
+        points = {}
+        for name in arrays:
+            if name.endswith("_similarity"):
+                kind = name.removesuffix("_similarity")
+                query_px, true_px, *found = arrays[f"{kind}_px"]
+                points[kind] = tuple(
+                    PairPoints(query_px, true_px, match_px, similarity)
+                    for match_px, similarity in zip(found, arrays[name], strict=True)
+                )
+        return MeasuredPair((images[0], images[1]), points)
+    except FileNotFoundError as error:
+        raise ResultError(path, "does not exist; the matches of this pair were not kept") from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ResultError(path, "is damaged") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(folder: Path, sequence: str, index: int) -> Path:
+    return folder / POINTS_FOLDER / sequence / f"{index}.npz"
