@@ -239,10 +239,11 @@ class EvaluationResult:
     @classmethod
     def from_json(cls, values: Json, folder: Path) -> EvaluationResult:
         """Back from the file in a folder."""
+        fingerprint = Fingerprint.from_json(values["fingerprint"])
         timings = values["timings"]["descriptors"]
         names = [field.name for field in fields(Timing)]
         return cls(
-            fingerprint=Fingerprint.from_json(values["fingerprint"]),
+            fingerprint=fingerprint,
             summary=tuple(SummaryRow(**row) for row in values["summary"]),
             pairs=tuple(PairRow.from_json(row) for row in values["pairs"]),
             left_out=tuple(LeftOut(**entry) for entry in values["left_out"]),

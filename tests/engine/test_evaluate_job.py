@@ -34,7 +34,9 @@ from engine.errors import (
     WeightsError,
 )
 from engine.evaluation.datasets import LARGE_SEQUENCES, open_evaluation_set
+from engine.evaluation.points import read_points
 from engine.evaluation.result import EvaluationResult, json_text, read_result
+from engine.evaluation.run_folder import PairRecord
 from engine.geometry.coords import CellGrid
 from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, find_weights
@@ -126,7 +128,7 @@ def test_the_same_command_twice_writes_the_same_bytes(
         evaluate(sequences, tmp_path / name, protocol=protocol, matcher=matcher) for name in "ab"
     )
     assert lasting(one) == lasting(two)
-    assert len(one.pairs) == PAIRS * len(one.fingerprint["sampler"]["queries"])
+    assert len(one.pairs) == PAIRS * len(one.fingerprint.sampler.queries)
     files = [(tmp_path / name / "pairs.csv").read_bytes() for name in "ab"]
     assert files[0] == files[1]
     assert read_result(tmp_path / "a") == one
@@ -189,8 +191,12 @@ def test_a_stopped_run_goes_on_where_it_stopped(sequences: Path, tmp_path: Path)
     out, cancel, events = tmp_path / "stopped", CancelToken(), []
     seen = []
 
-    def stop_after_two(record: object, done: int, total: int) -> None:
-        seen.append((done, total))
+    def stop_after_two(known: EvaluationResult, record: PairRecord | None) -> None:
+        done = len(known.seen)
+        seen.append((done, known.fingerprint.dataset.pairs))
+        assert known.pairs[len(known.pairs) - len(record.rows if record else ()) :] == (
+            record.rows if record else ()
+        )
         if done == 2:
             cancel.cancel()
 
@@ -198,7 +204,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(sequences: Path, tmp_path: Path)
         make_job(sequences, out, listener=stop_after_two).run(
             JobContext(emit=events.append, cancel=cancel)
         )
-    assert seen == [(1, PAIRS), (2, PAIRS)]
+    assert seen == [(0, PAIRS), (1, PAIRS), (2, PAIRS)]
     assert any("2 pairs are kept" in text for text in notes_of(events))
     assert not (out / "result.json").exists()
     assert not [thread for thread in threading.enumerate() if "read-ahead" in thread.name]
@@ -296,6 +302,12 @@ def test_ten_kills_at_random_moments_change_no_row(tmp_path: Path):
     assert status == 0
     undisturbed = evaluate(folder, tmp_path / "undisturbed")
     assert lasting(read_result(out)) == lasting(undisturbed)
+    for key in undisturbed.seen:
+        one, other = (read_points(place, *key) for place in (out, tmp_path / "undisturbed"))
+        assert one.images == other.images
+        for kind in ("harris", "uniform"):
+            for mine, its in zip(one.points[kind], other.points[kind], strict=True):
+                np.testing.assert_array_equal(mine.match_px, its.match_px)
 
 
 def test_a_folder_with_an_evaluation_is_not_overwritten(sequences: Path, tmp_path: Path):
@@ -357,7 +369,7 @@ def test_strict_refuses_a_folder_in_which_something_is_missing(sequences: Path, 
         evaluate(sequences, tmp_path / "out", strict=True)
     result = evaluate(sequences, tmp_path / "out")
     assert any("H_1_3 is missing" in problem for problem in result.problems)
-    assert result.fingerprint["dataset"]["pairs"] == PAIRS - 1
+    assert result.fingerprint.dataset.pairs == PAIRS - 1
 
 
 def test_a_pair_without_any_query_is_counted_and_has_no_row(sequences: Path, tmp_path: Path):
@@ -415,7 +427,7 @@ def test_under_stress_the_truth_follows_the_picture(kind: str, tmp_path: Path):
         f"{kind}:{folder.parent}", tmp_path / "out", descriptor=("colour",), long_edge_px=160,
         queries="uniform",
     ).run(JobContext(emit=events.append))  # fmt: skip
-    assert result.fingerprint["dataset"]["name"] == f"{kind}:set"
+    assert result.fingerprint.dataset.name == f"{kind}:set"
     assert len(result.pairs) == 4
     for row in result.pairs:
         assert row.count >= 10
@@ -428,8 +440,8 @@ def test_stress_changes_pairs_and_fingerprint_but_not_the_first_image(
 ):
     plain = evaluate(sequences, tmp_path / "plain")
     turned = evaluate(f"rotated:{sequences}", tmp_path / "turned")
-    assert turned.fingerprint["dataset"]["name"] == f"rotated:{sequences.name}"
-    hashes = {r.fingerprint["dataset"]["pairs_sha256"] for r in (plain, turned)}
+    assert turned.fingerprint.dataset.name == f"rotated:{sequences.name}"
+    hashes = {r.fingerprint.dataset.pairs_sha256 for r in (plain, turned)}
     assert len(hashes) == 2
     means = [next(row.pck for row in r.summary if row.threshold_px == 5) for r in (plain, turned)]
     assert means[1] < 0.7 * means[0], "DAISY does not survive a turn"

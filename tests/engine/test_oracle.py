@@ -1,4 +1,4 @@
-"""The row that is told the true scales, and that nobody takes it for a descriptor."""
+"""The row that is given the true scales, and that nobody takes it for a descriptor."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from engine.evaluation.rematch import rematch_rows
-from engine.evaluation.report_content import build_report, worst_rows
 from numpy.typing import NDArray
 
 from engine.cli.commands.evaluate import as_text
@@ -22,9 +20,13 @@ from engine.cli.run import main
 from engine.descriptors.msnet import MSNetV2, build_network
 from engine.descriptors.registry import list_descriptors, make_spec
 from engine.errors import ConfigError, JobCancelled
+from engine.evaluation.comparison import merge_results
 from engine.evaluation.oracle import describe_knowing, true_scales
+from engine.evaluation.points import read_points
 from engine.evaluation.report import Table
-from engine.evaluation.result import EvaluationResult, merge_results, read_result
+from engine.evaluation.report_prose import build_report
+from engine.evaluation.report_statistics import Statistics
+from engine.evaluation.result import EvaluationResult, read_result
 from engine.geometry.homography import warp_points
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
 from engine.jobs.report import ReportJob
@@ -177,7 +179,7 @@ def test_the_files_field_is_in_the_schema(result: EvaluationResult):
     schema = json.loads(path.read_text(encoding="utf-8"))
     entry = schema["properties"]["fingerprint"]["properties"]["descriptors"]["items"]
     assert entry["properties"]["oracle"] == {"const": True}
-    for one in result.fingerprint["descriptors"]:
+    for one in result.fingerprint.to_json()["descriptors"]:
         assert set(entry["required"]) <= set(one) <= set(entry["properties"])
 
 
@@ -186,35 +188,32 @@ def test_the_report_says_it_and_never_calls_it_the_best(finished: Path, result: 
     ReportJob(folders=(finished,), out=out).run(JobContext())
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "msnet_v2 (oracle)" in page
-    assert "told the true scales" in page
+    assert "given the true scales" in page
     # Figures that put it before all others.
     raised = tuple(
         replace(row, pck=1.0) if row.descriptor == "msnet_v2 (oracle)" else row
         for row in result.summary
     )
     merged = merge_results([("run", replace(result, summary=raised))])
-    report = build_report(merged, names=["run"], worst=[], command="")
+    report = build_report(Statistics(merged), worst=[], command="")
     assert "oracle" not in report.summary
     (table,) = (block for block in report.sections[0].blocks if isinstance(block, Table))
     strong = {row.cells[0].text for row in table.rows if any(cell.strong for cell in row.cells)}
     assert strong
     assert "msnet_v2 (oracle)" not in strong
     (remark,) = (row.cells[0].detail for row in table.rows if "oracle" in row.cells[0].text)
-    assert remark == "told the true scales"
-    worst = worst_rows(merge_results([("run", result)]))
+    assert remark == "given the true scales"
+    worst = Statistics(merge_results([("run", result)])).worst_rows()
     assert {row.descriptor for row in worst} <= {"msnet_v2", "msnet_v2_estimated"}
 
 
-def test_alone_it_has_a_summary_and_its_matches_can_be_shown_again(sequences: Path, tmp_path: Path):
+def test_alone_it_has_a_summary_and_its_matches_are_kept(sequences: Path, tmp_path: Path):
     alone = make_job(sequences, tmp_path / "r", "oracle:msnet_v2").run(JobContext())
-    rows = worst_rows(merge_results([("run", alone)]), limit=2)
+    rows = Statistics(merge_results([("run", alone)])).worst_rows(limit=2)
     assert {row.descriptor for row in rows} == {"msnet_v2 (oracle)"}
-    found = rematch_rows(
-        alone, rows, device=torch.device("cpu"), dataset=None, context=JobContext()
-    )
-    for row, rematch in found.items():
-        assert not isinstance(rematch, str), rematch
-        assert np.mean(rematch.errors_px <= 3) == pytest.approx(dict(row.pck)[3.0])
+    for row in rows:
+        points = read_points(tmp_path / "r", *row.key).points[row.queries][0]
+        assert np.mean(points.errors_px <= 3) == dict(row.pck)[3.0]
 
 
 def test_a_run_warns_of_it_and_is_repeated_and_continued_as_it_was(
@@ -234,7 +233,7 @@ def test_a_run_warns_of_it_and_is_repeated_and_continued_as_it_was(
     with pytest.raises(JobCancelled):
         job.run(JobContext(stop, cancel))
     warnings = [e.text for e in events if isinstance(e, Note) and e.level == "warning"]
-    assert any("msnet_v2 (oracle) is told the true scales" in text for text in warnings)
+    assert any("msnet_v2 (oracle) is given the true scales" in text for text in warnings)
     settings = yaml.safe_load((tmp_path / "r" / "evaluation.yaml").read_text(encoding="utf-8"))
     assert settings["descriptor"] == list(ALL)
     config, values = resolve_settings(EvaluateConfig, from_file=settings)

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -15,11 +16,12 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
-from engine.evaluation.report_content import MINUS, PUBLISHED, mean_curve, signed, worst_rows
 
 from engine.cli.parser import build_parser, parse
 from engine.descriptors.registry import make_spec
 from engine.errors import ResultError
+from engine.evaluation.comparison import merge_results
+from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, count_within
 from engine.evaluation.report import (
     REPORT_HTML,
@@ -30,12 +32,14 @@ from engine.evaluation.report import (
     read_report,
 )
 from engine.evaluation.report_figures import draw_pair
+from engine.evaluation.report_prose import MINUS, PUBLISHED, signed
+from engine.evaluation.report_statistics import Statistics, mean_curve
 from engine.evaluation.result import (
     EvaluationResult,
     LeftOut,
     PairRow,
+    Sources,
     Timing,
-    merge_results,
     read_result,
     summarise,
     write_result,
@@ -72,11 +76,8 @@ def a_result(
                     shares = tuple((limit, float(np.mean(errors <= limit))) for limit in thresholds)
                     within = count_within(errors, CURVE_PX)
                     rows.append(PairRow(label, sequence, index, kind, 50, shares, within))
-    kinds = {
-        name: {"i": "illumination", "v": "viewpoint"}.get(name[0], "other") for name in sequences
-    }
-    return EvaluationResult(
-        fingerprint={
+    fingerprint = Fingerprint.from_json(
+        {
             "protocol": protocol,
             "thresholds_px": list(thresholds),
             "matcher": "exact",
@@ -109,16 +110,17 @@ def a_result(
             ],
             "versions": {"project": "1", "torch": "2", "opencv": "5"},
             "device": "cpu",
-        },
-        summary=summarise(
-            rows, labels=labels, queries=queries, thresholds_px=thresholds, kinds=kinds, seed=0
-        ),
+        }
+    )
+    return EvaluationResult(
+        fingerprint=fingerprint,
+        summary=summarise(rows, fingerprint),
         pairs=tuple(rows),
         left_out=tuple(left_out),
         problems=(),
         timings=tuple(Timing(label, 10, 2.5, 9, 0.9) for label in labels),
         wall_s=12.0,
-        sources={"dataset": "/gone", "root": "/gone", "weights": {}, "command": "main.py evaluate"},
+        sources=Sources(dataset="/gone", root="/gone", command="main.py evaluate"),
     )
 
 
@@ -297,15 +299,12 @@ def test_differences_are_taken_pair_by_pair_and_come_out_the_same_again(tmp_path
 def test_a_descriptor_is_level_with_itself(tmp_path: Path):
     result = a_result(("daisy",))
     twin = [replace(row, descriptor="twin") for row in result.pairs]
-    entry = {**result.fingerprint["descriptors"][0], "label": "twin"}
+    (entry,) = result.fingerprint.descriptors
     result = replace(
         result,
         pairs=(*result.pairs, *twin),
         summary=(*result.summary, *(replace(row, descriptor="twin") for row in result.summary)),
-        fingerprint={
-            **result.fingerprint,
-            "descriptors": [*result.fingerprint["descriptors"], entry],
-        },
+        fingerprint=replace(result.fingerprint, descriptors=(entry, replace(entry, label="twin"))),
     )
     report, page = report_on(tmp_path, result)
     cell = page.with_data("better", "other")[0]
@@ -383,7 +382,7 @@ def test_the_fingerprint_and_the_commands_are_told_in_full(tmp_path: Path):
         [e.text for e in page.elements if e.tag == "dt"],
         [e.text for e in page.elements if e.tag == "dd"], strict=True,
     ))  # fmt: skip
-    assert facts["dataset.pairs_sha256"] == result.fingerprint["dataset"]["pairs_sha256"]
+    assert facts["dataset.pairs_sha256"] == result.fingerprint.dataset.pairs_sha256
     assert facts["thresholds_px"] == "1, 3, 5"
     assert facts["sampler.grid_stride_px"] == NONE
     commands = [e.text for e in page.elements if e.tag == "pre"]
@@ -527,7 +526,7 @@ def test_the_report_is_read_back_as_it_was(tmp_path: Path):
 
 def test_descriptors_take_turns_with_their_worst_pairs_and_no_pair_comes_twice():
     result = a_result(("weak", "daisy"), seed=4)
-    rows = worst_rows(merge_results([("run", result)]), limit=6)
+    rows = Statistics(merge_results([("run", result)])).worst_rows(limit=6)
     keys = [(row.sequence, row.index) for row in rows]
     assert len(set(keys)) == 6
     leader = max(("weak", "daisy"), key=lambda label: np.mean(
@@ -536,7 +535,7 @@ def test_descriptors_take_turns_with_their_worst_pairs_and_no_pair_comes_twice()
     shares = [dict(row.pck)[5.0] for row in rows]
     assert shares[:3] == sorted(shares[:3])
     assert shares[0] == min(dict(r.pck)[5.0] for r in result.pairs if r.descriptor == leader)
-    alone = worst_rows(merge_results([("run", a_result(("daisy",)))]), limit=4)
+    alone = Statistics(merge_results([("run", a_result(("daisy",)))])).worst_rows(limit=4)
     every = sorted(dict(row.pck)[5.0] for row in a_result(("daisy",)).pairs)
     assert [dict(row.pck)[5.0] for row in alone] == every[:4]
 
@@ -649,9 +648,10 @@ def test_without_the_images_the_report_says_so_and_has_no_pictures(walls: Path, 
     assert all(one.figure is None for one in pictures_of(job.run(JobContext(device="cpu"))))
     found = replace(job, dataset=tmp_path / "elsewhere").run(JobContext(device="cpu"))
     assert pictures_of(found)[1].figure is not None
+    # The matches are those that were measured, whatever becomes of the homography.
     (tmp_path / "elsewhere" / "v_moved" / "H_1_2").write_text("1 0 9\n0 1 0\n0 0 1\n")
     changed = replace(job, dataset=tmp_path / "elsewhere").run(JobContext(device="cpu"))
-    assert "no longer holds the pairs" in pictures_of(changed)[0].note
+    assert pictures_of(changed) == pictures_of(found)
 
 
 def test_other_pixels_under_the_same_name_are_not_passed_off_as_what_was_measured(
@@ -670,6 +670,43 @@ def test_other_pixels_under_the_same_name_are_not_passed_off_as_what_was_measure
     for pair in pictures_of(job.run(JobContext(device="cpu"))):
         assert pair.figure is None
         assert "has changed since" in pair.note
+
+
+def test_pictures_are_made_without_describing_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.descriptors.daisy.Daisy.describe", None)
+    report = ReportJob(folders=(run,), out=tmp_path).run(JobContext(device="cpu"))
+    assert all(pair.figure is not None for pair in pictures_of(report))
+
+
+def test_a_run_without_points_has_a_report_without_pictures_that_says_so_once(
+    run: Path, tmp_path: Path
+):
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    shutil.rmtree(old / "points")
+    report = ReportJob(folders=(old,), out=tmp_path / "out").run(JobContext(device="cpu"))
+    assert [(one.figure, one.note) for one in pictures_of(report)] == [(None, "")] * 2
+    text = read_page(tmp_path / "out" / REPORT_HTML).text_of("p")
+    assert text.count("old was measured by a version that kept no matches") == 1
+    assert report.notices == ()
+
+
+def test_of_two_runs_with_one_label_each_pair_shows_the_matches_of_its_own_run(
+    walls: Path, run: Path, tmp_path: Path
+):
+    evaluate(walls, tmp_path / "seed", seed=7)
+    job = ReportJob(folders=(run, tmp_path / "seed"), out=tmp_path / "both")
+    pictures = {one.title: one for one in pictures_of(job.run(JobContext(device="cpu")))}
+    assert len(pictures) == 2
+    for one in pictures.values():
+        label, share = re.match(r"daisy \((.+?)\) (\d\.\d+)", one.detail).groups()
+        folder = {run.name: run, "seed": tmp_path / "seed"}[label]
+        alone = ReportJob(folders=(folder,), out=tmp_path / label).run(JobContext(device="cpu"))
+        (same,) = (other for other in pictures_of(alone) if other.title == one.title)
+        assert same.detail == f"daisy {share}"
+        assert same.figure == one.figure
 
 
 def test_a_turned_pair_is_drawn_turned_and_the_command_says_that_it_opens_the_original(

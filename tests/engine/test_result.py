@@ -12,22 +12,33 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.data.pairs import ImagePair
 from engine.errors import OutputError, ResultError
+from engine.evaluation.comparison import merge_results
+from engine.evaluation.fingerprint import Fingerprint, differences
 from engine.evaluation.pck import bootstrap_mean
 from engine.evaluation.result import (
     EvaluationResult,
     LeftOut,
     PairRow,
+    Sources,
     Timing,
     json_text,
     make_row,
-    merge_results,
     read_result,
     summarise,
     threshold_name,
     write_result,
 )
-from engine.evaluation.run_folder import PairRecord, RowsFile, has_rows, read_records, rows_file
+from engine.evaluation.run_folder import (
+    Begun,
+    PairRecord,
+    add_record,
+    begin_rows,
+    has_rows,
+    read_begun,
+    rows_file,
+)
 from engine.jobs.evaluate import make_protocol
 from engine.jobs.settings import EvaluateConfig
 from engine.paths import data_dir
@@ -95,6 +106,10 @@ def faults(value: Any, schema: dict[str, Any], place: str = "$") -> list[str]:
     return found
 
 
+def pair(sequence: str, index: int) -> ImagePair:
+    return ImagePair(Path("1.png"), Path("2.png"), sequence=sequence, index=index)
+
+
 def some_rows(label: str, seed: int = 0) -> tuple[PairRow, ...]:
     random = np.random.default_rng(seed)
     rows = []
@@ -103,12 +118,7 @@ def some_rows(label: str, seed: int = 0) -> tuple[PairRow, ...]:
             for index in (2, 3):
                 errors = random.exponential(4, 40)
                 errors[0] = np.nan
-                rows.append(
-                    make_row(
-                        PROTOCOL, errors, descriptor=label, sequence=sequence, index=index,
-                        queries=queries,
-                    )
-                )  # fmt: skip
+                rows.append(make_row(PROTOCOL, errors, label, pair(sequence, index), queries))
     return tuple(rows)
 
 
@@ -129,19 +139,16 @@ def some_result(label: str = "daisy", **changes: Any) -> EvaluationResult:
         "versions": {"project": "0.1.0", "torch": "2", "opencv": "5"},
         "device": "cpu",
     }  # fmt: skip
-    summary = summarise(
-        rows, labels=[label], queries=("harris", "uniform"), thresholds_px=(1.0, 3.0, 5.0),
-        kinds=KINDS, seed=0,
-    )  # fmt: skip
+    # What differs is only said: the rows stay those of the three thresholds.
     return EvaluationResult(
-        fingerprint={**fingerprint, **changes},
-        summary=summary,
+        fingerprint=Fingerprint.from_json({**fingerprint, **changes}),
+        summary=summarise(rows, Fingerprint.from_json(fingerprint)),
         pairs=rows,
         left_out=(LeftOut("v_a", 4, None, "v_a 1 → 4 is left out: it is empty."),),
         problems=("i_b: image 4 is missing.",),
         timings=(Timing(label, 9, 4.5, 6, 3.0),),
         wall_s=8.25,
-        sources={"dataset": "/daten/é", "root": "/daten/é", "weights": {}, "command": "python …"},
+        sources=Sources(dataset="/daten/é", root="/daten/é", command="python …"),
     )
 
 
@@ -175,13 +182,49 @@ def test_the_schema_refuses_what_is_wrong(place: tuple[Any, ...], value: Any):
     assert len(faults(values, SCHEMA)) == 1
 
 
+def test_a_field_with_a_default_may_be_missing_and_is_written_where_it_differs():
+    """So a new field is one entry, and files of earlier versions stay readable."""
+    plain = some_result().fingerprint
+    marked = replace(plain, descriptors=(replace(plain.descriptors[0], oracle=True),))
+    assert "oracle" not in plain.to_json()["descriptors"][0]
+    assert marked.to_json()["descriptors"][0]["oracle"] is True
+    for one in (plain, marked):
+        assert Fingerprint.from_json(json.loads(json.dumps(one.to_json()))) == one
+    differing = differences(plain, marked, descriptors=True)
+    assert differing == (("descriptors[0].oracle", None, True),)
+    assert differences(plain, marked) == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        (("seed",), "7", "fingerprint.seed is '7'"),
+        (("seed",), True, "fingerprint.seed is True"),
+        (("protocol",), "open", "fingerprint.protocol is 'open'"),
+        (("thresholds_px", 0), None, r"fingerprint.thresholds_px\[0\] is None"),
+        (("sampler",), [], r"fingerprint.sampler is \[\]"),
+        (("descriptors", 0, "trained"), 1, r"fingerprint.descriptors\[0\].trained is 1"),
+        (("dataset", "mood"), "good", "fingerprint.dataset.mood is not known to this version"),
+    ],
+)
+def test_a_fingerprint_of_another_form_is_refused_and_its_place_named(
+    place: tuple[Any, ...], value: Any, fault: str
+):
+    values = json.loads(json.dumps(some_result().fingerprint.to_json()))
+    target = values
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    with pytest.raises(ValueError, match=fault):
+        Fingerprint.from_json(values)
+
+
 def test_undefined_numbers_are_null_and_nan_cannot_be_written():
     result = some_result()
     rows = [row for row in result.pairs if row.sequence == "v_a"]
-    summary = summarise(
-        rows, labels=["daisy"], queries=("harris",), thresholds_px=(1.0, 3.0, 5.0), kinds=KINDS,
-        seed=0,
-    )  # fmt: skip
+    summary = summarise([row for row in rows if row.queries == "harris"], result.fingerprint)
+    assert {row.pck for row in summary if row.queries == "uniform"} == {None}
+    summary = tuple(row for row in summary if row.queries == "harris")
     by_subset = {row.subset: row for row in summary if row.threshold_px == 3}
     assert by_subset["illumination"].pck is None
     assert by_subset["illumination"].pairs == 0
@@ -211,10 +254,8 @@ def test_the_summary_is_the_mean_of_the_rows_of_each_subset_harris_first():
 
 
 def test_a_row_counts_its_errors_and_what_was_not_found_is_wrong():
-    row = make_row(
-        PROTOCOL, np.array([0.0, 1.0, 3.2, np.nan]), descriptor="d", sequence="s", index=2,
-        queries="harris",
-    )  # fmt: skip
+    errors = np.array([0.0, 1.0, 3.2, np.nan])
+    row = make_row(PROTOCOL, errors, "d", pair("s", 2), "harris")
     assert row.count == 4
     assert row.pck == ((1.0, 0.5), (3.0, 0.5), (5.0, 0.75))
     assert row.counts_within[:3] == (1, 1, 2)
@@ -251,9 +292,12 @@ def test_a_threshold_keeps_all_its_digits_as_a_key(threshold: float):
         ("[]", "no evaluation result"),
         ('{"format": 99}', "format 1"),
         ('{"format": 1, "fingerprint": {"descriptors": []}}', "not a complete"),
-        ('{"format": 1, "fingerprint": {"descriptors": [{"label": 3}]}}', "not a complete"),
+        ('{"format": 1, "fingerprint": {"descriptors": [{"label": 3}]}}',
+         r"not a complete .*fingerprint\.descriptors\[0\]\.label is 3"),
+        ('{"format": 1, "fingerprint": {"mood": "good"}}',
+         r"fingerprint\.mood is not known to this version"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_no_result_is_refused_in_a_sentence(
     tmp_path: Path, content: str | None, reason: str
 ):
@@ -310,7 +354,11 @@ def test_the_same_descriptor_of_two_runs_gets_the_names_of_the_runs():
 
 # ---- rows of a run under way -------------------------------------------------------------------
 
-FINGERPRINT = {"seed": 0, "descriptors": [{"label": "daisy", "config": {"stride_px": 2}}]}
+FINGERPRINT = some_result().fingerprint
+
+
+def begun_in(folder: Path) -> Begun:
+    return Begun(folder, FINGERPRINT, Sources(dataset="d", root="/r", weights={}, command="c"))
 
 
 def some_records() -> list[PairRecord]:
@@ -323,9 +371,9 @@ def some_records() -> list[PairRecord]:
 
 
 def written(folder: Path) -> bytes:
-    with RowsFile(rows_file(folder, 0), FINGERPRINT) as file:
-        for record in some_records():
-            file.add(record)
+    begin_rows(begun_in(folder))
+    for record in some_records():
+        add_record(folder, record)
     return rows_file(folder, 0).read_bytes()
 
 
@@ -333,7 +381,8 @@ def test_records_are_read_back_as_they_were_written(tmp_path: Path):
     assert not has_rows(tmp_path)
     written(tmp_path)
     assert has_rows(tmp_path)
-    assert read_records(tmp_path, FINGERPRINT) == tuple(some_records())
+    assert read_begun(tmp_path, FINGERPRINT) == read_begun(tmp_path)
+    assert read_begun(tmp_path) == replace(begun_in(tmp_path), records=tuple(some_records()))
 
 
 def test_a_file_cut_anywhere_loses_the_torn_line_alone_and_can_be_continued(tmp_path: Path):
@@ -344,20 +393,20 @@ def test_a_file_cut_anywhere_loses_the_torn_line_alone_and_can_be_continued(tmp_
     for length in range(0, len(data), 13):
         path.write_bytes(data[:length])
         whole = max(0, data[:length].count(b"\n") - 1)
-        assert read_records(tmp_path, FINGERPRINT) == tuple(records[:whole])
-        with RowsFile(path, FINGERPRINT) as file:
-            for record in records[whole:]:
-                file.add(record)
+        assert read_begun(tmp_path, FINGERPRINT).records == tuple(records[:whole])
+        begin_rows(begun_in(tmp_path))
+        for record in records[whole:]:
+            add_record(tmp_path, record)
         assert path.read_bytes() == data
 
 
 def test_records_of_several_processes_are_put_together_without_repetition(tmp_path: Path):
     first, second, third = some_records()
     for rank, records in enumerate([[first, second], [second, third]]):
-        with RowsFile(rows_file(tmp_path, rank), FINGERPRINT) as file:
-            for record in records:
-                file.add(record)
-    assert sorted(r.key for r in read_records(tmp_path, FINGERPRINT)) == sorted(
+        begin_rows(begun_in(tmp_path), rank)
+        for record in records:
+            add_record(tmp_path, record, rank)
+    assert sorted(r.key for r in read_begun(tmp_path, FINGERPRINT).records) == sorted(
         r.key for r in (first, second, third)
     )
 
@@ -366,16 +415,18 @@ def test_records_of_several_processes_are_put_together_without_repetition(tmp_pa
     ("change", "field"),
     [
         ({"seed": 1}, "seed was 0 and is 1 now"),
-        ({"descriptors": [{"label": "daisy", "config": {"stride_px": 4}}]},
-         r"descriptors\[0\].config.stride_px was 2 and is 4 now"),
+        (
+            {"descriptors": (replace(FINGERPRINT.descriptors[0], config={"stride_px": 4}),)},
+            r"descriptors\[0\].config.stride_px was 2 and is 4 now",
+        ),
     ],
-)  # fmt: skip
+)
 def test_rows_that_were_made_in_another_way_are_not_continued(
     tmp_path: Path, change: dict[str, Any], field: str
 ):
     written(tmp_path)
     with pytest.raises(ResultError, match=field):
-        read_records(tmp_path, {**FINGERPRINT, **change})
+        read_begun(tmp_path, replace(FINGERPRINT, **change))
 
 
 @pytest.mark.parametrize("damage", [b"nonsense\n", b'{"fingerprint": 1}\n'])
@@ -383,10 +434,10 @@ def test_damage_in_the_middle_is_told_and_not_passed_over(tmp_path: Path, damage
     lines = written(tmp_path).splitlines(keepends=True)
     rows_file(tmp_path, 0).write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
     with pytest.raises(ResultError, match="line 3"):
-        read_records(tmp_path, FINGERPRINT)
+        read_begun(tmp_path, FINGERPRINT)
 
 
 def test_a_file_of_something_else_is_not_continued(tmp_path: Path):
     rows_file(tmp_path, 0).write_text('{"a": 1}\n')
     with pytest.raises(ResultError, match="holds no rows"):
-        read_records(tmp_path, FINGERPRINT)
+        read_begun(tmp_path, FINGERPRINT)

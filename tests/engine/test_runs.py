@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import ConfigError, DatasetError, JobCancelled, OutputError
+from engine.errors import ConfigError, DatasetError, JobCancelled, OutputError, ResultError
+from engine.evaluation.result import summarise
 from engine.images import write_image
 from engine.jobs.estimate import EstimateJob
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
 from engine.jobs.runs import (
     list_runs,
-    means,
-    read_run,
     read_runs,
     restore_run,
     run_settings,
@@ -79,10 +78,11 @@ def test_a_finished_run_is_listed_and_read_with_what_its_result_says(
     assert (info.folder, info.finished, info.done, info.total) == (out, True, 4, 4)
     assert info.config is not None
     assert info.config.dataset == str(sequences)
-    run = read_run(out)
-    assert run.rows == result.pairs
+    run = read_runs([out])
+    assert run.pairs == result.pairs
     assert run.summary == result.summary
-    assert (run.root, run.command, run.finished) == (sequences, "main.py evaluate", True)
+    assert (run.root, run.done, run.total, run.finished) == (sequences, 4, 4, True)
+    assert run.results[0].sources.command == "main.py evaluate"
     assert run.title == "daisy · séquences · closed"
 
 
@@ -91,14 +91,15 @@ def test_means_of_a_run_under_way_are_those_of_its_result(
 ) -> None:
     config = config_for(sequences, protocol="dense")
     result = job_for(config, new_run_dir("evaluate")).run(JobContext())
-    live = means(result.pairs, result.labels)
+    live = summarise(result.pairs, result.fingerprint, resamples=0)
     assert len(live) == len(result.summary)
     for mine, theirs in zip(live, result.summary, strict=True):
         assert (mine.descriptor, mine.subset, mine.queries, mine.threshold_px, mine.pairs) == (
             theirs.descriptor, theirs.subset, theirs.queries, theirs.threshold_px, theirs.pairs,
         )  # fmt: skip
-        assert mine.pck == pytest.approx(theirs.pck)
-    assert means((), ["daisy"]) == ()
+        assert mine.pck == theirs.pck
+        assert mine.ends is None
+    assert {row.pck for row in summarise((), result.fingerprint, resamples=0)} == {None}
 
 
 def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_folder_alone(
@@ -109,11 +110,9 @@ def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_fol
         job_for(config_for(sequences), out).run(stop_after(3))
     (info,) = list_runs()
     assert (info.finished, info.done, info.total, info.problem) == (False, 3, 4, "")
-    run = read_run(out)
-    assert [(row.sequence, row.index) for row in run.rows] == [
-        ("i_light", 2), ("i_light", 3), ("v_turn", 2),
-    ]  # fmt: skip
-    assert run.root == sequences
+    run = read_runs([out])
+    assert [row.key for row in run.pairs] == [("i_light", 2), ("i_light", 3), ("v_turn", 2)]
+    assert (run.root, run.done, run.total, run.finished) == (sequences, 3, 4, False)
     config, values = run_settings(out)
     assert config == config_for(sequences)
     choices = choose_descriptors(config, values)
@@ -121,6 +120,33 @@ def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_fol
     whole = job_for(config_for(sequences), new_run_dir("evaluate")).run(JobContext())
     assert result.pairs == whole.pairs
     assert list_runs()[0].finished
+
+
+def test_a_run_without_points_opens_and_says_so_in_one_sentence(
+    sequences: Path, fresh_home: Path
+) -> None:
+    """As runs of versions up to 1.1 are."""
+    out = new_run_dir("evaluate")
+    job_for(config_for(sequences), out).run(JobContext())
+    assert read_runs([out]).notes == ()
+    shutil.rmtree(out / "points")
+    run = read_runs([out])
+    assert len(run.pairs) == 4
+    (note,) = run.notes
+    assert note.startswith(f"{out.name} was measured by a version that kept no matches, so")
+
+
+def test_a_run_of_which_nothing_was_measured_is_refused_in_a_sentence(
+    sequences: Path, fresh_home: Path
+) -> None:
+    out = new_run_dir("evaluate")
+    with pytest.raises(JobCancelled):
+        job_for(config_for(sequences), out).run(stop_after(1))
+    (out / "rows.jsonl").write_bytes(b"")
+    (info,) = list_runs()
+    assert (info.done, info.total, info.finished, info.problem) == (0, 0, False, "")
+    with pytest.raises(ResultError, match="measured nothing yet"):
+        read_runs([out])
 
 
 def test_two_runs_stand_in_one_table_with_a_warning_for_what_differs(
@@ -132,19 +158,19 @@ def test_two_runs_stand_in_one_table_with_a_warning_for_what_differs(
     both = read_runs([one, other])
     assert [d.label for d in both.descriptors] == ["daisy (evaluate-1)", "daisy (evaluate-2)"]
     assert [d.name for d in both.descriptors] == ["daisy", "daisy"]
-    assert len(both.rows) == 8
+    assert len(both.pairs) == 8
     assert any("differ in seed" in warning for warning in both.warnings)
 
 
 def test_a_run_goes_to_the_trash_and_comes_back(sequences: Path, fresh_home: Path) -> None:
     out = new_run_dir("evaluate")
     job_for(config_for(sequences), out).run(JobContext())
-    before = read_run(out)
+    before = read_runs([out])
     trashed = trash_run(out)
     assert list_runs() == ()
     assert trashed.parent == fresh_home / "data" / "trash"
     restore_run(trashed, out)
-    assert read_run(out) == before
+    assert read_runs([out]) == before
     shutil.copytree(out, trashed)
     second = trash_run(out)  # one of that name lies there already
     assert second != trashed
