@@ -67,7 +67,7 @@ class MeasuredDescriptor:
         dim: length of a descriptor.
         matcher: how it really was matched.
         precision: arithmetic.
-        oracle: whether it was told the true scales.
+        oracle: whether it was given the true scales.
     """
 
     label: str

@@ -62,7 +62,7 @@ class DescriptorChoice:
     Attributes:
         label: what its rows are called.
         spec: its name and settings.
-        oracle: it is told the true scales, and its label says so.
+        oracle: it is given the true scales, and its label says so.
     """
 
     label: str

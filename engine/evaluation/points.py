@@ -86,7 +86,7 @@ class MeasuredPair:
 
 
 def has_points(folder: Path) -> bool:
-    """Whether a run kept its points; those of versions before 1.2 did not."""
+    """Whether a run kept its points; earlier versions did not."""
     return (folder / POINTS_FOLDER).is_dir()
 
 

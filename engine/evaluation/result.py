@@ -210,7 +210,7 @@ class EvaluationResult:
 
     @property
     def has_points(self) -> bool:
-        """Whether its matches were kept; versions up to 1.1 did not."""
+        """Whether its matches were kept; earlier versions did not."""
         return self.folder is not None and has_points(self.folder)
 
     @property

@@ -51,7 +51,7 @@ from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 SETTINGS_FILE: Final = "evaluation.yaml"
 ORACLE_PREFIX: Final = "oracle:"
-"""Before a descriptor's name: it shall be told the true scales."""
+"""Before a descriptor's name: it is given the true scales."""
 
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
 

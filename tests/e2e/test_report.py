@@ -52,7 +52,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_report_and_its_pdf_come_from_one_command(evaluated: Path):
-    done = run("report", "a", "--pdf", "--device", "cpu", folder=evaluated)
+    done = run("report", "a", "--pdf", folder=evaluated)
     assert done.returncode == 0, done.stderr
     page = (evaluated / "a" / "report.html").read_text(encoding="utf-8")
     values = json.loads((evaluated / "a" / "result.json").read_text(encoding="utf-8"))

@@ -689,7 +689,7 @@ def test_a_run_without_points_has_a_report_without_pictures_that_says_so_once(
     report = ReportJob(folders=(old,), out=tmp_path / "out").run(JobContext(device="cpu"))
     assert [(one.figure, one.note) for one in pictures_of(report)] == [(None, "")] * 2
     text = read_page(tmp_path / "out" / REPORT_HTML).text_of("p")
-    assert text.count("old was measured by a version that kept no matches") == 1
+    assert text.count("old was measured before matches were kept") == 1
     assert report.notices == ()
 
 

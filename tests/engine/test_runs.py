@@ -125,7 +125,7 @@ def test_an_unfinished_run_tells_how_far_it_is_and_can_be_continued_from_its_fol
 def test_a_run_without_points_opens_and_says_so_in_one_sentence(
     sequences: Path, fresh_home: Path
 ) -> None:
-    """As runs of versions up to 1.1 are."""
+    """As runs of earlier versions are."""
     out = new_run_dir("evaluate")
     job_for(config_for(sequences), out).run(JobContext())
     assert read_runs([out]).notes == ()
@@ -133,7 +133,7 @@ def test_a_run_without_points_opens_and_says_so_in_one_sentence(
     run = read_runs([out])
     assert len(run.pairs) == 4
     (note,) = run.notes
-    assert note.startswith(f"{out.name} was measured by a version that kept no matches, so")
+    assert note.startswith(f"{out.name} was measured before matches were kept, so")
 
 
 def test_a_run_of_which_nothing_was_measured_is_refused_in_a_sentence(
