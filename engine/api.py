@@ -112,6 +112,13 @@ if TYPE_CHECKING:
     from engine.jobs.doctor import examine as examine
     from engine.jobs.matches import write_matches as write_matches
     from engine.jobs.qt_platform import window_problem as window_problem
+    from engine.jobs.report import ReportJob as ReportJob
+    from engine.jobs.runs import RunInfo as RunInfo
+    from engine.jobs.runs import list_runs as list_runs
+    from engine.jobs.runs import read_runs as read_runs
+    from engine.jobs.runs import restore_run as restore_run
+    from engine.jobs.runs import run_settings as run_settings
+    from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.settings import EvaluateConfig as EvaluateConfig
     from engine.jobs.settings import TrainConfig as TrainConfig
     from engine.jobs.settings import resolve_settings as resolve_settings
@@ -166,13 +173,6 @@ if TYPE_CHECKING:
     from engine.jobs.evaluate import EvaluateJob as EvaluateJob
     from engine.jobs.evaluate import choose_descriptors as choose_descriptors
     from engine.jobs.export import ExportJob as ExportJob
-    from engine.jobs.report import ReportJob as ReportJob
-    from engine.jobs.runs import RunInfo as RunInfo
-    from engine.jobs.runs import list_runs as list_runs
-    from engine.jobs.runs import read_runs as read_runs
-    from engine.jobs.runs import restore_run as restore_run
-    from engine.jobs.runs import run_settings as run_settings
-    from engine.jobs.runs import trash_run as trash_run
     from engine.jobs.train import TrainJob as TrainJob
     from engine.jobs.training_runs import TrainingRunInfo as TrainingRunInfo
     from engine.jobs.training_runs import TrainingSamples as TrainingSamples

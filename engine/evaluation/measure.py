@@ -22,7 +22,7 @@ from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import get_built
 from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
 from engine.descriptors.registry import DescriptorSpec
-from engine.errors import DatasetError, ImageError, WeightsError
+from engine.errors import DatasetError, ImageError, WeightsError, file_errors
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet
 from engine.evaluation.fingerprint import (
     Fingerprint,
@@ -347,11 +347,10 @@ def _read(
     """An image as the protocol wants it, changed first where that makes it harder."""
     try:
         pixels = read_image(path).pixels
-        sha256 = sha256_of(path)
+        with file_errors(ImageError, path, "cannot be read"):
+            sha256 = sha256_of(path)
     except ImageError as error:
         return error
-    except OSError as error:
-        return ImageError(path, f"cannot be read ({error.strerror})")
     working = make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
     name = path.relative_to(root).as_posix()
     return _ReadImage(working, MeasuredImage(name, sha256, working.resize))
@@ -387,7 +386,5 @@ def _telling_once(context: JobContext) -> JobContext:
 
 def _weights_sha256(place: object) -> str:
     path = Path(str(place))
-    try:
+    with file_errors(WeightsError, path, "cannot be read"):
         return sha256_of(path)
-    except OSError as error:
-        raise WeightsError(path, f"cannot be read ({error.strerror})") from error

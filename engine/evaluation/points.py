@@ -23,9 +23,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ResultError
+from engine.errors import ResultError, file_errors
 from engine.evaluation.pck import errors_px
-from engine.evaluation.switches import QueryKind
+from engine.evaluation.switches import QUERY_KINDS, QueryKind
 from engine.geometry.coords import Resize
 from engine.paths import write_atomically
 
@@ -123,27 +123,29 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
         ResultError: there are none, or the file is damaged.
     """
     path = _file(folder, sequence, index)
+    missing = "does not exist; the matches of this pair were not kept"
+    with file_errors(ResultError, path, "cannot be read", missing=missing):
+        data = path.read_bytes()
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = dict(file)
-        images = [
+        first, second = (
             MeasuredImage(str(name), str(sha256), Resize(tuple(before), tuple(after)))
             for name, sha256, (before, after) in zip(
                 arrays["paths"], arrays["sha256"], arrays["sizes_px"].tolist(), strict=True
             )
-        ]
+        )
         points = {}
-        for name in arrays:
-            if name.endswith("_similarity"):
-                kind = name.removesuffix("_similarity")
+        for kind in QUERY_KINDS:
+            if f"{kind}_px" in arrays:
                 query_px, true_px, *found = arrays[f"{kind}_px"]
                 points[kind] = tuple(
                     PairPoints(query_px, true_px, match_px, similarity)
-                    for match_px, similarity in zip(found, arrays[name], strict=True)
+                    for match_px, similarity in zip(
+                        found, arrays[f"{kind}_similarity"], strict=True
+                    )
                 )
-        return MeasuredPair((images[0], images[1]), points)
-    except FileNotFoundError as error:
-        raise ResultError(path, "does not exist; the matches of this pair were not kept") from error
+        return MeasuredPair((first, second), points)
     except Exception as error:  # whatever a damaged archive makes its parser raise
         raise ResultError(path, "is damaged") from error
 

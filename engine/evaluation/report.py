@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from engine.errors import ResultError
+from engine.errors import ResultError, file_errors
 from engine.paths import write_atomically
 
 REPORT_HTML: Final = "report.html"
@@ -217,15 +217,14 @@ def read_report(path: Path) -> Report:
         ResultError: missing, unreadable, or something else.
     """
     path = path / REPORT_JSON if path.is_dir() else path
+    missing = "does not exist; make the report first"
+    with file_errors(ResultError, path, "cannot be read", missing=missing):
+        data = path.read_bytes()
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(data)
         if values["format"] != _FORMAT:
             raise ResultError(path, f"is no report of format {_FORMAT}; make it again")
         report = _unpacked(values["report"])
-    except FileNotFoundError as error:
-        raise ResultError(path, "does not exist; make the report first") from error
-    except OSError as error:
-        raise ResultError(path, f"cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(path, f"is no report ({type(error).__name__}: {error})") from error
     if not isinstance(report, Report):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data.hpatches import kind_of
 from engine.data.pairs import ImagePair
-from engine.errors import ResultError
+from engine.errors import ResultError, file_errors
 from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.pck import CURVE_PX, RESAMPLES, bootstrap_mean, count_within
 from engine.evaluation.points import has_points
@@ -354,14 +354,11 @@ def read_result(path: Path) -> EvaluationResult:
         ResultError: missing, not JSON, of another format, or not complete.
     """
     path = path / RESULT_FILE if path.is_dir() else path
+    missing = "does not exist; the evaluation may not have been finished"
+    with file_errors(ResultError, path, "cannot be read", missing=missing):
+        data = path.read_bytes()
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ResultError(
-            path, "does not exist; the evaluation may not have been finished"
-        ) from error
-    except OSError as error:
-        raise ResultError(path, f"cannot be read ({error.strerror})") from error
+        values = json.loads(data)
     except ValueError as error:
         raise ResultError(path, f"is not JSON ({error})") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:

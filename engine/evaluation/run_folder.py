@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from engine.errors import OutputError, ResultError
+from engine.errors import OutputError, ResultError, file_errors
 from engine.evaluation.fingerprint import Fingerprint, Json, differences
 from engine.evaluation.points import MeasuredPair, write_points
 from engine.evaluation.result import (
@@ -27,6 +27,7 @@ from engine.evaluation.result import (
     summarise,
 )
 
+SETTINGS_FILE: Final = "evaluation.yaml"
 _PATTERN: Final = "rows*.jsonl"
 
 
@@ -192,23 +193,18 @@ def add_record(folder: Path, record: PairRecord, rank: int = 0) -> None:
 
 def _write(path: Path, data: bytes, *, at: int | None = None) -> None:
     """Append to a file, cut to ``at`` bytes first."""
-    try:
-        with path.open("ab") as file:
-            if at is not None:
-                file.truncate(at)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})") from error
+    with file_errors(OutputError, path, "cannot be written"), path.open("ab") as file:
+        if at is not None:
+            file.truncate(at)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_lines(path: Path) -> tuple[list[Json], int]:
     """All whole lines, and their length in bytes."""
-    try:
+    with file_errors(ResultError, path, "cannot be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise ResultError(path, f"cannot be read ({error.strerror})") from error
     whole = data[: data.rfind(b"\n") + 1]  # a line without its end is torn
     values = []
     for number, line in enumerate(whole.splitlines(), start=1):

@@ -36,6 +36,7 @@ from engine.evaluation.measure import (
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.evaluation.result import EvaluationResult, Sources, Timing, summarise, write_result
 from engine.evaluation.run_folder import (
+    SETTINGS_FILE,
     Begun,
     PairRecord,
     add_record,
@@ -49,7 +50,6 @@ from engine.jobs.settings import SECTION, EvaluateConfig, settings_of, split_des
 from engine.paths import make_folder, write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
-SETTINGS_FILE: Final = "evaluation.yaml"
 ORACLE_PREFIX: Final = "oracle:"
 """Before a descriptor's name: it is given the true scales."""
 

@@ -1,4 +1,4 @@
-"""Make the report of one or several finished evaluations.  Loads torch."""
+"""Make the report of one or several finished evaluations."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from engine.config import read_yaml
 from engine.errors import DescSpaceError, OutputError, ResultError, file_errors
 from engine.evaluation.comparison import MergedResults, merge_results
 from engine.evaluation.result import RESULT_FILE, EvaluationResult, read_result
-from engine.evaluation.run_folder import has_rows, read_begun
-from engine.jobs.evaluate import SETTINGS_FILE
+from engine.evaluation.run_folder import SETTINGS_FILE, has_rows, read_begun
 from engine.jobs.settings import EvaluateConfig, resolve_settings
 from engine.paths import began_s, runs_dir, user_data_dir
 

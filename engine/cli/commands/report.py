@@ -12,6 +12,9 @@ from engine.progress import Stage
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Make the report."""
+    from engine.evaluation.report import REPORT_HTML, REPORT_JSON, REPORT_PDF
+    from engine.jobs.report import ReportJob
+
     options = options_from(arguments, ReportOptions)
     out = options.out
     if out is None and len(options.folders) > 1:
@@ -19,10 +22,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if out is None:
         (folder,) = options.folders
         out = folder.parent if folder.suffix == ".json" else folder
-    with shell.stage(Stage.LOADING_TORCH):
-        from engine.evaluation.report import REPORT_HTML, REPORT_JSON, REPORT_PDF
-        from engine.jobs.report import ReportJob
-
     job = ReportJob(
         folders=options.folders,
         out=out,
