@@ -107,9 +107,9 @@ class ResultsController(QObject):
             return
         measured = next((one for one in content.descriptors if one.label == label), None)
         if measured is not None and self._models.engine.state.descriptor(measured.name):
-            weights = content.result_of(label).sources.weights.get(label)
-            settings = {"weights": weights} if weights else {}
-            self._models.maps.choose(DescriptorChoice(measured.name, MappingProxyType(settings)))
+            file = content.weights_of(label)
+            weights = {"weights": str(file)} if file is not None else {}
+            self._models.maps.choose(DescriptorChoice(measured.name, MappingProxyType(weights)))
         if content.changed:
             self._models.messages.notify(
                 "The pair is shown as it is on the disk: without rotation or scaling."

@@ -116,6 +116,11 @@ class MergedResults:
         """The result that a descriptor belongs to."""
         return next(one for one in self.results if label in one.labels)
 
+    def weights_of(self, label: str) -> Path | None:
+        """The weights file of a descriptor; None where it needed none."""
+        file = self.result_of(label).sources.weights.get(label)
+        return Path(file) if file else None
+
     def descriptor(self, label: str) -> MeasuredDescriptor:
         """A descriptor by its label."""
         return next(one for one in self.descriptors if one.label == label)

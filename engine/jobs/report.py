@@ -86,12 +86,11 @@ class ReportJob:
         result = stats.merged.result_of(row.descriptor)
         one = stats.merged.descriptor(row.descriptor)
         root = self.dataset or Path(result.sources.root)
-        weights = result.sources.weights.get(row.descriptor)
         view = ViewOptions(
             images=((root if root.name == row.sequence else root / row.sequence).resolve(),),
             pair_index=row.index,
             descriptor=one.name,
-            weights=Path(weights) if weights else None,
+            weights=stats.merged.weights_of(row.descriptor),
             settings=_own_settings(one),
         )
         title, detail = pair_in_words(stats, row)

@@ -72,7 +72,7 @@ def content(rows=ROWS, *, labels=("daisy", "msnet_v0"), finished=True, left_out=
     )  # fmt: skip
     fingerprint = Fingerprint(
         protocol="closed",
-        thresholds_px=(1.0, 5.0),
+        thresholds_px=tuple(limit for limit, _ in rows[0].pck),
         matcher="exact",
         sampler=Sampler(
             queries=tuple(sorted({row.queries for row in rows})), query_limit=100,

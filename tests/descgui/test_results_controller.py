@@ -27,10 +27,13 @@ class Content:
 
     folders: tuple[Path, ...]
     finished: bool = True
-    warnings: tuple[str, ...] = ("They differ.",)
+    notes: tuple[str, ...] = ("They differ.",)
     root: Path | None = None
     changed: bool = False
     descriptors: tuple[Any, ...] = ()
+
+    def weights_of(self, label):
+        return None
 
 
 class Disk:
@@ -273,7 +276,7 @@ def test_an_unfinished_run_has_no_report(results, evaluation):
 
 
 def test_a_pair_is_matched_once_it_is_open_and_only_then(results, evaluation, asked, models):
-    measured = SimpleNamespace(label="mine", name="daisy", weights=None)
+    measured = SimpleNamespace(label="mine", name="daisy")
     content = Content((ONE,), root=Path("/data"), descriptors=(measured,))
     evaluation.shown.set(ShownRun("done", content))
     results.open_pair("v_turn", 3, "mine", 5.0)
