@@ -7,6 +7,7 @@ import os
 import re
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,31 @@ from engine.errors import OutputError, file_errors
 APP_NAME = "descriptor-space"
 _HOME_VARIABLE = "DESCGUI_HOME"
 _STAMP_FORMAT, _STAMP = "%Y%m%d-%H%M%S", re.compile(r"\d{8}-\d{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A file as it is now; another stamp means that it may hold something else.
+
+    Attributes:
+        path: absolute, links not followed.
+        mtime_ns: time of the last change; -1 where there is no such file.
+        size_bytes: its length; -1 where there is no such file.
+    """
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path | str) -> FileStamp:
+        """The stamp of a file; reads only the folder's entry."""
+        absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would read links
+        try:
+            found = os.stat(absolute)  # noqa: PTH116
+        except (OSError, ValueError):
+            return cls(absolute, -1, -1)
+        return cls(absolute, found.st_mtime_ns, found.st_size)
 
 
 def _user_dir(kind: str, fallback: str) -> Path:

@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -169,7 +168,7 @@ def get_built(spec: DescriptorSpec) -> DenseDescriptor:
         ConfigError: the spec does not fit the registered settings.
         WeightsError: its weights cannot be used.
     """
-    key = (spec, get_descriptor(spec.name).build, _file_stamps(spec))
+    key = (spec, get_descriptor(spec.name).build, spec.weights_stamps())
     with _built_lock:
         found = _built.get(key)
         if found is None:
@@ -293,17 +292,6 @@ def _checked(levels: Any) -> tuple[Levels, bool]:
     if len(dims) > 1:
         raise DescSpaceError(f"The descriptor returned maps of different lengths: {dims}.")
     return tuple(result), changed
-
-
-def _file_stamps(spec: DescriptorSpec) -> tuple[tuple[str, int, int], ...]:
-    """Path, time and size of every file that the settings name."""
-    stamps = []
-    for name, value in spec.settings:
-        if "weights" in name and value:
-            with contextlib.suppress(OSError, ValueError):
-                found = Path(value).stat()
-                stamps.append((str(value), found.st_mtime_ns, found.st_size))
-    return tuple(stamps)
 
 
 def _lock_of(module: nn.Module) -> threading.RLock:

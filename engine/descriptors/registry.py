@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.config import build_config, config_values
 from engine.errors import ConfigError
+from engine.paths import FileStamp
 
 if TYPE_CHECKING:
     from engine.descriptors.base import DenseDescriptor
@@ -71,6 +72,12 @@ class DescriptorSpec:
 
     name: str
     settings: tuple[tuple[str, Any], ...] = ()
+
+    def weights_stamps(self) -> tuple[FileStamp, ...]:
+        """The present state of every weights file that the settings name."""
+        return tuple(
+            FileStamp.of(file) for name, file in self.settings if file and "weights" in name
+        )
 
 
 _ENTRIES: dict[str, DescriptorEntry] = {}

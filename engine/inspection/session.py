@@ -44,10 +44,11 @@ from engine.inspection.requests import (
     ScalarMap,
     WinnersAnswer,
 )
-from engine.inspection.store import PRECOMPUTED, ByteCache, FileStamp, MapKey, memory_bytes
+from engine.inspection.store import PRECOMPUTED, ByteCache, MapKey, memory_bytes
 from engine.matching.projection import PcaBasis, fit_basis, load_basis, project, save_basis
 from engine.matching.query_points import choose_points
 from engine.matching.similarity import SearchLevel
+from engine.paths import FileStamp
 from engine.progress import CancelToken, JobContext, Note
 from engine.vocabulary import Side, other_side
 

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.inspection.requests import Recipe
+from engine.paths import FileStamp
 from engine.vocabulary import Side, other_side
 
 PRECOMPUTED = "precomputed"
@@ -22,31 +23,6 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 _FALLBACK_MEMORY_BYTES = 4 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """A file as it is now; another stamp means that it may hold something else.
-
-    Attributes:
-        path: absolute, links not followed.
-        mtime_ns: time of the last change; -1 where there is no such file.
-        size_bytes: its length; -1 where there is no such file.
-    """
-
-    path: str
-    mtime_ns: int
-    size_bytes: int
-
-    @classmethod
-    def of(cls, path: Path | str) -> FileStamp:
-        """The stamp of a file; reads only the folder's entry."""
-        absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would read links
-        try:
-            found = os.stat(absolute)  # noqa: PTH116
-        except (OSError, ValueError):
-            return cls(absolute, -1, -1)
-        return cls(absolute, found.st_mtime_ns, found.st_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +51,7 @@ class MapKey:
         Raises:
             ConfigError: there is no such descriptor.
         """
-        files = [
-            FileStamp.of(value)
-            for name, value in recipe.spec.settings
-            if "weights" in name and value
-        ]
+        files = list(recipe.spec.weights_stamps())
         if recipe.spec.name == PRECOMPUTED:
             if recipe.map_files is not None:
                 path = recipe.map_files[0 if side == "a" else 1]

@@ -24,7 +24,9 @@ from typing import Any, Literal
 
 import engine
 from engine import paths
+from engine.errors import KernelUnavailable
 from engine.jobs import qt_platform
+from engine.kernels.compile import find_nvcc
 
 _NEEDED = {
     "torch": "torch",
@@ -350,16 +352,12 @@ def _folder_problems(folders: Sequence[FolderState]) -> Iterator[Problem]:
 
 
 def _nvcc_version() -> str:
-    roots = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
-    found = shutil.which("nvcc") or next(
-        (path for root in roots if root and (path := shutil.which("nvcc", path=f"{root}/bin"))),
-        None,
-    )
-    if found is None:
+    try:
+        nvcc = find_nvcc()
+    except KernelUnavailable:
         return ""
-    text = _output_of([found, "--version"])
-    match = re.search(r"release ([\d.]+)", text)
-    return f"{match[1] if match else 'unknown version'} ({found})"
+    match = re.search(r"release ([\d.]+)", _output_of([nvcc, "--version"]))
+    return f"{match[1] if match else 'unknown version'} ({nvcc})"
 
 
 def _driver_gpus() -> tuple[str, ...]:

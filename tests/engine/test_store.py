@@ -14,7 +14,8 @@ from engine.descriptors import registry
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
-from engine.inspection.store import PRECOMPUTED, ByteCache, FileStamp, MapKey, memory_bytes
+from engine.inspection.store import PRECOMPUTED, ByteCache, MapKey, memory_bytes
+from engine.paths import FileStamp
 
 
 @dataclass(frozen=True)
