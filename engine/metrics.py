@@ -23,7 +23,7 @@ class MetricGroup:
     """Metrics that share one plot.
 
     Attributes:
-        name: tells the group from others.
+        name: identifies the group.
         title: heading of the plot.
         unit: of its axis; "" for a plain number.
         axis: the scale that suits the values when a logarithmic one is wanted: shares, which may

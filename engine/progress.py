@@ -138,14 +138,14 @@ class CancelToken:
 
 
 class PauseToken:
-    """A flag that any thread may raise and lower; the work rests while it is up."""
+    """A flag that any thread may raise and lower; the work pauses while it is up."""
 
     def __init__(self) -> None:
         self._running = threading.Event()
         self._running.set()
 
     def pause(self) -> None:
-        """Ask the work to rest."""
+        """Ask the work to pause."""
         self._running.clear()
 
     def resume(self) -> None:
@@ -173,13 +173,13 @@ def ignore_event(event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What a piece of long work is given besides its own settings.
+    """What long work needs besides its own settings.
 
     Attributes:
         emit: called with each event, from the working thread.
         cancel: the flag to check.
-        device: torch device name, ``"auto"`` for the best there is.
-        pause: the flag to rest at, for work that can.
+        device: torch device name, ``"auto"`` for the best one.
+        pause: the flag to pause at, for work that can.
     """
 
     emit: Callable[[Event], None] = ignore_event

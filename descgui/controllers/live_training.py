@@ -71,7 +71,7 @@ class LiveTraining(QObject):
         self._model.frames.begin_live(self.status.folder, frames)
 
     def set_stage(self, stage: Stage, *, message: str = "") -> None:
-        """Change the stage now; speed and remaining time are measured anew."""
+        """Change the stage now; speed and remaining time are measured again."""
         self._marks.clear()
         self._soon(stage=stage, message=message, steps_per_s=None, eta_s=None)
         self._flush()
@@ -113,7 +113,7 @@ class LiveTraining(QObject):
             self._soon(steps_per_s=speed, eta_s=(total - done) / speed)
 
     def _begin_steps(self, done: int, total: int) -> None:
-        """Keep of an earlier part what its checkpoint had reached; the rest is done again."""
+        """Keep of an earlier part what its checkpoint had reached; later steps are done again."""
         assert self.status.folder is not None
         past = self._model.curves.of(self.status.folder) or {}
         curves = {name: points[points[:, 0] <= done] for name, points in past.items()}

@@ -1,7 +1,7 @@
-"""Trains beside the rest of the window, and keeps past runs.
+"""Trains in the background of the window, and manages past runs.
 
-A paused run stays in memory and has a checkpoint besides; a stopped one continues from its
-checkpoint, also after the window was closed.
+A paused run stays in memory and has a checkpoint; a stopped one continues from its checkpoint, also
+after the window was closed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class TrainingController(QObject):
 
     @property
     def lanes(self) -> tuple[JobLane, JobLane, JobLane]:
-        """What has to come to rest before the window can end."""
+        """What must be idle before the window can end."""
         return self.run_lane, self.side_lane, self.photos_lane
 
     # ---- the run -------------------------------------------------------------------------------

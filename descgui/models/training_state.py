@@ -61,7 +61,7 @@ class TrainingChoice:
         own: the descriptor's own settings that are not at their defaults.
         device: where.
         name: of the run and its folder; "" for one made from the time.
-        preset: the settings to begin with.
+        preset: where the settings start.
         changes: dotted names -> values that differ from the preset's.
     """
 
@@ -117,13 +117,13 @@ class TrainingStatus:
         stage: where it stands.
         folder: of the run.
         step, steps: done, and in all.
-        steps_per_s: of the last half minute; None before that can be told.
+        steps_per_s: of the last half minute; None before that is known.
         eta_s: seconds until it is done.
         figures: the latest of each kind, such as ``loss``, ``epoch`` and ``pck@3``.
         best: the best validation figure that was seen, and its step.
         saved_step: step of the last checkpoint.
         message: why it failed, as a sentence with the cure where there is one.
-        notes: what a person should know.
+        notes: warnings.
     """
 
     stage: Stage = "none"
@@ -221,7 +221,7 @@ class CurvesModel(QObject):
 
 
 class FramesModel(QObject):
-    """The pictures of the watched run's probe; those of the live run are kept besides.
+    """The pictures of the watched run's probe; those of the live run are kept, too.
 
     Signals:
         changed(): other pictures are shown.
@@ -292,7 +292,7 @@ class TrainingModel:
 def name_problem(name: str) -> str:
     """Why a run cannot be called like this, "" where it can."""
     if name.strip() != name or name.startswith(".") or name.endswith("."):
-        return "A run's name begins and ends with a letter, a digit or a sign of its own."
+        return "A run's name must not begin or end with a space or a dot."
     if any(sign in name for sign in '/\\:*?"<>|') or not name.isprintable():
-        return "A run's name is the name of a folder: it holds none of / \\ : * ? \" < > |"
+        return "A run's name is the name of a folder and must not contain / \\ : * ? \" < > |"
     return ""

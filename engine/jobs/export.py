@@ -1,4 +1,4 @@
-"""Take the weights out of a run, as one file that says what it is.  Loads torch."""
+"""Export the weights of a run to one file that describes itself.  Loads torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExportJob:
         """Write the file.
 
         Returns:
-            What its header says, text by name.
+            The header, text by name.
 
         Raises:
             WeightsError: there are no such weights, or they are damaged.

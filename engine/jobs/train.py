@@ -51,7 +51,7 @@ class TrainJob:
         own: the descriptor's own settings.
         run_dir: folder of the run; made if it is not there.
         resume: continue the run in that folder.
-        plugins: the person's own files, for the command that is noted down.
+        plugins: plugin files, for the command that is written down.
     """
 
     config: TrainConfig
@@ -66,7 +66,7 @@ class TrainJob:
         Raises:
             DescSpaceError: settings, photos, weights, device or folder cannot be used; the text
                 says which and why.
-            JobCancelled: it was stopped; a checkpoint is kept, and ``resume`` goes on from it.
+            JobCancelled: it was stopped; a checkpoint is kept, and ``resume`` continues from it.
         """
         device = own_device(resolve_device(self.config.device))
         with joined_ranks(device) as ranks:
@@ -111,7 +111,7 @@ class TrainJob:
                 write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
         except DescSpaceError as error:
             fault = error
-        # A fault is told to all processes, or the others would wait for this one for ever.
+        # All processes learn of a fault, or the others would wait for this one for ever.
         faults = ranks.gather("" if fault is None else str(fault))
         if fault is not None:
             raise fault
@@ -121,7 +121,7 @@ class TrainJob:
         return spec, split
 
     def _from_the_start(self) -> dict[str, Any]:
-        """The descriptor's own settings, without weights that nobody asked for."""
+        """The descriptor's own settings, with random weights unless others are named."""
         names = {field.name for field in fields(get_descriptor(self.config.descriptor).config)}
         scratch = {"untrained": True} if "untrained" in names and "weights" not in self.own else {}
         return {**scratch, **self.own}
@@ -169,10 +169,10 @@ class TrainJob:
     def _metadata(
         self, spec: DescriptorSpec, split: PhotoSplit, device: torch.device, ranks: Ranks
     ) -> dict[str, str]:
-        """What every weights file of the run says about itself."""
-        left_out = ("weights", "untrained")  # they say what the run began with
+        """The header of every weights file of the run."""
+        left_out = ("weights", "untrained")  # they belong to the start of the run
         own = {name: value for name, value in spec.settings if name not in left_out}
-        # Weights travel: what they say of photos is the folder's name, not its place here.
+        # Weights travel: they name the folder of photos, not its place on this computer.
         photos = replace(self.config.train.photos, folder=Path(split.root.name))
         config = replace(self.config, train=replace(self.config.train, photos=photos))
         return {

@@ -1,4 +1,4 @@
-"""Training before and after: sample pairs to look at, and the runs of the past.  Loads torch."""
+"""Training before and after: sample pairs, and past runs.  Loads torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TrainingSamples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSamplesJob:
-    """Look at a folder of photos and make the first pairs of a run.
+    """Read a folder of photos and make the first pairs of a run.
 
     Attributes:
         config: the settings of the run.
@@ -65,7 +65,7 @@ class TrainingSamplesJob:
     count: int = 8
 
     def run(self, context: JobContext) -> TrainingSamples:
-        """Look and make.
+        """Read and make.
 
         Raises:
             ConfigError: no folder is named.
@@ -83,7 +83,7 @@ class TrainingSamplesJob:
             split.training,
             size_px=settings.photo_size_px,
             budget_bytes=0,
-            tell=broken.append,
+            warn=broken.append,
         )
         numbers = PairNumbers(len(split.training), settings.seed, "train")
         pictures = []
@@ -110,7 +110,7 @@ class TrainingRunInfo:
         began_s: when it began, in seconds since the epoch.
         config: its settings; None where they cannot be read.
         own: the descriptor's own settings.
-        step: the last step that was noted down.
+        step: the last step that was written down.
         finished: whether all steps are done.
         best: the best validation figure, None before the first one.
         checkpoints: the weights there are, by step, then the best and the last ones.
@@ -144,7 +144,7 @@ def list_training_runs(
 
 
 def read_training_run(folder: Path) -> TrainingRunInfo:
-    """What is known about the run in a folder; never fails, but says what is wrong."""
+    """What is known about the run in a folder; never fails, but names what is wrong."""
     try:
         config, own = resolve_settings(TrainConfig, from_file=read_yaml(folder / CONFIG_FILE))
         events = read_events(folder / EVENTS_FILE) if (folder / EVENTS_FILE).exists() else ()
@@ -188,7 +188,7 @@ def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64
 
 
 def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
-    """The pictures that a run has drawn, by step: they lie in its files for TensorBoard.
+    """The pictures that a run has drawn, by step, from its files for TensorBoard.
 
     Args:
         folder: of the run.
@@ -197,7 +197,7 @@ def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
     Returns:
         None where the run has drawn none; damaged pictures are left out.
     """
-    # Loads slowly, and only who looks at a run needs it.
+    # Slow to import, and needed here alone.
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     found: dict[int, dict[str, bytes]] = {}

@@ -38,15 +38,15 @@ Pixels = NDArray[np.uint8]
 class PhotoReader:
     """Reads photos at the size training needs and keeps what fits into memory.
 
-    What is kept stays kept: photos come in a new order each epoch, and whatever order things are
-    thrown away in, as many would have to be read again.
+    What is kept stays kept: photos come in a new order each epoch, so any other policy would read
+    as many again.
 
     Args:
         root: folder of the photos.
         names: paths below it.
         size_px: (width, height) that every photo is to cover.
         budget_bytes: decoded photos may take so much.
-        tell: called once with a sentence for each photo that cannot be read.
+        warn: called once with a sentence for each photo that cannot be read.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class PhotoReader:
         *,
         size_px: tuple[int, int],
         budget_bytes: int,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._root = root
         self._names = names
         self._size_px = size_px
         self._left_bytes = budget_bytes
-        self._tell = tell
+        self._warn = warn
         self._kept: dict[int, Pixels] = {}
         self._broken: set[int] = set()
         self._lock = threading.Lock()
@@ -115,7 +115,7 @@ class PhotoReader:
             known = place in self._broken
             self._broken.add(place)
         if not known:
-            self._tell(f"{problem.removesuffix('.')}; the next photo takes its place.")
+            self._warn(f"{problem.removesuffix('.')}; the next photo takes its place.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Prefetcher:
         device: where they are made and used.
         first_step: of the run, counted from 0.
         rank, world: this process among all; each makes its part of every batch.
-        tell: called once with a sentence for each photo that cannot be read.
+        warn: called once with a sentence for each photo that cannot be read.
     """
 
     def __init__(
@@ -193,14 +193,14 @@ class Prefetcher:
         first_step: int,
         rank: int,
         world: int,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._reader = PhotoReader(
             split.root,
             split.training,
             size_px=settings.photo_size_px,
             budget_bytes=settings.photos.cache_mb << 20,
-            tell=tell,
+            warn=warn,
         )
         self._numbers = PairNumbers(len(split.training), settings.seed, "train")
         self._settings = settings
@@ -270,7 +270,7 @@ class Prefetcher:
         ]
 
     def _put(self, made: TrainingPairs | BaseException) -> bool:
-        """Hand something over; False if nobody wants it any more."""
+        """Hand over a batch or an error; False if the run has ended."""
         while not self._stop.is_set():
             try:
                 self._ready.put(made, timeout=_CHECK_S)

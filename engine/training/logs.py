@@ -1,4 +1,4 @@
-"""Where a run's events go: a file of lines, TensorBoard, and whoever listens."""
+"""Where a run's events go: a file of lines, TensorBoard, and the listener."""
 
 from __future__ import annotations
 
@@ -21,68 +21,58 @@ class RunLog:
 
     Args:
         folder: of the run; None writes nothing, as in all processes but the first.
-        context: who listens.
-        first_step: after how many steps this part of the run begins; what was written down of
-            later ones is dropped, for they will be done again.
+        context: has the listener.
+        first_step: after how many steps this part of the run begins; lines about later ones are
+            dropped, for those steps will be done again.
     """
 
     def __init__(self, folder: RunFolder | None, context: JobContext, *, first_step: int) -> None:
         self._context = context
-        self._file: EventsFile | None = None
-        self._board: SummaryWriter | None = None
+        self._writers: tuple[EventsFile, SummaryWriter] | None = None
         if folder is not None:
-            self._file = EventsFile(folder.path / EVENTS_FILE, last_step=first_step)
-            # Loads slowly, and only the process that writes needs it.
+            # Slow to import, and only the process that writes needs it.
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(
-                str(folder.path / TENSORBOARD_FOLDER),
-                purge_step=first_step + 1 if first_step else None,
+            purged = first_step + 1 if first_step else None
+            self._writers = (
+                EventsFile(folder.path / EVENTS_FILE, last_step=first_step),
+                SummaryWriter(str(folder.path / TENSORBOARD_FOLDER), purge_step=purged),
             )
 
     def emit(self, event: Event) -> None:
-        """Tell the listener and write it down."""
+        """Pass an event to the listener and write it down."""
         self._context.emit(event)
+        if self._writers is None:
+            return
+        file, board = self._writers
         match event:
             case Metric(step, values):
-                self._write("metric", {"step": step, **values})
-                self._plot(step, values)
+                file.add("metric", {"step": step, **values})
+                for name, value in values.items():
+                    tag = name.replace("@", "_at_").replace(" ", "_")
+                    board.add_scalar(f"{metric_info(name).source}/{tag}", value, step)
             case Note(text, level):
-                self._write("note", {"level": level, "text": text})
+                file.add("note", {"level": level, "text": text})
             case Checkpoint(step, reason, path):
-                self._write("checkpoint", {"step": step, "reason": reason, "path": str(path)})
-                if self._board is not None:
-                    self._board.flush()
+                file.add("checkpoint", {"step": step, "reason": reason, "path": str(path)})
+                board.flush()
             case Preview(step, pictures):
-                if self._board is not None:
-                    for name, rgb in pictures.items():
-                        self._board.add_image(name, rgb, step, dataformats="HWC")
-            case _:
-                pass
+                for name, rgb in pictures.items():
+                    board.add_image(name, rgb, step, dataformats="HWC")
 
     def mark(self, kind: str, values: dict[str, Any]) -> None:
-        """Write down what nobody needs to be told: that a run began, that it ended."""
-        self._write(kind, values)
+        """Write down what no listener needs: that a run began, that it ended."""
+        if self._writers is not None:
+            self._writers[0].add(kind, values)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._board is not None:
-            self._board.close()
-        if self._file is not None:
-            self._file.__exit__(*error)
-
-    def _write(self, kind: str, values: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.add(kind, values)
-
-    def _plot(self, step: int, values: dict[str, float]) -> None:
-        if self._board is None:
-            return
-        for name, value in values.items():
-            tag = name.replace("@", "_at_").replace(" ", "_")
-            self._board.add_scalar(f"{metric_info(name).source}/{tag}", value, step)
+        if self._writers is not None:
+            file, board = self._writers
+            board.close()
+            file.__exit__(*error)
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -1,7 +1,7 @@
 """The loop of training: steps, validation, checkpoints, and stopping at any moment.
 
 A run is a function of its settings and its photos: nothing random has a memory, so a run that is
-continued from a checkpoint goes on bit for bit as it would have (on the CPU, with as many threads).
+continued from a checkpoint yields the same bits (on the CPU, with as many threads).
 
 Under ``torchrun`` each process takes its part of every batch, and gradients are averaged by
 DistributedDataParallel; the first process alone validates, saves and speaks.
@@ -84,7 +84,7 @@ class TrainingTask:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """What changes during a run, besides the weights; what it came to when the run has ended.
+    """What changes during a run, besides the weights; its result when the run has ended.
 
     Attributes:
         step: how many steps are done.
@@ -130,7 +130,7 @@ class _Network(nn.Module):
         self.placement: Levels = ()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Values of all levels; where their cells lie is left in ``placement``."""
+        """Values of all levels; the grids of their cells are left in ``placement``."""
         levels = self._descriptor[0].describe(images)
         self.placement = levels
         return tuple(level.values for level in levels)
@@ -181,7 +181,7 @@ class _Loop:
         self._window = _Window()
         self._bad_losses: list[float] = []  # of the last steps in a row that were not finite
         self._pairs: tuple[ValidationPair, ...] = ()
-        # With several processes the others wait in the next step: they must be told first.
+        # With several processes the others wait in the next step: they must learn of it first.
         self._inner_cancel = context.cancel if ranks.world == 1 else CancelToken()
         for note in notes:
             self._log.emit(Note(note, "warning"))
@@ -209,7 +209,7 @@ class _Loop:
                 first_step=state.step,
                 rank=self._ranks.rank,
                 world=self._ranks.world,
-                tell=lambda text: self._log.emit(Note(text, "warning")),
+                warn=lambda text: self._log.emit(Note(text, "warning")),
             ) as batches:
                 self._saved_s = time.monotonic()
                 self._begin()
@@ -350,7 +350,7 @@ class _Loop:
         }
 
     def _validate(self) -> None:
-        """Measure, tell, and keep the weights if they are the best so far."""
+        """Measure, report, and keep the weights if they are the best so far."""
         begin_s = time.perf_counter()
         state, task = self._state, self._task
         with self._in_use():
@@ -400,7 +400,7 @@ class _Loop:
                 self._module.load_state_dict(trained)
 
     def _save(self, reason: CheckpointReason) -> None:
-        """Keep everything: first what the run goes on from, then weights for the person."""
+        """Save everything: first the state that a resumed run needs, then weights to use."""
         if not self._first:
             return
         state, folder = self._state, self._task.folder
@@ -444,7 +444,7 @@ class _Loop:
                 error.add_note(f"The interrupted run could not be saved: {fault}")
 
     def _restore(self) -> list[str]:
-        """Go on from the folder's state, if there is one; sentences about what is different now."""
+        """Continue from the folder's state, if there is one; sentences about what differs now."""
         saved = self._task.folder.load_state()
         if saved is None:
             return []
@@ -455,7 +455,7 @@ class _Loop:
         if saved.get("optimiser_kind") != self._settings.optimiser.kind:
             raise WeightsError(
                 path,
-                f"was trained by {saved.get('optimiser_kind')}, which cannot go on as "
+                f"was trained by {saved.get('optimiser_kind')}, which cannot continue as "
                 f"{self._settings.optimiser.kind}",
             )
         try:
@@ -476,10 +476,10 @@ class _Loop:
         notes = []
         if saved.get("photos_sha256") != self._task.split.training_sha256:
             notes.append(
-                "The photos are not those that the run began with; it goes on with those of now."
+                "The photos are not those that the run began with; it continues with these."
             )
         if (saved.get("seed"), saved.get("batch")) != (self._settings.seed, self._settings.batch):
-            notes.append("Seed or batch are not those that the run began with.")
+            notes.append("Seed or batch size differ from those that the run began with.")
         return notes
 
     def _settle_batch_norm(self) -> list[str]:

@@ -4,13 +4,13 @@
 
     config.yaml             all settings, as they were
     events.jsonl            a line for each event, written through
-    state/last.pt           all that the run needs to go on
+    state/last.pt           all that a resumed run needs
     weights/last.safetensors, best.safetensors, step-00000500.safetensors, ...
     tensorboard/            the same figures and pictures for TensorBoard
     result.json             how it ended
 
-``state/last.pt`` alone decides where a run goes on.  Every file but the logs is written beside its
-place and then renamed, so a process that is killed leaves the older one behind.
+``state/last.pt`` alone decides where a run continues.  Every file but the logs is written under
+another name and then renamed, so a process that is killed leaves the older one behind.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RunFolder:
 
     @property
     def state_file(self) -> Path:
-        """What the run needs to go on."""
+        """The state that a resumed run needs."""
         return self.path / STATE_FILE
 
     def weights_file(self, name: str) -> Path:
@@ -76,7 +76,7 @@ class RunFolder:
         return any((self.path / name).exists() for name in (CONFIG_FILE, EVENTS_FILE, STATE_FILE))
 
     def begin(self, *, resume: bool) -> None:
-        """Make the folder, or look whether it may be continued.
+        """Make the folder, or check that its run may be continued.
 
         Raises:
             OutputError: a run is there and shall not be continued, or the folder cannot be made.
@@ -94,7 +94,7 @@ class RunFolder:
         self._remove_leftovers()
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Keep all that the run needs to go on.
+        """Keep all that a resumed run needs.
 
         Raises:
             OutputError: it cannot be written.

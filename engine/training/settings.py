@@ -42,11 +42,11 @@ class MiningSettings:
         0.5, help="semi-hard: nearer than the true pair's distance plus this", low=0.0, high=2.0
     )
     interval: int = option(
-        1, help="only every so many-th cell along x and y is looked at; 4 in the original",
+        1, help="only every n-th cell along x and y is searched; 4 in the original",
         low=1, high=64,
     )  # fmt: skip
     random_start: bool = option(
-        False, help="begin at a random cell of the interval, as the original does"
+        False, help="start at a random cell of the interval, as the original does"
     )
 
 
@@ -113,7 +113,7 @@ class ValidationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavingSettings:
-    """What is kept and told while it runs."""
+    """What is saved and logged during a run."""
 
     every_s: float = option(300.0, help="seconds between checkpoints", unit="s", low=0.0)
     keep: int = option(5, help="checkpoints kept besides the best and the last", low=0, high=1000)

@@ -76,7 +76,7 @@ def make_validation_pairs(
         split.validation,
         size_px=settings.photo_size_px,
         budget_bytes=0,
-        tell=lambda _: None,  # it has been told, or will be, when the folder is opened
+        warn=lambda _: None,  # opening the folder warns of them
     )
     numbers = PairNumbers(len(split.validation), _SEED, "validation")
     fewer = replace(settings, points=settings.validation.points)

@@ -350,7 +350,7 @@ def test_sample_pairs_are_those_that_the_run_will_see_first(photos: Path, tmp_pa
         first_step=0,
         rank=0,
         world=1,
-        tell=print,
+        warn=print,
     ) as batches:
         for picture in samples.pictures:
             pairs = batches.next(CancelToken())

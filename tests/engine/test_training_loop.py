@@ -493,7 +493,7 @@ def test_the_parts_of_two_processes_are_the_batch_of_one(photos: PhotoSplit):
 
     def batches(rank: int, world: int) -> list[TrainingPairs]:
         with Prefetcher(
-            photos, settings, device=CPU, first_step=3, rank=rank, world=world, tell=print
+            photos, settings, device=CPU, first_step=3, rank=rank, world=world, warn=print
         ) as made:
             return [made.next(CancelToken()) for _ in range(2)]
 
@@ -518,7 +518,7 @@ def test_a_photo_that_cannot_be_read_is_replaced_and_told_once(tmp_path: Path, p
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     told: list[str] = []
     reader = PhotoReader(
-        tmp_path, ("a.png", "b.png"), size_px=(48, 32), budget_bytes=0, tell=told.append
+        tmp_path, ("a.png", "b.png"), size_px=(48, 32), budget_bytes=0, warn=told.append
     )
     for _ in range(2):
         np.testing.assert_array_equal(reader.read(1, (0, 0)), reader.read(0, (0, 0)))
@@ -534,10 +534,10 @@ def test_photos_are_kept_in_memory_up_to_the_budget(tmp_path: Path, photos: Phot
         (tmp_path / f"{number}.png").write_bytes((photos.root / "0.png").read_bytes())
     names = tuple(f"{number}.png" for number in range(3))
     one_bytes = (
-        PhotoReader(tmp_path, names, size_px=(48, 32), budget_bytes=0, tell=print)._whole(0).nbytes
+        PhotoReader(tmp_path, names, size_px=(48, 32), budget_bytes=0, warn=print)._whole(0).nbytes
     )
     reader = PhotoReader(
-        tmp_path, names, size_px=(48, 32), budget_bytes=2 * one_bytes, tell=lambda _: None
+        tmp_path, names, size_px=(48, 32), budget_bytes=2 * one_bytes, warn=lambda _: None
     )
     for index in range(3):
         reader.read(index, (0, 0))
