@@ -239,23 +239,30 @@ class _PairList(QTreeWidget):
         self.setAllColumnsShowFocus(True)
         self.setItemDelegate(_LineDelegate(self))
         self.header().setStretchLastSection(False)
+        self.header().setResizeContentsPrecision(0)  # widths fit the visible lines
         self.itemClicked.connect(self._choose)
 
     def show_lines(self, lines: Sequence[_Line]) -> None:
         """Show other lines; while those shown stay, so do selection and scroll position."""
-        sorts = self.isSortingEnabled()
-        self.setSortingEnabled(False)  # else each change would sort
         names = [line.keys[:2] for line in lines[: len(self._items)]]
         if names != [item.line.keys[:2] for item in self._items]:
             self.clear()
             self._items = []
-        for item, line in zip(self._items, lines, strict=False):
-            if line != item.line:
-                item.show_line(line)
+        changed = [
+            (item, line)
+            for item, line in zip(self._items, lines, strict=False)
+            if line is not item.line and line != item.line
+        ]
+        sort_once = self.isSortingEnabled() and (changed or not self._items)
+        if sort_once:
+            self.setSortingEnabled(False)
+        for item, line in changed:
+            item.show_line(line)
         added = [_Item(line) for line in lines[len(self._items) :]]
         self._items += added
         self.addTopLevelItems(added)
-        self.setSortingEnabled(sorts)
+        if sort_once:
+            self.setSortingEnabled(True)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
@@ -274,27 +281,31 @@ class PairTable(_PairList):
     def __init__(self, parent: QWidget | None = None) -> None:
         headings = ("Pair", "Descriptor", "PCK", "Queries")
         super().__init__(parent, name="Pairs", headings=headings)
+        self._known: tuple[list[PairRow], float] = ([], 0.0)
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
-        self.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def show_rows(self, rows: Sequence[PairRow], *, queries: str, threshold_px: float) -> None:
         """Show the rows of one list of queries."""
-        lines = []
-        for row in rows:
-            if row.queries == queries:
-                share = row.share(threshold_px)
-                name = f"{row.sequence} 1 → {row.index}"
-                lines.append(
-                    _Line(
-                        (name, row.descriptor, f"{share:.3f}", str(row.count)),
-                        ((row.sequence, row.index), row.descriptor, share, row.count),
-                        (row.sequence, row.index, row.descriptor),
-                        f"Click to open {name} with its matches",
-                    )
-                )
-        self.show_lines(lines)
+        chosen = [row for row in rows if row.queries == queries]
+        known, before = self._known
+        kept = len(known) if (chosen[: len(known)], threshold_px) == (known, before) else 0
+        self._known = chosen, threshold_px
+        lines = [item.line for item in self._items[:kept]]
+        self.show_lines([*lines, *(_pair_line(row, threshold_px) for row in chosen[kept:])])
+        for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
+            self.resizeColumnToContents(column)
+
+
+def _pair_line(row: PairRow, threshold_px: float) -> _Line:
+    share, name = row.share(threshold_px), f"{row.sequence} 1 → {row.index}"
+    return _Line(
+        (name, row.descriptor, f"{share:.3f}", str(row.count)),
+        ((row.sequence, row.index), row.descriptor, share, row.count),
+        (row.sequence, row.index, row.descriptor),
+        f"Click to open {name} with its matches",
+    )
 
 
 class SequenceBars(_PairList):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -344,6 +345,21 @@ def test_pairs_are_listed_worst_first_and_a_click_asks_for_one(qtbot, models, pa
     qtbot.keyClick(table, Qt.Key.Key_Down)
     qtbot.keyClick(table, Qt.Key.Key_Return)
     assert asked.of("open_pair") == [("v_turn", 2, "daisy", 5.0), ("i_light", 2, "msnet_v0", 5.0)]
+
+
+def test_thousands_of_pairs_follow_another_threshold_at_once(models, panel):
+    many = tuple(
+        row(f"v_{sequence}", index, "daisy", (sequence * 7 + index) % 100 / 100)
+        for sequence in range(400)
+        for index in range(2, 7)
+    )
+    models.evaluation.shown.set(ShownRun("done", content(many)))
+    panel.pairs_tab.click()
+    began_s = time.perf_counter()
+    panel.threshold.setCurrentIndex(0)
+    assert time.perf_counter() - began_s < 10.0  # minutes, if each cell laid the columns out again
+    shares = [float(panel.pairs.model().index(line, 2).data()) for line in range(len(many))]
+    assert shares == sorted(shares)
 
 
 def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
