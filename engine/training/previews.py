@@ -7,6 +7,7 @@ as everywhere in this program.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import cv2
@@ -15,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from engine.descriptors.base import DenseDescriptor, Levels
-from engine.evaluation.protocols import describe_points
+from engine.evaluation.points import PairPoints
+from engine.evaluation.protocols import QueryPoints, describe_points
 from engine.matching.projection import fit_basis, project
 from engine.mining.hard_negatives import find_hard_negatives
 from engine.progress import CancelToken
 from engine.training.settings import MiningSettings
-from engine.training.validation import ValidationPair, describe_pair, find_points
+from engine.training.validation import ValidationPair, describe_pair, match_pair
 
 Picture = NDArray[np.uint8]
 
@@ -53,8 +55,8 @@ def draw_pictures(
         cancel: checked in between.
     """
     side_a, side_b = map(_as_picture, pair.images)
-    levels_a, levels_b = describe_pair(descriptor, pair, device)
-    maps = [levels[0].values[0].flatten(1).T for levels in (levels_a, levels_b)]
+    both = describe_pair(descriptor, pair, device)
+    maps = [levels[0].values[0].flatten(1).T for levels in both]
     basis = fit_basis(maps, sample_limit=_SAMPLE_LIMIT, fitted_on="both images")
     colours = [
         cv2.resize(
@@ -62,35 +64,26 @@ def draw_pictures(
             pair.size_px,
             interpolation=cv2.INTER_NEAREST,
         )
-        for levels in (levels_a, levels_b)
+        for levels in both
     ]
-    chosen = slice(0, _MATCHES)
-    points_a, truth_b = pair.points_a[chosen], pair.truth_b[chosen]
-    found = find_points(levels_a, levels_b, points_a, pair.size_px, cancel=cancel)
+    chosen = QueryPoints(pair.queries.query_px[:_MATCHES], pair.queries.true_px[:_MATCHES])
+    found = match_pair(replace(pair, queries=chosen), both, cancel=cancel)
     return {
         "pair": _beside(side_a, side_b),
         "pca": _beside(*(np.asarray(one, np.uint8) for one in colours)),
-        "matches": _draw_matches(side_a, side_b, points_a, found, truth_b),
-        "negatives": _draw_negatives(side_a, side_b, pair, (levels_a, levels_b), mining),
+        "matches": _draw_matches(side_a, side_b, found),
+        "negatives": _draw_negatives(side_a, side_b, pair, both, mining),
     }
 
 
-def _draw_matches(
-    side_a: Picture,
-    side_b: Picture,
-    points_a: NDArray[np.float64],
-    found: NDArray[np.float64],
-    truth_b: NDArray[np.float64],
-) -> Picture:
+def _draw_matches(side_a: Picture, side_b: Picture, found: PairPoints) -> Picture:
     canvas = _beside(side_a, side_b)
-    right = np.hypot(*(found - truth_b).T) <= _RIGHT_WITHIN_PX
-    order = np.argsort(right, kind="stable")  # right ones on top of wrong ones
+    right = found.errors_px <= _RIGHT_WITHIN_PX
     shift = np.array([side_a.shape[1], 0.0])
-    for n in order:
-        if not np.isfinite(found[n]).all():
-            continue
-        start, end = points_a[n], found[n] + shift
-        _line(canvas, start, end, _RIGHT if right[n] else _WRONG, dashed=not right[n])
+    for n in np.argsort(right, kind="stable"):  # right ones on top of wrong ones
+        start, end = found.query_px[n], found.match_px[n] + shift
+        if np.isfinite(end).all():
+            _line(canvas, start, end, _RIGHT if right[n] else _WRONG, dashed=not right[n])
     return canvas
 
 
@@ -105,7 +98,9 @@ def _draw_negatives(
     canvas = _beside(side_a, side_b)
     shift = np.array([side_a.shape[1], 0.0])
     level_b = levels[1][0]
-    points_a, truth_b = pair.points_a[:_NEGATIVES], pair.truth_b[:_NEGATIVES]
+    points_a, truth_b = (
+        part[:_NEGATIVES] for part in (pair.queries.query_px, pair.queries.true_px)
+    )
     queries = describe_points(levels[0], points_a)[:1]
     truth = torch.from_numpy(truth_b).float()[None].to(level_b.values.device)
     negatives = find_hard_negatives(

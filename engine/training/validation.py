@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from engine.data.photos import PhotoSplit
@@ -19,23 +18,27 @@ from engine.descriptors.registry import DescriptorSpec
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.fingerprint import MeasuredDescriptor
 from engine.evaluation.measure import EvaluatedDescriptor, measure_pairs
-from engine.evaluation.pck import count_within, errors_px
-from engine.evaluation.protocols import (
-    SEARCH_BUDGET_BYTES,
-    describe_points,
-    grid_places,
-)
+from engine.evaluation.points import PairPoints
+from engine.evaluation.protocols import QueryPoints, match_points
 from engine.evaluation.switches import Protocol
-from engine.matching.nearest import nearest
 from engine.metrics import PCK_THRESHOLDS_PX, pck_name
 from engine.progress import CancelToken, JobContext
 from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
 from engine.training.settings import TrainSettings
 
-_GRID_PX: Final = 4
 _AT_ONCE: Final = 4
 # The same pairs in every run, whatever its seed, so that runs can be compared.
 _SEED: Final = 0
+_PROTOCOL: Final = Protocol(
+    name="dense",
+    thresholds_px=PCK_THRESHOLDS_PX,
+    matcher="exact",
+    queries=("harris",),
+    query_limit=500,
+    long_edge_px=640,
+    grid_stride_px=4,
+    seed=_SEED,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +47,11 @@ class ValidationPair:
 
     Attributes:
         images: ``(2, 3, H, W)`` float32 in [0, 1], a and b.
-        points_a: ``(N, 2)`` float64.
-        truth_b: ``(N, 2)`` float64.
+        queries: in pixels of image a, with their true points in image b.
     """
 
     images: torch.Tensor
-    points_a: NDArray[np.float64]
-    truth_b: NDArray[np.float64]
+    queries: QueryPoints
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -86,7 +87,7 @@ def make_validation_pairs(
         wanted = range(begin, min(begin + _AT_ONCE, settings.validation.pairs))
         pairs = pairs_of_photos(reader, numbers, wanted, fewer, device)
         made += [_one(pairs, place) for place in range(len(pairs))]
-    return tuple(pair for pair in made if len(pair.points_a))
+    return tuple(pair for pair in made if len(pair.queries.query_px))
 
 
 def measure(
@@ -106,15 +107,12 @@ def measure(
     shares = []
     for pair in pairs:
         cancel.check()
-        levels_a, levels_b = describe_pair(descriptor, pair, device)
-        found = find_points(levels_a, levels_b, pair.points_a, pair.size_px, cancel=cancel)
-        errors = errors_px(found, pair.truth_b)
-        shares.append(np.array(count_within(errors, PCK_THRESHOLDS_PX)) / len(errors))
+        found = match_pair(pair, describe_pair(descriptor, pair, device), cancel=cancel)
+        shares.append([np.mean(found.errors_px <= limit) for limit in PCK_THRESHOLDS_PX])
     if not shares:
         return {}
-    means = np.mean(shares, axis=0)
-    limits = zip(PCK_THRESHOLDS_PX, means, strict=True)
-    return {pck_name(limit): float(mean) for limit, mean in limits}
+    names = map(pck_name, PCK_THRESHOLDS_PX)
+    return dict(zip(names, np.mean(shares, axis=0).tolist(), strict=True))
 
 
 def measure_sequences(
@@ -131,16 +129,6 @@ def measure_sequences(
         DescSpaceError: the folder holds no sequences.
         JobCancelled: it was stopped.
     """
-    protocol = Protocol(
-        name="dense",
-        thresholds_px=PCK_THRESHOLDS_PX,
-        matcher="exact",
-        queries=("harris",),
-        query_limit=500,
-        long_edge_px=640,
-        grid_stride_px=_GRID_PX,
-        seed=_SEED,
-    )
     entry = MeasuredDescriptor(
         label="validation",
         name=spec.name,
@@ -155,19 +143,15 @@ def measure_sequences(
     measured = EvaluatedDescriptor(descriptor, entry)
     dataset = open_evaluation_set(str(folder), context=context)
     records = measure_pairs(
-        dataset,
-        protocol,
-        [measured],
-        device=device,
-        strict=False,
-        context=context,
+        dataset, _PROTOCOL, [measured], device=device, strict=False, context=context
     )
-    shares: dict[float, list[float]] = {}
-    for record in records:
-        for row in record.rows:
-            for limit, share in row.pck:
-                shares.setdefault(limit, []).append(share)
-    return {pck_name(px, sequences=True): float(np.mean(some)) for px, some in shares.items()}
+    rows = [row for record in records for row in record.rows]
+    if not rows:
+        return {}
+    return {
+        pck_name(limit, sequences=True): float(np.mean([row.share(limit) for row in rows]))
+        for limit in PCK_THRESHOLDS_PX
+    }
 
 
 @torch.inference_mode()
@@ -182,23 +166,13 @@ def describe_pair(
     )
 
 
-@torch.inference_mode()
-def find_points(
-    levels_a: Levels,
-    levels_b: Levels,
-    points_a: NDArray[np.float64],
-    size_b_px: tuple[int, int],
-    *,
-    cancel: CancelToken,
-) -> NDArray[np.float64]:
-    """Where ``(N, 2)`` points of image a are found on the grid over image b, ``(N, 2)``."""
-    places = grid_places(size_b_px, _GRID_PX)
-    asked = describe_points(levels_a, points_a)
-    offered = describe_points(levels_b, places)
-    best = nearest(asked, list(offered), budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
-    index = (best.index % len(places)).cpu().numpy()
-    found: NDArray[np.float64] = places[index]
-    return np.where((best.index >= 0).cpu().numpy()[:, None], found, np.nan)
+def match_pair(
+    pair: ValidationPair, levels: tuple[Levels, Levels], *, cancel: CancelToken
+) -> PairPoints:
+    """Match a pair's queries over the whole image b, as the protocol ``dense`` does it."""
+    return match_points(
+        _PROTOCOL, *levels, pair.queries, pair.size_px, matcher="exact", cancel=cancel
+    )
 
 
 def set_training_mode(module: nn.Module, *, training: bool, frozen_statistics: bool) -> None:
@@ -220,6 +194,8 @@ def _one(pairs: TrainingPairs, place: int) -> ValidationPair:
     seen = pairs.seen[place].cpu().numpy()
     return ValidationPair(
         images=torch.stack([pairs.images_a[place], pairs.images_b[place]]).cpu(),
-        points_a=pairs.points_a[place].cpu().numpy()[seen].astype(np.float64),
-        truth_b=pairs.points_b[place].cpu().numpy()[seen].astype(np.float64),
+        queries=QueryPoints(
+            pairs.points_a[place].cpu().numpy()[seen].astype(np.float64),
+            pairs.points_b[place].cpu().numpy()[seen].astype(np.float64),
+        ),
     )

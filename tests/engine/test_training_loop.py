@@ -31,6 +31,7 @@ from engine.errors import (
     ResultError,
     WeightsError,
 )
+from engine.evaluation.protocols import QueryPoints
 from engine.evaluation.ranks import Ranks
 from engine.geometry.coords import CellGrid
 from engine.progress import (
@@ -437,7 +438,7 @@ def test_validation_finds_every_point_of_a_descriptor_that_knows_its_place():
 
     points = np.array([[8.0, 4.0], [20.0, 16.0], [40.0, 28.0], [0.0, 0.0]])
     moves = np.array([[0.0, 0.0], [0.0, 0.9], [2.5, 0.0], [4.5, 0.0]])
-    pair = ValidationPair(torch.zeros(2, 3, 32, 48), points, points + moves)
+    pair = ValidationPair(torch.zeros(2, 3, 32, 48), QueryPoints(points, points + moves))
     figures = measure(Knowing(), [pair], device=CPU, cancel=CancelToken())
     assert figures == {"pck@1": 0.5, "pck@3": 0.75, "pck@5": 1.0}
     assert measure(Knowing(), [], device=CPU, cancel=CancelToken()) == {}
