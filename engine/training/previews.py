@@ -1,7 +1,7 @@
 """Pictures of how far training is: of one pair that stays the same, so that they can be compared.
 
-Right matches are solid bluish green, wrong ones dashed vermillion, true places ringed in sky blue,
-as everywhere in this program.
+Right matches are solid and wrong ones dashed, in the colours of :mod:`engine.colors`; true places
+are ringed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.colors import BEST, RIGHT, TRUTH, WRONG
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.evaluation.points import PairPoints
 from engine.evaluation.protocols import QueryPoints, describe_points
@@ -26,10 +27,9 @@ from engine.training.validation import ValidationPair, describe_pair, match_pair
 
 Picture = NDArray[np.uint8]
 
-_RIGHT: Final = (0, 158, 115)
-_WRONG: Final = (213, 94, 0)
-_TRUTH: Final = (86, 180, 233)
-_QUERY: Final = (240, 228, 66)
+_RIGHT, _WRONG, _TRUTH, _QUERY = (
+    tuple(bytes.fromhex(color[1:])) for color in (RIGHT, WRONG, TRUTH, BEST)
+)
 _RIGHT_WITHIN_PX: Final = 3.0
 _MATCHES: Final = 60
 _NEGATIVES: Final = 12
@@ -144,7 +144,7 @@ def _whole(point: NDArray[np.float64]) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
 
-def _cross(canvas: Picture, point: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
+def _cross(canvas: Picture, point: NDArray[np.float64], colour: tuple[int, ...]) -> None:
     cv2.drawMarker(canvas, _whole(point), (0, 0, 0), cv2.MARKER_CROSS, 9, 3, cv2.LINE_AA)
     cv2.drawMarker(canvas, _whole(point), colour, cv2.MARKER_CROSS, 9, 1, cv2.LINE_AA)
 
@@ -153,7 +153,7 @@ def _line(
     canvas: Picture,
     start: NDArray[np.float64],
     end: NDArray[np.float64],
-    colour: tuple[int, int, int],
+    colour: tuple[int, ...],
     *,
     dashed: bool,
 ) -> None:
