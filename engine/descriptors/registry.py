@@ -108,15 +108,7 @@ def register_descriptor(
         taken = _ENTRIES.get(name)
         if taken is not None and taken.source != source:
             raise ConfigError(name, f"a descriptor of this name exists already ({taken.source})")
-        _ENTRIES[name] = DescriptorEntry(
-            name=name,
-            title=title,
-            summary=summary,
-            config=config,
-            build=build,
-            source=source,
-            by_pair=by_pair,
-        )
+        _ENTRIES[name] = DescriptorEntry(name, title, summary, config, build, source, by_pair)
         return build
 
     return register

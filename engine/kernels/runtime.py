@@ -48,6 +48,7 @@ class _Loaded:
 _LOADED = _Loaded()
 
 
+@dataclass(slots=True, eq=False)
 class CudaModule:
     """The kernels of one file, loaded on one GPU; never made twice, never freed before the end.
 
@@ -58,15 +59,12 @@ class CudaModule:
         shared_bytes: shared memory of one of them.
     """
 
-    def __init__(
-        self, handle: Any, device_index: int, gpu: str, multiprocessors: int, shared_bytes: int
-    ) -> None:
-        self.device_index = device_index
-        self.gpu = gpu
-        self.multiprocessors = multiprocessors
-        self.shared_bytes = shared_bytes
-        self._handle = handle
-        self._functions: dict[str, Any] = {}
+    _handle: Any
+    device_index: int
+    gpu: str
+    multiprocessors: int
+    shared_bytes: int
+    _functions: dict[str, Any] = field(default_factory=dict)
 
     def launch(
         self,

@@ -25,6 +25,7 @@ class NoSettings:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
+    registry.list_descriptors()  # the built-in ones would refuse to register beside these
     for name in ("plain", PRECOMPUTED):
         entry = DescriptorEntry(name, name, "", NoSettings, lambda config: None, "a test")
         monkeypatch.setitem(registry._ENTRIES, name, entry)
