@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from engine.data.pairs import ImagePair as ImagePair
     from engine.descriptors.plugins import load_entry_points as load_entry_points
     from engine.descriptors.plugins import load_plugin as load_plugin
-    from engine.descriptors.registry import DescriptorEntry as DescriptorEntry
     from engine.descriptors.registry import DescriptorSpec as DescriptorSpec
     from engine.descriptors.registry import list_descriptors as list_descriptors
     from engine.descriptors.registry import make_spec as make_spec
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
     from engine.evaluation.datasets import find_data_folder as find_data_folder
     from engine.evaluation.report import REPORT_HTML as REPORT_HTML
     from engine.evaluation.report import REPORT_JSON as REPORT_JSON
-    from engine.evaluation.report import REPORT_PDF as REPORT_PDF
     from engine.evaluation.report import Cell as Cell
     from engine.evaluation.report import Column as Column
     from engine.evaluation.report import Command as Command
@@ -78,7 +76,6 @@ if TYPE_CHECKING:
     from engine.evaluation.result import EvaluationResult as EvaluationResult
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
-    from engine.geometry.homography import estimate_homography as estimate_homography
     from engine.geometry.homography import read_homography as read_homography
     from engine.geometry.homography import warp_image as warp_image
     from engine.geometry.homography import warp_points as warp_points
@@ -86,7 +83,6 @@ if TYPE_CHECKING:
     from engine.images import Image as Image
     from engine.images import as_uint8 as as_uint8
     from engine.images import read_image as read_image
-    from engine.images import read_size as read_size
     from engine.images import read_thumbnail as read_thumbnail
     from engine.images import write_image as write_image
     from engine.inspection.requests import Extent as Extent
@@ -103,11 +99,9 @@ if TYPE_CHECKING:
     from engine.inspection.requests import Recipe as Recipe
     from engine.inspection.requests import ScalarMap as ScalarMap
     from engine.inspection.requests import WinnersAnswer as WinnersAnswer
-    from engine.jobs.command_line import EvaluateOptions as EvaluateOptions
     from engine.jobs.command_line import TrainOptions as TrainOptions
     from engine.jobs.command_line import ViewOptions as ViewOptions
     from engine.jobs.command_line import command_line as command_line
-    from engine.jobs.doctor import Diagnosis as Diagnosis
     from engine.jobs.doctor import diagnosis_text as diagnosis_text
     from engine.jobs.doctor import examine as examine
     from engine.jobs.matches import write_matches as write_matches
@@ -165,7 +159,6 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     # Importing these loads torch: ask for them from a worker thread.
-    from engine.devices import DeviceInfo as DeviceInfo
     from engine.devices import list_devices as list_devices
     from engine.inspection.session import Session as Session
     from engine.jobs.estimate import Estimate as Estimate
