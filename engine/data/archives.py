@@ -87,7 +87,7 @@ def _extract_zip(archive: Path, folder: Path, context: JobContext, limits: Limit
     with zipfile.ZipFile(archive) as opened:
         # A zip tells all sizes beforehand, so that nothing is written in vain.
         members = list(_checked(archive, _zip_members(archive, opened), limits))
-        _check_space(folder, sum(member.size_bytes for member in members))
+        check_space(folder.parent, sum(member.size_bytes for member in members), "to unpack")
         for number, member in enumerate(members, start=1):
             with opened.open(member.source) as source:
                 _write(archive, folder, member, source, context)
@@ -98,7 +98,7 @@ def _extract_tar(archive: Path, folder: Path, context: JobContext, limits: Limit
     with _TarSource(archive, limits) as plain, tarfile.open(fileobj=plain, mode="r:") as opened:
         count = 0
         for member in _checked(archive, _tar_members(archive, opened), limits):
-            _check_space(folder, member.size_bytes)
+            check_space(folder.parent, member.size_bytes, "to unpack")
             source = opened.extractfile(member.source)
             assert source is not None, "only files are members"
             with source:
@@ -164,12 +164,23 @@ def _checked(archive: Path, members: Iterator[_Member], limits: Limits) -> Itera
         yield member
 
 
-def _check_space(folder: Path, size_bytes: int) -> None:
+def check_space(folder: Path, size_bytes: int, purpose: str) -> None:
+    """Refuse before the disk is full.
+
+    Args:
+        folder: of the result; it exists.
+        size_bytes: of what will be written.
+        purpose: what the space is for, such as "to unpack".
+
+    Raises:
+        OutputError: there is less space, with some to spare.
+    """
     free = shutil.disk_usage(folder).free
     if free < size_bytes + _RESERVE_BYTES:
         raise OutputError(
-            folder.parent,
-            f"has {free / 1e9:.2f} GB free, and {size_bytes / 1e9:.2f} GB are needed to unpack",
+            folder,
+            f"has {free / 1e9:.2f} GB free, and at least {size_bytes / 1e9:.2f} GB are needed "
+            f"{purpose}",
         )
 
 

@@ -27,7 +27,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import engine
-from engine.data.archives import Limits, extract_archive
+from engine.data.archives import Limits, check_space, extract_archive
 from engine.data.hpatches import open_dataset
 from engine.errors import DatasetError, DownloadError, OutputError, file_errors
 from engine.paths import make_folder, user_data_dir, write_atomically
@@ -44,10 +44,7 @@ RECORDS_FILE: Final = "downloads.json"
 
 _CHUNK_BYTES: Final = 1 << 18
 _MB: Final = 1_000_000
-_TIMEOUT_S: Final = 20.0
 _LOOK_EVERY_S: Final = 0.2
-_RETRIES: Final = 4
-_RESERVE_BYTES: Final = 64 << 20
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _GIVE_UP_AT: Final = frozenset({400, 401, 403, 404, 405, 410, 451})
 
@@ -66,9 +63,9 @@ class Patience:
         timeout_s: silence after which a connection counts as broken.
     """
 
-    retries: int = _RETRIES
+    retries: int = 4
     pause_s: float = 1.0
-    timeout_s: float = _TIMEOUT_S
+    timeout_s: float = 20.0
 
 
 def download_hpatches(
@@ -208,7 +205,8 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
         if begin is None:
             part.clear()
             return "the server sends another part of the file than was asked for"
-        _check_space(part.path.parent, begin, total)
+        if total is not None:  # the archive, and at least as much again unpacked
+            check_space(part.path.parent, 2 * total - begin, "to load and unpack the file")
         with part.writing(begin, _validator_of(first)) as file:
             while True:
                 _tell(context, begin, total)
@@ -273,20 +271,6 @@ def _tell(context: JobContext, done_bytes: int, total_bytes: int | None) -> None
     whole = total_bytes is not None and done_bytes >= total_bytes
     done = total if whole and total is not None else done_bytes // _MB
     context.emit(Progress(Stage.DOWNLOADING, done, total))
-
-
-def _check_space(folder: Path, have: int, total: int | None) -> None:
-    """Refuse before the disk is full: the archive, and at least as much again unpacked."""
-    if total is None:
-        return
-    needed = (total - have) + total + _RESERVE_BYTES
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OutputError(
-            folder,
-            f"has {free / 1e9:.2f} GB free, and at least {needed / 1e9:.2f} GB are needed to load "
-            "and unpack the file",
-        )
 
 
 def _sha256(path: Path, context: JobContext) -> str:
