@@ -142,26 +142,23 @@ def _summary(stats: Statistics) -> str:
         )
     sentences.append(_leaders(stats, kind, ranked))
     if len(ranked) > 2:
-        behind = [
-            f"{_with_remark(merged, label)} with {_percent(stats, label, 'all', kind)}"
-            for label in ranked[1:_NAMED_AT_MOST]
-        ]
         rest = len(ranked) - _NAMED_AT_MOST
-        behind += [f"{rest} more"] if rest > 0 else []
+        behind = [
+            *(f"{_who(merged, row)} with {_percent(row)}" for row in ranked[1:_NAMED_AT_MOST]),
+            *([f"{rest} more"] if rest > 0 else []),
+        ]
         sentences.append(f"Behind it come {', '.join(behind[:-1])} and {behind[-1]}.")
     said = []
     for subset in stats.subsets[1:]:
-        if leaders := stats.ranked(kind, subset):
+        for leader in stats.ranked(kind, subset)[:1]:
             word = "light" if subset == "illumination" else "viewpoint"
-            who = f"{leaders[0]} is best with" if len(ranked) > 1 else "it is"
-            share = _percent(stats, leaders[0], subset, kind)
-            said.append(f"under changes of {word} {who} {share}")
+            who = f"{leader.descriptor} is best with" if len(ranked) > 1 else "it is"
+            said.append(f"under changes of {word} {who} {_percent(leader)}")
     if said:
-        sentences.append(f"U{', '.join(said)[1:]}.")
+        text = ", ".join(said)
+        sentences.append(f"{text[0].upper()}{text[1:]}.")
     if len(ranked) > 1 and not merged.warnings:
-        gain = stats.gain(kind, ranked[0], ranked[1])
-        if gain is not None and gain.interval.ends is not None:
-            sentences.append(_lead(gain, gain.interval.ends, ranked[0], ranked[1]))
+        sentences += _lead(stats, kind, ranked[0].descriptor, ranked[1].descriptor)
     names = _each(merged, "protocol")
     sentences += [f"In the protocol {name}, {_PROTOCOLS[name]}." for name in names]
     broken = sum(entry.queries is None for one in merged.results for entry in one.left_out)
@@ -172,44 +169,44 @@ def _summary(stats: Statistics) -> str:
     return " ".join(sentences).replace(" %", NO_BREAK + "%").replace(" px", NO_BREAK + "px")
 
 
-def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[str]) -> str:
-    def found(label: str) -> str:
-        row, text = stats.mean(label, "all", kind), _percent(stats, label, "all", kind)
-        if row is None or row.ends is None:
-            return text
-        low, high = row.ends
-        return f"{text} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
-
-    first = f"{_with_remark(stats.merged, ranked[0])} finds {found(ranked[0])}"
+def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[SummaryRow]) -> str:
+    found = []
+    for row in ranked[:2]:
+        interval = ""
+        if row.ends is not None:
+            low, high = (100 * end for end in row.ends)
+            interval = f" (95 % interval {low:.1f} to {high:.1f} %)"
+        found.append((_who(stats.merged, row), f"{_percent(row)}{interval}"))
+    first = " finds ".join(found[0])
     if len(ranked) > 2:
         first = f"the best of {len(ranked)} descriptors, {first}"
     elif len(ranked) == 2:
-        first += f" and {_with_remark(stats.merged, ranked[1])} {found(ranked[1])}"
-    best = stats.mean(ranked[0], "all", kind)
-    pairs = _count(best.pairs if best else 0, "pair")
+        first += f" and {' '.join(found[1])}"
     return (
         f"Of the {_list_name(kind)} queries, {first} within {stats.main_px:g} px of the true "
-        f"point, on average over {pairs}."
+        f"point, on average over {_count(ranked[0].pairs, 'pair')}."
     )
 
 
-def _lead(gain: Gain, ends: tuple[float, float], better: str, other: str) -> str:
-    low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in ends)
+def _lead(stats: Statistics, kind: QueryKind, better: str, other: str) -> Iterator[str]:
+    gain = stats.gain(kind, better, other)
+    if gain is None or gain.interval.ends is None:
+        return
+    low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in gain.interval.ends)
     verdict = "does not contain 0" if gain.certain else "contains 0, so the two are level"
-    return (
+    yield (
         f"The lead of {better} over {other} is {100 * gain.interval.mean:.1f} percentage points on "
         f"the pairs that both have; its 95 % interval, {low} to {high}, {verdict}."
     )
 
 
-def _percent(stats: Statistics, label: str, subset: SubsetName, kind: QueryKind) -> str:
-    row = stats.mean(label, subset, kind)
-    return f"{100 * (row.pck or 0 if row else 0):.1f} %"
+def _percent(row: SummaryRow) -> str:
+    return f"{100 * (row.pck or 0):.1f} %"
 
 
-def _with_remark(merged: MergedResults, label: str) -> str:
-    remark = _remark(merged, label)
-    return f"{label} ({remark})" if remark else label
+def _who(merged: MergedResults, row: SummaryRow) -> str:
+    remark = _remark(merged, row.descriptor)
+    return f"{row.descriptor} ({remark})" if remark else row.descriptor
 
 
 def _remark(merged: MergedResults, label: str) -> str:
@@ -251,17 +248,16 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
     wanted = [(subset, limit) for subset in subsets for limit in stats.thresholds_px]
     columns = [_left("descriptor", 1.5)]
     columns += [Column(f"≤ {limit:g} px", group=subset) for subset, limit in wanted]
-    best = {key: stats.ranked(kind, *key) for key in wanted} if len(labels) > 1 else {}
-    judged = stats.judged(labels)
+    best = {}
+    for key in wanted if len(labels) > 1 else ():
+        ranked = stats.ranked(kind, *key)
+        best[key] = [row for row in ranked if row.pck == ranked[0].pck]
     rows = []
     for label in labels:
         cells = [Cell(label, _remark(stats.merged, label))]
         for subset, limit in wanted:
             row = stats.mean(label, subset, kind, limit)
-            leader = best.get((subset, limit))
-            top = stats.mean(leader[0], subset, kind, limit) if leader else None
-            strong = bool(row and top and label in judged and row.pck == top.pck)
-            cells.append(_pck_cell(row, strong=strong))
+            cells.append(_pck_cell(row, strong=row in best.get((subset, limit), ())))
         rows.append(Row(tuple(cells)))
     pairs = []
     for subset in subsets:
@@ -385,7 +381,7 @@ def _by_sequence(stats: Statistics) -> Iterator[Block]:
 def _differences(stats: Statistics) -> Iterator[Block]:
     shown = False
     for kind in stats.lists:
-        ranked = stats.ranked(kind)
+        ranked = [row.descriptor for row in stats.ranked(kind)]
         rivals = [(one, other) for n, one in enumerate(ranked) for other in ranked[n + 1 :]]
         if not rivals:
             continue

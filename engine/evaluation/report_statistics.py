@@ -92,21 +92,20 @@ class Statistics:
         """A row of the summary, at the main threshold by default; None where there is none."""
         return self._means.get((label, subset, kind, self.main_px if limit is None else limit))
 
-    def judged(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Those that may be called best: oracles lead nobody, unless they are alone."""
-        honest = tuple(label for label in labels if not self.merged.descriptor(label).oracle)
-        return honest or tuple(labels)
-
     def ranked(
         self, kind: QueryKind, subset: SubsetName = "all", limit: float | None = None
-    ) -> tuple[str, ...]:
-        """The descriptors that may be called best and have a figure, best first."""
-        known = {
-            label: row.pck
-            for label in self.judged(self.labels_with(kind))
-            if (row := self.mean(label, subset, kind, limit)) and row.pck is not None
-        }
-        return tuple(sorted(known, key=lambda label: -known[label]))
+    ) -> list[SummaryRow]:
+        """The means of the descriptors that may be called best, best first.
+
+        Oracles may not, unless they are alone.
+        """
+        every = [self.mean(label, subset, kind, limit) for label in self.labels_with(kind)]
+        oracles = {one.label for one in self.merged.descriptors if one.oracle}
+        if set(self.labels_with(kind)) <= oracles:
+            oracles = set()
+        known = [row for row in every if row and row.pck is not None]
+        judged = [row for row in known if row.descriptor not in oracles]
+        return sorted(judged, key=lambda row: -(row.pck or 0))
 
     def curve(self, label: str, kind: QueryKind, subset: SubsetName) -> tuple[float, ...]:
         """The mean share within each threshold of a curve; empty without any pair."""
@@ -171,7 +170,7 @@ class Statistics:
         """
         if not self.lists:
             return ()
-        ranked = self.ranked(self.lists[0])
+        ranked = [row.descriptor for row in self.ranked(self.lists[0])]
         taken: set[tuple[str, int]] = set()
 
         def fresh(label: str) -> Iterator[PairRow]:
