@@ -73,9 +73,9 @@ if TYPE_CHECKING:
     from engine.evaluation.report import Table as Table
     from engine.evaluation.report import read_report as read_report
     from engine.evaluation.report import series_colour as series_colour
-    from engine.evaluation.result import EvaluationResult as EvaluationResult
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
+    from engine.evaluation.run_folder import Begun as Begun
     from engine.geometry.homography import read_homography as read_homography
     from engine.geometry.homography import warp_image as warp_image
     from engine.geometry.homography import warp_points as warp_points

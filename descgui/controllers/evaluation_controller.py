@@ -24,7 +24,7 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import EvaluateConfig, EvaluateJob, EvaluationResult, MergedResults
+    from engine.api import Begun, EvaluateConfig, EvaluateJob, MergedResults
 
 
 class EvaluationController(QObject):
@@ -112,9 +112,9 @@ class EvaluationController(QObject):
             self._shown.update(stage=stage, eta_s=None)
             self.lane.cancel()
 
-    def _on_measured(self, known: EvaluationResult, _record: object) -> None:
+    def _on_measured(self, begun: Begun, _record: object) -> None:
         """Show the results so far, before the first pair and after each."""
-        content = api.merge_results([("this run", known)])
+        content = api.merge_results([("this run", begun.result())])
         eta_s = None
         if self._began is None:
             self._began = time.monotonic(), content.done

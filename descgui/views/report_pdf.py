@@ -86,7 +86,7 @@ class _Painter:
         pages.flow(report.title, TextStyle(20, INK, bold=True), after_pt=3)
         pages.flow(report.subtitle, TextStyle(9, SOFT), after_pt=10)
         if report.notices:
-            self._notice("\n".join(["These runs were not made alike.", *report.notices]))
+            self._notice("\n".join(["These runs were made in different ways.", *report.notices]))
         pages.flow(report.summary, TextStyle(10.5, INK), after_pt=6)
         for section in report.sections:
             self._section(section)

@@ -1,4 +1,4 @@
-"""One or several results in one table, with a warning for all that makes them unlike."""
+"""One or several results in one table, with a warning for every way in which they differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MergedResults:
 
     Attributes:
         names: what each result is called, such as its folder's name.
-        results: as they were, with labels that are told apart.
+        results: as they were, with distinct labels.
         warnings: a sentence for every field of the fingerprints that differs.
     """
 
@@ -62,7 +62,7 @@ class MergedResults:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What makes the results unlike, what was wrong with the data, and what is missing."""
+        """How the results differ, what was wrong with the data, and what is missing."""
         problems = [problem for result in self.results for problem in result.problems]
         return (*self.warnings, *problems, *self.without_points)
 
@@ -127,7 +127,7 @@ class MergedResults:
 
 
 def merge_results(named: Sequence[tuple[str, EvaluationResult]]) -> MergedResults:
-    """Put results into one table, and say what makes them unlike.
+    """Put results into one table, and report how they differ.
 
     A label that several results use gets the result's name behind it.  What the descriptors
     themselves are may differ, since that is what a table compares.

@@ -1,4 +1,4 @@
-"""What an evaluation runs on: a data set's name turned into the list of its pairs.
+"""What an evaluation runs on: from the name of a data set to the list of its pairs.
 
 A name is a folder, ``demo``, one of the original's words (``HPATCHES``, ``HPATCHES_ILLUM``,
 ``HPATCHES_VIEW``, looked up in the data folder), or any of these behind ``rotated:`` or
@@ -49,7 +49,7 @@ _HPATCHES_FOLDERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPair:
-    """A pair with truth.
+    """A pair with its ground truth.
 
     Attributes:
         pair: the files, and the homography between them as they are on disk.
@@ -65,7 +65,7 @@ class EvaluationPair:
         Args:
             size_b_px: (width, height) of the original image b.
         """
-        assert self.pair.h_b_from_a is not None, "an evaluation has truth for every pair"
+        assert self.pair.h_b_from_a is not None, "an evaluation knows the truth of every pair"
         if self.stress is None:
             return self.pair.h_b_from_a
         return self.stress.matrix(size_b_px) @ self.pair.h_b_from_a
@@ -129,7 +129,7 @@ def open_evaluation_set(
         which: ``540`` leaves the eight large sequences of HPatches out; with ``HPATCHES_ILLUM``
             and ``HPATCHES_VIEW`` anything but their own kind is refused.
         data_folder: where ``HPATCHES`` is looked for; see :func:`find_data_folder`.
-        context: told while the demo is made.
+        context: receives the progress while the demo is made.
 
     Raises:
         ConfigError: no name, or a subset that contradicts it.
@@ -155,7 +155,7 @@ def open_evaluation_set(
 
 
 def find_data_folder(named: Path | None = None) -> Path:
-    """Where data sets lie: the named folder, else ``DESCGUI_DATA``, else the person's own."""
+    """The folder of data sets: the named one, else ``DESCGUI_DATA``, else the user's own."""
     variable = os.environ.get(DATA_VARIABLE)
     return named or (Path(variable) if variable else user_data_dir())
 

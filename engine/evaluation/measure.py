@@ -189,7 +189,7 @@ def measure_pairs(
         descriptors: what.
         device: where to compute.
         strict: whether a broken pair ends it.
-        context: told what a person should know, once each, and checked for cancelling.
+        context: receives each note once, and is checked for cancelling.
 
     Yields:
         A record for each pair, in order.
@@ -199,7 +199,7 @@ def measure_pairs(
         DescSpaceError: a descriptor or the device failed.
         JobCancelled: ``context.cancel`` was raised.
     """
-    context = _telling_once(context)
+    context = _noting_once(context)
     reading = _read_ahead(_readings(dataset, protocol))
     try:
         for sequence in dataset.sequences:
@@ -357,7 +357,7 @@ def _read(
 
 
 def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value], None, None]:
-    """Do tasks in a thread, a few ahead of who asks for them; a generator that must be closed."""
+    """Run tasks in a thread, a few ahead of the consumer; a generator that must be closed."""
     waiting: deque[Future[Value]] = deque()
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
     try:
@@ -371,15 +371,15 @@ def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _telling_once(context: JobContext) -> JobContext:
-    """The same context, but a note that every image would repeat is passed on once."""
-    told: set[str] = set()
+def _noting_once(context: JobContext) -> JobContext:
+    """The same context, but a note that every image repeats is emitted once."""
+    emitted: set[str] = set()
 
     def emit(event: Event) -> None:
-        if not (isinstance(event, Note) and event.text in told):
+        if not (isinstance(event, Note) and event.text in emitted):
             context.emit(event)
         if isinstance(event, Note):
-            told.add(event.text)
+            emitted.add(event.text)
 
     return replace(context, emit=emit)
 

@@ -1,4 +1,4 @@
-"""Descriptors that are told the truth before they describe, for rows that are marked so.
+"""Descriptors that are given the ground truth before they describe, for rows marked as such.
 
 The original's MSNetV2 reads how much larger each image shows a place from the true homography, at
 test time too.  Such a row says what a perfect estimate of the scale would be worth, and nothing of
@@ -51,7 +51,7 @@ class _KnowingV2:
 
 
 def check_oracle(name: str, descriptor: DenseDescriptor) -> None:
-    """Refuse a descriptor that could not use what an oracle is told.
+    """Refuse a descriptor that has no use for true scales.
 
     Raises:
         ConfigError: it is not MSNetV2.
@@ -87,7 +87,7 @@ def describe_knowing(
     cancel: CancelToken | None = None,
     emit: Callable[[Event], None] = ignore_event,
 ) -> tuple[Levels, Levels]:
-    """Describe both images of a pair, telling the descriptor the true scales.
+    """Describe both images of a pair, given their true scales.
 
     Args:
         descriptor: passed :func:`check_oracle`.
@@ -96,7 +96,7 @@ def describe_knowing(
         device: torch device name or "auto".
         precision: arithmetic.
         cancel: see :func:`~engine.descriptors.compute.describe_image`.
-        emit: told each note.
+        emit: called with each note.
 
     Raises:
         DeviceError, DescSpaceError, JobCancelled: as ``describe_image``.

@@ -57,12 +57,12 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     if world == 1 or "RANK" not in os.environ:
         yield Ranks()
         return
-    if distributed.is_initialized():  # by whoever called; it is theirs to end
+    if distributed.is_initialized():  # by the caller, who also ends it
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Rows are plain objects and travel over gloo; nccl stands ready for what lies on a GPU.
+    # Rows are plain objects and travel over gloo; nccl is for tensors on a GPU.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend)
     try:

@@ -1,6 +1,6 @@
 """What a report says, as plain blocks: the page for a browser and the PDF draw the same ones.
 
-Nothing here loads torch, so that whoever draws the blocks starts at once.  Figures are SVG: sizes
+Nothing here loads torch, so that drawing the blocks starts at once.  Figures are SVG: sizes
 and colours stand in attributes, for painters that know no style sheet, and classes beside them let
 a page put its own colours instead.
 """

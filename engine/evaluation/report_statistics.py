@@ -115,7 +115,7 @@ class Statistics:
     def whiskers(
         self, label: str, kind: QueryKind, subset: SubsetName
     ) -> tuple[tuple[float, float, float], ...]:
-        """(threshold, low, high) of the intervals that lie on a curve."""
+        """(threshold, low, high) of the intervals on a curve."""
         limits = [limit for limit in self.thresholds_px if limit <= CURVE_PX[-1]]
         means = [self.mean(label, subset, kind, limit) for limit in limits]
         return tuple((row.threshold_px, *row.ends) for row in means if row and row.ends)

@@ -81,8 +81,8 @@ def choose_stress(kind: StressKind, sequence: str, index: int) -> Stress:
     """The change of one pair, always the same.
 
     Args:
-        kind: ``rotated``, any angle from -180° to 180°, all alike likely; ``scaled``, a zoom by
-            2^s with s between 1 and 2 or between -2 and -1, both alike likely.
+        kind: ``rotated``, any angle from -180° to 180°, uniformly; ``scaled``, a zoom by 2^s with
+            s between 1 and 2 or between -2 and -1, each half of the time.
         sequence: name of its sequence.
         index: number of its second image.
     """

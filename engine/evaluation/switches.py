@@ -52,7 +52,7 @@ class Protocol:
 
     @property
     def plain_ratios(self) -> bool:
-        """Whether homographies follow the ratios of the sizes and forget the pixels' centres."""
+        """Whether homographies follow the ratios of the sizes and ignore the pixels' centres."""
         return self.name == "seed"
 
     @property

@@ -1,4 +1,4 @@
-"""What an evaluation will take, told from one pair that is measured beforehand.  Loads torch."""
+"""Time and memory of an evaluation, estimated from one measured pair.  Loads torch."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ ORACLE_PREFIX: Final = "oracle:"
 
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
 
-Listener = Callable[[EvaluationResult, PairRecord | None], None]
+Listener = Callable[[Begun, PairRecord | None], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class EvaluateJob:
         data_folder: where ``HPATCHES`` is looked for.
         command: the command that repeats this run, for the report.
         listener: called from the working thread before the first pair and after each that this
-            process measured, with all that is known so far and the pair's record.
+            process measured, with all that is done so far and the pair's record.
     """
 
     config: EvaluateConfig
@@ -120,7 +120,7 @@ class EvaluateJob:
             total = sum(len(sequence.pairs) for sequence in todo)
             context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
             if self.listener is not None:
-                self.listener(begun.result(), None)
+                self.listener(begun, None)
             found: list[PairRecord] = []
             begin_rows(begun, ranks.rank)
             try:
@@ -136,8 +136,8 @@ class EvaluateJob:
                     found.append(replace(record, points=None))
                     context.emit(Progress(Stage.MEASURING_PAIRS, len(found), total))
                     if self.listener is not None:
-                        known = (*begun.records, *found)
-                        self.listener(replace(begun, records=known).result(), record)
+                        done = replace(begun, records=(*begun.records, *found))
+                        self.listener(done, record)
             except JobCancelled:
                 kept = f"{before + len(found)} pairs are kept in {self.out}"
                 context.emit(Note(f"{kept}; --resume continues there."))
@@ -158,7 +158,7 @@ class EvaluateJob:
             records = self._read_before(fingerprint)
         except DescSpaceError as error:
             fault = error
-        # A fault is told to all processes, or the others would wait for this one for ever.
+        # All processes learn of a fault, or the others would wait for this one forever.
         gathered = ranks.gather((records, "" if fault is None else str(fault)))
         if fault is not None:
             raise fault
@@ -301,7 +301,7 @@ def choose_descriptors(
 
 
 def find_weights(place: Path) -> Path:
-    """The weights a person means: a file itself, of a run's folder the last checkpoint.
+    """The weights at a place: a file itself, or the last checkpoint of a run's folder.
 
     In a folder (or its ``weights``) a file named ``last`` is taken, else the one whose name comes
     last in natural order; the one named ``best`` only where it is alone.

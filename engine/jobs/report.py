@@ -36,7 +36,7 @@ from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
-    """Write ``report.html``, and ``report.json`` for who draws it elsewhere.
+    """Write ``report.html``, and ``report.json`` for other programs that draw it.
 
     Attributes:
         folders: of the runs, or their ``result.json`` files; several become one table.
@@ -147,7 +147,7 @@ def _own_settings(one: MeasuredDescriptor) -> tuple[str, ...]:
     """The settings that differ from the descriptor's own."""
     try:
         usual = config_values(get_descriptor(one.name).config())
-    except DescSpaceError:  # a person's own descriptor, which is not loaded now
+    except DescSpaceError:  # a plugin's descriptor that is not loaded now
         usual = {}
     plain = {name: option_text(value) for name, value in usual.items()}
     return override_texts(

@@ -1,4 +1,4 @@
-"""Evaluations of the past: listed, read, compared, thrown away, brought back."""
+"""Past evaluations: listed, read, compared, moved to the trash, restored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunInfo:
 
 
 def list_runs(folder: Path | None = None) -> tuple[RunInfo, ...]:
-    """The evaluations in a folder (the person's own by default), the newest first."""
+    """The evaluations in a folder (the user's own by default), newest first."""
     place = folder or runs_dir()
     if not place.is_dir():
         return ()
@@ -50,7 +50,7 @@ def list_runs(folder: Path | None = None) -> tuple[RunInfo, ...]:
 
 
 def run_info(folder: Path) -> RunInfo:
-    """What a list says about a run; a broken one is told, not raised."""
+    """What a list shows of a run; a broken one is described, not raised."""
     info = RunInfo(folder=folder, began_s=began_s(folder))
     try:
         config, _ = run_settings(folder)
@@ -113,7 +113,7 @@ def trash_run(folder: Path) -> Path:
 
 
 def restore_run(trashed: Path, folder: Path) -> None:
-    """Bring a run back from the trash folder to where it was.
+    """Move a run from the trash folder back to its place.
 
     Raises:
         OutputError: it is gone, or something stands in its place.

@@ -36,7 +36,7 @@ from engine.errors import (
 from engine.evaluation.datasets import LARGE_SEQUENCES, open_evaluation_set
 from engine.evaluation.points import read_points
 from engine.evaluation.result import EvaluationResult, json_text, read_result
-from engine.evaluation.run_folder import PairRecord
+from engine.evaluation.run_folder import Begun, PairRecord
 from engine.geometry.coords import CellGrid
 from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, find_weights
@@ -191,12 +191,10 @@ def test_a_stopped_run_goes_on_where_it_stopped(sequences: Path, tmp_path: Path)
     out, cancel, events = tmp_path / "stopped", CancelToken(), []
     seen = []
 
-    def stop_after_two(known: EvaluationResult, record: PairRecord | None) -> None:
-        done = len(known.seen)
-        seen.append((done, known.fingerprint.dataset.pairs))
-        assert known.pairs[len(known.pairs) - len(record.rows if record else ()) :] == (
-            record.rows if record else ()
-        )
+    def stop_after_two(begun: Begun, record: PairRecord | None) -> None:
+        done = len(begun.records)
+        seen.append((done, begun.fingerprint.dataset.pairs))
+        assert begun.records[-1:] == (() if record is None else (record,))
         if done == 2:
             cancel.cancel()
 

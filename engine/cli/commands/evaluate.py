@@ -17,7 +17,7 @@ from engine.progress import Event, JobContext, Progress, Stage, ignore_event
 
 if TYPE_CHECKING:
     from engine.evaluation.result import EvaluationResult, SummaryRow
-    from engine.evaluation.run_folder import PairRecord
+    from engine.evaluation.run_folder import Begun, PairRecord
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
@@ -34,9 +34,9 @@ def run(arguments: Namespace, shell: Shell) -> int:
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
-    def print_pair(known: EvaluationResult, record: PairRecord | None) -> None:
+    def print_pair(begun: Begun, record: PairRecord | None) -> None:
         if record is not None:
-            shell.sink.note(_pair_line(known, record))
+            shell.sink.note(_pair_line(begun, record))
 
     load_descriptor_sources(options.plugins, context)
     written = EvaluateOptions(data=options.data, plugins=options.plugins, strict=options.strict)
@@ -67,7 +67,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 def as_text(result: EvaluationResult) -> Iterator[str]:
-    """The table for a person, line by line."""
+    """The table in the terminal, line by line."""
     fingerprint = result.fingerprint
     dataset = fingerprint.dataset
     measured = {row.key for row in result.pairs}
@@ -121,14 +121,14 @@ def _context(shell: Shell) -> JobContext:
     return replace(shell.context(), emit=emit)
 
 
-def _pair_line(result: EvaluationResult, record: PairRecord) -> str:
+def _pair_line(begun: Begun, record: PairRecord) -> str:
     rows = [
         f"{row.descriptor} {row.queries} "
         + " ".join(f"@{threshold:g} {share:.3f}" for threshold, share in row.pck)
         for row in record.rows
     ]
     found = "; ".join(rows) if rows else "left out"
-    done, total = len(result.seen), result.fingerprint.dataset.pairs
+    done, total = len(begun.records), begun.fingerprint.dataset.pairs
     return f"{done}/{total} {record.sequence} 1 → {record.index}: {found}"
 
 
