@@ -14,6 +14,12 @@ RIGHT: Final = "#009E73"
 WRONG: Final = "#D55E00"
 """A match beyond it."""
 
+AGREES: Final = "#0072B2"
+"""A match that agrees with an estimated homography, or that nothing is known about, on paper."""
+
+UNKNOWN: Final = "#5A5A5A"
+"""A match whose true point is unknown, on paper."""
+
 TRUTH: Final = "#56B4E9"
 """The true point."""
 

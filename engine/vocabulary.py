@@ -26,6 +26,9 @@ Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "trai
 Colormap = Literal["viridis", "cividis"]
 """The colours of scalar maps."""
 
+FigureTheme = Literal["light", "dark"]
+"""Dark on white, or light on dark."""
+
 SequenceKind = Literal["viewpoint", "illumination", "other"]
 """What differs within a sequence."""
 

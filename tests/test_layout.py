@@ -118,6 +118,19 @@ def test_the_engines_door_opens_without_torch_or_a_window():
     assert run_python(code).split() == []
 
 
+def test_matplotlib_is_loaded_with_the_first_figure_and_not_before():
+    """Neither the window's modules nor any public name of the engine may load it."""
+    code = (
+        "import sys, engine.api, descgui.app\n"
+        "for name in engine.api.__all__: getattr(engine.api, name)\n"
+        "print('matplotlib' in sys.modules)\n"
+        "from engine.figures import render_figure\n"
+        "sample = engine.api.figure_content.Sample('a line', 0)\n"
+        "print(render_figure(sample, '.svg')[:4].decode(), 'matplotlib.pyplot' in sys.modules)\n"
+    )
+    assert run_python(code).split() == ["False", "<svg", "False"]
+
+
 def blocks_of_the_door() -> list[list[str]]:
     """The names in the two blocks of imports: without torch, and with it."""
     tree = ast.parse((REPOSITORY / "engine" / "api.py").read_text(encoding="utf-8"))

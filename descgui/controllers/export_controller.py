@@ -46,9 +46,8 @@ class ExportController(QObject):
         self._try(path, lambda: figure.write_picture(self._grab_window(), path))
 
     def save_figure(self, path: Path) -> None:
-        """Write a figure for a paper: SVG by its suffix, PNG otherwise."""
-        write = figure.write_svg if path.suffix.lower() == ".svg" else figure.write_png
-        self._try(path, lambda: write(self._models, path))
+        """Write a figure for a paper: SVG, PDF or PNG by its suffix."""
+        self._try(path, lambda: figure.write_figure(self._models, path))
 
     def save_matches(self, path: Path) -> None:
         """Write all matches as CSV, one row a query, unfiltered."""

@@ -121,7 +121,7 @@ class FileController(QObject):
 
     def save_figure(self) -> None:
         """Write a figure for a paper."""
-        self._save("figure.svg", f"SVG (*.svg);;{_PNG}", self._exports.save_figure)
+        self._save("figure.svg", f"SVG (*.svg);;PDF (*.pdf);;{_PNG}", self._exports.save_figure)
 
     def save_matches(self) -> None:
         """Write the table of matches."""

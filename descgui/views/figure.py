@@ -1,139 +1,184 @@
-"""The pair as a figure for a paper: white ground, whole images, vector marks, one caption.
+"""The pair as a figure for a paper: what the panes show, but the whole of each image.
 
-The figure shows what the panes show, drawn by the same painters, but the whole of each image
-whatever part the panes are zoomed to.  Photographs and colours are embedded as pixels; marks,
-lines, scale and text are vectors in SVG.
+The panes' own pictures and marks are handed to the engine, which lays them out and draws them.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
+from numpy.typing import NDArray
+from PySide6.QtGui import QImage, QPainter
 
 from descgui.models.bundle import AppModels
-from descgui.views import scene
-from descgui.views.canvas import ImageCanvas
-from descgui.views.color_bar import paint_scale
-from descgui.views.figure_file import png_bytes, svg_bytes, write_whole
-from descgui.views.legend import paint_legend
-from descgui.views.marks import Stage, paint_marks
-from descgui.views.match_lines import line_segments, lines_opacity, paint_ends, paint_lines
+from descgui.views import marks, scene
+from descgui.views.legend import legend_words
+from descgui.views.match_lines import lines_opacity
 from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, PictureStore
-from descgui.views.viewport import Box, Size, Viewport
-from engine.api import DescSpaceError, ProbeAnswer
+from descgui.views.viewport import Viewport
+from engine import api
+from engine.api import ProbeAnswer
+from engine.api import figure_content as content
 
-WIDTH_PX: Final = 1000
-"""Width of a figure in which marks and text have a good size for two columns of a page."""
-
-PAPER_WIDTH_M: Final = 0.17
-"""Width that a figure asks for on paper."""
-
-_MARGIN: Final = 12.0
-_GAP: Final = 14.0
-_SVG_SCALE: Final = 2.0
-_INK: Final = "#1B1C1F"
-
-
-class FigureError(DescSpaceError):
-    """A figure could not be drawn or written."""
+_DOTS_PER_INCH: Final = 450
+_WIDTH_PX: Final = 3000
+_WORDS: Final[dict[content.Judgement, str]] = {
+    "right": "right",
+    "wrong": "wrong",
+    "unknown": "true point outside",
+}
+_JUDGEMENTS: Final[dict[int, content.Judgement]] = {1: "right", 0: "wrong", -1: "unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One image of a figure: what it shows, and where."""
-
-    key: PaneKey
-    photo: Photo
-    box: Box
-
-    @property
-    def view(self) -> Viewport:
-        """The viewport that puts the whole image into the box."""
-        return Viewport(self.box.width / self.photo.size_px[0], self.box.left, self.box.top)
+class FigureError(api.DescSpaceError):
+    """A figure could not be drawn."""
 
 
-def render_figure(models: AppModels, *, width_px: int = WIDTH_PX, scale: float = 3.0) -> QImage:
-    """Draw the figure as pixels.
-
-    Args:
-        models: all of them.
-        width_px: width that text and marks are sized for.
-        scale: pixels of the result per such pixel.
-
-    Returns:
-        An opaque picture ``width_px * scale`` wide, marked to be 17 cm wide on paper.
+def write_figure(models: AppModels, path: Path) -> None:
+    """Draw the figure into a PNG, SVG or PDF file, by its suffix.
 
     Raises:
-        FigureError: no pair is open, or the figure would not fit into memory.
+        FigureError: no pair is open.
+        OutputError: the file cannot be written.
     """
-    panels = _panels(models, width_px)
-    height = _height(models, panels)
-    picture = QImage(round(width_px * scale), math.ceil(height * scale), QImage.Format.Format_RGB32)
-    if picture.isNull():
-        raise FigureError("The figure is too large to be drawn. Choose a smaller width.")
-    picture.fill(Qt.GlobalColor.white)
-    painter = QPainter(picture)
-    painter.scale(scale, scale)
-    _paint(painter, models, panels, width_px, scale)
-    painter.end()
-    dots = round(picture.width() / PAPER_WIDTH_M)
-    picture.setDotsPerMeterX(dots)
-    picture.setDotsPerMeterY(dots)
-    return picture
-
-
-def write_svg(models: AppModels, path: Path, *, width_px: int = WIDTH_PX) -> None:
-    """Draw the figure into an SVG file; an existing file is replaced only by a whole new one.
-
-    Raises:
-        FigureError: no pair is open, or the file cannot be written.
-    """
-    panels = _panels(models, width_px)
-    height = math.ceil(_height(models, panels))
-
-    def paint(painter: QPainter) -> None:
-        painter.fillRect(QRectF(0, 0, width_px, height), QColor("white"))
-        _paint(painter, models, panels, width_px, _SVG_SCALE)
-
-    caption = " ".join(caption_lines(models))
-    svg = svg_bytes(QSize(width_px, height), paint, title=_title(models), description=caption)
-    _write(path, _sized(svg, height / width_px))
-
-
-def write_png(
-    models: AppModels, path: Path, *, width_px: int = WIDTH_PX, scale: float = 3.0
-) -> None:
-    """Draw the figure into a PNG file; an existing file is replaced only by a whole new one.
-
-    Raises:
-        FigureError: no pair is open, or the file cannot be written.
-    """
-    write_picture(render_figure(models, width_px=width_px, scale=scale), path)
+    api.write_figure(path, pair_figure(models), content.Paper(dots_per_inch=_DOTS_PER_INCH))
 
 
 def write_picture(picture: QImage, path: Path) -> None:
-    """Write any picture as PNG.
+    """Write any picture.
 
     Raises:
-        FigureError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    data = png_bytes(picture)
-    if data is None:
-        raise FigureError(f"The picture {path} could not be encoded.")
-    _write(path, data)
+    api.write_image(path, pixels_of(picture))
 
 
-def grab_canvas(canvas: ImageCanvas, *, scale: float = 1.0) -> QImage:
-    """What a canvas shows, without its border, ``scale`` times as large as on the screen."""
-    return canvas.grab_picture(scale=scale)
+def pixels_of(picture: QImage) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` RGB of a picture."""
+    plain = picture.convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(plain.constBits(), np.uint8).reshape(plain.height(), plain.bytesPerLine())
+    return rows[:, : 3 * plain.width()].reshape(plain.height(), plain.width(), 3).copy()
+
+
+def pair_figure(models: AppModels) -> content.PairFigure:
+    """What the panes show, as a figure.
+
+    Raises:
+        FigureError: no pair is open.
+    """
+    state = models.pair.state
+    if state is None:
+        raise FigureError("No pair is open, so there is nothing to draw.")
+    keys = [PaneKey("a"), scene.second_key(models)]
+    if models.compared.choice.name:
+        probe = models.probe.probe
+        keys.append(PaneKey("a" if probe is not None and probe.side == "b" else "b", True))
+    shown = {"a": (state.image_a, state.display_a), "b": (state.image_b, state.display_b)}
+    photos = [Photo(*shown[key.side]) for key in keys]
+    aspects = [photo.size_px[0] / photo.size_px[1] for photo in photos]
+    height_px = _WIDTH_PX / max(1.0, sum(aspects))
+    panels = [
+        _panel(models, key, photo, height_px) for key, photo in zip(keys, photos, strict=True)
+    ]
+    matches = models.matches.state
+    keep = matches.shown()
+    judgements: tuple[content.Judgement, ...] = ()
+    lines: dict[str, Any] = {}
+    if matches.table is not None and keep.any() and keys[1].side == "b":
+        verdicts = matches.verdicts(models.settings.state.correct_px)
+        judgements = tuple(
+            "agrees" if verdicts is None else _JUDGEMENTS[verdicts[row]]
+            for row in np.flatnonzero(keep)
+        )
+        lines = {
+            "points_a": matches.table.points_a[keep],
+            "points_b": matches.table.points_b[keep],
+            "judgements": judgements,
+            "opacity": lines_opacity(len(judgements)),
+        }
+    return content.PairFigure(
+        title=state.pair.name or f"{state.image_a.path.name}, {state.image_b.path.name}",
+        panels=tuple(panels),
+        legend=_legend(models, judgements),
+        scale=_scale(models, keys),
+        caption=caption_lines(models),
+        **lines,
+    )
+
+
+def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> content.Panel:
+    """The whole image of a pane with its colours, at most ``height_px`` high."""
+    scale = min(1.0, height_px / photo.size_px[1])
+    size = (max(1, round(scale * photo.size_px[0])), max(1, round(scale * photo.size_px[1])))
+    picture = QImage(*size, QImage.Format.Format_RGB32)
+    view = Viewport(scale, 0.0, 0.0)
+    overlay = scene.overlay_for(models, key, PictureStore())
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    photo.paint(painter, view, size, 1.0, muted=overlay is not None and overlay.muted)
+    if overlay is not None:
+        overlay.paint(painter, view, photo.size_px, size, 1.0)
+    painter.end()
+    caption = scene.caption_for(models, key)
+    title = "" if caption.busy or caption.problem else caption.text
+    return content.Panel(
+        image=pixels_of(picture),
+        size_px=photo.size_px,
+        letter=key.side.upper() + ("′" if key.compared else ""),
+        title=f"{title} (untrained)" if caption.untrained else title,
+        marks=tuple(_mark(mark) for mark in scene.marks_for(models, key)),
+    )
+
+
+def _mark(mark: marks.Mark) -> content.Mark | content.Segment | content.Label:
+    """A mark of the panes as one of a figure."""
+    match mark:
+        case marks.Reticle(point_px):
+            return content.Mark("asked", point_px)
+        case marks.BestMatch(point_px, color):
+            return content.Mark("best", point_px, color)
+        case marks.PeakRing(point_px, rank):
+            return content.Mark("next", point_px, text=str(rank))
+        case marks.TruthPoint(point_px):
+            return content.Mark("truth", point_px)
+        case marks.PinMark(point_px, number, found, selected):
+            color = marks.pin_color(number)
+            kind: content.MarkKind = "found" if found else "pin"
+            return content.Mark(kind, point_px, color, str(number), selected)
+        case marks.ErrorLine(found_px, truth_px, right):
+            return content.Segment("right" if right else "wrong", found_px, truth_px)
+        case marks.CycleArrow(asked_px, cycle_px):
+            return content.Segment("cycle", asked_px, cycle_px)
+        case marks.Label(point_px, text, color, dashed):
+            judged: content.Judgement = "wrong" if dashed else "right"
+            return content.Label(point_px, text, judged if color else None)
+    raise TypeError(f"{type(mark).__name__} has no place in a figure")
+
+
+def _legend(
+    models: AppModels, judgements: tuple[content.Judgement, ...]
+) -> tuple[tuple[content.Symbol, str], ...]:
+    """The symbols of the marks, else those of the lines."""
+    if any(scene.marks_for(models, PaneKey(side)) for side in ("a", "b")):
+        known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
+        return legend_words(with_truth=known)
+    return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)
+
+
+def _scale(models: AppModels, keys: list[PaneKey]) -> content.ColorScale | None:
+    scale = scene.scale_for(models, keys[0]) or scene.scale_for(models, keys[1])
+    if scale is None:
+        return None
+    return content.ColorScale(
+        title=f"{scale.title} ({scale.unit})" if scale.unit else scale.title,
+        low=scale.low,
+        high=scale.high,
+        colormap=models.settings.state.colormap,
+        marker=scale.marker,
+    )
 
 
 def caption_lines(models: AppModels) -> tuple[str, ...]:
@@ -183,220 +228,3 @@ def _matches_text(models: AppModels) -> str:
     return text.format(
         right=right, count=count, share=share, px=f"{models.settings.state.correct_px:g}"
     )
-
-
-def _panels(models: AppModels, width_px: int) -> tuple[Panel, ...]:
-    """Whole images side by side, equally high."""
-    state = models.pair.state
-    if state is None:
-        raise FigureError("No pair is open, so there is nothing to draw.")
-    photos = {
-        "a": Photo(state.image_a, state.display_a),
-        "b": Photo(state.image_b, state.display_b),
-    }
-    keys = [PaneKey("a"), scene.second_key(models)]
-    if models.compared.choice.name:
-        probe = models.probe.probe
-        keys.append(PaneKey("a" if probe is not None and probe.side == "b" else "b", True))
-    aspects = [photos[key.side].size_px[0] / photos[key.side].size_px[1] for key in keys]
-    room = width_px - 2 * _MARGIN - _GAP * (len(keys) - 1)
-    height = room / sum(aspects)
-    top = _MARGIN + _line_height()
-    left = _MARGIN
-    panels = []
-    for key, aspect in zip(keys, aspects, strict=True):
-        box = Box(left, top, height * aspect, height)
-        panels.append(Panel(key, photos[key.side], box))
-        left += box.width + _GAP
-    return tuple(panels)
-
-
-def _height(models: AppModels, panels: tuple[Panel, ...]) -> float:
-    lines = len(caption_lines(models))
-    legend = _strip_height() if _has_strip(models) else 0.0
-    return panels[0].box.bottom + 6.0 + legend + lines * _line_height() + _MARGIN
-
-
-def _paint(
-    painter: QPainter,
-    models: AppModels,
-    panels: tuple[Panel, ...],
-    width_px: int,
-    pixel_ratio: float,
-) -> None:
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    store = PictureStore()
-    for panel in panels:
-        _paint_panel(painter, models, panel, store, pixel_ratio)
-    _paint_lines(painter, models, panels)
-    for panel in panels:
-        marks = scene.marks_for(models, panel.key)
-        paint_marks(painter, marks, Stage(panel.view, panel.box))
-    _paint_below(painter, models, panels, width_px)
-
-
-def _paint_panel(
-    painter: QPainter, models: AppModels, panel: Panel, store: PictureStore, pixel_ratio: float
-) -> None:
-    box = panel.box
-    picture = QImage(
-        max(1, round(box.width * pixel_ratio)),
-        max(1, round(box.height * pixel_ratio)),
-        QImage.Format.Format_RGB32,
-    )
-    view = Viewport(panel.view.scale, 0.0, 0.0)
-    widget: Size = (math.ceil(box.width), math.ceil(box.height))
-    overlay = scene.overlay_for(models, panel.key, store)
-    inner = QPainter(picture)
-    inner.fillRect(picture.rect(), QColor("white"))
-    inner.scale(pixel_ratio, pixel_ratio)
-    muted = overlay is not None and overlay.muted
-    panel.photo.paint(inner, view, widget, pixel_ratio, muted=muted)
-    if overlay is not None:
-        overlay.paint(inner, view, panel.photo.size_px, widget, pixel_ratio)
-    inner.end()
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    painter.drawImage(QRectF(box.left, box.top, box.width, box.height), picture)
-    letter = panel.key.side.upper() + ("′" if panel.key.compared else "")
-    caption = scene.caption_for(models, panel.key)
-    painter.setPen(QColor(_INK))
-    painter.setFont(_font(bold=True))
-    baseline = box.top - 6.0
-    painter.drawText(QPointF(box.left, baseline), letter)
-    metrics = QFontMetricsF(_font())
-    indent = QFontMetricsF(_font(bold=True)).horizontalAdvance(letter) + 9.0
-    text = "" if caption.busy or caption.problem else caption.text
-    if caption.untrained:
-        text = f"{text} (untrained)"
-    shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width - indent)
-    painter.setFont(_font())
-    painter.drawText(QPointF(box.left + indent, baseline), shown)
-
-
-def _paint_lines(painter: QPainter, models: AppModels, panels: tuple[Panel, ...]) -> None:
-    state = models.matches.state
-    keep = state.shown()
-    if state.table is None or not keep.any() or panels[1].key.side != "b":
-        return
-    first, second = panels[0], panels[1]
-    segments, seen = line_segments(
-        state.table.points_a[keep],
-        state.table.points_b[keep],
-        Viewport(first.view.scale, 0.0, 0.0),
-        Viewport(second.view.scale, 0.0, 0.0),
-        first.box,
-        second.box,
-    )
-    verdicts = state.verdicts(models.settings.state.correct_px)
-    if verdicts is not None:
-        verdicts = verdicts[keep][seen]
-    segments = segments[seen]
-    edged = len(segments) <= 250
-    painter.save()
-    painter.setOpacity(lines_opacity(len(segments)))
-    paint_lines(painter, segments, verdicts, fine=True, edged=edged)
-    painter.setOpacity(1.0)
-    paint_ends(painter, segments, verdicts, edged=edged)
-    painter.restore()
-
-
-def _paint_below(
-    painter: QPainter, models: AppModels, panels: tuple[Panel, ...], width_px: int
-) -> None:
-    ink = QColor(_INK)
-    top = panels[0].box.bottom + 6.0
-    if _has_strip(models):
-        strip = QRectF(_MARGIN, top, width_px - 2 * _MARGIN, _strip_height())
-        scale_width = _paint_scale(painter, models, panels, strip, ink)
-        painter.setFont(_font())
-        legend = strip.adjusted(0.0, 0.0, -scale_width - 16.0, 0.0)
-        if _has_marks(models):
-            known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
-            paint_legend(painter, legend, ink, with_truth=known)
-        top = strip.bottom()
-    metrics = QFontMetricsF(_font())
-    painter.setPen(ink)
-    painter.setFont(_font())
-    for index, line in enumerate(caption_lines(models)):
-        baseline = top + index * _line_height() + metrics.ascent() + 2.0
-        most = width_px - 2 * _MARGIN
-        shown = metrics.elidedText(line, Qt.TextElideMode.ElideRight, most)
-        painter.drawText(QPointF(_MARGIN, baseline), shown)
-
-
-def _paint_scale(
-    painter: QPainter,
-    models: AppModels,
-    panels: tuple[Panel, ...],
-    strip: QRectF,
-    ink: QColor,
-) -> float:
-    """Draw the colour scale at the right end of a strip; its width, 0 for none."""
-    scale = scene.scale_for(models, panels[0].key) or scene.scale_for(models, panels[1].key)
-    if scale is None:
-        return 0.0
-    title = f"{scale.title} ({scale.unit})" if scale.unit else scale.title
-    title_width = QFontMetricsF(_font()).horizontalAdvance(title)
-    bar_width = min(220.0, 0.3 * strip.width())
-    left = strip.right() - bar_width - 12.0
-    painter.setFont(_font())
-    painter.setPen(ink)
-    place = QRectF(left - title_width - 20.0, strip.top(), title_width + 4.0, strip.height())
-    painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, title)
-    paint_scale(
-        painter,
-        QRectF(left, strip.top() + 6.0, bar_width, strip.height() - 6.0),
-        colormap=models.settings.state.colormap,
-        low=scale.low,
-        high=scale.high,
-        ink=ink,
-        font=_font(),
-        marker=scale.marker,
-    )
-    return bar_width + title_width + 36.0
-
-
-def _has_marks(models: AppModels) -> bool:
-    return any(scene.marks_for(models, PaneKey(side)) for side in ("a", "b"))
-
-
-def _has_strip(models: AppModels) -> bool:
-    keys = (PaneKey("a"), scene.second_key(models))
-    return _has_marks(models) or any(scene.scale_for(models, key) is not None for key in keys)
-
-
-def _title(models: AppModels) -> str:
-    state = models.pair.state
-    assert state is not None, "panels were laid out"
-    named = state.pair.name
-    return named or f"{state.image_a.path.name}, {state.image_b.path.name}"
-
-
-def _font(*, bold: bool = False) -> QFont:
-    font = QFont(QGuiApplication.font())
-    font.setPointSizeF(9.5)
-    if bold:
-        font.setWeight(QFont.Weight.DemiBold)
-    return font
-
-
-def _line_height() -> float:
-    return QFontMetricsF(_font()).height() + 4.0
-
-
-def _strip_height() -> float:
-    return QFontMetricsF(_font()).height() + 23.0
-
-
-def _sized(svg: bytes, aspect: float) -> bytes:
-    """Set the size on paper: Qt writes the size that the picture has on the screen."""
-    width_mm = 1000 * PAPER_WIDTH_M
-    size = f'<svg width="{width_mm:g}mm" height="{width_mm * aspect:.2f}mm"'.encode()
-    return re.sub(rb'<svg width="[^"]*" height="[^"]*"', lambda _match: size, svg, count=1)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise FigureError(f"The figure could not be written to {path}: {error}.") from error

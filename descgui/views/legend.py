@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final, Literal
 
 from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
@@ -18,32 +19,8 @@ _GAP = 7.0
 _PART = 16.0
 
 
-Symbol = Callable[[QPainter, QPointF], None]
-
-
-def paint_legend(painter: QPainter, frame: QRectF, ink: QColor, *, with_truth: bool) -> None:
-    """Draw the symbols with their names, for the window and for paper.
-
-    Args:
-        painter: its font is used.
-        frame: where; parts that do not fit are left out.
-        ink: colour of the names.
-        with_truth: show what appears only where a truth is known.
-    """
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    font = painter.font()
-    metrics = QFontMetricsF(font)
-    left = frame.left()
-    for symbol, name in _parts(with_truth):
-        width = _SYMBOL + _GAP + metrics.horizontalAdvance(name)
-        if left + width > frame.right():
-            break
-        symbol(painter, QPointF(left + _SYMBOL / 2, frame.center().y()))
-        painter.setFont(font)
-        painter.setPen(ink)
-        place = QRectF(left + _SYMBOL + _GAP, frame.top(), width, frame.height())
-        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
-        left += width + _PART
+Painting = Callable[[QPainter, QPointF], None]
+LegendSymbol = Literal["asked", "best", "truth", "right", "wrong", "next"]
 
 
 class MarkLegend(QWidget):
@@ -70,33 +47,45 @@ class MarkLegend(QWidget):
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         ink.setAlpha(190)
-        painter.setFont(self.font())
-        frame = QRectF(self.rect()).adjusted(2.0, 0.0, 0.0, 0.0)
-        paint_legend(painter, frame, ink, with_truth=self._with_truth)
+        frame = QRectF(self.rect())
+        left = 2.0
+        for symbol, words in legend_words(with_truth=self._with_truth):
+            width = _SYMBOL + _GAP + QFontMetricsF(self.font()).horizontalAdvance(words)
+            if left + width > frame.right():
+                break
+            _PAINTINGS[symbol](painter, QPointF(left + _SYMBOL / 2, frame.center().y()))
+            painter.setFont(self.font())
+            painter.setPen(ink)
+            place = QRectF(left + _SYMBOL + _GAP, frame.top(), width, frame.height())
+            middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+            painter.drawText(place, middle, words)
+            left += width + _PART
 
     def _tell(self) -> None:
         self.setAccessibleName("Meaning of the marks")
-        self.setAccessibleDescription(", ".join(name for _, name in _parts(self._with_truth)))
+        words = legend_words(with_truth=self._with_truth)
+        self.setAccessibleDescription(", ".join(name for _, name in words))
 
 
-def _parts(with_truth: bool) -> list[tuple[Symbol, str]]:
-    parts: list[tuple[Symbol, str]] = [
-        (_mark(Reticle((0.0, 0.0))), "asked"),
-        (_mark(BestMatch((0.0, 0.0))), "best match"),
-    ]
-    if with_truth:
-        parts += [
-            (_mark(TruthPoint((0.0, 0.0))), "truth, 3 and 5 px"),
-            (_line(RIGHT, dashed=False), "right"),
-            (_line(WRONG, dashed=True), "wrong"),
-        ]
-    parts.append((_mark(PeakRing((0.0, 0.0), 2)), "next best"))
-    return parts
+def legend_words(*, with_truth: bool) -> tuple[tuple[LegendSymbol, str], ...]:
+    """The symbols with their words; some appear only where a truth is known."""
+    judged: tuple[tuple[LegendSymbol, str], ...] = (
+        ("truth", "truth, 3 and 5 px"),
+        ("right", "right"),
+        ("wrong", "wrong"),
+    )
+    return (
+        ("asked", "asked"),
+        ("best", "best match"),
+        *(judged if with_truth else ()),
+        ("next", "next best"),
+    )
 
 
-def _mark(mark: Mark) -> Symbol:
+def _mark(mark: Mark) -> Painting:
     def draw(painter: QPainter, centre: QPointF) -> None:
         # At this zoom the 3 px ring stands alone, the 5 px ring around it.
         view = Viewport(2.6, 0.0, 0.0)
@@ -111,7 +100,7 @@ def _mark(mark: Mark) -> Symbol:
     return draw
 
 
-def _line(color: str, *, dashed: bool) -> Symbol:
+def _line(color: str, *, dashed: bool) -> Painting:
     def draw(painter: QPainter, centre: QPointF) -> None:
         pen = QPen(QColor(color), 2.4)
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
@@ -123,3 +112,13 @@ def _line(color: str, *, dashed: bool) -> Symbol:
         )
 
     return draw
+
+
+_PAINTINGS: Final[dict[LegendSymbol, Painting]] = {
+    "asked": _mark(Reticle((0.0, 0.0))),
+    "best": _mark(BestMatch((0.0, 0.0))),
+    "truth": _mark(TruthPoint((0.0, 0.0))),
+    "right": _line(RIGHT, dashed=False),
+    "wrong": _line(WRONG, dashed=True),
+    "next": _mark(PeakRing((0.0, 0.0), 2)),
+}

@@ -33,6 +33,7 @@ _NEEDED = {
     "PySide6": "PySide6-Essentials",
     "cv2": "opencv-python",
     "numpy": "numpy",
+    "matplotlib": "matplotlib",
     "pyqtgraph": "pyqtgraph",
     "PIL": "pillow",
     "skimage": "scikit-image",

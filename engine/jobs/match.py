@@ -7,6 +7,8 @@ from pathlib import Path
 
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
+from engine.figures import write_figure
+from engine.figures.figure_content import Paper
 from engine.images import read_image
 from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, Recipe
 from engine.inspection.session import Session
@@ -50,8 +52,9 @@ class MatchJob:
         seed: of the random choice.
         separation_px: least distance of the second best match of the ratio from the best.
         out: CSV file for the table; None writes none.
-        figure: PNG or SVG file for the drawing; None draws none.
+        figure: PNG, SVG or PDF file for the drawing; None draws none.
         figure_lines: how many lines the drawing has at most.
+        paper: size, font and theme of the drawing; None for the usual ones.
     """
 
     pair: ImagePair
@@ -63,6 +66,7 @@ class MatchJob:
     out: Path | None = None
     figure: Path | None = None
     figure_lines: int = 200
+    paper: Paper | None = None
 
     def run(self, context: JobContext) -> MatchResult:
         """Describe, match and write.
@@ -113,8 +117,6 @@ class MatchJob:
     def _draw(
         self, path: Path, table: MatchTable, descriptor: str, info_a: MapInfo, info_b: MapInfo
     ) -> None:
-        from engine.jobs.figure import write_figure
-
         image_a, image_b = (read_image(self.pair.path(side)) for side in _SIDES)
         drawing = match_figure(
             table,
@@ -127,4 +129,4 @@ class MatchJob:
             right_px=RIGHT_PX,
             limit=self.figure_lines,
         )
-        write_figure(path, drawing)
+        write_figure(path, drawing, self.paper)

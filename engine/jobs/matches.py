@@ -7,18 +7,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.figures.figure_content import Judgement, PairFigure, Panel
 from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
 from engine.paths import write_atomically
 from engine.vocabulary import PointsKind
-
-if TYPE_CHECKING:
-    from engine.jobs.figure import Kind, MatchFigure
 
 COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px")
 _POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
@@ -90,8 +87,8 @@ def match_figure(
     points: PointsKind,
     right_px: float,
     limit: int,
-) -> MatchFigure:
-    """Prepare the drawing of a table; :func:`engine.jobs.figure.write_figure` draws it.
+) -> PairFigure:
+    """Prepare the drawing of a table; :func:`engine.figures.write_figure` draws it.
 
     Args:
         table: the matches.
@@ -104,8 +101,6 @@ def match_figure(
         right_px: a match this close to the truth is right.
         limit: how many lines to draw at most.
     """
-    from engine.jobs.figure import MatchFigure
-
     kinds, words = _judged(table, right_px)
     counts = {kind: kinds.count(kind) for kind in words}
     summary = summarise_matches(table)
@@ -113,25 +108,27 @@ def match_figure(
     parts.append(descriptor if trained else f"{descriptor} (untrained)")
     parts.append(f"{summary.count} {_POINT_KINDS[points]} points")
     parts += _verdict(summary)
-    return MatchFigure(
-        image_a=images[0],
-        image_b=images[1],
-        size_a_px=sizes_px[0],
-        size_b_px=sizes_px[1],
+    caption = " · ".join(parts)
+    panels = [Panel(image=i, size_px=s) for i, s in zip(images, sizes_px, strict=True)]
+    return PairFigure(
+        title=caption,
+        panels=tuple(panels),
         points_a=table.points_a,
         points_b=table.points_b,
-        kinds=kinds,
-        legend={kind: f"{words[kind]} ({counts[kind]})" for kind in words if counts[kind]},
-        caption=" · ".join(parts),
+        judgements=kinds,
+        legend=tuple((kind, f"{words[kind]} ({counts[kind]})") for kind in words if counts[kind]),
+        caption=(caption,),
         limit=limit,
     )
 
 
-def _judged(table: MatchTable, right_px: float) -> tuple[tuple[Kind, ...], dict[Kind, str]]:
+def _judged(
+    table: MatchTable, right_px: float
+) -> tuple[tuple[Judgement, ...], dict[Judgement, str]]:
     """What each match is, and the words for that."""
     errors = table.error_px
     if np.isfinite(errors).any():
-        words: dict[Kind, str] = {
+        words: dict[Judgement, str] = {
             "right": f"within {right_px:g} px of the truth",
             "wrong": "farther off",
             "unknown": "true point outside the image",
@@ -146,7 +143,7 @@ def _judged(table: MatchTable, right_px: float) -> tuple[tuple[Kind, ...], dict[
     return tuple(kinds), words
 
 
-def _by_error(error_px: float, right_px: float) -> Kind:
+def _by_error(error_px: float, right_px: float) -> Judgement:
     if not np.isfinite(error_px):
         return "unknown"
     return "right" if error_px <= right_px else "wrong"

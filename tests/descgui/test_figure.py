@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,26 @@ from PySide6.QtSvg import QSvgRenderer
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.pair_state import PairState
-from descgui.models.probe_state import Probe
+from descgui.models.probe_state import Pin, Probe
 from descgui.views.canvas import ImageCanvas
-from descgui.views.figure import (
-    FigureError,
-    caption_lines,
-    grab_canvas,
-    render_figure,
-    write_png,
-    write_svg,
-)
+from descgui.views.figure import FigureError, caption_lines, pair_figure, write_figure
+from descgui.views.marks import ErrorLine
 from descgui.views.pictures import Photo
-from engine.api import Extent, Image, ImagePair, MatchTable, Peak, ProbeAnswer, ProbeRequest, Recipe
+from descgui.views.scene import PaneKey, marks_for
+from engine.api import (
+    DescSpaceError,
+    Extent,
+    Image,
+    ImagePair,
+    MatchTable,
+    Peak,
+    ProbeAnswer,
+    ProbeRequest,
+    Recipe,
+    figure_content,
+)
 from engine.descriptors.registry import DescriptorSpec
+from engine.figures import render_figure
 
 
 def solid(name: str, size: tuple[int, int], colour: tuple[int, int, int]) -> Image:
@@ -92,9 +100,16 @@ def rows_of(picture: QImage) -> np.ndarray:
     return raw[:, : 4 * plain.width()].reshape(plain.height(), plain.width(), 4)[..., :3]
 
 
+def drawn(models: AppModels, dots_per_inch: int = 100) -> np.ndarray:
+    """The figure as ``(H, W, 3)`` pixels."""
+    paper = figure_content.Paper(dots_per_inch=dots_per_inch)
+    picture = QImage.fromData(render_figure(pair_figure(models), ".png", paper))
+    return rows_of(picture)
+
+
 def test_the_figure_shows_both_whole_images_equally_high_on_white(models):
-    pixels = rows_of(render_figure(models, width_px=600, scale=1.0))
-    assert pixels.shape[1] == 600
+    pixels = drawn(models)
+    assert pixels.shape[1] == int(17 / 2.54 * 100)
     assert (pixels[0] == 255).all()
     assert (pixels[-1] == 255).all()
     red = (pixels == (200, 30, 30)).all(axis=2)
@@ -107,12 +122,10 @@ def test_the_figure_shows_both_whole_images_equally_high_on_white(models):
     assert len(red_columns) / len(blue_columns) == pytest.approx(2.0, rel=0.03)
 
 
-def test_the_scale_multiplies_pixels_and_leaves_the_layout(models):
-    small = render_figure(models, width_px=400, scale=1.0)
-    large = render_figure(models, width_px=400, scale=2.5)
-    assert large.width() == 1000
-    assert large.height() == pytest.approx(2.5 * small.height(), abs=3)
-    assert large.width() / large.dotsPerMeterX() == pytest.approx(0.17, rel=1e-3)
+def test_dots_per_inch_multiply_pixels_and_leave_the_layout(models):
+    small, large = drawn(models, 60), drawn(models, 150)
+    assert large.shape[1] == pytest.approx(2.5 * small.shape[1], abs=3)
+    assert large.shape[0] == pytest.approx(2.5 * small.shape[0], abs=3)
 
 
 def test_the_caption_gives_descriptor_error_and_rank(models):
@@ -136,70 +149,109 @@ def test_matches_without_any_truth_are_counted_and_not_judged(models):
 
 def test_the_heat_map_is_drawn_over_the_second_image_with_its_scale(models):
     ask(models)
-    plain = render_figure(models, width_px=500, scale=1.0)
+    plain = drawn(models)
+    assert pair_figure(models).scale is None
     models.view.update(mode="heat")
-    heat = render_figure(models, width_px=500, scale=1.0)
-    assert heat.size() == plain.size()
-    changed = (rows_of(heat) != rows_of(plain)).any(axis=2)
-    assert changed[:, 260:].mean() > 0.3
+    scale = pair_figure(models).scale
+    assert (scale.title, scale.marker) == ("Cosine similarity", 0.912)
+    heat = drawn(models)
+    rows = min(len(heat), len(plain)) - 40
+    changed = (heat[:rows] != plain[:rows]).any(axis=2)
+    assert changed[:, 360:].mean() > 0.3
+    assert changed[:, :300].mean() < 0.1
+
+
+def test_the_figure_has_every_mark_of_the_panes(models):
+    ask(models)
+    models.pins.set_pins((Pin(1, Probe("a", (20.0, 10.0))),))
+    for panel, key in zip(pair_figure(models).panels, (PaneKey("a"), PaneKey("b")), strict=True):
+        shown = [mark for mark in marks_for(models, key) if not isinstance(mark, ErrorLine)]
+        points = [mark.point_px for mark in panel.marks if hasattr(mark, "point_px")]
+        assert points == [mark.point_px for mark in shown]
+    first, second = pair_figure(models).panels
+    assert {mark.kind for mark in first.marks} == {"asked", "pin"}
+    assert [mark.text for mark in second.marks if hasattr(mark, "judgement")] == [
+        "✓ 1.0 px   0.912"
+    ]
+    words = [word for _, word in pair_figure(models).legend]
+    assert words == ["asked", "best match", "truth, 3 and 5 px", "right", "wrong", "next best"]
+
+
+def test_a_wrong_answer_is_dashed_and_its_way_back_an_arrow(models):
+    ask(models)
+    far = replace(models.probe.answer, error_px=9.0, cycle_px=(40.0, 30.0), cycle_error_px=27.0)
+    models.probe.set_answer(far)
+    first, second = pair_figure(models).panels
+    assert [mark.kind for mark in first.marks if hasattr(mark, "end_px")] == ["cycle"]
+    assert [mark.kind for mark in second.marks if hasattr(mark, "end_px")] == ["wrong"]
+    assert [m.judgement for m in second.marks if hasattr(m, "judgement")] == ["wrong"]
+
+
+def test_matches_are_judged_as_in_the_panes(models):
+    models.matches.update(table=table([0.5] * 6 + [9.0] * 2 + [np.nan]))
+    figure = pair_figure(models)
+    assert figure.judgements == ("right",) * 6 + ("wrong",) * 2 + ("unknown",)
+    np.testing.assert_array_equal(figure.points_b, models.matches.state.table.points_b)
+    models.matches.update(table=table([np.nan] * 5))
+    assert pair_figure(models).judgements == ("agrees",) * 5
 
 
 def test_the_svg_keeps_marks_as_vectors_and_embeds_two_images(models, tmp_path):
     ask(models)
     models.view.update(mode="heat")
     path = tmp_path / "Abbildung ä.svg"
-    write_svg(models, path, width_px=500)
+    write_figure(models, path)
     text = path.read_text(encoding="utf-8")
     assert text.count("<image") >= 2
     assert text.count("<path") > 5
     assert "v_ä 1 → 2" in text
-    assert "Sans Serif" not in text
     renderer = QSvgRenderer(str(path))
     assert renderer.isValid()
-    assert renderer.viewBox().width() == 500
-    assert 'width="170mm"' in text
+    assert renderer.viewBoxF().width() / 72 * 2.54 == pytest.approx(17, abs=0.01)
 
 
 def test_the_svg_looks_like_the_picture(models, tmp_path):
     models.matches.update(table=table([0.5] * 6 + [9.0] * 2))
-    write_svg(models, tmp_path / "figure.svg", width_px=500)
-    picture = render_figure(models, width_px=500, scale=1.0)
-    drawn = QImage(picture.size(), QImage.Format.Format_RGB32)
-    drawn.fill(Qt.GlobalColor.white)
-    painter = QPainter(drawn)
+    write_figure(models, tmp_path / "figure.svg")
+    picture = drawn(models)
+    image = QImage(picture.shape[1], picture.shape[0], QImage.Format.Format_RGB32)
+    image.fill(Qt.GlobalColor.white)
+    painter = QPainter(image)
     QSvgRenderer(str(tmp_path / "figure.svg")).render(painter)
     painter.end()
-    difference = np.abs(rows_of(drawn).astype(int) - rows_of(picture).astype(int))
+    difference = np.abs(rows_of(image).astype(int) - picture.astype(int))
     assert difference.mean() < 6
 
 
-def test_a_png_is_written_whole(models, tmp_path):
-    path = tmp_path / "figure.png"
-    write_png(models, path, width_px=300, scale=2.0)
-    assert QImage(str(path)).width() == 600
+def test_the_file_is_of_the_kind_that_its_name_says(models, tmp_path):
+    for suffix, begins in ((".png", b"\x89PNG"), (".svg", b"<svg"), (".pdf", b"%PDF-")):
+        write_figure(models, tmp_path / f"figure{suffix}")
+        assert (tmp_path / f"figure{suffix}").read_bytes().startswith(begins)
+    assert QImage(str(tmp_path / "figure.png")).width() == int(17 / 2.54 * 450)
 
 
-@pytest.mark.parametrize("write", [write_png, write_svg])
-def test_a_folder_that_does_not_exist_is_named_in_the_refusal(models, tmp_path, write):
-    path = tmp_path / "nowhere" / "figure.out"
-    with pytest.raises(FigureError, match="nowhere"):
-        write(models, path)
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_folder_that_does_not_exist_is_named_in_the_refusal(models, tmp_path, suffix):
+    path = tmp_path / "nowhere" / f"figure{suffix}"
+    with pytest.raises(DescSpaceError, match="nowhere"):
+        write_figure(models, path)
     assert not path.exists()
 
 
 def test_without_a_pair_there_is_no_figure(qapp, tmp_path):
     with pytest.raises(FigureError, match="No pair"):
-        render_figure(make_models(tmp_path / "settings.yaml"))
+        pair_figure(make_models(tmp_path / "settings.yaml"))
 
 
 def test_a_comparison_adds_a_third_image(models):
-    two = render_figure(models, width_px=600, scale=1.0)
+    two = drawn(models)
     models.compared.choose(DescriptorChoice("superpoint"))
-    three = render_figure(models, width_px=600, scale=1.0)
-    blue = (rows_of(three) == (30, 30, 200)).all(axis=2)
-    row = blue[three.height() // 2]
+    three = drawn(models)
+    assert [panel.letter for panel in pair_figure(models).panels] == ["A", "B", "B′"]
+    blue = (three == (30, 30, 200)).all(axis=2)
+    row = blue[three.shape[0] // 2]
     assert np.count_nonzero(np.diff(row.astype(int)) == 1) == 2
-    assert three.height() < two.height()
+    assert three.shape[0] < two.shape[0]
 
 
 def test_a_grabbed_canvas_is_as_large_as_asked_and_has_no_border(qtbot):
@@ -209,7 +261,7 @@ def test_a_grabbed_canvas_is_as_large_as_asked_and_has_no_border(qtbot):
     image = solid("1.png", (60, 40), (200, 30, 30))
     canvas.set_photo(Photo(image, image.as_uint8()))
     canvas.show()
-    picture = grab_canvas(canvas, scale=2.0)
+    picture = canvas.grab_picture(scale=2.0)
     ratio = canvas.devicePixelRatioF()
     assert (picture.width(), picture.height()) == (400 * ratio, 300 * ratio)
     assert QColor(picture.pixel(0, 0)) == QColor("#1E1F22")

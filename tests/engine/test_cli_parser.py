@@ -21,7 +21,10 @@ from engine.jobs.settings import DescribeConfig, MatchConfig, resolve_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 COMMANDS = ("view", "match", "describe", "evaluate", "descriptors", "demo", "doctor", "bench")
-HEAVY = ("torch", "PySide6", "cv2", "numpy", "skimage", "PIL", "pyqtgraph", "rich", "descgui.app")
+HEAVY = (
+    *("torch", "PySide6", "cv2", "numpy", "skimage", "PIL", "pyqtgraph", "rich", "matplotlib"),
+    "descgui.app",
+)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from engine.errors import OutputError
+from engine.errors import ConfigError, OutputError
+from engine.figures import FIGURE_SUFFIXES, render_figure, write_figure
+from engine.figures.figure_content import PairFigure, Panel, Paper
 from engine.inspection.requests import MatchTable
-from engine.jobs.figure import MatchFigure, write_figure
 from engine.jobs.matches import COLUMNS, match_figure, summarise_matches, write_matches
 
 SVG = "{http://www.w3.org/2000/svg}"
+HREF = "{http://www.w3.org/1999/xlink}href"
 GREEN, VERMILION = (0, 158, 115), (213, 94, 0)
 
 
@@ -37,20 +41,40 @@ def make_table(errors_px: list[float], **more: object) -> MatchTable:
     return MatchTable(**{**values, **more})  # type: ignore[arg-type]
 
 
-def make_figure(**changes: object) -> MatchFigure:
+def make_figure(**changes: object) -> PairFigure:
     """Two grey images of 100 × 50 pixels and two matches, one of each kind."""
-    figure = MatchFigure(
-        image_a=np.full((50, 100, 3), 128, np.uint8),
-        image_b=np.full((50, 100, 3), 128, np.uint8),
-        size_a_px=(100, 50),
-        size_b_px=(100, 50),
+    figure = PairFigure(
+        title="a → b · DAISY",
+        panels=(grey((100, 50)), grey((100, 50))),
         points_a=np.array([[10.0, 10.0], [10.0, 40.0]]),
         points_b=np.array([[90.0, 10.0], [90.0, 40.0]]),
-        kinds=("right", "wrong"),
-        legend={"right": "within 5 px (1)", "wrong": "farther off (1)"},
-        caption="a → b · DAISY",
+        judgements=("right", "wrong"),
+        legend=(("right", "within 5 px (1)"), ("wrong", "farther off (1)")),
+        caption=("a → b · DAISY",),
     )
     return replace(figure, **changes)
+
+
+def grey(size_px: tuple[int, int]) -> Panel:
+    return Panel(image=np.full((size_px[1], size_px[0], 3), 128, np.uint8), size_px=size_px)
+
+
+def numbers(text: str) -> list[float]:
+    """All numbers of a path's commands."""
+    return [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", text)]
+
+
+def lines_of(root: ElementTree.Element, kind: str) -> list[tuple[list[float], str]]:
+    """The ends of each line of a kind, and the style of its stroke; legend's samples included."""
+    colour = {"right": "#009e73", "wrong": "#d55e00"}[kind]
+    found = []
+    for group in root.iter(f"{SVG}g"):
+        for path in group.findall(f"{SVG}path") if group.get("class") == kind else ():
+            style = path.get("style", "")
+            assert f"stroke: {colour}" in style
+            ends = numbers(path.get("d", ""))
+            found += [(ends[n : n + 4], style) for n in range(0, len(ends), 4)]
+    return found
 
 
 def shares_near(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -102,7 +126,7 @@ def test_no_matches_give_no_shares():
     assert (summary.count, summary.pck) == (0, ())
 
 
-def prepare(table: MatchTable, **changes: object) -> MatchFigure:
+def prepare(table: MatchTable, **changes: object) -> PairFigure:
     image = np.zeros((8, 8, 3), np.uint8)
     values: dict[str, object] = {
         "sizes_px": ((8, 8), (8, 8)),
@@ -118,12 +142,12 @@ def prepare(table: MatchTable, **changes: object) -> MatchFigure:
 
 def test_the_caption_names_pair_descriptor_count_and_shares():
     figure = prepare(make_table([1.0, 4.0, 9.0, math.nan]))
-    assert figure.kinds == ("right", "right", "wrong", "unknown")
-    assert figure.caption == (
+    assert figure.judgements == ("right", "right", "wrong", "unknown")
+    assert figure.caption[0] == (
         "graf 1 → 2 · DAISY · 4 Harris points · "
         "33.3 % within 3 px, 66.7 % within 5 px, of 3 with a true point"
     )
-    assert figure.legend == {
+    assert dict(figure.legend) == {
         "right": "within 5 px of the truth (2)",
         "wrong": "farther off (1)",
         "unknown": "true point outside the image (1)",
@@ -131,15 +155,15 @@ def test_the_caption_names_pair_descriptor_count_and_shares():
 
 
 def test_an_untrained_network_is_called_so_in_the_caption():
-    assert "DAISY (untrained)" in prepare(make_table([1.0]), trained=False).caption
+    assert "DAISY (untrained)" in prepare(make_table([1.0]), trained=False).caption[0]
 
 
 def test_without_truth_nothing_is_called_right_or_wrong():
     estimated = make_table([math.nan] * 2, h_b_from_a=np.eye(3), inlier=np.array([True, False]))
-    assert prepare(estimated).kinds == ("agrees", "unknown")
-    assert "1 agree with the estimated homography" in prepare(estimated).caption
+    assert prepare(estimated).judgements == ("agrees", "unknown")
+    assert "1 agree with the estimated homography" in prepare(estimated).caption[0]
     plain = prepare(make_table([math.nan] * 2))
-    assert (plain.kinds, plain.legend) == (("agrees", "agrees"), {"agrees": "match (2)"})
+    assert (plain.judgements, plain.legend) == (("agrees", "agrees"), (("agrees", "match (2)"),))
 
 
 def test_lines_end_at_their_points_in_the_png(tmp_path: Path):
@@ -147,21 +171,24 @@ def test_lines_end_at_their_points_in_the_png(tmp_path: Path):
     path = tmp_path / "figur ü.png"
     write_figure(path, make_figure())
     picture = PilImage.open(path)
-    assert picture.size[0] == 2000
+    assert picture.size[0] == int(17 / 2.54 * 300)
     assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    pixels = np.asarray(picture)
-    grey = np.flatnonzero((pixels[:, 24 + 2] == 128).all(axis=-1))
+    pixels = np.asarray(picture)[..., :3]
+    middle = pixels[pixels.shape[0] // 2]
+    columns = np.flatnonzero((middle == 128).all(axis=-1))
+    left = columns[0]
+    grey = np.flatnonzero((pixels[:, left + 2] == 128).all(axis=-1))
     top, height = grey[0], len(grey)
-    ys, xs = np.nonzero(shares_near(pixels[:height], GREEN))
+    ys, xs = np.nonzero(shares_near(pixels[: top + height], GREEN))
     scale = height / 50
     assert ys.mean() == pytest.approx(top + 10.5 * scale, abs=1.5)
-    assert xs.min() == pytest.approx(24 + 10.5 * scale - 6, abs=2)
-    assert xs.max() == pytest.approx(2000 - 24 - 9.5 * scale + 5, abs=2)
+    assert xs.min() == pytest.approx(left + 10.5 * scale - 6, abs=2)
+    assert xs.max() == pytest.approx(columns[-1] + 1 - 9.5 * scale + 5, abs=2)
 
 
 def test_wrong_lines_are_dashed_and_right_ones_are_not(tmp_path: Path):
     write_figure(tmp_path / "f.png", make_figure())
-    pixels = np.asarray(PilImage.open(tmp_path / "f.png"))
+    pixels = np.asarray(PilImage.open(tmp_path / "f.png"))[..., :3]
     panel = pixels[: pixels.shape[0] - 110]
     for colour, dashed in ((GREEN, False), (VERMILION, True)):
         mask = shares_near(panel, colour)
@@ -173,37 +200,39 @@ def test_wrong_lines_are_dashed_and_right_ones_are_not(tmp_path: Path):
 
 def test_the_svg_says_the_same_as_the_png(tmp_path: Path):
     path = tmp_path / "f.svg"
-    write_figure(path, make_figure(caption='<b> & "☃" \x07 日本'))
+    write_figure(path, make_figure(caption=('<b> & "☃" \x07 日本 $x$',)))
     root = ElementTree.parse(path).getroot()
-    images = root.findall(f"{SVG}image")
+    images = list(root.iter(f"{SVG}image"))
     assert len(images) == 2
-    assert all(image.get("href", "").startswith("data:image/jpeg;base64,") for image in images)
-    lines = {
-        kind: [e for e in root.iter(f"{SVG}path") if e.get("class") == kind]
-        for kind in ("right", "wrong")
-    }
+    assert all(image.get(HREF, "").startswith("data:image/jpeg;base64,") for image in images)
+    lines = {kind: lines_of(root, kind) for kind in ("right", "wrong")}
     assert {kind: len(found) for kind, found in lines.items()} == {"right": 2, "wrong": 2}
-    assert lines["right"][0].get("stroke-dasharray") is None
-    assert lines["wrong"][0].get("stroke-dasharray") is not None
-    start, end = lines["right"][0].get("d", "")[1:].split("L")
-    scale = float(images[0].get("height", "0")) / 50
-    left = [float(image.get("x", "0")) for image in images]
-    assert float(start.split()[0]) == pytest.approx(left[0] + 10.5 * scale, abs=0.01)
-    assert float(end.split()[0]) == pytest.approx(left[1] + 90.5 * scale, abs=0.01)
-    assert [text.text for text in root.iter(f"{SVG}text")][-1] == '<b> & "☃" ? 日本'
+    assert "stroke-dasharray" not in lines["right"][0][1]
+    assert "stroke-dasharray" in lines["wrong"][0][1]
+    ends = lines["right"][0][0]
+    # An image's place is a matrix that takes its pixels to points.
+    scale, _, _, _, left_a, _ = numbers(images[0].get("transform", ""))
+    left_b = numbers(images[1].get("transform", ""))[4]
+    assert ends[0] == pytest.approx(left_a + 10.5 * scale, abs=0.01)
+    assert ends[2] == pytest.approx(left_b + 90.5 * scale, abs=0.01)
+    assert [text.text for text in root.iter(f"{SVG}text")][-1] == '<b> & "☃" ? 日本 $x$'
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_odd_input_is_drawn_without_complaint(tmp_path: Path, suffix: str):
     nothing = np.empty((0, 2))
+    plain = {"judgements": (), "legend": (), "caption": ()}
+    other = grey((100, 50))
     for number, changes in enumerate(
         (
-            {"points_a": nothing, "points_b": nothing, "kinds": (), "legend": {}, "caption": ""},
-            {"image_a": np.zeros((1, 1, 3), np.uint8), "size_a_px": (1, 1)},
-            {"image_a": np.zeros((900, 3, 3), np.uint8), "size_a_px": (3, 900)},
-            {"image_b": np.zeros((3, 900, 3), np.uint8), "size_b_px": (900, 3)},
+            {"points_a": nothing, "points_b": nothing, **plain},
+            {"panels": (grey((1, 1)), other)},
+            {"panels": (grey((3, 900)), other)},
+            {"panels": (other, grey((900, 3)))},
+            {"panels": (grey((3, 900)), grey((3, 900)))},
             {"points_b": np.array([[10.0, 10.0], [-1e5, 1e5]])},
-            {"caption": "word " * 200},
+            {"points_b": np.array([[10.0, 10.0], [np.nan, 1.0]])},
+            {"caption": ("word " * 200,)},
             {"limit": 1},
             {"limit": 0},
         )
@@ -220,8 +249,49 @@ def test_a_sample_of_the_lines_is_said_to_be_one(tmp_path: Path):
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path):
-    for suffix in (".png", ".svg"):
+    for suffix in FIGURE_SUFFIXES:
         paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
         for path in paths:
             write_figure(path, make_figure())
         assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_figure_is_as_wide_as_asked_in_its_theme_and_font(tmp_path: Path):
+    paper = Paper(width_cm=8.5, theme="dark", font="DejaVu Serif", font_pt=6.0)
+    for suffix in FIGURE_SUFFIXES:
+        write_figure(tmp_path / f"f{suffix}", make_figure(), paper)
+    picture = np.asarray(PilImage.open(tmp_path / "f.png"))
+    assert picture.shape[1] == int(8.5 / 2.54 * 300)
+    assert picture[2, 2, :3].tolist() == [0x15, 0x18, 0x1C]
+    svg = (tmp_path / "f.svg").read_text(encoding="utf-8")
+    width_pt = float(re.search(r'width="([\d.]+)pt"', svg)[1])
+    assert width_pt / 72 * 2.54 == pytest.approx(8.5, abs=0.01)
+    assert "DejaVu Serif" in svg
+    pdf = (tmp_path / "f.pdf").read_bytes()
+    assert float(re.search(rb"/MediaBox \[ ?0 0 ([\d.]+)", pdf)[1]) == pytest.approx(width_pt)
+    assert b"DejaVuSerif" in pdf
+
+
+def test_a_font_that_is_not_installed_is_refused_by_its_name(tmp_path: Path):
+    with pytest.raises(ConfigError, match="'Nonsense' is installed"):
+        write_figure(tmp_path / "f.png", make_figure(), Paper(font="Nonsense"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(tmp_path: Path):
+    import matplotlib as mpl
+
+    write_figure(tmp_path / "a.svg", make_figure())
+    with mpl.rc_context({"lines.linewidth": 40.0, "svg.fonttype": "path"}):
+        before = dict(mpl.rcParams)
+        write_figure(tmp_path / "b.svg", make_figure())
+        assert dict(mpl.rcParams) == before
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_figures_may_be_drawn_by_several_threads_at_once():
+    papers = [Paper(font_pt=4.0 + number) for number in range(6)]
+    alone = [render_figure(make_figure(), ".svg", paper) for paper in papers]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda one: render_figure(make_figure(), ".svg", one), papers))
+    assert together == alone

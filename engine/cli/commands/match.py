@@ -13,6 +13,7 @@ from engine.errors import OutputError
 from engine.jobs.command_line import MapFiles, OwnSettings, PairOptions, SettingsFile
 from engine.jobs.settings import MatchConfig
 from engine.progress import Stage
+from engine.vocabulary import FigureTheme
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
@@ -24,12 +25,17 @@ class MatchOptions(SettingsFile, MapFiles, OwnSettings, PairOptions):
     """What is matched and written."""
 
     out: Path = option(REQUIRED, help="CSV file", group="what to write")
-    figure: Path | None = option(None, help="drawing, .png or .svg")
+    figure: Path | None = option(None, help="drawing, .png, .svg or .pdf")
     figure_lines: int = option(200, help="draw at most this many lines, chosen at random", low=0)
+    figure_width_cm: float = option(17.0, help="of the drawing", unit="cm", low=3.0, high=100.0)
+    figure_font: str = option("DejaVu Sans", help="of the drawing, an installed family")
+    figure_theme: FigureTheme = option("light", help="dark on white, or light on dark")
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Match and write."""
+    from engine.figures import FIGURE_SUFFIXES, check_font
+    from engine.figures.figure_content import Paper
     from engine.jobs.open_pair import open_pair
     from engine.jobs.output import check_output
 
@@ -41,7 +47,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
     inputs += [] if options.homography is None else [options.homography]
     check_output(options.out, inputs=inputs)
     if options.figure is not None:
-        check_output(options.figure, suffixes=(".png", ".svg"), inputs=inputs)
+        check_output(options.figure, suffixes=FIGURE_SUFFIXES, inputs=inputs)
+        check_font(options.figure_font)
         if options.figure.absolute() == options.out.absolute():
             raise OutputError(options.out, "is named both for the table and for the figure")
     with shell.stage(Stage.LOADING_TORCH):
@@ -60,6 +67,11 @@ def run(arguments: Namespace, shell: Shell) -> int:
         out=options.out,
         figure=options.figure,
         figure_lines=options.figure_lines,
+        paper=Paper(
+            width_cm=options.figure_width_cm,
+            font=options.figure_font,
+            theme=options.figure_theme,
+        ),
     )
     result = job.run(context)
     shell.sink.close()

@@ -1,0 +1,633 @@
+"""Draws figures with matplotlib: the one module that imports it.
+
+Only its object API is used, and its settings are changed for the time of one drawing under a lock,
+so that figures may be drawn on any thread and a program that uses matplotlib itself notices
+nothing.  A figure of images is one axes over the whole sheet, in points from the top-left corner.
+
+What is right or wrong differs in colour, in line style and in the marks at the ends, so that it
+survives grey printing.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import re
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+
+from engine import colors
+from engine.errors import ConfigError
+from engine.figures.figure_content import (
+    INKS,
+    Content,
+    CurvesFigure,
+    Judgement,
+    Label,
+    Mark,
+    MarkKind,
+    PairFigure,
+    Panel,
+    Paper,
+    Point,
+    Sample,
+    Segment,
+)
+from engine.geometry.coords import CellGrid
+from engine.paths import cache_dir
+
+# Its list of fonts is a cache like ours; a folder that the person chose is respected.
+os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
+
+import matplotlib as mpl
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path as Outline
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+
+_lock = threading.Lock()
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_POINTS_PER_INCH: Final = 72.0
+_CM_PER_INCH: Final = 2.54
+_EDGE: Final = "#101114"  # around marks, so that they are seen on any picture
+_BARE: Final = ("none", 0.0)
+_SETTINGS: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",  # words stay words
+    "svg.hashsalt": "descriptor-space",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,  # a file's name may hold dollar signs
+    "path.simplify": False,
+    "axes.facecolor": "none",
+}
+_UNDATED: Final[dict[str, dict[str, Any]]] = {
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+    ".svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+}
+
+_MARGIN_PT: Final = 6.0
+_GAP_PT: Final = 6.0
+_BARE_GAP_PT: Final = 3.0
+_LEADING: Final = 1.4
+_RIMMED_UP_TO: Final = 250  # matches; rims of more would hide the images
+_HIGHEST: Final = 0.75  # of the width, for images
+_SAMPLE_PT: Final = 22.0
+_SYMBOL_PT: Final = 12.0
+_SCALE_PT: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """How matches are drawn; dashes are in widths of the line."""
+
+    colour: str
+    width_pt: float
+    dashes: tuple[float, float] | None = None
+    rim: tuple[str, float] = ("white", 0.15)
+    end: str = "o"
+
+
+_LINES: Final[dict[Judgement, _Line]] = {
+    "unknown": _Line(colors.UNKNOWN, 0.45, (1.7, 4.4), rim=_BARE),
+    "agrees": _Line(colors.AGREES, 0.55),
+    "right": _Line(colors.RIGHT, 0.55),
+    "wrong": _Line(colors.WRONG, 0.65, (5.4, 3.5), end="x"),
+}
+"""In the order of drawing: wrong matches must not hide under right ones."""
+
+_DASHES: Final = (
+    *((), (4, 2), (1, 1.5), (5, 1.5, 1, 1.5)),
+    *((7, 2.5), (2.5, 1, 0.5, 1), (1.5, 3), (6, 1.5, 2.5, 1.5)),
+)
+_WHISKERS_UP_TO: Final = 4  # descriptors; more of them would stand in each other's way
+_WHISKER_APART_PT: Final = 2.25
+
+
+def render(content: Content, suffix: str, paper: Paper) -> bytes:
+    """Draw a figure; see :func:`engine.figures.render_figure`."""
+    with _lock, mpl.rc_context(), warnings.catch_warnings():
+        # A sign that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        theme = INKS[paper.theme]
+        inks: dict[Any, Any] = {"text.color": theme.ink, "axes.labelcolor": theme.ink}
+        for axis in ("xtick", "ytick"):
+            inks |= {f"{axis}.color": theme.soft, f"{axis}.labelcolor": theme.ink}
+        # Kept as they are where they can be enlarged, and smoothed where they become pixels.
+        inks["image.interpolation"] = "bilinear" if suffix == ".png" else "none"
+        mpl.rcParams.update(
+            {"font.family": find_font(paper.font), "font.size": paper.font_pt, **inks}
+        )
+        match content:
+            case PairFigure():
+                figure = _pair(content, paper)
+            case CurvesFigure():
+                figure = _curves(content, paper)
+            case Sample():
+                figure = _sample(content, paper)
+        if paper.clear:
+            figure.patch.set_visible(False)
+        data = io.BytesIO()
+        # A photograph hardly shrinks any further, and takes three times as long.
+        quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if suffix == ".png" else {}
+        figure.savefig(
+            data, format=suffix[1:], dpi=paper.dots_per_inch, metadata=_UNDATED[suffix],
+            facecolor=theme.ground, **quick,
+        )  # fmt: skip
+    if suffix == ".svg":
+        return _plain_svg(data.getvalue().decode(), content.title, paper.jpeg_quality).encode()
+    return data.getvalue()
+
+
+def find_font(font: str) -> str:
+    """The family as it was asked for.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        findfont(FontProperties(family=font), fallback_to_default=False)
+    except ValueError as error:
+        raise ConfigError("figure_font", f"no font {font!r} is installed") from error
+    return font
+
+
+def _plain_svg(svg: str, title: str, jpeg_quality: int) -> str:
+    """SVG that may stand inside a page: no prologue, no style for all, no names met twice."""
+    head, body = svg[svg.index("<svg") :].split(">", 1)
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    body = body.replace('<g id="', '<g class="')
+    body = re.sub(r' style="image-rendering:[^"]*"', "", body)
+    body = re.sub(r"data:image/png;base64,([^\"]*)", lambda png: _jpeg(png[1], jpeg_quality), body)
+    named = f'role="img" stroke-linejoin="round"><title>{escape(_printable(title))}</title>'
+    return f"{head} {named}{body}"
+
+
+def _jpeg(png: str, quality: int) -> str:
+    with PilImage.open(io.BytesIO(base64.b64decode(png))) as picture:
+        data = io.BytesIO()
+        colours = 0 if quality > 90 else 2  # whole, or a quarter of them
+        picture.convert("RGB").save(
+            data, "JPEG", quality=quality, subsampling=colours, optimize=True
+        )
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+
+
+# ---- text ----------------------------------------------------------------------------------------
+
+
+def _printable(text: str) -> str:
+    """The text without control characters and half surrogates, which no file format takes."""
+    return "".join(sign if sign.isprintable() or sign == _NO_BREAK else "?" for sign in text)
+
+
+def _width_pt(text: str, font_pt: float, *, bold: bool = False) -> float:
+    font = FontProperties(weight="bold" if bold else "normal", size=font_pt)
+    # It measures in pixels of 72 to the inch, which are points.
+    return float(text_to_path.get_text_width_height_descent(_printable(text), font, False)[0])
+
+
+def _wrapped(text: str, width_pt: float, font_pt: float) -> list[str]:
+    rows: list[str] = []
+    for word in text.split():
+        longer = f"{rows[-1]} {word}" if rows else word
+        if rows and _width_pt(longer, font_pt) <= width_pt:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    return rows
+
+
+def _shortened(text: str, width_pt: float, font_pt: float) -> str:
+    if _width_pt(text, font_pt) <= width_pt:
+        return text
+    while text and _width_pt(f"{text}…", font_pt) > width_pt:
+        text = text[:-1]
+    return f"{text}…"
+
+
+# ---- images and matches --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class _Sheet:
+    """An empty figure that is drawn on in points from its top-left corner, later over earlier."""
+
+    def __init__(self, width_pt: float, height_pt: float, paper: Paper) -> None:
+        self.paper = paper
+        self.figure = Figure(figsize=(width_pt / _POINTS_PER_INCH, height_pt / _POINTS_PER_INCH))
+        self.size_pt = (width_pt, height_pt)
+        self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        self.axes.set_axis_off()
+        self.axes.set_autoscale_on(False)
+        self.axes.set_xlim(0.0, width_pt)
+        self.axes.set_ylim(height_pt, 0.0)
+        self._layers = 0
+
+    def on_top(self) -> dict[str, Any]:
+        """Arguments that put something over all that is there."""
+        self._layers += 1
+        return {"zorder": self._layers, "clip_on": False}
+
+    def text(self, x: float, y: float, words: str, **style: Any) -> None:
+        """Text with its middle at a height, beginning at ``x`` unless aligned otherwise."""
+        style = {"va": "center_baseline", **style, **self.on_top()}
+        self.axes.text(x, y, _printable(words), **style)
+
+    def image(self, pixels: NDArray[np.uint8], box: _Box) -> None:
+        """An image in a rectangle."""
+        dots = self.paper.dots_per_inch / _POINTS_PER_INCH
+        size = (max(1, round(box.width * dots)), max(1, round(box.height * dots)))
+        if size[0] < pixels.shape[1]:
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        extent = (box.left, box.left + box.width, box.top + box.height, box.top)
+        self.axes.imshow(pixels, extent=extent, aspect="auto", **self.on_top())
+
+    def symbols(
+        self, x: Any, y: Any, shape: str | Outline, size_pt: float, *, rim: tuple[str, float],
+        face: str, edge: str = "none", edge_pt: float = 0.0, gid: str = "",
+    ) -> None:  # fmt: skip
+        """Symbols at points, all over a rim of (colour, width in points) around each."""
+        style: dict[str, Any] = {"linestyle": "", "marker": shape, "markersize": size_pt}
+        if rim != _BARE:
+            style["mew"], below = edge_pt + 2 * rim[1], "none" if face == "none" else rim[0]
+            self.axes.plot(x, y, mfc=below, mec=rim[0], **style, **self.on_top())
+        style["mew"] = edge_pt
+        self.axes.plot(x, y, mfc=face, mec=edge, gid=gid, **style, **self.on_top())
+
+    def strokes(
+        self, lines: Any, colour: str, width_pt: float, *, rim: tuple[str, float],
+        dashes: tuple[float, ...] | None = None, opacity: float = 1.0, gid: str = "",
+    ) -> None:  # fmt: skip
+        """Lines ``(N, 2, 2)``, all over a rim of (colour, width in points) beside each.
+
+        They are one shape, so that many clear ones do not add up to a solid sheet.
+        """
+        ends = np.asarray(lines, np.float64).reshape(-1, 2)
+        outline = Outline(ends, [Outline.MOVETO, Outline.LINETO] * (len(ends) // 2))
+        for ink, ink_pt, name in ((rim[0], width_pt + 2 * rim[1], ""), (colour, width_pt, gid)):
+            if ink == "none":
+                continue
+            # matplotlib counts dashes in widths of the line, and rims must have those of theirs.
+            pattern = dashes and tuple(dash * width_pt / ink_pt for dash in dashes)
+            stroke = PathPatch(outline, facecolor="none", edgecolor=ink, linewidth=ink_pt, gid=name)
+            stroke.set(linestyle=(0, pattern), alpha=opacity, **self.on_top())
+            self.axes.add_patch(stroke)
+
+    def matches(self, ends: dict[Judgement, NDArray[np.float64]], opacity: float = 1.0) -> None:
+        """Lines between matched places, ``(N, 2, 2)`` of each kind, below the marks at both."""
+        there = [(_LINES[kind], kind, ends[kind]) for kind in _LINES if len(ends.get(kind, ()))]
+        crowded = sum(len(places) for _, _, places in there) > _RIMMED_UP_TO
+        for line, kind, places in there:
+            self.strokes(
+                places, line.colour, line.width_pt, rim=_BARE if crowded else line.rim,
+                dashes=line.dashes, opacity=opacity, gid=kind,
+            )  # fmt: skip
+        for line, kind, places in there:
+            x, y = places.reshape(-1, 2).T
+            edge_pt = 0.0 if line.end == "o" else 0.8
+            self.symbols(
+                x, y, line.end, 1.5 if crowded else 2.7, rim=_BARE if crowded else ("white", 0.3),
+                face=line.colour, edge=line.colour, edge_pt=edge_pt, gid=f"{kind} ends",
+            )  # fmt: skip
+
+
+def _pair(content: PairFigure, paper: Paper) -> Figure:
+    """Lay a figure of images out and draw it."""
+    line_pt = _LEADING * paper.font_pt
+    margin, gap = (0.0, _BARE_GAP_PT) if content.bare else (_MARGIN_PT, _GAP_PT)
+    width = paper.width_cm / _CM_PER_INCH * _POINTS_PER_INCH
+    inner = width - 2 * margin
+    aspects = [panel.size_px[0] / panel.size_px[1] for panel in content.panels]
+    gaps = gap * (len(aspects) - 1)
+    height = min((inner - gaps) / sum(aspects), _HIGHEST * width)
+    if content.bare:
+        width = inner = height * sum(aspects) + gaps
+    titled = any(panel.letter or panel.title for panel in content.panels)
+    top = margin + (line_pt if titled else 0.0)
+    left = margin + (inner - height * sum(aspects) - gaps) / 2
+    boxes = []
+    for aspect in aspects:
+        boxes.append(_Box(left, top, height * aspect, height))
+        left += height * aspect + gap
+
+    shown = _shown_matches(content)
+    y = top + height + (0.0 if content.bare else 0.45 * line_pt)
+    scale = min(_SCALE_PT, 0.3 * inner) if content.scale is not None else 0.0
+    title = content.scale.title if content.scale is not None else ""
+    room = inner - (scale + _width_pt(title, paper.font_pt) + 24.0 if scale else 0.0)
+    symbols, words_y, y = [], y + 0.5 * line_pt, y
+    x = margin
+    for symbol, words in content.legend:
+        sample = _SAMPLE_PT if symbol in _LINES else _SYMBOL_PT
+        needed = sample + 4.0 + _width_pt(words, paper.font_pt)
+        if x > margin and x + needed > margin + room:
+            x, words_y = margin, words_y + 1.2 * line_pt
+        symbols.append((symbol, x, words_y, words, sample))
+        x += needed + 12.0
+    if symbols or scale:
+        y = words_y + 0.7 * line_pt + (0.5 * line_pt if scale and words_y < y + line_pt else 0.0)
+    rows = []
+    caption = list(content.caption)
+    if caption and len(shown) < len(content.judgements):
+        caption[-1] += f" · {len(shown)} of {len(content.judgements)} lines drawn"
+    for paragraph in caption:
+        for row in _wrapped(paragraph, inner, paper.font_pt):
+            rows.append((y + 0.5 * line_pt, row))
+            y += line_pt
+    if not content.bare:
+        y += 0.4 * margin
+
+    sheet = _Sheet(width, y, paper)
+    for panel, box in zip(content.panels, boxes, strict=True):
+        _draw_panel(sheet, panel, box)
+    first, second = content.panels[:2]
+    ends = np.stack(
+        [
+            _placed(content.points_a[shown], first, boxes[0]),
+            _placed(content.points_b[shown], second, boxes[1]),
+        ],
+        axis=1,
+    )
+    judged = np.array(content.judgements, object)[shown]
+    sheet.matches({kind: ends[judged == kind] for kind in _LINES}, content.opacity)
+    for panel, box in zip(content.panels, boxes, strict=True):
+        for mark in panel.marks:
+            _draw_mark(sheet, mark, panel, box)
+    for symbol, x, at, words, sample in symbols:
+        _draw_symbol(sheet, symbol, x, at)
+        sheet.text(x + sample + 4.0, at, words)
+    if content.scale is not None:
+        _draw_scale(sheet, content, width - margin - scale, top + height + 0.7 * line_pt, scale)
+    for at, row in rows:
+        sheet.text(margin, at, row)
+    return sheet.figure
+
+
+def _shown_matches(content: PairFigure) -> NDArray[np.intp]:
+    """Rows that are drawn: all finite ones, or a fixed choice of them."""
+    finite = np.isfinite(content.points_a).all(axis=1) & np.isfinite(content.points_b).all(axis=1)
+    shown = np.flatnonzero(finite)
+    if content.limit is not None and len(shown) > content.limit:
+        shown = np.sort(np.random.default_rng(0).permutation(shown)[: content.limit])
+    return shown
+
+
+def _placed(points_px: Any, panel: Panel, box: _Box) -> NDArray[np.float64]:
+    """``(N, 2)`` points of an image -> places on the sheet."""
+    points = np.asarray(points_px, np.float64).reshape(-1, 2)
+    placed = np.empty_like(points)
+    for axis, (start, length) in enumerate(((box.left, box.width), (box.top, box.height))):
+        low, high = CellGrid(1.0, 0.0).span_px(panel.size_px[axis])
+        placed[:, axis] = start + (points[:, axis] - low) / (high - low) * length
+    return placed
+
+
+def _draw_panel(sheet: _Sheet, panel: Panel, box: _Box) -> None:
+    sheet.image(panel.image, box)
+    font_pt = sheet.paper.font_pt
+    y = box.top - 0.55 * _LEADING * font_pt
+    sheet.text(box.left, y, panel.letter, weight="bold")
+    indent = _width_pt(panel.letter, font_pt, bold=True) + 4.5
+    sheet.text(box.left + indent, y, _shortened(panel.title, box.width - indent, font_pt))
+
+
+def _draw_scale(sheet: _Sheet, content: PairFigure, left: float, top: float, width: float) -> None:
+    scale = content.scale
+    assert scale is not None, "asked only for one"
+    whole_width, whole_height = sheet.size_pt
+    place = (left / whole_width, 1 - (top + 5.0) / whole_height)
+    axes = sheet.figure.add_axes((*place, (width - 6.0) / whole_width, 5.0 / whole_height))
+    low, high = scale.low, scale.high if scale.high > scale.low else scale.low + 1.0
+    ramp = np.linspace(0.0, 1.0, 256)[None]
+    axes.imshow(ramp, cmap=scale.colormap, extent=(low, high, 0.0, 1.0), aspect="auto")
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(length=2.0, pad=1.5, width=0.5)
+    axes.spines[:].set_linewidth(0.5)
+    if scale.marker is not None and math.isfinite(scale.marker):
+        at = min(max(scale.marker, low), high)
+        effects = [withStroke(linewidth=1.8, foreground=_EDGE)]
+        axes.plot([at, at], [0.0, 1.0], color="white", lw=0.8, clip_on=False, path_effects=effects)
+        axes.plot([at], [1.3], "v", color=mpl.rcParams["text.color"], ms=3.5, clip_on=False)
+        axes.set_ylim(0.0, 1.0)
+    axes.set_xlim(low, high)
+    sheet.text(left - 10.0, top + 2.5, scale.title, ha="right")
+
+
+# ---- marks ---------------------------------------------------------------------------------------
+
+_PIN_PT: Final = (9.2, 4.6)  # from the tip to the centre of the head, and the head's radius
+
+
+def _arms(inner: float, outer: float) -> Outline:
+    """Four strokes around a free centre."""
+    ways = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    ends = np.stack([ways * inner, ways * outer], axis=1).reshape(-1, 2)
+    return Outline(ends, [Outline.MOVETO, Outline.LINETO] * 4)
+
+
+def _pin_outline(sign: float) -> Outline:
+    height, radius = _PIN_PT
+    angles = np.linspace(-0.15 * np.pi, 1.15 * np.pi, 40)
+    head = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) + [0.0, height]
+    return Outline(np.concatenate([[[0.0, 0.0]], head, [[0.0, 0.0]]]) * [1.0, sign], closed=True)
+
+
+def _draw_symbol(sheet: _Sheet, symbol: Judgement | MarkKind, x: float, y: float) -> None:
+    """A symbol in a legend, in a field that begins at ``x``."""
+    if symbol in _LINES:
+        ends = np.array([[[x + 2.0, y], [x + _SAMPLE_PT - 2.0, y]]])
+        sheet.matches({symbol: ends})
+    else:
+        number = "2" if symbol == "next" else ""
+        mark = Mark(symbol, (0.0, 0.0), text=number)  # type: ignore[arg-type]
+        _draw_mark_at(sheet, mark, (x + _SYMBOL_PT / 2, y), pixel_pt=0.8, size=0.75)
+
+
+def _draw_mark(sheet: _Sheet, mark: Mark | Segment | Label, panel: Panel, box: _Box) -> None:
+    match mark:
+        case Mark():
+            (at,) = _placed(mark.point_px, panel, box)
+            above = at[1] - box.top > sum(_PIN_PT)
+            pixel_pt = box.width / panel.size_px[0]
+            _draw_mark_at(sheet, mark, at, pixel_pt=pixel_pt, upright=bool(above))
+        case Segment(kind, start_px, end_px):
+            ends = _placed([start_px, end_px], panel, box)
+            if kind == "cycle":
+                sheet.axes.annotate(
+                    "", ends[1], ends[0], **sheet.on_top(),
+                    arrowprops={
+                        "arrowstyle": "-|>", "color": colors.CYCLE, "lw": 0.9, "shrinkA": 0,
+                        "shrinkB": 0, "mutation_scale": 8,
+                        "path_effects": [withStroke(linewidth=2.0, foreground=_EDGE)],
+                    },
+                )  # fmt: skip
+            else:
+                line = _LINES[kind]
+                dashes = (3.2, 1.6) if line.dashes else None
+                sheet.strokes([ends], line.colour, 1.0, rim=(_EDGE, 0.6), dashes=dashes)
+        case Label():
+            _draw_label(sheet, mark, _placed(mark.point_px, panel, box)[0], box)
+
+
+def _draw_mark_at(
+    sheet: _Sheet, mark: Mark, at: Point | NDArray[np.float64], *, pixel_pt: float,
+    size: float = 1.0, upright: bool = True,
+) -> None:  # fmt: skip
+    x, y = at
+    rim, thin = (_EDGE, 0.6 * size), (_EDGE, 0.4 * size)
+    match mark.kind:
+        case "asked":
+            white: dict[str, Any] = {"face": "none", "edge": "white", "edge_pt": 0.9 * size}
+            sheet.symbols([x], [y], _arms(2.4, 7.2), 14.4 * size, rim=rim, **white)
+            sheet.symbols([x], [y], "o", 1.2 * size, rim=thin, face="white")
+        case "best":
+            colour = mark.colour or colors.BEST
+            style: dict[str, Any] = {"face": "none", "edge": colour, "edge_pt": 1.25 * size}
+            sheet.symbols([x], [y], _arms(1.2, 5.5), 11.0 * size, rim=rim, **style)
+        case "next":
+            style = {"face": _EDGE, "edge": colors.BEST, "edge_pt": 0.65 * size}
+            sheet.symbols([x], [y], "o", 7.7 * size, rim=thin, **style)
+            _draw_number(sheet, x, y, mark.text, colors.BEST, 0.75 * size)
+        case "truth":
+            inner, outer = 3.0 * pixel_pt, 5.0 * pixel_pt
+            for radius in ([outer] if outer >= 5.3 else []) + [max(inner, 2.9)]:
+                for edge, edge_pt, dark in (("white", 1.3, rim), (colors.TRUTH, 0.85, _BARE)):
+                    style = {"face": "none", "edge": edge, "edge_pt": edge_pt * size}
+                    sheet.symbols([x], [y], "o", 2 * radius * size, rim=dark, **style)
+            sheet.symbols([x], [y], "o", 1.7 * size, rim=thin, face=colors.TRUTH)
+        case "pin" | "found":
+            sign, found = 1.0 if upright else -1.0, mark.kind == "found"
+            outline, extent = _pin_outline(sign), 2 * sum(_PIN_PT)
+            if mark.selected:
+                sheet.symbols([x], [y], outline, extent, rim=(_EDGE, 1.95), face="none")
+            hem = ("white", 0.85) if mark.selected else (_EDGE, 0.75)
+            face = _EDGE if found else mark.colour
+            sheet.symbols(
+                [x], [y], outline, extent, rim=hem, face=face, edge=mark.colour, edge_pt=0.9
+            )
+            ink = "white" if found else _readable_on(mark.colour)
+            _draw_number(sheet, x, y - sign * _PIN_PT[0], mark.text, ink, 0.85)
+
+
+def _draw_number(sheet: _Sheet, x: float, y: float, number: str, colour: str, size: float) -> None:
+    font_pt = size * (6.5 if len(number) < 3 else 5.0)
+    sheet.text(
+        x, y, number, color=colour, weight="bold", fontsize=font_pt, ha="center", va="center"
+    )
+
+
+def _draw_label(sheet: _Sheet, label: Label, at: NDArray[np.float64], box: _Box) -> None:
+    """Text on a dark plate: right above its point, mirrored where there is no room."""
+    text = label.text.replace("  ", 2 * _NO_BREAK)  # SVG would join the spaces
+    font_pt = 0.92 * sheet.paper.font_pt
+    indent = 5.5 if label.judgement else 3.0
+    width = indent + _width_pt(text, font_pt, bold=True) + 3.0
+    height = _LEADING * font_pt + 2.0
+    left, top = at[0] + 5.5, at[1] - 5.5 - height
+    if left + width > box.left + box.width:
+        left = at[0] - 5.5 - width
+    if top < box.top:
+        top = at[1] + 5.5
+    left = max(box.left, min(left, box.left + box.width - width))
+    middle = top + height / 2
+    sheet.axes.add_patch(
+        FancyBboxPatch(
+            (left, top), width, height, boxstyle="round,pad=0,rounding_size=2.2",
+            facecolor="#101114d6", edgecolor="none", **sheet.on_top(),
+        )
+    )  # fmt: skip
+    if label.judgement:
+        line = _LINES[label.judgement]
+        stripe = [[(left + 2.5, top + 2.0), (left + 2.5, top + height - 2.0)]]
+        dashes = (1.3, 0.9) if line.dashes else None
+        sheet.strokes(stripe, line.colour, 1.5, rim=_BARE, dashes=dashes)
+    sheet.text(left + indent, middle, text, color="white", weight="bold", fontsize=font_pt)
+
+
+def _readable_on(colour: str) -> str:
+    red, green, blue = bytes.fromhex(colour.lstrip("#"))
+    return _EDGE if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "white"
+
+
+# ---- curves --------------------------------------------------------------------------------------
+
+
+def _series_style(series: int) -> dict[str, Any]:
+    dashes = _DASHES[series % len(_DASHES)]
+    return {
+        "color": colors.SERIES_ON_PAPER[series % len(colors.SERIES_ON_PAPER)],
+        "linewidth": 1.5,
+        "linestyle": (0, dashes) if dashes else "-",
+        "solid_capstyle": "butt",
+        "clip_on": False,
+    }
+
+
+def _curves(content: CurvesFigure, paper: Paper) -> Figure:
+    inches = paper.width_cm / _CM_PER_INCH
+    figure = Figure(figsize=(inches, 0.77 * inches))
+    axes = figure.add_axes((0.112, 0.153, 0.859, 0.74))
+    end = max((curve.xs[-1] for curve in content.curves), default=1.0)
+    axes.set_xlim(0.0, end)
+    axes.set_ylim(0.0, 1.0)
+    axes.set_xticks([end * step / 5 for step in range(6)])
+    axes.set_xticklabels([f"{end * step / 5:g}" for step in range(6)])
+    axes.set_title(_printable(content.title), loc="left", weight="bold", size=1.08 * paper.font_pt)
+    axes.set_xlabel(content.x_label, labelpad=3.0)
+    axes.spines[:].set_visible(False)
+    axes.tick_params("y", length=0.0)
+    axes.hlines(
+        axes.get_yticks(), 0.0, end, INKS[paper.theme].rule, linewidth=0.75, clip_on=False, zorder=0
+    )
+    for curve in sorted(content.curves, key=lambda curve: -curve.series):
+        style = _series_style(curve.series)
+        axes.plot(curve.xs, curve.ys, **style)
+        if content.series_count <= _WHISKERS_UP_TO and curve.whiskers:
+            aside = (curve.series - (content.series_count - 1) / 2) * _WHISKER_APART_PT
+            shift = ScaledTranslation(aside / _POINTS_PER_INCH, 0.0, figure.dpi_scale_trans)
+            axes.add_collection(
+                LineCollection(
+                    [[(x, low), (x, high)] for x, low, high in curve.whiskers],
+                    colors=style["color"], linewidths=1.05, alpha=0.75, clip_on=False,
+                    transform=axes.transData + shift, gid="whisker",
+                ),
+                autolim=False,
+            )  # fmt: skip
+    return figure
+
+
+def _sample(content: Sample, paper: Paper) -> Figure:
+    sheet = _Sheet(paper.width_cm / _CM_PER_INCH * _POINTS_PER_INCH, 10.0, paper)
+    width, height = sheet.size_pt
+    if isinstance(content.line, int):
+        sheet.axes.plot([1.0, width - 1.0], [height / 2] * 2, **_series_style(content.line))
+    else:
+        ends = np.array([[[3.0, height / 2], [width - 3.0, height / 2]]])
+        sheet.matches({content.line: ends})
+    return sheet.figure
