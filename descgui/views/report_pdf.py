@@ -1,58 +1,53 @@
-"""A report as PDF: its HTML for paper, laid out on A4 by Qt's rich text, drawings as vectors.
+"""A report as PDF: the same blocks as its page for a browser, on A4, with vector graphics.
 
 Needs a ``QGuiApplication`` and no window; ``python -m descgui.report_pdf`` brings its own.
 """
 
 from __future__ import annotations
 
-import base64
-import re
-from itertools import zip_longest
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import TypeVar
 
-from PySide6.QtCore import (
-    QByteArray,
-    QIODevice,
-    QMarginsF,
-    QObject,
-    QPointF,
-    QRect,
-    QRectF,
-    QSaveFile,
-    QSizeF,
-    Qt,
+from PySide6.QtCore import QIODevice, QSaveFile, Qt
+from PySide6.QtGui import QColor, QPdfWriter
+
+from descgui.views.report_pages import FAINT, INK, RULE, SOFT, LaidText, Pages, TextStyle
+from engine.api import (
+    Cell,
+    Column,
+    Command,
+    DescSpaceError,
+    Facts,
+    Figure,
+    Figures,
+    PairPicture,
+    Paragraph,
+    Pictures,
+    Report,
+    Row,
+    Section,
+    Table,
+    series_colour,
 )
-from PySide6.QtGui import (
-    QAbstractTextDocumentLayout,
-    QColor,
-    QFont,
-    QFontDatabase,
-    QFontInfo,
-    QFontMetricsF,
-    QPageLayout,
-    QPageSize,
-    QPainter,
-    QPdfWriter,
-    QPyTextObject,
-    QTextBlock,
-    QTextCursor,
-    QTextDocument,
-    QTextFormat,
-    QTextFrame,
-)
-from PySide6.QtSvg import QSvgRenderer
 
-from engine.api import DescSpaceError, Report, paper_html
-
-_DOTS_PER_INCH: Final = 1200
-_DOTS_PER_POINT: Final = _DOTS_PER_INCH / 72
-_MARGIN: Final = 44 * _DOTS_PER_POINT
-_FOOT: Final = 22 * _DOTS_PER_POINT
-_ENOUGH_BELOW: Final = 80 * _DOTS_PER_POINT
-_SOFT: Final = QColor("#59636e")
-_RULE: Final = QTextFormat.Property.BlockTrailingHorizontalRulerWidth.value
-_KEPT_WHOLE: Final = 0.6  # of a page; what is taller may be broken
+_BODY = TextStyle(9.5, INK)
+_SMALL = TextStyle(8, SOFT)
+_HEADING = TextStyle(13, INK, bold=True)
+_NOTICE_FILL, _NOTICE_EDGE = QColor("#fff4e0"), QColor("#c56a00")
+_TRACK = QColor("#eceef0")
+_TABLE_PT, _DETAIL_PT = 8.2, 6.6
+_TABLE_SCALES = (1.0, 0.93, 0.87, 0.81, 0.75)
+_WRAPPED_SCALE = 0.9
+_KEPT_TOGETHER = 10  # rows; a table that short is not broken where it fits on a page
+_CELL_GAP_PT, _ROW_GAP_PT = 9.0, 3.4
+_BAR_PT, _INTERVAL_PT = 44.0, 50.0
+_PICTURE_GAP_PT = 16.0
+_PX_TO_PT = 0.75
+Item = TypeVar("Item")
+_RIGHT_EDGE = Qt.AlignmentFlag.AlignRight
 
 
 def write_report_pdf(report: Report, path: Path) -> int:
@@ -70,24 +65,19 @@ def write_report_pdf(report: Report, path: Path) -> int:
     writer = QPdfWriter(file)
     writer.setTitle(report.title)
     writer.setCreator("Descriptor Space")
-    document = lay_out(report, writer)
-    painter = QPainter()
-    if not painter.begin(writer):
-        raise DescSpaceError("The PDF cannot be begun; is there room on the disk?")
-    for number in range(document.pageCount()):
-        if number:
-            writer.newPage()
-        _draw_page(painter, document, number, report.title)
-    painter.end()
+    pages = Pages(writer, footer=report.title)
+    try:
+        _Painter(pages).draw(report)
+    finally:
+        pages.end()
     if not file.commit():
         raise DescSpaceError(f"{path}: cannot be written ({file.errorString()}).")
-    return document.pageCount()
+    return pages.number
 
 
-def lay_out(report: Report, writer: QPdfWriter) -> QTextDocument:
-    """Lay a report out on pages of A4, whose size and resolution are set here.
+class _Painter:
+    """Draws the blocks of a report one below the other."""
 
-<<<<<<< HEAD
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
 
@@ -511,144 +501,32 @@ def _shared_widths(
         weights: how space is divided among those that cannot have what they like.
         width_pt: what there is.
         stretch: whether to use all of it.
-=======
-    Raises:
-        DescSpaceError: there is no font.
->>>>>>> cdf6283 (Draw report plots with matplotlib, and lay the PDF out as rich text)
     """
-    if not QFontDatabase.families():
-        raise DescSpaceError(
-            "The PDF needs a font and this computer has none; install one, such as the package "
-            "fonts-dejavu-core."
-        )
-    writer.setPageSize(QPageSize(QPageSize.PageSizeId.A4))
-    writer.setPageMargins(QMarginsF(0, 0, 0, 0), QPageLayout.Unit.Point)
-    writer.setResolution(_DOTS_PER_INCH)
-    page = QSizeF(writer.width() - 2 * _MARGIN, writer.height() - 2 * _MARGIN - _FOOT)
-    document = QTextDocument()
-    document.setDocumentMargin(0)
-    font = QFont()
-    font.setFeature(QFont.Tag.fromString("liga"), 0)  # a search would not find "diﬀer"
-    document.setDefaultFont(font)
-    layout = document.documentLayout()
-    layout.setPaintDevice(writer)
-    layout.registerHandler(QTextFormat.ObjectTypes.ImageObject.value, _Drawings(document))
-    document.setHtml(_printable(paper_html(report)))
-    document.setPageSize(page)
-    _keep_together(document)
-    return document
+    if sum(naturals) <= width_pt:
+        spare = (width_pt - sum(naturals)) / len(naturals) if stretch else 0.0
+        return [natural + spare for natural in naturals]
+    widths = [0.0] * len(naturals)
+    open_places = list(range(len(naturals)))
+    left_pt = width_pt
+    while open_places:
+        whole = sum(weights[place] for place in open_places)
+        content = [p for p in open_places if naturals[p] <= left_pt * weights[p] / whole]
+        if not content:
+            for place in open_places:
+                widths[place] = left_pt * weights[place] / whole
+            break
+        for place in content:
+            widths[place] = naturals[place]
+            left_pt -= naturals[place]
+        open_places = [place for place in open_places if place not in content]
+    return widths
 
 
-class _Drawings(QPyTextObject):
-    """Draws images that hold SVG; their widths and heights are in points."""
-
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
-        self._renderers: dict[str, QSvgRenderer] = {}
-
-    def intrinsicSize(self, _document: QTextDocument, _at: int, form: QTextFormat) -> QSizeF:
-        image = form.toImageFormat()
-        own = self._renderer(form).viewBoxF().size()
-        width = image.width() or own.width()
-        height = image.height() or own.height() * width / max(own.width(), 1.0)
-        return QSizeF(width, height) * _DOTS_PER_POINT
-
-    def drawObject(
-        self,
-        painter: QPainter,
-        rect: QRectF | QRect,
-        _document: QTextDocument,
-        _at: int,
-        form: QTextFormat,
-    ) -> None:
-        self._renderer(form).render(painter, QRectF(rect))
-
-    def _renderer(self, form: QTextFormat) -> QSvgRenderer:
-        address = form.toImageFormat().name()
-        if address not in self._renderers:
-            svg = base64.b64decode(address.partition(",")[2]).decode()
-            # Qt takes a list of families for the name of one.
-            family = QFontInfo(QFont(["Helvetica Neue", "Arial", "Liberation Sans"])).family()
-            svg = re.sub(r"font-family: [^;\"]*", f"font-family: {family}", svg)
-            self._renderers[address] = QSvgRenderer(QByteArray(svg.encode()))
-        return self._renderers[address]
+def _fitted(figure: Figure, width_pt: float) -> tuple[float, float]:
+    width, height = figure.size_px
+    scale = width_pt / width
+    return width * scale, height * scale
 
 
-def _keep_together(document: QTextDocument) -> None:
-    """Begin a page before what would be broken: short tables, pairs, headings with what follows."""
-    page = document.pageSize().height()
-    items: list[QTextFrame | QTextBlock] = []
-    place = document.rootFrame().begin()
-    while not place.atEnd():
-        frame: QTextFrame | None = place.currentFrame()
-        items.append(place.currentBlock() if frame is None else frame)
-        place += 1
-    begun: list[QTextFrame | QTextBlock] = []  # what waits for that which it stands above
-    for item, following in zip_longest(items, items[1:]):
-        begun.append(item)
-        introduces = _is_heading(begun[0]) and isinstance(following, QTextFrame)
-        if _is_heading(item) or (introduces and not isinstance(item, QTextFrame)):
-            continue
-        first, last = _area(document, begun[0]), _area(document, item)
-        height = last.bottom() - first.top()
-        if height > _KEPT_WHOLE * page:
-            height = last.top() - first.top() + _ENOUGH_BELOW
-        if first.top() % page + height > page:
-            _break_before(begun[0])
-        begun = []
-
-
-def _is_heading(item: QTextFrame | QTextBlock) -> bool:
-    """Whether something belongs to what follows it: a rule, a heading, a caption above a table."""
-    if isinstance(item, QTextFrame):
-        return False
-    form = item.blockFormat()
-    return form.headingLevel() > 1 or form.hasProperty(_RULE)
-
-
-def _area(document: QTextDocument, item: QTextFrame | QTextBlock) -> QRectF:
-    layout = document.documentLayout()
-    if isinstance(item, QTextFrame):
-        return layout.frameBoundingRect(item)
-    return layout.blockBoundingRect(item)
-
-
-def _break_before(item: QTextFrame | QTextBlock) -> None:
-    if isinstance(item, QTextFrame):
-        frame_form = item.frameFormat()
-        frame_form.setPageBreakPolicy(QTextFormat.PageBreakFlag.PageBreak_AlwaysBefore)
-        item.setFrameFormat(frame_form)
-    else:
-        form = item.blockFormat()
-        form.setPageBreakPolicy(QTextFormat.PageBreakFlag.PageBreak_AlwaysBefore)
-        QTextCursor(item).setBlockFormat(form)
-
-
-def _draw_page(painter: QPainter, document: QTextDocument, number: int, title: str) -> None:
-    size = document.pageSize()
-    context = QAbstractTextDocumentLayout.PaintContext()
-    context.clip = QRectF(QPointF(0.0, number * size.height()), size)
-    painter.save()
-    painter.translate(_MARGIN, _MARGIN - context.clip.top())
-    painter.setClipRect(context.clip)
-    document.documentLayout().draw(painter, context)
-    painter.restore()
-    font = QFont(document.firstBlock().charFormat().font())
-    font.setPointSizeF(7)
-    font.setBold(False)
-    painter.setFont(font)
-    painter.setPen(_SOFT)
-    foot = QRectF(_MARGIN, _MARGIN + size.height(), size.width(), _FOOT)
-    middle = Qt.AlignmentFlag.AlignVCenter
-    room = size.width() - 40 * _DOTS_PER_POINT
-    short = QFontMetricsF(font, painter.device()).elidedText(
-        _printable(title), Qt.TextElideMode.ElideRight, room
-    )
-    painter.drawText(foot, middle | Qt.AlignmentFlag.AlignLeft, short)
-    painter.drawText(foot, middle | Qt.AlignmentFlag.AlignRight, str(number + 1))
-
-
-def _printable(text: str) -> str:
-    """Text without control characters and half surrogates, which cannot be drawn."""
-    kept = "\n\N{NO-BREAK SPACE}"
-    return "".join(sign if sign.isprintable() or sign in kept else "?" for sign in text)
+def _rows_of(items: Sequence[Item], count: int) -> list[Sequence[Item]]:
+    return [items[begin : begin + count] for begin in range(0, len(items), count)]
