@@ -57,25 +57,14 @@ if TYPE_CHECKING:
     from engine.evaluation.comparison import merge_results as merge_results
     from engine.evaluation.datasets import find_data_folder as find_data_folder
     from engine.evaluation.report import REPORT_HTML as REPORT_HTML
-    from engine.evaluation.report import REPORT_JSON as REPORT_JSON
-    from engine.evaluation.report import Cell as Cell
-    from engine.evaluation.report import Column as Column
-    from engine.evaluation.report import Command as Command
-    from engine.evaluation.report import Facts as Facts
-    from engine.evaluation.report import Figure as Figure
-    from engine.evaluation.report import Figures as Figures
-    from engine.evaluation.report import PairPicture as PairPicture
-    from engine.evaluation.report import Paragraph as Paragraph
-    from engine.evaluation.report import Pictures as Pictures
     from engine.evaluation.report import Report as Report
-    from engine.evaluation.report import Row as Row
-    from engine.evaluation.report import Section as Section
-    from engine.evaluation.report import Table as Table
     from engine.evaluation.report import read_report as read_report
-    from engine.evaluation.report import series_colour as series_colour
+    from engine.evaluation.report_html import paper_html as paper_html
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
     from engine.evaluation.run_folder import Begun as Begun
+    from engine.figures import figure_content as figure_content
+    from engine.figures import write_figure as write_figure
     from engine.geometry.homography import read_homography as read_homography
     from engine.geometry.homography import warp_image as warp_image
     from engine.geometry.homography import warp_points as warp_points

@@ -1,8 +1,6 @@
 """What a report says, as plain blocks: the page for a browser and the PDF draw the same ones.
 
-Nothing here loads torch, so that drawing the blocks starts at once.  Figures are SVG: sizes
-and colours stand in attributes, for painters that know no style sheet, and classes beside them let
-a page put its own colours instead.
+Nothing here loads torch or draws a figure: figures are SVG already.
 """
 
 from __future__ import annotations
@@ -18,13 +16,7 @@ from engine.paths import write_atomically
 REPORT_HTML: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
 REPORT_JSON: Final = "report.json"
-_FORMAT: Final = 1
-
-SERIES_COLOURS: Final = (
-    *("#0b66a8", "#c56a00", "#a3417c", "#00795a"),
-    *("#5b6670", "#2f93cc", "#7d5d14", "#1b1b1b"),
-)
-"""Colours that colour-blind readers tell apart, after M. Okabe and K. Ito, darkened for paper."""
+_FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +88,9 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing: SVG of (width, height) in pixels of 1/96 inch."""
+    """A drawing as SVG on a clear ground, in the colours of paper."""
 
     svg: str
-    size_px: tuple[float, float]
     title: str
 
 
@@ -192,11 +183,6 @@ _CLASSES: Final[dict[str, Any]] = {
         *(Command, Facts, Section, Report),
     )
 }
-
-
-def series_colour(series: int) -> str:
-    """The colour of a descriptor on white paper."""
-    return SERIES_COLOURS[series % len(SERIES_COLOURS)]
 
 
 def write_report_json(path: Path, report: Report) -> None:

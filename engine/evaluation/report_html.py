@@ -1,21 +1,36 @@
-"""A report as one page for a browser: all in one file, nothing loaded, no script."""
+"""A report as HTML: one page for a browser that loads and runs nothing, or pages for a PDF."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jinja2
 
-from engine.evaluation.report import SERIES_COLOURS, Column, Report
+from engine.colors import SERIES_ON_PAPER
+from engine.evaluation.report import Column, Report, Table
+from engine.figures.figure_content import INKS
 from engine.paths import data_dir, write_atomically
 
-_TEMPLATE: Final = "report.html.j2"
-_STYLE: Final = "report.css"
+_VARIABLES: Final = {
+    **{colour: f"c{number}" for number, colour in enumerate(SERIES_ON_PAPER)},
+    INKS["light"].ink: "ink",
+    INKS["light"].soft: "soft",
+    INKS["light"].rule: "rule",
+}
+
+# Widths on paper in signs of a table's font: of a line, of a column whose text breaks, and of what
+# stands in or beside a column.
+_PAPER_SIGNS: Final = 97.5
+_LONGEST_SIGNS: Final = 24
+_INTERVAL_SIGNS: Final = 9
+_GAP_SIGNS: Final = 1.7
+_SCALES: Final = (100, 93, 87, 81, 75)
 
 
 def write_report_html(path: Path, report: Report) -> None:
-    """Write the page.
+    """Write the page for a browser.
 
     Raises:
         OutputError: it cannot be written.
@@ -24,7 +39,16 @@ def write_report_html(path: Path, report: Report) -> None:
 
 
 def report_html(report: Report) -> str:
-    """The page.  Whatever a name contains, it is shown as text."""
+    """The page for a browser.  Whatever a name contains, it is shown as text."""
+    return _rendered("report", report)
+
+
+def paper_html(report: Report) -> str:
+    """The report in the HTML that Qt can lay out on pages; drawings are images with data of SVG."""
+    return _rendered("paper", report)
+
+
+def _rendered(name: str, report: Report) -> str:
     folder = data_dir("resources") / "report"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -33,14 +57,17 @@ def report_html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["column_groups"] = column_groups
+    environment.filters |= {
+        "column_groups": column_groups,
+        "themed": themed,
+        "data_url": data_url,
+        "font_scale": font_scale,
+    }
     environment.tests["block"] = lambda value, name: type(value).__name__ == name
-    style = (folder / _STYLE).read_text(encoding="utf-8")
-    # The template takes style and drawings as they are: all foreign text in them is escaped.
-    return environment.get_template(_TEMPLATE).render(
-        report=report,
-        style=style,
-        series_count=len(SERIES_COLOURS),
+    style = (folder / f"{name}.css").read_text(encoding="utf-8")
+    # The templates take style and drawings as they are: all foreign text in them is escaped.
+    return environment.get_template(f"{name}.html.j2").render(
+        report=report, style=style, series_colours=SERIES_ON_PAPER, scales=_SCALES
     )
 
 
@@ -53,3 +80,27 @@ def column_groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
         else:
             groups.append((column.group, 1))
     return groups
+
+
+def themed(svg: str) -> str:
+    """A drawing in the colours of the page's theme instead of those of paper."""
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f": {colour}", f": var(--{variable})")
+    return svg
+
+
+def data_url(svg: Any) -> str:
+    """A drawing as an address that holds all of it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(str(svg).encode()).decode('ascii')}"
+
+
+def font_scale(table: Table) -> int:
+    """The largest scale, in %, at which a table's numbers stay on one line; 0 where none does."""
+    signs = 0.0
+    for place, column in enumerate(table.columns):
+        cells = [row.cells[place] for row in table.rows if len(row.cells) == len(table.columns)]
+        details = max((len(one.detail) for one in cells), default=0)
+        widest = max(max((len(one.text) for one in cells), default=0), 0.7 * details)
+        widest += _INTERVAL_SIGNS if column.axis else 0
+        signs += min(max(widest, 1.05 * len(column.title)), _LONGEST_SIGNS) + _GAP_SIGNS
+    return next((scale for scale in _SCALES if scale * signs <= 100 * _PAPER_SIGNS), 0)

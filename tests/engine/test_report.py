@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from engine.cli.parser import build_parser, parse
+from engine.colors import SERIES_ON_PAPER
 from engine.descriptors.registry import make_spec
 from engine.errors import ResultError
 from engine.evaluation.comparison import merge_results
@@ -26,6 +27,7 @@ from engine.evaluation.pck import CURVE_PX, count_within
 from engine.evaluation.report import (
     REPORT_HTML,
     REPORT_JSON,
+    Figures,
     PairPicture,
     Pictures,
     Report,
@@ -50,6 +52,7 @@ from engine.jobs.settings import EvaluateConfig
 from engine.progress import JobContext, Note
 
 NONE = "–"
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 # ---- results with known rows -------------------------------------------------------------------
@@ -459,6 +462,18 @@ def test_figures_are_vector_graphics_that_are_well_formed(tmp_path: Path):
         ElementTree.fromstring(drawing)
 
 
+def test_drawings_take_the_colours_of_the_pages_theme(tmp_path: Path):
+    report, _ = report_on(tmp_path, a_result())
+    (figures,) = (b for s in report.sections for b in s.blocks if isinstance(b, Figures))
+    text = (tmp_path / "out" / REPORT_HTML).read_text(encoding="utf-8")
+    drawings = "".join(re.findall(r"<svg xmlns.*?</svg>", text, re.DOTALL))
+    for number, one in enumerate(figures.legend):
+        assert SERIES_ON_PAPER[number] in one.svg
+        assert f"stroke: var(--c{number})" in drawings
+    assert "fill: var(--ink)" in drawings
+    assert not re.search(rf": ({'|'.join(SERIES_ON_PAPER)})", drawings)
+
+
 def test_the_same_results_make_the_same_files(tmp_path: Path):
     (tmp_path / "run").mkdir()
     write_result(tmp_path / "run", a_result())
@@ -600,15 +615,15 @@ def test_the_worst_pairs_are_shown_with_the_matches_that_were_measured(
         assert one.figure is not None
         drawing = ElementTree.fromstring(one.figure.svg)
         lines = {
-            path.get("class"): path
-            for path in drawing.iter("{http://www.w3.org/2000/svg}path")
-            if path.get("class")
+            group.get("class"): group.find(f"{SVG}path")
+            for group in drawing.iter(f"{SVG}g")
+            if group.get("class") in ("right", "wrong")
         }
         counts = {kind: path.get("d", "").count("M") for kind, path in lines.items()}
         assert counts.get("right", 0) == right
         assert counts.get("wrong", 0) == row.count - right
-        assert lines["wrong"].get("stroke-dasharray") if "wrong" in lines else True
-        assert len(list(drawing.iter("{http://www.w3.org/2000/svg}image"))) == 2
+        assert "stroke-dasharray" in lines["wrong"].get("style") if "wrong" in lines else True
+        assert len(list(drawing.iter(f"{SVG}image"))) == 2
 
 
 def test_the_command_of_a_pair_opens_that_pair_descriptor_and_point(
@@ -723,15 +738,20 @@ def test_a_turned_pair_is_drawn_turned_and_the_command_says_that_it_opens_the_or
 
 
 def test_lines_of_a_picture_begin_and_end_on_their_pixels():
-    """Four times smaller, the centre of pixel (x, y) lies at ((x + 0.5) / 4, (y + 0.5) / 4)."""
+    """At a scale s the centre of pixel (x, y) lies at (s (x + 0.5), s (y + 0.5))."""
     images = (np.zeros((512, 1264, 3), np.float32), np.ones((512, 1264, 3), np.float32))
     points_a, points_b = np.array([[3.0, 7.0]]), np.array([[1263.0, 511.0]])
     figure, drawn = draw_pair(images, points_a, points_b, np.array([True]), title="t")
-    assert (drawn, figure.size_px) == (1, (640, 128))
-    (line,) = re.findall(r'class="right" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', figure.svg)
-    left_b = 316 + 8
+    assert drawn == 1
+    root = ElementTree.fromstring(figure.svg)
+    width, height = (float(size) for size in root.get("viewBox").split()[2:])
+    assert width / 72 * 2.54 == pytest.approx(8.5, abs=0.01)
+    (group,) = (group for group in root.iter(f"{SVG}g") if group.get("class") == "right")
+    line = re.findall(r"[\d.]+", group.find(f"{SVG}path").get("d"))
+    scale = height / 512
+    left_b = width - 1264 * scale
     assert [float(x) for x in line] == pytest.approx(
-        [3.5 / 4, 7.5 / 4, left_b + 1263.5 / 4, 511.5 / 4], abs=0.051
+        [3.5 * scale, 7.5 * scale, left_b + 1263.5 * scale, 511.5 * scale], abs=0.01
     )
 
 
