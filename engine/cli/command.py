@@ -56,17 +56,13 @@ class Command:
     """One command.
 
     Attributes:
-        name: the word for it.
-        summary: one line for the list of commands, and the first line of its own help.
         run: runs it with its parsed arguments and returns the exit code.
         options: classes of settings and options, whose declarations become its arguments.
         usage: what follows the name in the line of usage.
         examples: lines that begin with the name.
-        description: the first lines of its help instead of the summary.
+        description: the first lines of its help, instead of its summary.
     """
 
-    name: str
-    summary: str
     run: Callable[[Namespace, Shell], int]
     options: tuple[type, ...] = ()
     usage: str = "[option …]"

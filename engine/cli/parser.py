@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import engine
-from engine.cli.command import Command
-from engine.cli.commands import COMMANDS, view
+from engine.cli.command import Command, Shell
+from engine.cli.commands import SUMMARIES
 from engine.config import OptionInfo, describe_options, option_text, read_option
 from engine.errors import ConfigError, DescSpaceError
 
@@ -35,17 +36,31 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports what is wrong in one sentence and leaves ending the process to the caller."""
+    """Reports what is wrong in one sentence and leaves ending the process to the caller.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        command: whose arguments these are; they are declared when they are needed.
+        settings: as :class:`argparse.ArgumentParser` takes them.
+    """
+
+    def __init__(self, command: str = "", **settings: Any) -> None:
+        self._undeclared = command
         super().__init__(
             formatter_class=_HelpFormatter, allow_abbrev=False, add_help=False, **settings
         )
         self._optionals.title = "other options"
         self.add_argument("-h", "--help", action="help", help="show this help and exit")
 
+    def declare(self) -> None:
+        """Give the parser the arguments of its command, unless it has them."""
+        name, self._undeclared = self._undeclared, ""
+        if name:
+            module = importlib.import_module(f"engine.cli.commands.{name}")
+            _declare(self, module.COMMAND, SUMMARIES[name], self.prog.removesuffix(f" {name}"))
+
     def format_help(self) -> str:
         """The help page, with what all commands share at its end."""
+        self.declare()
         self._action_groups.sort(key=lambda group: group is self._optionals)
         return super().format_help()
 
@@ -97,18 +112,12 @@ def build_parser(program: str) -> Parser:
         help="show the version and exit",
     )
     _add_common_flags(parser, default=False)
-    parser.set_defaults(run=view.run_without_arguments, parser=parser, options=())
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog=program
     )
-    for command in COMMANDS:
-        summary = command.summary
-        below = commands.add_parser(
-            command.name,
-            help=summary,
-            description=command.description or summary[:1].upper() + summary[1:],
-        )
-        _declare(below, command, program)
+    for name, summary in SUMMARIES.items():
+        commands.add_parser(name, command=name, help=summary)
+    parser.set_defaults(run=_open_window, parser=parser, options=(), commands=commands.choices)
     return parser
 
 
@@ -123,6 +132,10 @@ def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
         UsageError: it is wrong.
         SystemExit: help or version was asked for and printed.
     """
+    commands: dict[str, Parser] = parser.get_default("commands")
+    for word in words:
+        if word in commands:
+            commands[word].declare()
     arguments, unknown = parser.parse_known_args(list(words))
     command: Parser = arguments.parser
     if unknown:
@@ -138,9 +151,16 @@ def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _declare(parser: Parser, command: Command, program: str) -> None:
-    """Give the parser of a command its arguments."""
+def _open_window(arguments: argparse.Namespace, shell: Shell) -> int:
+    """What the program does without a command."""
+    from engine.cli.commands import view
+
+    return view.run(arguments, shell)
+
+
+def _declare(parser: Parser, command: Command, summary: str, program: str) -> None:
     parser.usage = f"{parser.prog} {command.usage}"
+    parser.description = command.description or summary[:1].upper() + summary[1:]
     parser.epilog = "\n".join(["examples:", *(f"  {program} {line}" for line in command.examples)])
     parser.set_defaults(run=command.run, parser=parser, options=command.options)
     _add_common_flags(parser, default=argparse.SUPPRESS)

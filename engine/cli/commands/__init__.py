@@ -1,22 +1,19 @@
-"""The commands, one module each, in the order in which help lists them."""
+"""The commands in the order in which help lists them: name -> what it does, in one line.
 
-from engine.cli.commands import (
-    bench,
-    demo,
-    describe,
-    descriptors,
-    doctor,
-    download,
-    evaluate,
-    export,
-    match,
-    report,
-    train,
-    view,
-)
+Each has a module of its name with a ``COMMAND``, which is imported when it is needed.
+"""
 
-COMMANDS = (
-    *(view.COMMAND, match.COMMAND, describe.COMMAND, evaluate.COMMAND, report.COMMAND),
-    *(train.COMMAND, export.COMMAND, descriptors.COMMAND, demo.COMMAND, download.COMMAND),
-    *(doctor.COMMAND, bench.COMMAND),
-)
+SUMMARIES = {
+    "view": "open the window on two images or a sequence",
+    "match": "match points of one image to another and write them as CSV",
+    "describe": "write the dense descriptor maps of an image",
+    "evaluate": "measure descriptors on HPatches or sequences like it",
+    "report": "make the report of evaluations, several runs in one",
+    "train": "train a descriptor on photos",
+    "export": "take the weights out of a training run",
+    "descriptors": "list the descriptors with their settings",
+    "demo": "write the demo sequences into a folder",
+    "download": "download the HPatches sequences",
+    "doctor": "check this computer and suggest fixes",
+    "bench": "measure the program on this computer",
+}

@@ -47,8 +47,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="bench",
-    summary="measure the program on this computer",
     usage="[--only NAME,…] [--json FILE] [option …]",
     examples=("bench --only start,hover", "bench --json figures.json"),
     options=(BenchOptions,),

@@ -32,8 +32,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="demo",
-    summary="write the demo sequences into a folder",
     usage="DIR [option …]",
     examples=("demo sequences",),
     description="Write sequences of photographs with known homographies and light changes, in the "

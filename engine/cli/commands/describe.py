@@ -54,8 +54,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="describe",
-    summary="write the dense descriptor maps of an image",
     usage="IMAGE --out FILE [option …]",
     examples=(
         "describe a.jpg --descriptor daisy --out a.npz",

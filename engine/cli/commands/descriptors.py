@@ -77,8 +77,6 @@ def _plain(entry: DescriptorEntry) -> dict[str, object]:
 
 
 COMMAND = Command(
-    name="descriptors",
-    summary="list the descriptors with their settings",
     usage="[NAME …] [option …]",
     examples=("descriptors", "descriptors daisy", "descriptors --plugin my_network.py"),
     options=(DescriptorsOptions,),

@@ -41,8 +41,6 @@ def as_json(found: Diagnosis) -> str:
 
 
 COMMAND = Command(
-    name="doctor",
-    summary="check this computer and suggest fixes",
     usage="[--json] [option …]",
     examples=("doctor", "doctor --json"),
     description="Check versions, GPU, Qt's libraries and folders, and suggest a fix for every "

@@ -38,8 +38,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="download",
-    summary="download the HPatches sequences",
     usage="hpatches [--dir DIR]",
     examples=("download hpatches", "download hpatches --dir /data"),
     description="Download the image sequences of HPatches (Balntas and others, CVPR 2017) and "

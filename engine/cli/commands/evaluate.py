@@ -133,8 +133,6 @@ def _pair_line(begun: Begun, record: PairRecord) -> str:
 
 
 COMMAND = Command(
-    name="evaluate",
-    summary="measure descriptors on HPatches or sequences like it",
     usage="--dataset DIR --descriptor NAME [option …]",
     examples=(
         "evaluate --dataset demo --descriptor daisy --protocol dense",

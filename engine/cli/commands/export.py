@@ -40,8 +40,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="export",
-    summary="take the weights out of a training run",
     usage="RUN --out FILE.safetensors [option …]",
     examples=(
         "export runs/1 --out msnet_v0.safetensors",

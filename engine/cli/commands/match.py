@@ -104,8 +104,6 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
 
 
 COMMAND = Command(
-    name="match",
-    summary="match points of one image to another and write them as CSV",
     usage="A B | SEQUENCE --out FILE [option …]",
     examples=(
         "match a.jpg b.jpg --out matches.csv",

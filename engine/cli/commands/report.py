@@ -44,8 +44,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="report",
-    summary="make the report of evaluations, several runs in one",
     usage="DIR… [option …]",
     examples=(
         "report runs/1",

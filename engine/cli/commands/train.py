@@ -170,8 +170,6 @@ def _terminate_cancels(shell: Shell) -> Iterator[None]:
 
 
 COMMAND = Command(
-    name="train",
-    summary="train a descriptor on photos",
     usage="--config FILE --photos DIR [option …] [NAME VALUE …]",
     examples=(
         "train --config resources/configs/quick.yaml --photos my/photos",

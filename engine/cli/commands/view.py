@@ -19,11 +19,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
     return _open(view_options(arguments), shell)
 
 
-def run_without_arguments(_arguments: Namespace, shell: Shell) -> int:
-    """Open the window as it was left."""
-    return _open(ViewOptions(), shell)
-
-
 def view_options(arguments: Namespace) -> ViewOptions:
     """The options, checked as far as that is possible without loading anything.
 
@@ -66,8 +61,6 @@ def _open(options: ViewOptions, shell: Shell) -> int:
 
 
 COMMAND = Command(
-    name="view",
-    summary="open the window on two images or a sequence",
     usage="A B | SEQUENCE [option …]",
     examples=(
         "view a.jpg b.jpg --homography h.txt --descriptor daisy",
