@@ -6,8 +6,6 @@ network sees many scales and turns of the image instead of learning to ignore th
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +19,6 @@ _CELL_PX = 4
 # Deviation of grey values that is taken for noise, two shades of 255: flat places are not blown up
 # to full contrast, and what lies in the dark is.
 _NOISE = 0.008
-_PADDING: Final = "zeros"
 
 
 class DescSpaceNetwork(nn.Module):
@@ -39,11 +36,11 @@ class DescSpaceNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(*_layer(2, 32, kernel=5, stride=2), *_layer(32, 64, stride=2))
-        self.stage4 = nn.Sequential(_block(64), _block(64))
+        self.stage4 = nn.Sequential(ResidualBlock(64, 64), ResidualBlock(64, 64))
         self.shrink8 = nn.Sequential(*_layer(64, 96, stride=2))
-        self.stage8 = nn.Sequential(_block(96), _block(96))
+        self.stage8 = nn.Sequential(ResidualBlock(96, 96), ResidualBlock(96, 96))
         self.shrink16 = nn.Sequential(*_layer(96, 128, stride=2))
-        self.stage16 = nn.Sequential(_block(128))
+        self.stage16 = nn.Sequential(ResidualBlock(128, 128))
         self.to_stage8 = nn.Conv2d(128, 96, kernel_size=1)
         self.join8 = nn.Sequential(*_layer(96, 96))
         self.to_stage4 = nn.Conv2d(96, 64, kernel_size=1)
@@ -106,21 +103,9 @@ def enlarge_twice(features: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.pad(between, more, mode="replicate") if any(more) else between
 
 
-def _block(channels: int) -> ResidualBlock:
-    return ResidualBlock(channels, channels, padding=_PADDING)
-
-
 def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
     return (
-        nn.Conv2d(
-            inputs,
-            outputs,
-            kernel,
-            stride=stride,
-            padding=kernel // 2,
-            padding_mode=_PADDING,
-            bias=False,
-        ),
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

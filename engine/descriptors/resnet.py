@@ -6,8 +6,6 @@ Parameters carry torchvision's names, so that its ImageNet weights fit.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 # ImageNet's mean and deviation of R, G and B in [0, 1]: what torchvision's weights were trained on.
@@ -21,17 +19,11 @@ UNUSED_IMAGENET_PREFIXES = ("layer3.", "layer4.", "fc.")
 class ResidualBlock(nn.Module):
     """Two 3 × 3 convolutions beside a short cut; changes the number of channels alone."""
 
-    def __init__(
-        self, inputs: int, outputs: int, *, padding: Literal["zeros", "replicate"] = "zeros"
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(
-            inputs, outputs, kernel_size=3, padding=1, padding_mode=padding, bias=False
-        )
+        self.conv1 = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(
-            outputs, outputs, kernel_size=3, padding=1, padding_mode=padding, bias=False
-        )
+        self.conv2 = nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = (
             None
