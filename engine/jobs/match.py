@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.figures import write_figure
 from engine.figures.figure_content import Paper
 from engine.images import read_image
-from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, Recipe
+from engine.inspection.requests import MapInfo, MatchRequest, MatchTable
 from engine.inspection.session import Session
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
 from engine.jobs.recipe import warn_if_untrained
 from engine.progress import JobContext, Progress, Saved, Stage
-from engine.vocabulary import PointsKind, Side
+from engine.vocabulary import Side
 
 RIGHT_PX = 5.0
 _SIDES: tuple[Side, Side] = ("a", "b")
@@ -45,24 +44,14 @@ class MatchJob:
     """Describe both images of a pair and match points of a to the whole of b.
 
     Attributes:
-        pair: the images.
-        recipe: how they are described.
-        points: how the points are chosen.
-        count: how many at most.
-        seed: of the random choice.
-        separation_px: least distance of the second best match of the ratio from the best.
+        request: the pair, how it is described, and which points.
         out: CSV file for the table; None writes none.
         figure: PNG, SVG or PDF file for the drawing; None draws none.
         figure_lines: how many lines the drawing has at most.
         paper: size, font and theme of the drawing; None for the usual ones.
     """
 
-    pair: ImagePair
-    recipe: Recipe
-    points: PointsKind
-    count: int
-    seed: int
-    separation_px: float
+    request: MatchRequest
     out: Path | None = None
     figure: Path | None = None
     figure_lines: int = 200
@@ -75,24 +64,16 @@ class MatchJob:
             DescSpaceError: an image, the weights, the device or an output cannot be used.
             JobCancelled: it was stopped.
         """
-        session = Session()
+        session, request = Session(), self.request
         context.emit(Progress(Stage.DESCRIBING, 0, 2))
         infos = []
         for side in _SIDES:
-            infos.append(session.describe(self.pair, side, self.recipe, context))
+            infos.append(session.describe(request.pair, side, request.recipe, context))
             context.emit(Progress(Stage.DESCRIBING, len(infos), 2))
         info_a, info_b = infos
-        entry = get_descriptor(self.recipe.spec.name)
+        entry = get_descriptor(request.recipe.spec.name)
         warn_if_untrained(entry, info_a.trained and info_b.trained, context)
         context.cancel.check()
-        request = MatchRequest(
-            pair=self.pair,
-            recipe=self.recipe,
-            points=self.points,
-            count=self.count,
-            seed=self.seed,
-            separation_px=self.separation_px,
-        )
         table = session.match(request, context)
         context.cancel.check()
         saved = []
@@ -117,15 +98,15 @@ class MatchJob:
     def _draw(
         self, path: Path, table: MatchTable, descriptor: str, info_a: MapInfo, info_b: MapInfo
     ) -> None:
-        image_a, image_b = (read_image(self.pair.path(side)) for side in _SIDES)
+        image_a, image_b = (read_image(self.request.pair.path(side)) for side in _SIDES)
         drawing = match_figure(
             table,
             (image_a.as_uint8(), image_b.as_uint8()),
             sizes_px=(info_a.size_px, info_b.size_px),
-            name=self.pair.name,
+            name=self.request.pair.name,
             descriptor=descriptor,
             trained=info_a.trained and info_b.trained,
-            points=self.points,
+            points=self.request.points,
             right_px=RIGHT_PX,
             limit=self.figure_lines,
         )

@@ -19,6 +19,7 @@ from engine.descriptors import registry
 from engine.descriptors.base import DescriptorMap, Levels
 from engine.errors import ConfigError, DatasetError, DescSpaceError, HomographyError
 from engine.geometry.coords import CellGrid
+from engine.inspection.requests import MatchRequest
 from engine.jobs.demo import DemoJob
 from engine.jobs.describe import DescribeJob
 from engine.jobs.match import MatchJob, MatchResult
@@ -107,7 +108,8 @@ def make_job(pair: ImagePair, *settings: str, **changes: object) -> MatchJob:
         "seed": 0,
         "separation_px": 8.0,
     }
-    return MatchJob(**{**fields, **changes})  # type: ignore[arg-type]
+    asked = {name: changes.pop(name) for name in [*fields] if name in changes}
+    return MatchJob(request=MatchRequest(**{**fields, **asked}), **changes)
 
 
 def test_a_moved_texture_is_matched_exactly_and_counted_right(
@@ -191,7 +193,7 @@ def test_described_maps_match_like_the_descriptor_they_came_from(
     job = make_job(pair)
     maps = [tmp_path / "ä.npz", tmp_path / "b.npz"]
     for path, image in zip(maps, (pair.path_a, pair.path_b), strict=True):
-        result = DescribeJob(image=image, recipe=job.recipe, out=path).run(context)
+        result = DescribeJob(image=image, recipe=job.request.recipe, out=path).run(context)
         assert (result.info.dim, result.info.cells) == (441, (40, 30))
     config = MatchConfig(descriptor="precomputed", device="cpu")
     again = make_job(pair, recipe=make_recipe(config, {}, maps=maps)).run(context)

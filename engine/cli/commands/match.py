@@ -52,18 +52,22 @@ def run(arguments: Namespace, shell: Shell) -> int:
         if options.figure.absolute() == options.out.absolute():
             raise OutputError(options.out, "is named both for the table and for the figure")
     with shell.stage(Stage.LOADING_TORCH):
+        from engine.inspection.requests import MatchRequest
         from engine.jobs.match import MatchJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(options.plugins, context)
-    job = MatchJob(
+    request = MatchRequest(
         pair=pair,
         recipe=make_recipe(config, own, maps=options.maps),
         points=config.points,
         count=config.count,
         seed=config.seed,
         separation_px=config.separation_px,
+    )
+    job = MatchJob(
+        request=request,
         out=options.out,
         figure=options.figure,
         figure_lines=options.figure_lines,
