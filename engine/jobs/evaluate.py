@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import yaml
 
-from engine.config import config_values
 from engine.data.hpatches import natural_key
 from engine.descriptors.registry import make_spec
 from engine.devices import resolve_device
@@ -46,7 +44,7 @@ from engine.evaluation.run_folder import (
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.inspection.store import PRECOMPUTED
-from engine.jobs.settings import SECTION, EvaluateConfig, settings_of, split_descriptor
+from engine.jobs.settings import EvaluateConfig, config_text, settings_of, split_descriptor
 from engine.paths import make_folder, write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
@@ -193,21 +191,17 @@ class EvaluateJob:
 
     def _write_settings(self) -> None:
         """The settings in the words of a config file, so that the run can be repeated."""
-        values = config_values(self.config)
-        names = [choice.spec.name for choice in self.choices]
-        values["descriptor"] = []
+        named = []
         for choice in self.choices:
             weights = dict(choice.spec.settings).get("weights")
             name = f"{ORACLE_PREFIX if choice.oracle else ''}{choice.spec.name}"
-            values["descriptor"].append(f"{name}={weights}" if weights else name)
+            named.append(f"{name}={weights}" if weights else name)
         settings = {
             choice.spec.name: {k: v for k, v in choice.spec.settings if k != "weights"}
             for choice in self.choices
         }
-        only = settings[names[0]] if len(set(names)) == 1 else settings
-        if only:
-            values[SECTION] = only
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        own = settings if len(settings) > 1 else next(iter(settings.values()))
+        text = config_text(replace(self.config, descriptor=tuple(named)), own)
         write_atomically(self.out / SETTINGS_FILE, text.encode("utf-8"))
 
 

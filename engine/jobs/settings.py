@@ -211,7 +211,7 @@ def split_descriptor(text: str) -> tuple[str, Path | None]:
     return name.strip(), Path(place.strip()).expanduser() if equals else None
 
 
-def config_text(config: TrainConfig, own: Mapping[str, Any]) -> str:
+def config_text(config: EvaluateConfig | TrainConfig, own: Mapping[str, Any]) -> str:
     """The settings as the text of a config file, which :func:`resolve_settings` reads back."""
     values = config_values(config)
     if own:
