@@ -118,6 +118,19 @@ def test_the_engines_door_opens_without_torch_or_a_window():
     assert run_python(code).split() == []
 
 
+def test_the_window_is_built_without_torch_or_what_draws_plots():
+    code = (
+        "import sys\n"
+        "from descgui.app import Application, make_application\n"
+        "from descgui.models.bundle import make_models\n"
+        "from engine import api\n"
+        "application = make_application([])\n"
+        "window = Application(api.ViewOptions(), make_models(None))\n"
+        "print(*sorted({'torch', 'matplotlib', 'pyqtgraph', 'skimage'} & set(sys.modules)))\n"
+    )
+    assert run_python(code).split() == []
+
+
 def test_matplotlib_is_loaded_with_the_first_figure_and_not_before():
     """Neither the window's modules nor any public name of the engine may load it."""
     code = (

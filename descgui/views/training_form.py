@@ -35,12 +35,12 @@ from descgui.views.panel_parts import (
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.training_actions import TrainingActions
 from descgui.views.words import counted
+from engine import api
 from engine.api import (
     DescSpaceError,
     OptionInfo,
     TrainConfig,
     describe_options,
-    is_training_run,
     unused_dir,
 )
 
@@ -364,7 +364,7 @@ class TrainingForm(QWidget):
             return
         proposal = unused_dir(taken).name
         answer = dialogs.ask_taken_run(
-            self.window(), taken.name, proposal=proposal, can_resume=is_training_run(taken)
+            self.window(), taken.name, proposal=proposal, can_resume=api.is_training_run(taken)
         )
         if answer == "new":
             self._actions.start_as(proposal)
