@@ -70,7 +70,7 @@ class MergedResults:
     def without_points(self) -> tuple[str, ...]:
         """A sentence for each result that has no points."""
         return tuple(
-            f"{name} was measured before matches were kept, so its pairs have no pictures."
+            f"{name} was measured before matches were kept: reports show no pictures of its pairs."
             for name, one in zip(self.names, self.results, strict=True)
             if one.pairs and not one.has_points
         )

@@ -254,11 +254,10 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
         best[key] = [row for row in ranked if row.pck == ranked[0].pck]
     rows = []
     for label in labels:
-        cells = [Cell(label, _remark(stats.merged, label))]
+        rows.append([Cell(label, _remark(stats.merged, label))])
         for subset, limit in wanted:
             row = stats.mean(label, subset, kind, limit)
-            cells.append(_pck_cell(row, strong=row in best.get((subset, limit), ())))
-        rows.append(Row(tuple(cells)))
+            rows[-1].append(_pck_cell(row, strong=row in best.get((subset, limit), ())))
     pairs = []
     for subset in subsets:
         means = [stats.mean(label, subset, kind, stats.thresholds_px[0]) for label in labels]
@@ -296,12 +295,12 @@ def _published(stats: Statistics) -> Iterator[Block]:
         columns.append(_left("here", 1.6))
         columns += [Column(s, group=f"this report, ≤ {_PUBLISHED_PX:g} px") for s in SUBSETS]
         columns.append(_left("protocol, matcher", 1.3))
-    rows = []
+    rows: list[Sequence[Cell | str]] = []
     for name, (title, *shares, matcher) in PUBLISHED.items():
         theirs = [title, *(f"{share:.3f}" for share in shares), matcher]
-        for place, label in enumerate(ours.get(name, [""])):
-            cells = [Cell(text if place == 0 else "") for text in theirs]
-            rows.append(Row((*cells, *(_our_cells(stats, label) if ours else ()))))
+        for label in ours.get(name, [""]):
+            rows.append([*theirs, *(_our_cells(stats, label) if ours else ())])
+            theirs = [""] * len(theirs)
     yield _table("published", "PCK as the original's authors give it", columns, rows)
     yield Paragraph(
         "The published rows are on all of HPatches (580 pairs). MSNetV1 was matched by exact "
@@ -314,15 +313,15 @@ def _published(stats: Statistics) -> Iterator[Block]:
     )
 
 
-def _our_cells(stats: Statistics, label: str) -> list[Cell]:
+def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
     if not label:
-        return [Cell("")] * (len(SUBSETS) + 2)
+        return [""] * (len(SUBSETS) + 2)
     means = [stats.mean(label, subset, "harris", _PUBLISHED_PX) for subset in SUBSETS]
     protocol = stats.merged.result_of(label).fingerprint.protocol
     return [
         Cell(label, _remark(stats.merged, label)),
         *map(_pck_cell, means),
-        Cell(f"{protocol}, {stats.merged.descriptor(label).matcher}"),
+        f"{protocol}, {stats.merged.descriptor(label).matcher}",
     ]
 
 
@@ -354,18 +353,16 @@ def _by_sequence(stats: Statistics) -> Iterator[Block]:
         return
     kind, labels = stats.lists[0], stats.labels_with(stats.lists[0])
     means, limit = stats.by_sequence(kind), threshold_name(stats.main_px)
-    rows: list[Row] = []
+    rows: list[list[Cell | str]] = []
     for group in ("viewpoint", "illumination", "other"):
         names = [name for name in means if kind_of(name) == group]
-        rows += [Row((Cell(group),))] if names else []
+        rows += [[group]] if names else []
         for name in names:
-            cells = [Cell(name)]
+            rows.append([name])
             for label in labels:
-                mean = means[name].get(label)
+                mean, series = means[name].get(label), stats.series[label]
                 keys = _keys(sequence=name, descriptor=label, queries=kind, threshold=limit)
-                series = stats.series[label]
-                cells.append(Cell(_number(mean), bar=mean or 0.0, series=series, keys=keys))
-            rows.append(Row(tuple(cells)))
+                rows[-1].append(Cell(_number(mean), bar=mean or 0.0, series=series, keys=keys))
     yield _table(
         "sequences",
         f"Mean PCK at {stats.main_px:g} px of each sequence's pairs, {_list_name(kind)} queries, "
@@ -394,15 +391,14 @@ def _differences(stats: Statistics) -> Iterator[Block]:
         columns = [_left("", 1.2)]
         columns += [replace(_left(subset, 1.6), axis=(-reach, reach)) for subset in SUBSETS]
         columns.append(Column("sequences", weight=0.9))
-        rows = []
+        rows: list[Sequence[Cell | str]] = []
         for (better, other), some in gains.items():
-            cells = [Cell(f"{better} {MINUS} {other}")]
-            for subset, gain in zip(SUBSETS, some, strict=True):
-                keys = _keys(better=better, other=other, subset=subset, queries=kind)
-                cells.append(_gain_cell(gain, keys))
-            whole = some[0]
-            cells.append(Cell(f"{whole.ahead} of {whole.sequences}" if whole else NONE))
-            rows.append(Row(tuple(cells)))
+            cells = [
+                _gain_cell(gain, better=better, other=other, subset=subset, queries=kind)
+                for subset, gain in zip(SUBSETS, some, strict=True)
+            ]
+            last = f"{some[0].ahead} of {some[0].sequences}" if some[0] else NONE
+            rows.append([f"{better} {MINUS} {other}", *cells, last])
         shown = True
         yield _table(
             f"differences-{kind}",
@@ -420,7 +416,7 @@ def _differences(stats: Statistics) -> Iterator[Block]:
         )
 
 
-def _gain_cell(gain: Gain | None, keys: tuple[tuple[str, str], ...]) -> Cell:
+def _gain_cell(gain: Gain | None, **keys: str) -> Cell:
     if gain is None:
         return Cell(NONE)
     mean, ends = gain.interval.mean, gain.interval.ends
@@ -430,7 +426,7 @@ def _gain_cell(gain: Gain | None, keys: tuple[tuple[str, str], ...]) -> Cell:
         f"[{signed(low)}, {signed(high)}]" if ends else "",
         interval=(low, mean, high),
         strong=gain.certain,
-        keys=keys,
+        keys=_keys(**keys),
     )
 
 
@@ -458,17 +454,16 @@ def _worst(stats: Statistics, worst: Sequence[PairPicture]) -> Iterator[Block]:
 
 
 def _times(merged: MergedResults) -> Iterator[Block]:
-    rows = []
+    rows: list[Sequence[Cell | str]] = []
     for result in merged.results:
         for one in result.timings:
-            times = (("image", one.s_per_image), ("pair", one.s_per_pair))
             image, pair = (
-                Cell(_seconds(spent_s), keys=_keys(time=name, descriptor=one.descriptor))
-                for name, spent_s in times
+                _keys(time=name, descriptor=one.descriptor) for name in ("image", "pair")
             )
-            counts = Cell(str(one.images)), Cell(str(one.pairs))
-            last = Cell(result.fingerprint.device)
-            rows.append(Row((Cell(one.descriptor), counts[0], image, counts[1], pair, last)))
+            each_image = Cell(_seconds(one.s_per_image), keys=image)
+            each_pair = Cell(_seconds(one.s_per_pair), keys=pair)
+            counts, device = (str(one.images), str(one.pairs)), result.fingerprint.device
+            rows.append([one.descriptor, counts[0], each_image, counts[1], each_pair, device])
     columns = [_left("descriptor", 1.5), *map(Column, ("images", "an image", "pairs", "a pair"))]
     yield _table(
         "time",
@@ -518,8 +513,7 @@ def _left_out(merged: MergedResults) -> Iterator[Block]:
         ]
         columns = [_left("run"), _left("pair"), _left("what", 0.7), _left("why", 3.0)]
         first = 0 if several else 1
-        cells = [Row(tuple(map(Cell, row[first:]))) for row in rows]
-        yield _table("left-out", "", columns[first:], cells)
+        yield _table("left-out", "", columns[first:], [row[first:] for row in rows])
         yield from _more(entries)
     if problems:
         yield Paragraph("When the data set was opened:")
@@ -543,17 +537,16 @@ def _fingerprints(merged: MergedResults) -> Iterator[Block]:
         entries = result.fingerprint.flat().items()
         facts = [(key, _plain(one)) for key, one in entries if not key.startswith("descriptors")]
         yield Facts(tuple(facts))
-    rows = []
-    for one in merged.descriptors:
-        settings = ", ".join(f"{key} = {_plain(value)}" for key, value in one.config.items())
-        cells = (
+    rows = [
+        (
             Cell(one.label, one.name if one.name != one.label else ""),
-            Cell(f"{_count(one.levels, 'map')} of {one.dim} numbers"),
-            Cell(f"{one.matcher}, {one.precision}"),
-            Cell(settings or NONE),
-            Cell(one.weights_sha256 or NONE),
+            f"{_count(one.levels, 'map')} of {one.dim} numbers",
+            f"{one.matcher}, {one.precision}",
+            ", ".join(f"{key} = {_plain(value)}" for key, value in one.config.items()) or NONE,
+            one.weights_sha256 or NONE,
         )
-        rows.append(Row(cells))
+        for one in merged.descriptors
+    ]
     columns = [
         _left("descriptor", 1.2),
         _left("describes by"),
@@ -625,5 +618,8 @@ def _left(title: str, weight: float = 1.0) -> Column:
     return Column(title, align="left", weight=weight)
 
 
-def _table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    return Table(name, caption, tuple(columns), tuple(rows))
+def _table(
+    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]
+) -> Table:
+    cells = ([one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows)
+    return Table(name, caption, tuple(columns), tuple(Row(tuple(row)) for row in cells))

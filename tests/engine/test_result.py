@@ -385,6 +385,17 @@ def test_records_are_read_back_as_they_were_written(tmp_path: Path):
     assert read_begun(tmp_path) == replace(begun_in(tmp_path), records=tuple(some_records()))
 
 
+def test_rows_of_earlier_versions_which_name_no_sources_are_read(tmp_path: Path):
+    header, *lines = written(tmp_path).splitlines(keepends=True)
+    values = json.loads(header)
+    del values["sources"]
+    rows_file(tmp_path, 0).write_bytes(b"".join([json.dumps(values).encode() + b"\n", *lines]))
+    begun = read_begun(tmp_path, FINGERPRINT)
+    assert begun.records == tuple(some_records())
+    assert begun.result().sources == Sources()
+    assert merge_results([("old", begun.result())]).root is None
+
+
 def test_a_file_cut_anywhere_loses_the_torn_line_alone_and_can_be_continued(tmp_path: Path):
     """At every length: all whole lines are there, and what is appended stands on a new line."""
     data = written(tmp_path)

@@ -133,7 +133,7 @@ def test_a_run_without_points_opens_and_says_so_in_one_sentence(
     run = read_runs([out])
     assert len(run.pairs) == 4
     (note,) = run.notes
-    assert note.startswith(f"{out.name} was measured before matches were kept, so")
+    assert note.startswith(f"{out.name} was measured before matches were kept: ")
 
 
 def test_a_run_of_which_nothing_was_measured_is_refused_in_a_sentence(
