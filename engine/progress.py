@@ -6,8 +6,9 @@ every part of the engine can report without reaching up to :mod:`engine.jobs`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # the command line prints its help without numpy
 
 
 CheckpointReason = Literal["periodic", "paused", "interrupted", "finished"]
-_PAUSE_CHECK_S = 0.1
+_PATIENCE_S = 0.1
 
 
 class Stage(StrEnum):
@@ -136,6 +137,20 @@ class CancelToken:
         if self._event.is_set():
             raise JobCancelled
 
+    @contextlib.contextmanager
+    def holding(self, lock: threading.Lock | threading.RLock) -> Iterator[None]:
+        """Hold a lock inside the block; waiting for it ends when the work is asked to stop.
+
+        Raises:
+            JobCancelled: it was asked to stop before the lock was free.
+        """
+        while not lock.acquire(timeout=_PATIENCE_S):
+            self.check()
+        try:
+            yield
+        finally:
+            lock.release()
+
 
 class PauseToken:
     """A flag that any thread may raise and lower; the work pauses while it is up."""
@@ -163,7 +178,7 @@ class PauseToken:
         Raises:
             JobCancelled: it was asked to stop instead.
         """
-        while not self._running.wait(timeout=_PAUSE_CHECK_S):
+        while not self._running.wait(timeout=_PATIENCE_S):
             cancel.check()
 
 

@@ -33,8 +33,13 @@ SequenceKind = Literal["viewpoint", "illumination", "other"]
 """What differs within a sequence."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+SIDES: tuple[Side, Side] = ("a", "b")
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 PANELS: tuple[Panel, ...] = get_args(Panel)
+
+
+PRECOMPUTED = "precomputed"
+"""The registered name of the descriptor whose maps are read from files."""
 
 
 def other_side(side: Side) -> Side:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.descriptors.base import (
-    Choice,
     DenseDescriptor,
     DescriptorMap,
     Levels,
@@ -28,8 +27,8 @@ from engine.descriptors.tensors import unit_length
 from engine.devices import ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError
 from engine.geometry.coords import CellGrid
-from engine.progress import CancelToken, Event, Note, ignore_event
-from engine.vocabulary import Precision, Side
+from engine.progress import CancelToken, JobContext, Note
+from engine.vocabulary import Precision
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _LENGTH_TOLERANCE = 0.01
@@ -60,8 +59,7 @@ def describe_image(
     device: str,
     precision: Precision,
     members: tuple[Member, ...] | None = None,
-    cancel: CancelToken | None = None,
-    emit: Callable[[Event], None] = ignore_event,
+    context: JobContext | None = None,
 ) -> tuple[Levels, tuple[str, ...]]:
     """Describe one image.
 
@@ -70,9 +68,9 @@ def describe_image(
         pixels: ``(H, W, 3)`` RGB in [0, 1], both sides at least 16.
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
-        members: what :func:`choose_members` chose; None for an image without a partner.
-        cancel: checked before, after and, where the descriptor works in parts, in between.
-        emit: receives each note.
+        members: what the image's pair chose; None for an image without a partner.
+        context: receives each note, and is checked for cancelling before, after and, where the
+            descriptor works in parts, in between.
 
     Returns:
         Levels of a batch of one, float32, each vector of unit length or zero; and notes for the
@@ -80,85 +78,114 @@ def describe_image(
 
     Raises:
         DeviceError: no such device, or out of memory on the CPU too.
-        DescSpaceError: the descriptor (a person's own, say) returned no usable maps.
-        JobCancelled: ``cancel`` was raised.
+        DescSpaceError: the descriptor (a plugin, say) returned no usable maps.
+        JobCancelled: ``context.cancel`` was raised.
     """
-    cancel = cancel or CancelToken()
+    context = context or JobContext()
+    check = context.cancel.check
 
     def describe(images: Tensor) -> Levels:
         if members is not None:
             if not isinstance(descriptor, PairDescriptor):
                 raise ValueError("only a pair descriptor takes members")
-            return descriptor.describe_members(images, members, cancel.check)
+            return descriptor.describe_members(images, members, check)
         if isinstance(descriptor, StoppableDescriptor):
-            return descriptor.describe_stoppable(images, cancel.check)
+            return descriptor.describe_stoppable(images, check)
         return descriptor.describe(images)
 
-    levels, notes = _work_somewhere(
-        descriptor, pixels, describe, device=device, precision=precision, cancel=cancel, emit=emit
+    levels, notes = run_on_image(
+        descriptor, pixels, describe, device=device, precision=precision, context=context
     )
     with torch.inference_mode():
         levels, stretched = _checked(levels)
     if stretched:
         text = "The descriptor's vectors were not of unit length; they were brought to it."
         notes = (*notes, text)
-        emit(Note(text, "warning"))
+        context.emit(Note(text, "warning"))
     return levels, notes
 
 
-def look_at_image(
-    descriptor: PairDescriptor,
+def run_on_image(
+    descriptor: DenseDescriptor,
     pixels: NDArray[np.float32],
-    side: Side,
+    work: Callable[[Tensor], Value],
     *,
     device: str,
     precision: Precision,
-    cancel: CancelToken | None = None,
-    emit: Callable[[Event], None] = ignore_event,
-) -> Any:
-    """What a descriptor needs of an image before it sees the pair.
+    context: JobContext,
+) -> tuple[Value, tuple[str, ...]]:
+    """Do some work of a descriptor on a device, or on the CPU where that runs out of memory.
 
-    Takes and raises what :func:`describe_image` does; ``side`` is the one the image will be.
-    """
-    cancel = cancel or CancelToken()
-    look, _ = _work_somewhere(
-        descriptor,
-        pixels,
-        lambda images: descriptor.look(images, side, cancel.check),
-        device=device,
-        precision=precision,
-        cancel=cancel,
-        emit=emit,
-    )
-    return look
-
-
-def choose_members(
-    descriptor: PairDescriptor,
-    look_a: Any,
-    look_b: Any,
-    *,
-    device: str,
-    precision: Precision,
-    cancel: CancelToken | None = None,
-) -> Choice:
-    """Let a pair decide how its images are described.
+    Takes and raises what :func:`describe_image` does.
 
     Args:
-        descriptor: that looked at both.
-        look_a: of image a, from :func:`look_at_image`.
-        look_b: of image b.
+        descriptor: does the work.
+        pixels: ``(H, W, 3)``.
+        work: called with ``(1, 3, H, W)`` on the device.
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
-        cancel: checked while another image is being described.
+        context: gets each note, and is checked for cancelling before and after.
 
-    Raises:
-        JobCancelled: ``cancel`` was raised.
+    Returns:
+        What the work returned, and the notes.
     """
-    if not descriptor.half_precision:
-        precision = "float32"
-    with _working(resolve_device(device), descriptor, precision, cancel or CancelToken()):
-        return descriptor.choose(look_a, look_b)
+    context.cancel.check()
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        context.emit(Note(text, "warning"))
+
+    def work_on(place: torch.device) -> Value:
+        with working(descriptor, place, precision, context.cancel):
+            images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+            return work(images.to(place).permute(2, 0, 1)[None].contiguous())
+
+    if precision != "float32" and not descriptor.half_precision:
+        note(f"This descriptor is not safe in {precision}; it was computed in float32.")
+    chosen = resolve_device(device)
+    done: list[Value] = []
+    if chosen.type != "cpu":
+        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
+        with contextlib.suppress(torch.OutOfMemoryError):
+            done.append(work_on(chosen))
+        if not done:
+            torch.cuda.empty_cache()
+            note(f"{chosen} ran out of memory; this image was described on the CPU.")
+    try:
+        result = done[0] if done else work_on(torch.device("cpu"))
+    except (MemoryError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise DeviceError(
+                f"There is not enough memory to describe {pixels.shape[1]} × {pixels.shape[0]} "
+                "pixels; choose a smaller long edge or a larger stride."
+            ) from error
+        raise
+    context.cancel.check()
+    return result, tuple(notes)
+
+
+@contextlib.contextmanager
+def working(
+    descriptor: DenseDescriptor, device: torch.device, precision: Precision, cancel: CancelToken
+) -> Iterator[None]:
+    """Inside the block the descriptor is on the device, and this thread alone uses it.
+
+    Grad mode and autocast hold for this thread and this block only; autocast only where the
+    descriptor allows it.
+    """
+    with contextlib.ExitStack() as stack:
+        module = getattr(descriptor, "module", None)
+        if isinstance(module, nn.Module):
+            # A network is in one place at a time: another thread may want it elsewhere.
+            with _module_locks_lock:
+                lock = _module_locks.setdefault(module, threading.RLock())
+            stack.enter_context(cancel.holding(lock))
+            module.to(device)
+        stack.enter_context(torch.inference_mode())
+        if precision != "float32" and descriptor.half_precision:
+            stack.enter_context(torch.autocast(device.type, dtype=_DTYPES[precision]))
+        yield
 
 
 def get_built(spec: DescriptorSpec) -> DenseDescriptor:
@@ -194,75 +221,6 @@ def predict_bytes(*, dim: int, grids: Sequence[CellGrid], size_px: tuple[int, in
     return 4 * dim * cells
 
 
-def _work_somewhere(
-    descriptor: DenseDescriptor,
-    pixels: NDArray[np.float32],
-    work: Callable[[Tensor], Value],
-    *,
-    device: str,
-    precision: Precision,
-    cancel: CancelToken,
-    emit: Callable[[Event], None],
-) -> tuple[Value, tuple[str, ...]]:
-    """Do something with an image on a device, or on the CPU where that runs out of memory."""
-    cancel.check()
-    notes: list[str] = []
-
-    def note(text: str) -> None:
-        notes.append(text)
-        emit(Note(text, "warning"))
-
-    if precision != "float32" and not descriptor.half_precision:
-        note(f"This descriptor is not safe in {precision}; it was computed in float32.")
-        precision = "float32"
-
-    def on(place: torch.device) -> Value:
-        with _working(place, descriptor, precision, cancel):
-            images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-            return work(images.to(place).permute(2, 0, 1)[None].contiguous())
-
-    chosen = resolve_device(device)
-    done: list[Value] = []
-    if chosen.type != "cpu":
-        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
-        with contextlib.suppress(torch.OutOfMemoryError):
-            done.append(on(chosen))
-        if not done:
-            torch.cuda.empty_cache()
-            note(f"{chosen} ran out of memory; this image was described on the CPU.")
-    try:
-        found = done[0] if done else on(torch.device("cpu"))
-    except (MemoryError, RuntimeError) as error:
-        if ran_out_of_memory(error):
-            raise DeviceError(
-                f"There is not enough memory to describe {pixels.shape[1]} × {pixels.shape[0]} "
-                "pixels; choose a smaller long edge or a larger stride."
-            ) from error
-        raise
-    cancel.check()
-    return found, tuple(notes)
-
-
-@contextlib.contextmanager
-def _working(
-    device: torch.device, descriptor: DenseDescriptor, precision: Precision, cancel: CancelToken
-) -> Iterator[None]:
-    """Inside the block the descriptor is on the device, for this caller only.
-
-    Grad mode and autocast hold for this thread and this block only.
-    """
-    with contextlib.ExitStack() as stack:
-        module = getattr(descriptor, "module", None)
-        if isinstance(module, nn.Module):
-            # A network is in one place at a time: another thread may want it elsewhere.
-            stack.enter_context(_held(_lock_of(module), cancel))
-            module.to(device)
-        stack.enter_context(torch.inference_mode())
-        if precision != "float32":
-            stack.enter_context(torch.autocast(device.type, dtype=_DTYPES[precision]))
-        yield
-
-
 def _checked(levels: Any) -> tuple[Levels, bool]:
     """The levels as the contract wants them; True if vectors had to be brought to unit length."""
     if not (
@@ -292,19 +250,3 @@ def _checked(levels: Any) -> tuple[Levels, bool]:
     if len(dims) > 1:
         raise DescSpaceError(f"The descriptor returned maps of different lengths: {dims}.")
     return tuple(result), changed
-
-
-def _lock_of(module: nn.Module) -> threading.RLock:
-    with _module_locks_lock:
-        return _module_locks.setdefault(module, threading.RLock())
-
-
-@contextlib.contextmanager
-def _held(lock: threading.RLock, cancel: CancelToken) -> Iterator[None]:
-    """Hold a lock; waiting for it can be cancelled."""
-    while not lock.acquire(timeout=0.1):
-        cancel.check()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,8 +1,9 @@
-"""Describing the two images of a pair, each as far as it can be without the other.
+"""Describing the two images of a pair: the one place that knows the order of the steps.
 
-What was made of an image serves all pairs that the image is in: an ordinary descriptor's maps do;
-of a :class:`~engine.descriptors.base.PairDescriptor` what it saw when it looked, and the maps of
-every member that some pair has chosen.
+An ordinary descriptor describes each image alone.  A
+:class:`~engine.descriptors.base.PairDescriptor` looks at each image once, chooses the members of
+both from the two looks, and describes the images by these (docs/adr/0004).  A :class:`PairImage`
+keeps what was computed for an image, so that it serves all pairs that the image is in.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +24,40 @@ from engine.descriptors.base import (
     Member,
     PairDescriptor,
 )
-from engine.descriptors.compute import choose_members, describe_image, look_at_image
-from engine.progress import CancelToken, Event, ignore_event
-from engine.vocabulary import Precision, Side
+from engine.descriptors.compute import describe_image, run_on_image, working
+from engine.devices import resolve_device
+from engine.progress import CancelToken, JobContext
+from engine.vocabulary import SIDES, Precision, Side
 
 _KEPT_MEMBERS = 8
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class PairImage:
-    """One image of a pair, or of many.
+@dataclass(frozen=True, slots=True, eq=False)
+class PairMaps:
+    """How one image of a pair was described.
 
     Attributes:
-        descriptor: what describes it.
+        levels: its maps, a batch of one.
+        notes: sentences for the person about what was computed now.
+        chosen: what the pair decided, "" where each image is described alone.
+    """
+
+    levels: Levels
+    notes: tuple[str, ...]
+    chosen: str = ""
+
+
+@dataclass(slots=True, eq=False, kw_only=True, weakref_slot=True)
+class PairImage:
+    """One image of a pair, or of many, and what was computed for it so far.
+
+    Attributes:
+        descriptor: describes it.
         pixels: ``(H, W, 3)`` RGB in [0, 1], both sides at least 16.
         side: which image of its pairs it is.
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
-        emit: receives each note.
+        keep_maps: False where the caller keeps them.
     """
 
     descriptor: DenseDescriptor
@@ -47,82 +65,91 @@ class PairImage:
     side: Side
     device: str
     precision: Precision
-    emit: Callable[[Event], None] = ignore_event
+    keep_maps: bool = True
     _look: Any = None
+    _choices: WeakKeyDictionary[PairImage, Choice] = field(default_factory=WeakKeyDictionary)
+    _alone: Levels | None = None
     _maps: dict[Member, DescriptorMap] = field(default_factory=dict)
-    _levels: Levels | None = None
 
-    def look(self, cancel: CancelToken) -> Any:
-        """What the descriptor saw in this image alone; None where it wants to see nothing.
+    def describe(self, open_partner: Callable[[], PairImage], context: JobContext) -> PairMaps:
+        """Describe this image as its pair decides.
+
+        Args:
+            open_partner: returns the other image; called only if the descriptor looks at pairs.
+            context: gets each note, and is checked for cancelling.
 
         Raises:
-            DeviceError, DescSpaceError, JobCancelled: as :func:`describe_image`.
+            DeviceError, DescSpaceError, JobCancelled: as
+                :func:`~engine.descriptors.compute.describe_image`.
         """
-        if self._look is None and isinstance(self.descriptor, PairDescriptor):
-            self._look = look_at_image(
-                self.descriptor,
+        descriptor = self.descriptor
+        if isinstance(descriptor, PairDescriptor):
+            partner = open_partner()
+            image_a, image_b = (self, partner) if self.side == "a" else (partner, self)
+            return self._describe_by(image_a._choose_with(descriptor, image_b, context), context)
+        if self._alone is not None:
+            return PairMaps(self._alone, ())
+        levels, notes = self._describe(None, context)
+        if self.keep_maps:
+            self._alone = levels
+        return PairMaps(levels, notes)
+
+    def _look_with(self, descriptor: PairDescriptor, context: JobContext) -> Any:
+        if self._look is None:
+            self._look, _ = run_on_image(
+                descriptor,
                 self.pixels,
-                self.side,
+                lambda images: descriptor.look(images, self.side, context.cancel.check),
                 device=self.device,
                 precision=self.precision,
-                cancel=cancel,
-                emit=self.emit,
+                context=context,
             )
         return self._look
 
-    def levels(self, choice: Choice | None, cancel: CancelToken) -> Levels:
-        """The maps of this image, by what the pair chose; made once.
-
-        Raises:
-            DeviceError, DescSpaceError, JobCancelled: as :func:`describe_image`.
-        """
+    def _choose_with(
+        self, descriptor: PairDescriptor, image_b: PairImage, context: JobContext
+    ) -> Choice:
+        choice = self._choices.get(image_b)
         if choice is None:
-            if self._levels is None:
-                self._levels = self._describe(None, cancel)
-            return self._levels
-        members = choice.members_a if self.side == "a" else choice.members_b
-        missing = tuple(member for member in members if member not in self._maps)
-        if missing:
-            kept = [member for member in self._maps if member in members]
-            if len(self._maps) + len(missing) > _KEPT_MEMBERS:
-                self._maps = {member: self._maps[member] for member in kept}
-            made = self._describe(missing, cancel)
-            self._maps |= {level.member: level for level in made}
-        return tuple(self._maps[member] for member in members)
+            look_a, look_b = (one._look_with(descriptor, context) for one in (self, image_b))
+            device = resolve_device(self.device)
+            with working(descriptor, device, self.precision, context.cancel):
+                choice = self._choices[image_b] = descriptor.choose(look_a, look_b)
+        return choice
 
-    def _describe(self, members: tuple[Member, ...] | None, cancel: CancelToken) -> Levels:
-        levels, _ = describe_image(
+    def _describe_by(self, choice: Choice, context: JobContext) -> PairMaps:
+        members = choice.members_a if self.side == "a" else choice.members_b
+        found = {member: self._maps[member] for member in members if member in self._maps}
+        missing = tuple(member for member in members if member not in found)
+        notes: tuple[str, ...] = ()
+        if missing:
+            made, notes = self._describe(missing, context)
+            found |= {level.member: level for level in made}
+        if self.keep_maps:
+            full = len(self._maps.keys() | found.keys()) > _KEPT_MEMBERS
+            self._maps = found if full else self._maps | found
+        return PairMaps(tuple(found[member] for member in members), notes, choice.text)
+
+    def _describe(
+        self, members: tuple[Member, ...] | None, context: JobContext
+    ) -> tuple[Levels, tuple[str, ...]]:
+        return describe_image(
             self.descriptor,
             self.pixels,
             device=self.device,
             precision=self.precision,
             members=members,
-            cancel=cancel,
-            emit=self.emit,
+            context=context,
         )
-        return levels
 
 
-def choose_for_pair(
-    image_a: PairImage, image_b: PairImage, cancel: CancelToken | None = None
-) -> Choice | None:
-    """What the pair chose; None for a descriptor that describes each image alone.
-
-    Raises:
-        DeviceError, DescSpaceError, JobCancelled: as :func:`describe_image`.
-    """
-    descriptor = image_a.descriptor
-    cancel = cancel or CancelToken()
-    if not isinstance(descriptor, PairDescriptor):
-        return None
-    return choose_members(
-        descriptor,
-        image_a.look(cancel),
-        image_b.look(cancel),
-        device=image_a.device,
-        precision=image_a.precision,
-        cancel=cancel,
-    )
+def describe_pair(
+    image_a: PairImage, image_b: PairImage, context: JobContext
+) -> tuple[Levels, Levels]:
+    """The maps of both images of a pair, see :meth:`PairImage.describe`."""
+    made_a = image_a.describe(lambda: image_b, context)
+    made_b = image_b.describe(lambda: image_a, context)
+    return made_a.levels, made_b.levels
 
 
 def describe_blank(
@@ -133,18 +160,18 @@ def describe_blank(
     precision: Precision,
     cancel: CancelToken | None = None,
 ) -> Levels:
-    """The maps of a blank image in a pair of such: what any image's maps will be like.
+    """The maps of a blank square image in a pair of such: what any image's maps will be like.
 
     Raises:
-        DeviceError, DescSpaceError, JobCancelled: as :func:`describe_image`.
+        DeviceError, DescSpaceError, JobCancelled: as
+            :func:`~engine.descriptors.compute.describe_image`.
     """
-    cancel = cancel or CancelToken()
     blank = np.zeros((edge_px, edge_px, 3), np.float32)
-    sides: tuple[Side, Side] = ("a", "b")
     image_a, image_b = (
         PairImage(
             descriptor=descriptor, pixels=blank, side=side, device=device, precision=precision
         )
-        for side in sides
+        for side in SIDES
     )
-    return image_a.levels(choose_for_pair(image_a, image_b, cancel), cancel)
+    context = JobContext(cancel=cancel or CancelToken())
+    return image_a.describe(lambda: image_b, context).levels

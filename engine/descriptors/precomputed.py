@@ -16,8 +16,8 @@ A map file holds the descriptors of one image.  ``.npz``:
 ``member_angle_deg``  left out
 ====================  =========================================================================
 
-``.npy`` holds ``values`` alone.  Stride, offset and size are then given by the caller or stand in a
-file of the same name with the ending ``.json``, under the names above.
+``.npy`` holds ``values`` alone.  A file of the same name with the ending ``.json`` holds the rest,
+under the names above.
 
 Vectors are brought to unit length on reading; zero vectors stay zero.
 """
@@ -43,13 +43,15 @@ from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, MapFileError, file_errors
-from engine.geometry.coords import CellGrid
+from engine.geometry.coords import CellGrid, Resize
 from engine.paths import write_atomically
+from engine.vocabulary import PRECOMPUTED
 
 _MAX_BYTES = 16 << 30
 # A network without padding leaves a border undescribed, so maps need not reach the image's edges;
 # but maps that span less than this share of it come from a wrong stride or another image.
 _SMALLEST_COVER = 0.5
+_STRETCH_LIMIT = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,26 +59,49 @@ class MapFile:
     """What a map file holds.
 
     Attributes:
+        path: the file.
         levels: the maps, each ``(1, D, H', W')`` float32 of unit length, on the CPU.
         image_size_px: (width, height) of the image that was described, whose pixels the grids
             count; None if the file lacks it, which means the original's size.
         original_size_px: (width, height) of the original file; None if the file lacks it.
     """
 
+    path: Path
     levels: Levels
     image_size_px: tuple[int, int] | None
     original_size_px: tuple[int, int] | None = None
 
+    def lay_on(self, size_px: tuple[int, int]) -> tuple[Resize, tuple[str, ...]]:
+        """Lay the maps on an image.
 
-def read_map_file(
-    path: Path, *, stride_px: float | None = None, offset_px: float | None = None
-) -> MapFile:
-    """Read the maps of one image.
+        Args:
+            size_px: its (width, height).
 
-    Args:
-        path: an ``.npz`` or ``.npy`` file, laid out as the module describes.
-        stride_px: distance of cells; a value in the file itself takes precedence.
-        offset_px: centre of cell 0; a value in the file itself takes precedence.
+        Returns:
+            The resize from the image to the pixels that the grids count, and a warning if the file
+            seems to be that of another image.
+
+        Raises:
+            MapFileError: they cannot cover an image of this size.
+        """
+        if self.image_size_px is None:
+            _check_coverage(self.path, self.levels, size_px)
+        resize = Resize(size_px, self.image_size_px or size_px)
+        made_for = self.original_size_px
+        scale_x, scale_y = resize.scale_xy
+        if made_for is None and abs(math.log(scale_x / scale_y)) > _STRETCH_LIMIT:
+            made_for = resize.to_size_px
+        if made_for in (None, size_px):
+            return resize, ()
+        note = (
+            f"{self.path} was made for an image of {made_for[0]} × {made_for[1]} pixels, and this "
+            f"one has {size_px[0]} × {size_px[1]}: the maps are stretched to fit."
+        )
+        return resize, (note,)
+
+
+def read_map_file(path: Path) -> MapFile:
+    """Read the maps of one image from an ``.npz`` or ``.npy`` file.
 
     Raises:
         MapFileError: unreadable, incomplete, of a wrong shape, not finite, or unable to cover the
@@ -85,8 +110,8 @@ def read_map_file(
     content = _read_arrays(path)
     arrays = _values_of(path, content)
     count = len(arrays)
-    strides_px = _placement(path, content, "stride_px", stride_px, count)
-    offsets_px = _placement(path, content, "offset_px", offset_px, count)
+    strides_px = _placement(path, content, "stride_px", None, count)
+    offsets_px = _placement(path, content, "offset_px", None, count)
     scales = _placement(path, content, "member_scale", 1.0, count)
     angles_deg = _placement(path, content, "member_angle_deg", 0.0, count)
     levels = []
@@ -106,32 +131,8 @@ def read_map_file(
         raise MapFileError(path, f"its maps hold descriptors of different lengths ({listed})")
     image_size_px = _size(path, content, "image_size_px")
     if image_size_px is not None:
-        check_coverage(path, tuple(levels), image_size_px)
-    return MapFile(tuple(levels), image_size_px, _size(path, content, "original_size_px"))
-
-
-def check_coverage(path: Path, levels: Levels, image_size_px: tuple[int, int]) -> None:
-    """Refuse maps that cannot belong to an image of this (width, height).
-
-    Raises:
-        MapFileError: cells lie more than a stride outside the image, or span less than half of it.
-    """
-    for level in levels:
-        rows, columns = level.values.shape[2:]
-        for cells, size_px in ((columns, image_size_px[0]), (rows, image_size_px[1])):
-            first_px, last_px = level.grid.span_px(cells)
-            slack_px = 1.5 * level.grid.stride_px
-            inside = first_px >= -slack_px - 0.5 and last_px <= size_px - 0.5 + slack_px
-            if inside and last_px - first_px >= _SMALLEST_COVER * size_px:
-                continue
-            stride_px = level.grid.stride_px
-            width, height = image_size_px
-            raise MapFileError(
-                path,
-                f"its {columns} × {rows} cells (width × height), {stride_px:g} px apart from "
-                f"{level.grid.offset_px:g} px on, cannot cover an image of {width} × {height} px; "
-                "check the stride, the offset and the order of the axes (D, height, width)",
-            )
+        _check_coverage(path, tuple(levels), image_size_px)
+    return MapFile(path, tuple(levels), image_size_px, _size(path, content, "original_size_px"))
 
 
 def write_map_file(
@@ -196,12 +197,12 @@ class Precomputed:
             ConfigError: always, with what to do.
         """
         raise ConfigError(
-            "precomputed", "maps are read from files, not computed; give a map file for each image"
+            PRECOMPUTED, "maps are read from files, not computed; give a map file for each image"
         )
 
 
 @register_descriptor(
-    "precomputed",
+    PRECOMPUTED,
     title="Precomputed maps",
     config=PrecomputedConfig,
     summary="Maps of your own network, read from a .npz or .npy file for each image.",
@@ -209,6 +210,30 @@ class Precomputed:
 def build_precomputed(config: PrecomputedConfig) -> Precomputed:  # noqa: ARG001 - no settings
     """Build the stand-in."""
     return Precomputed()
+
+
+def _check_coverage(path: Path, levels: Levels, image_size_px: tuple[int, int]) -> None:
+    """Refuse maps that cannot belong to an image of this (width, height).
+
+    Raises:
+        MapFileError: cells lie more than a stride outside the image, or span less than half of it.
+    """
+    for level in levels:
+        rows, columns = level.values.shape[2:]
+        for cells, size_px in ((columns, image_size_px[0]), (rows, image_size_px[1])):
+            first_px, last_px = level.grid.span_px(cells)
+            slack_px = 1.5 * level.grid.stride_px
+            inside = first_px >= -slack_px - 0.5 and last_px <= size_px - 0.5 + slack_px
+            if inside and last_px - first_px >= _SMALLEST_COVER * size_px:
+                continue
+            stride_px = level.grid.stride_px
+            width, height = image_size_px
+            raise MapFileError(
+                path,
+                f"its {columns} × {rows} cells (width × height), {stride_px:g} px apart from "
+                f"{level.grid.offset_px:g} px on, cannot cover an image of {width} × {height} px; "
+                "check the stride, the offset and the order of the axes (D, height, width)",
+            )
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

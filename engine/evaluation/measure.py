@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import engine
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import get_built
-from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
+from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
 from engine.descriptors.registry import DescriptorSpec
 from engine.errors import DatasetError, ImageError, WeightsError, file_errors
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet
@@ -307,7 +307,7 @@ class _SequenceTask:
     ) -> tuple[Levels, Levels, int]:
         """The maps of both images, and how many images were described for them."""
         label, precision, first = one.entry.label, one.entry.precision, self.first.working
-        device, cancel, emit = str(self.device), self.context.cancel, self.context.emit
+        device = str(self.device)
         if one.entry.oracle:
             both = describe_knowing(
                 one.descriptor,
@@ -315,19 +315,15 @@ class _SequenceTask:
                 h_b_from_a,
                 device=device,
                 precision=precision,
-                cancel=cancel,
-                emit=emit,
+                context=self.context,
             )
             return (*both, 2)
-        start = partial(
-            PairImage, descriptor=one.descriptor, device=device, precision=precision, emit=emit
-        )
+        start = partial(PairImage, descriptor=one.descriptor, device=device, precision=precision)
         count = 1 if label in self.described else 2
         if count == 2:
             self.described[label] = start(pixels=first.pixels, side="a")
-        image_a, image_b = self.described[label], start(pixels=second.pixels, side="b")
-        choice = choose_for_pair(image_a, image_b, cancel)
-        return image_a.levels(choice, cancel), image_b.levels(choice, cancel), count
+        image_b = start(pixels=second.pixels, side="b")
+        return (*describe_pair(self.described[label], image_b, self.context), count)
 
 
 def _readings(

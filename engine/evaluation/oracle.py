@@ -8,7 +8,6 @@ where the truth is known; no registered descriptor does this, so no window and n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from engine.descriptors.compute import describe_image
 from engine.descriptors.msnet import MSNetV2
 from engine.errors import ConfigError
 from engine.geometry.homography import local_scale
-from engine.progress import CancelToken, Event, ignore_event
+from engine.progress import JobContext
 from engine.vocabulary import Precision
 
 ScaleMap = NDArray[np.float32]
@@ -84,8 +83,7 @@ def describe_knowing(
     *,
     device: str,
     precision: Precision,
-    cancel: CancelToken | None = None,
-    emit: Callable[[Event], None] = ignore_event,
+    context: JobContext | None = None,
 ) -> tuple[Levels, Levels]:
     """Describe both images of a pair, given their true scales.
 
@@ -95,8 +93,7 @@ def describe_knowing(
         h_b_from_a: ``(3, 3)`` between them.
         device: torch device name or "auto".
         precision: arithmetic.
-        cancel: see :func:`~engine.descriptors.compute.describe_image`.
-        emit: called with each note.
+        context: see :func:`~engine.descriptors.compute.describe_image`.
 
     Raises:
         DeviceError, DescSpaceError, JobCancelled: as ``describe_image``.
@@ -110,8 +107,7 @@ def describe_knowing(
             image,
             device=device,
             precision=precision,
-            cancel=cancel,
-            emit=emit,
+            context=context,
         )[0]
         for image, scale in zip(pixels, scales, strict=True)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn import functional
 from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map
-from engine.inspection.requests import Extent
+from engine.inspection.requests import Extent, MapInfo
 from engine.matching.similarity import SearchLevel, lay_out, refine_peaks
 
 Points = NDArray[np.float64]
@@ -59,12 +60,6 @@ class Described:
     def stride_px(self) -> float:
         """Distance of the first level's cells in original pixels, the larger of x and y."""
         return self.levels[0].grid.stride_px / min(self.resize.scale_xy)
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory of the maps."""
-        tensors = [self.positions, *(level.vectors for level in self.levels)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @property
     def vectors(self) -> list[Tensor]:
@@ -164,6 +159,44 @@ def make_described(levels: Levels, resize: Resize) -> Described:
         working = level.grid.to_px(np.stack([columns, rows], axis=1).astype(np.float64))
         positions.append(resize.backward(working).astype(np.float32))
     return Described(resize, laid_out, torch.from_numpy(np.concatenate(positions)))
+
+
+def describe_maps(
+    levels: Levels,
+    resize: Resize,
+    *,
+    seconds: float,
+    trained: bool,
+    notes: tuple[str, ...] = (),
+    chosen: str = "",
+) -> MapInfo:
+    """What is known about the maps of one image, see :class:`MapInfo`.
+
+    Args:
+        levels: a batch of one, described at the working size.
+        resize: from original to working pixels.
+        seconds: time to describe.
+        trained: False for random weights.
+        notes: sentences for the person.
+        chosen: what the pair decided.
+    """
+    first = levels[0]
+    _, dim, rows, columns = first.values.shape
+    cells = sum(math.prod(level.values.shape[2:]) for level in levels)
+    return MapInfo(
+        size_px=resize.from_size_px,
+        working_size_px=resize.to_size_px,
+        cells=(columns, rows),
+        stride_px=first.grid.stride_px / min(resize.scale_xy),
+        levels=len(levels),
+        dim=dim,
+        size_bytes=4 * (dim + POSITION_DIM) * cells,
+        seconds=seconds,
+        device=str(first.values.device),
+        trained=trained,
+        notes=notes,
+        chosen=chosen,
+    )
 
 
 def members_text(asked: Described, asked_member: int, found: Described, found_member: int) -> str:

@@ -1,4 +1,4 @@
-"""What the session remembers: finished maps and read pictures, within a number of bytes."""
+"""What a session keeps in memory, and by which keys."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.inspection.requests import Recipe
 from engine.paths import FileStamp
-from engine.vocabulary import Side, other_side
-
-PRECOMPUTED = "precomputed"
-"""Registered name of the descriptor whose maps are read from files."""
+from engine.vocabulary import PRECOMPUTED, Side, other_side
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -30,19 +27,19 @@ class MapKey:
     """All that the maps of one image depend on.
 
     Attributes:
-        image: the picture.
+        image: the image file.
         recipe: without what concerns the other image or this descriptor does not use.
         files: further files that are read: weights, precomputed maps and what describes them.
         build: the registered builder; a plugin that is loaded again has another one.
-        partner: where a pair decides together how it is described: which side the image is, and
-            the other one.
+        partner: where a pair decides how its images are described: which side the image is, and
+            the other image's file, None for what does not depend on that.
     """
 
     image: FileStamp
     recipe: Recipe
     files: tuple[FileStamp, ...]
     build: Hashable
-    partner: tuple[Side, FileStamp] | None = None
+    partner: tuple[Side, FileStamp | None] | None = None
 
     @classmethod
     def of(cls, pair: ImagePair, side: Side, recipe: Recipe) -> MapKey:
@@ -58,20 +55,24 @@ class MapKey:
                 files += [FileStamp.of(path), FileStamp.of(path.with_suffix(".json"))]
             recipe = replace(recipe, long_edge_px=0, precision="float32")
         entry = get_descriptor(recipe.spec.name)
-        partner = (side, FileStamp.of(pair.path(other_side(side)))) if entry.by_pair else None
         return cls(
             image=FileStamp.of(pair.path(side)),
             recipe=replace(recipe, map_files=None),
             files=tuple(files),
             build=entry.build,
-            partner=partner,
+            partner=(side, FileStamp.of(pair.path(other_side(side)))) if entry.by_pair else None,
         )
 
-    def reads(self, path: Path | str) -> bool:
-        """True if a file is among those the maps were made from."""
+    @property
+    def alone(self) -> MapKey:
+        """The key of what does not depend on the other image."""
+        return replace(self, partner=self.partner and (self.partner[0], None))
+
+    def reads(self, path: Path) -> bool:
+        """Whether a file is among those the maps were made from."""
+        stamps = (self.image, *self.files, self.partner and self.partner[1])
         absolute = os.path.abspath(path)  # noqa: PTH100
-        stamps = (self.image, *self.files, *(self.partner or ())[1:])
-        return any(stamp.path == absolute for stamp in stamps)
+        return any(stamp is not None and stamp.path == absolute for stamp in stamps)
 
 
 class ByteCache(Generic[Key, Value]):

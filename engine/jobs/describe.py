@@ -6,17 +6,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.descriptors.base import Levels
 from engine.descriptors.compute import describe_image, get_built
 from engine.descriptors.precomputed import write_map_file
 from engine.descriptors.registry import get_descriptor
 from engine.errors import ConfigError
-from engine.geometry.coords import Resize
 from engine.images import fit_long_edge, read_image, resize_pixels
+from engine.inspection.described import describe_maps
 from engine.inspection.requests import MapInfo, Recipe
-from engine.inspection.store import PRECOMPUTED
 from engine.jobs.recipe import warn_if_untrained
 from engine.progress import JobContext, Progress, Saved, Stage
+from engine.vocabulary import PRECOMPUTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +66,7 @@ class DescribeJob:
             resize_pixels(image.pixels, resize.to_size_px, antialias=True),
             device=recipe.device,
             precision=recipe.precision,
-            cancel=context.cancel,
-            emit=context.emit,
+            context=context,
         )
         seconds = time.perf_counter() - start
         context.emit(Progress(Stage.DESCRIBING, 1, 1))
@@ -82,24 +80,7 @@ class DescribeJob:
             settings=dict(recipe.spec.settings),
         )
         context.emit(Saved(self.out, "maps"))
-        info = _map_info(levels, resize, seconds, descriptor.trained, notes)
+        info = describe_maps(
+            levels, resize, seconds=seconds, trained=descriptor.trained, notes=notes
+        )
         return DescribeResult(info=info, descriptor=entry.title)
-
-
-def _map_info(
-    levels: Levels, resize: Resize, seconds: float, trained: bool, notes: tuple[str, ...]
-) -> MapInfo:
-    first = levels[0]
-    return MapInfo(
-        size_px=resize.from_size_px,
-        working_size_px=resize.to_size_px,
-        cells=(first.values.shape[3], first.values.shape[2]),
-        stride_px=first.grid.stride_px / min(resize.scale_xy),
-        levels=len(levels),
-        dim=first.values.shape[1],
-        size_bytes=sum(level.values.numel() * level.values.element_size() for level in levels),
-        seconds=seconds,
-        device=str(first.values.device),
-        trained=trained,
-        notes=notes,
-    )

@@ -43,10 +43,10 @@ from engine.evaluation.run_folder import (
     read_begun,
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
-from engine.inspection.store import PRECOMPUTED
 from engine.jobs.settings import EvaluateConfig, config_text, settings_of, split_descriptor
 from engine.paths import make_folder, write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
+from engine.vocabulary import PRECOMPUTED
 
 ORACLE_PREFIX: Final = "oracle:"
 """Before a descriptor's name: it is given the true scales."""

@@ -14,10 +14,9 @@ from engine.inspection.session import Session
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
 from engine.jobs.recipe import warn_if_untrained
 from engine.progress import JobContext, Progress, Saved, Stage
-from engine.vocabulary import Side
+from engine.vocabulary import SIDES
 
 RIGHT_PX = 5.0
-_SIDES: tuple[Side, Side] = ("a", "b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +66,7 @@ class MatchJob:
         session, request = Session(), self.request
         context.emit(Progress(Stage.DESCRIBING, 0, 2))
         infos = []
-        for side in _SIDES:
+        for side in SIDES:
             infos.append(session.describe(request.pair, side, request.recipe, context))
             context.emit(Progress(Stage.DESCRIBING, len(infos), 2))
         info_a, info_b = infos
@@ -98,7 +97,7 @@ class MatchJob:
     def _draw(
         self, path: Path, table: MatchTable, descriptor: str, info_a: MapInfo, info_b: MapInfo
     ) -> None:
-        image_a, image_b = (read_image(self.request.pair.path(side)) for side in _SIDES)
+        image_a, image_b = (read_image(self.request.pair.path(side)) for side in SIDES)
         drawing = match_figure(
             table,
             (image_a.as_uint8(), image_b.as_uint8()),

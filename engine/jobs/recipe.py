@@ -10,9 +10,9 @@ from engine.descriptors.plugins import load_entry_points, load_plugin
 from engine.descriptors.registry import DescriptorEntry, make_spec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
-from engine.inspection.store import PRECOMPUTED
 from engine.jobs.settings import DescribeConfig
 from engine.progress import JobContext, Note
+from engine.vocabulary import PRECOMPUTED
 
 
 def load_descriptor_sources(plugins: Sequence[Path], context: JobContext) -> None:

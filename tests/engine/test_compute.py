@@ -20,7 +20,7 @@ from engine.descriptors.msnet import MSNetV0, build_network
 from engine.descriptors.registry import make_spec
 from engine.errors import DescSpaceError, DeviceError, JobCancelled
 from engine.geometry.coords import CellGrid
-from engine.progress import CancelToken, Event, Note
+from engine.progress import Event, JobContext, Note
 
 PIXELS = np.random.default_rng(0).random((40, 52, 3), dtype=np.float32)
 GRID = CellGrid(1.0, 0.0)
@@ -70,8 +70,8 @@ def test_reduced_precision_is_refused_with_a_note_where_it_is_not_safe(precision
         own,
         PIXELS,
         device="cpu",
-        precision=precision,
-        emit=events.append,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        context=JobContext(emit=events.append),
     )
     assert own.seen == ["cpu inference=True autocast=False"]
     assert precision in notes[0]
@@ -127,19 +127,19 @@ def test_an_unknown_device_is_refused() -> None:
 
 
 def test_work_that_was_stopped_before_or_meanwhile_gives_nothing() -> None:
-    token = CancelToken()
+    context = JobContext()
 
     def cancel_meanwhile(images: Tensor) -> Levels:
-        token.cancel()
+        context.cancel.cancel()
         return unit(images)
 
     with pytest.raises(JobCancelled):
         describe_image(
-            Own(cancel_meanwhile), PIXELS, device="cpu", precision="float32", cancel=token
+            Own(cancel_meanwhile), PIXELS, device="cpu", precision="float32", context=context
         )
     own = Own(unit)
     with pytest.raises(JobCancelled):
-        describe_image(own, PIXELS, device="cpu", precision="float32", cancel=token)
+        describe_image(own, PIXELS, device="cpu", precision="float32", context=context)
     assert own.seen == []
 
 

@@ -16,7 +16,7 @@ from engine.data.pairs import ImagePair
 from engine.descriptors import registry
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.compute import describe_image
-from engine.descriptors.pairing import PairImage, choose_for_pair, describe_blank
+from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.descriptors.tensors import unit_length
 from engine.errors import JobCancelled
@@ -24,7 +24,7 @@ from engine.geometry.coords import CellGrid
 from engine.images import write_image
 from engine.inspection.requests import PcaRequest, Recipe
 from engine.inspection.session import Session
-from engine.progress import CancelToken, JobContext, Note
+from engine.progress import JobContext, Note
 from engine.vocabulary import Side
 
 GRID = CellGrid(1.0, 0.0)
@@ -82,11 +82,10 @@ def test_an_image_is_looked_at_once_and_each_member_described_once():
     first = pair_image(descriptor, 0.1, "a")
     for value in (0.3, 0.5, 0.3):
         second = pair_image(descriptor, value, "b")
-        choice = choose_for_pair(first, second)
-        assert choice is not None
-        members = [level.member for level in first.levels(choice, CancelToken())]
+        levels_a, levels_b = describe_pair(first, second, JobContext())
+        members = [level.member for level in levels_a]
         assert members == [Member(1.0), Member(1.0 + round(10 * (value - 0.1)))]
-        assert [level.member for level in second.levels(choice, CancelToken())] == [Member(0.5)]
+        assert [level.member for level in levels_b] == [Member(0.5)]
     assert descriptor.asked.count(("look", "a")) == 1
     of_a = [
         what for kind, what in descriptor.asked if kind == "members" and Member(0.5) not in what
@@ -101,10 +100,13 @@ def test_an_ordinary_descriptor_is_not_asked_about_pairs():
         def describe(self, images: Tensor) -> Levels:
             return (DescriptorMap(images, GRID),)
 
-    first, second = pair_image(Alone(), 0.5, "a"), pair_image(Alone(), 0.5, "b")
-    assert choose_for_pair(first, second) is None
-    once = first.levels(None, CancelToken())
-    assert first.levels(None, CancelToken()) is once
+    def no_partner() -> PairImage:
+        raise AssertionError("the other image is of no use")
+
+    first = pair_image(Alone(), 0.5, "a")
+    once = first.describe(no_partner, JobContext())
+    assert once.chosen == ""
+    assert first.describe(no_partner, JobContext()).levels is once.levels
     with pytest.raises(ValueError, match="looks at pairs"):
         describe_image(Alone(), shade(0.5), device="cpu", precision="float32", members=(Member(),))
 
@@ -114,10 +116,37 @@ def test_a_blank_pair_tells_how_many_maps_there_will_be():
 
 
 def test_looking_can_be_cancelled():
-    cancel = CancelToken()
-    cancel.cancel()
+    descriptor, context = ByBrightness(), JobContext()
+    context.cancel.cancel()
     with pytest.raises(JobCancelled):
-        pair_image(ByBrightness(), 0.5, "a").look(cancel)
+        describe_pair(pair_image(descriptor, 0.5, "a"), pair_image(descriptor, 0.5, "b"), context)
+    assert descriptor.asked == []
+
+
+def test_a_pair_chooses_once_for_both_its_images():
+    class Counting(ByBrightness):
+        def choose(self, look_a: float, look_b: float) -> Choice:
+            self.asked.append(("choose", (look_a, look_b)))
+            return super().choose(look_a, look_b)
+
+    descriptor = Counting()
+    first, second = pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b")
+    for _ in range(2):
+        made = second.describe(lambda: first, JobContext())
+        assert made.chosen == "2 steps"
+        assert [level.member for level in made.levels] == [Member(0.5)]
+        first.describe(lambda: second, JobContext())
+    assert [kind for kind, _ in descriptor.asked].count("choose") == 1
+
+
+def test_maps_that_the_caller_keeps_are_not_kept_twice():
+    descriptor = ByBrightness()
+    first, second = pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b")
+    second.keep_maps = False
+    for _ in range(2):
+        describe_pair(first, second, JobContext())
+    described = [what for kind, what in descriptor.asked if kind == "members"]
+    assert described == [(Member(1.0), Member(3.0)), (Member(0.5),), (Member(0.5),)]
 
 
 # ---- in a session ------------------------------------------------------------------------------

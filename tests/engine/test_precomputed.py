@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from engine.descriptors.base import DescriptorMap, Member
-from engine.descriptors.precomputed import check_coverage, read_map_file, write_map_file
+from engine.descriptors.precomputed import MapFile, read_map_file, write_map_file
 from engine.errors import MapFileError, OutputError
 from engine.geometry.coords import CellGrid
 
@@ -102,15 +102,14 @@ def test_a_file_without_a_size_says_none(tmp_path: Path) -> None:
     assert read_map_file(write(tmp_path / "m.npz", image_size_px=None)).image_size_px is None
 
 
-def test_a_plain_array_is_placed_by_its_neighbour_file_or_by_the_caller(tmp_path: Path) -> None:
+def test_a_plain_array_is_placed_by_its_neighbour_file(tmp_path: Path) -> None:
     path = tmp_path / "m.npy"
     np.save(path, random_values())
     with pytest.raises(MapFileError, match=r"does not contain stride_px; write them into m\.json"):
         read_map_file(path)
-    assert read_map_file(path, stride_px=4, offset_px=0).levels[0].grid == CellGrid(4.0, 0.0)
     said = {"stride_px": 8, "offset_px": 3.5, "image_size_px": [64, 48]}
     (tmp_path / "m.json").write_text(json.dumps(said))
-    found = read_map_file(path, stride_px=4)
+    found = read_map_file(path)
     assert found.levels[0].grid == CellGrid(8.0, 3.5)
     assert found.image_size_px == (64, 48)
 
@@ -169,7 +168,8 @@ def test_files_that_cannot_be_used_are_refused_with_the_reason(
 
 def test_maps_of_a_network_without_padding_may_leave_a_border() -> None:
     values = torch.ones(1, 1, 40, 40)
-    check_coverage(Path("m"), (DescriptorMap(values, CellGrid(1.0, 15.0)),), (70, 70))
+    levels = (DescriptorMap(values, CellGrid(1.0, 15.0)),)
+    assert MapFile(Path("m"), levels, None).lay_on((70, 70))[1] == ()
 
 
 def test_objects_in_a_file_are_never_unpickled(tmp_path: Path) -> None:

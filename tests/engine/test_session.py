@@ -310,16 +310,6 @@ def test_probing_finished_maps_does_not_wait_for_a_description(shifted, monkeypa
     assert answer.error_px < 1
 
 
-def test_the_predicted_memory_is_never_too_little_and_at_most_a_fifth_too_much(tmp_path):
-    pair = save_pair(tmp_path, texture(480, 640), texture(600, 400))
-    for how in (recipe("test-space"), recipe(long_edge_px=320)):
-        session = Session()
-        predicted = session.predict_bytes(pair, how)
-        real = sum(session.describe(pair, s, how, JobContext()).size_bytes for s in ("a", "b"))
-        assert real <= predicted <= 1.2 * real
-        assert session.predict_bytes(pair, how) == real
-
-
 def test_maps_that_were_dropped_for_room_are_asked_for_by_a_dedicated_error(tmp_path):
     pairs = []
     for number in range(3):
@@ -838,34 +828,31 @@ def test_a_changed_map_file_must_be_read_again_and_is_forgotten_by_its_name(shif
     assert session.described(shifted, "a", how) is None
 
 
-def test_the_memory_of_precomputed_maps_is_predicted_by_their_files(shifted, tmp_path):
-    path = save_maps(tmp_path / "a.npz", shifted.path_a, (96, 72))
-    session, how = Session(), precomputed(path, path)
-    predicted = session.predict_bytes(shifted, how)
-    real = 2 * session.describe(shifted, "a", how, JobContext()).size_bytes
-    assert predicted == pytest.approx(real, rel=0.1)
-
-
 def test_precomputed_maps_without_files_are_refused_and_say_what_is_missing(shifted):
     with pytest.raises(MapFileError, match="no file of precomputed maps"):
         Session().describe(shifted, "b", precomputed(), JobContext())
-    with pytest.raises(MapFileError, match="no file of precomputed maps"):
-        Session().predict_bytes(shifted, precomputed())
 
 
-def test_maps_that_cannot_fit_are_refused_before_they_are_made(shifted, monkeypatch):
-    """The memory is set so small that this image is just too large, and then just large enough."""
-    session = Session()
-    plain = recipe()
-    wanted = session.predict_bytes(shifted, plain) // 2
+@pytest.mark.parametrize(
+    "how", [recipe("test-space"), recipe(long_edge_px=320)], ids=["set", "shrunk"]
+)
+def test_the_memory_that_maps_will_need_is_predicted_closely_and_never_as_too_little(
+    tmp_path, monkeypatch, how
+):
+    """Refused where the maps cannot fit, described where a fifth more than they take is there."""
+    pair = save_pair(tmp_path, texture(480, 640), texture(600, 400))
+    sizes = {side: Session().describe(pair, side, how, JobContext()).size_bytes for side in "ab"}
     copies = session_module._WORKING_COPIES
     monkeypatch.setattr(session_module, "_SURELY_FITS_PX", 0)
-    monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted - 1))
-    with pytest.raises(DeviceError, match=r"bild ä\.png.*lower the long edge"):
-        session.describe(shifted, "a", plain, JobContext())
-    assert session.described(shifted, "a", plain) is None
-    monkeypatch.setattr(session_module, "memory_bytes", lambda: copies * (wanted + 1))
-    assert session.describe(shifted, "a", plain, JobContext()).size_bytes > 0
+    for side, real in sizes.items():
+        session = Session()
+        monkeypatch.setattr(session_module, "memory_bytes", lambda real=real: copies * (real - 1))
+        with pytest.raises(DeviceError, match=r"bild .\.png.*lower the long edge"):
+            session.describe(pair, side, how, JobContext())
+        assert session.described(pair, side, how) is None
+        enough = round(1.2 * real) * copies
+        monkeypatch.setattr(session_module, "memory_bytes", lambda enough=enough: enough)
+        assert session.describe(pair, side, how, JobContext()).size_bytes == real
 
 
 def test_maps_of_different_lengths_are_not_compared(shifted, tmp_path):

@@ -16,7 +16,7 @@ from engine.data.demo import demo_dataset
 from engine.data.hpatches import open_dataset
 from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor
-from engine.descriptors.pairing import PairImage, choose_for_pair
+from engine.descriptors.pairing import PairImage, describe_pair
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.evaluation.protocols import (
     draw_queries,
@@ -28,7 +28,7 @@ from engine.evaluation.protocols import (
 from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Protocol
 from engine.images import read_image
-from engine.progress import CancelToken
+from engine.progress import CancelToken, JobContext
 
 PROTOCOL = Protocol(
     name="closed",
@@ -68,11 +68,9 @@ def accuracy(descriptor: DenseDescriptor, pair: ImagePair, stress: Stress | None
         )
         for image, side in ((image_a, "a"), (image_b, "b"))
     )
-    choice = choose_for_pair(first, second)
     found = match_points(
         PROTOCOL,
-        first.levels(choice, CancelToken()),
-        second.levels(choice, CancelToken()),
+        *describe_pair(first, second, JobContext()),
         queries,
         image_b.size_px,
         matcher="exact",

@@ -14,8 +14,9 @@ from engine.descriptors import registry
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
-from engine.inspection.store import PRECOMPUTED, ByteCache, MapKey, memory_bytes
+from engine.inspection.store import ByteCache, MapKey, memory_bytes
 from engine.paths import FileStamp
+from engine.vocabulary import PRECOMPUTED
 
 
 @dataclass(frozen=True)
