@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -308,6 +310,73 @@ def test_probing_finished_maps_does_not_wait_for_a_description(shifted, monkeypa
     answered.set()
     thread.join(10)
     assert answer.error_px < 1
+
+
+def test_every_method_may_be_called_from_several_threads_at_once(tmp_path, monkeypatch):
+    """Memory holds four of six images, so that all threads keep pushing each other's maps out."""
+    inside = threading.Semaphore(1)
+
+    class OneAtATime(Patches):
+        def describe(self, images):
+            assert inside.acquire(blocking=False), "two images were described at once"
+            time.sleep(0)
+            levels = super().describe(images)
+            inside.release()
+            return levels
+
+    register(monkeypatch, "test-one-at-a-time", OneAtATime)
+    how, pairs = recipe("test-one-at-a-time"), []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        image = texture(20, 24, number)
+        pairs.append(save_pair(tmp_path / str(number), image, image[:, ::-1], np.eye(3)))
+
+    def answers(session: Session, number: int, ask: str) -> object:
+        pair = pairs[number]
+        if ask == "describe":
+            return [session.describe(pair, side, how, JobContext()).cells for side in ("a", "b")]
+        if ask == "probe":
+            return probe(session, pair, how, (10.0, 12.0), heat=False).peaks
+        if ask == "pca":
+            return session.pca(PcaRequest(pair=pair, recipe=how)).a.pixels.tobytes()
+        if ask == "match":
+            request = MatchRequest(pair=pair, recipe=how, points="grid", count=4)
+            return session.match(request, JobContext()).points_b.tobytes()
+        assert ask == "forget"
+        session.forget(pair.path_a)
+        found = session.described(pair, "b", how)
+        return found is None or found.cells
+
+    asks = ("describe", "probe", "pca", "match", "forget", "describe", "probe")
+    expected = {}
+    for number in range(3):
+        quiet = ready(Session(), pairs[number], how)
+        expected |= {(number, ask): answers(quiet, number, ask) for ask in asks}
+    session, faults = Session(map_budget_bytes=1), []
+
+    def work(ask: str, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        for number in generator.integers(0, 3, 20):
+            try:
+                found = answers(session, number, ask)
+                if found != expected[number, ask] and found is not True:
+                    faults.append((ask, found))
+            except MapsMissingError:
+                continue
+            except BaseException as fault:
+                faults.append((ask, fault))
+
+    threads = [threading.Thread(target=work, args=(ask, seed)) for seed, ask in enumerate(asks)]
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert faults == []
 
 
 def test_maps_that_were_dropped_for_room_are_asked_for_by_a_dedicated_error(tmp_path):

@@ -82,6 +82,29 @@ def test_entries_are_dropped_by_their_key():
     assert (cache.get("a1"), cache.get("a2"), cache.get("b1")) == (None, None, 0)
 
 
+def test_an_entry_cannot_be_dropped_while_it_is_looked_up():
+    """The key, asked for its hash by the look-up, lets another thread try to drop the entry."""
+    cache: ByteCache[object, int] = ByteCache(100, keep_at_least=4)
+
+    class Key:
+        looked_up = False
+        hashed = 0
+
+        def __hash__(self) -> int:
+            self.hashed += self.looked_up
+            if self.hashed == 2:  # the entry is found, and about to be marked as used
+                thread = threading.Thread(target=cache.drop, args=(lambda key: True,))
+                thread.start()
+                thread.join(0.2)
+            return 7
+
+    key = Key()
+    cache.put(key, 1, 10)
+    cache.put("newer", 2, 10)
+    key.looked_up = True
+    assert cache.get(key) == 1
+
+
 def test_threads_may_use_one_cache_at_once_and_the_budget_holds():
     cache: ByteCache[int, int] = ByteCache(50, keep_at_least=1)
     faults: list[BaseException] = []
