@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from engine.data.hpatches import open_dataset
 from engine.descriptors.base import DenseDescriptor
-from engine.descriptors.pairing import PairImage, choose_for_pair
+from engine.descriptors.pairing import PairImage, describe_pair
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.evaluation.protocols import (
     QueryPoints,
@@ -37,7 +37,7 @@ from engine.evaluation.switches import Protocol
 from engine.geometry.coords import inside
 from engine.geometry.homography import warp_points
 from engine.images import read_image
-from engine.progress import CancelToken
+from engine.progress import CancelToken, JobContext
 
 HOMOGR: Final = ("Boston", "Brussels", "WhiteBoard")
 WXBS: Final = ("kyiv", "bridge", "berlin", "maidan", "kettle", "kpi")
@@ -145,8 +145,7 @@ def judge(
         )
         for number, image in enumerate(images)
     )
-    choice = choose_for_pair(first, second)
-    levels_a, levels_b = (image.levels(choice, CancelToken()) for image in (first, second))
+    levels_a, levels_b = describe_pair(first, second, JobContext())
     closed_errors, dense_errors = (
         match_points(
             replace(closed, name=name),
