@@ -107,7 +107,7 @@ def test_an_ordinary_descriptor_is_not_asked_about_pairs():
     once = first.describe(no_partner, JobContext())
     assert once.chosen == ""
     assert first.describe(no_partner, JobContext()).levels is once.levels
-    with pytest.raises(ValueError, match="looks at pairs"):
+    with pytest.raises(ValueError, match="only a pair descriptor takes members"):
         describe_image(Alone(), shade(0.5), device="cpu", precision="float32", members=(Member(),))
 
 
