@@ -10,7 +10,6 @@ from PySide6.QtGui import (
     QColor,
     QFont,
     QFontMetricsF,
-    QImage,
     QPainter,
     QPaintEvent,
     QPalette,
@@ -19,7 +18,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from descgui.views.pixels import color_stops
+from descgui.views.pixels import color_stops, rgb_image
 
 _THICKNESS: Final = 10.0
 _TICK: Final = 3.0
@@ -47,97 +46,21 @@ def tick_text(value: float, step: float) -> str:
     return text.replace("-", "−") if float(text) else f"{0:.{decimals}f}"
 
 
-def paint_scale(
-    painter: QPainter,
-    frame: QRectF,
-    *,
-    colormap: str,
-    low: float,
-    high: float,
-    ink: QColor,
-    font: QFont,
-    vertical: bool = False,
-    marker: float | None = None,
-) -> None:
-    """Draw a bar of colours with ticks below it (or right of it), for the window and for paper.
-
-    Args:
-        painter: any.
-        frame: where; the bar takes its upper (or left) edge, the ticks the rest.
-        colormap: viridis or cividis.
-        low: value of the first colour.
-        high: value of the last colour.
-        ink: colour of ticks and numbers.
-        font: of the numbers.
-        vertical: low at the bottom, high at the top.
-        marker: a value to point at, or None.
-    """
-    metrics = QFontMetricsF(font)
-    stops = color_stops(colormap)
-    row = stops[::-1, None] if vertical else stops[None]
-    bar = (
-        QRectF(frame.left(), frame.top(), _THICKNESS, frame.height())
-        if vertical
-        else QRectF(frame.left(), frame.top(), frame.width(), _THICKNESS)
-    )
-    length = bar.height() if vertical else bar.width()
-
-    def place(value: float) -> float:
-        share = (value - low) / (high - low) if high > low else 1.0
-        share = min(max(share, 0.0), 1.0)
-        return bar.bottom() - share * length if vertical else bar.left() + share * length
-
-    painter.save()
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    painter.drawImage(bar, _strip(row.tobytes(), row.shape[1], row.shape[0]))
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    faint = QColor(ink)
-    faint.setAlpha(110)
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(faint, 1.0))
-    painter.drawRect(bar)
-    painter.setFont(font)
-    room = 2.4 * metrics.height() if vertical else 1.25 * metrics.horizontalAdvance("−0.00")
-    ticks = nice_ticks(low, high, max(1, int(length / room)))
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
-    for value in ticks:
-        at = place(value)
-        text = tick_text(value, step)
-        painter.setPen(QPen(faint, 1.0))
-        if vertical:
-            painter.drawLine(QPointF(bar.right(), at), QPointF(bar.right() + _TICK, at))
-            painter.setPen(ink)
-            painter.drawText(QPointF(bar.right() + _TICK + 3.0, at + 0.36 * metrics.ascent()), text)
-        else:
-            painter.drawLine(QPointF(at, bar.bottom()), QPointF(at, bar.bottom() + _TICK))
-            painter.setPen(ink)
-            half = metrics.horizontalAdvance(text) / 2
-            painter.drawText(QPointF(at - half, bar.bottom() + _TICK + metrics.ascent()), text)
-    if marker is not None and math.isfinite(marker):
-        _paint_marker(painter, bar, place(marker), ink, vertical=vertical)
-    painter.restore()
-
-
 class ColorBar(QWidget):
     """A bar of colours with its title and its numbers; empty until a scale is set.
 
     It emits nothing.
     """
 
-    def __init__(
-        self,
-        orientation: Qt.Orientation = Qt.Orientation.Horizontal,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._vertical = orientation == Qt.Orientation.Vertical
         self._title = ""
         self._colormap = "viridis"
         self.shown_range: tuple[float, float] | None = None
+        """(low, high) of the colours, None while empty."""
         self._unit = ""
         self._marker: float | None = None
-        fixed, wide = QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred
-        self.setSizePolicy(*((fixed, wide) if self._vertical else (wide, fixed)))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._tell()
 
     def set_scale(self, title: str, low: float, high: float, unit: str, colormap: str) -> None:
@@ -163,47 +86,65 @@ class ColorBar(QWidget):
             self.update()
 
     def sizeHint(self) -> QSize:
-        metrics = QFontMetricsF(self._number_font())
-        if self._vertical:
-            return QSize(math.ceil(_THICKNESS + 6 + metrics.horizontalAdvance("−00.00")) + 6, 160)
-        return QSize(300, math.ceil(_THICKNESS + _TICK + metrics.height()) + 9)
+        height = QFontMetricsF(self._number_font()).height()
+        return QSize(300, math.ceil(_THICKNESS + _TICK + height) + 9)
 
     def minimumSizeHint(self) -> QSize:
-        hint = self.sizeHint()
-        return QSize(hint.width(), 80) if self._vertical else QSize(120, hint.height())
+        return QSize(120, self.sizeHint().height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         if self.shown_range is None:
             return
         painter = QPainter(self)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
+        faint = QColor(ink)
+        faint.setAlpha(110)
         metrics = QFontMetricsF(self.font())
         title = f"{self._title} ({self._unit})" if self._unit else self._title
-        numbers = self._number_font()
+        numbers = QFontMetricsF(self._number_font())
         frame = QRectF(self.rect())
-        half = QFontMetricsF(numbers).horizontalAdvance("−0.00") / 2
+        half = numbers.horizontalAdvance("−0.00") / 2
         painter.setFont(self.font())
         painter.setPen(ink)
-        if self._vertical:
-            frame.adjust(2.0, metrics.height() + 8.0, -2.0, -8.0)
-            painter.drawText(QPointF(2.0, metrics.ascent() + 1.0), title)
-        else:
-            width = min(metrics.horizontalAdvance(title), 0.45 * frame.width())
-            shown = metrics.elidedText(title, Qt.TextElideMode.ElideRight, width + 1.0)
-            middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-            painter.drawText(frame.adjusted(2.0, 0.0, 0.0, 0.0), middle, shown)
-            frame.adjust(width + 12.0 + half, 6.0, -half - 2.0, 0.0)
-        paint_scale(
-            painter,
-            frame,
-            colormap=self._colormap,
-            low=self.shown_range[0],
-            high=self.shown_range[1],
-            ink=ink,
-            font=numbers,
-            vertical=self._vertical,
-            marker=self._marker,
-        )
+        width = min(metrics.horizontalAdvance(title), 0.45 * frame.width())
+        shown = metrics.elidedText(title, Qt.TextElideMode.ElideRight, width + 1.0)
+        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+        painter.drawText(frame.adjusted(2.0, 0.0, 0.0, 0.0), middle, shown)
+        left = width + 12.0 + half
+        bar = QRectF(left, 6.0, frame.width() - left - half - 2.0, _THICKNESS)
+        stops = color_stops(self._colormap)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawImage(bar, rgb_image(stops[None]))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(faint, 1.0))
+        painter.drawRect(bar)
+        painter.setFont(self._number_font())
+        self._paint_ticks(painter, bar, ink, faint)
+        if self._marker is not None and math.isfinite(self._marker):
+            _paint_marker(painter, bar, self._place(bar, self._marker), ink)
+
+    def _paint_ticks(self, painter: QPainter, bar: QRectF, ink: QColor, faint: QColor) -> None:
+        assert self.shown_range is not None, "painted only with a range"
+        metrics = QFontMetricsF(painter.font())
+        room = 1.25 * metrics.horizontalAdvance("−0.00")
+        ticks = nice_ticks(*self.shown_range, max(1, int(bar.width() / room)))
+        step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
+        for value in ticks:
+            at = self._place(bar, value)
+            text = tick_text(value, step)
+            painter.setPen(QPen(faint, 1.0))
+            painter.drawLine(QPointF(at, bar.bottom()), QPointF(at, bar.bottom() + _TICK))
+            painter.setPen(ink)
+            half = metrics.horizontalAdvance(text) / 2
+            painter.drawText(QPointF(at - half, bar.bottom() + _TICK + metrics.ascent()), text)
+
+    def _place(self, bar: QRectF, value: float) -> float:
+        """Where a value is on the bar; those beyond its ends are at them."""
+        assert self.shown_range is not None, "painted only with a range"
+        low, high = self.shown_range
+        share = (value - low) / (high - low) if high > low else 1.0
+        return bar.left() + min(max(share, 0.0), 1.0) * bar.width()
 
     def _number_font(self) -> QFont:
         font = QFont(self.font())
@@ -222,25 +163,13 @@ class ColorBar(QWidget):
         self.setToolTip(text.strip())
 
 
-def _strip(data: bytes, width: int, height: int) -> QImage:
-    view = QImage(data, width, height, 3 * width, QImage.Format.Format_RGB888)
-    return view.copy()
-
-
-def _paint_marker(
-    painter: QPainter, bar: QRectF, at: float, ink: QColor, *, vertical: bool
-) -> None:
+def _paint_marker(painter: QPainter, bar: QRectF, at: float, ink: QColor) -> None:
     """A notch across the bar with a dark and a light edge, readable on every colour."""
-    if vertical:
-        ends = QPointF(bar.left() - 1.0, at), QPointF(bar.right() + 1.0, at)
-        tip = [(bar.left() - 1.0, at), (bar.left() - 6.0, at - 4.0), (bar.left() - 6.0, at + 4.0)]
-    else:
-        ends = QPointF(at, bar.top() - 1.0), QPointF(at, bar.bottom() + 1.0)
-        tip = [(at, bar.top()), (at - 4.0, bar.top() - 4.0), (at + 4.0, bar.top() - 4.0)]
-    painter.setPen(QPen(QColor(16, 17, 20), 3.4))
-    painter.drawLine(*ends)
-    painter.setPen(QPen(QColor(255, 255, 255), 1.6))
-    painter.drawLine(*ends)
+    ends = QPointF(at, bar.top() - 1.0), QPointF(at, bar.bottom() + 1.0)
+    for color, width in ((QColor(16, 17, 20), 3.4), (QColor(255, 255, 255), 1.6)):
+        painter.setPen(QPen(color, width))
+        painter.drawLine(*ends)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(ink)
+    tip = [(at, bar.top()), (at - 4.0, bar.top() - 4.0), (at + 4.0, bar.top() - 4.0)]
     painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in tip]))

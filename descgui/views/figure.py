@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QImage, QPainter
 
 from descgui.models.bundle import AppModels
-from descgui.views import marks, scene
-from descgui.views.legend import legend_words
+from descgui.views import scene
+from descgui.views.legend import legend_entries
+from descgui.views.marks import Shapes, Stage
 from descgui.views.match_lines import lines_opacity
 from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, PictureStore
-from descgui.views.viewport import Viewport
+from descgui.views.viewport import Box, Viewport
 from engine import api
 from engine.api import ProbeAnswer
 from engine.api import figure_content as content
 
 _DOTS_PER_INCH: Final = 450
 _WIDTH_PX: Final = 3000
+_DOTS_PER_PIXEL: Final = 3.0  # of the pictures, for each pixel that marks are measured in
 _WORDS: Final[dict[content.Judgement, str]] = {
     "right": "right",
     "wrong": "wrong",
@@ -122,6 +124,10 @@ def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> c
     if overlay is not None:
         overlay.paint(painter, view, photo.size_px, size, 1.0)
     painter.end()
+    shape_scale = height_px / photo.size_px[1] / _DOTS_PER_PIXEL
+    width, height = (shape_scale * length for length in photo.size_px)
+    stage = Stage(Viewport(shape_scale, 0.0, 0.0), Box(0.0, 0.0, width, height))
+    marks = scene.marks_for(models, key)
     caption = scene.caption_for(models, key)
     title = "" if caption.busy or caption.problem else caption.text
     return content.Panel(
@@ -129,42 +135,18 @@ def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> c
         size_px=photo.size_px,
         letter=key.side.upper() + ("′" if key.compared else ""),
         title=f"{title} (untrained)" if caption.untrained else title,
-        marks=tuple(_mark(mark) for mark in scene.marks_for(models, key)),
+        shapes=tuple(shape for mark in marks for shape in mark.shapes(stage)),
+        stage_px=width,
     )
-
-
-def _mark(mark: marks.Mark) -> content.Mark | content.Segment | content.Label:
-    """A mark of the panes as one of a figure."""
-    match mark:
-        case marks.Reticle(point_px):
-            return content.Mark("asked", point_px)
-        case marks.BestMatch(point_px, color):
-            return content.Mark("best", point_px, color)
-        case marks.PeakRing(point_px, rank):
-            return content.Mark("next", point_px, text=str(rank))
-        case marks.TruthPoint(point_px):
-            return content.Mark("truth", point_px)
-        case marks.PinMark(point_px, number, found, selected):
-            color = marks.pin_color(number)
-            kind: content.MarkKind = "found" if found else "pin"
-            return content.Mark(kind, point_px, color, str(number), selected)
-        case marks.ErrorLine(found_px, truth_px, right):
-            return content.Segment("right" if right else "wrong", found_px, truth_px)
-        case marks.CycleArrow(asked_px, cycle_px):
-            return content.Segment("cycle", asked_px, cycle_px)
-        case marks.Label(point_px, text, color, dashed):
-            judged: content.Judgement = "wrong" if dashed else "right"
-            return content.Label(point_px, text, judged if color else None)
-    raise TypeError(f"{type(mark).__name__} has no place in a figure")
 
 
 def _legend(
     models: AppModels, judgements: tuple[content.Judgement, ...]
-) -> tuple[tuple[content.Symbol, str], ...]:
+) -> tuple[tuple[content.Judgement | Shapes, str], ...]:
     """The symbols of the marks, else those of the lines."""
     if any(scene.marks_for(models, PaneKey(side)) for side in ("a", "b")):
         known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
-        return legend_words(with_truth=known)
+        return legend_entries(with_truth=known)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)
 
 

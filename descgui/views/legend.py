@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from descgui.views.marks import BestMatch, Mark, PeakRing, Reticle, Stage, TruthPoint
+from descgui.views.marks import (
+    BestMatch,
+    PeakRing,
+    Reticle,
+    Shapes,
+    Stage,
+    TruthPoint,
+    paint_shapes,
+)
 from descgui.views.viewport import Box, Viewport
-from engine.api import RIGHT, WRONG
+from engine.api import RIGHT, WRONG, figure_content
 
+_SCALE = 0.72
 _SYMBOL = 26.0
 _GAP = 7.0
 _PART = 16.0
+_LINE: Final = (((-18.0, 0.0), (18.0, 0.0)),)
 
 
-Painting = Callable[[QPainter, QPointF], None]
-LegendSymbol = Literal["asked", "best", "truth", "right", "wrong", "next"]
+def _stage() -> Stage:
+    """At this zoom the 3 px ring stands alone, the 5 px ring around it."""
+    x, y = Viewport(2.6, 0.0, 0.0).to_widget((0.0, 0.0))
+    return Stage(Viewport(2.6, -x, -y), Box(-50.0, -50.0, 100.0, 100.0))
+
+
+_STAGE: Final = _stage()
 
 
 class MarkLegend(QWidget):
@@ -52,11 +66,15 @@ class MarkLegend(QWidget):
         ink.setAlpha(190)
         frame = QRectF(self.rect())
         left = 2.0
-        for symbol, words in legend_words(with_truth=self._with_truth):
+        for shapes, words in legend_entries(with_truth=self._with_truth):
             width = _SYMBOL + _GAP + QFontMetricsF(self.font()).horizontalAdvance(words)
             if left + width > frame.right():
                 break
-            _PAINTINGS[symbol](painter, QPointF(left + _SYMBOL / 2, frame.center().y()))
+            painter.save()
+            painter.translate(left + _SYMBOL / 2, frame.center().y())
+            painter.scale(_SCALE, _SCALE)
+            paint_shapes(painter, shapes)
+            painter.restore()
             painter.setFont(self.font())
             painter.setPen(ink)
             place = QRectF(left + _SYMBOL + _GAP, frame.top(), width, frame.height())
@@ -66,59 +84,20 @@ class MarkLegend(QWidget):
 
     def _tell(self) -> None:
         self.setAccessibleName("Meaning of the marks")
-        words = legend_words(with_truth=self._with_truth)
+        words = legend_entries(with_truth=self._with_truth)
         self.setAccessibleDescription(", ".join(name for _, name in words))
 
 
-def legend_words(*, with_truth: bool) -> tuple[tuple[LegendSymbol, str], ...]:
-    """The symbols with their words; some appear only where a truth is known."""
-    judged: tuple[tuple[LegendSymbol, str], ...] = (
-        ("truth", "truth, 3 and 5 px"),
-        ("right", "right"),
-        ("wrong", "wrong"),
+def legend_entries(*, with_truth: bool) -> tuple[tuple[Shapes, str], ...]:
+    """Symbols, as shapes about (0, 0), with their words; some appear only with a known truth."""
+    truth = (
+        (TruthPoint((0.0, 0.0)).shapes(_STAGE), "truth, 3 and 5 px"),
+        ((figure_content.Stroke(_LINE, RIGHT, 3.3),), "right"),
+        ((figure_content.Stroke(_LINE, WRONG, 3.3, (2.4, 1.7)),), "wrong"),
     )
     return (
-        ("asked", "asked"),
-        ("best", "best match"),
-        *(judged if with_truth else ()),
-        ("next", "next best"),
+        (Reticle((0.0, 0.0)).shapes(_STAGE), "asked"),
+        (BestMatch((0.0, 0.0)).shapes(_STAGE), "best match"),
+        *(truth if with_truth else ()),
+        (PeakRing((0.0, 0.0), 2).shapes(_STAGE), "next best"),
     )
-
-
-def _mark(mark: Mark) -> Painting:
-    def draw(painter: QPainter, centre: QPointF) -> None:
-        # At this zoom the 3 px ring stands alone, the 5 px ring around it.
-        view = Viewport(2.6, 0.0, 0.0)
-        at = view.to_widget((0.0, 0.0))
-        painter.save()
-        painter.translate(centre)
-        painter.scale(0.72, 0.72)
-        painter.translate(-at[0], -at[1])
-        mark.paint(painter, Stage(view, Box(-50.0, -50.0, 100.0, 100.0)))
-        painter.restore()
-
-    return draw
-
-
-def _line(color: str, *, dashed: bool) -> Painting:
-    def draw(painter: QPainter, centre: QPointF) -> None:
-        pen = QPen(QColor(color), 2.4)
-        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
-        if dashed:
-            pen.setDashPattern([2.4, 1.7])
-        painter.setPen(pen)
-        painter.drawLine(
-            QLineF(centre.x() - _SYMBOL / 2, centre.y(), centre.x() + _SYMBOL / 2, centre.y())
-        )
-
-    return draw
-
-
-_PAINTINGS: Final[dict[LegendSymbol, Painting]] = {
-    "asked": _mark(Reticle((0.0, 0.0))),
-    "best": _mark(BestMatch((0.0, 0.0))),
-    "truth": _mark(TruthPoint((0.0, 0.0))),
-    "right": _line(RIGHT, dashed=False),
-    "wrong": _line(WRONG, dashed=True),
-    "next": _mark(PeakRing((0.0, 0.0), 2)),
-}

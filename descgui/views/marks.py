@@ -1,7 +1,8 @@
 """What is drawn over an image: probes, matches, truth, errors, pins, and their labels.
 
-A mark is a frozen dataclass that knows its image points.  It is painted through a viewport in
+A mark is a frozen dataclass that knows its image points.  Through a viewport it becomes shapes in
 widget pixels, so it keeps its size at any zoom; only the 3 and 5 px rings grow with the image.
+:func:`paint_marks` draws the shapes in the window, and a figure draws the same ones on paper.
 Colours are the project's data colours, the same in both themes and on paper; every one of them
 also differs in shape or line style.  Each line has a dark edge and is thus seen on any picture.
 """
@@ -28,6 +29,9 @@ from PySide6.QtGui import (
 
 from descgui.views.viewport import Box, Viewport
 from engine.api import BEST, CYCLE, RIGHT, TRUTH, WRONG, Point
+from engine.api import figure_content as content
+
+Shapes = tuple[content.Shape, ...]
 
 PROBE: Final = "#FFFFFF"
 EDGE: Final = "#101114"
@@ -52,6 +56,7 @@ PIN_HEIGHT: Final = 19.0
 """From the tip to the centre of the head."""
 
 _DASH: Final = (3.2, 1.6)
+_PLATE_EDGE: Final = "#3A3C3F"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ class Mark(Protocol):
         """The widget rectangle it touches."""
         ...
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it; the painter is antialiased and in widget pixels."""
+    def shapes(self, stage: Stage) -> Shapes:
+        """What it consists of, lowest first, in widget pixels."""
         ...
 
 
@@ -122,15 +127,10 @@ class Reticle:
         """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 18.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
-        x, y = stage.to_widget(self.point_px)
-        _stroke(painter, _arms(x, y, 5.0, 15.0), PROBE, 1.8)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(EDGE))
-        painter.drawEllipse(QPointF(x, y), 2.1, 2.1)
-        painter.setBrush(QColor(PROBE))
-        painter.drawEllipse(QPointF(x, y), 1.2, 1.2)
+    def shapes(self, stage: Stage) -> Shapes:
+        at = stage.to_widget(self.point_px)
+        dots = content.Disc(at, 2.1, fill=EDGE), content.Disc(at, 1.2, fill=PROBE)
+        return *_edged(_arms(at, 5.0, 15.0), PROBE, 1.8), *dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +144,8 @@ class BestMatch:
         """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 15.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
-        x, y = stage.to_widget(self.point_px)
-        _stroke(painter, _arms(x, y, 2.5, 11.5), self.color, 2.6)
+    def shapes(self, stage: Stage) -> Shapes:
+        return _edged(_arms(stage.to_widget(self.point_px), 2.5, 11.5), self.color, 2.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +159,13 @@ class PeakRing:
         """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 12.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
-        centre = QPointF(*stage.to_widget(self.point_px))
-        painter.setPen(QPen(QColor(EDGE), 3.0))
-        painter.setBrush(QColor(16, 17, 20, 190))
-        painter.drawEllipse(centre, 8.0, 8.0)
-        painter.setPen(QPen(QColor(BEST), 1.3))
-        painter.drawEllipse(centre, 8.0, 8.0)
-        _centred_text(painter, centre, str(self.rank), BEST, 0.88)
+    def shapes(self, stage: Stage) -> Shapes:
+        at = stage.to_widget(self.point_px)
+        return (
+            content.Disc(at, 8.0, EDGE, 3.0, fill=EDGE, opacity=0.94),
+            content.Disc(at, 8.0, BEST, 1.3),
+            content.Words(at, str(self.rank), BEST, _number_size(str(self.rank), 0.88)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,19 +183,15 @@ class TruthPoint:
             stage.to_widget(self.point_px), max(10.0, RINGS_PX[1] * stage.view.scale + 3.0)
         )
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
-        centre = QPointF(*stage.to_widget(self.point_px))
+    def shapes(self, stage: Stage) -> Shapes:
+        at = stage.to_widget(self.point_px)
         inner, outer = (radius * stage.view.scale for radius in RINGS_PX)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        if outer >= 11.0:
-            _ring(painter, centre, outer, 1.2, white=False)
-        _ring(painter, centre, inner if inner >= 6.5 else 6.0, 1.8, white=True)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(EDGE))
-        painter.drawEllipse(centre, 2.6, 2.6)
-        painter.setBrush(QColor(TRUTH))
-        painter.drawEllipse(centre, 1.7, 1.7)
+        return (
+            *(_ring(at, outer, 1.2, white=False) if outer >= 11.0 else ()),
+            *_ring(at, inner if inner >= 6.5 else 6.0, 1.8, white=True),
+            content.Disc(at, 2.6, fill=EDGE),
+            content.Disc(at, 1.7, fill=TRUTH),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +206,9 @@ class ErrorLine:
         """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.found_px), stage.to_widget(self.truth_px), 4.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
-        path = QPainterPath(QPointF(*stage.to_widget(self.found_px)))
-        path.lineTo(QPointF(*stage.to_widget(self.truth_px)))
-        _stroke(painter, path, RIGHT if self.right else WRONG, 2.0, dashed=not self.right)
+    def shapes(self, stage: Stage) -> Shapes:
+        line = (stage.to_widget(self.found_px), stage.to_widget(self.truth_px))
+        return _edged((line,), RIGHT if self.right else WRONG, 2.0, dashed=not self.right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,29 +222,20 @@ class CycleArrow:
         """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.asked_px), stage.to_widget(self.cycle_px), 12.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it; an arrow shorter than its own head is left out."""
+    def shapes(self, stage: Stage) -> Shapes:
+        """None where the arrow would be shorter than its own head."""
         start = stage.to_widget(self.asked_px)
         end = stage.to_widget(self.cycle_px)
         length = math.dist(start, end)
         if length < 7.0:
-            return
+            return ()
         along = ((end[0] - start[0]) / length, (end[1] - start[1]) / length)
         base = (end[0] - 8.0 * along[0], end[1] - 8.0 * along[1])
         across = (-4.5 * along[1], 4.5 * along[0])
-        shaft = QPainterPath(QPointF(*start))
-        shaft.lineTo(QPointF(*base))
-        _stroke(painter, shaft, CYCLE, 1.8)
-        head = QPolygonF(
-            [
-                QPointF(*end),
-                QPointF(base[0] + across[0], base[1] + across[1]),
-                QPointF(base[0] - across[0], base[1] - across[1]),
-            ]
-        )
-        painter.setPen(QPen(QColor(EDGE), 1.2))
-        painter.setBrush(QColor(CYCLE))
-        painter.drawPolygon(head)
+        left = (base[0] + across[0], base[1] + across[1])
+        right = (base[0] - across[0], base[1] - across[1])
+        head = content.Stroke(((end, left, right, end),), EDGE, 1.2, fill=CYCLE)
+        return *_edged(((start, base),), CYCLE, 1.8), head
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,30 +270,22 @@ class PinMark:
         """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.point_px), self.head(stage), PIN_HEAD + 5.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
+    def shapes(self, stage: Stage) -> Shapes:
         x, y = stage.to_widget(self.point_px)
         head = self.head(stage)
-        away = 1.0 if head[1] < y else -1.0
-        color = QColor(pin_color(self.number))
-        shape = QPainterPath(QPointF(x, y))
-        shape.lineTo(x - 0.78 * PIN_HEAD, head[1] + away * 0.62 * PIN_HEAD)
-        shape.lineTo(x + 0.78 * PIN_HEAD, head[1] + away * 0.62 * PIN_HEAD)
-        shape.closeSubpath()
-        disc = QPainterPath()
-        disc.addEllipse(QPointF(*head), PIN_HEAD, PIN_HEAD)
-        shape = shape.united(disc)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(QColor(EDGE), 6.0 if self.selected else 3.0))
-        painter.drawPath(shape)
+        down = 1.0 if head[1] < y else -1.0
+        # Around the head from where the sides meet it: at 0.62 of its radius towards the tip.
+        begin = math.asin(0.62)
+        ends = (begin, -math.pi - begin) if down > 0 else (-begin, math.pi + begin)
+        outline = (((x, y), *_arc(head, PIN_HEAD, *ends, 24), (x, y)),)
+        color = pin_color(self.number)
+        fill, ink = (EDGE, PROBE) if self.found else (color, readable_on(QColor(color)))
+        rims = [content.Stroke(outline, EDGE, 6.0 if self.selected else 3.0)]
         if self.selected:
-            painter.setPen(QPen(QColor(PROBE), 3.4))
-            painter.drawPath(shape)
-        painter.setPen(QPen(color, 2.0) if self.found else Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(EDGE) if self.found else color)
-        painter.drawPath(shape)
-        ink = PROBE if self.found else readable_on(color)
-        _centred_text(painter, QPointF(*head), str(self.number), ink, 0.95)
+            rims.append(content.Stroke(outline, PROBE, 3.4))
+        body = content.Stroke(outline, color, 2.0 if self.found else 0.0, fill=fill)
+        number = str(self.number)
+        return *rims, body, content.Words(head, number, ink, _number_size(number, 0.95))
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,27 +320,16 @@ class Label:
         box = self.box(stage)
         return QRectF(box.left - 2.0, box.top - 2.0, box.width + 4.0, box.height + 4.0)
 
-    def paint(self, painter: QPainter, stage: Stage) -> None:
-        """Draw it."""
+    def shapes(self, stage: Stage) -> Shapes:
         box = self.box(stage)
-        plate = QRectF(box.left, box.top, box.width, box.height)
-        painter.setPen(QPen(QColor(255, 255, 255, 46), 1.0))
-        painter.setBrush(QColor(16, 17, 20, 214))
-        painter.drawRoundedRect(plate, 4.5, 4.5)
-        text = plate.adjusted(6.0, 0.0, -6.0, 0.0)
-        if self.color:
-            text.setLeft(plate.left() + 11.0)
-            stripe = QPen(QColor(self.color), 3.0)
-            stripe.setCapStyle(Qt.PenCapStyle.FlatCap)
-            if self.dashed:
-                stripe.setDashPattern([1.3, 0.9])
-            painter.setPen(stripe)
-            x = plate.left() + 5.0
-            painter.drawLine(QPointF(x, plate.top() + 4.0), QPointF(x, plate.bottom() - 4.0))
-        painter.setFont(label_font())
-        painter.setPen(QColor("#F4F5F7"))
-        painter.drawText(
-            text, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, self.text
+        x, middle, indent = box.left + 5.0, box.top + box.height / 2, 11.0 if self.color else 6.0
+        stripe = (((x, box.top + 4.0), (x, box.bottom - 4.0)),)
+        dashes = (1.3, 0.9) if self.dashed else None
+        room = box.width - indent - 6.0
+        return (
+            content.Stroke(_rounded(box, 4.5), _PLATE_EDGE, 1.0, fill=EDGE, opacity=0.84),
+            *((content.Stroke(stripe, self.color, 3.0, dashes),) if self.color else ()),
+            content.Words((box.left + indent, middle), self.text, "#F4F5F7", room=room),
         )
 
 
@@ -375,12 +337,61 @@ def paint_marks(
     painter: QPainter, marks: Iterable[Mark], stage: Stage, dirty: QRectF | None = None
 ) -> None:
     """Draw marks in order; those outside the stage, or outside ``dirty``, are left out."""
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     area = stage.area
     frame = dirty or QRectF(area.left, area.top, area.width, area.height)
     for mark in marks:
         if mark.bounds(stage).intersects(frame):
-            mark.paint(painter, stage)
+            paint_shapes(painter, mark.shapes(stage))
+
+
+def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
+    """Draw shapes in order, in the pixels of the painter."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    lines: content.Lines | None = None
+    path = QPainterPath()
+    for shape in shapes:
+        match shape:
+            case content.Stroke():
+                painter.setPen(_pen(shape.colour, shape.width, shape.dashes, round_=shape.round))
+                painter.setBrush(_brush(shape.fill, shape.opacity))
+                if shape.lines is not lines:  # rims have the lines of what they are around
+                    lines, path = shape.lines, QPainterPath()
+                    for line in lines:
+                        path.addPolygon(QPolygonF([QPointF(*point) for point in line]))
+                painter.drawPath(path)
+            case content.Disc():
+                painter.setPen(_pen(shape.colour, shape.width))
+                painter.setBrush(_brush(shape.fill, shape.opacity))
+                painter.drawEllipse(QPointF(*shape.centre), shape.radius, shape.radius)
+            case content.Words():
+                font = label_font()
+                font.setPointSizeF(shape.size * font.pointSizeF())
+                painter.setFont(font)
+                painter.setPen(QColor(shape.colour))
+                left, y = shape.at[0] - (0.0 if shape.room else 20.0), shape.at[1]
+                side = Qt.AlignmentFlag.AlignLeft if shape.room else Qt.AlignmentFlag.AlignHCenter
+                frame = QRectF(left, y - 20.0, shape.room + 40.0, 40.0)
+                painter.drawText(frame, side | Qt.AlignmentFlag.AlignVCenter, shape.text)
+
+
+def _brush(fill: str, opacity: float) -> QBrush:
+    if not fill:
+        return QBrush(Qt.BrushStyle.NoBrush)
+    color = QColor(fill)
+    color.setAlphaF(opacity)
+    return QBrush(color)
+
+
+def _pen(
+    color: str, width: float, dashes: tuple[float, float] | None = None, *, round_: bool = False
+) -> QPen:
+    if width == 0.0:
+        return QPen(Qt.PenStyle.NoPen)
+    pen = QPen(QColor(color), width)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap if round_ else Qt.PenCapStyle.FlatCap)
+    if dashes is not None:
+        pen.setDashPattern(dashes)
+    return pen
 
 
 def readable_on(color: QColor) -> str:
@@ -399,46 +410,42 @@ def _spanned(one: Point, other: Point, reach: float) -> QRectF:
     return QRectF(left - reach, top - reach, right - left + 2 * reach, bottom - top + 2 * reach)
 
 
-def _arms(x: float, y: float, start: float, end: float) -> QPainterPath:
-    path = QPainterPath()
-    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        path.moveTo(x + start * dx, y + start * dy)
-        path.lineTo(x + end * dx, y + end * dy)
-    return path
+def _arms(at: Point, start: float, end: float) -> content.Lines:
+    x, y = at
+    ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
+    return tuple(
+        ((x + start * dx, y + start * dy), (x + end * dx, y + end * dy)) for dx, dy in ways
+    )
 
 
-def _ring(painter: QPainter, centre: QPointF, radius: float, width: float, *, white: bool) -> None:
-    painter.setPen(QPen(QColor(EDGE), width + 2.6))
-    painter.drawEllipse(centre, radius, radius)
-    if white:
-        painter.setPen(QPen(QColor(PROBE), width + 1.0))
-        painter.drawEllipse(centre, radius, radius)
-    painter.setPen(QPen(QColor(TRUTH), width))
-    painter.drawEllipse(centre, radius, radius)
+def _ring(at: Point, radius: float, width: float, *, white: bool) -> Shapes:
+    middle = (content.Disc(at, radius, PROBE, width + 1.0),) if white else ()
+    rim = content.Disc(at, radius, EDGE, width + 2.6)
+    return rim, *middle, content.Disc(at, radius, TRUTH, width)
 
 
-def _stroke(
-    painter: QPainter, path: QPainterPath, color: str, width: float, *, dashed: bool = False
-) -> None:
-    """Draw a line with a dark edge; both are broken where it is dashed."""
-    painter.setBrush(QBrush(Qt.BrushStyle.NoBrush))
-    under = QPen(QColor(EDGE), width + 2.4)
-    under.setCapStyle(Qt.PenCapStyle.RoundCap)
-    painter.setPen(under)
-    painter.drawPath(path)
-    over = QPen(QColor(color), width)
-    over.setCapStyle(Qt.PenCapStyle.FlatCap)
-    if dashed:
-        over.setDashPattern(_DASH)
-    painter.setPen(over)
-    painter.drawPath(path)
+def _edged(lines: content.Lines, color: str, width: float, *, dashed: bool = False) -> Shapes:
+    """Lines on a dark edge."""
+    under = content.Stroke(lines, EDGE, width + 2.4, round=True)
+    return under, content.Stroke(lines, color, width, _DASH if dashed else None)
 
 
-def _centred_text(painter: QPainter, centre: QPointF, text: str, color: str, size: float) -> None:
-    font = label_font()
-    font.setPointSizeF(size * font.pointSizeF() if len(text) < 3 else 0.78 * font.pointSizeF())
-    font.setWeight(QFont.Weight.Bold)
-    painter.setFont(font)
-    painter.setPen(QColor(color))
-    frame = QRectF(centre.x() - 20.0, centre.y() - 20.0, 40.0, 40.0)
-    painter.drawText(frame, Qt.AlignmentFlag.AlignCenter, text)
+def _number_size(number: str, size: float) -> float:
+    return size if len(number) < 3 else 0.78
+
+
+def _arc(centre: Point, radius: float, begin: float, end: float, steps: int) -> list[Point]:
+    """Points of an arc between two angles, from the x axis towards the y axis."""
+    turns = [begin + (end - begin) * step / steps for step in range(steps + 1)]
+    return [(centre[0] + radius * math.cos(t), centre[1] + radius * math.sin(t)) for t in turns]
+
+
+def _rounded(box: Box, radius: float) -> content.Lines:
+    """The outline of a rectangle with round corners."""
+    left, right = box.left + radius, box.right - radius
+    top, bottom = box.top + radius, box.bottom - radius
+    points = []
+    for quarter, centre in enumerate(((right, bottom), (left, bottom), (left, top), (right, top))):
+        begin = quarter * math.pi / 2
+        points += _arc(centre, radius, begin, begin + math.pi / 2, 4)
+    return ((*points, points[0]),)

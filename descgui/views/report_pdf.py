@@ -77,7 +77,7 @@ def write_report_pdf(report: Report, path: Path) -> int:
     for number in range(document.pageCount()):
         if number:
             writer.newPage()
-        _draw_page(painter, document, number, report.title)
+        _draw_page(painter, document, number)
     painter.end()
     if not file.commit():
         raise DescSpaceError(f"{path}: cannot be written ({file.errorString()}).")
@@ -107,7 +107,7 @@ def lay_out(report: Report, writer: QPdfWriter) -> QTextDocument:
     layout = document.documentLayout()
     layout.setPaintDevice(writer)
     layout.registerHandler(QTextFormat.ObjectTypes.ImageObject.value, _Drawings(document))
-    document.setHtml(_printable(paper_html(report)))
+    document.setHtml(paper_html(report))
     document.setPageSize(page)
     _keep_together(document)
     return document
@@ -198,7 +198,7 @@ def _break_before(item: QTextFrame | QTextBlock) -> None:
         QTextCursor(item).setBlockFormat(form)
 
 
-def _draw_page(painter: QPainter, document: QTextDocument, number: int, title: str) -> None:
+def _draw_page(painter: QPainter, document: QTextDocument, number: int) -> None:
     size = document.pageSize()
     context = QAbstractTextDocumentLayout.PaintContext()
     context.clip = QRectF(QPointF(0.0, number * size.height()), size)
@@ -215,14 +215,8 @@ def _draw_page(painter: QPainter, document: QTextDocument, number: int, title: s
     foot = QRectF(_MARGIN, _MARGIN + size.height(), size.width(), _FOOT)
     middle = Qt.AlignmentFlag.AlignVCenter
     room = size.width() - 40 * _DOTS_PER_POINT
-    short = QFontMetricsF(font, painter.device()).elidedText(
-        _printable(title), Qt.TextElideMode.ElideRight, room
-    )
+    metrics = QFontMetricsF(font, painter.device())
+    title = document.firstBlock().text()
+    short = metrics.elidedText(title, Qt.TextElideMode.ElideRight, room)
     painter.drawText(foot, middle | Qt.AlignmentFlag.AlignLeft, short)
     painter.drawText(foot, middle | Qt.AlignmentFlag.AlignRight, str(number + 1))
-
-
-def _printable(text: str) -> str:
-    """Text without control characters and half surrogates, which cannot be drawn."""
-    kept = "\n\N{NO-BREAK SPACE}"
-    return "".join(sign if sign.isprintable() or sign in kept else "?" for sign in text)

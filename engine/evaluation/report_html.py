@@ -10,7 +10,7 @@ import jinja2
 
 from engine.colors import SERIES_ON_PAPER
 from engine.evaluation.report import Column, Report, Table
-from engine.figures.figure_content import INKS
+from engine.figures.figure_content import INKS, printable
 from engine.paths import data_dir, write_atomically
 
 _VARIABLES: Final = {
@@ -45,7 +45,7 @@ def report_html(report: Report) -> str:
 
 def paper_html(report: Report) -> str:
     """The report in the HTML that Qt can lay out on pages; drawings are images with data of SVG."""
-    return _rendered("paper", report)
+    return printable(_rendered("paper", report))
 
 
 def _rendered(name: str, report: Report) -> str:

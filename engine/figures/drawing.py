@@ -32,16 +32,16 @@ from engine.figures.figure_content import (
     INKS,
     Content,
     CurvesFigure,
+    Disc,
     Judgement,
-    Label,
-    Mark,
-    MarkKind,
     PairFigure,
     Panel,
     Paper,
-    Point,
     Sample,
-    Segment,
+    Shape,
+    Stroke,
+    Words,
+    printable,
 )
 from engine.geometry.coords import CellGrid
 from engine.paths import cache_dir
@@ -50,10 +50,9 @@ from engine.paths import cache_dir
 os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
 
 import matplotlib as mpl
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
-from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
@@ -66,7 +65,6 @@ _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _POINTS_PER_INCH: Final = 72.0
 _CM_PER_INCH: Final = 2.54
 _EDGE: Final = "#101114"  # around marks, so that they are seen on any picture
-_BARE: Final = ("none", 0.0)
 _SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # words stay words
     "svg.hashsalt": "descriptor-space",
@@ -88,7 +86,9 @@ _LEADING: Final = 1.4
 _RIMMED_UP_TO: Final = 250  # matches; rims of more would hide the images
 _HIGHEST: Final = 0.75  # of the width, for images
 _SAMPLE_PT: Final = 22.0
-_SYMBOL_PT: Final = 12.0
+_SYMBOL_PT: Final = 14.0
+_LEGEND_PIXEL_PT: Final = 0.35
+_LABEL_FONT_PX: Final = 12.0  # of the window
 _SCALE_PT: Final = 100.0
 
 
@@ -99,12 +99,12 @@ class _Line:
     colour: str
     width_pt: float
     dashes: tuple[float, float] | None = None
-    rim: tuple[str, float] = ("white", 0.15)
+    rim_pt: float = 0.3  # white, keeps a line apart from a picture of its own colour
     end: str = "o"
 
 
 _LINES: Final[dict[Judgement, _Line]] = {
-    "unknown": _Line(colors.UNKNOWN, 0.45, (1.7, 4.4), rim=_BARE),
+    "unknown": _Line(colors.UNKNOWN, 0.45, (1.7, 4.4), rim_pt=0.0),
     "agrees": _Line(colors.AGREES, 0.55),
     "right": _Line(colors.RIGHT, 0.55),
     "wrong": _Line(colors.WRONG, 0.65, (5.4, 3.5), end="x"),
@@ -176,7 +176,7 @@ def _plain_svg(svg: str, title: str, jpeg_quality: int) -> str:
     body = body.replace('<g id="', '<g class="')
     body = re.sub(r' style="image-rendering:[^"]*"', "", body)
     body = re.sub(r"data:image/png;base64,([^\"]*)", lambda png: _jpeg(png[1], jpeg_quality), body)
-    named = f'role="img" stroke-linejoin="round"><title>{escape(_printable(title))}</title>'
+    named = f'role="img" stroke-linejoin="round"><title>{escape(printable(title))}</title>'
     return f"{head} {named}{body}"
 
 
@@ -193,15 +193,10 @@ def _jpeg(png: str, quality: int) -> str:
 # ---- text ----------------------------------------------------------------------------------------
 
 
-def _printable(text: str) -> str:
-    """The text without control characters and half surrogates, which no file format takes."""
-    return "".join(sign if sign.isprintable() or sign == _NO_BREAK else "?" for sign in text)
-
-
 def _width_pt(text: str, font_pt: float, *, bold: bool = False) -> float:
     font = FontProperties(weight="bold" if bold else "normal", size=font_pt)
     # It measures in pixels of 72 to the inch, which are points.
-    return float(text_to_path.get_text_width_height_descent(_printable(text), font, False)[0])
+    return float(text_to_path.get_text_width_height_descent(printable(text), font, False)[0])
 
 
 def _wrapped(text: str, width_pt: float, font_pt: float) -> list[str]:
@@ -256,7 +251,7 @@ class _Sheet:
     def text(self, x: float, y: float, words: str, **style: Any) -> None:
         """Text with its middle at a height, beginning at ``x`` unless aligned otherwise."""
         style = {"va": "center_baseline", **style, **self.on_top()}
-        self.axes.text(x, y, _printable(words), **style)
+        self.axes.text(x, y, printable(words), **style)
 
     def image(self, pixels: NDArray[np.uint8], box: _Box) -> None:
         """An image in a rectangle."""
@@ -267,53 +262,36 @@ class _Sheet:
         extent = (box.left, box.left + box.width, box.top + box.height, box.top)
         self.axes.imshow(pixels, extent=extent, aspect="auto", **self.on_top())
 
-    def symbols(
-        self, x: Any, y: Any, shape: str | Outline, size_pt: float, *, rim: tuple[str, float],
-        face: str, edge: str = "none", edge_pt: float = 0.0, gid: str = "",
-    ) -> None:  # fmt: skip
-        """Symbols at points, all over a rim of (colour, width in points) around each."""
-        style: dict[str, Any] = {"linestyle": "", "marker": shape, "markersize": size_pt}
-        if rim != _BARE:
-            style["mew"], below = edge_pt + 2 * rim[1], "none" if face == "none" else rim[0]
-            self.axes.plot(x, y, mfc=below, mec=rim[0], **style, **self.on_top())
-        style["mew"] = edge_pt
-        self.axes.plot(x, y, mfc=face, mec=edge, gid=gid, **style, **self.on_top())
-
-    def strokes(
-        self, lines: Any, colour: str, width_pt: float, *, rim: tuple[str, float],
-        dashes: tuple[float, ...] | None = None, opacity: float = 1.0, gid: str = "",
-    ) -> None:  # fmt: skip
-        """Lines ``(N, 2, 2)``, all over a rim of (colour, width in points) beside each.
-
-        They are one shape, so that many clear ones do not add up to a solid sheet.
-        """
-        ends = np.asarray(lines, np.float64).reshape(-1, 2)
-        outline = Outline(ends, [Outline.MOVETO, Outline.LINETO] * (len(ends) // 2))
-        for ink, ink_pt, name in ((rim[0], width_pt + 2 * rim[1], ""), (colour, width_pt, gid)):
-            if ink == "none":
-                continue
-            # matplotlib counts dashes in widths of the line, and rims must have those of theirs.
-            pattern = dashes and tuple(dash * width_pt / ink_pt for dash in dashes)
-            stroke = PathPatch(outline, facecolor="none", edgecolor=ink, linewidth=ink_pt, gid=name)
-            stroke.set(linestyle=(0, pattern), alpha=opacity, **self.on_top())
-            self.axes.add_patch(stroke)
+    def stroke(self, points: Any, codes: list[Any], width_pt: float, **style: Any) -> None:
+        """Lines through points; see matplotlib's paths for the codes."""
+        patch = PathPatch(Outline(points, codes), linewidth=width_pt, **self.on_top())
+        patch.set(**{"facecolor": "none", "capstyle": "butt", **style})
+        self.axes.add_patch(patch)
 
     def matches(self, ends: dict[Judgement, NDArray[np.float64]], opacity: float = 1.0) -> None:
-        """Lines between matched places, ``(N, 2, 2)`` of each kind, below the marks at both."""
+        """Lines between matched places, ``(N, 2, 2)`` of each kind, below the marks at both.
+
+        Lines of a kind are one shape, so that many clear ones do not add up to a solid sheet.
+        """
         there = [(_LINES[kind], kind, ends[kind]) for kind in _LINES if len(ends.get(kind, ()))]
         crowded = sum(len(places) for _, _, places in there) > _RIMMED_UP_TO
         for line, kind, places in there:
-            self.strokes(
-                places, line.colour, line.width_pt, rim=_BARE if crowded else line.rim,
-                dashes=line.dashes, opacity=opacity, gid=kind,
-            )  # fmt: skip
+            rims = [] if crowded or not line.rim_pt else [("white", line.width_pt + line.rim_pt)]
+            for ink, ink_pt in (*rims, (line.colour, line.width_pt)):
+                # matplotlib counts dashes in widths of the line: those of the rim must be as long.
+                dashes = line.dashes and tuple(one * line.width_pt / ink_pt for one in line.dashes)
+                style = {"edgecolor": ink, "linestyle": (0, dashes), "alpha": opacity}
+                style["gid"] = kind if ink == line.colour else ""
+                self.stroke(places.reshape(-1, 2), _codes(2) * len(places), ink_pt, **style)
         for line, kind, places in there:
             x, y = places.reshape(-1, 2).T
             edge_pt = 0.0 if line.end == "o" else 0.8
-            self.symbols(
-                x, y, line.end, 1.5 if crowded else 2.7, rim=_BARE if crowded else ("white", 0.3),
-                face=line.colour, edge=line.colour, edge_pt=edge_pt, gid=f"{kind} ends",
-            )  # fmt: skip
+            inks = [] if crowded else [("white", edge_pt + 0.6)]
+            for ink, ink_pt in (*inks, (line.colour, edge_pt)):
+                self.axes.plot(
+                    x, y, line.end, color=ink, markersize=1.5 if crowded else 2.7,
+                    markeredgewidth=ink_pt, gid=f"{kind} ends", **self.on_top(),
+                )  # fmt: skip
 
 
 def _pair(content: PairFigure, paper: Paper) -> Figure:
@@ -343,7 +321,7 @@ def _pair(content: PairFigure, paper: Paper) -> Figure:
     symbols, words_y, y = [], y + 0.5 * line_pt, y
     x = margin
     for symbol, words in content.legend:
-        sample = _SAMPLE_PT if symbol in _LINES else _SYMBOL_PT
+        sample = _SYMBOL_PT if isinstance(symbol, tuple) else _SAMPLE_PT
         needed = sample + 4.0 + _width_pt(words, paper.font_pt)
         if x > margin and x + needed > margin + room:
             x, words_y = margin, words_y + 1.2 * line_pt
@@ -376,10 +354,12 @@ def _pair(content: PairFigure, paper: Paper) -> Figure:
     judged = np.array(content.judgements, object)[shown]
     sheet.matches({kind: ends[judged == kind] for kind in _LINES}, content.opacity)
     for panel, box in zip(content.panels, boxes, strict=True):
-        for mark in panel.marks:
-            _draw_mark(sheet, mark, panel, box)
+        _draw_shapes(sheet, panel.shapes, (box.left, box.top), box.width / panel.stage_px)
     for symbol, x, at, words, sample in symbols:
-        _draw_symbol(sheet, symbol, x, at)
+        if isinstance(symbol, tuple):
+            _draw_shapes(sheet, symbol, (x + sample / 2, at), _LEGEND_PIXEL_PT)
+        else:
+            sheet.matches({symbol: np.array([[[x + 2.0, at], [x + sample - 2.0, at]]])})
         sheet.text(x + sample + 4.0, at, words)
     if content.scale is not None:
         _draw_scale(sheet, content, width - margin - scale, top + height + 0.7 * line_pt, scale)
@@ -439,140 +419,46 @@ def _draw_scale(sheet: _Sheet, content: PairFigure, left: float, top: float, wid
     sheet.text(left - 10.0, top + 2.5, scale.title, ha="right")
 
 
-# ---- marks ---------------------------------------------------------------------------------------
-
-_PIN_PT: Final = (9.2, 4.6)  # from the tip to the centre of the head, and the head's radius
+# ---- shapes over images --------------------------------------------------------------------------
 
 
-def _arms(inner: float, outer: float) -> Outline:
-    """Four strokes around a free centre."""
-    ways = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
-    ends = np.stack([ways * inner, ways * outer], axis=1).reshape(-1, 2)
-    return Outline(ends, [Outline.MOVETO, Outline.LINETO] * 4)
+def _draw_shapes(
+    sheet: _Sheet, shapes: tuple[Shape, ...], corner: tuple[float, float], pixel_pt: float
+) -> None:
+    """Draw shapes whose pixels are so many points wide and count from a corner on the sheet."""
 
+    def placed(points: Any) -> NDArray[np.float64]:
+        return np.asarray(points, np.float64) * pixel_pt + corner
 
-def _pin_outline(sign: float) -> Outline:
-    height, radius = _PIN_PT
-    angles = np.linspace(-0.15 * np.pi, 1.15 * np.pi, 40)
-    head = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) + [0.0, height]
-    return Outline(np.concatenate([[[0.0, 0.0]], head, [[0.0, 0.0]]]) * [1.0, sign], closed=True)
-
-
-def _draw_symbol(sheet: _Sheet, symbol: Judgement | MarkKind, x: float, y: float) -> None:
-    """A symbol in a legend, in a field that begins at ``x``."""
-    if symbol in _LINES:
-        ends = np.array([[[x + 2.0, y], [x + _SAMPLE_PT - 2.0, y]]])
-        sheet.matches({symbol: ends})
-    else:
-        number = "2" if symbol == "next" else ""
-        mark = Mark(symbol, (0.0, 0.0), text=number)  # type: ignore[arg-type]
-        _draw_mark_at(sheet, mark, (x + _SYMBOL_PT / 2, y), pixel_pt=0.8, size=0.75)
-
-
-def _draw_mark(sheet: _Sheet, mark: Mark | Segment | Label, panel: Panel, box: _Box) -> None:
-    match mark:
-        case Mark():
-            (at,) = _placed(mark.point_px, panel, box)
-            above = at[1] - box.top > sum(_PIN_PT)
-            pixel_pt = box.width / panel.size_px[0]
-            _draw_mark_at(sheet, mark, at, pixel_pt=pixel_pt, upright=bool(above))
-        case Segment(kind, start_px, end_px):
-            ends = _placed([start_px, end_px], panel, box)
-            if kind == "cycle":
-                sheet.axes.annotate(
-                    "", ends[1], ends[0], **sheet.on_top(),
-                    arrowprops={
-                        "arrowstyle": "-|>", "color": colors.CYCLE, "lw": 0.9, "shrinkA": 0,
-                        "shrinkB": 0, "mutation_scale": 8,
-                        "path_effects": [withStroke(linewidth=2.0, foreground=_EDGE)],
-                    },
+    for shape in shapes:
+        match shape:
+            case Stroke():
+                codes = [code for line in shape.lines for code in _codes(len(line))]
+                points = placed([at for line in shape.lines for at in line])
+                sheet.stroke(
+                    points, codes, shape.width * pixel_pt, linestyle=(0, shape.dashes),
+                    edgecolor=shape.colour if shape.width else "none",
+                    facecolor=(shape.fill, shape.opacity) if shape.fill else "none",
+                    capstyle="round" if shape.round else "butt",
                 )  # fmt: skip
-            else:
-                line = _LINES[kind]
-                dashes = (3.2, 1.6) if line.dashes else None
-                sheet.strokes([ends], line.colour, 1.0, rim=(_EDGE, 0.6), dashes=dashes)
-        case Label():
-            _draw_label(sheet, mark, _placed(mark.point_px, panel, box)[0], box)
+            case Disc():
+                disc = Circle(tuple(placed(shape.centre)), shape.radius * pixel_pt)
+                disc.set_facecolor((shape.fill, shape.opacity) if shape.fill else "none")
+                disc.set(edgecolor=shape.colour or "none", linewidth=shape.width * pixel_pt)
+                sheet.axes.add_patch(disc).set(**sheet.on_top())
+            case Words():
+                x, y = placed(shape.at)
+                size = shape.size * _LABEL_FONT_PX * pixel_pt
+                words = shape.text.replace("  ", 2 * _NO_BREAK)  # SVG would join the spaces
+                if shape.room:  # made for the window's font, which may be narrower
+                    size *= min(1.0, shape.room * pixel_pt / _width_pt(words, size, bold=True))
+                side = "left" if shape.room else "center"
+                sheet.text(x, y, words, color=shape.colour, weight="bold", size=size, ha=side)
 
 
-def _draw_mark_at(
-    sheet: _Sheet, mark: Mark, at: Point | NDArray[np.float64], *, pixel_pt: float,
-    size: float = 1.0, upright: bool = True,
-) -> None:  # fmt: skip
-    x, y = at
-    rim, thin = (_EDGE, 0.6 * size), (_EDGE, 0.4 * size)
-    match mark.kind:
-        case "asked":
-            white: dict[str, Any] = {"face": "none", "edge": "white", "edge_pt": 0.9 * size}
-            sheet.symbols([x], [y], _arms(2.4, 7.2), 14.4 * size, rim=rim, **white)
-            sheet.symbols([x], [y], "o", 1.2 * size, rim=thin, face="white")
-        case "best":
-            colour = mark.colour or colors.BEST
-            style: dict[str, Any] = {"face": "none", "edge": colour, "edge_pt": 1.25 * size}
-            sheet.symbols([x], [y], _arms(1.2, 5.5), 11.0 * size, rim=rim, **style)
-        case "next":
-            style = {"face": _EDGE, "edge": colors.BEST, "edge_pt": 0.65 * size}
-            sheet.symbols([x], [y], "o", 7.7 * size, rim=thin, **style)
-            _draw_number(sheet, x, y, mark.text, colors.BEST, 0.75 * size)
-        case "truth":
-            inner, outer = 3.0 * pixel_pt, 5.0 * pixel_pt
-            for radius in ([outer] if outer >= 5.3 else []) + [max(inner, 2.9)]:
-                for edge, edge_pt, dark in (("white", 1.3, rim), (colors.TRUTH, 0.85, _BARE)):
-                    style = {"face": "none", "edge": edge, "edge_pt": edge_pt * size}
-                    sheet.symbols([x], [y], "o", 2 * radius * size, rim=dark, **style)
-            sheet.symbols([x], [y], "o", 1.7 * size, rim=thin, face=colors.TRUTH)
-        case "pin" | "found":
-            sign, found = 1.0 if upright else -1.0, mark.kind == "found"
-            outline, extent = _pin_outline(sign), 2 * sum(_PIN_PT)
-            if mark.selected:
-                sheet.symbols([x], [y], outline, extent, rim=(_EDGE, 1.95), face="none")
-            hem = ("white", 0.85) if mark.selected else (_EDGE, 0.75)
-            face = _EDGE if found else mark.colour
-            sheet.symbols(
-                [x], [y], outline, extent, rim=hem, face=face, edge=mark.colour, edge_pt=0.9
-            )
-            ink = "white" if found else _readable_on(mark.colour)
-            _draw_number(sheet, x, y - sign * _PIN_PT[0], mark.text, ink, 0.85)
-
-
-def _draw_number(sheet: _Sheet, x: float, y: float, number: str, colour: str, size: float) -> None:
-    font_pt = size * (6.5 if len(number) < 3 else 5.0)
-    sheet.text(
-        x, y, number, color=colour, weight="bold", fontsize=font_pt, ha="center", va="center"
-    )
-
-
-def _draw_label(sheet: _Sheet, label: Label, at: NDArray[np.float64], box: _Box) -> None:
-    """Text on a dark plate: right above its point, mirrored where there is no room."""
-    text = label.text.replace("  ", 2 * _NO_BREAK)  # SVG would join the spaces
-    font_pt = 0.92 * sheet.paper.font_pt
-    indent = 5.5 if label.judgement else 3.0
-    width = indent + _width_pt(text, font_pt, bold=True) + 3.0
-    height = _LEADING * font_pt + 2.0
-    left, top = at[0] + 5.5, at[1] - 5.5 - height
-    if left + width > box.left + box.width:
-        left = at[0] - 5.5 - width
-    if top < box.top:
-        top = at[1] + 5.5
-    left = max(box.left, min(left, box.left + box.width - width))
-    middle = top + height / 2
-    sheet.axes.add_patch(
-        FancyBboxPatch(
-            (left, top), width, height, boxstyle="round,pad=0,rounding_size=2.2",
-            facecolor="#101114d6", edgecolor="none", **sheet.on_top(),
-        )
-    )  # fmt: skip
-    if label.judgement:
-        line = _LINES[label.judgement]
-        stripe = [[(left + 2.5, top + 2.0), (left + 2.5, top + height - 2.0)]]
-        dashes = (1.3, 0.9) if line.dashes else None
-        sheet.strokes(stripe, line.colour, 1.5, rim=_BARE, dashes=dashes)
-    sheet.text(left + indent, middle, text, color="white", weight="bold", fontsize=font_pt)
-
-
-def _readable_on(colour: str) -> str:
-    red, green, blue = bytes.fromhex(colour.lstrip("#"))
-    return _EDGE if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "white"
+def _codes(count: int) -> list[Any]:
+    """Of one line through so many points."""
+    return [Outline.MOVETO] + [Outline.LINETO] * (count - 1)
 
 
 # ---- curves --------------------------------------------------------------------------------------
@@ -598,7 +484,7 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
     axes.set_ylim(0.0, 1.0)
     axes.set_xticks([end * step / 5 for step in range(6)])
     axes.set_xticklabels([f"{end * step / 5:g}" for step in range(6)])
-    axes.set_title(_printable(content.title), loc="left", weight="bold", size=1.08 * paper.font_pt)
+    axes.set_title(printable(content.title), loc="left", weight="bold", size=1.08 * paper.font_pt)
     axes.set_xlabel(content.x_label, labelpad=3.0)
     axes.spines[:].set_visible(False)
     axes.tick_params("y", length=0.0)
@@ -611,13 +497,10 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
         if content.series_count <= _WHISKERS_UP_TO and curve.whiskers:
             aside = (curve.series - (content.series_count - 1) / 2) * _WHISKER_APART_PT
             shift = ScaledTranslation(aside / _POINTS_PER_INCH, 0.0, figure.dpi_scale_trans)
-            axes.add_collection(
-                LineCollection(
-                    [[(x, low), (x, high)] for x, low, high in curve.whiskers],
-                    colors=style["color"], linewidths=1.05, alpha=0.75, clip_on=False,
-                    transform=axes.transData + shift, gid="whisker",
-                ),
-                autolim=False,
+            xs, lows, highs = zip(*curve.whiskers, strict=True)
+            axes.vlines(
+                xs, lows, highs, style["color"], linewidth=1.05, alpha=0.75, clip_on=False,
+                transform=axes.transData + shift, gid="whisker",
             )  # fmt: skip
     return figure
 

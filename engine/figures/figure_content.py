@@ -1,7 +1,7 @@
 """What figures show, as plain data that needs no matplotlib.
 
-Points are (x, y) in original pixels of the image they belong to; all other lengths are in points
-(1/72 inch) of the printed figure.
+Matched points are (x, y) in original pixels of the image they belong to.  Shapes over an image are
+in pixels of a screen, from the image's top-left corner.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from engine.vocabulary import Colormap, FigureTheme
 
 Judgement = Literal["right", "wrong", "agrees", "unknown"]
-MarkKind = Literal["asked", "best", "next", "truth", "pin", "found"]
-Symbol = Judgement | MarkKind
 Point = tuple[float, float]
+Lines = tuple[tuple[Point, ...], ...]
 Pixels = NDArray[np.uint8]
+
+
+def printable(text: str) -> str:
+    """The text without control characters and half surrogates, which no kind of file takes."""
+    return "".join(sign if sign.isprintable() or sign in "\n\xa0" else "?" for sign in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +65,60 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A symbol at a point of an image.
+class Stroke:
+    """Lines through points, and what they enclose.
 
     Attributes:
-        kind: what it marks: a query, its best match, a next best one, the true point, a pin, or
-            the match of a pin.
-        point_px: where.
-        colour: hexadecimal; "" for the kind's own.
-        text: the number in a pin or in a next best match.
-        selected: a pin with a white rim.
+        lines: points of each.
+        colour: hexadecimal.
+        width: 0 draws no line.
+        dashes: on and off, in widths.
+        fill: colour of what is enclosed; "" leaves it clear.
+        opacity: of the fill.
+        round: round off the ends.
     """
 
-    kind: MarkKind
-    point_px: Point
+    lines: Lines
+    colour: str
+    width: float
+    dashes: tuple[float, float] | None = None
+    fill: str = ""
+    opacity: float = 1.0
+    round: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """A circle; ``opacity`` is its fill's."""
+
+    centre: Point
+    radius: float
     colour: str = ""
-    text: str = ""
-    selected: bool = False
+    width: float = 0.0
+    fill: str = ""
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """From a found point to the true one, or an arrow from a query to its match back."""
+class Words:
+    """Bold text.
 
-    kind: Literal["right", "wrong", "cycle"]
-    start_px: Point
-    end_px: Point
+    Attributes:
+        at: its centre, or the middle of its left edge if it has to keep to a room.
+        text: one line.
+        colour: hexadecimal.
+        size: a share of the font of labels.
+        room: how wide it may be; 0 sets it around its centre.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Text beside a point; a stripe at its edge shows whether the match is right."""
-
-    point_px: Point
+    at: Point
     text: str
-    judgement: Judgement | None = None
+    colour: str
+    size: float = 1.0
+    room: float = 0.0
+
+
+Shape = Stroke | Disc | Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,14 +130,16 @@ class Panel:
         size_px: (width, height) of the original, which points are measured in.
         letter: the bold name above it.
         title: the text after the letter; shortened where it is too long.
-        marks: drawn over the image, lowest first.
+        shapes: drawn over the image, lowest first, in pixels of an image ``stage_px`` wide.
+        stage_px: see there.
     """
 
     image: Pixels
     size_px: tuple[int, int]
     letter: str = ""
     title: str = ""
-    marks: tuple[Mark | Segment | Label, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    stage_px: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,7 +168,7 @@ class PairFigure:
         judgements: of each match.
         limit: how many lines are drawn at most, chosen at random but always the same.
         opacity: of the lines, 0 to 1.
-        legend: symbols with their words.
+        legend: kinds of matches, or shapes about (0, 0) in pixels of a screen, with their words.
         scale: the scale of the colours over the images.
         caption: paragraphs below.
         bare: the images and lines alone, without a margin.
@@ -156,7 +181,7 @@ class PairFigure:
     judgements: tuple[Judgement, ...] = ()
     limit: int | None = None
     opacity: float = 1.0
-    legend: tuple[tuple[Symbol, str], ...] = ()
+    legend: tuple[tuple[Judgement | tuple[Shape, ...], str], ...] = ()
     scale: ColorScale | None = None
     caption: tuple[str, ...] = ()
     bare: bool = False

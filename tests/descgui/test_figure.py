@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,10 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
 from descgui.views.canvas import ImageCanvas
 from descgui.views.figure import FigureError, caption_lines, pair_figure, write_figure
-from descgui.views.marks import ErrorLine
+from descgui.views.marks import Stage
 from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, marks_for
+from descgui.views.viewport import Box, Viewport
 from engine.api import (
     DescSpaceError,
     Extent,
@@ -161,30 +161,35 @@ def test_the_heat_map_is_drawn_over_the_second_image_with_its_scale(models):
     assert changed[:, :300].mean() < 0.1
 
 
-def test_the_figure_has_every_mark_of_the_panes(models):
+def words_in(panel) -> list[str]:
+    return [shape.text for shape in panel.shapes if isinstance(shape, figure_content.Words)]
+
+
+def test_the_figure_has_every_mark_of_the_panes_at_its_place(models):
     ask(models)
     models.pins.set_pins((Pin(1, Probe("a", (20.0, 10.0))),))
-    for panel, key in zip(pair_figure(models).panels, (PaneKey("a"), PaneKey("b")), strict=True):
-        shown = [mark for mark in marks_for(models, key) if not isinstance(mark, ErrorLine)]
-        points = [mark.point_px for mark in panel.marks if hasattr(mark, "point_px")]
-        assert points == [mark.point_px for mark in shown]
-    first, second = pair_figure(models).panels
-    assert {mark.kind for mark in first.marks} == {"asked", "pin"}
-    assert [mark.text for mark in second.marks if hasattr(mark, "judgement")] == [
-        "✓ 1.0 px   0.912"
-    ]
-    words = [word for _, word in pair_figure(models).legend]
+    figure = pair_figure(models)
+    for panel, key in zip(figure.panels, (PaneKey("a"), PaneKey("b")), strict=True):
+        width, height = panel.size_px
+        view = Viewport(panel.stage_px / width, 0.0, 0.0)
+        stage = Stage(view, Box(0.0, 0.0, panel.stage_px, view.scale * height))
+        shown = marks_for(models, key)
+        assert panel.shapes == tuple(shape for mark in shown for shape in mark.shapes(stage))
+    assert words_in(figure.panels[0]) == ["1"]
+    assert words_in(figure.panels[1]) == ["✓ 1.0 px   0.912"]
+    words = [word for _, word in figure.legend]
     assert words == ["asked", "best match", "truth, 3 and 5 px", "right", "wrong", "next best"]
 
 
-def test_a_wrong_answer_is_dashed_and_its_way_back_an_arrow(models):
+def test_the_asked_point_is_drawn_where_it_is_in_the_image(models):
     ask(models)
-    far = replace(models.probe.answer, error_px=9.0, cycle_px=(40.0, 30.0), cycle_error_px=27.0)
-    models.probe.set_answer(far)
-    first, second = pair_figure(models).panels
-    assert [mark.kind for mark in first.marks if hasattr(mark, "end_px")] == ["cycle"]
-    assert [mark.kind for mark in second.marks if hasattr(mark, "end_px")] == ["wrong"]
-    assert [m.judgement for m in second.marks if hasattr(m, "judgement")] == ["wrong"]
+    pixels = drawn(models, 300)
+    red = np.argwhere((pixels == (200, 30, 30)).all(axis=2))
+    (top, left), (bottom, right) = red.min(axis=0), red.max(axis=0)
+    white = (pixels[top:bottom, left:right] == 255).all(axis=2)
+    y, x = np.argwhere(white).mean(axis=0)
+    assert x == pytest.approx((15.5 / 60) * (right - left), abs=2)
+    assert y == pytest.approx((20.5 / 40) * (bottom - top), abs=2)
 
 
 def test_matches_are_judged_as_in_the_panes(models):
