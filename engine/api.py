@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from engine.paths import runs_dir as runs_dir
     from engine.paths import unused_dir as unused_dir
     from engine.paths import user_data_dir as user_data_dir
+    from engine.paths import write_atomically as write_atomically
     from engine.progress import CancelToken as CancelToken
     from engine.progress import Checkpoint as Checkpoint
     from engine.progress import CheckpointReason as CheckpointReason

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from descgui.models.state import StateModel
-from descgui.models.training_curves_data import insert_frame, thin_frames
+from descgui.models.training_curves_data import RunCurves, Series, add_frames
 from engine.api import (
     ConfigError,
     Preview,
@@ -143,6 +143,10 @@ class TrainingStatus:
         """True while it computes or is paused."""
         return self.stage in ("preparing", "running", "pausing", "paused", "stopping")
 
+    def is_live(self, folder: Path) -> bool:
+        """True for the folder of the run that is in progress."""
+        return self.busy and folder == self.folder
+
     @property
     def can_resume(self) -> bool:
         """True for a run that is not finished and not under way."""
@@ -164,8 +168,8 @@ class CurvesModel(QObject):
         super().__init__(parent)
         self._shown: tuple[Path, ...] = ()
         self._colors: dict[Path, int] = {}
-        self._read: dict[Path, Curves] = {}
-        self._live: dict[str, list[tuple[float, float]]] = {}
+        self._read: dict[Path, dict[str, Series]] = {}
+        self._live: dict[str, Series] = {}
         self._live_folder: Path | None = None
 
     @property
@@ -179,9 +183,12 @@ class CurvesModel(QObject):
 
     def of(self, folder: Path) -> Curves | None:
         """Curves of a run; None while they are not read."""
-        if folder == self._live_folder:
-            return {name: np.array(points) for name, points in self._live.items()}
-        return self._read.get(folder)
+        series = self.series(folder)
+        return None if series is None else {name: one.points for name, one in series.items()}
+
+    def series(self, folder: Path) -> Mapping[str, Series] | None:
+        """The same, in the form that grows."""
+        return self._live if folder == self._live_folder else self._read.get(folder)
 
     def show(self, folders: tuple[Path, ...]) -> None:
         """Show these runs; silent when they are shown already."""
@@ -199,23 +206,20 @@ class CurvesModel(QObject):
     def set(self, folder: Path, curves: Curves) -> None:
         """Give the curves of a run; those of one that is not shown any more are dropped."""
         if folder in self._shown:
-            self._read[folder] = curves
+            self._read[folder] = {name: Series(points) for name, points in curves.items()}
             self.changed.emit()
 
     def begin_live(self, folder: Path, curves: Curves) -> None:
         """Make a run the live one, with the curves of an earlier part of it."""
         self._live_folder = folder
-        self._live = {
-            name: [(float(step), float(value)) for step, value in points]
-            for name, points in curves.items()
-        }
+        self._live = {name: Series(points) for name, points in curves.items()}
         self.changed.emit()
 
     def grow(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
         """Lengthen the curves of the live run."""
         for step, values in metrics:
             for name, value in values.items():
-                self._live.setdefault(name, []).append((float(step), value))
+                self._live.setdefault(name, Series()).append(step, value)
         if metrics:
             self.grew.emit(metrics)
 
@@ -250,18 +254,18 @@ class FramesModel(QObject):
 
     def watch(self, folder: Path, frames: tuple[Preview, ...] = ()) -> None:
         """Watch another run; the pictures of the live one are here already."""
-        self._watched, self._past = folder, thin_frames(frames)
+        self._watched, self._past = folder, add_frames((), frames)
         self.changed.emit()
 
     def begin_live(self, folder: Path, frames: tuple[Preview, ...]) -> None:
         """Watch a run as the live one, with the pictures of an earlier part of it."""
         self._watched = self._live_folder = folder
-        self._live = thin_frames(frames)
+        self._live = add_frames((), frames)
         self.changed.emit()
 
     def add(self, frame: Preview) -> None:
         """Add a picture of the live run."""
-        self._live = thin_frames(insert_frame(self._live, frame))
+        self._live = add_frames(self._live, (frame,))
         if self._watched == self._live_folder:
             self.added.emit(frame)
 
@@ -287,6 +291,16 @@ class TrainingModel:
         self.can_plot = StateModel(False)
         self.curves = CurvesModel()
         self.frames = FramesModel()
+
+    @property
+    def drawn(self) -> tuple[RunCurves, ...]:
+        """The shown runs whose curves are read, in order of their choice."""
+        status, curves = self.status.state, self.curves
+        return tuple(
+            RunCurves(folder, series, curves.color_index(folder), status.is_live(folder))
+            for folder in curves.shown
+            if (series := curves.series(folder)) is not None
+        )
 
 
 def name_problem(name: str) -> str:

@@ -1,8 +1,7 @@
-"""The curves of training runs, laid over one another, live."""
+"""The curves of training runs, overlaid, live."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.training_curves_data import RunCurves, Series
+from descgui.models.bundle import AppModels
+from descgui.models.training_curves_data import RunCurves
 from descgui.views.dialogs import ask_target
 from descgui.views.panel_parts import (
     SegmentButton,
@@ -34,19 +34,28 @@ from descgui.views.panel_parts import (
     icon_button,
     tabular,
 )
-from descgui.views.training_curves_export import WRITERS, CurvesError, Sheet, write_curves_csv
-from descgui.views.training_figures import FIRST_SHOWN, Plot, plots_of
-from descgui.views.training_lines import DrawnRun, Look
-from descgui.views.training_plots import CurvePlots
+from descgui.views.theme import theme_colors
+from descgui.views.training_curves_export import export_curves
+from descgui.views.training_plots import CurvePlots, Groups, Style
 from descgui.views.training_readout import CurvesReadout
+from engine.api import DescSpaceError, group_metrics, metric_info, pck_name
 
 REDRAW_MS: Final = 100
-"""Time between two drawings while points come in."""
+"""Time between two drawings while points arrive."""
+
+_ALWAYS_OFFERED: Final = ("loss", pck_name(3.0))
+FIRST_SHOWN: Final = tuple(metric_info(name).group.name for name in _ALWAYS_OFFERED)
+"""Plots that are shown until others are chosen."""
 
 _MOST_SMOOTHING: Final = 99
 _WIDE_PX: Final = 1100
 _NARROW_PX: Final = 520
 _READOUT_SHARE: Final = 0.38
+_FORMATS: Final = (
+    ("Picture (PNG)…", "curves.png", "Pictures (*.png)"),
+    ("Vector picture (SVG)…", "curves.svg", "Vector pictures (*.svg)"),
+    ("Table (CSV)…", "curves.csv", "Tables (*.csv)"),
+)
 
 
 class _StayingMenu(QMenu):
@@ -61,35 +70,32 @@ class _StayingMenu(QMenu):
 
 
 class TrainingCurves(QWidget):
-    """Plots of what was measured while training, with what is needed to read and to keep them.
+    """Plots of what is measured during training, with the controls to read and to export them.
+
+    New points are drawn at most ten times a second, however many arrive.
 
     Signals:
-        export_failed(str): a sentence that says why nothing was written.
-        exported(Path): a file was written.
-        redrawn(): all that came in so far is drawn.
+        redrawn(): everything measured so far is drawn.
     """
 
-    export_failed = Signal(str)
-    exported = Signal(object)
     redrawn = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, models: AppModels, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._runs: tuple[DrawnRun, ...] = ()
-        self._series: dict[str, dict[str, Series]] = {}
-        self._plots: tuple[Plot, ...] = ()
-        self._chosen: set[str] = set(FIRST_SHOWN)
+        self._model, self._messages = models.training, models.messages
+        self._runs: tuple[RunCurves, ...] = ()
+        self._groups: Groups = {}
+        self._chosen = set(FIRST_SHOWN)
         self._folder = Path.home()
-        self._stale = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self._on_time)
+        self._timer.timeout.connect(self.show_now)
         self._wheel = WheelNeedsFocus(self)
         self.plots = CurvePlots(self)
         self.readout = CurvesReadout(self)
-        self._pages = QStackedWidget(self)
         self.empty = centred_words(self, margin_px=16)
+        self._pages = QStackedWidget(self)
         self._pages.addWidget(self.empty)
         self._pages.addWidget(self._make_content())
         layout = QVBoxLayout(self)
@@ -100,45 +106,16 @@ class TrainingCurves(QWidget):
         self._order_tabs()
         self.plots.step_pointed.connect(self.readout.show_step)
         self.plots.zoom_changed.connect(self.reset_button.setEnabled)
-        self._dress()
-        self._show_plots()
+        self._model.curves.changed.connect(self.show_now)
+        self._model.curves.grew.connect(self._on_metrics)
+        self._model.status.changed.connect(self._on_status)
+        self.show_now()
 
     def sizeHint(self) -> QSize:
         return QSize(640, 360)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(300, 180)
-
-    # What is shown
-
-    def set_runs(self, runs: Sequence[RunCurves]) -> None:
-        """Show these runs instead of those before: later ones on top, those under way above all."""
-        before = set(self._series)
-        self._series = {
-            run.key: {name: Series(points) for name, points in run.curves.items()} for run in runs
-        }
-        self._runs = tuple(
-            DrawnRun(run.key, run.label, run.color_index, run.live, self._series[run.key])
-            for run in runs
-        )
-        if not before & set(self._series):
-            self.plots.reset_zoom()
-        self._show_plots()
-
-    def append(self, key: str, step: int, values: Mapping[str, float]) -> None:
-        """Add what was measured at a step; nothing happens for a run that is not shown.
-
-        It is drawn soon, at most ten times a second however many points come in.  Points of the
-        same and of later steps are dropped: a run that was continued repeats steps.
-        """
-        series = self._series.get(key)
-        if series is None:
-            return
-        for name, value in values.items():
-            series.setdefault(name, Series()).append(float(step), float(value))
-        self._stale = True
-        if self.isVisible() and not self._timer.isActive():
-            self._timer.start()
 
     @property
     def smoothing(self) -> float:
@@ -147,64 +124,37 @@ class TrainingCurves(QWidget):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether values stand on logarithmic axes."""
+        """Whether logarithmic axes are on."""
         return self.log_button.isChecked()
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """Names of the plots that are shown."""
-        return tuple(plot.name for plot in self._shown())
+        return tuple(group.name for group in self._shown())
 
     def choose(self, name: str, shown: bool) -> None:
         """Show or hide a plot."""
-        if shown:
-            self._chosen.add(name)
-        else:
-            self._chosen.discard(name)
-        self._show_plots()
-
-    # Export
+        (self._chosen.add if shown else self._chosen.discard)(name)
+        self.show_now()
 
     def export(self, path: Path) -> None:
         """Write what is shown: a table for ``.csv``, a picture for ``.png``, else an SVG.
 
-        Says by a signal whether it was written.
+        A message says that it was written, or why not.
         """
         try:
-            if path.suffix.lower() == ".csv":
-                write_curves_csv(path, self._runs, self._figures(), weight=self.smoothing)
-            else:
-                self._export_sheet(path)
-        except CurvesError as error:
-            self.export_failed.emit(str(error))
+            export_curves(
+                path,
+                self._runs,
+                self._shown(),
+                self._style(),
+                steps=self.plots.steps_shown if self.plots.zoomed else None,
+                width_px=self.plots.width(),
+            )
+        except DescSpaceError as error:
+            self._messages.notify(str(error), "error")
         else:
-            self.exported.emit(path)
-
-    def _export_sheet(self, path: Path) -> None:
-        sheet = Sheet(
-            self._shown(),
-            self._runs,
-            weight=self.smoothing,
-            logarithmic=self.logarithmic,
-            steps=self.plots.steps_shown if self.plots.zoomed else None,
-            width_px=self.plots.width(),
-        )
-        try:
-            WRITERS.get(path.suffix.lower(), WRITERS[".svg"])(path, sheet)
-        finally:
-            sheet.close()
-
-    def _ask_and_export(self, suffix: str) -> None:
-        kinds = {
-            ".png": "Pictures (*.png)",
-            ".svg": "Vector pictures (*.svg)",
-            ".csv": "Tables (*.csv)",
-        }
-        proposal = self._folder / f"{'curves'}{suffix}"
-        path = ask_target(self, "Export the curves", proposal, kinds[suffix])
-        if path is not None:
-            self._folder = path.parent
-            self.export(path)
+            self._messages.notify(f"Saved {path}.")
 
     # Making
 
@@ -224,11 +174,11 @@ class TrainingCurves(QWidget):
         return content
 
     def _make_bar(self) -> QHBoxLayout:
-        self.figures_button = QPushButton("Figures", self)
-        self.figures_button.setToolTip("Which figures are shown")
-        self.figures_button.setAccessibleName("Which figures are shown")
-        self.figures_menu = _StayingMenu(self.figures_button)
-        self.figures_button.setMenu(self.figures_menu)
+        self.metrics_button = QPushButton("Metrics", self)
+        self.metrics_button.setToolTip("Choose which metrics are shown")
+        self.metrics_button.setAccessibleName("Choose which metrics are shown")
+        self.metrics_menu = _StayingMenu(self.metrics_button)
+        self.metrics_button.setMenu(self.metrics_menu)
         self._smoothing_word = QLabel("Smoothing", self)
         self.smoothing_slider = QSlider(Qt.Orientation.Horizontal, self)
         self.smoothing_slider.setRange(0, _MOST_SMOOTHING)
@@ -237,19 +187,19 @@ class TrainingCurves(QWidget):
         self.smoothing_slider.setMaximumWidth(180)
         self.smoothing_slider.setAccessibleName("Smoothing")
         self.smoothing_slider.setToolTip(
-            "Exponential moving average; the curve as measured stays behind it, faintly"
+            "Exponential moving average; the measured values stay visible behind it, faintly"
         )
+        self.smoothing_slider.valueChanged.connect(self.show_now)
         self._wheel.guard(self.smoothing_slider)
         self._smoothing_word.setBuddy(self.smoothing_slider)
-        self._smoothing_value = QLabel("0.00", self)
+        self._smoothing_value = QLabel(self)
         self._smoothing_value.setFont(tabular(self.font()))
         self._smoothing_value.setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00") + 2)
-        self.smoothing_slider.valueChanged.connect(self._on_smoothing)
         self.log_button = SegmentButton("Log", self)
-        self.log_button.setToolTip("Logarithmic values; only those above zero")
-        self.log_button.setAccessibleName("Logarithmic axis")
+        self.log_button.setToolTip("Logarithmic axes, except for shares; only values above zero")
+        self.log_button.setAccessibleName("Logarithmic axes")
         self.log_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self.log_button.toggled.connect(self._redraw)
+        self.log_button.toggled.connect(self.show_now)
         self.reset_button = self._button("fit", "Show all steps")
         self.reset_button.setEnabled(False)
         self.reset_button.clicked.connect(self.plots.reset_zoom)
@@ -260,7 +210,7 @@ class TrainingCurves(QWidget):
         bar = QHBoxLayout()
         bar.setContentsMargins(4, 2, 4, 0)
         bar.setSpacing(4)
-        bar.addWidget(self.figures_button)
+        bar.addWidget(self.metrics_button)
         bar.addSpacing(6)
         bar.addWidget(self._smoothing_word)
         bar.addWidget(self.smoothing_slider, 10)
@@ -273,9 +223,9 @@ class TrainingCurves(QWidget):
         return bar
 
     def _order_tabs(self) -> None:
-        """Let the tab key go as one reads: the bar, the legend, the plots."""
+        """Let the tab key follow the order of reading: the bar, the legend, the plots."""
         order: tuple[QWidget, ...] = (
-            *(self.figures_button, self.smoothing_slider, self.log_button, self.reset_button),
+            *(self.metrics_button, self.smoothing_slider, self.log_button, self.reset_button),
             *(self.export_button, self.readout, self.plots),
         )
         for before, after in pairwise(order):
@@ -289,110 +239,101 @@ class TrainingCurves(QWidget):
 
     def _export_menu(self) -> QMenu:
         menu = QMenu(self.export_button)
-        for text, suffix in (
-            ("Picture (PNG)…", ".png"),
-            ("Vector picture (SVG)…", ".svg"),
-            ("Table (CSV)…", ".csv"),
-        ):
-            action = menu.addAction(text)
-            action.setData(suffix)
+        for text, file_name, name_filter in _FORMATS:
+            menu.addAction(text).setData((file_name, name_filter))
         menu.triggered.connect(self._on_export)
         return menu
 
     # Drawing
 
-    def _shown(self) -> tuple[Plot, ...]:
-        return tuple(plot for plot in self._plots if plot.name in self._chosen)
+    def _shown(self) -> Groups:
+        return {group: names for group, names in self._groups.items() if group.name in self._chosen}
 
-    def _figures(self) -> tuple[str, ...]:
-        """The figures of all shown plots."""
-        return tuple(figure for plot in self._shown() for figure in plot.figures)
+    def _style(self) -> Style:
+        colors, scale = theme_colors(self.palette()), self.devicePixelRatioF()
+        return Style(self.smoothing, self.logarithmic, colors, scale)
 
-    def _show_plots(self) -> None:
-        """Follow the runs and what is chosen: menu, plots, legend, or why there is nothing."""
-        names = {name for series in self._series.values() for name in series}
-        self._plots = plots_of(names)
+    def show_now(self) -> None:
+        """Draw what was measured so far, as the controls say, or why there is nothing."""
+        self._timer.stop()
+        before, self._runs = self._runs, self._model.drawn
+        measured = {name for run in self._runs for name in run.series}
+        self._groups = {
+            group: tuple(name for name in names if name in measured)
+            for group, names in group_metrics((*measured, *_ALWAYS_OFFERED)).items()
+        }
         self._fill_menu()
         shown = self._shown()
-        measured = bool(names)
-        self.plots.set_plots(shown)
-        if not measured:
-            self.empty.setText("No figures yet: start a training, or choose past runs to compare.")
-        else:
-            self.empty.setText("No figures are chosen: tick some under “Figures”.")
+        self.empty.setText(
+            "No metrics are chosen: tick some under “Metrics”."
+            if measured
+            else "No metrics yet: start a training, or choose past runs to compare."
+        )
         self._pages.setCurrentIndex(1 if measured and shown else 0)
-        self.export_button.setEnabled(measured and bool(shown))
-        self._redraw()
+        self.export_button.setEnabled(bool(measured and shown))
+        self._smoothing_value.setText(f"{self.smoothing:.2f}")
+        self.plots.draw(self._runs, shown, self._style())
+        if not {run.folder for run in before} & {run.folder for run in self._runs}:
+            self.plots.reset_zoom()
+        names = [name for names in shown.values() for name in names]
+        self.readout.show_runs(self._runs, names, self.smoothing)
         self._place()
+        self.redrawn.emit()
 
     def _fill_menu(self) -> None:
-        wanted = [(plot.name, plot.title) for plot in self._plots]
-        if wanted != [(action.data(), action.text()) for action in self.figures_menu.actions()]:
-            self.figures_menu.clear()
+        wanted = [(group.name, group.heading) for group in self._groups]
+        if wanted != [(action.data(), action.text()) for action in self.metrics_menu.actions()]:
+            self.metrics_menu.clear()
             for name, title in wanted:
-                action = QAction(title, self.figures_menu)
+                action = self.metrics_menu.addAction(title)
                 action.setCheckable(True)
                 action.setData(name)
-                action.toggled.connect(self._on_figure)
-                self.figures_menu.addAction(action)
-        for action in self.figures_menu.actions():
+                action.toggled.connect(self._on_metric)
+        for action in self.metrics_menu.actions():
             with QSignalBlocker(action):
                 action.setChecked(action.data() in self._chosen)
 
-    def _redraw(self) -> None:
-        self._stale = False
-        self._timer.stop()
-        self.plots.draw(self._runs, weight=self.smoothing, logarithmic=self.logarithmic)
-        self.readout.show_runs(self._runs, self._figures(), self.smoothing)
-        self.redrawn.emit()
-
-    def _dress(self) -> None:
-        self.plots.set_look(Look.of_window(self.palette(), self.font()))
-
     def _place(self) -> None:
         """Put the legend beside the plots where there is room for all of it, else above them."""
-        natural = self.readout.natural_size().width()
-        wide = self.width() >= _WIDE_PX and natural <= _READOUT_SHARE * self.width()
+        natural_px, width_px = self.readout.natural_size().width(), self.width()
+        beside = width_px >= _WIDE_PX and natural_px <= _READOUT_SHARE * width_px
         direction = QBoxLayout.Direction
-        self._content.setDirection(direction.RightToLeft if wide else direction.TopToBottom)
-        width = self.width()
-        if wide:
-            width = natural
-            self.readout.setFixedWidth(width)
-        else:
-            self.readout.setMinimumWidth(0)
-            self.readout.setMaximumWidth(16777215)
-        self.readout.set_room(width)
-        self._smoothing_word.setVisible(self.width() >= _NARROW_PX)
+        self._content.setDirection(direction.RightToLeft if beside else direction.TopToBottom)
+        self.readout.setMinimumWidth(natural_px if beside else 0)
+        self.readout.setMaximumWidth(natural_px if beside else 16777215)
+        self.readout.set_room(natural_px if beside else width_px)
+        self._smoothing_word.setVisible(width_px >= _NARROW_PX)
 
     # Hearing
 
-    def _on_time(self) -> None:
-        names = {name for series in self._series.values() for name in series}
-        if plots_of(names) != self._plots:
-            self._show_plots()  # something is measured for the first time
-        else:
-            self._redraw()
+    def _on_status(self) -> None:
+        """Draw a run differently when it has ended."""
+        if [run.live for run in self._model.drawn] != [run.live for run in self._runs]:
+            self.show_now()
 
-    def _on_smoothing(self, value: int) -> None:
-        self._smoothing_value.setText(f"{value / 100.0:.2f}")
-        self._redraw()
+    def _on_metrics(self) -> None:
+        live_shown = any(run.live for run in self._model.drawn)
+        if live_shown and self.isVisible() and not self._timer.isActive():
+            self._timer.start()
 
-    def _on_figure(self, shown: bool) -> None:
+    def _on_metric(self, shown: bool) -> None:
         action = self.sender()
         if isinstance(action, QAction):
             self.choose(action.data(), shown)
 
     def _on_export(self, action: QAction) -> None:
-        self._ask_and_export(action.data())
+        file_name, name_filter = action.data()
+        path = ask_target(self, "Export the curves", self._folder / file_name, name_filter)
+        if path is not None:
+            self._folder = path.parent
+            self.export(path)
 
     # Qt's own
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Draw what came in while nobody looked."""
+        """Draw what was measured in the meantime."""
         super().showEvent(event)
-        if self._stale:
-            self._on_time()
+        self.show_now()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -401,4 +342,4 @@ class TrainingCurves(QWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange):
-            self._dress()
+            self.show_now()

@@ -25,7 +25,6 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.bundle import AppModels
-from descgui.models.training_curves_data import RunCurves
 from descgui.models.training_state import SamplesState, TrainingStatus
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -44,7 +43,7 @@ from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
 from descgui.views.training_runs import TrainingRuns
 from descgui.views.words import clock_text, counted
-from engine.api import Preview, is_better, judge_of, metric_info
+from engine.api import is_better, judge_of, metric_info
 
 if TYPE_CHECKING:
     from descgui.views.training_curves import TrainingCurves
@@ -70,7 +69,6 @@ class TrainingPanel(QWidget):
         self.curves: TrainingCurves | None = None
         self.probe: TrainingProbe | None = None
         self._page = _PAIRS
-        self._was_busy = False
         self._last_stage = "none"
         self.form = TrainingForm(models, actions, self)
         self.runs = TrainingRuns(self._model, actions, self)
@@ -205,27 +203,14 @@ class TrainingPanel(QWidget):
         from descgui.views.training_curves import TrainingCurves
         from descgui.views.training_probe import TrainingProbe
 
-        self.curves = TrainingCurves(self._split)
-        self._probe_page = QWidget(self._split)
-        self.probe = TrainingProbe(self._probe_page)
-        column = QVBoxLayout(self._probe_page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        self.probe_of = ElidedLabel(parent=self._probe_page)
-        self.probe_of.setProperty("subtle", True)
-        column.addWidget(self.probe_of)
-        column.addWidget(self.probe, 1)
+        self.curves = TrainingCurves(self._models, self._split)
+        self.probe = TrainingProbe(self._model, self._split)
         self._split.addWidget(self.curves)
-        self._split.addWidget(self._probe_page)
+        self._split.addWidget(self.probe)
         self._split.setStretchFactor(0, 3)
         self._split.setStretchFactor(1, 2)
         self._split.setSizes([600, 400])
-        messages = self._models.messages
-        self.curves.exported.connect(lambda path: messages.notify(f"Saved {path}."))
-        self.curves.export_failed.connect(lambda why: messages.notify(why, "error"))
         self.probe.step_chosen.connect(self._on_step)
-        self._on_curves()
-        self._on_frames()
         self._show_page(self._page)
 
     def _connect(self) -> None:
@@ -236,9 +221,6 @@ class TrainingPanel(QWidget):
         model.runs.changed.connect(self._on_runs)
         model.can_plot.changed.connect(self._make_plots)
         model.curves.changed.connect(self._on_curves)
-        model.curves.grew.connect(self._on_metrics)
-        model.frames.changed.connect(self._on_frames)
-        model.frames.added.connect(self._on_frame)
 
     # Drawing the model
 
@@ -256,7 +238,7 @@ class TrainingPanel(QWidget):
             self._pages.setCurrentWidget(self.waiting)
         else:
             self.curves.setVisible(wide or page == _CURVES)
-            self._probe_page.setVisible(wide or page == _PROBE)
+            self.probe.setVisible(wide or page == _PROBE)
             self._pages.setCurrentWidget(self._split)
 
     def _on_runs(self, _runs: object = None) -> None:
@@ -304,9 +286,6 @@ class TrainingPanel(QWidget):
         if status.stage == "preparing" and self._last_stage != "preparing":
             self._show_page(_CURVES)
         self._last_stage = status.stage
-        if status.busy != self._was_busy:  # a run that has ended is drawn otherwise
-            self._was_busy = status.busy
-            self._on_curves()
 
     def _say_words(self) -> None:
         """Say where the training stands; in a narrow panel the rest is in the tooltip."""
@@ -388,35 +367,6 @@ class TrainingPanel(QWidget):
             and not self._model.choice.state.folder
         ):
             self._show_page(_CURVES)
-        if self.curves is None:
-            return
-        model, runs = self._model, []
-        for folder in model.curves.shown:
-            curves = model.curves.of(folder)
-            if curves is not None:
-                live = folder == model.status.state.folder and model.status.state.busy
-                color = model.curves.color_index(folder)
-                runs.append(RunCurves(str(folder), folder.name, curves, color, live))
-        self.curves.set_runs(runs)
-
-    def _on_metrics(self, metrics: list[tuple[int, dict[str, float]]]) -> None:
-        folder = self._model.status.state.folder
-        if self.curves is not None and folder in self._model.curves.shown:
-            for step, values in metrics:
-                self.curves.append(str(folder), step, values)
-
-    def _on_frames(self) -> None:
-        if self.probe is None:
-            return
-        self.probe.set_frames(self._model.frames.shown)
-        watched, live = self._model.frames.watched, self._model.status.state.folder
-        other = watched is not None and watched != live
-        self.probe_of.say(f"Probe of {watched.name}" if watched and other else "")
-        self.probe_of.setVisible(other)
-
-    def _on_frame(self, frame: Preview) -> None:
-        if self.probe is not None:
-            self.probe.add_frame(frame)
 
     # What a person does
 

@@ -1,16 +1,23 @@
-"""The plots of training curves: stacked, with one axis of steps that is zoomed in all at once."""
+"""The plots of training curves: one per group of metrics, all zoomed over the same steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QColor,
     QFocusEvent,
+    QGuiApplication,
     QKeyEvent,
     QPainter,
     QPaintEvent,
@@ -19,54 +26,322 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame, QGraphicsGridLayout, QWidget
 
-from descgui.models.training_curves_data import nearest
-from descgui.views.training_chart import AXIS_PX, LEAST_PLOT_PX, ZOOM_PER_NOTCH, Chart
-from descgui.views.training_figures import Plot
-from descgui.views.training_lines import (
-    ROOM_AT_END_PX,
-    DrawnRun,
-    Line,
-    Look,
-    TickedAxis,
-)
+from descgui.models.training_curves_data import Points, RunCurves, nearest
+from descgui.views.color_bar import nice_ticks, tick_text
+from descgui.views.panel_parts import blended
+from descgui.views.theme import LIGHT, ThemeColors
+from descgui.views.training_lines import MARKS, WIDTH_PX, number_text, run_pen, step_text
+from engine.api import MetricGroup, metric_info
 
+Groups = Mapping[MetricGroup, tuple[str, ...]]
+"""Names of metrics by the plot they share."""
+
+_ZOOM: Final = 1.25
+_LEAST_PLOT_PX: Final = 62
 _GOOD_PLOT_PX: Final = 92
 _LEAST_COLUMN_PX: Final = 400
+_TITLE_PX: Final = 19
+_VALUES_PX: Final = 52
+_PX_PER_VALUE: Final = 15
+_LEAST_FIXED: Final = 1e-4
 _STEPS_PX: Final = 20
 _LABELLED_STEPS_PX: Final = 38
+_LEGEND_COLUMN_PX: Final = 240
+_PAPER_MARGIN_PX: Final = 12
+_ROOM_AT_END_PX: Final = 20
 _LEAST_SPAN: Final = 4.0
+_ROOM_BESIDE: Final = 0.012
+_PEAKS_PER_PX: Final = 0.5
+_MEANS_PER_PX: Final = 0.25
+_FAINT: Final = 0.4
+_THICKET: Final = 4.0
+_SPARSE: Final = 60
+_LEAST_MARK_GAP_PX: Final = 11.0
+_MARKS_EVERY_PX: Final = 110.0
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How all curves are drawn.
+
+    Attributes:
+        weight: of the past in smoothing, 0 for none.
+        logarithmic: whether values are on logarithmic axes where that suits them.
+        colors: of the ground, the text and the axes.
+        scale: pixels of the device per pixel that lines are sized for.
+    """
+
+    weight: float
+    logarithmic: bool
+    colors: ThemeColors
+    scale: float
+
+
+class StepAxis(pg.AxisItem):  # type: ignore[misc]
+    """Whole steps, their thousands apart."""
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[Any, list[float]]]:
+        return [level for level in super().tickValues(low, high, size) if level[0] >= 1.0]
+
+    def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
+        return [step_text(value) for value in values]
+
+
+class ValueAxis(pg.AxisItem):  # type: ignore[misc]
+    """Values at round numbers, as many as there is room for, also on a logarithmic axis."""
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        count = int(size / _PX_PER_VALUE)
+        if self.logMode:
+            values = log_ticks(low, high, max(2, count))
+        else:
+            values = nice_ticks(low, high, max(3, count))
+        return [(values[1] - values[0] if len(values) > 1 else 1.0, list(values))]
+
+    def tickStrings(self, values: list[float], _scale: float, spacing: float) -> list[str]:
+        if self.logMode:
+            return [number_text(10.0**value) for value in values]
+        if spacing < _LEAST_FIXED:
+            return [number_text(round(value / spacing) * spacing) for value in values]
+        return [tick_text(value, spacing) for value in values]
+
+
+def log_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Powers of ten at which a logarithmic axis has round numbers, about ``count`` of them."""
+    whole = range(math.floor(low), math.floor(high) + 1)
+    for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        nice = (decade + math.log10(digit) for decade in whole for digit in digits)
+        inside = tuple(value for value in nice if low <= value <= high)
+        if 2 <= len(inside) <= count + 1:
+            return inside
+    if len(inside) > 1:
+        return inside[:: math.ceil(len(inside) / (count + 1))]
+    return tuple(math.log10(value) for value in nice_ticks(10.0**low, 10.0**high, count))
+
+
+class Curve:
+    """One metric of one run: its line, the values as measured behind it, and its marks.
+
+    Args:
+        chart: the plot it belongs to.
+        symbol: pyqtgraph's name of its marks.
+        size_px: of its marks.
+    """
+
+    def __init__(self, chart: Chart, symbol: str, size_px: float) -> None:
+        self._chart = chart
+        self.raw = chart.plot(antialias=True, autoDownsampleFactor=_PEAKS_PER_PX)
+        self.line = chart.plot(antialias=True)
+        self.marks = pg.ScatterPlotItem(symbol=symbol, size=size_px)
+        chart.addItem(self.marks, ignoreBounds=True)
+        self.items = self.raw, self.line, self.marks
+        self._drawn: tuple[object, ...] = ()
+
+    def draw(self, run: RunCurves, name: str, style: Style, *, marked: bool) -> None:
+        """Take points and style; marks distinguish it from other metrics if ``marked``."""
+        series, logarithmic = run.series[name], self._chart.logarithmic
+        wanted = series, series.appended, run.live, run.color_index, style, logarithmic, marked
+        if wanted == self._drawn:
+            return
+        self._drawn = wanted
+        self._live, self._marked, self._scale = run.live, marked, style.scale
+        self._pen, ground = run_pen(run.color_index), QColor(style.colors.base)
+        color = self._pen.color()
+        self._mark_pen = pg.mkPen(color, width=1.4 * style.scale)
+        self._hollow, self._filled = pg.mkBrush(ground), pg.mkBrush(color)
+        self._points = _drawable(series.smooth(style.weight), logarithmic=logarithmic)
+        for level, item in enumerate(self.items):
+            item.setZValue(2 * level + run.live)
+        smooth = style.weight > 0.0
+        raw = _drawable(series.points, logarithmic=logarithmic) if smooth else self._points[:0]
+        faint = pg.mkPen(blended(color, ground, _FAINT))
+        self.raw.setLogMode(False, logarithmic)
+        self.raw.setData(raw, pen=faint)
+        self.line.setLogMode(False, logarithmic)
+        self.line.opts["autoDownsampleFactor"] = _MEANS_PER_PX if smooth else _PEAKS_PER_PX
+        self.line.setDownsampling(method="mean" if smooth else "peak")
+        self.line.setData(self._points)
+
+    def settle(self) -> None:
+        """Fit width and marks to the steps and values in view."""
+        (low, high), (bottom, top) = self._chart.vb.viewRange()
+        px_per_step = max(1.0, self._chart.vb.width()) / (high - low)
+        pen = self._fitting_pen(px_per_step, self._chart.vb.height() / (top - bottom))
+        if pen != self.line.opts["pen"]:
+            self.line.setPen(pen)
+        first, end = np.searchsorted(self._points[:, 0], (low, high))
+        seen = self._points[first:end]
+        sparse = len(seen) <= _SPARSE
+        tip = self._live and end == len(self._points)
+        if self._marked or sparse:
+            gap_px = _LEAST_MARK_GAP_PX if sparse else _MARKS_EVERY_PX
+            seen = _spaced(seen, gap_px / px_per_step)
+        else:
+            seen = seen[-1:] if tip else seen[:0]
+        brushes = [self._hollow] * len(seen)
+        brushes[-1:] = [self._filled] * len(seen[-1:]) if tip else brushes[-1:]
+        values = np.log10(seen[:, 1]) if self._chart.logarithmic else seen[:, 1]
+        self.marks.setData(seen[:, 0], values, pen=self._mark_pen, brush=brushes)
+
+    def _fitting_pen(self, px_per_step: float, px_per_value: float) -> QPen:
+        """The run's pen, but a fine one for a thicket: easier to read, and quick to draw.
+
+        Qt strokes a long path of a wide pen in seconds: its time grows with the square of what
+        crosses a row of pixels.  Lines as fine as a pixel of the device take milliseconds.
+        """
+        width = WIDTH_PX * self._scale
+        pen = QPen(self._pen)
+        pen.setCosmetic(True)
+        pen.setWidthF(width)
+        steps, values = self.line.getData()
+        if steps is not None and len(steps):
+            climb_px = np.abs(np.diff(values)).sum() * px_per_value
+            if climb_px > _THICKET * (steps[-1] - steps[0]) * px_per_step:
+                pen.setWidthF(1.0)
+                if pen.dashPattern():
+                    pen.setDashPattern([part * width for part in self._pen.dashPattern()])
+        return pen
+
+
+class Chart(pg.PlotItem):  # type: ignore[misc]
+    """The plot of one group of metrics."""
+
+    def __init__(self, group: MetricGroup) -> None:
+        values, steps = ValueAxis("left"), StepAxis("bottom")
+        super().__init__(axisItems={"left": values, "bottom": steps}, enableMenu=False)
+        self.group = group
+        self.logarithmic = False
+        self.remark = ""
+        self._colors: ThemeColors | None = None
+        self.drawn: dict[tuple[Path, str], Curve] = {}
+        self.hideButtons()
+        self.setMouseEnabled(x=True, y=False)
+        self.setDownsampling(auto=True, mode="peak")
+        self.setClipToView(True)
+        self.enableAutoRange(x=False, y=True)
+        self.setAutoVisible(y=True)
+        values.setWidth(_VALUES_PX)
+        for axis, beyond_px in ((values, _TITLE_PX // 2), (steps, _ROOM_AT_END_PX)):
+            axis.setStyle(
+                tickTextOffset=4,
+                tickLength=-4,
+                autoExpandTextSpace=False,
+                hideOverlappingLabels=beyond_px,
+            )
+        self.cursor, self.level = pg.InfiniteLine(angle=90), pg.InfiniteLine(angle=0)
+        for line in (self.cursor, self.level):
+            line.setZValue(10)
+            line.hide()
+            self.addItem(line, ignoreBounds=True)
+
+    @property
+    def lines(self) -> list[pg.PlotDataItem]:
+        """What is drawn, the topmost last: values as measured, then smoothed ones."""
+        items = [item for curve in self.drawn.values() for item in (curve.raw, curve.line)]
+        drawn = [item for item in items if item.getOriginalDataset()[0] is not None]
+        return sorted(drawn, key=lambda item: float(item.zValue()))
+
+    def draw(self, runs: Sequence[RunCurves], names: Sequence[str], style: Style) -> None:
+        """Draw metrics of runs, those in progress on top."""
+        self.logarithmic = style.logarithmic and self.group.axis == "log"
+        self.getAxis("left").setLogMode(y=self.logarithmic)
+        before, self.drawn = self.drawn, {}
+        for run in runs:
+            for number, name in enumerate(names):
+                if name in run.series:
+                    key = run.folder, name
+                    symbol, size_px, _ = MARKS[number % len(MARKS)]
+                    curve = before.pop(key) if key in before else Curve(self, symbol, size_px)
+                    curve.draw(run, name, style, marked=len(names) > 1)
+                    self.drawn[key] = curve
+        for gone in before.values():
+            for item in gone.items:
+                self.removeItem(item)
+        self._dress(style.colors)
+        self._say(runs, names, style.colors)
+
+    def settle(self) -> None:
+        """Fit all to the steps in view."""
+        self.vb.updateAutoRange()
+        for curve in self.drawn.values():
+            curve.settle()
+
+    def _dress(self, colors: ThemeColors) -> None:
+        if colors == self._colors:
+            return
+        self._colors = colors
+        line, quiet = pg.mkPen(colors.line), pg.mkPen(colors.subtle)
+        for name in ("left", "bottom"):
+            axis = self.getAxis(name)
+            axis.setPen(line)
+            axis.setTickPen(line)
+            axis.setTextPen(quiet)
+        self.getAxis("left").setGrid(110)
+        self.vb.setBorder(line)
+        self.cursor.setPen(quiet)
+        self.level.setPen(pg.mkPen(colors.subtle, dash=[2.0, 3.0]))
+
+    def _say(self, runs: Sequence[RunCurves], names: Sequence[str], colors: ThemeColors) -> None:
+        """Title the plot: its group, what its marks stand for, and why there is nothing."""
+        some = [
+            run.series[name].points[:, 1] for run in runs for name in names if name in run.series
+        ]
+        if self.lines:
+            self.remark = ""
+        elif any(np.isfinite(values).any() for values in some):
+            self.remark = "nothing above zero here"
+        else:
+            self.remark = "not measured yet"
+        keys = [
+            f"{MARKS[number % len(MARKS)][2]}&nbsp;{html.escape(metric_info(name).label)}"
+            for number, name in enumerate(names)
+        ]
+        words = "&nbsp;&nbsp; ".join([*(keys if len(keys) > 1 else []), self.remark])
+        title = f"<b>{html.escape(self.group.heading)}</b>&nbsp;&nbsp; "
+        text = f"{title}<span style='color:{colors.subtle}'>{words}</span>"
+        if text != self.titleLabel.text:
+            self.titleLabel.item.document().setDocumentMargin(0.0)
+            size = f"{QGuiApplication.font().pointSizeF()}pt"
+            self.setTitle(text, color=colors.text, justify="left", size=size)
+            self.titleLabel.setMinimumSize(0.0, 0.0)
+            self.titleLabel.setMaximumHeight(_TITLE_PX)
+            self.layout.setRowFixedHeight(0, _TITLE_PX)
 
 
 class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
-    """Several plots with the same steps below one another, in columns where there is no room.
+    """Several plots over the same steps below one another, in columns where there is no room.
 
     The wheel zooms, a drag moves, a double click shows everything.  With the keyboard: left and
     right point at the step before and after, + and − zoom, 0 shows everything.
 
     Signals:
-        step_pointed(object): the step pointed at, None when none is any more.
+        step_pointed(object): the step pointed at, or None.
         zoom_changed(bool): whether less than everything is in view.
+
+    Args:
+        parent: what it belongs to.
+        paper: whether it is a figure of its own, with a legend and a title for the steps.
     """
 
     step_pointed = Signal(object)
     zoom_changed = Signal(bool)
 
-    _plots: tuple[Plot, ...] = ()  # pyqtgraph calls resizeEvent() before our own part is made
+    _charts: tuple[Chart, ...] = ()  # pyqtgraph calls resizeEvent() before our own part is made
 
     def __init__(self, parent: QWidget | None = None, *, paper: bool = False) -> None:
         super().__init__(parent, useOpenGL=False)
         self._paper = paper
-        self._charts: list[Chart] = []
-        self._runs: tuple[DrawnRun, ...] = ()
-        self._weight = 0.0
-        self._logarithmic = False
-        self._look = Look.of_paper(self.font())
+        self._sheet = pg.GraphicsWidget()
+        self.setCentralItem(self._sheet)
+        self._made: dict[MetricGroup, Chart] = {}
+        self._runs: tuple[RunCurves, ...] = ()
+        self._groups: Groups = {}
+        self._measured_span = (0.0, 1.0)
         self._chosen: tuple[float, float] | None = None
         self._pointed: float | None = None
         self._columns = 0
-        self._step_axes: list[TickedAxis] = []
         self._ringed = False
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -75,117 +350,96 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             "Left and right point at a step, plus and minus zoom, 0 shows everything."
         )
         self.scene().sigMouseMoved.connect(self._on_mouse)
+        self.scene().sigMouseClicked.connect(self._on_click)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(160, LEAST_PLOT_PX)
+        return QSize(160, _LEAST_PLOT_PX)
 
-    def set_look(self, look: Look) -> None:
-        """Take other colours."""
-        self._look = look
-        self.setBackground(look.ground)
-        for chart in self._charts:
-            chart.dress(look)
-        for axis in self._step_axes:
-            axis.dress(look)
-        self._draw()
-
-    def set_plots(self, plots: Sequence[Plot]) -> None:
-        """Show these plots."""
-        if tuple(plots) != self._plots:
-            self._plots = tuple(plots)
+    def draw(self, runs: Sequence[RunCurves], groups: Groups, style: Style) -> None:
+        """Draw the curves of runs: the later ones on top, those in progress above all."""
+        self.setBackground(style.colors.base)
+        self._runs = tuple(sorted(runs, key=lambda run: run.live))
+        rearranged = list(groups) != list(self._groups)
+        self._groups = groups
+        if rearranged:
             self._arrange()
+        for chart in self._charts:
+            chart.draw(self._runs, groups[chart.group], style)
+        self._fit_steps()
 
-    def draw(self, runs: Sequence[DrawnRun], *, weight: float, logarithmic: bool) -> None:
-        """Draw runs.
+    def settle(self) -> None:
+        """Lay out everything and fit it to the steps in view."""
+        for chart in self._charts:
+            self._sheet.layout().activate()
+            chart.layout.activate()
+            chart.settle()
 
-        Args:
-            runs: the later ones on top, those under way above all.
-            weight: of the past in smoothing, 0 for none.
-            logarithmic: whether values stand on logarithmic axes.
-        """
-        self._runs, self._weight, self._logarithmic = tuple(runs), weight, logarithmic
-        self._draw()
+    def chart(self, name: str) -> Chart:
+        """The plot of a group of metrics."""
+        return next(chart for chart in self._charts if chart.group.name == name)
 
-    @property
-    def plots(self) -> tuple[Plot, ...]:
-        """What is shown."""
-        return self._plots
-
-    @property
-    def steps_shown(self) -> tuple[float, float]:
-        """The first and the last step in view."""
-        return self._chosen or self._all_steps()
+    # Zoom
 
     @property
     def zoomed(self) -> bool:
         """Whether less than everything is in view."""
         return self._chosen is not None
 
-    def lines_of(self, name: str) -> tuple[Line, ...]:
-        """What is drawn in a plot, named as in its :class:`Plot`."""
-        return next(chart.lines.lines for chart in self._charts if chart.plot.name == name)
-
-    def remark_of(self, name: str) -> str:
-        """What is said beside the title of a plot."""
-        return next(chart.heading.remark for chart in self._charts if chart.plot.name == name)
-
-    def values_shown(self, name: str) -> tuple[float, float]:
-        """The lowest and the highest value that a plot's axis shows."""
-        chart = next(chart for chart in self._charts if chart.plot.name == name)
-        low, high = chart.view.viewRange()[1]
-        return float(low), float(high)
-
-    # Zoom
-
-    def reset_zoom(self) -> None:
-        """Show everything, and what comes."""
-        self._choose(None)
+    @property
+    def steps_shown(self) -> tuple[float, float]:
+        """The first and the last step in view."""
+        return self._chosen or self._measured_span
 
     def show_steps(self, steps: tuple[float, float]) -> None:
         """Show only these steps."""
-        self._choose(steps)
+        room = _ROOM_BESIDE * (steps[1] - steps[0])
+        for chart in self._charts[:1]:
+            chart.setXRange(steps[0] - room, steps[1] + room, padding=0.0)
+            self._follow(chart.vb)
 
-    def settle(self) -> None:
-        """Lay everything out now instead of when Qt next has time, as before it is rendered."""
-        if self.centralWidget is not None:
-            self.centralWidget.layout.activate()
-        self._draw()
+    def reset_zoom(self) -> None:
+        """Show everything, and what comes."""
+        self.show_steps(self._measured_span)
 
     def zoom(self, around: float, factor: float) -> None:
         """Change the span of steps in view by a factor; a step stays where it is."""
-        low, high = self.steps_shown
-        first, last = self._all_steps()
-        span = max((high - low) * factor, min(_LEAST_SPAN, last - first))
-        if span >= last - first:
-            self._choose(None)
-            return
-        share = (min(max(around, low), high) - low) / (high - low)
-        self._choose(self._inside(around - share * span, span))
+        for chart in self._charts[:1]:
+            chart.vb.scaleBy(x=factor, center=(around, 0.0))
+            self._follow(chart.vb)
 
     def move(self, steps: float) -> None:
         """Move what is in view; it stays within what was measured."""
-        if self._chosen is not None:
-            low, high = self._chosen
-            self._choose(self._inside(low + steps, high - low))
+        for chart in self._charts[:1]:
+            chart.vb.translateBy(x=steps)
+            self._follow(chart.vb)
 
-    def _inside(self, low: float, span: float) -> tuple[float, float]:
-        first, last = self._all_steps()
-        low = max(first, min(low, last - span))
-        return low, low + span
+    def _fit_steps(self) -> None:
+        """Keep the zoom within what was measured; all of it is in view unless zoomed in."""
+        ends = [(float(steps[0]), float(steps[-1])) for steps in self._measured()]
+        low = min((first for first, _ in ends), default=0.0)
+        high = max((last for _, last in ends), default=1.0)
+        low, high = (low, high) if high > low else (low - 1.0, high + 1.0)
+        self._measured_span = low, high
+        room, least = _ROOM_BESIDE * (high - low), min(_LEAST_SPAN, high - low)
+        for chart in self._charts:
+            chart.setLimits(xMin=low - room, xMax=high + room, minXRange=least)
+        self.show_steps(self.steps_shown)
 
-    def _choose(self, steps: tuple[float, float] | None) -> None:
-        if steps != self._chosen:
-            was = self.zoomed
-            self._chosen = steps
-            self._draw()
-            if was != self.zoomed:
-                self.zoom_changed.emit(self.zoomed)
+    def _follow(self, view: pg.ViewBox) -> None:
+        """Show in all plots the steps that one of them shows."""
+        low, high = view.viewRange()[0]
+        for chart in self._charts:
+            chart.setXRange(low, high, padding=0.0)
+        self.settle()
+        (first, last), was = self._measured_span, self.zoomed
+        room = _ROOM_BESIDE / (1.0 + 2.0 * _ROOM_BESIDE) * (high - low)
+        whole = high - low - 2.0 * room > (1.0 - 1e-6) * (last - first)
+        self._chosen = None if whole else (max(first, low + room), min(last, high - room))
+        if was != self.zoomed:
+            self.zoom_changed.emit(self.zoomed)
 
-    def _all_steps(self) -> tuple[float, float]:
-        ends = [(steps[0], steps[-1]) for steps in self._measured()]
-        first = float(min((low for low, _ in ends), default=0.0))
-        last = float(max((high for _, high in ends), default=1.0))
-        return (first, last) if last > first else (first - 1.0, last + 1.0)
+    def _on_view(self) -> None:
+        self._follow(self.sender())
 
     # Pointing
 
@@ -208,87 +462,97 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
     def _measured(self) -> Iterator[NDArray[np.float64]]:
         """The steps of every curve that is shown."""
         for run in self._runs:
-            for plot in self._plots:
-                for figure in plot.figures:
-                    series = run.series.get(figure)
-                    if series is not None and len(series.points):
-                        yield series.points[:, 0]
+            for name in chain.from_iterable(self._groups.values()):
+                if name in run.series and len(run.series[name].points):
+                    yield run.series[name].points[:, 0]
 
     def _on_mouse(self, place: QPointF) -> None:
+        under = next((c for c in self._charts if c.vb.sceneBoundingRect().contains(place)), None)
+        if under is None:
+            self.point_at(None)
+            return
+        point = under.vb.mapSceneToView(place)
+        self.point_at(point.x())
         for chart in self._charts:
-            if chart.view.sceneBoundingRect().contains(place):
-                self.point_at(chart.view.step_at(place))
-                for other in self._charts:
-                    other.level.setVisible(other is chart)
-                chart.level.setValue(float(chart.view.mapSceneToView(place).y()))
-                return
-        self.point_at(None)
+            chart.level.setVisible(chart is under)
+        under.level.setValue(point.y())
 
-    # Drawing
+    def _on_click(self, event: Any) -> None:
+        if event.double():
+            self.reset_zoom()
+
+    # Layout
 
     def _arrange(self) -> None:
-        """Lay out one chart for each plot, all new: an old layout keeps the sizes of its rows."""
+        """Lay out the plots in a new grid: an old one keeps the sizes of its rows."""
         self.point_at(None)
-        self._columns = self._best_columns(self.width(), self.height())
-        rows = max(1, -(-len(self._plots) // self._columns))
-        layout = pg.GraphicsLayout()
-        layout.setContentsMargins(2, 2, ROOM_AT_END_PX, 2)
-        layout.setSpacing(0)
-        self._charts = [Chart(plot) for plot in self._plots]
-        self._step_axes = []
+        self._charts = tuple(self._made.get(group) or self._make(group) for group in self._groups)
+        self._columns = self._best_columns()
+        margin = _PAPER_MARGIN_PX if self._paper else 2
+        grid = QGraphicsGridLayout()
+        grid.setContentsMargins(margin, margin, _ROOM_AT_END_PX, margin)
+        grid.setSpacing(0.0)
+        for chart in self._made.values():
+            chart.setVisible(chart in self._charts)
         for number, chart in enumerate(self._charts):
-            row, column = number // self._columns, number % self._columns
-            layout.addItem(chart.heading, 2 * row, 2 * column, 1, 2)
-            layout.addItem(chart.axis, 2 * row + 1, 2 * column)
-            layout.addItem(chart.view, 2 * row + 1, 2 * column + 1)
-            layout.layout.setRowStretchFactor(2 * row + 1, 1)
-            layout.layout.setColumnStretchFactor(2 * column + 1, 1)
-            if number + self._columns >= len(self._charts):
-                layout.addItem(self._steps_axis(chart), 2 * row + 2, 2 * column + 1)
-            chart.dress(self._look)
-            chart.view.zoom_asked.connect(self.zoom)
-            chart.view.move_asked.connect(self.move)
-            chart.view.reset_asked.connect(self.reset_zoom)
-        self.setCentralItem(layout)
-        self.setMinimumHeight(rows * LEAST_PLOT_PX + self._steps_px())
-        self._draw()
-
-    def _steps_axis(self, chart: Chart) -> TickedAxis:
-        axis = TickedAxis("bottom")
-        axis.setHeight(self._steps_px())
-        axis.linkToView(chart.view)
+            chart.showAxis("bottom", number + self._columns >= len(self._charts))
+            grid.addItem(chart, number // self._columns + 1, number % self._columns)
         if self._paper:
-            axis.setLabel("Step", color=self._look.quiet.name())
-        axis.dress(self._look)
-        self._step_axes.append(axis)
-        return axis
+            legend = self._make_legend()
+            grid.addItem(legend, 0, 0, 1, self._columns)
+            grid.setRowFixedHeight(0, legend.height())
+        self._sheet.setLayout(grid)
+        self._share_height()
+        self.setMinimumHeight(self._rows() * _LEAST_PLOT_PX + self._steps_px())
+
+    def _share_height(self) -> None:
+        """Make all plots equally high; the steps below the last ones need room, too."""
+        rows, grid = self._rows(), self._sheet.layout()
+        height_px = max(1, (self.height() - self._steps_px()) // max(1, rows))
+        for row in range(1, rows + 1):
+            grid.setRowStretchFactor(row, height_px + (row == rows) * self._steps_px())
+
+    def _rows(self) -> int:
+        return -(-len(self._groups) // max(1, self._columns))
+
+    def _make(self, group: MetricGroup) -> Chart:
+        chart = self._made[group] = Chart(group)
+        chart.setParentItem(self._sheet)
+        if self._paper:
+            chart.setLabel("bottom", "Step", color=LIGHT.subtle)
+        chart.getAxis("bottom").setHeight(self._steps_px())
+        chart.vb.sigRangeChangedManually.connect(self._on_view)
+        return chart
+
+    def _make_legend(self) -> pg.LegendItem:
+        size = f"{self.font().pointSizeF()}pt"
+        columns = max(1, self.width() // _LEGEND_COLUMN_PX)
+        legend = pg.LegendItem(colCount=columns, labelTextColor=LIGHT.text, labelTextSize=size)
+        legend.setParentItem(self._sheet)
+        legend.setFlag(legend.GraphicsItemFlag.ItemIgnoresTransformations, False)
+        for run in self._runs:
+            legend.addItem(pg.PlotDataItem(pen=run_pen(run.color_index)), html.escape(run.label))
+        return legend
 
     def _steps_px(self) -> int:
         return _LABELLED_STEPS_PX if self._paper else _STEPS_PX
 
-    def _best_columns(self, width: int, height: int) -> int:
+    def _best_columns(self) -> int:
         """One column; more only where its plots would be low and there is room beside them."""
-        most = max(1, min(len(self._plots), width // _LEAST_COLUMN_PX))
-        for columns in range(1, most + 1):
-            rows = -(-len(self._plots) // columns)
-            if (height - _STEPS_PX) / max(1, rows) >= _GOOD_PLOT_PX:
-                return columns
-        return most
-
-    def _draw(self) -> None:
-        steps = self.steps_shown
-        width = (self.width() - ROOM_AT_END_PX) / max(1, self._columns) - AXIS_PX
-        for chart in self._charts:
-            chart.draw(self._runs, steps, width, self._weight, self._logarithmic, self._look)
+        most: int = min(len(self._groups), self.width() // _LEAST_COLUMN_PX)
+        rows: int = max(1, (self.height() - _STEPS_PX) // _GOOD_PLOT_PX)
+        return max(1, min(most, -(-len(self._groups) // rows)))
 
     # Qt's own
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         super().resizeEvent(event)
-        if self._plots and self._best_columns(self.width(), self.height()) != self._columns:
+        if self._charts and self._best_columns() != self._columns:
             self._arrange()
-        elif self._plots:
-            self._draw()
+            self._fit_steps()
+        elif self._charts:
+            self._share_height()
+            self.settle()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom; but scroll where the plots do not all fit, unless they have the focus."""
@@ -325,9 +589,9 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             self._point_beside(1 if key == Qt.Key.Key_Right else -1)
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.zoom(around, 1.0 / ZOOM_PER_NOTCH)
+            self.zoom(around, 1.0 / _ZOOM)
         elif key == Qt.Key.Key_Minus:
-            self.zoom(around, ZOOM_PER_NOTCH)
+            self.zoom(around, _ZOOM)
         elif key in (Qt.Key.Key_0, Qt.Key.Key_Home):
             self.reset_zoom()
         else:
@@ -342,10 +606,8 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             start = high + 1.0 if by < 0 else low - 1.0
         found = []
         for steps in self._measured():
-            if by > 0:
-                index = int(np.searchsorted(steps, start, side="right"))
-            else:
-                index = int(np.searchsorted(steps, start, side="left")) - 1
+            side: Literal["left", "right"] = "right" if by > 0 else "left"
+            index = int(np.searchsorted(steps, start, side=side)) - (by < 0)
             if 0 <= index < len(steps) and low <= steps[index] <= high:
                 found.append(float(steps[index]))
         if found:
@@ -357,3 +619,21 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             painter = QPainter(self.viewport())
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Accent), 1.0))
             painter.drawRect(QRectF(self.viewport().rect()).adjusted(0.5, 0.5, -0.5, -0.5))
+
+
+def _drawable(points: Points, *, logarithmic: bool) -> Points:
+    """The points that can be drawn: finite ones, above zero on a logarithmic axis."""
+    kept = np.isfinite(points[:, 1])
+    if logarithmic:
+        kept &= points[:, 1] > 0.0
+    return points if kept.all() else points[kept]
+
+
+def _spaced(points: Points, gap: float) -> Points:
+    """The last point and some before it, about ``gap`` steps or more apart."""
+    if not len(points):
+        return points
+    steps = points[:, 0]
+    wanted = np.arange(steps[-1], steps[0] - gap, -gap)
+    chosen: Points = points[np.unique(np.searchsorted(steps, wanted))]
+    return chosen

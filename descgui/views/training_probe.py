@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QHideEvent,
-    QImage,
     QKeyEvent,
     QPainter,
     QPaintEvent,
@@ -29,7 +27,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.training_curves_data import Picture, insert_frame, thin_frames
+from descgui.models.training_curves_data import Picture
+from descgui.models.training_state import TrainingModel
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -38,44 +37,38 @@ from descgui.views.panel_parts import (
     icon_button,
     tabular,
 )
+from descgui.views.pixels import rgb_image
 from descgui.views.training_lines import step_text
 from engine.api import Preview
 
 PLAY_MS: Final = 350
-"""Time for which a frame stands while they are played."""
+"""How long each frame is shown during playback."""
 
-_ORDER: Final = ("pair", "pca", "matches", "negatives")
+_PICTURES: Final = {
+    "pair": ("Pair", "The pair that all these pictures show"),
+    "pca": ("PCA", "Similar colours: similar descriptors"),
+    "matches": ("Matches", "Solid green: right · dashed vermillion: wrong"),
+    "negatives": ("Negatives", "Yellow: the query · ring: its true place · dashed: its negatives"),
+}
+_FIRST_SHOWN: Final = "matches"
 _GAP_PX: Final = 8.0
 _CAPTION_PX: Final = 18.0
 _TALL_PX: Final = 260
 
 
 class ProbePicture(QWidget):
-    """One picture, or two to be compared, as large as fits, with their captions.  Emits nothing."""
+    """One picture, or two to compare, as large as fits, with their captions."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._shown: tuple[tuple[str, QPixmap], ...] = ()
-        self._sources: tuple[Picture, ...] = ()
-        self._fitted: dict[int, QPixmap] = {}
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setMinimumSize(80, 60)
 
     def show_pictures(self, pictures: Sequence[tuple[str, Picture]]) -> None:
         """Show pictures with their captions, the first one first."""
-        sources = tuple(picture for _, picture in pictures)
-        captions = tuple(caption for caption, _ in pictures)
-        same = len(sources) == len(self._sources) and all(
-            one is other for one, other in zip(sources, self._sources, strict=True)
-        )
-        if not same:
-            self._sources = sources
-            self._fitted = {}
-            pixmaps = tuple(_pixmap(source) for source in sources)
-        else:
-            pixmaps = tuple(pixmap for _, pixmap in self._shown)
-        self._shown = tuple(zip(captions, pixmaps, strict=True))
-        self.setAccessibleName(", ".join(captions))
+        self._shown = tuple((text, QPixmap.fromImage(rgb_image(rgb))) for text, rgb in pictures)
+        self.setAccessibleName(", ".join(self.captions))
         self.update()
 
     @property
@@ -84,78 +77,63 @@ class ProbePicture(QWidget):
         return tuple(caption for caption, _ in self._shown)
 
     def places(self) -> tuple[QRectF, ...]:
-        """Where the pictures are drawn, in the aspect that they have."""
-        if not self._shown:
-            return ()
-        size = self._shown[-1][1].size()
-        aspect = size.width() / size.height()
-        beside = self._boxes(vertical=False)
-        below = self._boxes(vertical=True)
-        best = max((beside, below), key=lambda boxes: _fitted_width(boxes[0], aspect))
-        return tuple(
-            _inside(box, pixmap.width() / pixmap.height())
-            for box, (_, pixmap) in zip(best, self._shown, strict=True)
+        """Where the pictures are drawn, beside or below one another, whichever is larger."""
+        return max(
+            (self._places(vertical=False), self._places(vertical=True)),
+            key=lambda places: max((place.width() for place in places), default=0.0),
         )
 
-    def _boxes(self, *, vertical: bool) -> list[QRectF]:
-        """The room for each picture, below its caption."""
-        count = len(self._shown)
-        columns, rows = (1, count) if vertical else (count, 1)
+    def _places(self, *, vertical: bool) -> tuple[QRectF, ...]:
+        count = max(1, len(self._shown))
         caption = _CAPTION_PX if count > 1 else 0.0
+        columns, rows = (1, count) if vertical else (count, 1)
         width = (self.width() - _GAP_PX * (columns - 1)) / columns
         height = (self.height() - _GAP_PX * (rows - 1)) / rows
-        return [
-            QRectF(
-                number % columns * (width + _GAP_PX),
-                number // columns * (height + _GAP_PX) + caption,
-                width,
-                max(1.0, height - caption),
-            )
-            for number in range(count)
-        ]
+        places = []
+        for number, (_, pixmap) in enumerate(self._shown):
+            left, top = (0.0, number * (height + _GAP_PX))
+            if not vertical:
+                left, top = (number * (width + _GAP_PX), 0.0)
+            box = QRectF(left, top + caption, width, max(1.0, height - caption))
+            size = pixmap.size().toSizeF()
+            place = QRectF(QPointF(), size.scaled(box.size(), Qt.AspectRatioMode.KeepAspectRatio))
+            place.moveCenter(box.center())
+            places.append(place)
+        return tuple(places)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        several = len(self._shown) > 1
-        places = self.places()
-        for number, ((caption, pixmap), place) in enumerate(zip(self._shown, places, strict=True)):
-            painter.drawPixmap(place.topLeft(), self._fit(number, pixmap, place))
-            if several:
-                line = QRectF(place.left(), place.top() - _CAPTION_PX, place.width(), _CAPTION_PX)
-                painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-                painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, caption)
-
-    def _fit(self, number: int, pixmap: QPixmap, place: QRectF) -> QPixmap:
-        """The picture in the pixels of the screen; kept until the size changes."""
         ratio = self.devicePixelRatioF()
-        size = (place.size() * ratio).toSize().expandedTo(QSize(1, 1))
-        kept = self._fitted.get(number)
-        if kept is None or kept.size() != size:
-            kept = pixmap.scaled(
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        for (caption, pixmap), place in zip(self._shown, self.places(), strict=True):
+            size = (place.size() * ratio).toSize().expandedTo(QSize(1, 1))
+            fitted = pixmap.scaled(
                 size,
                 Qt.AspectRatioMode.IgnoreAspectRatio,
                 Qt.TransformationMode.SmoothTransformation,
             )
-            kept.setDevicePixelRatio(ratio)
-            self._fitted[number] = kept
-        return kept
+            fitted.setDevicePixelRatio(ratio)
+            painter.drawPixmap(place.topLeft(), fitted)
+            if len(self._shown) > 1:
+                line = QRectF(place.left(), place.top() - _CAPTION_PX, place.width(), _CAPTION_PX)
+                painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, caption)
 
 
 class TrainingProbe(QWidget):
-    """The pictures of a fixed pair over the steps of a training, to be scrubbed through.
+    """The pictures of a fixed pair over the steps of a training.
 
-    Left and right show the frame before and after, Home and End the first and the newest one, the
-    space bar plays.
+    Left and right show the previous and the next frame, Home and End the first and the newest one,
+    the space bar plays.
 
     Signals:
-        step_chosen(int): a person went to the frame of this step.
+        step_chosen(int): the frame of this step was chosen.
     """
 
     step_chosen = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, model: TrainingModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._model = model
         self._frames: tuple[Preview, ...] = ()
         self._index = 0
         self._name = ""
@@ -166,6 +144,8 @@ class TrainingProbe(QWidget):
         self._tabs.idClicked.connect(self._on_tab)
         self._tab_row = QHBoxLayout()
         self._tab_row.setSpacing(2)
+        self.run_name = ElidedLabel(parent=self)
+        self.run_name.setProperty("subtle", True)
         self.picture = ProbePicture(self)
         self.meaning = ElidedLabel(parent=self)
         self.meaning.setProperty("subtle", True)
@@ -179,10 +159,14 @@ class TrainingProbe(QWidget):
         self._pages.addWidget(self._make_content())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._pages)
+        layout.setSpacing(2)
+        layout.addWidget(self.run_name)
+        layout.addWidget(self._pages, 1)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Live probe of the training")
-        self._show()
+        model.frames.changed.connect(self._on_frames)
+        model.frames.added.connect(self._take_frames)
+        self._on_frames()
 
     def sizeHint(self) -> QSize:
         return QSize(480, 320)
@@ -191,27 +175,6 @@ class TrainingProbe(QWidget):
         return QSize(260, 160)
 
     # What is shown
-
-    def set_frames(self, frames: Sequence[Preview]) -> None:
-        """Show these frames; the step in view stays where it still is one."""
-        self._stop()
-        before = self.step
-        shared: tuple[Preview, ...] = ()
-        for frame in sorted(frames, key=lambda frame: frame.step):
-            shared = insert_frame(shared, frame)
-        self._frames = thin_frames(shared)
-        self._go_near(before)
-
-    def add_frame(self, frame: Preview) -> None:
-        """Add a frame; it is shown while the newest one is followed."""
-        before = self.step
-        self._frames = thin_frames(insert_frame(self._frames, frame))
-        self._go_near(before)
-
-    @property
-    def frames(self) -> tuple[Preview, ...]:
-        """The frames that are kept, by step."""
-        return self._frames
 
     @property
     def step(self) -> int | None:
@@ -225,7 +188,7 @@ class TrainingProbe(QWidget):
 
     @property
     def playing(self) -> bool:
-        """Whether the frames are played."""
+        """Whether the frames are being played."""
         return self._timer.isActive()
 
     def choose_picture(self, name: str) -> None:
@@ -239,12 +202,27 @@ class TrainingProbe(QWidget):
         self.follow_button.setChecked(False)
         self._go_near(step)
 
+    def _on_frames(self) -> None:
+        """Show the frames of another run, or the same ones read again."""
+        self._stop()
+        watched, live = self._model.frames.watched, self._model.status.state.folder
+        other = watched is not None and watched != live
+        self.run_name.say(f"Probe of {watched.name}" if watched and other else "")
+        self.run_name.setVisible(other)
+        self._take_frames()
+
+    def _take_frames(self) -> None:
+        """Follow the model; the step in view stays unless the newest frame is followed."""
+        before = self.step
+        self._frames = self._model.frames.shown
+        self._go_near(before)
+
     def _go_near(self, step: int | None) -> None:
-        if not self._frames or step is None or self.follow_button.isChecked():
+        if step is None or self.follow_button.isChecked():
             self._index = max(0, len(self._frames) - 1)
         else:
             distances = [abs(frame.step - step) for frame in self._frames]
-            self._index = int(np.argmin(distances))
+            self._index = distances.index(min(distances)) if distances else 0
         self._show()
 
     # Making
@@ -254,8 +232,7 @@ class TrainingProbe(QWidget):
         self.compare_button = icon_button(
             "compare", "Show the first frame beside it", self, flat=True
         )
-        self.compare_button.setText("First against now")
-        self.compare_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.compare_button.setText("Compare with first")
         self.compare_button.setCheckable(True)
         self.compare_button.toggled.connect(self._show)
         head = QHBoxLayout()
@@ -273,17 +250,17 @@ class TrainingProbe(QWidget):
         return content
 
     def _make_scrubber(self) -> QHBoxLayout:
-        self.previous_button = icon_button("previous", "Frame before", self, flat=True)
+        self.previous_button = icon_button("previous", "Previous frame", self, flat=True)
         self.previous_button.clicked.connect(self._on_previous)
         self.play_button = icon_button("play", "Play the frames", self, flat=True)
         self.play_button.clicked.connect(self._on_play)
-        self.next_button = icon_button("next", "Frame after", self, flat=True)
+        self.next_button = icon_button("next", "Next frame", self, flat=True)
         self.next_button.clicked.connect(self._on_next)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Frame")
         self.slider.setPageStep(5)
         self.slider.setMinimumWidth(60)
-        self.slider.valueChanged.connect(self._on_slider)
+        self.slider.valueChanged.connect(self._go)
         self.step_label = QLabel(self)
         self.step_label.setFont(tabular(self.font()))
         self.step_label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -308,41 +285,38 @@ class TrainingProbe(QWidget):
     def _names(self) -> tuple[str, ...]:
         """The pictures there are in any frame, in their usual order."""
         names = {name for frame in self._frames for name in frame.pictures}
-        usual = [name for name in _ORDER if name in names]
-        return (*usual, *sorted(names - set(usual)))
+        return (*(name for name in _PICTURES if name in names), *sorted(names - set(_PICTURES)))
 
     def _show(self) -> None:
-        """Draw the frame in view, and say where it stands."""
+        """Draw the frame in view and its place among the others."""
         names = self._names()
         self._pages.setCurrentIndex(1 if names else 0)
         if not names:
             return
         if self._name not in names:
-            self._name = "matches" if "matches" in names else names[0]
+            self._name = _FIRST_SHOWN if _FIRST_SHOWN in names else names[0]
         self._show_tabs(names)
         last = len(self._frames) - 1
         with QSignalBlocker(self.slider):
             self.slider.setRange(0, last)
             self.slider.setValue(self._index)
-        self.slider.setEnabled(last > 0)
-        self.play_button.setEnabled(last > 0)
-        self.compare_button.setEnabled(last > 0)
+        for control in (self.slider, self.play_button, self.compare_button):
+            control.setEnabled(last > 0)
         self.previous_button.setEnabled(self._index > 0)
         self.next_button.setEnabled(self._index < last)
         frame = self._frames[self._index]
-        self._say_step(frame.step)
-        self.picture.show_pictures(self._pictures(frame))
-        self.meaning.say(self._meanings().get(self._name, ""))
-        self._place()
-
-    def _pictures(self, frame: Preview) -> list[tuple[str, Picture]]:
-        compared = self.compare_button.isChecked() and len(self._frames) > 1
-        frames = [self._frames[0], frame] if compared else [frame]
-        return [
+        widest = f"Step {step_text(self._frames[-1].step)}"
+        self.step_label.setMinimumWidth(self.step_label.fontMetrics().horizontalAdvance(widest) + 2)
+        self.step_label.setText(f"Step {step_text(frame.step)}")
+        self.step_label.setToolTip(f"Frame {self._index + 1} of {last + 1}")
+        compared = self.compare_button.isChecked() and last > 0
+        self.picture.show_pictures([
             (f"Step {step_text(one.step)}", one.pictures[self._name])
-            for one in frames
+            for one in ((self._frames[0], frame) if compared else (frame,))
             if self._name in one.pictures
-        ]
+        ])  # fmt: skip
+        self.meaning.say(_PICTURES.get(self._name, ("", ""))[1])
+        self._place()
 
     def _show_tabs(self, names: Sequence[str]) -> None:
         shown = [button.property("picture") for button in self._tabs.buttons()]
@@ -352,9 +326,10 @@ class TrainingProbe(QWidget):
                 self._tab_row.removeWidget(button)
                 button.deleteLater()
             for number, name in enumerate(names):
-                tab = SegmentButton(self._title(name), self)
+                title, _ = _PICTURES.get(name, (name, ""))
+                tab = SegmentButton(title, self)
                 tab.setProperty("picture", name)
-                tab.setAccessibleName(self._title(name))
+                tab.setAccessibleName(title)
                 tab.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
                 self._tabs.addButton(tab, number)
                 self._tab_row.addWidget(tab)
@@ -363,31 +338,8 @@ class TrainingProbe(QWidget):
         for button in self._tabs.buttons():
             button.setChecked(button.property("picture") == self._name)
 
-    def _say_step(self, step: int) -> None:
-        widest = f"Step {step_text(max(frame.step for frame in self._frames))}"
-        self.step_label.setMinimumWidth(self.step_label.fontMetrics().horizontalAdvance(widest) + 2)
-        self.step_label.setText(f"Step {step_text(step)}")
-        self.step_label.setToolTip(f"Frame {self._index + 1} of {len(self._frames)}")
-
-    def _title(self, name: str) -> str:
-        titles = {
-            "pair": "Pair",
-            "pca": "PCA",
-            "matches": "Matches",
-            "negatives": "Negatives",
-        }
-        return titles.get(name, name)
-
-    def _meanings(self) -> dict[str, str]:
-        return {
-            "pair": "The pair that all these pictures are of",
-            "pca": "Like colours: like descriptors",
-            "matches": "Solid green: right · dashed vermillion: wrong",
-            "negatives": "Yellow: the point · ring: its place · dashed: taken for it",
-        }
-
     def _place(self) -> None:
-        """Do without what can be missed where there is little room."""
+        """Leave out what is least needed where there is little room."""
         self.meaning.setVisible(self.height() >= _TALL_PX)
         words = sum(button.sizeHint().width() + 2 for button in self._tabs.buttons())
         beside = self.compare_button.fontMetrics().horizontalAdvance(self.compare_button.text())
@@ -401,7 +353,7 @@ class TrainingProbe(QWidget):
     # Hearing
 
     def _go(self, index: int) -> None:
-        """Go where a person wants to."""
+        """Go to a frame that was asked for."""
         index = min(max(index, 0), len(self._frames) - 1)
         self._stop()
         with QSignalBlocker(self.follow_button):
@@ -410,9 +362,6 @@ class TrainingProbe(QWidget):
             self._index = index
             self._show()
             self.step_chosen.emit(self._frames[index].step)
-
-    def _on_slider(self, index: int) -> None:
-        self._go(index)
 
     def _on_previous(self) -> None:
         self._go(self._index - 1)
@@ -424,10 +373,9 @@ class TrainingProbe(QWidget):
         self.choose_picture(self._names()[number])
 
     def _on_follow(self, follows: bool) -> None:
-        if follows and self._frames:
+        if follows:
             self._stop()
-            self._index = len(self._frames) - 1
-            self._show()
+            self._go_near(None)
 
     def _on_play(self) -> None:
         if self.playing:
@@ -439,39 +387,37 @@ class TrainingProbe(QWidget):
             self._index = 0
             self._show()
         self._timer.start()
-        self.play_button.setIcon(icon("pause"))
-        self.play_button.setToolTip("Stop playing")
-        self.play_button.setAccessibleName("Stop playing")
+        self._offer_play("pause", "Stop playing")
 
     def _on_play_time(self) -> None:
-        if self._index < len(self._frames) - 1:
-            self._index += 1
-            self._show()
-        if self._index >= len(self._frames) - 1:
+        self._index = min(self._index + 1, len(self._frames) - 1)
+        self._show()
+        if self._index == len(self._frames) - 1:
             self._stop()
 
     def _stop(self) -> None:
-        if self._timer.isActive():
-            self._timer.stop()
-            self.play_button.setIcon(icon("play"))
-            self.play_button.setToolTip("Play the frames")
-            self.play_button.setAccessibleName("Play the frames")
+        self._timer.stop()
+        self._offer_play("play", "Play the frames")
+
+    def _offer_play(self, icon_name: str, tip: str) -> None:
+        self.play_button.setIcon(icon(icon_name))
+        self.play_button.setToolTip(tip)
+        self.play_button.setAccessibleName(tip)
 
     # Qt's own
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key = event.key()
+        targets = {
+            Qt.Key.Key_Left: self._index - 1,
+            Qt.Key.Key_Right: self._index + 1,
+            Qt.Key.Key_Home: 0,
+            Qt.Key.Key_End: len(self._frames) - 1,
+        }
         if not self._frames:
             event.ignore()
-        elif key == Qt.Key.Key_Left:
-            self._go(self._index - 1)
-        elif key == Qt.Key.Key_Right:
-            self._go(self._index + 1)
-        elif key == Qt.Key.Key_Home:
-            self._go(0)
-        elif key == Qt.Key.Key_End:
-            self._go(len(self._frames) - 1)
-        elif key == Qt.Key.Key_Space and len(self._frames) > 1:
+        elif event.key() in targets:
+            self._go(targets[Qt.Key(event.key())])
+        elif event.key() == Qt.Key.Key_Space and len(self._frames) > 1:
             self._on_play()
         else:
             super().keyPressEvent(event)
@@ -483,24 +429,3 @@ class TrainingProbe(QWidget):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._stop()
-
-
-def _pixmap(rgb: Picture) -> QPixmap:
-    """A picture of the screen's own kind."""
-    pixels = np.ascontiguousarray(rgb)
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
-    return QPixmap.fromImage(image)
-
-
-def _fitted_width(box: QRectF, aspect: float) -> float:
-    """How wide a picture of an aspect becomes in a box."""
-    return min(box.width(), aspect * box.height())
-
-
-def _inside(box: QRectF, aspect: float) -> QRectF:
-    """The largest place of an aspect in the middle of a box."""
-    width = max(1.0, _fitted_width(box, aspect))
-    height = max(1.0, width / aspect)
-    left = box.left() + 0.5 * (box.width() - width)
-    return QRectF(left, box.top() + 0.5 * (box.height() - height), width, height)

@@ -493,7 +493,12 @@ def curves(*values):
     return {"loss": np.array([(float(n), v) for n, v in enumerate(values, 1)])}
 
 
-def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
+def drawn_losses(panel):
+    lines = panel.curves.plots.chart("loss").lines
+    return [np.column_stack(line.getOriginalDataset()).tolist() for line in lines]
+
+
+def test_curves_and_probe_are_made_late_and_show_what_came_before(qtbot, model, panel):
     assert panel.curves is None
     model.status.set(running())
     model.curves.begin_live(LIVE, {})
@@ -506,25 +511,25 @@ def test_curves_and_probe_are_made_late_and_show_what_came_before(model, panel):
     model.can_plot.set(True)
     assert panel.curves.isVisible()
     assert not panel.waiting.isVisible()
-    calls = []
-    panel.curves.append = lambda *values: calls.append(values)
-    panel.probe.add_frame = lambda frame: calls.append(frame.step)
-    model.curves.grow([(3, {"loss": 1.0})])
+    assert drawn_losses(panel) == [[[1, 2], [2, 1.5]]]
+    assert panel.probe.step == 0
+    with qtbot.waitSignal(panel.curves.redrawn):
+        model.curves.grow([(3, {"loss": 1.0})])
     model.frames.add(Preview(5, {"pair": np.zeros((4, 8, 3), np.uint8)}))
-    assert calls == [("/runs/eins", 3, {"loss": 1.0}), 5]
+    assert drawn_losses(panel) == [[[1, 2], [2, 1.5], [3, 1]]]
+    assert panel.probe.step == 5
     assert model.curves.of(Path("/runs/eins"))["loss"].tolist() == [[1, 2], [2, 1.5], [3, 1]]
 
 
 def test_the_live_run_s_figures_reach_only_its_own_curves(model, panel):
     model.can_plot.set(True)
     model.status.set(running())
-    model.curves.begin_live(LIVE, {})
+    model.curves.begin_live(Path("/runs/eins"), {})
     model.curves.show((Path("/runs/alt"),))
     model.curves.set(Path("/runs/alt"), curves(3.0, 2.0))
-    calls = []
-    panel.curves.append = lambda *values: calls.append(values)
     model.curves.grow([(1, {"loss": 9.0})])
-    assert calls == []
+    panel.curves.show_now()
+    assert drawn_losses(panel) == [[[1, 3], [2, 2]]]
     assert model.curves.of(Path("/runs/alt"))["loss"].tolist() == [[1, 3], [2, 2]]
 
 
@@ -557,10 +562,10 @@ def test_the_probe_of_another_run_than_the_live_one_is_named(model, panel):
     model.frames.begin_live(LIVE, ())
     panel.curves_tab.click()
     panel.resize(1300, 400)
-    assert not panel.probe_of.isVisible()
+    assert not panel.probe.run_name.isVisible()
     model.frames.watch(Path("/runs/alt"))
-    assert panel.probe_of.text() == "Probe of alt"
-    assert panel.probe_of.isVisible()
+    assert panel.probe.run_name.text() == "Probe of alt"
+    assert panel.probe.run_name.isVisible()
 
 
 def test_curves_and_probe_stand_side_by_side_where_there_is_room(model, panel):

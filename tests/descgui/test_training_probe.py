@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from descgui.models.training_curves_data import (
     insert_frame,
     thin_frames,
 )
+from descgui.models.training_state import TrainingModel, TrainingStatus
 from descgui.views.training_probe import PLAY_MS, TrainingProbe
 from engine.api import Preview
 
@@ -35,8 +38,16 @@ def frame(step, names=NAMES):
 
 
 @pytest.fixture
-def view(qtbot):
-    made = TrainingProbe()
+def model(qapp):
+    made = TrainingModel()
+    made.status.set(TrainingStatus("running", Path("run")))
+    made.frames.begin_live(Path("run"), ())
+    return made
+
+
+@pytest.fixture
+def view(qtbot, model):
+    made = TrainingProbe(model)
     qtbot.addWidget(made)
     made.resize(500, 320)
     made.show()
@@ -115,39 +126,39 @@ def test_frames_are_thinned_to_the_memory_there_is():
 # The widget
 
 
-def test_without_frames_it_says_so_and_keys_do_nothing(view, qtbot):
+def test_without_frames_it_says_so_and_keys_do_nothing(view, model, qtbot):
     assert view.empty.isVisible()
     assert view.empty.text().startswith("No pictures yet:")
     qtbot.keyClick(view, Qt.Key.Key_Right)
     assert view.step is None
-    view.set_frames([frame(0)])
+    model.frames.begin_live(Path("run"), [frame(0)])
     assert not view.empty.isVisible()
-    view.set_frames([])
+    model.frames.begin_live(Path("run"), ())
     assert view.empty.isVisible()
 
 
-def test_the_newest_frame_is_followed_until_a_person_goes_elsewhere(view, qtbot):
+def test_the_newest_frame_is_followed_until_a_person_goes_elsewhere(view, model, qtbot):
     chosen = heard(view.step_chosen)
     for step in (0, 100, 200):
-        view.add_frame(frame(step))
+        model.frames.add(frame(step))
     assert view.step == 200
     assert shown_colors(view) == [color("matches", 200)]
     view.slider.setValue(1)
     assert view.step == 100
     assert not view.follow_button.isChecked()
-    view.add_frame(frame(300))
+    model.frames.add(frame(300))
     assert view.step == 100
     assert shown_colors(view) == [color("matches", 100)]
     view.follow_button.click()
     assert view.step == 300
-    view.add_frame(frame(400))
+    model.frames.add(frame(400))
     assert view.step == 400
     assert view.step_label.text() == "Step 400"
     assert chosen == [100]
 
 
-def test_buttons_and_keys_go_from_frame_to_frame(view, qtbot):
-    view.set_frames([frame(step) for step in (0, 50, 100)])
+def test_buttons_and_keys_go_from_frame_to_frame(view, model, qtbot):
+    model.frames.begin_live(Path("run"), [frame(step) for step in (0, 50, 100)])
     chosen = heard(view.step_chosen)
     view.previous_button.click()
     qtbot.keyClick(view, Qt.Key.Key_Left)
@@ -161,35 +172,35 @@ def test_buttons_and_keys_go_from_frame_to_frame(view, qtbot):
     assert not view.next_button.isEnabled()
 
 
-def test_the_pictures_are_offered_in_their_usual_order_and_any_other_after_them(view):
+def test_the_pictures_are_offered_in_their_usual_order_and_any_other_after_them(view, model):
     odd = Preview(0, {"zebra": solid(9), **{name: solid(9) for name in reversed(NAMES)}})
-    view.set_frames([odd])
+    model.frames.begin_live(Path("run"), [odd])
     words = [button.text() for button in view._tabs.buttons()]
     assert words == ["Pair", "PCA", "Matches", "Negatives", "zebra"]
     assert view.picture_name == "matches"
 
 
-def test_another_picture_is_chosen_by_its_tab(view):
-    view.set_frames([frame(0), frame(100)])
+def test_another_picture_is_chosen_by_its_tab(view, model):
+    model.frames.begin_live(Path("run"), [frame(0), frame(100)])
     view._tabs.buttons()[1].click()
     assert view.picture_name == "pca"
     assert shown_colors(view) == [color("pca", 100)]
-    view.add_frame(frame(200))
+    model.frames.add(frame(200))
     assert shown_colors(view) == [color("pca", 200)]
     view.choose_picture("nothing of the kind")
     assert view.picture_name == "pca"
 
 
-def test_a_frame_without_the_chosen_picture_shows_none_and_the_next_one_does(view):
-    view.set_frames([frame(0), frame(100, ("pair",))])
+def test_a_frame_without_the_chosen_picture_shows_none_and_the_next_one_does(view, model):
+    model.frames.begin_live(Path("run"), [frame(0), frame(100, ("pair",))])
     view.choose_picture("pca")
     assert view.picture.places() == ()
     view.choose_step(0)
     assert shown_colors(view) == [color("pca", 0)]
 
 
-def test_the_first_frame_stands_beside_the_one_in_view(view):
-    view.set_frames([frame(step) for step in (10, 60, 110)])
+def test_the_first_frame_stands_beside_the_one_in_view(view, model):
+    model.frames.begin_live(Path("run"), [frame(step) for step in (10, 60, 110)])
     view.compare_button.click()
     assert view.picture.captions == ("Step 10", "Step 110")
     assert shown_colors(view) == [color("matches", 10), color("matches", 110)]
@@ -201,9 +212,9 @@ def test_the_first_frame_stands_beside_the_one_in_view(view):
 
 @pytest.mark.parametrize("size", [(300, 200), (420, 300), (900, 500), (1600, 500), (260, 900)])
 @pytest.mark.parametrize("compared", [False, True])
-def test_pictures_keep_their_aspect_and_stay_inside(view, size, compared):
+def test_pictures_keep_their_aspect_and_stay_inside(view, model, size, compared):
     view.resize(*size)
-    view.set_frames([frame(0), frame(100)])
+    model.frames.begin_live(Path("run"), [frame(0), frame(100)])
     view.compare_button.setChecked(compared)
     view.picture.grab()
     for place in view.picture.places():
@@ -212,8 +223,8 @@ def test_pictures_keep_their_aspect_and_stay_inside(view, size, compared):
         assert inside.contains(place)
 
 
-def test_play_goes_through_the_frames_and_stops_at_the_end(view, qtbot):
-    view.set_frames([frame(step) for step in (0, 50, 100)])
+def test_play_goes_through_the_frames_and_stops_at_the_end(view, model, qtbot):
+    model.frames.begin_live(Path("run"), [frame(step) for step in (0, 50, 100)])
     view.play_button.click()
     assert view.playing
     assert view.step == 0
@@ -226,46 +237,48 @@ def test_play_goes_through_the_frames_and_stops_at_the_end(view, qtbot):
     assert not view.playing
 
 
-def test_playing_ends_when_nobody_looks(view):
-    view.set_frames([frame(0), frame(50)])
+def test_playing_ends_when_nobody_looks(view, model):
+    model.frames.begin_live(Path("run"), [frame(0), frame(50)])
     view.play_button.click()
     view.hide()
     assert not view.playing
 
 
-def test_frames_that_are_set_anew_leave_a_person_where_they_were(view):
-    view.set_frames([frame(step) for step in (0, 50, 100)])
+def test_frames_that_are_set_anew_leave_a_person_where_they_were(view, model):
+    model.frames.begin_live(Path("run"), [frame(step) for step in (0, 50, 100)])
     view.choose_step(50)
-    view.set_frames([frame(step) for step in (40, 60, 90, 0)])
-    assert [one.step for one in view.frames] == [0, 40, 60, 90]
+    model.frames.begin_live(Path("run"), [frame(step) for step in (40, 60, 90, 0)])
+    assert [one.step for one in model.frames.shown] == [0, 40, 60, 90]
     assert view.step == 40
     assert view.slider.maximum() == 3
 
 
-def test_there_are_never_more_frames_than_memory_is_kept_for(view):
-    view.set_frames([frame(step, ("pca",)) for step in range(0, 3000, 10)])
-    assert len(view.frames) == MOST_FRAMES
-    view.add_frame(frame(5000, ("pca",)))
-    assert len(view.frames) == MOST_FRAMES
+def test_there_are_never_more_frames_than_memory_is_kept_for(view, model):
+    model.frames.begin_live(Path("run"), [frame(step, ("pca",)) for step in range(0, 3000, 10)])
+    assert len(model.frames.shown) == MOST_FRAMES
+    model.frames.add(frame(5000, ("pca",)))
+    assert len(model.frames.shown) == MOST_FRAMES
     assert view.step == 5000
-    assert view.frames[0].step == 0
+    assert model.frames.shown[0].step == 0
 
 
-def test_one_frame_can_neither_be_played_nor_compared(view):
-    view.set_frames([frame(0)])
+def test_one_frame_can_neither_be_played_nor_compared(view, model):
+    model.frames.begin_live(Path("run"), [frame(0)])
     for control in (view.play_button, view.compare_button, view.slider, view.next_button):
         assert not control.isEnabled()
 
 
-def test_odd_arrays_are_drawn(view):
+def test_odd_arrays_are_drawn(view, model):
     wide = np.zeros((5, 7, 6), np.uint8)[:, :, ::2]
-    view.set_frames([Preview(0, {"pair": wide}), Preview(1, {"pair": solid(3, 1, 1)})])
+    model.frames.begin_live(
+        Path("run"), [Preview(0, {"pair": wide}), Preview(1, {"pair": solid(3, 1, 1)})]
+    )
     view.compare_button.setChecked(True)
     assert len(shown_colors(view)) == 2
 
 
-def test_every_control_says_what_it_is(view):
-    view.set_frames([frame(0), frame(50)])
+def test_every_control_says_what_it_is(view, model):
+    model.frames.begin_live(Path("run"), [frame(0), frame(50)])
     for control in (
         view.previous_button, view.play_button, view.next_button, view.slider,
         view.follow_button, view.compare_button, view.picture, *view._tabs.buttons(),
