@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.config import option
+from engine.data.demo import write_demo
 from engine.data.hpatches import open_dataset
 from engine.data.pairs import ImagePair
 from engine.descriptors import registry
@@ -20,7 +21,6 @@ from engine.descriptors.base import DescriptorMap, Levels
 from engine.errors import ConfigError, DatasetError, DescSpaceError, HomographyError
 from engine.geometry.coords import CellGrid
 from engine.inspection.requests import MatchRequest
-from engine.jobs.demo import DemoJob
 from engine.jobs.describe import DescribeJob
 from engine.jobs.match import MatchJob, MatchResult
 from engine.jobs.open_pair import open_pair
@@ -252,12 +252,7 @@ def test_pairs_are_opened_from_names(pair: ImagePair, tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    dataset = DemoJob(folder=folder).run(JobContext())
-    assert {sequence.name for sequence in dataset.sequences} == {
-        sequence.name for sequence in open_dataset(folder).sequences
-    }
-    return folder
+    return write_demo(tmp_path_factory.mktemp("demo"), JobContext())
 
 
 def test_the_demo_is_a_data_set_whose_sequences_open_by_name(demo: Path):

@@ -21,11 +21,12 @@ class DemoOptions:
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Write the demo."""
-    from engine.jobs.demo import DemoJob
+    from engine.data.demo import write_demo
+    from engine.data.hpatches import open_dataset
 
-    dataset = DemoJob(folder=options_from(arguments, DemoOptions).folder).run(shell.context())
+    folder = write_demo(options_from(arguments, DemoOptions).folder, shell.context())
     shell.sink.close()
-    for sequence in dataset.sequences:
+    for sequence in open_dataset(folder).sequences:
         print(sequence.folder)
     shell.sink.note("Open one of them with 'view', or their folder to browse all.")
     return 0
