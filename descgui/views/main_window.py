@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QVBoxLayout, QW
 
 from descgui.models.bundle import AppModels
 from descgui.models.pair_state import PairState
-from descgui.views.about_dialog import AboutDialog, collect_facts, facts_as_text
 from descgui.views.actions import Actions
+from descgui.views.environment import about_text, collect_facts, facts_as_text
 from descgui.views.icons import app_icon, icon
 from descgui.views.layout_store import LayoutStore
 from descgui.views.notifications import Notifications
@@ -199,7 +199,7 @@ class MainWindow(QMainWindow):
                 report.trace,
             )
         else:
-            environment = facts_as_text(collect_facts(self._models.engine.state, "not asked"))
+            environment = facts_as_text(collect_facts(self._models.engine.state))
             self._report = ReportDialog(
                 report.summary, report.trace, environment, report.time_s, self
             )
@@ -315,7 +315,7 @@ class MainWindow(QMainWindow):
             )
 
     def _on_about(self) -> None:
-        self._open_dialog(AboutDialog(self._models, self))
+        self.show_text("About Descriptor Space", about_text(self._models.engine.state))
 
     def _on_settings(self) -> None:
         self._open_dialog(SettingsDialog(self._models, self))

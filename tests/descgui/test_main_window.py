@@ -31,8 +31,8 @@ from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.messages import Message
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
-from descgui.views.about_dialog import AboutDialog
 from descgui.views.actions import Actions
+from descgui.views.environment import about_text, collect_facts, facts_as_text
 from descgui.views.layout_store import LayoutStore, keep_on_screen
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
@@ -485,20 +485,15 @@ def test_the_palette_opens_by_its_shortcut(window: MainWindow, actions: Actions)
     window.command_palette.close()
 
 
-def test_about_tells_versions_devices_screens_and_folders(
-    qtbot: QtBot, models: AppModels, home: Path
-):
-    dialog = AboutDialog(models)
-    qtbot.addWidget(dialog)
-    facts = dialog.facts()
+def test_about_tells_versions_devices_screens_and_folders(home: Path, qapp: QApplication):
+    facts = collect_facts(EngineState())
     assert re.match(r"\d+\.\d+", facts["Versions"]["torch"])
     assert "still being loaded" in facts["Devices"]["engine"]
     assert facts["Folders"]["Log"].startswith(str(home))
     assert len(facts["Screens"]) == len(QGuiApplication.screens())
-    models.engine.set(EngineState("ready", devices=(DeviceChoice("cpu", "CPU (2)"),)))
-    dialog.copy()
-    assert "  cpu: CPU (2)\n" in QGuiApplication.clipboard().text()
-    dialog.reject()
+    ready = EngineState("ready", devices=(DeviceChoice("cpu", "CPU (2)"),))
+    assert "  cpu: CPU (2)\n" in facts_as_text(collect_facts(ready))
+    assert "* **cpu**  CPU (2)\n" in about_text(ready)
 
 
 def test_the_tour_is_a_section_of_the_readme(qtbot: QtBot):
