@@ -104,10 +104,10 @@ class _Line:
 
 
 _LINES: Final[dict[Judgement, _Line]] = {
-    "unknown": _Line(colors.UNKNOWN, 0.45, (1.7, 4.4), rim_pt=0.0),
-    "agrees": _Line(colors.AGREES, 0.55),
-    "right": _Line(colors.RIGHT, 0.55),
-    "wrong": _Line(colors.WRONG, 0.65, (5.4, 3.5), end="x"),
+    "unknown": _Line(colors.UNKNOWN, 0.5, (1.7, 4.4), rim_pt=0.0),
+    "agrees": _Line(colors.AGREES, 0.62),
+    "right": _Line(colors.RIGHT, 0.62),
+    "wrong": _Line(colors.WRONG, 0.75, (4.7, 3.0), end="x"),
 }
 """In the order of drawing: wrong matches must not hide under right ones."""
 
@@ -285,11 +285,11 @@ class _Sheet:
                 self.stroke(places.reshape(-1, 2), _codes(2) * len(places), ink_pt, **style)
         for line, kind, places in there:
             x, y = places.reshape(-1, 2).T
-            edge_pt = 0.0 if line.end == "o" else 0.8
+            edge_pt, size_pt = (0.0, 2.7) if line.end == "o" else (0.95, 3.3)
             inks = [] if crowded else [("white", edge_pt + 0.6)]
             for ink, ink_pt in (*inks, (line.colour, edge_pt)):
                 self.axes.plot(
-                    x, y, line.end, color=ink, markersize=1.5 if crowded else 2.7,
+                    x, y, line.end, color=ink, markersize=0.55 * size_pt if crowded else size_pt,
                     markeredgewidth=ink_pt, gid=f"{kind} ends", **self.on_top(),
                 )  # fmt: skip
 
