@@ -35,8 +35,9 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from descgui.views.theme import theme_colors
+from descgui.views.training_chart import Style
 from descgui.views.training_curves_export import export_curves
-from descgui.views.training_plots import CurvePlots, Groups, Style
+from descgui.views.training_plots import CurvePlots, Groups
 from descgui.views.training_readout import CurvesReadout
 from engine.api import DescSpaceError, group_metrics, metric_info, pck_name
 

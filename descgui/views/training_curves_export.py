@@ -17,7 +17,8 @@ from PySide6.QtGui import QFontInfo
 
 from descgui.models.training_curves_data import RunCurves
 from descgui.views.theme import LIGHT
-from descgui.views.training_plots import CurvePlots, Groups, Style
+from descgui.views.training_chart import Style
+from descgui.views.training_plots import CurvePlots, Groups
 from engine.api import write_atomically
 
 SCALE: Final = 2

@@ -39,8 +39,8 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_parts import LEFT_PX, RunsColumn, lay_out_panel
 from descgui.views.training_actions import TrainingActions
-from descgui.views.training_contact_sheet import ContactSheet
 from descgui.views.training_form import TrainingForm
+from descgui.views.training_pictures import PictureGrid
 from descgui.views.training_runs import TrainingRuns
 from descgui.views.words import clock_text, counted
 from engine.api import is_better, judge_of, metric_info
@@ -141,7 +141,9 @@ class TrainingPanel(QWidget):
         head.addWidget(self.title, 1)
         for button in self._make_buttons(right):
             head.addWidget(button)
-        self.sheet = ContactSheet(right)
+        corner = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
+        self.sheet = PictureGrid(right, alignment=corner, most_scale=2.0, halved=True)
+        self.sheet.setAccessibleName("Pairs of this training, both images of each side by side")
         self.sheet_words = Sentence(parent=right, quiet=True)
         pairs = QWidget(right)
         column = QVBoxLayout(pairs)
@@ -250,7 +252,7 @@ class TrainingPanel(QWidget):
     def _on_samples(self, state: SamplesState) -> None:
         found = state.found
         if found is None:
-            self.sheet.show_pairs(())
+            self.sheet.show_pictures(())
             if state.looking:
                 self.sheet.say("Making the first pairs…")
             elif state.message:
@@ -267,7 +269,7 @@ class TrainingPanel(QWidget):
         else:
             if self.sheet.count == 0 and not self._model.status.state.busy:
                 self._show_page(_PAIRS)
-            self.sheet.show_pairs(found.pictures)
+            self.sheet.show_pictures(found.pictures)
         self.sheet_words.say(
             "What the first steps would see: both sides of each pair, warped and relit."
             if found is not None

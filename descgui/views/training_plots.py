@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,9 +12,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QColor,
     QFocusEvent,
-    QGuiApplication,
     QKeyEvent,
     QPainter,
     QPaintEvent,
@@ -28,12 +23,11 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFrame, QGraphicsGridLayout, QWidget
 
-from descgui.models.training_curves_data import Points, RunCurves, nearest
-from descgui.views.color_bar import nice_ticks, tick_text
-from descgui.views.panel_parts import blended
-from descgui.views.theme import LIGHT, ThemeColors
-from descgui.views.training_lines import MARKS, WIDTH_PX, number_text, run_pen, step_text
-from engine.api import MetricGroup, metric_info
+from descgui.models.training_curves_data import RunCurves, nearest
+from descgui.views.theme import LIGHT
+from descgui.views.training_chart import ROOM_AT_END_PX, Chart, Style
+from descgui.views.training_lines import run_pen
+from engine.api import MetricGroup
 
 Groups = Mapping[MetricGroup, tuple[str, ...]]
 """Names of metrics by the plot they share."""
@@ -42,272 +36,12 @@ _ZOOM: Final = 1.25
 _LEAST_PLOT_PX: Final = 62
 _GOOD_PLOT_PX: Final = 92
 _LEAST_COLUMN_PX: Final = 400
-_TITLE_PX: Final = 19
-_VALUES_PX: Final = 52
-_PX_PER_VALUE: Final = 15
-_LEAST_FIXED: Final = 1e-4
 _STEPS_PX: Final = 20
 _LABELLED_STEPS_PX: Final = 38
 _LEGEND_COLUMN_PX: Final = 240
 _PAPER_MARGIN_PX: Final = 12
-_ROOM_AT_END_PX: Final = 20
 _LEAST_SPAN: Final = 4.0
 _ROOM_BESIDE: Final = 0.012
-_PEAKS_PER_PX: Final = 0.5
-_MEANS_PER_PX: Final = 0.25
-_FAINT: Final = 0.4
-_THICKET: Final = 4.0
-_SPARSE: Final = 60
-_LEAST_MARK_GAP_PX: Final = 11.0
-_MARKS_EVERY_PX: Final = 110.0
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How all curves are drawn.
-
-    Attributes:
-        weight: of the past in smoothing, 0 for none.
-        logarithmic: whether values are on logarithmic axes where that suits them.
-        colors: of the ground, the text and the axes.
-        scale: pixels of the device per pixel that lines are sized for.
-    """
-
-    weight: float
-    logarithmic: bool
-    colors: ThemeColors
-    scale: float
-
-
-class StepAxis(pg.AxisItem):  # type: ignore[misc]
-    """Whole steps, their thousands apart."""
-
-    def tickValues(self, low: float, high: float, size: float) -> list[tuple[Any, list[float]]]:
-        return [level for level in super().tickValues(low, high, size) if level[0] >= 1.0]
-
-    def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
-        return [step_text(value) for value in values]
-
-
-class ValueAxis(pg.AxisItem):  # type: ignore[misc]
-    """Values at round numbers, as many as there is room for, also on a logarithmic axis."""
-
-    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
-        count = int(size / _PX_PER_VALUE)
-        if self.logMode:
-            values = log_ticks(low, high, max(2, count))
-        else:
-            values = nice_ticks(low, high, max(3, count))
-        return [(values[1] - values[0] if len(values) > 1 else 1.0, list(values))]
-
-    def tickStrings(self, values: list[float], _scale: float, spacing: float) -> list[str]:
-        if self.logMode:
-            return [number_text(10.0**value) for value in values]
-        if spacing < _LEAST_FIXED:
-            return [number_text(round(value / spacing) * spacing) for value in values]
-        return [tick_text(value, spacing) for value in values]
-
-
-def log_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Powers of ten at which a logarithmic axis has round numbers, about ``count`` of them."""
-    whole = range(math.floor(low), math.floor(high) + 1)
-    for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
-        nice = (decade + math.log10(digit) for decade in whole for digit in digits)
-        inside = tuple(value for value in nice if low <= value <= high)
-        if 2 <= len(inside) <= count + 1:
-            return inside
-    if len(inside) > 1:
-        return inside[:: math.ceil(len(inside) / (count + 1))]
-    return tuple(math.log10(value) for value in nice_ticks(10.0**low, 10.0**high, count))
-
-
-class Curve:
-    """One metric of one run: its line, the values as measured behind it, and its marks.
-
-    Args:
-        chart: the plot it belongs to.
-        symbol: pyqtgraph's name of its marks.
-        size_px: of its marks.
-    """
-
-    def __init__(self, chart: Chart, symbol: str, size_px: float) -> None:
-        self._chart = chart
-        self.raw = chart.plot(antialias=True, autoDownsampleFactor=_PEAKS_PER_PX)
-        self.line = chart.plot(antialias=True)
-        self.marks = pg.ScatterPlotItem(symbol=symbol, size=size_px)
-        chart.addItem(self.marks, ignoreBounds=True)
-        self.items = self.raw, self.line, self.marks
-        self._drawn: tuple[object, ...] = ()
-
-    def draw(self, run: RunCurves, name: str, style: Style, *, marked: bool) -> None:
-        """Take points and style; marks distinguish it from other metrics if ``marked``."""
-        series, logarithmic = run.series[name], self._chart.logarithmic
-        wanted = series, series.appended, run.live, run.color_index, style, logarithmic, marked
-        if wanted == self._drawn:
-            return
-        self._drawn = wanted
-        self._live, self._marked, self._scale = run.live, marked, style.scale
-        self._pen, ground = run_pen(run.color_index), QColor(style.colors.base)
-        color = self._pen.color()
-        self._mark_pen = pg.mkPen(color, width=1.4 * style.scale)
-        self._hollow, self._filled = pg.mkBrush(ground), pg.mkBrush(color)
-        self._points = _drawable(series.smooth(style.weight), logarithmic=logarithmic)
-        for level, item in enumerate(self.items):
-            item.setZValue(2 * level + run.live)
-        smooth = style.weight > 0.0
-        raw = _drawable(series.points, logarithmic=logarithmic) if smooth else self._points[:0]
-        faint = pg.mkPen(blended(color, ground, _FAINT))
-        self.raw.setLogMode(False, logarithmic)
-        self.raw.setData(raw, pen=faint)
-        self.line.setLogMode(False, logarithmic)
-        self.line.opts["autoDownsampleFactor"] = _MEANS_PER_PX if smooth else _PEAKS_PER_PX
-        self.line.setDownsampling(method="mean" if smooth else "peak")
-        self.line.setData(self._points)
-
-    def settle(self) -> None:
-        """Fit width and marks to the steps and values in view."""
-        (low, high), (bottom, top) = self._chart.vb.viewRange()
-        px_per_step = max(1.0, self._chart.vb.width()) / (high - low)
-        pen = self._fitting_pen(px_per_step, self._chart.vb.height() / (top - bottom))
-        if pen != self.line.opts["pen"]:
-            self.line.setPen(pen)
-        first, end = np.searchsorted(self._points[:, 0], (low, high))
-        seen = self._points[first:end]
-        sparse = len(seen) <= _SPARSE
-        tip = self._live and end == len(self._points)
-        if self._marked or sparse:
-            gap_px = _LEAST_MARK_GAP_PX if sparse else _MARKS_EVERY_PX
-            seen = _spaced(seen, gap_px / px_per_step)
-        else:
-            seen = seen[-1:] if tip else seen[:0]
-        brushes = [self._hollow] * len(seen)
-        brushes[-1:] = [self._filled] * len(seen[-1:]) if tip else brushes[-1:]
-        values = np.log10(seen[:, 1]) if self._chart.logarithmic else seen[:, 1]
-        self.marks.setData(seen[:, 0], values, pen=self._mark_pen, brush=brushes)
-
-    def _fitting_pen(self, px_per_step: float, px_per_value: float) -> QPen:
-        """The run's pen, but a fine one for a thicket: easier to read, and quick to draw.
-
-        Qt strokes a long path of a wide pen in seconds: its time grows with the square of what
-        crosses a row of pixels.  Lines as fine as a pixel of the device take milliseconds.
-        """
-        width = WIDTH_PX * self._scale
-        pen = QPen(self._pen)
-        pen.setCosmetic(True)
-        pen.setWidthF(width)
-        steps, values = self.line.getData()
-        if steps is not None and len(steps):
-            climb_px = np.abs(np.diff(values)).sum() * px_per_value
-            if climb_px > _THICKET * (steps[-1] - steps[0]) * px_per_step:
-                pen.setWidthF(1.0)
-                if pen.dashPattern():
-                    pen.setDashPattern([part * width for part in self._pen.dashPattern()])
-        return pen
-
-
-class Chart(pg.PlotItem):  # type: ignore[misc]
-    """The plot of one group of metrics."""
-
-    def __init__(self, group: MetricGroup) -> None:
-        values, steps = ValueAxis("left"), StepAxis("bottom")
-        super().__init__(axisItems={"left": values, "bottom": steps}, enableMenu=False)
-        self.group = group
-        self.logarithmic = False
-        self.remark = ""
-        self._colors: ThemeColors | None = None
-        self.drawn: dict[tuple[Path, str], Curve] = {}
-        self.hideButtons()
-        self.setMouseEnabled(x=True, y=False)
-        self.setDownsampling(auto=True, mode="peak")
-        self.setClipToView(True)
-        self.enableAutoRange(x=False, y=True)
-        self.setAutoVisible(y=True)
-        values.setWidth(_VALUES_PX)
-        for axis, beyond_px in ((values, _TITLE_PX // 2), (steps, _ROOM_AT_END_PX)):
-            axis.setStyle(
-                tickTextOffset=4,
-                tickLength=-4,
-                autoExpandTextSpace=False,
-                hideOverlappingLabels=beyond_px,
-            )
-        self.cursor, self.level = pg.InfiniteLine(angle=90), pg.InfiniteLine(angle=0)
-        for line in (self.cursor, self.level):
-            line.setZValue(10)
-            line.hide()
-            self.addItem(line, ignoreBounds=True)
-
-    @property
-    def lines(self) -> list[pg.PlotDataItem]:
-        """What is drawn, the topmost last: values as measured, then smoothed ones."""
-        items = [item for curve in self.drawn.values() for item in (curve.raw, curve.line)]
-        drawn = [item for item in items if item.getOriginalDataset()[0] is not None]
-        return sorted(drawn, key=lambda item: float(item.zValue()))
-
-    def draw(self, runs: Sequence[RunCurves], names: Sequence[str], style: Style) -> None:
-        """Draw metrics of runs, those in progress on top."""
-        self.logarithmic = style.logarithmic and self.group.axis == "log"
-        self.getAxis("left").setLogMode(y=self.logarithmic)
-        before, self.drawn = self.drawn, {}
-        for run in runs:
-            for number, name in enumerate(names):
-                if name in run.series:
-                    key = run.folder, name
-                    symbol, size_px, _ = MARKS[number % len(MARKS)]
-                    curve = before.pop(key) if key in before else Curve(self, symbol, size_px)
-                    curve.draw(run, name, style, marked=len(names) > 1)
-                    self.drawn[key] = curve
-        for gone in before.values():
-            for item in gone.items:
-                self.removeItem(item)
-        self._dress(style.colors)
-        self._say(runs, names, style.colors)
-
-    def settle(self) -> None:
-        """Fit all to the steps in view."""
-        self.vb.updateAutoRange()
-        for curve in self.drawn.values():
-            curve.settle()
-
-    def _dress(self, colors: ThemeColors) -> None:
-        if colors == self._colors:
-            return
-        self._colors = colors
-        line, quiet = pg.mkPen(colors.line), pg.mkPen(colors.subtle)
-        for name in ("left", "bottom"):
-            axis = self.getAxis(name)
-            axis.setPen(line)
-            axis.setTickPen(line)
-            axis.setTextPen(quiet)
-        self.getAxis("left").setGrid(110)
-        self.vb.setBorder(line)
-        self.cursor.setPen(quiet)
-        self.level.setPen(pg.mkPen(colors.subtle, dash=[2.0, 3.0]))
-
-    def _say(self, runs: Sequence[RunCurves], names: Sequence[str], colors: ThemeColors) -> None:
-        """Title the plot: its group, what its marks stand for, and why there is nothing."""
-        some = [
-            run.series[name].points[:, 1] for run in runs for name in names if name in run.series
-        ]
-        if self.lines:
-            self.remark = ""
-        elif any(np.isfinite(values).any() for values in some):
-            self.remark = "nothing above zero here"
-        else:
-            self.remark = "not measured yet"
-        keys = [
-            f"{MARKS[number % len(MARKS)][2]}&nbsp;{html.escape(metric_info(name).label)}"
-            for number, name in enumerate(names)
-        ]
-        words = "&nbsp;&nbsp; ".join([*(keys if len(keys) > 1 else []), self.remark])
-        title = f"<b>{html.escape(self.group.heading)}</b>&nbsp;&nbsp; "
-        text = f"{title}<span style='color:{colors.subtle}'>{words}</span>"
-        if text != self.titleLabel.text:
-            self.titleLabel.item.document().setDocumentMargin(0.0)
-            size = f"{QGuiApplication.font().pointSizeF()}pt"
-            self.setTitle(text, color=colors.text, justify="left", size=size)
-            self.titleLabel.setMinimumSize(0.0, 0.0)
-            self.titleLabel.setMaximumHeight(_TITLE_PX)
-            self.layout.setRowFixedHeight(0, _TITLE_PX)
 
 
 class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
@@ -342,7 +76,6 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self._chosen: tuple[float, float] | None = None
         self._pointed: float | None = None
         self._columns = 0
-        self._ringed = False
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Training curves")
@@ -365,7 +98,8 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
             self._arrange()
         for chart in self._charts:
             chart.draw(self._runs, groups[chart.group], style)
-        self._fit_steps()
+        if groups:
+            self._fit_steps()
 
     def settle(self) -> None:
         """Lay out everything and fit it to the steps in view."""
@@ -393,25 +127,25 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
     def show_steps(self, steps: tuple[float, float]) -> None:
         """Show only these steps."""
         room = _ROOM_BESIDE * (steps[1] - steps[0])
-        for chart in self._charts[:1]:
-            chart.setXRange(steps[0] - room, steps[1] + room, padding=0.0)
-            self._follow(chart.vb)
+        self._charts[0].setXRange(steps[0] - room, steps[1] + room, padding=0.0)
+        self._follow(self._charts[0].vb)
 
     def reset_zoom(self) -> None:
         """Show everything, and what comes."""
-        self.show_steps(self._measured_span)
+        if self._charts:
+            self.show_steps(self._measured_span)
 
     def zoom(self, around: float, factor: float) -> None:
         """Change the span of steps in view by a factor; a step stays where it is."""
-        for chart in self._charts[:1]:
-            chart.vb.scaleBy(x=factor, center=(around, 0.0))
-            self._follow(chart.vb)
+        view = self._charts[0].vb
+        view.scaleBy(x=factor, center=(around, 0.0))
+        self._follow(view)
 
     def move(self, steps: float) -> None:
         """Move what is in view; it stays within what was measured."""
-        for chart in self._charts[:1]:
-            chart.vb.translateBy(x=steps)
-            self._follow(chart.vb)
+        view = self._charts[0].vb
+        view.translateBy(x=steps)
+        self._follow(view)
 
     def _fit_steps(self) -> None:
         """Keep the zoom within what was measured; all of it is in view unless zoomed in."""
@@ -490,7 +224,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self._columns = self._best_columns()
         margin = _PAPER_MARGIN_PX if self._paper else 2
         grid = QGraphicsGridLayout()
-        grid.setContentsMargins(margin, margin, _ROOM_AT_END_PX, margin)
+        grid.setContentsMargins(margin, margin, ROOM_AT_END_PX, margin)
         grid.setSpacing(0.0)
         for chart in self._made.values():
             chart.setVisible(chart in self._charts)
@@ -573,13 +307,7 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
         self.viewport().update()
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        """Get the ring, but not by the mouse."""
         super().focusInEvent(event)
-        self._ringed = event.reason() in (
-            Qt.FocusReason.TabFocusReason,
-            Qt.FocusReason.BacktabFocusReason,
-            Qt.FocusReason.ShortcutFocusReason,
-        )
         self.viewport().update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -615,25 +343,8 @@ class CurvePlots(pg.GraphicsView):  # type: ignore[misc]
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
-        if self.hasFocus() and self._ringed:
+        by_key = self.window().testAttribute(Qt.WidgetAttribute.WA_KeyboardFocusChange)
+        if self.hasFocus() and by_key:
             painter = QPainter(self.viewport())
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Accent), 1.0))
             painter.drawRect(QRectF(self.viewport().rect()).adjusted(0.5, 0.5, -0.5, -0.5))
-
-
-def _drawable(points: Points, *, logarithmic: bool) -> Points:
-    """The points that can be drawn: finite ones, above zero on a logarithmic axis."""
-    kept = np.isfinite(points[:, 1])
-    if logarithmic:
-        kept &= points[:, 1] > 0.0
-    return points if kept.all() else points[kept]
-
-
-def _spaced(points: Points, gap: float) -> Points:
-    """The last point and some before it, about ``gap`` steps or more apart."""
-    if not len(points):
-        return points
-    steps = points[:, 0]
-    wanted = np.arange(steps[-1], steps[0] - gap, -gap)
-    chosen: Points = points[np.unique(np.searchsorted(steps, wanted))]
-    return chosen

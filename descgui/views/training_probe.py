@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from PySide6.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QHideEvent,
     QKeyEvent,
-    QPainter,
-    QPaintEvent,
-    QPalette,
-    QPixmap,
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
@@ -27,7 +23,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.training_curves_data import Picture
 from descgui.models.training_state import TrainingModel
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
@@ -37,8 +32,8 @@ from descgui.views.panel_parts import (
     icon_button,
     tabular,
 )
-from descgui.views.pixels import rgb_image
 from descgui.views.training_lines import step_text
+from descgui.views.training_pictures import PictureGrid
 from engine.api import Preview
 
 PLAY_MS: Final = 350
@@ -51,72 +46,7 @@ _PICTURES: Final = {
     "negatives": ("Negatives", "Yellow: the query · ring: its true place · dashed: its negatives"),
 }
 _FIRST_SHOWN: Final = "matches"
-_GAP_PX: Final = 8.0
-_CAPTION_PX: Final = 18.0
 _TALL_PX: Final = 260
-
-
-class ProbePicture(QWidget):
-    """One picture, or two to compare, as large as fits, with their captions."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._shown: tuple[tuple[str, QPixmap], ...] = ()
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self.setMinimumSize(80, 60)
-
-    def show_pictures(self, pictures: Sequence[tuple[str, Picture]]) -> None:
-        """Show pictures with their captions, the first one first."""
-        self._shown = tuple((text, QPixmap.fromImage(rgb_image(rgb))) for text, rgb in pictures)
-        self.setAccessibleName(", ".join(self.captions))
-        self.update()
-
-    @property
-    def captions(self) -> tuple[str, ...]:
-        """What stands above the pictures."""
-        return tuple(caption for caption, _ in self._shown)
-
-    def places(self) -> tuple[QRectF, ...]:
-        """Where the pictures are drawn, beside or below one another, whichever is larger."""
-        return max(
-            (self._places(vertical=False), self._places(vertical=True)),
-            key=lambda places: max((place.width() for place in places), default=0.0),
-        )
-
-    def _places(self, *, vertical: bool) -> tuple[QRectF, ...]:
-        count = max(1, len(self._shown))
-        caption = _CAPTION_PX if count > 1 else 0.0
-        columns, rows = (1, count) if vertical else (count, 1)
-        width = (self.width() - _GAP_PX * (columns - 1)) / columns
-        height = (self.height() - _GAP_PX * (rows - 1)) / rows
-        places = []
-        for number, (_, pixmap) in enumerate(self._shown):
-            left, top = (0.0, number * (height + _GAP_PX))
-            if not vertical:
-                left, top = (number * (width + _GAP_PX), 0.0)
-            box = QRectF(left, top + caption, width, max(1.0, height - caption))
-            size = pixmap.size().toSizeF()
-            place = QRectF(QPointF(), size.scaled(box.size(), Qt.AspectRatioMode.KeepAspectRatio))
-            place.moveCenter(box.center())
-            places.append(place)
-        return tuple(places)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        ratio = self.devicePixelRatioF()
-        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-        for (caption, pixmap), place in zip(self._shown, self.places(), strict=True):
-            size = (place.size() * ratio).toSize().expandedTo(QSize(1, 1))
-            fitted = pixmap.scaled(
-                size,
-                Qt.AspectRatioMode.IgnoreAspectRatio,
-                Qt.TransformationMode.SmoothTransformation,
-            )
-            fitted.setDevicePixelRatio(ratio)
-            painter.drawPixmap(place.topLeft(), fitted)
-            if len(self._shown) > 1:
-                line = QRectF(place.left(), place.top() - _CAPTION_PX, place.width(), _CAPTION_PX)
-                painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, caption)
 
 
 class TrainingProbe(QWidget):
@@ -146,7 +76,7 @@ class TrainingProbe(QWidget):
         self._tab_row.setSpacing(2)
         self.run_name = ElidedLabel(parent=self)
         self.run_name.setProperty("subtle", True)
-        self.picture = ProbePicture(self)
+        self.picture = PictureGrid(self)
         self.meaning = ElidedLabel(parent=self)
         self.meaning.setProperty("subtle", True)
         self.empty = centred_words(
@@ -310,11 +240,11 @@ class TrainingProbe(QWidget):
         self.step_label.setText(f"Step {step_text(frame.step)}")
         self.step_label.setToolTip(f"Frame {self._index + 1} of {last + 1}")
         compared = self.compare_button.isChecked() and last > 0
-        self.picture.show_pictures([
-            (f"Step {step_text(one.step)}", one.pictures[self._name])
-            for one in ((self._frames[0], frame) if compared else (frame,))
-            if self._name in one.pictures
-        ])  # fmt: skip
+        frames = (self._frames[0], frame) if compared else (frame,)
+        shown = [one for one in frames if self._name in one.pictures]
+        captions = [f"Step {step_text(one.step)}" for one in shown]
+        self.picture.show_pictures([one.pictures[self._name] for one in shown], captions)
+        self.picture.setAccessibleName(", ".join(captions))
         self.meaning.say(_PICTURES.get(self._name, ("", ""))[1])
         self._place()
 

@@ -39,6 +39,7 @@ from descgui.views.run_parts import (
     run_list,
 )
 from descgui.views.training_actions import TrainingActions
+from descgui.views.training_lines import run_pen
 from descgui.views.words import age_text
 
 if TYPE_CHECKING:
@@ -59,9 +60,6 @@ class _Curve(RunDelegate):
         color = index.data(_COLOR_ROLE)
         if color is None:
             return
-        # Imports pyqtgraph, which is loaded by now.
-        from descgui.views.training_lines import run_pen
-
         area, ground = option.rect, option.palette.color(QPalette.ColorRole.Base)
         y = area.top() + 3 + area.height() // 4
         right = float(area.right() - 2 * PAD_PX)

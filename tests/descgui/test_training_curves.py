@@ -27,9 +27,9 @@ from descgui.models.training_curves_data import (
 )
 from descgui.models.training_state import TrainingStatus
 from descgui.views.theme import DARK, make_palette
+from descgui.views.training_chart import ValueAxis
 from descgui.views.training_curves import REDRAW_MS, TrainingCurves
 from descgui.views.training_lines import run_pen, step_text
-from descgui.views.training_plots import ValueAxis
 from descgui.views.training_readout import value_text
 
 

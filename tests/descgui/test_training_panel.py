@@ -21,9 +21,9 @@ from descgui.models.training_state import (
     preset_values,
 )
 from descgui.views import dialogs
-from descgui.views.training_contact_sheet import best_columns
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
+from descgui.views.training_pictures import best_columns
 from descgui.views.words import age_text
 from engine.api import (
     ConfigError,
@@ -364,7 +364,7 @@ def test_a_sheet_takes_the_columns_that_make_pictures_largest():
     assert best_columns(4, (100, 50), (1000, 60))[0] == 4
     assert best_columns(4, (100, 50), (110, 400))[0] == 1
     assert best_columns(4, (100, 50), (210, 110)) == (2, pytest.approx(1.01))
-    assert best_columns(1, (10, 10), (1000, 1000)) == (1, 2.0)
+    assert best_columns(1, (10, 10), (1000, 1000), most=2.0) == (1, 2.0)
     for count in range(1, 9):  # against trying everything
         columns, scale = best_columns(count, (64, 24), (500, 200))
         rows = -(-count // columns)
