@@ -294,8 +294,7 @@ def _gpu_problems(
         yield Problem(
             "warning",
             f"There is a GPU ({driver_gpus[0]}), but this torch is a CPU build.",
-            f"{_PIP} install --force-reinstall torch "
-            "--index-url https://download.pytorch.org/whl/cu126",
+            "install a CUDA build of torch, by the command that pytorch.org/get-started shows",
         )
     if gpus and not pycuda:
         yield Problem(
