@@ -232,7 +232,7 @@ class TrainingController(QObject):
         self._models.settings.remember_photos(str(folder))
         self._model.choice.update(folder=str(folder))
 
-    def look_again(self) -> None:
+    def read_photos(self) -> None:
         """Count the photos and make the first pairs again."""
         self._sampling.stop()
         self._take_samples()
@@ -242,7 +242,7 @@ class TrainingController(QObject):
         samples = self._model.samples
         if choice.folder != before.folder:
             samples.set(SamplesState())
-            self.look_again()
+            self.read_photos()
         elif (choice.preset, choice.changes) != (before.preset, before.changes):
             samples.update(old=samples.state.found is not None)
             if self._visible:
@@ -257,13 +257,13 @@ class TrainingController(QObject):
         except api.ConfigError as error:
             samples.set(SamplesState(message=str(error)))
             return
-        samples.update(looking=True, message="")
+        samples.update(reading=True, message="")
         self.photos_lane.submit(
             lambda context: api.TrainingSamplesJob(config=config).run(context),
             key="samples",
             done=lambda found: samples.set(SamplesState(found=found)),
             failed=lambda failure: samples.set(SamplesState(message=failure.summary)),
-            cancelled=lambda: samples.update(looking=False),
+            cancelled=lambda: samples.update(reading=False),
         )
 
     # ---- runs ----------------------------------------------------------------------------------

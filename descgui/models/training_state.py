@@ -97,13 +97,13 @@ class SamplesState:
     """What is known about the chosen photos.
 
     Attributes:
-        looking: they are being read.
+        reading: they are being read.
         found: how many there are, with the first pairs; None before that is known.
         message: why they cannot be used.
         old: settings changed since, and the pairs would be different now.
     """
 
-    looking: bool = False
+    reading: bool = False
     found: TrainingSamples | None = None
     message: str = ""
     old: bool = False

@@ -18,7 +18,7 @@ class TrainingActions(Protocol):
     def use_folder(self, folder: Path) -> None:
         """Train on the photos in a folder."""
 
-    def look_again(self) -> None:
+    def read_photos(self) -> None:
         """Count the photos and make the first pairs again."""
 
     def start(self) -> Path | None:

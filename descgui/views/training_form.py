@@ -147,7 +147,7 @@ class TrainingForm(QWidget):
         self.browse.clicked.connect(self._on_browse)
         again = "Count the photos and make pairs again"
         self.again = icon_button("refresh", again, section, name="Read the photos again")
-        self.again.clicked.connect(self._actions.look_again)
+        self.again.clicked.connect(self._actions.read_photos)
         section.body.addLayout(field_row(self.folder, self.browse, self.again))
         self.count = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.count)
@@ -304,7 +304,7 @@ class TrainingForm(QWidget):
 
     def _on_samples(self, state: SamplesState) -> None:
         found, folder, problem, count = state.found, self._folder, state.message, ""
-        self.again.setEnabled(bool(folder) and not state.looking)
+        self.again.setEnabled(bool(folder) and not state.reading)
         if not folder:
             count = "Any folder of photos will do, also COCO's."
         elif found is not None:
@@ -316,7 +316,7 @@ class TrainingForm(QWidget):
                 one, many = "1 picture is", "{n} pictures are"
                 problem = f"{counted(len(found.problems), one, many)} left out as unusable."
             self.photo_problems.setToolTip("\n".join(found.problems[:20]))
-        elif state.looking:
+        elif state.reading:
             count = "Reading the photos…"
         self.count.say(count)
         self.count.setVisible(bool(self.count.sentence))

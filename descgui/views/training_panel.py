@@ -1,7 +1,8 @@
-"""The panel that trains descriptors: what, on what, how far it is, and those of the past."""
+"""The panel of trainings: a form, the progress of the running one, and past runs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QButtonGroup,
     QHBoxLayout,
-    QLabel,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -33,6 +32,9 @@ from descgui.views.panel_parts import (
     Sentence,
     ThinBar,
     bold,
+    centred_words,
+    in_column,
+    in_row,
     segment_row,
     tabular,
     word_buttons,
@@ -54,10 +56,18 @@ _NARROW_LEFT_PX = 256
 _WIDE_PX = 940
 _NARROW_PX = 720
 _PAIRS, _CURVES, _PROBE = range(3)
+_STAGES = {
+    "pausing": "pausing…",
+    "paused": "paused",
+    "stopping": "stopping…",
+    "stopped": "stopped",
+    "failed": "failed",
+    "done": "finished",
+}
 
 
 class TrainingPanel(QWidget):
-    """Puts a training together, follows it, and lists those of the past."""
+    """Sets up a training, follows it, and lists past ones."""
 
     def __init__(
         self, models: AppModels, actions: TrainingActions, parent: QWidget | None = None
@@ -91,7 +101,7 @@ class TrainingPanel(QWidget):
         return QSize(520, 220)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Curves and probe stand side by side where they fit; a narrow panel says less."""
+        """Show curves and probe side by side where they fit, and less text where little fits."""
         super().resizeEvent(event)
         self._show_page(self._page)
         self._say_words()
@@ -134,41 +144,25 @@ class TrainingPanel(QWidget):
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
         self.drop_hint = Notice("info", right)
-        head = QHBoxLayout()
-        head.setSpacing(4)
-        head.addLayout(self._make_pages_row(right))
-        head.addSpacing(8)
-        head.addWidget(self.title, 1)
-        for button in self._make_buttons(right):
-            head.addWidget(button)
+        pages, buttons = self._make_pages_row(right), self._make_buttons(right)
+        head = in_row(None, pages, (self.title, 1), *buttons, spacing_px=4)
+        head.insertSpacing(1, 8)
         corner = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         self.sheet = PictureGrid(right, alignment=corner, most_scale=2.0, halved=True)
         self.sheet.setAccessibleName("Pairs of this training, both images of each side by side")
-        self.sheet_words = Sentence(parent=right, quiet=True)
+        words = "The first pairs of the training, warped and with changed light."
+        self.sheet_words = Sentence(words, right, quiet=True)
         pairs = QWidget(right)
-        column = QVBoxLayout(pairs)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.sheet_words)
-        column.addWidget(self.sheet, 1)
-        self.waiting = QLabel("Loading the plots…", right)
-        self.waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.waiting.setProperty("subtle", True)
+        in_column(pairs, self.sheet_words, (self.sheet, 1), spacing_px=4)
+        self.waiting = centred_words(right, "Loading the plots…")
         self._split = QSplitter(Qt.Orientation.Horizontal, right)
         self._split.setChildrenCollapsible(False)
         self._pages = QStackedWidget(right)
         for page in (pairs, self.waiting, self._split):
             self._pages.addWidget(page)
-        layout = QVBoxLayout(right)
-        layout.setContentsMargins(10, 6, 10, 8)
-        layout.setSpacing(5)
-        layout.addLayout(head)
-        layout.addWidget(self.status)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.failure)
-        layout.addWidget(self.notes)
-        layout.addWidget(self.drop_hint)
-        layout.addWidget(self._pages, 1)
+        notices = (self.failure, self.notes, self.drop_hint)
+        parts = (head, self.status, self.bar, *notices, (self._pages, 1))
+        in_column(right, *parts, margins_px=(10, 6, 10, 8), spacing_px=5)
         return right
 
     def _make_pages_row(self, parent: QWidget) -> QHBoxLayout:
@@ -176,7 +170,7 @@ class TrainingPanel(QWidget):
         self.pairs_tab.setToolTip("The first pairs, as the network will see them")
         self.curves_tab = SegmentButton("Curves", parent)
         self.probe_tab = SegmentButton("Probe", parent)
-        self.probe_tab.setToolTip("One pair, drawn again and again while it learns")
+        self.probe_tab.setToolTip("One pair, drawn again and again during training")
         self._views = QButtonGroup(self)
         self._views.idClicked.connect(self._show_page)
         return segment_row(self._views, (self.pairs_tab, self.curves_tab, self.probe_tab))
@@ -227,7 +221,7 @@ class TrainingPanel(QWidget):
     # Drawing the model
 
     def _show_page(self, page: int) -> None:
-        """Show the pairs, the curves or the probe; the last two beside one another if they fit."""
+        """Show the pairs, the curves or the probe; the last two side by side if they fit."""
         self._page = page
         wide = self.width() >= _WIDE_PX
         self.probe_tab.setVisible(not wide)
@@ -253,28 +247,13 @@ class TrainingPanel(QWidget):
         found = state.found
         if found is None:
             self.sheet.show_pictures(())
-            if state.looking:
-                self.sheet.say("Making the first pairs…")
-            elif state.message:
-                self.sheet.say(state.message)
-            elif self._model.choice.state.folder:
-                self.sheet.say("No pairs yet.")
-            else:
-                self.sheet.say(
-                    "Choose a folder of photos on the left, or drop one here: the first pairs "
-                    "are shown before anything is trained."
-                )
-        elif state.looking or state.old:
+            self.sheet.say(_instead_of_pairs(state, self._model.choice.state.folder))
+        elif state.reading or state.old:
             self.sheet.fade(True)
         else:
             if self.sheet.count == 0 and not self._model.status.state.busy:
                 self._show_page(_PAIRS)
             self.sheet.show_pictures(found.pictures)
-        self.sheet_words.say(
-            "What the first steps would see: both sides of each pair, warped and relit."
-            if found is not None
-            else ""
-        )
         self.sheet_words.setVisible(found is not None)
 
     def _on_status(self, status: TrainingStatus) -> None:
@@ -290,69 +269,15 @@ class TrainingPanel(QWidget):
         self._last_stage = status.stage
 
     def _say_words(self) -> None:
-        """Say where the training stands; in a narrow panel the rest is in the tooltip."""
+        """Describe the progress; in a narrow panel in brief, with the rest in the tooltip."""
         status, narrow = self._model.status.state, self.width() < _NARROW_PX
-        words = self._words(status)
-        self.status.say(self._words(status, brief=True) if narrow else words)
+        words = progress_text(status)
+        self.status.say(progress_text(status, brief=True) if narrow else words)
         self.status.setToolTip(words if narrow else "")
         self.status.setVisible(bool(words))
         for button, text in self._button_texts.items():
             button.setText("" if narrow else text)
         self._left.setFixedWidth(_NARROW_LEFT_PX if narrow else LEFT_PX)
-
-    def _words(self, status: TrainingStatus, *, brief: bool = False) -> str:
-        """Where the training stands, in pieces that a line break does not tear."""
-        figures = status.figures
-        if status.stage == "none":
-            return ""
-        if status.stage == "preparing":
-            if status.steps:
-                return f"Reading photos: {status.step} of {status.steps}"
-            return "Preparing…"
-        words = [f"step {status.step:,} of {status.steps:,}"]
-        state = {
-            "pausing": "pausing…",
-            "paused": "paused",
-            "stopping": "stopping…",
-            "stopped": "stopped",
-            "failed": "failed",
-            "done": "finished",
-        }.get(status.stage)
-        if state:
-            words.insert(0, state)
-        if status.stage == "running" and not figures and status.steps_per_s is None:
-            words.append("measuring where it begins…")
-        if "epoch" in figures and not brief:
-            words.append(f"epoch {figures['epoch']:.1f}")
-        if status.eta_s is not None:
-            words.append(f"{clock_text(status.eta_s)} left")
-        if status.steps_per_s is not None and not brief:
-            words.append(f"{status.steps_per_s:.3g} steps/s")
-        if "loss" in figures:
-            words.append(f"loss {figures['loss']:.4g}")
-        judge = judge_of(figures)
-        if judge is not None:
-            text = f"{metric_info(judge).title} {figures[judge]:.3f}"
-            best = status.best
-            if best is not None and is_better(judge, best[0], than=figures[judge]) and not brief:
-                text += f" (best {best[0]:.3f})"
-            words.append(text)
-        if "data_wait_share" in figures and status.stage == "running" and not brief:
-            share = 100 * figures["data_wait_share"]
-            words.append(f"data wait {share:.1f} %")
-        if figures.get("memory_mb") and not brief:
-            words.append(f"{figures['memory_mb']:,.0f} MB")
-        if figures.get("skipped"):
-            words.append(
-                counted(
-                    int(figures["skipped"]),
-                    "1 step skipped",
-                    "{n} steps skipped",
-                )
-            )
-        if status.saved_step is not None and status.stage in ("paused", "stopped", "failed"):
-            words.append(f"checkpoint at step {status.saved_step:,}")
-        return " · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
 
     def _show_buttons(self, status: TrainingStatus) -> None:
         self.pause_button.setVisible(status.stage in ("preparing", "running", "stopping"))
@@ -363,14 +288,12 @@ class TrainingPanel(QWidget):
         self.resume_button.setVisible(status.can_resume)
 
     def _on_curves(self) -> None:
-        if (
-            self._model.curves.shown
-            and self._page == _PAIRS
-            and not self._model.choice.state.folder
-        ):
+        """Show curves instead of an empty sheet."""
+        idle = self._page == _PAIRS and not self._model.choice.state.folder
+        if idle and self._model.curves.shown:
             self._show_page(_CURVES)
 
-    # What a person does
+    # What users do
 
     def _on_resume(self) -> None:
         folder = self._model.status.state.folder
@@ -383,8 +306,60 @@ class TrainingPanel(QWidget):
             self.runs.choose_step(folder, step)
 
 
+def progress_text(status: TrainingStatus, *, brief: bool = False) -> str:
+    """How far a training is, in pieces that are not broken across lines."""
+    if status.stage == "none":
+        return ""
+    if status.stage == "preparing":
+        photos = f"Reading photos: {status.step} of {status.steps}"
+        return photos if status.steps else "Preparing…"
+    pieces = filter(None, _pieces(status, brief=brief))
+    return " · ".join(piece.replace(" ", "\N{NO-BREAK SPACE}") for piece in pieces)
+
+
+def _pieces(status: TrainingStatus, *, brief: bool) -> Iterator[str]:
+    figures, running = status.figures, status.stage == "running"
+    yield _STAGES.get(status.stage, "")
+    yield f"step {status.step:,} of {status.steps:,}"
+    if running and not figures and status.steps_per_s is None:
+        yield "first validation…"
+    if "epoch" in figures and not brief:
+        yield f"epoch {figures['epoch']:.1f}"
+    if status.eta_s is not None:
+        yield f"{clock_text(status.eta_s)} left"
+    if status.steps_per_s is not None and not brief:
+        yield f"{status.steps_per_s:.3g} steps/s"
+    if "loss" in figures:
+        yield f"loss {figures['loss']:.4g}"
+    judge, best = judge_of(figures), status.best
+    if judge is not None:
+        was_better = best is not None and is_better(judge, best[0], than=figures[judge])
+        more = f" (best {best[0]:.3f})" if best is not None and was_better and not brief else ""
+        yield f"{metric_info(judge).title} {figures[judge]:.3f}{more}"
+    if "data_wait_share" in figures and running and not brief:
+        yield f"data wait {100 * figures['data_wait_share']:.1f} %"
+    if figures.get("memory_mb") and not brief:
+        yield f"{figures['memory_mb']:,.0f} MB"
+    if figures.get("skipped"):
+        yield counted(int(figures["skipped"]), "1 step skipped", "{n} steps skipped")
+    if status.saved_step is not None and status.stage in ("paused", "stopped", "failed"):
+        yield f"checkpoint at step {status.saved_step:,}"
+
+
+def _instead_of_pairs(state: SamplesState, folder: str) -> str:
+    """What the sheet says while there are no pairs."""
+    if state.reading:
+        return "Making the first pairs…"
+    if folder:
+        return state.message or "No pairs yet."
+    return (
+        "Choose a folder of photos on the left, or drop one here, to see the first pairs before "
+        "you start."
+    )
+
+
 def _dropped_folder(event: QDropEvent) -> Path | None:
-    """The one folder that is dragged, if it is one."""
+    """The dragged folder, if it is one folder alone."""
     urls = event.mimeData().urls()
     if len(urls) != 1 or not urls[0].isLocalFile():
         return None

@@ -306,7 +306,7 @@ def test_a_folder_of_sequences_is_a_folder_in_the_form(panel, tmp_path):
 
 def test_the_photos_are_counted_and_left_out_ones_are_said(model, panel):
     model.choice.update(folder="/photos")
-    model.samples.set(SamplesState(looking=True))
+    model.samples.set(SamplesState(reading=True))
     assert "Reading" in panel.form.count.sentence
     model.samples.set(SamplesState(found=samples(problems=["a.jpg is torn.", "b.jpg is torn."])))
     assert panel.form.count.sentence == "1,601 photos to train on, 96 kept apart for validation."
@@ -439,7 +439,7 @@ def test_what_is_pressed_is_asked_for(monkeypatch, model, panel, actions):
         (("start",), panel.form.start_button),
         (("copy_command",), panel.form.copy_button),
         (("use_folder", Path("/photos/more")), panel.form.browse),
-        (("look_again",), panel.form.again),
+        (("read_photos",), panel.form.again),
     ):
         del actions.asked[:]
         button.click()
