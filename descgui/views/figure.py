@@ -202,11 +202,7 @@ def _matches_text(models: AppModels) -> str:
     if correct is None or state.table is None:
         return f"{count} matches"
     right = int((correct & shown).sum())
+    share = f"{right} of {count} matches ({100 * right / count:.0f} %)"
     if np.isfinite(state.table.error_px).any():
-        text = "{right} of {count} matches ({share} %) within {px} px of the truth"
-    else:
-        text = "{right} of {count} matches ({share} %) agree with the estimated homography"
-    share = f"{100 * right / count:.0f}"
-    return text.format(
-        right=right, count=count, share=share, px=f"{models.settings.state.correct_px:g}"
-    )
+        return f"{share} within {models.settings.state.correct_px:g} px of the truth"
+    return f"{share} agree with the estimated homography"

@@ -124,7 +124,6 @@ class Reticle:
     point_px: Point
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 18.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -141,7 +140,6 @@ class BestMatch:
     color: str = BEST
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 15.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -156,7 +154,6 @@ class PeakRing:
     rank: int
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _around(stage.to_widget(self.point_px), 12.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -178,7 +175,6 @@ class TruthPoint:
     point_px: Point
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _around(
             stage.to_widget(self.point_px), max(10.0, RINGS_PX[1] * stage.view.scale + 3.0)
         )
@@ -203,7 +199,6 @@ class ErrorLine:
     right: bool
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.found_px), stage.to_widget(self.truth_px), 4.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -219,7 +214,6 @@ class CycleArrow:
     cycle_px: Point
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.asked_px), stage.to_widget(self.cycle_px), 12.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -267,7 +261,6 @@ class PinMark:
         return math.dist(position, head) <= PIN_HEAD + 2.0 or math.dist(position, tip) <= 6.0
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         return _spanned(stage.to_widget(self.point_px), self.head(stage), PIN_HEAD + 5.0)
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -316,7 +309,6 @@ class Label:
         return place_label(anchor, width, metrics.height() + 5.0, inner, gap=self.gap)
 
     def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
         box = self.box(stage)
         return QRectF(box.left - 2.0, box.top - 2.0, box.width + 4.0, box.height + 4.0)
 
@@ -352,7 +344,9 @@ def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
     for shape in shapes:
         match shape:
             case content.Stroke():
-                painter.setPen(_pen(shape.colour, shape.width, shape.dashes, round_=shape.round))
+                painter.setPen(
+                    make_pen(shape.colour, shape.width, shape.dashes, round_=shape.round)
+                )
                 painter.setBrush(_brush(shape.fill, shape.opacity))
                 if shape.lines is not lines:  # rims have the lines of what they are around
                     lines, path = shape.lines, QPainterPath()
@@ -360,7 +354,7 @@ def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
                         path.addPolygon(QPolygonF([QPointF(*point) for point in line]))
                 painter.drawPath(path)
             case content.Disc():
-                painter.setPen(_pen(shape.colour, shape.width))
+                painter.setPen(make_pen(shape.colour, shape.width))
                 painter.setBrush(_brush(shape.fill, shape.opacity))
                 painter.drawEllipse(QPointF(*shape.centre), shape.radius, shape.radius)
             case content.Words():
@@ -382,9 +376,10 @@ def _brush(fill: str, opacity: float) -> QBrush:
     return QBrush(color)
 
 
-def _pen(
+def make_pen(
     color: str, width: float, dashes: tuple[float, float] | None = None, *, round_: bool = False
 ) -> QPen:
+    """A pen whose dashes are in widths; width 0 draws nothing."""
     if width == 0.0:
         return QPen(Qt.PenStyle.NoPen)
     pen = QPen(QColor(color), width)

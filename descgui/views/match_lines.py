@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap, QRegion
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
-from descgui.views.marks import EDGE
+from descgui.views.marks import EDGE, make_pen
 from descgui.views.pictures import BACKGROUND
 from descgui.views.viewport import Box, Viewport
 from engine.api import RIGHT, WRONG
@@ -54,53 +54,6 @@ def line_segments(
     seen = _within(ends_a, box_a) & _within(ends_b, box_b)
     corners = np.array([box_a.left, box_a.top, box_b.left, box_b.top])
     return np.concatenate([ends_a, ends_b], axis=1) + corners, seen
-
-
-def paint_lines(
-    painter: QPainter,
-    segments: NDArray[np.float64],
-    verdicts: NDArray[np.int8] | None,
-    *,
-    fine: bool,
-    edged: bool,
-) -> None:
-    """Draw match lines; wrong ones first, so that right ones stay seen.
-
-    Args:
-        painter: in the widget that the segments are given in.
-        segments: ``(N, 4)`` ends.
-        verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
-        fine: antialiased.
-        edged: each line on a dark edge.
-    """
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing, fine)
-    for group, color in _groups(segments, verdicts):
-        _paint_group(painter, group, color, dashed=color == WRONG, fine=fine, edged=edged)
-
-
-def paint_ends(
-    painter: QPainter,
-    segments: NDArray[np.float64],
-    verdicts: NDArray[np.int8] | None,
-    *,
-    edged: bool,
-) -> None:
-    """Draw a dot at both ends of each line, in its colour.
-
-    Args:
-        painter: in the widget that the segments are given in.
-        segments: ``(N, 4)`` ends.
-        verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
-        edged: each dot on a dark rim.
-    """
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing, edged)
-    for group, color in _groups(segments, verdicts):
-        dots = [QPointF(x, y) for x, y in group.reshape(-1, 2).tolist()]
-        if edged:
-            painter.setPen(_dot_pen(EDGE, 7.0))
-            painter.drawPoints(dots)
-        painter.setPen(_dot_pen(color, 4.6 if edged else 3.0))
-        painter.drawPoints(dots)
 
 
 def lines_opacity(count: int) -> float:
@@ -230,14 +183,46 @@ class MatchLines(QWidget):
         layer.setDevicePixelRatio(ratio)
         layer.fill(Qt.GlobalColor.transparent)
         inner = QPainter(layer)
-        paint_lines(inner, self._segments, self._verdicts, fine=fine, edged=edged)
+        self._paint_lines(inner, fine=fine, edged=edged)
         inner.end()
         painter.setOpacity(lines_opacity(self.count))
         painter.drawPixmap(0, 0, layer)
         painter.setOpacity(1.0)
-        paint_ends(painter, self._segments, self._verdicts, edged=edged)
+        self._paint_ends(painter, edged=edged)
         painter.end()
         return kept
+
+    def _paint_lines(self, painter: QPainter, *, fine: bool, edged: bool) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, fine)
+        for group, color in self._groups():
+            lines = [QLineF(*ends) for ends in group.tolist()]
+            if edged:
+                painter.setPen(make_pen(EDGE, 3.2))
+                painter.drawLines(lines)
+            if color == WRONG:
+                # A coarse dashed line of width 1 is Qt's quick path; any other width is stroked.
+                painter.setPen(make_pen(color, 1.6 if fine else 1.0, _DASH))
+            else:
+                painter.setPen(make_pen(color, 1.5))
+            painter.drawLines(lines)
+
+    def _paint_ends(self, painter: QPainter, *, edged: bool) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, edged)
+        for group, color in self._groups():
+            dots = [QPointF(x, y) for x, y in group.reshape(-1, 2).tolist()]
+            if edged:
+                painter.setPen(make_pen(EDGE, 7.0, round_=True))
+                painter.drawPoints(dots)
+            painter.setPen(make_pen(color, 4.6 if edged else 3.0, round_=True))
+            painter.drawPoints(dots)
+
+    def _groups(self) -> list[tuple[NDArray[np.float64], str]]:
+        """Lines by colour; wrong ones first, so that right ones stay visible."""
+        if self._verdicts is None:
+            return [(self._segments, UNJUDGED)]
+        order = ((-1, _NO_TRUTH), (0, WRONG), (1, RIGHT))
+        groups = [(self._segments[self._verdicts == verdict], color) for verdict, color in order]
+        return [(group, color) for group, color in groups if len(group)]
 
     def _draw_finely(self) -> None:
         if self._moving:
@@ -253,48 +238,3 @@ def _within(ends: NDArray[np.float64], box: Box) -> NDArray[np.bool_]:
         (ends >= 0.0).all(axis=1) & (ends[:, 0] <= box.width) & (ends[:, 1] <= box.height)
     )
     return inside
-
-
-def _paint_group(
-    painter: QPainter,
-    segments: NDArray[np.float64],
-    color: str,
-    *,
-    dashed: bool,
-    fine: bool,
-    edged: bool,
-) -> None:
-    if len(segments) == 0:
-        return
-    lines = [QLineF(*ends) for ends in segments.tolist()]
-    if edged:
-        painter.setPen(_pen(EDGE, 3.2))
-        painter.drawLines(lines)
-    pen = _pen(color, 1.5)
-    if dashed:
-        # A coarse dashed line of width 1 is Qt's quick path; any other width is stroked.
-        pen = _pen(color, 1.6 if fine else 1.0)
-        pen.setDashPattern(list(_DASH))
-    painter.setPen(pen)
-    painter.drawLines(lines)
-
-
-def _groups(
-    segments: NDArray[np.float64], verdicts: NDArray[np.int8] | None
-) -> list[tuple[NDArray[np.float64], str]]:
-    if verdicts is None:
-        return [(segments, UNJUDGED)]
-    order = ((-1, _NO_TRUTH), (0, WRONG), (1, RIGHT))
-    return [(segments[verdicts == verdict], color) for verdict, color in order]
-
-
-def _pen(color: str, width: float) -> QPen:
-    pen = QPen(QColor(color), width)
-    pen.setCapStyle(Qt.PenCapStyle.FlatCap)
-    return pen
-
-
-def _dot_pen(color: str, width: float) -> QPen:
-    pen = QPen(QColor(color), width)
-    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-    return pen

@@ -1,4 +1,4 @@
-"""Shown when the program met a bug: what happened, and all a report needs, ready to copy."""
+"""Shown after an internal error: what happened, with all that a bug report needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from descgui.views.theme import theme_colors
 
 
 class ReportDialog(QDialog):
-    """One report; the same bug met again is counted, not shown again.
+    """One report; the same error is counted when it occurs again, not shown again.
 
     Args:
         summary: one line.
@@ -51,14 +51,14 @@ class ReportDialog(QDialog):
         tint = QColor(theme_colors().error)
         ratio = self.devicePixelRatioF()
         sign.setPixmap(icon_pixmap("error", QSize(36, 36), tint, ratio=ratio))
-        heading = QLabel("The program met a fault of its own")
+        heading = QLabel("Internal error")
         font = heading.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.15)
         heading.setFont(font)
         self._words = QLabel(
-            "You can go on working, though what you did last may be incomplete. "
-            "A copy of this report helps to mend it."
+            "You can continue working, but the last action may be incomplete. "
+            "A copy of this report helps to fix the error."
         )
         self._words.setWordWrap(True)
         self._what = QLabel(summary)
@@ -71,7 +71,7 @@ class ReportDialog(QDialog):
         self.details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.details.setMinimumHeight(260)
-        self.details.setAccessibleName("The whole report")
+        self.details.setAccessibleName("Full report")
         self.details.hide()
         self._toggle = QToolButton()
         self._toggle.setText("Details")
@@ -106,11 +106,11 @@ class ReportDialog(QDialog):
 
     def report(self) -> str:
         """All of it as text."""
-        times = f" (met {self._count} times)" if self._count > 1 else ""
+        times = f" (occurred {self._count} times)" if self._count > 1 else ""
         return f"{self._summary}{times}\n{self._when}\n\n{self._trace}\n{self._environment}"
 
     def count_again(self) -> None:
-        """The same or another fault came while this one was being read."""
+        """Count an error that occurs while this report is open."""
         self._count += 1
         self._what.setText(f"{self._summary}  (×{self._count})")
         self.details.setPlainText(self.report())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,13 +74,7 @@ def _rendered(name: str, report: Report) -> str:
 
 def column_groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
     """Neighbouring columns under one heading: (heading, how many); "" where there is none."""
-    groups: list[tuple[str, int]] = []
-    for column in columns:
-        if groups and column.group and groups[-1][0] == column.group:
-            groups[-1] = (column.group, groups[-1][1] + 1)
-        else:
-            groups.append((column.group, 1))
-    return groups
+    return [(group, len(list(same))) for group, same in groupby(columns, lambda one: one.group)]
 
 
 def themed(svg: str) -> str:

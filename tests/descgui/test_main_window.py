@@ -450,7 +450,7 @@ def test_a_fault_is_reported_once_counted_while_open_and_said_in_passing_later(
     dialogs = window.findChildren(ReportDialog)
     assert len(dialogs) == 1
     window.show_report(report())
-    assert "met 2 times" in dialogs[0].report()
+    assert "occurred 2 times" in dialogs[0].report()
     dialogs[0].copy()
     copied = QGuiApplication.clipboard().text()
     assert "Traceback" in copied
