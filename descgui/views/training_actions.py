@@ -1,4 +1,4 @@
-"""What the training panel may ask for."""
+"""The requests that the training panel makes; the controller carries them out."""
 
 from __future__ import annotations
 
@@ -10,59 +10,26 @@ if TYPE_CHECKING:
 
 
 class TrainingActions(Protocol):
-    """Requests of the panel, its form and its list of runs; answers come through the model."""
+    """Requests of the panel, its form and its list of runs; answers come through the model.
 
-    def want(self, wanted: bool) -> None:
-        """Keep runs and photos up to date while the panel is visible."""
+    ``start`` returns the folder that has the chosen name already, if there is one: then nothing was
+    started.
+    """
 
-    def use_folder(self, folder: Path) -> None:
-        """Train on the photos in a folder."""
-
-    def read_photos(self) -> None:
-        """Count the photos and make the first pairs again."""
-
-    def start(self) -> Path | None:
-        """Train what is chosen.
-
-        Returns:
-            The folder that has the chosen name already: then nothing was started.
-        """
-
-    def start_as(self, name: str) -> None:
-        """Train what is chosen under another name."""
-
-    def resume_chosen(self, folder: Path) -> None:
-        """Continue the run in a folder with the settings of the form."""
-
-    def resume(self, folder: Path) -> None:
-        """Continue a run with its own settings."""
-
-    def pause(self) -> None:
-        """Pause after the current step and save a checkpoint."""
-
-    def unpause(self) -> None:
-        """Continue a paused run."""
-
-    def stop(self) -> None:
-        """Stop after the current step and save a checkpoint."""
-
-    def copy_command(self) -> None:
-        """Copy the command line that trains what is chosen."""
-
-    def overlay(self, folders: tuple[Path, ...]) -> None:
-        """Show the curves of these runs in one another's plots."""
-
-    def watch(self, folder: Path) -> None:
-        """Show the probe of a run."""
-
-    def add_run(self, folder: Path) -> None:
-        """List and show a run from another folder."""
-
-    def use_in_viewer(self, run: TrainingRunInfo, weights: Path) -> None:
-        """Describe the open pair with a run's network."""
-
-    def evaluate(self, run: TrainingRunInfo, weights: Path) -> None:
-        """Choose a run's network in the evaluation."""
-
-    def export(self, weights: Path, out: Path) -> None:
-        """Write a run's weights to a file."""
+    def want(self, wanted: bool) -> None: ...
+    def use_folder(self, folder: Path) -> None: ...
+    def read_photos(self) -> None: ...
+    def start(self) -> Path | None: ...
+    def start_as(self, name: str) -> None: ...
+    def resume_chosen(self, folder: Path) -> None: ...
+    def resume(self, folder: Path) -> None: ...
+    def pause(self) -> None: ...
+    def unpause(self) -> None: ...
+    def stop(self) -> None: ...
+    def copy_command(self) -> None: ...
+    def overlay(self, folders: tuple[Path, ...]) -> None: ...
+    def watch(self, folder: Path) -> None: ...
+    def add_run(self, folder: Path) -> None: ...
+    def use_in_viewer(self, run: TrainingRunInfo, weights: Path) -> None: ...
+    def evaluate(self, run: TrainingRunInfo, weights: Path) -> None: ...
+    def export(self, weights: Path, out: Path) -> None: ...

@@ -346,7 +346,7 @@ class TrainingForm(QWidget):
         self.start_button.setToolTip(running if busy else tip)
         self.copy_button.setEnabled(usable)
 
-    # What a person does
+    # What users do
 
     def _on_folder(self, index: int) -> None:
         self._actions.use_folder(Path(self.folder.itemData(index)))

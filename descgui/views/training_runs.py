@@ -228,7 +228,7 @@ class TrainingRuns(QWidget):
         )
         self.reveal_button.setEnabled(run is not None)
 
-    # What a person does
+    # What users do
 
     def _on_current(self, *_items: object) -> None:
         self._list_checkpoints()

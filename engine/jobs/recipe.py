@@ -16,7 +16,7 @@ from engine.vocabulary import PRECOMPUTED
 
 
 def load_descriptor_sources(plugins: Sequence[Path], context: JobContext) -> None:
-    """Register the descriptors of installed packages and of a person's own files.
+    """Register the descriptors of installed packages and of plugin files.
 
     A broken package is reported and left out; a broken file, which was asked for, is an error.
 
