@@ -119,16 +119,6 @@ class TrainingCurves(QWidget):
         return QSize(300, 180)
 
     @property
-    def smoothing(self) -> float:
-        """Weight of the past in the smoothed curves, 0 to 0.99."""
-        return self.smoothing_slider.value() / 100.0
-
-    @property
-    def logarithmic(self) -> bool:
-        """Whether logarithmic axes are on."""
-        return self.log_button.isChecked()
-
-    @property
     def chosen(self) -> tuple[str, ...]:
         """Names of the plots that are shown."""
         return tuple(group.name for group in self._shown())
@@ -251,8 +241,12 @@ class TrainingCurves(QWidget):
         return {group: names for group, names in self._groups.items() if group.name in self._chosen}
 
     def _style(self) -> Style:
-        colors, scale = theme_colors(self.palette()), self.devicePixelRatioF()
-        return Style(self.smoothing, self.logarithmic, colors, scale)
+        return Style(
+            weight=self.smoothing_slider.value() / 100.0,
+            logarithmic=self.log_button.isChecked(),
+            colors=theme_colors(self.palette()),
+            scale=self.devicePixelRatioF(),
+        )
 
     def show_now(self) -> None:
         """Draw what was measured so far, as the controls say, or why there is nothing."""
@@ -272,12 +266,13 @@ class TrainingCurves(QWidget):
         )
         self._pages.setCurrentIndex(1 if measured and shown else 0)
         self.export_button.setEnabled(bool(measured and shown))
-        self._smoothing_value.setText(f"{self.smoothing:.2f}")
-        self.plots.draw(self._runs, shown, self._style())
+        style = self._style()
+        self._smoothing_value.setText(f"{style.weight:.2f}")
+        self.plots.draw(self._runs, shown, style)
         if not {run.folder for run in before} & {run.folder for run in self._runs}:
             self.plots.reset_zoom()
         names = [name for names in shown.values() for name in names]
-        self.readout.show_runs(self._runs, names, self.smoothing)
+        self.readout.show_runs(self._runs, names, style.weight)
         self._place()
         self.redrawn.emit()
 

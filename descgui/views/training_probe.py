@@ -317,7 +317,7 @@ class TrainingProbe(QWidget):
             self._index = 0
             self._show()
         self._timer.start()
-        self._offer_play("pause", "Stop playing")
+        self._offer("pause", "Stop playing")
 
     def _on_play_time(self) -> None:
         self._index = min(self._index + 1, len(self._frames) - 1)
@@ -327,9 +327,9 @@ class TrainingProbe(QWidget):
 
     def _stop(self) -> None:
         self._timer.stop()
-        self._offer_play("play", "Play the frames")
+        self._offer("play", "Play the frames")
 
-    def _offer_play(self, icon_name: str, tip: str) -> None:
+    def _offer(self, icon_name: str, tip: str) -> None:
         self.play_button.setIcon(icon(icon_name))
         self.play_button.setToolTip(tip)
         self.play_button.setAccessibleName(tip)

@@ -366,6 +366,17 @@ def test_only_the_end_of_a_live_curve_has_a_filled_mark(view, show):
     assert filled["b", "pck@3"] == [False] * 4
 
 
+def test_a_run_that_has_ended_is_no_longer_drawn_as_live(view, models, show):
+    show(run(live=True, loss=curve(range(500), np.linspace(1, 2, 500))))
+    (live,) = view.plots.chart("loss").drawn.values()
+    assert len(live.marks.data) == 1
+    assert view.readout.item(0, 0).font().bold()
+    models.training.status.set(TrainingStatus("done", Path("a")))
+    (ended,) = view.plots.chart("loss").drawn.values()
+    assert len(ended.marks.data) == 0
+    assert not view.readout.item(0, 0).font().bold()
+
+
 def test_a_metric_that_is_new_in_a_live_run_gets_its_plot(view, models, show, qtbot):
     show(run(live=True, loss=LOSS))
     with qtbot.waitSignal(view.redrawn):
