@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -24,7 +25,6 @@ from PySide6.QtGui import (
     QPainter,
     QPainterPath,
     QPen,
-    QPolygonF,
 )
 
 from descgui.views.viewport import Box, Viewport
@@ -350,8 +350,10 @@ def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
                 painter.setBrush(_brush(shape.fill, shape.opacity))
                 if shape.lines is not lines:  # rims have the lines of what they are around
                     lines, path = shape.lines, QPainterPath()
-                    for line in lines:
-                        path.addPolygon(QPolygonF([QPointF(*point) for point in line]))
+                    for begin, *rest in lines:
+                        path.moveTo(*begin)
+                        for point in rest:
+                            path.lineTo(*point)
                 painter.drawPath(path)
             case content.Disc():
                 painter.setPen(make_pen(shape.colour, shape.width))
@@ -368,6 +370,7 @@ def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
                 painter.drawText(frame, side | Qt.AlignmentFlag.AlignVCenter, shape.text)
 
 
+@lru_cache(maxsize=128)
 def _brush(fill: str, opacity: float) -> QBrush:
     if not fill:
         return QBrush(Qt.BrushStyle.NoBrush)
@@ -376,6 +379,7 @@ def _brush(fill: str, opacity: float) -> QBrush:
     return QBrush(color)
 
 
+@lru_cache(maxsize=128)  # a pointer that moves asks for the same ones each time
 def make_pen(
     color: str, width: float, dashes: tuple[float, float] | None = None, *, round_: bool = False
 ) -> QPen:
