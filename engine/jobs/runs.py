@@ -130,4 +130,5 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / SETTINGS_FILE).exists() or has_rows(folder) or (folder / RESULT_FILE).exists()
+    # A result alone does not tell: trainings leave one of the same name.
+    return (folder / SETTINGS_FILE).exists() or has_rows(folder)

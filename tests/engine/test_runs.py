@@ -180,6 +180,14 @@ def test_a_run_goes_to_the_trash_and_comes_back(sequences: Path, fresh_home: Pat
         restore_run(second, out)
 
 
+def test_training_runs_beside_them_are_not_listed(tmp_path):
+    folder = tmp_path / "train-20260102-030405"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("descriptor: msnet_v0\n", encoding="utf-8")
+    (folder / "result.json").write_text('{"steps": 60}', encoding="utf-8")
+    assert list_runs(tmp_path) == ()
+
+
 def test_a_damaged_run_is_listed_with_its_problem_and_others_stay_usable(
     sequences: Path, fresh_home: Path
 ) -> None:
