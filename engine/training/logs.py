@@ -40,11 +40,13 @@ class RunLog:
             )
 
     def emit(self, event: Event) -> None:
-        """Pass an event to the listener and write it down."""
+        """Write an event down, then pass it to the listener: what it hears is on the disk."""
+        if self._writers is not None:
+            self._write(event, *self._writers)
         self._context.emit(event)
-        if self._writers is None:
-            return
-        file, board = self._writers
+
+    @staticmethod
+    def _write(event: Event, file: EventsFile, board: SummaryWriter) -> None:
         match event:
             case Metric(step, values):
                 file.add("metric", {"step": step, **values})
