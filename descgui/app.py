@@ -52,6 +52,7 @@ from descgui.views.probe_panel import ProbePanel
 from descgui.views.theme import Theme
 from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
 from descgui.views.training_panel import TrainingPanel
+from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -390,6 +391,7 @@ def run_window(options: api.ViewOptions) -> int:
         return 1
     display.forget_opencv_paths()
     application = make_application(sys.argv[:1])
+    collector = Collector()
     # A picture must not depend on what a person set before, nor change it.
     keep = options.screenshot is None
     models = make_models(api.config_dir() / SETTINGS_FILE if keep else None)
@@ -406,6 +408,7 @@ def run_window(options: api.ViewOptions) -> int:
     finally:
         waker.stop()
         hooks.uninstall()
+        collector.stop()
 
 
 def _end_on_interrupt(window: Application) -> QTimer:

@@ -6,6 +6,7 @@ start at once.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -101,9 +102,13 @@ def no_thread_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     # Not by the fixture `monkeypatch`: asked for here, it would be undone after every other fixture
     # of the test instead of before those that the test names ahead of it.
+    # Garbage is collected here and not by a worker's thread, which must not destroy Qt objects.
+    gc.disable()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QThread, "start", remember)
         yield
+    gc.collect(1)
+    gc.enable()
     left = [
         type(thread).__name__
         for thread in started

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from functools import partial
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QThread
+from PySide6.QtCore import QObject, QThread
 
 from descgui.models.messages import Failure
+from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
 from descgui.workers.latest_only import LatestOnly
 from engine.api import DescSpaceError, JobContext, Note, Progress
@@ -232,3 +234,36 @@ def test_a_failing_query_reports_and_the_next_one_is_answered(qtbot, caplog):
     assert not failures[0].expected
     assert answers == ["alive"]
     queries.close()
+
+
+class Cycle(QObject):
+    """Qt's side is destroyed with the cycle that Python's side is in."""
+
+    def __init__(self, died_on: list[QThread]) -> None:
+        super().__init__()
+        self.me = self
+        self.destroyed.connect(lambda: died_on.append(QThread.currentThread()))
+
+
+def test_garbage_is_collected_on_the_windows_thread_alone(qtbot, lane):
+    collector = Collector()
+    died_on: list[QThread] = []
+    try:
+        Cycle(died_on)
+
+        def allocate(_context: JobContext) -> int:
+            return len([[number] for number in range(100_000)])
+
+        lane.submit(allocate, key="busy")
+        wait_idle(qtbot, lane)
+        assert died_on == []
+        gc.collect()
+        assert died_on == [QThread.currentThread()]
+        kept = [[number] for number in range(5_000)]
+        Cycle(died_on)
+        collector.collect()
+        assert len(died_on) == 2
+        assert len(kept) == 5_000
+    finally:
+        collector.stop()
+        gc.disable()
