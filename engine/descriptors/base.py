@@ -139,7 +139,17 @@ class PairDescriptor(DenseDescriptor, Protocol):
         ...
 
     def describe_members(
-        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+        self, images: Tensor, members: tuple[Member, ...], look: Any, check: Callable[[], None]
     ) -> Levels:
-        """As ``describe``, by these members; ``check`` is called now and then and may raise."""
+        """As ``describe``, by these members.
+
+        Args:
+            images: ``(1, 3, H, W)`` RGB in [0, 1].
+            members: those of the image in what :meth:`choose` returned.
+            look: what :meth:`look` returned for the image; on another device where memory ran out.
+            check: called now and then; may raise.
+
+        Returns:
+            A level for each member, in order.
+        """
         ...

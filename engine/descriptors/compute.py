@@ -59,6 +59,7 @@ def describe_image(
     device: str,
     precision: Precision,
     members: tuple[Member, ...] | None = None,
+    look: Any = None,
     context: JobContext | None = None,
 ) -> tuple[Levels, tuple[str, ...]]:
     """Describe one image.
@@ -69,6 +70,7 @@ def describe_image(
         device: torch device name or "auto".
         precision: arithmetic; reduced only where the descriptor allows it.
         members: what the image's pair chose; None for an image without a partner.
+        look: what the descriptor saw in the image before its pair chose.
         context: receives each note, and is checked for cancelling before, after and, where the
             descriptor works in parts, in between.
 
@@ -88,7 +90,7 @@ def describe_image(
         if members is not None:
             if not isinstance(descriptor, PairDescriptor):
                 raise ValueError("only a pair descriptor takes members")
-            return descriptor.describe_members(images, members, check)
+            return descriptor.describe_members(images, members, look, check)
         if isinstance(descriptor, StoppableDescriptor):
             return descriptor.describe_stoppable(images, check)
         return descriptor.describe(images)

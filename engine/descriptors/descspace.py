@@ -17,8 +17,9 @@ against any.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,8 @@ _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
 _LARGEST_PX: Final = 2048  # nor is any view, which takes memory and time by its area
+_REMEMBERED_PX: Final = 1_000_000  # the maps of a larger image are not kept for its description
+_NO_MAPS: Final[Mapping[Member, DescriptorMap]] = {}
 _WORTH_SAYING: Final = 1.1  # tilts: less is the noise of a fit
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
@@ -165,12 +168,14 @@ class Look:
         points_px: ``(K, 2)`` corners.
         asking: under all turns, at these points.
         offering: not turned, at the cells of a map.
+        maps: the maps whose cells these are, of the near surroundings; none of a large image.
     """
 
     grey: Tensor
     points_px: Tensor
     asking: tuple[MemberPoints, ...]
     offering: tuple[MemberPoints, ...]
+    maps: Mapping[Member, DescriptorMap] = field(default_factory=dict)
 
 
 class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
@@ -203,8 +208,10 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
     def _describe_near(self, grey: Tensor) -> DescriptorMap:
         return DescriptorMap(self.network(grey), _GRID)
 
-    def _describe_one(self, grey: Tensor) -> DescriptorMap:
-        near = self._describe_near(grey)
+    def _describe_one(
+        self, grey: Tensor, maps: Mapping[Member, DescriptorMap] = _NO_MAPS
+    ) -> DescriptorMap:
+        near = maps.get(Member()) or self._describe_near(grey)
         if not self.wider:
             return near
         rows, columns = near.values.shape[2:]
@@ -212,7 +219,8 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         parts = [math.sqrt(1 - sum(share for _, share in self.wider)) * near.values]
         for member, share in self.wider:
             view = make_view(grey, member)
-            laid = lay_on(_GRID, (rows, columns), view, self._describe_near(view.images))
+            made = maps.get(member) or self._describe_near(view.images)
+            laid = lay_on(_GRID, (rows, columns), view, made)
             parts.append(math.sqrt(share) * laid)
         return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any may be nothing
 
@@ -253,8 +261,10 @@ class DescSpace(DescSpaceFast):
         ]
         asking = tuple(self._ask(grey, points_px, member, check) for member in turned)
         upright = [Member(scale) for scale in _distinct(offers for _, offers in other)]
-        offering = tuple(self._offer(grey, member, check, every=plan.every) for member in upright)
-        return Look(grey, points_px, asking, offering)
+        maps = {member: self._describe_view(grey, member, check) for member in upright}
+        offering = tuple(offer(made, one, every=plan.every) for one, made in maps.items())
+        kept = maps if grey.numel() <= _REMEMBERED_PX else _NO_MAPS
+        return Look(grey, points_px, asking, offering, kept)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
         """Let the pair vote, and fit members to parts of the scene around the winners."""
@@ -306,7 +316,8 @@ class DescSpace(DescSpaceFast):
         leaders = in_order(leaders)[:_LEADERS]
         # Every cell of the other image: more places, and less far between.
         scale = leaders[0].offering.member
-        best = replace(leaders[0], offering=self._offer(other.grey, scale, _go_on, every=1))
+        made = other.maps.get(scale) or self._describe_view(other.grey, scale, _go_on)
+        best = replace(leaders[0], offering=offer(made, scale, every=1))
         fine: list[Vote] = []
         for _ in range(plan.rounds):
             found = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
@@ -331,14 +342,21 @@ class DescSpace(DescSpaceFast):
         return replace(like, asking=asking, agreeing=agreeing)
 
     def describe_members(
-        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+        self,
+        images: Tensor,
+        members: tuple[Member, ...],
+        look: Look | None,
+        check: Callable[[], None],
     ) -> Levels:
         """Describe an image by these members, a level each."""
         grey = _grey(images)
+        # The look described the image as it is, too, at several sizes.
+        maps = look.maps if look is not None and look.grey.device == grey.device else _NO_MAPS
         levels = []
         for member in members:
             check()
-            levels.append(describe_member(grey, member, self._describe_one))
+            known = maps if member == Member() else _NO_MAPS
+            levels.append(describe_member(grey, member, partial(self._describe_one, maps=known)))
         return tuple(levels)
 
     def _ask(
@@ -348,12 +366,11 @@ class DescSpace(DescSpaceFast):
         view = make_view(grey, member)
         return ask(view, self._describe_near(view.images), member, points_px)
 
-    def _offer(
-        self, grey: Tensor, member: Member, check: Callable[[], None], *, every: int
-    ) -> MemberPoints:
+    def _describe_view(
+        self, grey: Tensor, member: Member, check: Callable[[], None]
+    ) -> DescriptorMap:
         check()
-        made = self._describe_near(make_view(grey, member).images)
-        return offer(made, member, every=every)
+        return self._describe_near(make_view(grey, member).images)
 
 
 def _go_on() -> None:

@@ -90,7 +90,11 @@ class MSNetV2Estimated(NetworkDescriptor[MSNetNetwork]):
         return Choice((member_a,), (member_b,), _in_words(vote, growth))
 
     def describe_members(
-        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+        self,
+        images: Tensor,
+        members: tuple[Member, ...],
+        look: ScaleLook | None,  # noqa: ARG002 - it holds corners alone
+        check: Callable[[], None],
     ) -> Levels:
         """As :meth:`describe`, by the members that were chosen."""
         levels = []

@@ -139,6 +139,7 @@ class PairImage:
             device=self.device,
             precision=self.precision,
             members=members,
+            look=self._look,
             context=context,
         )
 

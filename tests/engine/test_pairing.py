@@ -54,9 +54,10 @@ class ByBrightness:
         return Choice((Member(1.0), Member(1.0 + steps)), (Member(0.5),), f"{steps} steps")
 
     def describe_members(
-        self, images: Tensor, members: tuple[Member, ...], check: Callable[[], None]
+        self, images: Tensor, members: tuple[Member, ...], look: float, check: Callable[[], None]
     ) -> Levels:
         check()
+        assert look == float(images.mean())
         self.asked.append(("members", members))
         values = unit_length(images)
         return tuple(DescriptorMap(values, GRID, member) for member in members)

@@ -163,7 +163,7 @@ def test_members_are_described_as_msnet_v2_at_their_scale(descriptor: MSNetV2Est
     checks: list[int] = []
     members = (Member(1.0), Member(0.5), Member(2**-0.25))
     with torch.inference_mode():
-        levels = descriptor.describe_members(images, members, lambda: checks.append(1))
+        levels = descriptor.describe_members(images, members, None, lambda: checks.append(1))
         assert [level.member for level in levels] == list(members)
         for level, scale in zip(levels, (1.0, 2.0, 2**0.25), strict=True):
             (expected,) = MSNetV2(descriptor.network, None, scale=scale).describe(images)
