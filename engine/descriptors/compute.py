@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -46,7 +46,6 @@ class StoppableDescriptor(Protocol):
         ...
 
 
-_built: OrderedDict[Hashable, DenseDescriptor] = OrderedDict()
 _built_lock = threading.Lock()
 _module_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _module_locks_lock = threading.Lock()
@@ -118,18 +117,11 @@ def run_on_image(
 ) -> tuple[Value, tuple[str, ...]]:
     """Do some work of a descriptor on a device, or on the CPU where that runs out of memory.
 
-    Takes and raises what :func:`describe_image` does.
-
-    Args:
-        descriptor: does the work.
-        pixels: ``(H, W, 3)``.
-        work: called with ``(1, 3, H, W)`` on the device.
-        device: torch device name or "auto".
-        precision: arithmetic; reduced only where the descriptor allows it.
-        context: gets each note, and is checked for cancelling before and after.
+    Takes and raises what :func:`describe_image` does.  ``work`` is called with the pixels as
+    ``(1, 3, H, W)`` on the device.
 
     Returns:
-        What the work returned, and the notes.
+        What the work returned, and notes for the person.
     """
     context.cancel.check()
     notes: list[str] = []
@@ -197,15 +189,13 @@ def get_built(spec: DescriptorSpec) -> DenseDescriptor:
         ConfigError: the spec does not fit the registered settings.
         WeightsError: its weights cannot be used.
     """
-    key = (spec, get_descriptor(spec.name).build, spec.weights_stamps())
     with _built_lock:
-        found = _built.get(key)
-        if found is None:
-            found = _built[key] = build_descriptor(spec)
-            while len(_built) > _KEPT_BUILT:
-                _built.popitem(last=False)
-        _built.move_to_end(key)
-        return found
+        return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps())
+
+
+@functools.lru_cache(maxsize=_KEPT_BUILT)
+def _build(spec: DescriptorSpec, *_depends_on: Hashable) -> DenseDescriptor:
+    return build_descriptor(spec)
 
 
 def predict_bytes(*, dim: int, grids: Sequence[CellGrid], size_px: tuple[int, int]) -> int:

@@ -12,8 +12,9 @@ image.  This is exact, has no border to cut away, and is what processors are fas
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -71,14 +72,6 @@ class DaisyConfig:
     stride_px: int = option(2, help="distance of neighbouring cells", unit="px", low=1, high=64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    """A block of cells: ``rows`` and ``columns`` are [first, last + 1) cell indices."""
-
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-
-
 @dataclass(eq=False, kw_only=True)
 class Daisy:
     """Dense DAISY on luminance, in torch.
@@ -129,35 +122,25 @@ class Daisy:
     def describe_stoppable(self, images: Tensor, check: Callable[[], None]) -> Levels:
         """As :meth:`describe`; ``check`` is called between tiles and may raise to stop."""
         luminance = to_luminance(images)
-        batch, height, width = luminance.shape
-        cells_down, cells_across = self._cells(height), self._cells(width)
-        tiles = list(self._tiles(cells_down, cells_across))
-        if len(tiles) == 1:
-            values = self._describe_tile(luminance, tiles[0])
+        down, across = (self._blocks(self.grid.count(size)) for size in luminance.shape[1:])
+        if len(down) == len(across) == 1:
+            values = self._describe_tile(luminance, down[0], across[0])
         else:
-            values = images.new_empty(batch, self.dim, cells_down, cells_across)
-            for tile in tiles:
+            values = images.new_empty(len(images), self.dim, down[-1].stop, across[-1].stop)
+            for rows, columns in itertools.product(down, across):
                 check()
-                block = (slice(None), slice(None), slice(*tile.rows), slice(*tile.columns))
-                values[block] = self._describe_tile(luminance, tile)
+                values[:, :, rows, columns] = self._describe_tile(luminance, rows, columns)
         return (DescriptorMap(values, self.grid),)
 
-    def _cells(self, size_px: int) -> int:
-        """How many cell centres lie between the centres of the first and the last pixel."""
-        return math.floor(self.grid.to_cells(size_px - 1)) + 1
-
-    def _tiles(self, cells_down: int, cells_across: int) -> Iterator[_Tile]:
+    def _blocks(self, cells: int) -> list[slice]:
+        """The cells along one axis in blocks, to bound memory."""
         step = max(1, self.tile_px // self.stride_px)
-        for top in range(0, cells_down, step):
-            for left in range(0, cells_across, step):
-                yield _Tile(
-                    (top, min(top + step, cells_down)), (left, min(left + step, cells_across))
-                )
+        return [slice(first, min(first + step, cells)) for first in range(0, cells, step)]
 
-    def _describe_tile(self, luminance: Tensor, tile: _Tile) -> Tensor:
+    def _describe_tile(self, luminance: Tensor, cell_rows: slice, cell_columns: slice) -> Tensor:
         """Descriptors ``(B, D, h', w')`` of one block of cells, normalised."""
         reach_px = self.radius_px + _TRUNCATE_SIGMAS * self._sigmas_px[-1]
-        ys, xs = self._centres(tile.rows), self._centres(tile.columns)
+        ys, xs = self._centres(cell_rows), self._centres(cell_columns)
         smoothing_px = _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
         window_px = reach_px + self._coarse_px + smoothing_px
         top, bottom = _window(ys, window_px, luminance.shape[1])
@@ -169,14 +152,15 @@ class Daisy:
         down = _Axis(ys, rows, self._coarse_px, reach_px, gradients)
         across = _Axis(xs, columns, self._coarse_px, reach_px, gradients)
         gradients = down.thin(across.thin(gradients.mT).mT)
-        histograms = [self._histogram(gradients, down, across)]
-        for ring in range(self.rings):
-            histograms += self._ring(gradients, down, across, ring)
+        histograms = _ring(gradients, down, across, 0.0, self._sigmas_px[0], 1)  # the centre
+        for ring, sigma_px in enumerate(self._sigmas_px):
+            radius_px = self.radius_px * (ring + 1) / self.rings
+            histograms += _ring(gradients, down, across, radius_px, sigma_px, self.histograms)
         return self._join(histograms)
 
-    def _centres(self, cells: tuple[int, int]) -> Tensor:
+    def _centres(self, cells: slice) -> Tensor:
         """Centres of a range of cells in pixels, float64: matrices are built exactly."""
-        return self.grid.to_px(torch.arange(*cells, dtype=torch.float64))
+        return self.grid.to_px(torch.arange(cells.start, cells.stop, dtype=torch.float64))
 
     def _oriented_gradients(self, image: Tensor) -> Tensor:
         """Gradient magnitude by orientation, at the corners between pixels.
@@ -211,27 +195,6 @@ class Daisy:
             weights = _gaussians(pixels.positions_px(), self.presmooth_px, pixels)
             image = (weights.to(image) @ image).mT
         return image
-
-    def _histogram(self, gradients: Tensor, down: _Axis, across: _Axis) -> Tensor:
-        """The central histogram ``(B, orientations, h', w')``."""
-        sigma_px = self._sigmas_px[0]
-        return down.gaussians(0.0, sigma_px) @ (gradients @ across.gaussians(0.0, sigma_px).mT)
-
-    def _ring(self, gradients: Tensor, down: _Axis, across: _Axis, ring: int) -> list[Tensor]:
-        """Histograms ``(B, orientations, h', w')`` of one ring, in order of angle."""
-        radius_px = self.radius_px * (ring + 1) / self.rings
-        sigma_px = self._sigmas_px[ring]
-        # Positions of one ring share columns: (r cos a) is the same for a and -a.
-        by_column: dict[float, Tensor] = {}
-        result = []
-        for index in range(self.histograms):
-            angle = 2 * math.pi * index / self.histograms
-            shift_x = round(radius_px * math.cos(angle), 9)
-            shift_y = round(radius_px * math.sin(angle), 9)
-            if shift_x not in by_column:
-                by_column[shift_x] = gradients @ across.gaussians(shift_x, sigma_px).mT
-            result.append(down.gaussians(shift_y, sigma_px) @ by_column[shift_x])
-        return result
 
     def _join(self, histograms: list[Tensor]) -> Tensor:
         """Histograms ``(B, orientations, h', w')`` -> ``(B, D, h', w')`` of unit length.
@@ -313,6 +276,22 @@ class _Axis:
         """Weights ``(n, h)`` of Gaussians beside the cells; what thinning did is discounted."""
         rest_px = math.sqrt(sigma_px**2 - self._thinning_sigma_px**2)
         return _gaussians(self._centres_px + shift_px, rest_px, self._samples).to(self._like)
+
+
+def _ring(
+    gradients: Tensor, down: _Axis, across: _Axis, radius_px: float, sigma_px: float, count: int
+) -> list[Tensor]:
+    """Histograms ``(B, orientations, h', w')`` on one ring, in order of angle."""
+    # Positions of one ring share columns: (r cos a) is the same for a and -a.
+    by_column: dict[float, Tensor] = {}
+    result = []
+    for angle in (2 * math.pi * index / count for index in range(count)):
+        shift_x = round(radius_px * math.cos(angle), 9)
+        shift_y = round(radius_px * math.sin(angle), 9)
+        if shift_x not in by_column:
+            by_column[shift_x] = gradients @ across.gaussians(shift_x, sigma_px).mT
+        result.append(down.gaussians(shift_y, sigma_px) @ by_column[shift_x])
+    return result
 
 
 def _gaussians(centres_px: Tensor, sigma_px: float, samples: _Samples) -> Tensor:

@@ -17,7 +17,7 @@ against any.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -259,12 +259,12 @@ class DescSpace(DescSpaceFast):
             for scale in _distinct(asks for asks, _ in own)
             for turn in range(plan.turns)
         ]
-        asking = tuple(self._ask(grey, points_px, member, check) for member in turned)
+        asking = [self._ask(grey, points_px, member) for member in _checking(turned, check)]
         upright = [Member(scale) for scale in _distinct(offers for _, offers in other)]
-        maps = {member: self._describe_view(grey, member, check) for member in upright}
+        maps = {one: self._describe_view(grey, one) for one in _checking(upright, check)}
         offering = tuple(offer(made, one, every=plan.every) for one, made in maps.items())
         kept = maps if grey.numel() <= _REMEMBERED_PX else _NO_MAPS
-        return Look(grey, points_px, asking, offering, kept)
+        return Look(grey, points_px, tuple(asking), offering, kept)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
         """Let the pair vote, and fit members to parts of the scene around the winners."""
@@ -316,14 +316,14 @@ class DescSpace(DescSpaceFast):
         leaders = in_order(leaders)[:_LEADERS]
         # Every cell of the other image: more places, and less far between.
         scale = leaders[0].offering.member
-        made = other.maps.get(scale) or self._describe_view(other.grey, scale, _go_on)
+        made = other.maps.get(scale) or self._describe_view(other.grey, scale)
         best = replace(leaders[0], offering=offer(made, scale, every=1))
         fine: list[Vote] = []
         for _ in range(plan.rounds):
-            found = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
+            index, places_px = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
             members = fit_members(
-                asker.points_px[found.index],
-                found.places_px,
+                asker.points_px[index],
+                places_px,
                 parts=plan.parts,
                 size_px=(asker.grey.shape[3], asker.grey.shape[2]),
             )
@@ -337,7 +337,7 @@ class DescSpace(DescSpaceFast):
 
     def _vote_for(self, member: Member, asker: Look, like: Vote) -> Vote:
         """A vote for another member of the image that asks, else as ``like``."""
-        asking = self._ask(asker.grey, asker.points_px, member, _go_on)
+        asking = self._ask(asker.grey, asker.points_px, member)
         agreeing = count_agreeing(asking, like.offering, bin_px=self.plan.bin_px)
         return replace(like, asking=asking, agreeing=agreeing)
 
@@ -353,28 +353,17 @@ class DescSpace(DescSpaceFast):
         # The look described the image as it is, too, at several sizes.
         maps = look.maps if look is not None and look.grey.device == grey.device else _NO_MAPS
         levels = []
-        for member in members:
-            check()
+        for member in _checking(members, check):
             known = maps if member == Member() else _NO_MAPS
             levels.append(describe_member(grey, member, partial(self._describe_one, maps=known)))
         return tuple(levels)
 
-    def _ask(
-        self, grey: Tensor, points_px: Tensor, member: Member, check: Callable[[], None]
-    ) -> MemberPoints:
-        check()
+    def _ask(self, grey: Tensor, points_px: Tensor, member: Member) -> MemberPoints:
         view = make_view(grey, member)
         return ask(view, self._describe_near(view.images), member, points_px)
 
-    def _describe_view(
-        self, grey: Tensor, member: Member, check: Callable[[], None]
-    ) -> DescriptorMap:
-        check()
+    def _describe_view(self, grey: Tensor, member: Member) -> DescriptorMap:
         return self._describe_near(make_view(grey, member).images)
-
-
-def _go_on() -> None:
-    """Nothing to check: choosing takes a moment."""
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -425,6 +414,12 @@ def _in_words(vote: Vote) -> str:
         parts.append(f"b is tilted by {math.degrees(math.acos(1 / member.tilt)):.0f}°")
     changes = ", ".join(parts) or "both show things at the same size"
     return f"{changes}; {vote.agreeing:.0f} points agree"
+
+
+def _checking(members: Iterable[Member], check: Callable[[], None]) -> Iterator[Member]:
+    for member in members:
+        check()
+        yield member
 
 
 def _distinct(scales: Iterable[float]) -> list[float]:

@@ -108,10 +108,8 @@ def describe_member(images: Tensor, member: Member, describe: Describe) -> Descr
             (made.grid.offset_px - moved_px) / member.scale,
         )
         return DescriptorMap(made.values, grid, member)
-    stride_px = made.grid.stride_px / member.scale
-    grid = CellGrid(stride_px, 0.0)
-    height, width = images.shape[2:]
-    rows, columns = (int((edge - 1) / stride_px) + 1 for edge in (height, width))
+    grid = CellGrid(made.grid.stride_px / member.scale, 0.0)
+    rows, columns = (grid.count(edge) for edge in images.shape[2:])
     return DescriptorMap(lay_on(grid, (rows, columns), view, made), grid, member)
 
 

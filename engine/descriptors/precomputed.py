@@ -25,6 +25,7 @@ Vectors are brought to unit length on reading; zero vectors stay zero.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import os
@@ -32,7 +33,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -107,32 +108,29 @@ def read_map_file(path: Path) -> MapFile:
         MapFileError: unreadable, incomplete, of a wrong shape, not finite, or unable to cover the
             image it claims to be made for.
     """
-    content = _read_arrays(path)
-    arrays = _values_of(path, content)
-    count = len(arrays)
-    strides_px = _placement(path, content, "stride_px", None, count)
-    offsets_px = _placement(path, content, "offset_px", None, count)
-    scales = _placement(path, content, "member_scale", 1.0, count)
-    angles_deg = _placement(path, content, "member_angle_deg", 0.0, count)
+    content = _Content(path, _read_arrays(path))
+    names = content.map_names()
+    placements = zip(
+        content.per_map("stride_px", len(names)),
+        content.per_map("offset_px", len(names)),
+        content.per_map("member_scale", len(names), default=1.0),
+        content.per_map("member_angle_deg", len(names), default=0.0),
+        strict=True,
+    )
     levels = []
-    for index, (name, array) in enumerate(arrays.items()):
-        if strides_px[index] <= 0:
-            raise MapFileError(path, f"stride_px must be above 0, not {strides_px[index]:g}")
-        levels.append(
-            DescriptorMap(
-                _to_tensor(path, name, array),
-                CellGrid(strides_px[index], offsets_px[index]),
-                Member(scale=scales[index], angle_deg=angles_deg[index]),
-            )
-        )
+    for name, (stride_px, offset_px, scale, angle_deg) in zip(names, placements, strict=True):
+        if stride_px <= 0:
+            raise MapFileError(path, f"stride_px must be above 0, not {stride_px:g}")
+        grid, member = CellGrid(stride_px, offset_px), Member(scale=scale, angle_deg=angle_deg)
+        levels.append(DescriptorMap(content.map(name), grid, member))
     lengths = {int(level.values.shape[1]) for level in levels}
     if len(lengths) > 1:
         listed = " and ".join(map(str, sorted(lengths)))
         raise MapFileError(path, f"its maps hold descriptors of different lengths ({listed})")
-    image_size_px = _size(path, content, "image_size_px")
+    image_size_px = content.size("image_size_px")
     if image_size_px is not None:
         _check_coverage(path, tuple(levels), image_size_px)
-    return MapFile(path, tuple(levels), image_size_px, _size(path, content, "original_size_px"))
+    return MapFile(path, tuple(levels), image_size_px, content.size("original_size_px"))
 
 
 def write_map_file(
@@ -182,34 +180,21 @@ class PrecomputedConfig:
     """Precomputed maps have no settings: their files contain everything."""
 
 
-class Precomputed:
-    """Stands in the list of descriptors for maps that are read, and never describes an image."""
-
-    dim = 0
-    shift_period_px = 1
-    trained = True
-    half_precision = False
-
-    def describe(self, images: Tensor) -> Levels:  # noqa: ARG002 - the contract names it
-        """Refuse: there is nothing to compute.
-
-        Raises:
-            ConfigError: always, with what to do.
-        """
-        raise ConfigError(
-            PRECOMPUTED, "maps are read from files, not computed; give a map file for each image"
-        )
-
-
 @register_descriptor(
     PRECOMPUTED,
     title="Precomputed maps",
     config=PrecomputedConfig,
     summary="Maps of your own network, read from a .npz or .npy file for each image.",
 )
-def build_precomputed(config: PrecomputedConfig) -> Precomputed:  # noqa: ARG001 - no settings
-    """Build the stand-in."""
-    return Precomputed()
+def build_precomputed(config: PrecomputedConfig) -> NoReturn:  # noqa: ARG001 - no settings
+    """Refuse: there is nothing to compute.
+
+    Raises:
+        ConfigError: always, with what to do.
+    """
+    raise ConfigError(
+        PRECOMPUTED, "maps are read from files, not computed; give a map file for each image"
+    )
 
 
 def _check_coverage(path: Path, levels: Levels, image_size_px: tuple[int, int]) -> None:
@@ -273,72 +258,73 @@ def _read_sidecar(path: Path) -> dict[str, NDArray[Any]]:
         raise MapFileError(path, f"holds a value that is no list of numbers ({error})") from error
 
 
-def _values_of(path: Path, content: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The maps by name: ``values``, or ``values_0`` and on without a gap."""
-    if "values" in content:
-        return {"values": content["values"]}
-    found: dict[str, NDArray[Any]] = {}
-    while (name := f"values_{len(found)}") in content:
-        found[name] = content[name]
-    if not found:
-        names = ", ".join(sorted(content)) or "nothing"
-        raise MapFileError(path, f"has no array called values or values_0; it holds {names}")
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class _Content:
+    """The arrays of a file by name, checked as they are asked for."""
 
+    path: Path
+    arrays: Mapping[str, NDArray[Any]]
 
-def _to_tensor(path: Path, name: str, array: NDArray[Any]) -> Tensor:
-    """``(1, D, H', W')`` float32 of unit length."""
-    if array.ndim != 3 or 0 in array.shape:
-        shape = " × ".join(map(str, array.shape)) or "a single number"
-        raise MapFileError(path, f"{name} must have the shape (D, height, width), not {shape}")
-    if array.dtype.kind not in "fiu":
-        raise MapFileError(path, f"{name} must hold real numbers, not {array.dtype}")
-    values = torch.from_numpy(np.array(array, dtype=np.float32))[None]
-    if not bool(torch.isfinite(values).all()):
-        raise MapFileError(path, f"{name} holds numbers that are not finite")
-    # The largest entry first, so that squares of huge or tiny numbers neither overflow nor vanish.
-    largest = values.abs().amax(dim=1, keepdim=True)
-    return unit_length(values / torch.where(largest > 0, largest, 1.0))
-
-
-def _placement(
-    path: Path, content: Mapping[str, NDArray[Any]], name: str, default: float | None, count: int
-) -> list[float]:
-    """One finite number for each map."""
-    if name not in content:
-        if default is None:
-            fix = (
-                f"; write them into {path.with_suffix('.json').name} beside it"
-                if path.suffix.lower() == ".npy"
-                else ""
+    def map_names(self) -> list[str]:
+        """``values``, or ``values_0`` and on without a gap."""
+        if "values" in self.arrays:
+            return ["values"]
+        numbered = (f"values_{number}" for number in itertools.count())
+        names = list(itertools.takewhile(self.arrays.__contains__, numbered))
+        if not names:
+            listed = ", ".join(sorted(self.arrays)) or "nothing"
+            raise MapFileError(
+                self.path, f"has no array called values or values_0; it holds {listed}"
             )
-            raise MapFileError(path, f"does not contain {name}{fix}")
-        return [float(default)] * count
-    numbers = _numbers(path, content, name)
-    if numbers.size not in (1, count):
-        raise MapFileError(path, f"{name} has {numbers.size} numbers for {count} maps")
-    return [float(number) for number in np.broadcast_to(numbers, (count,))]
+        return names
 
+    def map(self, name: str) -> Tensor:
+        """``(1, D, H', W')`` float32 of unit length."""
+        array = self.arrays[name]
+        if array.ndim != 3 or 0 in array.shape:
+            shape = " × ".join(map(str, array.shape)) or "a single number"
+            reason = f"{name} must have the shape (D, height, width), not {shape}"
+            raise MapFileError(self.path, reason)
+        if array.dtype.kind not in "fiu":
+            raise MapFileError(self.path, f"{name} must hold real numbers, not {array.dtype}")
+        values = torch.from_numpy(np.array(array, dtype=np.float32))[None]
+        if not bool(torch.isfinite(values).all()):
+            raise MapFileError(self.path, f"{name} holds numbers that are not finite")
+        # The largest entry first: squares of huge or tiny numbers neither overflow nor vanish.
+        largest = values.abs().amax(dim=1, keepdim=True)
+        return unit_length(values / torch.where(largest > 0, largest, 1.0))
 
-def _size(path: Path, content: Mapping[str, NDArray[Any]], name: str) -> tuple[int, int] | None:
-    if name not in content:
-        return None
-    numbers = _numbers(path, content, name)
-    if numbers.size != 2 or bool((numbers < 1).any()) or bool((numbers != numbers.round()).any()):
-        raise MapFileError(
-            path, f"{name} must be (width, height) in pixels, not {numbers.tolist()}"
-        )
-    return int(numbers[0]), int(numbers[1])
+    def per_map(self, name: str, count: int, default: float | None = None) -> list[float]:
+        """One finite number for each map."""
+        if name not in self.arrays and default is not None:
+            return [default] * count
+        if name not in self.arrays:
+            sidecar = f"; write them into {self.path.with_suffix('.json').name} beside it"
+            fix = sidecar if self.path.suffix.lower() == ".npy" else ""
+            raise MapFileError(self.path, f"does not contain {name}{fix}")
+        numbers = self._numbers(name)
+        if numbers.size not in (1, count):
+            raise MapFileError(self.path, f"{name} has {numbers.size} numbers for {count} maps")
+        return [float(number) for number in np.broadcast_to(numbers, (count,))]
 
+    def size(self, name: str) -> tuple[int, int] | None:
+        """A (width, height); None if the file lacks it."""
+        if name not in self.arrays:
+            return None
+        numbers = self._numbers(name)
+        if numbers.size != 2 or (numbers < 1).any() or (numbers != numbers.round()).any():
+            reason = f"{name} must be (width, height) in pixels, not {numbers.tolist()}"
+            raise MapFileError(self.path, reason)
+        return int(numbers[0]), int(numbers[1])
 
-def _numbers(path: Path, content: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
-    array = content[name]
-    if array.dtype.kind not in "fiu" or array.ndim > 1:
-        raise MapFileError(path, f"{name} must be a number or a list of numbers")
-    numbers = np.atleast_1d(array).astype(np.float64)
-    if not all(map(math.isfinite, numbers)):
-        raise MapFileError(path, f"{name} holds a number that is not finite")
-    return numbers
+    def _numbers(self, name: str) -> NDArray[np.float64]:
+        array = self.arrays[name]
+        if array.dtype.kind not in "fiu" or array.ndim > 1:
+            raise MapFileError(self.path, f"{name} must be a number or a list of numbers")
+        numbers = np.atleast_1d(array).astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise MapFileError(self.path, f"{name} holds a number that is not finite")
+        return numbers
 
 
 def _column(numbers: list[float]) -> NDArray[np.float64]:

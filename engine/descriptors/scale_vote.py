@@ -46,14 +46,6 @@ class ScaleVote:
     lines: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lines:
-    """Lines between matches: ``(N,)`` octaves by which they grow, and degrees they turn."""
-
-    octaves: Tensor
-    turns_deg: Tensor
-
-
 def vote_for_growth(
     points_a: Tensor, describe_a: Describe, points_b: Tensor, describe_b: Describe
 ) -> ScaleVote:
@@ -72,8 +64,8 @@ def vote_for_growth(
     for growth in _GROWTHS:
         similarity = describe_a(max(1.0, 1.0 / growth)) @ describe_b(max(1.0, growth)).T
         places = _mutual(similarity)
-        lines = _draw_lines(points_a[places[:, 0]], points_b[places[:, 1]])
-        vote, clear = _count(lines, math.log2(growth))
+        grown, turned_deg = _draw_lines(points_a[places[:, 0]], points_b[places[:, 1]])
+        vote, clear = _count(grown, turned_deg, math.log2(growth))
         if clear > clearest:
             best, clearest = vote, clear
     return best
@@ -89,10 +81,11 @@ def _mutual(similarity: Tensor) -> Tensor:
     return torch.stack([rows[mutual], best[mutual]], dim=1)
 
 
-def _draw_lines(points_a: Tensor, points_b: Tensor) -> _Lines:
-    """The lines between all matches whose lengths tell something in both images.
+def _draw_lines(points_a: Tensor, points_b: Tensor) -> tuple[Tensor, Tensor]:
+    """The lines between matches: ``(N,)`` octaves by which they grow, and degrees they turn.
 
-    The same limits hold for both, so that lines between wrong matches favour no direction.
+    Only lines count whose lengths tell something in both images.  The same limits hold for both,
+    so that lines between wrong matches favour no direction.
     """
     one, other = torch.triu_indices(len(points_a), len(points_a), 1, device=points_a.device)
     line_a = (points_a[other] - points_a[one]).double()
@@ -103,26 +96,25 @@ def _draw_lines(points_a: Tensor, points_b: Tensor) -> _Lines:
     )
     line_a, line_b = line_a[kept], line_b[kept]
     turns = torch.atan2(line_b[:, 1], line_b[:, 0]) - torch.atan2(line_a[:, 1], line_a[:, 0])
-    return _Lines(
-        torch.log2(length_b[kept] / length_a[kept]), torch.rad2deg(turns).remainder(360.0)
-    )
+    return torch.log2(length_b[kept] / length_a[kept]), torch.rad2deg(turns).remainder(360.0)
 
 
-def _count(lines: _Lines, octaves: float) -> tuple[ScaleVote, float]:
+def _count(grown: Tensor, turned_deg: Tensor, octaves: float) -> tuple[ScaleVote, float]:
     """How many lines agree about a growth and one turn, and how clearly they stand out."""
-    near = (lines.octaves - octaves).abs() <= _SAME_OCTAVES
+    off = (grown - octaves).abs()
+    near = off <= _SAME_OCTAVES
     step_deg = 360.0 / _TURNS
-    bins = (lines.turns_deg[near] / step_deg).long().clamp_max(_TURNS - 1)
+    bins = (turned_deg[near] / step_deg).long().clamp_max(_TURNS - 1)
     counts = torch.bincount(bins, minlength=_TURNS).double()
     windows = counts + counts.roll(-1)  # two bins together: a border cuts no cluster
     peak = int(windows.argmax())
     usual = float(windows.median())
     clear = (float(windows[peak]) - usual) / math.sqrt(usual + 1.0)
-    turned = (lines.turns_deg - peak * step_deg).remainder(360.0) <= 2 * step_deg
+    turned = (turned_deg - peak * step_deg).remainder(360.0) <= 2 * step_deg
     # A wider look, or the middle of the agreeing lines would be pulled to that of the window.
-    agreeing = turned & ((lines.octaves - octaves).abs() <= 2 * _SAME_OCTAVES)
+    agreeing = turned & (off <= 2 * _SAME_OCTAVES)
     if not bool(agreeing.any()):
-        return ScaleVote(1.0, 0, len(lines.octaves)), 0.0
-    middle = float(lines.octaves[agreeing].median())
+        return ScaleVote(1.0, 0, len(grown)), 0.0
+    middle = float(grown[agreeing].median())
     growth = min(2.0, max(0.5, 2.0**middle))
-    return ScaleVote(growth, int(windows[peak]), len(lines.octaves)), clear
+    return ScaleVote(growth, int(windows[peak]), len(grown)), clear

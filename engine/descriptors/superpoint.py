@@ -6,7 +6,6 @@ Description", CVPR Workshops 2018.  The authors' weights may not be handed on, s
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +92,8 @@ class SuperPoint:
         luminance = to_luminance(images)[:, None]
         padding = (0, -width % _STRIDE_PX, 0, -height % _STRIDE_PX)
         raw = self.module(functional.pad(luminance, padding, mode="replicate"))
-        rows, columns = self._cells(height), self._cells(width)
+        rows, columns = self.grid.count(height), self.grid.count(width)
         return (DescriptorMap(unit_length(raw[:, :, :rows, :columns].float()), self.grid),)
-
-    def _cells(self, size_px: int) -> int:
-        return math.floor(self.grid.to_cells(size_px - 1)) + 1
 
 
 @register_descriptor(

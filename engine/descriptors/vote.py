@@ -131,19 +131,6 @@ def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
     return MemberPoints(member, values.flatten(1).T.contiguous(), places.float())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AgreedPlaces:
-    """Where points of one image were found in the other one.
-
-    Attributes:
-        index: ``(N,)`` which of the points that asked, ascending.
-        places_px: ``(N, 2)`` float64 in the other image as it was.
-    """
-
-    index: Tensor
-    places_px: Tensor
-
-
 def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: float) -> float:
     """The size of the largest cluster of movements among the mutual matches of two members.
 
@@ -156,13 +143,16 @@ def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: floa
     return float(len(asked))
 
 
-def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> AgreedPlaces:
-    """What the largest clusters of several votes say of the points that asked.
+def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> tuple[Tensor, Tensor]:
+    """Where the largest clusters of several votes find the points that asked.
 
     Args:
         votes: of the same points of the same image, the most trusted first; a point that is in
             several clusters is where the first one has it.  At least one.
         bin_px: see :func:`count_agreeing`.
+
+    Returns:
+        ``(N,)`` which points, ascending, and ``(N, 2)`` float64 their places in the other image.
     """
     first = votes[0].asking.places
     count = len(first)
@@ -176,7 +166,7 @@ def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> AgreedPlaces:
         places_px[asked[new]] = (shrunk + 0.5) / vote.offering.member.scale - 0.5
         known[asked] = True
     index = known.nonzero()[:, 0]
-    return AgreedPlaces(index, places_px[index])
+    return index, places_px[index]
 
 
 def _largest_cluster(
@@ -247,10 +237,10 @@ def hold_vote(
 
 def in_order(votes: Sequence[Vote]) -> list[Vote]:
     """The most agreed on first; where as many agree, the smaller change."""
-    return sorted(votes, key=_rank)
 
+    def rank(vote: Vote) -> tuple[float, float, float]:
+        member = vote.member
+        turn_deg = min(member.angle_deg % 360, -member.angle_deg % 360)
+        return (-vote.beyond_chance, abs(math.log2(member.growth)), turn_deg)
 
-def _rank(vote: Vote) -> tuple[float, float, float]:
-    member = vote.member
-    turn_deg = min(member.angle_deg % 360, -member.angle_deg % 360)
-    return (-vote.beyond_chance, abs(math.log2(member.growth)), turn_deg)
+    return sorted(votes, key=rank)

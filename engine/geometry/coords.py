@@ -12,6 +12,7 @@ This is the only engine file with a half-pixel in it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,6 +49,10 @@ class CellGrid:
         """Fractional cell indices of pixel positions."""
         moved: Numbers = (points_px - self.offset_px) / self.stride_px
         return moved
+
+    def count(self, size_px: int) -> int:
+        """How many cells have their centre between the centres of the first and last pixel."""
+        return math.floor(self.to_cells(size_px - 1)) + 1
 
     def span_px(self, cells: int) -> tuple[float, float]:
         """Outer edges of the first and the last of ``cells`` cells, in pixels.

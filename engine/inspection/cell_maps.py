@@ -17,12 +17,7 @@ from torch import Tensor
 from engine.data.pairs import ImagePair
 from engine.geometry.coords import CellGrid
 from engine.geometry.homography import local_scale
-from engine.inspection.described import (
-    Described,
-    Points,
-    implied_growth,
-    implied_turn_deg,
-)
+from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
 from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
 from engine.matching.nearest import Nearest, nearest
@@ -53,16 +48,12 @@ def find_winners(
         JobCancelled: ``context.cancel`` was raised.
     """
     cells = _choose_cells(asked, other)
-    shape = (len(asked.levels), len(other.levels))
-    growth, turn_deg = np.empty(shape), np.empty(shape)
-    for one, asked_level in enumerate(asked.levels):
-        for two, other_level in enumerate(other.levels):
-            growth[one, two] = implied_growth(asked_level.member, other_level.member)
-            turn_deg[one, two] = implied_turn_deg(asked_level.member, other_level.member)
+    pairs = [[(one.member, two.member) for two in other.levels] for one in asked.levels]
     # Members compare working images, which were resized by factors of their own.
-    growth *= math.sqrt(math.prod(asked.resize.scale_xy) / math.prod(other.resize.scale_xy))
-
-    scale, angle_deg = np.full(len(cells.points), np.nan), np.full(len(cells.points), np.nan)
+    resized = math.sqrt(math.prod(asked.resize.scale_xy) / math.prod(other.resize.scale_xy))
+    growth = np.array([[one.scale / two.scale for one, two in row] for row in pairs]) * resized
+    turn_deg = np.array([[implied_turn_deg(one, two) for one, two in row] for row in pairs])
+    scale, angle_deg = np.empty((2, len(cells.points)))
     with torch.inference_mode():
         for part in blocks(len(cells.points), Stage.COMPARING_MEMBERS, context):
             queries = asked.describe_points(cells.points[part], device=other.device)
@@ -71,20 +62,19 @@ def find_winners(
             something = _holds_something(queries)
             scale[part] = np.where(something, np.log2(growth[won]), np.nan)
             angle_deg[part] = np.where(something, turn_deg[won], np.nan)
-    h_other_from_asked = pair.homography_from(side)
-    truth = (
-        None
-        if h_other_from_asked is None
-        else np.log2(local_scale(h_other_from_asked, cells.points))
-    )
+    sign = 1
     if side == "b":  # so far a against b
-        scale = -scale
+        sign = -1
         angle_deg = np.where(angle_deg == 180, angle_deg, -angle_deg)
-        truth = None if truth is None else -truth
+    true_scale = None
+    h_other_from_asked = pair.homography_from(side)
+    if h_other_from_asked is not None:
+        truth = np.log2(local_scale(h_other_from_asked, cells.points))
+        true_scale = cells.as_map(sign * truth, "log2")
     return WinnersAnswer(
-        scale=cells.as_map(scale, "log2"),
+        scale=cells.as_map(sign * scale, "log2"),
         angle=cells.as_map(angle_deg, "°"),
-        true_scale=None if truth is None else cells.as_map(truth, "log2"),
+        true_scale=true_scale,
     )
 
 

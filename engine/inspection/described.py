@@ -170,16 +170,7 @@ def describe_maps(
     notes: tuple[str, ...] = (),
     chosen: str = "",
 ) -> MapInfo:
-    """What is known about the maps of one image, see :class:`MapInfo`.
-
-    Args:
-        levels: a batch of one, described at the working size.
-        resize: from original to working pixels.
-        seconds: time to describe.
-        trained: False for random weights.
-        notes: sentences for the person.
-        chosen: what the pair decided.
-    """
+    """What is known about the maps of one image, a batch of one; see :class:`MapInfo`."""
     first = levels[0]
     _, dim, rows, columns = first.values.shape
     cells = sum(math.prod(level.values.shape[2:]) for level in levels)
@@ -218,11 +209,6 @@ def implied_turn_deg(asked: Member, found: Member) -> float:
         Degrees in (-180, 180].
     """
     return 180.0 - (180.0 - (asked.angle_deg - found.angle_deg)) % 360.0
-
-
-def implied_growth(asked: Member, found: Member) -> float:
-    """By what factor working pixels grow from the asked to the found surroundings."""
-    return asked.scale / found.scale
 
 
 def _similarity_around(level: SearchLevel, queries: Tensor, place: Tensor) -> Points:

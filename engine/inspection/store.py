@@ -115,12 +115,6 @@ class ByteCache(Generic[Key, Value]):
             for key in [key for key in self._entries if condition(key)]:
                 del self._entries[key]
 
-    @property
-    def size_bytes(self) -> int:
-        """What all entries take together."""
-        with self._lock:
-            return sum(size for _, size in self._entries.values())
-
 
 def memory_bytes() -> int:
     """This computer's memory; 4 GiB where it does not tell."""

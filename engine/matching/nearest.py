@@ -162,25 +162,18 @@ def nearest_apart(
     total = sum(len(member) for member in candidates)
     pairs = max(1, budget_bytes // _APART_BYTES_PER_PAIR)
     rows = max(1, min(sets.shape[1], pairs // max(1, total)))
-    found = [
-        Apart(
-            torch.empty((0, count), dtype=torch.int64, device=sets.device),
-            sets.new_empty((0, count)),
-        )
-    ]
-    for begin in range(0, sets.shape[1], rows):
+    index = torch.empty((sets.shape[1], count), dtype=torch.int64, device=sets.device)
+    value = sets.new_empty(index.shape)
+    for begin in range(0, len(index), rows):
         block = sets[:, begin : begin + rows]
         similarity = sets.new_empty((block.shape[1], total))
-        first = 0
-        for member in candidates:
+        for first, member in _pieces(candidates, max(1, total)):
             if cancel is not None:
                 cancel.check()
             similarity[:, first : first + len(member)] = _set_similarity(block, member)
-            first += len(member)
-        found.append(pick_apart(similarity, positions, count=count, separation=separation))
-    return Apart(
-        torch.cat([part.index for part in found]), torch.cat([part.similarity for part in found])
-    )
+        found = pick_apart(similarity, positions, count=count, separation=separation)
+        index[begin : begin + rows], value[begin : begin + rows] = found.index, found.similarity
+    return Apart(index, value)
 
 
 def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation: float) -> Apart:

@@ -50,11 +50,6 @@ class PcaBasis:
     high: NDArray[np.float64]
     fitted_on: str
 
-    @property
-    def dim(self) -> int:
-        """Length of the descriptors it is for."""
-        return len(self.mean)
-
 
 def fit_basis(maps: Sequence[Tensor], *, sample_limit: int, fitted_on: str) -> PcaBasis:
     """Fit the three directions in which descriptors differ most.

@@ -69,19 +69,19 @@ def test_agreed_places_are_those_of_the_most_trusted_vote_in_pixels_of_the_image
         offering = MemberPoints(Member(0.5), described, offered)
         return Vote("a", MemberPoints(Member(), described, asked), offering, last - first, 0)
 
-    found = agreed_places([vote(0, 20, 70.0), vote(10, 40, 30.0)], bin_px=10)
-    assert found.index.tolist() == list(range(40))
+    index, places_px = agreed_places([vote(0, 20, 70.0), vote(10, 40, 30.0)], bin_px=10)
+    assert index.tolist() == list(range(40))
     moved_px = torch.tensor([70.0] * 20 + [30.0] * 20)[:, None]
     # Pixel x of an image is pixel (x + 0.5) / 2 - 0.5 of its half.
-    back = (found.places_px + 0.5) / 2 - 0.5
+    back = (places_px + 0.5) / 2 - 0.5
     torch.testing.assert_close(back, (asked + moved_px).double(), atol=1e-4, rtol=0)
 
 
 def test_points_that_no_vote_agrees_about_have_no_place():
     asking = MemberPoints(Member(), vectors(0), places(0))
     offering = MemberPoints(Member(), vectors(4), places(4))
-    found = agreed_places([Vote("a", asking, offering, 0, 0)], bin_px=10)
-    assert (len(found.index), found.places_px.shape) == (0, (0, 2))
+    index, places_px = agreed_places([Vote("a", asking, offering, 0, 0)], bin_px=10)
+    assert (len(index), places_px.shape) == (0, (0, 2))
 
 
 def test_matches_that_are_not_mutual_have_no_vote():
