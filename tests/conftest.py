@@ -115,6 +115,10 @@ def no_thread_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         if shiboken6.isValid(thread) and not thread.wait(_THREAD_GRACE_MS)
     ]
     assert not left, f"threads still running at the end of the test: {', '.join(left)}"
+    # Controllers and models refer to one another in cycles.  Left over, they would be destroyed by
+    # any later collection, also by one in a worker's thread, where Qt crashes on their timers.
+    gc.collect()
+    gc.freeze()  # what stays is not searched again after every test
 
 
 def _move_home(patch: pytest.MonkeyPatch, folder: Path) -> None:
