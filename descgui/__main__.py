@@ -38,8 +38,8 @@ def _open_window(options: ViewOptions) -> int:
     return run_window(options)
 
 
-def _draw_pdf(report: Path, out: Path) -> None:
-    """Draw a report in a process of its own, so that this one stays without Qt."""
+def _draw_pdf(html: str, out: Path) -> None:
+    """Draw a report's HTML for paper in a process of its own, so that this one stays without Qt."""
     import subprocess
 
     from engine.api import DescSpaceError
@@ -47,7 +47,8 @@ def _draw_pdf(report: Path, out: Path) -> None:
     # Found from wherever the person is: this package may not be installed.
     folders = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-m", "descgui.report_pdf", str(report), str(out)],
+        [sys.executable, "-m", "descgui.report_pdf", str(out)],
+        input=html,
         capture_output=True,
         text=True,
         encoding="utf-8",

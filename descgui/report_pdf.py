@@ -1,7 +1,7 @@
-"""Draw a report as PDF in a process of its own: ``python -m descgui.report_pdf REPORT OUT``.
+"""Draw a report as PDF in a process of its own: ``python -m descgui.report_pdf OUT < HTML``.
 
-``REPORT`` is the ``report.json`` that ``main.py report`` writes, or its folder.  No display is
-needed: unless told otherwise, Qt draws offscreen.
+``HTML`` is a report's HTML for paper.  No display is needed: unless told otherwise, Qt draws
+offscreen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_USAGE = "usage: python -m descgui.report_pdf REPORT.json|FOLDER OUT.pdf"
+_USAGE = "usage: python -m descgui.report_pdf OUT.pdf < REPORT.html"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,20 +24,20 @@ def main(words: Sequence[str] | None = None) -> int:
         0 done, 1 refused or failed, with one sentence on stderr.
     """
     words = sys.argv[1:] if words is None else words
-    if len(words) != 2:
+    if len(words) != 1:
         return _refuse(_USAGE)
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    from engine.api import DescSpaceError, read_report
+    from engine.api import DescSpaceError
 
+    html = sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
-        report = read_report(Path(words[0]))
         from PySide6.QtGui import QGuiApplication
 
         from descgui.views.report_pdf import write_report_pdf
 
         # Kept in a name: fonts live as long as the application does.
         application = QGuiApplication.instance() or QGuiApplication(["report-pdf"])
-        pages = write_report_pdf(report, Path(words[1]))
+        pages = write_report_pdf(html, Path(words[0]))
         del application
     except DescSpaceError as error:
         return _refuse(str(error))

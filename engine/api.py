@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from engine.evaluation.comparison import merge_results as merge_results
     from engine.evaluation.datasets import find_data_folder as find_data_folder
     from engine.evaluation.report import REPORT_HTML as REPORT_HTML
-    from engine.evaluation.report import Report as Report
-    from engine.evaluation.report import read_report as read_report
-    from engine.evaluation.report_html import paper_html as paper_html
     from engine.evaluation.result import PairRow as PairRow
     from engine.evaluation.result import SummaryRow as SummaryRow
     from engine.evaluation.run_folder import Begun as Begun

@@ -43,7 +43,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtSvg import QSvgRenderer
 
-from engine.api import DescSpaceError, Report, paper_html
+from engine.api import DescSpaceError
 
 _DOTS_PER_INCH: Final = 1200
 _DOTS_PER_POINT: Final = _DOTS_PER_INCH / 72
@@ -55,7 +55,7 @@ _RULE: Final = QTextFormat.Property.BlockTrailingHorizontalRulerWidth.value
 _KEPT_WHOLE: Final = 0.6  # of a page; what is taller may be broken
 
 
-def write_report_pdf(report: Report, path: Path) -> int:
+def write_report_pdf(html: str, path: Path) -> int:
     """Draw a report into a file; it is there completely or not at all.
 
     Returns:
@@ -68,9 +68,9 @@ def write_report_pdf(report: Report, path: Path) -> int:
     if not file.open(QIODevice.OpenModeFlag.WriteOnly):
         raise DescSpaceError(f"{path}: cannot be written ({file.errorString()}).")
     writer = QPdfWriter(file)
-    writer.setTitle(report.title)
+    document = lay_out(html, writer)
+    writer.setTitle(document.firstBlock().text())
     writer.setCreator("Descriptor Space")
-    document = lay_out(report, writer)
     painter = QPainter()
     if not painter.begin(writer):
         raise DescSpaceError("The PDF cannot be begun; is there room on the disk?")
@@ -84,7 +84,7 @@ def write_report_pdf(report: Report, path: Path) -> int:
     return document.pageCount()
 
 
-def lay_out(report: Report, writer: QPdfWriter) -> QTextDocument:
+def lay_out(html: str, writer: QPdfWriter) -> QTextDocument:
     """Lay a report out on pages of A4, whose size and resolution are set here.
 
     Raises:
@@ -107,7 +107,7 @@ def lay_out(report: Report, writer: QPdfWriter) -> QTextDocument:
     layout = document.documentLayout()
     layout.setPaintDevice(writer)
     layout.registerHandler(QTextFormat.ObjectTypes.ImageObject.value, _Drawings(document))
-    document.setHtml(paper_html(report))
+    document.setHtml(html)
     document.setPageSize(page)
     _keep_together(document)
     return document

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options")
 OpenWindow = Callable[[ViewOptions], int]
-DrawPdf = Callable[[Path, Path], None]
+DrawPdf = Callable[[str, Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Shell:
         sink: listens to events.
         cancel: set by Ctrl-C.
         open_window: shows the window until it is closed and returns the exit code.
-        draw_pdf: draws a ``report.json`` into a PDF; None where nothing can.
+        draw_pdf: draws a report's HTML for paper into a PDF; None where nothing can.
     """
 
     sink: TerminalSink

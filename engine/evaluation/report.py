@@ -1,22 +1,18 @@
-"""What a report says, as plain blocks: the page for a browser and the PDF draw the same ones.
+"""What the templates of a report draw: tables, figures and pictures of pairs.
 
 Nothing here loads torch or draws a figure: figures are SVG already.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from engine.errors import ResultError, file_errors
-from engine.paths import write_atomically
+from engine.evaluation.report_statistics import Statistics
 
 REPORT_HTML: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
-REPORT_JSON: Final = "report.json"
-_FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class Cell:
         bar: a share in [0, 1] that is drawn as a bar behind the text; None for no bar.
         series: number of the descriptor whose colour the bar has.
         interval: (low, value, high) that is drawn on the axis of its column; None for none.
-        keys: what the number is, as (name, value), for programs that read the page.
+        keys: what the number is, for programs that read the page.
     """
 
     text: str
@@ -39,7 +35,7 @@ class Cell:
     bar: float | None = None
     series: int = 0
     interval: tuple[float, float, float] | None = None
-    keys: tuple[tuple[str, str], ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +46,23 @@ class Column:
         title: its heading.
         group: a heading over this column and its neighbours of the same group.
         align: numbers are set to the right.
-        weight: its share of the width where space is divided up.
         axis: (low, high) ends of the axis that intervals are drawn on; None without any.
     """
 
     title: str
     group: str = ""
     align: Literal["left", "right"] = "right"
-    weight: float = 1.0
     axis: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a table; one with a single cell is a heading among the rows."""
-
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose first column names its rows."""
+    """A table whose first column names its rows; a row of one cell is a heading among them."""
 
     name: str
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """Running text; a ``notice`` must be seen, a ``remark`` may be smaller."""
-
-    text: str
-    kind: Literal["plain", "remark", "notice"] = "plain"
+    rows: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +78,8 @@ class Figures:
     """Drawings side by side with one legend; each of its entries has a drawn sample."""
 
     legend: tuple[Figure, ...]
-    figures: tuple[Figure, ...]
-    caption: str
+    figures: tuple[Figure, ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,111 +101,37 @@ class PairPicture:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Pairs of images, some side by side."""
-
-    pairs: tuple[PairPicture, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Something to copy into a terminal."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Names and values."""
-
-    entries: tuple[tuple[str, str], ...]
-
-
-Block = Table | Paragraph | Figures | Pictures | Command | Facts
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the report; ``anchor`` is its address in the page."""
-
-    title: str
-    anchor: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All of it.
+    """What a report says; its template adds the sentences that are always the same.
 
     Attributes:
         title: what was measured, on what.
         subtitle: how, in a line.
         summary: what was found, in a paragraph.
-        notices: what must be known before any number is read.
-        sections: the rest.
-        footer: who made it.
+        stats: of the results.
+        tables: by section; a section without any says nothing that needs one.
+        curves: PCK over the threshold, by list of queries.
+        judgements: legend of the pictures of pairs; None without pictures.
+        worst: the pairs with the lowest PCK.
+        problems: what was wrong with the data sets when they were opened.
+        facts: the names and values of each run's fingerprint.
+        command: makes this report again.
     """
 
     title: str
     subtitle: str
     summary: str
-    notices: tuple[str, ...]
-    sections: tuple[Section, ...]
-    footer: str
+    stats: Statistics
+    tables: Mapping[str, tuple[Table, ...]]
+    curves: tuple[Figures, ...]
+    judgements: Figures | None
+    worst: tuple[PairPicture, ...]
+    problems: tuple[str, ...]
+    facts: tuple[Mapping[str, str], ...]
+    command: str
 
-
-_CLASSES: Final[dict[str, Any]] = {
-    one.__name__: one
-    for one in (
-        *(Cell, Column, Row, Table, Paragraph, Figure, Figures, PairPicture, Pictures),
-        *(Command, Facts, Section, Report),
-    )
-}
-
-
-def write_report_json(path: Path, report: Report) -> None:
-    """Write a report so that another program can draw it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    values = {"format": _FORMAT, "report": _packed(report)}
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text.encode("utf-8", "replace"))
-
-
-def read_report(path: Path) -> Report:
-    """Read what :func:`write_report_json` wrote, or the one in a folder.
-
-    Raises:
-        ResultError: missing, unreadable, or something else.
-    """
-    path = path / REPORT_JSON if path.is_dir() else path
-    missing = "does not exist; make the report first"
-    with file_errors(ResultError, path, "cannot be read", missing=missing):
-        data = path.read_bytes()
-    try:
-        values = json.loads(data)
-        if values["format"] != _FORMAT:
-            raise ResultError(path, f"is no report of format {_FORMAT}; make it again")
-        report = _unpacked(values["report"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(path, f"is no report ({type(error).__name__}: {error})") from error
-    if not isinstance(report, Report):
-        raise ResultError(path, "is no report")
-    return report
-
-
-def _packed(value: Any) -> Any:
-    if is_dataclass(value):
-        named = {field.name: _packed(getattr(value, field.name)) for field in fields(value)}
-        return {"is": type(value).__name__, **named}
-    return [_packed(one) for one in value] if isinstance(value, tuple) else value
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, dict):
-        named = {name: _unpacked(one) for name, one in value.items() if name != "is"}
-        return _CLASSES[value["is"]](**named)
-    return tuple(_unpacked(one) for one in value) if isinstance(value, list) else value
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """How the runs differ: to be known before any number is read."""
+        return self.stats.merged.warnings

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jinja2
 
+import engine
 from engine.colors import SERIES_ON_PAPER
 from engine.evaluation.report import Column, Report, Table
+from engine.evaluation.report_prose import LISTED_AT_MOST, counted, list_name
 from engine.figures.figure_content import INKS, printable
 from engine.paths import data_dir, write_atomically
+
+Medium = Literal["page", "paper"]
 
 _VARIABLES: Final = {
     **{colour: f"c{number}" for number, colour in enumerate(SERIES_ON_PAPER)},
@@ -36,12 +40,7 @@ def write_report_html(path: Path, report: Report) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_atomically(path, report_html(report).encode("utf-8", "replace"))
-
-
-def report_html(report: Report) -> str:
-    """The page for a browser.  Whatever a name contains, it is shown as text."""
-    return _rendered("report", report)
+    write_atomically(path, _rendered("page", report).encode("utf-8", "replace"))
 
 
 def paper_html(report: Report) -> str:
@@ -49,7 +48,12 @@ def paper_html(report: Report) -> str:
     return printable(_rendered("paper", report))
 
 
-def _rendered(name: str, report: Report) -> str:
+def _rendered(medium: Medium, report: Report) -> str:
+    return templates(medium).get_template("report.html.j2").render(report=report)
+
+
+def templates(medium: Medium) -> jinja2.Environment:
+    """The templates of a report; whatever a name contains, they show it as text."""
     folder = data_dir("resources") / "report"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -60,16 +64,22 @@ def _rendered(name: str, report: Report) -> str:
     )
     environment.filters |= {
         "column_groups": column_groups,
+        "counted": counted,
         "themed": themed,
         "data_url": data_url,
         "font_scale": font_scale,
+        "list_name": list_name,
     }
-    environment.tests["block"] = lambda value, name: type(value).__name__ == name
-    style = (folder / f"{name}.css").read_text(encoding="utf-8")
-    # The templates take style and drawings as they are: all foreign text in them is escaped.
-    return environment.get_template(f"{name}.html.j2").render(
-        report=report, style=style, series_colours=SERIES_ON_PAPER, scales=_SCALES
-    )
+    environment.globals |= {
+        "medium": f"{medium}.html.j2",
+        "listed_at_most": LISTED_AT_MOST,
+        "scales": _SCALES,
+        "series_colours": SERIES_ON_PAPER,
+        # Style and drawings are taken as they are: all foreign text in them is escaped.
+        "style": (folder / f"{medium}.css").read_text(encoding="utf-8"),
+        "version": engine.__version__,
+    }
+    return environment
 
 
 def column_groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
@@ -93,7 +103,7 @@ def font_scale(table: Table) -> int:
     """The largest scale, in %, at which a table's numbers stay on one line; 0 where none does."""
     signs = 0.0
     for place, column in enumerate(table.columns):
-        cells = [row.cells[place] for row in table.rows if len(row.cells) == len(table.columns)]
+        cells = [row[place] for row in table.rows if len(row) == len(table.columns)]
         details = max((len(one.detail) for one in cells), default=0)
         widest = max(max((len(one.text) for one in cells), default=0), 0.7 * details)
         widest += _INTERVAL_SIGNS if column.axis else 0

@@ -1,41 +1,34 @@
-"""What a report says: its sentences, tables and sections, made from statistics."""
+"""What the numbers of a report say: its summary and its tables, made from statistics."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, Final
 
-import engine
 from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.pck import CURVE_PX
-from engine.evaluation.report import (
-    Block,
-    Cell,
-    Column,
-    Command,
-    Facts,
-    Figures,
-    PairPicture,
-    Paragraph,
-    Pictures,
-    Report,
-    Row,
-    Section,
-    Table,
-)
+from engine.evaluation.report import Cell, Column, Figures, PairPicture, Report, Table
 from engine.evaluation.report_figures import Curve, draw_curves, draw_judgement, draw_sample
 from engine.evaluation.report_statistics import Gain, Statistics
-from engine.evaluation.result import SUBSETS, PairRow, SubsetName, SummaryRow, threshold_name
+from engine.evaluation.result import (
+    SUBSETS,
+    EvaluationResult,
+    PairRow,
+    SubsetName,
+    SummaryRow,
+    threshold_name,
+)
 from engine.evaluation.switches import QueryKind
 
 MINUS: Final = "\N{MINUS SIGN}"
 NONE: Final = "\N{EN DASH}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _PUBLISHED_PX: Final = 3.0
-_LEFT_OUT_SHOWN: Final = 40
+LISTED_AT_MOST: Final = 40
 _NAMED_AT_MOST: Final = 4
 _COLUMNS_AT_MOST: Final = 4  # thresholds beside each other under one subset
 
@@ -65,27 +58,30 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         command: makes this report again.
     """
     merged, labels = stats.merged, stats.labels
-    sections = (
-        Section("Results", "results", tuple(_results(stats))),
-        Section("Beside the published figures", "published", tuple(_published(stats))),
-        Section("PCK over the threshold", "curves", tuple(_curves(stats))),
-        Section("By sequence", "sequences", tuple(_by_sequence(stats))),
-        Section("Paired differences", "differences", tuple(_differences(stats))),
-        Section("The worst pairs", "worst", tuple(_worst(stats, worst))),
-        Section("Time", "time", tuple(_times(merged))),
-        Section("What was left out", "left-out", tuple(_left_out(merged))),
-        Section("Fingerprint", "fingerprint", tuple(_fingerprints(merged))),
-        Section("How to reproduce", "reproduce", tuple(_reproduce(merged, command))),
-    )
     about = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} descriptors"
+    limit = f"{stats.main_px:g} px of the true point"
+    right, wrong = draw_judgement(True, f"within {limit}"), draw_judgement(False, "farther off")
+    tables = {
+        "results": _results(stats),
+        "published": [_published(stats)],
+        "sequences": [_by_sequence(stats, kind) for kind in stats.lists[:1]],
+        "differences": _differences(stats),
+        "time": [_times(merged)],
+        "left_out": _left_out(merged),
+        "descriptors": [_descriptors(merged)],
+    }
     return Report(
         title=f"PCK of {about} on {' and '.join(_each(merged, 'dataset.name'))}",
         subtitle=_subtitle(merged),
         summary=_summary(stats),
-        notices=merged.warnings,
-        sections=tuple(section for section in sections if section.blocks),
-        footer=f"Made by Descriptor Space {engine.__version__}. Points are measured in pixels of "
-        "the resized images.",
+        stats=stats,
+        tables={name: tuple(some) for name, some in tables.items()},
+        curves=tuple(_curves(stats, kind) for kind in stats.lists),
+        judgements=Figures((right, wrong)) if any(one.figure for one in worst) else None,
+        worst=tuple(worst),
+        problems=tuple(_problems(merged)),
+        facts=tuple(_facts(result) for result in merged.results),
+        command=command,
     )
 
 
@@ -118,7 +114,7 @@ def _subtitle(merged: MergedResults) -> str:
     asked = "/".join(_each(merged, "dataset.pairs"))
     parts = [
         f"protocol {' and '.join(_each(merged, 'protocol'))}",
-        f"{len(measured)} of {asked} pairs from {_count(len(sequences), 'sequence')}",
+        f"{len(measured)} of {asked} pairs from {counted(len(sequences), 'sequence')}",
         f"{' and '.join(_each(merged, 'matcher'))} matching",
         f"at most {'/'.join(_each(merged, 'sampler.query_limit'))} queries a pair",
         f"long edge {'/'.join(_each(merged, 'sampler.long_edge_px'))} px",
@@ -183,8 +179,8 @@ def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[SummaryRow]) -
     elif len(ranked) == 2:
         first += f" and {' '.join(found[1])}"
     return (
-        f"Of the {_list_name(kind)} queries, {first} within {stats.main_px:g} px of the true "
-        f"point, on average over {_count(ranked[0].pairs, 'pair')}."
+        f"Of the {list_name(kind)} queries, {first} within {stats.main_px:g} px of the true "
+        f"point, on average over {counted(ranked[0].pairs, 'pair')}."
     )
 
 
@@ -219,34 +215,19 @@ def _remark(merged: MergedResults, label: str) -> str:
 # ---- tables of means ---------------------------------------------------------------------------
 
 
-def _results(stats: Statistics) -> Iterator[Block]:
+def _results(stats: Statistics) -> Iterator[Table]:
+    groups: list[tuple[SubsetName, ...]] = [SUBSETS]
+    if len(stats.thresholds_px) > _COLUMNS_AT_MOST:
+        groups = [(subset,) for subset in SUBSETS]
     for kind in stats.lists:
-        groups: list[tuple[SubsetName, ...]] = [SUBSETS]
-        if len(stats.thresholds_px) > _COLUMNS_AT_MOST:
-            groups = [(subset,) for subset in SUBSETS]
         for subsets in groups:
             yield _result_table(stats, kind, subsets)
-    if stats.lists:
-        yield Paragraph(
-            "PCK is the share of a pair's queries that are matched within the threshold; the mean "
-            "is over pairs. In brackets its 95 % interval, by bootstrap over sequences"
-            + (". The best of each column is bold." if len(stats.labels) > 1 else "."),
-            "remark",
-        )
-    oracles = [one.label for one in stats.merged.descriptors if one.oracle]
-    if oracles:
-        yield Paragraph(
-            f"{' and '.join(oracles)}: before describing, it was given the true homography's "
-            "scale at each pixel. Such a row shows what a perfect estimate would be worth; it "
-            "does not exist in use and is never called the best.",
-            "remark",
-        )
 
 
 def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetName]) -> Table:
     labels = stats.labels_with(kind)
     wanted = [(subset, limit) for subset in subsets for limit in stats.thresholds_px]
-    columns = [_left("descriptor", 1.5)]
+    columns = [_left("descriptor")]
     columns += [Column(f"≤ {limit:g} px", group=subset) for subset, limit in wanted]
     best = {}
     for key in wanted if len(labels) > 1 else ():
@@ -265,52 +246,43 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
             pairs.append(f"{subset} {max(counts)}")
     of = f" ({', '.join(pairs)} pairs)" if pairs else ""
     name = f"summary-{kind}" + (f"-{subsets[0]}" if len(subsets) == 1 else "")
-    return _table(name, f"Mean PCK, {_list_name(kind)} queries{of}", columns, rows)
+    return _table(name, f"Mean PCK, {list_name(kind)} queries{of}", columns, rows)
 
 
 def _pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
     if row is None:
         return Cell(NONE)
-    keys = _keys(
-        descriptor=row.descriptor,
-        subset=row.subset,
-        queries=row.queries,
-        threshold=threshold_name(row.threshold_px),
-    )
+    keys = {
+        "descriptor": row.descriptor,
+        "subset": row.subset,
+        "queries": row.queries,
+        "threshold": threshold_name(row.threshold_px),
+    }
     ends = f"[{', '.join(map(_number, row.ends))}]" if row.ends else ""
     return Cell(_number(row.pck), ends, strong=strong, keys=keys)
 
 
-def _published(stats: Statistics) -> Iterator[Block]:
+def _published(stats: Statistics) -> Table:
     ours: dict[str, list[str]] = {}
     if _PUBLISHED_PX in stats.thresholds_px:
         for label in stats.labels_with("harris"):
             name = stats.merged.descriptor(label).name.replace("-", "_")
             if name in PUBLISHED:
                 ours.setdefault(name, []).append(label)
-    columns = [_left("", 1.2)]
+    columns = [_left("")]
     columns += [Column(subset, group="published") for subset in SUBSETS]
     columns.append(Column("matcher", group="published", align="left"))
     if ours:
-        columns.append(_left("here", 1.6))
+        columns.append(_left("here"))
         columns += [Column(s, group=f"this report, ≤ {_PUBLISHED_PX:g} px") for s in SUBSETS]
-        columns.append(_left("protocol, matcher", 1.3))
+        columns.append(_left("protocol, matcher"))
     rows: list[Sequence[Cell | str]] = []
     for name, (title, *shares, matcher) in PUBLISHED.items():
         theirs = [title, *(f"{share:.3f}" for share in shares), matcher]
         for label in ours.get(name, [""]):
             rows.append([*theirs, *(_our_cells(stats, label) if ours else ())])
             theirs = [""] * len(theirs)
-    yield _table("published", "PCK as the original's authors give it", columns, rows)
-    yield Paragraph(
-        "The published rows are on all of HPatches (580 pairs). MSNetV1 was matched by exact "
-        "search, the others by FLANN, so that table compares matchers too: with a stand-in network "
-        "exact search alone was worth 0.08 to 0.10. The released code counts a match as right up "
-        "to 3 px, although its text and its configs say 5. MSNetV2 took its scales from the true "
-        "homography (an oracle). Only figures of the protocol seed on the same pairs, with the "
-        "same matcher, can be read beside them.",
-        "remark",
-    )
+    return _table("published", "PCK as the original's authors give it", columns, rows)
 
 
 def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
@@ -328,31 +300,28 @@ def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
 # ---- figures -----------------------------------------------------------------------------------
 
 
-def _curves(stats: Statistics) -> Iterator[Block]:
-    for kind in stats.lists:
-        labels = stats.labels_with(kind)
-        panels = []
-        for subset in stats.subsets:
-            lines = []
-            for label in labels:
-                if curve := stats.curve(label, kind, subset):
-                    whiskers = stats.whiskers(label, kind, subset)
-                    lines.append(Curve(stats.series[label], CURVE_PX, curve, whiskers))
-            panels.append(draw_curves(subset, lines, series_count=len(stats.labels)))
-        barred = any("whisker" in one.svg for one in panels)
-        yield Figures(
-            tuple(draw_sample(stats.series[label], label) for label in labels),
-            tuple(panels),
-            f"Mean PCK, {_list_name(kind)} queries, at thresholds in steps of half a pixel."
-            + (" Bars are 95 % intervals." if barred else ""),
-        )
+def _curves(stats: Statistics, kind: QueryKind) -> Figures:
+    labels = stats.labels_with(kind)
+    panels = []
+    for subset in stats.subsets:
+        lines = []
+        for label in labels:
+            if curve := stats.curve(label, kind, subset):
+                whiskers = stats.whiskers(label, kind, subset)
+                lines.append(Curve(stats.series[label], CURVE_PX, curve, whiskers))
+        panels.append(draw_curves(subset, lines, series_count=len(stats.labels)))
+    barred = any("whisker" in one.svg for one in panels)
+    return Figures(
+        tuple(draw_sample(stats.series[label], label) for label in labels),
+        tuple(panels),
+        f"Mean PCK, {list_name(kind)} queries, at thresholds in steps of half a pixel."
+        + (" Bars are 95 % intervals." if barred else ""),
+    )
 
 
-def _by_sequence(stats: Statistics) -> Iterator[Block]:
-    if not stats.lists:
-        return
-    kind, labels = stats.lists[0], stats.labels_with(stats.lists[0])
-    means, limit = stats.by_sequence(kind), threshold_name(stats.main_px)
+def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
+    labels, means = stats.labels_with(kind), stats.by_sequence(kind)
+    limit = threshold_name(stats.main_px)
     rows: list[list[Cell | str]] = []
     for group in ("viewpoint", "illumination", "other"):
         names = [name for name in means if kind_of(name) == group]
@@ -361,13 +330,13 @@ def _by_sequence(stats: Statistics) -> Iterator[Block]:
             rows.append([name])
             for label in labels:
                 mean, series = means[name].get(label), stats.series[label]
-                keys = _keys(sequence=name, descriptor=label, queries=kind, threshold=limit)
+                keys = {"sequence": name, "descriptor": label, "queries": kind, "threshold": limit}
                 rows[-1].append(Cell(_number(mean), bar=mean or 0.0, series=series, keys=keys))
-    yield _table(
+    return _table(
         "sequences",
-        f"Mean PCK at {stats.main_px:g} px of each sequence's pairs, {_list_name(kind)} queries, "
+        f"Mean PCK at {stats.main_px:g} px of each sequence's pairs, {list_name(kind)} queries, "
         "hardest sequence first",
-        [_left("sequence", 1.3), *(_left(label) for label in labels)],
+        [_left("sequence"), *map(_left, labels)],
         rows,
     )
 
@@ -375,48 +344,39 @@ def _by_sequence(stats: Statistics) -> Iterator[Block]:
 # ---- differences -------------------------------------------------------------------------------
 
 
-def _differences(stats: Statistics) -> Iterator[Block]:
-    shown = False
+def _differences(stats: Statistics) -> Iterator[Table]:
     for kind in stats.lists:
         ranked = [row.descriptor for row in stats.ranked(kind)]
-        rivals = [(one, other) for n, one in enumerate(ranked) for other in ranked[n + 1 :]]
-        if not rivals:
-            continue
         gains = {
-            rival: [stats.gain(kind, *rival, subset) for subset in SUBSETS] for rival in rivals
+            rivals: [stats.gain(kind, *rivals, subset) for subset in SUBSETS]
+            for rivals in combinations(ranked, 2)
         }
-        known = [gain for some in gains.values() for gain in some if gain is not None]
-        ends = [e for gain in known for e in (gain.interval.mean, *(gain.interval.ends or ()))]
+        if not gains:
+            continue
+        known = [gain.interval for some in gains.values() for gain in some if gain is not None]
+        ends = [end for interval in known for end in (interval.mean, *(interval.ends or ()))]
         reach = max([0.05, *map(abs, ends)])
-        columns = [_left("", 1.2)]
-        columns += [replace(_left(subset, 1.6), axis=(-reach, reach)) for subset in SUBSETS]
-        columns.append(Column("sequences", weight=0.9))
+        columns = [_left("")]
+        columns += [replace(_left(subset), axis=(-reach, reach)) for subset in SUBSETS]
+        columns.append(Column("sequences"))
         rows: list[Sequence[Cell | str]] = []
         for (better, other), some in gains.items():
+            keys = {"better": better, "other": other, "queries": kind}
             cells = [
-                _gain_cell(gain, better=better, other=other, subset=subset, queries=kind)
+                _gain_cell(gain, keys | {"subset": subset})
                 for subset, gain in zip(SUBSETS, some, strict=True)
             ]
             last = f"{some[0].ahead} of {some[0].sequences}" if some[0] else NONE
             rows.append([f"{better} {MINUS} {other}", *cells, last])
-        shown = True
         yield _table(
             f"differences-{kind}",
-            f"Difference of PCK at {stats.main_px:g} px, pair by pair, {_list_name(kind)} queries",
+            f"Difference of PCK at {stats.main_px:g} px, pair by pair, {list_name(kind)} queries",
             columns,
             rows,
         )
-    if shown:
-        yield Paragraph(
-            "Both descriptors are compared on the pairs that both have. In brackets the 95 % "
-            "interval of the mean difference, by bootstrap over sequences: an interval that "
-            "contains 0 does not tell the two apart. The last column counts the sequences on which "
-            "the first one is ahead.",
-            "remark",
-        )
 
 
-def _gain_cell(gain: Gain | None, **keys: str) -> Cell:
+def _gain_cell(gain: Gain | None, keys: Mapping[str, str]) -> Cell:
     if gain is None:
         return Cell(NONE)
     mean, ends = gain.interval.mean, gain.interval.ends
@@ -426,56 +386,32 @@ def _gain_cell(gain: Gain | None, **keys: str) -> Cell:
         f"[{signed(low)}, {signed(high)}]" if ends else "",
         interval=(low, mean, high),
         strong=gain.certain,
-        keys=_keys(**keys),
+        keys=keys,
     )
-
-
-# ---- the worst pairs ---------------------------------------------------------------------------
-
-
-def _worst(stats: Statistics, worst: Sequence[PairPicture]) -> Iterator[Block]:
-    if not worst:
-        return
-    kind, limit = stats.lists[0], stats.main_px
-    whose = ", each descriptor's in turn, best descriptor first" if len(stats.labels) > 1 else ""
-    yield Paragraph(
-        f"The {_count(len(worst), 'pair')} of images with the lowest PCK at {limit:g} px, "
-        f"{_list_name(kind)} queries{whose}. The command below a pair opens it in the window, with "
-        "the probe on the query that is farthest off."
-    )
-    yield from (Paragraph(text, "remark") for text in stats.merged.without_points)
-    if any(one.figure for one in worst):
-        right = draw_judgement(True, f"within {limit:g} px of the true point")
-        yield Figures((right, draw_judgement(False, "farther off")), (), "")
-    yield Pictures(tuple(worst))
 
 
 # ---- how it was made ---------------------------------------------------------------------------
 
 
-def _times(merged: MergedResults) -> Iterator[Block]:
+def _times(merged: MergedResults) -> Table:
     rows: list[Sequence[Cell | str]] = []
     for result in merged.results:
         for one in result.timings:
             image, pair = (
-                _keys(time=name, descriptor=one.descriptor) for name in ("image", "pair")
+                Cell(_seconds(seconds), keys={"time": name, "descriptor": one.descriptor})
+                for name, seconds in (("image", one.s_per_image), ("pair", one.s_per_pair))
             )
-            each_image = Cell(_seconds(one.s_per_image), keys=image)
-            each_pair = Cell(_seconds(one.s_per_pair), keys=pair)
             counts, device = (str(one.images), str(one.pairs)), result.fingerprint.device
-            rows.append([one.descriptor, counts[0], each_image, counts[1], each_pair, device])
-    columns = [_left("descriptor", 1.5), *map(Column, ("images", "an image", "pairs", "a pair"))]
-    yield _table(
+            rows.append([one.descriptor, counts[0], image, counts[1], pair, device])
+    return _table(
         "time",
         "Time to describe an image, and to match a pair with all lists of queries",
-        [*columns, _left("device", 1.2)],
+        [
+            _left("descriptor"),
+            *map(Column, ("images", "an image", "pairs", "a pair")),
+            _left("device"),
+        ],
         rows,
-    )
-    whole = [f"{result.wall_s or 0:.0f} s" for result in merged.results]
-    yield Paragraph(
-        f"The whole run took {' and '.join(whole)}, reading included; of a continued run its last "
-        "part counts.",
-        "remark",
     )
 
 
@@ -485,98 +421,48 @@ def _seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
 
 
-def _left_out(merged: MergedResults) -> Iterator[Block]:
-    several = len(merged.results) > 1
-    runs = list(zip(merged.names, merged.results, strict=True))
-    problems = [
-        f"{name}: {problem}" if several else problem
+def _left_out(merged: MergedResults) -> Iterator[Table]:
+    runs = zip(merged.names, merged.results, strict=True)
+    rows = [
+        (
+            name,
+            f"{entry.sequence} 1 → {entry.index}",
+            f"{entry.queries} queries" if entry.queries else "the pair",
+            entry.reason,
+        )
         for name, result in runs
-        for problem in result.problems
+        for entry in result.left_out
     ]
-    entries = [(name, entry) for name, result in runs for entry in result.left_out]
-    if not problems and not entries:
-        yield Paragraph("Nothing: all pairs of the data set were measured.")
-    if entries:
-        broken = sum(entry.queries is None for _, entry in entries)
-        empty = len(entries) - broken
-        said = [_count(broken, "broken pair")] if broken else []
-        said += [f"{_count(empty, 'list')} of queries without any query"] if empty else []
-        yield Paragraph(f"Left out: {' and '.join(said)}. The means do not count them.")
-        rows = [
-            (
-                name,
-                f"{entry.sequence} 1 → {entry.index}",
-                f"{entry.queries} queries" if entry.queries else "the pair",
-                entry.reason,
-            )
-            for name, entry in entries[:_LEFT_OUT_SHOWN]
-        ]
-        columns = [_left("run"), _left("pair"), _left("what", 0.7), _left("why", 3.0)]
-        first = 0 if several else 1
-        yield _table("left-out", "", columns[first:], [row[first:] for row in rows])
-        yield from _more(entries)
-    if problems:
-        yield Paragraph("When the data set was opened:")
-        yield from (Paragraph(text, "remark") for text in problems[:_LEFT_OUT_SHOWN])
-        yield from _more(problems)
+    first = 0 if len(merged.results) > 1 else 1
+    columns = list(map(_left, ("run", "pair", "what", "why")))[first:]
+    if rows:
+        yield _table("left-out", "", columns, [row[first:] for row in rows[:LISTED_AT_MOST]])
 
 
-def _more(items: Sequence[object]) -> Iterator[Block]:
-    if len(items) > _LEFT_OUT_SHOWN:
-        text = f"{len(items) - _LEFT_OUT_SHOWN} more are named in result.json."
-        yield Paragraph(text, "remark")
-
-
-def _fingerprints(merged: MergedResults) -> Iterator[Block]:
-    yield Paragraph(
-        "All that the numbers depend on. Figures with another fingerprint are not comparable."
-    )
+def _problems(merged: MergedResults) -> Iterator[str]:
     for name, result in zip(merged.names, merged.results, strict=True):
-        if len(merged.results) > 1:
-            yield Paragraph(f"Run {name}")
-        entries = result.fingerprint.flat().items()
-        facts = [(key, _plain(one)) for key, one in entries if not key.startswith("descriptors")]
-        yield Facts(tuple(facts))
+        said_by = f"{name}: " if len(merged.results) > 1 else ""
+        yield from (f"{said_by}{problem}" for problem in result.problems)
+
+
+def _facts(result: EvaluationResult) -> dict[str, str]:
+    entries = result.fingerprint.flat().items()
+    return {key: _plain(one) for key, one in entries if not key.startswith("descriptors")}
+
+
+def _descriptors(merged: MergedResults) -> Table:
     rows = [
         (
             Cell(one.label, one.name if one.name != one.label else ""),
-            f"{_count(one.levels, 'map')} of {one.dim} numbers",
+            f"{counted(one.levels, 'map')} of {one.dim} numbers",
             f"{one.matcher}, {one.precision}",
             ", ".join(f"{key} = {_plain(value)}" for key, value in one.config.items()) or NONE,
             one.weights_sha256 or NONE,
         )
         for one in merged.descriptors
     ]
-    columns = [
-        _left("descriptor", 1.2),
-        _left("describes by"),
-        _left("matched", 0.9),
-        _left("settings", 2.0),
-        _left("SHA-256 of the weights", 1.6),
-    ]
-    yield _table("descriptors", "Descriptors", columns, rows)
-
-
-def _reproduce(merged: MergedResults, command: str) -> Iterator[Block]:
-    commands = [result.sources.command for result in merged.results]
-    yield Paragraph(
-        "Measured with"
-        if any(commands)
-        else "The results do not record the command that made them."
-    )
-    for name, text in zip(merged.names, commands, strict=True):
-        if text:
-            if len(commands) > 1:
-                yield Paragraph(name, "remark")
-            yield Command(text)
-    yield Paragraph("This report was made with")
-    yield Command(command)
-    versions = merged.results[0].fingerprint.versions
-    yield Paragraph(
-        "The same versions, device and seed give the same numbers "
-        f"(Descriptor Space {versions.project}, torch {versions.torch}, OpenCV {versions.opencv}).",
-        "remark",
-    )
+    titles = ("descriptor", "describes by", "matched", "settings", "SHA-256 of the weights")
+    return _table("descriptors", "Descriptors", list(map(_left, titles)), rows)
 
 
 # ---- words and cells ---------------------------------------------------------------------------
@@ -601,25 +487,22 @@ def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def _list_name(kind: QueryKind) -> str:
+def list_name(kind: QueryKind) -> str:
+    """What a list of queries is called in a sentence."""
     return "Harris" if kind == "harris" else "uniform"
 
 
-def _count(count: int, word: str) -> str:
+def counted(count: int, word: str) -> str:
+    """A number with its noun: ``1 pair``, ``2 pairs``."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _keys(**names: str) -> tuple[tuple[str, str], ...]:
-    """What the number in a cell is, for programs that read the page."""
-    return tuple(names.items())
-
-
-def _left(title: str, weight: float = 1.0) -> Column:
-    return Column(title, align="left", weight=weight)
+def _left(title: str) -> Column:
+    return Column(title, align="left")
 
 
 def _table(
     name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]
 ) -> Table:
     cells = ([one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows)
-    return Table(name, caption, tuple(columns), tuple(Row(tuple(row)) for row in cells))
+    return Table(name, caption, tuple(columns), tuple(map(tuple, cells)))

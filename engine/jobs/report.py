@@ -15,13 +15,7 @@ from engine.errors import DescSpaceError, ImageError, ResultError
 from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import MeasuredDescriptor
 from engine.evaluation.points import MeasuredImage, read_points, sha256_of
-from engine.evaluation.report import (
-    REPORT_HTML,
-    REPORT_JSON,
-    PairPicture,
-    Report,
-    write_report_json,
-)
+from engine.evaluation.report import REPORT_HTML, PairPicture, Report
 from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.report_prose import build_report, pair_in_words
@@ -36,7 +30,7 @@ from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
-    """Write ``report.html``, and ``report.json`` for other programs that draw it.
+    """Write ``report.html``.
 
     Attributes:
         folders: of the runs, or their ``result.json`` files; several become one table.
@@ -76,7 +70,6 @@ class ReportJob:
         command = self.command or command_line("report", ReportOptions(folders=self.folders))
         report = build_report(stats, worst=worst, command=command)
         context.cancel.check()
-        write_report_json(self.out / REPORT_JSON, report)
         write_report_html(self.out / REPORT_HTML, report)
         context.emit(Saved(self.out / REPORT_HTML, "report"))
         return report

@@ -11,8 +11,10 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from markupsafe import Markup, escape
 from PIL import Image
 from PySide6.QtCore import QBuffer, QIODevice
 from PySide6.QtGui import QColor, QPdfWriter, QTextBlock, QTextDocument
@@ -21,27 +23,14 @@ from pytestqt.qtbot import QtBot
 from descgui.report_pdf import main
 from descgui.views.report_pdf import lay_out, write_report_pdf
 from engine.api import DescSpaceError, data_dir
-from engine.evaluation.report import (
-    REPORT_JSON,
-    Cell,
-    Column,
-    Command,
-    Facts,
-    Figure,
-    Figures,
-    PairPicture,
-    Paragraph,
-    Pictures,
-    Report,
-    Row,
-    Section,
-    Table,
-    write_report_json,
-)
+from engine.evaluation.report import Cell, Column, Figure, Figures, PairPicture, Table
+from engine.evaluation.report_html import templates
+from engine.figures.figure_content import printable
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 A4_PT = (595, 842)
-LayOut = Callable[[Report], QTextDocument]
+LayOut = Callable[[str], QTextDocument]
+DRAW: Any = templates("paper").get_template("paper.html.j2").module
 
 
 def drawing(inside: str = '<path d="M10 10L90 40" stroke="#123456" stroke-width="2"/>') -> Figure:
@@ -61,7 +50,7 @@ def photo() -> Figure:
     )
 
 
-def number_table(descriptors: int, rows: int) -> Table:
+def number_table(descriptors: int, rows: int) -> Markup:
     names = [f"descriptor {n}" for n in range(descriptors)]
     columns = (Column("sequence", align="left"), *(Column(name, align="left") for name in names))
     cells = [
@@ -71,13 +60,22 @@ def number_table(descriptors: int, rows: int) -> Table:
         )
         for row in range(rows)
     ]
-    return Table("t", "A caption", columns, (Row((Cell("viewpoint"),)), *map(Row, cells)))
+    return DRAW.table(Table("t", "A caption", columns, ((Cell("viewpoint"),), *cells)))
 
 
-def a_report(*blocks: object, notices: tuple[str, ...] = (), title: str = "A title") -> Report:
-    return Report(
-        title, "how", "Found in words.", notices, (Section("Part", "part", blocks),), "end"
-    )  # type: ignore[arg-type]
+def paragraph(text: str, kind: str = "plain") -> Markup:
+    return Markup(f'<p class="{kind}">{escape(text)}</p>')
+
+
+def whole(
+    *sections: tuple[str, str, Markup], notices: tuple[str, ...] = (), title: str = "A title"
+) -> str:
+    head = {"title": title, "subtitle": "how", "summary": "Found in words.", "notices": notices}
+    return printable(str(DRAW.whole(head, sections, "end")))
+
+
+def a_report(*blocks: Markup, notices: tuple[str, ...] = ()) -> str:
+    return whole(("part", "Part", Markup("\n").join(blocks)), notices=notices)
 
 
 def page_count(path: Path) -> int:
@@ -111,7 +109,7 @@ def laid_out(qapp: object) -> Iterator[LayOut]:
     """Lays reports out; what it needs lives until the test ends."""
     kept: list[object] = []
 
-    def lay(report: Report) -> QTextDocument:
+    def lay(report: str) -> QTextDocument:
         buffer = QBuffer()
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
         writer = QPdfWriter(buffer)
@@ -141,7 +139,7 @@ def test_a_report_becomes_a_pdf_on_a4_with_vector_figures_and_pictures(
 ):
     plain, pictured = tmp_path / "plain.pdf", tmp_path / "größe 日本.pdf"
     figures = Figures((drawing(),), (drawing(), drawing()), "caption")
-    assert write_report_pdf(a_report(figures), plain) == 1
+    assert write_report_pdf(a_report(DRAW.figures(figures)), plain) == 1
     data = plain.read_bytes()
     assert data.startswith(b"%PDF-")
     box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", data)
@@ -155,7 +153,7 @@ def test_a_report_becomes_a_pdf_on_a4_with_vector_figures_and_pictures(
         tuple(map(float, one)) == pytest.approx((red, green, blue), abs=0.01) for one in strokes
     )
     pair = PairPicture("v_x 1 → 2", "daisy 0.1", photo(), "note", "python main.py view v_x")
-    write_report_pdf(a_report(Pictures((pair,))), pictured)
+    write_report_pdf(a_report(DRAW.pictures((pair,))), pictured)
     assert b"/Subtype /Image" in pictured.read_bytes()
 
 
@@ -170,16 +168,18 @@ def test_all_words_and_numbers_stand_on_the_pages(qapp: object, tmp_path: Path):
             Column("gap", axis=(-1.0, 1.0)),
         ),
         (
-            Row((Cell("first", "untrained"), Cell("0.654", "[0.612, 0.697]"), Cell("–"))),
-            Row((Cell("second"), Cell("0.123"), Cell("+0.531", interval=(0.2, 0.531, 0.8)))),
+            (Cell("first", "untrained"), Cell("0.654", "[0.612, 0.697]"), Cell("–")),
+            (Cell("second"), Cell("0.123"), Cell("+0.531", interval=(0.2, 0.531, 0.8))),
         ),
     )  # fmt: skip
     report = a_report(
-        table,
-        Paragraph("Running text.", "remark"),
-        Facts((("protocol", "closed"), ("hash", "ab" * 32))),
-        Command("python main.py report runs/1"),
-        Pictures((PairPicture("v_x 1 → 2", "daisy 0.101", None, "No picture: gone.", "view v_x"),)),
+        DRAW.table(table),
+        paragraph("Running text.", "remark"),
+        DRAW.facts({"protocol": "closed", "hash": "ab" * 32}),
+        DRAW.command("python main.py report runs/1"),
+        DRAW.pictures(
+            [PairPicture("v_x 1 → 2", "daisy 0.101", None, "No picture: gone.", "view v_x")]
+        ),
         notices=("They differ in protocol.",),
     )
     write_report_pdf(report, path)
@@ -206,18 +206,20 @@ def test_long_tables_run_over_pages_and_repeat_their_heading(qapp: object, tmp_p
 @pytest.mark.parametrize(
     "block",
     [
-        Table("t", "", (Column("a"),), ()),
-        Table("t", "c", (Column("x" * 500), Column("y")), (Row((Cell("z" * 500), Cell(""))),)),
+        DRAW.table(Table("t", "", (Column("a"),), ())),
+        DRAW.table(
+            Table("t", "c", (Column("x" * 500), Column("y")), ((Cell("z" * 500), Cell("")),))
+        ),
         number_table(24, 3),
-        Paragraph("word " * 5000),
-        Paragraph(""),
-        Paragraph("\x00\x1b\ud800 control"),
-        Figures((), (), ""),
-        Figures(tuple(drawing() for _ in range(40)), (), ""),
-        Pictures(()),
-        Pictures((PairPicture("t" * 300, "d" * 900, Figure("<svg", ""), "", "c" * 900),)),
-        Command("x" * 3000),
-        Facts((("name" * 50, "value" * 300),)),
+        paragraph("word " * 5000),
+        paragraph(""),
+        paragraph("\x00\x1b\ud800 control"),
+        DRAW.figures(Figures(())),
+        DRAW.figures(Figures(tuple(drawing() for _ in range(40)))),
+        DRAW.pictures(()),
+        DRAW.pictures([PairPicture("t" * 300, "d" * 900, Figure("<svg", ""), "", "c" * 900)]),
+        DRAW.command("x" * 3000),
+        DRAW.facts({"name" * 50: "value" * 300}),
     ],
     ids=[
         *("empty table", "wide words", "many columns", "long text", "no text", "hostile text"),
@@ -225,7 +227,7 @@ def test_long_tables_run_over_pages_and_repeat_their_heading(qapp: object, tmp_p
     ],
 )  # fmt: skip
 def test_odd_content_is_drawn_all_the_same(
-    qtbot: QtBot, qtlog: object, tmp_path: Path, block: object
+    qtbot: QtBot, qtlog: object, tmp_path: Path, block: Markup
 ):
     path = tmp_path / "r.pdf"
     with qtlog.disabled():  # type: ignore[attr-defined] # Qt says that "<svg" is no drawing
@@ -237,8 +239,9 @@ def test_text_never_leaves_its_column(laid_out: LayOut):
     for text in ("short", "word " * 40, "unbroken" * 60, "a/very/long/path/" * 20):
         for columns in (1, 4, 16):
             titles = tuple(Column(f"column {n}") for n in range(columns))
-            row = Row(tuple(Cell(text, text) for _ in range(columns)))
-            document = laid_out(a_report(Table("t", text, titles, (row,)), Command(text)))
+            row = tuple(Cell(text, text) for _ in range(columns))
+            table = DRAW.table(Table("t", text, titles, (row,)))
+            document = laid_out(a_report(table, DRAW.command(text)))
             for block in (one for one in blocks_of(document) if one.text()):
                 lines = [block.layout().lineAt(n) for n in range(block.layout().lineCount())]
                 assert all(line.naturalTextWidth() <= line.width() + 100 for line in lines)
@@ -255,8 +258,10 @@ def test_numbers_stay_on_one_line_where_the_page_is_wide_enough(
     words = "settings = 1, " * 12
     document = laid_out(
         a_report(
-            Table("t", "", columns, (Row((Cell("a descriptor"), *cells)),)),
-            Table("u", "", (Column("what"), Column("why")), (Row((Cell("v_x"), Cell(words))),)),
+            DRAW.table(Table("t", "", columns, ((Cell("a descriptor"), *cells),))),
+            DRAW.table(
+                Table("u", "", (Column("what"), Column("why")), ((Cell("v_x"), Cell(words)),))
+            ),
         )
     )
     counts = {" ".join(b.text().split()): b.layout().lineCount() for b in blocks_of(document)}
@@ -270,9 +275,10 @@ def test_a_heading_is_not_left_alone_at_the_foot_of_a_page(
 ):
     seen = set()
     for lines in range(25, 60):
-        filler = Section("First", "first", tuple(Paragraph("line") for _ in range(lines)))
-        second = Section("Second", "second", (number_table(2, 4),))
-        document = laid_out(Report("t", "s", "u", (), (filler, second), "end"))
+        filler = Markup("\n").join(paragraph("line") for _ in range(lines))
+        document = laid_out(
+            whole(("first", "First", filler), ("second", "Second", number_table(2, 4)))
+        )
         by_text = {block.text(): block for block in blocks_of(document)}
         pages = [page_of(document, by_text[text]) for text in ("Second", "v_sequence3")]
         assert pages[0] == pages[1]
@@ -291,7 +297,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_an_old_one_stays(
     def fail(*_arguments: object, **_named: object) -> None:
         raise DescSpaceError("A fault.")
 
-    monkeypatch.setattr("descgui.views.report_pdf.paper_html", fail)
+    monkeypatch.setattr("descgui.views.report_pdf.lay_out", fail)
     with pytest.raises(DescSpaceError, match="A fault"):
         write_report_pdf(a_report(), old)
     assert old.read_bytes() == b"old"
@@ -308,14 +314,13 @@ def test_a_computer_without_fonts_is_told_what_to_install(
 
 
 def test_the_process_for_pdfs_needs_no_display_and_no_torch(tmp_path: Path):
-    write_report_json(tmp_path / REPORT_JSON, a_report(number_table(2, 3)))
     code = (
         "import sys; from descgui.report_pdf import main; code = main(sys.argv[1:]);"
         "print(*sorted({'torch', 'cv2', 'PySide6.QtWidgets'} & set(sys.modules))); sys.exit(code)"
     )
     environment = {"PATH": "", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out.pdf")],
+        [sys.executable, "-c", code, str(tmp_path / "out.pdf")], input=a_report(number_table(2, 3)),
         capture_output=True, text=True, check=False, env=environment, encoding="utf-8",
     )  # fmt: skip
     assert (done.returncode, done.stdout.split()) == (0, ["1"]), done.stderr
@@ -323,14 +328,18 @@ def test_the_process_for_pdfs_needs_no_display_and_no_torch(tmp_path: Path):
 
 
 def test_what_the_process_cannot_do_it_says_in_a_sentence(
-    qapp: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    qapp: object,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(a_report().encode())))
     assert main([]) == 1
     assert "usage" in capsys.readouterr().err
-    assert main([str(tmp_path), str(tmp_path / "out.pdf")]) == 1
-    assert "make the report first" in capsys.readouterr().err
-    assert main([str(tmp_path / "x.json"), str(tmp_path / "out.pdf")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    assert main([str(tmp_path / "no folder" / "out.pdf")]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written" in said
+    assert said.count("\n") == 1
 
 
 def test_ink_is_dark_enough_to_read_on_white_paper():

@@ -23,7 +23,6 @@ from engine.errors import ConfigError, JobCancelled
 from engine.evaluation.comparison import merge_results
 from engine.evaluation.oracle import describe_knowing, true_scales
 from engine.evaluation.points import read_points
-from engine.evaluation.report import Table
 from engine.evaluation.report_prose import build_report
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import EvaluationResult, read_result
@@ -197,11 +196,11 @@ def test_the_report_says_it_and_never_calls_it_the_best(finished: Path, result: 
     merged = merge_results([("run", replace(result, summary=raised))])
     report = build_report(Statistics(merged), worst=[], command="")
     assert "oracle" not in report.summary
-    (table,) = (block for block in report.sections[0].blocks if isinstance(block, Table))
-    strong = {row.cells[0].text for row in table.rows if any(cell.strong for cell in row.cells)}
+    (table,) = report.tables["results"]
+    strong = {row[0].text for row in table.rows if any(cell.strong for cell in row)}
     assert strong
     assert "msnet_v2 (oracle)" not in strong
-    (remark,) = (row.cells[0].detail for row in table.rows if "oracle" in row.cells[0].text)
+    (remark,) = (row[0].detail for row in table.rows if "oracle" in row[0].text)
     assert remark == "given the true scales"
     worst = Statistics(merge_results([("run", result)])).worst_rows()
     assert {row.descriptor for row in worst} <= {"msnet_v2", "msnet_v2_estimated"}

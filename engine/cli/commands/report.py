@@ -12,7 +12,8 @@ from engine.progress import Stage
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Make the report."""
-    from engine.evaluation.report import REPORT_HTML, REPORT_JSON, REPORT_PDF
+    from engine.evaluation.report import REPORT_HTML, REPORT_PDF
+    from engine.evaluation.report_html import paper_html
     from engine.jobs.report import ReportJob
 
     options = options_from(arguments, ReportOptions)
@@ -34,7 +35,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         if shell.draw_pdf is None:
             raise ConfigError("pdf", "this program cannot draw a PDF; use main.py")
         with shell.stage(Stage.DRAWING_PDF):
-            shell.draw_pdf(out / REPORT_JSON, out / REPORT_PDF)
+            shell.draw_pdf(paper_html(report), out / REPORT_PDF)
     shell.sink.close()
     print(report.summary)
     print(f"\nreport: {out / REPORT_HTML}")
@@ -50,8 +51,8 @@ COMMAND = Command(
         "report runs/1 runs/2 --out runs/both --pdf",
         "report runs/1 --dataset /data/hpatches",
     ),
-    description="Write report.html, one file without anything to load, and report.json from the "
-    "results of 'evaluate'.\nThe worst pairs are shown with their matches, where their images "
+    description="Write report.html, one file without anything to load, from the results of "
+    "'evaluate'.\nThe worst pairs are shown with their matches, where their images "
     "can be found.",
     options=(ReportOptions,),
     run=run,
