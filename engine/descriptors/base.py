@@ -104,7 +104,7 @@ class Choice:
     Attributes:
         members_a: of image a.
         members_b: of image b.
-        text: why, for the person: "b shows things 1.4 times as large, turned by 30°; ...".
+        text: why, in words: "b shows things 1.4 times as large, turned by 30°; ...".
     """
 
     members_a: tuple[Member, ...]

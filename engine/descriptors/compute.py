@@ -121,7 +121,7 @@ def run_on_image(
     ``(1, 3, H, W)`` on the device.
 
     Returns:
-        What the work returned, and notes for the person.
+        What the work returned, and notes for the user.
     """
     context.cancel.check()
     notes: list[str] = []

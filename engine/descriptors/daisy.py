@@ -39,7 +39,7 @@ _PRESMOOTHING_PART = 0.8
 # below is rounding noise and gets no direction.
 _SMALLEST_NORM = 1e-5
 # Large entries are clipped at this multiple of what each would be if all were equal, so that one
-# strong edge does not speak for the whole; Lowe's 0.2 for 128 entries is 2.26.
+# strong edge does not decide alone; Lowe's 0.2 for 128 entries is 2.26.
 _CLIP_OVER_EVEN = 1.7
 _CLIP_ROUNDS = 3
 _TILE_PX = 768
@@ -146,7 +146,7 @@ class Daisy:
         top, bottom = _window(ys, window_px, luminance.shape[1])
         left, right = _window(xs, window_px, luminance.shape[2])
         gradients = self._oriented_gradients(luminance[:, top:bottom, left:right])
-        # Gradients lie at the corners between pixels, half a pixel before the first one.
+        # Gradients are at the corners between pixels, half a pixel before the first one.
         rows = _Samples(top - 0.5, 1.0, gradients.shape[2])
         columns = _Samples(left - 0.5, 1.0, gradients.shape[3])
         down = _Axis(ys, rows, self._coarse_px, reach_px, gradients)
@@ -244,7 +244,7 @@ class _Axis:
 
     Args:
         centres_px: ``(n,)`` centres of the cells, ascending.
-        samples: where the gradients lie.
+        samples: where the gradients are.
         coarse_px: spacing that the gradients are thinned to first; 1 leaves them as they are.
         reach_px: how far from its cell a descriptor reads.
         like: a tensor of the device and the dtype to compute in.

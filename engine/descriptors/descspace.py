@@ -69,28 +69,27 @@ class SetPlan:
     Attributes:
         asking_a: which scale of image a, under all turns, asks which of image b, which is not
             turned; their quotients are the relative scales that are considered.
-        asking_b: which scale of image b, under all turns, asks which of image a: where image b
-            shows a part of the scene, near, few points of image a are in it, but all of its own
-            are in image a.
+        asking_b: which scale of image b, under all turns, asks which of image a: where image b is
+            a close-up, it shows few points of image a, but image a shows all of its points.
         turns: how many, evenly over the circle.
         points: corners of an image that vote.
         bin_px: movements this near each other agree, see
             :func:`~engine.descriptors.vote.count_agreeing`.
-        every: an image offers every so many-th cell.
+        every: an image offers one cell in so many, along either axis.
         kept: members of image a, as they were voted for, that the pair is described by.
-        parts: members are fitted to so many parts of the scene, at most; see
+        parts: to how many parts of the scene members are fitted at most, see
             :func:`~engine.descriptors.local_fits.fit_members`.
         kept_beside: members that were voted for which stand beside those that were fitted, where
             the vote is clear.
         tilts: squeezes that are tried around the winner before.
-        rounds: so often fits are made, of what agrees about those before.
+        rounds: how often members are fitted, each time to the matches of those before.
         tight_px, fits: where this share of the best member's votes agree this closely, it fits the
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
             gives, are left out.
         detail: the images are described this much enlarged where no member fits the whole scene,
             but see ``_ENLARGED_PX``.
-        area: all views of a pair together are no larger than so many images, about.
+        area: the largest area of all views of a pair together, in images, about.
     """
 
     asking_a: tuple[tuple[float, float], ...]
@@ -154,7 +153,7 @@ class DescSpaceConfig:
 
     @property
     def wider(self) -> tuple[tuple[Member, float], ...]:
-        """What is described besides the near surroundings, each with its share."""
+        """What is described beside the near surroundings, each with its share."""
         shares = ((_HALF, self.half_share), (_QUARTER, self.quarter_share))
         return tuple((member, share) for member, share in shares if share)
 
@@ -184,8 +183,8 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
     Args:
         network: trained or not.
         weights_path: the file its weights are from; None for random ones.
-        wider: the sizes at which surroundings are described besides, and how much of the similarity
-            of two places is theirs; together less than 1.
+        wider: further sizes at which surroundings are described, and their shares of the similarity
+            of two places; together less than 1.
     """
 
     def __init__(
@@ -350,7 +349,7 @@ class DescSpace(DescSpaceFast):
     ) -> Levels:
         """Describe an image by these members, a level each."""
         grey = _grey(images)
-        # The look described the image as it is, too, at several sizes.
+        # The look holds maps of the image as it is, at several sizes.
         maps = look.maps if look is not None and look.grey.device == grey.device else _NO_MAPS
         levels = []
         for member in _checking(members, check):
@@ -387,7 +386,7 @@ def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float)
         votes: the best one first.
         detail: of the best one's.
         largest: members under which image a would grow by more are left out, but for the best one.
-        area: all views together are no larger than so many images, about.
+        area: the largest area of all views together, in images, about.
     """
     scale_b = detail * min(1.0, 1 / votes[0].member.growth)
     members = [votes[0].member]
@@ -399,7 +398,7 @@ def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float)
 
 
 def _in_words(vote: Vote) -> str:
-    """What the pair decided, for the person."""
+    """What the pair decided, in words."""
     member = vote.member
     turn_deg = (member.angle_deg + 180) % 360 - 180
     larger = "b" if member.growth >= 1 else "a"

@@ -1,8 +1,8 @@
 """Members that fit parts of a scene, from matches.
 
 Seen near enough, a change of view is affine; under strong perspective, or where a scene is deep,
-it is another one in each part.  So the matches that votes agree about are parted by where they lie,
-and each part says how it was turned, resized and squeezed.  (Affine simulation as in ASIFT, Morel
+it differs from part to part.  So the matches that votes agree about are grouped by place, and each
+group shows how its part was turned, resized and squeezed.  (Affine simulation as in ASIFT, Morel
 and Yu, SIAM J. Imaging Sciences 2009, where what is to be simulated is measured, not tried.)
 
 Nothing is assumed of the scene as a whole, and nothing is warped by more than one affine map: the
@@ -42,12 +42,12 @@ def fit_members(
     Args:
         points_px: ``(N, 2)`` in the image.
         places_px: ``(N, 2)`` where they were found in the other one; some may be wrong.
-        parts: at most so many.
+        parts: the largest number of members.
         size_px: (width, height) of the image.
 
     Returns:
-        Members that differ from one another; none where matches are few, or say that the image is
-        mirrored, seen from its edge, or many times as large or small.
+        Different members; none where matches are few, or where the image would have to be mirrored,
+        seen from its edge, or many times as large or small.
     """
     points, places = (one.double().cpu().numpy() for one in (points_px, places_px))
     if len(points) < _LEAST:

@@ -131,7 +131,7 @@ def lay_on(grid: CellGrid, cells: tuple[int, int], view: View, made: DescriptorM
     """Read the map of a view at cells of the image as it was.
 
     Args:
-        grid: where those cells lie.
+        grid: where those cells are.
         cells: (rows, columns), how many they are.
         view: the changed image.
         made: its map.

@@ -174,7 +174,7 @@ def mix_scales(full: Tensor, half: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSNetNetwork:
-    """The network with a person's weights, or else with the same random ones every time.
+    """The network with the weights of a file, or else with the same random ones every time.
 
     Args:
         weights: of the whole network; then nothing else matters.

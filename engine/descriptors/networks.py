@@ -74,7 +74,7 @@ def weights_to_load(given: Path | None, shipped: str, *, untrained: bool = False
     """Which weights file a network starts from.
 
     Args:
-        given: a person's own file; it comes first.
+        given: a file that the user chose; it comes first.
         shipped: name of the file in ``resources/weights``, without its ending.
         untrained: random weights are wanted.
 

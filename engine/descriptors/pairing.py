@@ -38,7 +38,7 @@ class PairMaps:
 
     Attributes:
         levels: its maps, a batch of one.
-        notes: sentences for the person about what was computed now.
+        notes: sentences for the user about what was computed now.
         chosen: what the pair decided, "" where each image is described alone.
     """
 

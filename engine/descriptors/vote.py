@@ -7,8 +7,8 @@ cluster of movements, less what chance gives, is the member's vote.  (Hough voti
 "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 2004, section 7.3, with the turn
 and the scale given by the member.)
 
-The image that shows less asks: of its points, all may be found.  The vote sees the two images
-alone, with points of its own.
+The image that shows less asks: all its points may be found in the other one.  The vote sees only
+the two images, and chooses its own points.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class MemberPoints:
     Attributes:
         member: how the image was changed.
         vectors: ``(K, D)`` unit descriptors of the places.
-        places: ``(K, 2)`` where they lie in the changed image, float32.
+        places: ``(K, 2)`` float32 in the changed image.
     """
 
     member: Member
@@ -61,7 +61,7 @@ class Vote:
         asking: its points.
         offering: cells of the other one, which is not turned.
         agreeing: size of the largest cluster, in points.
-        chance: what it would be if the two showed nothing alike.
+        chance: what it would be if the two images had nothing in common.
     """
 
     side: Side
@@ -90,7 +90,7 @@ def find_points(grey: Tensor, count: int) -> Tensor:
 
     Args:
         grey: ``(1, C, H, W)``; channels are added up.
-        count: at most so many.
+        count: the largest number of corners.
 
     Returns:
         ``(K, 2)`` float64 pixels, on the image's device.
@@ -123,7 +123,7 @@ def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> M
 
 
 def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
-    """An image under one member, at every so many-th cell of its map."""
+    """An image under one member, at one cell of its map in ``every``, along either axis."""
     values = made.values[0, :, ::every, ::every]
     rows, columns = values.shape[1:]
     grid = CellGrid(made.grid.stride_px * every, made.grid.offset_px)
@@ -191,7 +191,7 @@ def _largest_cluster(
     columns, rows = (bins.amax(dim=0) + 1).tolist()
     counts = torch.bincount(bins[:, 1] * columns + bins[:, 0], minlength=rows * columns)
     grid = counts.view(1, 1, rows, columns).float()
-    # Four bins together, wherever they lie: a cluster that a border cuts is still one.
+    # Four neighbouring bins together: a cluster that a border cuts is still one.
     windows = functional.avg_pool2d(
         functional.pad(grid, (1, 1, 1, 1)), 2, stride=1, divisor_override=1
     )[0, 0]
@@ -226,8 +226,8 @@ def hold_vote(
         asked = [one for one in asking if one.member.scale == one_scale]
         (other,) = (other for other in offering if other.member.scale == other_scale)
         counts = [count_agreeing(one, other, bin_px=bin_px) for one in asked]
-        # Most turns show nothing alike.  What they get depends on the scales: the more cells are
-        # offered and the smaller the views, the more agree by chance.
+        # Under most turns the images have nothing in common.  How many agree by chance depends on
+        # the scales: the more cells are offered and the smaller the views, the more.
         chance = statistics.median(counts)
         votes += [
             Vote(side, one, other, count, chance) for one, count in zip(asked, counts, strict=True)

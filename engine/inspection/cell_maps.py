@@ -133,7 +133,7 @@ def _choose_cells(asked: Described, other: Described) -> _Cells:
     level = asked.levels[0]
     width, height = level.cells
     candidates = sum(len(vectors) for vectors in other.vectors)
-    work = width * height * len(asked.levels) * candidates * asked.dim
+    work = width * height * len(asked.levels) * candidates * asked.info.dim
     limit = _WORK if asked.device.type == "cpu" else _WORK_ON_ACCELERATOR
     step = max(1, math.ceil(math.sqrt(work / limit)))
     # The middle one of every ``step`` cells, so that the thinned grid covers the same area.

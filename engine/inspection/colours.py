@@ -35,7 +35,7 @@ def make_basis(request: PcaRequest, a: Described, b: Described) -> PcaBasis:
     if request.fit == "file":
         if request.basis_file is None:
             raise ValueError("a basis from a file needs the file")
-        return load_basis(request.basis_file, dim=a.dim)
+        return load_basis(request.basis_file, dim=a.info.dim)
     sides = [side for side in SIDES if request.fit in ("both", side)]
     names = [request.pair.path(side).name for side in sides]
     with torch.inference_mode():

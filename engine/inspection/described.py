@@ -1,4 +1,4 @@
-"""One described image, laid out for questions; the only place that joins cells and pixels here."""
+"""One described image, laid out for questions; here alone cells and pixels meet."""
 
 from __future__ import annotations
 
@@ -22,44 +22,31 @@ from engine.matching.similarity import SearchLevel, lay_out, refine_peaks
 Points = NDArray[np.float64]
 
 POSITION_DIM = 2
-"""So many float32 numbers are kept for each cell besides its descriptor."""
+"""How many float32 numbers are kept for each cell beside its descriptor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Described:
-    """The maps of one image, and where their cells lie.  Nothing of it changes once it is made.
+    """The maps of one image and the places of their cells; never changed once made.
 
     A *cell index* counts the cells of all levels, level after level, row by row.
 
     Attributes:
+        info: the facts about them that people see.
         resize: from original to working pixels.
         levels: one per member of the set.
         positions: ``(M, 2)`` float32 on the CPU: all cells in original pixels, by index.
     """
 
+    info: MapInfo
     resize: Resize
     levels: tuple[SearchLevel, ...]
     positions: Tensor
 
     @property
-    def size_px(self) -> tuple[int, int]:
-        """(width, height) of the original image."""
-        return self.resize.from_size_px
-
-    @property
-    def dim(self) -> int:
-        """Length of one descriptor."""
-        return int(self.levels[0].vectors.shape[1])
-
-    @property
     def device(self) -> torch.device:
-        """Where the maps lie."""
+        """Where the maps are."""
         return self.levels[0].vectors.device
-
-    @property
-    def stride_px(self) -> float:
-        """Distance of the first level's cells in original pixels, the larger of x and y."""
-        return self.levels[0].grid.stride_px / min(self.resize.scale_xy)
 
     @property
     def vectors(self) -> list[Tensor]:
@@ -95,7 +82,7 @@ class Described:
         return functional.normalize(torch.stack(sampled), dim=-1).to(device)
 
     def find_between_cells(self, queries: Tensor, index: Tensor) -> Points:
-        """Where found cells' peaks lie, by the quadric through the cells around each.
+        """Places of the found cells' peaks, by the quadric through the cells around each.
 
         Args:
             queries: ``(L, N, D)`` the sets that were searched for.
@@ -144,13 +131,8 @@ class Described:
         return np.concatenate(list(merged.values())), np.concatenate(places)
 
 
-def make_described(levels: Levels, resize: Resize) -> Described:
-    """Lay the maps of one image out.
-
-    Args:
-        levels: a batch of one, described at the working size.
-        resize: from original to working pixels.
-    """
+def make_described(levels: Levels, resize: Resize, info: MapInfo) -> Described:
+    """Lay out the maps of one image, a batch of one, for questions."""
     laid_out = tuple(lay_out(level, resize.to_size_px) for level in levels)
     positions = []
     for level in laid_out:
@@ -158,7 +140,7 @@ def make_described(levels: Levels, resize: Resize) -> Described:
         rows, columns = np.divmod(np.arange(width * height), width)
         working = level.grid.to_px(np.stack([columns, rows], axis=1).astype(np.float64))
         positions.append(resize.backward(working).astype(np.float32))
-    return Described(resize, laid_out, torch.from_numpy(np.concatenate(positions)))
+    return Described(info, resize, laid_out, torch.from_numpy(np.concatenate(positions)))
 
 
 def describe_maps(
@@ -191,7 +173,7 @@ def describe_maps(
 
 
 def members_text(asked: Described, asked_member: int, found: Described, found_member: int) -> str:
-    """Which members of two sets met, for the person; "" where neither image has a set."""
+    """Which members of two sets match, in words; "" where neither image has a set."""
     if len(asked.levels) == 1 and len(found.levels) == 1:
         return ""
     one, two = asked.levels[asked_member].member, found.levels[found_member].member

@@ -67,9 +67,9 @@ def make_table(
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
             returned[part] = a.find_between_cells(back, home.index)
     mutual = returns_home(
-        torch.from_numpy(points_a), torch.from_numpy(returned), within=a.stride_px
+        torch.from_numpy(points_a), torch.from_numpy(returned), within=a.info.stride_px
     ).numpy()
-    h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.stride_px, request.seed)
+    h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.info.stride_px, request.seed)
     truth = true_points(request.pair.h_b_from_a, points_a, b)
     return MatchTable(
         points_a=points_a,

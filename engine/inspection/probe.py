@@ -26,7 +26,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
     Args:
         request: the question.
         asked: maps of the image with the point.
-        other: maps of the image it is looked for in.
+        other: maps of the image that is searched.
     """
     start = time.perf_counter()
     point = np.array([request.point_px], np.float64)
@@ -77,7 +77,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
 def true_points(
     h_other_from_asked: NDArray[np.float64] | None, points_px: Points, other: Described
 ) -> Points:
-    """Where points truly lie in the other image.
+    """The true places of points in the other image.
 
     Args:
         h_other_from_asked: ``(3, 3)`` in original pixels; None without truth.
@@ -90,7 +90,7 @@ def true_points(
     if h_other_from_asked is None:
         return np.full(points_px.shape, np.nan)
     truth = warp_points(h_other_from_asked, points_px)
-    return np.where(inside(truth, other.size_px)[:, None], truth, np.nan)
+    return np.where(inside(truth, other.info.size_px)[:, None], truth, np.nan)
 
 
 def _match_back(asked: Described, other: Described, found_px: Points) -> Point:
@@ -107,7 +107,7 @@ def _rank(other: Described, similarities: Sequence[NDArray[np.float32]], truth_p
     """1 + how many places are more similar than the best one near the truth ``(2,)``."""
     merged, places = other.merge_levels(similarities)
     squared = np.square(places - truth_px.astype(np.float32)).sum(axis=1)
-    near = squared <= max(_TRUTH_RADIUS_PX, other.stride_px) ** 2
+    near = squared <= max(_TRUTH_RADIUS_PX, other.info.stride_px) ** 2
     if not near.any():  # beyond the border cells
         near = squared == squared.min()
     return 1 + int((merged > merged[near].max()).sum())

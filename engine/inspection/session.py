@@ -18,7 +18,7 @@ import torch
 from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor, PairDescriptor
 from engine.descriptors.compute import get_built, predict_bytes
-from engine.descriptors.pairing import PairImage, describe_blank
+from engine.descriptors.pairing import PairImage, PairMaps, describe_blank
 from engine.descriptors.precomputed import read_map_file
 from engine.errors import DeviceError, MapFileError, MapsMismatchError, MapsMissingError
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
@@ -50,7 +50,7 @@ _LARGEST_DEFAULT_BYTES = 2 << 30
 _IMAGE_BUDGET_BYTES = 256 << 20
 _IMAGES_IN_USE = 4
 _BLANK_EDGE_PX = 64
-# While maps are made, the descriptor's own arrays and the copy for queries lie beside them.
+# While maps are made, the descriptor's own arrays and the copy for queries need memory, too.
 _WORKING_COPIES = 3
 _SURELY_FITS_PX = 1_000_000
 
@@ -70,12 +70,12 @@ class Session:
     def __init__(self, *, map_budget_bytes: int | None = None) -> None:
         if map_budget_bytes is None:
             map_budget_bytes = min(_LARGEST_DEFAULT_BYTES, memory_bytes() // 4)
-        self._maps: ByteCache[MapKey, tuple[Described, MapInfo]] = ByteCache(
+        self._maps: ByteCache[MapKey, Described] = ByteCache(
             map_budget_bytes, keep_at_least=_IMAGES_IN_USE
         )
         self._images: ByteCache[FileStamp, Image] = ByteCache(_IMAGE_BUDGET_BYTES, keep_at_least=2)
         self._describing = threading.Lock()
-        # Only the thread that holds the lock above uses what is in here.
+        # An entry is used by the thread that holds the lock above, and by no other.
         self._looked_at: ByteCache[MapKey, PairImage] = ByteCache(0, keep_at_least=_IMAGES_IN_USE)
 
     # ---- maps ------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Session:
             DescSpaceError: the image, the weights, the map file or the device cannot be used.
             JobCancelled: ``context.cancel`` was raised.
         """
-        return self._ensure(pair, side, recipe, context)[1]
+        return self._ensure(pair, side, recipe, context).info
 
     def described(self, pair: ImagePair, side: Side, recipe: Recipe) -> MapInfo | None:
         """What is known about maps in memory; None if they must be made first.
@@ -97,7 +97,7 @@ class Session:
         Computes nothing and reads no file, so the window's thread may ask.
         """
         found = self._maps.get(MapKey.of(pair, side, recipe))
-        return found[1] if found else None
+        return found.info if found else None
 
     def forget(self, path: Path) -> None:
         """Drop an image file's pixels, and all that was made from them."""
@@ -160,20 +160,20 @@ class Session:
             JobCancelled: ``context.cancel`` was raised.
         """
         pair, recipe = request.pair, request.recipe
-        a, b = (self._ensure(pair, side, recipe, context)[0] for side in SIDES)
+        a, b = (self._ensure(pair, side, recipe, context) for side in SIDES)
         _check_comparable(a, b)
         pixels = self._image(pair.path_a).pixels
         working = resize_pixels(pixels, a.resize.to_size_px, antialias=True)
         chosen = choose_points(working, request.points, request.count, request.seed)
         # An image that was enlarged has working pixels beyond the centres of its border pixels.
-        points_a = a.resize.backward(chosen).clip(0, np.array(a.size_px) - 1)
+        points_a = a.resize.backward(chosen).clip(0, np.array(a.info.size_px) - 1)
         return make_table(request, points_a, a, b, context)
 
     # ---- inside ----------------------------------------------------------------------------
 
     def _ensure(
         self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
-    ) -> tuple[Described, MapInfo]:
+    ) -> Described:
         """The maps of one image, made now if they are not in memory."""
         key = MapKey.of(pair, side, recipe)
         found = self._maps.get(key)
@@ -182,38 +182,39 @@ class Session:
                 found = self._maps.get(key)  # another thread may have made them meanwhile
                 if found is None:
                     found = self._describe(pair, side, recipe, context)
-                    self._maps.put(key, found, found[1].size_bytes)
+                    self._maps.put(key, found, found.info.size_bytes)
         return found
 
     def _describe(
         self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
-    ) -> tuple[Described, MapInfo]:
+    ) -> Described:
         context.cancel.check()
         start = time.perf_counter()
         image = self._image(pair.path(side))
         if recipe.spec.name == PRECOMPUTED:
-            trained, chosen = True, ""
             map_file = read_map_file(_map_file(pair, side, recipe))
-            levels = map_file.levels
             resize, notes = map_file.lay_on(image.size_px)
+            made, trained = PairMaps(map_file.levels, notes), True
             for text in notes:
                 context.emit(Note(text, "warning"))
         else:
             resize = fit_long_edge(image.size_px, recipe.long_edge_px)
             one = self._pair_image(pair, side, recipe)
             made = one.describe(lambda: self._pair_image(pair, other_side(side), recipe), context)
-            levels, notes, chosen, trained = (
-                made.levels, made.notes, made.chosen, one.descriptor.trained,
-            )  # fmt: skip
-            if chosen and side == "a":
-                context.emit(Note(chosen))
+            trained = one.descriptor.trained
+            if made.chosen and side == "a":  # once for both images
+                context.emit(Note(made.chosen))
         context.cancel.check()
-        with torch.inference_mode():
-            described = make_described(levels, resize)
-        seconds = time.perf_counter() - start
-        return described, describe_maps(
-            levels, resize, seconds=seconds, trained=trained, notes=notes, chosen=chosen
+        info = describe_maps(
+            made.levels,
+            resize,
+            seconds=time.perf_counter() - start,
+            trained=trained,
+            notes=made.notes,
+            chosen=made.chosen,
         )
+        with torch.inference_mode():
+            return make_described(made.levels, resize, info)
 
     def _pair_image(self, pair: ImagePair, side: Side, recipe: Recipe) -> PairImage:
         """An image at its working size; what a descriptor of pairs saw in it is kept."""
@@ -246,7 +247,7 @@ class Session:
                 raise MapsMissingError(
                     f"The maps of {pair.path(one).name} are not in memory; describe it again."
                 )
-            found.append(entry[0])
+            found.append(entry)
         _check_comparable(*found)
         return found[0], found[1]
 
@@ -262,7 +263,7 @@ class Session:
 def _refuse_too_large(
     path: Path, descriptor: DenseDescriptor, size_px: tuple[int, int], device: str
 ) -> None:
-    """Refuse an image beforehand, where the system would end the program for want of memory."""
+    """Refuse an image whose maps the system would end the program for, out of memory."""
     if math.prod(size_px) <= _SURELY_FITS_PX:
         return
     levels = describe_blank(descriptor, _BLANK_EDGE_PX, device=device, precision="float32")
@@ -287,8 +288,8 @@ def _map_file(pair: ImagePair, side: Side, recipe: Recipe) -> Path:
 
 
 def _check_comparable(one: Described, other: Described) -> None:
-    if one.dim != other.dim:
+    if one.info.dim != other.info.dim:
         raise MapsMismatchError(
-            f"The maps of the two images hold descriptors of different lengths, {one.dim} and "
-            f"{other.dim}, and cannot be compared."
+            f"The maps of the two images hold descriptors of different lengths, "
+            f"{one.info.dim} and {other.info.dim}, and cannot be compared."
         )

@@ -80,8 +80,8 @@ class ByteCache(Generic[Key, Value]):
 
     Args:
         budget_bytes: what all entries may take together.
-        keep_at_least: so many of the latest entries stay even where they exceed the budget,
-            because less is of no use: a pair needs the maps of both its images.
+        keep_at_least: how many of the latest entries stay even where they exceed the budget: a pair
+            needs the maps of both its images.
     """
 
     def __init__(self, budget_bytes: int, *, keep_at_least: int) -> None:

@@ -4,7 +4,7 @@ Similarity is the dot product, which is the cosine for unit vectors; a zero vect
 describe) has similarity 0 with everything.  A *set* of descriptors per point is compared by its
 best pair: the similarity of two sets is the largest over all (query member, candidate member).
 
-Candidates are given as one matrix per set member.  Members may lie on different grids and so have
+Candidates are given as one matrix per set member.  Members may have different grids and so
 different numbers of rows; an *index* counts the rows of all members, one member after the other.
 **Ties go to the lowest index**, and to the lowest query member.
 """
@@ -96,7 +96,7 @@ def nearest(
     Args:
         queries: ``(N, D)``, or ``(L, N, D)`` for sets of L descriptors.
         candidates: ``(M, D)`` matrices, one per member, on the same device.
-        budget_bytes: memory the comparison may take besides its inputs and its result.
+        budget_bytes: memory the comparison may take, its inputs and its result not counted.
         cancel: checked once per block.
         backend: on a CUDA GPU a kernel does the work where it can, with float32 sums whatever the
             dtype; ``torch`` and ``cuda`` demand one way.
@@ -151,8 +151,8 @@ def nearest_apart(
         positions: ``(M, 2)`` where the candidates are, all members one after the other.
         count: how many to find, at least 1.
         separation: they are at least this far from each other, in the unit of ``positions``.
-        budget_bytes: memory the comparison may take besides its inputs and its result; at least
-            one query is compared with all candidates at a time, whatever it takes.
+        budget_bytes: memory the comparison may take, its inputs and its result not counted; one
+            query is compared with all candidates whatever that takes.
         cancel: checked once per block.
 
     Raises:

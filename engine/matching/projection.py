@@ -40,7 +40,7 @@ class PcaBasis:
         explained: ``(3,)`` share of the variance, 0 to 1, falling.
         low: ``(3,)`` projections that become 0 ...
         high: ... and 255; equal to ``low`` where a component is constant.
-        fitted_on: what it was fitted on, for the person.
+        fitted_on: what it was fitted on, in words.
     """
 
     mean: NDArray[np.float64]
@@ -61,9 +61,9 @@ def fit_basis(maps: Sequence[Tensor], *, sample_limit: int, fitted_on: str) -> P
     Args:
         maps: ``(M, D)`` descriptors of each image, at least one, all of the same D; zero vectors
             (nothing to describe) are left out.
-        sample_limit: at most so many descriptors of each map are used, drawn without repetition;
+        sample_limit: how many descriptors of each map are used at most, drawn without repetition;
             the draw depends on the number of descriptors alone, so the fit can be repeated.
-        fitted_on: what the maps are, for the person.
+        fitted_on: what the maps are, in words.
 
     Returns:
         The basis; fewer than three directions, also when D < 3, leave zero components.
