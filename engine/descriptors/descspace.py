@@ -225,14 +225,7 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
 
 
 class DescSpace(DescSpaceFast):
-    """A set of descriptors a cell, chosen by the pair.
-
-    Args:
-        network: trained or not.
-        weights_path: the file its weights are from; None for random ones.
-        wider: see :class:`DescSpaceFast`.
-        plan: which sets.
-    """
+    """A set of descriptors a cell, chosen by the pair as a plan says."""
 
     def __init__(
         self,

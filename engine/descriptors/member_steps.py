@@ -38,17 +38,15 @@ def tilted(member: Member, tilts: tuple[float, ...]) -> list[Member]:
         member: without a tilt of its own.
         tilts: each above 1.
     """
-    return [
-        replace(
-            member,
-            scale=member.scale * math.sqrt(tilt),
-            tilt=tilt,
-            tilt_deg=number * 180 / count,
-        )
-        for tilt in tilts
-        for count in (_directions(tilt),)
-        for number in range(count)
-    ]
+    result = []
+    for tilt in tilts:
+        scale = member.scale * math.sqrt(tilt)
+        count = next((count for limit, count in _DIRECTIONS.items() if tilt <= limit), 8)
+        result += [
+            replace(member, scale=scale, tilt=tilt, tilt_deg=number * 180 / count)
+            for number in range(count)
+        ]
+    return result
 
 
 def member_from(linear: Tensor) -> Member:
@@ -67,7 +65,3 @@ def member_from(linear: Tensor) -> Member:
         tilt=tilt,
         tilt_deg=math.degrees(math.atan2(-squeezed[1], squeezed[0])) % 180 if tilt > 1 else 0.0,
     )
-
-
-def _directions(tilt: float) -> int:
-    return next((count for limit, count in _DIRECTIONS.items() if tilt <= limit), 8)

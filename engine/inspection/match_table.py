@@ -13,7 +13,7 @@ from engine.geometry.homography import estimate_homography, warp_points
 from engine.inspection.described import Described, Points
 from engine.inspection.probe import true_points
 from engine.inspection.requests import MatchRequest, MatchTable
-from engine.matching.nearest import distance_ratio, nearest, nearest_apart, returns_home
+from engine.matching.nearest import distance_ratio, nearest, nearest_apart
 from engine.progress import JobContext, Progress, Stage
 
 SEARCH_BUDGET_BYTES = 64 << 20
@@ -66,9 +66,7 @@ def make_table(
             back = b.describe_points(points_b[part], device=a.device)
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
             returned[part] = a.find_between_cells(back, home.index)
-    mutual = returns_home(
-        torch.from_numpy(points_a), torch.from_numpy(returned), within=a.info.stride_px
-    ).numpy()
+    mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.info.stride_px, request.seed)
     truth = true_points(request.pair.h_b_from_a, points_a, b)
     return MatchTable(

@@ -192,7 +192,10 @@ class Session:
         start = time.perf_counter()
         image = self._image(pair.path(side))
         if recipe.spec.name == PRECOMPUTED:
-            map_file = read_map_file(_map_file(pair, side, recipe))
+            if recipe.map_files is None:
+                reason = "has no file of precomputed maps; choose one for each image"
+                raise MapFileError(pair.path(side), reason)
+            map_file = read_map_file(recipe.map_files[SIDES.index(side)])
             resize, notes = map_file.lay_on(image.size_px)
             made, trained = PairMaps(map_file.levels, notes), True
             for text in notes:
@@ -276,15 +279,6 @@ def _refuse_too_large(
             f"{wanted / 2**30:.1f} GiB, and at most {spare / 2**30:.1f} GiB can be spared: "
             "lower the long edge or enlarge the stride."
         )
-
-
-def _map_file(pair: ImagePair, side: Side, recipe: Recipe) -> Path:
-    """The file with the precomputed maps of one image."""
-    if recipe.map_files is None:
-        raise MapFileError(
-            pair.path(side), "has no file of precomputed maps; choose one for each image"
-        )
-    return recipe.map_files[0 if side == "a" else 1]
 
 
 def _check_comparable(one: Described, other: Described) -> None:

@@ -14,7 +14,7 @@ from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
 from engine.inspection.requests import Recipe
 from engine.paths import FileStamp
-from engine.vocabulary import PRECOMPUTED, Side, other_side
+from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -51,7 +51,7 @@ class MapKey:
         files = list(recipe.spec.weights_stamps())
         if recipe.spec.name == PRECOMPUTED:
             if recipe.map_files is not None:
-                path = recipe.map_files[0 if side == "a" else 1]
+                path = recipe.map_files[SIDES.index(side)]
                 files += [FileStamp.of(path), FileStamp.of(path.with_suffix(".json"))]
             recipe = replace(recipe, long_edge_px=0, precision="float32")
         entry = get_descriptor(recipe.spec.name)

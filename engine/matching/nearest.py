@@ -282,22 +282,6 @@ def distance_ratio(best: Tensor, second: Tensor) -> Tensor:
     return torch.where(torch.isinf(farther), 1.0, (nearer / farther).sqrt())
 
 
-def returns_home(start: Tensor, returned: Tensor, *, within: float) -> Tensor:
-    """The mutual check: which matches, matched back, end where they began.
-
-    Args:
-        start: ``(N, 2)`` queries.
-        returned: ``(N, 2)`` the place of the match of the match; NaN where there is none.
-        within: how far from the start still counts, in the unit of the points; 0 for the strict
-            check among a list of points.
-
-    Returns:
-        ``(N,)`` booleans.
-    """
-    squared = (returned - start).square().sum(dim=-1)
-    return squared <= within**2
-
-
 def _as_sets(queries: Tensor) -> Tensor:
     return queries[None] if queries.ndim == 2 else queries
 

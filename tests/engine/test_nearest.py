@@ -19,7 +19,6 @@ from engine.matching.nearest import (
     pick_apart,
     pick_apart_one,
     plan_blocks,
-    returns_home,
     winning_members,
 )
 from engine.progress import CancelToken
@@ -224,10 +223,3 @@ def test_two_perfect_matches_and_a_lack_of_a_second_are_both_ambiguous():
     ratio = distance_ratio(best, second)
     assert ratio[:4].tolist() == [1.0, 1.0, 1.0, 1.0]
     assert ratio[4] < 0.01
-
-
-def test_the_mutual_check_accepts_a_return_within_the_limit_and_no_missing_one():
-    start = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    back = torch.tensor([[3.0, 4.0], [3.0, 4.1], [math.nan, 0.0]])
-    assert returns_home(start, back, within=5.0).tolist() == [True, False, False]
-    assert returns_home(start, start, within=0.0).tolist() == [True, True, True]
