@@ -135,6 +135,8 @@ if TYPE_CHECKING:
     from engine.training.settings import TrainSettings as TrainSettings
     from engine.vocabulary import PANELS as PANELS
     from engine.vocabulary import PRECISIONS as PRECISIONS
+    from engine.vocabulary import PRECOMPUTED as PRECOMPUTED
+    from engine.vocabulary import SIDES as SIDES
     from engine.vocabulary import VIEW_MODES as VIEW_MODES
     from engine.vocabulary import Colormap as Colormap
     from engine.vocabulary import Panel as Panel

@@ -16,6 +16,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
 from descgui.views.main_window import MainWindow
+from engine import api
 
 _PNG = "PNG (*.png)"
 _BASIS = "PCA basis (*.npz)"
@@ -84,7 +85,7 @@ class FileController(QObject):
         """Choose the map files of both images, for the shown or the compared descriptor."""
         chosen = dialogs.ask_maps(self._owner(), self._models.pair.folder)
         if chosen is not None:
-            model.choose(DescriptorChoice("precomputed", map_files=chosen))
+            model.choose(DescriptorChoice(api.PRECOMPUTED, map_files=chosen))
 
     def load_plugin(self) -> None:
         """Choose a Python file that registers descriptors; the first time consent is asked."""

@@ -13,8 +13,6 @@ from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
 
-SIDES: tuple[api.Side, api.Side] = ("a", "b")
-
 
 class MapsController(QObject):
     """Keeps the maps of the shown and the compared descriptor up to date.
@@ -77,7 +75,7 @@ class MapsController(QObject):
         if state is None or session is None:
             return
         self.lane.cancel()
-        for side in SIDES:
+        for side in api.SIDES:
             session.forget(state.pair.path(side))
         self.refresh()
 
@@ -98,7 +96,7 @@ class MapsController(QObject):
             waiting = state is not None and bool(model.choice.name)
             self._set_both(model, MapStatus("waiting" if waiting else "none"))
             return
-        for side in SIDES:
+        for side in api.SIDES:
             info = session.described(state.pair, side, recipe)
             if info is not None:
                 self.lane.cancel((model, side))
@@ -119,12 +117,12 @@ class MapsController(QObject):
             self.ready.emit(model)
 
     def _withdraw(self, model: MapsModel) -> None:
-        for side in SIDES:
+        for side in api.SIDES:
             self.lane.cancel((model, side))
 
     @staticmethod
     def _set_both(model: MapsModel, status: MapStatus) -> None:
-        for side in SIDES:
+        for side in api.SIDES:
             model.set_status(side, status)
 
     def _happened(self, model: MapsModel, side: api.Side, event: api.Event) -> None:

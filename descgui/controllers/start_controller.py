@@ -64,7 +64,7 @@ class StartController(QObject):
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
             values["weights"] = str(options.weights)
-        name = options.descriptor or ("precomputed" if options.maps else settings.descriptor)
+        name = options.descriptor or (api.PRECOMPUTED if options.maps else settings.descriptor)
         models.maps.choose(DescriptorChoice(name, MappingProxyType(values), options.maps))
         if options.compare:
             models.compared.choose(DescriptorChoice(options.compare))

@@ -41,10 +41,8 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.ports import Describing, Files
 from descgui.views.words import duration_text, size_text
-from engine.api import PRECISIONS, ImagePair, MapInfo, OptionInfo, Side
+from engine.api import PRECISIONS, PRECOMPUTED, SIDES, ImagePair, MapInfo, OptionInfo, Side
 
-PRECOMPUTED = "precomputed"
-_SIDES: tuple[Side, Side] = ("a", "b")
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
     kind="int",
@@ -179,7 +177,7 @@ class DescriptorChooser(QWidget):
         self._shown_info: DescriptorChoiceInfo | None = None
         self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
-        self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in _SIDES}
+        self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in SIDES}
         layout = in_column(self, self.combo, self.summary, self.untrained, self.settings)
         for status in self.sides.values():
             layout.addWidget(status)
@@ -189,7 +187,7 @@ class DescriptorChooser(QWidget):
         maps.status_changed.connect(self._on_status)
         models.engine.changed.connect(self._on_engine)
         self._on_engine(models.engine.state)
-        for side in _SIDES:
+        for side in SIDES:
             self._on_status(side, maps.status(side))
 
     def _on_engine(self, state: EngineState) -> None:
@@ -257,7 +255,7 @@ class DescriptorChooser(QWidget):
             self.form.set_values(choice.values)
 
     def _show_untrained(self) -> None:
-        infos = [self._maps.status(side).info for side in _SIDES]
+        infos = [self._maps.status(side).info for side in SIDES]
         untrained = any(info is not None and not info.trained for info in infos)
         info = self._shown_info
         if not untrained or not self._maps.choice.name:
@@ -271,7 +269,7 @@ class DescriptorChooser(QWidget):
 
     def _on_status(self, side: Side, status: MapStatus) -> None:
         self.sides[side].show_status(status)
-        failures = {failure_of(self._maps.status(each)) for each in _SIDES}
+        failures = {failure_of(self._maps.status(each)) for each in SIDES}
         # Most reasons (weights, settings) hold for both images: say them once.
         common = failures.pop() if len(failures) == 1 else ""
         self.failure.say(common)
@@ -500,7 +498,7 @@ class DescriptorPanel(QWidget):
         busy = any(
             maps.choice.name and maps.status(side).stage in ("waiting", "computing")
             for maps in models
-            for side in _SIDES
+            for side in SIDES
         )
         self.cancel_button.setVisible(busy and self._models.engine.state.stage == "ready")
         info = self._models.maps.status("a").info

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import DEMO, IN_FORM, EstimateState, EvaluationChoice
 from descgui.views import dialogs
-from descgui.views.descriptor_panel import PRECOMPUTED
 from descgui.views.download_dialog import DownloadDialog
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.form import OptionForm
@@ -41,7 +40,7 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.words import clock_text, size_text
-from engine.api import DescSpaceError, EvaluateConfig, describe_options
+from engine.api import PRECOMPUTED, DescSpaceError, EvaluateConfig, describe_options
 
 _WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
 _PROTOCOLS = {

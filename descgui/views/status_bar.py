@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
@@ -15,9 +15,8 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.theme import theme_colors
 from descgui.views.words import short_device, size_text
-from engine.api import Side
+from engine.api import SIDES
 
-_SIDES: tuple[Side, ...] = get_args(Side)
 _TURN_MS = 80
 _STEP_DEGREES = 30
 _ROOM_FOR_PIXEL_PX = 1120
@@ -169,7 +168,7 @@ class StatusBar(QStatusBar):
         infos = [
             maps.status(side).info
             for maps in (self._models.maps, self._models.compared)
-            for side in _SIDES
+            for side in SIDES
         ]
         size_bytes = sum(info.size_bytes for info in infos if info is not None)
         budget = self._models.settings.state.map_budget_mb
@@ -191,7 +190,7 @@ class StatusBar(QStatusBar):
         if models.pair.loading:
             return f"Opening {models.pair.loading}…"
         for maps in (models.maps, models.compared):
-            stages = [maps.status(side) for side in _SIDES]
+            stages = [maps.status(side) for side in SIDES]
             if any(status.stage == "computing" for status in stages):
                 fractions = [
                     1.0 if status.stage == "ready" else status.fraction or 0.0 for status in stages

@@ -13,7 +13,7 @@ from engine.errors import OutputError
 from engine.jobs.command_line import MapFiles, OwnSettings, PairOptions, SettingsFile
 from engine.jobs.settings import MatchConfig
 from engine.progress import Stage
-from engine.vocabulary import FigureTheme
+from engine.vocabulary import PRECOMPUTED, FigureTheme
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
@@ -40,7 +40,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     from engine.jobs.output import check_output
 
     options = options_from(arguments, MatchOptions)
-    standing = {} if options.maps is None else {"descriptor": "precomputed"}
+    standing = {} if options.maps is None else {"descriptor": PRECOMPUTED}
     config, own = settings_from(arguments, MatchConfig, **standing)
     pair = open_pair(options.images, pair_index=options.pair_index, homography=options.homography)
     inputs = [pair.path_a, pair.path_b, *(options.maps or ())]

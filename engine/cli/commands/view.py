@@ -10,6 +10,7 @@ from engine.cli.command import Command, Shell, options_from
 from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
 from engine.jobs.command_line import ViewOptions
+from engine.vocabulary import PRECOMPUTED
 
 SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -39,11 +40,11 @@ def view_options(arguments: Namespace) -> ViewOptions:
         check_output(options.screenshot, suffixes=SCREENSHOT_SUFFIXES, inputs=options.images)
     if options.maps is None:
         return options
-    if options.descriptor not in (None, "precomputed"):
+    if options.descriptor not in (None, PRECOMPUTED):
         raise ConfigError(
             "maps", f"go with the descriptor 'precomputed', not with {options.descriptor!r}"
         )
-    return replace(options, descriptor="precomputed")
+    return replace(options, descriptor=PRECOMPUTED)
 
 
 def _open(options: ViewOptions, shell: Shell) -> int:
