@@ -104,7 +104,6 @@ if TYPE_CHECKING:
     from engine.jobs.settings import resolve_settings as resolve_settings
     from engine.metrics import PCK_THRESHOLDS_PX as PCK_THRESHOLDS_PX
     from engine.metrics import MetricGroup as MetricGroup
-    from engine.metrics import MetricInfo as MetricInfo
     from engine.metrics import best_of as best_of
     from engine.metrics import group_metrics as group_metrics
     from engine.metrics import is_better as is_better
@@ -122,7 +121,6 @@ if TYPE_CHECKING:
     from engine.paths import write_atomically as write_atomically
     from engine.progress import CancelToken as CancelToken
     from engine.progress import Checkpoint as Checkpoint
-    from engine.progress import CheckpointReason as CheckpointReason
     from engine.progress import Event as Event
     from engine.progress import JobContext as JobContext
     from engine.progress import Metric as Metric

@@ -100,25 +100,23 @@ def no_thread_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         started.append(thread)
         start(thread, *priority)
 
+    # Controllers and models refer to one another in cycles.  They are collected on this thread:
+    # Qt crashes on their timers when a worker's thread happens to collect them.
+    gc.disable()
     # Not by the fixture `monkeypatch`: asked for here, it would be undone after every other fixture
     # of the test instead of before those that the test names ahead of it.
-    # Garbage is collected here and not by a worker's thread, which must not destroy Qt objects.
-    gc.disable()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QThread, "start", remember)
         yield
-    gc.collect(1)
-    gc.enable()
     left = [
         type(thread).__name__
         for thread in started
         if shiboken6.isValid(thread) and not thread.wait(_THREAD_GRACE_MS)
     ]
-    assert not left, f"threads still running at the end of the test: {', '.join(left)}"
-    # Controllers and models refer to one another in cycles.  Left over, they would be destroyed by
-    # any later collection, also by one in a worker's thread, where Qt crashes on their timers.
     gc.collect()
     gc.freeze()  # what stays is not searched again after every test
+    gc.enable()
+    assert not left, f"threads still running at the end of the test: {', '.join(left)}"
 
 
 def _move_home(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
-from engine.api import PANELS, VIEW_MODES
+from engine.api import PANELS, SIDES, VIEW_MODES
 
 Key = str | QKeySequence.StandardKey
 Section = tuple["Command", ...]
@@ -45,7 +45,7 @@ def is_busy(models: AppModels) -> bool:
     working = any(
         maps.status(side).stage in ("waiting", "computing")
         for maps in (models.maps, models.compared)
-        for side in ("a", "b")
+        for side in SIDES
     )
     return working or models.matches.state.running or models.pair.loading != ""
 

@@ -21,7 +21,7 @@ from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, Viewport
 from engine import api
-from engine.api import ProbeAnswer
+from engine.api import SIDES, ProbeAnswer
 from engine.api import figure_content as content
 
 _DOTS_PER_INCH: Final = 450
@@ -144,7 +144,7 @@ def _legend(
     models: AppModels, judgements: tuple[content.Judgement, ...]
 ) -> tuple[tuple[content.Judgement | Shapes, str], ...]:
     """The symbols of the marks, else those of the lines."""
-    if any(scene.marks_for(models, PaneKey(side)) for side in ("a", "b")):
+    if any(scene.marks_for(models, PaneKey(side)) for side in SIDES):
         known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
         return legend_entries(with_truth=known)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)

@@ -66,7 +66,7 @@ class TrainingProbe(QWidget):
         self._model = model
         self._frames: tuple[Preview, ...] = ()
         self._index = 0
-        self._name = ""
+        self.picture_name = ""
         self._timer = QTimer(self)
         self._timer.setInterval(PLAY_MS)
         self._timer.timeout.connect(self._on_play_time)
@@ -112,11 +112,6 @@ class TrainingProbe(QWidget):
         return self._frames[self._index].step if self._frames else None
 
     @property
-    def picture_name(self) -> str:
-        """Which of a frame's pictures is shown."""
-        return self._name
-
-    @property
     def playing(self) -> bool:
         """Whether the frames are being played."""
         return self._timer.isActive()
@@ -124,7 +119,7 @@ class TrainingProbe(QWidget):
     def choose_picture(self, name: str) -> None:
         """Show another of the pictures."""
         if name in self._names():
-            self._name = name
+            self.picture_name = name
             self._show()
 
     def choose_step(self, step: int) -> None:
@@ -223,8 +218,8 @@ class TrainingProbe(QWidget):
         self._pages.setCurrentIndex(1 if names else 0)
         if not names:
             return
-        if self._name not in names:
-            self._name = _FIRST_SHOWN if _FIRST_SHOWN in names else names[0]
+        if self.picture_name not in names:
+            self.picture_name = _FIRST_SHOWN if _FIRST_SHOWN in names else names[0]
         self._show_tabs(names)
         last = len(self._frames) - 1
         with QSignalBlocker(self.slider):
@@ -241,11 +236,11 @@ class TrainingProbe(QWidget):
         self.step_label.setToolTip(f"Frame {self._index + 1} of {last + 1}")
         compared = self.compare_button.isChecked() and last > 0
         frames = (self._frames[0], frame) if compared else (frame,)
-        shown = [one for one in frames if self._name in one.pictures]
+        shown = [one for one in frames if self.picture_name in one.pictures]
         captions = [f"Step {step_text(one.step)}" for one in shown]
-        self.picture.show_pictures([one.pictures[self._name] for one in shown], captions)
+        self.picture.show_pictures([one.pictures[self.picture_name] for one in shown], captions)
         self.picture.setAccessibleName(", ".join(captions))
-        self.meaning.say(_PICTURES.get(self._name, ("", ""))[1])
+        self.meaning.say(_PICTURES.get(self.picture_name, ("", ""))[1])
         self._place()
 
     def _show_tabs(self, names: Sequence[str]) -> None:
@@ -266,7 +261,7 @@ class TrainingProbe(QWidget):
             for before, after in pairwise([*self._tabs.buttons(), self.compare_button]):
                 QWidget.setTabOrder(before, after)
         for button in self._tabs.buttons():
-            button.setChecked(button.property("picture") == self._name)
+            button.setChecked(button.property("picture") == self.picture_name)
 
     def _place(self) -> None:
         """Leave out what is least needed where there is little room."""

@@ -26,6 +26,7 @@ from torch.nn import functional
 from engine.data.synthetic_recipe import SceneRecipe
 from engine.geometry.batched import inside, warp_points
 from engine.seeding import Draws
+from engine.vocabulary import SIDES, Side
 
 _STEPS: Final = 12  # a ray is followed in so many steps from the highest place to the plane,
 _HALVINGS: Final = 4  # and the one that meets the relief is halved so often
@@ -56,21 +57,21 @@ class Scene:
 
     photo_size_px: tuple[int, int]
     size_px: tuple[int, int]
-    plane_from_side: Mapping[str, Tensor]
+    plane_from_side: Mapping[Side, Tensor]
     relief: Tensor | None
-    centres: Mapping[str, Tensor]
-    plane_from_patch: Mapping[str, Tensor]
+    centres: Mapping[Side, Tensor]
+    plane_from_patch: Mapping[Side, Tensor]
     outlines: Tensor
     other_from_patch: Tensor
     bend_px: Tensor | None
 
-    def places(self, side: str, points_px: Tensor) -> tuple[Tensor, Tensor]:
+    def places(self, side: Side, points_px: Tensor) -> tuple[Tensor, Tensor]:
         """Where on the plane a side's pixels are: ``(B, N, 2)`` and ``(B, N)`` what is in front."""
         if side == "b" and self.bend_px is not None:
             points_px = points_px + _read(self.bend_px, points_px, self.size_px)
         return warp_points(self.plane_from_side[side], points_px)
 
-    def on_patches(self, side: str, places: Tensor) -> tuple[Tensor, Tensor]:
+    def on_patches(self, side: Side, places: Tensor) -> tuple[Tensor, Tensor]:
         """What is seen in front of the relief.
 
         Args:
@@ -92,7 +93,7 @@ class Scene:
             seen = torch.where(within[..., None], on_patch, seen)
         return owner, seen
 
-    def on_relief(self, side: str, places: Tensor, *, halvings: int = _EXACT_HALVINGS) -> Tensor:
+    def on_relief(self, side: Side, places: Tensor, *, halvings: int = _EXACT_HALVINGS) -> Tensor:
         """Above which places ``(B, N, 2)`` the rays through ``places`` first meet the relief."""
         if self.relief is None:
             return places
@@ -114,7 +115,7 @@ class Scene:
             below, above = torch.where(hits, middle, below), torch.where(hits, above, middle)
         return places + per_px * below[..., None]
 
-    def seen_from(self, side: str, on_relief: Tensor) -> Tensor:
+    def seen_from(self, side: Side, on_relief: Tensor) -> Tensor:
         """Places of the plane at which a side shows these places of the relief, if at all."""
         if self.relief is None:
             return on_relief
@@ -151,7 +152,7 @@ class Scene:
         seen &= (self.on_patches("b", again)[0] == owner) & ((owner >= 0) | uncovered)
         return points_b, seen
 
-    def show(self, side: str, photos: Tensor, others: Tensor, supersampling: int) -> Tensor:
+    def show(self, side: Side, photos: Tensor, others: Tensor, supersampling: int) -> Tensor:
         """The images of a side, ``(B, 3, H, W)``, of photos and other photos alike."""
         width, height = self.size_px
         fine_size = (height * supersampling, width * supersampling)
@@ -189,7 +190,7 @@ def chosen_pairs(draws: Draws, recipe: SceneRecipe) -> Tensor:
 
 def draw_scene(
     draws: Draws,
-    plane_from_side: Mapping[str, Tensor],
+    plane_from_side: Mapping[Side, Tensor],
     *,
     photo_size_px: tuple[int, int],
     size_px: tuple[int, int],
@@ -211,7 +212,7 @@ def draw_scene(
     away = draws.uniform("scene distance", 1, low=2, high=4) * width
     centres = {
         side: torch.cat([centre + away * recipe.slant * aside, away], dim=1).double()
-        for side in ("a", "b")
+        for side in SIDES
         for aside in [draws.uniform(f"scene {side} aside", 2, low=-1, high=1)]
     }
     plane_from_patch, outlines, other_from_patch = _draw_patches(draws, photo_size_px, recipe)
@@ -276,7 +277,7 @@ def _draw_relief(draws: Draws, photo_size_px: tuple[int, int], recipe: SceneReci
 
 def _draw_patches(
     draws: Draws, photo_size_px: tuple[int, int], recipe: SceneRecipe
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+) -> tuple[dict[Side, Tensor], Tensor, Tensor]:
     """``plane_from_patch``, ``outlines`` and ``other_from_patch`` of a scene."""
     count = recipe.patches if recipe.patches_share > 0 else 0
     width, height = photo_size_px
@@ -306,7 +307,7 @@ def _draw_patches(
     )
     still = torch.eye(2, device=draws.device).expand_as(shape_b)
     flat = torch.zeros_like(tilt)
-    plane_from_patch = {
+    plane_from_patch: dict[Side, Tensor] = {
         "a": _matrix(radius[..., None] * still, place, flat),
         "b": _matrix(radius[..., None] * shape_b, place + moved, tilt),
     }

@@ -24,6 +24,7 @@ from engine.geometry.batched import homography_from_corners, inside, warp_points
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import warp_images
 from engine.seeding import Draws
+from engine.vocabulary import Side
 
 _FLAT: Final = SceneRecipe()
 _PIXELS: Final = CellGrid(1.0, 0.0)
@@ -112,7 +113,7 @@ def make_pairs(
     photo_from_a = draw_homographies(draws, "a", size_px, photo_size_px, warp)
     photo_from_b = draw_homographies(draws, "b", size_px, photo_size_px, warp)
     b_from_photo = torch.linalg.inv(photo_from_b)
-    shown = {
+    shown: dict[Side, Tensor] = {
         "a": _show(pixels, photo_from_a, size_px, warp),
         "b": _show(pixels, photo_from_b, size_px, warp),
     }
