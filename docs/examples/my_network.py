@@ -1,4 +1,4 @@
-"""A network of one's own as a plugin: ``python main.py view A B --plugin my_network.py ...``."""
+"""Your own network as a plugin: ``python main.py view A B --plugin my_network.py ...``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from engine.geometry.coords import CellGrid
 
 
 class MyNetwork(nn.Module):
-    """Stands for your network: RGB (B, 3, H, W) -> raw descriptors (B, 64, H / 4, W / 4)."""
+    """Stand-in for your network: RGB (B, 3, H, W) -> raw descriptors (B, 64, H / 4, W / 4)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,19 +31,19 @@ class MyNetwork(nn.Module):
 
 
 class MyDescriptor:
-    """What Descriptor Space wants to know about the network."""
+    """What Descriptor Space needs to know about the network."""
 
     dim = 64
-    shift_period_px = 4  # an image moved by 4 px gives the same map, moved by one cell
+    shift_period_px = 4  # shifting an image by 4 px shifts its map by one cell
     half_precision = False  # True once you have checked that bfloat16 changes no match
 
     def __init__(self, network: MyNetwork, *, trained: bool) -> None:
-        self.module = network.eval()  # a module called so is moved to the chosen device
-        self.trained = trained  # False puts the word "untrained" on every view of it
+        self.module = network.eval()  # `module` is moved to the chosen device
+        self.trained = trained  # False: every view of it says "untrained"
 
     def describe(self, images: Tensor) -> Levels:
-        """Describe (B, 3, H, W) RGB in [0, 1], on whatever device the images are."""
-        # Padded convolutions with stride 2 leave cell i on pixel 4 i: offset 0.
+        """Describe (B, 3, H, W) RGB in [0, 1], on the images' device."""
+        # Padded convolutions with stride 2 keep cell i on pixel 4 i: offset 0.
         # Three 2 x 2 poolings, for comparison, would give stride 8 and offset 3.5.
         values = functional.normalize(self.module(images), dim=1)
         return (DescriptorMap(values, CellGrid(stride_px=4.0, offset_px=0.0)),)
@@ -58,7 +58,7 @@ class MyConfig:
 
 @register_descriptor("my-network", title="My network", config=MyConfig)
 def build_my_network(config: MyConfig) -> MyDescriptor:
-    """Make the descriptor; called when someone chooses it."""
+    """Make the descriptor; called when a user selects it."""
     with torch.random.fork_rng():  # random weights, the same every time
         torch.manual_seed(0)
         network = MyNetwork()

@@ -7,9 +7,9 @@ import numpy as np
 
 
 def my_network(rgb):
-    """Stands for your network: (H, W, 3) in [0, 1] -> (D, H', W'), here one cell for 8 x 8 px.
+    """Stand-in for your network: (H, W, 3) in [0, 1] -> (D, H', W'), here one cell per 8 x 8 px.
 
-    A real one may run in any framework, on any machine: only its output comes here.
+    Yours may run in any framework on any machine: only its output is needed here.
     """
     height, width = rgb.shape[0] // 8 * 8, rgb.shape[1] // 8 * 8
     blocks = rgb[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)
@@ -22,8 +22,8 @@ bgr = cv2.imread(image_path)
 rgb = bgr[:, :, ::-1].astype(np.float32) / 255
 np.savez(
     map_path,
-    values=my_network(rgb),  # (D, H', W'); brought to unit length on reading
-    stride_px=8.0,  # distance of cells in pixels of `rgb`
+    values=my_network(rgb),  # (D, H', W'); normalised to unit length on reading
+    stride_px=8.0,  # distance between cells in pixels of `rgb`
     offset_px=3.5,  # centre of cell 0: pixels 0 to 7, the first pixel's centre being 0
     image_size_px=(rgb.shape[1], rgb.shape[0]),  # (width, height) of `rgb`
 )
