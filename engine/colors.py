@@ -27,7 +27,7 @@ BEST: Final = "#F0E442"
 """The best match of a query."""
 
 CYCLE: Final = "#CC79A7"
-"""The way back of an A→B→A check."""
+"""The return match of an A→B→A check."""
 
 SERIES: Final = (
     *("#0072B2", "#D55E00", "#CC79A7", "#009E73"),

@@ -47,11 +47,11 @@ class OptionInfo:
         default: the value when nothing is given; None where it is required.
         choices: the allowed words of a ``choice``.
         optional: None (``none`` in text, an empty field in a form) is allowed.
-        title: stands for the name in forms, where the name is too short without its section.
+        title: replaces the name in forms, where the name is too short without its section.
         low, high: inclusive bounds of numbers, each None when unbounded.
         flag: its flag on a command line; "" for an argument without one, None for a setting of a
             section that only ``--set`` reaches.
-        metavar: stands for the value on help pages.
+        metavar: placeholder for the value on help pages.
         group: heading on help pages; "" continues the one before.
         repeated: a command line has the flag once for each value.
         separator: between the values of a ``numbers`` option in text; a space makes them words.
@@ -246,7 +246,7 @@ def override_texts(values: Mapping[str, Any]) -> tuple[str, ...]:
     texts = []
     for name, value in flatten(values).items():
         text = option_text(value) or "[]"
-        # What YAML would read as something else stands in quotes, which JSON writes as YAML does.
+        # What YAML would read as something else is quoted, which JSON writes as YAML does.
         quoted = isinstance(value, str) and _read_override(value) != value
         texts.append(f"{name}={json.dumps(value, ensure_ascii=False) if quoted else text}")
     return tuple(texts)

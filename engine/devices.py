@@ -11,11 +11,11 @@ from engine.errors import DeviceError
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """A device a person can choose.
+    """A device the user can choose.
 
     Attributes:
         name: torch's name, such as ``cpu`` or ``cuda:0``.
-        title: what a person reads.
+        title: its name in the window.
         memory_bytes: total memory of an accelerator; 0 when it is the computer's own.
     """
 

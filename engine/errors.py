@@ -1,4 +1,4 @@
-"""The errors a person can act on.
+"""The errors a user can act on.
 
 Every error below is one whole sentence that names the thing and the reason, and is shown as it is::
 
@@ -20,7 +20,7 @@ Every error below is one whole sentence that names the thing and the reason, and
     └── OutputError          a result cannot be written
 
 Anything else that is raised is a bug and is reported with its trace.  :class:`JobCancelled` is not
-an error: it unwinds a job that a person stopped.
+an error: it unwinds a job that the user stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 
 
 class DescSpaceError(Exception):
-    """Base of all errors whose text is meant for the person at the screen."""
+    """Base of all errors whose text is meant for the user."""
 
 
 class ConfigError(DescSpaceError):
@@ -151,5 +151,5 @@ class MapsMismatchError(DescSpaceError):
     """The maps of two images cannot be compared with each other."""
 
 
-class JobCancelled(Exception):  # noqa: N818 - not an error: a person asked for it
+class JobCancelled(Exception):  # noqa: N818 - not an error: the user asked for it
     """Unwinds a job after :meth:`engine.progress.CancelToken.cancel`."""

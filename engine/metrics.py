@@ -146,7 +146,7 @@ def group_metrics(names: Iterable[str]) -> dict[MetricGroup, tuple[str, ...]]:
 def judge_of(names: Container[str]) -> str | None:
     """The metric that judges a run which measured these; None where none of them does.
 
-    Sequences, where they are measured, stand above pairs made from photos.
+    Sequences, where they are measured, take precedence over pairs made from photos.
     """
     return next((name for name in _JUDGES if name in names), None)
 

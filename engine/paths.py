@@ -1,4 +1,4 @@
-"""Where things live on this computer: the project's data files and the person's folders."""
+"""Where things live on this computer: the project's data files and the user's folders."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def log_dir() -> Path:
 
 
 def user_data_dir() -> Path:
-    """Things a person would miss: runs, downloaded data sets."""
+    """What the user would miss: runs and downloaded data sets."""
     return _user_dir("data", appdirs.user_data_dir(APP_NAME, appauthor=False))
 
 

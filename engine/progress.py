@@ -1,7 +1,7 @@
 """What long work reports to its listener, and how it is stopped.
 
-The window and the terminal listen to the same events.  This module stands on the ground so that
-every part of the engine can report without reaching up to :mod:`engine.jobs`.
+The window and the terminal listen to the same events.  This module is at the bottom of the
+imports, so that every part of the engine can report without reaching up to :mod:`engine.jobs`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATIENCE_S = 0.1
 
 
 class Stage(StrEnum):
-    """A part of long work; its value is what people read, and stands here only."""
+    """A part of long work; its value is what users read, and is written here only."""
 
     CHECKING_DOWNLOAD = "MB checked"
     COMPARING_MEMBERS = "comparing set members"

@@ -86,7 +86,7 @@ class Draws:
     """
 
     def __init__(self, keys: list[int], *, device: torch.device) -> None:
-        # Keys beyond 32 bits are folded, so that seeds and pairs may be counted on for ever.
+        # Keys beyond 32 bits are folded, so that seeds and pairs may have any number.
         self._keys = to_bits([hash_numbers(key, key >> 32) for key in keys], device=device)
         self.device = device
 

@@ -199,7 +199,7 @@ def _add_argument(group: argparse._ArgumentGroup, info: OptionInfo) -> None:
 
 
 def _add_common_flags(parser: argparse.ArgumentParser, *, default: Any) -> None:
-    """Flags that may stand before or after the command: the inner ones leave the outer alone."""
+    """Flags for before and after the command; the inner ones leave the outer ones alone."""
     for flag, words in (
         ("--quiet", "no progress, only warnings and errors"),
         ("--debug", "show the trace of an unexpected error"),

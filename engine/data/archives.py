@@ -85,7 +85,7 @@ def extract_archive(
 
 def _extract_zip(archive: Path, folder: Path, context: JobContext, limits: Limits) -> None:
     with zipfile.ZipFile(archive) as opened:
-        # A zip tells all sizes beforehand, so that nothing is written in vain.
+        # A zip lists all sizes first, so that nothing is written for nothing.
         members = list(_checked(archive, _zip_members(archive, opened), limits))
         check_space(folder.parent, sum(member.size_bytes for member in members), "to unpack")
         for number, member in enumerate(members, start=1):
@@ -105,7 +105,7 @@ def _extract_tar(archive: Path, folder: Path, context: JobContext, limits: Limit
                 _write(archive, folder, member, source, context)
             count += 1
             context.emit(Progress(Stage.UNPACKING, count))
-        while plain.read(_CHUNK_BYTES):  # the checksum of a compressed file stands at its end
+        while plain.read(_CHUNK_BYTES):  # the checksum of a compressed file is at its end
             context.cancel.check()
     context.emit(Progress(Stage.UNPACKING, count, count))
 

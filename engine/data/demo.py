@@ -2,7 +2,7 @@
 
 The first run needs data and no download: four photographs are seen by a virtual camera that
 comes nearer, turns and tilts (``v_*``), or stands still while the light changes (``i_*``), in the
-layout of HPatches; a real stereo pair, without a homography, stands beside them as a free pair.
+layout of HPatches; a real stereo pair, without a homography, is added as a free pair.
 
 A photograph is a plane here, so the homographies are exact.  The plane continues beyond the photo's
 border: mirrored, and ever more blurred and faded, so that the eye sees a soft surround and no

@@ -153,7 +153,7 @@ class Scene:
         return points_b, seen
 
     def show(self, side: Side, photos: Tensor, others: Tensor, supersampling: int) -> Tensor:
-        """The images of a side, ``(B, 3, H, W)``, of photos and other photos alike."""
+        """The images of a side, ``(B, 3, H, W)``; its patches show other photos."""
         width, height = self.size_px
         fine_size = (height * supersampling, width * supersampling)
         fine = _pixels(photos, self.size_px, supersampling)
@@ -196,7 +196,7 @@ def draw_scene(
     size_px: tuple[int, int],
     recipe: SceneRecipe,
 ) -> Scene:
-    """Draw what stands on the planes of pairs.
+    """Draw what is placed on the planes of pairs.
 
     Args:
         draws: of the pairs that get a scene.

@@ -84,7 +84,7 @@ class Sequence:
         """The pair of image 1 and image ``index`` (2 to 6 in HPatches).
 
         Raises:
-            DatasetError: there is no such pair, or it was left out; the message tells why.
+            DatasetError: there is no such pair, or it was left out; the message says why.
         """
         pairs = self.pairs()
         for pair in pairs:

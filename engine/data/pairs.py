@@ -19,7 +19,7 @@ class ImagePair:
         path_a, path_b: the files.
         h_b_from_a: ``(3, 3)`` float64 in pixels of the original files (after EXIF rotation); None
             when no truth is known.
-        name: what a person reads, such as ``v_churchill 1 → 2``.
+        name: for the user to read, such as ``v_churchill 1 → 2``.
         sequence: name of the sequence it belongs to, "" for a free pair.
         index: number of the second image in its sequence, 0 for a free pair.
     """

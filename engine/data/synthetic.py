@@ -104,7 +104,7 @@ def make_pairs(
         points: N, how many points a pair gets.
         warp: geometry.
         light: photometric changes.
-        scene: what stands on the photos' planes.
+        scene: what is placed on the photos' planes.
         others: as ``photos``, what patches are cut out of; needed where the scene has any.
     """
     pixels = _as_colours(photos)

@@ -75,7 +75,7 @@ def describe_image(
 
     Returns:
         Levels of a batch of one, float32, each vector of unit length or zero; and notes for the
-        person, such as a fall-back to the CPU.
+        user, such as a fall-back to the CPU.
 
     Raises:
         DeviceError: no such device, or out of memory on the CPU too.

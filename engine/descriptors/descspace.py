@@ -9,7 +9,7 @@ minima, stay out.  Around the winners, members are fitted to parts of the scene
 (Morel and Yu, 2009).
 
 Every member is described three times, as it is, at half and at a quarter of its size, and the three
-stand in one vector, one after the other: two places are as similar as their near, wide and far
+are concatenated in one vector: two places are as similar as their near, wide and far
 surroundings are, each with its share.  That is scoring at the same offset, where a set scores any
 against any.
 """
@@ -79,8 +79,8 @@ class SetPlan:
         kept: members of image a, as they were voted for, that the pair is described by.
         parts: to how many parts of the scene members are fitted at most, see
             :func:`~engine.descriptors.local_fits.fit_members`.
-        kept_beside: members that were voted for which stand beside those that were fitted, where
-            the vote is clear.
+        kept_beside: members that were voted for, kept besides the fitted ones where the vote is
+            clear.
         tilts: squeezes that are tried around the winner before.
         rounds: how often members are fitted, each time to the matches of those before.
         tight_px, fits: where this share of the best member's votes agree this closely, it fits the

@@ -328,5 +328,5 @@ class _Content:
 
 
 def _column(numbers: list[float]) -> NDArray[np.float64]:
-    """A single number for a single map, as a person would write it."""
+    """A single number for a single map, as one would write it by hand."""
     return np.array(numbers[0] if len(numbers) == 1 else numbers, np.float64)

@@ -1,7 +1,8 @@
-"""SuperPoint's encoder and descriptor head, with the person's own weights file.
+"""SuperPoint's encoder and descriptor head, with the user's own weights file.
 
 D. DeTone, T. Malisiewicz, A. Rabinovich, "SuperPoint: Self-Supervised Interest Point Detection and
-Description", CVPR Workshops 2018.  The authors' weights may not be handed on, so none are included.
+Description", CVPR Workshops 2018.  The authors' weights may not be redistributed, so none are
+included.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class SuperPoint:
     summary="Learned descriptor (DeTone et al. 2018); needs the authors' weights file.",
 )
 def build_superpoint(config: SuperPointConfig) -> SuperPoint:
-    """Build SuperPoint with the weights of the person's file.
+    """Build SuperPoint with the weights of the user's file.
 
     Raises:
         WeightsError: no file was given, or it does not hold SuperPoint.
@@ -111,7 +112,7 @@ def build_superpoint(config: SuperPointConfig) -> SuperPoint:
     if config.weights is None:
         raise WeightsError(
             "superpoint_v1.pth",
-            "SuperPoint needs this file, which may not be handed on with this program; get it from "
+            "SuperPoint needs this file, which may not be shipped with this program; get it from "
             f"{WEIGHTS_PAGE} (licensed for non-commercial research) and choose it as the weights "
             "file",
         )

@@ -46,7 +46,7 @@ from engine.figures.figure_content import (
 from engine.geometry.coords import CellGrid
 from engine.paths import cache_dir
 
-# Its list of fonts is a cache like ours; a folder that the person chose is respected.
+# Its list of fonts is a cache like ours; a folder that the user chose is respected.
 os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
 
 import matplotlib as mpl
@@ -115,7 +115,7 @@ _DASHES: Final = (
     *((), (4, 2), (1, 1.5), (5, 1.5, 1, 1.5)),
     *((7, 2.5), (2.5, 1, 0.5, 1), (1.5, 3), (6, 1.5, 2.5, 1.5)),
 )
-_WHISKERS_UP_TO: Final = 4  # descriptors; more of them would stand in each other's way
+_WHISKERS_UP_TO: Final = 4  # descriptors; the whiskers of more would overlap
 _WHISKER_APART_PT: Final = 2.25
 
 
@@ -170,7 +170,7 @@ def find_font(font: str) -> str:
 
 
 def _plain_svg(svg: str, title: str, jpeg_quality: int) -> str:
-    """SVG that may stand inside a page: no prologue, no style for all, no names met twice."""
+    """SVG that can be embedded in a page: no prologue, no global style, no repeated names."""
     head, body = svg[svg.index("<svg") :].split(">", 1)
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
     body = body.replace('<g id="', '<g class="')

@@ -3,7 +3,7 @@
 Points are (x, y); **the centre of the top-left pixel is (0, 0)**, as in OpenCV and HPatches.  An
 image of width W therefore covers x from -0.5 to W - 0.5.  Three frames exist:
 
-* *original*: pixels of the file, after EXIF rotation.  All that a person sees or types.
+* *original*: pixels of the file, after EXIF rotation.  All that the user sees or types.
 * *working*: pixels of the resized image that descriptors are computed on.
 * *cells*: index into a dense map; placed in the working image by a :class:`CellGrid`.
 

@@ -63,7 +63,7 @@ class MapInfo:
         seconds: time to describe.
         device: where it was computed.
         trained: False for random weights: show it.
-        notes: sentences a person should see, such as a fall-back to the CPU.
+        notes: sentences the user should see, such as a fall-back to the CPU.
         chosen: what the pair voted for, "" where each image is described alone.
     """
 

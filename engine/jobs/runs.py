@@ -116,7 +116,7 @@ def restore_run(trashed: Path, folder: Path) -> None:
     """Move a run from the trash folder back to its place.
 
     Raises:
-        OutputError: it is gone, or something stands in its place.
+        OutputError: it is gone, or something else is in its place.
     """
     if folder.exists():
         raise OutputError(folder, "exists again, so the one in the trash was left there")

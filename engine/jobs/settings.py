@@ -137,8 +137,8 @@ def resolve_settings(
     """Lay file, ``--set``, the original's names and flags over the defaults, in this order.
 
     A descriptor's own settings are in the section ``settings``.  Except for a training they may
-    also stand beside the job's: ``settings.stride_px`` or just ``stride_px``.  One file may serve
-    training and evaluation: each passes over what only the other knows.  The data set may also be
+    also be written beside the job's: ``settings.stride_px`` or just ``stride_px``.  One file may
+    serve training and evaluation: each skips what only the other knows.  The data set may also be
     written ``dataset.test``, as the original's configs have it.
 
     Args:

@@ -1,7 +1,7 @@
 """Operations with a CUDA kernel: checks, the choice of the way, and the launches.
 
 Each operation is *defined* by its torch version, which calls this module first and does the work
-itself when it hears ``None``.
+itself when that returns ``None``.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def _load(name: str, device_index: int, defines: tuple[str, ...]) -> CudaModule:
 
 
 def free_all() -> None:
-    """Let go of everything loaded, each module with its context pushed; at the program's end."""
+    """Free everything loaded, each module with its context pushed; at the program's end."""
     with _LOCK:
         for index in list(_LOADED.contexts):
             with primary_context(index):

@@ -84,7 +84,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 
 def as_text(result: MatchResult, pair: ImagePair) -> str:
-    """The result for a person, in a few lines."""
+    """The result as a few lines of text."""
     summary = result.summary
     trained = all(info.trained for info in result.infos)
     name = pair.name or f"{pair.path_a.name} → {pair.path_b.name}"
