@@ -11,7 +11,6 @@ import io
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +29,15 @@ _WRAPPER_PREFIX = "module."
 _SHOWN_PROBLEMS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class LoadLimits:
-    """What a weights file may hold at most; larger files are refused before they are read."""
-
-    max_bytes: int = 4 << 30
-    max_tensors: int = 20_000
-
-
 def load_state(
-    path: Path, *, limits: LoadLimits | None = None
+    path: Path, *, max_bytes: int = 4 << 30, max_tensors: int = 20_000
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the weights of a network.
 
     Args:
         path: a ``.safetensors`` file, or one written by ``torch.save``; recognised by content.
-        limits: refuse what is larger.
+        max_bytes: a larger file is refused before it is read.
+        max_tensors: a file with more tensors is refused.
 
     Returns:
         Tensors by name, on the CPU, all finite; and the file's metadata (text by name, empty for
@@ -55,12 +47,11 @@ def load_state(
         WeightsError: missing, truncated, of another format, holding code or numbers that are not
             finite.
     """
-    limits = limits or LoadLimits()
     size_bytes = _file_size(path)
-    if size_bytes > limits.max_bytes:
+    if size_bytes > max_bytes:
         raise WeightsError(
             path,
-            f"has {size_bytes / 1e9:.1f} GB, more than the {limits.max_bytes / 1e9:.1f} GB that a "
+            f"has {size_bytes / 1e9:.1f} GB, more than the {max_bytes / 1e9:.1f} GB that a "
             "weights file may have",
         )
     if size_bytes == 0:
@@ -70,10 +61,8 @@ def load_state(
         state, metadata = _read_safetensors(path)
     else:
         state = _tensors_of(path, _read_torch(path))
-    if len(state) > limits.max_tensors:
-        raise WeightsError(
-            path, f"holds {len(state)} tensors, more than the {limits.max_tensors} allowed"
-        )
+    if len(state) > max_tensors:
+        raise WeightsError(path, f"holds {len(state)} tensors, more than the {max_tensors} allowed")
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(path, f"holds numbers that are not finite in {name}")

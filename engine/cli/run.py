@@ -33,7 +33,7 @@ def main(
         words: the arguments after the program's name.
         open_window: shows the window; given by the caller, since the engine knows no window.
         draw_pdf: draws a report as PDF, for the same reason.
-        program: how the person called the program.
+        program: the name that the program was called by.
 
     Returns:
         The exit code.
@@ -58,7 +58,11 @@ def main(
             _print_trace(error)
         return _say(f"{program}: {_one_line(error)}", FAILED)
     except BrokenPipeError:
-        return _reader_left()
+        # The program that read our output ended first (``… | head``): not a failure.  What is
+        # still buffered would fail again when Python closes the stream.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("engine", "descgui"):
             return _report_bug(error, program, debug)
@@ -111,14 +115,6 @@ def _say(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         print(sentence, file=sys.stderr, flush=True)
     return code
-
-
-def _reader_left() -> int:
-    """The program that read our output ended first (``… | head``): not a failure."""
-    # What is still buffered would fail again when Python closes the stream.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
 
 
 def _report_bug(error: Exception, program: str, debug: bool) -> int:

@@ -52,9 +52,9 @@ class StatusLine:
     def text(self, step: int, values: dict[str, float]) -> str:
         """The line for the figures of a step."""
         parts = [f"step {step}/{self._steps}", f"epoch {values.get('epoch', 0):.2f}"]
-        left_s = self._left_s(step)
-        if left_s is not None:
-            parts.append(f"ETA {clock(left_s)}")
+        if self._began is not None and step > self._began[1]:
+            a_step_s = (time.monotonic() - self._began[0]) / (step - self._began[1])
+            parts.append(f"ETA {clock(a_step_s * (self._steps - step))}")
         if "loss" in values:
             parts.append(f"loss {values['loss']:.4f}")
         if self._judged:
@@ -80,12 +80,6 @@ class StatusLine:
         self._shell.sink.close()
         print(f"\r\x1b[2K{text[:_LINE_WIDTH]}", end="", file=sys.stderr, flush=True)
         self._shown = True
-
-    def _left_s(self, step: int) -> float | None:
-        if self._began is None or step <= self._began[1]:
-            return None
-        a_step_s = (time.monotonic() - self._began[0]) / (step - self._began[1])
-        return a_step_s * (self._steps - step)
 
     def _clear(self) -> None:
         if self._shown:

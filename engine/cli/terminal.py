@@ -24,13 +24,16 @@ class TerminalSink:
     Args:
         quiet: show nothing but warnings.
         bar: draw a progress bar; None asks the terminal.
+
+    Attributes:
+        shows_bar: whether progress is a bar that moves; lines otherwise.
     """
 
     def __init__(self, *, quiet: bool = False, bar: bool | None = None) -> None:
         if bar is None:
             bar = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._quiet = quiet
-        self._wants_bar = bar and not quiet
+        self.shows_bar = bar and not quiet
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._shown_s: dict[str, float] = {}
@@ -52,11 +55,6 @@ class TerminalSink:
                 self.note(f"step {step}: {shown}")
             case Progress():
                 self._progress(event)
-
-    @property
-    def shows_bar(self) -> bool:
-        """Whether progress is a bar that moves; lines otherwise."""
-        return self._wants_bar
 
     def note(self, text: str) -> None:
         """Print something that may be left out."""
@@ -84,7 +82,7 @@ class TerminalSink:
     def _progress(self, event: Progress) -> None:
         if self._quiet:
             return
-        if self._wants_bar:
+        if self.shows_bar:
             self._move_bar(event)
             return
         if event.total == 1:  # nothing to count: print what begins

@@ -1,7 +1,7 @@
 """Loads HPatches from the network: continued where it broke off, checked, and unpacked safely.
 
 Several addresses are tried in order.  What was loaded of a file stays beside its place as ``.part``
-until the file is whole, also when a person stops it or the program ends.  The SHA-256 of a file
+until the file is whole, even if the user stops it or the program ends.  The SHA-256 of a file
 is written down when it could be used the first time; a later file of the same name that differs
 is refused.
 """
@@ -49,6 +49,9 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _GIVE_UP_AT: Final = frozenset({400, 401, 403, 404, 405, 410, 451})
 
 
+_Item = http.client.HTTPResponse | bytes | Exception | None
+
+
 class _ChangedError(DownloadError):
     """A file is not what it was the first time."""
 
@@ -79,7 +82,7 @@ def download_hpatches(
     """Load and unpack the sequences of HPatches, unless they are there.
 
     Args:
-        folder: where the folder of the sequences and, meanwhile, the archive stand.
+        folder: where the folder of the sequences goes and, meanwhile, the archive.
         context: receives progress in MB and in files, and is checked for cancelling.
         urls: zip or tar archives, tried in order; None for :data:`HPATCHES_URLS`.
         limits: what an archive may hold.
@@ -144,7 +147,7 @@ def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | N
 
     Args:
         url: http or https.
-        target: the file, there when it is whole; ``.part`` stands beside it until then.
+        target: the file, there when it is whole; until then there is a ``.part`` file beside it.
         context: receives progress, and is checked for cancelling.
         patience: see :class:`Patience`.
 
@@ -200,14 +203,17 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
         first = stream.next(context)
         if isinstance(first, Exception):
             return _judge_failure(url, part, first)
-        assert isinstance(first, _Head)
+        assert isinstance(first, http.client.HTTPResponse)
         begin, total = _place_of(first, have)
         if begin is None:
             part.clear()
             return "the server sends another part of the file than was asked for"
         if total is not None:  # the archive, and at least as much again unpacked
             check_space(part.path.parent, 2 * total - begin, "to load and unpack the file")
-        with part.writing(begin, _validator_of(first)) as file:
+        tag = first.headers.get("ETag", "")
+        # What tells this state of the file from later ones; a weak tag does not.
+        validator = tag if tag.startswith('"') else first.headers.get("Last-Modified", "")
+        with part.writing(begin, validator) as file:
             while True:
                 _tell(context, begin, total)
                 chunk = stream.next(context)
@@ -222,7 +228,7 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
             return f"the connection ended after {begin} of the {total} bytes announced"
         return "" if begin else "the file is empty"
     finally:
-        stream.leave()
+        stream.left.set()
 
 
 def _judge_failure(url: str, part: _Part, error: Exception) -> str:
@@ -240,7 +246,7 @@ def _judge_failure(url: str, part: _Part, error: Exception) -> str:
     return f"the server answers {error.code} {error.reason}"
 
 
-def _place_of(head: _Head, have: int) -> tuple[int | None, int | None]:
+def _place_of(head: http.client.HTTPResponse, have: int) -> tuple[int | None, int | None]:
     """Where the body begins in the file (None: elsewhere than asked), and the file's length."""
     if head.status != http.HTTPStatus.PARTIAL_CONTENT:
         length = head.headers.get("Content-Length", "")
@@ -249,12 +255,6 @@ def _place_of(head: _Head, have: int) -> tuple[int | None, int | None]:
     if match is None or match[1] is None or int(match[1]) != have:
         return None, None
     return have, int(match[3]) if match[3] != "*" else int(match[2]) + 1
-
-
-def _validator_of(head: _Head) -> str:
-    """What tells this state of the file from later ones, for ``If-Range``; "" without one."""
-    tag = head.headers.get("ETag", "")
-    return tag if tag.startswith('"') else head.headers.get("Last-Modified", "")
 
 
 def _reason_of(error: Exception) -> str:
@@ -400,36 +400,26 @@ class _Part:
         self._note.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    status: int
-    headers: Mapping[str, str]
-
-
 class _Stream:
     """A connection that is read in a thread of its own.
 
-    A name server or a socket can hang longer than a person waits, and nothing can wake it; so the
+    A name server or a socket can hang longer than a user waits, and nothing can wake it; so the
     thread is left behind in that case and ends by itself at its timeout.  It touches no file.
     """
 
     def __init__(self, request: urllib.request.Request, timeout_s: float) -> None:
         self._request = request
         self._timeout_s = timeout_s
-        self._left = threading.Event()
-        self._items: queue.Queue[_Head | bytes | Exception | None] = queue.Queue(maxsize=8)
+        self.left = threading.Event()
+        self._items: queue.Queue[_Item] = queue.Queue(maxsize=8)
         threading.Thread(target=self._read, name="download", daemon=True).start()
 
-    def next(self, context: JobContext) -> _Head | bytes | Exception | None:
+    def next(self, context: JobContext) -> _Item:
         """The head, then pieces of the body, at last None or what went wrong."""
         while True:
             context.cancel.check()
             with contextlib.suppress(queue.Empty):
                 return self._items.get(timeout=_LOOK_EVERY_S)
-
-    def leave(self) -> None:
-        """Stop reading."""
-        self._left.set()
 
     def _read(self) -> None:
         try:
@@ -437,15 +427,15 @@ class _Stream:
                 self._request, timeout=self._timeout_s
             )
             with opened as response:
-                self._put(_Head(response.status, response.headers))
-                while not self._left.is_set() and (chunk := response.read1(_CHUNK_BYTES)):
+                self._put(response)
+                while not self.left.is_set() and (chunk := response.read1(_CHUNK_BYTES)):
                     self._put(chunk)
             self._put(None)
         except Exception as error:  # the border of the thread
             self._put(error)
 
-    def _put(self, item: _Head | bytes | Exception | None) -> None:
-        while not self._left.is_set():
+    def _put(self, item: _Item) -> None:
+        while not self.left.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=_LOOK_EVERY_S)
                 return

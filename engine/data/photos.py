@@ -10,6 +10,7 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DatasetError, ImageError, OutputError
+from engine.errors import ConfigError, DatasetError, ImageError, OutputError
 from engine.images import IMAGE_SUFFIXES, MIN_EDGE_PX, read_image, read_size
 from engine.paths import cache_dir, write_atomically
 from engine.progress import JobContext, Progress, Stage
@@ -151,6 +152,21 @@ def split_photos(photos: PhotoFolder, *, validation_share: float) -> PhotoSplit:
     )
 
 
+def open_and_split(
+    folder: Path | None, *, validation_share: float, context: JobContext
+) -> tuple[PhotoFolder, PhotoSplit]:
+    """Open the folder that a training names, and keep photos apart for validation.
+
+    Raises:
+        ConfigError: it names none.
+        DatasetError, JobCancelled: as :func:`open_photos` and :func:`split_photos`.
+    """
+    if folder is None:
+        raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
+    photos = open_photos(folder, context)
+    return photos, split_photos(photos, validation_share=validation_share)
+
+
 def read_covering(path: Path, size_px: tuple[int, int]) -> NDArray[np.uint8]:
     """Read a photo at the smallest size that covers an area, keeping its proportions.
 
@@ -176,8 +192,12 @@ def read_covering(path: Path, size_px: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, wanted, interpolation=method), np.uint8)
 
 
+@functools.lru_cache(maxsize=4)
 def shuffled(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order ``(count,)`` in which an epoch goes through the photos; a permutation."""
+    """The order ``(count,)`` in which an epoch goes through the photos; a permutation.
+
+    The last ones are kept, since an order is asked for pair by pair; they must not be changed.
+    """
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int64)
 
 

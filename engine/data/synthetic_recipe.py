@@ -7,8 +7,14 @@ own; what a recipe says holds for both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from engine.config import option
+
+
+def _share(default: float, of: str) -> Any:
+    """Declare a share of the pairs or sides, 0 to 1."""
+    return option(default, help=f"share of {of}", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,7 @@ class SceneRecipe:
     A ``…_share`` is the share of the pairs that have it; a pair may have several.
     """
 
-    relief_share: float = option(
-        0.0,
-        help="share of pairs whose photo is laid over hills, boxes and roofs",
-        low=0.0,
-        high=1.0,
-    )
+    relief_share: float = _share(0.0, "pairs whose photo is laid over hills, boxes and roofs")
     relief: float = option(
         0.15, help="height of the relief, at most, of the photo's width", low=0.01, high=0.5
     )
@@ -74,9 +75,7 @@ class SceneRecipe:
         0.5, help="cameras stand beside the photo by up to this share of their height above it",
         low=0.0, high=1.5,
     )  # fmt: skip
-    patches_share: float = option(
-        0.0, help="share of pairs with patches of another photo in front", low=0.0, high=1.0
-    )
+    patches_share: float = _share(0.0, "pairs with patches of another photo in front")
     patches: int = option(4, help="patches of such a pair, at most", low=1, high=16)
     patch_size: float = option(
         0.2, help="radius of a patch, at most, of the photo's width", low=0.05, high=0.35
@@ -89,9 +88,7 @@ class SceneRecipe:
         25.0, help="patches turn by up to this between the sides, either way", unit="deg",
         low=0.0, high=180.0,
     )  # fmt: skip
-    bend_share: float = option(
-        0.0, help="share of pairs with one side bent like cloth", low=0.0, high=1.0
-    )
+    bend_share: float = _share(0.0, "pairs with one side bent like cloth")
     bend_px: float = option(
         10.0, help="bent pixels move by up to this", unit="px", low=0.0, high=40.0
     )
@@ -118,49 +115,38 @@ class LightRecipe:
     blur_px: float = option(
         1.5, help="deviation of the blur, at most", unit="px", low=0.0, high=8.0
     )
-    blur_share: float = option(0.3, help="share of sides that are blurred", low=0.0, high=1.0)
+    blur_share: float = _share(0.3, "sides that are blurred")
     motion_px: float = option(
         7.0, help="length of the motion blur, at most", unit="px", low=0.0, high=24.0
     )
-    motion_share: float = option(0.2, help="share of sides with motion blur", low=0.0, high=1.0)
+    motion_share: float = _share(0.2, "sides with motion blur")
     noise: float = option(
         0.04, help="deviation of the noise, at most, of a full range of 1", low=0.0, high=0.5
     )
-    noise_share: float = option(0.5, help="share of sides with noise", low=0.0, high=1.0)
+    noise_share: float = _share(0.5, "sides with noise")
     jpeg_quality: int = option(30, help="lowest quality of JPEG; the highest is 95", low=1, high=95)
-    jpeg_share: float = option(0.5, help="share of sides that go through JPEG", low=0.0, high=1.0)
+    jpeg_share: float = _share(0.5, "sides that go through JPEG")
     local_light: float = option(
         0.0, help="deviation of a smooth field of light, in doublings", low=0.0, high=3.0
     )
-    local_light_share: float = option(
-        0.0, help="share of sides with such a field", low=0.0, high=1.0
-    )
+    local_light_share: float = _share(0.0, "sides with such a field")
     shadow: float = option(
         0.0, help="how much a shadow takes away, at most, of 1", low=0.0, high=1.0
     )
-    shadow_share: float = option(0.0, help="share of sides with a shadow", low=0.0, high=1.0)
+    shadow_share: float = _share(0.0, "sides with a shadow")
     night_octaves: float = option(
         0.0, help="at night the sky gives less light by between half of and all of these doublings",
         low=0.0, high=12.0,
     )  # fmt: skip
-    night_share: float = option(
-        0.0, help="share of sides that are seen at night, by lamps", low=0.0, high=1.0
-    )
+    night_share: float = _share(0.0, "sides that are seen at night, by lamps")
     cover: float = option(
         0.0, help="how much snow, leaves or dirt hide of what they cover, at most, of 1",
         low=0.0, high=1.0,
     )  # fmt: skip
-    cover_share: float = option(
-        0.0, help="share of sides that are covered in places", low=0.0, high=1.0
-    )
+    cover_share: float = _share(0.0, "sides that are covered in places")
     curve: float = option(
         0.0, help="deviation of the tone curve, of a full range of 1; may fall as well as rise",
         low=0.0, high=0.5,
     )  # fmt: skip
-    curve_share: float = option(
-        0.0, help="share of sides with tone curves of their own, one a channel", low=0.0, high=1.0
-    )
-    inverted_share: float = option(
-        0.0, help="share of sides that show bright as dark, as thermal cameras may",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+    curve_share: float = _share(0.0, "sides with tone curves of their own, one a channel")
+    inverted_share: float = _share(0.0, "sides that show bright as dark, as thermal cameras may")

@@ -126,35 +126,27 @@ class MSNetV2(NetworkDescriptor[MSNetNetwork]):
     Args:
         network: the network, trained or not.
         weights_path: the file its weights are from; None for random ones.
-        scale: how much larger this image shows things than the other, in [1, 2]; used wherever
-            :meth:`describe` is given nothing better.
+        scale: how much larger an image shows things than the other one, clamped to [1, 2]; or
+            ``(B, H, W)``, the same for each pixel of the images that will be described.  Taken from
+            the true homography it makes the descriptor an oracle, and results must mention that.
     """
 
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
 
     def __init__(
-        self, network: MSNetNetwork, weights_path: Path | None, *, scale: float = 1.0
+        self, network: MSNetNetwork, weights_path: Path | None, *, scale: float | Tensor = 1.0
     ) -> None:
         super().__init__(network, weights_path)
         self.scale = scale
 
-    def describe(self, images: Tensor, scale: Tensor | None = None) -> Levels:
-        """Describe a batch.
-
-        Args:
-            images: ``(B, 3, H, W)`` RGB in [0, 1].
-            scale: ``(B, H, W)`` how much larger each pixel's surroundings appear than in the other
-                image, clamped to [1, 2].  Taken from the true homography it makes the descriptor an
-                oracle, and results must mention that.  None: the setting, everywhere.
-
-        Returns:
-            One level, see the contract.
-        """
+    def describe(self, images: Tensor) -> Levels:
+        """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
         features = self.network.backbone(images)
         full, half = self.network.full_scale(features), self.network.half_scale(features)
-        stride_px = ResNetC3.stride_px
-        at_cells = self.scale if scale is None else scale[:, None, ::stride_px, ::stride_px]
+        at_cells = self.scale
+        if isinstance(at_cells, Tensor):
+            at_cells = at_cells[:, None, :: ResNetC3.stride_px, :: ResNetC3.stride_px]
         return (DescriptorMap(mix_scales(full, half, at_cells), _GRID),)
 
 

@@ -8,6 +8,7 @@ A name is a folder, ``demo``, one of the original's words (``HPATCHES``, ``HPATC
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.demo import demo_dataset
-from engine.data.hpatches import Dataset, Sequence, open_dataset, subset
+from engine.data.hpatches import Dataset, open_dataset, subset
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
@@ -59,6 +60,11 @@ class EvaluationPair:
     pair: ImagePair
     stress: Stress | None = None
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What no other pair shares: the sequence and the number of the second image."""
+        return self.pair.sequence, self.pair.index
+
     def h_b_from_a(self, size_b_px: tuple[int, int]) -> NDArray[np.float64]:
         """``(3, 3)`` in original pixels, to image b as it is evaluated.
 
@@ -72,14 +78,6 @@ class EvaluationPair:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSequence:
-    """The pairs that share their first image."""
-
-    name: str
-    pairs: tuple[EvaluationPair, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class EvaluationSet:
     """All pairs of an evaluation.
 
@@ -87,31 +85,31 @@ class EvaluationSet:
         name: last part of the folder's path, with ``rotated:`` or ``scaled:`` before it.
         root: the folder.
         subset: what was chosen of it.
-        sequences: in natural order of their names.
+        sequences: the pairs of each sequence, which share their first image, at least one; in
+            natural order of the sequences' names.
         problems: a sentence for everything that was left out when the folder was opened.
     """
 
     name: str
     root: Path
     subset: EvaluationSubset
-    sequences: tuple[EvaluationSequence, ...]
+    sequences: tuple[tuple[EvaluationPair, ...], ...]
     problems: tuple[str, ...]
 
     @property
     def pair_count(self) -> int:
         """How many pairs there are."""
-        return sum(len(sequence.pairs) for sequence in self.sequences)
+        return sum(map(len, self.sequences))
 
     @property
     def pairs_sha256(self) -> str:
         """A hash of the list of pairs: names, numbers, homographies as read, and the change."""
         digest = hashlib.sha256()
-        for sequence in self.sequences:
-            for one in sequence.pairs:
-                assert one.pair.h_b_from_a is not None
-                numbers = " ".join(repr(float(value)) for value in one.pair.h_b_from_a.ravel())
-                change = self.name.partition(":")[0] if one.stress else "as it is"
-                digest.update(f"{sequence.name} {one.pair.index} {numbers} {change}\n".encode())
+        for one in itertools.chain.from_iterable(self.sequences):
+            assert one.pair.h_b_from_a is not None
+            numbers = " ".join(repr(float(value)) for value in one.pair.h_b_from_a.ravel())
+            change = self.name.partition(":")[0] if one.stress else "as it is"
+            digest.update(f"{one.pair.sequence} {one.pair.index} {numbers} {change}\n".encode())
         return digest.hexdigest()
 
 
@@ -149,7 +147,15 @@ def open_evaluation_set(
         name=f"{stress}:{word}" if stress else word,
         root=root,
         subset=which,
-        sequences=tuple(_with_stress(sequence, stress) for sequence in dataset.sequences),
+        sequences=tuple(
+            tuple(
+                EvaluationPair(
+                    pair, choose_stress(stress, pair.sequence, pair.index) if stress else None
+                )
+                for pair in sequence.pairs()
+            )
+            for sequence in dataset.sequences
+        ),
         problems=dataset.problems,
     )
 
@@ -190,13 +196,3 @@ def _choose(dataset: Dataset, which: EvaluationSubset) -> Dataset:
         return subset(dataset, which)
     kept = tuple(s for s in dataset.sequences if s.folder.name not in LARGE_SEQUENCES)
     return Dataset(dataset.root, kept, dataset.problems)
-
-
-def _with_stress(sequence: Sequence, kind: StressKind | None) -> EvaluationSequence:
-    return EvaluationSequence(
-        name=sequence.name,
-        pairs=tuple(
-            EvaluationPair(pair, choose_stress(kind, sequence.name, pair.index) if kind else None)
-            for pair in sequence.pairs()
-        ),
-    )

@@ -153,7 +153,7 @@ def make_fingerprint(
             queries=protocol.queries,
             query_limit=protocol.query_limit,
             long_edge_px=protocol.long_edge_px,
-            grid_stride_px=protocol.grid_stride_px if protocol.over_grid else None,
+            grid_stride_px=protocol.grid_stride_px if protocol.name == "dense" else None,
         ),
         seed=protocol.seed,
         dataset=MeasuredPairs(
@@ -207,7 +207,7 @@ def measure_pairs(
             task = None
             if isinstance(first, _ReadImage):
                 task = _SequenceTask(first, protocol, descriptors, device, context)
-            for one in sequence.pairs:
+            for one in sequence:
                 context.cancel.check()
                 second = next(reading).result()
                 if task is not None and isinstance(second, _ReadImage):
@@ -217,8 +217,7 @@ def measure_pairs(
                 if strict:
                     raise DatasetError(one.pair.path_b.parent, fault.removesuffix("."))
                 context.emit(Note(fault, "warning"))
-                key = one.pair.sequence, one.pair.index
-                yield PairRecord(*key, (), (LeftOut(*key, None, fault),))
+                yield PairRecord(*one.key, (), (LeftOut(*one.key, None, fault),))
     finally:
         reading.close()
 
@@ -251,9 +250,11 @@ class _SequenceTask:
         h_b_from_a = resize_homography(self.protocol, resize_a, resize_b, original)
         lists, left_out = {}, []
         for kind in self.protocol.queries:
+            if kind not in self.pools:
+                self.pools[kind] = query_pool(self.first.working, kind)
             queries = draw_queries(
                 self.protocol,
-                self._pool(kind),
+                self.pools[kind],
                 h_b_from_a,
                 size_b_px,
                 sequence=pair.sequence,
@@ -297,11 +298,6 @@ class _SequenceTask:
             MeasuredPair((self.first.measured, second.measured), points) if points else None,
         )
 
-    def _pool(self, kind: QueryKind) -> Points:
-        if kind not in self.pools:
-            self.pools[kind] = query_pool(self.first.working, kind)
-        return self.pools[kind]
-
     def _describe(
         self, one: EvaluatedDescriptor, second: WorkingImage, h_b_from_a: NDArray[np.float64]
     ) -> tuple[Levels, Levels, int]:
@@ -332,8 +328,8 @@ def _readings(
     """What has to be read, in order: of each sequence image 1, then the other ones."""
     read = partial(_read, dataset.root, protocol)
     for sequence in dataset.sequences:
-        yield partial(read, sequence.pairs[0].pair.path_a, None)
-        for one in sequence.pairs:
+        yield partial(read, sequence[0].pair.path_a, None)
+        for one in sequence:
             yield partial(read, one.pair.path_b, one.stress)
 
 

@@ -2,7 +2,7 @@
 
 The original's MSNetV2 reads how much larger each image shows a place from the true homography, at
 test time too.  Such a row says what a perfect estimate of the scale would be worth, and nothing of
-what a user meets: it is called an *oracle* wherever it stands.  It exists in evaluations alone,
+what a user meets: it is called an *oracle* wherever it appears.  It exists in evaluations alone,
 where the truth is known; no registered descriptor does this, so no window and no match can.
 """
 
@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import describe_image
-from engine.descriptors.msnet import MSNetV2
 from engine.errors import ConfigError
 from engine.geometry.homography import local_scale
 from engine.progress import JobContext
@@ -26,35 +24,14 @@ from engine.vocabulary import Precision
 ScaleMap = NDArray[np.float32]
 
 
-class _KnowingV2:
-    """MSNetV2 for one image whose scales are known.
-
-    Args:
-        descriptor: the descriptor.
-        scale: ``(H, W)`` how much larger the image shows each pixel's place than the other image.
-    """
-
-    dim = MSNetV2.dim
-    shift_period_px = MSNetV2.shift_period_px
-    half_precision = MSNetV2.half_precision
-
-    def __init__(self, descriptor: MSNetV2, scale: ScaleMap) -> None:
-        self.trained = descriptor.trained
-        self.module: nn.Module = descriptor.network
-        self._descriptor = descriptor
-        self._scale = torch.from_numpy(scale)[None]
-
-    def describe(self, images: Tensor) -> Levels:
-        """Describe the image that the scales belong to, as a batch of one."""
-        return self._descriptor.describe(images, self._scale.to(images.device))
-
-
 def check_oracle(name: str, descriptor: DenseDescriptor) -> None:
     """Refuse a descriptor that has no use for true scales.
 
     Raises:
         ConfigError: it is not MSNetV2.
     """
+    from engine.descriptors.msnet import MSNetV2  # imported earlier, it would head the registry
+
     if not isinstance(descriptor, MSNetV2):
         raise ConfigError("descriptor", f"{name!r} has no use for true scales; only msnet_v2 has")
 
@@ -98,12 +75,16 @@ def describe_knowing(
     Raises:
         DeviceError, DescSpaceError, JobCancelled: as ``describe_image``.
     """
+    from engine.descriptors.msnet import MSNetV2
+
     assert isinstance(descriptor, MSNetV2), "check_oracle refuses others"
     (height_a, width_a), (height_b, width_b) = (image.shape[:2] for image in pixels)
     scales = true_scales(h_b_from_a, (width_a, height_a), (width_b, height_b))
     levels_a, levels_b = (
         describe_image(
-            _KnowingV2(descriptor, scale),
+            MSNetV2(
+                descriptor.network, descriptor.weights_path, scale=torch.from_numpy(scale)[None]
+            ),
             image,
             device=device,
             precision=precision,

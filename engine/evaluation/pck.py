@@ -23,16 +23,10 @@ _AT_ONCE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % interval; ``low`` and ``high`` are None where there is none."""
+    """A mean and the ends (low, high) of its 95 % interval; None where there is none."""
 
     mean: float
-    low: float | None
-    high: float | None
-
-    @property
-    def ends(self) -> tuple[float, float] | None:
-        """(low, high); None where there is no interval."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
+    ends: tuple[float, float] | None
 
 
 def errors_px(found_px: NDArray[Any], truth_px: NDArray[Any]) -> NDArray[np.float64]:
@@ -75,7 +69,7 @@ def bootstrap_mean(
     counts = np.bincount(member, minlength=len(names))
     mean = float(sums.sum() / counts.sum())
     if len(names) < 2 or not resamples:
-        return Interval(mean, None, None)
+        return Interval(mean, None)
     generator = np.random.default_rng(seed)
     means = []
     for begin in range(0, resamples, _AT_ONCE):
@@ -83,4 +77,4 @@ def bootstrap_mean(
         drawn = generator.integers(len(names), size=shape)
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     low, high = np.percentile(np.concatenate(means), _PERCENTILES)
-    return Interval(mean, float(low), float(high))
+    return Interval(mean, (float(low), float(high)))

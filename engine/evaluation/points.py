@@ -111,7 +111,7 @@ def write_points(folder: Path, sequence: str, index: int, pair: MeasuredPair) ->
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
     path = _file(folder, sequence, index)
-    with contextlib.suppress(OSError):  # writing tells what is wrong
+    with contextlib.suppress(OSError):  # writing reports what is wrong
         path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data.getvalue())
 

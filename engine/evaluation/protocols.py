@@ -82,7 +82,7 @@ def make_working_image(protocol: Protocol, pixels: NDArray[Any]) -> WorkingImage
         max(MIN_EDGE_PX, math.floor(width * scale + 0.5)),
         max(MIN_EDGE_PX, math.floor(height * scale + 0.5)),
     )
-    resized = resize_pixels(pixels, to_size_px, antialias=protocol.antialias)
+    resized = resize_pixels(pixels, to_size_px, antialias=protocol.name == "dense")
     return WorkingImage(resized, Resize((width, height), to_size_px))
 
 
@@ -90,7 +90,7 @@ def resize_homography(
     protocol: Protocol, resize_a: Resize, resize_b: Resize, h_b_from_a: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Carry ``h_b_from_a`` from original to working pixels, as the protocol does it."""
-    if not protocol.plain_ratios:
+    if protocol.name != "seed":
         return resize_a.homography(resize_b, h_b_from_a)
     enlarge_b = np.diag([*resize_b.scale_xy, 1.0])
     shrink_a = np.diag([*resize_a.scale_xy, 1.0])
@@ -145,7 +145,7 @@ def draw_queries(
     chosen = generator.choice(len(seen), size=min(protocol.query_limit, len(seen)), replace=False)
     query_px = seen[chosen]
     true_px, _ = project(query_px, h_b_from_a, size_b_px)
-    return QueryPoints(query_px, np.trunc(true_px) if protocol.whole_truth else true_px)
+    return QueryPoints(query_px, np.trunc(true_px) if protocol.name == "seed" else true_px)
 
 
 def pair_seed(seed: int, sequence: str, index: int, purpose: str) -> int:
@@ -183,7 +183,7 @@ def match_points(
     device = levels_b[0].values.device
     asked = describe_points(levels_a, queries.query_px).to(device)
     places = queries.true_px
-    if protocol.over_grid:
+    if protocol.name == "dense":
         places = grid_places(size_b_px, protocol.grid_stride_px)
     if matcher == "flann":
         offered = describe_points(levels_b, places)

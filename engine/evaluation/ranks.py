@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import distributed
 
+from engine.errors import DescSpaceError
+
 Value = TypeVar("Value")
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,6 @@ class Ranks:
     rank: int = 0
     world: int = 1
 
-    def share(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
-        """The items that this process works on."""
-        return items[self.rank :: self.world]
-
     def gather(self, value: Value) -> list[Value]:
         """What every process gives, by rank; every process gets it, and waits for all others."""
         if self.world == 1:
@@ -36,6 +33,27 @@ class Ranks:
         gathered: list[Value | None] = [None] * self.world
         distributed.all_gather_object(gathered, value)
         return gathered  # type: ignore[return-value]
+
+    def gather_work(self, work: Callable[[], Value]) -> list[Value]:
+        """What the work returns in every process, by rank.
+
+        Raises:
+            DescSpaceError: the work failed in this process, or else in any other one.
+        """
+        fault: DescSpaceError | None = None
+        made: list[Value] = []
+        try:
+            made.append(work())
+        except DescSpaceError as error:
+            fault = error
+        # All processes learn of a fault, or the others would wait for this one forever.
+        gathered = self.gather((made, "" if fault is None else str(fault)))
+        if fault is not None:
+            raise fault
+        for _, text in gathered:
+            if text:
+                raise DescSpaceError(text)
+        return [value for part, _ in gathered for value in part]
 
 
 def own_device(device: torch.device) -> torch.device:

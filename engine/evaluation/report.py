@@ -21,7 +21,7 @@ class Cell:
 
     Attributes:
         text: what it says.
-        detail: what stands below it, smaller.
+        detail: smaller text below it.
         strong: whether it is the best of its column.
         bar: a share in [0, 1] that is drawn as a bar behind the text; None for no bar.
         series: number of the descriptor whose colour the bar has.
@@ -130,8 +130,3 @@ class Report:
     problems: tuple[str, ...]
     facts: tuple[Mapping[str, str], ...]
     command: str
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """How the runs differ: to be known before any number is read."""
-        return self.stats.merged.warnings

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from engine.evaluation.report import Figure
 from engine.figures import render_figure
-from engine.figures.figure_content import Content, CurvesFigure, PairFigure, Panel, Paper, Sample
+from engine.figures.figure_content import (
+    Content,
+    CurvesFigure,
+    Judgement,
+    PairFigure,
+    Panel,
+    Paper,
+    Sample,
+)
 from engine.figures.figure_content import Curve as Curve
 
 _PLOT: Final = Paper(width_cm=9.0, font_pt=9.0, clear=True)
@@ -27,14 +35,9 @@ def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Fi
     return _drawn(CurvesFigure(title, "threshold in px", tuple(curves), series_count), _PLOT)
 
 
-def draw_sample(series: int, name: str) -> Figure:
-    """A short line in the manner of a descriptor, for a legend."""
-    return _drawn(Sample(name, series), _SAMPLE)
-
-
-def draw_judgement(right: bool, name: str) -> Figure:
-    """A short line in the manner of right or wrong matches, for a legend."""
-    return _drawn(Sample(name, "right" if right else "wrong"), _SAMPLE)
+def draw_sample(line: int | Judgement, name: str) -> Figure:
+    """A short line for a legend, drawn as a descriptor's curve or as matches of a kind."""
+    return _drawn(Sample(name, line), _SAMPLE)
 
 
 def draw_pair(

@@ -12,7 +12,7 @@ from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.pck import CURVE_PX
 from engine.evaluation.report import Cell, Column, Figures, PairPicture, Report, Table
-from engine.evaluation.report_figures import Curve, draw_curves, draw_judgement, draw_sample
+from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_statistics import Gain, Statistics
 from engine.evaluation.result import (
     SUBSETS,
@@ -60,7 +60,7 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
     merged, labels = stats.merged, stats.labels
     about = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} descriptors"
     limit = f"{stats.main_px:g} px of the true point"
-    right, wrong = draw_judgement(True, f"within {limit}"), draw_judgement(False, "farther off")
+    right, wrong = draw_sample("right", f"within {limit}"), draw_sample("wrong", "farther off")
     tables = {
         "results": _results(stats),
         "published": [_published(stats)],
@@ -206,7 +206,7 @@ def _who(merged: MergedResults, row: SummaryRow) -> str:
 
 
 def _remark(merged: MergedResults, label: str) -> str:
-    """What has to stand beside a descriptor's name wherever it is compared."""
+    """The remark that must follow a descriptor's name wherever it is compared."""
     one = merged.descriptor(label)
     remarks = [] if one.trained else ["untrained"]
     return ", ".join([*remarks, "given the true scales"] if one.oracle else remarks)

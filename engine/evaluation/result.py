@@ -298,7 +298,7 @@ def summarise(
                     shares = [row.pck[place][1] for row in chosen]
                     how = {"seed": fingerprint.seed, "resamples": resamples}
                     mean = bootstrap_mean(shares, names, **how) if shares else None
-                    low, high = (mean.low, mean.high) if mean else (None, None)
+                    low, high = (mean.ends if mean else None) or (None, None)
                     value = mean.mean if mean else None
                     row = SummaryRow(label, subset, kind, limit, value, low, high, len(shares))
                     summary.append(row)

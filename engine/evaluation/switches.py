@@ -45,26 +45,6 @@ class Protocol:
         if self.name == "dense" and self.matcher != "exact":
             raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
 
-    @property
-    def antialias(self) -> bool:
-        """Whether images are shrunk with antialiasing."""
-        return self.name == "dense"
-
-    @property
-    def plain_ratios(self) -> bool:
-        """Whether homographies follow the ratios of the sizes and ignore the pixels' centres."""
-        return self.name == "seed"
-
-    @property
-    def whole_truth(self) -> bool:
-        """Whether true points lose their fractions."""
-        return self.name == "seed"
-
-    @property
-    def over_grid(self) -> bool:
-        """Whether the whole other image is searched."""
-        return self.name == "dense"
-
 
 def default_queries(name: ProtocolName) -> tuple[QueryKind, ...]:
     """The lists of queries that a protocol has."""

@@ -153,10 +153,6 @@ class ColorScale:
     marker: float | None = None
 
 
-def _no_points() -> NDArray[np.float64]:
-    return np.empty((0, 2))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairFigure:
     """Whole images side by side, equally high, with the matches between the first two.
@@ -176,8 +172,8 @@ class PairFigure:
 
     title: str
     panels: tuple[Panel, ...]
-    points_a: NDArray[np.float64] = field(default_factory=_no_points)
-    points_b: NDArray[np.float64] = field(default_factory=_no_points)
+    points_a: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    points_b: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     judgements: tuple[Judgement, ...] = ()
     limit: int | None = None
     opacity: float = 1.0

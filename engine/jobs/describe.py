@@ -19,19 +19,6 @@ from engine.vocabulary import PRECOMPUTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DescribeResult:
-    """What a :class:`DescribeJob` made.
-
-    Attributes:
-        info: what is known about the maps.
-        descriptor: the descriptor's title.
-    """
-
-    info: MapInfo
-    descriptor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeJob:
     """Describe one image and write its maps.
 
@@ -45,8 +32,8 @@ class DescribeJob:
     recipe: Recipe
     out: Path
 
-    def run(self, context: JobContext) -> DescribeResult:
-        """Describe and write.
+    def run(self, context: JobContext) -> MapInfo:
+        """Describe and write; returns what is known about the maps.
 
         Raises:
             DescSpaceError: the image, the weights, the device or the output cannot be used.
@@ -80,7 +67,6 @@ class DescribeJob:
             settings=dict(recipe.spec.settings),
         )
         context.emit(Saved(self.out, "maps"))
-        info = describe_maps(
+        return describe_maps(
             levels, resize, seconds=seconds, trained=descriptor.trained, notes=notes
         )
-        return DescribeResult(info=info, descriptor=entry.title)

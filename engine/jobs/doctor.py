@@ -85,7 +85,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """One of the person's folders."""
+    """One of the user's folders."""
 
     purpose: str
     path: Path
@@ -117,7 +117,7 @@ class Diagnosis:
         pycuda: version, "" when it is not installed.
         display: the display in words.
         missing_libraries: system library -> Debian package.
-        folders: the person's folders.
+        folders: the user's folders.
         problems: worst first.
     """
 
@@ -168,7 +168,15 @@ def examine() -> Diagnosis:
     missing = qt_platform.missing_libraries(xcb=xcb)
     driver_gpus = _driver_gpus()
     nvcc, pycuda = _nvcc_version(), _version("pycuda")
-    folders = _folders()
+    folders = tuple(
+        _folder_state(purpose, path)
+        for purpose, path in (
+            ("settings", paths.config_dir()),
+            ("cache", paths.cache_dir()),
+            ("logs", paths.log_dir()),
+            ("data", paths.user_data_dir()),
+        )
+    )
     gpus = tuple(GpuState(**gpu) for gpu in torch_facts.get("gpus", ()))
     problems = [
         *_package_problems(trials, packages, missing),
@@ -310,18 +318,6 @@ def _gpu_problems(
         )
 
 
-def _folders() -> tuple[FolderState, ...]:
-    return tuple(
-        _folder_state(purpose, path)
-        for purpose, path in (
-            ("settings", paths.config_dir()),
-            ("cache", paths.cache_dir()),
-            ("logs", paths.log_dir()),
-            ("data", paths.user_data_dir()),
-        )
-    )
-
-
 def _folder_state(purpose: str, path: Path) -> FolderState:
     """Checks the nearest existing parent, so that checking leaves nothing behind."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
@@ -401,7 +397,7 @@ def _display() -> str:
 
 
 def diagnosis_text(found: Diagnosis) -> str:
-    """The report for a person."""
+    """The report as text for a terminal."""
     rows = [
         ("Descriptor Space", found.project),
         ("system", found.system),

@@ -62,8 +62,7 @@ class EstimateJob:
         context = replace(context, emit=lambda e: None if isinstance(e, Note) else emit(e))
         ready = prepare_evaluation(self.config, self.choices, self.data_folder, context)
         dataset = ready.dataset
-        middle = dataset.sequences[len(dataset.sequences) // 2]
-        sample = replace(middle, pairs=middle.pairs[:1])
+        sample = dataset.sequences[len(dataset.sequences) // 2][:1]
         start_s = time.perf_counter()
         (record,) = measure_pairs(
             replace(dataset, sequences=(sample,)),
@@ -74,7 +73,7 @@ class EstimateJob:
             context=context,
         )
         wall_s = time.perf_counter() - start_s
-        pair = sample.pairs[0].pair
+        pair = sample[0].pair
         if not record.timings:
             raise DatasetError(pair.path_b.parent, f"{pair.name} cannot be measured")
         pairs = dataset.pair_count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,12 @@ from engine.devices import resolve_device
 from engine.errors import (
     ConfigError,
     DatasetError,
-    DescSpaceError,
     JobCancelled,
     OutputError,
     WeightsError,
 )
 from engine.evaluation.comparison import untaken
-from engine.evaluation.datasets import EvaluationSequence, EvaluationSet, open_evaluation_set
+from engine.evaluation.datasets import EvaluationPair, EvaluationSet, open_evaluation_set
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.measure import (
     DescriptorChoice,
@@ -114,8 +114,8 @@ class EvaluateJob:
             if before:
                 text = f"Continuing: {before} of {dataset.pair_count} pairs are done."
                 context.emit(Note(text))
-            todo = ranks.share(_without(dataset.sequences, begun.records))
-            total = sum(len(sequence.pairs) for sequence in todo)
+            todo = _without(dataset.sequences, begun.records)[ranks.rank :: ranks.world]
+            total = sum(map(len, todo))
             context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
             if self.listener is not None:
                 self.listener(begun, None)
@@ -150,21 +150,9 @@ class EvaluateJob:
 
     def _begin(self, ranks: Ranks, dataset: EvaluationSet, fingerprint: Fingerprint) -> Begun:
         """Make the folder, and read what was measured in it before, by any process."""
-        records: tuple[PairRecord, ...] = ()
-        fault: DescSpaceError | None = None
-        try:
-            records = self._read_before(fingerprint)
-        except DescSpaceError as error:
-            fault = error
-        # All processes learn of a fault, or the others would wait for this one forever.
-        gathered = ranks.gather((records, "" if fault is None else str(fault)))
-        if fault is not None:
-            raise fault
-        for _, its_fault in gathered:
-            if its_fault:
-                raise DescSpaceError(its_fault)
-        known = {(s.name, one.pair.index) for s in dataset.sequences for one in s.pairs}
-        merged = {one.key: one for part, _ in reversed(gathered) for one in part}
+        gathered = ranks.gather_work(partial(self._read_before, fingerprint))
+        known = {one.key for sequence in dataset.sequences for one in sequence}
+        merged = {one.key: one for part in reversed(gathered) for one in part}
         if ranks.rank == 0:
             self._write_settings()
         weights = {c.label: dict(c.spec.settings).get("weights") for c in self.choices}
@@ -314,21 +302,18 @@ def find_weights(place: Path) -> Path:
 
 
 def _without(
-    sequences: Sequence[EvaluationSequence], done: Sequence[PairRecord]
-) -> tuple[EvaluationSequence, ...]:
-    """What is left to do: sequences with the pairs that are not done, whole ones left out."""
+    sequences: Sequence[tuple[EvaluationPair, ...]], done: Sequence[PairRecord]
+) -> tuple[tuple[EvaluationPair, ...], ...]:
+    """What is left to do: the pairs of each sequence that are not done; finished ones left out."""
     keys = {record.key for record in done}
-    left = (
-        replace(s, pairs=tuple(one for one in s.pairs if (s.name, one.pair.index) not in keys))
-        for s in sequences
-    )
-    return tuple(sequence for sequence in left if sequence.pairs)
+    left = (tuple(one for one in sequence if one.key not in keys) for sequence in sequences)
+    return tuple(sequence for sequence in left if sequence)
 
 
 def _sum_up(begun: Begun, dataset: EvaluationSet) -> EvaluationResult:
     """The result of a run whose pairs are all done, in the order of the data set."""
     fingerprint = begun.fingerprint
-    place = {sequence.name: number for number, sequence in enumerate(dataset.sequences)}
+    place = {pairs[0].pair.sequence: number for number, pairs in enumerate(dataset.sequences)}
     records = sorted(begun.records, key=lambda record: (place[record.sequence], record.index))
     rows = [row for record in records for row in record.rows]
     rows.sort(

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 import engine
 from engine.config import read_yaml
-from engine.data.photos import PhotoSplit, open_photos, split_photos
+from engine.data.photos import PhotoSplit, open_and_split
 from engine.descriptors.base import TrainableDescriptor
 from engine.descriptors.registry import (
     DescriptorSpec,
@@ -23,7 +24,7 @@ from engine.descriptors.registry import (
     make_spec,
 )
 from engine.devices import resolve_device
-from engine.errors import ConfigError, DescSpaceError
+from engine.errors import ConfigError
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.jobs.command_line import TrainOptions, command_line
 from engine.jobs.settings import (
@@ -73,7 +74,8 @@ class TrainJob:
             if ranks.rank:
                 context = replace(context, emit=lambda _: None)
             folder = RunFolder(self.run_dir)
-            spec, split = self._prepare(ranks, folder, context)
+            prepared = ranks.gather_work(partial(self._prepare, ranks, folder, context))
+            spec, split = prepared[ranks.rank]
             descriptor = build_descriptor(spec)
             if not isinstance(descriptor, TrainableDescriptor):
                 raise ConfigError(
@@ -98,26 +100,14 @@ class TrainJob:
     def _prepare(
         self, ranks: Ranks, folder: RunFolder, context: JobContext
     ) -> tuple[DescriptorSpec, PhotoSplit]:
-        """Look at everything that could be wrong before the long work, in every process."""
-        fault: DescSpaceError | None = None
-        spec, split = DescriptorSpec(""), PhotoSplit(Path(), (), ())
-        try:
-            spec = make_spec(self.config.descriptor, self._from_the_start())
-            split = self._open_photos(context)
-            if ranks.rank == 0:
-                folder.begin(resume=self.resume)
-                self._note_changes(folder, context)
-                text = config_text(self._with_whole_path(), self.own)
-                write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
-        except DescSpaceError as error:
-            fault = error
-        # All processes learn of a fault, or the others would wait for this one for ever.
-        faults = ranks.gather("" if fault is None else str(fault))
-        if fault is not None:
-            raise fault
-        for text in faults:
-            if text:
-                raise DescSpaceError(text)
+        """Look at everything that could be wrong before the long work."""
+        spec = make_spec(self.config.descriptor, self._from_the_start())
+        split = self._open_photos(context)
+        if ranks.rank == 0:
+            folder.begin(resume=self.resume)
+            self._note_changes(folder, context)
+            text = config_text(self._with_whole_path(), self.own)
+            write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
         return spec, split
 
     def _from_the_start(self) -> dict[str, Any]:
@@ -128,15 +118,14 @@ class TrainJob:
 
     def _open_photos(self, context: JobContext) -> PhotoSplit:
         settings = self.config.train.photos
-        if settings.folder is None:
-            raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
-        photos = open_photos(settings.folder, context)
+        photos, split = open_and_split(
+            settings.folder, validation_share=settings.validation_share, context=context
+        )
         for problem in photos.problems[:_SHOWN_PROBLEMS]:
             context.emit(Note(problem, "warning"))
         more = len(photos.problems) - _SHOWN_PROBLEMS
         if more > 0:
             context.emit(Note(f"{more} more pictures cannot be read and are left out.", "warning"))
-        split = split_photos(photos, validation_share=settings.validation_share)
         context.emit(
             Note(
                 f"{len(split.training)} photos to train on, {len(split.validation)} kept apart for "

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from engine.config import read_yaml
-from engine.data.photos import open_photos, split_photos
-from engine.errors import ConfigError, DescSpaceError
+from engine.data.photos import open_and_split
+from engine.errors import DescSpaceError
 from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.metrics import best_of, judge_of
 from engine.paths import began_s, runs_dir
@@ -73,10 +73,11 @@ class TrainingSamplesJob:
             JobCancelled: it was stopped.
         """
         settings = self.config.train
-        if settings.photos.folder is None:
-            raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
-        photos = open_photos(settings.photos.folder, context)
-        split = split_photos(photos, validation_share=settings.photos.validation_share)
+        photos, split = open_and_split(
+            settings.photos.folder,
+            validation_share=settings.photos.validation_share,
+            context=context,
+        )
         broken: list[str] = []
         reader = PhotoReader(
             split.root,

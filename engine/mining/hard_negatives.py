@@ -231,10 +231,6 @@ class _Grid:
         """(x, y) of ``(Q,)`` places, float32."""
         return torch.stack([self.xs[places], self.ys[places]], dim=1).float()
 
-    def numbers(self) -> Tensor:
-        """What the hash calls the cells: row · W + column of the whole map."""
-        return (self.ys * self.width + self.xs).int()
-
 
 def _most_similar(grid: _Grid, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best of ``(Q, total)`` similarities, which are overwritten."""
@@ -260,9 +256,10 @@ def _smallest_hashes(
         first_query, first_query + len(similarity), dtype=torch.int32, device=device
     )
     of_query = hash_next(to_bits(hash_numbers(seed, pair), device=device), numbers)
-    order = in_unsigned_order(hash_next(of_query[:, None], grid.numbers()[None]))
-    # The largest number stands for "no candidate"; a candidate that has it by chance is told from
-    # that by its similarity.
+    cell_numbers = (grid.ys * grid.width + grid.xs).int()  # row · W + column of the whole map
+    order = in_unsigned_order(hash_next(of_query[:, None], cell_numbers[None]))
+    # The largest number means "no candidate"; a candidate that has it by chance is recognised by
+    # its similarity.
     order.masked_fill_(similarity == -torch.inf, _LAST)
     cells, values = [], []
     for round_ in range(k):

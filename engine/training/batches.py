@@ -8,7 +8,6 @@ sees the very same pairs.
 
 from __future__ import annotations
 
-import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -135,7 +134,7 @@ class PairNumbers:
     def photo(self, number: int) -> int:
         """The photo of a pair."""
         epoch, place = divmod(number, self.photos)
-        return int(_order(self.photos, self.seed, epoch)[place])
+        return int(shuffled(self.photos, seed=self.seed, epoch=epoch)[place])
 
     def other(self, number: int) -> int:
         """The photo that a pair's patches are cut out of."""
@@ -152,12 +151,6 @@ class PairNumbers:
             hash_numbers(self.seed, purpose, number, number >> 32, 0),
             hash_numbers(self.seed, purpose, number, number >> 32, 1),
         )
-
-
-@functools.lru_cache(maxsize=4)
-def _order(photos: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, kept, since it is asked for pair by pair."""
-    return shuffled(photos, seed=seed, epoch=epoch)
 
 
 def pairs_of_photos(

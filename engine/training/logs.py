@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunLog:
-    """Passes events on and writes them down; a context manager.
+    """Writes events down and passes them on, until it is closed.
 
     Args:
         folder: of the run; None writes nothing, as in all processes but the first.
@@ -40,7 +40,7 @@ class RunLog:
             )
 
     def emit(self, event: Event) -> None:
-        """Write an event down, then pass it to the listener: what it hears is on the disk."""
+        """Write an event down, then pass it on: what the listener receives is on the disk."""
         if self._writers is not None:
             self._write(event, *self._writers)
         self._context.emit(event)
@@ -67,14 +67,12 @@ class RunLog:
         if self._writers is not None:
             self._writers[0].add(kind, values)
 
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the files."""
         if self._writers is not None:
             file, board = self._writers
             board.close()
-            file.__exit__(*error)
+            file.close()
 
 
 def peak_memory_mb(device: torch.device) -> float:

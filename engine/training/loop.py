@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from engine.checkpoints import save_safetensors
 from engine.data.photos import PhotoSplit
 from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
@@ -116,7 +117,8 @@ def train(task: TrainingTask, context: JobContext) -> TrainingState:
         WeightsError: the state in the folder is damaged or of another network.
         JobCancelled: it was stopped; a checkpoint is kept.
     """
-    with _Loop(task, context) as loop:
+    loop = _Loop(task, context)
+    with contextlib.closing(loop.log):
         return loop.run()
 
 
@@ -171,32 +173,25 @@ class _Loop:
             and task.descriptor.half_precision
             and torch.cuda.is_bf16_supported()
         )
-        self._log = RunLog(
+        self.log = RunLog(
             task.folder if self._first else None, context, first_step=self._state.step
         )
-        self._began_s = time.monotonic()
-        self._before_s = self._state.seconds
-        self._saved_s = self._began_s
+        self._saved_s = time.monotonic()
+        self._began_s = self._saved_s - self._state.seconds  # as if it had never been interrupted
         self._saved_step = self._state.step
-        self._window = _Window()
+        self._window: dict[str, list[float]] = {}  # figures of the steps since they were reported
         self._bad_losses: list[float] = []  # of the last steps in a row that were not finite
         self._pairs: tuple[ValidationPair, ...] = ()
         # With several processes the others wait in the next step: they must learn of it first.
         self._inner_cancel = context.cancel if ranks.world == 1 else CancelToken()
         for note in notes:
-            self._log.emit(Note(note, "warning"))
-
-    def __enter__(self) -> _Loop:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._log.__exit__()
+            self.log.emit(Note(note, "warning"))
 
     def run(self) -> TrainingState:
         """Do all steps that are left."""
         state, settings = self._state, self._settings
-        self._log.mark("started", {"step": state.step, "steps": settings.steps})
-        self._log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
+        self.log.mark("started", {"step": state.step, "steps": settings.steps})
+        self.log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
         if self._first and settings.validation.every_steps:
             self._pairs = make_validation_pairs(
                 self._task.split, settings, cancel=self._inner_cancel, device=self._device
@@ -209,7 +204,7 @@ class _Loop:
                 first_step=state.step,
                 rank=self._ranks.rank,
                 world=self._ranks.world,
-                warn=lambda text: self._log.emit(Note(text, "warning")),
+                warn=lambda text: self.log.emit(Note(text, "warning")),
             ) as batches:
                 self._saved_s = time.monotonic()
                 self._begin()
@@ -225,7 +220,7 @@ class _Loop:
                 ) from error
             raise
         self._save("finished")
-        self._log.mark("finished", {"step": state.step, "seconds": state.seconds})
+        self.log.mark("finished", {"step": state.step, "seconds": state.seconds})
         return state
 
     def _begin(self) -> None:
@@ -248,12 +243,21 @@ class _Loop:
         figures = self._optimise(pairs)
         took_s = time.perf_counter() - begin_s
         state.step += 1
-        state.seconds = self._before_s + time.monotonic() - self._began_s
-        self._window.add({**figures, "rate": rate, "step_s": took_s, "data_wait_s": waited_s})
+        state.seconds = time.monotonic() - self._began_s
+        figures |= {"rate": rate, "step_s": took_s, "data_wait_s": waited_s}
+        for name, value in figures.items():
+            if math.isfinite(value):
+                self._window.setdefault(name, []).append(value)
         if self._mean is not None and not self._bad_losses:
             self._mean.update(self._module, state.step - 1)
         if len(self._bad_losses) >= settings.bad_steps:
-            raise DescSpaceError(self._why_it_stopped())
+            seen = ", ".join(f"{value:.4g}" for value in self._bad_losses)
+            raise DescSpaceError(
+                f"Training stopped at step {state.step}: {len(self._bad_losses)} steps in a row "
+                f"had a loss or a gradient that is not finite (losses: {seen}). The last good "
+                f"weights are in {self._task.folder.weights_file('last')}; a lower "
+                "train.optimiser.rate, or train.optimiser.clip_norm=1, may help."
+            )
 
     def _optimise(self, pairs: TrainingPairs) -> dict[str, float]:
         """Change the weights by one batch; leaves them alone if anything is not finite."""
@@ -265,7 +269,13 @@ class _Loop:
         first_pair = self._ranks.rank * count
         self._optimiser.zero_grad(set_to_none=True)
         reduced = torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced)
-        with self._seeded(state.step), reduced:
+        devices = [self._device] if self._device.type == "cuda" else []
+        # What dropout and the like draw follows from the step.  Torch's own generators are the
+        # process's: afterwards they are as they were.
+        with torch.random.fork_rng(devices=devices), reduced:
+            torch.manual_seed(
+                hash_numbers(settings.seed, purpose_number("network"), state.step, self._ranks.rank)
+            )
             values = self._forward(torch.cat([pairs.images_a, pairs.images_b]))
         levels = tuple(
             DescriptorMap(value, level.grid, level.member)
@@ -318,14 +328,14 @@ class _Loop:
 
     def _after_step(self) -> None:
         state, settings = self._state, self._settings
-        self._log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
+        self.log.emit(Progress(Stage.TRAINING, state.step, settings.steps))
         last = state.step == settings.steps
         if not self._first:
-            self._window = _Window()
+            self._window.clear()
             return
         if state.step % settings.saving.log_every_steps == 0 or last or state.step == 1:
-            self._log.emit(Metric(state.step, self._figures()))
-            self._window = _Window()
+            self.log.emit(Metric(state.step, self._figures()))
+            self._window.clear()
         every = settings.validation.every_steps
         if every and (state.step % every == 0 or last):
             self._validate()
@@ -341,10 +351,13 @@ class _Loop:
 
     def _figures(self) -> dict[str, float]:
         state, settings = self._state, self._settings
-        photos = len(self._task.split.training)
+        means = {name: sum(values) / len(values) for name, values in self._window.items()}
+        took_s = means["step_s"]
         return {
-            **self._window.means(),
-            "epoch": state.step * settings.batch / photos,
+            **means,
+            "rate": self._window["rate"][-1],
+            "data_wait_share": means["data_wait_s"] / took_s if took_s else 0.0,
+            "epoch": state.step * settings.batch / len(self._task.split.training),
             "skipped": float(state.skipped),
             "memory_mb": peak_memory_mb(self._device),
         }
@@ -365,7 +378,7 @@ class _Loop:
                 )
         state.figures, state.measured_step = figures, state.step
         took_s = time.perf_counter() - begin_s
-        self._log.emit(Metric(state.step, {**figures, "validation_s": took_s}))
+        self.log.emit(Metric(state.step, {**figures, "validation_s": took_s}))
         judge = judge_of(figures)
         if judge is not None and is_better(judge, figures[judge], than=state.best):
             state.best, state.best_step = figures[judge], state.step
@@ -383,7 +396,7 @@ class _Loop:
                 device=self._device,
                 cancel=self._inner_cancel,
             )
-        self._log.emit(Preview(self._state.step, pictures))
+        self.log.emit(Preview(self._state.step, pictures))
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -422,7 +435,7 @@ class _Loop:
             self._save_weights(f"step-{state.step:08d}")
         folder.prune(self._settings.saving.keep)
         self._saved_s, self._saved_step = time.monotonic(), state.step
-        self._log.emit(Checkpoint(state.step, reason, path))
+        self.log.emit(Checkpoint(state.step, reason, path))
 
     def _save_weights(self, name: str) -> Path:
         state = self._state
@@ -430,7 +443,9 @@ class _Loop:
         figures = {"step": state.step, "seconds": round(state.seconds, 1)}
         values = finite({**figures, "validation": state.figures})
         texts = {name: json.dumps(value) for name, value in values.items()}
-        return self._task.folder.save_weights(name, weights, {**self._task.metadata, **texts})
+        path = self._task.folder.weights_file(name)
+        save_safetensors(path, weights, {**self._task.metadata, **texts})
+        return path
 
     def _keep_interrupted(self, error: BaseException) -> None:
         """Keep what was reached, whatever ended it; never hide the reason behind a second fault."""
@@ -497,44 +512,3 @@ class _Loop:
             "CUDA alone."
         )
         return [text]
-
-    @contextlib.contextmanager
-    def _seeded(self, step: int) -> Iterator[None]:
-        """Inside the block torch's own generators follow from the step, for dropout and the like.
-
-        They are the process's: afterwards they are as they were.
-        """
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(
-                hash_numbers(self._settings.seed, purpose_number("network"), step, self._ranks.rank)
-            )
-            yield
-
-    def _why_it_stopped(self) -> str:
-        seen = ", ".join(f"{value:.4g}" for value in self._bad_losses)
-        kept = self._task.folder.weights_file("last")
-        return (
-            f"Training stopped at step {self._state.step}: {len(self._bad_losses)} steps in a row "
-            f"had a loss or a gradient that is not finite (losses: {seen}). The last good weights "
-            f"are in {kept}; a lower train.optimiser.rate, or train.optimiser.clip_norm=1, may "
-            "help."
-        )
-
-
-class _Window:
-    """The metrics of the steps since the last line of the log."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = {}
-
-    def add(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                self._values.setdefault(name, []).append(value)
-
-    def means(self) -> dict[str, float]:
-        means = {name: sum(values) / len(values) for name, values in self._values.items()}
-        waited_s, took_s = means["data_wait_s"], means["step_s"]
-        share = waited_s / took_s if took_s else 0.0
-        return {**means, "rate": self._values["rate"][-1], "data_wait_share": share}

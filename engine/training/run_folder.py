@@ -25,9 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from torch import Tensor
-
-from engine.checkpoints import load_training_state, save_safetensors, save_training_state
+from engine.checkpoints import load_training_state, save_training_state
 from engine.errors import OutputError, ResultError, WeightsError, file_errors
 from engine.paths import make_folder, write_atomically
 
@@ -116,18 +114,6 @@ class RunFolder:
             raise WeightsError(self.state_file, "was written by another version of this program")
         return state
 
-    def save_weights(
-        self, name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
-    ) -> Path:
-        """Keep weights under a name.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
-        path = self.weights_file(name)
-        save_safetensors(path, weights, metadata)
-        return path
-
     def saved_weights(self) -> tuple[SavedWeights, ...]:
         """The weights there are: by step, then the best and the last ones."""
         folder = self.path / WEIGHTS_FOLDER
@@ -168,7 +154,7 @@ class RunFolder:
 
 
 class EventsFile:
-    """Appends events as lines of JSON, each flushed; a context manager.
+    """Appends events as lines of JSON, each flushed, until it is closed.
 
     Args:
         path: the file.
@@ -198,10 +184,8 @@ class EventsFile:
             self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
             self._file.flush()
 
-    def __enter__(self) -> EventsFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the file once all of it is on the disk."""
         with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
         self._file.close()

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from engine.data.photos import PhotoSplit
-from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.registry import DescriptorSpec
 from engine.evaluation.datasets import open_evaluation_set
@@ -86,7 +85,11 @@ def make_validation_pairs(
         cancel.check()
         wanted = range(begin, min(begin + _AT_ONCE, settings.validation.pairs))
         pairs = pairs_of_photos(reader, numbers, wanted, fewer, device)
-        made += [_one(pairs, place) for place in range(len(pairs))]
+        for place, seen in enumerate(pairs.seen):
+            both = (pairs.images_a[place], pairs.images_b[place])
+            points = (pairs.points_a[place][seen], pairs.points_b[place][seen])
+            queries = QueryPoints(*(part.cpu().double().numpy() for part in points))
+            made.append(ValidationPair(torch.stack(both).cpu(), queries))
     return tuple(pair for pair in made if len(pair.queries.query_px))
 
 
@@ -188,14 +191,3 @@ def set_training_mode(module: nn.Module, *, training: bool, frozen_statistics: b
         for part in module.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()
-
-
-def _one(pairs: TrainingPairs, place: int) -> ValidationPair:
-    seen = pairs.seen[place].cpu().numpy()
-    return ValidationPair(
-        images=torch.stack([pairs.images_a[place], pairs.images_b[place]]).cpu(),
-        queries=QueryPoints(
-            pairs.points_a[place].cpu().numpy()[seen].astype(np.float64),
-            pairs.points_b[place].cpu().numpy()[seen].astype(np.float64),
-        ),
-    )

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine.checkpoints import LoadLimits, load_into, load_state, save_safetensors
+from engine.checkpoints import load_into, load_state, save_safetensors
 from engine.errors import OutputError, WeightsError
 
 
@@ -178,9 +178,9 @@ def test_limits_refuse_before_reading(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_safetensors(path, small_state(), {})
     with pytest.raises(WeightsError, match="more than"):
-        load_state(path, limits=LoadLimits(max_bytes=10))
+        load_state(path, max_bytes=10)
     with pytest.raises(WeightsError, match="2 tensors"):
-        load_state(path, limits=LoadLimits(max_tensors=1))
+        load_state(path, max_tensors=1)
 
 
 def test_weights_that_fit_are_loaded_and_ignored_ones_left_out() -> None:

@@ -193,8 +193,8 @@ def test_described_maps_match_like_the_descriptor_they_came_from(
     job = make_job(pair)
     maps = [tmp_path / "ä.npz", tmp_path / "b.npz"]
     for path, image in zip(maps, (pair.path_a, pair.path_b), strict=True):
-        result = DescribeJob(image=image, recipe=job.request.recipe, out=path).run(context)
-        assert (result.info.dim, result.info.cells) == (441, (40, 30))
+        info = DescribeJob(image=image, recipe=job.request.recipe, out=path).run(context)
+        assert (info.dim, info.cells) == (441, (40, 30))
     config = MatchConfig(descriptor="precomputed", device="cpu")
     again = make_job(pair, recipe=make_recipe(config, {}, maps=maps)).run(context)
     np.testing.assert_allclose(again.table.points_b, job.run(context).table.points_b, atol=0.01)

@@ -176,7 +176,7 @@ def test_v2_takes_a_scale_for_every_pixel_and_clamps_it() -> None:
     scale[:, :, 28:] = 7.0
     with torch.inference_mode():
         full, half = MSNetV1(network, None).describe(random_images())
-        (mixed,) = MSNetV2(network, None).describe(random_images(), scale)
+        (mixed,) = MSNetV2(network, None, scale=scale).describe(random_images())
     torch.testing.assert_close(mixed.values[..., :7], full.values[..., :7])
     torch.testing.assert_close(mixed.values[..., 7:], half.values[..., 7:])
 

@@ -47,12 +47,11 @@ def test_the_mean_is_over_pairs_and_lies_in_its_interval(rows: list[tuple[float,
     found = bootstrap_mean(values, groups, seed=0, resamples=200)
     assert found.mean == pytest.approx(math.fsum(values) / len(values), abs=1e-12)
     if len(set(groups)) == 1:
-        assert found.low is None
-        assert found.high is None
+        assert found.ends is None
     else:
-        assert found.low is not None
-        assert found.high is not None
-        assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+        assert found.ends is not None
+        low, high = found.ends
+        assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_drawn_sequences():
@@ -68,15 +67,14 @@ def test_the_interval_is_that_of_a_plain_loop_over_drawn_sequences():
         drawn = [pairs[name] for name in random.choice(list(pairs), size=len(pairs))]
         means.append(np.concatenate(drawn).mean())
     found = bootstrap_mean(values, groups, seed=0)
-    assert found.low == pytest.approx(np.percentile(means, 2.5), abs=0.01)
-    assert found.high == pytest.approx(np.percentile(means, 97.5), abs=0.01)
+    assert found.ends == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=0.01)
 
 
 def test_pairs_of_one_sequence_are_not_counted_as_independent():
     """Twenty pairs that agree within two sequences tell no more than two numbers do."""
     many = bootstrap_mean([0.2] * 10 + [0.8] * 10, ["a"] * 10 + ["b"] * 10, seed=0)
     few = bootstrap_mean([0.2, 0.8], ["a", "b"], seed=0)
-    assert (many.low, many.high) == pytest.approx((few.low, few.high)) == (0.2, 0.8)
+    assert many.ends == pytest.approx(few.ends) == (0.2, 0.8)
 
 
 def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_rows():
@@ -86,7 +84,7 @@ def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_rows():
     order = random.permutation(30)
     again = bootstrap_mean([values[n] for n in order], [groups[n] for n in order], seed=4)
     assert first == bootstrap_mean(values, groups, seed=4)
-    assert (again.mean, again.low, again.high) == pytest.approx((first.mean, first.low, first.high))
+    assert (again.mean, *again.ends) == pytest.approx((first.mean, *first.ends))
     assert first != bootstrap_mean(values, groups, seed=5)
 
 

@@ -398,7 +398,7 @@ def test_runs_made_in_another_way_are_merged_under_a_notice_that_names_the_field
     page = read_page(tmp_path / "both" / REPORT_HTML)
     (notice,) = (e for e in page.elements if e.attributes.get("role") == "note")
     assert "differ in protocol (closed and seed)" in notice.text
-    assert notes == list(report.notices)
+    assert notes == list(report.stats.merged.warnings)
     assert len(notes) == 1
     labels = {cell.attributes["data-descriptor"] for cell in page.with_data("descriptor", "subset")}
     assert labels == {"daisy (one)", "daisy (two)"}
@@ -408,7 +408,7 @@ def test_runs_made_in_another_way_are_merged_under_a_notice_that_names_the_field
 
 def test_runs_made_alike_need_no_notice(tmp_path: Path):
     report, page = report_on(tmp_path, a_result(("daisy",)), a_result(("other",)))
-    assert report.notices == ()
+    assert report.stats.merged.warnings == ()
     assert not [e for e in page.elements if e.attributes.get("role") == "note"]
     assert page.with_data("better", "other")
 
@@ -686,7 +686,7 @@ def test_a_run_without_points_has_a_report_without_pictures_that_says_so_once(
     assert [(one.figure, one.note) for one in pictures_of(report)] == [(None, "")] * 2
     text = read_page(tmp_path / "out" / REPORT_HTML).text_of("p")
     assert text.count("old was measured before matches were kept") == 1
-    assert report.notices == ()
+    assert report.stats.merged.warnings == ()
 
 
 def test_of_two_runs_with_one_label_each_pair_shows_the_matches_of_its_own_run(

@@ -91,7 +91,7 @@ def test_the_mix_is_the_one_of_msnet_v2(scale: float):
     images = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         full, half = MSNetV1(network, None).describe(images)
-        (mixed,) = MSNetV2(network, None).describe(images, torch.full((1, 40, 56), scale))
+        (mixed,) = MSNetV2(network, None, scale=torch.full((1, 40, 56), scale)).describe(images)
     torch.testing.assert_close(mix_scales(full.values, half.values, scale), mixed.values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
@@ -585,7 +586,7 @@ def test_the_running_mean_is_the_weighted_sum_of_all_weights():
 
 
 def test_events_that_json_cannot_hold_become_null(tmp_path: Path):
-    with EventsFile(tmp_path / "e.jsonl", last_step=0) as events:
+    with contextlib.closing(EventsFile(tmp_path / "e.jsonl", last_step=0)) as events:
         events.add("metric", {"step": 1, "loss": math.nan, "deep": {"x": math.inf}, "näme": "é"})
     (line,) = read_events(tmp_path / "e.jsonl")
     assert line == {"type": "metric", "step": 1, "loss": None, "deep": {"x": None}, "näme": "é"}

@@ -35,18 +35,19 @@ def run(arguments: Namespace, shell: Shell) -> int:
     check_output(options.out, suffixes=(".npz",), inputs=[options.image])
 
     with shell.stage(Stage.LOADING_TORCH):
+        from engine.descriptors.registry import get_descriptor
         from engine.jobs.describe import DescribeJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(options.plugins, context)
     recipe = make_recipe(config, own)
-    result = DescribeJob(image=options.image, recipe=recipe, out=options.out).run(context)
+    info = DescribeJob(image=options.image, recipe=recipe, out=options.out).run(context)
     shell.sink.close()
-    info = result.info
+    title = get_descriptor(config.descriptor).title
     maps = "1 map" if info.levels == 1 else f"{info.levels} maps"
     print(
-        f"{result.descriptor}{'' if info.trained else ' (untrained)'}: {maps} of "
+        f"{title}{'' if info.trained else ' (untrained)'}: {maps} of "
         f"{info.cells[0]}×{info.cells[1]} cells, {info.dim} numbers each, one every "
         f"{info.stride_px:.4g} px, on {info.device} in {info.seconds:.1f} s"
     )

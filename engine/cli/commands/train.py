@@ -107,14 +107,12 @@ def _where(options: TrainOptions, original: Translation) -> tuple[Path, bool]:
 
 def _with_steps(original: Translation, config: TrainConfig, context: JobContext) -> Translation:
     """The translation with the steps that its passes over these photos take."""
-    from engine.data.photos import open_photos, split_photos
+    from engine.data.photos import open_and_split
 
     assert original.epochs is not None
     photos = config.train.photos
-    if photos.folder is None:
-        raise ConfigError("train.photos.folder", "is not named; name a folder of photos")
-    split = split_photos(
-        open_photos(photos.folder, context), validation_share=photos.validation_share
+    _, split = open_and_split(
+        photos.folder, validation_share=photos.validation_share, context=context
     )
     count = len(split.training)
     steps = steps_of(original.epochs, photos=count, batch=config.train.batch)
