@@ -1,4 +1,4 @@
-# Two commands do everything from a clean clone: `make run` and `make test`.
+# From a clean clone, `make run` and `make test` do everything.
 
 VENV_PYTHON := .venv/bin/python
 TESTS ?=
@@ -12,28 +12,28 @@ export PYTHON
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## set up what is missing, then open the window; ARGS="view a.jpg b.jpg" opens a pair
+run: setup ## set up if needed, then open the window; ARGS="view a.jpg b.jpg" opens a pair
 	@$(VENV_PYTHON) main.py $(ARGS)
 
-test: setup ## set up what is missing, then run every check
+test: setup ## set up if needed, then run every check
 	@$(MAKE) --no-print-directory check pytest
 
-setup: ## only set up: .venv and the system's libraries
+setup: ## set up only: .venv and the system libraries
 	@.ci/setup.sh $(if $(CI),--xvfb)
 
-check: ## formatting, lint, types and import borders (after `make setup`)
+check: ## check formatting, lint, types and import rules (after `make setup`)
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-pytest: ## the tests; TESTS="tests/engine -k daisy" picks some
+pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
 	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(TESTS)
 
-gpu-check: ## the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=folder with PyCUDA
+gpu-check: ## check the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=PyCUDA folder
 	@$(or $(GPU_PYTHON),python3) .ci/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)")
 
-format: setup ## format and mend what can be mended without thought
+format: setup ## format the code and apply automatic fixes
 	$(VENV_PYTHON) -m ruff format .
 	$(VENV_PYTHON) -m ruff check --fix .
 
@@ -41,5 +41,5 @@ clean: ## remove caches and builds
 	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-clean-all: clean ## remove .venv as well
+clean-all: clean ## also remove .venv
 	rm -rf .venv

@@ -1,4 +1,4 @@
-"""Descriptor Space: without arguments the window, with a command one piece of work."""
+"""Descriptor Space: opens the window without arguments, or runs a command."""
 
 import sys
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Everything about the CUDA kernels that needs a GPU: tests, sanitizer, benchmark, and a table.
+"""Check the CUDA kernels on a GPU: run tests, sanitizer and benchmark, and print a table.
 
-It runs under a plain Python with torch (2.11 or newer), CUDA and pytest, needs no Qt and no
-network, and leaves that Python as it is: wheels from the folder it is given are unpacked into a
-temporary folder.  Where ``appdirs`` is missing, ``platformdirs``, which PyCUDA brings and which has
-the same functions, stands in for it.
+It runs with any Python that has torch (2.11 or newer), CUDA and pytest, and needs no Qt and no
+network.  It does not change that Python: wheels from the given folder are unpacked into a
+temporary folder.  Where ``appdirs`` is missing, ``platformdirs`` replaces it; PyCUDA depends on
+it, and it has the same functions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FOUND_ERRORS = 9
 
 
 def main() -> int:
-    """Run all steps; 0 when all that could run is well and nothing was left out."""
+    """Run all steps; return 0 if every step passed and none was skipped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="PyCUDA and what it needs")
     parser.add_argument("--runs", type=int, default=20, metavar="N", help="of the benchmark")
@@ -61,13 +61,13 @@ def main() -> int:
 
 
 def prepare(folder: Path, wheels: Path | None) -> dict[str, str]:
-    """The environment of every step: the project, the wheels, and a home of its own."""
+    """The environment of every step: the project, the wheels, and a separate home folder."""
     packages = folder / "packages"
     packages.mkdir()
     if wheels is not None:
         found = sorted(str(path) for path in wheels.glob("*.whl"))
         if not found:
-            sys.exit(f"{wheels} holds no wheel.")
+            sys.exit(f"{wheels} contains no wheels.")
         install = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target"]
         done = subprocess.run([sys.executable, *install, str(packages), *found], check=False)
         if done.returncode != 0:
@@ -81,7 +81,7 @@ def prepare(folder: Path, wheels: Path | None) -> dict[str, str]:
 
 
 def steps(folder: Path, runs: int) -> dict[str, list[str] | str]:
-    """Name -> command, or why it cannot be run."""
+    """Name -> command, or the reason why it cannot run."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     pytest += ["-c", str(folder / "pytest.ini"), f"--rootdir={REPOSITORY}"]
     pytest += [f"--confcutdir={REPOSITORY / TESTS}"]

@@ -1,11 +1,11 @@
-"""Fill .venv with what Descriptor Space needs; costs a fraction of a second when nothing changed.
+"""Install what Descriptor Space needs into .venv; takes a fraction of a second if nothing changed.
 
 Run by setup.sh, or by hand with a virtual environment's Python, on any system:
 
     python .ci/setup.py [--xvfb]
 
-``--xvfb`` installs a virtual display, where that can be done, for the tests that use one.  Needs
-nothing but Python's own library.
+``--xvfb`` also installs a virtual display, if possible, for the tests that use one.  Needs only
+the standard library.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ FONT = {"any font": "fonts-dejavu-core"}
 
 
 class SetupError(Exception):
-    """The set-up cannot go on; the text is meant for the person."""
+    """The set-up cannot continue; the text is shown to the user."""
 
 
 def requirements(pyproject: Path) -> list[str]:
-    """What a checkout is run and checked with: the dependencies and those of the extra ``dev``."""
+    """What running and testing a checkout needs: the dependencies and the extra ``dev``."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
 
 
 def stamp_key(*files: Path) -> str:
-    """A text that changes with the files or with the Python that runs."""
+    """A text that changes with the files or with the running Python."""
     digest = hashlib.sha256(sys.version.encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -47,7 +47,7 @@ def stamp_key(*files: Path) -> str:
 
 
 def install(repository: Path, venv: Path, pip: Callable[[Sequence[str]], int]) -> bool:
-    """Bring the packages in ``venv`` up to date, unless its stamp says that they are.
+    """Update the packages in ``venv``, unless its stamp says that they are up to date.
 
     Args:
         repository: the checkout.
@@ -58,8 +58,8 @@ def install(repository: Path, venv: Path, pip: Callable[[Sequence[str]], int]) -
         True if pip had to run.
 
     Raises:
-        SetupError: pip failed; the next call tries again, from nothing if a package is half
-            unpacked or pip was killed.
+        SetupError: pip failed; the next call tries again, and recreates ``venv`` if a package is
+            half unpacked or pip was killed.
     """
     stamp, unfinished = venv / "stamp", venv / "unfinished"
     pyproject, constraints = repository / "pyproject.toml", repository / "constraints.txt"
@@ -72,7 +72,7 @@ def install(repository: Path, venv: Path, pip: Callable[[Sequence[str]], int]) -
     if status == 0 or (status > 0 and is_whole(venv)):
         unfinished.unlink()
     if status:
-        raise SetupError("The packages could not be installed: pip's own words stand above.")
+        raise SetupError("The packages could not be installed; see pip's messages above.")
     stamp.write_text(key, encoding="utf-8")
     return True
 
@@ -85,15 +85,15 @@ def is_whole(venv: Path) -> bool:
 def run_pip(arguments: Sequence[str]) -> int:
     """Install into the running Python's environment."""
     say(
-        "Installing the packages into .venv; the first time this takes minutes and, with a CUDA"
-        " build of torch, several GB."
+        "Installing the packages into .venv; the first time this takes minutes, and several GB"
+        " with a CUDA build of torch."
     )
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     return subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def has_font(folders: Iterable[Path]) -> bool:
-    """True if there is any scalable font; without one every text is a row of boxes."""
+    """True if there is any scalable font; without a font every text is a row of boxes."""
     kinds = {".ttf", ".ttc", ".otf", ".pfb"}
     return any(file.suffix.lower() in kinds for folder in folders for file in folder.rglob("*.*"))
 
@@ -106,9 +106,9 @@ def font_folders() -> list[Path]:
 
 
 def apt_install(packages: Iterable[str]) -> None:
-    """Refresh apt's lists and install; what came of it is seen by looking again."""
+    """Refresh apt's lists and install; callers check the result themselves."""
     names = sorted(set(packages))
-    say(f"Installing {' '.join(names)} by apt-get.")
+    say(f"Installing {' '.join(names)} with apt-get.")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=False)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
@@ -116,16 +116,16 @@ def apt_install(packages: Iterable[str]) -> None:
 
 
 def find_missing(*, xcb: bool) -> dict[str, str]:
-    """What the system lacks, with the Debian package that holds it."""
+    """What the system lacks, with the Debian package that provides it."""
     missing = qt_platform.missing_libraries(xcb=xcb)
     return missing if has_font(font_folders()) else {**missing, **FONT}
 
 
 def check_system(*, may_install: bool) -> None:
-    """See that the system's libraries are there; install them or say which are missing.
+    """Check the system libraries; install what is missing, or say what it is.
 
     Args:
-        may_install: apt-get is there and would be obeyed.
+        may_install: apt-get is available, with the rights to install.
 
     Raises:
         SetupError: something needed is missing and could not be installed.
@@ -137,25 +137,25 @@ def check_system(*, may_install: bool) -> None:
     needed = find_missing(xcb=False)
     if needed:
         raise SetupError(
-            f"The system lacks {', '.join(needed)}; on Debian and Ubuntu this installs all that is"
+            f"The system lacks {', '.join(needed)}; on Debian and Ubuntu, this installs what is"
             f" missing: {qt_platform.install_hint(missing)}"
         )
     if missing:
-        say(f"To open a window, too, install: {qt_platform.install_hint(missing)}")
+        say(f"To open the window as well, install: {qt_platform.install_hint(missing)}")
 
 
 def say(text: str) -> None:
-    """Tell the person, ahead of what a command prints next."""
+    """Show a message before the output of the next command."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Set up; 0 when done, 1 with a sentence when not, 130 when stopped."""
-    parser = argparse.ArgumentParser(description="Fill .venv with what Descriptor Space needs.")
+    """Set up; return 0 on success, 1 with a message on failure, 130 when stopped."""
+    parser = argparse.ArgumentParser(description="Install what Descriptor Space needs into .venv.")
     parser.add_argument("--xvfb", action="store_true", help="install a virtual display for tests")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
-        say("Run this with a virtual environment's Python, or run .ci/setup.sh, which makes one.")
+        say("Run this with a virtual environment's Python, or run .ci/setup.sh, which creates one.")
         return 1
     try:
         install(REPOSITORY, Path(sys.prefix), run_pip)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes .venv with a Python new enough, then hands over to setup.py, which fills it.
+# Creates .venv with a recent enough Python, then runs setup.py, which installs the packages.
 #
-#   .ci/setup.sh [--xvfb]      see setup.py for the switch
+#   .ci/setup.sh [--xvfb]      see setup.py for the option
 #
-# PYTHON=python3.12 .ci/setup.sh names the Python to make .venv with.
+# PYTHON=python3.12 .ci/setup.sh selects the Python for .venv.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,29 +26,29 @@ find_python() {
 add_venv_module() {
     package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "Installing $package, which Debian and Ubuntu keep apart from Python."
+        say "Installing $package, which Debian and Ubuntu package separately from Python."
         apt-get update -qq >&2 || true
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >&2 || true
     fi
-    can_make_venv "$1" || fail "$1 cannot make a virtual environment:" \
+    can_make_venv "$1" || fail "$1 cannot create a virtual environment:" \
         "install its venv module first (on Debian and Ubuntu: sudo apt-get install $package)."
 }
 
-# setup.py takes this file away when everything is installed, or failed in good order; if it is
-# still there, an earlier set-up was killed half-way and the folder cannot be trusted.
+# setup.py deletes this file when everything is installed, or when pip failed cleanly.  If it still
+# exists, an earlier set-up was killed half-way and .venv may be damaged.
 unfinished=.venv/unfinished
 
 if [ -e "$unfinished" ]; then
-    say "An earlier set-up was cut off: making .venv anew."
+    say "An earlier set-up was interrupted: recreating .venv."
 elif [ -d .venv ] && ! new_enough .venv/bin/python; then
-    say "The Python of .venv is gone or older than 3.11: making .venv anew."
+    say "The Python of .venv is missing or older than 3.11: recreating .venv."
 elif [ -d .venv ]; then
     exec .venv/bin/python .ci/setup.py "$@"
 fi
 
 python=$(find_python)
 [ -n "$python" ] || fail "Descriptor Space needs Python 3.11 or newer, and ${PYTHON:-python3} is" \
-    "older or missing: install one, or name it (make run PYTHON=/path/to/python3.12)."
+    "older or missing: install one, or give its path (make run PYTHON=/path/to/python3.12)."
 can_make_venv "$python" || add_venv_module "$python"
 rm -rf .venv
 mkdir .venv

@@ -1,4 +1,4 @@
-"""Run benchmarks, each in a process of its own, and print their figures.
+"""Run benchmarks, each in its own process, and print their figures.
 
 python -m benchmarks --only start,hover --json figures.json
 """
@@ -23,14 +23,14 @@ from benchmarks.figure import Figure, table
 BENCHMARKS = {
     "start": "from the command to the first painted window, and stalls while torch loads",
     "hover": "from a pointer event to the painted heat map",
-    "training": "from a pointer event to the painted heat map while a training runs beside it",
-    "mining": "hard negatives: the CUDA kernel beside what torch alone can do",
+    "training": "from a pointer event to the painted heat map during a training",
+    "mining": "hard negatives: the CUDA kernel compared with torch",
 }
 _TIMEOUT_S = 1800
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run what was asked for: 0 done, 1 when a benchmark failed or, checked, missed a target."""
+    """Run the selected benchmarks; 1 if one failed or, with --check, missed a target, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,…")
     parser.add_argument("--runs", type=int, default=5, metavar="N")
@@ -82,7 +82,7 @@ def _run_all(names: list[str], runs: int) -> tuple[list[Figure], bool]:
 
 
 def _run_one(name: str, runs: int) -> list[Figure]:
-    """Measure in a new process, so that nothing another benchmark loaded is already there."""
+    """Measure in a new process, where no other benchmark has loaded anything."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "benchmarks", "--measure", name]

@@ -1,4 +1,4 @@
-"""One measured figure, and the table that figures are read from."""
+"""A measured figure, and a table of figures."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What was measured, how much it spreads, and what it should be.
+    """A measured value, its spread, and its target.
 
     Attributes:
-        name: what it is, such as ``first paint, warm``; unique among all figures.
+        name: what was measured, such as ``first paint, warm``; unique among all figures.
         median: middle of the runs.
         low, high: smallest and largest of the runs.
         unit: of these three, such as ``ms``.
         n: how many runs.
-        target: the median should be at most this; None for a figure without a promise.
-        ratio_to: name of the figure this one is to be compared with, measured in the same session.
-            Ratios hold on other computers, times do not.
+        target: upper limit for the median; None for a figure without a target.
+        ratio_to: name of the figure to compare this one with, measured in the same session.
+            Ratios also hold on other computers, times do not.
         note: conditions that a reader must know.
     """
 
@@ -72,7 +72,7 @@ def summarise(
 def table(figures: Sequence[Figure]) -> str:
     """The figures as text in columns.
 
-    The ratio is to the figure named, else to the target: below 1 is better than promised.
+    The ratio refers to the figure named, or else to the target: below 1 is better than the target.
     """
     head = ("figure", "median", "low … high", "spread", "n", "ratio", "target", "")
     rows = [head, *(_row(figure, {f.name: f for f in figures}) for figure in figures)]

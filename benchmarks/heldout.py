@@ -1,17 +1,16 @@
-"""Pairs for choosing settings: made from photos that no training has seen, always the same ones.
+"""Held-out pairs for choosing settings, always made from the same photos, which no training sees.
 
     python -m benchmarks.heldout PHOTOS OUT
 
-writes sequences as ``main.py evaluate --dataset OUT --set long_edge_px=432`` reads them, and with
-``--scenes`` pairs that are no homography, in the layout of WxBS: ``01.png``, ``02.png`` and rows
-``x1 y1 x2 y2`` in ``corrs.txt``.  Which photos, and how each is changed, is the list
-``heldout_pairs.csv`` beside this file; settings are chosen on these pairs, never on sequences that
-figures are reported for.
+writes sequences for ``main.py evaluate --dataset OUT --set long_edge_px=432``.  With ``--scenes``
+it writes pairs that no homography relates, in the layout of WxBS: ``01.png``, ``02.png`` and rows
+``x1 y1 x2 y2`` in ``corrs.txt``.  ``heldout_pairs.csv`` lists the photos and the kind of change
+for each.  Settings are chosen on these pairs, never on sequences that figures are reported for.
 
-Kinds: ``view`` a moderate change of viewpoint, ``tilt`` one of up to 65° out of the plane,
-``steep`` one of 45° to 68° and nearly nothing else, ``turn`` any rotation, ``zoom`` a factor of 2
-to 4 either way, ``light`` the same view in other light, and ``night`` the same view by day and by
-lamps.
+Kinds: ``view`` is a moderate change of viewpoint, ``tilt`` a tilt of up to 65° out of the plane,
+``steep`` a tilt of 45° to 68° with little other change, ``turn`` any rotation, ``zoom`` a factor of
+2 to 4 in either direction, ``light`` the same view in other light, and ``night`` the same view by
+day and by lamplight.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ _SCENE_POINTS: Final = 500
 
 
 def write_sequences(photos: Path, out: Path) -> int:
-    """Write all sequences of the list; says how many.
+    """Write all sequences of the list and return their number.
 
     Raises:
         DescSpaceError: a photo is not there or cannot be read.
@@ -74,7 +73,7 @@ def write_sequences(photos: Path, out: Path) -> int:
 
 
 def write_scenes(photos: Path, out: Path) -> int:
-    """Write all scenes of the list, ``OUT/KIND/PHOTO_VIEW``; says how many.
+    """Write all scenes of the list to ``OUT/KIND/PHOTO_VIEW`` and return their number.
 
     Patches are cut out of the next photo of the list.
 
@@ -97,7 +96,7 @@ def write_scenes(photos: Path, out: Path) -> int:
 def write_scene(
     pixels: NDArray[Any], other: NDArray[Any], kind: str, key: int, folder: Path
 ) -> None:
-    """Write a pair of images of a scene, and where corners of image a are in b."""
+    """Write a pair of images of a scene, and the positions of image a's corners in image b."""
     folder.mkdir(parents=True, exist_ok=True)
     photo, patches = (
         torch.from_numpy(np.ascontiguousarray(one, np.float32)).permute(2, 0, 1)[None]
@@ -127,7 +126,7 @@ def write_scene(
 
 
 def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> None:
-    """Write one photo and its changed views."""
+    """Write a photo and its warped views."""
     folder.mkdir(parents=True, exist_ok=True)
     photo = np.asarray(pixels / 255, dtype=np.float32)
     height, width = photo.shape[:2]
@@ -145,7 +144,7 @@ def write_sequence(pixels: NDArray[Any], row: dict[str, str], folder: Path) -> N
 
 
 def write_list(photos: Path, count: int) -> None:
-    """Choose photos among those kept apart, a few for each kind, and write the list."""
+    """Choose held-out photos, a few for each kind, and write the list."""
     split = split_photos(open_photos(photos, JobContext()), validation_share=0.05)
     chosen = split.validation[:: max(1, len(split.validation) // (count * len(KINDS)))]
     with LIST.open("w", encoding="utf-8", newline="") as file:
@@ -160,7 +159,7 @@ def _listed() -> list[dict[str, str]]:
 
 
 def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
-    """``h_b_from_a`` of a camera that was moved as the kind says."""
+    """``h_b_from_a`` of a camera moved according to the kind."""
     draw = np.random.default_rng(key)
 
     def either(low: float, high: float) -> float:
@@ -186,7 +185,7 @@ def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
 def _camera(
     turn_deg: float, zoom: float, tilt_deg: float, axis_deg: float, size_px: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """A plane facing camera a, seen by a camera that went around it, turned, and zoomed."""
+    """Homography of a plane facing camera a to a camera that orbited it, rotated, and zoomed."""
     width, height = size_px
     focal_px = _FOCAL * width
     axis, tilt, turn = (math.radians(angle) for angle in (axis_deg, tilt_deg, turn_deg))
@@ -201,7 +200,7 @@ def _camera(
 
 
 def _warp(photo: NDArray[np.float32], h_b_from_a: NDArray[np.float64]) -> NDArray[np.float32]:
-    """As camera b sees it: drawn four times as fine and averaged, so that nothing aliases."""
+    """Camera b's view: warped at four times the resolution, then averaged to avoid aliasing."""
     height, width = photo.shape[:2]
     fine = np.array([[4, 0, 1.5], [0, 4, 1.5], [0, 0, 1.0]]) @ h_b_from_a
     large = cv2.warpPerspective(photo, fine, (4 * width, 4 * height), flags=cv2.INTER_LINEAR)
@@ -215,7 +214,7 @@ if __name__ == "__main__":
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", action="store_true", help="write scenes instead")
-    parser.add_argument("--write-list", type=int, metavar="N", help="make a new list first")
+    parser.add_argument("--write-list", type=int, metavar="N", help="create a new list first")
     arguments = parser.parse_args()
     if arguments.write_list:
         write_list(arguments.photos, arguments.write_list)

@@ -1,7 +1,7 @@
 """From a pointer event to the painted heat map, in the real window.
 
-Two images of 640×480 with one 128-d level at stride 4 (random unit vectors); the pointer is moved
-to random points, and each time is taken when the answer's heat map has been painted.
+Two images of 640×480 have one level at stride 4 (random unit vectors of dimension 128).  The
+pointer moves to random points; the time ends when the answer's heat map has been painted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INNER = np.array([[0.1, 0.4], [0.9, 0.6]])  # shares of the pane that its image
 
 
 def measure(runs: int) -> list[Figure]:
-    """The 95th percentile of ``runs`` rounds of pointer moves, and of the engine's share."""
+    """The 95th percentile over ``runs`` rounds of pointer moves: in total, and in the engine."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def measure(runs: int) -> list[Figure]:
 
 
 def write_inputs(folder: Path) -> tuple[list[Path], tuple[Path, Path]]:
-    """Two pictures, and a map file for each."""
+    """Two images, and a map file for each."""
     from engine.api import write_image
 
     random = np.random.default_rng(0)
@@ -72,16 +72,16 @@ def measure_moves(
     runs: int,
     begin: Callable[[Application], Callable[[], bool]] | None = None,
 ) -> tuple[list[float], list[float]]:
-    """Open the window, move the pointer about, close the window.
+    """Open the window, move the pointer around, close the window.
 
     Args:
         inputs: pictures and map files of :func:`write_inputs`.
         runs: rounds of moves.
-        begin: starts something beside it, and returns what tells whether that is under way.
+        begin: starts other work, and returns a function that says whether it is running.
 
     Returns:
-        Milliseconds of each round, the 95th percentile of its moves: the engine's share, and until
-        the heat map was painted.
+        The 95th percentile of each round's moves, in milliseconds: of the engine's query, and
+        until the heat map was painted.
     """
     from PySide6.QtCore import QEvent, QEventLoop, QObject, QPointF, Qt, QTimer
     from PySide6.QtGui import QMouseEvent
@@ -97,8 +97,8 @@ def measure_moves(
     window = Application(options, models)
     window.show()
 
-    # The loop sleeps between events, as in the running program: one that spins would keep the
-    # interpreter lock from the query's thread.
+    # The loop sleeps between events, as in the running program: a busy loop would keep the
+    # interpreter lock from the query thread.
     loop = QEventLoop()
 
     late = QTimer(singleShot=True)

@@ -1,13 +1,13 @@
-"""Scores weights on the pairs that settings are chosen by.
+"""Evaluates weights on the pairs that we choose settings on.
 
     python -m benchmarks.judge --heldout OUT --scenes SCENES --data ../shared/data --weights FILE
 
-``OUT`` and ``SCENES`` are what :mod:`benchmarks.heldout` wrote.  Of the other data only that half
-is read which choices are made by: of homogr and wxbs the pairs named below, and two of middlebury.
-A row gives the mean over pairs: PCK of the protocols closed (right among the true points) and dense
-(right among a stride-4 grid), exact search, at most 500 queries a pair.  Points of wxbs were
-clicked, good to a few pixels, so read them at 10 px; those of middlebury leave out what one view
-hides.
+:mod:`benchmarks.heldout` writes ``OUT`` and ``SCENES``.  Of the other data, only the half set aside
+for choosing settings is read: the pairs of homogr and wxbs named below, and two of middlebury.  A
+row gives the mean over pairs: PCK of the protocols closed (candidates are the true points) and
+dense (candidates form a stride-4 grid), with exact search and at most 500 queries per pair.  The
+points of wxbs were clicked by hand, precise to a few pixels: read them at 10 px.  Those of
+middlebury exclude points that one view hides.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _CLOSED: Final = Protocol(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedPair:
-    """Two image files and ``(N, 2)`` points of each that show the same, in pixels of the files."""
+    """Two image files and ``(N, 2)`` corresponding points of each, in pixels of the files."""
 
     group: str
     path_a: Path
@@ -69,7 +69,7 @@ class JudgedPair:
 
 
 def heldout_pairs(folder: Path) -> Iterator[JudgedPair]:
-    """Sequences, with corners of image 1 that the other image shows."""
+    """Sequences, with the corners of image 1 that are visible in the other image."""
     for sequence in open_dataset(folder).sequences:
         group = f"heldout {sequence.name.split('_')[1]}"
         for pair in sequence.pairs():
@@ -86,7 +86,7 @@ def homogr_pairs(folder: Path) -> Iterator[JudgedPair]:
 
 
 def listed_pairs(folder: Path, names: tuple[str, ...] | None, edge_px: int) -> Iterator[JudgedPair]:
-    """Pairs with a list of points, in the layout of WxBS; all of them where no names are given."""
+    """Pairs with a list of points, in the layout of WxBS; all pairs if no names are given."""
     for path in sorted(folder.glob("*/*/corrs.txt")):
         if names is None or path.parent.name in names:
             points = np.loadtxt(path)
@@ -96,7 +96,7 @@ def listed_pairs(folder: Path, names: tuple[str, ...] | None, edge_px: int) -> I
 
 
 def middlebury_pairs(folder: Path) -> Iterator[JudgedPair]:
-    """Stereo pairs, with corners of the left image that the right one shows."""
+    """Stereo pairs, with the corners of the left image that are visible in the right one."""
     factors = dict(re.findall(r'(\w+) "(\d+)" "0"', (folder / "datasets.xml").read_text("utf-8")))
     for name in MIDDLEBURY:
         left, right = (
@@ -115,7 +115,7 @@ def middlebury_pairs(folder: Path) -> Iterator[JudgedPair]:
 
 
 def read_disparities(path: Path, factor: float) -> NDArray[np.float64]:
-    """``(h, w)`` pixels by which things lie further left in the other image; 0 for unknown."""
+    """``(h, w)`` pixels of shift to the left in the other image; 0 if unknown."""
     shades = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     assert shades is not None
     return np.asarray(shades, np.float64) / factor
@@ -182,10 +182,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--heldout", type=Path)
     parser.add_argument("--scenes", type=Path)
     parser.add_argument("--data", type=Path, help="folder with homogr, wxbs and middlebury")
-    parser.add_argument("--weights", type=Path, help="default: those that come with the program")
+    parser.add_argument("--weights", type=Path, help="default: the shipped weights")
     parser.add_argument("--descriptor", default="descspace-fast")
-    parser.add_argument("--every", type=int, default=1, help="only every so many-th made pair")
-    parser.add_argument("--precision", default="float32", help="or bfloat16")
+    parser.add_argument("--every", type=int, default=1, help="use every Nth generated pair")
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
     return parser.parse_args()
 
 
@@ -218,8 +218,8 @@ def main() -> None:
     print(f"{'':18} pairs closed@5 dense@1 dense@3 dense@5 dense@10 mean error, px")
     for name in sorted(rows):
         closed5, *shares, error = np.mean(rows[name], axis=0)
-        told = " ".join(f"{share:7.3f}" for share in shares)
-        print(f"{name:18} {len(rows[name]):5} {closed5:8.3f} {told} {error:10.1f}")
+        columns = " ".join(f"{share:7.3f}" for share in shares)
+        print(f"{name:18} {len(rows[name]):5} {closed5:8.3f} {columns} {error:10.1f}")
 
 
 if __name__ == "__main__":

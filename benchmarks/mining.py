@@ -1,9 +1,9 @@
-"""Mining of hard negatives: the kernel, by both its paths, beside every way that torch can do it.
+"""Mining hard negatives: the kernel's two paths compared with torch implementations.
 
-All ways get the same bfloat16 descriptors, but for one that gives the kernel float32 ones.
-Torch's score float32, since bfloat16 scores lose the order of the best: ``torch, float32`` turns
-the descriptors into float32 and multiplies with TF32 allowed, ``torch, bfloat16`` multiplies as
-they are and scores in bfloat16, for comparison only.
+All of them get the same bfloat16 descriptors, except one that gives the kernel float32.  The torch
+versions score in float32, because bfloat16 scores lose the order of the best candidates: ``torch,
+float32`` converts the descriptors to float32 and multiplies with TF32 allowed.  ``torch, bfloat16``
+multiplies and scores in bfloat16, for comparison only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.mining.hard_negatives import find_hard_negatives
 RADIUS_CELLS = 4.0
 _BLOCK_BYTES = 256 << 20
 _WARM_UP = 3
-_SEVERAL = 5  # negatives a query
+_SEVERAL = 5  # negatives per query
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Size:
 
     @property
     def flops(self) -> float:
-        """Of the products, two for each multiply-add."""
+        """Flops of the products, two for each multiply-add."""
         return 2.0 * self.batch * self.queries * self.height * self.width * self.dim
 
     @property
     def least_bytes(self) -> float:
-        """Both inputs read once in bfloat16, both results written once."""
+        """Bytes to read both inputs once in bfloat16 and to write both results once."""
         read = 2.0 * self.dim * (self.height * self.width + self.queries)
         return self.batch * (read + 12.0 * self.queries)
 
@@ -60,9 +60,9 @@ SIZES = (
 
 
 def measure(runs: int) -> list[Figure]:
-    """Time, share of the floors, peak extra memory of every way at every size; none without GPU."""
+    """Time, share of the lower bounds, and peak extra memory at every size; nothing without GPU."""
     if not torch.cuda.is_available():
-        print("mining is not measured: torch can use no CUDA GPU here", file=sys.stderr)
+        print("mining is not measured: torch finds no CUDA GPU", file=sys.stderr)
         return []
     torch.backends.cuda.matmul.allow_tf32 = True
     rate, bandwidth = _matrix_rate(runs), _bandwidth(runs)
@@ -107,13 +107,11 @@ def _measure_size(size: Size, runs: int, rate: float, bandwidth: float) -> list[
         name = f"{way} {size}"
         try:
             times, extra = _time(work, runs)
-        except Exception as error:  # a compiler that fails, a full memory: the others still count
+        except Exception as error:  # a failed compiler, full memory: measure the others
             print(f"{name} is left out: {type(error).__name__}: {error}", flush=True)
             continue
         share = 100 * floor_ms / statistics.median(times)
-        note = (
-            f"{extra / 2**20:.2f} MiB extra, runs at {share:.1f} % of what the higher floor allows"
-        )
+        note = f"{extra / 2**20:.2f} MiB extra, {share:.1f} % of the rate of the higher bound"
         figures.append(summarise(name, times, unit="ms", ratio_to=base, note=note))
     return figures
 
@@ -136,7 +134,7 @@ def _mine(
 def _unfused(
     maps: Tensor, queries: Tensor, truth: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """All similarities at once, masked, then the largest."""
+    """Compute all similarities at once, mask them, and take the largest."""
     height, width = maps.shape[2:]
     scores = queries.to(dtype) @ maps.flatten(2).to(dtype)
     across = torch.arange(width, device=maps.device) - truth[..., :1]
@@ -147,7 +145,7 @@ def _unfused(
 
 
 def _time(work: Callable[[], object], runs: int) -> tuple[list[float], int]:
-    """Milliseconds of each run by CUDA events, and the peak of extra memory in bytes."""
+    """Milliseconds of each run by CUDA events, and the peak extra memory in bytes."""
     for _ in range(_WARM_UP):
         work()
     torch.cuda.synchronize()
@@ -175,7 +173,7 @@ def _matrix_rate(runs: int) -> list[float]:
 
 
 def _bandwidth(runs: int) -> list[float]:
-    """GB/s of a copy, read and written."""
+    """GB/s of a copy, counting reads and writes."""
     source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     times, _ = _time(lambda: target.copy_(source), runs)

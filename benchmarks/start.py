@@ -1,7 +1,7 @@
 """From the command to the first painted window, and how long the window stalls while torch loads.
 
-Every run is a process of its own on warm file caches.  Two references run beside it: an empty Qt
-window, and an ordinary ``import torch`` in a thread under the same window.
+Every run is a separate process with warm file caches.  Two references are measured, too: an empty
+Qt window, and an ordinary ``import torch`` in a thread of the same window.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VARIANTS = ("empty", "plain", "ours")
 
 
 def measure(runs: int) -> list[Figure]:
-    """Measure all variants in turn, ``runs`` times after a warm-up."""
+    """Measure all variants in turn, ``runs`` times, after a warm-up."""
     with tempfile.TemporaryDirectory() as home:
         for variant in _VARIANTS:
             _run(variant, home)

@@ -1,6 +1,6 @@
-"""Hovering while a training runs in the same window: with and without leaving room for it.
+"""Hovering during a training in the same window, with and without lowering its priority.
 
-The training is the quick preset on made-up photos; the moves are those of the benchmark ``hover``.
+It uses the quick preset on generated photos, and the pointer moves of the benchmark ``hover``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STEPS_BEFORE = 3
 
 
 def measure(runs: int) -> list[Figure]:
-    """The 95th percentile of moves: alone, beside a greedy training, and beside one that yields."""
+    """The 95th percentile: no training, one at normal priority, and one at lowered priority."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory() as folder:
@@ -43,15 +43,15 @@ def measure(runs: int) -> list[Figure]:
         with mock.patch("descgui.controllers.training_controller.leave_room"):
             greedy = measure_moves(inputs, runs, train)[1]
         yielding = measure_moves(inputs, runs, train)[1]
-    first = "pointer event to painted heat map, nothing beside it, p95"
+    first = "pointer event to painted heat map, no training, p95"
     return [
         summarise(first, alone, unit="ms"),
         summarise(
-            "the same while a training of the window's own priority runs, p95", greedy, unit="ms",
+            "the same during a training at the window's priority, p95", greedy, unit="ms",
             ratio_to=first,
         ),
         summarise(
-            "the same while a training runs as it does, p95", yielding, unit="ms", target=16.0,
+            "the same during a training at lowered priority, p95", yielding, unit="ms", target=16.0,
             ratio_to=first,
         ),
     ]  # fmt: skip
