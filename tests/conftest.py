@@ -1,4 +1,4 @@
-"""What every test stands on: a home of its own, few threads, a seed, and no thread left behind.
+"""Shared by all tests: a separate home folder, few threads, a seed, and no threads left running.
 
 Torch is imported inside the fixtures that need it, so that tests of the window and of plain Python
 start at once.
@@ -31,7 +31,7 @@ _THREAD_GRACE_MS = 2000
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home folder for the whole run: settings, cache and logs of the person stay untouched.
+    """A home folder for the whole run: the user's settings, cache and logs stay untouched.
 
     What is costly to make (the demo sequences) is made once a run.  A test that reads or writes
     settings takes ``fresh_home`` instead.

@@ -1,4 +1,4 @@
-"""What the tree, the pins and the written ground promise about each other."""
+"""The source tree, the pinned versions and the documents agree with each other."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_no_test_folder_is_a_package():
 
 
 def test_every_package_folder_says_so():
-    """A forgotten ``__init__.py`` makes a namespace package, which mypy treats apart."""
+    """A missing ``__init__.py`` makes a namespace package, which mypy treats differently."""
     folders = {
         path.parent
         for path in ours()

@@ -41,7 +41,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 class FakePip:
-    """Writes down what it is asked to install and ends as it is told."""
+    """Records what it should install and returns the given status."""
 
     def __init__(self, ends: int | BaseException = 0) -> None:
         self.ends = ends
@@ -164,7 +164,7 @@ def test_a_font_is_found_in_any_sub_folder(setup: ModuleType, tmp_path: Path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell script")
 def test_a_python_that_is_too_old_is_refused_in_a_sentence(tmp_path: Path):
-    """The script is copied, so that this checkout's own .venv is out of its reach."""
+    """The script is copied, to keep it away from this checkout's .venv."""
     (tmp_path / ".ci").mkdir()
     script = tmp_path / ".ci" / "setup.sh"
     script.write_bytes((REPOSITORY / ".ci" / "setup.sh").read_bytes())

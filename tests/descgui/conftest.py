@@ -1,4 +1,4 @@
-"""Stands in for the controllers behind the views."""
+"""Stand-ins for the controllers behind the views."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from descgui.workers.lane import JobLane
 
 
 class Asked:
-    """Fulfils every protocol of the views and writes down what it is asked for.
+    """Implements every protocol of the views and records the requests.
 
     Attributes:
         calls: name and arguments of each request, in order.

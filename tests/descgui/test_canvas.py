@@ -188,7 +188,7 @@ def test_live_and_kept_overlays_look_the_same(canvas, live):
 
 
 class PaintWatcher(QObject):
-    """Notes the rectangles that a widget is asked to paint."""
+    """Records the rectangles that a widget has to paint."""
 
     def __init__(self) -> None:
         super().__init__()

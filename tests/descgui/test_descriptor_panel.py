@@ -69,7 +69,7 @@ def heard(signal):
 
 
 def pick(combo, data):
-    """Choose an entry as a person does."""
+    """Select an entry as a user does."""
     combo.setCurrentIndex(combo.findData(data))
     combo.activated.emit(combo.currentIndex())
 

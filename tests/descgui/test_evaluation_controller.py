@@ -1,4 +1,4 @@
-"""Evaluations run beside the window: begun, paused, continued, compared, thrown away."""
+"""Evaluations in the window: started, paused, continued, compared, deleted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sequences(tmp_path_factory):
 
 
 class Matches:
-    """Counts how often matches were asked for."""
+    """Counts the requests for matches."""
 
     def __init__(self):
         self.runs = 0

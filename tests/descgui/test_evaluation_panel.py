@@ -1,4 +1,4 @@
-"""The evaluation panel: draws its model, asks for the rest."""
+"""The evaluation panel: draws its model and makes requests."""
 
 from __future__ import annotations
 

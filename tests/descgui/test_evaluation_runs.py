@@ -1,4 +1,4 @@
-"""A run of the evaluation, with a stand-in for the engine's job: its stages, its ends, its time."""
+"""An evaluation run with a stand-in for the engine's job: stages, outcomes, remaining time."""
 
 from __future__ import annotations
 

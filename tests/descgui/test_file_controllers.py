@@ -72,7 +72,7 @@ def files(models, asked):
 
 @pytest.fixture
 def answer(monkeypatch):
-    """Makes a dialog answer without being shown, and keeps what it was asked."""
+    """Answers a dialog without showing it, and records its arguments."""
 
     def prepare(dialog: str, result: Any) -> list[tuple[Any, ...]]:
         calls: list[tuple[Any, ...]] = []

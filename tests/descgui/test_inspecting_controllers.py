@@ -1,4 +1,4 @@
-"""Maps, probes, pictures and matches: what is asked of the engine, and what becomes of answers."""
+"""Maps, probes, pictures and matches: requests to the engine, and what its answers change."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def picture(step, value=0):
 
 
 class Clock:
-    """Stands for the module of the time."""
+    """Stands in for the module ``time``."""
 
     def __init__(self):
         self.now_s = 100.0
@@ -181,13 +181,13 @@ def test_a_stop_before_the_first_step_is_not_undone_by_it(live):
 
 
 def replace(monkeypatch, **names):
-    """Replace names of the engine's door; the ones behind it, which load torch, stay unread."""
+    """Replace names of the engine's interface without loading those that need torch."""
     for name, value in names.items():
         monkeypatch.setitem(vars(api), name, value)
 
 
 class Engine:
-    """Stands at the engine's door: its jobs do what a test says, its runs are a list."""
+    """Stands in for the engine: its jobs do what a test says, its runs are a list."""
 
     def __init__(self, monkeypatch):
         self.jobs = []

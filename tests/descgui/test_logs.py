@@ -20,7 +20,7 @@ from engine.api import ConfigError
 
 
 class Receiver(QObject):
-    """Stands for the window: takes reports and remembers on which thread it was called."""
+    """Stands in for the window: takes reports and records the calling thread."""
 
     def __init__(self) -> None:
         super().__init__()

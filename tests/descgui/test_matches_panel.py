@@ -1,4 +1,4 @@
-"""Many matches: asked for, filtered, summed up."""
+"""Many matches: requested, filtered, summarised."""
 
 from __future__ import annotations
 

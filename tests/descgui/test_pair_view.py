@@ -1,4 +1,4 @@
-"""The pair view: what it shows for each state of the models, and what it asks for."""
+"""The pair view: what it shows for each state of the models, and what it requests."""
 
 from __future__ import annotations
 

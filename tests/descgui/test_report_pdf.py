@@ -1,4 +1,4 @@
-"""The report on paper: pages, what stands on them, and what becomes of odd content."""
+"""The report on paper: pages, their content, and unusual content."""
 
 from __future__ import annotations
 

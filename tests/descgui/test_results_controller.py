@@ -1,4 +1,4 @@
-"""Past evaluations: listed, shown, deleted, restored, and turned into reports."""
+"""Past evaluations: listed, shown, deleted, restored, and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings beside the window: begun, rested, stopped, resumed, looked at, used."""
+"""Trainings in the window: started, paused, stopped, resumed, inspected, used."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     wait_stage(qtbot, second, "stopped")
     assert min(step for stage, step in steps if stage == "running") >= stopped.step
     losses = second.model.curves.of(stopped.folder)["loss"]
-    # What is shown first is the earlier part's last loss, or already one of the new part.
+    # The first value shown is the earlier part's last loss, or one of the new part.
     known = losses[losses[:, 0] >= stopped.step, 1]
     assert figures[0]["loss"] in [pytest.approx(loss) for loss in known]
     assert losses[0, 0] == 1  # the first part's curve is there, too

@@ -1,4 +1,4 @@
-"""The training panel: draws its model, asks for the rest."""
+"""The training panel: draws its model and makes requests."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ LIVE = Path("/runs/eins")
 
 
 class Actions:
-    """Notes what the panel asks for: names with their arguments."""
+    """Records the panel's requests: names with their arguments."""
 
     def __init__(self):
         self.asked = []

@@ -30,7 +30,7 @@ def solid(color, height=6, width=16):
 
 
 def frame(step, names=NAMES):
-    """Each picture is of one colour that tells its name and its step."""
+    """Each picture has a single colour that encodes its name and step."""
     return Preview(
         step,
         {name: solid((SHADES[name], 0 if name == "pair" else step % 251, 7)) for name in names},

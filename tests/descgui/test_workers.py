@@ -47,7 +47,7 @@ class Record:
         lane.busy_changed.connect(partial(self._add, "busy"))
 
     def submit(self, key: str, work: Any) -> None:
-        """Submit work, all ends of which are written down."""
+        """Submit work and record each of its callbacks."""
         self.lane.submit(
             work,
             key=key,

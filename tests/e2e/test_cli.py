@@ -1,4 +1,4 @@
-"""The commands as a person types them: real processes, real files, real exit codes."""
+"""The commands as a user types them: real processes, real files, real exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``evaluate`` as a person types it: real processes, real files, real exit codes."""
+"""The command ``evaluate`` as a user types it: real processes, real files, real exit codes."""
 
 from __future__ import annotations
 

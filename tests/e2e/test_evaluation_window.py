@@ -1,4 +1,4 @@
-"""An evaluation in the real window: asked for, measured, looked into, interrupted by closing."""
+"""An evaluation in the real window: started, measured, inspected, interrupted by closing."""
 
 from __future__ import annotations
 

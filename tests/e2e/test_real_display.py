@@ -19,7 +19,7 @@ TIMEOUT_S = 120
 
 @pytest.fixture(scope="module")
 def x_display() -> Iterator[str]:
-    """A virtual X display of its own, under a number that the server chooses."""
+    """A separate virtual X display, whose number the server chooses."""
     server = shutil.which("Xvfb")
     if server is None:
         pytest.skip("Xvfb is not installed")

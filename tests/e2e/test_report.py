@@ -1,4 +1,4 @@
-"""From an evaluation to its report and its PDF, as a person types it."""
+"""From an evaluation to its report and its PDF, as a user types it."""
 
 from __future__ import annotations
 

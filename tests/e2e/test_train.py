@@ -1,4 +1,4 @@
-"""Training as a person types it: real processes, stopped, killed, continued, and two at once."""
+"""Training as a user types it: real processes, stopped, killed, continued, and two at once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def wait_for_step(process: subprocess.Popen[str], step: int) -> None:
 
 @pytest.fixture(scope="module")
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody disturbed."""
+    """An uninterrupted run."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
     done = run(*words("train", "--photos", photos, "--run-dir", run_dir, settings=SHORT))
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A training in the real window: begun, watched, rested, stopped, resumed, used, interrupted."""
+"""A training in the real window: started, watched, paused, stopped, resumed, used, interrupted."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
     losses = training.curves.of(folder)["loss"]
     assert losses[:, 0].tolist() == list(range(1, len(losses) + 1))
 
-    # While it goes on, what it has learnt so far can be used.
+    # The weights learnt so far can be used during the training.
     panel.past_tab.click()
     panel.runs.list.setCurrentRow(0)
     qtbot.waitUntil(panel.runs.view_button.isEnabled, timeout=WAIT_MS)

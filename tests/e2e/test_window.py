@@ -1,4 +1,4 @@
-"""The real window, driven as a person would: open, look, pin, compare, export, close."""
+"""The real window, used as a user would: open, look, pin, compare, export, close."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_the_table_shows_spread_ratio_and_verdict():
 
 @pytest.fixture
 def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A benchmark of two figures in place of the real ones, which need a window and minutes."""
+    """A benchmark of two figures replaces the real ones, which need a window and take minutes."""
     (tmp_path / "trial.py").write_text(
         "from benchmarks.figure import summarise\n"
         "def measure(runs):\n"

@@ -1,4 +1,4 @@
-"""Weights files: what fits is loaded, and whatever is wrong is said in a sentence."""
+"""Weights files: matching ones are loaded, and errors are reported in a sentence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "gewichte-größe 权重.bin"])
 def test_saved_weights_come_back_with_their_metadata(tmp_path: Path, name: str) -> None:
-    """Files are told apart by content, so a strange ending does no harm."""
+    """Files are recognised by content, so an unusual suffix does no harm."""
     path = tmp_path / name
     save_safetensors(path, small_state(), {"made by": "größe"})
     state, metadata = load_state(path)

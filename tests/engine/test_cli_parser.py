@@ -1,4 +1,4 @@
-"""The command line's words: what they mean, what is refused, and what help costs."""
+"""The command line: what arguments mean, what is refused, and what showing help loads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("words", [[], *[[command] for command in COMMANDS]])
 def test_help_is_printed_without_loading_anything_heavy(words: list[str]):
-    """Asked of the interpreter itself, in a new process, after help has ended."""
+    """Checked in the interpreter of a new process, after help has been printed."""
     code = (
         "import sys\n"
         "from descgui.__main__ import main\n"
@@ -238,7 +238,7 @@ def test_an_output_is_refused_before_the_work(tmp_path: Path):
 
 
 def test_help_pages_need_no_percent_signs_escaped_by_hand(parser: Parser):
-    """Argparse formats help by %, so a stray sign would break a page only when it is asked for."""
+    """Argparse formats help with %, so a stray % would break a page only when it is shown."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():

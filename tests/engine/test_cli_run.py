@@ -144,7 +144,7 @@ def test_a_missing_package_is_named(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_reader_that_left_early_is_no_failure():
-    """The output is larger than a pipe holds, and ``head`` takes one line of it."""
+    """The output is larger than a pipe's buffer, and ``head`` reads one line of it."""
     code = (
         "import sys\n"
         "from engine.cli.run import main\n"

@@ -146,7 +146,7 @@ def test_work_that_was_stopped_before_or_meanwhile_gives_nothing() -> None:
 def test_a_full_accelerator_falls_back_to_the_cpu_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The device "meta" stands for the accelerator: it is there on every computer."""
+    """The device "meta" stands in for the accelerator: every computer has it."""
 
     def answer(images: Tensor) -> Levels:
         if images.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""What every registered descriptor keeps, whatever it is made of."""
+"""The contract that every registered descriptor must meet."""
 
 from __future__ import annotations
 

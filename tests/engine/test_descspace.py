@@ -1,4 +1,4 @@
-"""descspace: what its vectors hold, and which members a pair keeps."""
+"""descspace: what its vectors contain, and which members a pair keeps."""
 
 from __future__ import annotations
 

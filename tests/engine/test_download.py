@@ -37,7 +37,7 @@ BODY = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
 
 @dataclass
 class Site:
-    """What a server does: one function for each path, and what it was asked."""
+    """A server: one function for each path, and the requests it received."""
 
     address: str = ""
     pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
@@ -480,7 +480,7 @@ def test_cancelling_the_unpacking_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sequences() -> dict[str, bytes]:
-    """A data set of two sequences, as it lies in the archive."""
+    """A data set of two sequences, as stored in the archive."""
     generator = np.random.default_rng(2)
     files: dict[str, bytes] = {}
     for name in ("i_wall", "v_wall"):

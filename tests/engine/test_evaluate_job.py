@@ -107,7 +107,7 @@ def evaluate(dataset: Path | str, out: Path, **changes: object) -> EvaluationRes
 
 
 def lasting(result: EvaluationResult) -> str:
-    """The parts that must not depend on time, as they stand in the file."""
+    """The parts of the file that must not depend on time."""
     values = json.loads(json_text(result))
     return json.dumps([values["summary"], values["pairs"], values["left_out"]])
 
@@ -227,7 +227,7 @@ def test_a_run_cut_at_any_byte_ends_with_the_same_rows(sequences: Path, tmp_path
         assert lasting(evaluate(sequences, out, resume=True)) == lasting(whole)
 
 
-# Torch is loaded once and the runs are forked off, so that ten of them take seconds.
+# Torch is loaded once and the runs are forked, so ten of them take seconds.
 _KILLER = """
 import os, random, signal, sys, time
 sys.path.insert(0, {repository!r})

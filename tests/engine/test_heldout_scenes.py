@@ -1,4 +1,4 @@
-"""The pairs that weights are judged by: what is written is what is read."""
+"""The pairs that weights are judged on: reading returns what was written."""
 
 from __future__ import annotations
 

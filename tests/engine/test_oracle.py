@@ -1,4 +1,4 @@
-"""The row that is given the true scales, and that nobody takes it for a descriptor."""
+"""The row that receives the true scales, and is never presented as a descriptor."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def counts(result: EvaluationResult, label: str) -> dict[tuple[str, int], tuple[
     }
 
 
-# ---- what it is told ---------------------------------------------------------------------------
+# ---- the scales it receives ---------------------------------------------------------------------
 
 
 def test_true_scales_are_how_much_larger_an_image_shows_a_square_than_the_other():
@@ -155,7 +155,7 @@ def test_it_asks_the_same_queries_and_differs_only_where_scales_differ(result: E
         assert (within == plain[key]) == key[0].startswith("i_")
 
 
-# ---- what it is called -------------------------------------------------------------------------
+# ---- its name -----------------------------------------------------------------------------------
 
 
 def test_the_word_stands_in_every_file_and_table(finished: Path, result: EvaluationResult):

@@ -1,4 +1,4 @@
-"""The original's settings: each of its names, what it becomes, and what a person is told."""
+"""The original's settings: each name, its translation, and the message to the user."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 class Typed:
-    """Types ``train`` commands, with a job that only looks at what it was asked for."""
+    """Runs ``train`` commands with a job that only records its settings."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.jobs: list[TrainJob] = []

@@ -1,4 +1,4 @@
-"""Descriptors that look at both images: who is asked what, how often, and what comes of it."""
+"""Descriptors that look at both images: which steps run, how often, and their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GRID = CellGrid(1.0, 0.0)
 
 @dataclass
 class ByBrightness:
-    """Chooses image a's members by how much brighter image b is; remembers what it was asked."""
+    """Chooses image a's members by how much brighter image b is, and records its calls."""
 
     dim: int = 3
     shift_period_px: int = 1

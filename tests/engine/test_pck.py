@@ -55,7 +55,7 @@ def test_the_mean_is_over_pairs_and_lies_in_its_interval(rows: list[tuple[float,
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_drawn_sequences():
-    """The same question asked with another generator: equal up to the noise of the draws."""
+    """Another generator gives the same interval, up to the noise of the draws."""
     random = np.random.default_rng(1)
     pairs = {
         f"s{n}": random.normal(random.uniform(0.2, 0.8), 0.05, size=1 + n % 5) for n in range(12)

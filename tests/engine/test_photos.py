@@ -1,4 +1,4 @@
-"""Folders of photos: what is found, what is left out, and what is kept for validation."""
+"""Folders of photos: what is found, what is left out, and what is held out for validation."""
 
 from __future__ import annotations
 

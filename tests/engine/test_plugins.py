@@ -1,4 +1,4 @@
-"""A person's own file: what it registers, and what is said when it fails."""
+"""A user's plugin file: what it registers, and the messages when it fails."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_modules_beside_the_file_can_be_imported(tmp_path: Path) -> None:
 
 
 class FakePoint:
-    """Stands for an installed package's entry point."""
+    """Stands in for an installed package's entry point."""
 
     dist = None
 

@@ -1,4 +1,4 @@
-"""The points of an evaluation: what is kept is what was measured, to the last bit."""
+"""The points of an evaluation are stored bit for bit as measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Map files: what is written is read back, what people write is read, what is wrong is said."""
+"""Map files: written maps read back, users' maps are read, and errors are reported."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_the_worked_example_writes_a_file_that_is_read(
     found = read_map_file(tmp_path / "a.npz")
     assert found.image_size_px == (77, 50)
     assert found.levels[0].values.shape == (1, 192, 6, 9)
-    # Cell (0, 0) holds the first 8 × 8 pixels without their mean.
+    # Cell (0, 0) contains the first 8 × 8 pixels minus their mean.
     block = pixels[:8, :8, ::-1].astype(float)
     block -= block.mean(axis=(0, 1))
     cosine = found.levels[0].values[0, :, 0, 0].numpy() @ (block.ravel() / np.linalg.norm(block))

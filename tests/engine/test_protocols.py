@@ -313,7 +313,7 @@ def test_a_flat_image_has_no_corner_and_a_pair_without_overlap_no_query():
 
 
 def own_place_map(size_px: tuple[int, int], stride_px: float = 1.0) -> DescriptorMap:
-    """Every cell's descriptor tells its place: no two are alike, neighbours are similar."""
+    """Every cell's descriptor encodes its position: all differ, neighbours are similar."""
     grid = CellGrid(stride_px, (stride_px - 1) / 2)
     columns, rows = (int(side // stride_px) for side in size_px)
     y, x = np.mgrid[0:rows, 0:columns]

@@ -1,4 +1,4 @@
-"""What a report says, held against the result it is made from."""
+"""The text of a report, compared with the result it is made from."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def some_result(label: str = "daisy", **changes: Any) -> EvaluationResult:
         "versions": {"project": "0.1.0", "torch": "2", "opencv": "5"},
         "device": "cpu",
     }  # fmt: skip
-    # What differs is only said: the rows stay those of the three thresholds.
+    # Differences only cause a warning: the rows stay those of the three thresholds.
     return EvaluationResult(
         fingerprint=Fingerprint.from_json({**fingerprint, **changes}),
         summary=summarise(rows, Fingerprint.from_json(fingerprint)),

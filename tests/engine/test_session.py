@@ -100,7 +100,7 @@ class PatchSpace(Patches):
 
 
 class TurnedSpace(Patches):
-    """A set: the image, and the image turned by 90° counter-clockwise."""
+    """A set: the image, and the image rotated by 90° counter-clockwise."""
 
     def describe(self, images: torch.Tensor) -> Levels:
         turned = torch.rot90(patches(torch.rot90(images, 1, (2, 3))), -1, (2, 3))
@@ -118,7 +118,7 @@ class Twice(Patches):
 
 
 class Counting(Patches):
-    """Remembers how often it was asked."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -580,7 +580,7 @@ def test_members_that_met_are_told_for_a_set_in_the_order_of_the_question(tmp_pa
 
 
 def test_the_turn_between_members_is_told(tmp_path):
-    """b is a turned by 90° counter-clockwise."""
+    """b is a rotated by 90° counter-clockwise."""
     a = texture(63, 63)
     pair = save_pair(tmp_path, a, np.rot90(a).copy())
     session = ready(Session(), pair, recipe("test-turned"))
@@ -821,7 +821,7 @@ def test_matching_stops_between_blocks_when_cancelled(shifted):
 
 
 def save_maps(path: Path, image: Path, size_px: tuple[int, int], **changes) -> Path:
-    """What a person's own network would write: the maps of the image at ``size_px``."""
+    """Maps as a user's network would write them: of the image at ``size_px``."""
     pixels = resize_pixels(read_image(image).pixels, size_px, antialias=True)
     values = patches(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].numpy()
     entries = {

@@ -22,7 +22,7 @@ NAMES = {"descspace-fast": "descspace", "descspace": "descspace", "msnet_v0": "m
 
 @pytest.fixture
 def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of resources with broken weights: whoever opens them notices."""
+    """A folder of resources with broken weights: opening them raises an error."""
     weights = tmp_path / "resources" / "weights"
     weights.mkdir(parents=True)
     for name in set(NAMES.values()):

@@ -1,4 +1,4 @@
-"""What the session remembers and what it forgets."""
+"""What the session keeps in memory, and what it evicts."""
 
 from __future__ import annotations
 

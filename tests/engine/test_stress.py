@@ -1,4 +1,4 @@
-"""Turned and zoomed pairs: the picture and the truth change together."""
+"""Rotated and zoomed pairs: the image and the ground truth change together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SuperPoint: the person's weights file, and the same numbers as the layers written out."""
+"""SuperPoint: the user's weights file, and the same values as the layers written out."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_a_run_leaves_all_that_it_promises(finished: Path, photos: Path):
     assert header["photos"] == f"4 photos in {photos.name}"
     for name in ("config", "command", "hardware", "versions", "photos_sha256", "seconds"):
         assert header[name]
-    # Weights travel; where the photos lie here is nobody's business.
+    # Weights are shared; the path of the photos on this computer must not be.
     assert not [value for value in header.values() if str(photos.parent) in value]
 
 

@@ -66,7 +66,7 @@ CPU = torch.device("cpu")
 
 
 class TinyNetwork(nn.Module):
-    """Everything that has a memory of its own: normalisation, dropout, weights."""
+    """All layers with state: normalisation, dropout, weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ def make_task(split: PhotoSplit, folder: Path, **changes: Any) -> TrainingTask:
 
 
 def run_task(task: TrainingTask, stop_after: int | None = None) -> tuple[list[Event], Any]:
-    """Train; stopped, as by a person, once so many steps are done."""
+    """Train, and stop after so many steps as a user would."""
     events: list[Event] = []
     cancel = CancelToken()
 
@@ -256,7 +256,7 @@ def test_best_last_and_no_more_than_the_newest_checkpoints_are_kept(
     weights, header = load_state(task.folder.weights_file("last"))
     assert header["descriptor"] == "tiny"
     assert json.loads(header["step"]) == 7
-    # With a running mean it is the mean that is kept for use.
+    # With a running mean, the mean is saved for use.
     state = task.folder.load_state()
     assert state is not None
     assert all(torch.equal(weights[name], state["mean"][name]) for name in weights)

@@ -22,7 +22,7 @@ KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([\w, ]+\)\s+)?(\
 
 
 class Emulated:
-    """Stands in for a loaded module; few multiprocessors, so that work is both split and not."""
+    """Stands in for a loaded module with few multiprocessors, to test split and unsplit work."""
 
     def __init__(self, library: ctypes.CDLL, multiprocessors: int, shared_bytes: int) -> None:
         self.library = library

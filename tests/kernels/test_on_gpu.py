@@ -144,7 +144,7 @@ def test_no_sum_on_this_gpu_is_farther_from_the_similarity_than_the_bound(
     queries, candidates = rows[:128].contiguous(), rows[128:].contiguous()
     sums, exact, bounds = (torch.full((128, 372), torch.nan, device="cuda") for _ in range(3))
     engine = ops._ENGINES[path]
-    # The headers lie elsewhere, so that the cache would not see them change.
+    # The headers are in another folder, where the cache would not see them change.
     headers = b"".join(p.read_bytes() for p in sorted(kernel_source("").parent.glob("*.cuh")))
     known = int.from_bytes(hashlib.sha256(headers).digest()[:4], "big")
     cores = int(path == "mma")

@@ -1,4 +1,4 @@
-"""Contexts, streams and the choice of the way, with a stand-in for PyCUDA's driver module."""
+"""Contexts, streams and the choice of backend, with a stand-in for PyCUDA's driver module."""
 
 from __future__ import annotations
 
