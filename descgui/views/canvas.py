@@ -1,4 +1,4 @@
-"""One image with what is laid over it, to be looked at, pointed at, zoomed and panned."""
+"""One image with its overlay and marks, to point at, zoom and pan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QEnterEvent,
-    QFocusEvent,
-    QImage,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
@@ -26,7 +24,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from descgui.views.marks import Mark, PinMark, Stage, paint_marks
+from descgui.views.marks import Mark, PinMark, Stage, bounds_of, paint_marks
 from descgui.views.pictures import BACKGROUND, Overlay, Photo, paint_grid
 from descgui.views.viewport import (
     Box,
@@ -42,7 +40,7 @@ from engine.api import Point
 
 FIT_MARGIN: Final = 10.0
 WHEEL_STEP: Final = 1.2
-"""One notch of a wheel enlarges by this factor."""
+"""How much one notch of the wheel enlarges."""
 
 _DRAG_START = 4.0
 _PIXELS_PER_STEP = 40.0
@@ -51,18 +49,18 @@ _PIXELS_PER_STEP = 40.0
 class ImageCanvas(QWidget):
     """Paints an image, an overlay and marks, and reports what the pointer and the keys do.
 
-    What changes seldom (image, PCA colours) is kept as one pixmap of the widget's size; a moved
-    mark repaints its own surroundings, a live overlay the image alone.
+    What rarely changes (image, PCA colours) is kept as one pixmap of the widget's size. A mark that
+    moves repaints only its surroundings, a live overlay only the image.
 
     Signals:
         pointer_moved(float x, float y): the pointer is over an image point.
-        pointer_left(): it is over none any more.
-        clicked(float x, float y): the image was clicked, beside all pins.
+        pointer_left(): it has left the image.
+        clicked(float x, float y): the image was clicked, away from any pin.
         pin_pressed(int): a pin was pressed.
         pin_dragged(int, float x, float y): it is being moved.
         pin_dropped(int, float x, float y): it was moved.
         fit_requested(): double click.
-        moved_by_person(): zoomed or panned here; not sent for :meth:`set_viewport`.
+        moved_by_user(): zoomed or panned here; not sent for :meth:`set_viewport`.
         viewport_changed(): zoomed, panned, resized or set.
         step_requested(float dx, float dy): arrow keys, in image pixels.
         confirm_requested(): Enter.
@@ -77,7 +75,7 @@ class ImageCanvas(QWidget):
     pin_dragged = Signal(int, float, float)
     pin_dropped = Signal(int, float, float)
     fit_requested = Signal()
-    moved_by_person = Signal()
+    moved_by_user = Signal()
     viewport_changed = Signal()
     step_requested = Signal(float, float)
     confirm_requested = Signal()
@@ -129,12 +127,11 @@ class ImageCanvas(QWidget):
         same = photo is not None and self._photo and photo.size_px == self._photo.size_px
         self._photo = photo
         if not same:
-            self._fitted = True
-            self._refit()
+            self.fit()
         self._repaint_all()
 
     def set_overlay(self, overlay: Overlay | None) -> None:
-        """Lay something over the image; None takes it away."""
+        """Lay something over the image; None removes it."""
         before, self._overlay = self._overlay, overlay
         if before is overlay:
             return
@@ -156,12 +153,12 @@ class ImageCanvas(QWidget):
         stage = self._stage()
         region = QRegion()
         for mark in changed:
-            bounds = mark.bounds(stage).toAlignedRect().adjusted(-2, -2, 2, 2)
+            bounds = bounds_of(mark.shapes(stage)).toAlignedRect().adjusted(-2, -2, 2, 2)
             region = region.united(bounds.intersected(self.rect()))
         self.update(region)
 
     def set_underlay(self, paint: Callable[[QPainter, QRectF], None]) -> None:
-        """Let someone draw between the image and the marks: a painter and what must be drawn."""
+        """Call ``paint`` with a painter and the part to draw, between the image and the marks."""
         self._underlay = paint
         self.update()
 
@@ -190,10 +187,11 @@ class ImageCanvas(QWidget):
     def fit(self) -> None:
         """Show the whole image, and keep doing so while the widget changes its size."""
         self._fitted = True
-        self._refit()
+        if self._photo is not None:
+            self._show(fit(self._photo.size_px, self.extent, margin=FIT_MARGIN))
 
     def one_to_one(self) -> None:
-        """Show one image pixel on one device pixel, around the present centre."""
+        """Show one image pixel on one device pixel, keeping the centre."""
         self.zoom_by(1.0 / self.devicePixelRatioF() / self._view.scale)
 
     def zoom_by(self, factor: float, about: Point | None = None) -> None:
@@ -206,18 +204,10 @@ class ImageCanvas(QWidget):
         self._move_to(self._view.zoomed(factor, place, low=low, high=high))
 
     def _move_to(self, view: Viewport) -> None:
-        if self._photo is None:
-            return
-        kept = view.kept_in_sight(self._photo.size_px, self.extent)
-        if kept != self._view:
-            self._view = kept
-            self._repaint_all()
-            self.viewport_changed.emit()
+        if self._photo is not None:
+            self._show(view.kept_in_sight(self._photo.size_px, self.extent))
 
-    def _refit(self) -> None:
-        if self._photo is None:
-            return
-        view = fit(self._photo.size_px, self.extent, margin=FIT_MARGIN)
+    def _show(self, view: Viewport) -> None:
         if view != self._view:
             self._view = view
             self._repaint_all()
@@ -258,13 +248,12 @@ class ImageCanvas(QWidget):
             and self._kept.devicePixelRatio() == ratio
         ):
             return self._kept
-        kept = QPixmap(wanted)
+        self._kept = kept = QPixmap(wanted)
         kept.setDevicePixelRatio(ratio)
         kept.fill(QColor(BACKGROUND))
         painter = QPainter(kept)
         self._paint_kept(painter, ratio)
         painter.end()
-        self._kept = kept
         return kept
 
     def _paint_kept(self, painter: QPainter, ratio: float) -> None:
@@ -285,25 +274,6 @@ class ImageCanvas(QWidget):
         painter.setPen(QPen(self.palette().color(role), 1))
         painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
 
-    def grab_picture(self, *, scale: float = 1.0) -> QImage:
-        """The canvas as a picture without its border, ``scale`` times its size on the screen."""
-        ratio = self.devicePixelRatioF() * scale
-        picture = QImage(
-            round(self.width() * ratio), round(self.height() * ratio), QImage.Format.Format_RGB32
-        )
-        picture.setDevicePixelRatio(ratio)
-        picture.fill(QColor(BACKGROUND))
-        painter = QPainter(picture)
-        self._paint_kept(painter, ratio)
-        if self._photo is not None:
-            if self._overlay is not None and self._overlay.live:
-                self._overlay.paint(painter, self.viewport, self._photo.size_px, self.extent, ratio)
-            if self._underlay is not None:
-                self._underlay(painter, QRectF(self.rect()))
-            paint_marks(painter, self._marks, self._stage())
-        painter.end()
-        return picture
-
     # Events
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -311,7 +281,7 @@ class ImageCanvas(QWidget):
         super().resizeEvent(event)
         self._kept = None
         if self._fitted:
-            self._refit()
+            self.fit()
             return
         before = event.oldSize()
         if self._photo is not None and before.isValid():
@@ -420,18 +390,10 @@ class ImageCanvas(QWidget):
         else:
             super().keyPressEvent(event)
 
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        super().focusInEvent(event)
-        self.update()
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        self.update()
-
     # Pointing
 
     def pin_at(self, position: Point) -> PinMark | None:
-        """The topmost pin of this image under a widget position; matches of pins are no pins."""
+        """The topmost pin of this image under a widget position; matches of pins do not count."""
         stage = self._stage()
         for mark in reversed(self._marks):
             if isinstance(mark, PinMark) and not mark.found and mark.hit(position, stage):
@@ -462,11 +424,11 @@ class ImageCanvas(QWidget):
     def _pan(self, dx: float, dy: float) -> None:
         self._fitted = False
         self._move_to(self._view.panned(dx, dy))
-        self.moved_by_person.emit()
+        self.moved_by_user.emit()
 
     def _zoom_about(self, factor: float, position: QPointF) -> None:
         self.zoom_by(factor, _point(position))
-        self.moved_by_person.emit()
+        self.moved_by_user.emit()
 
     def _show_cursor(self, position: QPointF) -> None:
         shape = Qt.CursorShape.ArrowCursor

@@ -3,8 +3,8 @@
 A mark is a frozen dataclass that knows its image points.  Through a viewport it becomes shapes in
 widget pixels, so it keeps its size at any zoom; only the 3 and 5 px rings grow with the image.
 :func:`paint_marks` draws the shapes in the window, and a figure draws the same ones on paper.
-Colours are the project's data colours, the same in both themes and on paper; every one of them
-also differs in shape or line style.  Each line has a dark edge and is thus seen on any picture.
+Colours are the project's data colours, the same in both themes and on paper; marks of different
+colours also differ in shape or line style.  Each line has a dark edge, so it shows on any picture.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from PySide6.QtGui import (
     QPainter,
     QPainterPath,
     QPen,
+    QPolygonF,
 )
 
 from descgui.views.viewport import Box, Viewport
@@ -66,17 +67,9 @@ class Stage:
     view: Viewport
     area: Box
 
-    def to_widget(self, point_px: Point) -> Point:
-        """Widget position of an image point."""
-        return self.view.to_widget(point_px)
-
 
 class Mark(Protocol):
     """Something drawn over an image."""
-
-    def bounds(self, stage: Stage) -> QRectF:
-        """The widget rectangle it touches."""
-        ...
 
     def shapes(self, stage: Stage) -> Shapes:
         """What it consists of, lowest first, in widget pixels."""
@@ -84,7 +77,7 @@ class Mark(Protocol):
 
 
 def pin_color(number: int) -> str:
-    """Colour of the pin with a number; pins take turns."""
+    """Colour of the pin with a number; the colours repeat."""
     return PIN_COLORS[(number - 1) % len(PIN_COLORS)]
 
 
@@ -97,13 +90,13 @@ def label_font() -> QFont:
 
 
 def place_label(anchor: Point, width: float, height: float, area: Box, *, gap: float) -> Box:
-    """Where a label goes: right above its point, mirrored where there is no room, always inside.
+    """Where a label goes: up and right of its point, mirrored where room is short, always inside.
 
     Args:
         anchor: the widget point it belongs to.
         width: of the label.
         height: of the label.
-        area: what it must not leave, as far as it fits in.
+        area: what it stays inside, if it fits.
         gap: distance kept from the point along each axis.
     """
     left = anchor[0] + gap
@@ -119,15 +112,12 @@ def place_label(anchor: Point, width: float, height: float, area: Box, *, gap: f
 
 @dataclass(frozen=True, slots=True)
 class Reticle:
-    """The asked point: four white arms around a free centre."""
+    """The query point: four white arms around an open centre."""
 
     point_px: Point
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _around(stage.to_widget(self.point_px), 18.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        at = stage.to_widget(self.point_px)
+        at = stage.view.to_widget(self.point_px)
         dots = content.Disc(at, 2.1, fill=EDGE), content.Disc(at, 1.2, fill=PROBE)
         return *_edged(_arms(at, 5.0, 15.0), PROBE, 1.8), *dots
 
@@ -139,11 +129,8 @@ class BestMatch:
     point_px: Point
     color: str = BEST
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _around(stage.to_widget(self.point_px), 15.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        return _edged(_arms(stage.to_widget(self.point_px), 2.5, 11.5), self.color, 2.6)
+        return _edged(_arms(stage.view.to_widget(self.point_px), 2.5, 11.5), self.color, 2.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +140,8 @@ class PeakRing:
     point_px: Point
     rank: int
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _around(stage.to_widget(self.point_px), 12.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        at = stage.to_widget(self.point_px)
+        at = stage.view.to_widget(self.point_px)
         return (
             content.Disc(at, 8.0, EDGE, 3.0, fill=EDGE, opacity=0.94),
             content.Disc(at, 8.0, BEST, 1.3),
@@ -169,18 +153,13 @@ class PeakRing:
 class TruthPoint:
     """The true point in a white and sky-blue ring, and the rings of 3 and 5 image pixels.
 
-    Where the 3 px ring would be too small to see, a ring of fixed size stands in for it.
+    Where the 3 px ring would be too small to see, a ring of fixed size replaces it.
     """
 
     point_px: Point
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _around(
-            stage.to_widget(self.point_px), max(10.0, RINGS_PX[1] * stage.view.scale + 3.0)
-        )
-
     def shapes(self, stage: Stage) -> Shapes:
-        at = stage.to_widget(self.point_px)
+        at = stage.view.to_widget(self.point_px)
         inner, outer = (radius * stage.view.scale for radius in RINGS_PX)
         return (
             *(_ring(at, outer, 1.2, white=False) if outer >= 11.0 else ()),
@@ -192,34 +171,28 @@ class TruthPoint:
 
 @dataclass(frozen=True, slots=True)
 class ErrorLine:
-    """From the found to the true point: solid when right, dashed when wrong."""
+    """A line from the match to the true point: solid when right, dashed when wrong."""
 
     found_px: Point
     truth_px: Point
     right: bool
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _spanned(stage.to_widget(self.found_px), stage.to_widget(self.truth_px), 4.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        line = (stage.to_widget(self.found_px), stage.to_widget(self.truth_px))
+        line = (stage.view.to_widget(self.found_px), stage.view.to_widget(self.truth_px))
         return _edged((line,), RIGHT if self.right else WRONG, 2.0, dashed=not self.right)
 
 
 @dataclass(frozen=True, slots=True)
 class CycleArrow:
-    """From the asked point to where the match back ends."""
+    """An arrow from the query point to where matching back ends."""
 
     asked_px: Point
     cycle_px: Point
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _spanned(stage.to_widget(self.asked_px), stage.to_widget(self.cycle_px), 12.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        """None where the arrow would be shorter than its own head."""
-        start = stage.to_widget(self.asked_px)
-        end = stage.to_widget(self.cycle_px)
+        """Nothing where the arrow would be shorter than its own head."""
+        start = stage.view.to_widget(self.asked_px)
+        end = stage.view.to_widget(self.cycle_px)
         length = math.dist(start, end)
         if length < 7.0:
             return ()
@@ -239,7 +212,7 @@ class PinMark:
     Attributes:
         point_px: where the tip is.
         number: of the pin.
-        found: True for the match of the pin, drawn hollow; False for the asked point, filled.
+        found: True for the pin's match, drawn hollow; False for the query point, filled.
         selected: drawn with a white rim and a little larger.
     """
 
@@ -250,21 +223,18 @@ class PinMark:
 
     def head(self, stage: Stage) -> Point:
         """Widget position of the middle of the head; below its tip at the upper edge."""
-        x, y = stage.to_widget(self.point_px)
+        x, y = stage.view.to_widget(self.point_px)
         upright = y - PIN_HEIGHT - PIN_HEAD - 3.0 >= stage.area.top
         return x, y - PIN_HEIGHT if upright else y + PIN_HEIGHT
 
     def hit(self, position: Point, stage: Stage) -> bool:
         """Whether a widget position is on the pin."""
-        tip = stage.to_widget(self.point_px)
+        tip = stage.view.to_widget(self.point_px)
         head = self.head(stage)
         return math.dist(position, head) <= PIN_HEAD + 2.0 or math.dist(position, tip) <= 6.0
 
-    def bounds(self, stage: Stage) -> QRectF:
-        return _spanned(stage.to_widget(self.point_px), self.head(stage), PIN_HEAD + 5.0)
-
     def shapes(self, stage: Stage) -> Shapes:
-        x, y = stage.to_widget(self.point_px)
+        x, y = stage.view.to_widget(self.point_px)
         head = self.head(stage)
         down = 1.0 if head[1] < y else -1.0
         # Around the head from where the sides meet it: at 0.62 of its radius towards the tip.
@@ -283,7 +253,7 @@ class PinMark:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A sentence's worth of text beside a point, inside the canvas.
+    """A short text beside a point, inside the canvas.
 
     Attributes:
         point_px: what it belongs to.
@@ -305,12 +275,8 @@ class Label:
         width = metrics.horizontalAdvance(self.text) + (17.0 if self.color else 12.0)
         area = stage.area
         inner = Box(area.left + 3.0, area.top + 3.0, area.width - 6.0, area.height - 6.0)
-        anchor = stage.to_widget(self.point_px)
+        anchor = stage.view.to_widget(self.point_px)
         return place_label(anchor, width, metrics.height() + 5.0, inner, gap=self.gap)
-
-    def bounds(self, stage: Stage) -> QRectF:
-        box = self.box(stage)
-        return QRectF(box.left - 2.0, box.top - 2.0, box.width + 4.0, box.height + 4.0)
 
     def shapes(self, stage: Stage) -> Shapes:
         box = self.box(stage)
@@ -332,8 +298,25 @@ def paint_marks(
     area = stage.area
     frame = dirty or QRectF(area.left, area.top, area.width, area.height)
     for mark in marks:
-        if mark.bounds(stage).intersects(frame):
-            paint_shapes(painter, mark.shapes(stage))
+        shapes = mark.shapes(stage)
+        if bounds_of(shapes).intersects(frame):
+            paint_shapes(painter, shapes)
+
+
+def bounds_of(shapes: Shapes) -> QRectF:
+    """The rectangle that shapes touch; words stay inside the disc or plate below them."""
+    bounds = QRectF()
+    for shape in shapes:
+        match shape:
+            case content.Stroke():
+                points, reach = [point for line in shape.lines for point in line], shape.width / 2
+            case content.Disc():
+                points, reach = [shape.centre], shape.radius + shape.width / 2
+            case _:
+                continue
+        corners = QPolygonF([QPointF(*point) for point in points]).boundingRect()
+        bounds |= corners.adjusted(-reach, -reach, reach, reach)
+    return bounds
 
 
 def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
@@ -397,16 +380,6 @@ def readable_on(color: QColor) -> str:
     """Black or white, whichever reads better on a colour."""
     light = 0.299 * color.redF() + 0.587 * color.greenF() + 0.114 * color.blueF()
     return EDGE if light > 0.5 else PROBE
-
-
-def _around(centre: Point, reach: float) -> QRectF:
-    return QRectF(centre[0] - reach, centre[1] - reach, 2 * reach, 2 * reach)
-
-
-def _spanned(one: Point, other: Point, reach: float) -> QRectF:
-    left, right = sorted((one[0], other[0]))
-    top, bottom = sorted((one[1], other[1]))
-    return QRectF(left - reach, top - reach, right - left + 2 * reach, bottom - top + 2 * reach)
 
 
 def _arms(at: Point, start: float, end: float) -> content.Lines:

@@ -157,7 +157,7 @@ class PairView(QWidget):
         for index, pane in enumerate(self._panes):
             canvas = pane.canvas
             pane.header.cancel_requested.connect(self._describing.cancel)
-            canvas.moved_by_person.connect(lambda index=index: self._on_moved(index))
+            canvas.moved_by_user.connect(lambda index=index: self._on_moved(index))
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(self._on_viewport)
             canvas.installEventFilter(self)

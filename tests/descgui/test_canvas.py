@@ -30,6 +30,7 @@ from descgui.views.marks import (
     Reticle,
     Stage,
     TruthPoint,
+    bounds_of,
     paint_shapes,
     pin_color,
     place_label,
@@ -92,7 +93,7 @@ def test_one_bright_pixel_lands_exactly_where_the_viewport_says(canvas):
     pixels[20, 30] = 255
     canvas.set_photo(photo_of(pixels))
     canvas.set_viewport(Viewport(8.0, -60.0, -40.0))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     left, top = -60 + 8 * 30, -40 + 8 * 20
     for y in range(top - 2, top + 10):
         for x in range(left - 2, left + 10):
@@ -108,7 +109,7 @@ def test_one_bright_pixel_is_one_device_pixel_at_one_to_one(canvas):
     canvas.set_photo(photo_of(pixels))
     canvas.one_to_one()
     x, y = canvas.viewport.to_widget((23.0, 11.0))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     assert colour(picture, x, y) == (255, 255, 255)
     assert colour(picture, x + 1, y) == (0, 0, 0)
     assert colour(picture, x, y - 1) == (0, 0, 0)
@@ -119,7 +120,7 @@ def test_smooth_enlargement_is_centred_on_the_pixel(canvas):
     pixels[24, 32] = 255
     canvas.set_photo(photo_of(pixels))
     canvas.set_viewport(Viewport(5.0, 30.0, 20.0))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     rows = np.array([[colour(picture, x, y)[0] for x in range(170, 220)] for y in range(120, 170)])
     weights = rows.astype(float) / rows.sum()
     x = (weights.sum(axis=0) * np.arange(170, 220)).sum() + 0.5
@@ -132,7 +133,7 @@ def test_shrunk_images_show_their_mean_not_single_pixels(canvas):
     checks[::2, ::2] = 255
     checks[1::2, 1::2] = 255
     canvas.set_photo(photo_of(checks))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     values = [colour(picture, x, 150)[0] for x in range(150, 250)]
     assert min(values) > 110
     assert max(values) < 145
@@ -146,7 +147,7 @@ def test_deep_zoom_into_a_large_image_shows_its_own_pixels(canvas, dtype):
     image = Image(Path("photo.png"), pixels)
     canvas.set_photo(Photo(image, prepare_display(image, long_edge_px=500)))
     canvas.set_viewport(Viewport(10.0, 200.0 - 9870, 150.0 - 12340))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     assert colour(picture, 205, 155) == (255, 0, 0)
     assert colour(picture, 199, 155) == (0, 0, 0)
     assert colour(picture, 210, 155) == (0, 0, 0)
@@ -154,14 +155,14 @@ def test_deep_zoom_into_a_large_image_shows_its_own_pixels(canvas, dtype):
 
 def test_the_ground_beside_the_image_is_the_same_dark_grey(canvas):
     canvas.set_viewport(Viewport(1.0, 100.0, 100.0))
-    assert QColor(*colour(canvas.grab_picture(), 20, 20)) == QColor(BACKGROUND)
+    assert QColor(*colour(canvas.grab().toImage(), 20, 20)) == QColor(BACKGROUND)
 
 
 def test_an_overlay_covers_its_extent_and_never_more_than_the_image(canvas):
     canvas.set_viewport(Viewport(4.0, 40.0, 40.0))
     red = Mipmap(rgb_image(np.full((3, 4, 3), (255, 0, 0), np.uint8)))
     canvas.set_overlay(Overlay(red, Extent(31.5, 15.5, 90.0, 60.0)))
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     x, y = 40 + 4 * 32, 40 + 4 * 16
     assert colour(picture, x + 1, y + 1) == (255, 0, 0)
     assert colour(picture, x - 2, y + 1) == (90, 90, 90)
@@ -173,7 +174,7 @@ def test_opacity_blends_the_overlay_with_the_image(canvas):
     canvas.set_viewport(Viewport(4.0, 40.0, 40.0))
     white = Mipmap(rgb_image(grey(8, 6, 250)))
     canvas.set_overlay(Overlay(white, whole_extent((64, 48)), opacity=0.25))
-    assert colour(canvas.grab_picture(), 150, 120)[0] == pytest.approx(90 + 0.25 * 160, abs=2)
+    assert colour(canvas.grab().toImage(), 150, 120)[0] == pytest.approx(90 + 0.25 * 160, abs=2)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -181,10 +182,10 @@ def test_live_and_kept_overlays_look_the_same(canvas, live):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     overlay = Overlay(Mipmap(rgb_image(pixels)), whole_extent((64, 48)), 0.6, True, live)
     canvas.set_overlay(overlay)
-    picture = canvas.grab_picture()
+    picture = canvas.grab().toImage()
     plain = Overlay(overlay.picture, overlay.extent, 0.6, True, not live)
     canvas.set_overlay(plain)
-    assert canvas.grab_picture() == picture
+    assert canvas.grab().toImage() == picture
 
 
 class PaintWatcher(QObject):
@@ -238,7 +239,7 @@ def test_every_mark_paints_within_its_bounds():
             raw = np.array(picture.constBits(), np.uint8).reshape(400, 500, 4)
             rows, columns = np.nonzero(raw[..., 3])
             assert len(rows) > 0, (mark, scale)
-            bounds = mark.bounds(stage)
+            bounds = bounds_of(mark.shapes(stage))
             assert bounds.left() - 1 <= columns.min(), (mark, scale)
             assert columns.max() <= bounds.right() + 1, (mark, scale)
             assert bounds.top() - 1 <= rows.min(), (mark, scale)
@@ -293,7 +294,7 @@ def test_points_on_the_outer_half_of_border_pixels_are_those_pixels(canvas, qtbo
 def test_the_wheel_zooms_about_the_pointer(canvas, qtbot):
     before = canvas.viewport
     point = before.to_image((250.0, 100.0))
-    with qtbot.waitSignal(canvas.moved_by_person):
+    with qtbot.waitSignal(canvas.moved_by_user):
         wheel(canvas, 250.0, 100.0, angle=120)
     assert canvas.viewport.scale == pytest.approx(before.scale * WHEEL_STEP)
     assert canvas.viewport.to_image((250.0, 100.0)) == pytest.approx(point, abs=0.2)
@@ -323,7 +324,7 @@ def test_a_short_press_clicks_and_a_long_one_pans(canvas, qtbot):
         QTest.mouseRelease(canvas, LEFT, NONE, QPoint(80, 60))
     assert clicked.args == pytest.approx([9.5, 4.5])
     before = canvas.viewport
-    with qtbot.assertNotEmitted(canvas.clicked), qtbot.waitSignal(canvas.moved_by_person):
+    with qtbot.assertNotEmitted(canvas.clicked), qtbot.waitSignal(canvas.moved_by_user):
         QTest.mousePress(canvas, LEFT, NONE, QPoint(80, 60))
         move(canvas, 100.0, 75.0, LEFT)
         assert canvas.cursor().shape() == Qt.CursorShape.ClosedHandCursor
@@ -429,7 +430,7 @@ def test_a_canvas_without_an_image_takes_every_event_in_silence(qtbot):
     wheel(widget, 10, 10, angle=120)
     move(widget, 10, 10)
     QTest.mouseClick(widget, LEFT, NONE, QPoint(10, 10))
-    assert QColor(*colour(widget.grab_picture(), 50, 50)) == QColor(BACKGROUND)
+    assert QColor(*colour(widget.grab().toImage(), 50, 50)) == QColor(BACKGROUND)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0, 8.0, 40.0])

@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtGui import QImage, QPainter
 from PySide6.QtSvg import QSvgRenderer
 
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
-from descgui.views.canvas import ImageCanvas
 from descgui.views.figure import FigureError, caption_lines, pair_figure, write_figure
 from descgui.views.marks import Stage
-from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, marks_for
 from descgui.views.viewport import Box, Viewport
 from engine.api import (
@@ -257,17 +255,3 @@ def test_a_comparison_adds_a_third_image(models):
     row = blue[three.shape[0] // 2]
     assert np.count_nonzero(np.diff(row.astype(int)) == 1) == 2
     assert three.shape[0] < two.shape[0]
-
-
-def test_a_grabbed_canvas_is_as_large_as_asked_and_has_no_border(qtbot):
-    canvas = ImageCanvas()
-    qtbot.addWidget(canvas)
-    canvas.resize(200, 150)
-    image = solid("1.png", (60, 40), (200, 30, 30))
-    canvas.set_photo(Photo(image, image.as_uint8()))
-    canvas.show()
-    picture = canvas.grab_picture(scale=2.0)
-    ratio = canvas.devicePixelRatioF()
-    assert (picture.width(), picture.height()) == (400 * ratio, 300 * ratio)
-    assert QColor(picture.pixel(0, 0)) == QColor("#1E1F22")
-    assert QColor(picture.pixel(200, 150)) == QColor(200, 30, 30)

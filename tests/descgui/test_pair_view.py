@@ -382,7 +382,7 @@ def test_blink_shows_the_warped_image_fully(view, models, opened):
     assert "B warped here, 50 %" in header(view, 0).text
     models.view.update(blink=True)
     assert view.canvases[0].overlay.opacity == 1.0
-    centre = view.canvases[0].grab_picture().pixelColor(view.canvases[0].rect().center())
+    centre = view.canvases[0].grab().toImage().pixelColor(view.canvases[0].rect().center())
     assert centre.red() == 33
 
 
@@ -524,7 +524,7 @@ def test_pointing_at_the_third_pane_asks_nothing(view, qtbot, comparing, asked):
 def test_the_third_pane_follows_the_pane_with_the_same_image(view, comparing):
     canvas = view.canvases[1]
     canvas.set_viewport(Viewport(9.0, -20.0, -30.0))
-    canvas.moved_by_person.emit()
+    canvas.moved_by_user.emit()
     centre = canvas.viewport.to_image((canvas.width() / 2, canvas.height() / 2))
     third = view.canvases[2]
     found = third.viewport.to_image((third.width() / 2, third.height() / 2))
@@ -543,11 +543,11 @@ def test_linked_panes_follow_through_the_homography(view, models, opened):
     models.view.update(linked=True)
     first, second = view.canvases
     first.set_viewport(Viewport(10.0, -100.0, -120.0))
-    first.moved_by_person.emit()
+    first.moved_by_user.emit()
     expected = np.add(centre_of(first), (3.0, -2.0))
     assert centre_of(second) == pytest.approx(tuple(expected), abs=0.2)
     second.set_viewport(Viewport(6.0, -10.0, -20.0))
-    second.moved_by_person.emit()
+    second.moved_by_user.emit()
     assert centre_of(first) == pytest.approx(
         tuple(np.subtract(centre_of(second), (3.0, -2.0))), abs=0.2
     )
@@ -556,7 +556,7 @@ def test_linked_panes_follow_through_the_homography(view, models, opened):
 def test_panes_that_are_not_linked_stay(view, opened):
     before = view.canvases[1].viewport
     view.canvases[0].zoom_by(3.0)
-    view.canvases[0].moved_by_person.emit()
+    view.canvases[0].moved_by_user.emit()
     assert view.canvases[1].viewport == before
 
 
