@@ -233,8 +233,8 @@ class Application(QObject):
             },
             layout_file=layout_file,
         )
-        self.window.set_may_close(self._may_close)
-        self.window.set_can_close(self._can_close)
+        self.window.may_close = self._may_close
+        self.window.can_close = self._can_close
         self.window.closing.connect(self._close)
 
     # ---- wires ---------------------------------------------------------------------------------

@@ -7,21 +7,28 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
     QStackedWidget,
     QToolButton,
     QTreeView,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.browser_state import BrowserState, Subset
 from descgui.models.bundle import AppModels
 from descgui.views.icons import icon
-from descgui.views.panel_parts import PANEL_MARGIN_PX, ElidedLabel, Notice, SegmentButton, Sentence
+from descgui.views.panel_parts import (
+    PANEL_MARGIN_PX,
+    ElidedLabel,
+    Notice,
+    SegmentButton,
+    Sentence,
+    in_column,
+    in_row,
+    word_buttons,
+)
 from descgui.views.ports import Files, Opening, Thumbnails
 from descgui.views.thumbnails import SequenceDelegate, SequenceTree
 from descgui.views.words import counted
@@ -67,59 +74,31 @@ class BrowserPanel(QWidget):
         self.subset_buttons: dict[Subset, QToolButton] = {}
         self._count = ElidedLabel(parent=self)
         self.problem_button = QToolButton(self)
-        self._problems = Notice("warning", self)
+        self.problems = Notice("warning", self)
         self._unmatched = Sentence(parent=self)
         self._filters = self._make_filters()
         self._pages = QStackedWidget(self)
-        self._pages.addWidget(self._make_empty_page())
-        self._pages.addWidget(self._make_tree())
-        self._pages.addWidget(self._make_no_hit_page())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(
-            PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX
-        )
-        layout.setSpacing(6)
-        layout.addWidget(self._filters)
-        layout.addWidget(self._problems)
-        layout.addWidget(self._pages, 1)
-        self.tree_model.modelReset.connect(self._on_reset)
+        for page in (self._make_empty_page(), self._make_tree(), self._make_no_hit_page()):
+            self._pages.addWidget(page)
+        margins_px = (PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX)
+        in_column(self, self._filters, self.problems, (self._pages, 1), margins_px=margins_px)
+        self.tree_model.modelReset.connect(self._reveal_current)
         models.browser.changed.connect(self._on_changed)
         self._on_changed(models.browser.state)
-
-    @property
-    def page(self) -> str:
-        """Which page is shown: "empty", "list" or "no hit"."""
-        return ("empty", "list", "no hit")[self._pages.currentIndex()]
-
-    @property
-    def problems(self) -> str:
-        """What is told about the folder's problems now, "" while they are folded away."""
-        return self._problems.sentence
 
     # Making
 
     def _make_filters(self) -> QWidget:
         box = QWidget(self)
-        layout = QVBoxLayout(box)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        self.search.setParent(box)
         self.search.setPlaceholderText("Search sequences")
         self.search.setClearButtonEnabled(True)
         self.search.setAccessibleName("Search sequences by name")
         self.search.textChanged.connect(self._on_search)
-        layout.addWidget(self.search)
-        segments = QHBoxLayout()
-        segments.setSpacing(2)
         group = QButtonGroup(box)
         words: tuple[tuple[Subset, str, str], ...] = (
             ("all", "All", "List all sequences"),
             ("viewpoint", "Viewpoint", "List sequences seen from other places"),
-            (
-                "illumination",
-                "Illumination",
-                "List sequences under other light",
-            ),
+            ("illumination", "Illumination", "List sequences under other light"),
         )
         for subset, title, help_ in words:
             button = SegmentButton(title, box)
@@ -127,19 +106,16 @@ class BrowserPanel(QWidget):
             button.setAccessibleName(help_)
             button.setProperty("subset", subset)
             group.addButton(button)
-            segments.addWidget(button, len(title))
             self.subset_buttons[subset] = button
         group.buttonClicked.connect(self._on_subset)
-        layout.addLayout(segments)
-        counts = QHBoxLayout()
-        counts.addWidget(self._count, 1)
+        segments = ((button, len(button.text())) for button in self.subset_buttons.values())
         self.problem_button.setIcon(icon("warning"))
         self.problem_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.problem_button.setAutoRaise(True)
         self.problem_button.setCheckable(True)
         self.problem_button.toggled.connect(self._show_problems)
-        counts.addWidget(self.problem_button)
-        layout.addLayout(counts)
+        counts = in_row(None, (self._count, 1), self.problem_button)
+        in_column(box, self.search, in_row(None, *segments, spacing_px=2), counts)
         return box
 
     def _make_tree(self) -> QWidget:
@@ -160,41 +136,23 @@ class BrowserPanel(QWidget):
 
     def _make_empty_page(self) -> QWidget:
         page = QWidget(self)
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(4, 12, 4, 4)
-        layout.setSpacing(8)
         heading = QLabel("No sequences are open", page)
         heading.setProperty("heading", True)
-        open_folder = QPushButton("Open folder…", page)
-        open_folder.setIcon(icon("open-folder"))
-        open_folder.clicked.connect(self._files.open_folder)
-        demo = QPushButton("Open the demo", page)
-        demo.setIcon(icon("demo"))
-        demo.clicked.connect(self._opening.open_demo)
-        layout.addWidget(heading)
-        layout.addWidget(
-            Sentence(
-                "Open a folder in the layout of HPatches, or try the demo sequences.",
-                page,
-                quiet=True,
-            )
+        words = "Open a folder in the layout of HPatches, or try the demo sequences."
+        self.open_folder_button, self.demo_button = buttons = word_buttons(
+            page,
+            ("open-folder", "Open folder…", "", self._files.open_folder),
+            ("demo", "Open the demo", "", self._opening.open_demo),
         )
-        layout.addWidget(open_folder)
-        layout.addWidget(demo)
-        layout.addStretch(1)
-        self.open_folder_button, self.demo_button = open_folder, demo
+        parts = (heading, Sentence(words, page, quiet=True), *buttons, 1)
+        in_column(page, *parts, margins_px=(4, 12, 4, 4), spacing_px=8)
         return page
 
     def _make_no_hit_page(self) -> QWidget:
         page = QWidget(self)
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(4, 12, 4, 4)
-        self._unmatched.setParent(page)
         self.clear_button = QPushButton("Clear the filter", page)
         self.clear_button.clicked.connect(self._on_clear)
-        layout.addWidget(self._unmatched)
-        layout.addWidget(self.clear_button)
-        layout.addStretch(1)
+        in_column(page, self._unmatched, self.clear_button, 1, margins_px=(4, 12, 4, 4))
         return page
 
     # Drawing the model
@@ -207,7 +165,7 @@ class BrowserPanel(QWidget):
             self.search.setText(state.search)
         listed = len(self._browser.listed())
         if dataset is None:
-            self._problems.say("")
+            self.problems.say("")
             self._pages.setCurrentIndex(_NO_DATASET)
             return
         total = len(dataset.sequences)
@@ -224,25 +182,15 @@ class BrowserPanel(QWidget):
         self._reveal_current()
 
     def _no_hit_text(self, state: BrowserState) -> str:
-        kinds = {
-            "all": "sequence",
-            "viewpoint": "viewpoint sequence",
-            "illumination": "illumination sequence",
-        }
+        kind = "sequence" if state.subset == "all" else f"{state.subset} sequence"
         if state.search:
-            return f"No {kinds[state.subset]} has “{state.search}” in its name."
-        return f"There is no {kinds[state.subset]} in this folder."
+            return f"No {kind} has “{state.search}” in its name."
+        return f"There is no {kind} in this folder."
 
     def _show_problems(self, shown: bool) -> None:
         dataset = self._browser.state.dataset
         problems = dataset.problems if shown and dataset is not None else ()
-        lines = list(problems[:_PROBLEMS_SHOWN])
-        if len(problems) > len(lines):
-            lines.append(f"… and {len(problems) - len(lines)} more.")
-        self._problems.say("\n".join(lines))
-
-    def _on_reset(self) -> None:
-        self._reveal_current()
+        self.problems.say_first(problems, most=_PROBLEMS_SHOWN)
 
     def _reveal_current(self) -> None:
         state = self._browser.state
@@ -252,7 +200,7 @@ class BrowserPanel(QWidget):
             self.tree.setCurrentIndex(index)
             self.tree.scrollTo(index)
 
-    # What the person does
+    # What the user does
 
     def _on_search(self, text: str) -> None:
         self._browser.set_filter(search=text)

@@ -1,15 +1,15 @@
-"""The dialog that downloads HPatches: folder, progress, and what to do when it fails."""
+"""The dialog that downloads HPatches: folder, progress, and retries."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QDialog,
-    QHBoxLayout,
     QProgressBar,
     QPushButton,
     QWidget,
@@ -19,8 +19,15 @@ from descgui.models.evaluation_state import DownloadState
 from descgui.models.state import StateModel
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import DataActions
-from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, Sentence, field_row, icon_button, in_column
+from descgui.views.panel_parts import (
+    Notice,
+    Sentence,
+    field_row,
+    icon_button,
+    in_column,
+    in_row,
+    word_buttons,
+)
 from descgui.views.words import clock_text
 from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
 
@@ -28,9 +35,9 @@ _WIDTH_PX = 480
 
 
 class DownloadDialog(QDialog):
-    """Downloads HPatches, or uses a folder that has the sequences already.
+    """Downloads HPatches, or uses a folder that already has the sequences.
 
-    The download continues when the dialog is closed; opened again, the dialog shows it.
+    The download continues when the dialog is closed; reopening the dialog shows its progress.
     """
 
     def __init__(
@@ -56,28 +63,20 @@ class DownloadDialog(QDialog):
         self.bar.setTextVisible(False)
         self.status = Sentence(parent=self)
         self.failure = Notice("error", self)
-        self.folder_button = QPushButton(icon("folder"), "Use my folder…", self)
-        self.folder_button.setToolTip("The sequences are on this computer already")
-        self.folder_button.clicked.connect(self.close)
-        self.load_button = QPushButton(icon("download"), "Download", self)
+        self.folder_button, self.cancel_button, self.load_button = word_buttons(
+            self,
+            ("folder", "Use my folder…", "The sequences are on this computer already", self.reject),
+            ("stop", "Stop", "The downloaded part is kept", actions.cancel),
+            ("download", "Download", "", self._on_load),
+        )
         self.load_button.setDefault(True)
-        self.load_button.clicked.connect(self._on_load)
-        self.cancel_button = QPushButton(icon("stop"), "Stop", self)
-        self.cancel_button.setToolTip("The downloaded part is kept")
-        self.cancel_button.clicked.connect(actions.cancel)
-        self.close_button = QPushButton("Close", self)
-        self.close_button.clicked.connect(self.close)
+        close_button = QPushButton("Close", self)
+        close_button.clicked.connect(self.reject)
         place = field_row(self.place, self.place_button)
         place.setAlignment(self.place_button, Qt.AlignmentFlag.AlignTop)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.folder_button)
-        buttons.addStretch(1)
-        for button in (self.cancel_button, self.load_button, self.close_button):
-            buttons.addWidget(button)
-        parts = (self.intro, place, self.bar, self.status, self.failure)
-        layout = in_column(self, *parts, margins_px=(16, 16, 16, 16), spacing_px=10)
-        layout.addStretch(1)
-        layout.addLayout(buttons)
+        buttons = (self.folder_button, 1, self.cancel_button, self.load_button, close_button)
+        parts = (self.intro, place, self.bar, self.status, self.failure, 1, in_row(None, *buttons))
+        in_column(self, *parts, margins_px=(16, 16, 16, 16), spacing_px=10)
         self.setMinimumWidth(_WIDTH_PX)
         model.changed.connect(self._on_download)
         self._show_place(self._place)
@@ -93,12 +92,9 @@ class DownloadDialog(QDialog):
         while not there.exists() and there != there.parent:
             there = there.parent
         text = f"Into {folder / HPATCHES_FOLDER}"
-        try:
-            free = shutil.disk_usage(there).free
-        except OSError:
-            self.place.say(text)
-        else:
-            self.place.say(f"{text} ({free / 1e9:.0f} GB free)")
+        with suppress(OSError):
+            text += f" ({shutil.disk_usage(there).free / 1e9:.0f} GB free)"
+        self.place.say(text)
 
     def _on_download(self, state: DownloadState) -> None:
         self.bar.setVisible(state.busy)

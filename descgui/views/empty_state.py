@@ -1,12 +1,12 @@
-"""What the panes' place shows before the first pair, and the banner while something is dragged."""
+"""The page shown before the first pair, and the banner while something is dragged."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
-from descgui.views.panel_parts import in_row
+from descgui.views.panel_parts import in_column, in_row
 from descgui.views.ports import Files, Opening
 from descgui.views.theme import is_dark
 from engine.api import BEST, TRUTH
@@ -57,22 +57,15 @@ class PairSketch(QWidget):
 
 
 class EmptyState(QWidget):
-    """A friendly word, what can be dropped, and two buttons."""
+    """A welcome, what can be dropped, and two buttons."""
 
     def __init__(self, opening: Opening, files: Files, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._heading = QLabel(self)
-        self._heading.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        font = QFont(self.font())
-        font.setPointSizeF(1.5 * font.pointSizeF())
-        font.setWeight(QFont.Weight.DemiBold)
-        self._heading.setFont(font)
-        self._text = QLabel(self)
-        self._text.setWordWrap(True)
-        self._text.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._problem = QLabel(self)
-        self._problem.setWordWrap(True)
-        self._problem.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._heading, self._text, self._problem = (QLabel(self) for _ in range(3))
+        for label in (self._heading, self._text, self._problem):
+            label.setWordWrap(True)
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._heading.setFont(_larger(self.font(), 1.5))
         self._problem.setAccessibleName("Why the last pair could not be opened")
         self._problem.hide()
         self._open = QPushButton("&Open a pair…", self)
@@ -87,36 +80,22 @@ class EmptyState(QWidget):
         buttons = in_row(None, 1, self._open, self._demo, 1, spacing_px=12)
         column = QWidget(self)
         column.setMaximumWidth(_COLUMN_WIDTH)
-        layout = QVBoxLayout(column)
-        layout.setSpacing(12)
-        layout.addStretch(1)
-        layout.addWidget(PairSketch(self))
-        layout.addWidget(self._heading)
-        layout.addWidget(self._text)
-        layout.addSpacing(6)
-        layout.addLayout(buttons)
-        layout.addSpacing(6)
-        layout.addWidget(self._problem)
-        layout.addStretch(1)
-        outer = QHBoxLayout(self)
-        outer.addStretch(1)
-        outer.addWidget(column, 100)
-        outer.addStretch(1)
+        parts = (PairSketch(self), self._heading, self._text, buttons, self._problem)
+        in_column(column, 1, *parts, 1, spacing_px=14)
+        in_row(self, 1, (column, 100), 1)
         QWidget.setTabOrder(self._open, self._demo)
         self.set_loading("")
 
     def set_loading(self, what: str) -> None:
         """Say that something is being opened; "" when nothing is."""
+        self._heading.setText("Opening…" if what else "Drop two images here")
+        self._text.setText(
+            what
+            or "Two photographs open as a pair, a folder opens as HPatches sequences. "
+            "Then move the mouse over one image and watch where it is found in the other."
+        )
         if what:
-            self._heading.setText("Opening…")
-            self._text.setText(what)
             self._problem.hide()
-        else:
-            self._heading.setText("Drop two images here")
-            self._text.setText(
-                "Two photographs open as a pair, a folder opens as HPatches sequences. "
-                "Then move the mouse over one image and watch where it is found in the other."
-            )
         for button in (self._open, self._demo):
             button.setEnabled(not what)
 
@@ -132,18 +111,13 @@ class DropBanner(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._text = ""
+        self.text = ""
         self._refused = False
         self.hide()
 
-    @property
-    def text(self) -> str:
-        """The sentence."""
-        return self._text
-
     def say(self, text: str, *, refused: bool) -> None:
         """Show a sentence."""
-        self._text = text
+        self.text = text
         self._refused = refused
         self.setAccessibleName(text)
         self.show()
@@ -158,10 +132,14 @@ class DropBanner(QWidget):
         edge = QColor("#9A9CA3" if self._refused else TRUTH)
         painter.setPen(QPen(edge, 2.0, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(sheet, 10.0, 10.0)
-        font = QFont(self.font())
-        font.setPointSizeF(1.25 * font.pointSizeF())
-        font.setWeight(QFont.Weight.DemiBold)
-        painter.setFont(font)
+        painter.setFont(_larger(self.font(), 1.25))
         painter.setPen(QColor("#C9CBD1" if self._refused else "#FFFFFF"))
         flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
-        painter.drawText(sheet.adjusted(16.0, 16.0, -16.0, -16.0), flags, self._text)
+        painter.drawText(sheet.adjusted(16.0, 16.0, -16.0, -16.0), flags, self.text)
+
+
+def _larger(font: QFont, factor: float) -> QFont:
+    result = QFont(font)
+    result.setPointSizeF(factor * font.pointSizeF())
+    result.setWeight(QFont.Weight.DemiBold)
+    return result

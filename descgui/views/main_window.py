@@ -1,4 +1,4 @@
-"""The frame around the panes: menus, tool bar, panels, status bar, and an orderly end."""
+"""The frame around the panes: menus, tool bar, panels, status bar, and closing in order."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.pair_state import PairState
 from descgui.views.actions import Actions
 from descgui.views.environment import about_text, collect_facts, facts_as_text
 from descgui.views.icons import app_icon, icon
-from descgui.views.layout_store import LayoutStore
+from descgui.views.layout_store import restore_layout, save_layout
 from descgui.views.notifications import Notifications
 from descgui.views.palette import CommandPalette
+from descgui.views.panel_parts import in_column
 from descgui.views.report_dialog import ReportDialog
 from descgui.views.settings_dialog import SettingsDialog
 from descgui.views.shortcuts_sheet import ShortcutsSheet
@@ -50,7 +51,7 @@ _SMALL_DOCK_WIDTH_PX = 280
 
 @dataclass(frozen=True, slots=True)
 class DockSpec:
-    """A panel: what is in it, what it is called, and where it stands at first.
+    """A panel: its content, its title, and where it is at first.
 
     Attributes:
         widget: its content.
@@ -58,7 +59,7 @@ class DockSpec:
         icon: name of its icon.
         area: side of the window.
         visible: open at first.
-        height_px: of a panel at the bottom, at first.
+        height_px: initial height, if it is at the bottom.
     """
 
     widget: QWidget
@@ -76,11 +77,15 @@ class MainWindow(QMainWindow):
         models: what is shown.
         actions: all commands; ``dock_<name>`` follow the panels of ``docks``.
         central: the view of the pair.
-        docks: panels by name, those of one area in their order from the top.
+        docks: panels by name; those of one area from top to bottom.
         layout_file: an INI file that keeps place, size and panels; None keeps nothing.
 
+    Attributes:
+        may_close: asked when the user closes the window; False leaves everything as it is.
+        can_close: asked before the window closes; False keeps it until :meth:`finish_close`.
+
     Signals:
-        closing(): somebody wants to close the window; work should be stopped now.
+        closing(): the user closes the window; work should be stopped now.
     """
 
     closing = Signal()
@@ -97,11 +102,11 @@ class MainWindow(QMainWindow):
         super().__init__()
         self._models = models
         self._actions = actions
-        self._store = None if layout_file is None else LayoutStore(layout_file)
+        self._layout_file = layout_file
         self._specs = dict(docks)
         self._docks: dict[str, QDockWidget] = {}
-        self._may_close: Callable[[], bool] = lambda: True
-        self._can_close: Callable[[], bool] = lambda: True
+        self.may_close: Callable[[], bool] = lambda: True
+        self.can_close: Callable[[], bool] = lambda: True
         self._ending = False
         self._report: ReportDialog | None = None
         self._reported: set[str] = set()
@@ -109,8 +114,11 @@ class MainWindow(QMainWindow):
         self.setObjectName("main_window")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(_LEAST_SIZE_PX)
-        self.setCentralWidget(self._frame(central))
-        self.notifications = Notifications(models.messages, self.centralWidget())
+        # Notifications lie over this frame, so that the pair's view need not know about them.
+        frame = QWidget(self)
+        in_column(frame, central)
+        self.setCentralWidget(frame)
+        self.notifications = Notifications(models.messages, frame)
         actions.fill_menu_bar(self.menuBar())
         # Commands that no menu shows on some platforms keep their shortcuts.
         self.addActions([actions[name] for name in actions])
@@ -124,26 +132,18 @@ class MainWindow(QMainWindow):
         # The panes come first for the keyboard, not the first button of the tool bar.
         central.setFocus()
         self.resize(_FIRST_SIZE_PX.boundedTo(self.screen().availableSize()))
-        if self._store is not None:
-            self._laid_out = self._store.restore(self)
+        if layout_file is not None:
+            self._laid_out = restore_layout(self, layout_file)
 
     @property
     def docks(self) -> Mapping[str, QDockWidget]:
         """The panels by name."""
         return self._docks
 
-    def set_may_close(self, may_close: Callable[[], bool]) -> None:
-        """Ask this when somebody wants to close the window; False keeps everything as it is."""
-        self._may_close = may_close
-
-    def set_can_close(self, can_close: Callable[[], bool]) -> None:
-        """Ask this before closing; False keeps the window until :meth:`finish_close`."""
-        self._can_close = can_close
-
     def finish_close(self) -> None:
-        """Close now if a close was asked for and put off; otherwise do nothing."""
+        """Close now if closing was put off; otherwise do nothing."""
         if self._ending:
-            self._can_close = lambda: True
+            self.can_close = lambda: True
             self.close()
 
     def grab_to(self, path: Path) -> bool:
@@ -151,7 +151,7 @@ class MainWindow(QMainWindow):
         return self.grab().save(str(path))
 
     def reset_layout(self) -> None:
-        """Put all panels back to where they belong at the window's present size."""
+        """Put all panels where they belong at the window's current size."""
         self._laid_out = True
         for name, dock in self._docks.items():
             dock.setFloating(False)
@@ -181,7 +181,7 @@ class MainWindow(QMainWindow):
         self.resizeDocks(below_panes, heights, Qt.Orientation.Vertical)
 
     def open_dock(self, name: str) -> None:
-        """Show a panel, in front of its tabs, and high enough if it stands at the bottom."""
+        """Show a panel in front of its tabs, and high enough if it is at the bottom."""
         dock, spec = self._docks[name], self._specs[name]
         dock.show()
         dock.raise_()
@@ -189,12 +189,12 @@ class MainWindow(QMainWindow):
             self.resizeDocks([dock], [spec.height_px], Qt.Orientation.Vertical)
 
     def show_report(self, report: CrashReport) -> None:
-        """Report a bug: in a dialog the first time, in passing when it comes again."""
+        """Report a bug: in a dialog the first time, as a notification when it happens again."""
         if self._report is not None and self._report.isVisible():
             self._report.count_again()
         elif report.trace in self._reported:
             self._models.messages.notify(
-                f"The same fault came again: {report.summary}",
+                f"The same error happened again: {report.summary}",
                 "error",
                 report.trace,
             )
@@ -207,11 +207,11 @@ class MainWindow(QMainWindow):
         self._reported.add(report.trace)
 
     def show_text(self, title: str, markdown: str, *, base: Path | None = None) -> None:
-        """Show a page of Markdown, such as the doctor's report, in a dialog of its own."""
+        """Show a page of Markdown, such as the doctor's report, in its own dialog."""
         self._open_dialog(TextDialog(title, markdown, base=base, parent=self))
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Arrange the panels for the size that the window really got."""
+        """Arrange the panels for the size that the window actually got."""
         super().showEvent(event)
         if not self._laid_out:
             self.reset_layout()
@@ -234,28 +234,20 @@ class MainWindow(QMainWindow):
             super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Close if nothing runs; otherwise ask for the end of it and wait to be told."""
+        """Close if nothing runs; otherwise ask for it to stop and wait for :meth:`finish_close`."""
         if not self._ending:
-            if not self._may_close():
+            if not self.may_close():
                 event.ignore()
                 return
             self._ending = True
             self.closing.emit()
-        if not self._can_close():
+        if not self.can_close():
             event.ignore()
-            self.statusBar().showMessage("Stopping what is still being computed…")
+            self.statusBar().showMessage("Stopping the running work…")
             return
-        if self._store is not None:
-            self._store.save(self)
+        if self._layout_file is not None:
+            save_layout(self, self._layout_file)
         event.accept()
-
-    def _frame(self, central: QWidget) -> QWidget:
-        # Toasts lie over this frame, so that the pair's view needs to know nothing of them.
-        frame = QWidget(self)
-        layout = QVBoxLayout(frame)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(central)
-        return frame
 
     def _add_docks(self) -> None:
         self.setDockOptions(
@@ -275,7 +267,7 @@ class MainWindow(QMainWindow):
             self._join(name, dock)
 
     def _join(self, name: str, dock: QDockWidget) -> None:
-        """Let a panel and its command follow one another."""
+        """Keep a panel and its command in step."""
         command, toggle = self._actions[f"dock_{name}"], dock.toggleViewAction()
         command.setEnabled(True)
         command.setChecked(toggle.isChecked())

@@ -69,7 +69,7 @@ def click(qtbot, panel, index):
 
 
 def test_without_a_folder_the_panel_offers_to_open_one(panel, asked):
-    assert panel.page == "empty"
+    assert panel.open_folder_button.isVisible()
     panel.open_folder_button.click()
     panel.demo_button.click()
     assert asked.calls == [("open_folder", ()), ("open_demo", ())]
@@ -77,7 +77,7 @@ def test_without_a_folder_the_panel_offers_to_open_one(panel, asked):
 
 def test_every_sequence_is_listed_with_its_pairs(panel, models):
     models.browser.set_dataset(dataset())
-    assert panel.page == "list"
+    assert panel.tree.isVisible()
     tree = panel.tree_model
     assert tree.rowCount() == 116
     first = tree.index(0, 0)
@@ -179,9 +179,9 @@ def test_filters_write_the_model_and_show_what_it_holds(panel, models, qtbot):
 def test_no_hit_says_so_and_can_be_cleared(panel, models, qtbot):
     models.browser.set_dataset(dataset(4))
     qtbot.keyClicks(panel.search, "xyz")
-    assert panel.page == "no hit"
+    assert panel.clear_button.isVisible()
     panel.clear_button.click()
-    assert panel.page == "list"
+    assert panel.tree.isVisible()
     assert models.browser.state.search == ""
 
 
@@ -202,12 +202,12 @@ def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
     assert panel.tree_model.problems_of(panel.tree_model.index(0, 0)) == (sentence,)
     tooltip = panel.tree_model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
     assert sentence in tooltip
-    assert panel.problems == ""
+    assert panel.problems.sentence == ""
     panel.problem_button.click()
-    assert "v_worse" in panel.problems
+    assert "v_worse" in panel.problems.sentence
     models.browser.set_dataset(dataset(2))
     assert not panel.problem_button.isVisible()
-    assert panel.problems == ""
+    assert panel.problems.sentence == ""
 
 
 def test_a_screen_reader_hears_whole_words(panel, models):

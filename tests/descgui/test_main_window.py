@@ -33,7 +33,7 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.actions import Actions
 from descgui.views.environment import about_text, collect_facts, facts_as_text
-from descgui.views.layout_store import LayoutStore, keep_on_screen
+from descgui.views.layout_store import keep_on_screen, restore_layout
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.notifications import SHOWN_AT_ONCE, stay_ms
@@ -292,7 +292,7 @@ def test_a_layout_file_that_does_not_fit_is_ignored(
     file.write_text(content, encoding="latin-1")
     window = make_window(1400, 900, file)
     assert window.docks["browser"].isVisible()
-    assert not LayoutStore(file).restore(window)
+    assert not restore_layout(window, file)
 
 
 def test_a_window_on_a_screen_that_is_gone_comes_back(window: MainWindow):
@@ -332,7 +332,7 @@ def test_an_idle_window_closes_at_once(qtbot: QtBot, window: MainWindow):
 def test_a_busy_window_waits_for_its_work_and_asks_for_its_end_only_once(window: MainWindow):
     asked = []
     window.closing.connect(lambda: asked.append(1))
-    window.set_can_close(lambda: False)
+    window.can_close = lambda: False
     window.close()
     window.close()
     assert window.isVisible()
@@ -458,7 +458,7 @@ def test_a_fault_is_reported_once_counted_while_open_and_said_in_passing_later(
     dialogs[0].close()
     window.show_report(report())
     assert not any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
-    assert "came again" in window.notifications.toasts[-1].message.text
+    assert "happened again" in window.notifications.toasts[-1].message.text
     window.show_report(report("another"))
     assert any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
     for dialog in window.findChildren(ReportDialog):
