@@ -1,9 +1,8 @@
-"""The side panel that matches many points at once, filters the matches and sums them up."""
+"""The side panel that matches many points at once, then filters and summarises the matches."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,7 @@ from descgui.views.panel_parts import (
     labelled_rows,
     muted,
     narrow_combo,
+    show_value,
     tabular,
     word_buttons,
 )
@@ -51,7 +51,7 @@ class ErrorHistogram(QWidget):
     """How many matches have which error, with the threshold marked.
 
     Right matches are filled, wrong ones hatched.  The axis is logarithmic from 0.1 to 1000 px, or
-    linear from 0 to four times the threshold; what lies beyond is in the outermost bars.
+    linear from 0 to four times the threshold; errors beyond it count in the outermost bars.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -124,7 +124,7 @@ class ErrorHistogram(QWidget):
         self._paint_axis(painter, plot)
 
     def _paint_axis(self, painter: QPainter, plot: QRect) -> None:
-        """Draw the ticks; where it is narrow the ends' numbers stay and others give way."""
+        """Draw the ticks; where room is short the numbers at the ends stay, others are left out."""
         metrics = self.fontMetrics()
         first, *middle, last = self._ticks()
         taken: list[tuple[int, int]] = []
@@ -169,10 +169,10 @@ class _FilterRow(QWidget):
     """A slider and a spin box for one number; every change counts at once.
 
     Signals:
-        moved(float): the new value.
+        moved(): the box has another value.
     """
 
-    moved = Signal(float)
+    moved = Signal()
 
     def __init__(
         self, info: OptionInfo, title: str, parent: QWidget, *, logarithmic: bool = False
@@ -213,11 +213,11 @@ class _FilterRow(QWidget):
         else:
             value = round(self._low + share * (self._high - self._low), 3)
         self.box.set_number(value)
-        self.moved.emit(value)
+        self.moved.emit()
 
     def _on_box(self, value: float) -> None:
         self.show_value(value)
-        self.moved.emit(value)
+        self.moved.emit()
 
 
 class MatchesPanel(QWidget):
@@ -238,16 +238,18 @@ class MatchesPanel(QWidget):
         self._wheel = WheelNeedsFocus(self)
         scroll = PanelScroll(self)
         in_column(self, scroll)
-        scroll.column.addWidget(self._make_points())
-        scroll.column.addWidget(self._make_filters())
-        scroll.column.addWidget(self._make_results())
+        for section in (self._make_points(), self._make_filters(), self._make_results()):
+            scroll.column.addWidget(section)
         scroll.column.addStretch(1)
-        models.matches.changed.connect(self._on_changed)
-        models.pair.changed.connect(self._on_ground)
-        models.settings.changed.connect(self._on_ground)
-        models.maps.choice_changed.connect(self._on_ground)
-        models.engine.changed.connect(self._on_ground)
-        self._on_ground()
+        models.matches.changed.connect(self._show_state)
+        for changed in (
+            models.pair.changed,
+            models.settings.changed,
+            models.maps.choice_changed,
+            models.engine.changed,
+        ):
+            changed.connect(self._show_state)
+        self._show_state()
 
     # Making
 
@@ -258,15 +260,15 @@ class MatchesPanel(QWidget):
             name="Points",
             tip="How the points of image A are chosen",
             entries=(("Harris corners", "harris"), ("Regular grid", "grid"), ("Random", "random")),
-            chosen=self._on_points,
+            chosen=self._on_edited,
         )
         self.count = NumberBox(_COUNT, section)
         self.count.setAccessibleName("Count")
-        self.count.valueChanged.connect(self._on_count)
         self.seed = NumberBox(_SEED, section)
         self.seed.setAccessibleName("Seed")
         self.seed.setToolTip("The same seed chooses the same points")
-        self.seed.valueChanged.connect(self._on_seed)
+        for box in (self.count, self.seed):
+            box.valueChanged.connect(self._on_edited)
         self._wheel.guard(self.points, self.count, self.seed)
         section.body.addLayout(
             labelled_rows(("Choose by", self.points), ("Count", self.count), ("Seed", self.seed))
@@ -289,17 +291,17 @@ class MatchesPanel(QWidget):
     def _make_filters(self) -> Section:
         section = Section("Shown matches", self)
         self.visible = QCheckBox("Draw matches", section)
-        self.visible.toggled.connect(self._on_visible)
         self.mutual = QCheckBox("Mutual only", section)
         self.mutual.setToolTip("Only mutual matches: matched back, they end within a cell")
-        self.mutual.toggled.connect(self._on_mutual)
+        for tick in (self.visible, self.mutual):
+            tick.clicked.connect(self._on_edited)
         section.body.addLayout(in_row(None, (self.visible, 1), (self.mutual, 1)))
         self.correct = _FilterRow(_CORRECT, "Right up to", section, logarithmic=True)
         self.correct.moved.connect(self._on_correct)
         self.similarity = _FilterRow(_SIMILARITY, "Lowest similarity", section)
-        self.similarity.moved.connect(self._on_similarity)
         self.ratio = _FilterRow(_RATIO, "Highest ratio", section)
-        self.ratio.moved.connect(self._on_ratio)
+        for row in (self.similarity, self.ratio):
+            row.moved.connect(self._on_edited)
         for row in (self.correct, self.similarity, self.ratio):
             self._wheel.guard(row.slider, row.box)
         section.body.addLayout(
@@ -329,7 +331,7 @@ class MatchesPanel(QWidget):
         section.body.addWidget(self.histogram)
         self.logarithmic = QCheckBox("Logarithmic axis", section)
         self.logarithmic.setChecked(True)
-        self.logarithmic.toggled.connect(self._on_logarithmic)
+        self.logarithmic.toggled.connect(self._show_state)
         section.body.addWidget(self.logarithmic)
         (self.export_button,) = word_buttons(
             section,
@@ -369,18 +371,11 @@ class MatchesPanel(QWidget):
 
     # Drawing the models
 
-    def _on_ground(self, *_change: object) -> None:
-        self._on_changed(self._matches.state)
-
-    def _on_changed(self, state: MatchesState) -> None:
-        with (
-            QSignalBlocker(self.points),
-            QSignalBlocker(self.visible),
-            QSignalBlocker(self.mutual),
-        ):
-            self.points.setCurrentIndex(self.points.findData(state.points))
-            self.visible.setChecked(state.visible)
-            self.mutual.setChecked(state.mutual_only)
+    def _show_state(self) -> None:
+        state = self._matches.state
+        show_value(self.points, state.points)
+        self.visible.setChecked(state.visible)
+        self.mutual.setChecked(state.mutual_only)
         self.count.set_number(state.count)
         self.seed.set_number(state.seed)
         self.seed.setEnabled(state.points != "grid")
@@ -495,37 +490,22 @@ class MatchesPanel(QWidget):
             f"median error {median} px"
         )
 
-    # What the person does
+    # What the user does
 
-    def _update(self, **changes: Any) -> None:
-        self._matches.update(**changes)
+    def _on_edited(self) -> None:
+        """Take over what the fields show."""
+        self._matches.update(
+            points=self.points.currentData(),
+            count=self.count.number(),
+            seed=self.seed.number(),
+            visible=self.visible.isChecked(),
+            mutual_only=self.mutual.isChecked(),
+            min_similarity=self.similarity.box.number(),
+            max_ratio=self.ratio.box.number(),
+        )
 
-    def _on_points(self, _index: int) -> None:
-        self._update(points=self.points.currentData())
-
-    def _on_count(self, _value: float) -> None:
-        self._update(count=self.count.number())
-
-    def _on_seed(self, _value: float) -> None:
-        self._update(seed=self.seed.number())
-
-    def _on_visible(self, checked: bool) -> None:
-        self._update(visible=checked)
-
-    def _on_mutual(self, checked: bool) -> None:
-        self._update(mutual_only=checked)
-
-    def _on_correct(self, value: float) -> None:
-        self._models.settings.update(correct_px=value)
-
-    def _on_similarity(self, value: float) -> None:
-        self._update(min_similarity=value)
-
-    def _on_ratio(self, value: float) -> None:
-        self._update(max_ratio=value)
-
-    def _on_logarithmic(self, _checked: bool) -> None:
-        self._show_results(self._matches.state)
+    def _on_correct(self) -> None:
+        self._models.settings.update(correct_px=self.correct.box.number())
 
 
 def transfer_errors(table: MatchTable) -> NDArray[np.float64]:
