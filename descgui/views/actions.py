@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence, QUndoStack
@@ -22,9 +21,6 @@ from descgui.views.commands import (
 from descgui.views.icons import icon
 from descgui.views.key_guard import KeyGuard
 from descgui.views.recent_menus import RecentMenus
-
-if TYPE_CHECKING:
-    from descgui.models.browser_state import BrowserState
 
 
 class Actions(QObject):
@@ -48,17 +44,29 @@ class Actions(QObject):
         self._actions = {name: self._make(command) for name, command in self.commands.items()}
         self.recents = RecentMenus(models.settings, self)
         self._guard = KeyGuard(self)
-        self._follow(models)
-        self._list_neighbours(models.browser.state)
+        for signal in (
+            models.pair.changed,
+            models.pair.loading_changed,
+            models.view.changed,
+            models.settings.changed,
+            models.engine.changed,
+            models.matches.changed,
+            models.pins.changed,
+            models.pins.selected_changed,
+            models.training.status.changed,
+        ):
+            signal.connect(self.refresh)
+        for maps in (models.maps, models.compared):
+            maps.choice_changed.connect(self.refresh)
+            maps.status_changed.connect(self.refresh)
+        models.browser.changed.connect(self._list_neighbours)
+        self._list_neighbours()
 
     def __getitem__(self, command_id: str) -> QAction:
         return self._actions[command_id]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._actions)
-
-    def __len__(self) -> int:
-        return len(self._actions)
 
     def fill_menu_bar(self, bar: QMenuBar) -> None:
         """Put all menus into a menu bar."""
@@ -69,7 +77,7 @@ class Actions(QObject):
             self._fill(menu, sections)
 
     def follow_undo_stack(self, stack: QUndoStack) -> None:
-        """Let undo and redo drive a stack, and say what they would undo."""
+        """Let undo and redo drive a stack, and name what they would change."""
         undo, redo = self["undo"], self["redo"]
         undo.triggered.connect(stack.undo)
         redo.triggered.connect(stack.redo)
@@ -122,28 +130,7 @@ class Actions(QObject):
         # The model decides: a click that changed nothing must not leave a tick behind.
         self.refresh()
 
-    def _follow(self, models: AppModels) -> None:
-        models.browser.changed.connect(self._list_neighbours)
-        for signal in (
-            models.pair.changed,
-            models.pair.loading_changed,
-            models.view.changed,
-            models.settings.changed,
-            models.engine.changed,
-            models.matches.changed,
-            models.pins.changed,
-            models.pins.selected_changed,
-            models.training.status.changed,
-        ):
-            signal.connect(self._refresh_after)
-        for maps in (models.maps, models.compared):
-            maps.choice_changed.connect(self._refresh_after)
-            maps.status_changed.connect(self._refresh_after)
-
-    def _refresh_after(self, *_state: Any) -> None:
-        self.refresh()
-
-    def _list_neighbours(self, _state: BrowserState) -> None:
+    def _list_neighbours(self) -> None:
         browser = self._models.browser
         self["previous_pair"].setEnabled(browser.neighbour(-1) is not None)
         self["next_pair"].setEnabled(browser.neighbour(+1) is not None)

@@ -144,8 +144,8 @@ class BrowserPanel(QWidget):
             ("open-folder", "Open folder…", "", self._files.open_folder),
             ("demo", "Open the demo", "", self._opening.open_demo),
         )
-        parts = (heading, Sentence(words, page, quiet=True), *buttons, 1)
-        in_column(page, *parts, margins_px=(4, 12, 4, 4), spacing_px=8)
+        text = Sentence(words, page, quiet=True)
+        in_column(page, heading, text, *buttons, 1, margins_px=(4, 12, 4, 4), spacing_px=8)
         return page
 
     def _make_no_hit_page(self) -> QWidget:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QLabel,
     QSizePolicy,
     QWidget,
@@ -32,6 +31,7 @@ from descgui.views.panel_parts import (
     WheelNeedsFocus,
     blended,
     in_column,
+    in_row,
     labelled_rows,
     narrow_combo,
     refill,
@@ -41,7 +41,7 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.ports import Describing, Files
 from descgui.views.words import duration_text, size_text
-from engine.api import PRECISIONS, PRECOMPUTED, SIDES, ImagePair, MapInfo, OptionInfo, Side
+from engine.api import PRECISIONS, PRECOMPUTED, SIDES, ImagePair, OptionInfo, Side
 
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
@@ -80,10 +80,7 @@ class SideStatus(QWidget):
         self.failure = Notice("error", self)
         self.notes = Notice("info", self)
         lines = in_column(None, self.first, self.second, self.bar, spacing_px=1)
-        head = QHBoxLayout()
-        head.setSpacing(4)
-        head.addWidget(letter, 0, Qt.AlignmentFlag.AlignTop)
-        head.addLayout(lines, 1)
+        head = in_row(None, letter, (lines, 1), spacing_px=4)
         in_column(self, head, self.failure, self.notes, spacing_px=3)
         self.show_status(MapStatus())
 
@@ -92,16 +89,20 @@ class SideStatus(QWidget):
         info = status.info if status.stage == "ready" else None
         working = status.stage in ("waiting", "computing")
         self.first.say(self._first_line(status))
-        self.second.say(self._second_line(info), self._details(info))
+        facts = details = ""
+        if info is not None:
+            stride, took = f"stride {info.stride_px:.3g} px", duration_text(info.seconds)
+            facts = " · ".join((stride, took, size_text(info.size_bytes), info.device))
+            details = "{}\nThe file has {} × {} px; it was described at {} × {} px.".format(
+                facts, *info.size_px, *info.working_size_px
+            )
+        self.second.say(facts, details)
         self.second.setVisible(not working and status.stage != "failed")
         self.bar.setVisible(working)
-        if status.stage == "computing" and status.fraction is not None:
-            self.bar.setRange(0, 1000)
-            self.bar.setValue(round(1000 * status.fraction))
-        else:
-            # The sign of an unknown share would claim that something happens while it only waits.
-            self.bar.setRange(0, 0 if status.stage == "computing" else 1)
-            self.bar.reset()
+        # Hatching while the work only waits would suggest that it is running.
+        computing, fraction = status.stage == "computing", status.fraction
+        total = 1000 if computing and fraction is not None else 0
+        self.bar.show_done(round(1000 * (fraction or 0.0)), total, waiting=computing)
         self.failure.say(failure_of(status))
         self.notes.say("\n".join(info.notes) if info is not None else "")
         self.setAccessibleName(
@@ -124,25 +125,6 @@ class SideStatus(QWidget):
             "ready": "Ready",
             "failed": "Not described",
         }[status.stage]
-
-    def _second_line(self, info: MapInfo | None) -> str:
-        if info is None:
-            return ""
-        return " · ".join(
-            (
-                f"stride {info.stride_px:.3g} px",
-                duration_text(info.seconds),
-                size_text(info.size_bytes),
-                info.device,
-            )
-        )
-
-    def _details(self, info: MapInfo | None) -> str:
-        if info is None:
-            return ""
-        return "{}\nThe file has {} × {} px; it was described at {} × {} px.".format(
-            self._second_line(info), *info.size_px, *info.working_size_px
-        )
 
 
 class DescriptorChooser(QWidget):
@@ -168,10 +150,8 @@ class DescriptorChooser(QWidget):
         self._values: dict[str, Mapping[str, Any]] = {}
         self._map_files: tuple[ImagePair, tuple[Path, Path]] | None = None
         self._wheel = WheelNeedsFocus(self)
-        self.combo = narrow_combo(self)
-        self.combo.setAccessibleName(title)
+        self.combo = narrow_combo(self, name=title, chosen=self._on_activated)
         self._wheel.guard(self.combo)
-        self.combo.activated.connect(self._on_activated)
         self.summary = Sentence(parent=self, quiet=True)
         self.form: OptionForm | None = None
         self._shown_info: DescriptorChoiceInfo | None = None
@@ -191,31 +171,24 @@ class DescriptorChooser(QWidget):
             self._on_status(side, maps.status(side))
 
     def _on_engine(self, state: EngineState) -> None:
-        with QSignalBlocker(self.combo):
-            self.combo.clear()
-            if self._none_title:
-                self.combo.addItem(self._none_title, "")
-            for entry in state.descriptors:
-                self.combo.addItem(entry.title, entry.name)
-                self.combo.setItemData(
-                    self.combo.count() - 1,
-                    f"{entry.name} · {entry.source}\n{entry.summary}",
-                    Qt.ItemDataRole.ToolTipRole,
-                )
-            if state.stage == "loading":
-                self.combo.setPlaceholderText("Loading the engine…")
-            else:
-                self.combo.setPlaceholderText(self._none_title or "Choose a descriptor")
+        self.combo.clear()
+        if self._none_title:
+            self.combo.addItem(self._none_title, "")
+        for place, entry in enumerate(state.descriptors, start=self.combo.count()):
+            self.combo.addItem(entry.title, entry.name)
+            tip = f"{entry.name} · {entry.source}\n{entry.summary}"
+            self.combo.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
+        nothing = self._none_title or "Choose a descriptor"
+        self.combo.setPlaceholderText(
+            "Loading the engine…" if state.stage == "loading" else nothing
+        )
         self.combo.setEnabled(state.stage == "ready")
         self._on_choice(self._maps.choice)
 
     def _on_choice(self, choice: DescriptorChoice) -> None:
         state = self._models.engine.state
         info = state.descriptor(choice.name)
-        with QSignalBlocker(self.combo):
-            self.combo.setCurrentIndex(
-                self.combo.findData(choice.name) if state.stage == "ready" else -1
-            )
+        show_value(self.combo, choice.name if state.stage == "ready" else None)
         if choice.name:
             self._values[choice.name] = choice.values
         pair = self._models.pair.state
@@ -227,14 +200,14 @@ class DescriptorChooser(QWidget):
             status.setVisible(bool(choice.name) and state.stage == "ready")
 
     def _show_info(self, info: DescriptorChoiceInfo | None, choice: DescriptorChoice) -> None:
-        text = ""
+        lines = []
         if info is not None:
-            text = info.summary
+            lines.append(info.summary)
             if info.source != "built-in":
-                text = "\n".join((text, f"From {info.source}")).strip()
+                lines.append(f"From {info.source}")
             if choice.map_files is not None:
-                names = " · ".join(path.name for path in choice.map_files)
-                text = "\n".join((text, names)).strip()
+                lines.append(" · ".join(path.name for path in choice.map_files))
+        text = "\n".join(filter(None, lines))
         self.summary.say(text)
         self.summary.setVisible(bool(text))
         options = info.options if info is not None else ()
@@ -257,15 +230,10 @@ class DescriptorChooser(QWidget):
     def _show_untrained(self) -> None:
         infos = [self._maps.status(side).info for side in SIDES]
         untrained = any(info is not None and not info.trained for info in infos)
-        info = self._shown_info
-        if not untrained or not self._maps.choice.name:
-            self.untrained.say("")
-        elif info is not None and info.takes_weights:
-            self.untrained.say(
-                "Untrained: its weights are random numbers. Choose a weights file below."
-            )
-        else:
-            self.untrained.say("Untrained: its weights are random numbers.")
+        text = "Untrained: its weights are random numbers."
+        if self._shown_info is not None and self._shown_info.takes_weights:
+            text += " Choose a weights file below."
+        self.untrained.say(text if untrained and self._maps.choice.name else "")
 
     def _on_status(self, side: Side, status: MapStatus) -> None:
         self.sides[side].show_status(status)
@@ -289,13 +257,12 @@ class DescriptorChooser(QWidget):
                 self._files.load_maps(self._maps)
                 return
             files = self._map_files[1]
-        self._choose(DescriptorChoice(name, self._values.get(name, {}), files))
+        choice = DescriptorChoice(name, self._values.get(name, {}), files)
+        self._describing.choose(self._maps, choice)
 
     def _on_values(self, values: dict[str, Any]) -> None:
         current = self._maps.choice
-        self._choose(DescriptorChoice(current.name, values, current.map_files))
-
-    def _choose(self, choice: DescriptorChoice) -> None:
+        choice = DescriptorChoice(current.name, values, current.map_files)
         self._describing.choose(self._maps, choice)
 
 
@@ -347,22 +314,24 @@ class DescriptorPanel(QWidget):
         self._wheel = WheelNeedsFocus(self)
         self._scroll = PanelScroll(self)
         in_column(self, self._scroll)
-        column = self._scroll.column
         self.failure = Notice("error", self)
-        column.addWidget(self.failure)
         self.shown = DescriptorChooser(
             models, models.maps, describing, files, title="Descriptor", none_title="", parent=self
         )
-        column.addWidget(self.shown)
         (self.cancel_button,) = word_buttons(
             self, ("stop", "Cancel", "Stop describing; finished maps stay", describing.cancel)
         )
-        column.addWidget(self.cancel_button)
-        column.addWidget(self._make_computing())
-        column.addWidget(self._make_comparison())
-        column.addWidget(self._make_pca())
-        column.addWidget(self._make_own())
-        column.addStretch(1)
+        for part in (
+            self.failure,
+            self.shown,
+            self.cancel_button,
+            self._make_computing(),
+            self._make_comparison(),
+            self._make_pca(),
+            self._make_own(),
+        ):
+            self._scroll.column.addWidget(part)
+        self._scroll.column.addStretch(1)
         models.engine.changed.connect(self._on_engine)
         models.settings.computing_changed.connect(self._on_computing)
         models.view.changed.connect(self._on_view)
@@ -384,7 +353,7 @@ class DescriptorPanel(QWidget):
 
     def _make_computing(self) -> Section:
         section = Section("Computing", self)
-        self.device = narrow_combo(section, name="Device", chosen=self._on_device)
+        self.device = narrow_combo(section, name="Device", chosen=self._on_computing_edited)
         self.long_edge = NumberBox(_LONG_EDGE, section)
         self.long_edge.setSingleStep(64)
         self.long_edge.setSpecialValueText("original size")
@@ -393,13 +362,13 @@ class DescriptorPanel(QWidget):
             "Images are shrunk to this long edge before they are described.\n"
             "Coordinates stay those of the original files."
         )
-        self.long_edge.valueChanged.connect(self._on_long_edge)
+        self.long_edge.valueChanged.connect(self._on_computing_edited)
         self.precision = narrow_combo(
             section,
             name="Precision",
             tip="Arithmetic of networks; reduced only where a descriptor allows it",
             entries=[(word, word) for word in PRECISIONS],
-            chosen=self._on_precision,
+            chosen=self._on_computing_edited,
         )
         self._wheel.guard(self.device, self.long_edge, self.precision)
         section.body.addLayout(
@@ -525,21 +494,19 @@ class DescriptorPanel(QWidget):
         )
         self._explained_bar.show_shares(explained)
 
-    # What the person does
+    # What the user does
 
-    def _on_device(self, _index: int) -> None:
-        self._models.settings.update(device=self.device.currentData())
-
-    def _on_precision(self, _index: int) -> None:
-        self._models.settings.update(precision=self.precision.currentData())
-
-    def _on_long_edge(self, _value: float) -> None:
-        self._models.settings.update(long_edge_px=self.long_edge.number() or 0)
+    def _on_computing_edited(self) -> None:
+        self._models.settings.update(
+            device=self.device.currentData(),
+            precision=self.precision.currentData(),
+            long_edge_px=self.long_edge.number() or 0,
+        )
 
     def _on_load_maps(self) -> None:
         self._files.load_maps(self._models.maps)
 
-    def _on_pca_fit(self, _index: int) -> None:
+    def _on_pca_fit(self) -> None:
         word = self.pca_fit.currentData()
         if word == "file":
             show_value(self.pca_fit, self._models.view.state.pca_fit)
@@ -547,5 +514,5 @@ class DescriptorPanel(QWidget):
         else:
             self._models.view.update(pca_fit=word)
 
-    def _on_pca_level(self, _index: int) -> None:
+    def _on_pca_level(self) -> None:
         self._models.view.update(pca_level=self.pca_level.currentData())

@@ -6,12 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QHBoxLayout,
-    QPushButton,
     QToolButton,
     QWidget,
 )
@@ -33,10 +31,12 @@ from descgui.views.panel_parts import (
     field_row,
     icon_button,
     in_column,
+    in_row,
     labelled_rows,
     narrow_combo,
     segment_row,
     show_value,
+    word_buttons,
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.words import clock_text, size_text
@@ -77,21 +77,15 @@ class _DescriptorRow(QWidget):
         self.browse.setAccessibleName(f"Weights of {title}")
         self.browse.clicked.connect(self._on_browse)
         self._takes_weights = takes_weights
-        line = QHBoxLayout()
-        line.setContentsMargins(20, 0, 0, 0)
-        line.addWidget(self.weights, 1)
-        line.addWidget(self.browse)
+        line = in_row(None, (self.weights, 1), self.browse, margins_px=(20, 0, 0, 0))
         in_column(self, self.box, line, spacing_px=2)
 
     def show_choice(self, chosen: bool, weights: str) -> None:
         """Show whether it is ticked, and its weights."""
-        with QSignalBlocker(self.box):
-            self.box.setChecked(chosen)
+        self.box.setChecked(chosen)
         shown = chosen and self._takes_weights
-        if weights:
-            self.weights.say(Path(weights).name, weights)
-        else:
-            self.weights.say("No weights: random numbers")
+        name = Path(weights).name if weights else "No weights: random numbers"
+        self.weights.say(name, weights)
         self.weights.setVisible(shown)
         self.browse.setVisible(shown)
 
@@ -113,9 +107,12 @@ class EvaluationForm(QWidget):
         self.download_dialog: DownloadDialog | None = None
         self._wheel = WheelNeedsFocus(self)
         self._rows: dict[str, _DescriptorRow] = {}
-        first = (self._make_data(), self._make_descriptors())
-        second = (self._make_protocol(), self._make_more())
-        lay_out_form(self, (*first, *second), self._make_foot())
+        data = self._make_data()
+        self._descriptors = Section("Descriptors", self)
+        self.waiting = Sentence("Loading the engine…", self._descriptors, quiet=True)
+        self._descriptors.body.addWidget(self.waiting)
+        sections = (data, self._descriptors, self._make_protocol(), self._make_more())
+        lay_out_form(self, sections, self._make_foot())
         self._combos = {
             "dataset": self.dataset,
             "subset": self.subset,
@@ -143,9 +140,10 @@ class EvaluationForm(QWidget):
         self.browse = icon_button("open-folder", "Choose a folder of sequences", section)
         self.browse.clicked.connect(self._choose_folder)
         section.body.addLayout(field_row(self.dataset, self.browse))
-        self.download = QPushButton(icon("download"), "Download HPatches…", section)
-        self.download.setToolTip("Download the 116 sequences")
-        self.download.clicked.connect(self._open_download)
+        tip = "Download the 116 sequences"
+        (self.download,) = word_buttons(
+            section, ("download", "Download HPatches…", tip, self._open_download)
+        )
         section.body.addWidget(self.download)
         subsets = (
             ("All", "all"),
@@ -159,8 +157,8 @@ class EvaluationForm(QWidget):
             ("Rotated by any angle", "rotated"),
             ("Scaled by 2 to 4", "scaled"),
         )
-        self.stress = narrow_combo(section, name="Pairs", entries=warps)
-        self.stress.setToolTip("Warp the second image to make the pairs harder")
+        tip = "Warp the second image to make the pairs harder"
+        self.stress = narrow_combo(section, name="Pairs", tip=tip, entries=warps)
         section.body.addLayout(labelled_rows(("Sequences", self.subset), ("Pairs", self.stress)))
         return section
 
@@ -169,20 +167,14 @@ class EvaluationForm(QWidget):
         self.protocols = {name: SegmentButton(name, section) for name in _PROTOCOLS}
         for name, button in self.protocols.items():
             button.setAccessibleName(f"Protocol {name}")
-        self._group = QButtonGroup(self)
-        section.body.addLayout(segment_row(self._group, tuple(self.protocols.values())))
-        self._group.buttonClicked.connect(self._on_protocol)
+        group = QButtonGroup(self)
+        section.body.addLayout(segment_row(group, tuple(self.protocols.values())))
+        group.buttonClicked.connect(self._on_protocol)
         self.explanation = Sentence(parent=section, quiet=True)
         section.body.addWidget(self.explanation)
         self.device = narrow_combo(section, name="Device")
         section.body.addLayout(labelled_rows(("Device", self.device)))
         return section
-
-    def _make_descriptors(self) -> Section:
-        self._descriptors = Section("Descriptors", self)
-        self.waiting = Sentence("Loading the engine…", self._descriptors, quiet=True)
-        self._descriptors.body.addWidget(self.waiting)
-        return self._descriptors
 
     def _make_more(self) -> Section:
         section = Section("More settings", self, open_=False)
@@ -199,7 +191,7 @@ class EvaluationForm(QWidget):
         self.estimate = Sentence(parent=foot, quiet=True)
         self.problem = Notice("warning", foot)
         self.open_report = QCheckBox("Open the report when done", foot)
-        self.open_report.toggled.connect(self._on_open_report)
+        self.open_report.clicked.connect(self._on_open_report)
         for part in (self.estimate, self.problem, self.open_report):
             foot.column.addWidget(part)
         self.run_button, self.copy_button = foot.add_buttons("Run", name="Run the evaluation")
@@ -219,7 +211,7 @@ class EvaluationForm(QWidget):
             self._rows = {}
             for entry in entries:
                 row = _DescriptorRow(entry.name, entry.title, entry.summary, entry.takes_weights)
-                row.box.toggled.connect(self._on_descriptor)
+                row.box.clicked.connect(self._on_descriptor)
                 row.weights_wanted.connect(self._choose_weights)
                 self._rows[entry.name] = row
                 self._descriptors.body.addWidget(row)
@@ -237,11 +229,10 @@ class EvaluationForm(QWidget):
         current = self._choice.state.dataset
         if current != DEMO:
             folders.insert(0, current)
-        with QSignalBlocker(self.dataset):
-            self.dataset.clear()
-            self.dataset.addItem(icon("demo"), "Demo", DEMO)
-            add_folders(self.dataset, folders, icon_name="folder")
-            self.dataset.setCurrentIndex(self.dataset.findData(current))
+        self.dataset.clear()
+        self.dataset.addItem(icon("demo"), "Demo", DEMO)
+        add_folders(self.dataset, folders, icon_name="folder")
+        show_value(self.dataset, current)
         self.dataset.setToolTip(current)
 
     def _on_choice(self, choice: EvaluationChoice) -> None:
@@ -253,8 +244,7 @@ class EvaluationForm(QWidget):
         self.explanation.say(_PROTOCOLS[choice.protocol])
         for name, row in self._rows.items():
             row.show_choice(name in choice.descriptors, choice.weights.get(name, ""))
-        with QSignalBlocker(self.open_report):
-            self.open_report.setChecked(choice.open_report)
+        self.open_report.setChecked(choice.open_report)
         if self.more.values() != dict(choice.more):
             self.more.set_values(choice.more)
         self._show_problem()
@@ -293,7 +283,7 @@ class EvaluationForm(QWidget):
         self.run_button.setEnabled(ready and bool(choice.descriptors) and not busy)
         self.copy_button.setEnabled(bool(choice.descriptors))
 
-    # What a person does
+    # What the user does
 
     def _on_combo(self) -> None:
         """Choose what the combo boxes show; one shows nothing while the engine is loading."""

@@ -108,51 +108,45 @@ class EvaluationPanel(QWidget):
         self.bar.setAccessibleName("Pairs measured")
         self.failure = Notice("error", right)
         self.notes = Notice("warning", right)
-        head = in_row(
-            None, (in_column(None, self.title, self.status, spacing_px=2), 1), spacing_px=4
-        )
-        for button in self._make_buttons(right):
-            head.addWidget(button)
-        self._pages = QStackedWidget(right)
-        self.empty = centred_words(
-            right,
-            "No results yet.\n\nChoose a data set and descriptors on the left and press Run, or "
-            "select a past run.",
-        )
-        self._pages.addWidget(self.empty)
-        self._pages.addWidget(self._make_results(right))
-        parts = (head, self.bar, self.failure, self.notes, (self._pages, 1))
-        in_column(right, *parts, margins_px=(10, 6, 10, 8))
-        return right
-
-    def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
         runs, results = self._actions.runs, self._actions.results
         pause = "Pause; the measured pairs are kept"
         cancel = "Stop; you can continue the run from the list of past runs"
         report = "Open the report in the browser"
         self.pause_button, self.cancel_button, self.continue_button, self.report_button = (
             word_buttons(
-                parent,
+                right,
                 ("pause", "Pause", pause, runs.pause),
                 ("stop", "Cancel", cancel, runs.cancel),
                 ("play", "Continue", "", self._on_continue),
                 ("export", "Report", report, results.open_report),
             )
         )
-        return self.pause_button, self.continue_button, self.cancel_button, self.report_button
+        words = in_column(None, self.title, self.status, spacing_px=2)
+        buttons = (self.pause_button, self.continue_button, self.cancel_button, self.report_button)
+        head = in_row(None, (words, 1), *buttons, spacing_px=4)
+        self._pages = QStackedWidget(right)
+        self.empty = centred_words(
+            right,
+            "No results yet.\n\nChoose a data set and descriptors on the left and press Run, or "
+            "select a past run.",
+        )
+        for page in (self.empty, self._make_results(right)):
+            self._pages.addWidget(page)
+        parts = (head, self.bar, self.failure, self.notes, (self._pages, 1))
+        in_column(right, *parts, margins_px=(10, 6, 10, 8))
+        return right
 
     def _make_results(self, parent: QWidget) -> QSplitter:
         results = self._split = QSplitter(Qt.Orientation.Horizontal, parent)
         self.means_tab = SegmentButton("Means", results)
         self.pairs_tab = SegmentButton("Pairs", results)
-        self._views = QButtonGroup(self)
-        self.threshold = narrow_combo(results, name="Threshold")
-        self.threshold.setToolTip("A match this close to the true point is correct")
-        self.threshold.currentIndexChanged.connect(self._on_filter)
-        self.queries = narrow_combo(results, name="Queries")
-        self.queries.setToolTip("Which points are matched")
-        self.queries.currentIndexChanged.connect(self._on_filter)
-        row = segment_row(self._views, (self.means_tab, self.pairs_tab))
+        tip = "A match this close to the true point is correct"
+        self.threshold = narrow_combo(results, name="Threshold", tip=tip)
+        self.queries = narrow_combo(results, name="Queries", tip="Which points are matched")
+        for combo in (self.threshold, self.queries):
+            combo.currentIndexChanged.connect(self._on_filter)
+        views = QButtonGroup(self)
+        row = segment_row(views, (self.means_tab, self.pairs_tab))
         self.means_tab.setChecked(True)
         row.addSpacing(8)
         row.addWidget(self.threshold, 1)
@@ -163,7 +157,7 @@ class EvaluationPanel(QWidget):
         tables = QStackedWidget(results)
         tables.addWidget(self.table)
         tables.addWidget(self.pairs)
-        self._views.idClicked.connect(tables.setCurrentIndex)
+        views.idClicked.connect(tables.setCurrentIndex)
         first = QWidget(results)
         first.setMinimumWidth(_LEAST_TABLE_PX)
         in_column(first, row, (tables, 1), margins_px=(0, 0, 4, 0))
@@ -252,9 +246,9 @@ class EvaluationPanel(QWidget):
             sequence_scores(content.pairs, labels, queries=queries, threshold_px=threshold_px)
         )
 
-    # What a person does
+    # What the user does
 
-    def _on_filter(self, _index: int) -> None:
+    def _on_filter(self) -> None:
         if self._shown.state.content is not None:
             self._show_content(self._shown.state.content)
 

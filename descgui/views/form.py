@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QLocale, Qt, Signal
+from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QValidator
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -100,9 +100,8 @@ class NumberBox(QDoubleSpinBox):
         """
         if value == self.number():
             return
-        blocked = self.blockSignals(True)
-        self.setValue(self.minimum() if value is None else float(value))
-        self.blockSignals(blocked)
+        with QSignalBlocker(self):
+            self.setValue(self.minimum() if value is None else float(value))
 
     def textFromValue(self, value: float) -> str:
         text = self.locale().toString(value, "f", self.decimals())
@@ -177,16 +176,13 @@ class _NumberEditor(_Editor):
     def __init__(self, info: OptionInfo, parent: QWidget) -> None:
         self._box = NumberBox(info)
         super().__init__(self._box, info, parent)
-        self._box.valueChanged.connect(self._on_changed)
+        self._box.valueChanged.connect(self.edited)
 
     def value(self) -> int | float | None:
         return self._box.number()
 
     def show_value(self, value: Any) -> None:
         self._box.set_number(value)
-
-    def _on_changed(self, _value: float) -> None:
-        self.edited.emit()
 
 
 class _ChoiceEditor(_Editor):
@@ -200,16 +196,13 @@ class _ChoiceEditor(_Editor):
             self._combo.addItem("no", False)
         for word in info.choices:
             self._combo.addItem(word, word)
-        self._combo.activated.connect(self._on_activated)
+        self._combo.activated.connect(self.edited)
 
     def value(self) -> Any:
         return self._combo.currentData()
 
     def show_value(self, value: Any) -> None:
         self._combo.setCurrentIndex(self._combo.findData(value))
-
-    def _on_activated(self, _index: int) -> None:
-        self.edited.emit()
 
 
 class _LineEditor(_Editor):

@@ -1,13 +1,13 @@
-"""The log: every sentence the program said, to be filtered, searched and copied."""
+"""The log: every message of the program, to filter, search and copy."""
 
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import (
-    QEvent,
     QSize,
     QSortFilterProxyModel,
     Qt,
@@ -53,7 +53,6 @@ class LogModel(RowTable[Message]):
     def __init__(self, messages: MessagesModel, parent: QWidget | None = None) -> None:
         super().__init__(("Time", "Level", "Topic", "Message"), left=4, parent=parent)
         self.rows = list(messages.messages)
-        self._icons: dict[Level, QIcon] = {}
         messages.logged.connect(self._on_logged)
 
     def cell(self, row: Message, column: int, role: int) -> Any:
@@ -67,23 +66,8 @@ class LogModel(RowTable[Message]):
                 " ".join(row.text.split()),
             )[column]
         if role == Qt.ItemDataRole.DecorationRole and column == 1:
-            return self._icon(row.level)
+            return _level_icon(row.level, getattr(theme_colors(), row.level))
         return row.text if role == Qt.ItemDataRole.ToolTipRole else None
-
-    def retint(self) -> None:
-        """Draw the icons in the colours of another palette."""
-        self._icons.clear()
-
-    def _icon(self, level: Level) -> QIcon:
-        if level not in self._icons:
-            color = QColor(getattr(theme_colors(), level))
-            made = QIcon()
-            for size_px in (16, 32):
-                picture = icon_pixmap(level, QSize(size_px, size_px), color)
-                made.addPixmap(picture)
-                made.addPixmap(picture, QIcon.Mode.Selected)
-            self._icons[level] = made
-        return self._icons[level]
 
     def _on_logged(self, message: Message) -> None:
         if len(self.rows) >= KEPT_MESSAGES:
@@ -91,20 +75,28 @@ class LogModel(RowTable[Message]):
         self.append(message)
 
 
+@cache
+def _level_icon(level: Level, color: str) -> QIcon:
+    made = QIcon()
+    for size_px in (16, 32):
+        picture = icon_pixmap(level, QSize(size_px, size_px), QColor(color))
+        made.addPixmap(picture)
+        made.addPixmap(picture, QIcon.Mode.Selected)
+    return made
+
+
 class LogFilter(QSortFilterProxyModel):
-    """Lets through messages of at least a level that hold a text."""
+    """Shows messages of at least one level that contain a text."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._least = 0
         self._search = ""
 
-    def set_filter(self, *, least: Level | None = None, search: str | None = None) -> None:
+    def set_filter(self, *, least: Level, search: str) -> None:
         """Change what passes."""
-        if least is not None:
-            self._least = _LEVELS.index(least)
-        if search is not None:
-            self._search = search.casefold()
+        self._least = _LEVELS.index(least)
+        self._search = search.casefold()
         self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
@@ -114,24 +106,13 @@ class LogFilter(QSortFilterProxyModel):
 
 
 class _LogTable(QTableView):
-    """A table in which Copy copies whole messages, not the picture of the panes.
+    """A table in which Copy copies whole messages; :class:`KeyGuard` leaves it the key.
 
     Signals:
-        copy_asked(): the selected messages should be copied.
+        copy_asked(): Copy was pressed.
     """
 
     copy_asked = Signal()
-
-    def event(self, event: QEvent) -> bool:
-        """Claim Copy before the window's command does."""
-        if (
-            event.type() == QEvent.Type.ShortcutOverride
-            and isinstance(event, QKeyEvent)
-            and event.matches(QKeySequence.StandardKey.Copy)
-        ):
-            event.accept()
-            return True
-        return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
@@ -144,7 +125,7 @@ class LogPanel(QWidget):
     """The content of the log panel.
 
     Args:
-        messages: what was said.
+        messages: the messages so far, and new ones.
         log_dir: folder of the log files.
     """
 
@@ -171,8 +152,8 @@ class LogPanel(QWidget):
         self.detail.setReadOnly(True)
         self.detail.setAccessibleName("The whole message")
         self._lay_out()
-        self.level.currentIndexChanged.connect(self._on_level)
-        self.search.textChanged.connect(self._on_search)
+        self.level.currentIndexChanged.connect(self._on_filter)
+        self.search.textChanged.connect(self._on_filter)
         self.table.selectionModel().selectionChanged.connect(self._show_detail)
         self.filter.rowsInserted.connect(self._on_rows)
         self.filter.rowsRemoved.connect(self._on_rows)
@@ -196,11 +177,6 @@ class LogPanel(QWidget):
         """Leave the width of a narrow panel to the table."""
         super().resizeEvent(event)
         self._show_detail()
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange:
-            self.model.retint()
 
     def _make_table(self) -> QTableView:
         table = _LogTable()
@@ -230,16 +206,8 @@ class LogPanel(QWidget):
         copy.clicked.connect(self.copy)
         folder = icon_button("folder", "Open the log files' folder", self, flat=True)
         folder.clicked.connect(self.open_folder)
-        bar = in_row(
-            None,
-            self.level,
-            (self.search, 1),
-            self.count,
-            copy,
-            folder,
-            margins_px=(8, 6, 8, 0),
-            spacing_px=8,
-        )
+        parts = (self.level, (self.search, 1), self.count, copy, folder)
+        bar = in_row(None, *parts, margins_px=(8, 6, 8, 0), spacing_px=8)
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.table)
         split.addWidget(self.detail)
@@ -248,15 +216,11 @@ class LogPanel(QWidget):
         split.setChildrenCollapsible(False)
         in_column(self, bar, (split, 1))
 
-    def _on_level(self, _index: int) -> None:
-        self.filter.set_filter(least=self.level.currentData())
+    def _on_filter(self) -> None:
+        self.filter.set_filter(least=self.level.currentData(), search=self.search.text())
         self._show_count()
 
-    def _on_search(self, text: str) -> None:
-        self.filter.set_filter(search=text)
-        self._show_count()
-
-    def _on_rows(self, *_where: Any) -> None:
+    def _on_rows(self) -> None:
         self._show_count()
         bar = self.table.verticalScrollBar()
         if bar.value() >= bar.maximum() - 1:
@@ -264,16 +228,14 @@ class LogPanel(QWidget):
 
     def _show_count(self) -> None:
         shown, total = self.filter.rowCount(), self.model.rowCount()
-        text = str(total) if shown == total else f"{shown} of {total}"
-        self.count.setText(text)
+        self.count.setText(str(total) if shown == total else f"{shown} of {total}")
 
-    def _show_detail(self, *_selection: Any) -> None:
+    def _show_detail(self) -> None:
         rows = self.table.selectionModel().selectedRows()
         self.detail.setVisible(len(rows) == 1 and self.width() >= _ROOM_FOR_DETAIL_PX)
         if len(rows) == 1:
             message = rows[0].data(MESSAGE_ROLE)
-            detail = f"\n\n{message.detail}" if message.detail else ""
-            self.detail.setPlainText(message.text + detail)
+            self.detail.setPlainText("\n\n".join(filter(None, (message.text, message.detail))))
 
 
 def _as_line(message: Message) -> str:

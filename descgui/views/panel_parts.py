@@ -113,7 +113,7 @@ def narrow_combo(
     name: str = "",
     tip: str = "",
     entries: Iterable[tuple[str, object]] = (),
-    chosen: Callable[[int], None] | None = None,
+    chosen: Callable[[int], None] | Callable[[], None] | None = None,
 ) -> QComboBox:
     """A combo box that shrinks with its panel instead of fitting its longest entry.
 

@@ -561,7 +561,22 @@ def test_the_log_copies_the_selection_or_everything_shown(panel: LogPanel):
     assert "a note" not in copied
 
 
-def test_the_log_forgets_the_oldest_lines(
+def test_copy_in_the_log_is_not_taken_by_the_command_that_copies_the_panes(
+    qtbot: QtBot, window: MainWindow, models: AppModels, actions: Actions
+):
+    open_a_pair(models)
+    actions["dock_log"].trigger()
+    log = window.docks["log"].widget()
+    assert isinstance(log, LogPanel)
+    models.messages.log("a note")
+    log.table.setFocus()
+    qtbot.waitUntil(log.table.hasFocus)
+    with qtbot.assertNotEmitted(actions["copy_canvas"].triggered):
+        QTest.keySequence(window.windowHandle(), QKeySequence.StandardKey.Copy)
+    assert QGuiApplication.clipboard().text().endswith("a note")
+
+
+def test_the_log_drops_the_oldest_lines(
     panel: LogPanel, models: AppModels, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("descgui.views.log_dock.KEPT_MESSAGES", 3)
