@@ -1,8 +1,8 @@
-"""Unpacks archives from the network: nothing in them may leave its folder or fill the disk.
+"""Unpacks archives from the network; none writes outside its folder or fills the disk.
 
 An archive is unpacked whole or not at all.  What is refused: absolute names, ``..``, names that
-another system would read as a drive or a way up, links, devices, more files or bytes than allowed,
-and sizes that are not those announced.
+another system would read as a drive or a parent folder, links, devices, more files or bytes than
+allowed, and sizes that are not those announced.
 """
 
 from __future__ import annotations
@@ -232,13 +232,13 @@ class _TarSource(io.BufferedIOBase):
         return self._file.read(size)
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place; in a compressed file all before it is unpacked."""
-        assert whence == io.SEEK_SET, "tarfile knows its places"
+        """Go to a position; in a compressed file everything before it is unpacked."""
+        assert whence == io.SEEK_SET, "tarfile seeks from the start"
         self._check(position)
         return self._file.seek(position)
 
     def tell(self) -> int:
-        """The present place."""
+        """The current position."""
         return self._file.tell()
 
     def _check(self, position: int) -> None:

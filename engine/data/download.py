@@ -112,7 +112,7 @@ def download_hpatches(
         try:
             return _load_and_unpack(url, place, context, limits or Limits(), patience)
         except _ChangedError:
-            raise  # no other address may slip another file in instead
+            raise  # the file must not be replaced from another address
         except (DownloadError, DatasetError) as error:
             failures.append(str(error).removesuffix("."))
             context.emit(Note(str(error), "warning"))
@@ -191,7 +191,7 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
     """One connection; returns why the file is not whole yet, "" when it is."""
     headers = {
         "User-Agent": f"descriptor-space/{engine.__version__}",
-        "Accept-Encoding": "identity",  # else lengths would be those of something else
+        "Accept-Encoding": "identity",  # else lengths would be those of compressed data
     }
     have = part.size_bytes
     if have:
@@ -297,7 +297,7 @@ def _unpack(archive: Path, place: Path, context: JobContext, limits: Limits) -> 
             reason = f"holds no image sequences ({error.reason})"
             raise DatasetError(archive, reason.replace(str(whole), ".")) from error
         entries = list(whole.iterdir())
-        # The archive has one folder around all sequences; it is taken off.
+        # The archive wraps all sequences in one folder, which is dropped.
         inner = entries[0] if len(entries) == 1 and _holds_folders(entries[0]) else whole
         with file_errors(OutputError, place, "cannot be created"):
             inner.rename(place)

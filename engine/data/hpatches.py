@@ -33,7 +33,7 @@ Subset = Literal["all", "viewpoint", "illumination"]
 _IMAGE_NAME: Final = re.compile(r"(?:img)?(\d{1,6})", re.IGNORECASE)
 _MATRIX_NAME: Final = re.compile(r"H_?1(?:_|to)(\d{1,6})p?(?:\.(?:txt|csv|json|npy))?")
 _DEPTH: Final = 2
-_LONGEST_GAP: Final = 20  # beyond it, numbers that are not there are not missed either
+_LONGEST_GAP: Final = 20  # missing numbers beyond it are not reported
 _EXPECTED: Final = (
     "a sequence has images named 1, 2, ... (such as 1.ppm) and a file H_1_k for each further "
     "image k, and the folder may be one sequence or hold several"

@@ -121,7 +121,7 @@ def split_photos(photos: PhotoFolder, *, validation_share: float) -> PhotoSplit:
     """Keep photos apart for validation.
 
     In COCO's layout they are those of ``val2017``, and ``test2017`` is left alone.  Elsewhere the
-    hash of a photo's path decides, so that a photo stays where it is when others come or go.
+    hash of a photo's path decides, so that a photo keeps its side when others are added or removed.
     There is at least one photo on either side: of too few photos the ones with the lowest (or
     highest) hash change sides.
 
@@ -282,7 +282,7 @@ def _read_index(root: Path) -> dict[str, Any]:
 def _write_index(root: Path, entries: dict[str, Any]) -> None:
     path = _index_file(root)
     content = json.dumps({"format": _INDEX_FORMAT, "root": str(root), "entries": entries})
-    # Without the index the next time takes longer, and that is all.
+    # Without the index, opening the folder only takes longer next time.
     with contextlib.suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content.encode("utf-8", "replace"))

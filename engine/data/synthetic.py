@@ -28,7 +28,7 @@ from engine.vocabulary import Side
 
 _FLAT: Final = SceneRecipe()
 _PIXELS: Final = CellGrid(1.0, 0.0)
-_TRIED_POINTS: Final = 2  # points are drawn this many times over, since some are seen on one side
+_TRIED_POINTS: Final = 2  # times as many points are drawn, since some are seen on one side only
 _LIGHT_CELLS: Final = (4, 5)
 _COVER_CELLS: Final = (((5, 7), 0.7), ((20, 28), 0.6), ((60, 80), 0.4))  # and weights
 _COVER_EDGE: Final = 0.15
@@ -67,7 +67,7 @@ class TrainingPairs:
         images_a, images_b: ``(B, 3, H, W)`` float32 RGB in [0, 1].
         points_a, points_b: ``(B, N, 2)`` float32 pixels (x, y); the n-th points show one thing.
         seen: ``(B, N)`` True where both points lie inside their images and on the photo; the
-            others fill the batch up and mean nothing.
+            others only pad the batch.
         h_b_from_a: ``(B, 3, 3)`` float64, of the photos' planes: all there is to a pair but where
             a scene stands on them.
     """
@@ -403,7 +403,7 @@ def _shadows(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Ten
 
 
 def _night(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:
-    """Some of the images by night: a dark sky's light, lamps, and no more than 8 bits to tell it.
+    """Some of the images by night: a dark sky's light, lamps, and no more than 8 bits a channel.
 
     What no lamp reaches is left with a few shades or none, and a lamp itself glares.
     """

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -57,7 +57,7 @@ class DaisyConfig:
     rings: int = option(3, help="rings of histograms about the centre", low=1, high=8)
     histograms: int = option(8, help="histograms on each ring", low=1, high=16)
     orientations: int = option(8, help="bins of each histogram", low=2, high=16)
-    normalisation: Literal["none", "partial", "full", "sift"] = option(
+    normalisation: Normalisation = option(
         "sift",
         help="none; partial: each histogram to unit length; full: the whole; "
         "sift: the whole with large entries clipped",
@@ -72,7 +72,6 @@ class DaisyConfig:
     stride_px: int = option(2, help="distance of neighbouring cells", unit="px", low=1, high=64)
 
 
-@dataclass(eq=False, kw_only=True)
 class Daisy:
     """Dense DAISY on luminance, in torch.
 
@@ -85,34 +84,23 @@ class Daisy:
     slightly worse.
 
     Args:
-        radius_px: distance of the outermost ring.
-        rings, histograms, orientations: rings, histograms on each, bins in each.
-        normalisation: what happens before the whole is brought to unit length.
-        presmooth_px: sigma of the Gaussian before the gradient.
-        stride_px: distance of cells.
+        config: its settings.
         tile_px: large images are described in blocks of about this edge, to bound memory.
     """
-
-    radius_px: float = 15.0
-    rings: int = 3
-    histograms: int = 8
-    orientations: int = 8
-    normalisation: Normalisation = "sift"
-    presmooth_px: float = 0.5
-    stride_px: int = 2
-    tile_px: int = _TILE_PX
 
     trained = True
     # Neighbouring cells are too similar: bfloat16 loses 3 of 100 matches of a real pair.
     half_precision = False
 
-    def __post_init__(self) -> None:
-        rings, stride_px = self.rings, self.stride_px
-        self.dim = (1 + rings * self.histograms) * self.orientations
+    def __init__(self, config: DaisyConfig, *, tile_px: int = _TILE_PX) -> None:
+        self.config = config
+        self.tile_px = tile_px
+        rings, stride_px = config.rings, config.stride_px
+        self.dim = (1 + rings * config.histograms) * config.orientations
         self.shift_period_px = stride_px
         # Cells in the middle of their stride cover the image evenly; the smallest image gets one.
         self.grid = CellGrid(float(stride_px), min((stride_px - 1) / 2, _LARGEST_OFFSET_PX))
-        self._sigmas_px = [self.radius_px * (ring + 1) / (2 * rings) for ring in range(rings)]
+        self._sigmas_px = [config.radius_px * (ring + 1) / (2 * rings) for ring in range(rings)]
         self._coarse_px = _coarse_spacing(stride_px, self._sigmas_px[0])
 
     def describe(self, images: Tensor) -> Levels:
@@ -134,14 +122,15 @@ class Daisy:
 
     def _blocks(self, cells: int) -> list[slice]:
         """The cells along one axis in blocks, to bound memory."""
-        step = max(1, self.tile_px // self.stride_px)
+        step = max(1, self.tile_px // self.config.stride_px)
         return [slice(first, min(first + step, cells)) for first in range(0, cells, step)]
 
     def _describe_tile(self, luminance: Tensor, cell_rows: slice, cell_columns: slice) -> Tensor:
         """Descriptors ``(B, D, h', w')`` of one block of cells, normalised."""
-        reach_px = self.radius_px + _TRUNCATE_SIGMAS * self._sigmas_px[-1]
+        config = self.config
+        reach_px = config.radius_px + _TRUNCATE_SIGMAS * self._sigmas_px[-1]
         ys, xs = self._centres(cell_rows), self._centres(cell_columns)
-        smoothing_px = _TRUNCATE_SIGMAS * (self.presmooth_px + self._coarse_px)
+        smoothing_px = _TRUNCATE_SIGMAS * (config.presmooth_px + self._coarse_px)
         window_px = reach_px + self._coarse_px + smoothing_px
         top, bottom = _window(ys, window_px, luminance.shape[1])
         left, right = _window(xs, window_px, luminance.shape[2])
@@ -154,8 +143,8 @@ class Daisy:
         gradients = down.thin(across.thin(gradients.mT).mT)
         histograms = _ring(gradients, down, across, 0.0, self._sigmas_px[0], 1)  # the centre
         for ring, sigma_px in enumerate(self._sigmas_px):
-            radius_px = self.radius_px * (ring + 1) / self.rings
-            histograms += _ring(gradients, down, across, radius_px, sigma_px, self.histograms)
+            radius_px = config.radius_px * (ring + 1) / config.rings
+            histograms += _ring(gradients, down, across, radius_px, sigma_px, config.histograms)
         return self._join(histograms)
 
     def _centres(self, cells: slice) -> Tensor:
@@ -178,21 +167,21 @@ class Daisy:
         step_x, step_y = padded.diff(dim=3), padded.diff(dim=2)
         gradient_x = (step_x[:, :, 1:] + step_x[:, :, :-1]) / 2
         gradient_y = (step_y[..., 1:] + step_y[..., :-1]) / 2
-        angles = torch.arange(self.orientations) * (2 * math.pi / self.orientations)
+        angles = torch.arange(self.config.orientations) * (2 * math.pi / self.config.orientations)
         cosines = angles.cos().to(image).view(-1, 1, 1)
         sines = angles.sin().to(image).view(-1, 1, 1)
         magnitude = (gradient_x.square() + gradient_y.square() + 1e-24).sqrt()
-        concentration = self.orientations / math.pi
+        concentration = self.config.orientations / math.pi
         towards = (gradient_x * cosines + gradient_y * sines) * (concentration / magnitude)
         return magnitude * (towards - concentration).exp()
 
     def _presmooth(self, image: Tensor) -> Tensor:
         """The image ``(B, H, W)`` under the Gaussian that comes before the gradient."""
-        if self.presmooth_px == 0:
+        if self.config.presmooth_px == 0:
             return image
         for _ in range(2):
             pixels = _Samples(0.0, 1.0, image.shape[1])
-            weights = _gaussians(pixels.positions_px(), self.presmooth_px, pixels)
+            weights = _gaussians(pixels.positions_px(), self.config.presmooth_px, pixels)
             image = (weights.to(image) @ image).mT
         return image
 
@@ -215,11 +204,11 @@ class Daisy:
 
     def _normalise(self, histograms: Tensor) -> Tensor:
         """``(B, N, orientations, h', w')`` histograms -> ``(B, D, h', w')`` of unit length."""
-        if self.normalisation == "partial":
+        if self.config.normalisation == "partial":
             smallest = _SMALLEST_NORM / math.sqrt(histograms.shape[1])
             histograms = unit_length(histograms, dim=2, smallest=smallest)
         values = unit_length(histograms.flatten(1, 2), smallest=_SMALLEST_NORM)
-        if self.normalisation == "sift":
+        if self.config.normalisation == "sift":
             largest = _CLIP_OVER_EVEN / math.sqrt(self.dim)
             for _ in range(_CLIP_ROUNDS):
                 values = unit_length(values.clamp(max=largest))
@@ -340,4 +329,4 @@ def _window(centres: Tensor, reach_px: float, size_px: int) -> tuple[int, int]:
 )
 def build_daisy(config: DaisyConfig) -> Daisy:
     """Build DAISY from its settings."""
-    return Daisy(**asdict(config))
+    return Daisy(config)

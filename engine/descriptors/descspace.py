@@ -51,14 +51,14 @@ from engine.vocabulary import Side
 
 _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one
-_CLEAR: Final = 3.0  # a vote is trusted that is this much beyond chance, in times of it
+_CLEAR: Final = 3.0  # a vote is trusted that exceeds chance by this many times chance
 _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
-_ENLARGED_PX: Final = 896  # images are enlarged to no longer an edge, see docs/EXPERIMENTS.md
-_LARGEST_PX: Final = 2048  # nor is any view, which takes memory and time by its area
+_ENLARGED_PX: Final = 896  # images are enlarged at most to this edge, see docs/EXPERIMENTS.md
+_LARGEST_PX: Final = 2048  # and no view is longer: memory and time grow with its area
 _REMEMBERED_PX: Final = 1_000_000  # the maps of a larger image are not kept for its description
 _NO_MAPS: Final[Mapping[Member, DescriptorMap]] = {}
-_WORTH_SAYING: Final = 1.1  # tilts: less is the noise of a fit
+_WORTH_SAYING: Final = 1.1  # smaller tilts are noise of the fit
 _GRID: Final = CellGrid(float(DescSpaceNetwork.stride_px), DescSpaceNetwork.offset_px)
 
 
@@ -214,14 +214,14 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         if not self.wider:
             return near
         rows, columns = near.values.shape[2:]
-        # Lengths whose squares add up to 1: the dot product is the weighted mean of all parts'.
+        # Lengths whose squares add up to 1: dot products are weighted means of those of the parts.
         parts = [math.sqrt(1 - sum(share for _, share in self.wider)) * near.values]
         for member, share in self.wider:
             view = make_view(grey, member)
             made = maps.get(member) or self._describe_near(view.images)
             laid = lay_on(_GRID, (rows, columns), view, made)
             parts.append(math.sqrt(share) * laid)
-        return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any may be nothing
+        return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any part may be zero
 
 
 class DescSpace(DescSpaceFast):
@@ -284,7 +284,7 @@ class DescSpace(DescSpaceFast):
         fine = self._fit_parts(asker, other, votes)
         if not fine:
             return kept
-        # What is fitted to a vote that is hardly more than chance may be all wrong.
+        # Members that are fitted to a vote hardly above chance may all be wrong.
         if votes[0].beyond_chance >= _CLEAR * votes[0].chance:
             kept = kept[: plan.kept_beside]
         return [*_with_share(fine, plan.least), *kept]
@@ -306,7 +306,7 @@ class DescSpace(DescSpaceFast):
         for member in tilted(leaders[0].asking.member, plan.tilts):
             leaders.append(self._vote_for(member, asker, leaders[0]))
         leaders = in_order(leaders)[:_LEADERS]
-        # Every cell of the other image: more places, and less far between.
+        # All cells of the other image: more places, closer together.
         scale = leaders[0].offering.member
         made = other.maps.get(scale) or self._describe_view(other.grey, scale)
         best = replace(leaders[0], offering=offer(made, scale, every=1))
@@ -378,7 +378,7 @@ def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float)
     Args:
         votes: the best one first.
         detail: of the best one's.
-        largest: members under which image a would grow by more are left out, but for the best one.
+        largest: members under which image a would grow by more are left out, except the best one.
         area: the largest area of all views together, in images, about.
     """
     scale_b = detail * min(1.0, 1 / votes[0].member.growth)

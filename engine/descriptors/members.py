@@ -20,8 +20,8 @@ from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places, sample_map, warp_images
 
 _SMALLEST_EDGE_PX: Final = 16
-# Pixels are taken for Gaussians of this deviation: before things shrink, they are blurred until
-# they are so again afterwards (Lowe 2004 assumes the same of cameras).
+# Pixels are taken for Gaussians of this deviation: before an image shrinks, it is blurred so
+# that this still holds afterwards (Lowe 2004 assumes the same of cameras).
 _PIXEL_DEVIATION: Final = 0.5
 _KERNEL_REACH: Final = 2.5
 

@@ -169,7 +169,7 @@ def build_network(*, weights: Path | None, imagenet_weights: Path | None) -> MSN
     """The network with the weights of a file, or else with the same random ones every time.
 
     Args:
-        weights: of the whole network; then nothing else matters.
+        weights: of the whole network; the backbone's are then ignored.
         imagenet_weights: torchvision's ``resnet18``, for the backbone.
 
     Raises:
@@ -192,7 +192,7 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
     Raises:
         WeightsError: a file cannot be used.
     """
-    # A start for the backbone replaces what was trained from another one.
+    # The shipped weights would overwrite a start that was given for the backbone.
     random = config.untrained or config.imagenet_weights is not None
     path = weights_to_load(config.weights, _SHIPPED, untrained=random)
     return build_network(weights=path, imagenet_weights=config.imagenet_weights), path

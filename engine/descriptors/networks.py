@@ -18,7 +18,7 @@ _SEED: Final = 20
 
 
 class NetworkDescriptor(Generic[Network]):
-    """The state of a descriptor with a network; what it describes by is up to each class.
+    """The state of a descriptor with a network; each class decides how it describes.
 
     Args:
         network: trained or not.

@@ -225,7 +225,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an ``.npz``; of an ``.npy`` its array and the contents of its ``.json``."""
     reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
     try:
-        # numpy leaves a damaged file open if it has to open it itself.
+        # A damaged file that numpy opens itself stays open.
         with reading, path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                 raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
-# Parts of torchvision's state dict that this backbone has not.
+# Parts of torchvision's state dict that this backbone lacks.
 UNUSED_IMAGENET_PREFIXES = ("layer3.", "layer4.", "fc.")
 
 

@@ -178,7 +178,7 @@ def _largest_cluster(
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
         return nothing, nothing
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
-    # Mutual: of all points, the found cell likes the one that found it best.
+    # Mutual: of all points, the one that found the cell is the most similar to it.
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
     asked = (back == torch.arange(len(found), device=device)).nonzero()[:, 0]
     found = found[asked]

@@ -1,4 +1,4 @@
-"""Measures pairs one after the other; only one sequence is in memory at a time."""
+"""Measures pairs one by one; only one sequence is in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Descriptors that are given the ground truth before they describe, for rows marked as such.
 
 The original's MSNetV2 reads how much larger each image shows a place from the true homography, at
-test time too.  Such a row says what a perfect estimate of the scale would be worth, and nothing of
-what a user meets: it is called an *oracle* wherever it appears.  It exists in evaluations alone,
+test time too.  Such a row shows what a perfect estimate of the scale would be worth, not what
+a user gets: it is called an *oracle* wherever it appears.  It exists in evaluations alone,
 where the truth is known; no registered descriptor does this, so no window and no match can.
 """
 

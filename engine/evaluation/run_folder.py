@@ -1,6 +1,6 @@
 """The folder of a run while it is under way: what has been measured survives the process.
 
-``rows.jsonl`` holds a first line with the fingerprint and the sources, and then one line a pair.
+``rows.jsonl`` begins with a line for the fingerprint and the sources; then each pair has a line.
 Each line is on the disk before the next pair begins, and the points of its pair before the line.
 A process that ends in the middle of a line leaves a torn one, which is dropped.  Further processes
 of the same run write ``rows-1.jsonl``, ``rows-2.jsonl``, ...
@@ -166,7 +166,7 @@ def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | Non
 
 
 def begin_rows(begun: Begun, rank: int = 0) -> None:
-    """Begin the file of the process of this rank, or continue it behind its last whole line.
+    """Begin the file of the process of this rank, or continue it after its last whole line.
 
     Raises:
         OutputError: it cannot be written.

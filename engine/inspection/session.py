@@ -266,7 +266,7 @@ class Session:
 def _refuse_too_large(
     path: Path, descriptor: DenseDescriptor, size_px: tuple[int, int], device: str
 ) -> None:
-    """Refuse an image whose maps the system would end the program for, out of memory."""
+    """Refuse an image whose maps would make the system end the program for lack of memory."""
     if math.prod(size_px) <= _SURELY_FITS_PX:
         return
     levels = describe_blank(descriptor, _BLANK_EDGE_PX, device=device, precision="float32")

@@ -2,11 +2,11 @@
 
 That code is configured by yacs: names in capitals, in sections (``TRAIN.BATCH_SIZE``), written on
 its command line as ``NAME VALUE NAME VALUE …`` behind the flags.  One table says what each of its
-names is here.  A name that asks for something this program deliberately does differently, or not at
-all, is refused with the reason; one that only says how the original's program was to run, and
-changes nothing of what is learned, is passed over with a sentence.
+names means here.  A name that asks for something this program deliberately does differently, or
+not at all, is refused with the reason; one that only says how the original program runs, and does
+not affect what is learned, is skipped with a sentence.
 
-``docs/ORIGINAL_OVERRIDES.md`` shows the table to people.  Needs neither numpy nor torch.
+``docs/ORIGINAL_OVERRIDES.md`` explains the table to users.  Needs neither numpy nor torch.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def split_overrides(
 
 
 def translate(pairs: Iterable[tuple[str, str]]) -> Translation:
-    """Find out what settings of the original are here.
+    """Translate settings of the original.
 
     The order of different names does not matter, as with yacs; of one name the last value holds.
 

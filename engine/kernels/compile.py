@@ -119,7 +119,7 @@ def _version(nvcc: str, changed_ns: int) -> str:
 
 
 def _run_compiler(source: Path, flags: list[str], nvcc: str) -> bytes:
-    """Through PyCUDA where it loads; its words on a failure need the driver, ours do not."""
+    """Through PyCUDA where it loads; its error message needs the driver, ours does not."""
     try:
         pycuda_compiler = importlib.import_module("pycuda.compiler")
     except ImportError:

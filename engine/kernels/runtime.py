@@ -1,8 +1,8 @@
 """Loading and launching compiled kernels in torch's own CUDA context.
 
-PyCUDA's habits decide how this is written:
+How PyCUDA works decides how this is written:
 
-* ``pycuda.autoinit`` would make a second context, in which torch's pointers mean nothing; here the
+* ``pycuda.autoinit`` would make a second context, in which torch's pointers are invalid; here the
   primary context, which is torch's, is retained once for every device.
 * The stack of contexts belongs to a thread, and a thread that ends with one still on it ends the
   process: it is pushed and popped in a ``with`` around every use, under one lock.
@@ -74,7 +74,7 @@ class CudaModule:
         *arguments: Tensor | int | float,
         shared_bytes: int = 0,
     ) -> None:
-        """Start a kernel on stream 0 and come back at once.
+        """Start a kernel on stream 0 and return at once.
 
         Args:
             name: the kernel.

@@ -3,7 +3,7 @@
 A thread decodes photos (with a few threads below it) and makes the pairs on the training device, so
 that the step finds its batch ready.  Which photo a pair shows, and all that is drawn for it,
 follows from the pair's number alone; so a run that is continued, or spread over several processes,
-sees the very same pairs.
+sees the same pairs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PhotoReader:
         root: folder of the photos.
         names: paths below it.
         size_px: (width, height) that every photo is to cover.
-        budget_bytes: decoded photos may take so much.
+        budget_bytes: memory that decoded photos may take.
         warn: called once with a sentence for each photo that cannot be read.
     """
 

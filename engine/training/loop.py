@@ -1,10 +1,10 @@
 """The loop of training: steps, validation, checkpoints, and stopping at any moment.
 
-A run is a function of its settings and its photos: nothing random has a memory, so a run that is
-continued from a checkpoint yields the same bits (on the CPU, with as many threads).
+A run is a function of its settings and its photos: no random generator keeps a state, so
+a run that is continued from a checkpoint yields the same bits (on the CPU, with as many threads).
 
 Under ``torchrun`` each process takes its part of every batch, and gradients are averaged by
-DistributedDataParallel; the first process alone validates, saves and speaks.
+DistributedDataParallel; only the first process validates, saves and reports.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def train(task: TrainingTask, context: JobContext) -> TrainingState:
 
     Raises:
         ConfigError: settings that do not go together.
-        DescSpaceError: photos, folder or device cannot be used; or the loss is not finite again
-            and again.
+        DescSpaceError: photos, folder or device cannot be used; or the loss is not finite in
+            several steps in a row.
         DeviceError: there is too little memory; a checkpoint is kept.
         WeightsError: the state in the folder is damaged or of another network.
         JobCancelled: it was stopped; a checkpoint is kept.
@@ -270,8 +270,8 @@ class _Loop:
         self._optimiser.zero_grad(set_to_none=True)
         reduced = torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced)
         devices = [self._device] if self._device.type == "cuda" else []
-        # What dropout and the like draw follows from the step.  Torch's own generators are the
-        # process's: afterwards they are as they were.
+        # Dropout and the like draw from torch's own generators: they are seeded by the step, and
+        # restored afterwards, since they belong to the whole process.
         with torch.random.fork_rng(devices=devices), reduced:
             torch.manual_seed(
                 hash_numbers(settings.seed, purpose_number("network"), state.step, self._ranks.rank)
@@ -345,7 +345,7 @@ class _Loop:
         if self._context.pause.paused:
             self._save("paused")
             self._context.pause.wait(self._inner_cancel)
-        # The checkpoint of the last step is saved by who called.
+        # The checkpoint of the last step is saved by the caller.
         if not last and time.monotonic() - self._saved_s >= settings.saving.every_s:
             self._save("periodic")
 

@@ -15,7 +15,7 @@ from engine.checkpoints import save_safetensors
 from engine.descriptors import compute
 from engine.descriptors.base import DescriptorMap, Levels
 from engine.descriptors.compute import describe_image, get_built, predict_bytes
-from engine.descriptors.daisy import Daisy
+from engine.descriptors.daisy import Daisy, DaisyConfig
 from engine.descriptors.msnet import MSNetV0, build_network
 from engine.descriptors.registry import make_spec
 from engine.errors import DescSpaceError, DeviceError, JobCancelled
@@ -49,16 +49,16 @@ def unit(images: Tensor) -> Levels:
 
 
 def test_an_image_is_described_as_a_batch_of_one() -> None:
-    levels, notes = describe_image(Daisy(), PIXELS, device="cpu", precision="float32")
+    levels, notes = describe_image(Daisy(DaisyConfig()), PIXELS, device="cpu", precision="float32")
     batch = torch.from_numpy(PIXELS).permute(2, 0, 1)[None]
-    torch.testing.assert_close(levels[0].values, Daisy().describe(batch)[0].values)
+    torch.testing.assert_close(levels[0].values, Daisy(DaisyConfig()).describe(batch)[0].values)
     assert notes == ()
 
 
 def test_other_strides_in_memory_change_nothing() -> None:
     view = np.ascontiguousarray(PIXELS[::-1])[::-1]
-    one, _ = describe_image(Daisy(), PIXELS, device="cpu", precision="float32")
-    other, _ = describe_image(Daisy(), view, device="cpu", precision="float32")
+    one, _ = describe_image(Daisy(DaisyConfig()), PIXELS, device="cpu", precision="float32")
+    other, _ = describe_image(Daisy(DaisyConfig()), view, device="cpu", precision="float32")
     assert torch.equal(one[0].values, other[0].values)
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_map_is_refused_in_a_sentence(
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(DeviceError, match="abacus"):
-        describe_image(Daisy(), PIXELS, device="abacus", precision="float32")
+        describe_image(Daisy(DaisyConfig()), PIXELS, device="abacus", precision="float32")
 
 
 def test_work_that_was_stopped_before_or_meanwhile_gives_nothing() -> None:
@@ -203,7 +203,7 @@ def test_only_the_latest_few_are_kept() -> None:
 def test_predicted_memory_is_close_above_the_real_one(
     size_px: tuple[int, int], stride_px: int
 ) -> None:
-    daisy = Daisy(stride_px=stride_px)
+    daisy = Daisy(DaisyConfig(stride_px=stride_px))
     values = daisy.describe(torch.zeros(1, 3, size_px[1], size_px[0]))[0].values
     real = values.numel() * values.element_size()
     predicted = predict_bytes(dim=daisy.dim, grids=[daisy.grid], size_px=size_px)

@@ -13,7 +13,7 @@ from skimage import data
 from skimage.feature import daisy as reference_daisy
 from torch import Tensor
 
-from engine.descriptors.daisy import Daisy, Normalisation
+from engine.descriptors.daisy import Daisy, DaisyConfig, Normalisation
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import ConfigError, JobCancelled
 from engine.images import read_image, resize_pixels
@@ -42,7 +42,7 @@ def test_photos_are_described_as_by_scikit_image(
     expected = np.roll(expected.reshape(rows, columns, 25, 8), -4, axis=3)
     expected = expected.reshape(rows, columns, dim)
     expected /= np.linalg.norm(expected, axis=2, keepdims=True)
-    daisy = Daisy(normalisation=normalisation, presmooth_px=0.0, stride_px=5)
+    daisy = Daisy(DaisyConfig(normalisation=normalisation, presmooth_px=0.0, stride_px=5))
     assert daisy.grid.to_px(3) - 15 == 2.0  # our cells lie 2 px beside those of a stride of 5
     shifted = np.pad(grey, ((2, 0), (2, 0)), mode="edge")
     mine = describe(daisy, shifted).numpy()[:, 3 : 3 + rows, 3 : 3 + columns]
@@ -55,8 +55,10 @@ def test_photos_are_described_as_by_scikit_image(
 def test_a_descriptor_is_the_gaussian_average_of_gradients_at_each_ring_position() -> None:
     """Every histogram of one cell by plain sums over all corners between pixels."""
     grey = random_grey(70, 74)
-    daisy = Daisy(radius_px=6.0, rings=2, histograms=5, orientations=4, normalisation="none",
-                  presmooth_px=0.0, stride_px=3)  # fmt: skip
+    daisy = Daisy(
+        DaisyConfig(radius_px=6.0, rings=2, histograms=5, orientations=4, normalisation="none",
+                    presmooth_px=0.0, stride_px=3)
+    )  # fmt: skip
     row, column = 10, 12
     centre_x, centre_y = daisy.grid.to_px(column), daisy.grid.to_px(row)
     places = [(0.0, 0.0, 1.5)]
@@ -87,8 +89,8 @@ def test_a_descriptor_is_the_gaussian_average_of_gradients_at_each_ring_position
 @pytest.mark.parametrize("stride_px", [2, 4, 6])
 def test_thinning_the_gradients_changes_less_than_a_thousandth(stride_px: int) -> None:
     grey = random_grey(96, 96, seed=2)
-    thinned = Daisy(normalisation="full", stride_px=stride_px)
-    plain = Daisy(normalisation="full", stride_px=stride_px)
+    thinned = Daisy(DaisyConfig(normalisation="full", stride_px=stride_px))
+    plain = Daisy(DaisyConfig(normalisation="full", stride_px=stride_px))
     plain._coarse_px = 1
     assert thinned._coarse_px > 1
     cosine = (describe(thinned, grey) * describe(plain, grey)).sum(dim=0)
@@ -98,8 +100,8 @@ def test_thinning_the_gradients_changes_less_than_a_thousandth(stride_px: int) -
 @pytest.mark.parametrize("stride_px", [1, 2, 3])
 def test_tiles_give_what_one_piece_gives(stride_px: int) -> None:
     grey = random_grey(121, 108)
-    whole = describe(Daisy(stride_px=stride_px, radius_px=9.0), grey)
-    tiled = describe(Daisy(stride_px=stride_px, radius_px=9.0, tile_px=36), grey)
+    whole = describe(Daisy(DaisyConfig(stride_px=stride_px, radius_px=9.0)), grey)
+    tiled = describe(Daisy(DaisyConfig(stride_px=stride_px, radius_px=9.0), tile_px=36), grey)
     torch.testing.assert_close(tiled, whole, atol=2e-6, rtol=0)
 
 
@@ -113,20 +115,21 @@ def test_work_in_tiles_can_be_stopped() -> None:
             raise JobCancelled
 
     with pytest.raises(JobCancelled):
-        Daisy(tile_px=32).describe_stoppable(torch.rand(1, 3, 128, 128), check)
+        Daisy(DaisyConfig(), tile_px=32).describe_stoppable(torch.rand(1, 3, 128, 128), check)
     assert calls == 3
 
 
 def test_a_brighter_and_a_more_contrasty_image_are_described_alike() -> None:
     grey = random_grey(64, 64)
-    one, other = describe(Daisy(), grey), describe(Daisy(), 0.3 + 0.5 * grey)
+    daisy = Daisy(DaisyConfig())
+    one, other = describe(daisy, grey), describe(daisy, 0.3 + 0.5 * grey)
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def test_an_edge_of_one_direction_fills_the_bin_of_that_direction_most() -> None:
     """Brightness grows towards +y, which is bin 2 of 8, in all 25 histograms."""
     grey = np.repeat(np.linspace(0, 1, 80)[:, None], 80, axis=1)
-    values = describe(Daisy(), grey)[:, 20, 20].reshape(25, 8)
+    values = describe(Daisy(DaisyConfig()), grey)[:, 20, 20].reshape(25, 8)
     assert values.argmax(dim=1).tolist() == [2] * 25
 
 
@@ -137,7 +140,7 @@ def test_ring_positions_go_from_x_towards_y() -> None:
         angle = 2 * math.pi * index / 8
         x, y = round(44 + 15 * math.cos(angle)), round(44 + 15 * math.sin(angle))
         grey[y, x] = 1.0
-        daisy = Daisy(stride_px=1, normalisation="none")
+        daisy = Daisy(DaisyConfig(stride_px=1, normalisation="none"))
         values = describe(daisy, grey)[:, 44, 44].reshape(25, 8)
         assert int(values.norm(dim=1)[17:].argmax()) == index
 
@@ -146,22 +149,22 @@ def test_sift_normalisation_bounds_every_entry() -> None:
     """The bound is met before the last scaling, so a little more is left over."""
     grey = np.zeros((64, 64))
     grey[:, 32:] = 1.0
-    sharp = describe(Daisy(normalisation="full"), grey)[:, 16, 16]
-    clipped = describe(Daisy(normalisation="sift"), grey)[:, 16, 16]
+    sharp = describe(Daisy(DaisyConfig(normalisation="full")), grey)[:, 16, 16]
+    clipped = describe(Daisy(DaisyConfig(normalisation="sift")), grey)[:, 16, 16]
     assert float(clipped.max()) < 0.8 * float(sharp.max())
     assert float(clipped.norm()) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_partial_normalisation_gives_every_histogram_the_same_weight() -> None:
-    values = describe(Daisy(normalisation="partial"), random_grey(64, 64))
+    values = describe(Daisy(DaisyConfig(normalisation="partial")), random_grey(64, 64))
     lengths = values.unflatten(0, (25, 8)).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, 0.2), atol=1e-4, rtol=0)
 
 
 def test_noise_of_rounding_is_not_a_direction() -> None:
     grey = 0.5 + 1e-7 * random_grey(40, 40)
-    assert not bool(describe(Daisy(), grey).any())
-    assert not bool(describe(Daisy(normalisation="partial"), grey).any())
+    assert not bool(describe(Daisy(DaisyConfig()), grey).any())
+    assert not bool(describe(Daisy(DaisyConfig(normalisation="partial")), grey).any())
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_most_points_of_a_real_pair_are_found_again(shared_data: Path) -> None:
     scale = 480 / max(height, width)
     size_px = (round(width * scale), round(height * scale))
     small = [resize_pixels(image, size_px, antialias=True) for image in images]
-    daisy = Daisy(stride_px=2)
+    daisy = Daisy(DaisyConfig(stride_px=2))
     maps = [
         daisy.describe(torch.from_numpy(image).permute(2, 0, 1)[None])[0].values[0]
         for image in small
