@@ -117,7 +117,7 @@ class ByteCache(Generic[Key, Value]):
 
 
 def memory_bytes() -> int:
-    """This computer's memory; 4 GiB where it does not tell."""
+    """This computer's memory; 4 GiB where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows has no sysconf

@@ -28,14 +28,12 @@ class MatchResult:
         summary: the table in figures.
         descriptor: the descriptor's title.
         infos: what is known about the maps of image a and b.
-        saved: the files that were written.
     """
 
     table: MatchTable
     summary: MatchSummary
     descriptor: str
     infos: tuple[MapInfo, MapInfo]
-    saved: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +73,12 @@ class MatchJob:
         context.cancel.check()
         table = session.match(request, context)
         context.cancel.check()
-        saved = []
         if self.out is not None:
             write_matches(self.out, table)
-            saved.append(self.out)
             context.emit(Saved(self.out, "matches"))
         if self.figure is not None:
             context.emit(Progress(Stage.DRAWING_FIGURE, 0, 1))
             self._draw(self.figure, table, entry.title, info_a, info_b)
-            saved.append(self.figure)
             context.emit(Progress(Stage.DRAWING_FIGURE, 1, 1))
             context.emit(Saved(self.figure, "figure"))
         return MatchResult(
@@ -91,7 +86,6 @@ class MatchJob:
             summary=summarise_matches(table),
             descriptor=entry.title,
             infos=(info_a, info_b),
-            saved=tuple(saved),
         )
 
     def _draw(

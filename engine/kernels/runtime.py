@@ -54,14 +54,12 @@ class CudaModule:
 
     Attributes:
         device_index: the GPU, as torch counts.
-        gpu: its name.
         multiprocessors: how many the GPU has.
         shared_bytes: shared memory of one of them.
     """
 
     _handle: Any
     device_index: int
-    gpu: str
     multiprocessors: int
     shared_bytes: int
     _functions: dict[str, Any] = field(default_factory=dict)
@@ -179,7 +177,7 @@ def _load(name: str, device_index: int, defines: tuple[str, ...]) -> CudaModule:
     if not _LOADED.frees_at_exit:
         atexit.register(free_all)
         _LOADED.frees_at_exit = True
-    return CudaModule(handle, device_index, device.name(), multiprocessors, shared_bytes)
+    return CudaModule(handle, device_index, multiprocessors, shared_bytes)
 
 
 def free_all() -> None:

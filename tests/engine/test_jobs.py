@@ -126,7 +126,6 @@ def test_a_moved_texture_is_matched_exactly_and_counted_right(
     assert result.descriptor == "Patch"
     assert len(out.read_text().splitlines()) == result.summary.count + 1
     assert "Patch · " in figure.read_text(encoding="utf-8")
-    assert result.saved == (out, figure)
     assert [event.path for event in events if isinstance(event, Saved)] == [out, figure]
     assert any(isinstance(event, Progress) for event in events)
     assert not any(isinstance(event, Note) and event.level == "warning" for event in events)
