@@ -224,20 +224,17 @@ class ImageCanvas(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        dirty = event.rect()
         ratio = self.devicePixelRatioF()
         kept = self._kept_layers(ratio)
-        source = QRectF(
-            dirty.x() * ratio, dirty.y() * ratio, dirty.width() * ratio, dirty.height() * ratio
-        )
-        painter.drawPixmap(QRectF(dirty), kept, source)
+        part = QRectF(event.rect())
+        painter.drawPixmap(part, kept, QRectF(part.topLeft() * ratio, part.size() * ratio))
         if self._photo is not None:
             view = self.viewport
             if self._overlay is not None and self._overlay.live:
                 self._overlay.paint(painter, view, self._photo.size_px, self.extent, ratio)
             if self._underlay is not None:
-                self._underlay(painter, QRectF(dirty))
-            paint_marks(painter, self._marks, self._stage(), QRectF(dirty))
+                self._underlay(painter, part)
+            paint_marks(painter, self._marks, self._stage(), part)
         self._paint_border(painter)
 
     def _kept_layers(self, ratio: float) -> QPixmap:

@@ -54,6 +54,7 @@ class ColorBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setAccessibleName("Colour scale")
         self._title = ""
         self._colormap = "viridis"
         self.shown_range: tuple[float, float] | None = None
@@ -61,14 +62,14 @@ class ColorBar(QWidget):
         self._unit = ""
         self._marker: float | None = None
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self._tell()
+        self._describe()
 
     def set_scale(self, title: str, low: float, high: float, unit: str, colormap: str) -> None:
         """Show a scale; silent when nothing changes."""
         new = (title, (low, high), unit, colormap)
         if new != (self._title, self.shown_range, self._unit, self._colormap):
             self._title, self.shown_range, self._unit, self._colormap = new
-            self._tell()
+            self._describe()
             self.update()
 
     def set_marker(self, value: float | None) -> None:
@@ -82,7 +83,7 @@ class ColorBar(QWidget):
         if self.shown_range is not None:
             self.shown_range = None
             self._marker = None
-            self._tell()
+            self._describe()
             self.update()
 
     def sizeHint(self) -> QSize:
@@ -140,7 +141,7 @@ class ColorBar(QWidget):
             painter.drawText(QPointF(at - half, bar.bottom() + _TICK + metrics.ascent()), text)
 
     def _place(self, bar: QRectF, value: float) -> float:
-        """Where a value is on the bar; those beyond its ends are at them."""
+        """Where a value is on the bar; values out of range are at its ends."""
         assert self.shown_range is not None, "painted only with a range"
         low, high = self.shown_range
         share = (value - low) / (high - low) if high > low else 1.0
@@ -151,10 +152,9 @@ class ColorBar(QWidget):
         font.setPointSizeF(max(7.0, 0.85 * font.pointSizeF()))
         return font
 
-    def _tell(self) -> None:
-        self.setAccessibleName("Colour scale")
+    def _describe(self) -> None:
         if self.shown_range is None:
-            self.setAccessibleDescription("Nothing is shown in colours.")
+            self.setAccessibleDescription("No colours are shown.")
             self.setToolTip("")
             return
         low, high = self.shown_range

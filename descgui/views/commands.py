@@ -84,7 +84,7 @@ class Command:
         keys: its shortcuts.
         enabled: whether it can be used now.
         checked: whether it is on, by the models; None where they do not know.
-        checkable: it is on or off, but something other than a model says which.
+        checkable: it is on or off, but something other than a model decides which.
         apply: what a click changes in the models; None where something else acts.
         group: commands of one group exclude one another.
         submenu: key of :data:`SUBMENU_TITLES`; "" for the menu itself.

@@ -1,4 +1,4 @@
-"""Questions that need a dialog: files, folders, and consent to run a plugin."""
+"""Questions that need a dialog: files, folders, and permission to run a plugin."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.api import IMAGE_SUFFIXES
 def image_filter() -> str:
     """The name filter of all readable pictures."""
     patterns = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-    return f"{'Images'} ({patterns});;{'All files'} (*)"
+    return f"Images ({patterns});;All files (*)"
 
 
 def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
-    """Two image files: chosen together, or the second one in a dialog of its own."""
+    """Two image files, chosen together or one after the other."""
     names, _ = QFileDialog.getOpenFileNames(
         parent, "Open one or two images", str(folder), image_filter()
     )
@@ -33,9 +33,10 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     return Path(names[0]), Path(names[1])
 
 
-def ask_folder(parent: QWidget, folder: Path, title: str = "") -> Path | None:
-    """A folder: without a title one of sequences, one sequence, or one with two images."""
-    title = title or "Open a folder of sequences"
+def ask_folder(
+    parent: QWidget, folder: Path, title: str = "Open a folder of sequences"
+) -> Path | None:
+    """A folder; by default one of sequences, one sequence, or one with two images."""
     name = QFileDialog.getExistingDirectory(parent, title, str(folder))
     return Path(name) if name else None
 
@@ -57,7 +58,7 @@ def ask_target(parent: QWidget, title: str, proposal: Path, name_filter: str) ->
 
 def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     """The map files of image a and image b."""
-    name_filter = f"{'Descriptor maps'} (*.npz *.npy)"
+    name_filter = "Descriptor maps (*.npz *.npy)"
     first = ask_file(parent, "Map file of image A", folder, name_filter)
     if first is None:
         return None
@@ -66,19 +67,19 @@ def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
 
 
 def stops_training(parent: QWidget, name: str, step: int) -> bool:
-    """True if the person agrees that closing the window stops the training."""
+    """True if the user agrees that closing the window stops the training."""
     answer = QMessageBox(
         QMessageBox.Icon.Question,
         "Stop the training?",
-        f"“{name}” is being trained and stands at step {step}.",
+        f"“{name}” is training and has reached step {step}.",
         parent=parent,
     )
     answer.setInformativeText(
         "Closing the window stops it. A checkpoint is kept, and Resume in the training panel "
-        "goes on from there."
+        "continues from there."
     )
     stop = answer.addButton("Save and close", QMessageBox.ButtonRole.AcceptRole)
-    stay = answer.addButton("Go on training", QMessageBox.ButtonRole.RejectRole)
+    stay = answer.addButton("Keep training", QMessageBox.ButtonRole.RejectRole)
     answer.setDefaultButton(stop)
     answer.setEscapeButton(stay)
     answer.exec()
@@ -88,20 +89,20 @@ def stops_training(parent: QWidget, name: str, step: int) -> bool:
 def ask_taken_run(
     parent: QWidget, name: str, *, proposal: str, can_resume: bool
 ) -> Literal["resume", "new", "cancel"]:
-    """What to do about a run that is in the folder which a new one was to have."""
+    """What to do when the folder of a new run is already taken."""
     answer = QMessageBox(
         QMessageBox.Icon.Question,
-        "There is a run of this name",
-        f"“{name}” exists already."
+        "A run of this name exists",
+        f"“{name}” already exists."
         if can_resume
-        else f"A folder “{name}” that holds no training exists already.",
+        else f"A folder “{name}” that holds no training already exists.",
         parent=parent,
     )
     new = answer.addButton(f"Start as “{proposal}”", QMessageBox.ButtonRole.AcceptRole)
     resume = None
     if can_resume:
         answer.setInformativeText(
-            "Resuming goes on from its last checkpoint, with the settings of the form."
+            "Resuming continues from its last checkpoint, with the settings of the form."
         )
         resume = answer.addButton("Resume it", QMessageBox.ButtonRole.ActionRole)
     answer.setDefaultButton(new)
@@ -115,12 +116,12 @@ def ask_taken_run(
 
 
 def consents_to_plugin(parent: QWidget, path: Path) -> bool:
-    """True if the person agrees that a Python file is run; it can do whatever they can."""
+    """True if the user agrees to run a Python file, which can do whatever the user can."""
     answer = QMessageBox.warning(
         parent,
         "Run this plugin?",
         f"{path} is a Python program. Loading it runs it with all your rights. Agree only if you "
-        "know where it comes from; it is not asked about again.",
+        "know where it comes from; you will not be asked again.",
         QMessageBox.StandardButton.Ok | QMessageBox.StandardButton.Cancel,
         QMessageBox.StandardButton.Cancel,
     )

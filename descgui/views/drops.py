@@ -1,4 +1,4 @@
-"""What a drop on the panes would do, decided before it happens, without Qt."""
+"""What a drop on the panes would do, decided before it happens and without Qt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DropPlan:
 
 
 def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
-    """Decide what dropping ``paths`` over a pane ("" beside all panes) would do."""
+    """Decide what dropping ``paths`` on a pane ("" outside all panes) would do."""
     folders = [path for path in paths if path.is_dir()]
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     match len(paths), len(folders), len(images) - len(set(images) & set(folders)):

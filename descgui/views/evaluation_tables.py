@@ -94,11 +94,8 @@ class SummaryTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(SUBSETS), parent)
         self.setAccessibleName("PCK by descriptor and subset")
-        self.setHorizontalHeaderLabels(["All"])
-        for column, short, long in (
-            (1, "View.", "Viewpoint"),
-            (2, "Illum.", "Illumination"),
-        ):
+        headings = (("All", ""), ("View.", "Viewpoint"), ("Illum.", "Illumination"))
+        for column, (short, long) in enumerate(headings):
             heading = QTableWidgetItem(short)
             heading.setToolTip(long)
             self.setHorizontalHeaderItem(column, heading)
@@ -139,7 +136,7 @@ class SummaryTable(QTableWidget):
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Show the intervals where they fit; the tooltips have them anyway."""
+        """Show the intervals where they fit; the tooltips always do."""
         super().resizeEvent(event)
         self._fit()
 
@@ -164,11 +161,10 @@ class SummaryTable(QTableWidget):
         mean = text = f"{row.pck:.3f}"
         tip = f"{row.pairs} pairs"
         if row.ends is not None:
-            # Without leading zeros: three columns have to fit beside the bars.
+            # Without leading zeros: three columns have to fit next to the bars.
             text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
-            tip += (
-                "\n" + f"95 % interval {row.low:.3f} to {row.high:.3f}, by bootstrap over sequences"
-            )
+            interval = f"{row.low:.3f} to {row.high:.3f}"
+            tip += f"\n95 % interval {interval}, by bootstrap over sequences"
         item.setText(text)
         item.setData(_TEXTS, (mean, text))
         item.setToolTip(tip)
@@ -243,7 +239,7 @@ class _PairList(QTreeWidget):
         self.itemClicked.connect(self._choose)
 
     def show_lines(self, lines: Sequence[_Line]) -> None:
-        """Show other lines; while those shown stay, so do selection and scroll position."""
+        """Show other lines; while the first ones stay, so do selection and scroll position."""
         names = [line.keys[:2] for line in lines[: len(self._items)]]
         if names != [item.line.keys[:2] for item in self._items]:
             self.clear()
@@ -352,7 +348,7 @@ class SequenceBars(_PairList):
 
 
 class _LineDelegate(QStyledItemDelegate):
-    """Gives lines some air, draws bars, names each sequence once, and mutes labels beside bars."""
+    """Spaces lines, draws bars, names each sequence once, and greys labels next to bars."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
         return QSize(super().sizeHint(option, index).width(), option.fontMetrics.height() + 6)
@@ -386,7 +382,7 @@ class _LineDelegate(QStyledItemDelegate):
         painter.fillRect(track, blended(text, base, 0.08))
         done = QRectF(track)
         done.setWidth(score.share * track.width())
-        # The label beside the bar says the same as its colour.
+        # The label next to the bar means the same as its colour.
         painter.fillRect(done, QColor(SERIES[score.series % len(SERIES)]))
         # The worst pair as a tick on the bar: how much the mean hides.
         worst = round(track.left() + score.worst_share * track.width())

@@ -164,7 +164,7 @@ def _scale(models: AppModels, keys: list[PaneKey]) -> content.ColorScale | None:
 
 
 def caption_lines(models: AppModels) -> tuple[str, ...]:
-    """What stands below the images: the facts of the probe and of the matches, if there are any."""
+    """The caption below the images: figures of the probe and of the matches, if there are any."""
     lines = []
     for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True)):
         if key.compared and not models.compared.choice.name:

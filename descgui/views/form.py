@@ -120,7 +120,7 @@ class NumberBox(QDoubleSpinBox):
         return super().validate(text, pos)
 
     def stepBy(self, steps: int) -> None:
-        """Step from "none" to somewhere sensible when the range has no lower end."""
+        """Step from "none" to zero when the range has no lower end."""
         if self.number() is None and self._low == -_UNBOUNDED:
             self.setValue(0.0)
         else:
@@ -261,7 +261,7 @@ class _LineEditor(_Editor):
         return str(value)
 
     def _read(self, text: str) -> tuple[Any, str]:
-        """The value that a text stands for, and what is wrong with it ("" for nothing)."""
+        """The value that a text means, and what is wrong with it ("" for nothing)."""
         if self.info.optional and not text:
             return None, ""
         if self.info.kind == "numbers":
@@ -353,7 +353,7 @@ class _Row:
         self.notice.say(problem)
 
     def set_default(self, value: Any) -> None:
-        """Take another value for the default."""
+        """Use another value as the default."""
         if value != self.default:
             self.default = value
             self._explain()
@@ -461,7 +461,7 @@ class OptionForm(QWidget):
         self._last = self.values()
 
     def set_defaults(self, values: Mapping[str, Any]) -> None:
-        """Take these values for the defaults, of names that are not there the declared ones.
+        """Use these values as the defaults; names that are missing keep the declared ones.
 
         The shown values stay; :meth:`values` compares them with the new defaults.
         """

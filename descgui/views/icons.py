@@ -1,9 +1,9 @@
 """The window's icons: our own SVG files, drawn in the colours of the palette and of its theme.
 
 An icon is an SVG file in ``resources/icons`` on a 20×20 grid whose strokes are ``currentColor``.
-It is rendered in the sizes that the screens at hand ask for, enabled and disabled.  A ``QIcon``
-keeps its pictures, so a change of the theme is followed by :func:`retint_icons`, which knows each
-icon by its cache key and gives every button and action a fresh one.
+It is rendered in the sizes that the connected screens need, enabled and disabled.  A ``QIcon``
+keeps its pictures, so after a change of theme :func:`retint_icons` finds each icon by its cache
+key and replaces it on every button and action.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES: dict[int, str] = {}
 
 
 def icon(name: str) -> QIcon:
-    """An icon in the present colours of the palette; without a picture if there is no such file.
+    """An icon in the current palette's colours; blank if there is no such file.
 
     Args:
         name: file name in ``resources/icons`` without its ending, such as ``"open-folder"``.
@@ -52,7 +52,7 @@ def icon(name: str) -> QIcon:
 
 
 def icon_pixmap(name: str, size: QSize, color: QColor, *, ratio: float = 1.0) -> QPixmap:
-    """One picture of an icon in a colour of one's own, such as that of a warning.
+    """One picture of an icon in any colour, such as that of a warning.
 
     Args:
         name: as for :func:`icon`.
@@ -87,7 +87,7 @@ def icon_name(shown: QIcon) -> str:
 
 
 def retint_icons() -> None:
-    """Draw the icons of all buttons, tabs and actions anew in the present palette."""
+    """Redraw the icons of all buttons, tabs and actions in the current palette."""
     for widget in QApplication.allWidgets():
         if isinstance(widget, QAbstractButton):
             _retint(widget)
@@ -106,7 +106,7 @@ def _retint(owner: QAbstractButton | QAction) -> None:
 
 
 def _tinted(picture: QPixmap, color: QColor) -> QPixmap:
-    """The same shape in another colour; cheaper than to draw it again."""
+    """The same shape in another colour; cheaper than drawing it again."""
     result = QPixmap(picture)
     painter = QPainter(result)
     painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_SourceIn)
@@ -116,7 +116,7 @@ def _tinted(picture: QPixmap, color: QColor) -> QPixmap:
 
 
 def _sizes_px() -> list[int]:
-    """Sizes to draw: for plain screens, for the finest one here, and one for a finer one."""
+    """Sizes to draw: for ordinary screens, the finest one connected, and one finer still."""
     finest = max((screen.devicePixelRatio() for screen in QGuiApplication.screens()), default=1.0)
     exact = {math.ceil(size * ratio) for size in _SIZES for ratio in (1.0, finest)}
     return sorted(exact | {2 * _SIZES[-1]})

@@ -1,4 +1,4 @@
-"""What the marks mean, in one line, as far as there is room."""
+"""What the marks mean, in one line, as far as it fits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LINE: Final = (((-18.0, 0.0), (18.0, 0.0)),)
 
 
 def _stage() -> Stage:
-    """At this zoom the 3 px ring stands alone, the 5 px ring around it."""
+    """A zoom at which both the 3 px and the 5 px ring are drawn."""
     x, y = Viewport(2.6, 0.0, 0.0).to_widget((0.0, 0.0))
     return Stage(Viewport(2.6, -x, -y), Box(-50.0, -50.0, 100.0, 100.0))
 
@@ -43,14 +43,15 @@ class MarkLegend(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._with_truth = False
+        self.setAccessibleName("Meaning of the marks")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._tell()
+        self._describe()
 
     def set_truth(self, known: bool) -> None:
         """Whether a truth is known, so that its marks can appear."""
         if known != self._with_truth:
             self._with_truth = known
-            self._tell()
+            self._describe()
             self.update()
 
     def sizeHint(self) -> QSize:
@@ -82,8 +83,7 @@ class MarkLegend(QWidget):
             painter.drawText(place, middle, words)
             left += width + _PART
 
-    def _tell(self) -> None:
-        self.setAccessibleName("Meaning of the marks")
+    def _describe(self) -> None:
         words = legend_entries(with_truth=self._with_truth)
         self.setAccessibleDescription(", ".join(name for _, name in words))
 
@@ -96,7 +96,7 @@ def legend_entries(*, with_truth: bool) -> tuple[tuple[Shapes, str], ...]:
         ((figure_content.Stroke(_LINE, WRONG, 3.3, (2.4, 1.7)),), "wrong"),
     )
     return (
-        (Reticle((0.0, 0.0)).shapes(_STAGE), "asked"),
+        (Reticle((0.0, 0.0)).shapes(_STAGE), "query"),
         (BestMatch((0.0, 0.0)).shapes(_STAGE), "best match"),
         *(truth if with_truth else ()),
         (PeakRing((0.0, 0.0), 2).shapes(_STAGE), "next best"),

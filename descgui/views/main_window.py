@@ -285,14 +285,17 @@ class MainWindow(QMainWindow):
 
     def _connect(self) -> None:
         self._models.pair.changed.connect(self._show_title)
-        self._actions["full_screen"].triggered.connect(self._on_full_screen)
-        self._actions["reset_layout"].triggered.connect(self.reset_layout)
-        self._actions["quit"].triggered.connect(self.close)
-        self._actions["palette"].triggered.connect(self.command_palette.pop_up)
-        self._actions["help_shortcuts"].triggered.connect(self._on_shortcuts)
-        self._actions["help_tour"].triggered.connect(self._on_tour)
-        self._actions["about"].triggered.connect(self._on_about)
-        self._actions["settings"].triggered.connect(self._on_settings)
+        for name, slot in {
+            "full_screen": self._on_full_screen,
+            "reset_layout": self.reset_layout,
+            "quit": self.close,
+            "palette": self.command_palette.pop_up,
+            "help_shortcuts": self._on_shortcuts,
+            "help_tour": self._on_tour,
+            "about": self._on_about,
+            "settings": self._on_settings,
+        }.items():
+            self._actions[name].triggered.connect(slot)
 
     def _on_shortcuts(self) -> None:
         self._open_dialog(ShortcutsSheet(self._actions, self))
@@ -313,7 +316,7 @@ class MainWindow(QMainWindow):
         self._open_dialog(SettingsDialog(self._models, self))
 
     def _open_dialog(self, dialog: QDialog) -> None:
-        """Show a dialog beside the window, not in its way; one of each kind at a time."""
+        """Show a dialog without blocking the window; one of each kind at a time."""
         for old in self.findChildren(type(dialog)):
             if old is not dialog:
                 old.close()

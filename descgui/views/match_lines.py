@@ -1,4 +1,4 @@
-"""Lines between two panes, one a match: right ones solid, wrong ones dashed, also thousands."""
+"""Lines between two panes, one for each match: right ones solid, wrong ones dashed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from descgui.views.viewport import Box, Viewport
 from engine.api import RIGHT, WRONG
 
 UNJUDGED: Final = "#E8E8E8"
-"""Colour of matches of which nobody knows whether they are right."""
+"""Colour of matches without a known truth."""
 
 _NO_TRUTH: Final = "#A0A0A0"
 _FINE_LINES: Final = 600
@@ -46,8 +46,8 @@ def line_segments(
         box_b: the second canvas there.
 
     Returns:
-        ``(N, 4)`` ends x_a, y_a, x_b, y_b in that widget, and ``(N,)`` whether both ends are in
-        sight; a line to a point that is panned away would only mislead.
+        ``(N, 4)`` ends x_a, y_a, x_b, y_b in that widget, and ``(N,)`` whether both ends are
+        visible; a line to a point outside the view would be misleading.
     """
     ends_a = view_a.points_to_widget(points_a)
     ends_b = view_b.points_to_widget(points_b)
@@ -62,11 +62,11 @@ def lines_opacity(count: int) -> float:
 
 
 class MatchLines(QWidget):
-    """Lies over all panes, lets the pointer through and draws match lines between them.
+    """Draws match lines between the panes; a transparent layer that ignores the mouse.
 
-    Inside the canvases it leaves the lines to them (:meth:`paint_part`), so that marks and labels
-    stay on top.  The lines are kept as a picture, so that repainting a canvas costs little; while
-    panes move, many lines are drawn coarsely, and finely once they rest.
+    Each canvas draws the part of the lines inside it (:meth:`paint_part`), so that marks and labels
+    stay on top.  The lines are kept as a picture, so repainting a canvas is cheap.  While panes
+    move, many lines are drawn without antialiasing, and with it once they stop.
 
     Signals:
         redrawn(): the lines look different.
@@ -89,7 +89,7 @@ class MatchLines(QWidget):
 
     @property
     def count(self) -> int:
-        """How many lines are in sight."""
+        """How many lines are visible."""
         return len(self._segments)
 
     def set_lines(
@@ -106,7 +106,7 @@ class MatchLines(QWidget):
             segments: ``(N, 4)`` ends in this widget.
             verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
             canvases: rectangles of this widget whose canvases draw their part themselves.
-            moving: more changes will follow at once.
+            moving: more changes follow immediately.
         """
         if len(segments) == 0 and self.count == 0:
             return
@@ -150,14 +150,7 @@ class MatchLines(QWidget):
             self._kept = self._drawn(wanted, ratio)
         source = part.translated(QPointF(corner))
         painter.drawPixmap(
-            part,
-            self._kept,
-            QRectF(
-                source.x() * ratio,
-                source.y() * ratio,
-                source.width() * ratio,
-                source.height() * ratio,
-            ),
+            part, self._kept, QRectF(source.topLeft() * ratio, source.size() * ratio)
         )
 
     def _gutter(self) -> QRectF | None:
@@ -174,17 +167,15 @@ class MatchLines(QWidget):
         kept = QPixmap(size)
         kept.setDevicePixelRatio(ratio)
         kept.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(kept)
+        layer = kept.copy()
         fine = self.count <= _FINE_LINES and not self._moving
         edged = self.count <= _EDGED_LINES
-        # Drawn opaque and then faded as one layer: faster than clear lines, which also would add
-        # up to a solid sheet where thousands cross.
-        layer = QPixmap(size)
-        layer.setDevicePixelRatio(ratio)
-        layer.fill(Qt.GlobalColor.transparent)
+        # Drawn opaque and then faded as one layer: faster than transparent lines, which would also
+        # add up to a solid sheet where thousands cross.
         inner = QPainter(layer)
         self._paint_lines(inner, fine=fine, edged=edged)
         inner.end()
+        painter = QPainter(kept)
         painter.setOpacity(lines_opacity(self.count))
         painter.drawPixmap(0, 0, layer)
         painter.setOpacity(1.0)
@@ -217,7 +208,7 @@ class MatchLines(QWidget):
             painter.drawPoints(dots)
 
     def _groups(self) -> list[tuple[NDArray[np.float64], str]]:
-        """Lines by colour; wrong ones first, so that right ones stay visible."""
+        """Lines by colour; wrong ones first, so that right ones are drawn over them."""
         if self._verdicts is None:
             return [(self._segments, UNJUDGED)]
         order = ((-1, _NO_TRUTH), (0, WRONG), (1, RIGHT))

@@ -176,7 +176,7 @@ def test_the_figure_has_every_mark_of_the_panes_at_its_place(models):
     assert words_in(figure.panels[0]) == ["1"]
     assert words_in(figure.panels[1]) == ["✓ 1.0 px   0.912"]
     words = [word for _, word in figure.legend]
-    assert words == ["asked", "best match", "truth, 3 and 5 px", "right", "wrong", "next best"]
+    assert words == ["query", "best match", "truth, 3 and 5 px", "right", "wrong", "next best"]
 
 
 def test_the_asked_point_is_drawn_where_it_is_in_the_image(models):
