@@ -103,7 +103,6 @@ class DownloadError(DescSpaceError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url}: {reason}.")
-        self.url = url
         self.reason = reason
 
 

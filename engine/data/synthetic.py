@@ -500,19 +500,15 @@ def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
     batch, channels, height, width = planes.shape
     rows, columns = height // _BLOCK, width // _BLOCK
     blocks = planes.reshape(batch, channels, rows, _BLOCK, columns, _BLOCK).transpose(3, 4)
-    basis = _cosines(planes)
+    # The orthonormal 8 × 8 cosine transform (type II).
+    places = torch.arange(_BLOCK, dtype=planes.dtype, device=planes.device)
+    basis = torch.cos(math.pi / _BLOCK * (places + places.new_tensor(0.5)) * places[:, None])
+    basis[0] /= math.sqrt(2)
+    basis *= math.sqrt(2 / _BLOCK)
     step = steps[:, None, None, None]
     coefficients = ((basis @ blocks @ basis.T) / step).round() * step
     restored = basis.T @ coefficients @ basis
     return restored.transpose(3, 4).reshape(batch, channels, height, width)
-
-
-def _cosines(like: Tensor) -> Tensor:
-    """The orthonormal 8 × 8 cosine transform (type II)."""
-    places = torch.arange(_BLOCK, dtype=like.dtype, device=like.device)
-    basis = torch.cos(math.pi / _BLOCK * (places + places.new_tensor(0.5)) * places[:, None])
-    basis[0] /= math.sqrt(2)
-    return basis * math.sqrt(2 / _BLOCK)
 
 
 def _steps(like: Tensor, table: tuple[int, ...], scale: Tensor) -> Tensor:

@@ -72,6 +72,12 @@ class DaisyConfig:
     stride_px: int = option(2, help="distance of neighbouring cells", unit="px", low=1, high=64)
 
 
+@register_descriptor(
+    "daisy",
+    title="DAISY",
+    config=DaisyConfig,
+    summary="Histograms of gradient orientation on rings (Tola et al. 2010); needs no weights.",
+)
 class Daisy:
     """Dense DAISY on luminance, in torch.
 
@@ -319,14 +325,3 @@ def _window(centres: Tensor, reach_px: float, size_px: int) -> tuple[int, int]:
     first = math.floor(float(centres[0]) - reach_px) - 2
     last = math.ceil(float(centres[-1]) + reach_px) + 2
     return max(0, first), min(size_px, last + 1)
-
-
-@register_descriptor(
-    "daisy",
-    title="DAISY",
-    config=DaisyConfig,
-    summary="Histograms of gradient orientation on rings (Tola et al. 2010); needs no weights.",
-)
-def build_daisy(config: DaisyConfig) -> Daisy:
-    """Build DAISY from its settings."""
-    return Daisy(config)

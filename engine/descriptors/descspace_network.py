@@ -79,7 +79,13 @@ def normalise_locally(grey: Tensor) -> Tensor:
     small = functional.avg_pool2d(torch.cat([padded, padded.square()], dim=1), _CELL_PX)
     shown = []
     for cells in (_NARROW_CELLS, _WIDE_CELLS):
-        mean, square = _enlarged(_box_mean(small, cells)).chunk(2, dim=1)
+        enlarged = functional.interpolate(
+            _box_mean(small, cells),
+            scale_factor=float(_CELL_PX),
+            mode="bilinear",
+            align_corners=False,
+        )
+        mean, square = enlarged.chunk(2, dim=1)
         deviation = (square - mean.square()).clamp_min(0).add(_NOISE**2).sqrt()
         shown.append((padded - mean) / deviation)
     return torch.cat(shown, dim=1)[:, :, :rows, :columns]
@@ -119,10 +125,4 @@ def _box_mean(values: Tensor, cells: int) -> Tensor:
     )
     return functional.avg_pool2d(
         across, (cells, 1), stride=1, padding=(reach, 0), count_include_pad=False
-    )
-
-
-def _enlarged(values: Tensor) -> Tensor:
-    return functional.interpolate(
-        values, scale_factor=float(_CELL_PX), mode="bilinear", align_corners=False
     )

@@ -122,9 +122,6 @@ STRICT: Final = (TrainConfig,)
 """Classes that take a descriptor's own settings in their section only: theirs have sections, too,
 and a misspelt one must not pass for a descriptor's."""
 
-_NAMES_OF_EVALUATION: Final = frozenset(field.name for field in fields(EvaluateConfig))
-_NAMES_OF_TRAINING: Final = frozenset(field.name for field in fields(TrainConfig))
-
 
 def resolve_settings(
     config: type[Config],
@@ -158,7 +155,8 @@ def resolve_settings(
             value and for a section.
     """
     names = {field.name for field in fields(config)}  # type: ignore[arg-type]
-    foreign = (_NAMES_OF_EVALUATION if config is TrainConfig else _NAMES_OF_TRAINING) - names
+    other = EvaluateConfig if config is TrainConfig else TrainConfig
+    foreign = {field.name for field in fields(other)} - names
     file = {name: value for name, value in (from_file or {}).items() if name not in foreign}
     job: dict[str, Any] = {}
     own: dict[str, Any] = {}
