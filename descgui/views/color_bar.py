@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from descgui.views.pixels import color_stops, rgb_image
+from descgui.views.scene import Scale
 
 _THICKNESS: Final = 10.0
 _TICK: Final = 3.0
@@ -55,34 +56,16 @@ class ColorBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Colour scale")
-        self._title = ""
+        self.scale: Scale | None = None
+        """What is shown, None while empty."""
         self._colormap = "viridis"
-        self.shown_range: tuple[float, float] | None = None
-        """(low, high) of the colours, None while empty."""
-        self._unit = ""
-        self._marker: float | None = None
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._describe()
 
-    def set_scale(self, title: str, low: float, high: float, unit: str, colormap: str) -> None:
-        """Show a scale; silent when nothing changes."""
-        new = (title, (low, high), unit, colormap)
-        if new != (self._title, self.shown_range, self._unit, self._colormap):
-            self._title, self.shown_range, self._unit, self._colormap = new
-            self._describe()
-            self.update()
-
-    def set_marker(self, value: float | None) -> None:
-        """Point at a value, such as the best similarity."""
-        if value != self._marker:
-            self._marker = value
-            self.update()
-
-    def clear(self) -> None:
-        """Show nothing."""
-        if self.shown_range is not None:
-            self.shown_range = None
-            self._marker = None
+    def show_scale(self, scale: Scale | None, colormap: str) -> None:
+        """Show a scale and its marker, such as the best similarity; None shows nothing."""
+        if (scale, colormap) != (self.scale, self._colormap):
+            self.scale, self._colormap = scale, colormap
             self._describe()
             self.update()
 
@@ -94,14 +77,15 @@ class ColorBar(QWidget):
         return QSize(120, self.sizeHint().height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        if self.shown_range is None:
+        scale = self.scale
+        if scale is None:
             return
         painter = QPainter(self)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         faint = QColor(ink)
         faint.setAlpha(110)
         metrics = QFontMetricsF(self.font())
-        title = f"{self._title} ({self._unit})" if self._unit else self._title
+        title = f"{scale.title} ({scale.unit})" if scale.unit else scale.title
         numbers = QFontMetricsF(self._number_font())
         frame = QRectF(self.rect())
         half = numbers.horizontalAdvance("−0.00") / 2
@@ -121,31 +105,9 @@ class ColorBar(QWidget):
         painter.setPen(QPen(faint, 1.0))
         painter.drawRect(bar)
         painter.setFont(self._number_font())
-        self._paint_ticks(painter, bar, ink, faint)
-        if self._marker is not None and math.isfinite(self._marker):
-            _paint_marker(painter, bar, self._place(bar, self._marker), ink)
-
-    def _paint_ticks(self, painter: QPainter, bar: QRectF, ink: QColor, faint: QColor) -> None:
-        assert self.shown_range is not None, "painted only with a range"
-        metrics = QFontMetricsF(painter.font())
-        room = 1.25 * metrics.horizontalAdvance("−0.00")
-        ticks = nice_ticks(*self.shown_range, max(1, int(bar.width() / room)))
-        step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
-        for value in ticks:
-            at = self._place(bar, value)
-            text = tick_text(value, step)
-            painter.setPen(QPen(faint, 1.0))
-            painter.drawLine(QPointF(at, bar.bottom()), QPointF(at, bar.bottom() + _TICK))
-            painter.setPen(ink)
-            half = metrics.horizontalAdvance(text) / 2
-            painter.drawText(QPointF(at - half, bar.bottom() + _TICK + metrics.ascent()), text)
-
-    def _place(self, bar: QRectF, value: float) -> float:
-        """Where a value is on the bar; values out of range are at its ends."""
-        assert self.shown_range is not None, "painted only with a range"
-        low, high = self.shown_range
-        share = (value - low) / (high - low) if high > low else 1.0
-        return bar.left() + min(max(share, 0.0), 1.0) * bar.width()
+        _paint_ticks(painter, bar, scale, ink, faint)
+        if scale.marker is not None and math.isfinite(scale.marker):
+            _paint_marker(painter, bar, _place(bar, scale, scale.marker), ink)
 
     def _number_font(self) -> QFont:
         font = QFont(self.font())
@@ -153,14 +115,13 @@ class ColorBar(QWidget):
         return font
 
     def _describe(self) -> None:
-        if self.shown_range is None:
-            self.setAccessibleDescription("No colours are shown.")
-            self.setToolTip("")
-            return
-        low, high = self.shown_range
-        text = f"{self._title} from {low:.3g} to {high:.3g} {self._unit}"
-        self.setAccessibleDescription(text.strip())
-        self.setToolTip(text.strip())
+        text, tip = "No colours are shown.", ""
+        if self.scale is not None:
+            scale = self.scale
+            text = f"{scale.title} from {scale.low:.3g} to {scale.high:.3g} {scale.unit}".strip()
+            tip = text
+        self.setAccessibleDescription(text)
+        self.setToolTip(tip)
 
 
 def _paint_marker(painter: QPainter, bar: QRectF, at: float, ink: QColor) -> None:
@@ -173,3 +134,25 @@ def _paint_marker(painter: QPainter, bar: QRectF, at: float, ink: QColor) -> Non
     painter.setBrush(ink)
     tip = [(at, bar.top()), (at - 4.0, bar.top() - 4.0), (at + 4.0, bar.top() - 4.0)]
     painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in tip]))
+
+
+def _paint_ticks(painter: QPainter, bar: QRectF, scale: Scale, ink: QColor, faint: QColor) -> None:
+    metrics = QFontMetricsF(painter.font())
+    room = 1.25 * metrics.horizontalAdvance("−0.00")
+    ticks = nice_ticks(scale.low, scale.high, max(1, int(bar.width() / room)))
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
+    for value in ticks:
+        at = _place(bar, scale, value)
+        text = tick_text(value, step)
+        painter.setPen(QPen(faint, 1.0))
+        painter.drawLine(QPointF(at, bar.bottom()), QPointF(at, bar.bottom() + _TICK))
+        painter.setPen(ink)
+        half = metrics.horizontalAdvance(text) / 2
+        painter.drawText(QPointF(at - half, bar.bottom() + _TICK + metrics.ascent()), text)
+
+
+def _place(bar: QRectF, scale: Scale, value: float) -> float:
+    """Where a value is on the bar; values out of range are at its ends."""
+    span = scale.high - scale.low
+    share = (value - scale.low) / span if span > 0 else 1.0
+    return bar.left() + min(max(share, 0.0), 1.0) * bar.width()

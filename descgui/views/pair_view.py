@@ -354,12 +354,7 @@ class PairView(QWidget):
         ):
             second = None
         for bar, scale in zip(self._bars, (first, second), strict=True):
-            if scale is None:
-                bar.clear()
-            else:
-                colormap = models.settings.state.colormap
-                bar.set_scale(scale.title, scale.low, scale.high, scale.unit, colormap)
-                bar.set_marker(scale.marker)
+            bar.show_scale(scale, models.settings.state.colormap)
         scalar_mode = models.view.state.mode in ("heat", "cycle", "members")
         self._bars[0].setVisible(scalar_mode)
         self._bars[1].setVisible(scalar_mode and second is not None)

@@ -39,6 +39,7 @@ from descgui.views.marks import (
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pictures import BACKGROUND, Mipmap, Overlay, Photo
 from descgui.views.pixels import prepare_display, rgb_image
+from descgui.views.scene import Scale
 from descgui.views.viewport import Box, Viewport, whole_extent
 from engine.api import Extent, Image
 
@@ -470,13 +471,12 @@ def test_the_colour_bar_says_its_range_to_those_who_cannot_see_it(qtbot):
     bar = ColorBar()
     qtbot.addWidget(bar)
     bar.resize(bar.sizeHint())
-    bar.set_scale("A→B→A error", 0.0, 12.5, "px", "cividis")
-    bar.set_marker(4.0)
+    bar.show_scale(Scale("A→B→A error", 0.0, 12.5, "px", marker=4.0), "cividis")
     bar.show()
     assert not bar.grab().isNull()
     assert "12.5 px" in bar.accessibleDescription()
-    bar.clear()
-    assert bar.shown_range is None
+    bar.show_scale(None, "cividis")
+    assert bar.accessibleDescription() == "No colours are shown."
     assert not bar.grab().isNull()
 
 
