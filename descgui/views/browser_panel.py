@@ -125,7 +125,6 @@ class BrowserPanel(QWidget):
         tree.setHeaderHidden(True)
         tree.setIndentation(14)
         tree.setMouseTracking(True)
-        tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         tree.setExpandsOnDoubleClick(False)
         tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -264,8 +264,7 @@ class ImageCanvas(QWidget):
         paint_grid(painter, view, size_px, self.extent)
 
     def _paint_border(self, painter: QPainter) -> None:
-        focused = self.hasFocus()
-        role = QPalette.ColorRole.Highlight if focused else QPalette.ColorRole.Mid
+        role = QPalette.ColorRole.Highlight if self.hasFocus() else QPalette.ColorRole.Mid
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(self.palette().color(role), 1))

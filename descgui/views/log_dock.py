@@ -26,7 +26,6 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
@@ -184,7 +183,6 @@ class LogPanel(QWidget):
         table.copy_asked.connect(self.copy)
         table.setAccessibleName("Messages")
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setShowGrid(False)
         table.setWordWrap(False)
         table.setTabKeyNavigation(False)
@@ -197,7 +195,6 @@ class LogPanel(QWidget):
         header.setStretchLastSection(True)
         width = table.fontMetrics().horizontalAdvance
         for column, sample in enumerate(("00:00:00", "Information", "descriptors.base")):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
             table.setColumnWidth(column, width(sample) + (40 if column == 1 else 20))
         return table
 
