@@ -102,7 +102,7 @@ class Application(QObject):
         self._make_controllers()
         self._make_window(layout_file)
         self._connect_actions()
-        self._connect_training()
+        self.trainings.evaluation_wanted.connect(self._show_evaluation)
 
     def show(self) -> None:
         """Show the window; all loading waits for its first painting."""
@@ -277,12 +277,11 @@ class Application(QObject):
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
-        self.actions.recents.folder_requested.connect(self._open_recent_folder)
+        self.actions.recents.folder_requested.connect(
+            lambda line: self.pairs.open_folder(Path(line))
+        )
 
-    def _connect_training(self) -> None:
-        self.trainings.evaluation_wanted.connect(self._show_evaluation)
-
-    # ---- what a person asked for ---------------------------------------------------------------
+    # ---- what users do -------------------------------------------------------------------------
 
     def _toggle_comparison(self) -> None:
         if self.models.compared.choice.name:
@@ -314,9 +313,6 @@ class Application(QObject):
             done=lambda report: self.window.show_text("Doctor", f"```\n{report}\n```"),
         )
 
-    def _open_recent_folder(self, line: str) -> None:
-        self.pairs.open_folder(Path(line))
-
     # ---- the end -------------------------------------------------------------------------------
 
     def end(self, exit_code: int) -> None:
@@ -343,7 +339,7 @@ class Application(QObject):
         if self._can_close():
             QTimer.singleShot(0, self._finish)
         else:
-            self.window.hide()  # what still runs ends within a second; nobody needs to watch
+            self.window.hide()  # what still runs ends within a second, unseen
 
     def _lane_changed(self, _busy: bool) -> None:
         if self._closing and self._can_close():
@@ -392,7 +388,7 @@ def run_window(options: api.ViewOptions) -> int:
     display.forget_opencv_paths()
     application = make_application(sys.argv[:1])
     collector = Collector()
-    # A picture must not depend on what a person set before, nor change it.
+    # A picture must neither depend on the user's settings nor change them.
     keep = options.screenshot is None
     models = make_models(api.config_dir() / SETTINGS_FILE if keep else None)
     hooks = logs.install(models.messages, api.log_dir())

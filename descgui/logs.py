@@ -1,7 +1,7 @@
 """Everything the program says ends up in one place: a rotating file, and the log panel.
 
-Python's logging, Qt's own messages and exceptions nobody caught are led there.  An exception that
-nobody caught is a bug: it is reported with its trace, and the window stays open.  None of this may
+Python's logging, Qt's own messages and uncaught exceptions are sent there.  An uncaught exception
+is a bug: it is reported with its trace, and the window stays open.  None of this may
 fail, call itself, or block: whatever arrives while a message is being delivered goes to the file
 alone.
 """
@@ -52,7 +52,7 @@ _QT_NOISE = ("This plugin does not support propagateSizeHints()",)
 
 @dataclass(frozen=True, slots=True)
 class CrashReport:
-    """An exception that nobody caught.
+    """An uncaught exception.
 
     Attributes:
         summary: its kind and its text, in one line.
@@ -71,7 +71,7 @@ class Logs(QObject):
     """The installed hooks; made by :func:`install`, undone by :meth:`uninstall`.
 
     Signals:
-        crashed(CrashReport): nobody caught an exception; always delivered on the window's thread
+        crashed(CrashReport): an exception was not caught; always delivered on the window's thread
             if the receiver is one of its objects.
     """
 

@@ -1,4 +1,4 @@
-"""Loads the engine behind the painted window, and plugins when a person trusts them."""
+"""Loads the engine behind the painted window, and plugins that the user trusts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class EngineController(QObject):
         self.lane.submit(load, key="engine", done=self._loaded, failed=self._failed)
 
     def load_plugin(self, path: Path) -> None:
-        """Run a person's file that registers descriptors; they have agreed to that before."""
+        """Run a user's file that registers descriptors; the user has already agreed to it."""
 
         def load(_context: api.JobContext) -> tuple[tuple[str, ...], EngineState]:
             names = api.load_plugin(path)

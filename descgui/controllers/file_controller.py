@@ -1,4 +1,4 @@
-"""Asks for files and folders, and hands them to whoever opens or writes them."""
+"""Asks for files and folders, and hands them to the code that opens or writes them."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class MapsController(QObject):
             self._refresh(model)
 
     def describe_again(self) -> None:
-        """Read and describe the open pair anew, as if it had never been seen."""
+        """Read and describe the open pair again, ignoring cached results."""
         state, session = self._models.pair.state, self._engine.session
         if state is None or session is None:
             return

@@ -70,7 +70,7 @@ class MatchesController(QObject):
         self._lane.cancel(_KEY)
 
     def clear(self) -> None:
-        """Forget the table."""
+        """Clear the table."""
         self.cancel()
         self._models.matches.update(table=None, running=False)
 

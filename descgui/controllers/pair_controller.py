@@ -156,7 +156,7 @@ class PairController(QObject):
         self._set_homography(state, truth)
 
     def clear_homography(self) -> None:
-        """Forget the homography of the open pair."""
+        """Drop the homography of the open pair."""
         state = self._models.pair.state
         if state is not None and state.pair.h_b_from_a is not None:
             self._set_homography(state, None)

@@ -15,7 +15,7 @@ _CALM_LOOKS = 4  # a finished step may start the next one through a queued signa
 
 
 class ScreenshotController(QObject):
-    """Waits until the window is at rest, grabs it, and tells with what exit code to end.
+    """Waits until the window is idle, grabs it, and reports the exit code to end with.
 
     Args:
         path: the picture to write.

@@ -1,4 +1,4 @@
-"""Sentences for the person: passing ones, and the log of all of them."""
+"""Messages for the user: passing ones, and the log of all of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Failure:
     """Why work in the background failed.
 
     Attributes:
-        summary: one sentence for the person.
+        summary: one sentence for the user.
         trace: for a bug report.
         expected: False for a bug.
     """

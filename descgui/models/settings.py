@@ -31,7 +31,7 @@ _QUERIES = ("peaks", "separation_px")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the window remembers of a person's wishes."""
+    """The user's preferences that the window remembers."""
 
     theme: Literal["system", "light", "dark"] = option("system", help="colours of the window")
     colormap: Colormap = option("viridis", help="colours of scalar maps")

@@ -159,7 +159,7 @@ class PairView(QWidget):
             pane.header.cancel_requested.connect(self._describing.cancel)
             canvas.moved_by_user.connect(lambda index=index: self._on_moved(index))
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
-            canvas.viewport_changed.connect(self._on_viewport)
+            canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))
             canvas.installEventFilter(self)
             if index == 2:
                 continue  # The third pane answers; a probe in it would swap its own image.
@@ -167,7 +167,7 @@ class PairView(QWidget):
             canvas.set_underlay(partial(self._paint_lines, canvas))
             canvas.pointer_left.connect(self._probing.leave)
             canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
-            canvas.pin_pressed.connect(self._on_pin_pressed)
+            canvas.pin_pressed.connect(self._models.pins.select)
             canvas.pin_dragged.connect(
                 lambda number, x, y, pane=pane: self._on_pin_dragged(pane, number, x, y)
             )
@@ -177,7 +177,7 @@ class PairView(QWidget):
             canvas.step_requested.connect(lambda dx, dy, pane=pane: self._on_step(pane, dx, dy))
             canvas.confirm_requested.connect(self._on_confirm)
             canvas.remove_requested.connect(self._on_remove)
-            canvas.dismiss_requested.connect(self._on_dismiss)
+            canvas.dismiss_requested.connect(lambda: self._models.pins.select(0))
 
     def _connect_models(self) -> None:
         models = self._models
@@ -460,9 +460,6 @@ class PairView(QWidget):
             )
         )
 
-    def _on_viewport(self) -> None:
-        self._refresh_lines(moving=True)
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the lines over all panes, and the images as large as they can be."""
         super().resizeEvent(event)
@@ -490,9 +487,6 @@ class PairView(QWidget):
 
     def _on_click(self, pane: ImagePane, x: float, y: float) -> None:
         self._probing.pin(pane.key.side, x, y)
-
-    def _on_pin_pressed(self, number: int) -> None:
-        self._models.pins.select(number)
 
     def _on_pin_dragged(self, pane: ImagePane, number: int, x: float, y: float) -> None:
         self._dragged = (number, (x, y))
@@ -533,9 +527,6 @@ class PairView(QWidget):
     def _on_remove(self) -> None:
         if self._models.pins.selected:
             self._probing.remove_pin(self._models.pins.selected)
-
-    def _on_dismiss(self) -> None:
-        self._models.pins.select(0)
 
     # Dropping
 

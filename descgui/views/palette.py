@@ -192,7 +192,7 @@ class _EntryDelegate(QStyledItemDelegate):
 class CommandPalette(QDialog):
     """A list of commands under a field to type in; Enter runs the chosen one.
 
-    It lives as long as its window; :meth:`pop_up` fills it anew.
+    It lives as long as its window; :meth:`pop_up` refills it.
     """
 
     def __init__(self, actions: Actions, parent: QWidget) -> None:

@@ -90,7 +90,7 @@ class WheelNeedsFocus(QObject):
     """
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Let go of wheel events over fields without focus."""
+        """Ignore wheel events over fields without focus."""
         if (
             event.type() == QEvent.Type.Wheel
             and isinstance(watched, QWidget)
@@ -122,7 +122,7 @@ def narrow_combo(
         name: its accessible name.
         tip: its tooltip.
         entries: the words to choose from, and what each stands for.
-        chosen: called with the place of the entry that a person chose.
+        chosen: called with the index of the entry that the user chose.
     """
     combo = QComboBox(parent)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

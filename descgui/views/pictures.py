@@ -158,7 +158,7 @@ class Overlay:
         extent: the area of the image that it covers.
         opacity: 0 to 1.
         muted: dim the image below to grey, so that the colours can be read off a scale.
-        live: it changes with the pointer, so it is painted anew each time, not kept.
+        live: it changes with the pointer, so it is repainted each time, not kept.
     """
 
     picture: Mipmap

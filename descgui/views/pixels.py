@@ -170,7 +170,7 @@ def value_range(values: NDArray[np.floating[Any]]) -> tuple[float, float] | None
     """(low, high) that shows a map well: its 20th percentile on a subsample, and its maximum.
 
     The least similar fifth says nothing, and a few odd border cells would else take half of the
-    colours; the maximum is exact, since it is what a person looks for.  None where no value is
+    colours; the maximum is exact, since it is what users look for.  None where no value is
     finite.
     """
     high = float(np.fmax.reduce(values, axis=None)) if values.size else float("nan")

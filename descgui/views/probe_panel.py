@@ -324,7 +324,7 @@ class ProbePanel(QWidget):
         self._read_all()
 
     def _read_later(self, _change: object) -> None:
-        """Read out soon: nobody reads faster, and the heat map is painted first."""
+        """Read out soon: users read no faster, and the heat map is painted first."""
         if self._late.interval() == 0:
             self._read_probe()
         elif not self._late.isActive():

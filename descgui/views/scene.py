@@ -111,7 +111,7 @@ class PictureStore:
         self._kept: dict[str, tuple[object, object, Mipmap]] = {}
 
     def get(self, slot: str, source: object, details: object, make: Callable[[], QImage]) -> Mipmap:
-        """The slot's picture; made anew when ``source`` is another object or details differ."""
+        """The slot's picture; rebuilt when ``source`` is another object or details differ."""
         kept = self._kept.get(slot)
         if kept is not None and kept[0] is source and kept[1] == details:
             return kept[2]
@@ -126,7 +126,7 @@ def maps_of(models: AppModels, key: PaneKey) -> MapsModel:
 
 
 def descriptor_title(models: AppModels, maps: MapsModel) -> str:
-    """What a person reads for a chosen descriptor."""
+    """The text that users read for a chosen descriptor."""
     info = models.engine.state.descriptor(maps.choice.name)
     return info.title if info is not None else maps.choice.name
 

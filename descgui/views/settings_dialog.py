@@ -81,7 +81,7 @@ class SettingsDialog(QDialog):
         models.engine.changed.connect(self._on_engine)
 
     def restore_defaults(self) -> None:
-        """Take back every shown setting; the recent lists stay."""
+        """Reset every shown setting; the recent lists stay."""
         self._models.settings.update(
             **{info.name: info.default for info in describe_options(Settings) if _is_shown(info)}
         )

@@ -33,7 +33,7 @@ PAIR_SIZE = QSize(52, 39)
 _GAP_PX = 8
 _KEPT_THUMBNAILS = 4096
 _KEPT_EDGE_PX = 160
-#: Kinds are told apart by their word; the colour only helps the eye.
+#: Kinds are distinguished by their word; the colour only helps the eye.
 _KIND_COLOURS = {"viewpoint": QColor("#0072B2"), "illumination": QColor("#E69F00")}
 
 

@@ -160,13 +160,15 @@ class TrainingForm(QWidget):
         self.descriptor = narrow_combo(section, name="Descriptor to train")
         self.descriptor.activated.connect(self._on_descriptor)
         self.device = narrow_combo(section, name="Device")
-        self.device.activated.connect(self._on_device)
+        self.device.activated.connect(
+            lambda index: self._model.choice.update(device=self.device.itemData(index))
+        )
         self.name = QLineEdit(section)
         self.name.setAccessibleName("Name of the run")
         self.name.setPlaceholderText("date and time")
         self.name.setToolTip("Name of the run's folder")
         self.name.setMinimumWidth(48)
-        self.name.textEdited.connect(self._on_name)
+        self.name.textEdited.connect(lambda text: self._model.choice.update(name=text))
         self._wheel.guard(self.folder, self.descriptor, self.device)
         section.body.addLayout(
             labelled_rows(
@@ -188,7 +190,7 @@ class TrainingForm(QWidget):
         section.body.addWidget(self.explanation)
         self.changed = Sentence(parent=section)
         self.undo = icon_button("reset", "Back to the preset's settings", section)
-        self.undo.clicked.connect(self._on_undo)
+        self.undo.clicked.connect(lambda: self._model.choice.update(changes=MappingProxyType({})))
         section.body.addLayout(field_row(self.changed, self.undo))
         self.common = OptionForm(tuple(self._options[name] for name in _COMMON), parent=section)
         self._adopt(self.common)
@@ -379,17 +381,8 @@ class TrainingForm(QWidget):
     def _on_own(self, values: dict[str, Any]) -> None:
         self._model.choice.update(own=MappingProxyType(values))
 
-    def _on_device(self, index: int) -> None:
-        self._model.choice.update(device=self.device.itemData(index))
-
-    def _on_name(self, text: str) -> None:
-        self._model.choice.update(name=text)
-
     def _on_preset(self, index: int) -> None:
         self._model.choice.update(preset=self.preset.itemData(index), changes=MappingProxyType({}))
-
-    def _on_undo(self) -> None:
-        self._model.choice.update(changes=MappingProxyType({}))
 
     def _on_edited(self, _values: Mapping[str, Any]) -> None:
         changes = dict(self._model.choice.state.changes)

@@ -176,11 +176,11 @@ class TrainingProbe(QWidget):
 
     def _make_scrubber(self) -> QHBoxLayout:
         self.previous_button = icon_button("previous", "Previous frame", self, flat=True)
-        self.previous_button.clicked.connect(self._on_previous)
+        self.previous_button.clicked.connect(lambda: self._go(self._index - 1))
         self.play_button = icon_button("play", "Play the frames", self, flat=True)
         self.play_button.clicked.connect(self._on_play)
         self.next_button = icon_button("next", "Next frame", self, flat=True)
-        self.next_button.clicked.connect(self._on_next)
+        self.next_button.clicked.connect(lambda: self._go(self._index + 1))
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Frame")
         self.slider.setPageStep(5)
@@ -287,12 +287,6 @@ class TrainingProbe(QWidget):
             self._index = index
             self._show()
             self.step_chosen.emit(self._frames[index].step)
-
-    def _on_previous(self) -> None:
-        self._go(self._index - 1)
-
-    def _on_next(self) -> None:
-        self._go(self._index + 1)
 
     def _on_tab(self, number: int) -> None:
         self.choose_picture(self._names()[number])

@@ -54,7 +54,7 @@ def load_torch(context: JobContext) -> None:
 
 
 def link_ahead() -> None:
-    """Let the dynamic linker read torch's and OpenCV's libraries while the interpreter goes on."""
+    """Let the dynamic linker read torch's and OpenCV's libraries while Python continues."""
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.restype = ctypes.c_void_p
     dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)
