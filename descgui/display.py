@@ -25,7 +25,7 @@ def display_problem(environment: Mapping[str, str] = os.environ) -> str | None:
         return None
     return (
         f"No window can open: {problem}; without one, main.py match, describe and doctor work, and"
-        " so does main.py view … --screenshot FILE with QT_QPA_PLATFORM=offscreen."
+        " so does main.py view … --screenshot FILE."
     )
 
 

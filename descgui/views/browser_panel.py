@@ -97,8 +97,8 @@ class BrowserPanel(QWidget):
         group = QButtonGroup(box)
         words: tuple[tuple[Subset, str, str], ...] = (
             ("all", "All", "List all sequences"),
-            ("viewpoint", "Viewpoint", "List sequences seen from other places"),
-            ("illumination", "Illumination", "List sequences under other light"),
+            ("viewpoint", "Viewpoint", "List viewpoint sequences"),
+            ("illumination", "Illumination", "List illumination sequences"),
         )
         for subset, title, help_ in words:
             button = SegmentButton(title, box)

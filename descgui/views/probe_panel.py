@@ -188,7 +188,7 @@ class ProbePanel(QWidget):
         self._models = models
         self._late = QTimer(self, singleShot=True, interval=delay_ms)
         self._late.timeout.connect(self._read_probe)
-        self._asked = ValueCell("Asked point", self)
+        self._asked = ValueCell("Query point", self)
         self._headings = (ElidedLabel(parent=self), ElidedLabel(parent=self))
         self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
         self.peaks = PeaksTable(self)
@@ -249,12 +249,12 @@ class ProbePanel(QWidget):
             ),
             "cycle": (
                 "Cycle error",
-                "Distance from the asked point after matching back",
+                "Distance from the query after matching back",
             ),
             "members": ("Members", "Which members of the sets met"),
             "time": ("Time", "Time to answer"),
         }
-        grid.addWidget(_row_title("Asked", box), 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(_row_title("Query", box), 0, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self._asked, 0, 1, 1, 2)
         for column, heading in enumerate(self._headings, start=1):
             heading.setProperty("heading", True)
@@ -421,7 +421,7 @@ class ProbePanel(QWidget):
 
     def _cycle(self, answer: ProbeAnswer) -> Reading:
         if answer.cycle_error_px is None:
-            return Reading(why="The way back was not computed.")
+            return Reading(why="The reverse match was not computed.")
         back = f"{_point(answer.cycle_px)} px" if answer.cycle_px is not None else ""
         return Reading(f"{answer.cycle_error_px:.1f} px", why=f"Back at {back}")
 

@@ -531,7 +531,7 @@ def _facts(models: AppModels, key: PaneKey) -> list[str]:
     if answer is None:
         probe = models.probe.probe
         if probe is not None and probe.side == key.side and not key.compared:
-            return [f"asked at {probe.point_px[0]:.0f}, {probe.point_px[1]:.0f}"]
+            return [f"query at {probe.point_px[0]:.0f}, {probe.point_px[1]:.0f}"]
         return []
     facts = []
     if answer.error_px is not None and math.isfinite(answer.error_px):

@@ -260,7 +260,7 @@ def test_an_answer_is_drawn_in_the_other_pane_with_truth_and_error(view, models,
     assert view.canvases[1].overlay is not None
     assert view.canvases[0].overlay is None
     assert header(view, 1).text == "DAISY · similarity · 1.0 px · 1.4 ms"
-    assert header(view, 0).text == "DAISY · asked at 30, 20"
+    assert header(view, 0).text == "DAISY · query at 30, 20"
 
 
 def test_asking_from_b_answers_in_a(view, models, opened):

@@ -70,7 +70,12 @@ def paragraph(text: str, kind: str = "plain") -> Markup:
 def whole(
     *sections: tuple[str, str, Markup], notices: tuple[str, ...] = (), title: str = "A title"
 ) -> str:
-    head = {"title": title, "subtitle": "how", "summary": "Found in words.", "notices": notices}
+    head = {
+        "title": title,
+        "subtitle": "how",
+        "summary": "Found in words.",
+        "stats": {"merged": {"warnings": notices}},
+    }
     return printable(str(DRAW.whole(head, sections, "end")))
 
 
