@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from engine.cli.run import main as run_command_line
-
+# Nothing slow stands above the handlers that main() installs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from engine.api import ViewOptions
+
+STOPPED = 130
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -23,16 +27,39 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 refused or failed, 130 stopped.
     """
-    program = Path(sys.argv[0]).name
-    return run_command_line(
+    own_process = words is None
+    if own_process:
+        _stop_on_signals()
+    from engine.cli.run import main as run_command_line
+
+    program = os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib takes time to load
+    code = run_command_line(
         sys.argv[1:] if words is None else words,
         open_window=_open_window,
         draw_pdf=_draw_pdf,
         program="python -m descgui" if program == "__main__.py" else program,
     )
+    if own_process:
+        # All is done; what Python still tears down must not change the exit code.
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    return code
+
+
+def _stop_on_signals() -> None:
+    """End at once on Ctrl-C and SIGTERM: while modules load, nothing has to be put in order."""
+
+    def stop(*_: object) -> None:
+        sys.stderr.write("Stopped.\n")
+        sys.stderr.flush()
+        os._exit(STOPPED)
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
 
 
 def _open_window(options: ViewOptions) -> int:
+    _stop_on_signals()  # until the window is there and ends in order
     from descgui.app import run_window
 
     return run_window(options)
@@ -41,6 +68,7 @@ def _open_window(options: ViewOptions) -> int:
 def _draw_pdf(html: str, out: Path) -> None:
     """Draw a report's HTML for paper in a process of its own, so that this one stays without Qt."""
     import subprocess
+    from pathlib import Path
 
     from engine.api import DescSpaceError
 

@@ -408,17 +408,18 @@ def run_window(options: api.ViewOptions) -> int:
 
 
 def _end_on_interrupt(window: Application) -> QTimer:
-    """Close in order on Ctrl-C; a second one kills.
+    """Close in order on Ctrl-C and SIGTERM; a second one kills.
 
     Returns:
         A timer that lets Python look for signals, which it cannot do while Qt waits.
     """
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
         window.end(INTERRUPTED)
 
     signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     waker = QTimer(window)
     waker.timeout.connect(lambda: None)
     waker.start(_SIGNAL_LOOK_MS)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
     from engine.figures import figure_content, write_figure
+    from engine.files import write_atomically
     from engine.geometry.homography import read_homography, warp_image, warp_points
     from engine.images import (
         IMAGE_SUFFIXES,
@@ -94,7 +95,6 @@ if TYPE_CHECKING:
         runs_dir,
         unused_dir,
         user_data_dir,
-        write_atomically,
     )
     from engine.progress import (
         CancelToken,

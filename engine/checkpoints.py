@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from engine.errors import WeightsError, file_errors
-from engine.paths import write_atomically
+from engine.files import write_atomically
 
 # Under these keys training scripts keep the weights, beside optimiser state and the like.
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "network", "weights")

@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
+from engine.files import parse_yaml, read_input
 
 Config = TypeVar("Config")
 REQUIRED: Any = dataclasses.MISSING
@@ -287,11 +286,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, not YAML, or not a mapping.
     """
+    data = read_input(path, lambda path, reason: ConfigError(str(path), reason))
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+        values = parse_yaml(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "cannot be read (it is not text in UTF-8)") from error
+    except ValueError as error:
         raise ConfigError(str(path), f"is not valid YAML ({error})") from error
     if values is None:
         return {}
@@ -316,8 +316,8 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _read_override(text: str) -> Any:
     """One right side as YAML, or the text itself."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         return text
     known = isinstance(value, str | bool | int | float | list | dict) or value is None
     return value if known else text.strip()
@@ -367,7 +367,7 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
         for word in words:  # a form and a command line give the number 2 as the text "2"
             if (type(value) is type(word) and value == word) or value == str(word):
                 return word
-        raise ConfigError(where, f"{value!r} is not one of {', '.join(map(str, words))}")
+        raise ConfigError(where, f"{quoted(value)} is not one of {', '.join(map(str, words))}")
     if typing.get_origin(hint) is tuple:
         parts = value
         if isinstance(value, str):
@@ -378,7 +378,7 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
             parts = [parts]
         inner, *others = typing.get_args(hint)
         if Ellipsis not in others and len(parts) != 1 + len(others):
-            raise ConfigError(where, f"{value!r} is not {limits.get('metavar', 'a group')}")
+            raise ConfigError(where, f"{quoted(value)} is not {limits.get('metavar', 'a group')}")
         return tuple(_coerce(inner, part, limits, where) for part in parts)
     return _coerce_scalar(hint, value, limits, where)
 
@@ -390,11 +390,16 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
             return value
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
-        raise ConfigError(where, f"{value!r} is neither true nor false")
+        raise ConfigError(where, f"{quoted(value)} is neither true nor false")
     if hint in (str, Path):
         if isinstance(value, bool) or not isinstance(value, str | Path | int | float):
-            raise ConfigError(where, f"{value!r} is not text")
-        return Path(value).expanduser() if hint is Path else str(value)  # type: ignore[arg-type]
+            raise ConfigError(where, f"{quoted(value)} is not text")
+        if hint is str:
+            return str(value)
+        try:
+            return Path(str(value)).expanduser()
+        except RuntimeError as error:  # no such user
+            raise ConfigError(where, f"{quoted(value)} cannot be found ({error})") from error
     number = _number(hint, value, where)
     low, high = limits.get("low"), limits.get("high")
     if (low is not None and number < low) or (high is not None and number > high):
@@ -413,16 +418,16 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
 def _number(hint: type, value: Any, where: str) -> int | float:
     word = "a whole number" if hint is int else "a number"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ConfigError(where, f"{value!r} is not {word}")
+        raise ConfigError(where, f"{quoted(value)} is not {word}")
     try:
         if hint is int and not isinstance(value, float):
             with contextlib.suppress(ValueError):
                 return int(value)  # a float would lose the last digits of a large seed
         number = float(value)
     except (ValueError, OverflowError):
-        raise ConfigError(where, f"{value!r} is not {word}") from None
+        raise ConfigError(where, f"{quoted(value)} is not {word}") from None
     if not math.isfinite(number) or (hint is int and number != int(number)):
-        raise ConfigError(where, f"{value!r} is not {word}")
+        raise ConfigError(where, f"{quoted(value)} is not {word}")
     return int(number) if hint is int else number
 
 

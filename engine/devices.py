@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.errors import DeviceError
+from engine.errors import DeviceError, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +56,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(known[0])
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in known:
-        raise DeviceError(f"There is no device {name!r} here; choose one of {', '.join(known)}.")
+        raise DeviceError(
+            f"There is no device {quoted(name)} here; choose one of {', '.join(known)}."
+        )
     return torch.device(wanted)

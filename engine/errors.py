@@ -26,12 +26,35 @@ an error: it unwinds a job that the user stopped.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+_QUOTED_CHARACTERS = 200
+
+
+def quoted(value: object) -> str:
+    """A value from outside as a message shows it: on one line, in quotes if text, not too long."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
+
+
+def printable(text: object, keep: str = "") -> str:
+    """A text without control characters, which a terminal would obey; they are shown as escapes.
+
+    Args:
+        text: anything.
+        keep: control characters that may stay.
+    """
+    return "".join(
+        one if one.isprintable() or one in keep else repr(one)[1:-1] for one in str(text)
+    )
 
 
 class DescSpaceError(Exception):
     """Base of all errors whose text is meant for the user."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text, keep="\n"))
 
 
 class ConfigError(DescSpaceError):
@@ -58,19 +81,19 @@ class FileError(DescSpaceError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}.")
+        super().__init__(f"{printable(path)}: {reason}.")
         self.path = Path(path)
         self.reason = reason
 
 
 @contextlib.contextmanager
 def file_errors(
-    kind: type[FileError], path: Path, failure: str, *, missing: str = ""
+    kind: Callable[[Path, str], DescSpaceError], path: Path, failure: str, *, missing: str = ""
 ) -> Iterator[None]:
     """Turn what the system raises inside the block into an error about a file or folder.
 
     Args:
-        kind: of the error.
+        kind: makes the error.
         path: the file or folder.
         failure: what could not be done, such as ``cannot be read``.
         missing: the reason where the file does not exist, "" for the system's.
@@ -83,6 +106,10 @@ def file_errors(
         raise kind(path, "is a folder, not a file") from error
     except OSError as error:
         raise kind(path, f"{failure} ({error.strerror or error})") from error
+    except ValueError as error:
+        if "\0" not in str(path):
+            raise
+        raise kind(path, "is not the name of a file") from error
 
 
 class ImageError(FileError):

@@ -37,8 +37,8 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from engine.errors import ImageError, OutputError
+from engine.files import write_atomically
 from engine.geometry.coords import Resize
-from engine.paths import write_atomically
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

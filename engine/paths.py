@@ -6,14 +6,11 @@ import contextlib
 import os
 import re
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import appdirs
-
-from engine.errors import OutputError, file_errors
 
 APP_NAME = "descriptor-space"
 _HOME_VARIABLE = "DESCGUI_HOME"
@@ -126,33 +123,3 @@ def data_dir(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"the folder {name!r} is missing from this installation; reinstall it")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all, as seen by any reader.
-
-    Raises:
-        OutputError: the folder is missing or may not be written to, the disk is full, ...
-    """
-    part = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:8]}.part")
-    failure = "cannot be written"
-    with file_errors(OutputError, path, failure, missing=f"{failure}: its folder does not exist"):
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def make_folder(path: Path) -> Path:
-    """Create a folder with its parents, unless it exists.
-
-    Raises:
-        OutputError: it cannot be created.
-    """
-    with file_errors(OutputError, path, "cannot be created"):
-        path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -16,7 +16,7 @@ import engine
 from engine.cli.command import Command, Shell
 from engine.cli.commands import SUMMARIES
 from engine.config import OptionInfo, describe_options, option_text, read_option
-from engine.errors import ConfigError, DescSpaceError
+from engine.errors import ConfigError, DescSpaceError, quoted
 
 _METAVARS = {"int": "N", "float": "X", "text": "NAME", "file": "FILE", "folder": "DIR"}
 
@@ -71,10 +71,12 @@ class Parser(argparse.ArgumentParser):
             return
         near = difflib.get_close_matches(str(value), action.choices, n=1)
         if near:
-            self.error(f"there is no command {value!r}, did you mean {near[0]!r}?")
+            self.error(f"there is no command {quoted(value)}, did you mean {near[0]!r}?")
         if Path(value).exists():
-            self.error(f"{value!r} is no command; open files with '{self.prog} view {value} …'")
-        self.error(f"there is no command {value!r}; there are {', '.join(action.choices)}")
+            self.error(
+                f"{quoted(value)} is no command; open files with '{self.prog} view {value} …'"
+            )
+        self.error(f"there is no command {quoted(value)}; there are {', '.join(action.choices)}")
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command."""
@@ -223,7 +225,7 @@ def _metavar(info: OptionInfo) -> str:
 
 def _about_unknown(parser: Parser, word: str) -> str:
     if not word.startswith("-"):
-        return f"{word!r} is one argument too many"
+        return f"{quoted(word)} is one argument too many"
     flag = word.partition("=")[0]
     near = difflib.get_close_matches(flag, parser._option_string_actions, n=1)
     hint = f", did you mean {near[0]}?" if near else ""

@@ -86,23 +86,28 @@ def _make_streams_safe() -> None:
 
 @contextlib.contextmanager
 def _interrupts_cancel(cancel: CancelToken, sink: TerminalSink) -> Iterator[None]:
-    """Inside the block Ctrl-C asks the work to stop; pressed again, it ends the process."""
+    """Inside the block Ctrl-C and SIGTERM ask the work to stop; a second Ctrl-C ends the process.
+
+    Job queues and system shutdowns send SIGTERM; torchrun sends it too, after a Ctrl-C that its
+    processes have seen themselves.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if cancel.cancelled:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGINT)
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and cancel.cancelled:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         cancel.cancel()
         sink.note("Stopping; press Ctrl-C again to quit at once.")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,6 @@ import io
 import shutil
 import stat
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from engine.errors import DatasetError, OutputError, file_errors
+from engine.errors import DatasetError, OutputError, file_errors, quoted
+from engine.files import open_input, part_path
 from engine.progress import JobContext, Progress, Stage
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -69,7 +69,9 @@ def extract_archive(
     """
     if folder.exists():
         raise OutputError(folder, "exists already")
-    temporary = folder.with_name(f".{folder.name[:64]}.{uuid.uuid4().hex[:8]}.part")
+    with open_input(archive, DatasetError):
+        pass
+    temporary = part_path(folder)
     try:
         with file_errors(OutputError, folder, "cannot be written"):
             temporary.mkdir(parents=True)
@@ -115,7 +117,7 @@ def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[_Member]:
         mode = info.external_attr >> 16
         kind = stat.S_IFMT(mode)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DatasetError(archive, f"holds {info.filename!r}, a link or device; refused")
+            raise DatasetError(archive, f"holds {quoted(info.filename)}, a link or device; refused")
         path = _safe_path(archive, info.filename)
         if not info.is_dir():
             yield _Member(path, info.file_size, info)
@@ -127,7 +129,7 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[_Member]:
         if info.isreg():
             yield _Member(path, info.size, info)
         elif not info.isdir():
-            raise DatasetError(archive, f"holds {info.name!r}, a link or device; refused")
+            raise DatasetError(archive, f"holds {quoted(info.name)}, a link or device; refused")
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath:
@@ -141,7 +143,7 @@ def _safe_path(archive: Path, name: str) -> PurePosixPath:
         or any(len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME for part in parts)
     )
     if unsafe:
-        raise DatasetError(archive, f"holds {name[:80]!r}, which leaves the folder; refused")
+        raise DatasetError(archive, f"holds {quoted(name)}, which leaves the folder; refused")
     return path
 
 
@@ -159,7 +161,7 @@ def _checked(archive: Path, members: Iterator[_Member], limits: Limits) -> Itera
             raise DatasetError(archive, f"holds more than {limits.files} files; refused")
         key = str(member.path).casefold()  # some disks take both cases for one name
         if key in seen or not member.path.parts:
-            raise DatasetError(archive, f"holds {str(member.path)!r} twice; refused")
+            raise DatasetError(archive, f"holds {quoted(str(member.path))} twice; refused")
         seen.add(key)
         yield member
 
@@ -198,7 +200,9 @@ def _write(
                 break
             file.write(chunk)
     if left:
-        raise DatasetError(archive, f"holds {str(member.path)!r} in another size than announced")
+        raise DatasetError(
+            archive, f"holds {quoted(str(member.path))} in another size than announced"
+        )
 
 
 class _TarSource(io.BufferedIOBase):

@@ -16,7 +16,6 @@ import hashlib
 import importlib.util
 import json
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,11 @@ from numpy.typing import NDArray
 from engine.data.hpatches import open_dataset
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, OutputError
+from engine.files import make_folder, parse_json, part_path, read_input, write_atomically
 from engine.geometry.coords import Resize
 from engine.geometry.homography import normalise, write_homography
 from engine.images import read_image, write_image
-from engine.paths import cache_dir, make_folder, write_atomically
+from engine.paths import cache_dir
 from engine.progress import JobContext, Progress, Saved, Stage
 
 Matrix = NDArray[np.float64]
@@ -129,7 +129,7 @@ def demo_dataset(context: JobContext | None = None) -> Path:
     folder = cache_dir() / f"demo-v{VERSION}"
     if _is_complete(folder):
         return folder
-    part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    part = part_path(folder)
     try:
         write_demo(part, context)
         if folder.exists() and not _is_complete(folder):
@@ -202,12 +202,12 @@ def first_demo_pair() -> ImagePair:
 def _is_complete(folder: Path) -> bool:
     """True if every file that the stamp names is there in its full size."""
     try:
-        stamp = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+        stamp = parse_json(read_input(folder / _STAMP, OutputError))
         files = stamp["files"].items()
         return bool(files) and stamp["version"] == VERSION and all(
             (folder / name).stat().st_size == size for name, size in files
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, OutputError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -30,8 +30,10 @@ import engine
 from engine.data.archives import Limits, check_space, extract_archive
 from engine.data.hpatches import open_dataset
 from engine.errors import DatasetError, DownloadError, OutputError, file_errors
-from engine.paths import make_folder, user_data_dir, write_atomically
+from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.paths import user_data_dir
 from engine.progress import JobContext, Note, Progress, Stage
+from engine.writer_lock import sole_writer
 
 HPATCHES_URLS: Final = (
     "https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-sequences-release.zip",
@@ -93,7 +95,8 @@ def download_hpatches(
 
     Raises:
         DownloadError: no address gave a usable archive, or one differs from what it was before.
-        OutputError: the folder cannot be written, or the disk is too small.
+        OutputError: the folder cannot be written, another process is loading into it, or the
+            disk is too small.
         JobCancelled: what was loaded is kept; the same call continues there.
     """
     place = folder / HPATCHES_FOLDER
@@ -106,11 +109,19 @@ def download_hpatches(
             ) from error
         context.emit(Note(f"{place} is there already; nothing was loaded."))
         return place
-    make_folder(folder)
+    with sole_writer(folder, HPATCHES_FOLDER):
+        return _load_from_any(
+            HPATCHES_URLS if urls is None else urls, place, context, limits or Limits(), patience
+        )
+
+
+def _load_from_any(
+    urls: Sequence[str], place: Path, context: JobContext, limits: Limits, patience: Patience | None
+) -> Path:
     failures = []
-    for url in HPATCHES_URLS if urls is None else urls:
+    for url in urls:
         try:
-            return _load_and_unpack(url, place, context, limits or Limits(), patience)
+            return _load_and_unpack(url, place, context, limits, patience)
         except _ChangedError:
             raise  # the file must not be replaced from another address
         except (DownloadError, DatasetError) as error:
@@ -322,15 +333,14 @@ def _records_path() -> Path:
 
 
 def _read_records() -> dict[str, Any]:
-    try:
-        values = json.loads(_records_path().read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = _records_path()
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
+    try:
+        values = parse_json(read_input(path, OutputError))
+    except ValueError as error:
         # Without them a changed file would pass for the first of its name.
-        raise OutputError(
-            _records_path(), f"cannot be read; repair or delete it ({error})"
-        ) from error
+        raise OutputError(path, f"cannot be read; repair or delete it ({error})") from error
     return values if isinstance(values, dict) else {}
 
 

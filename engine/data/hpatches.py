@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.pairs import ImagePair
-from engine.errors import DatasetError, HomographyError, file_errors
+from engine.errors import DatasetError, HomographyError, file_errors, quoted
 from engine.geometry.homography import read_homography
 from engine.images import IMAGE_SUFFIXES
 from engine.vocabulary import SequenceKind
@@ -125,7 +125,7 @@ class Dataset:
         for sequence in self.sequences:
             if sequence.name == name:
                 return sequence
-        raise DatasetError(self.root, f"there is no usable sequence {name!r}")
+        raise DatasetError(self.root, f"there is no usable sequence {quoted(name)}")
 
 
 def open_dataset(path: Path) -> Dataset:

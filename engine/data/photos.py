@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError, DatasetError, ImageError, OutputError
+from engine.files import parse_json, read_input, write_atomically
 from engine.images import IMAGE_SUFFIXES, MIN_EDGE_PX, read_image, read_size
-from engine.paths import cache_dir, write_atomically
+from engine.paths import cache_dir
 from engine.progress import JobContext, Progress, Stage
 
 _COCO_TRAINING: Final = "train2017"
@@ -264,8 +265,8 @@ def _index_file(root: Path) -> Path:
 def _read_index(root: Path) -> dict[str, Any]:
     """What is known from the last time; nothing if that cannot be read."""
     try:
-        stored = json.loads(_index_file(root).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored = parse_json(read_input(_index_file(root), OutputError, most_bytes=1 << 30))
+    except (OutputError, ValueError):
         return {}
     if not isinstance(stored, dict) or stored.get("format") != _INDEX_FORMAT:
         return {}

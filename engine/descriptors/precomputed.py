@@ -44,8 +44,8 @@ from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, MapFileError, file_errors
+from engine.files import write_atomically
 from engine.geometry.coords import CellGrid, Resize
-from engine.paths import write_atomically
 from engine.vocabulary import PRECOMPUTED
 
 _MAX_BYTES = 16 << 30

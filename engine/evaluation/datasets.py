@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engine.data.demo import demo_dataset
 from engine.data.hpatches import Dataset, open_dataset, subset
 from engine.data.pairs import ImagePair
-from engine.errors import ConfigError, DatasetError
+from engine.errors import ConfigError, DatasetError, quoted
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
 from engine.paths import user_data_dir
 from engine.progress import JobContext
@@ -136,12 +136,12 @@ def open_evaluation_set(
     stress, plain = _split_stress(name)
     if plain in _HPATCHES and _HPATCHES[plain] != "all":
         if which not in ("all", _HPATCHES[plain]):
-            raise ConfigError("subset", f"{which!r} does not go with the data set {plain}")
+            raise ConfigError("subset", f"{quoted(which)} does not go with the data set {plain}")
         which = _HPATCHES[plain]
     root = _find_root(plain, data_folder, context)
     dataset = _choose(open_dataset(root), which)
     if not dataset.sequences:
-        raise DatasetError(root, f"holds no sequence of the subset {which!r}")
+        raise DatasetError(root, f"holds no sequence of the subset {quoted(which)}")
     word = root.resolve().name
     return EvaluationSet(
         name=f"{stress}:{word}" if stress else word,

@@ -23,11 +23,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ResultError, file_errors
+from engine.errors import ResultError
 from engine.evaluation.pck import errors_px
 from engine.evaluation.switches import QUERY_KINDS, QueryKind
+from engine.files import read_npz, write_atomically
 from engine.geometry.coords import Resize
-from engine.paths import write_atomically
 
 Points = NDArray[np.float64]
 
@@ -124,11 +124,8 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
     """
     path = _file(folder, sequence, index)
     missing = "does not exist; the matches of this pair were not kept"
-    with file_errors(ResultError, path, "cannot be read", missing=missing):
-        data = path.read_bytes()
+    arrays = read_npz(path, ResultError, missing=missing, damaged="is damaged")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = dict(file)
         first, second = (
             MeasuredImage(str(name), str(sha256), Resize(tuple(before), tuple(after)))
             for name, sha256, (before, after) in zip(
@@ -146,7 +143,7 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
                     )
                 )
         return MeasuredPair((first, second), points)
-    except Exception as error:  # whatever a damaged archive makes its parser raise
+    except (KeyError, TypeError, ValueError) as error:
         raise ResultError(path, "is damaged") from error
 
 

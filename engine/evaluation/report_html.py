@@ -14,7 +14,8 @@ from engine.colors import SERIES_ON_PAPER
 from engine.evaluation.report import Column, Report, Table
 from engine.evaluation.report_prose import LISTED_AT_MOST, counted, list_name
 from engine.figures.figure_content import INKS, printable
-from engine.paths import data_dir, write_atomically
+from engine.files import write_atomically
+from engine.paths import data_dir
 
 Medium = Literal["page", "paper"]
 

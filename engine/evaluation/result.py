@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 
 from engine.data.hpatches import kind_of
 from engine.data.pairs import ImagePair
-from engine.errors import ResultError, file_errors
+from engine.errors import ResultError
 from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.pck import CURVE_PX, RESAMPLES, bootstrap_mean, count_within
 from engine.evaluation.points import has_points
 from engine.evaluation.switches import Protocol, QueryKind
-from engine.paths import write_atomically
+from engine.files import parse_json, read_input, write_atomically
 
 FORMAT: Final = 1
 RESULT_FILE: Final = "result.json"
+RESULT_BYTES: Final = 1 << 30  # ten thousand pairs and ten descriptors take 50 MB
 PAIRS_CSV: Final = "pairs.csv"
 SUMMARY_CSV: Final = "summary.csv"
 
@@ -355,10 +356,9 @@ def read_result(path: Path) -> EvaluationResult:
     """
     path = path / RESULT_FILE if path.is_dir() else path
     missing = "does not exist; the evaluation may not have been finished"
-    with file_errors(ResultError, path, "cannot be read", missing=missing):
-        data = path.read_bytes()
+    data = read_input(path, ResultError, missing=missing, most_bytes=RESULT_BYTES)
     try:
-        values = json.loads(data)
+        values = parse_json(data)
     except ValueError as error:
         raise ResultError(path, f"is not JSON ({error})") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:

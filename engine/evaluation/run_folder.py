@@ -8,7 +8,6 @@ of the same run write ``rows-1.jsonl``, ``rows-2.jsonl``, ...
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine.errors import OutputError, ResultError, file_errors
 from engine.evaluation.fingerprint import Fingerprint, Json, differences
 from engine.evaluation.points import MeasuredPair, write_points
 from engine.evaluation.result import (
+    RESULT_BYTES,
     EvaluationResult,
     LeftOut,
     PairRow,
@@ -26,6 +26,7 @@ from engine.evaluation.result import (
     dump_line,
     summarise,
 )
+from engine.files import parse_json, read_input
 
 SETTINGS_FILE: Final = "evaluation.yaml"
 _PATTERN: Final = "rows*.jsonl"
@@ -203,13 +204,12 @@ def _write(path: Path, data: bytes, *, at: int | None = None) -> None:
 
 def _read_lines(path: Path) -> tuple[list[Json], int]:
     """All whole lines, and their length in bytes."""
-    with file_errors(ResultError, path, "cannot be read"):
-        data = path.read_bytes()
+    data = read_input(path, ResultError, most_bytes=RESULT_BYTES)
     whole = data[: data.rfind(b"\n") + 1]  # a line without its end is torn
     values = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            values.append(json.loads(line))
+            values.append(parse_json(line))
         except ValueError as error:
             raise ResultError(path, f"is damaged in line {number}") from error
     if values and not (isinstance(values[0], dict) and "fingerprint" in values[0]):

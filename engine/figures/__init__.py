@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.figures.figure_content import Content, Paper
-from engine.paths import write_atomically
+from engine.files import write_atomically
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from engine import colors
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
 from engine.figures.figure_content import (
     INKS,
     Content,
@@ -165,7 +165,7 @@ def find_font(font: str) -> str:
     try:
         findfont(FontProperties(family=font), fallback_to_default=False)
     except ValueError as error:
-        raise ConfigError("figure_font", f"no font {font!r} is installed") from error
+        raise ConfigError("figure_font", f"no font {quoted(font)} is installed") from error
     return font
 
 

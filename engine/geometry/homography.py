@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import HomographyError, file_errors
-from engine.paths import write_atomically
+from engine.files import write_atomically
 
 Matrix = NDArray[np.float64]
 

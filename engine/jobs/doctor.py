@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ from typing import Any, Literal
 import engine
 from engine import paths
 from engine.errors import KernelUnavailable
+from engine.files import parse_json
 from engine.jobs import qt_platform
 from engine.kernels.compile import find_nvcc
 
@@ -221,7 +221,7 @@ def _try_import(module: str) -> dict[str, Any]:
         return {"error": str(error)}
     facts = re.search(r"^FACTS (.*)$", done.stdout, re.MULTILINE)
     if facts is not None:
-        found: dict[str, Any] = json.loads(facts[1])
+        found: dict[str, Any] = parse_json(facts[1])
         return found
     lines = done.stderr.strip().splitlines()
     reason = lines[-1] if lines else f"the process ended with code {done.returncode}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +43,11 @@ from engine.evaluation.run_folder import (
     read_begun,
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
+from engine.files import make_folder, write_atomically
 from engine.jobs.settings import EvaluateConfig, config_text, settings_of, split_descriptor
-from engine.paths import make_folder, write_atomically
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 from engine.vocabulary import PRECOMPUTED
+from engine.writer_lock import sole_writer
 
 ORACLE_PREFIX: Final = "oracle:"
 """Before a descriptor's name: it is given the true scales."""
@@ -108,8 +109,8 @@ class EvaluateJob:
         )
         dataset, device = ready.dataset, ready.device
         fingerprint = make_fingerprint(ready.protocol, dataset, ready.descriptors, device)
-        with joined_ranks(device) as ranks:
-            begun = self._begin(ranks, dataset, fingerprint)
+        with joined_ranks(device) as ranks, contextlib.ExitStack() as held:
+            begun = self._begin(ranks, dataset, fingerprint, held)
             before = len(begun.records)
             if before:
                 text = f"Continuing: {before} of {dataset.pair_count} pairs are done."
@@ -148,9 +149,21 @@ class EvaluateJob:
                     context.emit(Saved(path, path.stem))
         return result
 
-    def _begin(self, ranks: Ranks, dataset: EvaluationSet, fingerprint: Fingerprint) -> Begun:
-        """Make the folder, and read what was measured in it before, by any process."""
-        gathered = ranks.gather_work(partial(self._read_before, fingerprint))
+    def _begin(
+        self,
+        ranks: Ranks,
+        dataset: EvaluationSet,
+        fingerprint: Fingerprint,
+        held: contextlib.ExitStack,
+    ) -> Begun:
+        """Make the folder, lock it, and read what was measured in it before, by any process."""
+
+        def lock_and_read() -> tuple[PairRecord, ...]:
+            if ranks.rank == 0:
+                held.enter_context(sole_writer(self.out))
+            return self._read_before(fingerprint)
+
+        gathered = ranks.gather_work(lock_and_read)
         known = {one.key for sequence in dataset.sequences for one in sequence}
         merged = {one.key: one for part in reversed(gathered) for one in part}
         if ranks.rank == 0:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.figures.figure_content import Judgement, PairFigure, Panel
+from engine.files import write_atomically
 from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
-from engine.paths import write_atomically
 from engine.vocabulary import PointsKind
 
 COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px")

@@ -28,7 +28,7 @@ from engine.config import (
     option_text,
     parse_overrides,
 )
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
 from engine.jobs.settings import SECTION, TrainConfig
 from engine.paths import new_run_dir, runs_dir
 
@@ -246,7 +246,7 @@ def _switch(*, on: Effect, off: Effect) -> Convert:
 
     def convert(value: Any) -> Effect:
         if not isinstance(value, bool | str) or str(value).lower() not in words:
-            raise _RefusedError(f"{value!r} is neither True nor False")
+            raise _RefusedError(f"{quoted(value)} is neither True nor False")
         return words[str(value).lower()]
 
     return convert
@@ -255,7 +255,7 @@ def _switch(*, on: Effect, off: Effect) -> Convert:
 def _whole(effect: Callable[[int], Effect], *, low: int) -> Convert:
     def convert(value: Any) -> Effect:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise _RefusedError(f"{value!r} is not a whole number of at least {low}")
+            raise _RefusedError(f"{quoted(value)} is not a whole number of at least {low}")
         return effect(value)
 
     return convert
@@ -264,7 +264,7 @@ def _whole(effect: Callable[[int], Effect], *, low: int) -> Convert:
 def _model(value: Any) -> Effect:
     if value not in _MODELS:
         near = _nearest(value, _MODELS)
-        raise _RefusedError(f"there is no model {value!r}; did you mean {near}?")
+        raise _RefusedError(f"there is no model {quoted(value)}; did you mean {near}?")
     return {"descriptor": _MODELS[value]}
 
 
@@ -276,12 +276,12 @@ def _validation_set(value: Any) -> Effect:
             "these pairs are part of the test set, which must not choose weights; use held-out "
             "photos (the default), or sequences of your own, train.validation.sequences"
         )
-    raise _RefusedError(f"{value!r} is not known; held-out photos, COCO.val, validate here")
+    raise _RefusedError(f"{quoted(value)} is not known; held-out photos, COCO.val, validate here")
 
 
 def _pictures(value: Any) -> Effect:
     if not isinstance(value, list | tuple):
-        raise _RefusedError(f"{value!r} is not a list")
+        raise _RefusedError(f"{quoted(value)} is not a list")
     if not value:
         return {"train.saving.preview_every_steps": 0}
     return "all pictures are drawn, every train.saving.preview_every_steps"
@@ -290,13 +290,15 @@ def _pictures(value: Any) -> Effect:
 def _run_name(value: Any) -> Effect:
     name = str(value)
     if name != Path(name).name or name in ("", ".", "..") or isinstance(value, float):
-        raise _RefusedError(f"{name!r} is not the name of one folder; use --run-dir for a path")
+        raise _RefusedError(
+            f"{quoted(name)} is not the name of one folder; use --run-dir for a path"
+        )
     return {"run_name": name}
 
 
 def _runs_folder(value: Any) -> Effect:
     if not isinstance(value, str) or not value:
-        raise _RefusedError(f"{value!r} is not a folder")
+        raise _RefusedError(f"{quoted(value)} is not a folder")
     return {"runs_folder": Path(value).expanduser()}
 
 

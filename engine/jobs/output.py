@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import OutputError
+from engine.files import is_stream, output_errors, part_path
 
 
 def check_output(path: Path, *, suffixes: Iterable[str] = (), inputs: Iterable[Path] = ()) -> None:
@@ -27,14 +28,15 @@ def check_output(path: Path, *, suffixes: Iterable[str] = (), inputs: Iterable[P
         raise OutputError(path, "this is a folder, a file name is needed")
     if path.exists() and any(_same_file(path, other) for other in inputs):
         raise OutputError(path, "this is one of the inputs and will not be overwritten")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(path):
+        if is_stream(path):
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Rights alone do not tell of read-only disks and network shares: try.
-        trial = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}.part")
+        trial = part_path(target)
         trial.touch(exist_ok=False)
         trial.unlink()
-    except (OSError, ValueError) as error:
-        raise OutputError(path, f"cannot be written ({_reason(error)})") from error
 
 
 def _same_file(path: Path, other: Path) -> bool:
@@ -42,7 +44,3 @@ def _same_file(path: Path, other: Path) -> bool:
         return path.samefile(other)
     except OSError:
         return False
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

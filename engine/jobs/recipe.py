@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.descriptors.plugins import load_entry_points, load_plugin
 from engine.descriptors.registry import DescriptorEntry, make_spec
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
 from engine.inspection.requests import Recipe
 from engine.jobs.settings import DescribeConfig
 from engine.progress import JobContext, Note
@@ -46,7 +46,7 @@ def make_recipe(
             ``precomputed`` or the other way round.
     """
     if maps and config.descriptor != PRECOMPUTED:
-        raise ConfigError("maps", f"go with {PRECOMPUTED!r}, not with {config.descriptor!r}")
+        raise ConfigError("maps", f"go with {PRECOMPUTED!r}, not with {quoted(config.descriptor)}")
     if config.descriptor == PRECOMPUTED and not maps:
         raise ConfigError("maps", f"{PRECOMPUTED!r} needs the map files of both images")
     values = dict(values)

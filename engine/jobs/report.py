@@ -22,9 +22,9 @@ from engine.evaluation.report_prose import build_report, pair_in_words
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import PairRow, read_result
 from engine.evaluation.stress import Stress, stress_of
+from engine.files import make_folder
 from engine.images import read_image, resize_pixels
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
-from engine.paths import make_folder
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 

@@ -20,7 +20,7 @@ from engine.config import (
     option,
     parse_overrides,
 )
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
 from engine.training.settings import TrainSettings
 from engine.vocabulary import PointsKind, Precision
 
@@ -205,7 +205,7 @@ def split_descriptor(text: str) -> tuple[str, Path | None]:
     """
     name, equals, place = text.partition("=")
     if not name.strip() or (equals and not place.strip()):
-        raise ConfigError("descriptor", f"{text!r} is neither NAME nor NAME=WEIGHTS")
+        raise ConfigError("descriptor", f"{quoted(text)} is neither NAME nor NAME=WEIGHTS")
     return name.strip(), Path(place.strip()).expanduser() if equals else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ from engine.descriptors.registry import (
 from engine.devices import resolve_device
 from engine.errors import ConfigError
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
+from engine.files import write_atomically
 from engine.jobs.command_line import TrainOptions, command_line
 from engine.jobs.settings import (
     TrainConfig,
@@ -33,11 +35,11 @@ from engine.jobs.settings import (
     differing,
     resolve_settings,
 )
-from engine.paths import write_atomically
 from engine.progress import JobContext, Note, Saved
 from engine.training.logs import peak_memory_mb
 from engine.training.loop import TrainingState, TrainingTask, train
 from engine.training.run_folder import CONFIG_FILE, RESULT_FILE, RunFolder
+from engine.writer_lock import sole_writer
 
 WEIGHTS_FORMAT = "descriptor-space weights 1"
 _SHOWN_PROBLEMS = 5
@@ -70,11 +72,11 @@ class TrainJob:
             JobCancelled: it was stopped; a checkpoint is kept, and ``resume`` continues from it.
         """
         device = own_device(resolve_device(self.config.device))
-        with joined_ranks(device) as ranks:
+        with joined_ranks(device) as ranks, contextlib.ExitStack() as held:
             if ranks.rank:
                 context = replace(context, emit=lambda _: None)
             folder = RunFolder(self.run_dir)
-            prepared = ranks.gather_work(partial(self._prepare, ranks, folder, context))
+            prepared = ranks.gather_work(partial(self._prepare, ranks, folder, context, held))
             spec, split = prepared[ranks.rank]
             descriptor = build_descriptor(spec)
             if not isinstance(descriptor, TrainableDescriptor):
@@ -98,12 +100,18 @@ class TrainJob:
         return state
 
     def _prepare(
-        self, ranks: Ranks, folder: RunFolder, context: JobContext
+        self,
+        ranks: Ranks,
+        folder: RunFolder,
+        context: JobContext,
+        held: contextlib.ExitStack,
     ) -> tuple[DescriptorSpec, PhotoSplit]:
         """Look at everything that could be wrong before the long work."""
         spec = make_spec(self.config.descriptor, self._from_the_start())
         split = self._open_photos(context)
         if ranks.rank == 0:
+            folder.check(resume=self.resume)  # before the lock makes the folder
+            held.enter_context(sole_writer(folder.path))
             folder.begin(resume=self.resume)
             self._note_changes(folder, context)
             text = config_text(self._with_whole_path(), self.own)

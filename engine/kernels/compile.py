@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import KernelUnavailable, OutputError
-from engine.paths import cache_dir, data_dir, write_atomically
+from engine.files import write_atomically
+from engine.paths import cache_dir, data_dir
 
 FLAGS: Final = ("-std=c++17", "-O3", "--Werror", "all-warnings")
 _TIMEOUT_S: Final = 300.0

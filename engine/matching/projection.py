@@ -8,20 +8,17 @@ the basis and not to the picture.  So two maps shown in one basis may be compare
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import BasisFileError, file_errors
-from engine.paths import write_atomically
+from engine.errors import BasisFileError
+from engine.files import read_npz, write_atomically
 
 NEUTRAL = 128
 _COLOURS = 3
@@ -143,13 +140,12 @@ def load_basis(path: Path, *, dim: int) -> PcaBasis:
     Raises:
         BasisFileError: missing, not such a file, damaged, or for descriptors of another length.
     """
-    reading = file_errors(BasisFileError, path, "cannot be read", missing="does not exist")
-    try:
-        with reading, path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            entries: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, TypeError) as error:
-        # TypeError: a single .npy array is no archive.
-        raise BasisFileError(path, "is not a saved PCA basis, or is damaged") from error
+    entries = read_npz(
+        path,
+        BasisFileError,
+        missing="does not exist",
+        damaged="is not a saved PCA basis, or is damaged",
+    )
     shapes = {"mean": (-1,), "components": (3, -1), "explained": (3,), "low": (3,), "high": (3,)}
     missing = sorted({*shapes, "fitted_on", "format"} - set(entries))
     if missing:

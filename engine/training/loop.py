@@ -27,7 +27,14 @@ from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
 from engine.descriptors.registry import DescriptorSpec
 from engine.devices import ran_out_of_memory
-from engine.errors import ConfigError, DescSpaceError, DeviceError, JobCancelled, WeightsError
+from engine.errors import (
+    ConfigError,
+    DescSpaceError,
+    DeviceError,
+    JobCancelled,
+    WeightsError,
+    quoted,
+)
 from engine.evaluation.ranks import Ranks
 from engine.metrics import is_better, judge_of
 from engine.progress import (
@@ -466,7 +473,7 @@ class _Loop:
         path = self._task.folder.state_file
         name = self._task.spec.name
         if saved.get("descriptor") != name:
-            raise WeightsError(path, f"is of {saved.get('descriptor')!r}, not of {name!r}")
+            raise WeightsError(path, f"is of {saved.get('descriptor')!r}, not of {quoted(name)}")
         if saved.get("optimiser_kind") != self._settings.optimiser.kind:
             raise WeightsError(
                 path,

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Final
 
 from engine.checkpoints import load_training_state, save_training_state
 from engine.errors import OutputError, ResultError, WeightsError, file_errors
-from engine.paths import make_folder, write_atomically
+from engine.files import make_folder, parse_json, read_input, write_atomically
 
 CONFIG_FILE: Final = "config.yaml"
 EVENTS_FILE: Final = "events.jsonl"
@@ -37,6 +37,7 @@ WEIGHTS_FOLDER: Final = "weights"
 TENSORBOARD_FOLDER: Final = "tensorboard"
 _STEP_NAME: Final = re.compile(r"step-(\d+)\.safetensors")
 _STATE_FORMAT: Final = 1
+_EVENTS_BYTES: Final = 1 << 30  # a line a step, and the longest training has a million
 _KIND: Final = "training state"
 
 
@@ -73,11 +74,11 @@ class RunFolder:
         """Whether a run was begun in this folder."""
         return any((self.path / name).exists() for name in (CONFIG_FILE, EVENTS_FILE, STATE_FILE))
 
-    def begin(self, *, resume: bool) -> None:
-        """Make the folder, or check that its run may be continued.
+    def check(self, *, resume: bool) -> None:
+        """Whether a run may begin or continue here.
 
         Raises:
-            OutputError: a run is there and shall not be continued, or the folder cannot be made.
+            OutputError: a run is there and shall not be continued.
             ResultError: it shall be continued and there is none.
         """
         if self.begun and not resume:
@@ -87,6 +88,15 @@ class RunFolder:
             )
         if resume and not self.begun:
             raise ResultError(self.path, "holds no training run that could be continued")
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folders, and remove what a killed process was writing.
+
+        Raises:
+            OutputError: a run is there and shall not be continued, or they cannot be made.
+            ResultError: it shall be continued and there is none.
+        """
+        self.check(resume=resume)
         for name in (WEIGHTS_FOLDER, Path(STATE_FILE).parent):
             make_folder(self.path / name)
         self._remove_leftovers()
@@ -213,11 +223,10 @@ def finite(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    with file_errors(ResultError, path, "cannot be read"):
-        content = path.read_bytes()
+    content = read_input(path, ResultError, most_bytes=_EVENTS_BYTES)
     for line in content.splitlines(keepends=True):
         with contextlib.suppress(ValueError):
-            values = json.loads(line)
+            values = parse_json(line)
             if isinstance(values, dict) and line.endswith(b"\n"):
                 yield line, values
 

@@ -395,8 +395,8 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, reason):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ConfigError, match="cannot be read"):
+    for path, reason in ((tmp_path / "none.yaml", "cannot be read"), (tmp_path, "is a folder")):
+        with pytest.raises(ConfigError, match=reason):
             read_yaml(path)
 
 

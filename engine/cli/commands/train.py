@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -78,7 +76,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
     load_descriptor_sources(options.plugins, context)
     job = TrainJob(config=config, own=own, run_dir=run_dir, resume=resume, plugins=options.plugins)
-    with _terminate_cancels(shell), contextlib.closing(line):
+    with contextlib.closing(line):
         result = job.run(context)
     if speaks:
         judge = judge_of(result.figures)
@@ -152,19 +150,6 @@ def _changes_of_folder(
         yield f"--run-dir: {verb} {run_dir} ({names})"
     if original.resume is not None:
         yield f"--resume: the run {'continues' if resume else 'begins'} (TRAIN.RESUME)"
-
-
-@contextlib.contextmanager
-def _terminate_cancels(shell: Shell) -> Iterator[None]:
-    """Inside the block SIGTERM, which torchrun and job queues send, saves a checkpoint first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: shell.cancel.cancel())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 COMMAND = Command(
