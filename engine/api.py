@@ -36,14 +36,20 @@ if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
     from engine.descriptors.plugins import load_entry_points, load_plugin
     from engine.descriptors.registry import DescriptorSpec, list_descriptors, make_spec
-    from engine.errors import ConfigError, DatasetError, DescSpaceError, JobCancelled
+    from engine.errors import (
+        ConfigError,
+        DatasetError,
+        DescSpaceError,
+        JobCancelled,
+        OutputError,
+    )
     from engine.evaluation.comparison import MergedResults, merge_results
     from engine.evaluation.datasets import find_data_folder
     from engine.evaluation.report import REPORT_HTML
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
     from engine.figures import figure_content, write_figure
-    from engine.files import write_atomically
+    from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import read_homography, warp_image, warp_points
     from engine.images import (
         IMAGE_SUFFIXES,

@@ -7,12 +7,14 @@ one sentence here, so that no reader has to think of it again.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import stat
 import uuid
 import zipfile
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,6 +30,7 @@ FileFault = Callable[[Path, str], DescSpaceError]
 
 _MOST_TEXT_BYTES, _MOST_ARRAY_BYTES = 16 << 20, 1 << 30
 _NAME_BYTES = 180  # file systems allow 255; the rest is for what a temporary name adds
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _YAML_DEPTH, _YAML_NODES = 32, 20_000
 
 
@@ -201,11 +204,38 @@ def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV; floats with all their digits, None as an empty cell.
+
+    A spreadsheet would run a text that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, so
+    such a cell gets an apostrophe in front, unless it is a number.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str) and value.startswith(_FORMULA_SIGNS):
+        try:
+            float(value)
+        except ValueError:
+            return f"'{value}"
+    return value
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file completely or not at all, as seen by any reader.
 
     A link stays, and the file it points to is written.  What is no file, such as ``/dev/stdout`` or
     a pipe, is written to as a stream.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: also after a power cut, which takes the time of a disk.
 
     Raises:
         OutputError: the folder is missing or may not be written to, the disk is full, ...
@@ -220,7 +250,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             with part.open("wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
+                if durable:  # else a power cut may leave the new name on an empty file
+                    os.fsync(file.fileno())
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)

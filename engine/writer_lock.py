@@ -47,8 +47,8 @@ def sole_writer(folder: Path, entry: str = "") -> Iterator[None]:
         write_atomically(owner, json.dumps(facts).encode())
         yield
     finally:
-        # Removed while still held: a process that opened it before and locks it now notices that its
-        # file is gone.
+        # Removed while still held: a process that opened it before, and locks it now, notices that
+        # its file is gone.
         for file in (owner, folder / f"{stem}.lock"):
             with contextlib.suppress(OSError):
                 file.unlink()

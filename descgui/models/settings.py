@@ -15,11 +15,14 @@ from descgui.models.state import StateModel
 from engine.api import (
     Colormap,
     ConfigError,
+    OutputError,
     Precision,
     build_config,
     config_values,
+    make_folder,
     option,
     read_yaml,
+    write_atomically,
 )
 
 logger = logging.getLogger(__name__)
@@ -152,14 +155,12 @@ class SettingsModel(StateModel[Settings]):
             allow_unicode=True,
             sort_keys=False,
         )
-        temporary = self._path.with_suffix(".tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self._path)
-        except OSError as error:
+            make_folder(self._path.parent)
+            write_atomically(self._path, text.encode("utf-8"), durable=False)
+        except OutputError as error:
             logger.warning("settings not written: %s", error)
-            self.problem.emit(f"The settings could not be written to {self._path}: {error}.")
+            self.problem.emit(f"The settings were not saved: {error}")
 
 
 def _on_top(entry: str, entries: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,7 +17,7 @@ from descgui.models.training_curves_data import RunCurves
 from descgui.views.theme import LIGHT
 from descgui.views.training_chart import Style
 from descgui.views.training_plots import CurvePlots, Groups
-from engine.api import write_atomically
+from engine.api import csv_text, write_atomically
 
 SCALE: Final = 2
 """Pixels of a PNG per pixel that text and lines are sized for."""
@@ -88,17 +86,15 @@ def _table(runs: Iterable[RunCurves], metrics: Sequence[str], weight: float) -> 
 
     A cell is empty where nothing was measured at that step, and ``nan`` where it was not finite.
     """
-    text = io.StringIO()
     columns = [column for name in metrics for column in (name, f"{name} smoothed")]
-    writer = csv.DictWriter(text, ["run", "step", *columns], lineterminator="\n")
-    writer.writeheader()
+    table: list[Iterable[object]] = [("run", "step", *columns)]
     for run in runs:
         rows: dict[float, dict[str, object]] = {}
         for name in metrics:
             if name in run.series:
                 raw, smooth = run.series[name].points, run.series[name].smooth(weight)
                 for (step, value), average in zip(raw.tolist(), smooth[:, 1].tolist(), strict=True):
-                    row = rows.setdefault(step, {"run": run.label, "step": f"{step:.0f}"})
+                    row = rows.setdefault(step, {})
                     row |= {name: value, f"{name} smoothed": average}
-        writer.writerows(rows[step] for step in sorted(rows))
-    return text.getvalue().encode()
+        table += [(run.label, f"{s:.0f}", *map(rows[s].get, columns)) for s in sorted(rows)]
+    return csv_text(table).encode()

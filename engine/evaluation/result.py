@@ -7,8 +7,6 @@ The file's fields are explained in docs/PROTOCOLS.md and checked by
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -25,7 +23,7 @@ from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.pck import CURVE_PX, RESAMPLES, bootstrap_mean, count_within
 from engine.evaluation.points import has_points
 from engine.evaluation.switches import Protocol, QueryKind
-from engine.files import parse_json, read_input, write_atomically
+from engine.files import csv_text, parse_json, read_input, write_atomically
 
 FORMAT: Final = 1
 RESULT_FILE: Final = "result.json"
@@ -318,7 +316,11 @@ def write_result(folder: Path, result: EvaluationResult) -> tuple[Path, ...]:
     pairs += [_cells(row, names) + [share for _, share in row.pck] for row in result.pairs]
     names = [field.name for field in fields(SummaryRow)]
     summary = [names, *(_cells(row, names) for row in result.summary)]
-    files = {RESULT_FILE: json_text(result), SUMMARY_CSV: _csv(summary), PAIRS_CSV: _csv(pairs)}
+    files = {
+        RESULT_FILE: json_text(result),
+        SUMMARY_CSV: csv_text(summary),
+        PAIRS_CSV: csv_text(pairs),
+    }
     for name, text in files.items():
         write_atomically(folder / name, text.encode("utf-8"))
     return tuple(folder / name for name in files)
@@ -372,11 +374,3 @@ def read_result(path: Path) -> EvaluationResult:
 
 def _cells(row: PairRow | SummaryRow, names: Sequence[str]) -> list[Any]:
     return [getattr(row, name) for name in names]
-
-
-def _csv(table: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(
-        [repr(value) if isinstance(value, float) else value for value in line] for line in table
-    )
-    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.figures.figure_content import Judgement, PairFigure, Panel
-from engine.files import write_atomically
+from engine.files import csv_text, write_atomically
 from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
 from engine.vocabulary import PointsKind
@@ -61,9 +59,7 @@ def write_matches(path: Path, table: MatchTable) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[tuple[str, ...]] = [COLUMNS]
     rows = zip(
         table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
         table.error_px, strict=True,
@@ -72,8 +68,8 @@ def write_matches(path: Path, table: MatchTable) -> None:
         numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
         numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
         error = f"{error_px:.4f}" if np.isfinite(error_px) else ""
-        writer.writerow([*numbers, "true" if mutual else "false", error])
-    write_atomically(path, text.getvalue().encode("ascii"))
+        lines.append((*numbers, "true" if mutual else "false", error))
+    write_atomically(path, csv_text(lines).encode("ascii"))
 
 
 def match_figure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -131,4 +132,6 @@ def _move(source: Path, target: Path) -> None:
 
 def _is_run(folder: Path) -> bool:
     # A result alone does not tell: trainings leave one of the same name.
-    return (folder / SETTINGS_FILE).exists() or has_rows(folder)
+    with contextlib.suppress(OSError):  # a folder that may not be looked into is no run of ours
+        return (folder / SETTINGS_FILE).exists() or has_rows(folder)
+    return False

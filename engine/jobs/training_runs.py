@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -230,7 +231,9 @@ def read_previews(folder: Path, *, most: int = 60) -> tuple[Preview, ...]:
 
 def is_training_run(folder: Path) -> bool:
     """Whether a folder looks like a training run: evaluations have other settings files."""
-    return (folder / CONFIG_FILE).is_file()
+    with contextlib.suppress(OSError):  # a folder that may not be looked into is no run of ours
+        return (folder / CONFIG_FILE).is_file()
+    return False
 
 
 def _whole(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from engine.errors import DescSpaceError, OutputError, ResultError, quoted
 from engine.files import (
+    csv_text,
     open_input,
     parse_json,
     parse_yaml,
@@ -234,3 +236,12 @@ def test_nothing_is_left_where_writing_fails(tmp_path: Path):
     with pytest.raises(OutputError, match="its folder does not exist"):
         write_atomically(tmp_path / "none" / "file", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not():
+    cells = ["=1+1", "+cmd", "-x", "@sum", "\tx", "-1.5", "+2", "-1e-3", "-inf", "a=b", "", None]
+    text = csv_text([cells, [-0.1, 1 / 3, 2, True]])
+    assert list(csv.reader(text.splitlines())) == [
+        ["'=1+1", "'+cmd", "'-x", "'@sum", "'\tx", "-1.5", "+2", "-1e-3", "-inf", "a=b", "", ""],
+        ["-0.1", "0.3333333333333333", "2", "True"],
+    ]
