@@ -1,0 +1,115 @@
+"""A disk that is full at the start, in the middle and at the end: one sentence, nothing torn.
+
+The limit on the size of a file stands in for it: it fails at the same calls, after as many bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+resource = pytest.importorskip("resource", reason="no limits on the size of files here")
+REPOSITORY = Path(__file__).parents[2]
+DAISY = ("--descriptor", "daisy", "--set", "stride_px=8", "--device", "cpu")
+TINY = (
+    "batch=1", "width=48", "height=32", "points=40", "steps=3", "mining.kind=none",
+    "loss.kind=dual-softmax", "validation.every_steps=2", "validation.pairs=1",
+    "saving.log_every_steps=1", "saving.preview_every_steps=1", "saving.every_s=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``photos/0.png`` and so on, and the sequence ``sets/v_moved`` of three images."""
+    folder = tmp_path_factory.mktemp("inputs")
+    noise = cv2.GaussianBlur(np.random.default_rng(3).uniform(-1, 1, (90, 120, 3)), (0, 0), 2)
+    plane = (255 * (0.5 + noise / (4 * noise.std())).clip(0, 1)).astype(np.uint8)
+    for place in ("photos", "sets/v_moved"):
+        (folder / place).mkdir(parents=True)
+    for number in range(4):
+        cv2.imwrite(str(folder / "photos" / f"{number}.png"), np.roll(plane, 20 * number, 1))
+    for index in range(1, 4):
+        step = 4 * (index - 1)
+        moved = plane[step : step + 72, step : step + 96]
+        cv2.imwrite(str(folder / "sets" / "v_moved" / f"{index}.png"), moved)
+        if index > 1:
+            matrix = f"1 0 {-step}\n0 1 {-step}\n0 0 1\n"
+            (folder / "sets" / "v_moved" / f"H_1_{index}").write_text(matrix)
+    return folder
+
+
+def run(*words: object, limit_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    limit = resource.RLIM_INFINITY if limit_bytes is None else limit_bytes
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "main.py"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], out: Path) -> str:
+    """The one sentence; nothing of what could not be written may stand under its name."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "unexpected" not in done.stderr
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("main.py: "), done.stderr
+    assert sentence.endswith("cannot be written (File too large)."), sentence
+    assert [path for path in out.rglob("*") if path.name.endswith((".part", ".tmp"))] == []
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "name", "left"),
+    [
+        (10, ".writer.json", ()),
+        (500, "config.yaml", ()),
+        (30_000, "last.pt", ("config.yaml", "events.jsonl")),
+    ],
+)
+def test_training(
+    inputs: Path, tmp_path: Path, fresh_home: Path, limit_bytes: int, name: str, left: tuple[str]
+):
+    settings = [word for setting in TINY for word in ("--set", f"train.{setting}")]
+    done = run("train", "--photos", inputs / "photos", "--run-dir", tmp_path / "run", *settings,
+               limit_bytes=limit_bytes)  # fmt: skip
+    assert name in refused(done, tmp_path)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.name for path in files if "tensorboard" not in path.parts} == set(left)
+
+
+def test_an_evaluation_keeps_what_was_measured_and_continues_once_there_is_room(
+    inputs: Path, tmp_path: Path, fresh_home: Path
+):
+    out = tmp_path / "out"
+    words = ("evaluate", "--dataset", inputs / "sets", *DAISY, "--query-limit", 30, "--out", out)
+    assert "evaluation.yaml" in refused(run(*words, limit_bytes=200), tmp_path)
+    assert "2.npz" in refused(run(*words, limit_bytes=1200), tmp_path)
+    again = run(*words, "--resume")
+    assert again.returncode == 0, again.stderr
+    page = (out / "report.html").read_bytes()
+    assert "report.html" in refused(run("report", out, limit_bytes=9000), tmp_path)
+    assert (out / "report.html").read_bytes() == page
+    whole = (out / "result.json").stat().st_size
+    (out / "result.json").unlink()
+    assert "result.json" in refused(run(*words, "--resume", limit_bytes=whole - 1), tmp_path)
+    assert not (out / "result.json").exists()
+
+
+def test_matches_and_maps(inputs: Path, tmp_path: Path, fresh_home: Path):
+    one, two = (inputs / "sets" / "v_moved" / f"{index}.png" for index in (1, 2))
+    table, maps = tmp_path / "m.csv", tmp_path / "maps.npz"
+    matching = run("match", one, two, *DAISY, "--out", table, limit_bytes=300)
+    assert "m.csv" in refused(matching, tmp_path)
+    describing = run("describe", one, *DAISY, "--out", maps, limit_bytes=300)
+    assert "maps.npz" in refused(describing, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [fresh_home.name]
