@@ -39,7 +39,7 @@ from engine.inspection.requests import (
     ScalarMap,
     WinnersAnswer,
 )
-from engine.inspection.store import ByteCache, MapKey, memory_bytes
+from engine.inspection.store import ByteCache, MapKey, memory_bytes, return_freed_memory
 from engine.matching.projection import save_basis
 from engine.matching.query_points import choose_points
 from engine.paths import FileStamp
@@ -183,6 +183,7 @@ class Session:
                 if found is None:
                     found = self._describe(pair, side, recipe, context)
                     self._maps.put(key, found, found.info.size_bytes)
+                    return_freed_memory()
         return found
 
     def _describe(
