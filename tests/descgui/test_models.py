@@ -385,6 +385,13 @@ def test_a_missing_settings_file_means_defaults_and_no_complaint(qapp, tmp_path)
         ("opacity: 7", "opacity"),
         ("colour: red", "colour"),
         ("- a\n- b", "names and values"),
+        ("theme: 2020-13-45", "month must be in 1..12"),
+        ("theme: &a [*a]", "holds itself"),
+        ("theme: " + "[" * 5000, "nested too deeply"),
+        ("theme: dark\ntheme: light", "twice"),
+        ("recent_pairs: !!binary é", "YAML"),
+        ("long_edge_px: " + "9" * 5000, "YAML"),
+        ("recent_pairs: [~nobody\x01]", "YAML"),
     ],
 )
 def test_a_broken_settings_file_is_named_kept_and_never_used(qapp, tmp_path, text, word):

@@ -197,11 +197,22 @@ def test_a_damaged_run_is_listed_with_its_problem_and_others_stay_usable(
         bad = runs_dir() / f"evaluate-{name}"
         shutil.copytree(good, bad)
         (bad / "result.json").write_text(damage)
+    for name, damage in (
+        ("d", "descriptor: 2020-13-45"),
+        ("e", "dataset: ~nobody_of_this_name"),
+        ("f", "descriptor: " + "[" * 5000),
+        ("g", "protocol: [1, 2]"),
+    ):
+        bad = runs_dir() / f"evaluate-{name}"
+        shutil.copytree(good, bad)
+        (bad / "evaluation.yaml").write_text(damage)
     (runs_dir() / "mine").mkdir()  # no run at all
     runs = {info.folder.name: info for info in list_runs()}
-    assert len(runs) == 4
+    assert len(runs) == 8
     assert runs[good.name].problem == ""
-    assert all(runs[f"evaluate-{name}"].problem for name in "abc")
+    assert {name for name, run in runs.items() if run.problem} == {
+        f"evaluate-{name}" for name in "abcdfg"
+    }
 
 
 def test_new_folders_do_not_meet(fresh_home: Path) -> None:
