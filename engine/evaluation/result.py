@@ -7,7 +7,9 @@ The file's fields are explained in docs/PROTOCOLS.md and checked by
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data.hpatches import kind_of
 from engine.data.pairs import ImagePair
-from engine.errors import ResultError
+from engine.errors import ResultError, quoted
 from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.pck import CURVE_PX, RESAMPLES, bootstrap_mean, count_within
 from engine.evaluation.points import has_points
@@ -241,10 +243,14 @@ class EvaluationResult:
         fingerprint = Fingerprint.from_json(values["fingerprint"])
         timings = values["timings"]["descriptors"]
         names = [field.name for field in fields(Timing)]
+        rows = tuple(PairRow.from_json(row) for row in values["pairs"])
+        summary = tuple(SummaryRow(**row) for row in values["summary"])
+        check_rows(rows, fingerprint)
+        _check_summary(summary, rows, fingerprint)
         return cls(
             fingerprint=fingerprint,
-            summary=tuple(SummaryRow(**row) for row in values["summary"]),
-            pairs=tuple(PairRow.from_json(row) for row in values["pairs"]),
+            summary=summary,
+            pairs=rows,
             left_out=tuple(LeftOut(**entry) for entry in values["left_out"]),
             problems=tuple(values["problems"]),
             timings=tuple(Timing(*(entry[name] for name in names)) for entry in timings),
@@ -252,6 +258,67 @@ class EvaluationResult:
             sources=Sources(**values["sources"]),
             folder=folder,
         )
+
+
+def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
+    """Whether a measurement of this fingerprint can have made these rows.
+
+    A file that was edited by hand, or put together from two runs, may be well-formed and still
+    mean nothing.
+
+    Raises:
+        ValueError: it cannot, and which field tells.
+    """
+    seen = set()
+    for row in rows:
+        place = (row.descriptor, row.key, row.queries)
+        shares = [share for _, share in row.pck]
+        within = row.counts_within
+        sound = {
+            "descriptor": row.descriptor in fingerprint.labels,
+            "sequence": Path(str(row.sequence)).name == row.sequence != "..",
+            "index": _is_count(row.index),
+            "queries": row.queries in fingerprint.sampler.queries and place not in seen,
+            "count": _is_count(row.count) and row.count > 0,
+            "pck": tuple(limit for limit, _ in row.pck) == fingerprint.thresholds_px
+            and all(0 <= share <= 1 for share in shares)
+            and shares == sorted(shares),
+            "counts_within": len(within) == len(CURVE_PX)
+            and all(map(_is_count, within))
+            and list(within) == sorted(within)
+            and within[-1] <= row.count,
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                value = quoted(getattr(row, name))
+                raise ValueError(f"{name} of {row.sequence} 1 → {row.index} cannot be {value}")
+        seen.add(place)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _check_summary(
+    summary: Iterable[SummaryRow], rows: Iterable[PairRow], fingerprint: Fingerprint
+) -> None:
+    """Whether a summary is that of its rows.
+
+    Raises:
+        ValueError: it is not, and where.
+    """
+    expected = summarise(rows, fingerprint, resamples=0)
+    for one, other in itertools.zip_longest(summary, expected):
+        names = {name for name in ("descriptor", "subset", "queries", "threshold_px", "pairs")
+                 if getattr(one, name, None) != getattr(other, name, None)}  # fmt: skip
+        if one is None or other is None or names:
+            raise ValueError("the summary is not that of the pairs")
+        if one.pck != other.pck and not (
+            one.pck is not None and other.pck is not None and math.isclose(one.pck, other.pck)
+        ):
+            raise ValueError(f"the summary's pck of {one.descriptor} is not that of the pairs")
+        if one.ends is not None and not 0 <= one.ends[0] <= one.ends[1] <= 1:
+            raise ValueError(f"the summary's interval of {one.descriptor} is none")
 
 
 def make_row(

@@ -23,6 +23,7 @@ from engine.evaluation.result import (
     PairRow,
     Sources,
     Timing,
+    check_rows,
     dump_line,
     summarise,
 )
@@ -158,8 +159,10 @@ def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | Non
         for number, values in enumerate(lines[1:], start=2):
             try:
                 record = PairRecord.from_json(values)
+                check_rows(record.rows, before)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise ResultError(path, f"is damaged in line {number}") from error
+                reason = f"is damaged in line {number} ({error})"
+                raise ResultError(path, reason) from error
             records.setdefault(record.key, record)
     if expected is None:
         return None

@@ -452,3 +452,65 @@ def test_a_file_of_something_else_is_not_continued(tmp_path: Path):
     rows_file(tmp_path, 0).write_text('{"a": 1}\n')
     with pytest.raises(ResultError, match="holds no rows"):
         read_begun(tmp_path, FINGERPRINT)
+
+
+# ---- files that are well-formed and mean nothing ------------------------------------------------
+
+
+def edited(path: Path, place: tuple[Any, ...], value: Any) -> None:
+    """Change one value of a JSON file, as an editor would."""
+    whole = json.loads(path.read_text("utf-8"))
+    target = whole
+    for name in place[:-1]:
+        target = target[name]
+    target[place[-1]] = value
+    path.write_text(json.dumps(whole), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "word"),
+    [
+        (("pairs", 0, "descriptor"), "sift", "descriptor of"),
+        (("pairs", 0, "sequence"), "../../etc", "sequence of"),
+        (("pairs", 0, "sequence"), "..", "sequence of"),
+        (("pairs", 0, "index"), -1, "index of"),
+        (("pairs", 0, "index"), True, "index of"),
+        (("pairs", 0, "index"), 2.5, "index of"),
+        (("pairs", 0, "queries"), "sobol", "queries of"),
+        (("pairs", 0, "count"), 0, "count of"),
+        (("pairs", 0, "pck"), {"1": 0.2, "3": 1.2, "5": 1.3}, "pck of"),
+        (("pairs", 0, "pck"), {"1": float("nan"), "3": 0.1, "5": 0.1}, "pck of"),
+        (("pairs", 0, "pck"), {"1": 0.5, "3": 0.4, "5": 0.6}, "pck of"),
+        (("pairs", 0, "pck"), {"1": 0.5}, "pck of"),
+        (("pairs", 0, "counts_within"), [0] * 20, "counts_within of"),
+        (("pairs", 0, "counts_within"), [0] * 20 + [41], "counts_within of"),
+        (("pairs", 0, "counts_within"), [1] + [0] * 20, "counts_within of"),
+        (("pairs", 1, "index"), 2, "queries of"),  # the same pair twice
+        (("summary", 0, "pck"), 0.99, "summary's pck"),
+        (("summary", 0, "low"), 0.99, "summary's interval"),
+        (("summary", 0, "pairs"), 2, "not that of the pairs"),
+    ],
+)
+def test_a_result_edited_by_hand_is_refused_with_its_field(
+    tmp_path: Path, place: tuple[Any, ...], value: Any, word: str
+):
+    write_result(tmp_path, some_result())
+    assert read_result(tmp_path) == some_result()
+    edited(tmp_path / "result.json", place, value)
+    with pytest.raises(ResultError, match=word):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["descriptor", "count", "pck"])
+def test_rows_edited_by_hand_are_refused_with_their_line(tmp_path: Path, field: str):
+    begin_rows(begun_in(tmp_path))
+    for record in some_records():
+        add_record(tmp_path, record)
+    path = tmp_path / "rows.jsonl"
+    lines = path.read_text("utf-8").splitlines()
+    values = json.loads(lines[1])
+    values["rows"][0][field] = {"descriptor": "x", "count": -3, "pck": {"1": 2}}[field]
+    lines[1] = json.dumps(values)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(ResultError, match=f"damaged in line 2 .*{field} of"):
+        read_begun(tmp_path)
