@@ -34,9 +34,8 @@ from engine.evaluation.protocols import (
     query_pool,
 )
 from engine.evaluation.switches import Protocol
-from engine.geometry.coords import inside
-from engine.geometry.homography import warp_points
-from engine.images import read_image
+from engine.geometry.visibility import facing, project
+from engine.images import read_image, read_size
 from engine.progress import CancelToken, JobContext
 
 HOMOGR: Final = ("Boston", "Brussels", "WhiteBoard")
@@ -171,9 +170,8 @@ def _by_homography(
     group: str, path_a: Path, path_b: Path, h_b_from_a: NDArray[np.float64], edge_px: int
 ) -> JudgedPair:
     points_a = _corners(path_a)
-    points_b = warp_points(h_b_from_a, points_a)
-    height, width = read_image(path_b).pixels.shape[:2]
-    seen = inside(points_b, (width, height))
+    size_a_px, size_b_px = read_size(path_a), read_size(path_b)
+    points_b, seen = project(points_a, facing(h_b_from_a, size_a_px, size_b_px), size_b_px)
     return JudgedPair(group, path_a, path_b, points_a[seen], points_b[seen], edge_px)
 
 

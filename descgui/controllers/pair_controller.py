@@ -169,7 +169,8 @@ class PairController(QObject):
 
     def _set_homography(self, state: PairState, truth: NDArray[np.float64] | None) -> None:
         pair = replace(state.pair, h_b_from_a=truth)
-        self._models.pair.set_pair(replace(state, pair=pair))
+        facing = pair.facing(state.image_a.size_px, state.image_b.size_px)
+        self._models.pair.set_pair(replace(state, pair=facing))
 
     def _replace_side(self, path: Path, side: str) -> None:
         state = self._models.pair.state
@@ -195,7 +196,8 @@ class PairController(QObject):
         image_a = api.read_image(pair.path_a)
         image_b = image_a if pair.path_b == pair.path_a else api.read_image(pair.path_b)
         displays = (self._prepare(image_a), self._prepare(image_b))
-        return _Opened(PairState(pair, image_a, image_b, *displays), dataset)
+        facing = pair.facing(image_a.size_px, image_b.size_px)
+        return _Opened(PairState(facing, image_a, image_b, *displays), dataset)
 
     def _opened(self, opened: _Opened) -> None:
         browser, pair = self._models.browser, opened.state.pair

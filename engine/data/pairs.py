@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.geometry.visibility import facing
 from engine.vocabulary import Side
 
 
@@ -18,7 +19,7 @@ class ImagePair:
     Attributes:
         path_a, path_b: the files.
         h_b_from_a: ``(3, 3)`` float64 in pixels of the original files (after EXIF rotation); None
-            when no truth is known.
+            when no truth is known.  It has the sign of its file until :meth:`facing` chose one.
         name: for the user to read, such as ``v_churchill 1 → 2``.
         sequence: name of the sequence it belongs to, "" for a free pair.
         index: number of the second image in its sequence, 0 for a free pair.
@@ -34,6 +35,16 @@ class ImagePair:
     def path(self, side: Side) -> Path:
         """The file on one side."""
         return self.path_a if side == "a" else self.path_b
+
+    def facing(self, size_a_px: tuple[int, int], size_b_px: tuple[int, int]) -> ImagePair:
+        """The pair with what both images show in front of its homography.
+
+        Points are visible only by such a homography: whoever knows the (width, height) of the
+        original images asks for it.  See :func:`engine.geometry.visibility.facing`.
+        """
+        if self.h_b_from_a is None:
+            return self
+        return replace(self, h_b_from_a=facing(self.h_b_from_a, size_a_px, size_b_px))
 
     def homography_from(self, side: Side) -> NDArray[np.float64] | None:
         """``(3, 3)`` matrix from the given side to the other one, None without truth."""

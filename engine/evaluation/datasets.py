@@ -65,16 +65,19 @@ class EvaluationPair:
         """What no other pair shares: the sequence and the number of the second image."""
         return self.pair.sequence, self.pair.index
 
-    def h_b_from_a(self, size_b_px: tuple[int, int]) -> NDArray[np.float64]:
-        """``(3, 3)`` in original pixels, to image b as it is evaluated.
+    def h_b_from_a(
+        self, size_a_px: tuple[int, int], size_b_px: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """``(3, 3)`` in original pixels, to image b as it is evaluated; what both show is in front.
 
         Args:
-            size_b_px: (width, height) of the original image b.
+            size_a_px: (width, height) of the original image a.
+            size_b_px: likewise of image b.
         """
         assert self.pair.h_b_from_a is not None, "an evaluation knows the truth of every pair"
-        if self.stress is None:
-            return self.pair.h_b_from_a
-        return self.stress.matrix(size_b_px) @ self.pair.h_b_from_a
+        facing = self.pair.facing(size_a_px, size_b_px).h_b_from_a
+        assert facing is not None
+        return facing if self.stress is None else self.stress.matrix(size_b_px) @ facing
 
 
 @dataclass(frozen=True, slots=True)

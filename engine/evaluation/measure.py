@@ -246,7 +246,7 @@ class _SequenceTask:
         """Measure all descriptors with all lists of queries."""
         pair, size_b_px = one.pair, second.working.size_px
         resize_a, resize_b = self.first.working.resize, second.working.resize
-        original = one.h_b_from_a(resize_b.from_size_px)
+        original = one.h_b_from_a(resize_a.from_size_px, resize_b.from_size_px)
         h_b_from_a = resize_homography(self.protocol, resize_a, resize_b, original)
         lists, left_out = {}, []
         for kind in self.protocol.queries:

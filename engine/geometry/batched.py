@@ -42,7 +42,7 @@ def homography_from_corners(corners_a: Tensor, corners_b: Tensor) -> Tensor:
         corners_b: ``(B, 4, 2)``, likewise.
 
     Returns:
-        ``(B, 3, 3)`` float64 ``h_b_from_a`` with ``[2, 2]`` = 1.
+        ``(B, 3, 3)`` float64 ``h_b_from_a`` with ``[2, 2]`` = ±1 and the points in front.
     """
     a, b = corners_a.double(), corners_b.double()
     one, zero = torch.ones_like(a[..., :1]), torch.zeros_like(a)
@@ -52,4 +52,6 @@ def homography_from_corners(corners_a: Tensor, corners_b: Tensor) -> Tensor:
     wanted = torch.cat([b[..., 0], b[..., 1]], dim=1)
     solved = torch.linalg.solve(system, wanted)
     last = torch.ones_like(solved[:, :1])
-    return torch.cat([solved, last], dim=1).view(-1, 3, 3)
+    matrices = torch.cat([solved, last], dim=1).view(-1, 3, 3)
+    depth = (a[:, 0] * matrices[:, 2, :2]).sum(dim=-1) + 1
+    return torch.where((depth > 0)[:, None, None], matrices, -matrices)

@@ -2,8 +2,9 @@
 
 A matrix and its negative move points alike, yet differ in what they call *behind*: a point is in
 front, and has an image, where its third homogeneous coordinate is positive.  That sign survives
-products and inverses.  :func:`normalise` chooses it so that image a's pixel (0, 0) is in front;
-:func:`estimate_homography` so that the matches are.
+products and inverses.  :func:`estimate_homography` chooses it so that the matches are in front, and
+:func:`engine.geometry.visibility.facing` so that what both images show is.  What a file holds may
+have either sign.
 
 Nothing here imports torch.
 """
@@ -122,7 +123,8 @@ def normalise(h_b_from_a: NDArray[Any]) -> Matrix:
     """Scale a matrix so that ``[2, 2]`` is 1, which puts image a's pixel (0, 0) in front.
 
     Where that pixel lies on the horizon the matrix gets unit length instead, and the sign that
-    keeps left and right.
+    keeps left and right.  This is how matrices are written down; whether that pixel should be in
+    front is for :func:`engine.geometry.visibility.facing` to say, which knows the images' sizes.
     """
     matrix = np.asarray(h_b_from_a, np.float64)
     length = np.linalg.norm(matrix)

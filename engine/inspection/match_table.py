@@ -68,7 +68,7 @@ def make_table(
             returned[part] = a.find_between_cells(back, home.index)
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.info.stride_px, request.seed)
-    truth = true_points(request.pair.h_b_from_a, points_a, b)
+    truth = true_points(request.pair, "a", points_a, a, b)
     return MatchTable(
         points_a=points_a,
         points_b=points_b,

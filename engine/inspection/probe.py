@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.data.pairs import ImagePair
 from engine.geometry.coords import inside
 from engine.geometry.homography import warp_points
 from engine.inspection.described import Described, Points, members_text
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
+from engine.vocabulary import Side
 
 _TRUTH_RADIUS_PX = 3.0
 
@@ -57,7 +59,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
             strict=False,
         )
     )
-    truth = true_points(request.pair.homography_from(request.side), point, other)[0]
+    truth = true_points(request.pair, request.side, point, asked, other)[0]
     known = bool(np.isfinite(truth).all())
     return ProbeAnswer(
         request=request,
@@ -75,22 +77,33 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
 
 
 def true_points(
-    h_other_from_asked: NDArray[np.float64] | None, points_px: Points, other: Described
+    pair: ImagePair, side: Side, points_px: Points, asked: Described, other: Described
 ) -> Points:
     """The true places of points in the other image.
 
     Args:
-        h_other_from_asked: ``(3, 3)`` in original pixels; None without truth.
+        pair: with the truth, if there is any.
+        side: the image with the points.
         points_px: ``(N, 2)``.
+        asked: maps of that image.
         other: maps of the other image.
 
     Returns:
         ``(N, 2)``, NaN where there is no truth or the point leaves the other image.
     """
+    h_other_from_asked = homography_from(pair, side, asked, other)
     if h_other_from_asked is None:
         return np.full(points_px.shape, np.nan)
     truth = warp_points(h_other_from_asked, points_px)
     return np.where(inside(truth, other.info.size_px)[:, None], truth, np.nan)
+
+
+def homography_from(
+    pair: ImagePair, side: Side, asked: Described, other: Described
+) -> NDArray[np.float64] | None:
+    """``(3, 3)`` from the asking side to the other one, with what both show in front."""
+    sizes_px = asked.info.size_px, other.info.size_px
+    return pair.facing(*(sizes_px if side == "a" else sizes_px[::-1])).homography_from(side)
 
 
 def _match_back(asked: Described, other: Described, found_px: Points) -> Point:

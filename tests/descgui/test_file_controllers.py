@@ -13,6 +13,7 @@ from PySide6.QtGui import QColor, QGuiApplication, QImage
 
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
+from descgui.controllers.pair_controller import PairController
 from descgui.controllers.screenshot_controller import ScreenshotController
 from descgui.controllers.start_controller import StartController, current_options
 from descgui.controllers.thumbnail_controller import ThumbnailController
@@ -340,3 +341,24 @@ def test_an_error_on_the_way_makes_the_screenshot_fail(qtbot, models, tmp_path):
         screenshot.start()
     assert done.args == [1]
     assert screenshot.failures == ("w.pth: is truncated.",)
+
+
+@pytest.mark.parametrize("factor", [1, -1])
+def test_what_both_images_show_is_in_front_however_the_homography_came(
+    qtbot, models, close_after, tmp_path, factor
+):
+    # The horizon is row 5: what both show lies below, pixel (0, 0) above.
+    sky = np.array([[4.0, 0, -60], [0, 4.0, -28], [0, 0.2, -1]])
+    for name in ("a.png", "b.png"):
+        QImage(120, 80, QImage.Format.Format_RGB888).save(str(tmp_path / name))
+    np.savetxt(tmp_path / "h", factor * sky)
+    pairs = PairController(models, lambda image: image.pixels)
+    close_after(pairs.lane)
+    pairs.open_files(tmp_path / "a.png", tmp_path / "b.png", tmp_path / "h")
+    qtbot.waitUntil(lambda: models.pair.state is not None)
+    opened = models.pair.state.pair
+    pairs.clear_homography()
+    pairs.load_homography(tmp_path / "h")
+    for pair in (opened, models.pair.state.pair):
+        np.testing.assert_allclose(pair.h_b_from_a, sky)
+        assert (pair.homography_from("b")[2] @ [25, 18, 1]) > 0
