@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from engine.api import MatchTable, PointsKind
 
+RIGHT, WRONG, OUTSIDE, BLANK, UNJUDGED = 1, 0, -1, -2, 2
+"""What is known of a match: right or wrong, by the truth or else by the estimate; its true point is
+outside the image; without a truth, its query has no texture, or nothing is known."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchesState:
@@ -55,12 +59,15 @@ class MatchesState:
         return self.table.inlier if self.table.h_b_from_a is not None else None
 
     def verdicts(self, correct_px: float) -> NDArray[np.int8] | None:
-        """``(N,)`` 1 right, 0 wrong, -1 where the true point is unknown; None if all are."""
-        correct = self.correct(correct_px)
-        if self.table is None or correct is None:
+        """``(N,)`` what is known of each row, in the numbers above; None if that is nothing."""
+        if self.table is None:
             return None
-        known = np.isfinite(self.table.error_px)
-        verdicts: NDArray[np.int8] = np.where(known | (not known.any()), correct, -1).astype(
-            np.int8
-        )
-        return verdicts
+        correct, known = self.correct(correct_px), np.isfinite(self.table.error_px)
+        if known.any() and correct is not None:
+            verdicts = np.where(known, correct, OUTSIDE)
+        elif correct is None and self.table.textured.all():
+            return None
+        else:
+            judged = UNJUDGED if correct is None else correct
+            verdicts = np.where(self.table.textured, judged, BLANK)
+        return verdicts.astype(np.int8)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QImage, QPainter
 
+from descgui.models import matches_state as verdict
 from descgui.models.bundle import AppModels
 from descgui.views import scene
 from descgui.views.legend import legend_entries
@@ -31,8 +32,15 @@ _WORDS: Final[dict[content.Judgement, str]] = {
     "right": "right",
     "wrong": "wrong",
     "unknown": "true point outside",
+    "blank": "no texture",
 }
-_JUDGEMENTS: Final[dict[int, content.Judgement]] = {1: "right", 0: "wrong", -1: "unknown"}
+_JUDGEMENTS: Final[dict[int, content.Judgement]] = {
+    verdict.RIGHT: "right",
+    verdict.WRONG: "wrong",
+    verdict.OUTSIDE: "unknown",
+    verdict.BLANK: "blank",
+    verdict.UNJUDGED: "agrees",
+}
 
 
 class FigureError(api.DescSpaceError):
@@ -186,6 +194,8 @@ def _answer_text(answer: ProbeAnswer) -> str:
     if answer.error_px is not None:
         parts.append(f"error {scene.px_text(answer.error_px)}")
     parts.append(f"similarity {answer.peaks[0].similarity:.3f}")
+    if not answer.textured:
+        parts.append("no texture")
     parts.append(f"ratio {answer.ratio:.2f}")
     if answer.rank is not None:
         parts.append(f"rank of the true match {answer.rank}")
@@ -199,10 +209,15 @@ def _matches_text(models: AppModels) -> str:
     shown = state.shown()
     count = int(shown.sum())
     correct = state.correct(models.settings.state.correct_px)
-    if correct is None or state.table is None:
+    if state.table is None:
         return f"{count} matches"
-    right = int((correct & shown).sum())
-    share = f"{right} of {count} matches ({100 * right / count:.0f} %)"
-    if np.isfinite(state.table.error_px).any():
-        return f"{share} within {models.settings.state.correct_px:g} px of the truth"
-    return f"{share} agree with the estimated homography"
+    blank = int((shown & ~state.table.textured).sum())
+    without = f", {blank} without texture" if blank else ""
+    if correct is None:
+        return f"{count} matches{without}"
+    right, known = int((correct & shown).sum()), bool(np.isfinite(state.table.error_px).any())
+    judged = count if known else count - blank
+    share = f"{right} of {judged} matches ({100 * right / max(1, judged):.0f} %)"
+    if known:
+        return f"{share} within {models.settings.state.correct_px:g} px of the truth{without}"
+    return f"{share} agree with the estimated homography{without}"

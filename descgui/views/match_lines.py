@@ -11,6 +11,7 @@ from PySide6.QtCore import QLineF, QPoint, QPointF, QRect, QRectF, QSize, Qt, QT
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
+from descgui.models import matches_state as verdict
 from descgui.views.marks import EDGE, make_pen
 from descgui.views.pictures import BACKGROUND
 from descgui.views.viewport import Box, Viewport
@@ -20,11 +21,13 @@ UNJUDGED: Final = "#E8E8E8"
 """Colour of matches without a known truth."""
 
 _NO_TRUTH: Final = "#A0A0A0"
+_BLANK: Final = "#8A8A8A"
 _FINE_LINES: Final = 600
 _EDGED_LINES: Final = 250
 _MOVED_FINE_LINES: Final = 100
 _SETTLE_MS: Final = 140
 _DASH: Final = (5.0, 4.0)
+_DOTS: Final = (1.0, 5.0)
 
 
 def line_segments(
@@ -104,7 +107,8 @@ class MatchLines(QWidget):
 
         Args:
             segments: ``(N, 4)`` ends in this widget.
-            verdicts: ``(N,)`` 1 right, 0 wrong, -1 unknown; None where nothing is known.
+            verdicts: ``(N,)`` as :mod:`descgui.models.matches_state` numbers them; None where
+                nothing is known.
             canvases: rectangles of this widget whose canvases draw their part themselves.
             moving: more changes follow immediately.
         """
@@ -187,10 +191,12 @@ class MatchLines(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, fine)
         for group, color in self._groups():
             lines = [QLineF(*ends) for ends in group.tolist()]
-            if edged:
+            if edged and color != _BLANK:
                 painter.setPen(make_pen(EDGE, 3.2))
                 painter.drawLines(lines)
-            if color == WRONG:
+            if color == _BLANK:
+                painter.setPen(make_pen(color, 1.2 if fine else 1.0, _DOTS))
+            elif color == WRONG:
                 # A coarse dashed line of width 1 is Qt's quick path; any other width is stroked.
                 painter.setPen(make_pen(color, 1.6 if fine else 1.0, _DASH))
             else:
@@ -211,8 +217,14 @@ class MatchLines(QWidget):
         """Lines by colour; wrong ones first, so that right ones are drawn over them."""
         if self._verdicts is None:
             return [(self._segments, UNJUDGED)]
-        order = ((-1, _NO_TRUTH), (0, WRONG), (1, RIGHT))
-        groups = [(self._segments[self._verdicts == verdict], color) for verdict, color in order]
+        order = (
+            (verdict.BLANK, _BLANK),
+            (verdict.OUTSIDE, _NO_TRUTH),
+            (verdict.UNJUDGED, UNJUDGED),
+            (verdict.WRONG, WRONG),
+            (verdict.RIGHT, RIGHT),
+        )
+        groups = [(self._segments[self._verdicts == one], color) for one, color in order]
         return [(group, color) for group, color in groups if len(group)]
 
     def _draw_finely(self) -> None:

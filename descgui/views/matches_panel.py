@@ -320,7 +320,8 @@ class MatchesPanel(QWidget):
         self.summary = Sentence(parent=section)
         self.verdicts = Sentence(parent=section)
         self.estimate = Sentence(parent=section)
-        for line in (self.summary, self.verdicts, self.estimate):
+        self.texture = Sentence(parent=section)
+        for line in (self.summary, self.verdicts, self.estimate, self.texture):
             line.setFont(tabular(line.font()))
             section.body.addWidget(line)
         self.none_left = Notice("info", section)
@@ -414,6 +415,7 @@ class MatchesPanel(QWidget):
         if table is None:
             self.verdicts.hide()
             self.estimate.hide()
+            self.texture.hide()
             self.none_left.say("")
             return
         total = len(table.similarity)
@@ -427,6 +429,7 @@ class MatchesPanel(QWidget):
         if known:
             self._show_errors(state, table, shown)
         self._show_estimate(table, known=known)
+        self._show_texture(table, known=known)
 
     def _show_none_left(self, state: MatchesState, total: int, shown: NDArray[np.bool_]) -> None:
         if total == 0:
@@ -445,7 +448,7 @@ class MatchesPanel(QWidget):
         if correct is None:
             self.verdicts.hide()
             return
-        judged = shown & np.isfinite(table.error_px) if known else shown
+        judged = shown & (np.isfinite(table.error_px) if known else table.textured)
         right = int((judged & correct).sum())
         count = int(judged.sum())
         words = ("{0} right · {1} wrong" if known else "{0} inliers · {1} outliers").format(
@@ -453,7 +456,7 @@ class MatchesPanel(QWidget):
         )
         share = f" · {100.0 * right / count:.1f} %" if count else ""
         left = int(shown.sum()) - count
-        beyond = f" · {left} without truth" if left else ""
+        beyond = f" · {left} without {'truth' if known else 'texture'}" if left else ""
         self.verdicts.say(words + share + beyond)
         self.verdicts.show()
 
@@ -486,8 +489,21 @@ class MatchesPanel(QWidget):
         median = f"{float(np.median(errors_px)):.2f}" if len(errors_px) else "–"
         self.estimate.say(
             f"Estimated homography: {int(table.inlier.sum())} of "
-            f"{counted(len(table.similarity), '1 match', '{n} matches')} agree, "
+            f"{counted(int(table.textured.sum()), '1 match', '{n} matches')}"
+            f"{'' if table.textured.all() else ' with texture'} agree, "
             f"median error {median} px"
+        )
+
+    def _show_texture(self, table: MatchTable, *, known: bool) -> None:
+        blank = int((~table.textured).sum())
+        self.texture.setVisible(blank > 0)
+        if not blank:
+            return
+        points = f"{blank} of {counted(len(table.textured), '1 point', '{n} points')}"
+        counts = "counted in PCK all the same" if known else "left out of the estimate"
+        self.texture.say(
+            f"{points} {'has' if blank == 1 else 'have'} no texture: similarity means nothing "
+            f"there; {counts}."
         )
 
     # What the user does

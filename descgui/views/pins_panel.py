@@ -86,7 +86,7 @@ class PinsTable(RowTable[Pin]):
         if column == _MATCH:
             return _rounded(answer.found_px)
         if column == _SIMILARITY:
-            return f"{answer.peaks[0].similarity:.3f}"
+            return f"{answer.peaks[0].similarity:.3f}" if answer.textured else "no texture"
         return "–" if answer.error_px is None else f"{answer.error_px:.1f}"
 
     def _tooltip(self, pin: Pin) -> str:
@@ -98,6 +98,8 @@ class PinsTable(RowTable[Pin]):
         else:
             x_px, y_px = answer.found_px
             lines.append(f"Match at {x_px:.1f}, {y_px:.1f} px")
+            if not answer.textured:
+                lines.append("No texture around the pin: similarity means nothing here.")
             if answer.truth_px is not None:
                 lines.append(
                     f"Right, error {answer.error_px:.1f} px"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from PySide6.QtCore import (
     QObject,
@@ -388,6 +388,8 @@ class ProbePanel(QWidget):
 
     def _similarity(self, answer: ProbeAnswer) -> Reading:
         similarity = answer.peaks[0].similarity
+        if not answer.textured:
+            return Reading(f"no texture  {similarity:.3f}", f"{similarity:.3f}", _NO_TEXTURE)
         return Reading(f"{similarity:.3f}", share=similarity)
 
     def _ratio(self, answer: ProbeAnswer) -> Reading:
@@ -439,6 +441,11 @@ class ProbePanel(QWidget):
             return "There is no homography for this pair."
         return "The true point leaves the other image."
 
+
+_NO_TEXTURE: Final = (
+    "The image has no texture around this point, so similarity, ratio and cycle error mean "
+    "nothing: what is found may follow the image's border."
+)
 
 _READINGS: dict[str, Callable[[ProbePanel, ProbeAnswer], Reading]] = {
     "match": ProbePanel._match,

@@ -436,6 +436,8 @@ def _add_answer(
 
 def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) -> Label:
     similarity = f"{answer.peaks[0].similarity:.3f}"
+    if not answer.textured:
+        similarity += "   no texture"
     if answer.error_px is not None:
         right = is_right(models, answer.error_px)
         sign = "✓" if right else "✗"

@@ -104,6 +104,7 @@ class _Line:
 
 
 _LINES: Final[dict[Judgement, _Line]] = {
+    "blank": _Line(colors.UNKNOWN, 0.35, (0.8, 3.2), rim_pt=0.0),
     "unknown": _Line(colors.UNKNOWN, 0.5, (1.7, 4.4), rim_pt=0.0),
     "agrees": _Line(colors.AGREES, 0.62),
     "right": _Line(colors.RIGHT, 0.62),

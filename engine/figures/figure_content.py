@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from engine.vocabulary import Colormap, FigureTheme
 
-Judgement = Literal["right", "wrong", "agrees", "unknown"]
+Judgement = Literal["right", "wrong", "agrees", "unknown", "blank"]
+"""What is known about a match; ``blank``: nothing, because its query has no texture."""
+
 Point = tuple[float, float]
 Lines = tuple[tuple[Point, ...], ...]
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,12 +17,17 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map
 from engine.inspection.requests import Extent, MapInfo
-from engine.matching.similarity import SearchLevel, lay_out, refine_peaks
+from engine.matching.similarity import SearchLevel, lay_out, peaks_between_cells
+from engine.matching.texture import find_texture
 
 Points = NDArray[np.float64]
 
 POSITION_DIM = 2
 """How many float32 numbers are kept for each cell beside its descriptor."""
+
+_MOVES: Final = 3
+_AT_EDGE: Final = 0.9  # cells: what is most similar may lie beyond
+_STEP: Final = np.arange(-1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +41,15 @@ class Described:
         resize: from original to working pixels.
         levels: one per member of the set.
         positions: ``(M, 2)`` float32 on the CPU: all cells in original pixels, by index.
+        texture: ``(H, W)`` True where the working image has any, see
+            :func:`~engine.matching.texture.find_texture`.
     """
 
     info: MapInfo
     resize: Resize
     levels: tuple[SearchLevel, ...]
     positions: Tensor
+    texture: NDArray[np.bool_]
 
     @property
     def device(self) -> torch.device:
@@ -81,27 +89,41 @@ class Described:
         sampled = [sample_map(level.values, level.grid, working[None])[0] for level in self.levels]
         return functional.normalize(torch.stack(sampled), dim=-1).to(device)
 
-    def find_between_cells(self, queries: Tensor, index: Tensor) -> Points:
-        """Places of the found cells' peaks, by the quadric through the cells around each.
+    def has_texture(self, points_px: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """``(N,)`` False for points ``(N, 2)``, in original pixels, with none around them."""
+        height, width = self.texture.shape
+        columns, rows = np.rint(self.resize.forward(points_px)).astype(np.int64).T
+        found: NDArray[np.bool_] = self.texture[
+            rows.clip(0, height - 1), columns.clip(0, width - 1)
+        ]
+        return found
+
+    def find_between_cells(self, queries: Tensor, index: Tensor, *, best: int) -> Points:
+        """The places around found cells that are most similar to the queries.
+
+        A descriptor that was read between cells may be more similar to a cell beyond its
+        neighbours, so the search moves on where the most similar place is at its edge.
 
         Args:
             queries: ``(L, N, D)`` the sets that were searched for.
             index: ``(N,)`` the found cells.
+            best: how many of them, counted from the first, are their query's best in the map.  The
+                others stay within half a cell, or they would move towards the best one.
 
         Returns:
-            ``(N, 2)`` in original pixels, within half a cell of the cells' centres.
+            ``(N, 2)`` in original pixels.
         """
         found = self.positions[index.cpu()].double().numpy()
+        reach = np.where(np.arange(len(found)) < best, 1.0, 0.5)
         first = 0
         for level in self.levels:
             chosen = (index >= first) & (index < first + len(level.vectors))
             if bool(chosen.any()):
-                place = index[chosen] - first
-                shift = refine_peaks(_similarity_around(level, queries[:, chosen], place))
-                width = level.cells[0]
-                row, column = np.divmod(place.cpu().numpy(), width)
-                cells = np.stack([column, row], axis=1) + shift
-                found[chosen.cpu().numpy()] = self.resize.backward(level.grid.to_px(cells))
+                sets = queries[:, chosen].permute(1, 0, 2).cpu().numpy()
+                place = (index[chosen] - first).cpu().numpy()
+                mine = chosen.cpu().numpy()
+                cells = _between_cells(level, sets, place, reach[mine])
+                found[mine] = self.resize.backward(level.grid.to_px(cells))
             first += len(level.vectors)
         return found
 
@@ -131,8 +153,10 @@ class Described:
         return np.concatenate(list(merged.values())), np.concatenate(places)
 
 
-def make_described(levels: Levels, resize: Resize, info: MapInfo) -> Described:
-    """Lay out the maps of one image, a batch of one, for questions."""
+def make_described(
+    levels: Levels, resize: Resize, info: MapInfo, pixels: NDArray[np.float32]
+) -> Described:
+    """Lay out the maps of one image, a batch of one, and its working pixels for questions."""
     laid_out = tuple(lay_out(level, resize.to_size_px) for level in levels)
     positions = []
     for level in laid_out:
@@ -140,7 +164,13 @@ def make_described(levels: Levels, resize: Resize, info: MapInfo) -> Described:
         rows, columns = np.divmod(np.arange(width * height), width)
         working = level.grid.to_px(np.stack([columns, rows], axis=1).astype(np.float64))
         positions.append(resize.backward(working).astype(np.float32))
-    return Described(info, resize, laid_out, torch.from_numpy(np.concatenate(positions)))
+    return Described(
+        info,
+        resize,
+        laid_out,
+        torch.from_numpy(np.concatenate(positions)),
+        find_texture(pixels),
+    )
 
 
 def describe_maps(
@@ -193,29 +223,41 @@ def implied_turn_deg(asked: Member, found: Member) -> float:
     return 180.0 - (180.0 - (asked.angle_deg - found.angle_deg)) % 360.0
 
 
-def _similarity_around(level: SearchLevel, queries: Tensor, place: Tensor) -> Points:
-    """Similarities of the 3 × 3 cells around one cell per query.
+def _between_cells(
+    level: SearchLevel,
+    queries: NDArray[np.float32],
+    place: NDArray[np.int64],
+    reach: NDArray[np.float64],
+) -> Points:
+    """Where a level is most similar to queries, around a cell of each.
 
     Args:
         level: the map.
-        queries: ``(L, N, D)``.
+        queries: ``(N, L, D)``.
         place: ``(N,)`` row of the cell in the level's matrix.
+        reach: ``(N,)`` how far to look at once, in cells; 1 moves on from there.
 
     Returns:
-        ``(N, 3, 3)`` float64, the best over the L members; NaN outside the map.
+        ``(N, 2)`` (x, y) in cells.
     """
     width, height = level.cells
-    step = torch.arange(-1, 2, device=place.device)
-    rows = (place // width)[:, None, None] + step[:, None]
-    columns = (place % width)[:, None, None] + step
-    outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
-    index = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).flatten(1)
-    if level.vectors.device.type == "cpu":
-        around = level.vectors.numpy()[index.numpy()]
-    else:
-        around = level.vectors[index].cpu().numpy()
-    # One small product per query, in numpy: too small for a pool of threads to be worth the wait.
-    similarity = np.matmul(around, queries.permute(1, 2, 0).cpu().numpy()).max(axis=2)
-    known: Points = similarity.reshape(-1, 3, 3).astype(np.float64)
-    known[outside.cpu().numpy()] = np.nan
-    return known
+    cells = np.stack(np.divmod(place, width)[::-1], axis=1)
+    found = cells.astype(np.float64)
+    moving = np.arange(len(cells))
+    for _ in range(_MOVES):
+        columns = cells[moving, 0, None, None] + _STEP
+        rows = cells[moving, 1, None, None] + _STEP[:, None]
+        outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
+        index = rows.clip(0, height - 1) * width + columns.clip(0, width - 1)
+        if level.vectors.device.type == "cpu":
+            around = level.vectors.numpy()[index]
+        else:
+            around = level.vectors[torch.from_numpy(index).to(level.vectors.device)].cpu().numpy()
+        shift = peaks_between_cells(around, outside, queries[moving], reach[moving])
+        found[moving] = cells[moving] + shift
+        at_edge = (np.abs(shift) > _AT_EDGE).any(axis=1)
+        if not at_edge.any():
+            break
+        moving = moving[at_edge]
+        cells[moving] = np.rint(found[moving])
+    return found

@@ -29,8 +29,9 @@ def make_table(
 ) -> MatchTable:
     """Match points.
 
-    The homography is estimated from the mutual matches, or from all where those are few; a match
-    agrees with it within 3 px or one cell of image b, whichever is more.
+    The homography is estimated from the mutual matches of queries with texture, or from all
+    matches of these where mutual ones are few; such a match agrees with it within 3 px or one cell
+    of image b, whichever is more.
 
     Args:
         request: the question.
@@ -62,12 +63,15 @@ def make_table(
             best, second = found.similarity.T
             similarity[part] = best.cpu().numpy()
             ratio[part] = distance_ratio(best, second).cpu().numpy()
-            points_b[part] = b.find_between_cells(queries, found.index[:, 0])
+            points_b[part] = b.find_between_cells(queries, found.index[:, 0], best=len(queries[0]))
             back = b.describe_points(points_b[part], device=a.device)
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
-            returned[part] = a.find_between_cells(back, home.index)
+            returned[part] = a.find_between_cells(back, home.index, best=len(back[0]))
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
-    h_b_from_a, inlier = _estimate(points_a, points_b, mutual, b.info.stride_px, request.seed)
+    textured = a.has_texture(points_a)
+    h_b_from_a, inlier = _estimate(
+        points_a, points_b, mutual, textured, b.info.stride_px, request.seed
+    )
     truth = true_points(request.pair, "a", points_a, a, b)
     return MatchTable(
         points_a=points_a,
@@ -78,6 +82,7 @@ def make_table(
         error_px=np.linalg.norm(points_b - truth, axis=1),
         h_b_from_a=h_b_from_a,
         inlier=inlier,
+        textured=textured,
         seconds=time.perf_counter() - start,
     )
 
@@ -95,15 +100,23 @@ def blocks(count: int, stage: Stage, context: JobContext) -> Iterator[slice]:
 
 
 def _estimate(
-    points_a: Points, points_b: Points, mutual: NDArray[np.bool_], cell_px: float, seed: int
+    points_a: Points,
+    points_b: Points,
+    mutual: NDArray[np.bool_],
+    textured: NDArray[np.bool_],
+    cell_px: float,
+    seed: int,
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
     """The homography that the matches agree on, and which of all matches agree."""
     threshold_px = max(_INLIER_PX, cell_px)
-    trusted = mutual if mutual.sum() >= _LEAST_MUTUAL else np.ones_like(mutual)
+    trusted = mutual & textured
+    if trusted.sum() < _LEAST_MUTUAL:
+        trusted = textured
     estimate = estimate_homography(
         points_a[trusted], points_b[trusted], threshold_px=threshold_px, seed=seed
     )
     if estimate is None:
         return None, np.zeros_like(mutual)
     moved = warp_points(estimate.h_b_from_a, points_a)
-    return estimate.h_b_from_a, np.linalg.norm(moved - points_b, axis=1) <= threshold_px
+    near = np.linalg.norm(moved - points_b, axis=1) <= threshold_px
+    return estimate.h_b_from_a, near & textured

@@ -46,7 +46,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
-        places = other.find_between_cells(repeated, index)
+        places = other.find_between_cells(repeated, index, best=1)
         asked_members, found_members = winning_members(repeated, other.vectors, index)
         cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
     peaks = tuple(
@@ -65,6 +65,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         request=request,
         peaks=peaks,
         ratio=float(distance_ratio(best, second)),
+        textured=bool(asked.has_texture(point)[0]),
         heat=similarity_map(other.levels, similarities) if request.heat else None,
         heat_extent=other.extent,
         truth_px=_as_point(truth) if known else None,
@@ -112,7 +113,7 @@ def _match_back(asked: Described, other: Described, found_px: Points) -> Point:
     similarities = [cell_similarity(level, queries[:, 0]).ravel() for level in asked.levels]
     best = int(np.concatenate(similarities).argmax())
     return _as_point(
-        asked.find_between_cells(queries, torch.tensor([best], device=asked.device))[0]
+        asked.find_between_cells(queries, torch.tensor([best], device=asked.device), best=1)[0]
     )
 
 

@@ -123,6 +123,8 @@ class ProbeAnswer:
         peaks: the best matches, best first; never empty.
         ratio: distance of the best peak over that of the second (0 sure, 1 ambiguous); 1 if there
             is no second.
+        textured: False where there is no texture around the asked point: then similarity, ratio and
+            cycle error mean nothing.
         heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
             not asked for.
         heat_extent: the place of the heat map in the other image.
@@ -146,6 +148,7 @@ class ProbeAnswer:
     cycle_px: Point | None
     cycle_error_px: float | None
     seconds: float
+    textured: bool = True
 
     @property
     def found_px(self) -> Point:
@@ -247,6 +250,8 @@ class MatchTable:
         error_px: ``(N,)`` float64 distance from the truth, NaN where there is none.
         h_b_from_a: robust estimate from these matches, ``(3, 3)``; None if there is none.
         inlier: ``(N,)`` True for the matches that agree with the estimate.
+        textured: ``(N,)`` False for queries without texture around them, which neither make nor
+            support the estimate; all True where it is not given.
         seconds: time to match.
     """
 
@@ -258,4 +263,9 @@ class MatchTable:
     error_px: NDArray[np.float64]
     h_b_from_a: NDArray[np.float64] | None = None
     inlier: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    textured: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not len(self.textured):
+            object.__setattr__(self, "textured", np.ones(len(self.points_a), np.bool_))

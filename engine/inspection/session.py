@@ -199,13 +199,14 @@ class Session:
             map_file = read_map_file(recipe.map_files[SIDES.index(side)])
             resize, notes = map_file.lay_on(image.size_px)
             made, trained = PairMaps(map_file.levels, notes), True
+            pixels = resize_pixels(image.pixels, resize.to_size_px, antialias=True)
             for text in notes:
                 context.emit(Note(text, "warning"))
         else:
             resize = fit_long_edge(image.size_px, recipe.long_edge_px)
             one = self._pair_image(pair, side, recipe)
             made = one.describe(lambda: self._pair_image(pair, other_side(side), recipe), context)
-            trained = one.descriptor.trained
+            trained, pixels = one.descriptor.trained, one.pixels
             if made.chosen and side == "a":  # once for both images
                 context.emit(Note(made.chosen))
         context.cancel.check()
@@ -218,7 +219,7 @@ class Session:
             chosen=made.chosen,
         )
         with torch.inference_mode():
-            return make_described(made.levels, resize, info)
+            return make_described(made.levels, resize, info, pixels)
 
     def _pair_image(self, pair: ImagePair, side: Side, recipe: Recipe) -> PairImage:
         """An image at its working size; what a descriptor of pairs saw in it is kept."""

@@ -15,7 +15,8 @@ from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
 from engine.vocabulary import PointsKind
 
-COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px")
+COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px", "texture")
+_FLAGS = {True: "true", False: "false"}
 _POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
 
 
@@ -25,13 +26,15 @@ class MatchSummary:
 
     Attributes:
         count: rows.
-        mutual: share of rows that are mutual, NaN of none.
+        textured: rows whose query has texture around it.
+        mutual: share of these that are mutual, NaN of none.
         with_truth: rows whose true point is known.
         pck: (threshold in px, share of these within it); empty without any.
-        inliers: rows that agree with the estimated homography; None if there is no estimate.
+        inliers: textured rows that agree with the estimated homography; None without an estimate.
     """
 
     count: int
+    textured: int
     mutual: float
     with_truth: int
     pck: tuple[tuple[float, float], ...]
@@ -44,7 +47,10 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
     errors = table.error_px[np.isfinite(table.error_px)]
     return MatchSummary(
         count=count,
-        mutual=float(np.mean(table.mutual)) if count else float("nan"),
+        textured=int(table.textured.sum()),
+        mutual=float(np.mean(table.mutual[table.textured]))
+        if table.textured.any()
+        else float("nan"),
         with_truth=len(errors),
         pck=tuple((limit, float(np.mean(errors <= limit))) for limit in PCK_THRESHOLDS_PX)
         if len(errors)
@@ -62,13 +68,13 @@ def write_matches(path: Path, table: MatchTable) -> None:
     lines: list[tuple[str, ...]] = [COLUMNS]
     rows = zip(
         table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
-        table.error_px, strict=True,
+        table.error_px, table.textured, strict=True,
     )  # fmt: skip
-    for point_a, point_b, similarity, ratio, mutual, error_px in rows:
+    for point_a, point_b, similarity, ratio, mutual, error_px, textured in rows:
         numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
         numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
         error = f"{error_px:.4f}" if np.isfinite(error_px) else ""
-        lines.append((*numbers, "true" if mutual else "false", error))
+        lines.append((*numbers, _FLAGS[bool(mutual)], error, _FLAGS[bool(textured)]))
     write_atomically(path, csv_text(lines).encode("ascii"))
 
 
@@ -136,6 +142,10 @@ def _judged(
     else:
         words = {"agrees": "match"}
         kinds = ["agrees"] * len(errors)
+    if not np.isfinite(errors).any():
+        words["blank"] = "no texture"
+        pairs = zip(kinds, table.textured, strict=True)
+        kinds = [kind if textured else "blank" for kind, textured in pairs]
     return tuple(kinds), words
 
 
@@ -146,6 +156,11 @@ def _by_error(error_px: float, right_px: float) -> Judgement:
 
 
 def _verdict(summary: MatchSummary) -> Sequence[str]:
+    blank = summary.count - summary.textured
+    return [*_agreement(summary), *([f"{blank} without texture"] if blank else [])]
+
+
+def _agreement(summary: MatchSummary) -> Sequence[str]:
     if summary.pck:
         shares = [
             f"{100 * share:.1f} % within {limit:g} px" for limit, share in summary.pck if limit > 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,27 @@ from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.geometry.coords import CellGrid
+
+_FINE_STEPS: Final = 8
+_FINE_EDGE: Final = 2 * _FINE_STEPS + 1
+_CENTRE: Final = (_FINE_EDGE**2) // 2
+_LEAST_SQUARED_LENGTH: Final = 1e-6
+_ROUNDING: Final = 1e-6
+
+
+def _bilinear_shares() -> NDArray[np.float32]:
+    """``(P, 9)`` shares of 3 × 3 cells in each place of a fine grid from -1 to 1 cell, by rows."""
+    places = np.linspace(-1, 1, _FINE_EDGE)
+    along = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(-1, 2)))
+    shares: NDArray[np.float32] = (along[:, None, :, None] * along[None, :, None, :]).astype(
+        np.float32
+    )
+    return shares.reshape(-1, 9)
+
+
+_SHARES: Final = _bilinear_shares()
+_REACHES: Final = np.abs(np.indices((_FINE_EDGE, _FINE_EDGE)) / _FINE_STEPS - 1).max(axis=0).ravel()
+_PAIRED_SHARES: Final = (_SHARES[:, :, None] * _SHARES[:, None, :]).reshape(-1, 81)
 
 
 class Upsampler:
@@ -138,6 +160,56 @@ def similarity_map(
     for level, similarity in zip(levels[1:], similarities[1:], strict=True):
         np.maximum(heat, level.upsampler(similarity), out=heat)
     return heat
+
+
+def peaks_between_cells(
+    around: NDArray[np.float32],
+    outside: NDArray[np.bool_],
+    queries: NDArray[np.float32],
+    reach: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Where, between a cell and those around it, the map is most similar to a query.
+
+    The map is read there as a query's own place is: interpolated bilinearly and brought to unit
+    length.  So the place at which a descriptor was read is the place at which it is found.  It is
+    looked for on a grid of eight steps a cell, and between these by :func:`refine_peaks`.
+
+    Args:
+        around: ``(N, 3, 3, D)`` rows and columns of descriptors around each found cell.
+        outside: ``(N, 3, 3)`` True for cells outside the map, whose descriptors mean nothing.
+        queries: ``(N, L, D)`` the sets that were searched for.
+        reach: ``(N,)`` how far to look along either axis, at most 1 cell.
+
+    Returns:
+        ``(N, 2)`` shift (x, y) in cells; 0 where no place is more similar than the
+        cell itself.
+    """
+    count = len(around)
+    cells = around.reshape(count, 9, around.shape[-1])
+    similarity = np.matmul(queries, cells.transpose(0, 2, 1)) @ _SHARES.T
+    products = np.matmul(cells, cells.transpose(0, 2, 1)).reshape(count, 81)
+    squared_length = products @ _PAIRED_SHARES.T
+    lost = outside.reshape(count, 9).astype(np.float32) @ _SHARES.T > 0
+    lost |= squared_length < _LEAST_SQUARED_LENGTH
+    lost |= reach[:, None] < _REACHES
+    fine = similarity.max(axis=1) / np.sqrt(np.where(lost, 1, squared_length))
+    fine[lost] = -np.inf
+    place = fine.argmax(axis=1)
+    # Where all places are equally similar, no rounding decides.
+    better = np.take_along_axis(fine, place[:, None], axis=1)[:, 0] > fine[:, _CENTRE] + _ROUNDING
+    place = np.where(better, place, _CENTRE)
+    row, column = np.divmod(place, _FINE_EDGE)
+    padded = np.full((count, _FINE_EDGE + 2, _FINE_EDGE + 2), np.nan)
+    padded[:, 1:-1, 1:-1] = np.where(lost, np.nan, fine).reshape(count, _FINE_EDGE, _FINE_EDGE)
+    step = np.arange(3)
+    near = padded[
+        np.arange(count)[:, None, None],
+        row[:, None, None] + step[:, None],
+        column[:, None, None] + step,
+    ]
+    found = np.stack([column, row], axis=1) + refine_peaks(near)
+    shift: NDArray[np.float64] = np.where(better[:, None], found / _FINE_STEPS - 1.0, 0.0)
+    return shift
 
 
 def refine_peaks(around: NDArray[np.float64]) -> NDArray[np.float64]:

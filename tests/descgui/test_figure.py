@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,12 @@ def test_a_comparison_adds_a_third_image(models):
     row = blue[three.shape[0] // 2]
     assert np.count_nonzero(np.diff(row.astype(int)) == 1) == 2
     assert three.shape[0] < two.shape[0]
+
+
+def test_matches_without_texture_are_marked_and_counted(models):
+    known = table([np.nan] * 3)
+    textured = np.array([True, False, False])
+    models.matches.update(table=replace(known, textured=textured))
+    figure = pair_figure(models)
+    assert figure.judgements == ("agrees", "blank", "blank")
+    assert "3 matches, 2 without texture" in figure.caption[-1]

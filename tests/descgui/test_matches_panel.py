@@ -233,3 +233,21 @@ def test_typing_is_not_disturbed_by_news(ready, models, qtbot):
 def test_the_panel_can_be_narrow(ready, models):
     models.matches.update(table=table([1.0, np.nan]))
     assert ready.minimumSizeHint().width() <= 260
+
+
+def test_matches_without_texture_count_in_pck_and_not_in_the_estimate(ready, models):
+    textured = np.array([True, True, False, False, True])
+    inlier = np.array([True, False, False, False, True])
+    models.matches.update(
+        table=table([np.nan] * 5, h_b_from_a=np.eye(3), inlier=inlier, textured=textured)
+    )
+    assert "2 of 3 matches with texture agree" in ready.estimate.text()
+    assert "2 inliers · 1 outliers · 66.7 % · 2 without texture" in ready.verdicts.text()
+    assert "2 of 5 points have no texture" in ready.texture.text()
+    assert ready.texture.isVisible()
+    models.matches.update(table=table([0.5, 9, 0.5, 0.5, 9], textured=textured))
+    assert "3 right · 2 wrong" in ready.verdicts.text()
+    assert ready.pck_cells["all", 3.0].text() == "60.0 %"
+    assert "counted in PCK" in ready.texture.text()
+    models.matches.update(table=table([0.5, 9]))
+    assert not ready.texture.isVisible()

@@ -257,3 +257,11 @@ def test_read_outs_follow_the_mouse_a_little_later_and_miss_nothing(qtbot, model
         models.probe.move(Probe("a", (float(x), 5.0)))
     assert "19.0" not in panel.asked.reading.text
     qtbot.waitUntil(lambda: "19.0, 5.0" in panel.asked.reading.text, timeout=2000)
+
+
+def test_a_query_without_texture_says_so_beside_its_similarity(ready, models):
+    models.probe.set_answer(answer(textured=False))
+    assert text(ready, "similarity") == "no texture  0.900"
+    assert "no texture" in ready.cell("similarity").toolTip()
+    models.probe.set_answer(answer())
+    assert text(ready, "similarity") == "0.900"

@@ -17,6 +17,7 @@ from engine.matching.similarity import (
     Upsampler,
     cell_similarity,
     lay_out,
+    peaks_between_cells,
     refine_peaks,
     similarity_map,
 )
@@ -177,3 +178,63 @@ def test_at_the_border_a_peak_moves_along_it_and_in_a_corner_it_stays():
 
 def test_no_peaks_give_no_shifts():
     assert refine_peaks(np.zeros((0, 3, 3))).shape == (0, 2)
+
+
+def read_between(around: np.ndarray, x: float, y: float) -> np.ndarray:
+    """A 3 × 3 map around cell (0, 0), interpolated at (x, y) by a loop, of unit length."""
+    total = np.zeros(around.shape[-1])
+    for row in range(3):
+        for column in range(3):
+            share = max(0, 1 - abs(x - column + 1)) * max(0, 1 - abs(y - row + 1))
+            total += share * around[row, column]
+    return total / np.linalg.norm(total)
+
+
+def unit_cells(seed: int, count: int) -> np.ndarray:
+    """``(N, 3, 3, 16)`` cells that differ, but not from their neighbours as from anything."""
+    random = np.random.default_rng(seed)
+    cells = random.normal(size=(count, 1, 1, 16)) + random.normal(size=(count, 3, 3, 16))
+    return (cells / np.linalg.norm(cells, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_a_descriptor_is_found_where_it_was_read_between_cells():
+    around = unit_cells(0, 200)
+    places = np.random.default_rng(1).uniform(-0.95, 0.95, (200, 2))
+    queries = np.stack(
+        [read_between(a, *place) for a, place in zip(around, places, strict=True)]
+    ).astype(np.float32)[:, None]
+    outside = np.zeros((200, 3, 3), np.bool_)
+    found = peaks_between_cells(around, outside, queries, np.ones(200))
+    assert np.abs(found - places).max() < 0.07
+    near = peaks_between_cells(around, outside, queries, np.full(200, 0.5))
+    assert np.abs(near).max() <= 0.5
+
+
+def test_the_place_between_cells_is_the_most_similar_one_a_loop_finds():
+    around = unit_cells(2, 12)
+    sets = unit_cells(3, 12)[:, 0, :2]  # two members each
+    outside = np.zeros((12, 3, 3), np.bool_)
+    found = peaks_between_cells(around, outside, sets, np.ones(12))
+    steps = np.linspace(-1, 1, 41)
+    for cells, members, (x, y) in zip(around, sets, found, strict=True):
+        best = max(float((members @ read_between(cells, u, v)).max()) for u in steps for v in steps)
+        assert float((members @ read_between(cells, x, y)).max()) > best - 0.01
+
+
+def test_places_between_cells_keep_inside_the_map_and_equal_cells_move_nothing():
+    around = unit_cells(4, 50)
+    queries = np.stack([read_between(one, -0.7, 0.4) for one in around]).astype(np.float32)
+    outside = np.zeros((50, 3, 3), np.bool_)
+    outside[:, :, 0] = True
+    found = peaks_between_cells(around, outside, queries[:, None], np.ones(50))
+    assert (found[:, 0] >= 0).all()
+    outside[:] = True
+    outside[:, 1, 1] = False
+    alone = peaks_between_cells(around, outside, queries[:, None], np.ones(50))
+    np.testing.assert_array_equal(alone, np.zeros((50, 2)))
+    for cells in (np.zeros_like(around), np.broadcast_to(around[:1, :1, :1], around.shape)):
+        whole = np.zeros((50, 3, 3), np.bool_)
+        flat = peaks_between_cells(cells, whole, queries[:, None], np.ones(50))
+        np.testing.assert_array_equal(flat, np.zeros((50, 2)))
+    none = peaks_between_cells(around[:0], outside[:0], queries[:0, None], np.ones(0))
+    assert none.shape == (0, 2)

@@ -94,13 +94,24 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     lines = [f"{name}: {summary.count} points by {descriptor} on {device} in {seconds:.1f} s"]
     if not summary.count:
         return lines[0] + "\nno point was found to match"
-    lines.append(f"mutual  {100 * summary.mutual:.1f} %")
+    blank = summary.count - summary.textured
+    if summary.textured:
+        of = f"   (of {summary.textured} with texture)" if blank else ""
+        lines.append(f"mutual  {100 * summary.mutual:.1f} %{of}")
+    if blank:
+        lines.append(
+            f"{blank} of {summary.count} points have no texture around them, and similarity means "
+            "nothing there"
+        )
     if summary.pck:
         shares = "   ".join(f"{100 * share:.1f} % ≤ {limit:g} px" for limit, share in summary.pck)
         lines.append(f"PCK     {shares}   (of {summary.with_truth} whose true point is known)")
     elif result.table.h_b_from_a is not None:
-        share = 100 * (summary.inliers or 0) / summary.count
-        lines.append(f"no truth is known; {share:.1f} % agree with the estimated homography:")
+        share = 100 * (summary.inliers or 0) / max(1, summary.textured)
+        whose = f"of the {summary.textured} with texture " if blank else ""
+        lines.append(
+            f"no truth is known; {share:.1f} % {whose}agree with the estimated homography:"
+        )
         lines += ["  ".join(f"{value: .8e}" for value in row) for row in result.table.h_b_from_a]
     else:
         lines.append("no truth is known, and no homography could be estimated from the matches")
@@ -117,7 +128,7 @@ COMMAND = Command(
     ),
     description="Match points of one image to the whole of another and write one row for each, "
     "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where the truth "
-    "is unknown).",
+    "is unknown), texture (false where similarity means nothing).",
     options=(MatchOptions, MatchConfig),
     run=run,
 )
