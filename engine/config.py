@@ -33,6 +33,7 @@ REQUIRED: Any = dataclasses.MISSING
 """The default of an option that must be given."""
 
 _KEY = "option"
+_LINE_ENDS = str.maketrans({"\x85": "\\N", "\u2028": "\\L", "\u2029": "\\P"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +246,15 @@ def override_texts(values: Mapping[str, Any]) -> tuple[str, ...]:
     texts = []
     for name, value in flatten(values).items():
         text = option_text(value) or "[]"
-        # What YAML would read as something else is quoted, which JSON writes as YAML does.
+        # What YAML would read as something else is quoted.
         quoted = isinstance(value, str) and _read_override(value) != value
-        texts.append(f"{name}={json.dumps(value, ensure_ascii=False) if quoted else text}")
+        texts.append(f"{name}={_in_quotes(value) if quoted else text}")
     return tuple(texts)
+
+
+def _in_quotes(text: str) -> str:
+    """A text as JSON writes it, which YAML reads, but for the line ends that only YAML knows."""
+    return json.dumps(text, ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from engine.config import (
     describe_options,
     merge,
     option,
+    override_texts,
     parse_overrides,
     read_yaml,
 )
@@ -430,3 +431,8 @@ def test_a_float_is_kept_exactly_or_refused(value):
     else:
         with pytest.raises(ConfigError):
             build_config(Free, {"value": value})
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\x85", " \u2028b", "a\u2029", "\U0001f600: [\x85"])
+def test_text_with_any_line_end_comes_back_from_an_override(text):
+    assert parse_overrides(override_texts({"a": text}))["a"] == text
