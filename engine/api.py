@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import read_homography, warp_image, warp_points
+    from engine.imagefiles.value_range import (
+        AUTO,
+        ValueRange,
+        check_value_range,
+        parse_pair_ranges,
+    )
     from engine.images import (
         IMAGE_SUFFIXES,
         Image,

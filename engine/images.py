@@ -1,13 +1,15 @@
 """Picture files in and out, and resizing with its exact point transform.
 
-A picture is read as a person sees it: upright (EXIF orientation applied), RGB, and at the depth of
-the file: 8 bit stays 8 bit, 16 bit stays 16 bit.  What has no single true answer is settled here:
+A picture is read as a person sees it: upright (EXIF orientation applied) and RGB.  What has no
+single true answer is settled here and in :mod:`engine.imagefiles`:
 
+* Which sample value is black and which is white: :mod:`engine.imagefiles.samples`.  Descriptors see
+  the same range as eyes do.
 * Transparent pixels are laid over white, as on a page.  Dropping the alpha channel would let the
   invisible colours below it show, and descriptors would see what is invisible otherwise.
 * Colour profiles are ignored, as OpenCV and every training set do; CMYK becomes RGB by the plain
   formula.  Adobe's inverted CMYK is recognised by Adobe's marker.
-* Of a file with several pages or frames the first one is read.
+* Of a file with several pages or frames the first one is read that is no preview of another.
 
 Nothing here imports torch, so that the window can show a picture before torch is loaded.
 """
@@ -18,34 +20,40 @@ import contextlib
 import errno
 import math
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
-from PIL.ImageFile import ImageFile
 
 from engine.errors import ImageError, OutputError
 from engine.files import write_atomically
 from engine.geometry.coords import Resize
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+from engine.imagefiles.kinds import HEAD_BYTES, Unread, recognise
+from engine.imagefiles.pillow_files import PfmSource, PillowSource, Source
+from engine.imagefiles.samples import (
+    FULL_8,
+    Judged,
+    Pixels,
+    SampleError,
+    Samples,
+    as_unit,
+    finish,
+    full_range,
+    judge,
+    stretch,
+)
+from engine.imagefiles.samples import as_uint8 as as_uint8
+from engine.imagefiles.value_range import ValueRange
 
 IMAGE_SUFFIXES: Final = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        *(".gif", ".avif", ".jp2", ".j2k", ".heic", ".heif", ".jxl"),
     }
 )
 """Endings, in lower case, of the files :func:`read_image` is meant for."""
@@ -53,26 +61,13 @@ IMAGE_SUFFIXES: Final = frozenset(
 MAX_PIXELS: Final = 150_000_000
 """Larger pictures are refused before they are decoded: 450 MB in 8 bit."""
 
+MAX_SAMPLE_BYTES: Final = 12 * MAX_PIXELS
+"""What samples may take once they are decoded: as many bytes as floats of so many pixels."""
+
 MIN_EDGE_PX: Final = 16
 """No descriptor describes an image with a shorter edge."""
 
-_KNOWN = "PNG, JPEG, WebP, TIFF, BMP, PPM and PGM"
-_ORIENTATION_TAG = 0x0112
-_EXIF_LIMIT_BYTES = 1 << 20
 _JPEG_QUALITY = 95
-
-_Opener = Callable[[BinaryIO, str], ImageFile]
-_OPENERS: Final[tuple[tuple[bytes, _Opener], ...]] = (
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"II+\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0+", TiffImagePlugin.TiffImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    *((b"P%d" % kind, PpmImagePlugin.PpmImageFile) for kind in range(1, 7)),
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,39 +76,121 @@ class Image:
 
     Attributes:
         path: its file.
-        pixels: ``(H, W, 3)`` RGB, upright; uint8 in 0..255 or uint16 in 0..65535.
+        pixels: ``(H, W, 3)`` RGB, upright, from black to white: uint8 in 0..255, uint16 in
+            0..65535, or float32 in [0, 1]; what descriptors and eyes see.
+        stored: ``(H, W, 3)`` the file's own values; None where these are the pixels.
+        judged: what the values are, and the range that the file states or they suggest; None for
+            the whole range of the pixels.
+        shown: the range that was chosen instead; None for that one.
+        notes: what is remarkable in the file, behind its name: "is cut short: …".
+        cut_short: the file lacks its end, and a part of the picture is made up.
     """
 
     path: Path
     pixels: Pixels
+    stored: Samples | None = None
+    judged: Judged | None = None
+    shown: ValueRange | None = None
+    notes: tuple[str, ...] = ()
+    cut_short: bool = False
 
     @property
     def size_px(self) -> tuple[int, int]:
         """(width, height)."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def samples(self) -> Samples:
+        """``(H, W, 3)`` the file's own values; the pixels where these are the same."""
+        return self.pixels if self.stored is None else self.stored
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of all that is held."""
+        return self.pixels.nbytes + (0 if self.stored is None else self.stored.nbytes)
+
+    @property
+    def own_range(self) -> ValueRange:
+        """The range of the samples that the file states or its values suggest."""
+        return full_range(self.pixels) if self.judged is None else self.judged.range
+
+    @property
+    def range(self) -> ValueRange:
+        """The samples that are black and white in the pixels."""
+        return self.shown or self.own_range
+
+    @property
+    def range_words(self) -> str:
+        """What the samples are and which of them are shown; "" for plain 8 bit."""
+        if self.samples.dtype == np.uint8 and self.range == FULL_8:
+            return ""
+        kind = str(self.samples.dtype) if self.judged is None else self.judged.kind
+        if self.shown is None and self.judged is not None and self.judged.how:
+            kind += f", {self.judged.how}"
+        return f"{kind}, {self.range.words}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about what is remarkable in the file."""
+        return tuple(f"{self.path.name} {note}" for note in self.notes)
+
+    @property
+    def value_ends(self) -> tuple[float, float]:
+        """The least and the greatest sample."""
+        return float(self.samples.min()), float(self.samples.max())
+
+    def in_range(self, shown: ValueRange | None) -> Image:
+        """The same picture with another black and white; None for the file's own range."""
+        if shown == self.own_range:
+            shown = None
+        if shown == self.shown:
+            return self
+        pixels = stretch(self.samples, shown or self.own_range)
+        stored = None if pixels is self.samples else self.samples
+        return replace(self, pixels=pixels, stored=stored, shown=shown)
+
     def as_float(self) -> NDArray[np.float32]:
         """A copy ``(H, W, 3)`` with values in [0, 1]."""
-        return _to_unit(self.pixels)
+        return as_unit(self.pixels)
 
     def as_uint8(self) -> NDArray[np.uint8]:
         """``(H, W, 3)`` in 8 bit, rounded, for the screen; the same array if it is 8 bit."""
         return as_uint8(self.pixels)
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read a picture: PNG, JPEG, WebP, TIFF, BMP, PPM, PGM; known by content, not by ending.
+def read_image(
+    path: Path,
+    *,
+    shown: ValueRange | None = None,
+    max_pixels: int = MAX_PIXELS,
+    allow_cut: bool = False,
+) -> Image:
+    """Read a picture, known by content, not by ending; :mod:`engine.imagefiles.kinds` has the list.
 
     Args:
         path: the file; any characters.
+        shown: which of its values are black and white; None for the file's own range.
         max_pixels: a larger picture is refused after reading its header alone.
+        allow_cut: read a JPEG that lacks its end, and say so in ``notes`` and ``cut_short``.
 
     Raises:
         ImageError: missing, a folder, not permitted, empty, not a picture, damaged or cut short,
-            too large, or of samples that are neither 8 nor 16 bit.
+            too large, or of samples whose meaning is not known.
     """
-    with _opened(path, max_pixels=max_pixels) as source:
-        return Image(Path(path), source.decode())
+    with _opened(path, max_pixels=max_pixels, allow_cut=allow_cut) as source:
+        decoded = source.decode()
+        judged = judge(decoded)
+        samples, notes = finish(decoded, judged)
+        pixels = stretch(samples, judged.range)
+        image = Image(
+            path=Path(path),
+            pixels=pixels,
+            stored=None if pixels is samples else samples,
+            judged=judged,
+            notes=notes,
+            cut_short=decoded.cut_short,
+        )
+        return image.in_range(shown)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -134,10 +211,12 @@ def read_thumbnail(path: Path, *, long_edge_px: int) -> NDArray[np.uint8]:
     Raises:
         ImageError: as :func:`read_image`.
     """
-    with _opened(path, max_pixels=MAX_PIXELS) as source:
+    with _opened(path, max_pixels=MAX_PIXELS, allow_cut=True) as source:
         width, height = source.size_px
-        source.picture.draft(None, (long_edge_px, long_edge_px))
-        pixels = as_uint8(source.decode())
+        source.draft(long_edge_px)
+        decoded = source.decode()
+        judged = judge(decoded)
+        pixels = as_uint8(stretch(finish(decoded, judged)[0], judged.range))
     scale = min(1.0, long_edge_px / max(width, height))
     size_px = (max(1, _round(width * scale)), max(1, _round(height * scale)))
     if size_px == (pixels.shape[1], pixels.shape[0]):
@@ -209,15 +288,15 @@ def resize_pixels(
         ``(h, w, 3)`` in [0, 1].
     """
     if (pixels.shape[1], pixels.shape[0]) == size_px:
-        return _to_unit(pixels)
+        return as_unit(pixels)
     if not antialias:
         import cv2  # late, as in write_image
 
-        unit = _to_unit(pixels)
+        unit = as_unit(pixels)
         return np.asarray(cv2.resize(unit, size_px, interpolation=cv2.INTER_LINEAR), np.float32)
     resized = np.empty((size_px[1], size_px[0], pixels.shape[2]), np.float32)
     for channel in range(pixels.shape[2]):  # one by one: a large photo as float is larger still
-        plane = PIL.Image.fromarray(_to_unit(np.ascontiguousarray(pixels[..., channel])))
+        plane = PIL.Image.fromarray(as_unit(np.ascontiguousarray(pixels[..., channel])))
         resized[..., channel] = np.asarray(plane.resize(size_px, PIL.Image.Resampling.BILINEAR))
     return resized
 
@@ -226,23 +305,8 @@ def _round(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _to_unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.float32) / np.float32(255)
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    return pixels.astype(np.float32)
-
-
-def as_uint8(pixels: Pixels) -> NDArray[np.uint8]:
-    """Pixels in 8 bit: 16-bit ones rounded to the nearest level, 8-bit ones as they are."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255
-
-
 @contextlib.contextmanager
-def _opened(path: Path, *, max_pixels: int | None) -> Iterator[_Source]:
+def _opened(path: Path, *, max_pixels: int | None, allow_cut: bool = False) -> Iterator[Source]:
     """Open a picture and read its header; whatever fails inside becomes an ImageError."""
     path = Path(path)
     try:
@@ -252,26 +316,19 @@ def _opened(path: Path, *, max_pixels: int | None) -> Iterator[_Source]:
         if not stat.S_ISREG(mode):
             raise ImageError(path, "is not a file")
         with path.open("rb") as stream:
-            start = stream.read(16)
-            if not start:
+            head = stream.read(HEAD_BYTES)
+            if not head:
                 raise ImageError(path, "is empty")
-            openers = [opener for magic, opener in _OPENERS if start.startswith(magic)]
-            if not openers:
-                raise ImageError(path, f"is not a picture of a known kind ({_KNOWN})")
             stream.seek(0)
-            # Pillow's own Image.open would warn about or refuse large pictures at a limit of its
-            # own, and without telling their size.
-            source = _Source(path, stream, openers[0](stream, str(path)))
+            source = _source(path, stream, head, allow_cut=allow_cut)
             width, height = source.size_px
-            if max_pixels is not None and width * height > max_pixels:
-                raise ImageError(
-                    path,
-                    f"has {width} × {height} pixels, more than the limit of "
-                    f"{max_pixels / 1e6:g} million pixels",
-                )
+            if max_pixels is not None:
+                _refuse_large(path, width, height, source.sample_bytes, max_pixels)
             yield source
     except ImageError:
         raise
+    except SampleError as error:
+        raise ImageError(path, str(error)) from error
     except MemoryError as error:
         raise ImageError(path, "needs more memory than there is") from error
     except OSError as error:
@@ -284,173 +341,29 @@ def _opened(path: Path, *, max_pixels: int | None) -> Iterator[_Source]:
         raise ImageError(path, f"is damaged or cut short ({error})") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """An open picture file whose header has been read."""
+def _source(path: Path, stream: BinaryIO, head: bytes, *, allow_cut: bool) -> Source:
+    kind = recognise(head)
+    if isinstance(kind, Unread):
+        raise ImageError(path, f"is {kind.what}")
+    if kind == "TIFF":
+        from engine.imagefiles.tiff_files import TiffSource  # late: tifffile takes 0.1 s to load
 
-    path: Path
-    stream: BinaryIO
-    picture: ImageFile
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        """Upright (width, height)."""
-        width, height = self.picture.size
-        if isinstance(self.picture, TiffImagePlugin.TiffImageFile):
-            # Pillow turns TIFF's size by itself, but not in every version.
-            tags = self.picture.tag_v2
-            width, height = int(tags[256]), int(tags[257])
-        return (height, width) if self.orientation >= 5 else (width, height)
-
-    @property
-    def orientation(self) -> int:
-        """EXIF's orientation, 1 (upright) to 8; 1 where none or nonsense is given."""
-        value: Any = 1
-        if isinstance(self.picture, TiffImagePlugin.TiffImageFile):
-            value = self.picture.tag_v2.get(_ORIENTATION_TAG, 1)
-        else:
-            png = isinstance(self.picture, PngImagePlugin.PngImageFile)
-            block = _find_png_exif(self.stream) if png else self.picture.info.get("exif")
-            if block:
-                exif = PIL.Image.Exif()
-                with contextlib.suppress(Exception):  # a broken EXIF block hides no picture
-                    exif.load(block)
-                    value = exif.get(_ORIENTATION_TAG, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-    def decode(self) -> Pixels:
-        """The pixels, upright: ``(H, W, 3)`` RGB."""
-        picture = self.picture
-        orientation = self.orientation
-        decoder, _, offset, arguments = picture.tile[0] if picture.tile else ("", None, 0, ())
-        words = (arguments,) if isinstance(arguments, str) else tuple(arguments or ())
-        if isinstance(picture, PpmImagePlugin.PpmImageFile):
-            maximum = _netpbm_maximum(self.stream, offset)
-            if maximum > 255:
-                plain = decoder == "ppm_plain"
-                return _decode_netpbm_16(self.stream, picture.size, offset, maximum, plain=plain)
-        is_tiff = isinstance(picture, TiffImagePlugin.TiffImageFile)
-        is_png = isinstance(picture, PngImagePlugin.PngImageFile)
-        picture.load()  # refuses a cut file, where OpenCV would fill up with grey
-        if (is_tiff or is_png) and words and ";16" in str(words[0]):
-            pixels: Pixels = self._decode_16()
-        else:
-            pixels = self._decode_8()
-        # Pillow and OpenCV turn TIFF upright by themselves.
-        return pixels if is_tiff else _turn_upright(pixels, orientation)
-
-    def _decode_16(self) -> NDArray[np.uint16]:
-        """A loaded PNG or TIFF at its full 16 bit."""
-        picture = self.picture
-        if picture.mode.startswith("I;16"):
-            grey = np.asarray(picture).astype(np.uint16)
-            tags = getattr(picture, "tag_v2", {})
-            if tags.get(262) == 0:  # "white is zero"; neither library inverts it in 16 bit
-                grey = 65535 - grey
-            values = np.repeat(grey[..., None], 3, axis=2)
-            clear = picture.info.get("transparency")
-            if isinstance(clear, int):
-                values[grey == clear] = 65535
-            return values
-        import cv2  # late, as in write_image
-
-        # Pillow has no colour mode of 16 bit; OpenCV does.
-        self.stream.seek(0)
-        data = np.frombuffer(self.stream.read(), np.uint8)
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
-            raise ImageError(self.path, "holds 16-bit samples in a way that cannot be read")
-        rgb = decoded[..., 2::-1].astype(np.uint16)
-        if decoded.shape[2] == 4:
-            rgb = _over_white(rgb, decoded[..., 3:], np.uint16)
-        return np.ascontiguousarray(rgb)
-
-    def _decode_8(self) -> NDArray[np.uint8]:
-        """A loaded picture with samples of at most 8 bit."""
-        picture = self.picture
-        if picture.mode not in {
-            *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"),
-        }:
-            raise ImageError(
-                self.path,
-                f"has samples of the kind {picture.mode!r}, and only grey and colour of 8 or "
-                "16 bit are read",
-            )
-        if picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info:
-            straight = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)
-            rgba = np.asarray((picture.convert(straight) if straight else picture).convert("RGBA"))
-            return _over_white(rgba[..., :3], rgba[..., 3:], np.uint8)
-        if picture.mode == "CMYK" and isinstance(picture, JpegImagePlugin.JpegImageFile):
-            inks = np.asarray(picture)
-            if "adobe" not in picture.info:  # Pillow inverts as if Adobe had written every one
-                inks = 255 - inks
-            return np.array(PIL.Image.fromarray(inks, "CMYK").convert("RGB"))
-        return np.array(picture.convert("RGB"))
+        return TiffSource(stream, str(path))
+    if kind == "PFM":
+        return PfmSource(stream)
+    return PillowSource(stream, str(path), kind, allow_cut=allow_cut)
 
 
-def _over_white(
-    colour: NDArray[Any], alpha: NDArray[Any], dtype: type[np.unsignedinteger[Any]]
-) -> NDArray[Any]:
-    """Lay ``(H, W, 3)`` colours with ``(H, W, 1)`` straight alpha over white, rounded."""
-    top = np.iinfo(dtype).max
-    if (alpha == top).all():
-        return np.ascontiguousarray(colour)
-    clear = top - alpha.astype(np.uint64)
-    mixed = (colour * alpha.astype(np.uint64) + top * clear + top // 2) // top
-    return mixed.astype(dtype)
-
-
-def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation; 2, 4, 5 and 7 are mirrored, 5 to 8 lie on their side."""
-    upright: Any = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    if orientation in (2, 3, 6, 7):
-        upright = upright[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        upright = upright[::-1]
-    return np.ascontiguousarray(upright)
-
-
-def _find_png_exif(stream: BinaryIO) -> bytes | None:
-    """The EXIF block of a PNG, which may stand after the pixels; nothing is decoded."""
-    place = stream.tell()
-    try:
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8:
-            length = int.from_bytes(head[:4], "big")
-            if head[4:] == b"eXIf" and length <= _EXIF_LIMIT_BYTES:
-                return stream.read(length)
-            if head[4:] == b"IEND":
-                break
-            stream.seek(length + 4, 1)
-        return None
-    finally:
-        stream.seek(place)
-
-
-def _netpbm_maximum(stream: BinaryIO, offset: int) -> int:
-    """The greatest sample value a PPM or PGM may hold, from the header before ``offset``."""
-    stream.seek(0)
-    lines = stream.read(offset).splitlines()
-    words = [word for line in lines for word in line.partition(b"#")[0].split()]
-    return int(words[3]) if words[0] not in (b"P1", b"P4") else 1
-
-
-def _decode_netpbm_16(
-    stream: BinaryIO, size_px: tuple[int, int], offset: int, maximum: int, *, plain: bool
-) -> NDArray[np.uint16]:
-    """PPM or PGM of more than 8 bit, stretched to 0..65535, which both libraries get wrong."""
-    width, height = size_px
-    stream.seek(0)
-    channels = 3 if stream.read(2) in (b"P3", b"P6") else 1
-    count = width * height * channels
-    stream.seek(offset)
-    if plain:
-        lines = (line.partition(b"#")[0] for line in stream)
-        values = np.array([word for line in lines for word in line.split()][:count], np.uint32)
-    else:
-        values = np.frombuffer(stream.read(2 * count), ">u2").astype(np.uint32)
-    if values.size < count:
-        raise ValueError(f"{count - values.size} of {count} samples are missing")
-    stretched = (np.minimum(values, maximum) * 65535 + maximum // 2) // maximum
-    grey_or_rgb = stretched.astype(np.uint16).reshape(height, width, channels)
-    return np.repeat(grey_or_rgb, 3, axis=2) if channels == 1 else grey_or_rgb
+def _refuse_large(path: Path, width: int, height: int, sample_bytes: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            path,
+            f"has {width} × {height} pixels, more than the limit of "
+            f"{max_pixels / 1e6:g} million pixels",
+        )
+    if width * height * sample_bytes > MAX_SAMPLE_BYTES:
+        raise ImageError(
+            path,
+            f"has {width} × {height} pixels of {sample_bytes} bytes, more than the limit of "
+            f"{MAX_SAMPLE_BYTES / 1e9:.2g} GB",
+        )

@@ -131,8 +131,8 @@ class PicturesController(QObject):
 
         def warp(_context: api.JobContext) -> dict[str, Any]:
             return {
-                "warped_a": api.warp_image(image_a.pixels, forward, image_b.size_px),
-                "warped_b": api.warp_image(image_b.pixels, backward, image_a.size_px),
+                "warped_a": api.as_uint8(api.warp_image(image_a.pixels, forward, image_b.size_px)),
+                "warped_b": api.as_uint8(api.warp_image(image_b.pixels, backward, image_a.size_px)),
             }
 
         self._ask("warp", state.pair, warp)

@@ -15,7 +15,7 @@ from PySide6.QtGui import QImage
 
 from engine.api import Image, as_uint8
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 DISPLAY_EDGE_PX: Final = 4096
 """Longest edge of a prepared display picture; deeper zoom reads the original pixels."""
@@ -56,11 +56,11 @@ def block_means(pixels: Pixels, factor: int) -> Pixels:
     """Means of blocks of ``factor`` × ``factor`` pixels; border blocks may be smaller.
 
     Args:
-        pixels: ``(H, W, 3)`` uint8 or uint16.
+        pixels: ``(H, W, 3)`` uint8, uint16 or float32.
         factor: edge of a block.
 
     Returns:
-        ``(ceil(H / factor), ceil(W / factor), 3)`` of the same type, rounded.
+        ``(ceil(H / factor), ceil(W / factor), 3)`` of the same type, whole numbers rounded.
     """
     height, width = pixels.shape[:2]
     tops = np.arange(0, height, factor)
@@ -70,6 +70,10 @@ def block_means(pixels: Pixels, factor: int) -> Pixels:
     # Row by row: a 100-megapixel photo must not be held a second time as 32-bit integers.
     for row, top in enumerate(tops):
         strip = pixels[top : top + factor]
+        if pixels.dtype == np.float32:
+            means = np.add.reduceat(strip.mean(axis=0, dtype=np.float64), lefts, axis=0) / counts
+            result[row] = means
+            continue
         sums = np.add.reduceat(strip.sum(axis=0, dtype=np.uint32), lefts, axis=0)
         area = counts * np.uint32(len(strip))
         result[row] = (sums + area // 2) // area
@@ -82,7 +86,7 @@ def _block_edge(pixels: Pixels, long_edge_px: int) -> int:
 
 
 def rgb_image(pixels: Pixels) -> QImage:
-    """``(H, W, 3)`` RGB or ``(H, W)`` grey pixels, 8 or 16 bit, as an opaque QImage."""
+    """``(H, W, 3)`` RGB or ``(H, W)`` grey pixels, 8 bit, 16 bit or float, as an opaque QImage."""
     eight = np.ascontiguousarray(as_uint8(pixels))
     height, width = eight.shape[:2]
     if eight.ndim == 2:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.geometry.visibility import facing
+from engine.imagefiles.value_range import ValueRange
 from engine.vocabulary import Side
 
 
@@ -23,6 +24,8 @@ class ImagePair:
         name: for the user to read, such as ``v_churchill 1 → 2``.
         sequence: name of the sequence it belongs to, "" for a free pair.
         index: number of the second image in its sequence, 0 for a free pair.
+        range_a, range_b: which values of the files are black and white; None for what each file
+            states or its values suggest.
     """
 
     path_a: Path
@@ -31,10 +34,16 @@ class ImagePair:
     name: str = ""
     sequence: str = ""
     index: int = 0
+    range_a: ValueRange | None = None
+    range_b: ValueRange | None = None
 
     def path(self, side: Side) -> Path:
         """The file on one side."""
         return self.path_a if side == "a" else self.path_b
+
+    def range_of(self, side: Side) -> ValueRange | None:
+        """Which values of the file on one side are black and white."""
+        return self.range_a if side == "a" else self.range_b
 
     def facing(self, size_a_px: tuple[int, int], size_b_px: tuple[int, int]) -> ImagePair:
         """The pair with what both images show in front of its homography.

@@ -46,6 +46,7 @@ from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, MapFileError, file_errors
 from engine.files import write_atomically
 from engine.geometry.coords import CellGrid, Resize
+from engine.imagefiles.value_range import ValueRange
 from engine.vocabulary import PRECOMPUTED
 
 _MAX_BYTES = 16 << 30
@@ -141,6 +142,7 @@ def write_map_file(
     original_size_px: tuple[int, int],
     descriptor: str = "",
     settings: Mapping[str, Any] | None = None,
+    value_range: ValueRange | None = None,
 ) -> None:
     """Write the maps of one image as ``.npz``, completely or not at all.
 
@@ -151,6 +153,7 @@ def write_map_file(
         original_size_px: (width, height) of the original file.
         descriptor: name of what made the maps, kept for the reader.
         settings: its settings, kept as JSON.
+        value_range: which values of the image's file were black and white, kept for the reader.
 
     Raises:
         OutputError: the file cannot be written; an older file of this name is left as it was.
@@ -170,6 +173,8 @@ def write_map_file(
     content["member_angle_deg"] = _column([level.member.angle_deg for level in levels])
     content["descriptor"] = np.array(descriptor)
     content["settings"] = np.array(json.dumps(dict(settings or {}), default=str))
+    if value_range is not None:
+        content["value_range"] = np.array([value_range.black, value_range.white], np.float64)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **content)
     write_atomically(path, buffer.getvalue())

@@ -105,6 +105,7 @@ class Fingerprint:
         descriptors: those that were measured, in the order of every table.
         versions: the programs.
         device: where it was computed; a GPU by its name.
+        value_range: the values of the files that were black and white; None for each file's own.
     """
 
     protocol: ProtocolName
@@ -116,6 +117,7 @@ class Fingerprint:
     descriptors: tuple[MeasuredDescriptor, ...]
     versions: Versions
     device: str
+    value_range: tuple[float, ...] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

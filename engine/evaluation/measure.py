@@ -167,6 +167,7 @@ def make_fingerprint(
             project=engine.__version__, torch=str(torch.__version__), opencv=cv2.__version__
         ),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        value_range=None if protocol.value_range is None else protocol.value_range.ends,
     )
 
 
@@ -210,6 +211,9 @@ def measure_pairs(
             for one in sequence:
                 context.cancel.check()
                 second = next(reading).result()
+                for read in (first, second):
+                    for note in read.notes if isinstance(read, _ReadImage) else ():
+                        context.emit(Note(note, "warning"))
                 if task is not None and isinstance(second, _ReadImage):
                     yield task.measure(one, second)
                     continue
@@ -228,6 +232,7 @@ class _ReadImage:
 
     working: WorkingImage
     measured: MeasuredImage
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -338,14 +343,16 @@ def _read(
 ) -> _ReadImage | ImageError:
     """An image as the protocol wants it, changed first where that makes it harder."""
     try:
-        pixels = read_image(path).pixels
+        image = read_image(path, shown=protocol.value_range)
         with file_errors(ImageError, path, "cannot be read"):
             sha256 = sha256_of(path)
     except ImageError as error:
         return error
-    working = make_working_image(protocol, pixels if stress is None else stress.apply(pixels))
+    pixels = image.pixels if stress is None else stress.apply(image.pixels)
+    working = make_working_image(protocol, pixels)
     name = path.relative_to(root).as_posix()
-    return _ReadImage(working, MeasuredImage(name, sha256, working.resize))
+    notes = tuple(f"{name} {note}" for note in image.notes)
+    return _ReadImage(working, MeasuredImage(name, sha256, working.resize), notes)
 
 
 def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value], None, None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine.errors import ConfigError
+from engine.imagefiles.value_range import ValueRange
 
 ProtocolName = Literal["seed", "closed", "dense"]
 QueryKind = Literal["harris", "uniform"]
@@ -28,6 +29,7 @@ class Protocol:
         long_edge_px: every image is brought to this long edge.
         grid_stride_px: distance of candidates in the dense protocol.
         seed: of the draws.
+        value_range: which values of the files are black and white; None for each file's own range.
     """
 
     name: ProtocolName
@@ -38,6 +40,7 @@ class Protocol:
     long_edge_px: int
     grid_stride_px: int
     seed: int
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         if not self.thresholds_px:

@@ -181,6 +181,7 @@ def describe_maps(
     trained: bool,
     notes: tuple[str, ...] = (),
     chosen: str = "",
+    values: str = "",
 ) -> MapInfo:
     """What is known about the maps of one image, a batch of one; see :class:`MapInfo`."""
     first = levels[0]
@@ -199,6 +200,7 @@ def describe_maps(
         trained=trained,
         notes=notes,
         chosen=chosen,
+        values=values,
     )
 
 

@@ -65,6 +65,7 @@ class MapInfo:
         trained: False for random weights: show it.
         notes: sentences the user should see, such as a fall-back to the CPU.
         chosen: what the pair voted for, "" where each image is described alone.
+        values: which values of the file are black and white, "" for 0 to 255 of 8 bit.
     """
 
     size_px: tuple[int, int]
@@ -79,6 +80,7 @@ class MapInfo:
     trained: bool
     notes: tuple[str, ...] = ()
     chosen: str = ""
+    values: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,7 @@ class Session:
         pair, recipe = request.pair, request.recipe
         a, b = (self._ensure(pair, side, recipe, context) for side in SIDES)
         _check_comparable(a, b)
-        pixels = self._image(pair.path_a).pixels
+        pixels = self._image(pair, "a").pixels
         working = resize_pixels(pixels, a.resize.to_size_px, antialias=True)
         chosen = choose_points(working, request.points, request.count, request.seed)
         # An image that was enlarged has working pixels beyond the centres of its border pixels.
@@ -191,7 +191,9 @@ class Session:
     ) -> Described:
         context.cancel.check()
         start = time.perf_counter()
-        image = self._image(pair.path(side))
+        image = self._image(pair, side)
+        for text in image.remarks:
+            context.emit(Note(text, "warning"))
         if recipe.spec.name == PRECOMPUTED:
             if recipe.map_files is None:
                 reason = "has no file of precomputed maps; choose one for each image"
@@ -215,8 +217,9 @@ class Session:
             resize,
             seconds=time.perf_counter() - start,
             trained=trained,
-            notes=made.notes,
+            notes=(*image.remarks, *made.notes),
             chosen=made.chosen,
+            values=image.range_words,
         )
         with torch.inference_mode():
             return make_described(made.levels, resize, info, pixels)
@@ -226,7 +229,7 @@ class Session:
         key = MapKey.of(pair, side, recipe).alone
         found = self._looked_at.get(key)
         if found is None:
-            image, descriptor = self._image(pair.path(side)), get_built(recipe.spec)
+            image, descriptor = self._image(pair, side), get_built(recipe.spec)
             size_px = fit_long_edge(image.size_px, recipe.long_edge_px).to_size_px
             _refuse_too_large(pair.path(side), descriptor, size_px, recipe.device)
             found = PairImage(
@@ -256,13 +259,14 @@ class Session:
         _check_comparable(*found)
         return found[0], found[1]
 
-    def _image(self, path: Path) -> Image:
+    def _image(self, pair: ImagePair, side: Side) -> Image:
+        path = pair.path(side)
         stamp = FileStamp.of(path)
         image = self._images.get(stamp)
         if image is None:
-            image = read_image(path)
-            self._images.put(stamp, image, image.pixels.nbytes)
-        return image
+            image = read_image(path, allow_cut=True)
+            self._images.put(stamp, image, image.size_bytes)
+        return image.in_range(pair.range_of(side))
 
 
 def _refuse_too_large(

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import get_descriptor
+from engine.imagefiles.value_range import ValueRange
 from engine.inspection.requests import Recipe
 from engine.paths import FileStamp
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
@@ -30,18 +31,20 @@ class MapKey:
 
     Attributes:
         image: the image file.
+        shown: which of its values are black and white; None for its own range.
         recipe: without what concerns the other image or this descriptor does not use.
         files: further files that are read: weights, precomputed maps and what describes them.
         build: the registered builder; a plugin that is loaded again has another one.
         partner: where a pair decides how its images are described: which side the image is, and
-            the other image's file, None for what does not depend on that.
+            the other image's file with its range, None for what does not depend on that.
     """
 
     image: FileStamp
+    shown: ValueRange | None
     recipe: Recipe
     files: tuple[FileStamp, ...]
     build: Hashable
-    partner: tuple[Side, FileStamp | None] | None = None
+    partner: tuple[Side, tuple[FileStamp, ValueRange | None] | None] | None = None
 
     @classmethod
     def of(cls, pair: ImagePair, side: Side, recipe: Recipe) -> MapKey:
@@ -51,18 +54,22 @@ class MapKey:
             ConfigError: there is no such descriptor.
         """
         files = list(recipe.spec.weights_stamps())
+        shown, other = pair.range_of(side), other_side(side)
         if recipe.spec.name == PRECOMPUTED:
             if recipe.map_files is not None:
                 path = recipe.map_files[SIDES.index(side)]
                 files += [FileStamp.of(path), FileStamp.of(path.with_suffix(".json"))]
-            recipe = replace(recipe, long_edge_px=0, precision="float32")
+            recipe, shown = replace(recipe, long_edge_px=0, precision="float32"), None
         entry = get_descriptor(recipe.spec.name)
         return cls(
             image=FileStamp.of(pair.path(side)),
+            shown=shown,
             recipe=replace(recipe, map_files=None),
             files=tuple(files),
             build=entry.build,
-            partner=(side, FileStamp.of(pair.path(other_side(side)))) if entry.by_pair else None,
+            partner=(side, (FileStamp.of(pair.path(other)), pair.range_of(other)))
+            if entry.by_pair
+            else None,
         )
 
     @property
@@ -72,7 +79,8 @@ class MapKey:
 
     def reads(self, path: Path) -> bool:
         """Whether a file is among those the maps were made from."""
-        stamps = (self.image, *self.files, self.partner and self.partner[1])
+        partner = self.partner and self.partner[1]
+        stamps = (self.image, *self.files, partner and partner[0])
         absolute = os.path.abspath(path)  # noqa: PTH100
         return any(stamp is not None and stamp.path == absolute for stamp in stamps)
 

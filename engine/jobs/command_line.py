@@ -57,6 +57,28 @@ class PairOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RangeOption:
+    """Which sample values are black and white."""
+
+    value_range: str | None = option(
+        None, help="which values of the image files are black and white, such as 0,4095; write "
+        "--range=BLACK,WHITE if BLACK is negative; by default what a file states or its values "
+        "suggest ('auto')",
+        flag="--range", metavar="BLACK,WHITE", group="which values",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRangeOptions(RangeOption):
+    """Which sample values of each of two images are black and white."""
+
+    value_range_b: str | None = option(
+        None, help="the same for the second image, where it differs", flag="--range-b",
+        metavar="BLACK,WHITE",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class OwnSettings(Plugins):
     """A descriptor's own settings."""
 
@@ -77,7 +99,7 @@ class MapFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewOptions(MapFiles, OwnSettings, PairOptions):
+class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     """How to open the window; the defaults open it as it was left.
 
     ``images`` are none, one folder (a sequence or a folder of sequences), or two image files;

@@ -44,6 +44,7 @@ from engine.evaluation.run_folder import (
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.files import make_folder, write_atomically
+from engine.imagefiles.value_range import check_value_range
 from engine.jobs.settings import EvaluateConfig, config_text, settings_of, split_descriptor
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 from engine.vocabulary import PRECOMPUTED
@@ -258,6 +259,7 @@ def make_protocol(config: EvaluateConfig) -> Protocol:
         long_edge_px=config.long_edge_px,
         grid_stride_px=config.grid_stride_px,
         seed=config.seed,
+        value_range=config.value_range and check_value_range(*config.value_range),
     )
 
 

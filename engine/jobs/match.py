@@ -91,12 +91,15 @@ class MatchJob:
     def _draw(
         self, path: Path, table: MatchTable, descriptor: str, info_a: MapInfo, info_b: MapInfo
     ) -> None:
-        image_a, image_b = (read_image(self.request.pair.path(side)) for side in SIDES)
+        pair = self.request.pair
+        image_a, image_b = (
+            read_image(pair.path(side), shown=pair.range_of(side), allow_cut=True) for side in SIDES
+        )
         drawing = match_figure(
             table,
             (image_a.as_uint8(), image_b.as_uint8()),
             sizes_px=(info_a.size_px, info_b.size_px),
-            name=self.request.pair.name,
+            name=pair.name,
             descriptor=descriptor,
             trained=info_a.trained and info_b.trained,
             points=self.request.points,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from engine.errors import ConfigError, DatasetError, ImageError
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
+    from engine.imagefiles.value_range import ValueRange
 
 
 def check_images(
@@ -47,7 +49,11 @@ def check_images(
 
 
 def open_pair(
-    images: Sequence[Path], *, pair_index: int | None = None, homography: Path | None = None
+    images: Sequence[Path],
+    *,
+    pair_index: int | None = None,
+    homography: Path | None = None,
+    ranges: tuple[ValueRange | None, ValueRange | None] = (None, None),
 ) -> ImagePair:
     """Open the pair that was named.
 
@@ -55,6 +61,7 @@ def open_pair(
         images: two image files, or one folder that holds a sequence or just two pictures.
         pair_index: of a sequence: number of the second image; None for the first pair.
         homography: of two images: file with ``h_b_from_a``.
+        ranges: which values of each file are black and white.
 
     Raises:
         DescSpaceError: as :func:`check_images`; the folder holds no sequence or several; the
@@ -62,13 +69,15 @@ def open_pair(
     """
     check_images(images, pair_index=pair_index, homography=homography)
     if len(images) == 1:
-        return _sequence_pair(images[0], pair_index)
+        pair = _sequence_pair(images[0], pair_index)
+        return replace(pair, range_a=ranges[0], range_b=ranges[1])
     from engine.data.pairs import ImagePair
     from engine.geometry.homography import read_homography
 
     truth = None if homography is None else read_homography(homography)
     name = f"{images[0].name} → {images[1].name}"
-    return ImagePair(images[0], images[1], truth, name=name)
+    range_a, range_b = ranges
+    return ImagePair(images[0], images[1], truth, name=name, range_a=range_a, range_b=range_b)
 
 
 def _sequence_pair(folder: Path, index: int | None) -> ImagePair:

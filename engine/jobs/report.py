@@ -23,6 +23,7 @@ from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import PairRow, read_result
 from engine.evaluation.stress import Stress, stress_of
 from engine.files import make_folder
+from engine.imagefiles.value_range import ValueRange
 from engine.images import read_image, resize_pixels
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
 from engine.progress import JobContext, Note, Progress, Saved, Stage
@@ -85,16 +86,24 @@ class ReportJob:
             descriptor=one.name,
             weights=stats.merged.weights_of(row.descriptor),
             settings=_own_settings(one),
+            value_range=option_text(result.fingerprint.value_range)
+            if result.fingerprint.value_range
+            else None,
         )
         title, detail = pair_in_words(stats, row)
         plain = PairPicture(title, detail, None, "", command_line("view", view))
         if not (self.pictures and result.folder is not None and result.has_points):
             return plain
         stress = stress_of(result.fingerprint.dataset.name, *row.key)
+        ends = result.fingerprint.value_range
+        shown = None if ends is None else ValueRange(*ends)
         try:
             pair = read_points(result.folder, *row.key)
             first, second = pair.images
-            images = _read(root / first.path, first), _read(root / second.path, second, stress)
+            images = (
+                _read(root / first.path, first, shown),
+                _read(root / second.path, second, shown, stress),
+            )
         except DescSpaceError as error:
             return replace(plain, note=f"No picture: {error}")
         points = pair.points[row.queries][result.labels.index(row.descriptor)]
@@ -123,13 +132,15 @@ def run_names(folders: Sequence[Path]) -> tuple[str, ...]:
     )
 
 
-def _read(path: Path, image: MeasuredImage, stress: Stress | None = None) -> NDArray[np.float32]:
+def _read(
+    path: Path, image: MeasuredImage, shown: ValueRange | None, stress: Stress | None = None
+) -> NDArray[np.float32]:
     """``(h, w, 3)`` pixels of an image at the size it was measured at.
 
     Raises:
         ImageError: it cannot be read, or it is not the one that was measured.
     """
-    pixels = read_image(path).pixels
+    pixels = read_image(path, shown=shown).pixels
     if sha256_of(path) != image.sha256:
         raise ImageError(path, "has changed since it was measured")
     changed = pixels if stress is None else stress.apply(pixels)

@@ -102,6 +102,11 @@ class EvaluateConfig:
     long_edge_px: int = option(
         640, help="resize every image to this long edge", unit="px", low=32, high=4096
     )
+    value_range: tuple[float, float] | None = option(
+        None, help="which values of the image files are black and white, such as 0,4095; by "
+        "default what each file states or its values suggest",
+        flag="--range", metavar="BLACK,WHITE",
+    )  # fmt: skip
     seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
     device: str = option("auto", help=_DEVICE_HELP)
     precision: Precision = option("float32", help=_PRECISION_HELP)

@@ -37,6 +37,7 @@ SEVERAL: dict[str, st.SearchStrategy[Any]] = {
     "plugins": st.lists(PATHS),
     "maps": st.none() | st.tuples(PATHS, PATHS),
     "probe_px": st.none() | st.tuples(NUMBERS, NUMBERS),
+    "value_range": st.none() | st.tuples(NUMBERS, NUMBERS),
     "size": st.none() | st.tuples(st.integers(200, 16384), st.integers(200, 16384)),
     "overrides": st.just(()),
 }

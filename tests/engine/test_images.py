@@ -5,17 +5,21 @@ import os
 import struct
 import subprocess
 import sys
+import types
 import warnings
 import zlib
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
+from PIL import PngImagePlugin
 
 from engine.errors import ImageError, OutputError
 from engine.geometry.coords import Resize
+from engine.imagefiles.value_range import ValueRange
 from engine.images import (
     IMAGE_SUFFIXES,
     MIN_EDGE_PX,
@@ -446,10 +450,162 @@ def test_rubbish_behind_a_good_beginning_never_raises_anything_else(tmp_path):
                 refusal(path)
 
 
-def test_samples_of_32_bit_are_refused_by_name(tmp_path):
-    values = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
-    path = saved(tmp_path, PIL.Image.fromarray(values), "float.tif")
-    assert "only grey and colour of 8 or 16 bit" in refusal(path)
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"%PDF-1.7", "is a PDF"),
+        (b"8BPS\0\1", "is a Photoshop file"),
+        (b"\x76\x2f\x31\x01", "is OpenEXR"),
+        (b"#?RADIANCE\n", "is a Radiance HDR picture"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"\x93NUMPY\x01\0", "is a numpy array"),
+        (b"PK\x03\x04", "is a ZIP archive"),
+        (b"P7\nWIDTH 3\n", "is PAM"),
+        (b"\0" * 128 + b"DICM", "is DICOM"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "is a film (MP4 or QuickTime)"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "is a camera's raw file (CR3)"),
+        (b"RIFF\x10\0\0\0AVI LIST", "is a film (AVI)"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is Git LFS's pointer"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='x'>", "is SVG"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name_and_not_damaged(tmp_path, start, name):
+    path = tmp_path / "a.png"
+    path.write_bytes(start + bytes(40))
+    assert refusal(path).startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "package"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC", "pillow-heif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC", "pillow-heif"),
+        (b"\xff\x0a\x7f", "JPEG XL", "pillow-jxl-plugin"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL", "pillow-jxl-plugin"),
+    ],
+)
+def test_a_kind_that_a_plug_in_reads_names_it(tmp_path, monkeypatch, start, kind, package):
+    for module in ("pillow_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    path = tmp_path / "a.jpg"
+    path.write_bytes(start + bytes(40))
+    reason = f"is {kind}; the package {package} reads it: pip install {package}"
+    assert refusal(path) == reason
+
+
+def test_a_plug_in_that_is_installed_opens_its_kind(tmp_path, monkeypatch):
+    """Its reader stands in for it here: what is tested is that it is found and used."""
+    truth = rgb_noise()
+    stream = io.BytesIO()
+    PIL.Image.fromarray(truth).save(stream, "PNG")
+
+    class Reader(PngImagePlugin.PngImageFile):
+        def __init__(self, file, name):
+            super().__init__(io.BytesIO(file.read()[24:]), name)
+
+    for name in ("pillow_heif", "pillow_heif.as_plugin"):
+        module = types.ModuleType(name)
+        module.HeifImageFile = Reader
+        monkeypatch.setitem(sys.modules, name, module)
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + stream.getvalue())
+    np.testing.assert_array_equal(read_image(path).pixels, truth)
+
+
+def test_the_first_frame_of_a_gif_is_read(tmp_path):
+    generator = np.random.default_rng(8)
+    palette = generator.integers(0, 256, (16, 3), dtype=np.uint8)
+    frames = []
+    for seed in range(2):
+        frame = PIL.Image.fromarray(
+            np.random.default_rng(seed).integers(0, 16, (HEIGHT, WIDTH), dtype=np.uint8), "P"
+        )
+        frame.putpalette(palette.tobytes())
+        frames.append(frame)
+    path = saved(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(path).pixels, palette[np.asarray(frames[0])])
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_an_avif_is_read_upright(tmp_path, orientation):
+    truth = smooth_rgb(64, 48)
+    stored = PIL.Image.fromarray(stored_for(truth, orientation))
+    path = saved(tmp_path, stored, "a.avif", quality=95, exif=exif_block(orientation))
+    assert read_size(path) == (64, 48)
+    assert np.abs(read_image(path).pixels.astype(int) - truth).max() <= 8
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_2000_keeps_all_its_bits(tmp_path, bits, channels):
+    dtype = np.uint8 if bits == 8 else np.uint16
+    top = 2**bits - 1
+    generator = np.random.default_rng(2)
+    truth = generator.integers(0, top, (HEIGHT, WIDTH, channels), dtype=dtype, endpoint=True)
+    stored = truth if channels == 3 else truth[..., 0]
+    path = tmp_path / "a.jp2"
+    path.write_bytes(imagecodecs.jpeg2k_encode(stored, level=0, bitspersample=bits))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.samples, np.broadcast_to(truth, (HEIGHT, WIDTH, 3)))
+    assert image.range == ValueRange(0, top)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_profiles_and_texts_of_any_size_hide_no_png(tmp_path, depth):
+    """Pillow alone refuses a text above 1 MB and a profile that unpacks to more than that."""
+    truth = rgb_noise(np.uint16 if depth == 16 else np.uint8)
+    much = zlib.compress(b"x" * 3_000_000)
+    texts = (
+        png_chunk(b"iCCP", b"name\0\0" + much)
+        + png_chunk(b"tEXt", b"Comment\0" + b"y" * 3_000_000)
+        + png_chunk(b"zTXt", b"More\0\0" + much)
+        + png_chunk(b"iTXt", b"Yet\0\1\0\0\0" + much)
+    )
+    path = tmp_path / "a.png"
+    path.write_bytes(make_png(truth, 2, depth, before=texts, after=texts))
+    assert read_size(path) == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(read_image(path).pixels, truth)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [2, 50, 1000])
+def test_a_jpeg_without_its_end_is_shown_with_a_word_where_that_is_allowed(
+    tmp_path, missing, progressive
+):
+    truth = smooth_rgb(320, 240)
+    path = saved(tmp_path, PIL.Image.fromarray(truth), "a.jpg", quality=95, progressive=progressive)
+    whole = read_image(path, allow_cut=True)
+    assert (whole.cut_short, whole.notes) == (False, ())
+    path.write_bytes(path.read_bytes()[:-missing])
+    image = read_image(path, allow_cut=True)
+    assert image.cut_short
+    assert image.remarks[0].startswith("a.jpg is cut short")
+    assert image.size_px == (320, 240)
+    if not progressive:  # the upper rows are complete
+        np.testing.assert_array_equal(image.pixels[:100], whole.pixels[:100])
+    assert "damaged or cut short" in refusal(path)
+    assert read_thumbnail(path, long_edge_px=32).shape == (24, 32, 3)
+
+
+def test_a_jpeg_that_ends_before_its_pixels_is_refused_all_the_same(tmp_path):
+    path = saved(tmp_path, PIL.Image.fromarray(rgb_noise()), "a.jpg")
+    path.write_bytes(path.read_bytes()[:100])
+    assert "damaged or cut short" in refusal(path, allow_cut=True)
+
+
+def test_pfm_is_read_from_the_bottom_row_up(tmp_path):
+    generator = np.random.default_rng(4)
+    for header, channels, order in (("PF", 3, "<"), ("Pf", 1, ">")):
+        truth = generator.random((HEIGHT, WIDTH, channels), np.float32)
+        scale = -1.0 if order == "<" else 1.0
+        path = tmp_path / "a.pfm"
+        body = truth[::-1].astype(f"{order}f4").tobytes()
+        path.write_bytes(f"{header}\n{WIDTH} {HEIGHT}\n{scale}\n".encode() + body)
+        pixels = read_image(path).pixels
+        np.testing.assert_array_equal(pixels, np.broadcast_to(truth, (HEIGHT, WIDTH, 3)))
+        path.write_bytes(path.read_bytes()[:-1])
+        assert "damaged or cut short" in refusal(path)
 
 
 def test_a_picture_above_the_limit_is_refused_with_its_size_before_it_is_decoded(tmp_path):

@@ -9,13 +9,13 @@ from pathlib import Path
 from engine.cli.command import Command, Shell, options_from, settings_from
 from engine.config import REQUIRED, option
 from engine.errors import ImageError
-from engine.jobs.command_line import OwnSettings, SettingsFile
+from engine.jobs.command_line import OwnSettings, RangeOption, SettingsFile
 from engine.jobs.settings import DescribeConfig
 from engine.progress import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescribeOptions(SettingsFile, OwnSettings):
+class DescribeOptions(SettingsFile, OwnSettings, RangeOption):
     """What is read and written."""
 
     image: Path = option(
@@ -26,12 +26,14 @@ class DescribeOptions(SettingsFile, OwnSettings):
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Describe and write."""
+    from engine.imagefiles.value_range import parse_value_range
     from engine.jobs.output import check_output
 
     options = options_from(arguments, DescribeOptions)
     config, own = settings_from(arguments, DescribeConfig)
     if not options.image.is_file():
         raise ImageError(options.image, "there is no such file")
+    shown = parse_value_range(options.value_range)
     check_output(options.out, suffixes=(".npz",), inputs=[options.image])
 
     with shell.stage(Stage.LOADING_TORCH):
@@ -42,7 +44,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
     context = shell.context(config.device)
     load_descriptor_sources(options.plugins, context)
     recipe = make_recipe(config, own)
-    info = DescribeJob(image=options.image, recipe=recipe, out=options.out).run(context)
+    job = DescribeJob(image=options.image, recipe=recipe, out=options.out, shown=shown)
+    info = job.run(context)
     shell.sink.close()
     title = get_descriptor(config.descriptor).title
     maps = "1 map" if info.levels == 1 else f"{info.levels} maps"
@@ -51,6 +54,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
         f"{info.cells[0]}×{info.cells[1]} cells, {info.dim} numbers each, one every "
         f"{info.stride_px:.4g} px, on {info.device} in {info.seconds:.1f} s"
     )
+    if info.values:
+        print(f"values  {info.values}")
     return 0
 
 

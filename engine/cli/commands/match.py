@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from engine.cli.command import Command, Shell, options_from, settings_from
 from engine.config import REQUIRED, option
 from engine.errors import OutputError
-from engine.jobs.command_line import MapFiles, OwnSettings, PairOptions, SettingsFile
+from engine.jobs.command_line import (
+    MapFiles,
+    OwnSettings,
+    PairOptions,
+    PairRangeOptions,
+    SettingsFile,
+)
 from engine.jobs.settings import MatchConfig
 from engine.progress import Stage
 from engine.vocabulary import PRECOMPUTED, FigureTheme
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchOptions(SettingsFile, MapFiles, OwnSettings, PairOptions):
+class MatchOptions(SettingsFile, MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     """What is matched and written."""
 
     out: Path = option(REQUIRED, help="CSV file", group="what to write")
@@ -36,13 +42,19 @@ def run(arguments: Namespace, shell: Shell) -> int:
     """Match and write."""
     from engine.figures import FIGURE_SUFFIXES, check_font
     from engine.figures.figure_content import Paper
+    from engine.imagefiles.value_range import parse_pair_ranges
     from engine.jobs.open_pair import open_pair
     from engine.jobs.output import check_output
 
     options = options_from(arguments, MatchOptions)
     standing = {} if options.maps is None else {"descriptor": PRECOMPUTED}
     config, own = settings_from(arguments, MatchConfig, **standing)
-    pair = open_pair(options.images, pair_index=options.pair_index, homography=options.homography)
+    pair = open_pair(
+        options.images,
+        pair_index=options.pair_index,
+        homography=options.homography,
+        ranges=parse_pair_ranges(options.value_range, options.value_range_b),
+    )
     inputs = [pair.path_a, pair.path_b, *(options.maps or ())]
     inputs += [] if options.homography is None else [options.homography]
     check_output(options.out, inputs=inputs)
@@ -92,8 +104,13 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     seconds = sum(info.seconds for info in result.infos) + result.table.seconds
     device = result.infos[0].device
     lines = [f"{name}: {summary.count} points by {descriptor} on {device} in {seconds:.1f} s"]
+    lines += [
+        f"image {side}  {info.values}"
+        for side, info in zip("AB", result.infos, strict=True)
+        if info.values
+    ]
     if not summary.count:
-        return lines[0] + "\nno point was found to match"
+        return "\n".join(lines) + "\nno point was found to match"
     blank = summary.count - summary.textured
     if summary.textured:
         of = f"   (of {summary.textured} with texture)" if blank else ""

@@ -26,6 +26,7 @@ def view_options(arguments: Namespace) -> ViewOptions:
     Raises:
         DescSpaceError: a file is missing, or options contradict each other.
     """
+    from engine.imagefiles.value_range import parse_pair_ranges
     from engine.jobs.open_pair import check_images
     from engine.jobs.output import check_output
 
@@ -33,6 +34,7 @@ def view_options(arguments: Namespace) -> ViewOptions:
     if options.images or options.pair_index is not None or options.homography is not None:
         check_images(options.images, pair_index=options.pair_index, homography=options.homography)
     parse_overrides(options.settings)
+    parse_pair_ranges(options.value_range, options.value_range_b)
     for path in (options.homography, options.weights, *options.plugins, *(options.maps or ())):
         if path is not None and not path.is_file():
             raise FileError(path, "there is no such file")
