@@ -49,6 +49,7 @@ from descgui.views.matches_panel import MatchesPanel
 from descgui.views.pair_view import PairView
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
+from descgui.views.range_dialog import RangeDialog
 from descgui.views.theme import Theme
 from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
 from descgui.views.training_panel import TrainingPanel
@@ -246,6 +247,7 @@ class Application(QObject):
             "open_folder": self.files.open_folder,
             "open_demo": self.pairs.open_demo,
             "paste_image": self.files.paste,
+            "value_range": self._choose_range,
             "load_homography": self.files.load_homography,
             "clear_homography": self.pairs.clear_homography,
             "load_maps": partial(self.files.load_maps, models.maps),
@@ -276,6 +278,7 @@ class Application(QObject):
             "open_log_folder": partial(_open, api.log_dir()),
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
+        view.range_requested.connect(self._choose_range)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(
             lambda line: self.pairs.open_folder(Path(line))
@@ -289,6 +292,10 @@ class Application(QObject):
         else:
             self._raise("descriptor")
             self.descriptor.ask_comparison()
+
+    def _choose_range(self) -> None:
+        if self.models.pair.state is not None:
+            self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
 
     def _run_matches(self) -> None:
         self._raise("matches")

@@ -20,6 +20,7 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 Prepare = Callable[[api.Image], NDArray[np.uint8]]
+Ranges = tuple[api.ValueRange | None, api.ValueRange | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,22 +50,39 @@ class PairController(QObject):
         dataset = self._models.browser.state.dataset if pair.sequence else None
         self._submit(pair.name or pair.path_a.name, lambda: self._read(pair, dataset))
 
-    def open_files(self, path_a: Path, path_b: Path, homography: Path | None = None) -> None:
-        """Open two photos, with the homography in a file if there is one."""
+    def open_files(
+        self,
+        path_a: Path,
+        path_b: Path,
+        homography: Path | None = None,
+        *,
+        ranges: Ranges = (None, None),
+    ) -> None:
+        """Open two photos, with the homography in a file if there is one.
+
+        Args:
+            path_a: image A.
+            path_b: image B.
+            homography: the file.
+            ranges: which values of each file are black and white; None for its own range.
+        """
 
         def read() -> _Opened:
             truth = api.read_homography(homography) if homography is not None else None
-            return self._read(_free_pair(path_a, path_b, truth), None)
+            return self._read(_in_ranges(_free_pair(path_a, path_b, truth), ranges), None)
 
         self._submit(path_a.name, read)
 
-    def open_folder(self, folder: Path, *, sequence: str = "", index: int = 0) -> None:
+    def open_folder(
+        self, folder: Path, *, sequence: str = "", index: int = 0, ranges: Ranges = (None, None)
+    ) -> None:
         """Open a folder of sequences, one sequence, or a folder with just two images.
 
         Args:
             folder: what was chosen.
             sequence: name of the sequence to show first; "" for the first one.
             index: number of its second image; 0 for the first pair.
+            ranges: as for :meth:`open_files`.
         """
 
         def read() -> _Opened:
@@ -75,8 +93,9 @@ class PairController(QObject):
                     pair = api.pair_from_folder(folder)
                 except api.DatasetError:
                     raise no_sequences from None
-                return self._read(_free_pair(pair.path_a, pair.path_b, None), None)
-            chosen = _choose(dataset, sequence, index)
+                free = _free_pair(pair.path_a, pair.path_b, None)
+                return self._read(_in_ranges(free, ranges), None)
+            chosen = _in_ranges(_choose(dataset, sequence, index), ranges)
             opened = self._read(chosen, dataset)
             return replace(opened, notes=dataset.problems)
 
@@ -161,11 +180,50 @@ class PairController(QObject):
         if state is not None and state.pair.h_b_from_a is not None:
             self._set_homography(state, None)
 
+    def show_range(self, side: api.Side, shown: api.ValueRange | None) -> None:
+        """Choose which values of one image are black and white; None for the file's own range."""
+        self._change_range(side, lambda _image: shown)
+
+    def fit_range(self, side: api.Side) -> None:
+        """Show an image from its least to its greatest value."""
+
+        def ends(image: api.Image) -> api.ValueRange | None:
+            black, white = image.value_ends
+            return api.ValueRange(black, white) if black < white else None
+
+        self._change_range(side, ends)
+
     def step(self, step: int) -> None:
         """Open the next (1) or previous (-1) pair of the listed sequences."""
         pair = self._models.browser.neighbour(step)
         if pair is not None:
             self.open_pair(pair)
+
+    def _change_range(
+        self, side: api.Side, choose: Callable[[api.Image], api.ValueRange | None]
+    ) -> None:
+        state = self._models.pair.state
+        if state is None:
+            return
+
+        def change(_context: api.JobContext) -> PairState:
+            if side == "a":
+                image = state.image_a.in_range(choose(state.image_a))
+                pair = replace(state.pair, range_a=image.shown)
+                return replace(state, pair=pair, image_a=image, display_a=self._prepare(image))
+            image = state.image_b.in_range(choose(state.image_b))
+            pair = replace(state.pair, range_b=image.shown)
+            return replace(state, pair=pair, image_b=image, display_b=self._prepare(image))
+
+        def done(changed: PairState) -> None:
+            now = self._models.pair.state
+            if now is state:
+                if changed.pair != state.pair:
+                    self._models.pair.set_pair(changed)
+            elif now is not None and now.pair.path(side) == state.pair.path(side):
+                self._change_range(side, choose)  # the other side's range changed meanwhile
+
+        self.lane.submit(change, key=("range", side), done=done)
 
     def _set_homography(self, state: PairState, truth: NDArray[np.float64] | None) -> None:
         pair = replace(state.pair, h_b_from_a=truth)
@@ -193,8 +251,11 @@ class PairController(QObject):
 
     def _read(self, pair: api.ImagePair, dataset: api.Dataset | None) -> _Opened:
         """On the worker's thread: decode both images."""
-        image_a = api.read_image(pair.path_a)
-        image_b = image_a if pair.path_b == pair.path_a else api.read_image(pair.path_b)
+        image_a = api.read_image(pair.path_a, shown=pair.range_a, allow_cut=True)
+        if pair.path_b == pair.path_a:
+            image_b = image_a.in_range(pair.range_b)
+        else:
+            image_b = api.read_image(pair.path_b, shown=pair.range_b, allow_cut=True)
         displays = (self._prepare(image_a), self._prepare(image_b))
         facing = pair.facing(image_a.size_px, image_b.size_px)
         return _Opened(PairState(facing, image_a, image_b, *displays), dataset)
@@ -208,6 +269,8 @@ class PairController(QObject):
         self._models.pair.set_pair(opened.state)
         root = opened.dataset.root if opened.dataset is not None else None
         self._models.settings.remember_pair(write_recent(pair, root))
+        if difference := _differing_ranges(opened.state):
+            self._models.messages.notify(difference)
         for note in opened.notes:
             self._models.messages.log(note, "warning", topic="data set")
 
@@ -216,8 +279,25 @@ class PairController(QObject):
         self._models.pair.report_failure(failure.summary)
 
 
+def _in_ranges(pair: api.ImagePair, ranges: Ranges) -> api.ImagePair:
+    return replace(pair, range_a=ranges[0], range_b=ranges[1])
+
+
 def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) -> api.ImagePair:
     return api.ImagePair(path_a, path_b, truth, name=f"{path_a.name} ↔ {path_b.name}")
+
+
+def _differing_ranges(state: PairState) -> str:
+    """Says that two images of the same kind of samples got different ranges by themselves."""
+    image_a, image_b = state.image_a, state.image_b
+    alike = image_a.samples.dtype == image_b.samples.dtype
+    chosen = image_a.shown or image_b.shown
+    if not alike or chosen or image_a.range == image_b.range:
+        return ""
+    return (
+        f"The images are shown and described in different ranges, A {image_a.range.words}, "
+        f"B {image_b.range.words}: View ▸ Black and white points…."
+    )
 
 
 def _choose(dataset: api.Dataset, sequence: str, index: int) -> api.ImagePair:

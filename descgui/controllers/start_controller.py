@@ -44,10 +44,12 @@ class StartController(QObject):
     def open_first(self) -> None:
         """Open what was asked for, else the last pair, else the demo."""
         options, settings = self._options, self._models.settings.state
+        ranges = api.parse_pair_ranges(options.value_range, options.value_range_b)
         if len(options.images) == 2:
-            self._pairs.open_files(*options.images, options.homography)
+            self._pairs.open_files(*options.images, options.homography, ranges=ranges)
         elif options.images:
-            self._pairs.open_folder(options.images[0], index=options.pair_index or 0)
+            index = options.pair_index or 0
+            self._pairs.open_folder(options.images[0], index=index, ranges=ranges)
         elif settings.restore_session and settings.recent_pairs:
             self._pairs.open_recent(settings.recent_pairs[0])
         else:
@@ -97,6 +99,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
     live = models.probe.probe
     probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
     table = models.matches.state.table
+    value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
     return api.ViewOptions(
         images=images,
         pair_index=index,
@@ -109,4 +112,16 @@ def current_options(models: AppModels) -> api.ViewOptions:
         compare=models.compared.choice.name or None,
         matches=models.matches.state.count if table is not None else None,
         maps=choice.map_files,
+        value_range=value_range,
+        value_range_b=value_range_b,
     )
+
+
+def _range_texts(pair: api.ImagePair | None) -> tuple[str | None, str | None]:
+    """The options ``--range`` and ``--range-b`` of a pair; None for what need not be given."""
+    if pair is None:
+        return None, None
+    both = None if pair.range_a is None else str(pair.range_a)
+    if pair.range_a == pair.range_b:
+        return both, None
+    return both, api.AUTO if pair.range_b is None else str(pair.range_b)

@@ -267,6 +267,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             ),
         ),
         (
+            Command(
+                "value_range", "Blac&k and white points…",
+                "Choose which values of the images are black and white", "value-range",
+                enabled=_has_pair,
+            ),
+        ),
+        (
             Command("fit", "&Fit", "Fit both images", "fit", ("Ctrl+0",), _has_pair),
             Command(
                 "one_to_one", "&1:1", "Show each image pixel as one screen pixel", "one-to-one",

@@ -208,7 +208,7 @@ class MainWindow(QMainWindow):
 
     def show_text(self, title: str, markdown: str, *, base: Path | None = None) -> None:
         """Show a page of Markdown, such as the doctor's report, in its own dialog."""
-        self._open_dialog(TextDialog(title, markdown, base=base, parent=self))
+        self.open_dialog(TextDialog(title, markdown, base=base, parent=self))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Arrange the panels for the size that the window actually got."""
@@ -298,7 +298,7 @@ class MainWindow(QMainWindow):
             self._actions[name].triggered.connect(slot)
 
     def _on_shortcuts(self) -> None:
-        self._open_dialog(ShortcutsSheet(self._actions, self))
+        self.open_dialog(ShortcutsSheet(self._actions, self))
 
     def _on_tour(self) -> None:
         text, folder = tour_text()
@@ -313,9 +313,9 @@ class MainWindow(QMainWindow):
         self.show_text("About Descriptor Space", about_text(self._models.engine.state))
 
     def _on_settings(self) -> None:
-        self._open_dialog(SettingsDialog(self._models, self))
+        self.open_dialog(SettingsDialog(self._models, self))
 
-    def _open_dialog(self, dialog: QDialog) -> None:
+    def open_dialog(self, dialog: QDialog) -> None:
         """Show a dialog without blocking the window; one of each kind at a time."""
         for old in self.findChildren(type(dialog)):
             if old is not dialog:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QUrl
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QUrl, Signal
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -47,7 +47,13 @@ _SPACING: Final = 8
 
 
 class PairView(QWidget):
-    """Panes A and B, a third one while descriptors are compared, and a strip that explains them."""
+    """Panes A and B, a third one while descriptors are compared, and a strip that explains them.
+
+    Signals:
+        range_requested(): a pane's range was pressed, to change it.
+    """
+
+    range_requested = Signal()
 
     def __init__(
         self,
@@ -157,6 +163,7 @@ class PairView(QWidget):
         for index, pane in enumerate(self._panes):
             canvas = pane.canvas
             pane.header.cancel_requested.connect(self._describing.cancel)
+            pane.header.range_requested.connect(self.range_requested)
             canvas.moved_by_user.connect(lambda index=index: self._on_moved(index))
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))
@@ -212,10 +219,13 @@ class PairView(QWidget):
         self._refresh()
 
     def _take_image(self, side: Side, image: Image, display: NDArray[np.uint8]) -> None:
-        if self._images.get(side) is image:
+        before = self._images.get(side)
+        if before is image:
             return
         self._images[side] = image
         self._photos[side] = Photo(image, display)
+        if before is not None and before.samples is image.samples:
+            return  # the same image with other black and white points, seen from the same place
         self._dragged = None
         self._third_side = "b"
         for pane in self._panes:
@@ -323,7 +333,13 @@ class PairView(QWidget):
             image = self._images.get(pane.key.side)
             if image is not None:
                 letter = pane.key.side.upper() + ("′" if pane.key.compared else "")
-                pane.header.set_image(letter, image.path.name, image.size_px)
+                pane.header.set_image(
+                    letter,
+                    image.path.name,
+                    image.size_px,
+                    values=(image.range.words, image.range_words) if image.range_words else None,
+                    remarks=image.remarks,
+                )
 
     def _refresh_overlays(self) -> None:
         for pane in self._shown_panes():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QFont,
@@ -19,7 +19,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from descgui.views.canvas import ImageCanvas
-from descgui.views.panel_parts import in_column
+from descgui.views.icons import icon
+from descgui.views.panel_parts import draw_sign, in_column
 from descgui.views.scene import Caption, PaneKey
 from descgui.views.theme import theme_colors
 from descgui.views.viewport import Size
@@ -27,6 +28,7 @@ from descgui.views.viewport import Size
 _BAR_HEIGHT: Final = 2.0
 _FRAME_MS: Final = 40
 _LAP_FRAMES: Final = 45
+_SIGN_PX: Final = 16
 
 
 class PaneHeader(QWidget):
@@ -34,9 +36,11 @@ class PaneHeader(QWidget):
 
     Signals:
         cancel_requested(): the button beside the progress.
+        range_requested(): the button with the range of values.
     """
 
     cancel_requested = Signal()
+    range_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,11 +58,44 @@ class PaneHeader(QWidget):
         self._cancel.setToolTip("Stop describing the images")
         self._cancel.clicked.connect(self.cancel_requested)
         self._cancel.hide()
+        self._remarks: tuple[str, ...] = ()
+        self._values = ""
+        self._range = QToolButton(self)
+        self._range.setAutoRaise(True)
+        self._range.setIcon(icon("value-range"))
+        self._range.setIconSize(QSize(14, 14))
+        self._range.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._range.clicked.connect(self.range_requested)
+        self._range.hide()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def set_image(self, letter: str, name: str, size_px: Size | None) -> None:
-        """Name the pane's image."""
+    def set_image(
+        self,
+        letter: str,
+        name: str,
+        size_px: Size | None,
+        *,
+        values: tuple[str, str] | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        """Name the pane's image.
+
+        Args:
+            letter: of the pane.
+            name: of the file.
+            size_px: (width, height).
+            values: which values are black and white, and the same with what they are; None for
+                plain 8 bit.
+            remarks: sentences about the file.
+        """
         self._letter = letter
+        self._remarks = remarks
+        short, self._values = values or ("", "")
+        self._range.setText(short)
+        self._range.setVisible(values is not None)
+        self._range.setAccessibleName(f"Black and white points: {self._values}")
+        self._range.setToolTip(f"{self._values}. Press to change black and white.")
+        self._place_button()
         self._name = name
         self._size_text = f"{size_px[0]} × {size_px[1]}" if size_px else ""
         self._tell()
@@ -103,7 +140,13 @@ class PaneHeader(QWidget):
         room = QRectF(self.rect()).adjusted(0.0, 0.0, -4.0, -_BAR_HEIGHT)
         if not self._cancel.isHidden():
             room.setRight(self._cancel.x() - 6.0)
-        left = self._paint_letter(painter, room)
+        left = self._paint_letter(painter)
+        if not self._range.isHidden():
+            left = self._range.geometry().right() + 6.0
+        if self._remarks:
+            place = QRect(round(left), (self.height() - 18) // 2, _SIGN_PX, _SIGN_PX)
+            draw_sign(painter, place, "warning", palette)
+            left = place.right() + 6.0
         caption_color = QColor(theme_colors(palette).error) if self._caption.problem else ink
         share = 0.75 if self._caption.problem or self._caption.busy else 0.6
         right = self._paint_caption(painter, room, left, caption_color, share)
@@ -115,18 +158,21 @@ class PaneHeader(QWidget):
         if self._caption.busy:
             self._paint_progress(painter)
 
-    def _paint_letter(self, painter: QPainter, room: QRectF) -> float:
-        font = self._bold()
-        metrics = QFontMetricsF(font)
+    def _plate(self) -> QRectF:
+        """Where the letter stands."""
+        metrics = QFontMetricsF(self._bold())
         side = metrics.height() + 3.0
         width = max(side, metrics.horizontalAdvance(self._letter) + 9.0)
-        plate = QRectF(room.left(), room.center().y() - side / 2, width, side)
+        return QRectF(0.0, (self.height() - _BAR_HEIGHT - side) / 2, width, side)
+
+    def _paint_letter(self, painter: QPainter) -> float:
+        plate = self._plate()
         painter.setPen(Qt.PenStyle.NoPen)
         plate_color = self.palette().color(QPalette.ColorRole.WindowText)
         plate_color.setAlpha(30)
         painter.setBrush(plate_color)
         painter.drawRoundedRect(plate, 4.0, 4.0)
-        painter.setFont(font)
+        painter.setFont(self._bold())
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, self._letter)
         return plate.right() + 8.0
@@ -204,6 +250,11 @@ class PaneHeader(QWidget):
         self.update(0, self.height() - 3, self.width(), 3)
 
     def _place_button(self) -> None:
+        beside = self._range.sizeHint()
+        top = (self.height() - 2 - min(beside.height(), self.height() - 3)) // 2
+        self._range.setGeometry(
+            math.ceil(self._plate().right()) + 3, top, beside.width(), self.height() - 3 - 2 * top
+        )
         hint = self._cancel.sizeHint()
         height = min(hint.height(), self.height() - 3)
         self._cancel.setGeometry(
@@ -217,11 +268,13 @@ class PaneHeader(QWidget):
 
     def _tell(self) -> None:
         caption = self._caption
-        parts = [self._letter, self._name, self._size_text, caption.text]
+        parts = [self._letter, self._name, self._size_text, self._values, *self._remarks]
+        parts.append(caption.text)
         if caption.untrained:
             parts.append("untrained: random weights")
         self.setAccessibleName(", ".join(part for part in parts if part))
-        lines = [self._name, self._size_text, caption.text if caption.problem else ""]
+        lines = [self._name, self._size_text, self._values, *self._remarks]
+        lines.append(caption.text if caption.problem else "")
         if caption.untrained:
             lines.append("The descriptor's weights are random: it has not been trained.")
         if caption.detail and caption.detail not in lines:

@@ -13,7 +13,7 @@ from typing import Protocol
 from PySide6.QtGui import QImage
 
 from descgui.models.maps_state import DescriptorChoice, MapsModel
-from engine.api import ImagePair, Side
+from engine.api import ImagePair, Side, ValueRange
 
 
 class Probing(Protocol):
@@ -49,6 +49,12 @@ class Opening(Protocol):
 
     def open_demo(self) -> None:
         """Open the demo."""
+
+    def show_range(self, side: Side, shown: ValueRange | None) -> None:
+        """Choose which values of one image are black and white; None for the file's own range."""
+
+    def fit_range(self, side: Side) -> None:
+        """Show an image from its least to its greatest value."""
 
 
 class Thumbnails(Protocol):

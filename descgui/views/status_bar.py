@@ -135,7 +135,9 @@ class StatusBar(QStatusBar):
             _say(self.pair, "")
             return
         sizes = [
-            f"{image.size_px[0]}×{image.size_px[1]}" for image in (state.image_a, state.image_b)
+            f"{image.size_px[0]}×{image.size_px[1]}"
+            + (f", {image.range_words}" if image.range_words else "")
+            for image in (state.image_a, state.image_b)
         ]
         _say(
             self.pair,
@@ -158,7 +160,7 @@ class StatusBar(QStatusBar):
         x, y = probe.point_px
         side = probe.side.upper()
         _say(self.cursor_position, f"{side}  x {x:.1f}  y {y:.1f}")
-        pixels = (state.image_a if probe.side == "a" else state.image_b).pixels
+        pixels = (state.image_a if probe.side == "a" else state.image_b).samples
         column, row = round(x), round(y)
         inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
         _say(self.pixel, _pixel_text(pixels, column, row) if inside else "")
@@ -203,7 +205,9 @@ class StatusBar(QStatusBar):
 
 
 def _pixel_text(pixels: np.ndarray[Any, Any], column: int, row: int) -> str:
-    red, green, blue = (int(value) for value in pixels[row, column])
+    red, green, blue = (f"{value:.5g}" for value in pixels[row, column].tolist())
+    if pixels.dtype.kind != "f":
+        red, green, blue = (str(value) for value in pixels[row, column].tolist())
     return f"({column}, {row})  RGB {red} {green} {blue}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
 from descgui.views import dialogs
 from engine import api
-from engine.api import Image, ImagePair, MatchTable, ViewOptions
+from engine.api import Image, ImagePair, MatchTable, ValueRange, ViewOptions, parse_pair_ranges
+from engine.cli.command import options_from
+from engine.cli.parser import build_parser, parse
 
 WAIT_MS = 5000
 PIXELS = np.zeros((20, 30, 3), np.uint8)
@@ -207,6 +210,29 @@ def test_the_copied_command_opens_the_same_view(exports, models, tmp_path):
         assert words in command
 
 
+@pytest.mark.parametrize(
+    ("range_a", "range_b", "words"),
+    [
+        (None, None, ""),
+        (ValueRange(0, 4095), ValueRange(0, 4095), " --range 0,4095"),
+        (ValueRange(-0.1, 1 / 3), None, " --range=-0.1,0.3333333333333333 --range-b auto"),
+        (None, ValueRange(0, 9), " --range-b 0,9"),
+    ],
+)
+def test_the_copied_command_has_the_black_and_white_points(
+    exports, models, tmp_path, range_a, range_b, words
+):
+    open_in(models, tmp_path)
+    state = models.pair.state
+    models.pair.set_pair(replace(state, pair=replace(state.pair, range_a=range_a, range_b=range_b)))
+    exports.copy_command()
+    command = QGuiApplication.clipboard().text()
+    assert words in command
+    words = shlex.split(command)[2:]
+    options = options_from(parse(build_parser("main.py"), words), ViewOptions)
+    assert parse_pair_ranges(options.value_range, options.value_range_b) == (range_a, range_b)
+
+
 # Start
 
 
@@ -217,8 +243,21 @@ def start(models, asked, **options: Any) -> StartController:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"images": (Path("a"), Path("b"))}, ("open_files", (Path("a"), Path("b"), None))),
-        ({"images": (Path("s"),), "pair_index": 3}, ("open_folder", (Path("s"), 3))),
+        (
+            {"images": (Path("a"), Path("b"))},
+            ("open_files", (Path("a"), Path("b"), None, (None, None))),
+        ),
+        (
+            {"images": (Path("a"), Path("b")), "value_range": "0,9", "value_range_b": "-1,2.5"},
+            (
+                "open_files",
+                (Path("a"), Path("b"), None, (ValueRange(0, 9), ValueRange(-1, 2.5))),
+            ),
+        ),
+        (
+            {"images": (Path("s"),), "pair_index": 3, "value_range": "0,9"},
+            ("open_folder", (Path("s"), 3, (ValueRange(0, 9), ValueRange(0, 9)))),
+        ),
         ({}, ("open_demo", ())),
     ],
 )
