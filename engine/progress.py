@@ -7,12 +7,13 @@ imports, so that every part of the engine can report without reaching up to :mod
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from engine.errors import JobCancelled
 
@@ -22,7 +23,20 @@ if TYPE_CHECKING:  # the command line prints its help without numpy
 
 
 CheckpointReason = Literal["periodic", "paused", "interrupted", "finished"]
+CHOICES: Final = "engine.choices"
+"""The log of :func:`tell_choice`; the window shows each line of it at once."""
+Tell = Callable[[str], None]
+"""Takes a whole sentence about what was chosen."""
 _PATIENCE_S = 0.1
+
+
+def tell_choice(sentence: str) -> None:
+    """Tell what was chosen where an input left several possibilities that differ in the result.
+
+    For readers deep inside, which have no :class:`JobContext` at hand: the sentence goes through
+    Python's logging, so a terminal prints it and the window shows it.
+    """
+    logging.getLogger(CHOICES).warning("%s", sentence)
 
 
 class Stage(StrEnum):

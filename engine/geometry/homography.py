@@ -20,12 +20,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import HomographyError, file_errors
+from engine.errors import HomographyError
 from engine.files import write_atomically
+from engine.geometry.matrix_files import read_matrix
+from engine.progress import Tell, tell_choice
 
 Matrix = NDArray[np.float64]
 
-_FILE_LIMIT_BYTES: Final = 1 << 16
 _TYPICAL_PX: Final = 1000.0
 # In units of a typical image, no real pair of cameras comes near this ratio of singular values,
 # while a rank-deficient matrix that was written with 6 digits still exceeds it.
@@ -156,11 +157,12 @@ def check_homography(h_b_from_a: NDArray[Any], path: Path | str) -> Matrix:
     return np.asarray(h_b_from_a, np.float64)
 
 
-def read_homography(path: Path) -> Matrix:
-    """Read a matrix: nine numbers as text (HPatches' ``H_1_k``), a JSON list, or ``.npy``.
+def read_homography(path: Path, tell: Tell = tell_choice) -> Matrix:
+    """Read a matrix in any of the formats of :mod:`engine.geometry.matrix_files`.
 
-    The text may have white space, commas, semicolons or brackets between its numbers, and comments
-    behind ``#``.
+    Args:
+        path: the file, such as HPatches' ``H_1_k``.
+        tell: receives a sentence where the file holds several matrices.
 
     Returns:
         ``(3, 3)`` float64 as :func:`normalise` leaves it.
@@ -169,21 +171,7 @@ def read_homography(path: Path) -> Matrix:
         HomographyError: missing, unreadable, not nine numbers, not finite, or singular.
     """
     path = Path(path)
-    reading = file_errors(HomographyError, path, "cannot be read", missing="does not exist")
-    with reading, path.open("rb") as stream:
-        data = stream.read(_FILE_LIMIT_BYTES + 1)
-    if len(data) > _FILE_LIMIT_BYTES:
-        raise HomographyError(path, "is too large to hold just the nine numbers of a homography")
-    if data.startswith(b"\x93NUMPY"):
-        try:
-            values = np.load(io.BytesIO(data), allow_pickle=False)
-        except Exception as error:  # a parser of foreign files
-            raise HomographyError(path, f"is a damaged .npy file ({error})") from error
-        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-            raise HomographyError(path, f"holds {values.dtype} values, not real numbers")
-    else:
-        values = _parse_text(data, path)
-    return normalise(check_homography(values, path))
+    return normalise(check_homography(read_matrix(path, tell), path))
 
 
 def write_homography(path: Path, h_b_from_a: NDArray[Any]) -> None:
@@ -299,31 +287,6 @@ def _fault(values: NDArray[Any]) -> str | None:
     if singular[2] * _WORST_CONDITION < singular[0]:
         return "is singular: it would squeeze the image into a line or a point"
     return None
-
-
-def _parse_text(data: bytes, path: Path) -> Matrix:
-    """Nine numbers out of text, ``(3, 3)``."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HomographyError(
-            path, "is not a text file with the numbers of a homography"
-        ) from error
-    lines = (line.partition("#")[0] for line in text.splitlines())
-    words = " ".join(lines).translate(str.maketrans(",;[]", "    ")).split()
-    values = []
-    for word in words[:10]:
-        try:
-            values.append(float(word))
-        except ValueError:
-            raise HomographyError(
-                path, f"holds {word[:20]!r} where a number of the homography should stand"
-            ) from None
-    if len(words) != 9:
-        raise HomographyError(
-            path, f"holds {len(words)} numbers, and a homography has 9 (3 rows of 3)"
-        )
-    return np.array(values, np.float64).reshape(3, 3)
 
 
 def _spans_a_plane(points: Matrix) -> bool:

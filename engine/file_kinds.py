@@ -1,0 +1,83 @@
+"""What a file is, by its first bytes: for the sentence that refuses it.
+
+"is a PNG picture" helps the person who chose the wrong file; "is damaged" does not.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+_LONGEST_START: Final = 512
+_BEGINNINGS: Final = (
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself by 'git lfs pull'"),
+    (b"\x89PNG\r\n", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a BMP picture"),
+    (b"II*\0", "a TIFF picture"),
+    (b"MM\0*", "a TIFF picture"),
+    (b"P5\n", "a PGM picture"),
+    (b"P6\n", "a PPM picture"),
+    (b"%PDF-", "a PDF document"),
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"\x89HDF\r\n", "an HDF5 file (of Keras, h5py or MATLAB 7.3)"),
+    (b"MATLAB 5.0", "a MATLAB file (.mat)"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x1f\x8b", "a file compressed by gzip; unpack it first"),
+    (b"BZh", "a file compressed by bzip2; unpack it first"),
+    (b"\xfd7zXZ\0", "a file compressed by xz; unpack it first"),
+    (b"(\xb5/\xfd", "a file compressed by Zstandard; unpack it first"),
+    (b"7z\xbc\xaf'\x1c", "a 7z archive; unpack it first"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x7fELF", "a program or library"),
+)
+_WEB_PAGE: Final = (b"<!doctype html", b"<html")
+_IN_ZIP: Final = (
+    (".npy", "a NumPy archive (.npz)"),
+    ("data.pkl", "a file of torch.save"),
+    ("[Content_Types].xml", "an office document"),
+)
+_TORCHSCRIPT: Final = "a TorchScript program"
+_SUFFIXES: Final = {
+    ".onnx": "an ONNX network",
+    ".tflite": "a TensorFlow Lite network",
+    ".engine": "a TensorRT engine",
+    ".pb": "a TensorFlow graph",
+}
+
+
+def name_kind(path: Path) -> str:
+    """What a file is, such as ``a PNG picture``; "" where its first bytes tell nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LONGEST_START)
+        if start.startswith(b"PK\x03\x04"):
+            return _kind_of_zip(path)
+    except OSError:
+        return ""
+    for beginning, kind in _BEGINNINGS:
+        if start.startswith(beginning):
+            return kind
+    if start[4:8] == b"TFL3":
+        return _SUFFIXES[".tflite"]
+    if start.lstrip().lower().startswith(_WEB_PAGE):
+        return "a web page, as servers send it in place of a file; download the file again"
+    return _SUFFIXES.get(path.suffix.lower(), "")
+
+
+def _kind_of_zip(path: Path) -> str:
+    """What a zip archive holds; "" for a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return ""
+    if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
+        return _TORCHSCRIPT
+    for ending, kind in _IN_ZIP:
+        if any(name.endswith(ending) for name in names):
+            return kind
+    return "a zip archive; unpack it first"
