@@ -3,34 +3,50 @@
 Two formats are read: safetensors, and what ``torch.save`` writes, the latter without ever running
 code from the file.  Weights are written as safetensors; the state of a training run, which holds
 more than tensors, as ``torch.save`` does.
+
+Training scripts wrap weights in many ways.  :func:`load_state` finds them in the file and removes
+what parallel training and compilation put before names; :func:`load_into`, which knows the network,
+removes any further prefix under which the tensors fit it.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import zipfile
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from engine.errors import WeightsError, file_errors
+from engine.errors import FileError, WeightsError, file_errors
+from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
 from engine.files import write_atomically
+from engine.progress import Tell, tell_choice
+from engine.weight_names import fit_names, unwrap_names
 
-# Under these keys training scripts keep the weights, beside optimiser state and the like.
-_NESTED_KEYS = ("state_dict", "model_state_dict", "model", "network", "weights")
-# torch.nn.DataParallel puts this before every name.
-_WRAPPER_PREFIX = "module."
-_SHOWN_PROBLEMS = 3
+# Under these keys training scripts keep the weights, beside optimiser state and the like.  Where a
+# file has several, the first of this list counts: averages over steps come last.
+_NESTED_KEYS: Final = (
+    *("state_dict", "model_state_dict", "model", "network", "net", "weights", "params"),
+    *("model_state", "net_state_dict", "module", "model_ema", "ema_state_dict", "state_dict_ema"),
+    *("params_ema", "ema_model", "ema"),
+)
+_DEEPEST: Final = 4
+_NO_WEIGHTS: Final = ("optim", "sched", "scaler", "callback", "loop", "amp")
+_SHOWN_PROBLEMS: Final = 3
 
 
 def load_state(
-    path: Path, *, max_bytes: int = 4 << 30, max_tensors: int = 20_000
+    path: Path,
+    *,
+    max_bytes: int = 4 << 30,
+    max_tensors: int = 20_000,
+    tell: Tell = tell_choice,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the weights of a network.
 
@@ -38,6 +54,7 @@ def load_state(
         path: a ``.safetensors`` file, or one written by ``torch.save``; recognised by content.
         max_bytes: a larger file is refused before it is read.
         max_tensors: a file with more tensors is refused.
+        tell: receives a sentence where the file holds several sets of weights.
 
     Returns:
         Tensors by name, on the CPU, all finite; and the file's metadata (text by name, empty for
@@ -45,7 +62,7 @@ def load_state(
 
     Raises:
         WeightsError: missing, truncated, of another format, holding code or numbers that are not
-            finite.
+            finite, or numbers of a kind that this program does not compute with.
     """
     size_bytes = _file_size(path)
     if size_bytes > max_bytes:
@@ -60,13 +77,14 @@ def load_state(
     if _looks_like_safetensors(path, size_bytes):
         state, metadata = _read_safetensors(path)
     else:
-        state = _tensors_of(path, _read_torch(path))
+        state = _tensors_of(path, read_torch(path, WeightsError), tell)
     if len(state) > max_tensors:
         raise WeightsError(path, f"holds {len(state)} tensors, more than the {max_tensors} allowed")
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(path, f"holds numbers that are not finite in {name}")
-    return state, metadata
+        fault = _fault(tensor)
+        if fault:
+            raise WeightsError(path, f"holds {fault} in {name}")
+    return unwrap_names(state), metadata
 
 
 def load_into(
@@ -75,34 +93,32 @@ def load_into(
     *,
     path: Path,
     ignore_prefixes: Iterable[str] = (),
+    tell: Tell = tell_choice,
 ) -> None:
     """Load weights into a network; all must fit, or the network stays as it was.
+
+    The names may stand behind a prefix (``model.``, ``net.backbone.``, ...): that under which the
+    tensors fit the network is removed.
 
     Args:
         module: the network.
         state: tensors by name, as from :func:`load_state`.
         path: where they came from, for the message.
         ignore_prefixes: tensors in the file whose names begin so are left out.
+        tell: receives a sentence where several sets of tensors fit, or others are left out.
 
     Raises:
         WeightsError: tensors are missing, unknown or of another shape; names the first ones.
     """
-    ignored = tuple(ignore_prefixes)
-    given = {name: tensor for name, tensor in state.items() if not name.startswith(ignored)}
-    wanted = module.state_dict()
-    problems = [
-        f"{name} has shape {_shape(given[name])} instead of {_shape(tensor)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    problems += [f"{name} is missing" for name in wanted if name not in given]
-    problems += [f"{name} is unknown" for name in given if name not in wanted]
-    if problems:
-        shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-        more = len(problems) - _SHOWN_PROBLEMS
+    fit = fit_names(state, module.state_dict(), tuple(ignore_prefixes))
+    if fit.problems:
+        shown = "; ".join(fit.problems[:_SHOWN_PROBLEMS])
+        more = len(fit.problems) - _SHOWN_PROBLEMS
         rest = f"; and {more} more" if more > 0 else ""
         raise WeightsError(path, f"is of another architecture: {shown}{rest}")
-    module.load_state_dict(given, strict=True)
+    if fit.choice:
+        tell(f"{path}: {fit.choice}.")
+    module.load_state_dict(fit.tensors, strict=True)
 
 
 def save_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -144,7 +160,7 @@ def load_training_state(path: Path) -> dict[str, Any]:
     """
     if _file_size(path) == 0:
         raise WeightsError(path, "is empty")
-    state = _read_torch(path)
+    state = read_torch(path, WeightsError)
     if not isinstance(state, dict):
         raise WeightsError(path, f"holds a {type(state).__name__} instead of the state of a run")
     return state
@@ -158,13 +174,13 @@ def _file_size(path: Path) -> int:
 
 
 def _looks_like_safetensors(path: Path, size_bytes: int) -> bool:
-    """True if the file is named so, or begins with a header length and a brace."""
-    if path.suffix.lower() == ".safetensors":
-        return True
+    """True if the file begins with a header length and a brace, or is at least named so."""
     with file_errors(WeightsError, path, "cannot be read"), path.open("rb") as file:
         start = file.read(9)
     header_bytes = int.from_bytes(start[:8], "little")
-    return len(start) == 9 and start[8:] == b"{" and header_bytes <= size_bytes
+    if len(start) == 9 and start[8:] == b"{" and header_bytes <= size_bytes:
+        return True
+    return path.suffix.lower() == ".safetensors" and not start.startswith((b"PK", b"\x80"))
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -173,54 +189,128 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = dict(file.metadata() or {})
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(path, f"is damaged or no safetensors file ({error})") from error
+        reason = _foreign(path) or f"is damaged or no safetensors file ({error})"
+        raise WeightsError(path, reason) from error
 
 
-def _read_torch(path: Path) -> Any:
+class _Beside:
+    """Stands for an object of another package beside the weights: it keeps and does nothing."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+# What training scripts save beside the weights: figures, options, places and dates.  None of the
+# code that these names mean is run, not even numpy's: each stands for the class above.
+_HARMLESS: Final = (
+    *("numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar"),
+    *("numpy._core.multiarray.scalar", "numpy.core.multiarray._reconstruct"),
+    *("numpy._core.multiarray._reconstruct", "argparse.Namespace", "types.SimpleNamespace"),
+    *("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath"),
+    *("pathlib.PureWindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
+    *("datetime.datetime", "datetime.date", "datetime.timedelta", "uuid.UUID"),
+)
+_stand_ins_lock = threading.Lock()
+
+
+def read_torch(path: Path, kind: type[FileError]) -> Any:
+    """Read what ``torch.save`` wrote; tensors come to the CPU, and no code of the file is run.
+
+    Args:
+        path: the file.
+        kind: of the error.
+
+    Raises:
+        FileError: of this kind; damaged, of another format, or holding code.
+    """
+    # torch keeps the names that it may read in one list for all threads.
+    stand_ins = [(_Beside, name) for name in _HARMLESS]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, since torch would judge a path by its ending.
+        with (
+            path.open("rb") as file,
+            _stand_ins_lock,
+            torch.serialization.safe_globals(stand_ins),
+        ):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-            raise WeightsError(
+            raise kind(
                 path,
                 "holds program code beside the weights and is not opened; save its state_dict() "
                 "alone",
             ) from error
-        raise WeightsError(path, "is damaged or no weights file") from error
+        raise kind(path, _foreign(path) or "is damaged or no weights file") from error
     except Exception as error:
         # torch's reader raises many kinds (RuntimeError, EOFError, KeyError, zip errors, ...) for
         # damaged files, none of which is documented.
-        kind = "is damaged or incomplete" if _is_zip(path) else "is damaged or no weights file"
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(path, f"{kind} ({first_line.rstrip('.')})") from error
+        words = "is damaged or incomplete" if _is_zip(path) else "is damaged or no weights file"
+        reason = _foreign(path) or f"{words} ({first_line.rstrip('.')})"
+        raise kind(path, reason) from error
+
+
+def _foreign(path: Path) -> str:
+    """That a file is of another format, "" where it may be a damaged weights file."""
+    kind = name_kind(path)
+    if not kind or kind == TORCH_FILE:
+        return ""
+    if kind == TORCHSCRIPT:
+        return f"is {kind}, whose code is not run; save the network's state_dict() instead"
+    return f"is {kind}, not a file of weights"
 
 
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(2) == b"PK" or zipfile.is_zipfile(path)
+        return file.read(2) == b"PK"
 
 
-def _tensors_of(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Find the tensors in what ``torch.load`` gave."""
-    for _ in range(2):
-        nested = [
-            key for key in _NESTED_KEYS if _is_mapping(loaded) and _is_mapping(loaded.get(key))
-        ]
-        if nested:
-            loaded = loaded[nested[0]]
-    if not _is_mapping(loaded):
+def _tensors_of(path: Path, loaded: Any, tell: Tell) -> dict[str, Tensor]:
+    """Find the weights in what ``torch.load`` gave."""
+    for _ in range(_DEEPEST):
+        if not isinstance(loaded, Mapping):
+            break
+        keys = [key for key in _NESTED_KEYS if _has_tensors(loaded.get(key))]
+        if not keys:
+            break
+        if len(keys) > 1:
+            listed = ", ".join(keys[1:])
+            tell(f"{path}: its weights under {keys[0]} are used, not those under {listed}.")
+        loaded = loaded[keys[0]]
+    if not isinstance(loaded, Mapping):
         raise WeightsError(path, f"holds a {type(loaded).__name__} instead of named tensors")
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    tensors = dict(_named_tensors(loaded, ""))
     if not tensors:
         raise WeightsError(path, "holds no named tensors")
-    if all(name.startswith(_WRAPPER_PREFIX) for name in tensors):
-        tensors = {name.removeprefix(_WRAPPER_PREFIX): value for name, value in tensors.items()}
     return tensors
 
 
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping)
+def _named_tensors(values: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors in a mapping and in the mappings below, under dotted names."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, Mapping) and not str(key).lower().startswith(_NO_WEIGHTS):
+            yield from _named_tensors(value, f"{name}.")
 
 
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and next(_named_tensors(value, ""), None) is not None
+
+
+def _fault(tensor: Tensor) -> str:
+    """Which numbers this program does not compute with; "" if it does."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_quantized or kind.startswith(("float8", "float4")):
+        return f"{kind} numbers, which need scales to mean anything; save float16 or float32"
+    if tensor.layout is not torch.strided:
+        return "a sparse tensor; save dense ones"
+    if tensor.is_complex():
+        return "complex numbers, and weights are real"
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        return "numbers that are not finite"
+    return ""

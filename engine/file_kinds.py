@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+TORCH_FILE: Final = "a file of torch.save"
+TORCHSCRIPT: Final = "a TorchScript program"
 _LONGEST_START: Final = 512
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself by 'git lfs pull'"),
@@ -37,10 +39,9 @@ _BEGINNINGS: Final = (
 _WEB_PAGE: Final = (b"<!doctype html", b"<html")
 _IN_ZIP: Final = (
     (".npy", "a NumPy archive (.npz)"),
-    ("data.pkl", "a file of torch.save"),
+    ("data.pkl", TORCH_FILE),
     ("[Content_Types].xml", "an office document"),
 )
-_TORCHSCRIPT: Final = "a TorchScript program"
 _SUFFIXES: Final = {
     ".onnx": "an ONNX network",
     ".tflite": "a TensorFlow Lite network",
@@ -76,7 +77,7 @@ def _kind_of_zip(path: Path) -> str:
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         return ""
     if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
-        return _TORCHSCRIPT
+        return TORCHSCRIPT
     for ending, kind in _IN_ZIP:
         if any(name.endswith(ending) for name in names):
             return kind
