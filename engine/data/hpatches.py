@@ -2,11 +2,13 @@
 
 A sequence is a folder with the images ``1``, ``2``, ... (any picture format; ``img1``, as in the
 Oxford set, counts too) and a file ``H_1_k`` (or ``H1tokp``) for each further image, which maps
-image 1 to image k.  Folders named ``i_*`` differ in lighting, ``v_*`` in viewpoint.  A folder with
-exactly two pictures and no numbers is a free pair, without truth.
+image 1 to image k; :mod:`engine.data.sequence_files` knows the other names that are understood.
+Folders named ``i_*`` differ in lighting, ``v_*`` in viewpoint.  A folder with exactly two pictures
+and no numbers is a free pair, without truth.
 
 Opening reads names and matrices but decodes no picture.  What is broken is reported in a sentence
-and left out; the rest stays usable.
+and left out; the rest stays usable.  Where a folder leaves a choice, of two files with the
+homography to one image, say, a sentence reports which one is used.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.pairs import ImagePair
+from engine.data.sequence_files import holds_patches, is_picture, looks_like_a_sequence, sort_files
 from engine.errors import DatasetError, HomographyError, file_errors, quoted
 from engine.geometry.homography import read_homography
-from engine.images import IMAGE_SUFFIXES
 from engine.vocabulary import SequenceKind
 
 Subset = Literal["all", "viewpoint", "illumination"]
 
-_IMAGE_NAME: Final = re.compile(r"(?:img)?(\d{1,6})", re.IGNORECASE)
-_MATRIX_NAME: Final = re.compile(r"H_?1(?:_|to)(\d{1,6})p?(?:\.(?:txt|csv|json|npy))?")
-_DEPTH: Final = 2
+_DEPTH: Final = 6
+_MOST_FOLDERS: Final = 20_000
+_SHOWN_FOLDERS: Final = 3
 _LONGEST_GAP: Final = 20  # missing numbers beyond it are not reported
 _EXPECTED: Final = (
     "a sequence has images named 1, 2, ... (such as 1.ppm) and a file H_1_k for each further "
@@ -47,7 +49,7 @@ class Sequence:
     Attributes:
         name: its folder's name, with the parent's before it where two have the same name.
         folder: where it is.
-        numbers: the images' numbers, ascending, the first one 1.
+        numbers: the images' numbers, ascending, the first one 1, whatever its file is called.
         images: their files.
         homographies: for each image ``(3, 3)`` ``h_k_from_1`` in original pixels, the identity for
             image 1; None where the file is missing or unusable.
@@ -129,7 +131,7 @@ class Dataset:
 
 
 def open_dataset(path: Path) -> Dataset:
-    """Find the sequences in a folder: itself one, or holding some, up to two levels down.
+    """Find the sequences in a folder: itself one, or holding some, up to six levels down.
 
     Raises:
         DatasetError: no such folder, or nothing usable in it; the message says what was expected
@@ -139,11 +141,22 @@ def open_dataset(path: Path) -> Dataset:
     _check_folder(root)
     found = []
     problems: list[str] = []
-    for folder, names in _candidates(root, _DEPTH, problems):
+    patches: list[str] = []
+    for folder, names in _candidates(root, problems, patches):
         sequence, faults = _read_sequence(folder, names)
         problems += faults
         if sequence is not None:
             found.append(sequence)
+    if patches:
+        listed = ", ".join(patches[:_SHOWN_FOLDERS])
+        more = ", …" if len(patches) > _SHOWN_FOLDERS else ""
+        reason = (
+            f"holds patches of HPatches ({listed}{more}), as hpatches-release has them; whole "
+            "images with their homographies are in hpatches-sequences-release"
+        )
+        if not found:
+            raise DatasetError(root, reason)
+        problems.append(f"{root}: {reason}.")
     if not found:
         first = [problem.removesuffix(".") for problem in problems[:2]]
         wrong = f" ({'; '.join(first)})" if first else ""
@@ -174,7 +187,7 @@ def pair_from_folder(folder: Path) -> ImagePair:
     folder = Path(folder)
     _check_folder(folder)
     names = _file_names(folder)
-    pictures = sorted((name for name in names if _is_picture(name)), key=natural_key)
+    pictures = sorted((name for name in names if is_picture(name)), key=natural_key)
     if len(pictures) != 2:
         raise DatasetError(folder, f"holds {len(pictures)} pictures, and a pair has two")
     first, second = (folder / name for name in pictures)
@@ -212,84 +225,100 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - 100,000 times
+def _candidates(
+    root: Path, problems: list[str], patches: list[str]
+) -> Iterator[tuple[Path, list[str]]]:
+    """Folders that look like sequences, with their files; sequences are not searched further.
 
-
-def _image_number(name: str) -> int | None:
-    match = _IMAGE_NAME.fullmatch(os.path.splitext(name)[0])  # noqa: PTH122
-    return int(match[1]) if match and _is_picture(name) else None
-
-
-def _looks_like_a_sequence(names: list[str]) -> bool:
-    """True with a matrix file, or with an image 1 and another numbered one."""
-    numbers = {_image_number(name) for name in names} - {None}
-    return (1 in numbers and len(numbers) > 1) or any(_MATRIX_NAME.fullmatch(n) for n in names)
-
-
-def _candidates(folder: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders that look like sequences, with their files; sequences are not searched further."""
-    try:
-        names = _file_names(folder)
-        if _looks_like_a_sequence(names):
-            yield folder, names
+    Args:
+        root: the folder to search, ``_DEPTH`` levels deep.
+        problems: receives what cannot be read.
+        patches: receives the names of folders that hold patches in place of images.
+    """
+    waiting = [(root, _DEPTH)]
+    count = 0
+    while waiting:
+        folder, depth = waiting.pop()
+        count += 1
+        if count > _MOST_FOLDERS:
+            rest = f"holds more than {_MOST_FOLDERS} folders, and the rest was not searched"
+            problems.append(f"{root}: {rest}.")
             return
-        below = _sub_folders(folder) if depth > 0 else []
-    except DatasetError as error:
-        problems.append(str(error))
-        return
-    for sub_folder in below:
-        yield from _candidates(sub_folder, depth - 1, problems)
+        try:
+            names = _file_names(folder)
+            if looks_like_a_sequence(names):
+                yield folder, names
+            elif holds_patches(names):
+                patches.append(folder.resolve().name)
+            elif depth > 0:
+                waiting += [(below, depth - 1) for below in reversed(_sub_folders(folder))]
+        except DatasetError as error:
+            problems.append(str(error))
 
 
 def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, list[str]]:
     """A folder that looks like a sequence, and what is wrong with it; None if nothing is usable."""
     name = folder.resolve().name
-    problems: list[str] = []
-    images: dict[int, str] = {}
-    matrices: dict[int, str] = {}
-    for file in sorted(names, key=natural_key):
-        number = _image_number(file)
-        match = _MATRIX_NAME.fullmatch(file)
-        if number is not None and number in images:
-            problems.append(f"{name}: image {number} is there twice; {images[number]} is used.")
-        elif number is not None:
-            images[number] = file
-        elif match and int(match[1]) not in matrices:
-            matrices[int(match[1])] = file
-    images.pop(0, None)
-    if 1 not in images:
-        problems.append(f"{name}: image 1 is missing, so the sequence is left out.")
-        return None, problems
-    if not matrices:
-        problems.append(f"{name}: there is no file H_1_k, so the sequence is left out.")
+    files = sort_files(sorted(names, key=natural_key))
+    problems = [f"{name}: {files.choice}."] if files.choice else []
+    missing = "" if 1 in files.images else f"image {files.called(1)} is missing"
+    if not missing and not files.matrices:
+        missing = "there is no file H_1_k"
+    if missing:
+        problems.append(f"{name}: {missing}, so the sequence is left out.")
         return None, problems
     homographies: dict[int, NDArray[np.float64] | None] = {1: np.eye(3)}
-    gaps = range(2, min(_LONGEST_GAP, max(*images, *matrices)))
-    for number in sorted({*images, *matrices, *gaps} - {1}):
+    gaps = range(2, min(_LONGEST_GAP, max(*files.images, *files.matrices)))
+    for number in sorted({*files.images, *files.matrices, *gaps} - {1}):
         left_out = f"so the pair 1 → {number} is left out"
-        if number not in images:
-            problems.append(f"{name}: image {number} is missing, {left_out}.")
+        called = files.called(number)
+        if number not in files.images:
+            problems.append(f"{name}: image {called} is missing, {left_out}.")
             continue
         homographies[number] = None
-        if number not in matrices:
-            problems.append(f"{name}: the file H_1_{number} is missing, {left_out}.")
+        if number not in files.matrices:
+            file = f"H_{files.called(1)}_{called}"
+            problems.append(f"{name}: the file {file} is missing, {left_out}.")
             continue
-        try:
-            homographies[number] = read_homography(folder / matrices[number])
-        except HomographyError as error:
-            problems.append(f"{name}: {matrices[number]} {error.reason}, {left_out}.")
+        matrix, faults = _read_matrix(folder, files.matrices[number])
+        homographies[number] = matrix
+        ending = "." if matrix is not None else f", {left_out}."
+        problems += [f"{name}: {fault}{ending}" for fault in faults]
     numbers = tuple(sorted(homographies))
     sequence = Sequence(
         name=name,
         folder=folder,
         numbers=numbers,
-        images=tuple(folder / images[number] for number in numbers),
+        images=tuple(folder / files.images[number] for number in numbers),
         homographies=tuple(homographies[number] for number in numbers),
         kind=kind_of(name),
         problems=tuple(problems),
     )
     return (sequence if sequence.pairs() else None), problems
+
+
+def _read_matrix(folder: Path, files: list[str]) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """The homography in the first usable one of the files that are named for it.
+
+    Returns:
+        The matrix, None if no file is usable; and what is wrong or was chosen, as phrases.
+    """
+    found: list[tuple[str, NDArray[np.float64]]] = []
+    phrases: list[str] = []
+    choices: list[str] = []
+    for file in files:
+        try:
+            found.append((file, read_homography(folder / file, choices.append)))
+        except HomographyError as error:
+            phrases.append(f"{file} {error.reason}")
+    if not found:
+        return None, phrases[:1]
+    (used, matrix), *others = found
+    phrases = [f"{phrase}; {used} is used" for phrase in phrases]
+    for file, other in others:
+        if not np.allclose(matrix, other, rtol=1e-6, atol=1e-9):
+            phrases.append(f"{used} is used, not {file}, which differs")
+    return matrix, [*phrases, *(choice.removesuffix(".") for choice in choices)]
 
 
 def kind_of(name: str) -> SequenceKind:

@@ -130,7 +130,9 @@ def _choose(path: Path, found: Found, tell: Tell) -> tuple[str, NDArray[Any]]:
     ranks = {name: _rank(name) for name in fitting}
     best = min(ranks.values())
     name, *others = (name for name, rank in ranks.items() if rank == best)
-    if all(np.array_equal(fitting[name], matrix) for matrix in fitting.values()):
+    if len(fitting) == 1 or all(
+        np.array_equal(fitting[name], matrix) for matrix in fitting.values()
+    ):
         return name, fitting[name]
     listed = ", ".join(list(fitting)[:_SHOWN_NAMES])
     if others:

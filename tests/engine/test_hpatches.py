@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -65,12 +66,13 @@ def test_a_root_one_sequence_or_a_level_in_between_open_alike(tmp_path, level):
 def test_a_folder_may_hold_sequences_and_roots_side_by_side(tmp_path):
     make_sequence(tmp_path / "v_near")
     make_sequence(tmp_path / "old" / "v_far")
-    make_sequence(tmp_path / "a" / "b" / "v_too_deep")
+    make_sequence(tmp_path / "a" / "b" / "c" / "d" / "e" / "v_deep")
+    make_sequence(tmp_path / "a" / "b" / "c" / "d" / "e" / "f" / "v_too_deep")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").touch()
     (tmp_path / "notes.txt").touch()
     dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["v_far", "v_near"]
+    assert [s.name for s in dataset.sequences] == ["v_deep", "v_far", "v_near"]
     assert dataset.problems == ()
 
 
@@ -199,11 +201,11 @@ def test_a_far_away_number_does_not_fill_the_list_of_problems(tmp_path):
     assert "H_1_100000 is missing" in dataset.problems[-1]
 
 
-def test_one_number_twice_is_reported_and_the_first_is_used(tmp_path):
+def test_one_number_twice_is_reported_and_the_complete_format_is_used(tmp_path):
     folder = make_sequence(tmp_path / "v_x", suffix=".png")
     (folder / "2.jpg").touch()
-    assert the_problem(tmp_path) == "v_x: image 2 is there twice; 2.jpg is used."
-    assert open_dataset(tmp_path).pairs()[0].path_b.name == "2.jpg"
+    assert the_problem(tmp_path) == "v_x: image 2 is there twice; 2.png is used."
+    assert open_dataset(tmp_path).pairs()[0].path_b.name == "2.png"
 
 
 def test_names_that_occur_twice_are_told_apart_by_their_parents(tmp_path):
@@ -265,6 +267,174 @@ def test_a_folder_that_may_not_be_read_is_reported(tmp_path):
         assert "cannot be read" in dataset.problems[0]
     finally:
         locked.chmod(0o755)
+
+
+# ---- other names
+
+
+def shifts(folder: Path) -> list[tuple[int, str, str, float]]:
+    """Number and files of each pair, and by how much its matrix shifts."""
+    return [
+        (pair.index, pair.path_a.name, pair.path_b.name, float(pair.h_b_from_a[0, 2]))
+        for pair in open_dataset(folder).pairs()
+    ]
+
+
+def make_files(folder: Path, images: list[str], matrices: dict[str, int]) -> Path:
+    folder.mkdir(parents=True)
+    for image in images:
+        (folder / image).touch()
+    for matrix, shift in matrices.items():
+        (folder / matrix).write_text(MATRIX.format(k=shift))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("image", "matrix"),
+    [
+        *(
+            ("IMG{k}", "H1TO{k}P"),
+            ("{k}", "h_1_{k}"),
+            ("{k}", "H_1_{k}.TXT"),
+            ("Img_{k}", "H1_{k}"),
+        ),
+        *(("image{k}", "H_1_to_{k}"), ("im{k}", "H_1_{k}.csv"), ("{k}", "H-1-{k}")),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".ppm", ".PPM"])
+def test_the_case_and_the_fashion_of_names_do_not_matter(tmp_path, image, matrix, suffix):
+    make_sequence(tmp_path / "v_x", image=image, matrix=matrix, suffix=suffix)
+    files = [(k, image.format(k=1) + suffix, image.format(k=k) + suffix, k) for k in range(2, 7)]
+    assert shifts(tmp_path) == files
+    assert open_dataset(tmp_path).problems == ()
+
+
+@pytest.mark.parametrize("ending", [".npz", ".xml", ".yml", ".json", ".npy"])
+def test_matrices_may_have_any_readable_format(tmp_path, ending):
+    folder = make_files(tmp_path / "v_x", ["1.png", "2.png"], {})
+    matrix, path = np.array([[1.0, 0, 7], [0, 1, 0], [0, 0, 1]]), folder / f"H_1_2{ending}"
+    if ending == ".npz":
+        np.savez(path, H=matrix)
+    elif ending == ".npy":
+        np.save(path, matrix)
+    else:
+        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+        storage.write("H", matrix)
+        storage.release()
+    assert shifts(tmp_path) == [(2, "1.png", "2.png", 7)]
+
+
+@pytest.mark.parametrize("matrix", ["H_0_{k}", "H0to{k}p", "h_0_{k}.txt"])
+def test_a_sequence_may_count_from_zero(tmp_path, matrix):
+    files = {matrix.format(k=k): k for k in range(1, 6)}
+    make_files(tmp_path / "v_x", [f"{k}.png" for k in range(6)], files)
+    assert shifts(tmp_path) == [(k + 1, "0.png", f"{k}.png", k) for k in range(1, 6)]
+    assert open_dataset(tmp_path).problems == ()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+@pytest.mark.parametrize("matrix", ["H_ref_{k}", "H_REF_{k}", "Href_{k}", "Hrefto{k}p"])
+def test_the_first_image_may_be_called_ref(tmp_path, matrix, first):
+    numbers = range(first, first + 5)
+    images = ["ref.ppm", *(f"{k}.ppm" for k in numbers)]
+    make_files(tmp_path / "v_x", images, {matrix.format(k=k): k for k in numbers})
+    expected = [(k + 2 - first, "ref.ppm", f"{k}.ppm", k) for k in numbers]
+    assert shifts(tmp_path) == expected
+    assert open_dataset(tmp_path).problems == ()
+
+
+def test_ref_beside_matrices_from_1_is_image_1(tmp_path):
+    make_files(tmp_path / "v_x", ["ref.png", "2.png", "3.png"], {"H_1_2": 2, "H_1_3": 3})
+    assert shifts(tmp_path) == [(2, "ref.png", "2.png", 2), (3, "ref.png", "3.png", 3)]
+
+
+def test_matrices_between_all_images_leave_those_from_the_first(tmp_path):
+    matrices = {f"H_{a}_{b}": 10 * a + b for a in range(1, 4) for b in range(1, 4)}
+    make_files(tmp_path / "v_x", ["1.png", "2.png", "3.png"], matrices)
+    assert shifts(tmp_path) == [(2, "1.png", "2.png", 12), (3, "1.png", "3.png", 13)]
+    matrices = {f"H_{a}_{b}": 10 * a + b for a in range(3) for b in range(3)}
+    make_files(tmp_path / "zero" / "v_y", ["0.png", "1.png", "2.png"], matrices)
+    assert [entry[3] for entry in shifts(tmp_path / "zero")] == [12]
+
+
+def test_what_is_missing_is_named_as_the_files_name_it(tmp_path):
+    make_files(tmp_path / "v_x", ["0.png", "2.png"], {"H_0_1": 1, "H_0_2": 2})
+    assert the_problem(tmp_path) == "v_x: image 1 is missing, so the pair 1 → 2 is left out."
+    make_files(tmp_path / "b" / "v_y", ["ref.png", "1.png", "2.png"], {"H_ref_1": 1})
+    problem = the_problem(tmp_path / "b")
+    assert problem == "v_y: the file H_ref_2 is missing, so the pair 1 → 3 is left out."
+    make_files(tmp_path / "c" / "v_z", ["1.png", "2.png"], {"H_0_1": 1, "H_0_2": 1})
+    with pytest.raises(DatasetError, match="v_z: image 0 is missing"):
+        open_dataset(tmp_path / "c")
+
+
+@pytest.mark.parametrize("below", ["", "hpatches-release"])
+def test_patches_are_recognised_and_named(tmp_path, below):
+    root = tmp_path / below
+    for name in ("v_abstract", "i_ajuntament"):
+        kinds = [f"{kind}{k}.png" for kind in "eht" for k in range(1, 6)]
+        make_files(root / name, ["ref.png", *kinds, "e1.overlap"], {})
+    with pytest.raises(DatasetError, match="holds patches of HPatches") as caught:
+        open_dataset(tmp_path)
+    assert "(i_ajuntament, v_abstract)" in str(caught.value)
+    assert "hpatches-sequences-release" in str(caught.value)
+    with pytest.raises(DatasetError, match="holds patches of HPatches"):
+        open_dataset(root / "v_abstract")
+    make_sequence(tmp_path / "v_whole")
+    dataset = open_dataset(tmp_path)
+    assert [s.name for s in dataset.sequences] == ["v_whole"]
+    assert "holds patches" in dataset.problems[0]
+
+
+# ---- choices
+
+
+@pytest.mark.parametrize("others", [[".jpg"], [".webp", ".jpg"]])
+def test_of_two_complete_formats_the_lossless_one_is_used_and_that_is_said(tmp_path, others):
+    folder = make_sequence(tmp_path / "v_x", suffix=".ppm")
+    for suffix in others:
+        for k in range(1, 7):
+            (folder / f"{k}{suffix}").touch()
+    assert {pair.path_b.suffix for pair in open_dataset(tmp_path).pairs()} == {".ppm"}
+    problem = the_problem(tmp_path)
+    assert problem.startswith(f"v_x: {6 * len(others)} images are there twice; *.ppm is used, not ")
+
+
+def test_previews_of_some_images_do_not_make_a_sequence_of_mixed_formats(tmp_path):
+    folder = make_sequence(tmp_path / "v_x", suffix=".png")
+    for name in ("1.jpg", "3.JPG", "img2.png", "overview.jpg", "9.gif"):
+        (folder / name).touch()
+    (sequence,) = open_dataset(tmp_path).sequences
+    assert [image.name for image in sequence.images[:6]] == [f"{k}.png" for k in range(1, 7)]
+    assert any("3 images are there twice; *.png is used" in p for p in sequence.problems)
+
+
+def test_a_sequence_whose_images_have_different_formats_is_whole(tmp_path):
+    make_files(tmp_path / "v_x", ["1.png", "2.jpg", "img3.tif"], {"H_1_2": 2, "H_1_3": 3})
+    assert shifts(tmp_path) == [(2, "1.png", "2.jpg", 2), (3, "1.png", "img3.tif", 3)]
+    assert open_dataset(tmp_path).problems == ()
+
+
+def test_of_two_homographies_the_one_used_is_said_if_they_differ(tmp_path):
+    folder = make_sequence(tmp_path / "v_x", count=3)
+    (folder / "H_1_2.txt").write_text(MATRIX.format(k=2))
+    assert open_dataset(tmp_path).problems == ()
+    (folder / "H1to3p").write_text(MATRIX.format(k=9))
+    assert the_problem(tmp_path) == "v_x: H1to3p is used, not H_1_3, which differs."
+    assert [entry[3] for entry in shifts(tmp_path)] == [2, 9]
+
+
+def test_of_two_homographies_the_readable_one_is_used(tmp_path):
+    folder = make_sequence(tmp_path / "v_x", count=2)
+    (folder / "H1to2p").write_text("rubbish")
+    assert shifts(tmp_path) == [(2, "1.ppm", "2.ppm", 2)]
+    assert the_problem(tmp_path).endswith("; H_1_2 is used.")
+
+
+def test_the_array_taken_of_an_archive_is_said(tmp_path):
+    folder = make_files(tmp_path / "v_x", ["1.png", "2.png"], {})
+    np.savez(folder / "H_1_2.npz", H=np.diag([2.0, 2, 1]), K=np.eye(3))
+    assert the_problem(tmp_path).endswith("holds several 3 × 3 matrices (H, K); H is used.")
 
 
 # ---- free pairs
