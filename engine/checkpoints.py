@@ -75,7 +75,7 @@ def load_state(
         raise WeightsError(path, "is empty")
     metadata: dict[str, str] = {}
     if _looks_like_safetensors(path, size_bytes):
-        state, metadata = _read_safetensors(path)
+        state, metadata = _read_safetensors(path, WeightsError)
     else:
         state = _tensors_of(path, read_torch(path, WeightsError), tell)
     if len(state) > max_tensors:
@@ -183,14 +183,27 @@ def _looks_like_safetensors(path: Path, size_bytes: int) -> bool:
     return path.suffix.lower() == ".safetensors" and not start.startswith((b"PK", b"\x80"))
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, kind: type[FileError]) -> Any:
+    """Read all that a file of safetensors or ``torch.save`` holds, as it is.
+
+    Raises:
+        FileError: of this kind, as :func:`read_torch`.
+    """
+    if _looks_like_safetensors(path, path.stat().st_size):
+        return _read_safetensors(path, kind)[0]
+    return read_torch(path, kind)
+
+
+def _read_safetensors(
+    path: Path, kind: type[FileError]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         reason = _foreign(path) or f"is damaged or no safetensors file ({error})"
-        raise WeightsError(path, reason) from error
+        raise kind(path, reason) from error
 
 
 class _Beside:
@@ -227,7 +240,7 @@ def read_torch(path: Path, kind: type[FileError]) -> Any:
         FileError: of this kind; damaged, of another format, or holding code.
     """
     # torch keeps the names that it may read in one list for all threads.
-    stand_ins = [(_Beside, name) for name in _HARMLESS]
+    stand_ins: list[Any] = [(_Beside, name) for name in _HARMLESS]
     try:
         # An open file, since torch would judge a path by its ending.
         with (

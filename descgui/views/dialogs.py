@@ -58,7 +58,7 @@ def ask_target(parent: QWidget, title: str, proposal: Path, name_filter: str) ->
 
 def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
     """The map files of image a and image b."""
-    name_filter = "Descriptor maps (*.npz *.npy)"
+    name_filter = "Descriptor maps (*.npz *.npy *.pt *.pth *.safetensors)"
     first = ask_file(parent, "Map file of image A", folder, name_filter)
     if first is None:
         return None

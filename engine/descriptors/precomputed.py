@@ -14,10 +14,15 @@ A map file holds the descriptors of one image.  ``.npz``:
 ``original_size_px``  (width, height) of the original file; may be left out
 ``member_scale``,     for a set of maps: how the image was resized and turned before each; may be
 ``member_angle_deg``  left out
+``cells``             (columns, rows) of the map, where ``values`` holds the tokens of a vision
+                      transformer, ``(N, D)``, row by row
+``prefix_tokens``     how many tokens stand before those (class, registers); without it the number
+                      follows from ``cells``
 ====================  =========================================================================
 
 ``.npy`` holds ``values`` alone.  A file of the same name with the ending ``.json`` holds the rest,
-under the names above.
+under the names above.  What ``torch.save`` writes is read as well: a tensor as ``.npy``, tensors by
+name as ``.npz``; and so is ``.safetensors``.  A leading axis of length 1, the batch, is dropped.
 
 Vectors are brought to unit length on reading; zero vectors stay zero.
 """
@@ -29,9 +34,10 @@ import itertools
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,10 +46,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.checkpoints import read_tensors
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, MapFileError, file_errors
+from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
 from engine.files import write_atomically
 from engine.geometry.coords import CellGrid, Resize
 from engine.imagefiles.value_range import ValueRange
@@ -54,6 +62,9 @@ _MAX_BYTES = 16 << 30
 # but maps that span less than this share of it come from a wrong stride or another image.
 _SMALLEST_COVER = 0.5
 _STRETCH_LIMIT = 0.02
+# A class token, a distillation token, and registers: no network in use has more.
+_MOST_PREFIX_TOKENS = 16
+_NUMBERED = re.compile(r"values_\d+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +77,14 @@ class MapFile:
         image_size_px: (width, height) of the image that was described, whose pixels the grids
             count; None if the file lacks it, which means the original's size.
         original_size_px: (width, height) of the original file; None if the file lacks it.
+        notes: sentences on what was chosen where the file left a choice.
     """
 
     path: Path
     levels: Levels
     image_size_px: tuple[int, int] | None
     original_size_px: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     def lay_on(self, size_px: tuple[int, int]) -> tuple[Resize, tuple[str, ...]]:
         """Lay the maps on an image.
@@ -80,8 +93,8 @@ class MapFile:
             size_px: its (width, height).
 
         Returns:
-            The resize from the image to the pixels that the grids count, and a warning if the file
-            seems to be that of another image.
+            The resize from the image to the pixels that the grids count; and notes, with a warning
+            among them if the file seems to be that of another image.
 
         Raises:
             MapFileError: they cannot cover an image of this size.
@@ -94,22 +107,22 @@ class MapFile:
         if made_for is None and abs(math.log(scale_x / scale_y)) > _STRETCH_LIMIT:
             made_for = resize.to_size_px
         if made_for in (None, size_px):
-            return resize, ()
+            return resize, self.notes
         note = (
             f"{self.path} was made for an image of {made_for[0]} × {made_for[1]} pixels, and this "
             f"one has {size_px[0]} × {size_px[1]}: the maps are stretched to fit."
         )
-        return resize, (note,)
+        return resize, (*self.notes, note)
 
 
 def read_map_file(path: Path) -> MapFile:
-    """Read the maps of one image from an ``.npz`` or ``.npy`` file.
+    """Read the maps of one image from a file; its format is recognised by its content.
 
     Raises:
         MapFileError: unreadable, incomplete, of a wrong shape, not finite, or unable to cover the
             image it claims to be made for.
     """
-    content = _Content(path, _read_arrays(path))
+    content = _read_content(path)
     names = content.map_names()
     placements = zip(
         content.per_map("stride_px", len(names)),
@@ -131,7 +144,8 @@ def read_map_file(path: Path) -> MapFile:
     image_size_px = content.size("image_size_px")
     if image_size_px is not None:
         _check_coverage(path, tuple(levels), image_size_px)
-    return MapFile(path, tuple(levels), image_size_px, content.size("original_size_px"))
+    original_size_px, notes = content.size("original_size_px"), tuple(content.notes)
+    return MapFile(path, tuple(levels), image_size_px, original_size_px, notes)
 
 
 def write_map_file(
@@ -189,7 +203,7 @@ class PrecomputedConfig:
     PRECOMPUTED,
     title="Precomputed maps",
     config=PrecomputedConfig,
-    summary="Maps of your own network, read from a .npz or .npy file for each image.",
+    summary="Maps of your own network, read from a .npz, .npy or .pt file for each image.",
 )
 def build_precomputed(config: PrecomputedConfig) -> NoReturn:  # noqa: ARG001 - no settings
     """Refuse: there is nothing to compute.
@@ -226,8 +240,59 @@ def _check_coverage(path: Path, levels: Levels, image_size_px: tuple[int, int]) 
             )
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an ``.npz``; of an ``.npy`` its array and the contents of its ``.json``."""
+def _read_content(path: Path) -> _Content:
+    """All arrays of a file; beside a bare array, those of the ``.json`` of the same name."""
+    loaded = _read_tensors(path) if _is_of_torch(path) else _read_numpy(path)
+    if not isinstance(loaded, np.ndarray):
+        return _Content(path, loaded)
+    beside = path.with_suffix(".json")
+    return _Content(path, {"values": loaded, **_read_sidecar(beside)}, beside.name)
+
+
+def _is_of_torch(path: Path) -> bool:
+    """True for a file of torch or safetensors, by its content."""
+    reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
+    with reading, path.open("rb") as file:
+        start = file.read(9)
+    old, safetensors = start.startswith(b"\x80"), start[8:] == b"{"
+    return old or safetensors or name_kind(path) in (TORCH_FILE, TORCHSCRIPT)
+
+
+def _read_tensors(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """The tensor in a file of torch, or those in it by name, with the numbers beside them."""
+    if path.stat().st_size > _MAX_BYTES:
+        raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
+    loaded = read_tensors(path, MapFileError)
+    if isinstance(loaded, list | tuple) and len(loaded) == 1:
+        loaded = loaded[0]
+    if isinstance(loaded, Tensor):
+        return _as_array(path, "the tensor", loaded)
+    if not isinstance(loaded, Mapping):
+        count = f" of {len(loaded)}" if isinstance(loaded, list | tuple) else ""
+        what = f"a {type(loaded).__name__}{count}"
+        raise MapFileError(path, f"holds {what}, and one tensor or tensors by name are wanted")
+    return {
+        str(name): _as_array(path, str(name), value)
+        for name, value in loaded.items()
+        if isinstance(value, Tensor | int | float | list | tuple)
+    }
+
+
+def _as_array(path: Path, name: str, value: Any) -> NDArray[Any]:
+    try:
+        if isinstance(value, Tensor):
+            value = value.detach()
+            value = value.float() if value.dtype == torch.bfloat16 else value
+            array: NDArray[Any] = value.numpy()
+            return array
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise MapFileError(path, f"holds numbers of the kind {kind} in {name}") from error
+
+
+def _read_numpy(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """The array of an ``.npy``, or all arrays of an ``.npz``."""
     reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
     try:
         # A damaged file that numpy opens itself stays open.
@@ -236,14 +301,18 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
-                return {"values": loaded, **_read_sidecar(path.with_suffix(".json"))}
+                return loaded
             with loaded:
                 if sum(part.file_size for part in loaded.zip.infolist()) > _MAX_BYTES:
                     raise MapFileError(path, f"holds more than {_MAX_BYTES >> 30} GiB")
-                return {name: loaded[name] for name in loaded.files}
+                arrays = {name: loaded[name] for name in loaded.files}
+                return {name: one for name, one in arrays.items() if isinstance(one, np.ndarray)}
     except MemoryError as error:
         raise MapFileError(path, "does not fit into memory") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        kind = name_kind(path)
+        if kind and not kind.startswith("a NumPy"):
+            raise MapFileError(path, f"is {kind}, not a file of maps") from error
         raise MapFileError(path, "is damaged, or no .npz or .npy file of plain numbers") from error
 
 
@@ -265,30 +334,48 @@ def _read_sidecar(path: Path) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Content:
-    """The arrays of a file by name, checked as they are asked for."""
+    """The arrays of a file by name, checked as they are asked for.
+
+    Attributes:
+        path: the file.
+        arrays: by name.
+        beside: name of the file that may hold the rest; "" where this one must hold all.
+        notes: receives sentences on what was chosen.
+    """
 
     path: Path
     arrays: Mapping[str, NDArray[Any]]
+    beside: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def map_names(self) -> list[str]:
-        """``values``, or ``values_0`` and on without a gap."""
-        if "values" in self.arrays:
-            return ["values"]
+        """``values``, or ``values_0`` and on without a gap, or the only map under another name."""
         numbered = (f"values_{number}" for number in itertools.count())
         names = list(itertools.takewhile(self.arrays.__contains__, numbered))
-        if not names:
-            listed = ", ".join(sorted(self.arrays)) or "nothing"
-            raise MapFileError(
-                self.path, f"has no array called values or values_0; it holds {listed}"
-            )
-        return names
+        if "values" in self.arrays:
+            if names:
+                self.notes.append(f"{self.path}: values is used, not {', '.join(names)}.")
+            return ["values"]
+        if names:
+            return names
+        others = [name for name, array in self.arrays.items() if array.ndim > 1]
+        if len(others) == 1 and not _NUMBERED.fullmatch(others[0]):
+            return others
+        listed = ", ".join(sorted(self.arrays)) or "nothing"
+        raise MapFileError(self.path, f"has no array called values or values_0; it holds {listed}")
 
     def map(self, name: str) -> Tensor:
         """``(1, D, H', W')`` float32 of unit length."""
         array = self.arrays[name]
+        if array.ndim == 4 and len(array) > 1:
+            reason = f"{name} holds the maps of {len(array)} images; write a file for each"
+            raise MapFileError(self.path, reason)
+        array = self._laid_out(name, array[0] if array.ndim == 4 else array)
         if array.ndim != 3 or 0 in array.shape:
             shape = " × ".join(map(str, array.shape)) or "a single number"
             reason = f"{name} must have the shape (D, height, width), not {shape}"
+            if array.ndim == 2:
+                reason += "; for tokens of a vision transformer, add cells: (columns, rows)"
             raise MapFileError(self.path, reason)
         if array.dtype.kind not in "fiu":
             raise MapFileError(self.path, f"{name} must hold real numbers, not {array.dtype}")
@@ -299,13 +386,52 @@ class _Content:
         largest = values.abs().amax(dim=1, keepdim=True)
         return unit_length(values / torch.where(largest > 0, largest, 1.0))
 
+    def _laid_out(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """``(D, H', W')`` of tokens whose grid is stated; anything else as it is."""
+        cells = self.size("cells")
+        if cells is None or array.shape[1:] == (cells[1], cells[0]):
+            return array
+        columns, rows = cells
+        tokens = array[0] if array.ndim == 3 and len(array) == 1 else array
+        prefix = len(tokens) - columns * rows if tokens.ndim == 2 else -1
+        stated = self._prefix_tokens()
+        if prefix < 0 or prefix != (prefix if stated is None else stated):
+            shape = " × ".join(map(str, array.shape))
+            asked = f" behind {stated} prefix tokens" if stated is not None else ""
+            raise MapFileError(
+                self.path,
+                f"{name} has the shape {shape}, which is not that of {columns} × {rows} cells "
+                f"(width × height){asked}, as tokens (N, D) or as a map (D, height, width)",
+            )
+        if stated is None and prefix > _MOST_PREFIX_TOKENS:
+            raise MapFileError(
+                self.path,
+                f"{name} holds {prefix} tokens more than its {columns} × {rows} cells; if they are "
+                f"prefix tokens, add prefix_tokens: {prefix}",
+            )
+        if stated is None and prefix > 0:
+            self.notes.append(
+                f"{self.path}: {len(tokens)} tokens for {columns} × {rows} cells; the first "
+                f"{prefix} are left out as prefix tokens."
+            )
+        return tokens[prefix:].T.reshape(-1, rows, columns)
+
+    def _prefix_tokens(self) -> int | None:
+        if "prefix_tokens" not in self.arrays:
+            return None
+        (number,) = self.per_map("prefix_tokens", 1)
+        if number < 0 or number != round(number):
+            raise MapFileError(
+                self.path, f"prefix_tokens must be a number of tokens, not {number:g}"
+            )
+        return int(number)
+
     def per_map(self, name: str, count: int, default: float | None = None) -> list[float]:
         """One finite number for each map."""
         if name not in self.arrays and default is not None:
             return [default] * count
         if name not in self.arrays:
-            sidecar = f"; write them into {self.path.with_suffix('.json').name} beside it"
-            fix = sidecar if self.path.suffix.lower() == ".npy" else ""
+            fix = f"; write them into {self.beside} beside it" if self.beside else ""
             raise MapFileError(self.path, f"does not contain {name}{fix}")
         numbers = self._numbers(name)
         if numbers.size not in (1, count):
@@ -318,7 +444,8 @@ class _Content:
             return None
         numbers = self._numbers(name)
         if numbers.size != 2 or (numbers < 1).any() or (numbers != numbers.round()).any():
-            reason = f"{name} must be (width, height) in pixels, not {numbers.tolist()}"
+            what = "(columns, rows)" if name == "cells" else "(width, height) in pixels"
+            reason = f"{name} must be {what}, not {numbers.tolist()}"
             raise MapFileError(self.path, reason)
         return int(numbers[0]), int(numbers[1])
 

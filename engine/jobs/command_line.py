@@ -93,7 +93,7 @@ class MapFiles:
     """Maps that another program made."""
 
     maps: tuple[Path, Path] | None = option(
-        None, help="precomputed maps of both images (.npz or .npy), for the descriptor "
+        None, help="precomputed maps of both images (.npz, .npy or .pt), for the descriptor "
         "'precomputed'", metavar="A B", separator=" ",
     )  # fmt: skip
 

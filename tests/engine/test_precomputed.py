@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.precomputed import MapFile, read_map_file, write_map_file
@@ -127,8 +128,9 @@ def test_a_broken_neighbour_file_is_named(tmp_path: Path, text: str) -> None:
     [
         ({"values": None}, "no array called values or values_0; it holds image_size_px"),
         ({"values": None, "values_1": random_values()}, "no array called values"),
-        ({"values": random_values()[None]}, r"must have the shape \(D, height, width\), not 1 × 5"),
-        ({"values": random_values()[0]}, "not 6 × 8"),
+        ({"values": random_values()[None, None]}, r"\(D, height, width\), not 1 × 1 × 5"),
+        ({"values": np.stack([random_values()] * 2)}, "holds the maps of 2 images; write a file"),
+        ({"values": random_values()[0]}, r"not 6 × 8; for tokens .* add cells: \(columns, rows\)"),
         ({"values": np.float32(1)}, "not a single number"),
         ({"values": random_values()[:, :0]}, "not 5 × 0 × 8"),
         ({"values": random_values() * 1j}, "real numbers, not complex128"),
@@ -192,12 +194,157 @@ def test_a_truncated_array_and_other_kinds_of_files_are_refused(tmp_path: Path) 
     with pytest.raises(MapFileError, match="damaged"):
         read_map_file(tmp_path / "m.npy")
     (tmp_path / "m.npz").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    with pytest.raises(MapFileError, match="is a PNG picture, not a file of maps"):
+        read_map_file(tmp_path / "m.npz")
+    (tmp_path / "m.npz").write_bytes(b"hello")
     with pytest.raises(MapFileError, match="damaged"):
         read_map_file(tmp_path / "m.npz")
     with zipfile.ZipFile(tmp_path / "z.npz", "w") as file:
         file.writestr("readme.txt", "hello")
     with pytest.raises(MapFileError, match="no array called values"):
         read_map_file(tmp_path / "z.npz")
+
+
+# ---- as other programs write them
+
+
+PLACE = {"stride_px": 8.0, "offset_px": 3.5, "image_size_px": (64, 48)}
+
+
+def expected() -> torch.Tensor:
+    """The map that :func:`write` writes by default, as it is read."""
+    return torch.nn.functional.normalize(torch.from_numpy(random_values()).float()[None], dim=1)
+
+
+def assert_read(path: Path, notes: int = 0) -> MapFile:
+    found = read_map_file(path)
+    (level,) = found.levels
+    torch.testing.assert_close(level.values, expected(), atol=1e-2, rtol=0)
+    assert level.grid == CellGrid(8.0, 3.5)
+    assert found.image_size_px == (64, 48)
+    assert len(found.notes) == notes
+    return found
+
+
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".pt", ".safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("batch", [True, False])
+def test_maps_are_read_with_or_without_a_batch_axis_from_any_format(
+    tmp_path: Path, ending: str, dtype: torch.dtype, batch: bool
+) -> None:
+    path = tmp_path / f"m{ending}"
+    values = torch.from_numpy(random_values()[None] if batch else random_values()).to(dtype)
+    if ending == ".npz":
+        write(path, values=values.float().numpy())
+    elif ending == ".npy":
+        np.save(path, values.float().numpy())
+    elif ending == ".pt":
+        torch.save(values.requires_grad_(), path)
+    else:
+        numbers = {name: torch.tensor(value) for name, value in PLACE.items()}
+        save_file({"values": values, **numbers}, path)
+    if ending in (".npy", ".pt"):
+        path.with_suffix(".json").write_text(json.dumps(PLACE))
+    assert_read(path)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+@pytest.mark.parametrize("name", ["m.pt", "m.pth", "m.npz", "m"])
+def test_tensors_by_name_are_read_as_an_archive_is(tmp_path: Path, as_zip: bool, name: str) -> None:
+    whole = {"values": torch.from_numpy(random_values()), **PLACE, "model": "mine", "epoch": None}
+    torch.save(whole, tmp_path / name, _use_new_zipfile_serialization=as_zip)
+    assert_read(tmp_path / name)
+    torch.save([whole["values"]], tmp_path / "list.pt")
+    with pytest.raises(MapFileError, match=r"does not contain stride_px; .* list\.json"):
+        read_map_file(tmp_path / "list.pt")
+
+
+@pytest.mark.parametrize("name", ["arr_0", "features", "descriptors"])
+def test_the_only_map_of_an_archive_may_have_any_name(tmp_path: Path, name: str) -> None:
+    assert_read(write(tmp_path / "m.npz", values=None, **{name: random_values()}))
+    two = {name: random_values(), "keypoints": np.zeros((9, 2))}
+    with pytest.raises(MapFileError, match="no array called values"):
+        read_map_file(write(tmp_path / "m.npz", values=None, **two))
+
+
+def test_where_an_archive_holds_a_map_and_a_set_the_one_used_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.npz", values_0=random_values(3), values_1=random_values(3))
+    found = assert_read(path, notes=1)
+    assert found.notes == (f"{path}: values is used, not values_0, values_1.",)
+    assert found.lay_on((64, 48))[1] == found.notes
+
+
+def tokens(prefix: int, *, batch: bool = False) -> np.ndarray[Any, Any]:
+    """``(N, D)`` as a vision transformer gives them: row by row, behind the prefix tokens."""
+    rows = random_values().reshape(5, -1).T
+    whole = np.concatenate([np.full((prefix, 5), 100.0), rows])
+    return whole[None] if batch else whole
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("ending", [".npz", ".pt"])
+def test_tokens_are_laid_out_where_the_grid_is_stated(
+    tmp_path: Path, prefix: int, batch: bool, stated: bool, ending: str
+) -> None:
+    more = {"prefix_tokens": prefix} if stated else {}
+    path, values = tmp_path / f"m{ending}", tokens(prefix, batch=batch)
+    if ending == ".npz":
+        write(path, values=values, cells=(8, 6), **more)
+    else:
+        torch.save(torch.from_numpy(values), path)
+        path.with_suffix(".json").write_text(json.dumps({**PLACE, "cells": [8, 6], **more}))
+    found = assert_read(path, notes=int(prefix > 0 and not stated))
+    if found.notes:
+        assert f"the first {prefix} are left out as prefix tokens" in found.notes[0]
+
+
+def test_a_stated_grid_does_a_map_no_harm(tmp_path: Path) -> None:
+    assert_read(write(tmp_path / "m.npz", cells=(8, 6)))
+    assert_read(write(tmp_path / "m.npz", values=random_values()[None], cells=(8, 6)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": tokens(1)[2:]}, "not that of 8 × 6 cells"),
+        ({"values": tokens(1), "prefix_tokens": 5}, "cells .* behind 5 prefix tokens"),
+        ({"values": tokens(17)}, "17 tokens more than its 8 × 6 cells; .* add prefix_tokens: 17"),
+        ({"values": tokens(1).T}, "not that of 8 × 6 cells"),
+        ({"values": tokens(1), "prefix_tokens": 0.5}, "prefix_tokens must be a number of tokens"),
+        ({"values": tokens(1), "cells": (8.5, 6)}, r"cells must be \(columns, rows\)"),
+    ],
+)
+def test_tokens_that_do_not_fit_their_grid_are_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(MapFileError, match=message):
+        read_map_file(write(tmp_path / "m.npz", **{"cells": (8, 6), **change}))
+
+
+class Calls:
+    """Pickles to a call that a hostile file would make."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("the file's code ran",)
+
+
+def test_what_torch_files_hold_besides_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.pt"
+    for content, message in (
+        ([torch.ones(2), torch.ones(3)], "holds a list of 2, and one tensor"),
+        ("text", "holds a str, and one tensor"),
+        ({"values": torch.ones(5, 6, 8).to(torch.float8_e5m2)}, "of the kind torch.float8_e5m2"),
+        (torch.eye(3).to_sparse(), "holds numbers of the kind"),
+        ({"values": torch.ones(5, 6, 8), "code": Calls()}, "holds program code"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(MapFileError, match=message):
+            read_map_file(path)
+    assert capsys.readouterr().out == ""
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
