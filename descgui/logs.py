@@ -30,7 +30,7 @@ from PySide6.QtCore import (
 )
 
 from descgui.models.messages import Level, Message, MessagesModel
-from engine.api import DescSpaceError
+from engine.api import CHOICES, DescSpaceError
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,8 @@ class Logs(QObject):
     def _show(self, level: Level, text: str, detail: str, topic: str) -> None:
         self._delivering = True
         try:
-            self._messages.log(text, level, detail, topic)
+            say = self._messages.notify if topic == CHOICES else self._messages.log
+            say(text, level, detail, topic)
         finally:
             self._delivering = False
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import read_homography, warp_image, warp_points
+    from engine.geometry.matrix_files import MATRIX_SUFFIXES
     from engine.imagefiles.value_range import (
         AUTO,
         ValueRange,
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
         user_data_dir,
     )
     from engine.progress import (
+        CHOICES,
         CancelToken,
         Checkpoint,
         Event,

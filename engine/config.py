@@ -402,6 +402,8 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
             raise ConfigError(where, f"{quoted(value)} is not text")
         if hint is str:
             return str(value)
+        if not str(value).strip():  # it would be the current folder
+            raise ConfigError(where, "is empty, and a path is needed")
         try:
             return Path(str(value)).expanduser()
         except RuntimeError as error:  # no such user

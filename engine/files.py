@@ -34,6 +34,18 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _YAML_DEPTH, _YAML_NODES = 32, 20_000
 
 
+def named_path(path: Path | str, fault: FileFault) -> Path:
+    """The path that a caller named, as text or not.
+
+    Raises:
+        DescSpaceError: of the kind ``fault``; the text is empty, which :class:`~pathlib.Path` would
+            take for the current folder.
+    """
+    if isinstance(path, str) and not path.strip():
+        raise fault(Path("''"), "is an empty path, and a file or folder must be named")
+    return Path(path)
+
+
 @contextlib.contextmanager
 def open_input(path: Path, fault: FileFault, *, missing: str = "") -> Iterator[BinaryIO]:
     """Open a regular file for reading in binary.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QMimeData, QObject
+from PySide6.QtGui import QGuiApplication, QImage
 
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.export_controller import ExportController
@@ -15,6 +15,7 @@ from descgui.controllers.pictures_controller import PicturesController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
+from descgui.views.addresses import read_text, read_urls
 from descgui.views.main_window import MainWindow
 from engine import api
 
@@ -61,16 +62,22 @@ class FileController(QObject):
             self._pairs.open_folder(folder)
 
     def paste(self) -> None:
-        """Open the images, or the paths of images, on the clipboard."""
+        """Open the image on the clipboard, or else the images that it names; if empty, nothing."""
         clipboard = QGuiApplication.clipboard()
-        mime, picture = clipboard.mimeData(), clipboard.image()
-        if mime.hasUrls():
-            self._pairs.open_paths([Path(url.toLocalFile()) for url in mime.urls()])
-        elif not picture.isNull():
+        picture: QImage | None = clipboard.image()
+        if picture is not None and not picture.isNull():
             self._pairs.paste_image(picture)
+            return
+        # Qt's stubs do not know that there is no data on an empty clipboard.
+        mime: QMimeData | None = clipboard.mimeData()
+        if mime is None:
+            return
+        found = read_urls(mime.urls()) if mime.hasUrls() else read_text(mime.text())
+        if found.foreign:
+            self._models.messages.notify(found.refusal, "warning")
+        elif found.paths:
+            self._pairs.open_paths(list(found.paths))
         elif mime.text().strip():
-            self._pairs.open_paths([Path(line) for line in mime.text().strip().splitlines()])
-        else:
             self._models.messages.notify("The clipboard holds no image and no path.")
 
     def load_homography(self) -> None:

@@ -30,6 +30,7 @@ class _Opened:
     state: PairState
     dataset: api.Dataset | None
     notes: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 class PairController(QObject):
@@ -97,7 +98,8 @@ class PairController(QObject):
                 return self._read(_in_ranges(free, ranges), None)
             chosen = _in_ranges(_choose(dataset, sequence, index), ranges)
             opened = self._read(chosen, dataset)
-            return replace(opened, notes=dataset.problems)
+            shown = dataset.sequence(chosen.sequence)
+            return replace(opened, notes=dataset.problems, choices=shown.choices)
 
         self._models.settings.remember_folder(str(folder))
         self._submit(folder.name, read)
@@ -133,6 +135,12 @@ class PairController(QObject):
             self.open_folder(paths[0])
             return
         pictures = [path for path in paths if path.suffix.lower() in api.IMAGE_SUFFIXES]
+        others = [path for path in paths if path not in pictures]
+        if pictures and others:
+            names = ", ".join(path.name for path in others)
+            self._models.messages.notify(
+                f"Beside images, only images are opened; left out: {names}.", "warning"
+            )
         if len(pictures) >= 2:
             if len(pictures) > 2:
                 self._models.messages.notify(
@@ -271,6 +279,8 @@ class PairController(QObject):
         self._models.settings.remember_pair(write_recent(pair, root))
         if difference := _differing_ranges(opened.state):
             self._models.messages.notify(difference)
+        for choice in opened.choices:
+            self._models.messages.notify(choice, "warning", topic="data set")
         for note in opened.notes:
             self._models.messages.log(note, "warning", topic="data set")
 

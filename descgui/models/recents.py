@@ -46,9 +46,9 @@ def write_recent(pair: ImagePair, root: Path | None) -> str:
 def read_recent(line: str) -> RecentPair | None:
     """The pair a settings line means; None if the line is not one."""
     match line.split(_SEPARATOR):
-        case [root, sequence, index] if index.isdecimal():
+        case [root, sequence, index] if root and index.isdecimal():
             return RecentPair(Path(root), sequence, int(index))
-        case [path_a, path_b]:
+        case [path_a, path_b] if path_a and path_b:
             return RecentPair(path_a=Path(path_a), path_b=Path(path_b))
         case _:
             return None

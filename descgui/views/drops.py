@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.api import IMAGE_SUFFIXES, Side
+from engine.api import IMAGE_SUFFIXES, MATRIX_SUFFIXES, Side
 
 DropKind = Literal["image", "pair", "folder", "homography", "refused"]
-
-_HOMOGRAPHY_SUFFIXES = ("", ".txt", ".npy", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,6 @@ def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
             return DropPlan("image", side)
         case 2, 0, 2:
             return DropPlan("pair")
-        case 1, 0, 0 if paths[0].suffix.lower() in _HOMOGRAPHY_SUFFIXES:
+        case 1, 0, 0 if paths[0].suffix.lower() in MATRIX_SUFFIXES:
             return DropPlan("homography")
     return DropPlan("refused")

@@ -271,8 +271,11 @@ class _LineEditor(_Editor):
                 return None, "A file is needed."
             if not Path(text).expanduser().is_file():
                 return None, "There is no such file."
-        if self.info.kind == "folder" and not Path(text).expanduser().is_dir():
-            return None, "There is no such folder."
+        if self.info.kind == "folder":
+            if not text:
+                return None, "A folder is needed."
+            if not Path(text).expanduser().is_dir():
+                return None, "There is no such folder."
         return text, ""
 
     def _read_numbers(self, text: str) -> tuple[Any, str]:

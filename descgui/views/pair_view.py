@@ -29,6 +29,7 @@ from descgui.models.probe_state import Pin, Probe
 from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views import scene
+from descgui.views.addresses import read_urls
 from descgui.views.canvas import ImageCanvas
 from descgui.views.color_bar import ColorBar
 from descgui.views.drops import DropPlan, plan_drop
@@ -624,4 +625,6 @@ def _same_overlay(one: Overlay, other: Overlay) -> bool:
 
 
 def _dropped_paths(urls: list[QUrl]) -> list[Path]:
-    return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    """The dropped files; none where one of the addresses is no file of this computer."""
+    found = read_urls(urls)
+    return [] if found.foreign else list(found.paths)

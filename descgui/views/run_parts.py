@@ -199,7 +199,7 @@ def list_devices(combo: QComboBox, devices: Iterable[DeviceChoice]) -> None:
 
 def add_folders(combo: QComboBox, folders: Iterable[str], *, icon_name: str = "") -> None:
     """Add folders by name, each once, with their paths as tooltips."""
-    for folder in dict.fromkeys(folders):
+    for folder in dict.fromkeys(folder for folder in folders if folder.strip()):
         combo.addItem(Path(folder).name or folder, folder)
         combo.setItemData(combo.count() - 1, folder, Qt.ItemDataRole.ToolTipRole)
         if icon_name:

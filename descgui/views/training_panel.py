@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.training_state import SamplesState, TrainingStatus
+from descgui.views.addresses import read_urls
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -360,8 +361,6 @@ def _instead_of_pairs(state: SamplesState, folder: str) -> str:
 
 def _dropped_folder(event: QDropEvent) -> Path | None:
     """The dragged folder, if it is one folder alone."""
-    urls = event.mimeData().urls()
-    if len(urls) != 1 or not urls[0].isLocalFile():
-        return None
-    folder = Path(urls[0].toLocalFile())
-    return folder if folder.is_dir() else None
+    found = read_urls(event.mimeData().urls())
+    alone = len(found.paths) == 1 and not found.foreign
+    return found.paths[0] if alone and found.paths[0].is_dir() else None

@@ -145,6 +145,8 @@ def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     for options in arguments.options:
         for info in describe_options(options, sections=True):
             if info.name in arguments:
+                if _is_empty_path(info, getattr(arguments, info.name)):
+                    command.error(f"argument {info.flag or _metavar(info)}: the path is empty")
                 try:
                     value = read_option(options, info.name, getattr(arguments, info.name))
                 except ConfigError as error:
@@ -215,6 +217,11 @@ def _help_of(info: OptionInfo) -> str:
         notes.append(f"default: {option_text(info.default)}")
     text = "; ".join(filter(None, notes))
     return f"{info.help} ({text})" if text else info.help
+
+
+def _is_empty_path(info: OptionInfo, value: Any) -> bool:
+    """True for ``--weights "$FILE"`` with an unset variable, which must not pass for no option."""
+    return info.kind in ("file", "folder") and isinstance(value, str) and not value.strip()
 
 
 def _metavar(info: OptionInfo) -> str:

@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 from engine.data.hpatches import open_dataset
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, OutputError
-from engine.files import make_folder, parse_json, part_path, read_input, write_atomically
+from engine.files import (
+    make_folder,
+    named_path,
+    parse_json,
+    part_path,
+    read_input,
+    write_atomically,
+)
 from engine.geometry.coords import Resize
 from engine.geometry.homography import normalise, write_homography
 from engine.images import read_image, write_image
@@ -159,7 +166,7 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
         JobCancelled: it was stopped; what was written so far stays.
     """
     context = context or JobContext()
-    folder = Path(folder)
+    folder = named_path(folder, OutputError)
     total = 6 * (len(_VIEWPOINT) + len(_ILLUMINATION)) + len(_STEREO)
     written: list[Path] = []
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from engine.data.pairs import ImagePair
 from engine.data.sequence_files import holds_patches, is_picture, looks_like_a_sequence, sort_files
 from engine.errors import DatasetError, HomographyError, file_errors, quoted
+from engine.files import named_path
 from engine.geometry.homography import read_homography
 from engine.vocabulary import SequenceKind
 
@@ -54,7 +55,8 @@ class Sequence:
         homographies: for each image ``(3, 3)`` ``h_k_from_1`` in original pixels, the identity for
             image 1; None where the file is missing or unusable.
         kind: by the folder's name.
-        problems: a sentence for everything that was left out.
+        problems: a sentence for everything that was left out or chosen.
+        choices: those among them that say what was chosen.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Sequence:
     homographies: tuple[NDArray[np.float64] | None, ...] = field(compare=False)
     kind: SequenceKind
     problems: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
     def pairs(self) -> tuple[ImagePair, ...]:
         """Image 1 against every other image whose homography is usable."""
@@ -137,7 +140,7 @@ def open_dataset(path: Path) -> Dataset:
         DatasetError: no such folder, or nothing usable in it; the message says what was expected
             and, where something came close, what was wrong with it.
     """
-    root = Path(path)
+    root = named_path(path, DatasetError)
     _check_folder(root)
     found = []
     problems: list[str] = []
@@ -184,7 +187,7 @@ def pair_from_folder(folder: Path) -> ImagePair:
     Raises:
         DatasetError: no such folder, or another number of pictures in it.
     """
-    folder = Path(folder)
+    folder = named_path(folder, DatasetError)
     _check_folder(folder)
     names = _file_names(folder)
     pictures = sorted((name for name in names if is_picture(name)), key=natural_key)
@@ -260,13 +263,14 @@ def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, lis
     """A folder that looks like a sequence, and what is wrong with it; None if nothing is usable."""
     name = folder.resolve().name
     files = sort_files(sorted(names, key=natural_key))
-    problems = [f"{name}: {files.choice}."] if files.choice else []
+    choices = [f"{name}: {files.choice}."] if files.choice else []
+    problems = []
     missing = "" if 1 in files.images else f"image {files.called(1)} is missing"
     if not missing and not files.matrices:
         missing = "there is no file H_1_k"
     if missing:
         problems.append(f"{name}: {missing}, so the sequence is left out.")
-        return None, problems
+        return None, [*choices, *problems]
     homographies: dict[int, NDArray[np.float64] | None] = {1: np.eye(3)}
     gaps = range(2, min(_LONGEST_GAP, max(*files.images, *files.matrices)))
     for number in sorted({*files.images, *files.matrices, *gaps} - {1}):
@@ -282,8 +286,10 @@ def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, lis
             continue
         matrix, faults = _read_matrix(folder, files.matrices[number])
         homographies[number] = matrix
-        ending = "." if matrix is not None else f", {left_out}."
-        problems += [f"{name}: {fault}{ending}" for fault in faults]
+        if matrix is None:
+            problems += [f"{name}: {fault}, {left_out}." for fault in faults]
+        else:
+            choices += [f"{name}: {fault}." for fault in faults]
     numbers = tuple(sorted(homographies))
     sequence = Sequence(
         name=name,
@@ -292,9 +298,10 @@ def _read_sequence(folder: Path, names: list[str]) -> tuple[Sequence | None, lis
         images=tuple(folder / files.images[number] for number in numbers),
         homographies=tuple(homographies[number] for number in numbers),
         kind=kind_of(name),
-        problems=tuple(problems),
+        problems=(*choices, *problems),
+        choices=tuple(choices),
     )
-    return (sequence if sequence.pairs() else None), problems
+    return (sequence if sequence.pairs() else None), list(sequence.problems)
 
 
 def _read_matrix(folder: Path, files: list[str]) -> tuple[NDArray[np.float64] | None, list[str]]:

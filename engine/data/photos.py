@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError, DatasetError, ImageError, OutputError
-from engine.files import parse_json, read_input, write_atomically
+from engine.files import named_path, parse_json, read_input, write_atomically
 from engine.images import IMAGE_SUFFIXES, MIN_EDGE_PX, read_image, read_size
 from engine.paths import cache_dir
 from engine.progress import JobContext, Progress, Stage
@@ -91,7 +91,7 @@ def open_photos(root: Path, context: JobContext | None = None) -> PhotoFolder:
         JobCancelled: it was stopped.
     """
     context = context or JobContext()
-    root = Path(root)
+    root = named_path(root, DatasetError)
     if not root.is_dir():
         reason = "is no folder" if root.exists() else "there is no such folder"
         raise DatasetError(root, f"{reason}; name one with photos in it")

@@ -23,7 +23,7 @@ from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError, quoted
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
 from engine.paths import user_data_dir
-from engine.progress import JobContext
+from engine.progress import JobContext, tell_choice
 
 EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
 
@@ -184,9 +184,12 @@ def _find_root(name: str, data_folder: Path | None, context: JobContext | None) 
     if name not in _HPATCHES:
         return Path(name).expanduser()
     folder = find_data_folder(data_folder)
-    for candidate in _HPATCHES_FOLDERS:
-        if (folder / candidate).is_dir():
-            return folder / candidate
+    found = [folder / name for name in _HPATCHES_FOLDERS if (folder / name).is_dir()]
+    if found:
+        others = [other.name for other in found[1:] if not other.samefile(found[0])]
+        if others:
+            tell_choice(f"{found[0]} is taken for {name}, not {', '.join(others)} beside it.")
+        return found[0]
     raise DatasetError(
         folder,
         f"holds no HPatches (looked for {', '.join(_HPATCHES_FOLDERS)}); name the folder with "

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import HomographyError
-from engine.files import write_atomically
+from engine.files import named_path, write_atomically
 from engine.geometry.matrix_files import read_matrix
 from engine.progress import Tell, tell_choice
 
@@ -170,7 +170,7 @@ def read_homography(path: Path, tell: Tell = tell_choice) -> Matrix:
     Raises:
         HomographyError: missing, unreadable, not nine numbers, not finite, or singular.
     """
-    path = Path(path)
+    path = named_path(path, HomographyError)
     return normalise(check_homography(read_matrix(path, tell), path))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.checkpoints import load_state, save_safetensors
 from engine.errors import WeightsError
 from engine.jobs.output import check_output
-from engine.progress import JobContext, Saved
+from engine.progress import JobContext, Note, Saved
 from engine.training.run_folder import RunFolder
 
 Which = Literal["best", "last"]
@@ -44,6 +44,9 @@ class ExportJob:
             OutputError: the file cannot be written.
         """
         source = self._find()
+        if self.source.is_dir() and source.stem != self.which:
+            text = f"{self.source} holds no {self.which} weights; its {source.stem} ones are taken."
+            context.emit(Note(text, "warning"))
         check_output(self.out, suffixes=(".safetensors",), inputs=(source,))
         weights, metadata = load_state(source)
         if self.half:

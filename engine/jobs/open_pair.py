@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError, DatasetError, ImageError
+from engine.progress import tell_choice
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
@@ -99,4 +100,6 @@ def _sequence_pair(folder: Path, index: int | None) -> ImagePair:
             folder, f"holds {len(dataset.sequences)} sequences; name one of them: {names}{more}"
         )
     (sequence,) = dataset.sequences
+    for choice in sequence.choices:
+        tell_choice(choice)
     return sequence.pairs()[0] if index is None else sequence.pair(index)

@@ -79,9 +79,12 @@ class ReportJob:
         """A pair with its matches, where they were kept and its images can be read."""
         result = stats.merged.result_of(row.descriptor)
         one = stats.merged.descriptor(row.descriptor)
-        root = self.dataset or Path(result.sources.root)
+        root = self.dataset or (Path(result.sources.root) if result.sources.root else None)
+        named = Path(row.sequence)
+        if root is not None:
+            named = (root if root.name == row.sequence else root / row.sequence).resolve()
         view = ViewOptions(
-            images=((root if root.name == row.sequence else root / row.sequence).resolve(),),
+            images=(named,),
             pair_index=row.index,
             descriptor=one.name,
             weights=stats.merged.weights_of(row.descriptor),
@@ -94,6 +97,8 @@ class ReportJob:
         plain = PairPicture(title, detail, None, "", command_line("view", view))
         if not (self.pictures and result.folder is not None and result.has_points):
             return plain
+        if root is None:
+            return replace(plain, note="No picture: the folder of the images is not known.")
         stress = stress_of(result.fingerprint.dataset.name, *row.key)
         ends = result.fingerprint.value_range
         shown = None if ends is None else ValueRange(*ends)

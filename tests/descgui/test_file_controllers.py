@@ -22,7 +22,9 @@ from descgui.models.bundle import make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
+from descgui.models.recents import read_recent
 from descgui.views import dialogs
+from descgui.views.addresses import read_text, read_urls
 from engine import api
 from engine.api import Image, ImagePair, MatchTable, ValueRange, ViewOptions, parse_pair_ranges
 from engine.cli.command import options_from
@@ -163,6 +165,127 @@ def test_pasted_paths_and_pictures_are_opened(files, asked):
         ([Path("/x/1.png"), Path("/x/2.png")],),
     ]
     assert asked.of("paste_image")[0][0].size() == picture.size()
+
+
+def paste(files: FileController, *, text: str = "", urls: tuple[str, ...] = ()) -> None:
+    data = QMimeData()
+    if text:
+        data.setText(text)
+    if urls:
+        data.setUrls([QUrl(url) for url in urls])
+    QGuiApplication.clipboard().setMimeData(data)
+    files.paste()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("file:///x/a%20b.png", ["/x/a b.png"]),
+        ("file:///x/1.png\r\nfile:///x/%C3%A4.png\r\n", ["/x/1.png", "/x/ä.png"]),
+        ("copy\nfile:///x/1.png", ["/x/1.png"]),
+        ('"/x/a b.png"', ["/x/a b.png"]),
+        ("'/x/a b.png'\n'/x/c.png'", ["/x/a b.png", "/x/c.png"]),
+        ("'/x/a b.png' '/x/c.png'", ["/x/a b.png", "/x/c.png"]),
+        ("  /x/it's.png  ", ["/x/it's.png"]),
+        ('"file:///x/1.png"', ["/x/1.png"]),
+        ("/x/1.png\n\n\n/x/2.png", ["/x/1.png", "/x/2.png"]),
+    ],
+)
+def test_paths_are_understood_as_file_managers_and_terminals_copy_them(files, asked, text, names):
+    paste(files, text=text)
+    assert asked.calls == [("open_paths", ([Path(name) for name in names],))]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://example.org/1.png", "http://example.org/", "ftp://example.org/1.png"),
+        *("data:image/png;base64,AAAA", "smb://server/1.png"),
+    ],
+)
+@pytest.mark.parametrize("as_url", [True, False])
+def test_other_addresses_are_answered_and_leave_the_pair(files, asked, notified, address, as_url):
+    both = (address, "file:///x/1.png")
+    paste(files, urls=both) if as_url else paste(files, text="\n".join(both))
+    assert asked.calls == []
+    ((level, sentence),) = notified
+    assert level == "warning"
+    assert sentence == f"{address} is no file on this computer: save it first, and open that file."
+
+
+def test_an_empty_clipboard_does_nothing(files, asked, notified):
+    clipboard = QGuiApplication.clipboard()
+    clipboard.clear()
+    files.paste()
+    clipboard.setMimeData(QMimeData())
+    files.paste()
+    assert (asked.calls, notified) == ([], [])
+
+
+def test_an_address_without_a_path_opens_nothing(files, asked, notified):
+    for address in ("file:", "file://"):
+        paste(files, urls=(address,))
+    assert asked.calls == []
+    assert len(notified) == 2
+
+
+def test_text_that_is_no_path_is_answered(files, asked, notified):
+    paste(files, text="x" * 10_000)
+    assert asked.calls == []
+    assert notified == [("info", "The clipboard holds no image and no path.")]
+
+
+def test_the_image_comes_before_its_address(files, asked):
+    """Browsers put both on the clipboard."""
+    picture = QImage(5, 3, QImage.Format.Format_RGB32)
+    picture.fill(QColor("red"))
+    data = QMimeData()
+    data.setImageData(picture)
+    data.setUrls([QUrl("https://example.org/1.png")])
+    data.setText("https://example.org/1.png")
+    QGuiApplication.clipboard().setMimeData(data)
+    files.paste()
+    ((name, (pasted,)),) = asked.calls
+    assert (name, pasted.size()) == ("paste_image", picture.size())
+
+
+@pytest.mark.parametrize("word", ["", " ", '""', "''", "\n\n", "file:", "file://"])
+def test_an_empty_path_is_no_path(word):
+    assert read_text(word).paths == ()
+    assert read_urls([QUrl(word)]).paths == ()
+
+
+@pytest.fixture
+def pairs(models, close_after):
+    controller = PairController(models, lambda image: api.as_uint8(image.pixels))
+    close_after(controller.lane)
+    return controller
+
+
+def test_what_is_opened_beside_images_is_named_as_left_out(
+    qtbot, pairs, models, notified, tmp_path
+):
+    for name in ("1.png", "2.png"):
+        api.write_image(tmp_path / name, np.full((24, 32, 3), 90, np.uint8))
+    pairs.open_paths([tmp_path / name for name in ("1.png", "H.txt", "2.png")])
+    qtbot.waitUntil(lambda: models.pair.state is not None, timeout=WAIT_MS)
+    assert notified == [("warning", "Beside images, only images are opened; left out: H.txt.")]
+
+
+def test_what_was_chosen_in_the_opened_sequence_is_said(qtbot, pairs, models, notified, tmp_path):
+    for folder in ("v_x", "v_y"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.png", "2.png", "2.jpg"):
+            api.write_image(tmp_path / folder / name, np.full((24, 32, 3), 90, np.uint8))
+        (tmp_path / folder / "H_1_2").write_text("1 0 0 0 1 0 0 0 1")
+    pairs.open_folder(tmp_path, sequence="v_y")
+    qtbot.waitUntil(lambda: models.pair.state is not None, timeout=WAIT_MS)
+    assert notified == [("warning", "v_y: image 2 is there twice; 2.png is used.")]
+
+
+@pytest.mark.parametrize("line", ["\tv_x\t2", "\t/x/1.png", "/x/1.png\t"])
+def test_a_recent_entry_without_a_path_is_none(line):
+    assert read_recent(line) is None
 
 
 # Exports

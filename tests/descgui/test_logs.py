@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 from descgui.logs import LOG_NAME, CrashReport, Logs, install
 from descgui.models.messages import Message, MessagesModel
 from engine.api import ConfigError
+from engine.progress import tell_choice
 
 
 class Receiver(QObject):
@@ -70,6 +71,17 @@ def test_a_log_record_reaches_the_file_and_the_panel(
     message = wait_for(qtbot, messages, "a grüne photo")
     assert (message.level, message.topic) == ("warning", "engine.images")
     assert "a grüne photo" in in_file(logs)
+
+
+def test_what_a_reader_chose_is_shown_over_the_window(
+    qtbot: QtBot, logs: Logs, messages: MessagesModel
+):
+    logging.getLogger("engine.images").warning("for the log alone")
+    with qtbot.waitSignal(messages.notified) as notified:
+        tell_choice("h.npz: holds several 3 × 3 matrices (H, K); H is used.")
+    assert notified.args[0].text == "h.npz: holds several 3 × 3 matrices (H, K); H is used."
+    assert notified.args[0].level == "warning"
+    assert "H is used" in in_file(logs)
 
 
 def test_a_record_with_a_trace_keeps_it_behind_the_sentence(

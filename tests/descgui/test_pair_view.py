@@ -777,6 +777,9 @@ def test_zoomed_out_the_prepared_copy_is_drawn(view, models):
         (["notes.pdf"], "a", DropPlan("refused")),
         (["H_1_2"], "a", DropPlan("homography")),
         (["truth.txt"], "", DropPlan("homography")),
+        (["truth.XML"], "", DropPlan("homography")),
+        (["truth.yml"], "", DropPlan("homography")),
+        (["truth.npz"], "", DropPlan("homography")),
         (["folder.png"], "a", DropPlan("folder")),
         ([], "a", DropPlan("refused")),
     ],
@@ -821,6 +824,23 @@ def test_what_cannot_be_opened_is_refused_with_a_reason(view, qtbot, tmp_path, a
     _data, drop = drag_event(QDropEvent, [tmp_path / "notes.pdf"], place)
     view.dropEvent(drop)
     assert not asked.of("open_paths")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["https://example.org/1.png"],
+        ["https://example.org/1.png", "file:///x/1.png"],
+        ["file:"],
+    ],
+)
+def test_an_address_that_is_no_file_is_not_opened_nor_the_current_folder(view, asked, addresses):
+    data = QMimeData()
+    data.setUrls([QUrl(address) for address in addresses])
+    drop = QDropEvent(QPointF(100, 100), Qt.DropAction.CopyAction, data, LEFT, NONE)
+    view.dropEvent(drop)
+    assert not asked.of("open_paths")
+    assert not drop.isAccepted()
 
 
 @pytest.mark.parametrize("size", [(900, 600), (420, 320), (1920, 1080)])
