@@ -56,7 +56,8 @@ class RecentMenus(QObject):
 
     def _follow(self, settings: Settings) -> None:
         for name, menu in self._menus.items():
-            entries: tuple[str, ...] = getattr(settings, name)
+            # A settings file may hold anything, and an empty path is the current folder.
+            entries = tuple(entry for entry in getattr(settings, name) if entry.strip())
             if entries != self._shown[name]:
                 self._shown[name] = entries
                 self._fill(menu, entries)

@@ -159,6 +159,24 @@ def test_a_missing_file_is_named(parser: Parser, pair: tuple[Path, Path], flag: 
         view_options(parse(parser, ["view", *map(str, pair), flag, "nowhere.txt"]))
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["view", "E"], ["view", "a.png", "E"], ["view", "a", "b", "--homography", "E"]),
+        *(["view", "a", "b", "--weights", "E"], ["view", "a", "b", "--plugin", "E"]),
+        *(["view", "a", "b", "--maps", "m.npz", "E"], ["match", "a", "b", "--out", "E"]),
+        *(["describe", "E", "--out", "m.npz"], ["demo", "E"], ["report", "E"]),
+        *(["export", "E", "--out", "w.safetensors"], ["train", "--photos", "E"]),
+        *(["evaluate", "--dataset", "demo", "--data", "E"], ["train", "--config", "E"]),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_refused_everywhere(parser: Parser, words: list[str], empty: str):
+    with pytest.raises(UsageError, match=r"Argument .*(the path is empty|a path is needed)"):
+        parse(parser, [empty if word == "E" else word for word in words])
+
+
 def test_a_pair_is_two_files_or_one_folder(tmp_path: Path, pair: tuple[Path, Path]):
     nothing = {"pair_index": None, "homography": None}
     check_images(pair, **nothing)

@@ -153,6 +153,14 @@ def test_a_wrong_value_is_refused_with_its_name_and_the_reason(name, given, reas
     assert refusal({name: given}, where="top").field == f"top.{name}"
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_path_is_refused_and_not_the_current_folder(empty):
+    with pytest.raises(ConfigError, match="folder: is empty, and a path is needed"):
+        build_config(Outer, {"folder": empty})
+    assert build_config(Outer, {"folder": "."}).folder == Path()
+    assert build_config(Outer, {"file": ""}).file is None, "an empty field of a form"
+
+
 def test_whole_numbers_of_any_size_keep_every_digit():
     large = 2**63 + 1
     assert build_config(Outer, {"count": large}).count == large

@@ -460,7 +460,7 @@ def test_the_540_pairs_leave_the_eight_large_sequences_out(tmp_path: Path):
 
 
 def test_hpatches_is_found_in_the_data_folder_by_the_words_of_the_original(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     for name in ("i_one", "v_one", "v_two"):
         write_sequence(tmp_path / "hpatches-sequences-release" / name, 0, images=2)
@@ -473,6 +473,13 @@ def test_hpatches_is_found_in_the_data_folder_by_the_words_of_the_original(
         assert [pairs[0].pair.sequence for pairs in found.sequences] == names
     monkeypatch.setenv("DESCGUI_DATA", str(tmp_path))
     assert open_evaluation_set("HPATCHES").pair_count == 3
+    assert caplog.records == []
+    write_sequence(tmp_path / "sequences" / "v_other", 0, images=2)
+    assert open_evaluation_set("HPATCHES").pair_count == 3
+    (said,) = caplog.messages
+    assert said.endswith(
+        "hpatches-sequences-release is taken for HPATCHES, not sequences beside it."
+    )
     with pytest.raises(ConfigError, match="does not go with"):
         open_evaluation_set("HPATCHES_ILLUM", which="viewpoint")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,12 +16,14 @@ from torch.nn import functional
 
 from engine.config import option
 from engine.data.demo import write_demo
-from engine.data.hpatches import open_dataset
+from engine.data.hpatches import open_dataset, pair_from_folder
 from engine.data.pairs import ImagePair
+from engine.data.photos import open_photos
 from engine.descriptors import registry
 from engine.descriptors.base import DescriptorMap, Levels
-from engine.errors import ConfigError, DatasetError, DescSpaceError, HomographyError
+from engine.errors import ConfigError, DatasetError, DescSpaceError, FileError, HomographyError
 from engine.geometry.coords import CellGrid
+from engine.geometry.homography import read_homography
 from engine.inspection.requests import MatchRequest
 from engine.jobs.describe import DescribeJob
 from engine.jobs.match import MatchJob, MatchResult
@@ -247,6 +251,33 @@ def test_pairs_are_opened_from_names(pair: ImagePair, tmp_path: Path):
         open_pair([pair.path_a.parent], pair_index=2)
     with pytest.raises(DatasetError):
         open_pair([tmp_path])
+
+
+def test_of_a_sequence_what_was_chosen_is_said(
+    pair: ImagePair, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = tmp_path / "v_x"
+    folder.mkdir()
+    for name in ("1.png", "2.png", "2.jpg"):
+        (folder / name).touch()
+    (folder / "H_1_2").write_text("1 0 0 0 1 0 0 0 1")
+    assert open_pair([folder]).path_b.name == "2.png"
+    assert [record.getMessage() for record in caplog.records] == [
+        "v_x: image 2 is there twice; 2.png is used."
+    ]
+
+
+@pytest.mark.parametrize(
+    "read", [open_dataset, pair_from_folder, read_homography, open_photos, write_demo]
+)
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_name_is_refused_and_not_the_current_folder(
+    read: Callable[[Any], object], empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match="is an empty path"):
+        read(empty)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -625,7 +625,9 @@ def test_the_command_of_a_pair_opens_that_pair_descriptor_and_point(
     assert shlex.split(shown[0]) == words
 
 
-def test_without_the_images_the_report_says_so_and_has_no_pictures(walls: Path, tmp_path: Path):
+def test_without_the_images_the_report_says_so_and_has_no_pictures(
+    walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     moved = tmp_path / "data"
     moved.mkdir()
     for folder in walls.iterdir():
@@ -642,6 +644,16 @@ def test_without_the_images_the_report_says_so_and_has_no_pictures(walls: Path, 
     assert second.figure is not None
     moved.rename(tmp_path / "elsewhere")
     assert all(one.figure is None for one in pictures_of(job.run(JobContext(device="cpu"))))
+    # A result that does not know its folder does not stand for the folder that is current.
+    unknown = tmp_path / "unknown"
+    shutil.copytree(tmp_path / "run", unknown)
+    content = (unknown / "result.json").read_text()
+    (unknown / "result.json").write_text(re.sub(r'"root": "[^"]*"', '"root": ""', content))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    lost = ReportJob(folders=(unknown,), out=tmp_path / "lost").run(JobContext(device="cpu"))
+    assert {one.note for one in pictures_of(lost)} == {
+        "No picture: the folder of the images is not known."
+    }
     found = replace(job, dataset=tmp_path / "elsewhere").run(JobContext(device="cpu"))
     assert pictures_of(found)[1].figure is not None
     # The matches are those that were measured, whatever becomes of the homography.

@@ -267,6 +267,20 @@ def test_exported_weights_are_the_runs_with_its_header(finished: Path, tmp_path:
     assert load_state(tmp_path / "b.safetensors")[1] == header
 
 
+def test_weights_taken_in_place_of_those_asked_for_are_named(finished: Path, tmp_path: Path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "last.safetensors").write_bytes(
+        (finished / "weights" / "last.safetensors").read_bytes()
+    )
+    for which, notes in (("best", 1), ("last", 0)):
+        events: list[Event] = []
+        job = ExportJob(source=tmp_path, out=tmp_path / f"{which}.safetensors", which=which)
+        job.run(JobContext(events.append))
+        said = [event.text for event in events if isinstance(event, Note)]
+        assert said == [f"{tmp_path} holds no best weights; its last ones are taken."] * notes
+
+
 def test_half_precision_halves_the_file_and_hardly_moves_a_descriptor(
     finished: Path, tmp_path: Path
 ):
