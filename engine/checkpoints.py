@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from engine.errors import FileError, WeightsError, file_errors
 from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
-from engine.files import write_atomically
+from engine.files import open_input, write_atomically
 from engine.progress import Tell, tell_choice
 from engine.weight_names import fit_names, unwrap_names
 
@@ -175,7 +175,7 @@ def _file_size(path: Path) -> int:
 
 def _looks_like_safetensors(path: Path, size_bytes: int) -> bool:
     """True if the file begins with a header length and a brace, or is at least named so."""
-    with file_errors(WeightsError, path, "cannot be read"), path.open("rb") as file:
+    with open_input(path, WeightsError) as file:
         start = file.read(9)
     header_bytes = int.from_bytes(start[:8], "little")
     if len(start) == 9 and start[8:] == b"{" and header_bytes <= size_bytes:
@@ -239,31 +239,25 @@ def read_torch(path: Path, kind: type[FileError]) -> Any:
     Raises:
         FileError: of this kind; damaged, of another format, or holding code.
     """
-    # torch keeps the names that it may read in one list for all threads.
+    # An open file, since torch would judge a path by its ending; and one list for all threads holds
+    # the names that it may read.
     stand_ins: list[Any] = [(_Beside, name) for name in _HARMLESS]
-    try:
-        # An open file, since torch would judge a path by its ending.
-        with (
-            path.open("rb") as file,
-            _stand_ins_lock,
-            torch.serialization.safe_globals(stand_ins),
-        ):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-            raise kind(
-                path,
-                "holds program code beside the weights and is not opened; save its state_dict() "
-                "alone",
-            ) from error
-        raise kind(path, _foreign(path) or "is damaged or no weights file") from error
-    except Exception as error:
-        # torch's reader raises many kinds (RuntimeError, EOFError, KeyError, zip errors, ...) for
-        # damaged files, none of which is documented.
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        words = "is damaged or incomplete" if _is_zip(path) else "is damaged or no weights file"
-        reason = _foreign(path) or f"{words} ({first_line.rstrip('.')})"
-        raise kind(path, reason) from error
+    with open_input(path, kind) as file, _stand_ins_lock:
+        try:
+            with torch.serialization.safe_globals(stand_ins):
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
+                reason = "holds program code beside the weights and is not opened"
+                raise kind(path, f"{reason}; save its state_dict() alone") from error
+            raise kind(path, _foreign(path) or "is damaged or no weights file") from error
+        except Exception as error:
+            # torch's reader raises many kinds (RuntimeError, EOFError, KeyError, zip errors, ...)
+            # for damaged files, none of which is documented.
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            words = "is damaged or incomplete" if _is_zip(path) else "is damaged or no weights file"
+            reason = _foreign(path) or f"{words} ({first_line.rstrip('.')})"
+            raise kind(path, reason) from error
 
 
 def _foreign(path: Path) -> str:

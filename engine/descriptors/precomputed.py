@@ -52,7 +52,7 @@ from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, MapFileError, file_errors
 from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
-from engine.files import write_atomically
+from engine.files import open_input, write_atomically
 from engine.geometry.coords import CellGrid, Resize
 from engine.imagefiles.value_range import ValueRange
 from engine.vocabulary import PRECOMPUTED
@@ -251,8 +251,7 @@ def _read_content(path: Path) -> _Content:
 
 def _is_of_torch(path: Path) -> bool:
     """True for a file of torch or safetensors, by its content."""
-    reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
-    with reading, path.open("rb") as file:
+    with open_input(path, MapFileError, missing="there is no such file") as file:
         start = file.read(9)
     old, safetensors = start.startswith(b"\x80"), start[8:] == b"{"
     return old or safetensors or name_kind(path) in (TORCH_FILE, TORCHSCRIPT)
@@ -293,10 +292,9 @@ def _as_array(path: Path, name: str, value: Any) -> NDArray[Any]:
 
 def _read_numpy(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """The array of an ``.npy``, or all arrays of an ``.npz``."""
-    reading = file_errors(MapFileError, path, "cannot be read", missing="there is no such file")
     try:
         # A damaged file that numpy opens itself stays open.
-        with reading, path.open("rb") as file:
+        with open_input(path, MapFileError) as file:
             if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                 raise MapFileError(path, f"has more than {_MAX_BYTES >> 30} GiB")
             loaded = np.load(file, allow_pickle=False)

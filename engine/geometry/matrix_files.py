@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from engine.errors import HomographyError, file_errors
+from engine.errors import HomographyError
 from engine.file_kinds import name_kind
+from engine.files import open_input, parse_json, parse_yaml
 from engine.progress import Tell, tell_choice
 
 MATRIX_SUFFIXES: Final = frozenset(
@@ -106,8 +106,7 @@ class _Refusal(Exception):  # noqa: N818 - becomes a HomographyError, which need
 
 def _content(path: Path) -> bytes:
     """The file's bytes, unpacked if it is compressed by gzip, as OpenCV can do."""
-    reading = file_errors(HomographyError, path, "cannot be read", missing="does not exist")
-    with reading, path.open("rb") as stream:
+    with open_input(path, HomographyError, missing="does not exist") as stream:
         data = stream.read(_ARCHIVE_LIMIT_BYTES + 1)
     if data.startswith(b"\x1f\x8b"):
         try:
@@ -225,7 +224,7 @@ def _matrices_below(node: Any, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
 
 def _read_json(data: bytes) -> Found:
     try:
-        value = json.loads(data)
+        value = parse_json(data)
     except ValueError:
         return _read_text(data)  # "[1 2 3; 4 5 6; 7 8 9]" begins as JSON does
     return dict(_arrays_in(value))
@@ -233,8 +232,8 @@ def _read_json(data: bytes) -> Found:
 
 def _read_yaml(data: bytes) -> Found:
     try:
-        value = yaml.safe_load(_text(data))
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = parse_yaml(_text(data))
+    except ValueError:
         return _read_text(data)
     found = dict(_arrays_in(value)) if isinstance(value, dict) else {}
     return found or _read_text(data)
