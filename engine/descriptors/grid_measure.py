@@ -1,0 +1,536 @@
+"""Where the cells of a map lie in the image, measured instead of believed.
+
+A map says nothing of its place: it is a block of numbers, and what made it declares a stride and
+an offset.  A wrong one shifts every match without a word.  Here a map is asked itself:
+
+1. **What a cell reads.**  The influence of a pixel on a cell is the square of the cell's
+   derivative by that pixel, summed over the channels of both.  Its centroid is where the cell lies:
+   layers read symmetrically about their centres, and the centres of layers that follow each other
+   add up.
+2. **Derivatives** come from the gradient of a random direction of the cell's vector; squared, and
+   averaged over images, that is the sum over all numbers of the vector.  Where there is no gradient
+   (numpy, another framework, rounding to bytes), all pixels of one column of the image are changed
+   by random signs, then of the next one, then of every row.  The squared change of a cell is then,
+   on average, the sum of the influences along that column, which is what the centroid needs; and
+   one look at an image serves all cells.
+3. **The window.**  Attention, normalisation over a whole image and the like give every pixel some
+   influence on every cell, which would draw all centroids to the middle of the image.  So their
+   median is taken off influences, and they are weighted by a bell curve that is moved until it is
+   centred on the centroid under it.  A curve that is symmetric and at least as wide as what the
+   cell reads does not move the centroid of anything symmetric.
+4. **The fit.**  Positions are fitted by a line over cells, along either axis; rows are paired with
+   columns at random, so that a map with its axes swapped shows itself.  Strides are nearly always
+   a simple fraction, or the image's size by the map's.  The fit is brought to the nearest of those
+   if that is as good as certain: an error of a hundredth, over 20 cells, is a fifth of a pixel of
+   the offset.
+
+Weights lean: a filter with its weight on its left side reads left of its centre, and so does a cell
+on it, by a fraction of the network's field of view.  That belongs to the weights, not to the place
+of the cells, and matching is not harmed by what all images share.  :func:`symmetric_kernels` puts
+random symmetric kernels into a network's convolutions for as long as it is measured.
+
+What a rectifier lets through depends on the image and is not symmetric, so images and cells are
+averaged over.  ``error_px`` tells how well that worked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+MapOf = Callable[[Tensor], Tensor]
+Method = Literal["gradient", "differences"]
+
+_CONTRAST: Final = (0.25, 0.75)  # images keep off black and white, where a step would be cut off
+_STEP: Final = 0.1  # beyond the rounding to bytes, and to half precision
+_AT_ONCE: Final = 32
+_LARGEST_DENOMINATOR: Final = 4
+_NEAR_STRIDE: Final = 0.005
+_WINDOW_SIGMAS: Final = 2.0
+_MOVES: Final = 40
+_SETTLED_PX: Final = 1e-3
+_IMAGES: Final = 2
+_CELLS: Final = 8
+_FEWEST_ROUNDS: Final = 3
+_MOST_ROUNDS: Final = 24
+_CERTAIN_SHARE: Final = 0.05
+_CROSSED_SHARE: Final = 0.25
+_BY_CHANCE: Final = 3.0  # times its standard error, a figure is zero by chance
+_FEW: Final = 2.0  # an error that a round or two gave may be so many times as large
+_MARGIN_PX: Final = 48
+_TINY: Final = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredGrid:
+    """Where the cells of a map were found; pairs are (x, y).
+
+    Attributes:
+        stride_px: distance of neighbouring cells.
+        offset_px: position of cell 0, extended from the cells that were measured.
+        stride_error_px: standard error of the stride before it was brought to a simple number, the
+            larger of both axes.
+        error_px: standard error of the offset, the larger of both axes.
+        spread_px: standard deviation of single cells about the fit: those of a map that was
+            enlarged lie between the cells they were made from, and spread.
+        crossed_px: by how much x changes from row to row, or y from column to column, at most.
+        crossed: whether that is more than chance: the axes of the map are swapped, or its cells are
+            out of order.
+        method: how derivatives were found.
+    """
+
+    stride_px: tuple[float, float]
+    offset_px: tuple[float, float]
+    stride_error_px: float
+    error_px: float
+    spread_px: float
+    crossed_px: float
+    crossed: bool
+    method: Method
+
+
+class NoInfluenceError(ValueError):
+    """No pixel has any influence on the map, so its cells have no place."""
+
+
+def measure_grid(
+    map_of: MapOf,
+    *,
+    size_px: tuple[int, int],
+    networks: Iterable[nn.Module] = (),
+    expected_px: float | None = None,
+    certain_px: float = 0.03,
+    budget_s: float = math.inf,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> MeasuredGrid:
+    """Find stride and offset of a map.
+
+    Rounds with fresh images, kernels and cells are added up until the offset is certain, or the
+    time is up.
+
+    Args:
+        map_of: ``(B, 3, H, W)`` in [0, 1] -> ``(B, D, H', W')``.
+        size_px: (width, height) of the random images to measure with, see :func:`fitting_size`.
+        networks: what to put symmetric kernels into meanwhile.  Nothing else may use them.
+        expected_px: a stride that is taken unless the measure speaks against it.
+        certain_px: how small the standard error of the offset has to be.
+        budget_s: no round is begun after this time; the first always is.
+        seed: of images, kernels and directions.
+        device: where ``map_of`` computes.
+
+    Raises:
+        NoInfluenceError: nothing in the image changes the map.
+        ValueError: the map has less than two cells along an axis.
+    """
+    started_s = time.monotonic()
+    networks = tuple(networks)
+    generator = torch.Generator().manual_seed(seed)
+    rounds: list[tuple[_Positions, _Positions]] = []
+    method: Method = "gradient"
+    while True:
+        images = random_images(_IMAGES, size_px, generator).to(device)
+        found = None
+        if method == "gradient":
+            with symmetric_kernels(networks, generator), _Smoothed():
+                found = _by_gradient(map_of, images, generator)
+        if found is None:
+            if method == "gradient":
+                method, rounds = "differences", []
+            with symmetric_kernels(networks, generator, signed=True), _Smoothed():
+                found = _by_differences(map_of, images[:1], generator)
+        rounds.append(found)
+        measured = _fit(rounds, size_px, expected_px, method)
+        if len(rounds) >= _MOST_ROUNDS or time.monotonic() - started_s > budget_s:
+            return measured
+        settled = measured.crossed or (
+            measured.error_px <= certain_px
+            and measured.stride_error_px <= _CERTAIN_SHARE * min(measured.stride_px)
+        )
+        if len(rounds) >= _FEWEST_ROUNDS and settled:
+            return measured
+
+
+def fitting_size(stride_px: float) -> tuple[int, int]:
+    """(width, height) of images that leave room on all sides of the cells that are measured.
+
+    Args:
+        stride_px: of the map, about.
+    """
+    margin_px = max(_MARGIN_PX, 4 * stride_px)
+    height = round(_CELLS * stride_px + 2 * margin_px)
+    step = max(1, round(stride_px))
+    height += -height % step
+    return height + 2 * step, height
+
+
+def random_images(count: int, size_px: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Images with structure of several sizes, as photos have: ``(count, 3, H, W)`` in [0.25, 0.75].
+
+    Args:
+        count: how many.
+        size_px: (width, height).
+        generator: what they are drawn from.
+    """
+    width, height = size_px
+    total = torch.zeros(count, 3, height, width)
+    for cell_px in (1, 3, 8):
+        coarse = torch.rand(
+            count, 3, height // cell_px + 2, width // cell_px + 2, generator=generator
+        )
+        total += functional.interpolate(
+            coarse, scale_factor=float(cell_px), mode="bilinear", align_corners=False
+        )[:, :, :height, :width]
+    low, high = _CONTRAST
+    return low + (high - low) * total / 3
+
+
+@contextlib.contextmanager
+def symmetric_kernels(
+    networks: Iterable[nn.Module], generator: torch.Generator, *, signed: bool = False
+) -> Iterator[None]:
+    """Inside the block convolutions read symmetrically; afterwards all is as before.
+
+    Kernels are random, positive, and sum up to 1, without a bias; batch normalisation passes on
+    what it gets.  So signals stay positive and as large as they are in the image, rectifiers pass
+    them whole, and what they would cut away by chance does not blur the measure.
+
+    Args:
+        networks: whose layers they are; nothing else may use them meanwhile.
+        generator: what kernels are drawn from.
+        signed: kernels are positive and negative instead, as strong as after He and others, 2015.
+            Channels then differ more, which finite differences need: their steps are random, and
+            only many different numbers of a cell even that out.
+    """
+    layers = dict.fromkeys(layer for network in networks for layer in network.modules())
+    changed = [layer for layer in layers if isinstance(layer, (*_CONVOLUTIONS, *_BATCH_NORMS))]
+    before = [(value, value.detach().clone()) for layer in changed for value in _own_state(layer)]
+    try:
+        with torch.no_grad():
+            for layer in changed:
+                if isinstance(layer, _BATCH_NORMS):
+                    layer.reset_parameters()
+                else:
+                    layer.weight.copy_(_symmetric(layer, generator, signed=signed))
+                    if layer.bias is not None:
+                        layer.bias.zero_()
+        yield
+    finally:
+        with torch.no_grad():
+            for value, kept in before:
+                value.copy_(kept)
+
+
+class _Smoothed(TorchFunctionMode):
+    """Inside the block gradients flow where the caller of torch had stopped them.
+
+    Where descriptors are made, derivatives are usually switched off.  And of what a pooling
+    searches for the largest number, the mean is taken: both are centred on the same place, but
+    which number is the largest is left to chance.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._C._set_grad_enabled:
+            return None
+        if func in (Tensor.detach, torch.detach):
+            return args[0]
+        if func in (functional.max_pool2d, torch.max_pool2d):
+            return _mean_pool(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _mean_pool(
+    values: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """As ``max_pool2d``, which it is where there is no mean of this kind."""
+    if dilation not in (1, (1, 1), [1, 1]) or return_indices:
+        largest: Any = functional.max_pool2d
+        return largest(values, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return functional.avg_pool2d(
+        values, kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad=False
+    )
+
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _own_state(layer: nn.Module) -> Iterator[Tensor]:
+    yield from layer.parameters(recurse=False)
+    yield from layer.buffers(recurse=False)
+
+
+def _symmetric(layer: nn.Module, generator: torch.Generator, *, signed: bool) -> Tensor:
+    """A random kernel of the layer's shape, equal to itself flipped along every axis."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    drawn = torch.rand(weight.shape, generator=generator)
+    # Few taps of a positive kernel weigh much, so that channels stay different from one another.
+    drawn = 2 * drawn - 1 if signed else drawn.pow(8)
+    for axis in range(2, weight.ndim):
+        drawn = drawn + drawn.flip(axis)
+    outputs = 1 if isinstance(layer, _TRANSPOSED) else 0
+    inputs = [axis for axis in range(weight.ndim) if axis != outputs]
+    if signed:
+        size = drawn.square().sum(dim=inputs, keepdim=True).sqrt() / math.sqrt(2)
+    else:
+        size = drawn.sum(dim=inputs, keepdim=True)
+    return (drawn / size).to(weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Positions:
+    """Where cells were found along one axis.
+
+    Attributes:
+        cells: ``(N,)`` their index along it.
+        across: ``(N,)`` their index along the other axis.
+        found_px: ``(N,)``.
+        count: how many cells the map has along it.
+    """
+
+    cells: Tensor
+    across: Tensor
+    found_px: Tensor
+    count: int
+
+
+def _by_gradient(
+    map_of: MapOf, images: Tensor, generator: torch.Generator
+) -> tuple[_Positions, _Positions] | None:
+    """Positions along x and y by gradients; None where there are none."""
+    along_x, along_y = [], []
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            images = images.clone().requires_grad_()
+            values = map_of(images)
+            if not values.requires_grad:
+                return None
+            batch, dim, height, width = values.shape
+            columns, rows = _middle(width), _middle(height)
+            size = min(len(columns), len(rows))
+            columns = columns[:size][torch.randperm(size, generator=generator)]
+            rows = rows[:size]
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+                direction = torch.randn(batch, dim, generator=generator).to(values)
+                total = (values[:, :, row, column] * direction).sum()
+                (gradient,) = torch.autograd.grad(total, images, retain_graph=True)
+                energy = gradient.detach().cpu().double().square().sum(dim=1)
+                sums = energy.sum(dim=(1, 2), keepdim=True)
+                if not bool((sums > 0).all() and sums.isfinite().all()):
+                    return None
+                # Each image counts the same, however strong its gradients are.
+                share = (energy / sums).sum(dim=0)
+                along_x.append(share.sum(dim=0))
+                along_y.append(share.sum(dim=1))
+    except RuntimeError:  # what torch raises where a step has no derivative
+        return None
+    return _positions(torch.stack(along_x), columns, rows, width), _positions(
+        torch.stack(along_y), rows, columns, height
+    )
+
+
+def _by_differences(
+    map_of: MapOf, images: Tensor, generator: torch.Generator
+) -> tuple[_Positions, _Positions]:
+    """Positions along x and y by changing one column or row of the images after the other."""
+    with torch.inference_mode():
+        height, width = map_of(images[:1]).shape[2:]
+        rows, columns = _middle(height), _middle(width)
+        strip_px = max(1, min(images.shape[3] // width, images.shape[2] // height) // 4)
+
+        def cells_of(pictures: Tensor) -> Tensor:
+            """Numbers ``(B, D, cells)`` of the cells that are measured."""
+            return map_of(pictures)[:, :, rows[:, None], columns].flatten(2).double()
+
+        base = cells_of(images)
+        influences = []
+        for axis in (3, 2):
+            size = images.shape[axis]
+            total = torch.zeros(base.shape[2], size, dtype=torch.float64)
+            for number, image in enumerate(images):
+                energy = torch.zeros_like(total)
+                starts = range(0, size, strip_px)
+                for at in range(0, len(starts), _AT_ONCE):
+                    some = starts[at : at + _AT_ONCE]
+                    changed = image.expand(len(some), -1, -1, -1).clone()
+                    for one, first in zip(changed, some, strict=True):
+                        part = one.narrow(axis - 1, first, min(strip_px, size - first))
+                        draw = torch.randint(0, 2, part.shape, generator=generator)
+                        part += _STEP * (2 * draw - 1).to(part)
+                    change = cells_of(changed) - base[number]
+                    found = change.square().sum(dim=1).cpu().T  # (cells, strips)
+                    for strip, first in zip(found.T, some, strict=True):
+                        wide = min(strip_px, size - first)
+                        energy[:, first : first + wide] = strip[:, None] / wide
+                total += energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY)
+            influences.append(total)
+    if not bool((influences[0].sum(dim=1) > 0).any()):
+        raise NoInfluenceError("no pixel has any influence on the map")
+    cells = torch.cartesian_prod(rows, columns)
+    return _positions(influences[0], cells[:, 1], cells[:, 0], width), _positions(
+        influences[1], cells[:, 0], cells[:, 1], height
+    )
+
+
+def _middle(count: int) -> Tensor:
+    """The indices of up to eight cells about the middle, at most two thirds of all."""
+    if count < 2:
+        raise ValueError("a map of less than two cells along an axis has no stride")
+    taken = max(2, min(_CELLS, math.ceil(count * 2 / 3)))
+    taken -= taken % 2  # whole periods of a map that was enlarged
+    first = (count - taken) // 2
+    return torch.arange(first, first + taken)
+
+
+def _positions(influence: Tensor, cells: Tensor, across: Tensor, count: int) -> _Positions:
+    """Positions of cells from ``(N, size)`` influences along one axis."""
+    centres = _centres(influence, cell_px=influence.shape[1] / count)
+    return _Positions(cells, across, centres, count)
+
+
+def _centres(influence: Tensor, *, cell_px: float) -> Tensor:
+    """The centroid of each row of ``(N, size)`` influences, under a window centred on it.
+
+    Args:
+        influence: none negative.
+        cell_px: about the distance of cells; the strongest influence is first looked for at this
+            resolution.
+    """
+    places = torch.arange(influence.shape[1], dtype=torch.float64)
+    influence = (influence - influence.median(dim=1, keepdim=True).values).clamp_min(0)
+    sigma_px = max(cell_px / 2, 0.5)
+    blur = torch.exp(-0.5 * ((places[:, None] - places) / sigma_px).square())
+    centre = (influence @ blur).argmax(dim=1).double()[:, None]
+    window_px = torch.full_like(centre, max(2 * cell_px, 2.0))
+    for _ in range(_MOVES):
+        weight = influence * torch.exp(-0.5 * ((places - centre) / window_px).square())
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(_TINY)
+        moved = (weight * places).sum(dim=1, keepdim=True)
+        spread = (weight * (places - moved).square()).sum(dim=1, keepdim=True).sqrt()
+        window_px = (_WINDOW_SIGMAS * spread).clamp_min(cell_px)
+        settled = bool(((moved - centre).abs() < _SETTLED_PX).all())
+        centre = moved
+        if settled:
+            break
+    return centre[:, 0]
+
+
+def _fit(
+    rounds: list[tuple[_Positions, _Positions]],
+    size_px: tuple[int, int],
+    expected_px: float | None,
+    method: Method,
+) -> MeasuredGrid:
+    """Lines through the positions of all rounds."""
+    x, y = (_fit_axis([one[axis] for one in rounds], size_px[axis], expected_px) for axis in (0, 1))
+    least_px = min(x.stride, y.stride)
+    return MeasuredGrid(
+        stride_px=(x.stride, y.stride),
+        offset_px=(x.offset, y.offset),
+        stride_error_px=max(x.stride_error, y.stride_error),
+        error_px=max(x.error, y.error),
+        spread_px=max(x.spread, y.spread),
+        crossed_px=max(x.crossed, y.crossed),
+        crossed=any(
+            one.crossed > _CROSSED_SHARE * abs(least_px) + _BY_CHANCE * one.crossed_error
+            for one in (x, y)
+        ),
+        method=method,
+    )
+
+
+class _Line(NamedTuple):
+    """What was fitted along one axis, in pixels; see :class:`MeasuredGrid`."""
+
+    stride: float
+    offset: float
+    stride_error: float
+    error: float
+    spread: float
+    crossed: float
+    crossed_error: float
+
+
+def _fit_axis(rounds: list[_Positions], size_px: int, expected_px: float | None) -> _Line:
+    """The line through the positions of cells along one axis."""
+    cells = torch.cat([one.cells for one in rounds]).double()
+    across = torch.cat([one.across for one in rounds]).double()
+    found = torch.cat([one.found_px for one in rounds])
+    design = torch.stack([torch.ones_like(cells), cells, across], dim=1)
+    solved = torch.linalg.lstsq(design, found[:, None]).solution[:, 0]
+    residual = found - design @ solved
+    spread = float((residual.square().sum() / max(1, len(cells) - 3)).sqrt())
+    # Cells of a column are no chances of their own: most of what they read is the same.
+    count = len(set(rounds[0].cells.tolist()))
+    mean_error = spread / math.sqrt(count * len(rounds))
+    strides = torch.stack([_stride(one) for one in rounds])
+    stride = float(strides.mean())
+    stride_error = max(_error(strides, 0.0), 4 * mean_error / count)
+    if len(rounds) < _FEWEST_ROUNDS:
+        stride_error *= _FEW
+    tolerance_px = max(_NEAR_STRIDE * abs(stride), _BY_CHANCE * stride_error)
+    near = _simple_stride(stride, size_px, rounds[0].count, expected_px, tolerance_px)
+    stride = stride if near is None else near
+    middle = float(cells.mean())
+    offset = float(found.mean()) - stride * middle
+    means = torch.stack([(one.found_px - stride * one.cells).mean() for one in rounds])
+    error = _error(means, _FEW * mean_error)
+    if near is None:
+        error = math.hypot(error, stride_error * middle)
+    crossed_error = mean_error / float(across.std(correction=0))
+    return _Line(stride, offset, stride_error, error, spread, abs(float(solved[2])), crossed_error)
+
+
+def _stride(one: _Positions) -> Tensor:
+    """The distance of cells: of the mean of the second half of them from that of the first.
+
+    Cells of a map that was enlarged lean to those it was made from, in a pattern that repeats after
+    two or four; a line through all cells would be turned by it.
+    """
+    second = one.cells >= one.cells.double().mean()
+    apart = one.cells[second].double().mean() - one.cells[~second].double().mean()
+    return (one.found_px[second].mean() - one.found_px[~second].mean()) / apart
+
+
+def _error(by_round: Tensor, by_chance: float) -> float:
+    """The standard error of the mean of some rounds; ``by_chance`` for too few of them."""
+    if len(by_round) < _FEWEST_ROUNDS:
+        return by_chance
+    return float(by_round.std()) / math.sqrt(len(by_round))
+
+
+def _simple_stride(
+    stride_px: float, size_px: int, count: int, expected_px: float | None, tolerance_px: float
+) -> float | None:
+    """The expected or else the simplest number within the tolerance; None if there is none.
+
+    Whole numbers are simplest, then the size of the image by that of the map, then fractions.
+    """
+    fractions = [
+        float(Fraction(stride_px).limit_denominator(denominator))
+        for denominator in range(1, _LARGEST_DENOMINATOR + 1)
+    ]
+    quotients = [size_px / count, (size_px - 1) / (count - 1)]
+    simple = fractions[0], quotients[0], *fractions[1:], quotients[1]
+    for candidate in simple if expected_px is None else (expected_px, *simple):
+        if candidate > 0 and abs(candidate - stride_px) <= tolerance_px:
+            return candidate
+    return None
