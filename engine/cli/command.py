@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from engine.config import describe_options, nest, read_yaml
 from engine.jobs.command_line import ViewOptions
@@ -32,12 +33,18 @@ class Shell:
         cancel: set by Ctrl-C.
         open_window: shows the window until it is closed and returns the exit code.
         draw_pdf: draws a report's HTML for paper into a PDF; None where nothing can.
+        out: where results go, and nothing else does.
     """
 
     sink: TerminalSink
     cancel: CancelToken
     open_window: OpenWindow
     draw_pdf: DrawPdf | None = None
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+
+    def print(self, text: object, end: str = "\n") -> None:
+        """Print a result.  What is printed otherwise, by a plugin say, goes to stderr."""
+        print(text, end=end, file=self.out)
 
     @contextlib.contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:

@@ -10,14 +10,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from engine.cli.command import DrawPdf, OpenWindow, Shell
 from engine.cli.parser import build_parser, parse
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
+from engine.jobs.command_line import ViewOptions
 from engine.progress import CancelToken
 
 DONE, FAILED, STOPPED = 0, 1, 130
+_STDOUT, _STDERR = 1, 2
 
 
 def main(
@@ -48,9 +51,14 @@ def main(
             return DONE if asked.code in (0, None) else FAILED
         cancel = CancelToken()
         sink = TerminalSink(quiet=arguments.quiet)
-        with contextlib.closing(sink), _interrupts_cancel(cancel, sink):
-            code: int = arguments.run(arguments, Shell(sink, cancel, open_window, draw_pdf))
-        sys.stdout.flush()
+        with (
+            contextlib.closing(sink),
+            _interrupts_cancel(cancel, sink),
+            _results(arguments.options) as out,
+        ):
+            shell = Shell(sink, cancel, open_window, draw_pdf, out)
+            code: int = arguments.run(arguments, shell)
+            out.flush()
     except (JobCancelled, KeyboardInterrupt):
         return _say("Stopped.", STOPPED)
     except DescSpaceError as error:
@@ -64,6 +72,9 @@ def main(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except ModuleNotFoundError as error:
+        fault = _plugin_fault(error)
+        if fault is not None:
+            return _say(f"{program}: {_one_line(fault)}", FAILED)
         if error.name is None or error.name.partition(".")[0] in ("engine", "descgui"):
             return _report_bug(error, program, debug)
         return _say(
@@ -72,8 +83,64 @@ def main(
             FAILED,
         )
     except Exception as error:
-        return _report_bug(error, program, debug)
+        fault = _plugin_fault(error)
+        if fault is None:
+            return _report_bug(error, program, debug)
+        if debug:
+            _print_trace(error)
+        return _say(f"{program}: {_one_line(fault)}", FAILED)
     return code
+
+
+def _results(options: tuple[type, ...]) -> contextlib.AbstractContextManager[TextIO]:
+    """Where the results of a command go; a window has none, and prints as any program does."""
+    has_window = not options or ViewOptions in options
+    return contextlib.nullcontext(sys.stdout) if has_window else results_apart()
+
+
+@contextlib.contextmanager
+def results_apart() -> Iterator[TextIO]:
+    """Inside the block stdout is stderr; gives the real one, for results alone.
+
+    A program that reads results must not find a line of a plugin or a library among them, whether
+    it was printed by Python, by C code, or by a process that was started.
+    """
+    real = sys.stdout
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        kept = _moved_aside(real)
+        if kept is None:
+            yield real
+            return
+        # As the real one was made, and closed whatever happened to its reader.
+        results = open(kept, "w", encoding=real.encoding, errors=real.errors)  # noqa: PTH123, SIM115
+        try:
+            yield results
+            results.flush()
+        finally:
+            os.dup2(kept, _STDOUT)
+            with contextlib.suppress(OSError):
+                results.close()
+
+
+def _moved_aside(stream: TextIO) -> int | None:
+    """Another number for a stream's file, whose own then leads to stderr; None without a file."""
+    try:
+        if stream.fileno() != _STDOUT:
+            return None
+        stream.flush()
+        kept = os.dup(_STDOUT)
+        os.dup2(_STDERR, _STDOUT)
+    except (AttributeError, OSError, ValueError):  # closed, or no file at all
+        return None
+    return kept
+
+
+def _plugin_fault(error: Exception) -> DescSpaceError | None:
+    """A sentence with file and line where an error arose in a plugin."""
+    plugins = sys.modules.get("engine.descriptors.plugins")  # without it none was loaded
+    found: DescSpaceError | None = plugins.plugin_fault(error) if plugins else None
+    return found
 
 
 def _make_streams_safe() -> None:

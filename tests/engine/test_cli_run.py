@@ -167,6 +167,33 @@ def test_a_reader_that_left_early_is_no_failure():
         assert process.wait(timeout=60) == 0
 
 
+def test_a_reader_of_results_that_left_early_is_no_failure():
+    code = (
+        "import sys\n"
+        "from argparse import Namespace\n"
+        "from engine.cli import run\n"
+        "def command(arguments, shell):\n"
+        "    print('beside')\n"
+        "    shell.print('x' * 100 + '\\n' * 100_000)\n"
+        "    return 0\n"
+        "asked = Namespace(run=command, quiet=False, options=(int,))\n"
+        "run.parse = lambda parser, words: asked\n"
+        "sys.exit(run.main([], open_window=None))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"x" * 100 + b"\n"
+        process.stdout.close()
+        assert process.stderr.read() == b"beside\n"
+        assert process.wait(timeout=60) == 0
+
+
 def test_a_terminal_of_another_encoding_shows_a_stand_in(monkeypatch: pytest.MonkeyPatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stderr", stream)

@@ -41,7 +41,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     shell.sink.close()
-    done = subprocess.run(command, env=environment, check=False)
+    done = subprocess.run(command, env=environment, stdout=shell.out, check=False)
     shell.cancel.check()
     return 0 if done.returncode == 0 else 1
 

@@ -27,7 +27,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     folder = write_demo(options_from(arguments, DemoOptions).folder, shell.context())
     shell.sink.close()
     for sequence in open_dataset(folder).sequences:
-        print(sequence.folder)
+        shell.print(sequence.folder)
     shell.sink.note("Open one of them with 'view', or their folder to browse all.")
     return 0
 

@@ -49,7 +49,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     shell.sink.close()
     title = get_descriptor(config.descriptor).title
     maps = "1 map" if info.levels == 1 else f"{info.levels} maps"
-    print(
+    shell.print(
         f"{title}{'' if info.trained else ' (untrained)'}: {maps} of "
         f"{info.cells[0]}×{info.cells[1]} cells, {info.dim} numbers each, one every "
         f"{info.stride_px:.4g} px, on {info.device} in {info.seconds:.1f} s"

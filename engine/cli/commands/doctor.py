@@ -30,7 +30,9 @@ def run(arguments: Namespace, shell: Shell) -> int:
     with shell.stage(Stage.EXAMINING):
         found = examine()
     shell.sink.close()
-    print(as_json(found) if options_from(arguments, DoctorOptions).json else diagnosis_text(found))
+    shell.print(
+        as_json(found) if options_from(arguments, DoctorOptions).json else diagnosis_text(found)
+    )
     return 0 if found.sound else 1
 
 

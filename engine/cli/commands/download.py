@@ -32,7 +32,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     folder = find_data_folder(options_from(arguments, DownloadOptions).dir)
     place = download_hpatches(folder, shell.context())
     shell.sink.close()
-    print(place)
+    shell.print(place)
     shell.sink.note(f"Measure on it with 'evaluate --dataset {place}', or 'view' a sequence.")
     return 0
 

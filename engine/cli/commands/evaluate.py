@@ -59,10 +59,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if is_first_process() and options.json:
         from engine.evaluation.result import json_text
 
-        print(json_text(result), end="")
+        shell.print(json_text(result), end="")
     elif is_first_process():
-        print("\n".join(as_text(result)))
-        print(f"\nresults: {out}")
+        shell.print("\n".join(as_text(result)))
+        shell.print(f"\nresults: {out}")
     return 0
 
 

@@ -35,7 +35,9 @@ def run(arguments: Namespace, shell: Shell) -> int:
     job = ExportJob(source=options.source, out=options.out, which=options.which, half=options.half)
     header = job.run(shell.context())
     shell.sink.close()
-    print(f"{header.get('descriptor', 'weights')} at step {header.get('step', '?')}: {job.out}")
+    shell.print(
+        f"{header.get('descriptor', 'weights')} at step {header.get('step', '?')}: {job.out}"
+    )
     return 0
 
 

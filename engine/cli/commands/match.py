@@ -91,7 +91,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     )
     result = job.run(context)
     shell.sink.close()
-    print(as_text(result, pair))
+    shell.print(as_text(result, pair))
     return 0
 
 

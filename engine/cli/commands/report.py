@@ -37,10 +37,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
         with shell.stage(Stage.DRAWING_PDF):
             shell.draw_pdf(paper_html(report), out / REPORT_PDF)
     shell.sink.close()
-    print(report.summary)
-    print(f"\nreport: {out / REPORT_HTML}")
+    shell.print(report.summary)
+    shell.print(f"\nreport: {out / REPORT_HTML}")
     if options.pdf:
-        print(f"as PDF: {out / REPORT_PDF}")
+        shell.print(f"as PDF: {out / REPORT_PDF}")
     return 0
 
 

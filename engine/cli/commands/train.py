@@ -84,7 +84,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         if judge is not None and result.best is not None:
             title = metric_info(judge).title
             best = f", best {title} {result.best:.3f} at step {result.best_step}"
-        print(f"{result.step} steps in {clock(result.seconds)}{best}\nrun: {run_dir}")
+        shell.print(f"{result.step} steps in {clock(result.seconds)}{best}\nrun: {run_dir}")
     return 0
 
 
