@@ -42,6 +42,7 @@ def tell_choice(sentence: str) -> None:
 class Stage(StrEnum):
     """A part of long work; its value is what users read, and is written here only."""
 
+    CHECKING = "checking"
     CHECKING_DOWNLOAD = "MB checked"
     COMPARING_MEMBERS = "comparing set members"
     DESCRIBING = "describing"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -88,6 +88,24 @@ class DenseDescriptor(Protocol):
             Levels on the same device, float32.  The same input gives the same output.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedInput:
+    """What a network was trained on: ``(x - mean) / std`` of values in [0, 1], channel by channel.
+
+    A descriptor may carry this as an attribute ``expects``; then what really reaches its network is
+    compared with it.
+
+    Attributes:
+        mean: in the order of ``channels``.
+        std: in the same order.
+        channels: which colour comes first.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels: Literal["RGB", "BGR"] = "RGB"
 
 
 @runtime_checkable

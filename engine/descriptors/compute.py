@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -22,7 +23,9 @@ from engine.descriptors.base import (
     Member,
     PairDescriptor,
 )
-from engine.descriptors.registry import DescriptorSpec, build_descriptor, get_descriptor
+from engine.descriptors.check import build_checked
+from engine.descriptors.held_state import state_sha256
+from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.descriptors.tensors import unit_length
 from engine.devices import ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError
@@ -47,6 +50,7 @@ class StoppableDescriptor(Protocol):
 
 
 _built_lock = threading.Lock()
+_built: deque[tuple[DenseDescriptor, tuple[str, ...], str | None]] = deque(maxlen=_KEPT_BUILT)
 _module_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _module_locks_lock = threading.Lock()
 
@@ -97,6 +101,10 @@ def describe_image(
     levels, notes = run_on_image(
         descriptor, pixels, describe, device=device, precision=precision, context=context
     )
+    found = _found_of(descriptor)
+    for text in found:
+        context.emit(Note(text, "warning"))
+    notes = (*notes, *found)
     with torch.inference_mode():
         levels, stretched = _checked(levels)
     if stretched:
@@ -185,9 +193,13 @@ def working(
 def get_built(spec: DescriptorSpec) -> DenseDescriptor:
     """The descriptor of a spec, built once as long as its files stay the same.
 
+    One that did not come with this program is checked when it is first built, which describes some
+    small images; what is not as it declares is noted whenever it describes.
+
     Raises:
         ConfigError: the spec does not fit the registered settings.
         WeightsError: its weights cannot be used.
+        PluginError: it fails, or its length or stride is wrong.
     """
     with _built_lock:
         return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps())
@@ -195,7 +207,21 @@ def get_built(spec: DescriptorSpec) -> DenseDescriptor:
 
 @functools.lru_cache(maxsize=_KEPT_BUILT)
 def _build(spec: DescriptorSpec, *_depends_on: Hashable) -> DenseDescriptor:
-    return build_descriptor(spec)
+    descriptor, found = build_checked(spec)
+    # Now, and not when it is asked for: describing may leave things of its own in a descriptor.
+    _built.append((descriptor, found, state_sha256(descriptor)))
+    return descriptor
+
+
+def built_state(descriptor: DenseDescriptor) -> str | None:
+    """SHA-256 of the weights that a descriptor really held when :func:`get_built` made it."""
+    known = [state for one, _, state in _built if one is descriptor]
+    return known[0] if known else state_sha256(descriptor)
+
+
+def _found_of(descriptor: DenseDescriptor) -> tuple[str, ...]:
+    """What is not as the descriptor declares it, in sentences."""
+    return next((found for one, found, _ in _built if one is descriptor), ())
 
 
 def predict_bytes(*, dim: int, grids: Sequence[CellGrid], size_px: tuple[int, int]) -> int:

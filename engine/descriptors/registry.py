@@ -20,14 +20,18 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.config import build_config, config_values
+from engine.descriptors.remembered import remembered_plugin
 from engine.errors import ConfigError
 from engine.paths import FileStamp
 
 if TYPE_CHECKING:
     from engine.descriptors.base import DenseDescriptor
+
+BUILT_IN: Final = "built-in"
+"""The source of the descriptors that come with this program."""
 
 Builder = TypeVar("Builder", bound="Callable[..., DenseDescriptor]")
 
@@ -81,7 +85,7 @@ class DescriptorSpec:
 
 
 _ENTRIES: dict[str, DescriptorEntry] = {}
-_source: ContextVar[str] = ContextVar("descriptor_source", default="built-in")
+_source: ContextVar[str] = ContextVar("descriptor_source", default=BUILT_IN)
 
 
 @contextlib.contextmanager
@@ -155,7 +159,14 @@ def get_descriptor(name: str) -> DescriptorEntry:
         near = difflib.get_close_matches(name, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(_ENTRIES)
-        raise ConfigError("descriptor", f"there is no {name!r}; {hint}known: {known}") from None
+        file = remembered_plugin(name)
+        if file is not None:
+            reason = f"there is no {name!r}; it was registered by {file}: add --plugin {file}"
+        else:
+            reason = (
+                f"there is no {name!r}; {hint}known: {known}; one of your own needs --plugin FILE"
+            )
+        raise ConfigError("descriptor", reason) from None
 
 
 def make_spec(name: str, values: Mapping[str, Any] | None = None) -> DescriptorSpec:

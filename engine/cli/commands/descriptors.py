@@ -1,4 +1,4 @@
-"""``descriptors``: what there is to choose from, with all settings."""
+"""``descriptors``: what there is to choose from, with all settings, and whether it is true."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import textwrap
 from argparse import Namespace
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli.command import Command, Shell, options_from
 from engine.config import describe_options, option
-from engine.jobs.command_line import Plugins
+from engine.jobs.command_line import OwnSettings
 from engine.progress import Stage
 
 if TYPE_CHECKING:
@@ -20,28 +21,67 @@ _JSON_FIELDS = ("name", "kind", "default", "help", "unit", "low", "high", "choic
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescriptorsOptions(Plugins):
-    """Which descriptors to list."""
+class DescriptorsOptions(OwnSettings):
+    """Which descriptors to list or to check."""
 
     names: tuple[str, ...] = option((), help="only these", flag="", metavar="NAME", group="which")
-    json: bool = option(False, help="print the list as JSON")
+    check: Path | None = option(
+        None, help="hold the descriptors that this plugin file registers, or else the ones named, "
+        "against what they declare; the file's code will run; ends with 1 where they differ",
+        metavar="FILE|NAME", group="what to print",
+    )  # fmt: skip
+    json: bool = option(False, help="print it as JSON")
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
-    """Print the list."""
+    """Print the list, or what a check found: 1 where something is not as it is declared."""
     with shell.stage(Stage.LOADING_TORCH):
         from engine.descriptors.registry import get_descriptor, list_descriptors
         from engine.jobs.recipe import load_descriptor_sources
 
     options = options_from(arguments, DescriptorsOptions)
     load_descriptor_sources(options.plugins, shell.context())
+    if options.check is not None:
+        return _check(options, options.check, shell)
     shell.sink.close()
     entries = [get_descriptor(name) for name in options.names] or list(list_descriptors())
     if options.json:
-        print(json.dumps([_plain(entry) for entry in entries], indent=2, default=str))
+        shell.print(json.dumps([_plain(entry) for entry in entries], indent=2, default=str))
     else:
-        print("\n\n".join(as_text(entry) for entry in entries))
+        shell.print("\n\n".join(as_text(entry) for entry in entries))
     return 0
+
+
+def _check(options: DescriptorsOptions, place: Path, shell: Shell) -> int:
+    """Check the descriptors of a file, or a registered one."""
+    from engine.config import parse_overrides
+    from engine.descriptors.check import check_thoroughly
+    from engine.descriptors.registry import get_descriptor, list_descriptors, make_spec
+    from engine.jobs.check import report_json, report_text
+    from engine.jobs.recipe import load_descriptor_sources
+
+    if place.suffix == ".py" or place.exists():
+        load_descriptor_sources((place,), shell.context())
+        source = str(place.expanduser().absolute())
+        found = [entry.name for entry in list_descriptors() if entry.source == source]
+        names = [name for name in options.names or found if name in found] or found
+    else:
+        names = [str(place), *options.names]
+    values = parse_overrides(options.settings)
+    reports = []
+    for name in names:
+        with shell.stage(Stage.CHECKING):
+            reports.append(check_thoroughly(make_spec(name, values)))
+    shell.sink.close()
+    sources = {entry.name: entry.source for entry in list_descriptors()}
+    if options.json:
+        shell.print(json.dumps([report_json(one, sources[one.name]) for one in reports], indent=2))
+    else:
+        shown = [
+            report_text(one, get_descriptor(one.name).title, sources[one.name]) for one in reports
+        ]
+        shell.print("\n\n".join(shown))
+    return 1 if any(one.refusals or one.warnings for one in reports) else 0
 
 
 def as_text(entry: DescriptorEntry) -> str:
@@ -78,7 +118,12 @@ def _plain(entry: DescriptorEntry) -> dict[str, object]:
 
 COMMAND = Command(
     usage="[NAME …] [option …]",
-    examples=("descriptors", "descriptors daisy", "descriptors --plugin my_network.py"),
+    examples=(
+        "descriptors",
+        "descriptors daisy",
+        "descriptors --plugin my_network.py",
+        "descriptors --check my_network.py --set weights=my_weights.pth",
+    ),
     options=(DescriptorsOptions,),
     run=run,
 )
