@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches
     from engine.data.hpatches import Dataset, Sequence, open_dataset, pair_from_folder, subset
     from engine.data.pairs import ImagePair
-    from engine.descriptors.plugins import load_entry_points, load_plugin
+    from engine.descriptors.plugins import (
+        load_entry_points,
+        load_plugin,
+        plugin_fault,
+        plugin_files,
+    )
     from engine.descriptors.registry import DescriptorSpec, list_descriptors, make_spec
     from engine.errors import (
         ConfigError,
@@ -82,13 +87,23 @@ if TYPE_CHECKING:
         ScalarMap,
         WinnersAnswer,
     )
-    from engine.jobs.command_line import TrainOptions, ViewOptions, command_line
+    from engine.jobs.command_line import (
+        EvaluateOptions,
+        TrainOptions,
+        ViewOptions,
+        command_line,
+    )
     from engine.jobs.doctor import diagnosis_text, examine
     from engine.jobs.matches import write_matches
     from engine.jobs.qt_platform import window_problem
     from engine.jobs.report import ReportJob
     from engine.jobs.runs import RunInfo, list_runs, read_runs, restore_run, run_settings, trash_run
-    from engine.jobs.settings import EvaluateConfig, TrainConfig, resolve_settings
+    from engine.jobs.settings import (
+        EvaluateConfig,
+        TrainConfig,
+        descriptor_names,
+        resolve_settings,
+    )
     from engine.metrics import (
         PCK_THRESHOLDS_PX,
         MetricGroup,

@@ -7,11 +7,11 @@ after the window was closed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
@@ -78,7 +78,7 @@ class EvaluationController(QObject):
     def copy_command(self) -> None:
         """Copy the command line that runs the chosen evaluation."""
         try:
-            command = api.command_line("evaluate", self._choice.state.config())
+            command = _command(self._choice.state.config())
         except api.ConfigError as error:
             self._models.messages.notify(str(error), "warning")
             return
@@ -152,7 +152,7 @@ def _new_job(config: EvaluateConfig) -> EvaluateJob:
         config=config,
         choices=api.choose_descriptors(config, {}),
         out=api.new_run_dir("evaluate"),
-        command=api.command_line("evaluate", config),
+        command=_command(config),
     )
 
 
@@ -164,5 +164,11 @@ def _unfinished_job(folder: Path) -> EvaluateJob:
         choices=api.choose_descriptors(config, values),
         out=folder,
         resume=True,
-        command=api.command_line("evaluate", config, own=values),
+        command=_command(config, values),
     )
+
+
+def _command(config: EvaluateConfig, own: Mapping[str, Any] | None = None) -> str:
+    """The command line of an evaluation, with the plugins that it needs."""
+    options = api.EvaluateOptions(plugins=api.plugin_files(api.descriptor_names(config)))
+    return api.command_line("evaluate", config, options, own=own)

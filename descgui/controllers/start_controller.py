@@ -100,7 +100,9 @@ def current_options(models: AppModels) -> api.ViewOptions:
     probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
     table = models.matches.state.table
     value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
+    names = [one.choice.name for one in (models.maps, models.compared)]
     return api.ViewOptions(
+        plugins=api.plugin_files(names),
         images=images,
         pair_index=index,
         descriptor=choice.name or None,

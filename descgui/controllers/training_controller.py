@@ -145,7 +145,8 @@ class TrainingController(QObject):
             messages.notify(str(error), "warning")
             return
         folder = api.runs_dir() / choice.name if choice.name else Path("runs") / "my-run"
-        options = api.TrainOptions(run_dir=folder)
+        plugins = api.plugin_files([config.descriptor])
+        options = api.TrainOptions(run_dir=folder, plugins=plugins)
         command = api.command_line("train", config, options, own=choice.own)
         QGuiApplication.clipboard().setText(command)
         messages.notify(f"Copied: {command}")

@@ -11,6 +11,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, Signal
 
 from descgui.models.messages import Failure
+from engine import api
 from engine.api import CancelToken, DescSpaceError, Event, JobCancelled, JobContext, Progress
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ PROGRESS_INTERVAL_S = 0.05
 def failure_of(error: Exception, what: str) -> Failure:
     """Turn whatever escaped from a worker into something that can be shown; bugs are logged."""
     trace = "".join(traceback.format_exception(error))
-    if isinstance(error, DescSpaceError):
-        return Failure(str(error), trace, expected=True)
+    fault = error if isinstance(error, DescSpaceError) else api.plugin_fault(error)
+    if fault is not None:
+        return Failure(str(fault), trace, expected=True)
     logger.error("%s failed\n%s", what, trace)
     return Failure(f"{type(error).__name__}: {error}", trace, expected=False)
 

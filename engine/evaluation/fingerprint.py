@@ -7,16 +7,22 @@ only where it differs from that.
 
 from __future__ import annotations
 
+import math
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from engine.evaluation.datasets import EvaluationSubset
 from engine.evaluation.switches import Matcher, ProtocolName, QueryKind
 from engine.vocabulary import Precision
 
 Json = dict[str, Any]
+
+_RESPONSE: Final = ".response"
+_ROUNDING: Final = 0.02
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,12 @@ class MeasuredDescriptor:
         name: registered name.
         config: its settings, without the weights.
         weights_sha256: of its weights file, None without one.
+        plugin: name of the file or the package it came from; None for a built-in one.
+        code_sha256: of its code: the file it is in, and the local modules that imports.
+        state_sha256: of the numbers its networks really held, wherever they came from; None for a
+            descriptor without any.
+        response: some numbers that follow from what it makes of an image that never changes; they
+            notice what no hash sees, such as a library.
         trained: whether its weights were learnt.
         levels: how many maps it makes of an image.
         dim: length of a descriptor.
@@ -80,6 +92,10 @@ class MeasuredDescriptor:
     matcher: Matcher
     precision: Precision
     oracle: bool = False
+    plugin: str | None = None
+    code_sha256: str | None = None
+    state_sha256: str | None = None
+    response: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +175,31 @@ def differences(
     return tuple(
         (field, flat_one.get(field), flat_other.get(field))
         for field in flat_one | flat_other
-        if flat_one.get(field) != flat_other.get(field)
+        if not _equal(field, flat_one.get(field), flat_other.get(field))
         and (descriptors or not field.startswith("descriptors"))
     )
+
+
+def difference_text(field: str, before: Any, now: Any) -> str:
+    """A field in which two fingerprints differ, with both values or what they mean."""
+    if field.endswith(_RESPONSE):
+        return f"{field} differs: the same image is described in another way now"
+    return f"{field} was {_short(before)} and is {_short(now)} now"
+
+
+def _short(value: Any) -> str:
+    """A value; of a long word only how it begins, which is enough to see that it is another one."""
+    text = "not recorded" if value is None else str(value)
+    return f"{text[:12]}…" if _HASH.fullmatch(text) else text
+
+
+def _equal(field: str, one: Any, other: Any) -> bool:
+    """Whether two values say the same; responses are computed, and rounded differently."""
+    if field.endswith(_RESPONSE) and isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            math.isclose(a, b, abs_tol=_ROUNDING) for a, b in zip(one, other, strict=True)
+        )
+    return bool(one == other)
 
 
 def _plain(value: Any) -> Any:

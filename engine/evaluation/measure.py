@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 import engine
 from engine.descriptors.base import DenseDescriptor, Levels
-from engine.descriptors.compute import get_built
+from engine.descriptors.compute import built_state, describe_image, get_built
 from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
-from engine.descriptors.registry import DescriptorSpec
+from engine.descriptors.plugins import code_sha256, plugin_name
+from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.errors import DatasetError, ImageError, WeightsError, file_errors
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet
 from engine.evaluation.fingerprint import (
@@ -53,6 +54,7 @@ Value = TypeVar("Value")
 
 _READ_AHEAD: Final = 2
 _BLANK_EDGE_PX: Final = 64
+_RESPONSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def prepare_descriptor(
     if precision != "float32" and not descriptor.half_precision:
         notes.append(f"{label} is not safe in {precision} and is computed in float32.")
         precision = "float32"
+    registered = get_descriptor(choice.spec.name)
+    response = _response(descriptor, device=str(device), precision=precision, context=context)
     levels = describe_blank(
         descriptor, _BLANK_EDGE_PX, device=str(device), precision=precision, cancel=context.cancel
     )
@@ -133,9 +137,35 @@ def prepare_descriptor(
         matcher=matcher,
         precision=precision,
         oracle=choice.oracle,
+        plugin=plugin_name(registered),
+        code_sha256=code_sha256(registered),
+        state_sha256=built_state(descriptor),
+        response=response,
     )
     size = sum(level.values.element_size() * level.values.nelement() for level in levels)
     return EvaluatedDescriptor(descriptor, entry, size / _BLANK_EDGE_PX**2)
+
+
+def _response(
+    descriptor: DenseDescriptor, *, device: str, precision: Precision, context: JobContext
+) -> tuple[float, ...]:
+    """What a descriptor makes of an image that never changes, in a few numbers about 1 in size.
+
+    They are the shares of random patterns in its maps.  Another seed, offset, library or weights
+    file changes all of them; another order of sums changes the fourth decimal at most.
+    """
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(_BLANK_EDGE_PX, _BLANK_EDGE_PX, 3, generator=generator).numpy()
+    silent = JobContext(cancel=context.cancel)
+    levels, _ = describe_image(
+        descriptor, pixels, device=device, precision=precision, context=silent
+    )
+    numbers: list[float] = []
+    maps = torch.cat([level.values.flatten().double().cpu() for level in levels])
+    for _ in range(_RESPONSES):
+        pattern = torch.randn(len(maps), generator=generator, dtype=torch.float64)
+        numbers.append(round(float(maps @ pattern) / max(1e-12, float(maps.norm())), 4))
+    return (*numbers, *(round(place, 4) for level in levels for place in astuple(level.grid)))
 
 
 def make_fingerprint(

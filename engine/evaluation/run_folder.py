@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import OutputError, ResultError, file_errors
-from engine.evaluation.fingerprint import Fingerprint, Json, differences
+from engine.evaluation.fingerprint import Fingerprint, Json, difference_text, differences
 from engine.evaluation.points import MeasuredPair, write_points
 from engine.evaluation.result import (
     RESULT_BYTES,
@@ -150,11 +150,10 @@ def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | Non
             raise ResultError(path, f"was written by another version ({error})") from error
         expected = expected or before
         if found := differences(before, expected, descriptors=True):
-            name, one, other = found[0]
             raise ResultError(
                 folder,
-                f"holds an evaluation that was made in another way and cannot be continued: {name} "
-                f"was {one} and is {other} now",
+                "holds an evaluation that was made in another way and cannot be continued: "
+                f"{difference_text(*found[0])}",
             )
         for number, values in enumerate(lines[1:], start=2):
             try:

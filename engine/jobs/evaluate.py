@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from engine.data.hpatches import natural_key
+from engine.descriptors.plugins import plugin_record
 from engine.descriptors.registry import make_spec
 from engine.devices import resolve_device
 from engine.errors import (
@@ -45,13 +46,16 @@ from engine.evaluation.run_folder import (
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
 from engine.files import make_folder, write_atomically
 from engine.imagefiles.value_range import check_value_range
-from engine.jobs.settings import EvaluateConfig, config_text, settings_of, split_descriptor
+from engine.jobs.settings import (
+    ORACLE_PREFIX,
+    EvaluateConfig,
+    config_text,
+    settings_of,
+    split_descriptor,
+)
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 from engine.vocabulary import PRECOMPUTED
 from engine.writer_lock import sole_writer
-
-ORACLE_PREFIX: Final = "oracle:"
-"""Before a descriptor's name: it is given the true scales."""
 
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
 
@@ -203,7 +207,8 @@ class EvaluateJob:
             for choice in self.choices
         }
         own = settings if len(settings) > 1 else next(iter(settings.values()))
-        text = config_text(replace(self.config, descriptor=tuple(named)), own)
+        plugins = plugin_record(settings)
+        text = config_text(replace(self.config, descriptor=tuple(named)), own, plugins)
         write_atomically(self.out / SETTINGS_FILE, text.encode("utf-8"))
 
 

@@ -20,6 +20,7 @@ from engine.config import (
     option,
     parse_overrides,
 )
+from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
 from engine.training.settings import TrainSettings
 from engine.vocabulary import PointsKind, Precision
@@ -28,6 +29,12 @@ Config = TypeVar("Config")
 
 SECTION: Final = "settings"
 """The section with a descriptor's own settings."""
+
+ORACLE_PREFIX: Final = "oracle:"
+"""Before a descriptor's name: it is given the true scales."""
+
+PLUGIN: Final = "plugin"
+"""The section that tells which files registered the descriptors of a run.  Nothing runs them."""
 
 _DEVICE_HELP: Final = "where to compute: auto, cpu, cuda or cuda:0"
 _PRECISION_HELP: Final = "arithmetic of networks; reduced only where it changes no match"
@@ -140,7 +147,8 @@ def resolve_settings(
 
     A descriptor's own settings are in the section ``settings``.  Except for a training they may
     also be written beside the job's: ``settings.stride_px`` or just ``stride_px``.  One file may
-    serve training and evaluation: each skips what only the other knows.  The data set may also be
+    serve training and evaluation: each skips what only the other knows.  Plugins that a file names
+    are not run, but it is remembered that they were.  The data set may also be
     written ``dataset.test``, as the original's configs have it.
 
     Args:
@@ -163,6 +171,9 @@ def resolve_settings(
     other = EvaluateConfig if config is TrainConfig else TrainConfig
     foreign = {field.name for field in fields(other)} - names
     file = {name: value for name, value in (from_file or {}).items() if name not in foreign}
+    plugins = file.pop(PLUGIN, None)
+    if isinstance(plugins, Mapping):
+        mention({name: _file_of(one) for name, one in plugins.items()})
     job: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for layer in (file, parse_overrides(overrides), dict(original or {}), dict(flags or {})):
@@ -202,6 +213,16 @@ def settings_of(name: str, names: Iterable[str], values: Mapping[str, Any]) -> d
     return mine
 
 
+def descriptor_names(config: EvaluateConfig) -> tuple[str, ...]:
+    """The registered names of the descriptors that an evaluation is about.
+
+    Raises:
+        ConfigError: one of them is written in a wrong way.
+    """
+    named = (split_descriptor(text)[0] for text in config.descriptor)
+    return tuple(name.removeprefix(ORACLE_PREFIX) for name in named)
+
+
 def split_descriptor(text: str) -> tuple[str, Path | None]:
     """``NAME`` or ``NAME=FILE`` or ``NAME=RUN_DIR`` in its parts.
 
@@ -214,9 +235,21 @@ def split_descriptor(text: str) -> tuple[str, Path | None]:
     return name.strip(), Path(place.strip()).expanduser() if equals else None
 
 
-def config_text(config: EvaluateConfig | TrainConfig, own: Mapping[str, Any]) -> str:
-    """The settings as the text of a config file, which :func:`resolve_settings` reads back."""
+def config_text(
+    config: EvaluateConfig | TrainConfig,
+    own: Mapping[str, Any],
+    plugins: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """The settings as the text of a config file, which :func:`resolve_settings` reads back.
+
+    Args:
+        config: the job's settings.
+        own: the descriptor's own.
+        plugins: see :func:`engine.descriptors.plugins.plugin_record`.
+    """
     values = config_values(config)
+    if plugins:
+        values[PLUGIN] = {name: dict(one) for name, one in plugins.items()}
     if own:
         values[SECTION] = dict(own)
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -227,6 +260,10 @@ def differing(before: TrainConfig, now: TrainConfig) -> tuple[str, ...]:
     """The dotted names of the settings in which two runs differ."""
     one, other = flatten(config_values(before)), flatten(config_values(now))
     return tuple(name for name in one if one[name] != other.get(name))
+
+
+def _file_of(plugin: Any) -> str:
+    return str(plugin.get("file", "")) if isinstance(plugin, Mapping) else str(plugin)
 
 
 def _test_set(section: Mapping[str, Any]) -> Any:

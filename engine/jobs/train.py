@@ -18,9 +18,10 @@ import engine
 from engine.config import read_yaml
 from engine.data.photos import PhotoSplit, open_and_split
 from engine.descriptors.base import TrainableDescriptor
+from engine.descriptors.check import build_checked, check_trainable
+from engine.descriptors.plugins import plugin_files, plugin_record
 from engine.descriptors.registry import (
     DescriptorSpec,
-    build_descriptor,
     get_descriptor,
     make_spec,
 )
@@ -30,6 +31,7 @@ from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.files import write_atomically
 from engine.jobs.command_line import TrainOptions, command_line
 from engine.jobs.settings import (
+    PLUGIN,
     TrainConfig,
     config_text,
     differing,
@@ -78,11 +80,14 @@ class TrainJob:
             folder = RunFolder(self.run_dir)
             prepared = ranks.gather_work(partial(self._prepare, ranks, folder, context, held))
             spec, split = prepared[ranks.rank]
-            descriptor = build_descriptor(spec)
+            descriptor, found = build_checked(spec)
+            for sentence in found:
+                context.emit(Note(sentence, "warning"))
             if not isinstance(descriptor, TrainableDescriptor):
                 raise ConfigError(
                     "descriptor", f"{spec.name!r} has no weights that could be trained"
                 )
+            check_trainable(spec, descriptor)
             task = TrainingTask(
                 descriptor=descriptor,
                 spec=spec,
@@ -114,7 +119,8 @@ class TrainJob:
             held.enter_context(sole_writer(folder.path))
             folder.begin(resume=self.resume)
             self._note_changes(folder, context)
-            text = config_text(self._with_whole_path(), self.own)
+            plugins = plugin_record([spec.name])
+            text = config_text(self._with_whole_path(), self.own, plugins)
             write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
         return spec, split
 
@@ -154,8 +160,12 @@ class TrainJob:
         path = folder.path / CONFIG_FILE
         if not (self.resume and path.exists()):
             return
-        before, _ = resolve_settings(TrainConfig, from_file=read_yaml(path))
+        values = read_yaml(path)
+        before, _ = resolve_settings(TrainConfig, from_file=values)
         changed = differing(before, self._with_whole_path())
+        now = plugin_record([self.config.descriptor])
+        if values.get(PLUGIN, {}) != now:
+            changed = (*changed, f"{PLUGIN} (the code of {self.config.descriptor!r})")
         if changed:
             context.emit(
                 Note(f"The run continues with other settings: {', '.join(changed)}.", "warning")
@@ -178,7 +188,10 @@ class TrainJob:
             "descriptor_settings": json.dumps(own, default=str),
             "config": config_text(config, self.own),
             "command": command_line(
-                "train", config, TrainOptions(plugins=self.plugins), own=self.own
+                "train",
+                config,
+                TrainOptions(plugins=self.plugins or plugin_files([spec.name])),
+                own=self.own,
             ),
             "photos": f"{len(split.training)} photos in {split.root.name}",
             "photos_sha256": split.training_sha256,
