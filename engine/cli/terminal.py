@@ -37,6 +37,7 @@ class TerminalSink:
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._shown_s: dict[str, float] = {}
+        self._warned: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -62,8 +63,10 @@ class TerminalSink:
             self._line(text)
 
     def warn(self, text: str) -> None:
-        """Print something that must be read."""
-        self._line(f"warning: {text}")
+        """Print something that must be read, once: both images of a pair may give the same."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._line(f"warning: {text}")
 
     def close(self) -> None:
         """Remove the bar; the sink can be used again."""

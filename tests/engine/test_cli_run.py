@@ -278,6 +278,7 @@ class TestTerminalSink:
         sink(Note("not this"))
         sink(Saved(tmp_path, "matches"))
         sink(Note("untrained", "warning"))
+        sink(Note("untrained", "warning"))  # of the other image of the pair
         assert capsys.readouterr().err == "warning: untrained\n"
 
     def test_a_bar_is_drawn_and_taken_away(self, capsys: pytest.CaptureFixture[str]):
