@@ -81,9 +81,9 @@ def load_state(
     if len(state) > max_tensors:
         raise WeightsError(path, f"holds {len(state)} tensors, more than the {max_tensors} allowed")
     for name, tensor in state.items():
-        fault = _fault(tensor)
+        fault = _fault(name, tensor)
         if fault:
-            raise WeightsError(path, f"holds {fault} in {name}")
+            raise WeightsError(path, fault)
     return unwrap_names(state), metadata
 
 
@@ -309,15 +309,15 @@ def _has_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and next(_named_tensors(value, ""), None) is not None
 
 
-def _fault(tensor: Tensor) -> str:
-    """Which numbers this program does not compute with; "" if it does."""
+def _fault(name: str, tensor: Tensor) -> str:
+    """What a tensor holds that this program does not compute with; "" if nothing."""
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_quantized or kind.startswith(("float8", "float4")):
-        return f"{kind} numbers, which need scales to mean anything; save float16 or float32"
+        return f"holds {kind} numbers in {name}, which need scales; save them as float16 or float32"
     if tensor.layout is not torch.strided:
-        return "a sparse tensor; save dense ones"
+        return f"holds a sparse tensor in {name}; save it as a dense one"
     if tensor.is_complex():
-        return "complex numbers, and weights are real"
+        return f"holds complex numbers in {name}, and weights are real"
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        return "numbers that are not finite"
+        return f"holds numbers that are not finite in {name}"
     return ""

@@ -92,6 +92,7 @@ def sort_files(names: Sequence[str]) -> SequenceFiles:
     """Find the images and the homographies among the files of a folder, in the order given."""
     pictures = [picture for picture in map(_picture, names) if picture is not None]
     matrices = [matrix for matrix in map(_matrix, names) if matrix is not None]
+    pictures, matrices, counting = _align(pictures, matrices)
     reference = _find_reference(pictures, matrices)
     matrices = [m for m in matrices if m.reference == reference and str(m.number) != reference]
     words = {picture.word for picture in pictures}
@@ -100,6 +101,7 @@ def sort_files(names: Sequence[str]) -> SequenceFiles:
     shift = _shift(reference, pictures, matrices)
     wanted = {reference, *(str(matrix.number) for matrix in matrices)}
     files, choice = _choose_files(pictures, wanted)
+    choice = "; ".join(filter(None, (counting, choice)))
     images = {
         int(word) + shift: file
         for word, file in files.items()
@@ -134,6 +136,32 @@ def _matrix(name: str) -> _Matrix | None:
 
 def _word(text: str) -> str:
     return str(int(text)) if text.isdecimal() else text.lower()
+
+
+def _align(
+    pictures: list[_Picture], matrices: list[_Matrix]
+) -> tuple[list[_Picture], list[_Matrix], str]:
+    """Let images and homographies count from 1 where some count from 0 and the others from 1.
+
+    Only where each image then has its homography, and each homography its image.
+
+    Returns:
+        Both, those that count from 0 moved up; and a phrase on that, "" if they agree.
+    """
+    words = {picture.word for picture in pictures}
+    images = {int(word) for word in words if word.isdecimal()}
+    starts = {matrix.reference for matrix in matrices}
+    if _REFERENCE in words or len(starts) != 1 or not images:
+        return pictures, matrices, ""
+    (start,) = starts
+    linked = {int(start), *(m.number for m in matrices)} if start in (_ZERO, _ONE) else set()
+    if start == _ONE and linked == {number + 1 for number in images}:
+        moved = [replace(picture, word=str(int(picture.word) + 1)) for picture in pictures]
+        return moved, matrices, "its images count from 0 and its homographies from 1"
+    if start == _ZERO and linked == {number - 1 for number in images}:
+        raised = [replace(m, reference=_ONE, number=m.number + 1) for m in matrices]
+        return pictures, raised, "its images count from 1 and its homographies from 0"
+    return pictures, matrices, ""
 
 
 def _find_reference(pictures: list[_Picture], matrices: list[_Matrix]) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 
 from engine.checkpoints import load_into, load_state
 from engine.paths import data_dir
+from engine.progress import tell_choice
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -81,6 +82,11 @@ def weights_to_load(given: Path | None, shipped: str, *, untrained: bool = False
     Returns:
         The file; None for random weights, wanted or because there is no file.
     """
+    if given is not None and untrained:
+        tell_choice(
+            f"{given}: all weights are taken from this file; that untrained ones or others for the "
+            "backbone are asked for as well changes nothing."
+        )
     if given is not None or untrained:
         return given
     path = data_dir("resources") / "weights" / f"{shipped}.safetensors"

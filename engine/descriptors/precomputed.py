@@ -386,7 +386,7 @@ class _Content:
 
     def _laid_out(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """``(D, H', W')`` of tokens whose grid is stated; anything else as it is."""
-        cells = self.size("cells")
+        cells = self.size("cells") or self._cells_by_stride(array)
         if cells is None or array.shape[1:] == (cells[1], cells[0]):
             return array
         columns, rows = cells
@@ -413,6 +413,24 @@ class _Content:
                 f"{prefix} are left out as prefix tokens."
             )
         return tokens[prefix:].T.reshape(-1, rows, columns)
+
+    def _cells_by_stride(self, array: NDArray[Any]) -> tuple[int, int] | None:
+        """The (columns, rows) of tokens by image size and stride; None for what are no tokens."""
+        size_px = self.size("image_size_px")
+        tokens = array[0] if array.ndim == 3 and len(array) == 1 else array
+        if tokens.ndim != 2 or size_px is None or "stride_px" not in self.arrays:
+            return None
+        stride_px = self.per_map("stride_px", 1)[0]
+        if stride_px <= 0:
+            return None
+        columns, rows = (int(edge_px // stride_px) for edge_px in size_px)
+        if not 0 <= len(tokens) - columns * rows <= _MOST_PREFIX_TOKENS or not columns * rows:
+            return None
+        self.notes.append(
+            f"{self.path}: {len(tokens)} tokens are taken as {columns} × {rows} cells, by "
+            "image_size_px and stride_px."
+        )
+        return columns, rows
 
     def _prefix_tokens(self) -> int | None:
         if "prefix_tokens" not in self.arrays:

@@ -357,6 +357,22 @@ def test_matrices_between_all_images_leave_those_from_the_first(tmp_path):
     assert [entry[3] for entry in shifts(tmp_path / "zero")] == [12]
 
 
+def test_images_from_0_and_homographies_from_1_are_brought_together_and_that_is_said(tmp_path):
+    images = [f"{k}.png" for k in range(4)]
+    make_files(tmp_path / "a" / "v_x", images, {f"H_1_{k}": k for k in range(2, 5)})
+    assert shifts(tmp_path / "a") == [(k, "0.png", f"{k - 1}.png", k) for k in range(2, 5)]
+    told = "v_x: its images count from 0 and its homographies from 1."
+    assert the_problem(tmp_path / "a") == told
+    images = [f"{k}.png" for k in range(1, 5)]
+    make_files(tmp_path / "b" / "v_y", images, {f"H_0_{k}": k for k in range(1, 4)})
+    assert shifts(tmp_path / "b") == [(k, "1.png", f"{k}.png", k - 1) for k in range(2, 5)]
+    assert "its images count from 1" in the_problem(tmp_path / "b")
+    # An image 0 beside a whole sequence is left alone.
+    images = [f"{k}.png" for k in range(5)]
+    make_files(tmp_path / "c" / "v_z", images, {f"H_1_{k}": k for k in range(2, 5)})
+    assert shifts(tmp_path / "c") == [(k, "1.png", f"{k}.png", k) for k in range(2, 5)]
+
+
 def test_what_is_missing_is_named_as_the_files_name_it(tmp_path):
     make_files(tmp_path / "v_x", ["0.png", "2.png"], {"H_0_1": 1, "H_0_2": 2})
     assert the_problem(tmp_path) == "v_x: image 1 is missing, so the pair 1 → 2 is left out."

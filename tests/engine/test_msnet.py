@@ -86,6 +86,19 @@ def test_imagenet_weights_of_torchvision_reach_the_backbone_and_leave_it_untrain
         assert torch.equal(tensor, state[name])
 
 
+@pytest.mark.parametrize("beside", [{"untrained": True}, {"imagenet_weights": Path("r.pth")}])
+def test_weights_beside_which_others_do_not_count_are_named(
+    tmp_path: Path, beside: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "msnet.safetensors"
+    save_safetensors(path, MSNetNetwork().state_dict(), {})
+    build_descriptor(make_spec("msnet_v0", {"weights": path}))
+    assert caplog.messages == []
+    build_descriptor(make_spec("msnet_v0", {"weights": path, **beside}))
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: all weights are taken from this file")
+
+
 def test_imagenet_weights_of_a_deeper_network_are_refused(tmp_path: Path) -> None:
     state = torchvision_state()
     state["layer1.2.conv1.weight"] = torch.zeros(64, 64, 3, 3)

@@ -300,6 +300,18 @@ def test_tokens_are_laid_out_where_the_grid_is_stated(
         assert f"the first {prefix} are left out as prefix tokens" in found.notes[0]
 
 
+@pytest.mark.parametrize("prefix", [0, 5])
+@pytest.mark.parametrize("batch", [True, False])
+def test_size_and_stride_state_a_grid_as_well_and_that_is_said(
+    tmp_path: Path, prefix: int, batch: bool
+) -> None:
+    path = write(tmp_path / "m.npz", values=tokens(prefix, batch=batch))
+    found = assert_read(path, notes=1 + int(prefix > 0))
+    assert "are taken as 8 × 6 cells, by image_size_px and stride_px" in found.notes[0]
+    with pytest.raises(MapFileError, match="add cells"):
+        read_map_file(write(tmp_path / "m.npz", values=tokens(17)))
+
+
 def test_a_stated_grid_does_a_map_no_harm(tmp_path: Path) -> None:
     assert_read(write(tmp_path / "m.npz", cells=(8, 6)))
     assert_read(write(tmp_path / "m.npz", values=random_values()[None], cells=(8, 6)))
