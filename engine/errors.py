@@ -29,7 +29,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_QUOTED_CHARACTERS = 200
+_QUOTED_CHARACTERS, _REASON_CHARACTERS = 200, 1000
 
 
 def quoted(value: object) -> str:
@@ -50,6 +50,15 @@ def printable(text: object, keep: str = "") -> str:
     )
 
 
+def _one_line(text: str, most_characters: int) -> str:
+    """A part of a message that may quote a file's content or a foreign parser: one line, bounded.
+
+    What follows the cut would bury the sentence: a parser may repeat all that it could not read.
+    """
+    line = printable(text)
+    return line if len(line) <= most_characters else f"{line[:most_characters]}…"
+
+
 class DescSpaceError(Exception):
     """Base of all errors whose text is meant for the user."""
 
@@ -67,9 +76,10 @@ class ConfigError(DescSpaceError):
     """
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" + ("" if reason.endswith("?") else "."))
-        self.field = field
-        self.reason = reason
+        self.field = _one_line(field, _REASON_CHARACTERS)
+        self.reason = _one_line(reason, _REASON_CHARACTERS)
+        end = "" if self.reason.endswith("?") else "."
+        super().__init__(f"{self.field}: {self.reason}{end}")
 
 
 class FileError(DescSpaceError):
@@ -81,9 +91,9 @@ class FileError(DescSpaceError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{printable(path)}: {reason}.")
         self.path = Path(path)
-        self.reason = reason
+        self.reason = _one_line(reason, _REASON_CHARACTERS)
+        super().__init__(f"{printable(path)}: {self.reason}.")
 
 
 @contextlib.contextmanager
@@ -129,8 +139,8 @@ class DownloadError(DescSpaceError):
     """
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url}: {reason}.")
-        self.reason = reason
+        self.reason = _one_line(reason, _REASON_CHARACTERS)
+        super().__init__(f"{printable(url)}: {self.reason}.")
 
 
 class HomographyError(FileError):
