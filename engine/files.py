@@ -121,7 +121,11 @@ def read_npz(
             if size_bytes <= most_bytes:
                 stream.seek(0)
                 with np.load(stream, allow_pickle=False) as stored:
-                    return {name: stored[name] for name in stored.files}
+                    arrays = {name: stored[name] for name in stored.files}
+                # A member that does not begin as an array comes as its bytes.
+                if all(isinstance(array, np.ndarray) for array in arrays.values()):
+                    return arrays
+                raise ValueError("holds a member that is no array")
         except OSError:
             raise
         except Exception as error:  # whatever a damaged archive makes its parsers raise

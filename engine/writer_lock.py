@@ -60,7 +60,7 @@ def _holder(owner: Path) -> str:
     try:
         facts: Any = parse_json(read_input(owner, OutputError))
         pid, host = int(facts["pid"]), str(facts["host"])
-    except (OutputError, ValueError, TypeError, KeyError):
+    except (OutputError, ValueError, TypeError, KeyError, OverflowError):
         return "another process; wait for it, or stop it"
     if host != socket.gethostname():
         return f"process {pid} on {quoted(host)}; wait for it, or stop it there"

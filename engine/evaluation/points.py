@@ -126,24 +126,32 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
     missing = "does not exist; the matches of this pair were not kept"
     arrays = read_npz(path, ResultError, missing=missing, damaged="is damaged")
     try:
+        sizes_px = arrays["sizes_px"]
+        if sizes_px.shape != (2, 2, 2) or sizes_px.dtype.kind not in "iu" or (sizes_px < 1).any():
+            raise ValueError("sizes_px are no sizes")
         first, second = (
             MeasuredImage(str(name), str(sha256), Resize(tuple(before), tuple(after)))
             for name, sha256, (before, after) in zip(
-                arrays["paths"], arrays["sha256"], arrays["sizes_px"].tolist(), strict=True
+                arrays["paths"], arrays["sha256"], sizes_px.tolist(), strict=True
             )
         )
         points = {}
         for kind in QUERY_KINDS:
             if f"{kind}_px" in arrays:
-                query_px, true_px, *found = arrays[f"{kind}_px"]
+                places, similarities = arrays[f"{kind}_px"], arrays[f"{kind}_similarity"]
+                if places.shape != (2 + len(similarities), similarities.shape[-1], 2):
+                    raise ValueError(f"{kind}_px and {kind}_similarity do not belong together")
+                if not np.isfinite(places[:2]).all() or np.isinf(places).any():
+                    raise ValueError(f"{kind}_px holds places that are none")
+                query_px, true_px, *found = places.astype(np.float64, casting="same_kind")
                 points[kind] = tuple(
                     PairPoints(query_px, true_px, match_px, similarity)
                     for match_px, similarity in zip(
-                        found, arrays[f"{kind}_similarity"], strict=True
+                        found, similarities.astype(np.float32, casting="same_kind"), strict=True
                     )
                 )
         return MeasuredPair((first, second), points)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ResultError(path, "is damaged") from error
 
 

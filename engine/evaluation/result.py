@@ -434,7 +434,7 @@ def read_result(path: Path) -> EvaluationResult:
         raise ResultError(path, f"is no evaluation result of format {FORMAT}")
     try:
         return EvaluationResult.from_json(values, path.parent)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"is not a complete evaluation result ({type(error).__name__}: {error})"
         raise ResultError(path, reason) from error
 

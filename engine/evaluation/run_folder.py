@@ -146,7 +146,7 @@ def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | Non
         try:
             before = Fingerprint.from_json(lines[0]["fingerprint"])
             sources = Sources(**lines[0].get("sources", {}))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ResultError(path, f"was written by another version ({error})") from error
         expected = expected or before
         if found := differences(before, expected, descriptors=True):
@@ -159,7 +159,7 @@ def read_begun(folder: Path, expected: Fingerprint | None = None) -> Begun | Non
             try:
                 record = PairRecord.from_json(values)
                 check_rows(record.rows, before)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 reason = f"is damaged in line {number} ({error})"
                 raise ResultError(path, reason) from error
             records.setdefault(record.key, record)

@@ -185,7 +185,8 @@ def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64
         step = _whole(event.get("step"))
         for name, value in event.items():
             if name not in ("type", "step") and isinstance(value, int | float):
-                points.setdefault(name, []).append((float(step), float(value)))
+                with contextlib.suppress(OverflowError):  # JSON holds integers beyond any float
+                    points.setdefault(name, []).append((float(step), float(value)))
     return {name: np.array(some) for name, some in points.items()}
 
 

@@ -7,12 +7,21 @@ import os
 import subprocess
 import sys
 import threading
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.errors import DescSpaceError, OutputError, ResultError, quoted
+from engine.errors import (
+    ConfigError,
+    DescSpaceError,
+    DownloadError,
+    OutputError,
+    ResultError,
+    quoted,
+)
 from engine.files import (
     csv_text,
     open_input,
@@ -141,6 +150,14 @@ def test_pickled_objects_are_refused(tmp_path: Path):
         read_npz(tmp_path / "a.npz", ResultError)
 
 
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", a=np.arange(3))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("b.npy", b"no array")
+    with pytest.raises(ResultError, match="is damaged"):
+        read_npz(tmp_path / "a.npz", ResultError)
+
+
 # ---- messages ----------------------------------------------------------------------------------
 
 
@@ -153,6 +170,25 @@ def test_a_message_holds_no_control_characters_from_outside():
     text = str(ResultError(Path("a\x1b[2J\n\u202eb"), "is\x07 bad"))
     assert text == r"a\x1b[2J\n\u202eb: is\x07 bad."
     assert str(DescSpaceError("two\nlines\x1b")) == "two\nlines\\x1b"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: ResultError(Path("a.json"), text),
+        lambda text: ConfigError("name", text),
+        lambda text: ConfigError(text, "there is no such setting"),
+        lambda text: DownloadError("http://a", text),
+    ],
+)
+def test_what_a_parser_quotes_of_a_file_can_neither_break_nor_bury_the_sentence(
+    make: Callable[[str], DescSpaceError],
+):
+    """The text of a foreign parser may hold the whole file."""
+    text = str(make("bad\nline" + 5000 * "y"))
+    assert "\n" not in text
+    assert r"bad\nline" in text
+    assert len(text) < 1100
 
 
 # ---- writing -----------------------------------------------------------------------------------

@@ -124,6 +124,33 @@ def test_a_damaged_file_is_refused_in_a_sentence(length: int, tmp_path: Path):
         read_points(tmp_path, "v", 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sizes_px", np.ones((2, 2), np.int64)),
+        ("sizes_px", np.full((2, 2, 2), 10.5)),
+        ("sizes_px", np.zeros((2, 2, 2), np.int64)),
+        ("harris_px", np.ones((4, 20, 3))),
+        ("harris_px", np.ones((3, 20, 2))),
+        ("harris_px", np.ones((4, 19, 2))),
+        ("harris_px", np.full((4, 20, 2), np.inf)),
+        ("harris_px", np.full((4, 20, 2), np.nan)),
+        ("harris_px", np.ones((4, 20, 2), complex)),
+        ("harris_similarity", np.float32(1)),
+    ],
+)
+def test_arrays_that_no_measurement_can_have_written_are_refused(
+    name: str, value: np.ndarray, tmp_path: Path
+):
+    write_points(tmp_path, "v", 2, some_pair(20))
+    (file,) = (tmp_path / "points" / "v").iterdir()
+    with np.load(file) as stored:
+        arrays = {one: stored[one] for one in stored.files}
+    np.savez(file, **arrays | {name: value})
+    with pytest.raises(ResultError, match=r"2\.npz: is damaged"):
+        read_points(tmp_path, "v", 2)
+
+
 def test_no_single_wrong_byte_is_more_than_a_refusal(tmp_path: Path):
     write_points(tmp_path, "v", 2, some_pair(20))
     (file,) = (tmp_path / "points" / "v").iterdir()

@@ -487,6 +487,7 @@ def edited(path: Path, place: tuple[Any, ...], value: Any) -> None:
         (("pairs", 0, "counts_within"), [1] + [0] * 20, "counts_within of"),
         (("pairs", 1, "index"), 2, "queries of"),  # the same pair twice
         (("summary", 0, "pck"), 0.99, "summary's pck"),
+        (("summary", 0, "pck"), 10**400, "not a complete evaluation result"),
         (("summary", 0, "low"), 0.99, "summary's interval"),
         (("summary", 0, "pairs"), 2, "not that of the pairs"),
     ],
@@ -499,6 +500,17 @@ def test_a_result_edited_by_hand_is_refused_with_its_field(
     edited(tmp_path / "result.json", place, value)
     with pytest.raises(ResultError, match=word):
         read_result(tmp_path)
+
+
+def test_an_index_beyond_all_numbers_is_refused_with_its_line(tmp_path: Path):
+    begin_rows(begun_in(tmp_path))
+    add_record(tmp_path, some_records()[0])
+    path = tmp_path / "rows.jsonl"
+    head, line = path.read_text("utf-8").splitlines()
+    values = json.loads(line) | {"index": float("inf")}
+    path.write_text(f"{head}\n{json.dumps(values)}\n", "utf-8")
+    with pytest.raises(ResultError, match="damaged in line 2"):
+        read_begun(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["descriptor", "count", "pck"])

@@ -342,6 +342,17 @@ def test_the_runs_of_the_past_are_listed_newest_first_and_read(
     assert read_training_run(finished).best == curves["pck@3"][:, 1].max()
 
 
+def test_a_figure_that_no_float_can_hold_is_passed_over(tmp_path: Path):
+    """JSON allows integers of any length; the events of a run are text that anyone may edit."""
+    huge = "1" + "0" * 400
+    lines = [f'{{"type": "metric", "step": 1, "loss": {huge}, "rate": 0.5}}',
+             f'{{"type": "metric", "step": {huge}, "rate": 0.5}}',
+             '{"type": "metric", "step": 2, "loss": 0.25}']  # fmt: skip
+    (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n")
+    curves = {name: curve.tolist() for name, curve in read_curves(tmp_path).items()}
+    assert curves == {"rate": [[1, 0.5]], "loss": [[2, 0.25]]}
+
+
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path):
     first = new_run_dir("train", runs=tmp_path)
     first.mkdir()

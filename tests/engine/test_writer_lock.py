@@ -69,7 +69,11 @@ def test_two_entries_of_a_folder_have_writers_of_their_own(tmp_path: Path):
         pass
 
 
-@pytest.mark.parametrize("facts", ["", "[", '{"pid": "x"}', "[1]", '{"pid": 1}', "{" * 10_000])
+@pytest.mark.parametrize(
+    "facts",
+    [*("", "[", '{"pid": "x"}', "[1]", '{"pid": 1}', "{" * 10_000),
+     '{"pid": Infinity, "host": "x"}'],
+)  # fmt: skip
 def test_an_unreadable_owner_is_not_needed(tmp_path: Path, facts: str):
     with sole_writer(tmp_path):
         (tmp_path / ".writer.json").write_text(facts)
