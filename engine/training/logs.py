@@ -25,10 +25,13 @@ class RunLog:
         folder: of the run; None writes nothing, as in all processes but the first.
         context: has the listener.
         first_step: after how many steps this part of the run begins; lines about later ones are
-            dropped, for those steps will be done again.
+            dropped, for those steps will be done again.  None where it begins from nothing: what a
+            run that was killed before its first checkpoint wrote is dropped whole.
     """
 
-    def __init__(self, folder: RunFolder | None, context: JobContext, *, first_step: int) -> None:
+    def __init__(
+        self, folder: RunFolder | None, context: JobContext, *, first_step: int | None
+    ) -> None:
         self._context = context
         self._file: EventsFile | None = None
         self._board: SummaryWriter | None = None
@@ -38,7 +41,7 @@ class RunLog:
             # Slow to import, and only the process that writes needs it.
             from torch.utils.tensorboard import SummaryWriter
 
-            purged = first_step + 1 if first_step else None
+            purged = 0 if first_step is None else first_step + 1
             self._file = EventsFile(folder.path / EVENTS_FILE, last_step=first_step)
             with self._without_board_at_faults():
                 self._board = SummaryWriter(

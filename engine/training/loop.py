@@ -163,6 +163,7 @@ class _Loop:
         notes = self._settle_batch_norm()
         self._optimiser = make_optimiser(self._module, settings.optimiser)
         self._state = TrainingState()
+        self._continued = False
         self._mean: RunningMean | None = None
         notes += self._restore()
         if settings.optimiser.ema and self._mean is None:
@@ -181,7 +182,9 @@ class _Loop:
             and torch.cuda.is_bf16_supported()
         )
         self.log = RunLog(
-            task.folder if self._first else None, context, first_step=self._state.step
+            task.folder if self._first else None,
+            context,
+            first_step=self._state.step if self._continued else None,
         )
         self._saved_s = time.monotonic()
         self._began_s = self._saved_s - self._state.seconds  # as if it had never been interrupted
@@ -494,7 +497,7 @@ class _Loop:
             raise WeightsError(
                 path, f"is of another architecture or incomplete ({reason})"
             ) from error
-        self._state = state
+        self._state, self._continued = state, True
         notes = []
         if saved.get("photos_sha256") != self._task.split.training_sha256:
             notes.append(

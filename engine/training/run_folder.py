@@ -169,16 +169,17 @@ class EventsFile:
     Args:
         path: the file.
         last_step: of a continued run: what was noted of later steps, which will be done again, is
-            dropped, and so is a torn last line.
+            dropped, and so is a torn last line.  None drops everything.
 
     Raises:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path, *, last_step: int) -> None:
+    def __init__(self, path: Path, *, last_step: int | None) -> None:
         self._path = path
         if path.exists():
-            kept = [line for line, values in _lines(path) if _step(values) <= last_step]
+            lines = _lines(path) if last_step is not None else ()
+            kept = [line for line, values in lines if _step(values) <= (last_step or 0)]
             write_atomically(path, b"".join(kept))
         with file_errors(OutputError, path, "cannot be written"):
             self._file: BinaryIO = path.open("ab")

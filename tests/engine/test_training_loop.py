@@ -278,6 +278,21 @@ def test_what_a_killed_process_left_half_written_is_removed(photos: PhotoSplit, 
     assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4]
 
 
+def test_what_a_run_wrote_that_was_killed_before_its_first_checkpoint_is_dropped(
+    photos: PhotoSplit, tmp_path: Path
+):
+    """It begins from nothing, and would have its first validation twice."""
+    run_task(make_task(photos, tmp_path / "whole", steps=2))
+    run_task(make_task(photos, tmp_path / "parts", steps=2))
+    RunFolder(tmp_path / "parts").state_file.unlink()
+    run_task(make_task(photos, tmp_path / "parts", steps=2))
+    whole, parts = (
+        [(event["type"], event.get("step")) for event in read_events(tmp_path / name / EVENTS_FILE)]
+        for name in ("whole", "parts")
+    )
+    assert parts == whole
+
+
 def spoiled_at(steps: set[int]) -> TinyDescriptor:
     """A descriptor whose maps and statistics are not finite at some calls."""
     descriptor = TinyDescriptor()
