@@ -225,6 +225,7 @@ class CommandPalette(QDialog):
         in_column(self, self.field, self.list, self.empty, margins_px=(8, 8, 8, 8), spacing_px=8)
         self.field.textChanged.connect(self._list)
         self.list.clicked.connect(self._run)
+        actions.recents.refilled.connect(self._on_recents)
 
     def pop_up(self) -> None:
         """Show over the top of the window, with nothing typed."""
@@ -300,6 +301,12 @@ class CommandPalette(QDialog):
             title = f"Open again: {label}"
             entries.append(PaletteEntry(action, title, "Recent", ""))
         return entries
+
+    def _on_recents(self) -> None:
+        """A pair that has just been opened changes the recent ones under an open palette."""
+        if self.isVisible():
+            self._entries = self._collect()
+            self._list(self.field.text())
 
     def _list(self, typed: str) -> None:
         found = []

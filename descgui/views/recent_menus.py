@@ -21,10 +21,12 @@ class RecentMenus(QObject):
     Signals:
         pair_requested(str): an entry of ``Settings.recent_pairs`` was chosen.
         folder_requested(str): an entry of ``Settings.recent_folders`` was chosen.
+        refilled(): the entries are new ones; the old ones are gone.
     """
 
     pair_requested = Signal(str)
     folder_requested = Signal(str)
+    refilled = Signal()
 
     def __init__(self, settings: SettingsModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +63,7 @@ class RecentMenus(QObject):
             if entries != self._shown[name]:
                 self._shown[name] = entries
                 self._fill(menu, entries)
+                self.refilled.emit()
 
     def _fill(self, menu: QMenu, entries: tuple[str, ...]) -> None:
         menu.clear()

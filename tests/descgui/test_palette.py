@@ -71,6 +71,22 @@ def test_starts_of_words_and_neighbours_win():
     assert score("Match points") > score("Heat map") > score("Paste images") > score("Comparable")
 
 
+def test_a_pair_that_opens_meanwhile_is_listed_and_what_was_listed_is_not_drawn_any_more(
+    palette: CommandPalette, models: AppModels
+):
+    """Opening a pair fills the menu of recent pairs again, which deletes its former entries."""
+    models.settings.remember_pair("a.png\tb.png")
+    palette.field.setText("open again")
+    assert [title.partition(" —")[0].rstrip() for title in palette.titles()] == [
+        "Open again: a.png ↔ b.png",
+    ]
+    models.settings.remember_pair("c.png\td.png")
+    palette.grab()
+    assert palette.field.text() == "open again"
+    assert len(palette.titles()) == 2
+    assert "c.png" in " ".join(palette.titles())
+
+
 def test_it_lists_what_can_be_used_now_and_nothing_else(palette: CommandPalette):
     titles = palette.titles()
     assert "Open pair" in titles
