@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +35,7 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.actions import Actions
 from descgui.views.environment import about_text, collect_facts, facts_as_text
-from descgui.views.layout_store import keep_on_screen, restore_layout
+from descgui.views.layout_store import keep_on_screen, restore_layout, save_layout
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.notifications import SHOWN_AT_ONCE, stay_ms
@@ -293,6 +295,31 @@ def test_a_layout_file_that_does_not_fit_is_ignored(
     window = make_window(1400, 900, file)
     assert window.docks["browser"].isVisible()
     assert not restore_layout(window, file)
+
+
+def test_a_damaged_layout_is_not_handed_to_qt(make_window: MakeWindow, tmp_path: Path):
+    """Qt reads such states without looking: some end the process, at every start."""
+    file = tmp_path / "layout.ini"
+    window = make_window(1400, 900, file)
+    save_layout(window, file)
+    assert restore_layout(window, file)
+    text = file.read_text("latin-1")
+    place = text.index("state=") + len("state=@ByteArray(") + 40
+    for damaged in (text[:place] + "e" + text[place + 1 :], text[:place] + text[place + 8 :]):
+        file.write_text(damaged, "latin-1")
+        assert not restore_layout(window, file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes with names")
+def test_a_pipe_in_the_place_of_the_layout_keeps_no_window_waiting(
+    make_window: MakeWindow, tmp_path: Path
+):
+    pipe = tmp_path / "layout.ini"
+    os.mkfifo(pipe)
+    window = make_window(1400, 900, pipe)
+    assert not restore_layout(window, pipe)
+    window.close()  # would write it
+    assert pipe.is_fifo()
 
 
 def test_a_window_on_a_screen_that_is_gone_comes_back(window: MainWindow):
