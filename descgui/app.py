@@ -160,6 +160,7 @@ class Application(QObject):
         self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.exports = ExportController(
             models,
+            self.work_lane,
             grab_panes=lambda: self.pair_view.grab().toImage(),
             grab_window=lambda: self.window.grab().toImage(),
             parent=self,

@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from descgui.controllers.start_controller import current_options
 from descgui.models.bundle import AppModels
 from descgui.views import figure
+from descgui.workers.lane import JobLane
 from engine import api
 
 Grab = Callable[[], QImage]
@@ -20,6 +21,7 @@ class ExportController(QObject):
     """Writes what is shown; every failure is one sentence and every success names its file.
 
     Args:
+        lane: draws figures.
         grab_panes: the panes as a picture, at the screen's resolution.
         grab_window: the whole window.
     """
@@ -27,6 +29,7 @@ class ExportController(QObject):
     def __init__(
         self,
         models: AppModels,
+        lane: JobLane,
         *,
         grab_panes: Grab,
         grab_window: Grab,
@@ -34,6 +37,7 @@ class ExportController(QObject):
     ) -> None:
         super().__init__(parent)
         self._models = models
+        self._lane = lane
         self._grab_panes = grab_panes
         self._grab_window = grab_window
 
@@ -47,7 +51,16 @@ class ExportController(QObject):
 
     def save_figure(self, path: Path) -> None:
         """Write a figure for a paper: SVG, PDF or PNG by its suffix."""
-        self._try(path, lambda: figure.write_figure(self._models, path))
+        try:
+            drawn = figure.pair_figure(self._models)
+        except api.DescSpaceError as error:
+            self._models.messages.notify(str(error), "error")
+            return
+        self._lane.submit(
+            lambda _context: figure.write_figure(drawn, path),
+            key=f"figure {path}",
+            done=lambda _: self._saved(path),
+        )
 
     def save_matches(self, path: Path) -> None:
         """Write all matches as CSV, one row a query, unfiltered."""
@@ -72,4 +85,7 @@ class ExportController(QObject):
         except api.DescSpaceError as error:
             self._models.messages.notify(str(error), "error")
         else:
-            self._models.messages.notify(f"Saved as {path}.")
+            self._saved(path)
+
+    def _saved(self, path: Path) -> None:
+        self._models.messages.notify(f"Saved as {path}.")

@@ -47,14 +47,15 @@ class FigureError(api.DescSpaceError):
     """A figure could not be drawn."""
 
 
-def write_figure(models: AppModels, path: Path) -> None:
-    """Draw the figure into a PNG, SVG or PDF file, by its suffix.
+def write_figure(figure: content.PairFigure, path: Path) -> None:
+    """Draw a figure of :func:`pair_figure` into a PNG, SVG or PDF file, by its suffix.
+
+    It takes a second and more, and may be done on any thread.
 
     Raises:
-        FigureError: no pair is open.
         OutputError: the file cannot be written.
     """
-    api.write_figure(path, pair_figure(models), content.Paper(dots_per_inch=_DOTS_PER_INCH))
+    api.write_figure(path, figure, content.Paper(dots_per_inch=_DOTS_PER_INCH))
 
 
 def write_picture(picture: QImage, path: Path) -> None:

@@ -204,7 +204,7 @@ def test_the_svg_keeps_marks_as_vectors_and_embeds_two_images(models, tmp_path):
     ask(models)
     models.view.update(mode="heat")
     path = tmp_path / "Abbildung ä.svg"
-    write_figure(models, path)
+    write_figure(pair_figure(models), path)
     text = path.read_text(encoding="utf-8")
     assert text.count("<image") >= 2
     assert text.count("<path") > 5
@@ -216,7 +216,7 @@ def test_the_svg_keeps_marks_as_vectors_and_embeds_two_images(models, tmp_path):
 
 def test_the_svg_looks_like_the_picture(models, tmp_path):
     models.matches.update(table=table([0.5] * 6 + [9.0] * 2))
-    write_figure(models, tmp_path / "figure.svg")
+    write_figure(pair_figure(models), tmp_path / "figure.svg")
     picture = drawn(models)
     image = QImage(picture.shape[1], picture.shape[0], QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.white)
@@ -229,7 +229,7 @@ def test_the_svg_looks_like_the_picture(models, tmp_path):
 
 def test_the_file_is_of_the_kind_that_its_name_says(models, tmp_path):
     for suffix, begins in ((".png", b"\x89PNG"), (".svg", b"<svg"), (".pdf", b"%PDF-")):
-        write_figure(models, tmp_path / f"figure{suffix}")
+        write_figure(pair_figure(models), tmp_path / f"figure{suffix}")
         assert (tmp_path / f"figure{suffix}").read_bytes().startswith(begins)
     assert QImage(str(tmp_path / "figure.png")).width() == int(17 / 2.54 * 450)
 
@@ -238,7 +238,7 @@ def test_the_file_is_of_the_kind_that_its_name_says(models, tmp_path):
 def test_a_folder_that_does_not_exist_is_named_in_the_refusal(models, tmp_path, suffix):
     path = tmp_path / "nowhere" / f"figure{suffix}"
     with pytest.raises(DescSpaceError, match="nowhere"):
-        write_figure(models, path)
+        write_figure(pair_figure(models), path)
     assert not path.exists()
 
 

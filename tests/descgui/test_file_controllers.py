@@ -25,6 +25,7 @@ from descgui.models.probe_state import Pin, Probe
 from descgui.models.recents import read_recent
 from descgui.views import dialogs
 from descgui.views.addresses import read_text, read_urls
+from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import Image, ImagePair, MatchTable, ValueRange, ViewOptions, parse_pair_ranges
 from engine.cli.command import options_from
@@ -292,10 +293,17 @@ def test_a_recent_entry_without_a_path_is_none(line):
 
 
 @pytest.fixture
-def exports(models):
+def lane(models, close_after):
+    lane = JobLane(models.messages.report)
+    close_after(lane)
+    return lane
+
+
+@pytest.fixture
+def exports(models, lane):
     picture = QImage(8, 6, QImage.Format.Format_RGB32)
     picture.fill(QColor("blue"))
-    return ExportController(models, grab_panes=lambda: picture, grab_window=lambda: picture)
+    return ExportController(models, lane, grab_panes=lambda: picture, grab_window=lambda: picture)
 
 
 def test_pictures_are_written_and_named(exports, notified, tmp_path):
@@ -312,6 +320,22 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(exports, notified, t
     exports.save_panes(tmp_path / "missing" / "p.png")
     assert [level for level, _text in notified] == ["error"]
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_figure_is_drawn_in_the_background_and_named_or_its_failure_is_said(
+    qtbot, exports, lane, models, notified, tmp_path
+):
+    """Drawing takes a second, in which the window could not answer."""
+    exports.save_figure(tmp_path / "f.svg")
+    open_in(models, tmp_path)
+    assert [level for level, _text in notified] == ["error"]
+    for target in (tmp_path / "f.svg", tmp_path / "missing" / "f.svg"):
+        exports.save_figure(target)
+        assert lane.busy
+        qtbot.waitUntil(lambda: not lane.busy, timeout=30_000)
+    assert notified[1] == ("info", f"Saved as {tmp_path / 'f.svg'}.")
+    assert (tmp_path / "f.svg").stat().st_size > 1000
+    assert [level for level, _text in notified] == ["error", "info", "error"]
 
 
 def test_matches_are_written_only_when_there_are_some(exports, models, tmp_path):

@@ -324,6 +324,7 @@ def test_pictures_figures_and_the_command_can_be_taken_out(
         target = tmp_path / name
         monkeypatch.setattr(dialogs, "ask_target", lambda *_args, target=target: target)
         window.actions[action].trigger()
+        wait_rest(qtbot, window)
         assert target.stat().st_size > 1000, action
         if target.suffix == ".png":
             assert not QImage(str(target)).isNull()
