@@ -159,10 +159,13 @@ class SummaryTable(QTableWidget):
         mean = text = f"{row.pck:.3f}"
         tip = f"{row.pairs} pairs"
         if row.ends is not None:
-            # Without leading zeros: three columns have to fit next to the bars.
-            text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
+            if not row.few:
+                # Without leading zeros: three columns have to fit next to the bars.
+                text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
             interval = f"{row.low:.3f} to {row.high:.3f}"
             tip += f"\n95 % interval {interval}, by bootstrap over sequences"
+            if row.few:
+                tip += f"; over only {row.sequences} it means little"
         item.setText(text)
         item.setData(_TEXTS, (mean, text))
         item.setToolTip(tip)

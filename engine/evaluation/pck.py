@@ -17,6 +17,10 @@ CURVE_PX: Final = tuple(step / 2 for step in range(21))
 """The thresholds of a PCK curve: 0 to 10 px in steps of a half."""
 
 RESAMPLES: Final = 10_000
+LEAST_SEQUENCES: Final = 5
+"""Intervals over fewer sequences mean little, and nothing is concluded from them: drawn from two, a
+95 % interval is from one sequence's mean to the other's, whatever further sequences would show."""
+
 _PERCENTILES: Final = (2.5, 97.5)
 _AT_ONCE: Final = 256
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
-from engine.evaluation.pck import CURVE_PX
+from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
 from engine.evaluation.report import Cell, Column, Figures, PairPicture, Report, Table
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_statistics import Gain, Statistics
@@ -27,6 +27,7 @@ from engine.evaluation.switches import QueryKind
 MINUS: Final = "\N{MINUS SIGN}"
 NONE: Final = "\N{EN DASH}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_FEW: Final = f"Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
 _PUBLISHED_PX: Final = 3.0
 LISTED_AT_MOST: Final = 40
 _NAMED_AT_MOST: Final = 4
@@ -171,7 +172,8 @@ def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[SummaryRow]) -
         interval = ""
         if row.ends is not None:
             low, high = (100 * end for end in row.ends)
-            interval = f" (95 % interval {low:.1f} to {high:.1f} %)"
+            little = f", which means little over {row.sequences} sequences" if row.few else ""
+            interval = f" (95 % interval {low:.1f} to {high:.1f} %{little})"
         found.append((_who(stats.merged, row), f"{_percent(row)}{interval}"))
     first = " finds ".join(found[0])
     if len(ranked) > 2:
@@ -189,11 +191,15 @@ def _lead(stats: Statistics, kind: QueryKind, better: str, other: str) -> Iterat
     if gain is None or gain.interval.ends is None:
         return
     low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in gain.interval.ends)
-    verdict = "does not contain 0" if gain.certain else "contains 0, so the two are level"
-    yield (
+    lead = (
         f"The lead of {better} over {other} is {100 * gain.interval.mean:.1f} percentage points on "
-        f"the pairs that both have; its 95 % interval, {low} to {high}, {verdict}."
+        "the pairs that both have"
     )
+    if gain.few:
+        yield f"{lead}, which come from {gain.sequences} sequences: too few to say more."
+        return
+    verdict = "does not contain 0" if gain.certain else "contains 0, so the two are level"
+    yield f"{lead}; its 95 % interval, {low} to {high}, {verdict}."
 
 
 def _percent(row: SummaryRow) -> str:
@@ -315,8 +321,13 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
         tuple(draw_sample(stats.series[label], label) for label in labels),
         tuple(panels),
         f"Mean PCK, {list_name(kind)} queries, at thresholds in steps of half a pixel."
-        + (" Bars are 95 % intervals." if barred else ""),
+        + (f" Bars are 95 % intervals.{_caveat(stats)}" if barred else ""),
     )
+
+
+def _caveat(stats: Statistics) -> str:
+    """What must be said where intervals over few sequences are shown; "" where none is."""
+    return f" {_FEW}" if any(row.few for row in stats.merged.summary) else ""
 
 
 def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
@@ -353,8 +364,10 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         }
         if not gains:
             continue
-        known = [gain.interval for some in gains.values() for gain in some if gain is not None]
-        ends = [end for interval in known for end in (interval.mean, *(interval.ends or ()))]
+        known = [gain for some in gains.values() for gain in some if gain is not None]
+        few = any(gain.few for gain in known)
+        intervals = [gain.interval for gain in known]
+        ends = [end for one in intervals for end in (one.mean, *(one.ends or ()))]
         reach = max([0.05, *map(abs, ends)])
         columns = [_left("")]
         columns += [replace(_left(subset), axis=(-reach, reach)) for subset in SUBSETS]
@@ -370,7 +383,8 @@ def _differences(stats: Statistics) -> Iterator[Table]:
             rows.append([f"{better} {MINUS} {other}", *cells, last])
         yield _table(
             f"differences-{kind}",
-            f"Difference of PCK at {stats.main_px:g} px, pair by pair, {list_name(kind)} queries",
+            f"Difference of PCK at {stats.main_px:g} px, pair by pair, {list_name(kind)} queries"
+            + (f". {_FEW}" if few else ""),
             columns,
             rows,
         )

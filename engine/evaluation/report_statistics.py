@@ -13,7 +13,7 @@ from typing import Final
 
 from engine.data.hpatches import kind_of, natural_key
 from engine.evaluation.comparison import MergedResults
-from engine.evaluation.pck import CURVE_PX, Interval, bootstrap_mean
+from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES, Interval, bootstrap_mean
 from engine.evaluation.result import SUBSETS, PairRow, SubsetName, SummaryRow
 from engine.evaluation.switches import QUERY_KINDS, QueryKind
 
@@ -37,9 +37,14 @@ class Gain:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval does not contain 0."""
+        """Whether the interval does not contain 0, and rests on enough sequences to mean that."""
         ends = self.interval.ends
-        return ends is not None and (ends[0] > 0 or ends[1] < 0)
+        return not self.few and ends is not None and (ends[0] > 0 or ends[1] < 0)
+
+    @property
+    def few(self) -> bool:
+        """Whether the interval means little, over so few sequences."""
+        return self.sequences < LEAST_SEQUENCES
 
 
 class Statistics:

@@ -22,7 +22,13 @@ from engine.data.hpatches import kind_of
 from engine.data.pairs import ImagePair
 from engine.errors import ResultError, quoted
 from engine.evaluation.fingerprint import Fingerprint, Json
-from engine.evaluation.pck import CURVE_PX, RESAMPLES, bootstrap_mean, count_within
+from engine.evaluation.pck import (
+    CURVE_PX,
+    LEAST_SEQUENCES,
+    RESAMPLES,
+    bootstrap_mean,
+    count_within,
+)
 from engine.evaluation.points import has_points
 from engine.evaluation.switches import Protocol, QueryKind
 from engine.files import csv_text, parse_json, read_input, write_atomically
@@ -32,6 +38,7 @@ RESULT_FILE: Final = "result.json"
 RESULT_BYTES: Final = 1 << 30  # ten thousand pairs and ten descriptors take 50 MB
 PAIRS_CSV: Final = "pairs.csv"
 SUMMARY_CSV: Final = "summary.csv"
+_COUNTED: Final = ("descriptor", "subset", "queries", "threshold_px", "pairs", "sequences")
 
 SubsetName = Literal["all", "viewpoint", "illumination"]
 SUBSETS: Final[tuple[SubsetName, ...]] = ("all", "viewpoint", "illumination")
@@ -92,6 +99,7 @@ class SummaryRow:
         pck: mean over pairs of the share of queries that are right.
         low, high: 95 % interval of it, by bootstrap over sequences.
         pairs: how many pairs it is the mean of.
+        sequences: how many sequences these are of.
     """
 
     descriptor: str
@@ -102,6 +110,12 @@ class SummaryRow:
     low: float | None
     high: float | None
     pairs: int
+    sequences: int
+
+    @property
+    def few(self) -> bool:
+        """Whether there is an interval that means little, over so few sequences."""
+        return self.ends is not None and self.sequences < LEAST_SEQUENCES
 
     @property
     def ends(self) -> tuple[float, float] | None:
@@ -244,7 +258,9 @@ class EvaluationResult:
         timings = values["timings"]["descriptors"]
         names = [field.name for field in fields(Timing)]
         rows = tuple(PairRow.from_json(row) for row in values["pairs"])
-        summary = tuple(SummaryRow(**row) for row in values["summary"])
+        summary = tuple(
+            SummaryRow(**({"sequences": _sequences(rows, row)} | row)) for row in values["summary"]
+        )
         check_rows(rows, fingerprint)
         _check_summary(summary, rows, fingerprint)
         return cls(
@@ -299,6 +315,18 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _sequences(rows: Iterable[PairRow], row: Json) -> int:
+    """How many sequences a summary's row is of; older files do not say."""
+    return len(
+        {
+            one.sequence
+            for one in rows
+            if (one.descriptor, one.queries) == (row["descriptor"], row["queries"])
+            and row["subset"] in ("all", kind_of(one.sequence))
+        }
+    )
+
+
 def _check_summary(
     summary: Iterable[SummaryRow], rows: Iterable[PairRow], fingerprint: Fingerprint
 ) -> None:
@@ -309,8 +337,9 @@ def _check_summary(
     """
     expected = summarise(rows, fingerprint, resamples=0)
     for one, other in itertools.zip_longest(summary, expected):
-        names = {name for name in ("descriptor", "subset", "queries", "threshold_px", "pairs")
-                 if getattr(one, name, None) != getattr(other, name, None)}  # fmt: skip
+        names = {
+            name for name in _COUNTED if getattr(one, name, None) != getattr(other, name, None)
+        }
         if one is None or other is None or names:
             raise ValueError("the summary is not that of the pairs")
         if one.pck != other.pck and not (
@@ -366,7 +395,8 @@ def summarise(
                     mean = bootstrap_mean(shares, names, **how) if shares else None
                     low, high = (mean.ends if mean else None) or (None, None)
                     value = mean.mean if mean else None
-                    row = SummaryRow(label, subset, kind, limit, value, low, high, len(shares))
+                    ends, counts = (low, high), (len(shares), len(set(names)))
+                    row = SummaryRow(label, subset, kind, limit, value, *ends, *counts)
                     summary.append(row)
     return tuple(summary)
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.cli.commands.evaluate import as_text
 from engine.cli.parser import build_parser, parse
 from engine.colors import SERIES_ON_PAPER
 from engine.descriptors.registry import make_spec
@@ -292,7 +293,7 @@ def test_differences_are_taken_pair_by_pair_and_come_out_the_same_again(tmp_path
 
 
 def test_a_descriptor_is_level_with_itself(tmp_path: Path):
-    result = a_result(("daisy",))
+    result = a_result(("daisy",), ("i_lamp", "v_wall", "v_roof", "i_sun", "v_door"))
     twin = [replace(row, descriptor="twin") for row in result.pairs]
     (entry,) = result.fingerprint.descriptors
     result = replace(
@@ -305,6 +306,39 @@ def test_a_descriptor_is_level_with_itself(tmp_path: Path):
     cell = page.with_data("better", "other")[0]
     assert re.findall(rf"[+{MINUS}]?\d\.\d+", cell.text) == ["0.000", "0.000", "0.000"]
     assert "contains 0, so the two are level" in report.summary
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 8])
+def test_below_five_sequences_intervals_are_said_to_mean_little_and_nothing_is_claimed(
+    tmp_path: Path, count: int
+):
+    # One is far ahead of the other on each pair: any interval of the difference leaves 0 out.
+    names = [f"v_{number}" for number in range(count)]
+    result = a_result(("daisy", "other", "last"), names)
+    report, page = report_on(tmp_path, result)
+    text = report.summary.replace("\N{NO-BREAK SPACE}", " ")
+    terminal = "\n".join(as_text(result))
+    assert all(row.sequences in (0, count) for row in result.summary)
+    if count < 5:
+        assert "does not contain 0" not in text
+        assert f"come from {count} sequences: too few to say more" in text
+        assert f"which means little over {count} sequences" in text
+        assert "Intervals over fewer than 5 sequences mean little." in page.elements[0].text
+        assert "intervals over fewer than 5 sequences mean little" in terminal
+    else:
+        assert "does not contain 0" in text
+        assert "little" not in text + page.elements[0].text + terminal
+
+
+def test_a_result_without_counts_of_sequences_gets_them_from_its_pairs(tmp_path: Path):
+    result = a_result()
+    (path, *_) = write_result(tmp_path, result)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert {row["sequences"] for row in values["summary"]} == {1, 2, 3}
+    for row in values["summary"]:
+        del row["sequences"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert read_result(path).summary == result.summary
 
 
 def test_the_curve_passes_through_the_shares_at_the_thresholds():

@@ -68,6 +68,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 def as_text(result: EvaluationResult) -> Iterator[str]:
     """The table in the terminal, line by line."""
+    from engine.evaluation.pck import LEAST_SEQUENCES
+
     fingerprint = result.fingerprint
     dataset = fingerprint.dataset
     measured = {row.key for row in result.pairs}
@@ -88,6 +90,8 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         for (label, threshold_px), cells in table.items():
             shown = "".join(f"{_cell(row):<22}" for row in cells.values())
             yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
+    if any(row.few for row in result.summary):
+        yield f"intervals over fewer than {LEAST_SEQUENCES} sequences mean little"
     yield ""
     for timing in result.timings:
         if timing.images:
