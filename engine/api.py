@@ -40,7 +40,12 @@ if TYPE_CHECKING:
         plugin_fault,
         plugin_files,
     )
-    from engine.descriptors.registry import DescriptorSpec, list_descriptors, make_spec
+    from engine.descriptors.registry import (
+        DescriptorSpec,
+        list_descriptors,
+        make_spec,
+        weights_in_use,
+    )
     from engine.errors import (
         ConfigError,
         DatasetError,
@@ -153,6 +158,7 @@ if TYPE_CHECKING:
         ViewMode,
         other_side,
     )
+    from engine.weight_titles import weights_title
 
 if TYPE_CHECKING:
     # Importing these loads torch: ask for them from a worker thread.

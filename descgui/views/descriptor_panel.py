@@ -41,7 +41,15 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.ports import Describing, Files
 from descgui.views.words import duration_text, size_text
-from engine.api import PRECISIONS, PRECOMPUTED, SIDES, ImagePair, OptionInfo, Side
+from engine.api import (
+    PRECISIONS,
+    PRECOMPUTED,
+    SIDES,
+    ImagePair,
+    OptionInfo,
+    Side,
+    weights_in_use,
+)
 
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
@@ -226,6 +234,9 @@ class DescriptorChooser(QWidget):
                 self.settings.body.addWidget(self.form)
         elif self.form is not None and self.form.values() != dict(choice.values):
             self.form.set_values(choice.values)
+        if self.form is not None and info is not None and info.takes_weights:
+            without_file = {k: v for k, v in choice.values.items() if k != "weights"}
+            self.form.say_empty("weights", weights_in_use(info.name, without_file))
 
     def _show_untrained(self) -> None:
         infos = [self._maps.status(side).info for side in SIDES]

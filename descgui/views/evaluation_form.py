@@ -40,7 +40,14 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.words import clock_text, size_text
-from engine.api import PRECOMPUTED, DescSpaceError, EvaluateConfig, describe_options
+from engine.api import (
+    PRECOMPUTED,
+    DescSpaceError,
+    EvaluateConfig,
+    describe_options,
+    weights_in_use,
+    weights_title,
+)
 
 _WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
 _PROTOCOLS = {
@@ -84,8 +91,8 @@ class _DescriptorRow(QWidget):
         """Show whether it is ticked, and its weights."""
         self.box.setChecked(chosen)
         shown = chosen and self._takes_weights
-        name = Path(weights).name if weights else "No weights: random numbers"
-        self.weights.say(name, weights)
+        words = weights_title(Path(weights)) if weights else weights_in_use(self.name)
+        self.weights.say(words if weights or not words else f"Weights: {words}", weights)
         self.weights.setVisible(shown)
         self.browse.setVisible(shown)
 

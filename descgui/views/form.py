@@ -237,6 +237,10 @@ class _LineEditor(_Editor):
         self._line.setCursorPosition(0)
         self._problem = self._read(self._line.text())[1]
 
+    def say_empty(self, text: str) -> None:
+        """Say what an empty field means."""
+        self._line.setPlaceholderText(text)
+
     def _finish(self) -> None:
         value, self._problem = self._read(self._line.text().strip())
         if not self._problem:
@@ -328,6 +332,7 @@ class _Row:
     def __init__(self, form: OptionForm, info: OptionInfo) -> None:
         self.info = info
         self.default = plain_value(info.default)
+        self._nothing = ""
         self.editor = _make_editor(info, form)
         self.label = QLabel(info.label, form)
         self.label.setWordWrap(True)
@@ -367,9 +372,15 @@ class _Row:
         for widget in (self.label, self.editor.control):
             widget.setToolTip(tooltip)
 
+    def say_default(self, text: str) -> None:
+        """Use other words for a default of nothing."""
+        if text != self._nothing:
+            self._nothing = text
+            self._explain()
+
     def _default_text(self) -> str:
         if self.default is None:
-            return "none"
+            return self._nothing or "none"
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
@@ -462,6 +473,13 @@ class OptionForm(QWidget):
             row.editor.show_value(plain_value(values.get(name, row.default)))
             row.refresh()
         self._last = self.values()
+
+    def say_empty(self, name: str, text: str) -> None:
+        """Say what it means to leave the field of a file or text empty; "" says "none"."""
+        row = self._rows[name]
+        if isinstance(row.editor, _LineEditor):
+            row.editor.say_empty(text or "none")
+            row.say_default(text)
 
     def set_defaults(self, values: Mapping[str, Any]) -> None:
         """Use these values as the defaults; names that are missing keep the declared ones.

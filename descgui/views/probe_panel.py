@@ -33,6 +33,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel
 from descgui.models.probe_state import Probe
 from descgui.models.settings import Settings
+from descgui.views import scene
 from descgui.views.panel_parts import (
     ElidedLabel,
     PanelScroll,
@@ -312,11 +313,9 @@ class ProbePanel(QWidget):
         view.setFixedHeight(rows + view.horizontalHeader().sizeHint().height() + 2)
 
     def _on_choice(self, *_change: object) -> None:
-        engine = self._models.engine.state
         comparing = bool(self._models.compared.choice.name)
         for heading, maps in zip(self._headings, self._columns(), strict=True):
-            info = engine.descriptor(maps.choice.name)
-            heading.say(info.title if info is not None else maps.choice.name or DASH)
+            heading.say(scene.descriptor_title(self._models, maps) or DASH)
         self._headings[1].setVisible(comparing)
         for _, cell in self._rows.values():
             cell.setVisible(comparing)

@@ -9,6 +9,7 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -41,7 +42,7 @@ from descgui.views.pixels import (
     value_range,
 )
 from descgui.views.viewport import whole_extent
-from engine.api import RIGHT, WRONG, Picture, Point, ProbeAnswer, ScalarMap, Side
+from engine.api import RIGHT, WRONG, Picture, Point, ProbeAnswer, ScalarMap, Side, weights_title
 
 Range = tuple[float, float]
 
@@ -128,7 +129,9 @@ def maps_of(models: AppModels, key: PaneKey) -> MapsModel:
 def descriptor_title(models: AppModels, maps: MapsModel) -> str:
     """The text that users read for a chosen descriptor."""
     info = models.engine.state.descriptor(maps.choice.name)
-    return info.title if info is not None else maps.choice.name
+    title = info.title if info is not None else maps.choice.name
+    weights = maps.choice.values.get("weights")
+    return f"{title} ({weights_title(Path(weights))})" if weights else title
 
 
 def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:

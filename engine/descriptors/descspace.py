@@ -152,6 +152,11 @@ class DescSpaceConfig:
     )  # fmt: skip
 
     @property
+    def weights_file(self) -> Path | None:
+        """The file with the network's weights; None for random ones."""
+        return weights_to_load(self.weights, _SHIPPED, untrained=self.untrained)
+
+    @property
     def wider(self) -> tuple[tuple[Member, float], ...]:
         """What is described beside the near surroundings, each with its share."""
         shares = ((_HALF, self.half_share), (_QUARTER, self.quarter_share))
@@ -420,8 +425,7 @@ def _distinct(scales: Iterable[float]) -> list[float]:
 
 def _load(config: DescSpaceConfig) -> tuple[DescSpaceNetwork, Path | None]:
     """The network, and the file its weights are from."""
-    path = weights_to_load(config.weights, _SHIPPED, untrained=config.untrained)
-    return make_network(DescSpaceNetwork, path), path
+    return make_network(DescSpaceNetwork, config.weights_file), config.weights_file
 
 
 @register_descriptor(

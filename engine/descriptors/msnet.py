@@ -44,6 +44,13 @@ class MSNetConfig:
     )
     untrained: bool = option(False, help="random weights instead, as before any training")
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file with all the network's weights; None for untrained ones."""
+        # The shipped weights would overwrite a start that was given for the backbone.
+        random = self.untrained or self.imagenet_weights is not None
+        return weights_to_load(self.weights, _SHIPPED, untrained=random)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MSNetV2Config(MSNetConfig):
@@ -192,9 +199,7 @@ def load_network(config: MSNetConfig) -> tuple[MSNetNetwork, Path | None]:
     Raises:
         WeightsError: a file cannot be used.
     """
-    # The shipped weights would overwrite a start that was given for the backbone.
-    random = config.untrained or config.imagenet_weights is not None
-    path = weights_to_load(config.weights, _SHIPPED, untrained=random)
+    path = config.weights_file
     return build_network(weights=path, imagenet_weights=config.imagenet_weights), path
 
 

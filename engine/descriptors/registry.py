@@ -20,12 +20,14 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.config import build_config, config_values
 from engine.descriptors.remembered import remembered_plugin
 from engine.errors import ConfigError
 from engine.paths import FileStamp
+from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, SHIPPED_WEIGHTS, weights_title
 
 if TYPE_CHECKING:
     from engine.descriptors.base import DenseDescriptor
@@ -180,6 +182,31 @@ def make_spec(name: str, values: Mapping[str, Any] | None = None) -> DescriptorS
         raise ConfigError("weights", f"{name} takes no weights file")
     config: Any = build_config(entry.config, values or {}, where=name)
     return DescriptorSpec(name=name, settings=tuple(sorted(config_values(config).items())))
+
+
+def weights_in_use(name: str, values: Mapping[str, Any] | None = None) -> str:
+    """Which weights a descriptor really has with these settings, in words.
+
+    The settings class tells it by a property ``weights_file``, as those of networks do that come
+    with weights: the file that is read, None for random numbers.
+
+    Returns:
+        A file's or a run's name, or the word of :mod:`engine.weight_titles` for shipped weights,
+        for random ones, or for a file that has to be chosen; "" for a descriptor that takes none,
+        or is not registered yet.
+    """
+    entry = _ENTRIES.get(name)
+    if entry is None or not entry.takes_weights:
+        return ""
+    try:
+        config: Any = build_config(entry.config, values or {}, where=name)
+    except ConfigError:  # which is said where the values are
+        return ""
+    if config.weights is not None:
+        return weights_title(Path(config.weights))
+    if not hasattr(config, "weights_file"):
+        return NO_WEIGHTS
+    return RANDOM_WEIGHTS if config.weights_file is None else SHIPPED_WEIGHTS
 
 
 def build_descriptor(spec: DescriptorSpec) -> DenseDescriptor:

@@ -19,7 +19,6 @@ import contextlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +27,13 @@ from typing import Any, BinaryIO, Final
 from engine.checkpoints import load_training_state, save_training_state
 from engine.errors import OutputError, ResultError, WeightsError, file_errors
 from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.weight_titles import STEP_NAME, WEIGHTS_FOLDER
 
 CONFIG_FILE: Final = "config.yaml"
 EVENTS_FILE: Final = "events.jsonl"
 RESULT_FILE: Final = "result.json"
 STATE_FILE: Final = "state/last.pt"
-WEIGHTS_FOLDER: Final = "weights"
 TENSORBOARD_FOLDER: Final = "tensorboard"
-_STEP_NAME: Final = re.compile(r"step-(\d+)\.safetensors")
 _STATE_FORMAT: Final = 1
 _EVENTS_BYTES: Final = 1 << 30  # a line a step, and the longest training has a million
 _KIND: Final = "training state"
@@ -130,7 +128,7 @@ class RunFolder:
         steps = []
         if folder.is_dir():
             for file in folder.iterdir():
-                name = _STEP_NAME.fullmatch(file.name)
+                name = STEP_NAME.fullmatch(file.name)
                 if name:
                     steps.append(SavedWeights(file, int(name[1])))
         named = [self.weights_file(name) for name in ("best", "last")]

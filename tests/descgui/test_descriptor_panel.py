@@ -15,7 +15,16 @@ from descgui.models.pair_state import PairState
 from descgui.models.pictures_state import PicturesState
 from descgui.views.descriptor_panel import DescriptorPanel
 from descgui.views.words import duration_text, size_text
-from engine.api import Extent, ImagePair, MapInfo, OptionInfo, PcaAnswer, Picture
+from engine.api import (
+    Extent,
+    ImagePair,
+    MapInfo,
+    OptionInfo,
+    PcaAnswer,
+    Picture,
+    describe_options,
+    list_descriptors,
+)
 
 STRIDE = OptionInfo("stride_px", "int", 4, "distance of cells", unit="px", low=1, high=32)
 WEIGHTS = OptionInfo("weights", "file", None, "trained weights", optional=True)
@@ -275,3 +284,19 @@ def test_long_paths_do_not_widen_the_panel(ready, models):
     models.maps.set_status("a", MapStatus("failed", message="/" + "long" * 60 + "/w.pth: is bad."))
     assert ready.minimumSizeHint().width() <= 260
     assert ready.shown.minimumSizeHint().width() <= 244
+
+
+def test_an_empty_weights_field_says_what_is_used_instead(ready, models):
+    (entry,) = (one for one in list_descriptors() if one.name == "descspace")
+    info = DescriptorChoiceInfo(
+        entry.name, entry.title, "", "built-in", True, describe_options(entry.config)
+    )
+    models.engine.set(EngineState("ready", (info,)))
+    models.maps.choose(DescriptorChoice("descspace"))
+    field = ready.shown.form.field("weights")
+    assert field.placeholderText() == "shipped with the program"
+    assert "shipped" in ready.shown.form.reset_button("weights").toolTip()
+    models.maps.choose(DescriptorChoice("descspace", {"untrained": True}))
+    assert ready.shown.form.field("weights").placeholderText() == "random numbers"
+    models.maps.choose(DescriptorChoice("descspace"))
+    assert ready.shown.form.field("weights").placeholderText() == "shipped with the program"

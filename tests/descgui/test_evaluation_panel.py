@@ -23,7 +23,7 @@ from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
 from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
 from descgui.views.words import clock_text
-from engine.api import ConfigError, EvaluateConfig, Stage
+from engine.api import ConfigError, EvaluateConfig, Stage, list_descriptors
 from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import (
     Fingerprint,
@@ -529,3 +529,14 @@ def test_the_panel_draws_in_its_least_size_and_with_long_names(qtbot, models, pa
     assert panel.bars.mapTo(panel, QPoint(panel.bars.width(), 0)).x() <= panel.width()
     panel.resize(1000, 360)
     assert panel.bars.mapTo(panel, QPoint(0, 0)).x() > panel.table.mapTo(panel, QPoint(0, 0)).x()
+
+
+def test_the_form_says_which_weights_are_used_where_no_file_is_chosen(models, panel):
+    list_descriptors()
+    names = ("descspace", "superpoint")
+    entries = (DescriptorChoiceInfo(name, name, "", "built-in", True, ()) for name in names)
+    models.engine.set(EngineState("ready", tuple(entries)))
+    models.evaluation.choice.update(descriptors=names)
+    rows = panel.form._rows
+    assert rows["descspace"].weights.text() == "Weights: shipped with the program"
+    assert rows["superpoint"].weights.text() == "Weights: no file chosen"

@@ -14,6 +14,7 @@ from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
+from descgui.views import scene
 from descgui.views.probe_panel import DASH, ProbePanel
 from engine.api import DescriptorSpec, Extent, ImagePair, Peak, ProbeAnswer, ProbeRequest, Recipe
 
@@ -265,3 +266,12 @@ def test_a_query_without_texture_says_so_beside_its_similarity(ready, models):
     assert "no texture" in ready.cell("similarity").toolTip()
     models.probe.set_answer(answer())
     assert text(ready, "similarity") == "0.900"
+
+
+def test_weights_of_a_training_run_are_named_in_the_heading(ready, models, tmp_path):
+    weights = tmp_path / "quick-3" / "weights" / "step-00000600.safetensors"
+    models.maps.choose(DescriptorChoice("net", {"weights": str(weights)}))
+    heading, _ = ready._headings
+    assert heading.text() == "A net (quick-3, step 600)"
+    caption = scene.caption_for(models, scene.PaneKey("a"))
+    assert "A net (quick-3, step 600)" in caption.text

@@ -90,10 +90,15 @@ def as_text(entry: DescriptorEntry) -> str:
     lines = [f"{entry.name}  —  {entry.title}{source}"]
     if entry.summary:
         lines += textwrap.wrap(entry.summary, 96, initial_indent="  ", subsequent_indent="  ")
+    from engine.descriptors.registry import weights_in_use
+
     options = describe_options(entry.config)
     width = max((len(info.name) for info in options), default=0)
     for info in options:
-        notes = [f"default {'none' if info.default is None else info.default}", info.range_text]
+        default = "none" if info.default is None else info.default
+        if info.name == "weights":
+            default = weights_in_use(entry.name)
+        notes = [f"default {default}", info.range_text]
         lines += textwrap.wrap(
             f"{info.name:<{width}}  {info.help} ({'; '.join(filter(None, notes))})",
             96,
