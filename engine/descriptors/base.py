@@ -109,6 +109,18 @@ class ExpectedInput:
 
 
 @runtime_checkable
+class TileableDescriptor(DenseDescriptor, Protocol):
+    """A descriptor whose vectors depend on their surroundings only.
+
+    Attributes:
+        reach_px: no vector depends on a pixel farther from its cell, along either axis; None where
+            vectors may depend on the whole image.
+    """
+
+    reach_px: int | None
+
+
+@runtime_checkable
 class TrainableDescriptor(DenseDescriptor, Protocol):
     """A descriptor with weights that training can change."""
 

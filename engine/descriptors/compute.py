@@ -6,8 +6,10 @@ import contextlib
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -22,11 +24,13 @@ from engine.descriptors.base import (
     Levels,
     Member,
     PairDescriptor,
+    TileableDescriptor,
 )
 from engine.descriptors.check import build_checked
 from engine.descriptors.held_state import state_sha256
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.descriptors.tensors import unit_length
+from engine.descriptors.tiles import describe_in_tiles
 from engine.devices import ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError
 from engine.geometry.coords import CellGrid
@@ -36,6 +40,7 @@ from engine.vocabulary import Precision
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _LENGTH_TOLERANCE = 0.01
 _KEPT_BUILT = 4
+_TILES_A_SIDE = (2, 4)
 
 Value = TypeVar("Value")
 
@@ -98,8 +103,27 @@ def describe_image(
             return descriptor.describe_stoppable(images, check)
         return descriptor.describe(images)
 
+    def describe_in(parts: int, images: Tensor) -> Levels:
+        assert reach_px is not None
+        return describe_in_tiles(
+            describe,
+            images,
+            parts=parts,
+            reach_px=reach_px,
+            period_px=descriptor.shift_period_px,
+            check=check,
+        )
+
+    reach_px = descriptor.reach_px if isinstance(descriptor, TileableDescriptor) else None
+    tileable = members is None and reach_px is not None
     levels, notes = run_on_image(
-        descriptor, pixels, describe, device=device, precision=precision, context=context
+        descriptor,
+        pixels,
+        describe,
+        smaller={n * n: partial(describe_in, n) for n in _TILES_A_SIDE if tileable},
+        device=device,
+        precision=precision,
+        context=context,
     )
     found = _found_of(descriptor)
     for text in found:
@@ -119,6 +143,7 @@ def run_on_image(
     pixels: NDArray[np.float32],
     work: Callable[[Tensor], Value],
     *,
+    smaller: Mapping[int, Callable[[Tensor], Value]] = MappingProxyType({}),
     device: str,
     precision: Precision,
     context: JobContext,
@@ -126,7 +151,8 @@ def run_on_image(
     """Do some work of a descriptor on a device, or on the CPU where that runs out of memory.
 
     Takes and raises what :func:`describe_image` does.  ``work`` is called with the pixels as
-    ``(1, 3, H, W)`` on the device.
+    ``(1, 3, H, W)`` on the device; where it runs out of memory there, the work of ``smaller``, in
+    as many tiles as its key says, is tried first.
 
     Returns:
         What the work returned, and notes for the user.
@@ -138,7 +164,7 @@ def run_on_image(
         notes.append(text)
         context.emit(Note(text, "warning"))
 
-    def work_on(place: torch.device) -> Value:
+    def work_on(place: torch.device, work: Callable[[Tensor], Value]) -> Value:
         with working(descriptor, place, precision, context.cancel):
             images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
             return work(images.to(place).permute(2, 0, 1)[None].contiguous())
@@ -148,14 +174,18 @@ def run_on_image(
     chosen = resolve_device(device)
     done: list[Value] = []
     if chosen.type != "cpu":
-        # The error's trace holds the tensors of the failed attempt; they go when the block ends.
-        with contextlib.suppress(torch.OutOfMemoryError):
-            done.append(work_on(chosen))
-        if not done:
+        for tiles, attempt in {1: work, **smaller}.items():
+            # The error's trace holds the failed attempt's tensors; they go when the block ends.
+            with contextlib.suppress(torch.OutOfMemoryError):
+                done.append(work_on(chosen, attempt))
+                if tiles > 1:
+                    note(f"{chosen} ran out of memory; this image was described in {tiles} tiles.")
+                break
             torch.cuda.empty_cache()
+        else:
             note(f"{chosen} ran out of memory; this image was described on the CPU.")
     try:
-        result = done[0] if done else work_on(torch.device("cpu"))
+        result = done[0] if done else work_on(torch.device("cpu"), work)
     except (MemoryError, RuntimeError) as error:
         if ran_out_of_memory(error):
             raise DeviceError(

@@ -204,6 +204,8 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         self.dim = DescSpaceNetwork.dim * (1 + len(wider))
         smallest = min((member.scale for member, _ in wider), default=1.0)
         self.shift_period_px = round(DescSpaceNetwork.shift_period_px / smallest)
+        # The views' own filters reach a few of their pixels farther.
+        self.reach_px: int | None = round((DescSpaceNetwork.reach_px + 4) / smallest)
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
@@ -241,6 +243,7 @@ class DescSpace(DescSpaceFast):
         plan: SetPlan,
     ) -> None:
         super().__init__(network, weights_path, wider=wider)
+        self.reach_px = None  # turned members lie elsewhere in every tile
         self.plan = plan
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:

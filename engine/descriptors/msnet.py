@@ -106,6 +106,7 @@ class MSNetV0(NetworkDescriptor[MSNetNetwork]):
 
     dim = _DIM
     shift_period_px = ResNetC3.stride_px
+    reach_px = 45
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
@@ -117,6 +118,7 @@ class MSNetV1(NetworkDescriptor[MSNetNetwork]):
 
     dim = _DIM
     shift_period_px = 2 * ResNetC3.stride_px
+    reach_px = 61
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; two levels on one grid, see the contract."""
@@ -146,6 +148,8 @@ class MSNetV2(NetworkDescriptor[MSNetNetwork]):
     ) -> None:
         super().__init__(network, weights_path)
         self.scale = scale
+        # A scale for each pixel would have to be cut with the image.
+        self.reach_px = None if isinstance(scale, Tensor) else MSNetV1.reach_px
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""

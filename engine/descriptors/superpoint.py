@@ -75,6 +75,7 @@ class SuperPoint:
 
     dim = 256
     shift_period_px = _STRIDE_PX
+    reach_px = 42
     trained = True
     half_precision = True
 

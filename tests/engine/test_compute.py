@@ -208,3 +208,49 @@ def test_predicted_memory_is_close_above_the_real_one(
     real = values.numel() * values.element_size()
     predicted = predict_bytes(dim=daisy.dim, grids=[daisy.grid], size_px=size_px)
     assert real <= predicted <= 1.35 * real
+
+
+@pytest.mark.parametrize(
+    ("most_px", "seen", "note"),
+    [
+        (40 * 52, 1, ""),
+        (26 * 34, 1 + 4, "described in 4 tiles"),
+        (19 * 21, 1 + 1 + 16, "described in 16 tiles"),
+        (0, 1 + 1 + 1 + 1, "described on the CPU"),
+    ],
+)
+def test_a_full_accelerator_takes_smaller_tiles_before_the_cpu_does_the_work(
+    monkeypatch: pytest.MonkeyPatch, most_px: int, seen: int, note: str
+) -> None:
+    """The device "meta" holds no numbers: what it would compute, the CPU gives."""
+
+    def answer(images: Tensor) -> Levels:
+        height, width = images.shape[2:]
+        if images.device.type != "cpu" and height * width > most_px:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return unit(torch.ones(1, 3, height, width))
+
+    monkeypatch.setattr(compute, "resolve_device", lambda name: torch.device("meta"))
+    own = Own(answer)
+    own.reach_px = 4  # type: ignore[attr-defined]
+    levels, notes = describe_image(own, PIXELS, device="auto", precision="float32")
+    assert levels[0].values.shape == (1, 3, 40, 52)
+    assert len(own.seen) == seen
+    assert [note in text for text in notes] == ([True] if note else [])
+
+
+def test_tiles_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = JobContext()
+
+    def answer(images: Tensor) -> Levels:
+        if images.shape[2] == PIXELS.shape[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        context.cancel.cancel()
+        return unit(torch.ones(1, 3, *images.shape[2:]))
+
+    monkeypatch.setattr(compute, "resolve_device", lambda name: torch.device("meta"))
+    own = Own(answer)
+    own.reach_px = 4  # type: ignore[attr-defined]
+    with pytest.raises(JobCancelled):
+        describe_image(own, PIXELS, device="auto", precision="float32", context=context)
+    assert len(own.seen) == 2
