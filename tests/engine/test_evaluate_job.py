@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 
@@ -231,6 +232,7 @@ def test_a_run_cut_at_any_byte_ends_with_the_same_rows(sequences: Path, tmp_path
 _KILLER = """
 import os, random, signal, sys, time
 sys.path.insert(0, {repository!r})
+import tifffile
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
@@ -615,6 +617,7 @@ def test_two_processes_share_the_sequences_and_find_the_same(sequences: Path, tm
     code = f"""
 import os, socket, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
+import tifffile
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
@@ -650,3 +653,49 @@ print(*[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
              ("rows.jsonl", "rows-1.jsonl")]  # fmt: skip
     assert lines == [1 + 6, 1 + 3]  # sequences 1 and 3, and sequence 2
     assert lasting(evaluate(sequences, out, resume=True)) == lasting(alone)
+
+
+# ---- values of the files -----------------------------------------------------------------------
+
+
+def test_a_range_of_values_changes_what_is_seen_and_is_in_the_fingerprint(
+    sequences: Path, tmp_path: Path
+):
+    """Twelve bits of another unit are the same pictures once their range is named."""
+    own = evaluate(sequences, tmp_path / "own")
+    assert own.fingerprint.value_range is None
+    assert "value_range" not in json.loads(json_text(own))["fingerprint"]
+    for file in sequences.glob("*/*.png"):
+        eight = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(file), eight.astype(np.uint16) * 3 + 40)
+    moved = evaluate(sequences, tmp_path / "moved", value_range=(40.0, 40.0 + 3 * 255))
+    assert moved.fingerprint.value_range == (40, 805)
+    assert [row.counts_within for row in moved.pairs] == [row.counts_within for row in own.pairs]
+    assert read_result(tmp_path / "moved") == moved
+    with pytest.raises(ResultError, match="value_range"):
+        evaluate(sequences, tmp_path / "moved", resume=True)
+    with pytest.raises(ConfigError, match="white"):
+        evaluate(sequences, tmp_path / "wrong", value_range=(9.0, 1.0))
+
+
+def test_what_the_window_shows_although_it_is_cut_short_is_not_measured(
+    sequences: Path, tmp_path: Path
+):
+    first = cv2.imread(str(sequences / "v_near" / "2.png"))
+    encoded = cv2.imencode(".jpg", first)[1].tobytes()
+    (sequences / "v_near" / "2.png").write_bytes(encoded[:-200])
+    result = evaluate(sequences, tmp_path / "out")
+    assert len({row.key for row in result.pairs}) == PAIRS - 1
+    assert any("cut short" in entry.reason for entry in result.left_out)
+
+
+def test_remarks_on_the_images_are_told_while_they_are_measured(sequences: Path, tmp_path: Path):
+    place = sequences / "v_near" / "2.png"
+    values = cv2.imread(str(place))[..., ::-1].astype(np.float32) / 255
+    values[0, 0] = np.nan
+    tifffile.imwrite(place, values, photometric="rgb")
+    events: list[object] = []
+    result = make_job(sequences, tmp_path / "out").run(JobContext(events.append))
+    assert len({row.key for row in result.pairs}) == PAIRS
+    told = [text for text in notes_of(events) if text.startswith("v_near/2.png holds no finite")]
+    assert len(told) == 1
