@@ -1,6 +1,6 @@
 """Picture files in and out, and resizing with its exact point transform.
 
-A picture is read as a person sees it: upright (EXIF orientation applied) and RGB.  What has no
+A picture is read as the user sees it: upright (EXIF orientation applied) and RGB.  What has no
 single true answer is settled here and in :mod:`engine.imagefiles`:
 
 * Which sample value is black and which is white: :mod:`engine.imagefiles.samples`.  Descriptors see

@@ -300,9 +300,9 @@ def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) ->
 def _differing_ranges(state: PairState) -> str:
     """Says that two images of the same kind of samples got different ranges by themselves."""
     image_a, image_b = state.image_a, state.image_b
-    alike = image_a.samples.dtype == image_b.samples.dtype
+    same_type = image_a.samples.dtype == image_b.samples.dtype
     chosen = image_a.shown or image_b.shown
-    if not alike or chosen or image_a.range == image_b.range:
+    if not same_type or chosen or image_a.range == image_b.range:
         return ""
     return (
         f"The images are shown and described in different ranges, A {image_a.range.words}, "

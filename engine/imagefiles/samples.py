@@ -1,6 +1,6 @@
 """Decoded samples of any type, and the one rule that says which of them are black and white.
 
-The rule, where a file does not state its range and nobody gives one
+The rule, where a file does not state its range and none is given
 (:doc:`ADR 10 </docs/adr/0010-one-range-for-eyes-and-descriptors>`):
 
 * 8 bit: 0 to 255.

@@ -8,6 +8,7 @@ tags leave open is refused: a sentence is better than other pixels.
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -46,6 +47,10 @@ _COEFFICIENTS, _REFERENCE = 529, 532
 _REC_601: Final = (0.299, 0.587, 0.114)
 _FULL_SWING: Final = (0, 255, 128, 255, 128, 255)
 _MOST_SAMPLES: Final = 512
+
+
+# What the library remarks on is for the log; without a handler it would stand in the terminal.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class TiffSource:

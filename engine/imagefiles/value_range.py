@@ -29,7 +29,7 @@ class ValueRange:
 
     @property
     def words(self) -> str:
-        """As a person reads it: ``0 to 4095``, with four digits of what is no whole number."""
+        """For people: ``0 to 4095``; fractions with four digits."""
         return f"{_short(self.black)} to {_short(self.white)}"
 
 
@@ -37,7 +37,7 @@ def parse_value_range(text: str | None, name: str = "range") -> ValueRange | Non
     """``BLACK,WHITE`` as a range; None for ``auto``, for nothing, and for the file's own range.
 
     Args:
-        text: as a person writes it.
+        text: as the user writes it.
         name: of the setting, for the message.
 
     Raises:

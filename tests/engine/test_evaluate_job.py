@@ -661,16 +661,19 @@ print(*[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
 def test_a_range_of_values_changes_what_is_seen_and_is_in_the_fingerprint(
     sequences: Path, tmp_path: Path
 ):
-    """Twelve bits of another unit are the same pictures once their range is named."""
+    """The same values in another unit are the same pictures once their range is named."""
     own = evaluate(sequences, tmp_path / "own")
+    clipped = evaluate(sequences, tmp_path / "clipped", value_range=(100.0, 130.0))
+    assert [row.counts_within for row in clipped.pairs] != [row.counts_within for row in own.pairs]
     assert own.fingerprint.value_range is None
     assert "value_range" not in json.loads(json_text(own))["fingerprint"]
     for file in sequences.glob("*/*.png"):
         eight = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(file), eight.astype(np.uint16) * 3 + 40)
-    moved = evaluate(sequences, tmp_path / "moved", value_range=(40.0, 40.0 + 3 * 255))
-    assert moved.fingerprint.value_range == (40, 805)
-    assert [row.counts_within for row in moved.pairs] == [row.counts_within for row in own.pairs]
+    moved = evaluate(sequences, tmp_path / "moved", value_range=(40 + 300.0, 40 + 390.0))
+    assert moved.fingerprint.value_range == (340, 430)
+    found = [row.counts_within for row in moved.pairs]
+    assert found == [row.counts_within for row in clipped.pairs]
     assert read_result(tmp_path / "moved") == moved
     with pytest.raises(ResultError, match="value_range"):
         evaluate(sequences, tmp_path / "moved", resume=True)

@@ -345,16 +345,33 @@ def test_a_preview_before_the_picture_is_passed_over(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, array)
 
 
-@pytest.mark.parametrize("compression", [None, "lzw", "deflate"])
+_CUT = ("its pixels end behind the file's end", "damaged or cut short")
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate", "packbits", "jpeg"])
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("share", [0.3, 0.8, 0.99])
-def test_a_16_bit_tiff_without_its_end_is_refused(tmp_path, compression, tile, share):
+def test_a_tiff_without_its_end_is_refused(tmp_path, compression, tile, share):
     """The directory stands before the pixels here, so only these are missing."""
-    array = np.random.default_rng(1).integers(0, 65536, (200, 160, 3), dtype=np.uint16)
+    dtype = np.uint8 if compression == "jpeg" else np.uint16
+    array = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (200, 160, 3), dtype=dtype)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, array, photometric="rgb", compression=compression, tile=tile)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ImageError, match=_CUT[compression == "jpeg"]):
+        read_image(path)
+
+
+def test_strips_that_are_in_no_index_are_not_made_up(tmp_path):
+    """The library alone would leave them black."""
+    array = smooth(3, "uint16")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, array, photometric="rgb", rowsperstrip=4, compression="deflate")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages[0].tags
+        for name in ("StripOffsets", "StripByteCounts"):
+            tags[name].overwrite(tags[name].value[:-2])
     with pytest.raises(ImageError, match="damaged or cut short"):
         read_image(path)
 
