@@ -29,7 +29,7 @@ class ValueRange:
 
     @property
     def words(self) -> str:
-        """For people: ``0 to 4095``; fractions with four digits."""
+        """For people: ``0 to 4095``; fractions with six digits."""
         return f"{_short(self.black)} to {_short(self.white)}"
 
 
@@ -76,5 +76,5 @@ def check_value_range(black: float, white: float, name: str = "range") -> ValueR
 
 
 def _short(value: float) -> str:
-    text = f"{value:.10g}" if value == int(value) and abs(value) < 1e7 else f"{value:.4g}"
+    text = f"{value:.10g}" if value == int(value) and abs(value) < 1e7 else f"{value:.6g}"
     return text.replace("-", "−")

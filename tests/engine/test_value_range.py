@@ -294,7 +294,7 @@ def test_the_terminal_takes_the_range_and_says_it(tmp_path, capsys):
     assert "image B  12-bit in 32-bit float, 0 to 4095" in said
     maps = tmp_path / "a.npz"
     assert run("describe", pair.path_a, *common, "--out", maps, "--range=-10,2000.5") == 0
-    assert "−10 to 2000" in capsys.readouterr().out
+    assert "−10 to 2000.5" in capsys.readouterr().out
     with np.load(maps) as stored:
         assert stored["value_range"].tolist() == [-10, 2000.5]
 

@@ -55,7 +55,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         f"{info.stride_px:.4g} px, on {info.device} in {info.seconds:.1f} s"
     )
     if info.values:
-        print(f"values  {info.values}")
+        shell.print(f"values  {info.values}")
     return 0
 
 
