@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from engine.errors import FileError, WeightsError, file_errors
+from engine.errors import FileError, WeightsError
 from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
-from engine.files import open_input, write_atomically
+from engine.files import input_size, open_input, write_atomically
 from engine.progress import Tell, tell_choice
 from engine.weight_names import fit_names, unwrap_names
 
@@ -64,7 +64,7 @@ def load_state(
         WeightsError: missing, truncated, of another format, holding code or numbers that are not
             finite, or numbers of a kind that this program does not compute with.
     """
-    size_bytes = _file_size(path)
+    size_bytes = input_size(path, WeightsError, missing="there is no such file")
     if size_bytes > max_bytes:
         raise WeightsError(
             path,
@@ -158,19 +158,12 @@ def load_training_state(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: missing, truncated, of another format, or holding code.
     """
-    if _file_size(path) == 0:
+    if input_size(path, WeightsError, missing="there is no such file") == 0:
         raise WeightsError(path, "is empty")
     state = read_torch(path, WeightsError)
     if not isinstance(state, dict):
         raise WeightsError(path, f"holds a {type(state).__name__} instead of the state of a run")
     return state
-
-
-def _file_size(path: Path) -> int:
-    with file_errors(WeightsError, path, "cannot be read", missing="there is no such file"):
-        if path.is_dir():
-            raise WeightsError(path, "is a folder, not a weights file")
-        return path.stat().st_size
 
 
 def _looks_like_safetensors(path: Path, size_bytes: int) -> bool:

@@ -70,6 +70,16 @@ def open_input(path: Path, fault: FileFault, *, missing: str = "") -> Iterator[B
         yield stream
 
 
+def input_size(path: Path, fault: FileFault, *, missing: str = "") -> int:
+    """The bytes of a regular file, which can be read.
+
+    Raises:
+        DescSpaceError: of the kind ``fault``; it cannot be opened, or is no regular file.
+    """
+    with open_input(path, fault, missing=missing) as stream:
+        return os.fstat(stream.fileno()).st_size
+
+
 def read_input(
     path: Path, fault: FileFault, *, missing: str = "", most_bytes: int = _MOST_TEXT_BYTES
 ) -> bytes:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from engine.errors import DatasetError, OutputError, file_errors, quoted
-from engine.files import open_input, part_path
+from engine.files import input_size, part_path
 from engine.progress import JobContext, Progress, Stage
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -69,8 +69,7 @@ def extract_archive(
     """
     if folder.exists():
         raise OutputError(folder, "exists already")
-    with open_input(archive, DatasetError):
-        pass
+    input_size(archive, DatasetError)
     temporary = part_path(folder)
     try:
         with file_errors(OutputError, folder, "cannot be written"):

@@ -42,7 +42,7 @@ from engine.descriptors.registry import (
     get_descriptor,
 )
 from engine.errors import ConfigError, DescSpaceError, OutputError, PluginError
-from engine.files import make_folder, write_atomically
+from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.paths import cache_dir
 
 _VERSION: Final = 1  # of the checks: what was kept by others is made again
@@ -179,10 +179,10 @@ def _kept_at(spec: DescriptorSpec, descriptor: DenseDescriptor) -> Path:
 
 def _read_kept(path: Path) -> CheckReport | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_input(path, OutputError))
         findings = tuple(Finding(**one) for one in values["findings"])
         return CheckReport(values["name"], findings, values["seconds"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OutputError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -19,6 +19,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import engine
+from engine.errors import PluginError
+from engine.files import read_input
 
 Files = dict[Path, bytes]
 
@@ -85,8 +87,8 @@ class _Search:
         if path in self.files:
             return
         try:
-            content = path.read_bytes()
-        except OSError:
+            content = read_input(path, PluginError)
+        except PluginError:
             return
         self.files[path] = content
         if path.suffix != ".py":

@@ -36,7 +36,8 @@ from engine.descriptors.registry import (
     replacing_source,
 )
 from engine.descriptors.remembered import remember
-from engine.errors import ConfigError, DescSpaceError, PluginError, file_errors
+from engine.errors import ConfigError, DescSpaceError, PluginError
+from engine.files import read_input
 
 ENTRY_POINT_GROUP = "descriptor_space.descriptors"
 _MODULE = "descriptor_space_plugin_"
@@ -213,8 +214,7 @@ def _importing_afresh(files: Files) -> Iterator[None]:
 
 
 def _read(path: Path) -> bytes:
-    with file_errors(PluginError, path, "cannot be read", missing="there is no such file"):
-        return path.read_bytes()
+    return read_input(path, PluginError, missing="there is no such file")
 
 
 def _run_and_register(path: Path, source: bytes) -> _Loaded:

@@ -50,9 +50,9 @@ from engine.checkpoints import read_tensors
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, MapFileError, file_errors
+from engine.errors import ConfigError, MapFileError
 from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
-from engine.files import open_input, write_atomically
+from engine.files import open_input, parse_json, read_input, write_atomically
 from engine.geometry.coords import CellGrid, Resize
 from engine.imagefiles.value_range import ValueRange
 from engine.vocabulary import PRECOMPUTED
@@ -318,8 +318,7 @@ def _read_sidecar(path: Path) -> dict[str, NDArray[Any]]:
     if not path.exists():
         return {}
     try:
-        with file_errors(MapFileError, path, "cannot be read"):
-            values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_input(path, MapFileError))
     except ValueError as error:
         raise MapFileError(path, f"is not valid JSON ({error})") from error
     if not isinstance(values, dict):

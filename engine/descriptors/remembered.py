@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import OutputError
-from engine.files import make_folder, write_atomically
+from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.paths import cache_dir
 
 _FILE: Final = "plugins.json"
@@ -46,8 +46,8 @@ def remembered_plugin(name: str) -> str | None:
 
 def _read() -> dict[str, str]:
     try:
-        values = json.loads((cache_dir() / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = parse_json(read_input(cache_dir() / _FILE, OutputError))
+    except (OutputError, ValueError):
         return {}
     pairs = values.items() if isinstance(values, dict) else ()
     return {name: file for name, file in pairs if isinstance(file, str)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.cli.command import Command, Shell, options_from, settings_from
 from engine.config import REQUIRED, option
 from engine.errors import ImageError
+from engine.files import input_size
 from engine.jobs.command_line import OwnSettings, RangeOption, SettingsFile
 from engine.jobs.settings import DescribeConfig
 from engine.progress import Stage
@@ -31,8 +32,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
     options = options_from(arguments, DescribeOptions)
     config, own = settings_from(arguments, DescribeConfig)
-    if not options.image.is_file():
-        raise ImageError(options.image, "there is no such file")
+    input_size(options.image, ImageError, missing="there is no such file")
     shown = parse_value_range(options.value_range)
     check_output(options.out, suffixes=(".npz",), inputs=[options.image])
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from engine.cli.command import Command, Shell, options_from
 from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
+from engine.files import input_size
 from engine.jobs.command_line import ViewOptions
 from engine.vocabulary import PRECOMPUTED
 
@@ -36,8 +37,8 @@ def view_options(arguments: Namespace) -> ViewOptions:
     parse_overrides(options.settings)
     parse_pair_ranges(options.value_range, options.value_range_b)
     for path in (options.homography, options.weights, *options.plugins, *(options.maps or ())):
-        if path is not None and not path.is_file():
-            raise FileError(path, "there is no such file")
+        if path is not None:
+            input_size(path, FileError, missing="there is no such file")
     if options.screenshot is not None:
         check_output(options.screenshot, suffixes=SCREENSHOT_SUFFIXES, inputs=options.images)
     if options.maps is None:
