@@ -59,8 +59,15 @@ _NEAR_STRIDE: Final = 0.005
 _WINDOW_SIGMAS: Final = 2.0
 _MOVES: Final = 40
 _SETTLED_PX: Final = 1e-3
-_IMAGES: Final = 2
 _CELLS: Final = 8
+# Where cells lie within the period of a map that was enlarged: both halves lean the same way.
+_PHASES: Final = {
+    8: (0, 7, 3, 4, 1, 6, 2, 5),
+    4: (0, 3, 1, 2, 0, 3, 1, 2),
+    2: (0, 1, 0, 1, 0, 1, 0, 1),
+    1: (0,) * 8,
+}
+_FINE_PX: Final = ((2.0, 64), (4.0, 32))  # so fine a map is measured over so many cells
 _FEWEST_ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 24
 _CERTAIN_SHARE: Final = 0.05
@@ -135,20 +142,22 @@ def measure_grid(
     """
     started_s = time.monotonic()
     networks = tuple(networks)
+    # What takes the mean away would leave next to nothing of signals that are all positive.
+    centred = any(isinstance(one, _CENTRING) for network in networks for one in network.modules())
     generator = torch.Generator().manual_seed(seed)
     rounds: list[tuple[_Positions, _Positions]] = []
     method: Method = "gradient"
     while True:
-        images = random_images(_IMAGES, size_px, generator).to(device)
+        image = random_images(1, size_px, generator).to(device)
         found = None
         if method == "gradient":
-            with symmetric_kernels(networks, generator), _Smoothed():
-                found = _by_gradient(map_of, images, generator)
+            with symmetric_kernels(networks, generator, signed=centred), _Smoothed():
+                found = _by_gradient(map_of, image, generator)
         if found is None:
             if method == "gradient":
                 method, rounds = "differences", []
             with symmetric_kernels(networks, generator, signed=True), _Smoothed():
-                found = _by_differences(map_of, images[:1], generator)
+                found = _by_differences(map_of, image, generator)
         rounds.append(found)
         measured = _fit(rounds, size_px, expected_px, method)
         if len(rounds) >= _MOST_ROUNDS or time.monotonic() - started_s > budget_s:
@@ -169,6 +178,10 @@ def fitting_size(stride_px: float) -> tuple[int, int]:
     """
     margin_px = max(_MARGIN_PX, 4 * stride_px)
     height = round(_CELLS * stride_px + 2 * margin_px)
+    for fine_px, cells in _FINE_PX:
+        if stride_px <= fine_px:
+            height = max(height, round(1.5 * cells * stride_px))
+            break
     step = max(1, round(stride_px))
     height += -height % step
     return height + 2 * step, height
@@ -269,6 +282,7 @@ def _mean_pool(
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_CENTRING = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -324,7 +338,7 @@ def _by_gradient(
             if not values.requires_grad:
                 return None
             batch, dim, height, width = values.shape
-            columns, rows = _middle(width), _middle(height)
+            columns, rows = _chosen(width), _chosen(height)
             size = min(len(columns), len(rows))
             columns = columns[:size][torch.randperm(size, generator=generator)]
             rows = rows[:size]
@@ -353,7 +367,7 @@ def _by_differences(
     """Positions along x and y by changing one column or row of the images after the other."""
     with torch.inference_mode():
         height, width = map_of(images[:1]).shape[2:]
-        rows, columns = _middle(height), _middle(width)
+        rows, columns = _chosen(height), _chosen(width)
         strip_px = max(1, min(images.shape[3] // width, images.shape[2] // height) // 4)
 
         def cells_of(pictures: Tensor) -> Tensor:
@@ -390,14 +404,22 @@ def _by_differences(
     )
 
 
-def _middle(count: int) -> Tensor:
-    """The indices of up to eight cells about the middle, at most two thirds of all."""
+def _chosen(count: int) -> Tensor:
+    """The indices of up to eight cells about the middle, within two thirds of all.
+
+    They are as far apart as there is room for, at all places within the period of a map that was
+    enlarged, up to eightfold: its cells lean to those they were made from.
+    """
     if count < 2:
         raise ValueError("a map of less than two cells along an axis has no stride")
-    taken = max(2, min(_CELLS, math.ceil(count * 2 / 3)))
-    taken -= taken % 2  # whole periods of a map that was enlarged
-    first = (count - taken) // 2
-    return torch.arange(first, first + taken)
+    room = math.ceil(count * 2 / 3)
+    if room >= 2 * _CELLS:
+        period = max(one for one in _PHASES if room >= _CELLS * one)
+        apart = (room - period) // ((_CELLS - 1) * period) * period
+        taken = apart * torch.arange(_CELLS) + torch.tensor(_PHASES[period])
+    else:
+        taken = torch.arange(max(2, min(_CELLS, room) // 2 * 2))  # as many of either parity
+    return taken + (count - 1 - int(taken.max())) // 2
 
 
 def _positions(influence: Tensor, cells: Tensor, across: Tensor, count: int) -> _Positions:
@@ -502,8 +524,8 @@ def _fit_axis(rounds: list[_Positions], size_px: int, expected_px: float | None)
 def _stride(one: _Positions) -> Tensor:
     """The distance of cells: of the mean of the second half of them from that of the first.
 
-    Cells of a map that was enlarged lean to those it was made from, in a pattern that repeats after
-    two or four; a line through all cells would be turned by it.
+    Cells of a map that was enlarged lean to those it was made from, in a pattern that repeats; in
+    both halves it adds up to the same, but a line through all cells would be turned by it.
     """
     second = one.cells >= one.cells.double().mean()
     apart = one.cells[second].double().mean() - one.cells[~second].double().mean()

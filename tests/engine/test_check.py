@@ -373,12 +373,13 @@ def test_descriptions_without_gradients_cannot_be_trained(tmp_path: Path) -> Non
 
 
 def test_what_runs_outside_torch_is_measured_too(tmp_path: Path) -> None:
+    layers = "self.module.second(self.module.first(pixels).relu())"
+    pixels = f"pixels = torch.from_numpy(images.numpy().copy())\n        values = {layers}"
     changes = (
-        ("values = self.module(images)",
-         "values = self.module(torch.from_numpy(images.numpy().copy()))"),
+        ("values = self.module(images)", pixels),
         ("def describe", "@torch.inference_mode()\n    def describe"),
         ("CellGrid(4.0, 0.0)", "CellGrid(4.0, 2.0)"),
-    )  # fmt: skip
+    )
     report = checked(tmp_path, *changes)
     assert line(report, "stride").verdict == "ok"
     assert line(report, "offset").verdict == "differs"
@@ -410,6 +411,7 @@ def test_a_check_is_kept_until_code_weights_or_settings_change(
         return real(*arguments, **words)
 
     monkeypatch.setattr(check, "_check", counting)
+    monkeypatch.setattr(check, "_FIRST_BUDGET_S", 0.2)
     for count, values in ((1, {}), (1, {}), (2, {"weights": one}), (3, {"weights": two})):
         build_checked(make_spec("mine", values))
         assert len(measured) == count, values
