@@ -45,9 +45,10 @@ def printable(text: object, keep: str = "") -> str:
         text: anything.
         keep: control characters that may stay.
     """
-    return "".join(
-        one if one.isprintable() or one in keep else repr(one)[1:-1] for one in str(text)
-    )
+    found = str(text)
+    if found.isprintable():
+        return found
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in found)
 
 
 def _one_line(text: str, most_characters: int) -> str:

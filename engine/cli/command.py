@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from engine.config import describe_options, nest, read_yaml
+from engine.errors import printable
 from engine.jobs.command_line import ViewOptions
 from engine.jobs.settings import resolve_settings
 from engine.progress import CancelToken, JobContext, Progress, Stage
@@ -44,7 +45,7 @@ class Shell:
 
     def print(self, text: object, end: str = "\n") -> None:
         """Print a result.  What is printed otherwise, by a plugin say, goes to stderr."""
-        print(text, end=end, file=self.out)
+        print(printable(text, keep="\n"), end=end, file=self.out)
 
     @contextlib.contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:

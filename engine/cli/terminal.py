@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from engine.errors import printable
 from engine.progress import Checkpoint, Event, Metric, Note, Progress, Saved
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class TerminalSink:
             self._tasks.clear()
 
     def _line(self, text: str) -> None:
+        text = printable(text, keep="\n")
         if self._bar is not None:
             # Printed by the bar's own console, which moves the bar below the line.
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

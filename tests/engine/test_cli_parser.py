@@ -247,7 +247,7 @@ def test_an_output_is_refused_before_the_work(tmp_path: Path):
         (tmp_path, "this is a folder"),
         (tmp_path / "file" / "m.csv", "cannot be written"),
         (tmp_path / "m.bmp", "must end in .csv"),
-        (tmp_path / "bad\0name.csv", "cannot be written"),
+        (tmp_path / "bad\0name.csv", "not the name of a file"),
     ):
         with pytest.raises(OutputError, match=reason):
             check_output(path, suffixes=(".csv",) if path.suffix == ".bmp" else ())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.command import OpenWindow
+from engine.cli.command import OpenWindow, Shell
 from engine.cli.run import _interrupts_cancel, main
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
@@ -291,3 +291,13 @@ class TestTerminalSink:
         assert "a [bold]note[/bold]" in captured.err
         assert captured.err.endswith("after\n")
         assert captured.out == ""
+
+
+def test_names_of_files_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]):
+    sink = TerminalSink()
+    sink(Note("a\x1b[2J.png is left out.", "warning"))
+    sink(Saved(Path("b\x07.csv"), "matches"))
+    Shell(sink, CancelToken(), lambda _: 0).print("c\x1b]0;x\x07 1\nd\u202e 2")
+    shown = capsys.readouterr()
+    assert shown.err == "warning: a\\x1b[2J.png is left out.\nSaved matches: b\\x07.csv\n"
+    assert shown.out == "c\\x1b]0;x\\x07 1\nd\\u202e 2\n"
