@@ -282,24 +282,34 @@ def _tensors_of(path: Path, loaded: Any, tell: Tell) -> dict[str, Tensor]:
         loaded = loaded[keys[0]]
     if not isinstance(loaded, Mapping):
         raise WeightsError(path, f"holds a {type(loaded).__name__} instead of named tensors")
-    tensors = dict(_named_tensors(loaded, ""))
+    tensors = dict(_named_tensors(loaded))
     if not tensors:
         raise WeightsError(path, "holds no named tensors")
     return tensors
 
 
-def _named_tensors(values: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Tensors in a mapping and in the mappings below, under dotted names."""
+def _named_tensors(
+    values: Mapping[Any, Any], prefix: str = "", depth: int = _DEEPEST
+) -> Iterator[tuple[str, Tensor]]:
+    """Tensors in a mapping and in the mappings below, under dotted names.
+
+    A mapping may hold itself, so the depth is limited.
+    """
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
             yield name, value
-        elif isinstance(value, Mapping) and not str(key).lower().startswith(_NO_WEIGHTS):
-            yield from _named_tensors(value, f"{name}.")
+        elif depth and isinstance(value, Mapping) and not _holds_no_weights(key):
+            yield from _named_tensors(value, f"{name}.", depth - 1)
 
 
 def _has_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and next(_named_tensors(value, ""), None) is not None
+    return isinstance(value, Mapping) and next(_named_tensors(value), None) is not None
+
+
+def _holds_no_weights(key: Any) -> bool:
+    """True for the state of an optimiser and the like."""
+    return str(key).lower().startswith(_NO_WEIGHTS)
 
 
 def _fault(name: str, tensor: Tensor) -> str:

@@ -37,6 +37,8 @@ _TEXT_LIMIT_BYTES: Final = 1 << 16
 _ARCHIVE_LIMIT_BYTES: Final = 64 << 20
 _TOO_LARGE: Final = "is too large to hold just the nine numbers of a homography"
 _NOT_TEXT: Final = "is not a text file with the numbers of a homography"
+_EMPTY_STORAGE: Final = "is an OpenCV FileStorage without a matrix"
+_DEEPEST_TAG: Final = 32
 _PLACES: Final = 9
 _SHOWN_NAMES: Final = 6
 # In the order in which they are preferred; compared without case, "_" and "-".
@@ -189,19 +191,38 @@ def _read_npz(data: bytes) -> Found:
     return {name: array for name, array in found.items() if array.dtype.kind in "fiuc"}
 
 
-def _read_file_storage(data: bytes) -> Found:
-    """The matrices of OpenCV's FileStorage, XML or YAML."""
+def _read_storage_yaml(data: bytes) -> Found:
+    """The matrices of OpenCV's FileStorage as YAML.
+
+    OpenCV's own reader overflows the stack where lists are nested deeply, and takes down the
+    program; without OpenCV's tags and its old header the text is plain YAML.
+    """
+    text = re.sub(r"\A%YAML:[^\n]*\n", "", re.sub(r"!!opencv-[\w-]+", "", _text(data)))
+    found = dict(_arrays_in(parse_yaml(text)))
+    if not found:
+        raise _Refusal(_EMPTY_STORAGE)
+    return found
+
+
+def _read_storage_xml(data: bytes) -> Found:
+    """The matrices of OpenCV's FileStorage as XML."""
     import cv2  # late: it takes 0.2 s to load, and most files are plain text
 
+    text = _text(data)
+    depth = 0
+    for tag in re.finditer(r"<(/?)[^!?>][^>]*?(/?)>", text):
+        depth += -1 if tag[1] else not tag[2]
+        if depth > _DEEPEST_TAG:
+            raise _Refusal("is nested too deeply for an OpenCV FileStorage")
     flags = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
     try:
-        storage = cv2.FileStorage(_text(data), flags)
+        storage = cv2.FileStorage(text, flags)
     except SystemError as error:  # OpenCV's own error, with the place, is its cause
         detail = str(error.__cause__ or error.__context__ or "no FileStorage").splitlines()[0]
         raise ValueError(detail.rpartition("error: ")[2]) from error
     found = dict(_matrices_below(storage.root(), ""))
     if not found:
-        raise _Refusal("is an OpenCV FileStorage without a matrix")
+        raise _Refusal(_EMPTY_STORAGE)
     return found
 
 
@@ -337,11 +358,11 @@ def _holds(pattern: bytes) -> Callable[[bytes], bool]:
     return lambda data: re.search(pattern, data.replace(b"\0", b""), re.MULTILINE) is not None
 
 
-_FILE_STORAGE: Final = rb"<opencv_storage|!!opencv-matrix|\A%YAML:"
 _FORMATS: Final = (
     _Format(".npy file", lambda data: data.startswith(b"\x93NUMPY"), _read_npy),
     _Format(".npz file", _is_zip, _read_npz),
-    _Format("OpenCV FileStorage", _holds(_FILE_STORAGE), _read_file_storage),
+    _Format("OpenCV FileStorage", _holds(rb"<opencv_storage"), _read_storage_xml),
+    _Format("OpenCV FileStorage", _holds(rb"!!opencv-matrix|\A%YAML:"), _read_storage_yaml),
     _Format("JSON file", _begins("{", "["), _read_json),
     _Format("YAML file", _holds(rb"^\s*[A-Za-z_][\w -]*:(?:\s|$)"), _read_yaml),
     _Format("text file", lambda _data: True, _read_text),

@@ -349,6 +349,13 @@ def test_keys_may_be_nested_and_an_average_counts_its_steps(tmp_path: Path) -> N
     assert_equal(loaded(save_as(tmp_path / "c.pth", parts))[0], small_state())
 
 
+def test_a_mapping_that_holds_itself_ends(tmp_path: Path) -> None:
+    whole: dict[str, Any] = {"state_dict": {}, "epoch": 3}
+    whole["state_dict"]["whole"] = whole
+    with pytest.raises(WeightsError, match="named tensors"):
+        load_state(save_as(tmp_path / "w.pth", whole))
+
+
 def doubled() -> dict[str, Tensor]:
     return {name: 2 * tensor for name, tensor in small_state().items()}
 

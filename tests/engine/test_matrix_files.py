@@ -215,6 +215,25 @@ def test_a_damaged_or_absurd_storage_is_refused(tmp_path):
             read_homography(tmp_path / "h.xml")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("h.yml", "%YAML:1.0\n---\na: " + 60_000 * "["),
+        ("h.yml", "%YAML:1.0\n---\na: " + 15_000 * "{a: "),
+        ("h.yml", "%YAML:1.0\n---\n" + 15_000 * "- " + "1"),
+        ("h.xml", "<opencv_storage>" + 20_000 * "<a>"),
+        ("h.xml", "<opencv_storage>" + 9_000 * "<a>" + 9_000 * "</a>" + "</opencv_storage>"),
+        ("h.json", 60_000 * "["),
+        ("h.json", 12_000 * '{"a":'),
+    ],
+)
+def test_deep_nesting_is_refused_and_ends_no_process(tmp_path, name, content):
+    """OpenCV's own reader of YAML overflows the stack."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(HomographyError, match=name):
+        read_homography(tmp_path / name)
+
+
 def test_a_stack_of_matrices_is_counted_not_cut(tmp_path):
     np.save(tmp_path / "h.npy", np.stack([H, H]))
     with pytest.raises(HomographyError, match="holds 2 matrices, and one"):
