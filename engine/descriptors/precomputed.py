@@ -35,7 +35,6 @@ import json
 import math
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +49,7 @@ from engine.checkpoints import read_tensors
 from engine.descriptors.base import DescriptorMap, Levels, Member
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, MapFileError
+from engine.errors import ConfigError, DescSpaceError, MapFileError
 from engine.file_kinds import TORCH_FILE, TORCHSCRIPT, name_kind
 from engine.files import open_input, parse_json, read_input, write_atomically
 from engine.geometry.coords import CellGrid, Resize
@@ -307,7 +306,9 @@ def _read_numpy(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
                 return {name: one for name, one in arrays.items() if isinstance(one, np.ndarray)}
     except MemoryError as error:
         raise MapFileError(path, "does not fit into memory") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except DescSpaceError:
+        raise
+    except Exception as error:  # numpy's reader raises many kinds for damaged files
         kind = name_kind(path)
         if kind and not kind.startswith("a NumPy"):
             raise MapFileError(path, f"is {kind}, not a file of maps") from error

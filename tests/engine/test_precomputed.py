@@ -115,7 +115,9 @@ def test_a_plain_array_is_placed_by_its_neighbour_file(tmp_path: Path) -> None:
     assert found.image_size_px == (64, 48)
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"stride_px": [[1], [2, 3]]}', "\udce4"])
+@pytest.mark.parametrize(
+    "text", ["{", "[1, 2]", '{"stride_px": [[1], [2, 3]]}', "\udce4", 60_000 * "["]
+)
 def test_a_broken_neighbour_file_is_named(tmp_path: Path, text: str) -> None:
     np.save(tmp_path / "m.npy", random_values())
     (tmp_path / "m.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -190,9 +192,10 @@ def test_truncated_files_are_refused(tmp_path: Path, keep: int) -> None:
 def test_a_truncated_array_and_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", random_values())
     content = (tmp_path / "m.npy").read_bytes()
-    (tmp_path / "m.npy").write_bytes(content[:-8])
-    with pytest.raises(MapFileError, match="damaged"):
-        read_map_file(tmp_path / "m.npy")
+    for damaged in (content[:-8], content.replace(b"), }", b"), }}")):
+        (tmp_path / "m.npy").write_bytes(damaged)
+        with pytest.raises(MapFileError, match="damaged"):
+            read_map_file(tmp_path / "m.npy")
     (tmp_path / "m.npz").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     with pytest.raises(MapFileError, match="is a PNG picture, not a file of maps"):
         read_map_file(tmp_path / "m.npz")
