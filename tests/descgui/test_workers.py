@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from PySide6.QtCore import QObject, QThread
 
 from descgui.models.messages import Failure
 from descgui.workers.collector import Collector
+from descgui.workers.job_thread import failure_of
 from descgui.workers.lane import JobLane
 from descgui.workers.latest_only import LatestOnly
+from engine import api
 from engine.api import DescSpaceError, JobContext, Note, Progress
+from engine.descriptors import plugins, registry
 
 
 class Gate:
@@ -267,3 +272,31 @@ def test_garbage_is_collected_on_the_windows_thread_alone(qtbot, lane):
     finally:
         collector.stop()
         gc.disable()
+
+
+def test_an_error_in_a_plugin_is_one_sentence_with_its_line_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.list_descriptors()
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from engine.descriptors.registry import register_descriptor\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n"
+        "    pass\n"
+        "@register_descriptor('fails', title='Fails', config=Config)\n"
+        "def build(config):\n"
+        "    return undefined\n"
+    )
+    (name,) = api.load_plugin(path)
+    (entry,) = [one for one in api.list_descriptors() if one.name == name]
+    with pytest.raises(NameError) as caught:
+        entry.build(entry.config())
+    failure = failure_of(caught.value, "describing")
+    assert failure.expected
+    assert failure.summary.startswith(f"{path}: line 8: NameError: name 'undefined'")
+    assert not failure_of(NameError("ours"), "describing").expected

@@ -24,8 +24,9 @@ from engine.evaluation.fingerprint import Fingerprint, differences
 from engine.evaluation.result import EvaluationResult
 from engine.jobs.command_line import ViewOptions
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
-from engine.jobs.settings import EvaluateConfig
-from engine.progress import CancelToken, JobContext
+from engine.jobs.settings import EvaluateConfig, TrainConfig, resolve_settings
+from engine.jobs.train import TrainJob
+from engine.progress import CancelToken, JobContext, Note
 
 PLUGIN = """
 import sys
@@ -49,7 +50,7 @@ class Mine:
         self.kernel = torch.randn(8, 3, 2, 2, generator=generator)
 
     def describe(self, images):
-        values = torch.nn.functional.conv2d(images - images.mean(), self.kernel, stride=2)
+        values = torch.nn.functional.conv2d(images - 0.5, self.kernel, stride=2)
         return (DescriptorMap(torch.nn.functional.normalize(values, dim=1), CellGrid(2.0, 0.5)),)
 
 @register_descriptor("mine", title="Mine", config=Config)
@@ -200,7 +201,7 @@ def test_what_no_hash_sees_is_seen_in_the_maps(tmp_path: Path, sequences: Path) 
     number = tmp_path / "number.txt"
     number.write_text("1")
     change = (
-        "images - images.mean()",
+        "images - 0.5",
         f"images ** float(__import__('pathlib').Path({str(number)!r}).read_text()) - images.mean()",
     )
     load(tmp_path / "mine.py", change)
@@ -317,6 +318,61 @@ def test_an_error_of_the_program_is_no_plugin_s(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ours") as caught:
         raise ValueError("ours")
     assert plugin_fault(caught.value) is None
+
+
+# ---- training --------------------------------------------------------------------------------
+
+TRAINABLE = (
+    ("self.kernel = torch.randn(8, 3, 2, 2, generator=generator)",
+     "self.module = torch.nn.Conv2d(3, 8, 2, 2)"),
+    ("torch.nn.functional.conv2d(images - 0.5, self.kernel, stride=2)",
+     "self.module(images - 0.5)"),
+)  # fmt: skip
+
+
+def train(folder: Path, run: Path, *, steps: int, resume: bool = False) -> list[str]:
+    """A training of a few steps on noise; what it warns of."""
+    if not folder.is_dir():
+        folder.mkdir()
+        for number in range(4):
+            noise = np.random.default_rng(number).uniform(0, 255, (40, 56, 3)).astype(np.float32)
+            soft = cv2.GaussianBlur(noise, (0, 0), 2).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{number}.png"), soft)
+    words = ["batch=1", "width=48", "height=32", "points=30", "validation.pairs=1"]
+    words += [f"steps={steps}", "validation.points=20", "saving.preview_every_steps=0"]
+    config, _ = resolve_settings(
+        TrainConfig,
+        overrides=[f"train.{word}" for word in words],
+        flags={"descriptor": "mine", "device": "cpu", "train": {"photos": {"folder": folder}}},
+    )
+    warnings: list[str] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            warnings.append(event.text)
+
+    TrainJob(config=config, run_dir=run, resume=resume).run(JobContext(listen))
+    return warnings
+
+
+def test_a_training_names_the_plugin_and_tells_when_its_code_has_changed(tmp_path: Path) -> None:
+    path = load(tmp_path / "mine.py", *TRAINABLE)
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    assert train(photos, run, steps=2) == []
+    settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    assert settings["plugin"]["mine"]["file"] == str(path)
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    assert f"--plugin {path}" in result["command"]
+    load(path, *TRAINABLE, ("SEED = 0", "SEED = 1"))
+    (warning,) = train(photos, run, steps=3, resume=True)
+    assert "plugin (the code of 'mine')" in warning
+
+
+def test_what_no_gradient_reaches_is_refused_before_training(tmp_path: Path) -> None:
+    stopped = ("    def describe", "    @torch.no_grad()\n    def describe")
+    load(tmp_path / "mine.py", *TRAINABLE, stopped)
+    with pytest.raises(ConfigError, match="no gradient reaches its weights"):
+        train(tmp_path / "photos", tmp_path / "run", steps=2)
 
 
 # ---- which files are a plugin's code ---------------------------------------------------------
