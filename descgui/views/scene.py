@@ -131,7 +131,8 @@ def descriptor_title(models: AppModels, maps: MapsModel) -> str:
     info = models.engine.state.descriptor(maps.choice.name)
     title = info.title if info is not None else maps.choice.name
     weights = maps.choice.values.get("weights")
-    return f"{title} ({weights_title(Path(weights))})" if weights else title
+    # Weights tell two runs of one network apart, so they come first where room is short.
+    return f"{weights_title(Path(weights))} · {title}" if weights else title
 
 
 def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:

@@ -282,6 +282,10 @@ class TrainingForm(QWidget):
         self.network.setVisible(bool(options))
         if self.own is not None and self.own.values() != dict(choice.own):
             self.own.set_values(choice.own)
+        if self.own is not None and "weights" in self.own.names:
+            # A training starts from random numbers where no file is named, shipped weights or not.
+            scratch = {"untrained": True} if "untrained" in self.own.names else {}
+            self.own.say_empty("weights", api.weights_in_use(choice.descriptor, scratch))
 
     def _adopt(self, form: OptionForm) -> None:
         """Show the settings in a form that was just made."""

@@ -272,6 +272,6 @@ def test_weights_of_a_training_run_are_named_in_the_heading(ready, models, tmp_p
     weights = tmp_path / "quick-3" / "weights" / "step-00000600.safetensors"
     models.maps.choose(DescriptorChoice("net", {"weights": str(weights)}))
     heading, _ = ready._headings
-    assert heading.text() == "A net (quick-3, step 600)"
+    assert heading.text() == "quick-3, step 600 · A net"
     caption = scene.caption_for(models, scene.PaneKey("a"))
-    assert "A net (quick-3, step 600)" in caption.text
+    assert "quick-3, step 600 · A net" in caption.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from engine.api import (
     Preview,
     TrainConfig,
     config_values,
+    describe_options,
     flatten,
+    list_descriptors,
     nest,
     resolve_settings,
 )
@@ -243,6 +246,14 @@ def test_a_network_s_own_settings_are_those_of_the_chosen_one(model, panel):
     choose(form.descriptor, "msnet_v0")
     assert dict(model.choice.state.own) == {}
     assert not form.network.isVisibleTo(form)
+
+
+def test_a_training_without_a_file_starts_from_random_numbers_and_says_so(model, panel, models):
+    (there,) = (one for one in list_descriptors() if one.name == "descspace-fast")
+    options = describe_options(there.config)
+    models.engine.set(replace(READY, descriptors=(entry(there.name, options=options),)))
+    model.choice.update(descriptor=there.name)
+    assert panel.form.own.field("weights").placeholderText() == "random numbers"
 
 
 def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, model, panel):
