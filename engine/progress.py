@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from engine.errors import JobCancelled
+from engine.errors import JobCancelled, printable
 
 if TYPE_CHECKING:  # the command line prints its help without numpy
     import numpy as np
@@ -36,7 +36,7 @@ def tell_choice(sentence: str) -> None:
     For readers deep inside, which have no :class:`JobContext` at hand: the sentence goes through
     Python's logging, so a terminal prints it and the window shows it.
     """
-    logging.getLogger(CHOICES).warning("%s", sentence)
+    logging.getLogger(CHOICES).warning("%s", printable(sentence))
 
 
 class Stage(StrEnum):

@@ -172,9 +172,11 @@ def test_where_no_name_decides_nothing_is_chosen(tmp_path, value):
 
 
 def test_without_a_listener_the_choice_is_logged(tmp_path, caplog):
-    np.savez(tmp_path / "h.npz", H=H, K=np.eye(3))
-    read_homography(tmp_path / "h.npz")
-    assert [record.name for record in caplog.records] == ["engine.choices"]
+    np.savez(tmp_path / "h\x1b[31m.npz", H=H, K=np.eye(3))
+    read_homography(tmp_path / "h\x1b[31m.npz")
+    ((name, _level, said),) = caplog.record_tuples
+    assert name == "engine.choices"
+    assert said.endswith(r"h\x1b[31m.npz: holds several 3 × 3 matrices (H, K); H is used.")
 
 
 @pytest.mark.parametrize(
