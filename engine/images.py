@@ -41,9 +41,8 @@ from engine.imagefiles.samples import (
     SampleError,
     Samples,
     as_unit,
-    finish,
     full_range,
-    judge,
+    settle,
     stretch,
 )
 from engine.imagefiles.samples import as_uint8 as as_uint8
@@ -179,8 +178,7 @@ def read_image(
     """
     with _opened(path, max_pixels=max_pixels, allow_cut=allow_cut) as source:
         decoded = source.decode()
-        judged = judge(decoded)
-        samples, notes = finish(decoded, judged)
+        samples, judged, notes = settle(decoded)
         pixels = stretch(samples, judged.range)
         image = Image(
             path=Path(path),
@@ -214,9 +212,8 @@ def read_thumbnail(path: Path, *, long_edge_px: int) -> NDArray[np.uint8]:
     with _opened(path, max_pixels=MAX_PIXELS, allow_cut=True) as source:
         width, height = source.size_px
         source.draft(long_edge_px)
-        decoded = source.decode()
-        judged = judge(decoded)
-        pixels = as_uint8(stretch(finish(decoded, judged)[0], judged.range))
+        samples, judged, _ = settle(source.decode())
+        pixels = as_uint8(stretch(samples, judged.range))
     scale = min(1.0, long_edge_px / max(width, height))
     size_px = (max(1, _round(width * scale)), max(1, _round(height * scale)))
     if size_px == (pixels.shape[1], pixels.shape[0]):
@@ -314,7 +311,9 @@ def _opened(path: Path, *, max_pixels: int | None, allow_cut: bool = False) -> I
         if stat.S_ISDIR(mode):
             raise ImageError(path, "is a folder, not a picture")
         if not stat.S_ISREG(mode):
-            raise ImageError(path, "is not a file")
+            raise ImageError(
+                path, f"is {'a pipe' if stat.S_ISFIFO(mode) else 'a device'}, not a file"
+            )
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
             if not head:

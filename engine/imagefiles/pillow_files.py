@@ -186,7 +186,7 @@ class PillowSource:
             alpha = None
             if isinstance(clear, int):
                 alpha = np.where(grey == clear, 0, 65535).astype(np.uint16)[..., None]
-            return _opaque(grey, alpha)
+            return _sixteen(grey, alpha)
         import cv2  # late: it takes 0.2 s to load, and the window paints first
 
         # Pillow has no colour mode of 16 bit; OpenCV does.
@@ -196,7 +196,7 @@ class PillowSource:
         if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
             raise SampleError("holds 16-bit samples in a way that cannot be read")
         rgb = decoded[..., 2::-1].astype(np.uint16)
-        return _opaque(rgb, decoded[..., 3:] if decoded.shape[2] == 4 else None)
+        return _sixteen(rgb, decoded[..., 3:] if decoded.shape[2] == 4 else None)
 
     def _decode_8(self) -> NDArray[np.uint8]:
         """A loaded picture with samples of at most 8 bit."""
@@ -276,9 +276,10 @@ class PfmSource:
         return Decoded(np.ascontiguousarray(values.reshape(shape)[::-1]).astype(np.float32))
 
 
-def _opaque(colour: Samples, alpha: Samples | None) -> Decoded:
-    """16-bit samples; where they are transparent they surely fill their 16 bits."""
-    return Decoded(colour, None if alpha is None else FULL_16, alpha)
+def _sixteen(colour: Samples, alpha: Samples | None) -> Decoded:
+    """16-bit samples; where some are transparent they surely fill their 16 bits."""
+    see_through = alpha is not None and alpha.min() < 65535
+    return Decoded(colour, FULL_16 if see_through else None, alpha)
 
 
 def _opener(kind: str) -> Callable[[BinaryIO, str], ImageFile]:

@@ -15,7 +15,7 @@ The rule, where a file does not state its range and none is given
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -82,7 +82,26 @@ class Judged:
     how: str = ""
 
 
-def judge(decoded: Decoded) -> Judged:
+def settle(decoded: Decoded) -> tuple[Samples, Judged, tuple[str, ...]]:
+    """What a file holds once its range is known: samples as they are kept, and what is said of it.
+
+    Returns:
+        The samples ``(H, W, 3)``, opaque and black to white upwards; their range by the rule above;
+        and the notes.
+
+    Raises:
+        SampleError: no value is finite, or the opacity is no opacity.
+    """
+    alpha = decoded.alpha
+    if alpha is not None and alpha.dtype.kind == "u" and alpha.min() == np.iinfo(alpha.dtype).max:
+        # All is opaque: it says nothing about the colours, which may use fewer bits.
+        decoded = replace(decoded, alpha=None)
+    judged = _judge(decoded)
+    samples, notes = _finish(decoded, judged)
+    return samples, judged, notes
+
+
+def _judge(decoded: Decoded) -> Judged:
     """The range in which a file is shown and described, by the rule above.
 
     Raises:
@@ -139,7 +158,7 @@ def top_bits(dtype: np.dtype[Any]) -> int:
     return int(np.iinfo(dtype).max).bit_length()
 
 
-def finish(decoded: Decoded, judged: Judged) -> tuple[Samples, tuple[str, ...]]:
+def _finish(decoded: Decoded, judged: Judged) -> tuple[Samples, tuple[str, ...]]:
     """The samples as they are kept: ``(H, W, 3)``, black to white upwards, opaque.
 
     Transparent pixels are laid over white.  What is not a number, or has no data, becomes black.

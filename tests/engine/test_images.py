@@ -399,7 +399,7 @@ def test_files_that_are_no_pictures_are_refused_with_the_reason(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    assert refusal(tmp_path / "pipe.png") == "is not a file"
+    assert refusal(tmp_path / "pipe.png") == "is a pipe, not a file"
 
 
 @pytest.mark.skipif(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -84,6 +86,21 @@ def test_8_and_16_bit_stay_as_they_are(tmp_path):
     image = read_image(tiff(tmp_path, dark))
     assert image.range == ValueRange(0, 255)
     assert image.range_words == ""
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_an_alpha_channel_that_is_opaque_everywhere_says_nothing_of_the_bits(tmp_path, name):
+    """Programs write 12 bits of colour beside an opacity of 16."""
+    colour = np.repeat(whole(4095, "uint16")[..., None], 3, axis=2)
+    opaque = np.dstack([colour, np.full(SHAPE, 65535, np.uint16)])
+    path = tmp_path / name
+    if name == "a.tif":
+        tifffile.imwrite(path, opaque, photometric="rgb", extrasamples=["unassalpha"])
+    else:
+        path.write_bytes(cv2.imencode(".png", opaque)[1].tobytes())
+    image = read_image(path)
+    assert image.range == ValueRange(0, 4095)
+    np.testing.assert_array_equal(image.samples, colour)
 
 
 def test_a_dark_image_of_a_file_that_states_its_range_stays_dark(tmp_path):
@@ -306,6 +323,17 @@ def test_a_wrong_range_is_one_sentence_and_nothing_is_written(tmp_path, capsys, 
     assert "range" in capsys.readouterr().err
     assert run("view", pair.path_a, pair.path_b, flag, text) == 1
     assert not (tmp_path / "m.csv").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
+def test_a_pipe_in_place_of_an_image_is_refused_by_every_command(tmp_path, capsys):
+    pipe, image = tmp_path / "pipe.png", pair_of(tmp_path).path_a
+    os.mkfifo(pipe)
+    out = ("--descriptor", "daisy", "--out")
+    assert run("describe", pipe, *out, tmp_path / "m.npz") == 1
+    assert run("match", pipe, image, *out, tmp_path / "m.csv") == 1
+    assert run("match", image, pipe, *out, tmp_path / "m.csv") == 1
+    assert capsys.readouterr().err.count("pipe.png: is a pipe, not a file") == 3
 
 
 def test_an_image_made_of_pixels_alone_has_their_whole_range():
