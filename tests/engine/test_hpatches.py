@@ -201,11 +201,12 @@ def test_a_far_away_number_does_not_fill_the_list_of_problems(tmp_path):
     assert "H_1_100000 is missing" in dataset.problems[-1]
 
 
-def test_one_number_twice_is_reported_and_the_complete_format_is_used(tmp_path):
-    folder = make_sequence(tmp_path / "v_x", suffix=".png")
-    (folder / "2.jpg").touch()
-    assert the_problem(tmp_path) == "v_x: image 2 is there twice; 2.png is used."
-    assert open_dataset(tmp_path).pairs()[0].path_b.name == "2.png"
+@pytest.mark.parametrize(("complete", "other"), [(".png", ".jpg"), (".jpg", ".png")])
+def test_one_number_twice_is_reported_and_the_complete_format_is_used(tmp_path, complete, other):
+    folder = make_sequence(tmp_path / "v_x", suffix=complete)
+    (folder / f"2{other}").touch()
+    assert the_problem(tmp_path) == f"v_x: image 2 is there twice; 2{complete} is used."
+    assert open_dataset(tmp_path).pairs()[0].path_b.name == f"2{complete}"
 
 
 def test_names_that_occur_twice_are_told_apart_by_their_parents(tmp_path):

@@ -232,7 +232,8 @@ def test_a_damaged_or_absurd_storage_is_refused(tmp_path):
 def test_deep_nesting_is_refused_and_ends_no_process(tmp_path, name, content):
     """OpenCV's own reader of YAML overflows the stack."""
     (tmp_path / name).write_text(content)
-    with pytest.raises(HomographyError, match=name):
+    reason = "nested too deeply" if name == "h.xml" else "nested too deeply|holds"
+    with pytest.raises(HomographyError, match=reason):
         read_homography(tmp_path / name)
 
 
