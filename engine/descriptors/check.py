@@ -208,6 +208,9 @@ def _check(
     started_s = time.perf_counter()
     findings: list[Finding] = []
     size_px = _SIZE_PX
+    module = getattr(descriptor, "module", None)
+    if isinstance(module, nn.Module):  # a GPU may be full; what describes moves it there again
+        module.to("cpu")
     with contextlib.suppress(Exception):  # a stranger's code; the first look tells of it
         size_px = _fitting(descriptor)
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
