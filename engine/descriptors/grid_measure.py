@@ -29,8 +29,10 @@ on it, by a fraction of the network's field of view.  That belongs to the weight
 of the cells, and matching is not harmed by what all images share.  :func:`symmetric_kernels` puts
 random symmetric kernels into a network's convolutions for as long as it is measured.
 
-What a rectifier lets through depends on the image and is not symmetric, so images and cells are
-averaged over.  ``error_px`` tells how well that worked.
+What a rectifier lets through depends on the image and is not symmetric, nor is which number of a
+pooling is the largest.  Where torch is asked for them while a map is measured, the first pass all
+and the second take the mean.  What remains of chance is averaged over images and cells, and
+``error_px`` tells how well that worked.
 """
 
 from __future__ import annotations
@@ -142,8 +144,6 @@ def measure_grid(
     """
     started_s = time.monotonic()
     networks = tuple(networks)
-    # What takes the mean away would leave next to nothing of signals that are all positive.
-    centred = any(isinstance(one, _CENTRING) for network in networks for one in network.modules())
     generator = torch.Generator().manual_seed(seed)
     rounds: list[tuple[_Positions, _Positions]] = []
     method: Method = "gradient"
@@ -151,12 +151,12 @@ def measure_grid(
         image = random_images(1, size_px, generator).to(device)
         found = None
         if method == "gradient":
-            with symmetric_kernels(networks, generator, signed=centred), _Smoothed():
+            with symmetric_kernels(networks, generator), _Smoothed():
                 found = _by_gradient(map_of, image, generator)
         if found is None:
             if method == "gradient":
                 method, rounds = "differences", []
-            with symmetric_kernels(networks, generator, signed=True), _Smoothed():
+            with symmetric_kernels(networks, generator), _Smoothed():
                 found = _by_differences(map_of, image, generator)
         rounds.append(found)
         measured = _fit(rounds, size_px, expected_px, method)
@@ -209,21 +209,15 @@ def random_images(count: int, size_px: tuple[int, int], generator: torch.Generat
 
 
 @contextlib.contextmanager
-def symmetric_kernels(
-    networks: Iterable[nn.Module], generator: torch.Generator, *, signed: bool = False
-) -> Iterator[None]:
+def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator) -> Iterator[None]:
     """Inside the block convolutions read symmetrically; afterwards all is as before.
 
-    Kernels are random, positive, and sum up to 1, without a bias; batch normalisation passes on
-    what it gets.  So signals stay positive and as large as they are in the image, rectifiers pass
-    them whole, and what they would cut away by chance does not blur the measure.
+    Kernels are random, without a bias, and keep signals as large as they are; batch normalisation
+    passes on what it gets.
 
     Args:
         networks: whose layers they are; nothing else may use them meanwhile.
         generator: what kernels are drawn from.
-        signed: kernels are positive and negative instead, as strong as after He and others, 2015.
-            Channels then differ more, which finite differences need: their steps are random, and
-            only many different numbers of a cell even that out.
     """
     layers = dict.fromkeys(layer for network in networks for layer in network.modules())
     changed = [layer for layer in layers if isinstance(layer, (*_CONVOLUTIONS, *_BATCH_NORMS))]
@@ -234,7 +228,7 @@ def symmetric_kernels(
                 if isinstance(layer, _BATCH_NORMS):
                     layer.reset_parameters()
                 else:
-                    layer.weight.copy_(_symmetric(layer, generator, signed=signed))
+                    layer.weight.copy_(_symmetric(layer, generator))
                     if layer.bias is not None:
                         layer.bias.zero_()
         yield
@@ -244,18 +238,29 @@ def symmetric_kernels(
                 value.copy_(kept)
 
 
+_ACTIVATIONS: Final = frozenset(
+    (
+        *(torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, functional.relu, functional.relu6),
+        *(functional.leaky_relu, functional.elu, functional.gelu, functional.silu),
+        *(functional.mish, functional.hardswish, functional.softplus),
+    )
+)
+
+
 class _Smoothed(TorchFunctionMode):
     """Inside the block gradients flow where the caller of torch had stopped them.
 
-    Where descriptors are made, derivatives are usually switched off.  And of what a pooling
-    searches for the largest number, the mean is taken: both are centred on the same place, but
-    which number is the largest is left to chance.
+    Where descriptors are made, derivatives are usually switched off.  And what depends on the
+    picture by chance is left out: rectifiers and their like pass everything, and a pooling takes
+    the mean instead of the largest number.  Both read the same places as before.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch._C._set_grad_enabled:
             return None
         if func in (Tensor.detach, torch.detach):
+            return args[0]
+        if func in _ACTIVATIONS:
             return args[0]
         if func in (functional.max_pool2d, torch.max_pool2d):
             return _mean_pool(*args, **(kwargs or {}))
@@ -282,7 +287,6 @@ def _mean_pool(
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
-_CENTRING = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -291,22 +295,16 @@ def _own_state(layer: nn.Module) -> Iterator[Tensor]:
     yield from layer.buffers(recurse=False)
 
 
-def _symmetric(layer: nn.Module, generator: torch.Generator, *, signed: bool) -> Tensor:
+def _symmetric(layer: nn.Module, generator: torch.Generator) -> Tensor:
     """A random kernel of the layer's shape, equal to itself flipped along every axis."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    drawn = torch.rand(weight.shape, generator=generator)
-    # Few taps of a positive kernel weigh much, so that channels stay different from one another.
-    drawn = 2 * drawn - 1 if signed else drawn.pow(8)
+    drawn = torch.randn(weight.shape, generator=generator)
     for axis in range(2, weight.ndim):
         drawn = drawn + drawn.flip(axis)
     outputs = 1 if isinstance(layer, _TRANSPOSED) else 0
     inputs = [axis for axis in range(weight.ndim) if axis != outputs]
-    if signed:
-        size = drawn.square().sum(dim=inputs, keepdim=True).sqrt() / math.sqrt(2)
-    else:
-        size = drawn.sum(dim=inputs, keepdim=True)
-    return (drawn / size).to(weight)
+    return (drawn / drawn.square().sum(dim=inputs, keepdim=True).sqrt()).to(weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

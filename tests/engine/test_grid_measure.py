@@ -278,7 +278,7 @@ def test_kernels_are_symmetric_while_they_are_measured() -> None:
         kernel = network.weight.detach()
         assert torch.allclose(kernel, kernel.flip(2))
         assert torch.allclose(kernel, kernel.flip(3))
-        assert torch.allclose(kernel.sum(dim=(1, 2, 3)), torch.ones(4))
+        assert torch.allclose(kernel.square().sum(dim=(1, 2, 3)), torch.ones(4))
 
 
 def test_the_same_seed_measures_the_same_and_no_global_number_is_drawn() -> None:
