@@ -86,7 +86,7 @@ def measuring(monkeypatch):
         "EvaluateJob": Job,
         "choose_descriptors": lambda config, values: (),
         "new_run_dir": lambda kind: NEW,
-        "run_settings": lambda folder: (SimpleNamespace(), {}),
+        "run_settings": lambda folder: (SimpleNamespace(descriptor=("daisy",)), {}),
         "command_line": lambda *args, **named: "main.py evaluate",
         "merge_results": lambda named: named[0][1],
         "read_runs": lambda folders: Content(4, finished=True, folders=tuple(folders)),
