@@ -139,7 +139,8 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
         for kind in QUERY_KINDS:
             if f"{kind}_px" in arrays:
                 places, similarities = arrays[f"{kind}_px"], arrays[f"{kind}_similarity"]
-                if places.shape != (2 + len(similarities), similarities.shape[-1], 2):
+                count, length = similarities.shape  # fails where they are no table
+                if places.shape != (2 + count, length, 2):
                     raise ValueError(f"{kind}_px and {kind}_similarity do not belong together")
                 if not np.isfinite(places[:2]).all() or np.isinf(places).any():
                     raise ValueError(f"{kind}_px holds places that are none")

@@ -137,6 +137,7 @@ def test_a_damaged_file_is_refused_in_a_sentence(length: int, tmp_path: Path):
         ("harris_px", np.full((4, 20, 2), np.nan)),
         ("harris_px", np.ones((4, 20, 2), complex)),
         ("harris_similarity", np.float32(1)),
+        ("harris_similarity", np.ones((2, 1, 20), np.float32)),
     ],
 )
 def test_arrays_that_no_measurement_can_have_written_are_refused(
