@@ -2,12 +2,14 @@
 
 VENV_PYTHON := .venv/bin/python
 TESTS ?=
+TIME ?= 30m
+KINDS ?= fuzz,kills,monkey,hover,shared
 ARGS ?=
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check pytest gpu-check format clean clean-all
+.PHONY: help run test setup check pytest soak gpu-check format clean clean-all
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +31,9 @@ check: ## check formatting, lint, types and import rules (after `make setup`)
 
 pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
 	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(TESTS)
+
+soak: setup ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
+	@$(VENV_PYTHON) -m benchmarks.soak --time $(TIME) --kinds $(KINDS)
 
 gpu-check: ## check the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=PyCUDA folder
 	@$(or $(GPU_PYTHON),python3) .ci/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)")

@@ -232,6 +232,18 @@ def test_the_changelog_knows_the_version():
     assert re.search(rf"^## {re.escape(engine.__version__)}\b", text, re.MULTILINE)
 
 
+def test_every_fault_in_the_table_names_tests_that_are_there():
+    table = (REPOSITORY / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "`" in line]
+    faults = [line.split("|")[-2] for line in rows if line.count("|") == 5]
+    assert len(faults) > 40
+    for named in faults:
+        files = re.findall(r"`([a-z0-9_/]+\.py)`", named)
+        assert files, named
+        for file in files:
+            assert (REPOSITORY / "tests" / file).exists(), file
+
+
 @pytest.mark.parametrize("document", WRITTEN, ids=lambda path: path.name)
 def test_every_link_in_the_documents_leads_somewhere(document: Path):
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
