@@ -316,7 +316,7 @@ class Application(QObject):
 
     def _show_doctor(self) -> None:
         self.work_lane.submit(
-            lambda _context: api.diagnosis_text(api.examine()),
+            lambda context: api.diagnosis_text(api.examine(context.cancel)),
             key="doctor",
             done=lambda report: self.window.show_text("Doctor", f"```\n{report}\n```"),
         )

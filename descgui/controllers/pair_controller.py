@@ -49,7 +49,7 @@ class PairController(QObject):
     def open_pair(self, pair: api.ImagePair) -> None:
         """Open two images; a pair of the open data set keeps the data set."""
         dataset = self._models.browser.state.dataset if pair.sequence else None
-        self._submit(pair.name or pair.path_a.name, lambda: self._read(pair, dataset))
+        self._submit(pair.name or pair.path_a.name, lambda _: self._read(pair, dataset))
 
     def open_files(
         self,
@@ -68,7 +68,7 @@ class PairController(QObject):
             ranges: which values of each file are black and white; None for its own range.
         """
 
-        def read() -> _Opened:
+        def read(_context: api.JobContext) -> _Opened:
             truth = api.read_homography(homography) if homography is not None else None
             return self._read(_in_ranges(_free_pair(path_a, path_b, truth), ranges), None)
 
@@ -86,7 +86,7 @@ class PairController(QObject):
             ranges: as for :meth:`open_files`.
         """
 
-        def read() -> _Opened:
+        def read(_context: api.JobContext) -> _Opened:
             try:
                 dataset = api.open_dataset(folder)
             except api.DatasetError as no_sequences:
@@ -107,8 +107,8 @@ class PairController(QObject):
     def open_demo(self) -> None:
         """Open the demo sequences, made from scikit-image's photographs at the first call."""
 
-        def read() -> _Opened:
-            dataset = api.open_dataset(api.demo_dataset())
+        def read(context: api.JobContext) -> _Opened:
+            dataset = api.open_dataset(api.demo_dataset(context))
             first = api.first_demo_pair()
             return self._read(_choose(dataset, first.sequence, first.index), dataset)
 
@@ -247,10 +247,10 @@ class PairController(QObject):
         else:
             self.open_files(state.pair.path_a, path)
 
-    def _submit(self, what: str, read: Callable[[], _Opened]) -> None:
+    def _submit(self, what: str, read: Callable[[api.JobContext], _Opened]) -> None:
         self._models.pair.set_loading(what)
         self.lane.submit(
-            lambda _context: read(),
+            read,
             key="open",
             done=self._opened,
             failed=self._failed,

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from engine.errors import KernelUnavailable
 from engine.files import parse_json
 from engine.jobs import qt_platform
 from engine.kernels.compile import find_nvcc
+from engine.progress import CancelToken
 
 _NEEDED = {
     "torch": "torch",
@@ -64,7 +66,7 @@ out['gpus'] = [
     "PIL": "import PIL.Image",
 }
 _PIP = f"{sys.executable} -m pip"
-_TRIAL_TIMEOUT_S = 120.0
+_TRIAL_TIMEOUT_S, _LOOK_EVERY_S = 120.0, 0.1
 _OLDEST_CAPABILITY = (7, 5)  # as in engine.kernels.runtime, which would load torch
 _TENSOR_CORES = (8, 0)  # as in engine.kernels.ops
 _LITTLE_SPACE_BYTES = 500 * 2**20
@@ -159,11 +161,16 @@ class Diagnosis:
         return f"used, {way}; the log confirms it, or says why not, when the first one runs"
 
 
-def examine() -> Diagnosis:
-    """Check everything; takes a few seconds, since torch and Qt are loaded on trial."""
-    names = tuple(_NEEDED)
+def examine(cancel: CancelToken | None = None) -> Diagnosis:
+    """Check everything; takes a few seconds, since torch and Qt are loaded on trial.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    names, token = tuple(_NEEDED), cancel or CancelToken()
     with ThreadPoolExecutor(max_workers=4) as pool:
-        trials = dict(zip(names, pool.map(_try_import, names), strict=True))
+        tried = pool.map(lambda name: _try_import(name, token), names)
+        trials = dict(zip(names, tried, strict=True))
     packages = {distribution: _version(distribution) for distribution in _NEEDED.values()}
     torch_facts, qt_facts = trials["torch"], trials["PySide6"]
     xcb = qt_platform.platform_name() in ("", "xcb")
@@ -204,30 +211,46 @@ def examine() -> Diagnosis:
     )
 
 
-def _try_import(module: str) -> dict[str, Any]:
+def _try_import(module: str, cancel: CancelToken) -> dict[str, Any]:
     """Import a package in a new process: facts about it, or ``{"error": reason}``."""
     trial = _TRIAL.get(module, f"import {module}")
     code = f"import json\nout = {{}}\n{trial}\n"
     # Marked, since a package may print something itself.
     code += "print('\\nFACTS ' + json.dumps(out))"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TRIAL_TIMEOUT_S,
-            check=False,
-        )
+        output, errors, exit_code = _run(code, cancel)
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
-    facts = re.search(r"^FACTS (.*)$", done.stdout, re.MULTILINE)
+    facts = re.search(r"^FACTS (.*)$", output, re.MULTILINE)
     if facts is not None:
         found: dict[str, Any] = parse_json(facts[1])
         return found
-    lines = done.stderr.strip().splitlines()
-    reason = lines[-1] if lines else f"the process ended with code {done.returncode}"
-    return {"error": reason}
+    lines = errors.strip().splitlines()
+    return {"error": lines[-1] if lines else f"the process ended with code {exit_code}"}
+
+
+def _run(code: str, cancel: CancelToken) -> tuple[str, str, int]:
+    """Run code in a process of its own: its output, its errors and its exit code."""
+    give_up_s = time.monotonic() + _TRIAL_TIMEOUT_S
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            while True:
+                cancel.check()
+                try:
+                    output, errors = process.communicate(timeout=_LOOK_EVERY_S)
+                    return output, errors, process.returncode
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > give_up_s:
+                        raise
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _version(distribution: str) -> str:

@@ -284,6 +284,14 @@ def test_what_was_chosen_in_the_opened_sequence_is_said(qtbot, pairs, models, no
     assert notified == [("warning", "v_y: image 2 is there twice; 2.png is used.")]
 
 
+def test_making_the_demo_can_be_stopped(qtbot, pairs, models, monkeypatch):
+    monkeypatch.setattr(api, "demo_dataset", lambda context: context.cancel.sleep(600))
+    pairs.open_demo()
+    assert models.pair.loading == "the demo"
+    pairs.lane.cancel()
+    qtbot.waitUntil(lambda: models.pair.loading == "", timeout=WAIT_MS)
+
+
 @pytest.mark.parametrize("line", ["\tv_x\t2", "\t/x/1.png", "/x/1.png\t"])
 def test_a_recent_entry_without_a_path_is_none(line):
     assert read_recent(line) is None

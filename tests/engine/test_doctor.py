@@ -7,13 +7,16 @@ import importlib.metadata
 import json
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import engine
 from engine.cli.commands.doctor import as_json
+from engine.errors import JobCancelled
 from engine.jobs import doctor, qt_platform
+from engine.progress import CancelToken
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +68,18 @@ def test_a_package_that_ends_its_process_is_reported_and_not_fatal(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setitem(doctor._TRIAL, "torch", "import os; os._exit(134)")
-    facts = doctor._try_import("torch")
+    facts = doctor._try_import("torch", CancelToken())
     assert facts == {"error": "the process ended with code 134"}
 
 
 def test_a_package_that_does_not_import_gives_its_reason(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(doctor._TRIAL, "torch", "print('noise'); import no_such_module_here")
-    assert "no_such_module_here" in doctor._try_import("torch")["error"]
+    assert "no_such_module_here" in doctor._try_import("torch", CancelToken())["error"]
 
 
 def test_a_package_that_prints_on_import_is_understood(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(doctor._TRIAL, "torch", "print('hello', end=''); out['gpus'] = []")
-    assert doctor._try_import("torch") == {"gpus": []}
+    assert doctor._try_import("torch", CancelToken()) == {"gpus": []}
 
 
 def test_a_broken_package_makes_the_diagnosis_unsound_and_names_the_fix():
@@ -178,3 +181,14 @@ def test_nvcc_is_found_by_cuda_home_too(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     assert doctor._nvcc_version() == f"12.4 ({tool})"
+
+
+def test_an_examination_can_be_stopped_while_a_package_loads(monkeypatch: pytest.MonkeyPatch):
+    for module in doctor._NEEDED:
+        monkeypatch.setitem(doctor._TRIAL, module, "import time; time.sleep(600)")
+    cancel = CancelToken()
+    timer = threading.Timer(0.3, cancel.cancel)
+    timer.start()
+    with pytest.raises(JobCancelled):
+        doctor.examine(cancel)
+    timer.join()

@@ -28,7 +28,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     from engine.jobs.doctor import diagnosis_text, examine
 
     with shell.stage(Stage.EXAMINING):
-        found = examine()
+        found = examine(shell.cancel)
     shell.sink.close()
     shell.print(
         as_json(found) if options_from(arguments, DoctorOptions).json else diagnosis_text(found)
