@@ -73,6 +73,9 @@ def repeat(folder: Path) -> None:
         print(fault[1] if fault else "sound")
 
 
+_MEMORY = Path("/dev/shm")
+
+
 class _Crew:
     """A worker and its watchdog."""
 
@@ -86,7 +89,16 @@ class _Crew:
     def _begin(self) -> None:
         self._at = self._context.Array("d", [_STARTING, time.monotonic(), 0.0])
         self._conn, theirs = self._context.Pipe(duplex=False)
-        arguments = (self._samples, self._ledger.seed, self.next, self._step, self._at, theirs)
+        # Ours, since a worker that is killed removes nothing.
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="soak-",
+            dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None,
+            ignore_cleanup_errors=True,
+        )
+        arguments = (
+            *(self._samples, Path(self._scratch.name), self._ledger.seed, self.next, self._step),
+            *(self._at, theirs),
+        )
         self._process = self._context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -134,6 +146,7 @@ class _Crew:
         number = int(self._at[0])
         self._process.kill()
         self._process.join()
+        self._scratch.cleanup()
         if number == _STARTING:
             raise RuntimeError(f"a worker could not begin: {what}")
         reader, *_ = _choose(self._ledger.seed, number)
@@ -150,6 +163,7 @@ class _Crew:
                 self._take(self._conn.recv())
         self._process.kill()
         self._process.join()
+        self._scratch.cleanup()
 
 
 def _cpu_s(pid: int | None) -> float:
@@ -259,7 +273,9 @@ def _keep(ledger: Ledger, samples: Path, number: int, key: str, text: str) -> No
 # ---- the worker ---------------------------------------------------------------------------------
 
 
-def _work(samples: Path, seed: int, first: int, step: int, at: Any, conn: Connection) -> None:
+def _work(
+    samples: Path, scratch: Path, seed: int, first: int, step: int, at: Any, conn: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
@@ -272,11 +288,8 @@ def _work(samples: Path, seed: int, first: int, step: int, at: Any, conn: Connec
 
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    memory = Path("/dev/shm")
-    base = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="soak-", dir=base) as scratch:
-        os.environ["DESCGUI_HOME"] = str(Path(scratch) / "home")
-        _read_on(Path(scratch), samples, seed, first, step, at, conn)
+    os.environ["DESCGUI_HOME"] = str(scratch / "home")
+    _read_on(scratch, samples, seed, first, step, at, conn)
 
 
 def _read_on(
