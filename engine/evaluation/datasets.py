@@ -17,7 +17,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.demo import demo_dataset
 from engine.data.hpatches import Dataset, open_dataset, subset
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError, quoted
@@ -180,6 +179,9 @@ def _split_stress(name: str) -> tuple[StressKind | None, str]:
 
 def _find_root(name: str, data_folder: Path | None, context: JobContext | None) -> Path:
     if name == "demo":
+        # With OpenCV it takes 50 ms to load, and the window reads this module before it is painted.
+        from engine.data.demo import demo_dataset
+
         return demo_dataset(context)
     if name not in _HPATCHES:
         return Path(name).expanduser()

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +63,8 @@ class Stress:
         """
         height, width = pixels.shape[:2]
         if self.scale < 1:
+            import cv2  # late, as in warp_image
+
             sigma_px = 0.5 * math.sqrt(1 / self.scale**2 - 1)
             pixels = np.asarray(
                 cv2.GaussianBlur(pixels, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
