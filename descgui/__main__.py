@@ -7,6 +7,8 @@ import signal
 import sys
 
 # Nothing slow stands above the handlers that main() installs.
+from engine.cli import STOPPED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     from engine.api import ViewOptions
 
-STOPPED = 130
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -56,10 +56,10 @@ from descgui.views.training_panel import TrainingPanel
 from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
 from engine import api
+from engine.cli import STOPPED
 
 SETTINGS_FILE = "settings.yaml"
 LAYOUT_FILE = "window.ini"
-INTERRUPTED = 130
 _SIGNAL_LOOK_MS = 200
 _SWITCH_INTERVAL_S = 0.001
 _ZOOM_STEP = 1.25
@@ -424,7 +424,7 @@ def _end_on_interrupt(window: Application) -> QTimer:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        window.end(INTERRUPTED)
+        window.end(STOPPED)
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from engine.cli import STOPPED
 from engine.cli.command import DrawPdf, OpenWindow, Shell
 from engine.cli.parser import build_parser, parse
 from engine.cli.terminal import TerminalSink
@@ -19,7 +20,7 @@ from engine.errors import DescSpaceError, JobCancelled
 from engine.jobs.command_line import ViewOptions
 from engine.progress import CancelToken
 
-DONE, FAILED, STOPPED = 0, 1, 130
+DONE, FAILED = 0, 1
 _STDOUT, _STDERR = 1, 2
 
 

@@ -103,24 +103,25 @@ def describe_image(
             return descriptor.describe_stoppable(images, check)
         return descriptor.describe(images)
 
-    def describe_in(parts: int, images: Tensor) -> Levels:
-        assert reach_px is not None
-        return describe_in_tiles(
-            describe,
-            images,
-            parts=parts,
-            reach_px=reach_px,
-            period_px=descriptor.shift_period_px,
-            check=check,
-        )
-
     reach_px = descriptor.reach_px if isinstance(descriptor, TileableDescriptor) else None
-    tileable = members is None and reach_px is not None
+    in_tiles: dict[int, Callable[[Tensor], Levels]] = {}
+    if members is None and reach_px is not None:
+        in_tiles = {
+            parts * parts: partial(
+                describe_in_tiles,
+                describe,
+                parts=parts,
+                reach_px=reach_px,
+                period_px=descriptor.shift_period_px,
+                check=check,
+            )
+            for parts in _TILES_A_SIDE
+        }
     levels, notes = run_on_image(
         descriptor,
         pixels,
         describe,
-        smaller={n * n: partial(describe_in, n) for n in _TILES_A_SIDE if tileable},
+        smaller=in_tiles,
         device=device,
         precision=precision,
         context=context,

@@ -143,6 +143,21 @@ def test_a_missing_package_is_named(capsys: pytest.CaptureFixture[str]):
     assert "the package 'torch._C' is not installed" in capsys.readouterr().err
 
 
+def leave_early(code: str) -> tuple[bytes, bytes, int]:
+    """Read one line of a program's output and leave: that line, its errors and its exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        process.stdout.close()
+        return line, process.stderr.read(), process.wait(timeout=60)
+
+
 def test_a_reader_that_left_early_is_no_failure():
     """The output is larger than a pipe's buffer, and ``head`` reads one line of it."""
     code = (
@@ -153,18 +168,7 @@ def test_a_reader_that_left_early_is_no_failure():
         "    return 0\n"
         "sys.exit(main([], open_window=window))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 0
+    assert leave_early(code)[1:] == (b"", 0)
 
 
 def test_a_reader_of_results_that_left_early_is_no_failure():
@@ -180,18 +184,7 @@ def test_a_reader_of_results_that_left_early_is_no_failure():
         "run.parse = lambda parser, words: asked\n"
         "sys.exit(run.main([], open_window=None))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == b"x" * 100 + b"\n"
-        process.stdout.close()
-        assert process.stderr.read() == b"beside\n"
-        assert process.wait(timeout=60) == 0
+    assert leave_early(code) == (b"x" * 100 + b"\n", b"beside\n", 0)
 
 
 def test_a_terminal_of_another_encoding_shows_a_stand_in(monkeypatch: pytest.MonkeyPatch):
