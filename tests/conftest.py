@@ -29,6 +29,14 @@ if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get(
 _THREAD_GRACE_MS = 2000
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes in a test's id by their number: what they hold may differ between two processes.
+
+    The time in a gzip header does, and then the test processes disagree on which tests there are.
+    """
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home folder for the whole run: the user's settings, cache and logs stay untouched.
