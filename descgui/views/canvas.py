@@ -24,7 +24,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from descgui.views.marks import Mark, PinMark, Stage, bounds_of, paint_marks
+from descgui.views.marks import Mark, PinMark, Stage, paint_marks, shaped
 from descgui.views.pictures import BACKGROUND, Overlay, Photo, paint_grid
 from descgui.views.viewport import (
     Box,
@@ -153,7 +153,7 @@ class ImageCanvas(QWidget):
         stage = self._stage()
         region = QRegion()
         for mark in changed:
-            bounds = bounds_of(mark.shapes(stage)).toAlignedRect().adjusted(-2, -2, 2, 2)
+            bounds = shaped(mark, stage)[1].toAlignedRect().adjusted(-2, -2, 2, 2)
             region = region.united(bounds.intersected(self.rect()))
         self.update(region)
 

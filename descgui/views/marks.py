@@ -10,9 +10,10 @@ colours also differ in shape or line style.  Each line has a dark edge, so it sh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final, Protocol
 
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -25,7 +26,6 @@ from PySide6.QtGui import (
     QPainter,
     QPainterPath,
     QPen,
-    QPolygonF,
 )
 
 from descgui.views.viewport import Box, Viewport
@@ -68,7 +68,7 @@ class Stage:
     area: Box
 
 
-class Mark(Protocol):
+class Mark(Hashable, Protocol):
     """Something drawn over an image."""
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -298,25 +298,36 @@ def paint_marks(
     area = stage.area
     frame = dirty or QRectF(area.left, area.top, area.width, area.height)
     for mark in marks:
-        shapes = mark.shapes(stage)
-        if bounds_of(shapes).intersects(frame):
+        shapes, bounds = shaped(mark, stage)
+        if bounds.intersects(frame):
             paint_shapes(painter, shapes)
+
+
+@lru_cache(maxsize=256)  # a mark is asked about when it appears, at each paint, and when it goes
+def shaped(mark: Mark, stage: Stage) -> tuple[Shapes, QRectF]:
+    """A mark's shapes, and the rectangle that they touch, which stays as it is."""
+    shapes = mark.shapes(stage)
+    return shapes, bounds_of(shapes)
 
 
 def bounds_of(shapes: Shapes) -> QRectF:
     """The rectangle that shapes touch; words stay inside the disc or plate below them."""
-    bounds = QRectF()
+    boxes = []
     for shape in shapes:
         match shape:
             case content.Stroke():
-                points, reach = [point for line in shape.lines for point in line], shape.width / 2
+                xs, ys = zip(*chain.from_iterable(shape.lines), strict=True)
+                reach = shape.width / 2
             case content.Disc():
-                points, reach = [shape.centre], shape.radius + shape.width / 2
+                xs, ys = ((coordinate,) for coordinate in shape.centre)
+                reach = shape.radius + shape.width / 2
             case _:
                 continue
-        corners = QPolygonF([QPointF(*point) for point in points]).boundingRect()
-        bounds |= corners.adjusted(-reach, -reach, reach, reach)
-    return bounds
+        boxes.append((min(xs) - reach, min(ys) - reach, max(xs) + reach, max(ys) + reach))
+    if not boxes:
+        return QRectF()
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return QRectF(QPointF(min(left), min(top)), QPointF(max(right), max(bottom)))
 
 
 def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
