@@ -223,8 +223,7 @@ class DescriptorChooser(QWidget):
         if info != self._shown_info:
             self._shown_info = info
             if self.form is not None:
-                self.form.hide()
-                self.form.deleteLater()
+                self.form.remove()
                 self.form = None
             if options:
                 # The weights decide what a network is worth, so they come first.

@@ -481,6 +481,12 @@ class OptionForm(QWidget):
             row.editor.say_empty(text or "none")
             row.say_default(text)
 
+    def remove(self) -> None:
+        """Take the form out of the window; an edit under way ends without a signal."""
+        self.blockSignals(True)  # hiding a field ends its edit, but what it was meant for has gone
+        self.hide()
+        self.deleteLater()
+
     def set_defaults(self, values: Mapping[str, Any]) -> None:
         """Use these values as the defaults; names that are missing keep the declared ones.
 

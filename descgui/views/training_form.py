@@ -274,8 +274,7 @@ class TrainingForm(QWidget):
         if options != self._own_options:
             self._own_options = options
             if self.own is not None:
-                self.own.hide()
-                self.own.deleteLater()
+                self.own.remove()
             self.own = OptionForm(options, parent=self.network.content)
             self.own.changed.connect(self._on_own)
             self.network.body.addWidget(self.own)

@@ -124,6 +124,19 @@ def test_settings_are_asked_for_at_once_and_come_back_with_their_descriptor(
     assert asked.of("choose")[-1] == (models.maps, chosen)
 
 
+def test_an_unfinished_edit_is_not_given_to_the_next_descriptor(ready, models, qtbot, asked):
+    box = ready.shown.form.field("stride_px")
+    ready.activateWindow()
+    box.setFocus()
+    qtbot.waitUntil(box.hasFocus)
+    box.selectAll()
+    qtbot.keyClicks(box, "8")
+    models.maps.choose(DescriptorChoice("net"))
+    assert asked.of("choose") == []
+    assert ready.shown.form.names == ("weights", "stride_px")
+    assert ready.shown.form.values() == {}
+
+
 def test_weights_come_first_in_the_form(ready, models):
     models.maps.choose(DescriptorChoice("net"))
     assert ready.shown.form.names == ("weights", "stride_px")

@@ -248,6 +248,18 @@ def test_a_network_s_own_settings_are_those_of_the_chosen_one(model, panel):
     assert not form.network.isVisibleTo(form)
 
 
+def test_an_unfinished_edit_is_not_given_to_the_next_network(qtbot, model, panel):
+    choose(panel.form.descriptor, "msnet_v1")
+    box = panel.form.own.field("scale")
+    panel.activateWindow()
+    box.setFocus()
+    qtbot.waitUntil(box.hasFocus)
+    box.selectAll()
+    qtbot.keyClicks(box, "0.5")
+    model.choice.update(descriptor="msnet_v0")
+    assert dict(model.choice.state.own) == {}
+
+
 def test_a_training_without_a_file_starts_from_random_numbers_and_says_so(model, panel, models):
     (there,) = (one for one in list_descriptors() if one.name == "descspace-fast")
     options = describe_options(there.config)
