@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ KINDS = {
     "shared": (2, "two windows and a terminal on the same folders"),
 }
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_CLEAN_UP_S = 30.0
 
 
 def main(words: list[str] | None = None) -> int:
@@ -57,10 +59,9 @@ def main(words: list[str] | None = None) -> int:
         seconds = total_s * KINDS[name][0] / shares
         print(f"{name}: {KINDS[name][1]}, for {seconds / 60:.1f} min …", flush=True)
         command = [sys.executable, "-m", "benchmarks.soak", "--one", name]
-        done = subprocess.run(
-            [*command, f"--time={seconds:.0f}s", f"--seed={arguments.seed}"], check=False
+        failed |= (
+            _run_process([*command, f"--time={seconds:.0f}s", f"--seed={arguments.seed}"]) != 0
         )
-        failed |= done.returncode != 0
     for name in kinds:
         ledger = Ledger.load(name)
         print(ledger.summary())
@@ -68,6 +69,25 @@ def main(words: list[str] | None = None) -> int:
             failed = True
             print(f"  {key} ({fault['times']} times): {fault['folder']}")
     return 1 if failed else 0
+
+
+def _run_process(command: list[str]) -> int:
+    """Run a process in a session of its own; it cleans up when this one is stopped."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        try:
+            process.wait(_CLEAN_UP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def _stop(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _run_one(kind: str, seed: int, seconds: float) -> None:
@@ -90,6 +110,7 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -289,6 +289,7 @@ class _Child:
         self._pid = os.fork()
         if self._pid == 0:
             try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the soak's own is not the command's
                 self._become(words, folder, url, cold=cold)
             finally:
                 os._exit(99)
@@ -349,13 +350,19 @@ class _Child:
 
     def _wait(self, seconds: float) -> int | None:
         until_s = time.monotonic() + seconds
-        while True:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                return status
-            if time.monotonic() > until_s:
-                return None
-            time.sleep(0.002)
+        try:
+            while True:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                if pid:
+                    return status
+                if time.monotonic() > until_s:
+                    return None
+                time.sleep(0.002)
+        except KeyboardInterrupt:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            raise
 
 
 # ---- the server ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -142,3 +143,10 @@ def quiet_environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": str(Path.cwd()),
         "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"),
     }
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """End a process that still runs."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.soak.ledger import ROOT, Ledger, quiet_environment
+from benchmarks.soak.ledger import ROOT, Ledger, kill, quiet_environment
 from benchmarks.soak.samples import make_samples
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ CLOSE_S = 5.0
 _TICK_MS = 15
 _KEPT_ACTIONS = 400
 _WINDOW_S = 75.0  # at most; each window has a process of its own, as a person's have
+_LEAST_S = 20.0
 _GRACE_S = 90.0
 _ADDRESS_SPACE = 14 << 30
 _TINY_TRAINING = {
@@ -58,7 +59,9 @@ _NOISE = re.compile(r"This plugin does not support (raise|propagateSizeHints|gra
 def run(ledger: Ledger, deadline_s: float) -> None:
     """Run one window after the other until ``time.monotonic()`` reaches the deadline."""
     samples = make_samples(ROOT / "samples").resolve()
-    while (left_s := deadline_s - time.monotonic()) > 20:
+    if deadline_s - time.monotonic() <= _LEAST_S:
+        print(f"A window takes {_LEAST_S:g} s: give it more.", flush=True)
+    while (left_s := deadline_s - time.monotonic()) > _LEAST_S:
         number = ledger.count("processes")
         with tempfile.TemporaryDirectory(prefix="soak-") as place:
             found = run_process(
@@ -82,11 +85,7 @@ def run_process(
 ) -> dict[str, Any]:
     """One process: what it did, and its faults, the process's own end included."""
     process = begin_process(place, samples, seed, number, seconds, home=home)
-    try:
-        process.wait(seconds + _GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    wait_for(process, seconds)
     return end_process(place, process, number, seconds)
 
 
@@ -102,6 +101,16 @@ def begin_process(
             [sys.executable, "-m", "benchmarks.soak.monkey", *words],
             env=quiet_environment(folder), stdout=said, stderr=said,
         )  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until a process has ended, and end it where it does not, or this one is stopped."""
+    try:
+        process.wait(seconds + _GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        kill(process)
 
 
 def end_process(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak import monkey
-from benchmarks.soak.ledger import ROOT, Ledger, quiet_environment
+from benchmarks.soak.ledger import ROOT, Ledger, kill, quiet_environment
 from benchmarks.soak.samples import DAISY, TRAINING, make_samples, settings
 
 _LEAST_S = 30.0
@@ -29,6 +29,8 @@ _REFUSALS = (_LOCKED, "holds a training run already", "could be continued", "hol
 def run(ledger: Ledger, deadline_s: float) -> None:
     """Run rounds until ``time.monotonic()`` reaches the deadline."""
     samples = make_samples(ROOT / "samples").resolve()
+    if deadline_s - time.monotonic() <= _LEAST_S:
+        print(f"A round takes {_LEAST_S:g} s: give it more.", flush=True)
     while (left_s := deadline_s - time.monotonic()) > _LEAST_S:
         number = ledger.count("rounds")
         with tempfile.TemporaryDirectory(prefix="soak-") as place:
@@ -59,19 +61,18 @@ def _round(ledger: Ledger, place: Path, samples: Path, number: int, seconds: flo
     try:
         while time.monotonic() < until_s:
             _terminal(ledger, home, samples, rng, details)
+        for process in processes:
+            monkey.wait_for(process, seconds)
     finally:
-        for one, process in zip(windows, processes, strict=True):
-            try:
-                process.wait(seconds + 90)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            found = monkey.end_process(place, process, one, seconds)
-            ledger.count("actions in windows", found["counts"].get("actions", 0))
-            for fault in found["faults"]:
-                files = {f"said-{one}.txt": place / f"said-{one}.txt"}
-                ledger.fault(f"window: {fault['key']}", fault["text"], files=files,
-                             details=details)  # fmt: skip
+        for process in processes:
+            kill(process)
+    for one, process in zip(windows, processes, strict=True):
+        found = monkey.end_process(place, process, one, seconds)
+        ledger.count("actions in windows", found["counts"].get("actions", 0))
+        for fault in found["faults"]:
+            files = {f"said-{one}.txt": place / f"said-{one}.txt"}
+            ledger.fault(f"window: {fault['key']}", fault["text"], files=files,
+                         details=details)  # fmt: skip
     _look_over(ledger, home, details)
 
 
@@ -93,8 +94,12 @@ def _terminal(
         )
         for extra in (["--resume"], rng.choice(([], ["--resume"])))
     ]  # fmt: skip
-    for process in pair:
-        _, said = process.communicate()
+    try:
+        heard = [process.communicate()[1] for process in pair]
+    finally:
+        for process in pair:
+            kill(process)
+    for process, said in zip(pair, heard, strict=True):
         ledger.count("commands")
         last = said.strip().splitlines()[-1] if said.strip() else ""
         if _LOCKED in last:
