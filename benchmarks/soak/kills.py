@@ -30,6 +30,7 @@ from benchmarks.soak.samples import DAISY, TRAINING, make_samples, settings
 _GIVE_UP_S = 180.0
 _COLD_SHARE = 0.15  # started anew, imports and all
 _STOPPED = 130
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ARCHIVE_BYTES = 3 << 20
 _CHUNK_BYTES = 1 << 16
 _PAUSE_S = 0.01
@@ -286,13 +287,18 @@ class _Child:
     def __init__(self, words: list[str], folder: Path, url: str, *, cold: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._said = folder / "said.txt"
+        # A fork begins inside the command, which has its handlers from its first line on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the soak's own is not the command's
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, lambda *_: os._exit(_STOPPED))
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
                 self._become(words, folder, url, cold=cold)
             finally:
                 os._exit(99)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _become(self, words: list[str], folder: Path, url: str, *, cold: bool) -> None:
         os.setsid()
