@@ -295,7 +295,7 @@ def _even_layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """As ``layer_norm``, with one deviation for all cells: where it is small, gradients are large."""
+    """As ``layer_norm``, with one deviation for all cells: a small one makes gradients large."""
     if len(normalized_shape) != 1:  # over places too
         return functional.layer_norm(values, normalized_shape, weight, bias, eps)
     centred = values - values.mean(dim=-1, keepdim=True)
