@@ -6,6 +6,9 @@ A module registers its builder when it is imported::
     def build_raw_patch(config: RawPatchConfig) -> RawPatch:
         return RawPatch(config)
 
+A *family* opens any model of a library by the library's name for it, ``timm:resnet18``; it is
+registered by :func:`register_family`.
+
 The built-in ones are listed in :mod:`engine.descriptors.builtin`, which is imported at the first
 question; a person's own file by :func:`engine.descriptors.plugins.load_plugin`; an installed
 package's by its entry point.  This module itself needs no torch, so that a choice of descriptor can
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.config import build_config, config_values
+from engine.descriptors.model_names import ModelName, parse_model_name
 from engine.descriptors.remembered import remembered_plugin
 from engine.errors import ConfigError
 from engine.paths import FileStamp
@@ -51,6 +56,7 @@ class DescriptorEntry:
         source: "built-in", or the plugin file or package it came from.
         by_pair: it is a :class:`~engine.descriptors.base.PairDescriptor`: the maps of an image
             depend on the other image too.
+        weights_title: of the weights that it has with some settings, where these do not tell it.
     """
 
     name: str
@@ -60,11 +66,33 @@ class DescriptorEntry:
     build: Callable[[Any], DenseDescriptor]
     source: str
     by_pair: bool = False
+    weights_title: Callable[[Any], str] | None = None
 
     @property
     def takes_weights(self) -> bool:
         """True if the settings have a ``weights`` field."""
         return any(field.name == "weights" for field in fields(self.config))
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyEntry:
+    """A library whose models are descriptors.
+
+    Attributes:
+        name: the word before the colon.
+        title: what a person reads.
+        summary: one sentence on what it opens.
+        config: settings class of all its models, with a ``weights`` field.
+        build: makes the descriptor of a model from its settings.
+        weights_title: of the weights that a model has with some settings.
+    """
+
+    name: str
+    title: str
+    summary: str
+    config: type
+    build: Callable[[ModelName, Any], DenseDescriptor]
+    weights_title: Callable[[ModelName, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +115,7 @@ class DescriptorSpec:
 
 
 _ENTRIES: dict[str, DescriptorEntry] = {}
+_FAMILIES: dict[str, FamilyEntry] = {}
 _source: ContextVar[str] = ContextVar("descriptor_source", default=BUILT_IN)
 
 
@@ -120,6 +149,27 @@ def register_descriptor(
     return register
 
 
+def register_family(
+    name: str,
+    *,
+    title: str,
+    config: type,
+    summary: str,
+    weights_title: Callable[[ModelName, Any], str],
+) -> Callable[
+    [Callable[[ModelName, Any], DenseDescriptor]], Callable[[ModelName, Any], DenseDescriptor]
+]:
+    """Register the decorated builder for all models whose names begin with ``name`` and a colon."""
+
+    def register(
+        build: Callable[[ModelName, Any], DenseDescriptor],
+    ) -> Callable[[ModelName, Any], DenseDescriptor]:
+        _FAMILIES[name] = FamilyEntry(name, title, summary, config, build, weights_title)
+        return build
+
+    return register
+
+
 @contextlib.contextmanager
 def replacing_source(source: str) -> Iterator[None]:
     """Replace the entries of a source; the old ones return if the block fails."""
@@ -148,15 +198,41 @@ def list_descriptors() -> tuple[DescriptorEntry, ...]:
     return tuple(_ENTRIES.values())
 
 
+def list_families() -> tuple[FamilyEntry, ...]:
+    """All families of models, in order of registration."""
+    _load_builtin()
+    return tuple(_FAMILIES.values())
+
+
+def _entry(name: str) -> DescriptorEntry:
+    """The entry of a registered name, or of a model of a family; KeyError if there is none."""
+    entry = _ENTRIES.get(name)
+    model = parse_model_name(name) if entry is None else None
+    if model is not None:
+        family = _FAMILIES[model.family]
+        entry = DescriptorEntry(
+            name,
+            f"{family.title} {model.title}",
+            family.summary,
+            family.config,
+            functools.update_wrapper(functools.partial(family.build, model), family.build),
+            BUILT_IN,
+            weights_title=functools.partial(family.weights_title, model),
+        )
+    if entry is None:
+        raise KeyError(name)
+    return entry
+
+
 def get_descriptor(name: str) -> DescriptorEntry:
-    """The entry called ``name``.
+    """The entry called ``name``, or of a model of a family.
 
     Raises:
         ConfigError: there is none; the message lists what there is.
     """
     _load_builtin()
     try:
-        return _ENTRIES[name]
+        return _entry(name)
     except KeyError:
         near = difflib.get_close_matches(name, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -165,8 +241,10 @@ def get_descriptor(name: str) -> DescriptorEntry:
         if file is not None:
             reason = f"there is no {name!r}; it was registered by {file}: add --plugin {file}"
         else:
+            families = ", ".join(f"{family}:MODEL" for family in _FAMILIES)
             reason = (
-                f"there is no {name!r}; {hint}known: {known}; one of your own needs --plugin FILE"
+                f"there is no {name!r}; {hint}known: {known}, {families}; one of your own needs "
+                "--plugin FILE"
             )
         raise ConfigError("descriptor", reason) from None
 
@@ -195,13 +273,15 @@ def weights_in_use(name: str, values: Mapping[str, Any] | None = None) -> str:
         for random ones, or for a file that has to be chosen; "" for a descriptor that takes none,
         or is not registered yet.
     """
-    entry = _ENTRIES.get(name)
-    if entry is None or not entry.takes_weights:
-        return ""
     try:
+        entry = _entry(name)
         config: Any = build_config(entry.config, values or {}, where=name)
-    except ConfigError:  # which is said where the values are
+    except (KeyError, ConfigError):  # which is said where the values are
         return ""
+    if not entry.takes_weights:
+        return ""
+    if entry.weights_title is not None:
+        return entry.weights_title(config)
     if config.weights is not None:
         return weights_title(Path(config.weights))
     if not hasattr(config, "weights_file"):

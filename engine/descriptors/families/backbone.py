@@ -1,0 +1,263 @@
+"""How a network of another library becomes a descriptor.
+
+A family brings a :class:`FeatureNetwork`: what is behind a model's name, with all its layers.  The
+rest is the same for all of them and stands here: colours as the network expects them, sides that
+its strides divide, several layers joined, vectors of unit length, and cells where they were
+measured to be.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.config import option
+from engine.descriptors.base import DescriptorMap, ExpectedInput, Levels
+from engine.descriptors.families.grids import measured_grid
+from engine.descriptors.model_names import ModelName
+from engine.descriptors.tensors import unit_length
+from engine.errors import ConfigError, DescSpaceError
+from engine.geometry.coords import CellGrid
+from engine.geometry.sampling import cell_places, sample_map
+
+Facet = Literal["token", "key", "query", "value"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneConfig:
+    """Settings of every network that is opened by its name."""
+
+    weights: Path | None = option(None, help="file to use instead of the library's own weights")
+    untrained: bool = option(False, help="random weights, for comparison")
+    norm: bool = option(
+        True, help="apply the network's last normalisation to blocks of a transformer"
+    )
+    facet: Facet = option(
+        "token", help="of a transformer's block: its output, or part of attention"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One place in a network whose output can be described by.
+
+    Attributes:
+        name: the library's word for it; its number is its place in ``FeatureNetwork.layers``.
+        stride_px: distance of its cells as the library tells it; only a first guess.
+        dim: length of its vectors.
+        facets: it is a block with attention whose keys, queries and values can be had.
+    """
+
+    name: str
+    stride_px: float
+    dim: int
+    facets: bool = False
+
+
+class FeatureNetwork(nn.Module, ABC):
+    """A network with layers.  A module that holds all its weights, if it has any.
+
+    Attributes:
+        architecture: tells apart what places cells differently: library, version, model.
+        layers: from the image to the end.
+        expects: colours that it was trained on.
+        multiple_px: both sides of its input are multiples of this.
+        fixed_size_px: (width, height), if it takes images of one size only.
+        trained: whether its weights were learnt.
+    """
+
+    architecture: str
+    layers: tuple[Layer, ...]
+    expects: ExpectedInput
+    multiple_px: int
+    fixed_size_px: tuple[int, int] | None = None
+    trained: bool
+
+    @abstractmethod
+    def features(
+        self, inputs: Tensor, layers: Sequence[int], *, facet: Facet, norm: bool
+    ) -> tuple[Tensor, ...]:
+        """The outputs of some layers.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, colours as expected, sides as demanded.
+            layers: numbers, ascending.
+            facet: which part of a block.
+            norm: apply the last normalisation to all of them, where there is one.
+
+        Returns:
+            ``(B, D, H', W')`` each.
+        """
+
+    def untrained_twin(self) -> FeatureNetwork:
+        """The same architecture with random weights; itself where that cannot be had."""
+        return self
+
+
+class BackboneDescriptor:
+    """Describes by one or several layers of a network.
+
+    Args:
+        name: model and layers.
+        network: what the name stands for.
+        config: settings.
+
+    Raises:
+        ConfigError: there is no such layer, or it has no such facet.
+    """
+
+    half_precision = True
+
+    def __init__(self, name: ModelName, network: FeatureNetwork, config: BackboneConfig) -> None:
+        self.name = name
+        self.network = network
+        self.module = network.eval()
+        self.expects = network.expects
+        self.trained = network.trained
+        self._facet: Facet = config.facet
+        self._norm = config.norm
+        self._chosen = find_layers(name, network.layers, config.facet)
+        self._grids: dict[int, CellGrid] = {}
+        self.grid = self.grid_of(min(self._chosen, key=lambda one: network.layers[one].stride_px))
+        self.dim = sum(network.layers[one].dim for one in self._chosen)
+        self.shift_period_px = network.multiple_px
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers of the network."""
+        return self.network.layers
+
+    def describe(self, images: Tensor) -> Levels:
+        """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
+        maps = self._maps(images, self._chosen)
+        if len(maps) == 1:
+            return (DescriptorMap(unit_length(maps[0].values), maps[0].grid),)
+        return (_joined(maps),)
+
+    def describe_layers(self, images: Tensor, layers: Sequence[int]) -> tuple[Levels, ...]:
+        """As ``describe`` by each of some layers alone, in one pass through the network.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB in [0, 1].
+            layers: numbers, ascending.
+        """
+        maps = self._maps(images, layers)
+        return tuple((DescriptorMap(unit_length(one.values), one.grid),) for one in maps)
+
+    def raw_layers(self, images: Tensor, layers: Sequence[int]) -> tuple[DescriptorMap, ...]:
+        """As :meth:`describe_layers`, with vectors of the length that the network gave them."""
+        return self._maps(images, layers)
+
+    def grid_of(self, layer: int) -> CellGrid:
+        """Where the cells of a layer lie in the network's input; measured at the first question.
+
+        Raises:
+            DescSpaceError: they lie at different distances along both axes, or nowhere.
+        """
+        if layer not in self._grids:
+            self._grids[layer] = measured_grid(self.network, layer, facet=self._facet)
+        return self._grids[layer]
+
+    def _maps(self, images: Tensor, layers: Sequence[int]) -> tuple[DescriptorMap, ...]:
+        height, width = images.shape[2:]
+        inputs, scale = self._inputs(images)
+        maps = []
+        outputs = self.network.features(inputs, layers, facet=self._facet, norm=self._norm)
+        for layer, values in zip(layers, outputs, strict=True):
+            grid = _scaled(self.grid_of(layer), scale)
+            rows, columns = grid.count(height), grid.count(width)
+            if rows < 1 or columns < 1:
+                raise DescSpaceError(
+                    f"{self.name} has no cell in an image of {width} × {height} px: its cells are "
+                    f"{grid.stride_px:g} px apart; choose an earlier layer or larger images."
+                )
+            maps.append(DescriptorMap(values[:, :, :rows, :columns].float(), grid))
+        return tuple(maps)
+
+    def _inputs(self, images: Tensor) -> tuple[Tensor, float]:
+        """Colours and size as the network wants them, and the factor images were resized by."""
+        mean = images.new_tensor(self.expects.mean).view(-1, 1, 1)
+        std = images.new_tensor(self.expects.std).view(-1, 1, 1)
+        ordered = images.flip(1) if self.expects.channels == "BGR" else images
+        normalised = (ordered - mean) / std
+        height, width = images.shape[2:]
+        scale = 1.0
+        if self.network.fixed_size_px is None:
+            multiple = self.network.multiple_px
+            full_width, full_height = (math.ceil(n / multiple) * multiple for n in (width, height))
+        else:
+            full_width, full_height = self.network.fixed_size_px
+            scale = min(full_width / width, full_height / height)
+            # By the factor itself, not by sizes that were rounded: cells are placed by it.
+            normalised = functional.interpolate(
+                normalised,
+                scale_factor=scale,
+                recompute_scale_factor=False,
+                mode="bicubic",
+                align_corners=False,
+                antialias=scale < 1,
+            )
+            height, width = normalised.shape[2:]
+        padding = (0, full_width - width, 0, full_height - height)
+        return functional.pad(normalised, padding, mode="replicate"), scale
+
+
+def find_layers(name: ModelName, layers: Sequence[Layer], facet: Facet) -> tuple[int, ...]:
+    """The numbers of the layers in a name, ascending.
+
+    Args:
+        name: its ``layers`` are numbers or names; the last one is taken if there are none.
+        layers: of the network.
+        facet: that each of them has to have.
+
+    Raises:
+        ConfigError: there is no such layer, or it has no such facet.
+    """
+    names = [layer.name for layer in layers]
+    chosen = set()
+    for word in name.layers or (str(len(layers) - 1),):
+        try:
+            number = names.index(word) if word in names else int(word)
+            chosen.add(range(len(layers))[number])
+        except (ValueError, IndexError):
+            raise ConfigError(
+                "descriptor",
+                f"{name.at()} has no layer {word!r}: there are 0 to {len(layers) - 1} "
+                f"({names[0]} to {names[-1]})",
+            ) from None
+    for number in chosen:
+        if facet != "token" and not layers[number].facets:
+            raise ConfigError(
+                "facet", f"layer {names[number]} of {name.at()} has no attention with a {facet}"
+            )
+    return tuple(sorted(chosen))
+
+
+def _scaled(grid: CellGrid, scale: float) -> CellGrid:
+    """The grid in an image that was resized by ``scale`` to the network's input."""
+    if scale == 1:
+        return grid
+    return CellGrid(grid.stride_px / scale, (grid.offset_px + 0.5) / scale - 0.5)
+
+
+def _joined(maps: Sequence[DescriptorMap]) -> DescriptorMap:
+    """Vectors of several layers one behind the other, at the cells of the finest of them."""
+    finest = min(maps, key=lambda one: one.grid.stride_px)
+    rows, columns = finest.values.shape[2:]
+    places_px = cell_places(finest.grid, (rows, columns), device=finest.values.device)
+    parts = []
+    for one in maps:
+        values = unit_length(one.values)
+        if one.grid != finest.grid:
+            sampled = sample_map(values, one.grid, places_px.expand(len(values), -1, -1))
+            values = sampled.transpose(1, 2).reshape(len(values), -1, rows, columns)
+        parts.append(values)
+    return DescriptorMap(unit_length(torch.cat(parts, dim=1)), finest.grid)

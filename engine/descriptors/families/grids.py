@@ -1,0 +1,127 @@
+"""Where the cells of a network's layer lie: measured once for each architecture, then remembered.
+
+No library tells it.  The measure is taken on random images and, where the library can build the
+network anew, on random weights: what a layer reads is decided by its architecture, while trained
+weights lean to one side or the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from engine.descriptors.grid_measure import (
+    MeasuredGrid,
+    NoInfluenceError,
+    fitting_size,
+    measure_grid,
+)
+from engine.errors import DescSpaceError, OutputError
+from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.geometry.coords import CellGrid
+from engine.paths import cache_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.descriptors.families.backbone import Facet, FeatureNetwork
+
+_VERSION: Final = 1  # of the measure: what was remembered by others is measured again
+_BUDGET_S: Final = 20.0
+_CERTAIN_ERROR_PX: Final = 0.15
+_NEAR_HALF_PX: Final = 0.05
+_EQUAL_SHARE: Final = 0.01
+
+
+def measured_grid(network: FeatureNetwork, layer: int, *, facet: Facet) -> CellGrid:
+    """Stride and offset of a layer's cells, in pixels of the network's input.
+
+    Padded layers of whole strides place cells at whole or half pixels; an offset that is one of
+    these within its error is brought to it.
+
+    Raises:
+        DescSpaceError: the cells do not lie on a grid of one stride, or no pixel changes them.
+    """
+    found = measure_layer(network, layer, facet=facet)
+    name = f"layer {network.layers[layer].name} of {network.architecture}"
+    if found.crossed:
+        raise DescSpaceError(f"The cells of {name} do not lie in rows and columns.")
+    x, y = found.stride_px
+    if not (x > 0 and abs(x - y) <= _EQUAL_SHARE * x):
+        raise DescSpaceError(
+            f"The cells of {name} lie {x:.4g} px apart along x and {y:.4g} px along y; only equal "
+            "distances can be used."
+        )
+    return CellGrid(x, _simple(sum(found.offset_px) / 2, found.error_px))
+
+
+def measure_layer(network: FeatureNetwork, layer: int, *, facet: Facet) -> MeasuredGrid:
+    """As :func:`measured_grid`, with all that was measured."""
+    kept = _kept_at(network, layer, facet)
+    known = _read(kept)
+    if known is not None:
+        return known
+    measured = network.untrained_twin()
+    guess_px = network.layers[layer].stride_px
+
+    def map_of(images: Tensor) -> Tensor:
+        mean = images.new_tensor(measured.expects.mean).view(-1, 1, 1)
+        std = images.new_tensor(measured.expects.std).view(-1, 1, 1)
+        inputs = (images - mean) / std
+        return measured.features(inputs, (layer,), facet=facet, norm=False)[0].float()
+
+    device = next(measured.parameters(), torch.empty(0)).device
+    try:
+        found = measure_grid(
+            map_of,
+            size_px=_size_px(network, guess_px),
+            networks=(measured,),
+            expected_px=guess_px,
+            budget_s=_BUDGET_S,
+            device=device,
+        )
+    except (NoInfluenceError, ValueError) as error:
+        raise DescSpaceError(
+            f"Layer {network.layers[layer].name} of {network.architecture} has no cells that could "
+            f"be placed: {error}."
+        ) from error
+    with contextlib.suppress(OutputError):
+        make_folder(kept.parent)
+        write_atomically(kept, json.dumps(asdict(found)).encode())
+    return found
+
+
+def _size_px(network: FeatureNetwork, guess_px: float) -> tuple[int, int]:
+    if network.fixed_size_px is not None:
+        return network.fixed_size_px
+    width, height = fitting_size(guess_px)
+    multiple = network.multiple_px
+    return math.ceil(width / multiple) * multiple, math.ceil(height / multiple) * multiple
+
+
+def _simple(offset_px: float, error_px: float) -> float:
+    half = round(2 * offset_px) / 2
+    near = max(_NEAR_HALF_PX, 2 * error_px)
+    return half if error_px <= _CERTAIN_ERROR_PX and abs(offset_px - half) <= near else offset_px
+
+
+def _kept_at(network: FeatureNetwork, layer: int, facet: Facet) -> Path:
+    sizes = (network.multiple_px, network.fixed_size_px)
+    known = (_VERSION, torch.__version__, network.architecture, layer, facet, sizes)
+    return cache_dir() / "grids" / f"{hashlib.sha256(repr(known).encode()).hexdigest()}.json"
+
+
+def _read(path: Path) -> MeasuredGrid | None:
+    try:
+        values = cast("dict[str, Any]", parse_json(read_input(path, OutputError)))
+        pairs = {name: tuple(values[name]) for name in ("stride_px", "offset_px")}
+        return MeasuredGrid(**{**values, **pairs})
+    except (OutputError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,44 @@
+"""The libraries that families open, loaded when a model of theirs is asked for and not before."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+
+from engine.descriptors.families.torchvision_operators import ensure_torchvision
+from engine.errors import ConfigError
+
+_SEED: Final = 20
+
+
+def use_library(module: str, *, extra: str) -> Any:
+    """Import a library that an extra of this program installs.
+
+    Raises:
+        ConfigError: it is not installed, or does not load; the message says what helps.
+    """
+    try:
+        ensure_torchvision()
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "descriptor",
+            f"this needs {error.name}, which is not installed: run make setup EXTRAS={extra}, or "
+            f"pip install 'descriptor-space[{extra}]'",
+        ) from error
+    except Exception as error:  # whatever a broken installation raises
+        raise ConfigError(
+            "descriptor", f"{module} does not load ({error}); main.py doctor may know why"
+        ) from error
+
+
+@contextlib.contextmanager
+def random_weights() -> Iterator[None]:
+    """Inside the block torch draws the same numbers every time; others' are not affected."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        yield
