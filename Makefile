@@ -7,11 +7,12 @@ ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 TIME ?= 30m
 KINDS ?= fuzz,kills,monkey,hover,shared
 ARGS ?=
+EXTRAS ?=
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check pytest soak gpu-check format clean clean-all
+.PHONY: help run test setup setup-dev check pytest soak gpu-check format clean clean-all
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +20,16 @@ help: ## show this list
 run: setup ## set up if needed, then open the window; ARGS="view a.jpg b.jpg" opens a pair
 	@$(VENV_PYTHON) main.py $(ARGS)
 
-test: setup ## set up if needed, then run every check
+test: setup-dev ## set up if needed, then run every check
 	@$(MAKE) --no-print-directory check pytest
 
-setup: ## set up only: .venv and the system libraries
-	@.ci/setup.sh $(if $(CI),--xvfb)
+setup: ## set up only: .venv and the system libraries; EXTRAS=timm,onnx adds optional packages
+	@.ci/setup.sh $(if $(EXTRAS),--extras "$(EXTRAS)")
 
-check: ## check formatting, lint, types and import rules (after `make setup`)
+setup-dev: ## the same with all that the checks need
+	@.ci/setup.sh --extras "dev $(EXTRAS)" $(if $(CI),--xvfb)
+
+check: ## check formatting, lint, types and import rules (after `make setup-dev`)
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
@@ -34,13 +38,13 @@ check: ## check formatting, lint, types and import rules (after `make setup`)
 pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
 	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(or $(TESTS),$(ALL_TESTS))
 
-soak: setup ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
+soak: setup-dev ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
 	@$(VENV_PYTHON) -m benchmarks.soak --time $(TIME) --kinds $(KINDS)
 
 gpu-check: ## check the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=PyCUDA folder
 	@$(or $(GPU_PYTHON),python3) .ci/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)")
 
-format: setup ## format the code and apply automatic fixes
+format: setup-dev ## format the code and apply automatic fixes
 	$(VENV_PYTHON) -m ruff format .
 	$(VENV_PYTHON) -m ruff check --fix .
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates .venv with a recent enough Python, then runs setup.py, which installs the packages.
 #
-#   .ci/setup.sh [--xvfb]      see setup.py for the option
+#   .ci/setup.sh [--extras timm,onnx] [--xvfb]      see setup.py for the options
 #
 # PYTHON=python3.12 .ci/setup.sh selects the Python for .venv.
 set -eu
@@ -50,8 +50,10 @@ python=$(find_python)
 [ -n "$python" ] || fail "Descriptor Space needs Python 3.11 or newer, and ${PYTHON:-python3} is" \
     "older or missing: install one, or give its path (make run PYTHON=/path/to/python3.12)."
 can_make_venv "$python" || add_venv_module "$python"
+extras=$(cat .venv/extras 2>/dev/null || true)
 rm -rf .venv
 mkdir .venv
 : >"$unfinished"
+[ -z "$extras" ] || printf '%s\n' "$extras" >.venv/extras # setup.py installs these again
 "$python" -m venv .venv
 exec .venv/bin/python .ci/setup.py "$@"

@@ -48,8 +48,10 @@ def ours() -> list[Path]:
 
 
 def declared() -> list[Requirement]:
+    """All dependencies, but for the extras that name other extras of this project."""
     extras = PROJECT["optional-dependencies"].values()
-    return [Requirement(text) for text in sum(extras, PROJECT["dependencies"])]
+    found = [Requirement(text) for text in sum(extras, PROJECT["dependencies"])]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
 
 def pins() -> dict[str, Requirement]:
@@ -264,7 +266,7 @@ def headings(file: Path) -> set[str]:
 
 
 def test_the_wheel_carries_both_packages_and_the_data_out_of_the_way(tmp_path: Path):
-    pytest.importorskip("hatchling", reason="hatchling is not installed; `make setup` does")
+    pytest.importorskip("hatchling", reason="hatchling is not installed; `make setup-dev` does")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
