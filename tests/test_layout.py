@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import engine.api
+from engine.extras import EXTRAS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FIXED = {"cuda", "descgui", "engine", "main.py", "pyproject.toml", "resources", "tests"}
@@ -32,6 +33,7 @@ BESIDE = {
     "constraints.txt",
     "docs",
 }
+EXTRA_MODULES = {"huggingface_hub", "kornia", "onnxruntime", "timm", "torchvision", "transformers"}
 NOT_OURS_TO_PIN = re.compile(r"nvidia-|cuda-|triton$")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WRITTEN = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -102,12 +104,13 @@ def test_every_package_folder_says_so():
     assert not [folder for folder in folders if not (REPOSITORY / folder / "__init__.py").exists()]
 
 
-def test_importing_every_module_of_the_engine_loads_no_window():
+def test_importing_every_module_of_the_engine_loads_no_window_and_no_extra():
     code = (
         "import importlib, pkgutil, sys, engine\n"
         "for module in pkgutil.walk_packages(engine.__path__, 'engine.'):\n"
         "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
-        "print(*sorted({'PySide6', 'shiboken6', 'pyqtgraph', 'descgui'} & set(sys.modules)))\n"
+        "unwanted = {'PySide6', 'shiboken6', 'pyqtgraph', 'descgui'}\n"
+        f"print(*sorted((unwanted | {EXTRA_MODULES}) & set(sys.modules)))\n"
     )
     assert run_python(code).split() == []
 
@@ -120,7 +123,7 @@ def test_the_engines_door_opens_without_torch_or_a_window():
     assert run_python(code).split() == []
 
 
-def test_the_window_is_built_without_torch_or_what_draws_plots():
+def test_the_window_is_built_without_torch_an_extra_or_what_draws_plots():
     code = (
         "import sys\n"
         "from descgui.app import Application, make_application\n"
@@ -129,7 +132,7 @@ def test_the_window_is_built_without_torch_or_what_draws_plots():
         "application = make_application([])\n"
         "window = Application(api.ViewOptions(), make_models(None))\n"
         "slow = {'cv2', 'matplotlib', 'pyqtgraph', 'skimage', 'torch'}\n"
-        "print(*sorted(slow & set(sys.modules)))\n"
+        f"print(*sorted((slow | {EXTRA_MODULES}) & set(sys.modules)))\n"
     )
     assert run_python(code).split() == []
 
@@ -218,6 +221,21 @@ def test_what_the_dependencies_bring_along_is_pinned_too():
             if one.marker is None or one.marker.evaluate({"extra": ""})
         ]
     assert len(seen) > len(declared())
+
+
+def test_the_program_knows_the_extras_as_they_are_declared():
+    extras = PROJECT["optional-dependencies"]
+    packages = {name: {Requirement(text).name for text in extras[name]} for name in extras}
+    assert {name: set(EXTRAS[name]) for name in EXTRAS} == {
+        name: packages[name] for name in packages.keys() - {"dev"}
+    }
+
+
+def test_torchvision_and_torch_are_pinned_as_a_pair():
+    """torchvision 0.N+15 is built for torch 2.N; else the resolver would move torch."""
+    torch, torchvision = (pinned_version(pins()[name]) for name in ("torch", "torchvision"))
+    assert torch.startswith("2.")
+    assert torchvision.startswith(f"0.{int(torch.split('.')[1]) + 15}.")
 
 
 def test_the_torch_pin_fits_every_build_of_that_version():

@@ -25,6 +25,7 @@ from typing import Any, Literal
 import engine
 from engine import paths
 from engine.errors import KernelUnavailable
+from engine.extras import EXTRAS, install_command
 from engine.files import parse_json
 from engine.jobs import qt_platform
 from engine.kernels.compile import find_nvcc
@@ -46,12 +47,19 @@ _NEEDED = {
     "safetensors": "safetensors",
     "appdirs": "appdirs",
 }
-_OPENCV_WHEELS = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
+# Wheels that hold the same package, the one that this program asks for first.
+_SAME_FOLDER = {
+    "OpenCV": (
+        "opencv-python",
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
+    "ONNX Runtime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+}
+# Of the extras, those that are loaded on trial; the modules are called like the distributions.
+# timm is Python on torchvision.
+_TRIED_EXTRAS = ("torchvision", "transformers", "kornia", "onnxruntime")
 _TRIAL = {
     "PySide6": "from PySide6 import QtCore, QtGui, QtWidgets; out['qt'] = QtCore.qVersion()",
     # Set first: pyqtgraph would otherwise look for any Qt binding.
@@ -64,6 +72,11 @@ out['gpus'] = [
     for p in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))]""",
     "skimage": "import skimage.data",
     "PIL": "import PIL.Image",
+    "torchvision": f"""import sys
+sys.path.insert(0, {str(Path(engine.__file__).parent.parent)!r})
+from engine.descriptors.families.torchvision_operators import ensure_torchvision
+out['declared'] = ensure_torchvision()
+import torchvision""",
 }
 _PIP = f"{sys.executable} -m pip"
 _TRIAL_TIMEOUT_S, _LOOK_EVERY_S = 120.0, 0.1
@@ -113,6 +126,9 @@ class Diagnosis:
     Attributes:
         project, python, system: versions of the program, of Python, of the operating system.
         packages: distribution -> version, "" when it is not installed.
+        extras: the same of the optional packages, but for PyCUDA.
+        operators_declared: torchvision's compiled operators do not load, and this program declares
+            those that its import needs; they cannot be called.
         qt: version of the Qt libraries, "" when they do not load.
         gpus: the GPUs that torch can use.
         cuda_build: CUDA version torch was built for, "" for a CPU build.
@@ -129,6 +145,8 @@ class Diagnosis:
     python: str
     system: str
     packages: Mapping[str, str]
+    extras: Mapping[str, str]
+    operators_declared: bool
     qt: str
     gpus: tuple[GpuState, ...]
     cuda_build: str
@@ -167,7 +185,12 @@ def examine(cancel: CancelToken | None = None) -> Diagnosis:
     Raises:
         JobCancelled: ``cancel`` was raised.
     """
-    names, token = tuple(_NEEDED), cancel or CancelToken()
+    extras = {
+        name: _version(name) or _other_wheel(name) for names in EXTRAS.values() for name in names
+    }
+    pycuda = extras.pop("pycuda")
+    names = (*_NEEDED, *(name for name in _TRIED_EXTRAS if extras[name]))
+    token = cancel or CancelToken()
     with ThreadPoolExecutor(max_workers=4) as pool:
         tried = pool.map(lambda name: _try_import(name, token), names)
         trials = dict(zip(names, tried, strict=True))
@@ -176,7 +199,9 @@ def examine(cancel: CancelToken | None = None) -> Diagnosis:
     xcb = qt_platform.platform_name() in ("", "xcb")
     missing = qt_platform.missing_libraries(xcb=xcb)
     driver_gpus = _driver_gpus()
-    nvcc, pycuda = _nvcc_version(), _version("pycuda")
+    nvcc = _nvcc_version()
+    cuda_build = torch_facts.get("cuda_build", "")
+    operators_declared = trials.get("torchvision", {}).get("declared", False)
     folders = tuple(
         _folder_state(purpose, path)
         for purpose, path in (
@@ -189,8 +214,9 @@ def examine(cancel: CancelToken | None = None) -> Diagnosis:
     gpus = tuple(GpuState(**gpu) for gpu in torch_facts.get("gpus", ()))
     problems = [
         *_package_problems(trials, packages, missing),
+        *_extras_problems(trials, extras, packages["torch"], cuda_build),
         *_display_problems(missing),
-        *_gpu_problems(gpus, driver_gpus, torch_facts.get("cuda_build", ""), nvcc, pycuda),
+        *_gpu_problems(gpus, driver_gpus, cuda_build, nvcc, pycuda),
         *_folder_problems(folders),
     ]
     return Diagnosis(
@@ -198,9 +224,11 @@ def examine(cancel: CancelToken | None = None) -> Diagnosis:
         python=f"{platform.python_version()} ({sys.executable})",
         system=_system(),
         packages=packages,
+        extras=extras,
+        operators_declared=operators_declared,
         qt=qt_facts.get("qt", ""),
         gpus=gpus,
-        cuda_build=torch_facts.get("cuda_build", ""),
+        cuda_build=cuda_build,
         driver_gpus=driver_gpus,
         nvcc=nvcc,
         pycuda=pycuda,
@@ -260,6 +288,15 @@ def _version(distribution: str) -> str:
         return ""
 
 
+def _other_wheel(distribution: str) -> str:
+    """Version and name of another wheel that holds the same package, "" when there is none."""
+    for wheels in _SAME_FOLDER.values():
+        for name in wheels if distribution in wheels else ():
+            if version := _version(name):
+                return f"{version} ({name})"
+    return ""
+
+
 def _package_problems(
     trials: Mapping[str, Mapping[str, Any]],
     packages: Mapping[str, str],
@@ -276,13 +313,15 @@ def _package_problems(
             fix = f"{_PIP} install {again}{distribution}"
         what = "does not load" if packages[distribution] else "is not installed"
         yield Problem("error", f"{distribution} {what}: {reason}", fix)
-    both = [name for name in _OPENCV_WHEELS if _version(name)]
-    if len(both) > 1:
-        yield Problem(
-            "warning",
-            f"Several OpenCV wheels share one folder and break each other: {', '.join(both)}.",
-            f"{_PIP} uninstall -y {' '.join(both)}, then install opencv-python alone",
-        )
+    for package, wheels in _SAME_FOLDER.items():
+        both = [name for name in wheels if _version(name)]
+        if len(both) > 1:
+            yield Problem(
+                "warning",
+                f"Several {package} wheels share one folder and break each other: "
+                f"{', '.join(both)}.",
+                f"{_PIP} uninstall -y {' '.join(both)}, then install {wheels[0]} alone",
+            )
     qt = packages["PySide6-Essentials"]
     if qt in ("6.11.0", "6.11.1", "6.12.0"):
         yield Problem(
@@ -290,6 +329,61 @@ def _package_problems(
             f"PySide6 {qt} has faults that crash this program.",
             f"{_PIP} install 'PySide6-Essentials>=6.9,<6.11'",
         )
+
+
+def _extras_problems(
+    trials: Mapping[str, Mapping[str, Any]],
+    extras: Mapping[str, str],
+    torch: str,
+    cuda_build: str,
+) -> Iterator[Problem]:
+    fits = _torchvision_problem(trials, extras["torchvision"], torch, cuda_build)
+    if fits is not None:
+        yield fits
+    for name in _TRIED_EXTRAS:
+        reason = trials.get(name, {}).get("error")
+        if reason is None or (fits is not None and name == "torchvision"):
+            continue
+        yield Problem(
+            "warning",
+            f"{name} does not load: {reason}",
+            f"{_PIP} install --force-reinstall --no-deps {name}=={extras[name].split()[0]}",
+        )
+
+
+def _torchvision_problem(
+    trials: Mapping[str, Mapping[str, Any]], torchvision: str, torch: str, cuda_build: str
+) -> Problem | None:
+    """Whether torchvision was built for this version and this build of torch."""
+    if not (torchvision and torch):
+        return None
+    number, _, build = torch.partition("+")
+    series = re.match(r"2\.(\d+)\.", number)
+    facts = trials["torchvision"]
+    consequence = (
+        " This program declares the operators that it lacks, which is enough for describing."
+        if facts.get("declared") and "error" not in facts
+        else ""
+    )
+    # torchvision 0.N+15 belongs to torch 2.N.
+    if series is not None and not torchvision.startswith(f"0.{int(series[1]) + 15}."):
+        right = f"0.{int(series[1]) + 15}"
+        return Problem(
+            "warning",
+            f"torchvision {torchvision} does not fit torch {torch}, which torchvision {right} "
+            f"belongs to.{consequence}",
+            f'{_PIP} install "torchvision=={right}.*" torch=={number}',
+        )
+    if not facts.get("declared"):
+        return None
+    index = build or (f"cu{cuda_build.replace('.', '')}" if cuda_build else "cpu")
+    return Problem(
+        "warning",
+        f"torchvision {torchvision} was built for another build of torch than {torch}, so its "
+        f"compiled operators do not load.{consequence}",
+        f"{_PIP} install --force-reinstall --no-deps torchvision=={torchvision.partition('+')[0]} "
+        f"--index-url https://download.pytorch.org/whl/{index}",
+    )
 
 
 def _display_problems(missing: Mapping[str, str]) -> Iterator[Problem]:
@@ -428,6 +522,7 @@ def diagnosis_text(found: Diagnosis) -> str:
         ("system", found.system),
         ("Python", found.python),
         *((name, version or "not installed") for name, version in found.packages.items()),
+        *_extras_rows(found),
         ("Qt", found.qt or "does not load"),
         ("GPU", _gpus_text(found)),
         ("torch built for", f"CUDA {found.cuda_build}" if found.cuda_build else "CPU"),
@@ -445,6 +540,20 @@ def diagnosis_text(found: Diagnosis) -> str:
     for problem in found.problems:
         lines += [f"{problem.level}: {problem.text}", f"  fix: {problem.fix}"]
     return "\n".join(lines)
+
+
+def _extras_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    """A row for each optional package, under its first extra."""
+    waiting = dict(found.extras)
+    for extra, names in EXTRAS.items():
+        for name in names:
+            version = waiting.pop(name, None)
+            if version is None:
+                continue
+            text = version or f"not installed; {install_command(extra)}"
+            if name == "torchvision" and found.operators_declared:
+                text += " (its compiled operators do not load; declared by this program)"
+            yield name, text
 
 
 def _gpus_text(found: Diagnosis) -> str:

@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 COMMANDS = ("view", "match", "describe", "evaluate", "descriptors", "demo", "doctor", "bench")
 HEAVY = (
     *("torch", "PySide6", "cv2", "numpy", "skimage", "PIL", "pyqtgraph", "rich", "matplotlib"),
+    *("timm", "torchvision", "transformers", "kornia", "onnxruntime", "huggingface_hub"),
     "descgui.app",
 )
 

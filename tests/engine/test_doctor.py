@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import importlib.metadata
 import json
 import stat
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import engine
 from engine.cli.commands.doctor import as_json
 from engine.errors import JobCancelled
+from engine.extras import EXTRAS, install_command
 from engine.jobs import doctor, qt_platform
 from engine.progress import CancelToken
 
@@ -37,6 +40,31 @@ def test_versions_are_those_of_the_installed_packages(found: doctor.Diagnosis):
     for distribution in ("torch", "numpy", "opencv-python", "PySide6-Essentials"):
         assert found.packages[distribution] == importlib.metadata.version(distribution)
     assert found.qt == importlib.metadata.version("PySide6-Essentials")
+
+
+def test_every_optional_package_is_listed_with_its_version_or_how_to_get_it(
+    found: doctor.Diagnosis,
+):
+    lines = dict(
+        line.split(maxsplit=1) for line in doctor.diagnosis_text(found).splitlines() if line
+    )
+    listed = {name for extra, names in EXTRAS.items() if extra != "cuda" for name in names}
+    assert set(found.extras) == listed
+    for name in listed:
+        version = importlib.metadata.version(name) if found.extras[name] else "not installed; "
+        assert lines[name].startswith(version)
+    absent = dataclasses.replace(found, extras=dict.fromkeys(listed, ""))
+    text = doctor.diagnosis_text(absent)
+    for extra in ("timm", "transformers", "kornia", "onnx", "formats"):
+        assert f"not installed; {install_command(extra)}\n" in text
+
+
+def test_operators_that_this_program_declares_are_said_to_be_so(found: doctor.Diagnosis):
+    extras = {**found.extras, "torchvision": "0.28.0"}
+    for declared in (True, False):
+        state = dataclasses.replace(found, extras=extras, operators_declared=declared)
+        line = next(line for line in doctor.diagnosis_text(state).splitlines() if "0.28.0" in line)
+        assert ("declared by this program" in line) is declared
 
 
 def test_folders_are_looked_at_and_not_made(found: doctor.Diagnosis, empty_home: Path):
@@ -92,6 +120,95 @@ def test_a_broken_package_makes_the_diagnosis_unsound_and_names_the_fix():
     assert "--force-reinstall torch" in broken.fix
     (absent,) = doctor._package_problems(trials, {**versions, "torch": ""}, {})
     assert "is not installed" in absent.text
+
+
+INSTALLED = dict.fromkeys(("torchvision", "timm", "transformers", "kornia", "onnxruntime"), "1.0")
+
+
+def extras_problems(
+    *, torchvision: str, torch: str, cuda_build: str = "", trials: dict[str, dict[str, Any]]
+) -> list[doctor.Problem]:
+    extras = {**INSTALLED, "torchvision": torchvision}
+    sound = {name: {} for name in doctor._TRIED_EXTRAS if extras[name]}
+    return list(doctor._extras_problems(sound | trials, extras, torch, cuda_build))
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision"),
+    [("2.6.0+cpu", "0.21.0"), ("2.9.1", "0.24.1"), ("2.13.0+cpu", "0.28.0"), ("2.13.0", "")],
+)
+def test_a_torchvision_that_fits_torch_is_no_problem(torch: str, torchvision: str):
+    trials = {"torchvision": {"declared": False}} if torchvision else {}
+    assert not extras_problems(torchvision=torchvision, torch=torch, trials=trials)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_torchvision_of_another_version_is_named_with_the_line_that_mends_it(declared: bool):
+    (problem,) = extras_problems(
+        torchvision="0.29.1", torch="2.13.0+cpu", trials={"torchvision": {"declared": declared}}
+    )
+    assert problem.level == "warning"
+    assert "torchvision 0.29.1 does not fit torch 2.13.0+cpu" in problem.text
+    assert ("enough for describing" in problem.text) is declared
+    assert problem.fix.endswith('-m pip install "torchvision==0.28.*" torch==2.13.0')
+
+
+@pytest.mark.parametrize(
+    ("torch", "cuda_build", "index"),
+    [("2.13.0+cpu", "", "cpu"), ("2.13.0", "13.0", "cu130"), ("2.13.0+cu126", "12.6", "cu126")],
+)
+def test_a_torchvision_of_another_build_is_mended_from_the_index_of_torchs_build(
+    torch: str, cuda_build: str, index: str
+):
+    (problem,) = extras_problems(
+        torchvision="0.28.0",
+        torch=torch,
+        cuda_build=cuda_build,
+        trials={"torchvision": {"declared": True}},
+    )
+    assert "built for another build of torch" in problem.text
+    assert "This program declares" in problem.text
+    assert problem.fix.endswith(
+        f"torchvision==0.28.0 --index-url https://download.pytorch.org/whl/{index}"
+    )
+
+
+def test_a_torchvision_that_does_not_load_all_the_same_is_not_said_to_be_enough():
+    (problem,) = extras_problems(
+        torchvision="0.29.1", torch="2.13.0", trials={"torchvision": {"error": "no C++"}}
+    )
+    assert "enough" not in problem.text
+    (broken,) = extras_problems(
+        torchvision="0.28.0", torch="2.13.0", trials={"torchvision": {"error": "no C++"}}
+    )
+    assert broken.text == "torchvision does not load: no C++"
+
+
+def test_an_extra_that_does_not_load_is_a_warning_with_its_reason():
+    (problem,) = extras_problems(
+        torchvision="", torch="2.13.0", trials={"onnxruntime": {"error": "libX.so: cannot open"}}
+    )
+    assert (problem.level, problem.text) == (
+        "warning",
+        "onnxruntime does not load: libX.so: cannot open",
+    )
+    assert problem.fix.endswith("--force-reinstall --no-deps onnxruntime==1.0")
+
+
+def test_another_wheel_of_the_same_package_counts_and_two_of_them_are_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    present = {"onnxruntime-gpu": "1.9"}
+    monkeypatch.setattr(doctor, "_version", lambda name: present.get(name, ""))
+    assert doctor._other_wheel("onnxruntime") == "1.9 (onnxruntime-gpu)"
+    assert doctor._other_wheel("kornia") == ""
+    trials = {name: {} for name in doctor._NEEDED}
+    versions = dict.fromkeys(doctor._NEEDED.values(), "1.0")
+    assert not list(doctor._package_problems(trials, versions, {}))
+    present["onnxruntime"] = "1.9"
+    (problem,) = doctor._package_problems(trials, versions, {})
+    assert "ONNX Runtime" in problem.text
+    assert "uninstall -y onnxruntime onnxruntime-gpu" in problem.fix
 
 
 def test_qt_that_fails_for_want_of_a_library_is_fixed_by_the_library():
@@ -184,7 +301,7 @@ def test_nvcc_is_found_by_cuda_home_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_an_examination_can_be_stopped_while_a_package_loads(monkeypatch: pytest.MonkeyPatch):
-    for module in doctor._NEEDED:
+    for module in (*doctor._NEEDED, *doctor._TRIED_EXTRAS):
         monkeypatch.setitem(doctor._TRIAL, module, "import time; time.sleep(600)")
     cancel = CancelToken()
     timer = threading.Timer(0.3, cancel.cancel)

@@ -11,6 +11,7 @@ import torch
 
 from engine.descriptors.families.torchvision_operators import ensure_torchvision
 from engine.errors import ConfigError
+from engine.extras import install_command
 
 _SEED: Final = 20
 
@@ -27,8 +28,7 @@ def use_library(module: str, *, extra: str) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError(
             "descriptor",
-            f"this needs {error.name}, which is not installed: run make setup EXTRAS={extra}, or "
-            f"pip install 'descriptor-space[{extra}]'",
+            f"this needs {error.name}, which is not installed: run {install_command(extra)}",
         ) from error
     except Exception as error:  # whatever a broken installation raises
         raise ConfigError(
