@@ -27,7 +27,6 @@ _BUDGET_MB = 128
 _SIZE_PX = (480, 360)
 _PAIRS = 12
 _STEP_MS = 12
-_WAIT_S = 0.3  # for an answer; a pointer that never rests would overtake them all
 _PAIR_S = 6.0
 _FULL_AFTER_PAIRS = 12  # each has been described once, and most have left the budget again
 _LOOK_S = 1.0
@@ -134,7 +133,6 @@ class _Hovering:
         self._look_s = self._full_s = 0.0
         self._used_mb: list[float] = []
         self._place = [0.5, 0.5]
-        self._answered, self._moved_s = False, 0.0
         self.timer = QTimer(interval=_STEP_MS)
         self.timer.timeout.connect(self._step)
         window.models.probe.answered.connect(self._on_answer)
@@ -150,13 +148,10 @@ class _Hovering:
     def _on_answer(self, answer: object) -> None:
         if answer is not None:
             self._answers += 1
-            self._answered = True
 
     def _step(self) -> None:
         now_s = time.monotonic()
-        if self._answered or now_s > self._moved_s + _WAIT_S:
-            self._answered, self._moved_s = False, now_s
-            self._move()
+        self._move()
         ready = self._window.models.maps.ready and not self._window.busy
         if now_s > self._next_s and ready:
             self._pairs += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
 
@@ -38,7 +38,11 @@ class _SetPins(QUndoCommand):
 
 
 class ProbeController(QObject):
-    """Turns points into answers on the query thread; newer points overtake older ones."""
+    """Turns points into answers on the query thread; of points that wait, the newest is asked.
+
+    The heat map follows a fast pointer with some delay: the answer about a point that it has left
+    is shown until there is a newer one.
+    """
 
     def __init__(
         self,
@@ -52,14 +56,15 @@ class ProbeController(QObject):
         self._engine = engine
         self._maps = maps
         self._pair_key: tuple[object, object] | None = None
-        self._pending_pins: dict[int, api.ProbeRequest] = {}
+        self._newest: dict[Hashable, api.ProbeRequest] = {}
         self.queries = LatestOnly(self._failed, self)
         self.undo_stack = QUndoStack(self)
         maps.ready.connect(self._ask_again)
         models.pair.changed.connect(self._pair_changed)
         models.compared.choice_changed.connect(self._comparison_changed)
-        models.maps.choice_changed.connect(self._shown_changed)
+        models.maps.choice_changed.connect(self._ask_all)
         models.pins.changed.connect(self._ask_pins)
+        models.settings.computing_changed.connect(self._ask_all)
         models.settings.queries_changed.connect(self._ask_all)
 
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
@@ -133,7 +138,12 @@ class ProbeController(QObject):
         ):
             request = self._request(model, probe, heat=True)
             if request is not None:
-                self.queries.submit(partial(session.probe, request), key=key, done=show)
+                self._newest[key] = request
+                self.queries.submit(
+                    partial(session.probe, request),
+                    key=key,
+                    done=partial(self._answered, key, show),
+                )
 
     def _ask_pins(self) -> None:
         session = self._engine.session
@@ -142,16 +152,23 @@ class ProbeController(QObject):
         for pin in self._models.pins.pins:
             if pin.answer is None:
                 request = self._request(self._models.maps, pin.probe, heat=False)
-                if request is not None and request != self._pending_pins.get(pin.number):
-                    self._pending_pins[pin.number] = request
+                key = f"pin {pin.number}"
+                if request is not None and request != self._newest.get(key):
+                    self._newest[key] = request
                     self.queries.submit(
                         partial(session.probe, request),
-                        key=f"pin {pin.number}",
-                        done=partial(self._pin_answered, pin.number),
+                        key=key,
+                        done=partial(self._pin_answered, key, pin.number),
                     )
 
     def _ask_all(self) -> None:
-        self._forget_pin_answers()
+        """Forget all answers, which hold no longer, and ask again what can be answered now."""
+        self.queries.drop()
+        self._models.probe.set_answer(None)
+        self._models.probe.set_comparison(None)
+        self._newest.clear()
+        pins = self._models.pins
+        pins.set_pins(tuple(replace(pin, answer=None) for pin in pins.pins))
         self._ask_probe()
         self._ask_pins()
 
@@ -160,39 +177,36 @@ class ProbeController(QObject):
         if model is self._models.maps:
             self._ask_pins()
 
-    def _forget_pin_answers(self) -> None:
-        pins = self._models.pins
-        self._pending_pins.clear()
-        pins.set_pins(tuple(replace(pin, answer=None) for pin in pins.pins))
-
     def _pair_changed(self) -> None:
         state = self._models.pair.state
         key = (state.pair.path_a, state.pair.path_b) if state is not None else None
-        self.queries.drop()
-        self._pending_pins.clear()
         if key != self._pair_key:
             self._pair_key = key
             self._models.probe.move(None)
             self._models.pins.set_pins(())
             self.undo_stack.clear()
-        else:  # the same images under another homography
-            self._ask_all()
-
-    def _shown_changed(self) -> None:
-        self.queries.drop()
-        self._models.probe.set_answer(None)
-        self._forget_pin_answers()
+        self._ask_all()  # the same images may have another homography or range
 
     def _comparison_changed(self) -> None:
         self.queries.drop("compared")
         self._models.probe.set_comparison(None)
+        self._ask_probe()
 
-    def _pin_answered(self, number: int, answer: api.ProbeAnswer) -> None:
-        self._pending_pins.pop(number, None)
-        self._models.pins.set_answer(number, answer)
+    def _answered(
+        self, key: Hashable, show: Callable[[api.ProbeAnswer], object], answer: api.ProbeAnswer
+    ) -> None:
+        """Show an answer, also about a point that the pointer has left on the same image."""
+        newest = self._newest.get(key)
+        if newest and replace(answer.request, point_px=newest.point_px) == newest:
+            show(answer)
+
+    def _pin_answered(self, key: str, number: int, answer: api.ProbeAnswer) -> None:
+        if self._newest.get(key) == answer.request:  # else the pin has moved
+            del self._newest[key]
+            self._models.pins.set_answer(number, answer)
 
     def _failed(self, key: Hashable, failure: Failure) -> None:
-        self._pending_pins.clear()
+        self._newest.pop(key, None)
         if failure.expected:  # the maps were pushed out of memory: describe them again
             self._models.messages.log(failure.summary, "warning", failure.trace, topic=str(key))
             self._maps.refresh()

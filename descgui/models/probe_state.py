@@ -37,8 +37,9 @@ class ProbeModel(QObject):
 
     Signals:
         moved(Probe | None): the mouse is over another point, or over none.
-        answered(ProbeAnswer | None): the shown descriptor's answer to the latest probe.
-        compared(ProbeAnswer | None): the compared descriptor's answer to the same probe.
+        answered(ProbeAnswer | None): the shown descriptor's latest answer, which may be about a
+            point that the mouse has just left.
+        compared(ProbeAnswer | None): the same of the compared descriptor.
     """
 
     moved = Signal(object)

@@ -1,8 +1,9 @@
-"""Queries of which only the latest answer matters: what the mouse asks."""
+"""Queries of which only the latest waits: what the mouse asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QObject, QThreadPool, Signal
@@ -13,16 +14,29 @@ from descgui.workers.job_thread import failure_of
 Compute = Callable[[], Any]
 
 
+@dataclass(slots=True, eq=False)
+class _Query:
+    """A query that waits or runs; ``wanted`` until it is withdrawn."""
+
+    key: Hashable
+    compute: Compute
+    done: Callable[[Any], object]
+    wanted: bool = True
+
+
 class LatestOnly(QObject):
     """Computes keyed queries on one thread of its own; newer ones replace those that wait.
 
-    An answer that a newer query of the same key has overtaken is dropped.
+    A query that runs is answered even if a newer one waits: a pointer that moves faster than
+    queries are answered would see nothing until it rests.  Answers to a key come in the order of
+    its queries.
 
     Args:
-        failed: called with the key of a query that failed, and the reason.
+        failed: called with the key of a query that failed, and the reason, unless a newer one
+            waits.
     """
 
-    _computed = Signal(object, int, object, object)
+    _computed = Signal(object, object)
 
     def __init__(
         self, failed: Callable[[Hashable, Failure], object], parent: QObject | None = None
@@ -32,38 +46,35 @@ class LatestOnly(QObject):
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._pool.setExpiryTimeout(-1)
-        self._tickets: dict[Hashable, int] = {}
-        self._waiting: dict[Hashable, Compute] = {}
-        self._done: dict[Hashable, Callable[[Any], object]] = {}
-        self._running = False
+        self._waiting: dict[Hashable, _Query] = {}
+        self._running: _Query | None = None
         self._closed = False
         self._computed.connect(self._finish)
 
     @property
     def busy(self) -> bool:
         """True while a query runs or waits."""
-        return self._running or bool(self._waiting)
+        return self._running is not None or bool(self._waiting)
 
     def submit(self, compute: Compute, *, key: Hashable, done: Callable[[Any], object]) -> None:
         """Ask a query.
 
         Args:
             compute: called on the query thread; must not touch widgets or models.
-            key: a newer query of the same key replaces this one.
+            key: a newer query of the same key replaces this one while it waits.
             done: called with the answer on the window's thread.
         """
         if self._closed:
             return
-        self._done[key] = done
-        self._tickets[key] = self._tickets.get(key, 0) + 1
-        self._waiting[key] = compute
+        self._waiting[key] = _Query(key, compute, done)
         self._start_next()
 
     def drop(self, key: Hashable | None = None) -> None:
-        """Withdraw a key's query, or all: no answer to what was asked so far will come."""
-        for name in [name for name in self._tickets if key in (None, name)]:
-            self._tickets[name] += 1
-            self._waiting.pop(name, None)
+        """Withdraw a key's queries, or all: no answer to what was asked so far will come."""
+        for name in [name for name in self._waiting if key in (None, name)]:
+            del self._waiting[name]
+        if self._running is not None and key in (None, self._running.key):
+            self._running.wanted = False
 
     def close(self) -> None:
         """Drop everything, accept no more, and wait for the running query (milliseconds)."""
@@ -72,29 +83,28 @@ class LatestOnly(QObject):
         self._pool.waitForDone()
 
     def _start_next(self) -> None:
-        if self._running or not self._waiting:
+        if self._running is not None or not self._waiting:
             return
-        key = next(iter(self._waiting))
-        compute = self._waiting.pop(key)
-        ticket = self._tickets[key]
-        self._running = True
-        self._pool.start(lambda: self._compute(key, ticket, compute))
+        query = self._running = self._waiting.pop(next(iter(self._waiting)))
+        self._pool.start(lambda: self._compute(query))
 
-    def _compute(self, key: Hashable, ticket: int, compute: Compute) -> None:
+    def _compute(self, query: _Query) -> None:
         """On the query thread: whatever happens becomes one signal."""
         try:
-            answer = compute()
+            answer = query.compute()
         except Exception as error:  # the border of the thread
-            self._computed.emit(key, ticket, None, failure_of(error, str(key)))
+            self._computed.emit(None, failure_of(error, str(query.key)))
         else:
-            self._computed.emit(key, ticket, answer, None)
+            self._computed.emit(answer, None)
 
-    def _finish(self, key: Hashable, ticket: int, answer: Any, failure: Any) -> None:
-        self._running = False
+    def _finish(self, answer: Any, failure: Any) -> None:
+        query, self._running = self._running, None
+        assert query is not None
+        overtaken = query.key in self._waiting
         self._start_next()  # before the answer is drawn, so that both cores have work
-        if ticket != self._tickets.get(key):
+        if not query.wanted:
             return
         if failure is None:
-            self._done[key](answer)
-        else:
-            self._failed(key, failure)
+            query.done(answer)
+        elif not overtaken:
+            self._failed(query.key, failure)

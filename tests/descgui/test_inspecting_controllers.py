@@ -293,6 +293,38 @@ def test_another_descriptor_clears_stale_answers_and_asks_anew(ready, rest):
     assert ready.models.pins.pins[0].answer.request.recipe.spec[0] == "net"
 
 
+def test_a_descriptor_whose_maps_are_kept_answers_at_once(ready, rest):
+    ready.models.maps.choose(DescriptorChoice("net"))
+    ready.models.compared.choose(DescriptorChoice("net"))
+    rest()
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.probes.pin("a", 5.0, 6.0)
+    rest()
+    ready.models.maps.choose(DescriptorChoice("daisy"))
+    ready.models.compared.choose(DescriptorChoice("daisy"))
+    rest()
+    answers = (ready.models.probe.answer, ready.models.probe.comparison)
+    answers = (*answers, ready.models.pins.pins[0].answer)
+    assert [one.request.recipe.spec[0] for one in answers] == ["daisy", "daisy", "daisy"]
+
+
+def test_maps_that_are_computed_in_another_way_answer_probe_and_pins_anew(ready, rest):
+    ready.models.compared.choose(DescriptorChoice("net"))
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.probes.pin("a", 5.0, 6.0)
+    rest()
+    ready.session.gate.clear()
+    ready.models.settings.update(long_edge_px=96)
+    pin = ready.models.pins.pins[0]
+    shown = (ready.models.probe.answer, ready.models.probe.comparison, pin.answer)
+    assert shown == (None, None, None)
+    ready.session.gate.set()
+    rest()
+    pin = ready.models.pins.pins[0]
+    for answer in (ready.models.probe.answer, ready.models.probe.comparison, pin.answer):
+        assert answer.request.recipe.long_edge_px == 96
+
+
 def test_an_answer_that_was_under_way_when_the_descriptor_changed_is_dropped(ready, qtbot, rest):
     ready.session.gate.clear()
     ready.probes.hover("a", 3.0, 4.0)
@@ -301,6 +333,77 @@ def test_an_answer_that_was_under_way_when_the_descriptor_changed_is_dropped(rea
     ready.session.gate.set()
     rest()
     assert ready.models.probe.answer is None
+
+
+def begin_to_answer(world, qtbot):
+    """Let the engine begin on the next question, and end it when the gate opens."""
+    world.session.calls.clear()
+    world.session.gate.clear()
+    world.probes.hover("a", 1.0, 1.0)
+    qtbot.waitUntil(lambda: bool(world.session.of("probe")), timeout=WAIT_MS)
+
+
+def test_a_pointer_that_never_rests_is_answered_with_a_delay(ready, qtbot, rest):
+    shown = []
+    ready.models.probe.answered.connect(lambda answer: shown.append(answer.request.point_px))
+    begin_to_answer(ready, qtbot)
+    ready.probes.hover("a", 2.0, 2.0)
+    ready.probes.hover("a", 3.0, 3.0)
+    ready.session.gate.set()
+    rest()
+    assert shown == [(1.0, 1.0), (3.0, 3.0)]
+
+
+def test_an_answer_about_the_image_that_the_pointer_has_left_is_not_shown(ready, qtbot, rest):
+    shown = []
+    ready.models.probe.answered.connect(lambda answer: shown.append(answer.request.side))
+    begin_to_answer(ready, qtbot)
+    ready.probes.hover("b", 2.0, 2.0)
+    ready.session.gate.set()
+    rest()
+    assert shown == ["b"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda models: models.settings.update(peaks=9),
+        lambda models: models.settings.update(long_edge_px=96),
+        lambda models: models.maps.choose(DescriptorChoice("net")),
+        lambda models: models.pair.set_pair(state_of(replace(PAIR, h_b_from_a=None))),
+        lambda models: models.pair.set_pair(state_of(OTHER)),
+    ],
+    ids=["peaks", "working size", "descriptor", "homography", "images"],
+)
+def test_no_answer_from_before_a_change_is_shown_after_it(ready, qtbot, rest, change):
+    begin_to_answer(ready, qtbot)
+    ready.probes.pin("a", 5.0, 5.0)
+    change(ready.models)
+    ready.probes.hover("a", 2.0, 2.0)
+    since = []
+    ready.models.probe.answered.connect(since.append)
+    ready.models.pins.changed.connect(lambda pins: since.extend(pin.answer for pin in pins))
+    ready.session.gate.set()
+    rest()
+    answers = [answer for answer in since if answer is not None]
+    assert answers[0].request.point_px == (2.0, 2.0)
+    state, recipe = ready.models.pair.state, ready.maps.ready_recipe(ready.models.maps)
+    peaks = ready.models.settings.state.peaks
+    assert {one.request.peaks for one in answers} == {peaks}
+    assert all(one.request.pair is state.pair for one in answers)
+    assert all(one.request.recipe == recipe for one in answers)
+
+
+def test_a_pin_that_moves_while_it_is_answered_gets_the_answer_of_its_new_place(ready, qtbot, rest):
+    ready.session.gate.clear()
+    ready.probes.pin("a", 1.0, 1.0)
+    qtbot.waitUntil(lambda: bool(ready.session.of("probe")), timeout=WAIT_MS)
+    ready.probes.move_pin(1, "a", 9.0, 9.0)
+    seen = []
+    ready.models.pins.changed.connect(lambda pins: seen.append(pins[0].answer))
+    ready.session.gate.set()
+    rest()
+    assert [answer.request.point_px for answer in seen] == [(9.0, 9.0)]
 
 
 def test_leaving_drops_the_question_and_the_answers(ready, qtbot, rest):

@@ -195,7 +195,9 @@ def test_a_closed_lane_takes_nothing_more(qtbot, lane):
     assert record.entries == []
 
 
-def test_the_latest_query_is_answered_and_the_overtaken_ones_are_not(qtbot, queries):
+def test_of_the_waiting_queries_the_latest_is_answered_and_the_running_one_before_it(
+    qtbot, queries
+):
     answers: list[Any] = []
     gate = Gate(0)
     queries.submit(gate.query, key="probe", done=answers.append)
@@ -204,7 +206,7 @@ def test_the_latest_query_is_answered_and_the_overtaken_ones_are_not(qtbot, quer
         queries.submit(lambda number=number: number, key="probe", done=answers.append)
     gate.open.set()
     qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
-    assert answers == [49]
+    assert answers == [0, 49]
 
 
 def test_queries_of_different_keys_do_not_replace_one_another(qtbot, queries):
@@ -226,6 +228,30 @@ def test_a_dropped_query_never_answers(qtbot, queries):
     gate.open.set()
     qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
     assert answers == ["other"]
+
+
+def test_what_ran_and_what_waited_when_a_key_was_dropped_never_answers(qtbot, queries):
+    answers: list[Any] = []
+    gate = Gate("ran")
+    queries.submit(gate.query, key="probe", done=answers.append)
+    assert gate.started.wait(5)
+    queries.submit(lambda: "waited", key="probe", done=answers.append)
+    queries.drop("probe")
+    queries.submit(lambda: "asked since", key="probe", done=answers.append)
+    gate.open.set()
+    qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
+    assert answers == ["asked since"]
+
+
+def test_a_failure_that_a_newer_query_has_overtaken_is_not_reported(qtbot, queries):
+    answers: list[Any] = []
+    gate = Gate(0)
+    queries.submit(lambda: 1 / gate.query(), key="probe", done=answers.append)
+    assert gate.started.wait(5)
+    queries.submit(lambda: "alive", key="probe", done=answers.append)
+    gate.open.set()
+    qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
+    assert answers == ["alive"]
 
 
 def test_a_failing_query_reports_and_the_next_one_is_answered(qtbot, caplog):
