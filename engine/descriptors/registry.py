@@ -208,20 +208,21 @@ def _entry(name: str) -> DescriptorEntry:
     """The entry of a registered name, or of a model of a family; KeyError if there is none."""
     entry = _ENTRIES.get(name)
     model = parse_model_name(name) if entry is None else None
-    if model is not None:
-        family = _FAMILIES[model.family]
-        entry = DescriptorEntry(
-            name,
-            f"{family.title} {model.title}",
-            family.summary,
-            family.config,
-            functools.update_wrapper(functools.partial(family.build, model), family.build),
-            BUILT_IN,
-            weights_title=functools.partial(family.weights_title, model),
-        )
-    if entry is None:
-        raise KeyError(name)
-    return entry
+    return _ENTRIES[name] if model is None else _model_entry(_FAMILIES[model.family], model)
+
+
+@functools.lru_cache(maxsize=256)  # what was built is found again by its builder
+def _model_entry(family: FamilyEntry, model: ModelName) -> DescriptorEntry:
+    build = functools.update_wrapper(functools.partial(family.build, model), family.build)
+    return DescriptorEntry(
+        str(model),
+        f"{family.title} {model.title}",
+        family.summary,
+        family.config,
+        build,
+        BUILT_IN,
+        weights_title=functools.partial(family.weights_title, model),
+    )
 
 
 def get_descriptor(name: str) -> DescriptorEntry:
