@@ -6,7 +6,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QWidget
 
 from descgui.views.panel_parts import in_column
@@ -38,6 +38,7 @@ class TextDialog(QDialog):
         if base is not None:
             self.page.setSearchPaths([str(base)])
         self.page.setMarkdown(markdown)
+        _wrap_code(self.page.document())
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
@@ -48,6 +49,17 @@ class TextDialog(QDialog):
     def copy(self) -> None:
         """Copy the whole page as Markdown."""
         QGuiApplication.clipboard().setText(self._markdown)
+
+
+def _wrap_code(document: QTextDocument) -> None:
+    """Let long lines of code, such as the doctor's commands, continue on the next line."""
+    cursor = QTextCursor(document)
+    while True:
+        layout = cursor.blockFormat()
+        layout.setNonBreakableLines(False)
+        cursor.setBlockFormat(layout)
+        if not cursor.movePosition(QTextCursor.MoveOperation.NextBlock):
+            return
 
 
 def tour_text() -> tuple[str, Path | None]:

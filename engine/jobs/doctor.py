@@ -552,7 +552,7 @@ def _extras_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
                 continue
             text = version or f"not installed; {install_command(extra)}"
             if name == "torchvision" and found.operators_declared:
-                text += " (its compiled operators do not load; declared by this program)"
+                text += " (compiled operators missing; declared by this program)"
             yield name, text
 
 

@@ -523,6 +523,16 @@ def test_about_tells_versions_devices_screens_and_folders(home: Path, qapp: QApp
     assert "* **cpu**  CPU (2)\n" in about_text(ready)
 
 
+def test_long_lines_of_code_are_read_without_scrolling_and_copied_whole(qtbot: QtBot):
+    command = "python -m pip install " + " ".join(f"package-{number}" for number in range(60))
+    dialog = TextDialog("Doctor", f"```\n{command}\n```")
+    qtbot.addWidget(dialog)
+    dialog.show()
+    assert dialog.page.horizontalScrollBar().maximum() == 0
+    dialog.copy()
+    assert command in QGuiApplication.clipboard().text()
+
+
 def test_the_tour_is_a_section_of_the_readme(qtbot: QtBot):
     text, folder = tour_text()
     assert folder is not None
