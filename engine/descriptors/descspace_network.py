@@ -32,7 +32,7 @@ class DescSpaceNetwork(nn.Module):
     offset_px = 0.0
     dim = 128
     shift_period_px = 16
-    reach_px = 148  # most of it by the wide surroundings of the local normalisation
+    reach_px = 156  # most of it by the wide surroundings of the local normalisation
 
     def __init__(self) -> None:
         super().__init__()

@@ -151,12 +151,12 @@ def measure_grid(
         image = random_images(1, size_px, generator).to(device)
         found = None
         if method == "gradient":
-            with symmetric_kernels(networks, generator), _Smoothed():
+            with symmetric_kernels(networks, generator), Smoothed():
                 found = _by_gradient(map_of, image, generator)
         if found is None:
             if method == "gradient":
                 method, rounds = "differences", []
-            with symmetric_kernels(networks, generator), _Smoothed():
+            with symmetric_kernels(networks, generator), Smoothed():
                 found = _by_differences(map_of, image, generator)
         rounds.append(found)
         measured = _fit(rounds, size_px, expected_px, method)
@@ -247,7 +247,7 @@ _ACTIVATIONS: Final = frozenset(
 )
 
 
-class _Smoothed(TorchFunctionMode):
+class Smoothed(TorchFunctionMode):
     """Inside the block gradients flow where the caller of torch had stopped them.
 
     Where descriptors are made, derivatives are usually switched off.  And what depends on the
