@@ -318,6 +318,17 @@ def part_path(target: Path, name: str = "") -> Path:
     return target.with_name(f".{kept}.{uuid.uuid4().hex[:8]}.part")
 
 
+def remove_parts(*folders: Path) -> None:
+    """Remove what killed processes were writing in folders, by :func:`part_path`.
+
+    Call it only where no other process writes there.
+    """
+    for folder in folders:
+        for part in folder.glob(".*.????????.part"):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
 def make_folder(path: Path) -> Path:
     """Create a folder with its parents, unless it exists.
 

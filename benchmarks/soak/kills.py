@@ -310,6 +310,9 @@ class _Child:
         os.environ.update(quiet_environment(folder / "home"))
         if cold:
             code = (
+                "import os, signal\n"  # as the command does first, which here has more to import
+                f"for number in {[int(one) for one in _STOP_SIGNALS]}:\n"
+                f"    signal.signal(number, lambda *_: os._exit({_STOPPED}))\n"
                 f"import sys; sys.argv = ['main.py', *{words!r}]\n"
                 "import engine.data.download as download\n"
                 f"download.HPATCHES_URLS = ({url!r},)\n"

@@ -32,6 +32,7 @@ from engine.evaluation.measure import (
     measure_pairs,
     prepare_descriptor,
 )
+from engine.evaluation.points import POINTS_FOLDER
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.evaluation.result import EvaluationResult, Sources, Timing, summarise, write_result
 from engine.evaluation.run_folder import (
@@ -44,7 +45,7 @@ from engine.evaluation.run_folder import (
     read_begun,
 )
 from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
-from engine.files import make_folder, write_atomically
+from engine.files import make_folder, remove_parts, write_atomically
 from engine.imagefiles.value_range import check_value_range
 from engine.jobs.settings import (
     ORACLE_PREFIX,
@@ -166,7 +167,11 @@ class EvaluateJob:
         def lock_and_read() -> tuple[PairRecord, ...]:
             if ranks.rank == 0:
                 held.enter_context(sole_writer(self.out))
-            return self._read_before(fingerprint)
+            before = self._read_before(fingerprint)
+            if ranks.rank == 0:  # the others write only once this one has read, too
+                points = self.out / POINTS_FOLDER
+                remove_parts(self.out, *(points.iterdir() if points.is_dir() else ()))
+            return before
 
         gathered = ranks.gather_work(lock_and_read)
         known = {one.key for sequence in dataset.sequences for one in sequence}

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final
 
 from engine.checkpoints import load_training_state, save_training_state
 from engine.errors import OutputError, ResultError, WeightsError, file_errors
-from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.files import make_folder, parse_json, read_input, remove_parts, write_atomically
 from engine.weight_titles import STEP_NAME, WEIGHTS_FOLDER
 
 CONFIG_FILE: Final = "config.yaml"
@@ -97,7 +97,7 @@ class RunFolder:
         self.check(resume=resume)
         for name in (WEIGHTS_FOLDER, Path(STATE_FILE).parent):
             make_folder(self.path / name)
-        self._remove_leftovers()
+        remove_parts(self.path, self.path / WEIGHTS_FOLDER, self.state_file.parent)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Keep all that a resumed run needs.
@@ -152,13 +152,6 @@ class RunFolder:
         text = json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(path, (text + "\n").encode("utf-8"))
         return path
-
-    def _remove_leftovers(self) -> None:
-        """What a killed process was writing."""
-        for folder in (self.path, self.path / WEIGHTS_FOLDER, self.state_file.parent):
-            for part in folder.glob(".*.part"):
-                with contextlib.suppress(OSError):
-                    part.unlink()
 
 
 class EventsFile:

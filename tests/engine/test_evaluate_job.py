@@ -228,6 +228,20 @@ def test_a_run_cut_at_any_byte_ends_with_the_same_rows(sequences: Path, tmp_path
         assert lasting(evaluate(sequences, out, resume=True)) == lasting(whole)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(sequences: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    evaluate(sequences, out)
+    points = next(folder for folder in (out / "points").iterdir() if folder.is_dir())
+    parts = points / ".4.npz.5ecf9dee.part", out / ".result.json.12345678.part"
+    for part in parts:
+        part.write_bytes(b"half")
+    with pytest.raises(OutputError):
+        evaluate(sequences, out)
+    assert all(part.exists() for part in parts), "nothing changes in a run that is not continued"
+    evaluate(sequences, out, resume=True)
+    assert not list(out.rglob("*.part"))
+
+
 # Torch is loaded once and the runs are forked, so ten of them take seconds.
 _KILLER = """
 import os, random, signal, sys, time
