@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         override_texts,
         parse_overrides,
         read_yaml,
+        typed_path,
     )
     from engine.data.demo import demo_dataset, first_demo_pair
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches

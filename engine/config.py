@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import functools
 import json
 import math
@@ -389,6 +390,32 @@ def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any
     return _coerce_scalar(hint, value, limits, where)
 
 
+def typed_path(text: str, where: str) -> Path:
+    """The path that a person typed, with ``~`` for a home folder; nothing has to be there.
+
+    Args:
+        text: the path.
+        where: what it was typed for, as errors name it.
+
+    Raises:
+        ConfigError: it is empty, names a user that does not exist, or can be no file's name.
+    """
+    if not text.strip():  # it would be the current folder
+        raise ConfigError(where, "is empty, and a path is needed")
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except RuntimeError as error:  # no such user
+        raise ConfigError(where, f"{quoted(text)} cannot be found ({error})") from error
+    except ValueError as error:  # a zero byte
+        raise ConfigError(where, f"{quoted(text)} cannot be used ({error})") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            reason = f"{quoted(text)} cannot be used ({error.strerror})"
+            raise ConfigError(where, reason) from error
+    return path
+
+
 def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str) -> Any:
     if hint is bool:
         words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -402,12 +429,7 @@ def _coerce_scalar(hint: type, value: Any, limits: Mapping[str, Any], where: str
             raise ConfigError(where, f"{quoted(value)} is not text")
         if hint is str:
             return str(value)
-        if not str(value).strip():  # it would be the current folder
-            raise ConfigError(where, "is empty, and a path is needed")
-        try:
-            return Path(str(value)).expanduser()
-        except RuntimeError as error:  # no such user
-            raise ConfigError(where, f"{quoted(value)} cannot be found ({error})") from error
+        return typed_path(str(value), where)
     number = _number(hint, value, where)
     low, high = limits.get("low"), limits.get("high")
     if (low is not None and number < low) or (high is not None and number > high):

@@ -14,11 +14,11 @@ from typing import Final
 
 from PySide6.QtCore import QUrl
 
+from engine.api import ConfigError, typed_path
+
 _ADDRESS: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|data:|mailto:|file:)")
 _QUOTED: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _WORDS_OF_FILE_MANAGERS: Final = ("copy", "cut")  # stand before the addresses they copied
-_LONGEST_PATH: Final = 4096
-_LONGEST_NAME: Final = 255
 _SHOWN: Final = 80
 
 
@@ -43,12 +43,13 @@ class Addressed:
 
 def read_urls(urls: Iterable[QUrl]) -> Addressed:
     """The files that addresses name."""
-    paths, foreign = [], ""
+    paths: list[Path] = []
+    foreign = ""
     for url in urls:
         if not url.isLocalFile():
             foreign = foreign or url.toDisplayString()
         elif url.toLocalFile():
-            paths.append(Path(url.toLocalFile()))
+            paths += _paths_of(url.toLocalFile())
     return Addressed(tuple(paths), foreign)
 
 
@@ -64,8 +65,8 @@ def read_text(text: str) -> Addressed:
             if found.foreign:
                 return Addressed(tuple(paths), word)
             paths += found.paths
-        elif _may_be_a_path(word):
-            paths.append(Path(word).expanduser())
+        else:
+            paths += _paths_of(word)
     return Addressed(tuple(paths))
 
 
@@ -77,7 +78,9 @@ def _unquoted(line: str) -> list[str]:
     return [word.strip() for word in words if word.strip()]
 
 
-def _may_be_a_path(word: str) -> bool:
-    """False for text so long that asking the system about it would fail."""
-    short = len(word) <= _LONGEST_PATH and "\0" not in word
-    return short and all(len(name.encode()) <= _LONGEST_NAME for name in re.split(r"[/\\]", word))
+def _paths_of(text: str) -> tuple[Path, ...]:
+    """The path that a text names; none where it can be no file's name."""
+    try:
+        return (typed_path(text, "address"),)
+    except ConfigError:
+        return ()

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from descgui.views.icons import icon
 from descgui.views.panel_parts import Notice, WheelNeedsFocus, in_row, narrow_combo
-from engine.api import OptionInfo
+from engine.api import ConfigError, OptionInfo, typed_path
 
 _SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
 _UNBOUNDED = 1e9
@@ -270,16 +270,15 @@ class _LineEditor(_Editor):
             return None, ""
         if self.info.kind == "numbers":
             return self._read_numbers(text)
-        if self.info.kind == "file":
+        if self.info.kind in ("file", "folder"):
             if not text:
-                return None, "A file is needed."
-            if not Path(text).expanduser().is_file():
-                return None, "There is no such file."
-        if self.info.kind == "folder":
-            if not text:
-                return None, "A folder is needed."
-            if not Path(text).expanduser().is_dir():
-                return None, "There is no such folder."
+                return None, f"A {self.info.kind} is needed."
+            try:
+                path = typed_path(text, self.info.name)
+            except ConfigError:
+                path = None
+            if path is None or not (path.is_file() if self.info.kind == "file" else path.is_dir()):
+                return None, f"There is no such {self.info.kind}."
         return text, ""
 
     def _read_numbers(self, text: str) -> tuple[Any, str]:

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config import typed_path
 from engine.data.hpatches import Dataset, open_dataset, subset
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError, quoted
@@ -184,7 +185,7 @@ def _find_root(name: str, data_folder: Path | None, context: JobContext | None) 
 
         return demo_dataset(context)
     if name not in _HPATCHES:
-        return Path(name).expanduser()
+        return typed_path(name, "dataset")
     folder = find_data_folder(data_folder)
     found = [folder / name for name in _HPATCHES_FOLDERS if (folder / name).is_dir()]
     if found:

@@ -27,6 +27,7 @@ from engine.config import (
     nest,
     option_text,
     parse_overrides,
+    typed_path,
 )
 from engine.errors import ConfigError, quoted
 from engine.jobs.settings import SECTION, TrainConfig
@@ -299,7 +300,7 @@ def _run_name(value: Any) -> Effect:
 def _runs_folder(value: Any) -> Effect:
     if not isinstance(value, str) or not value:
         raise _RefusedError(f"{quoted(value)} is not a folder")
-    return {"runs_folder": Path(value).expanduser()}
+    return {"runs_folder": typed_path(value, "runs_folder")}
 
 
 _MODELS: Final = {

@@ -19,6 +19,7 @@ from engine.config import (
     merge,
     option,
     parse_overrides,
+    typed_path,
 )
 from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
@@ -232,7 +233,7 @@ def split_descriptor(text: str) -> tuple[str, Path | None]:
     name, equals, place = text.partition("=")
     if not name.strip() or (equals and not place.strip()):
         raise ConfigError("descriptor", f"{quoted(text)} is neither NAME nor NAME=WEIGHTS")
-    return name.strip(), Path(place.strip()).expanduser() if equals else None
+    return name.strip(), typed_path(place.strip(), "descriptor") if equals else None
 
 
 def config_text(

@@ -111,9 +111,10 @@ def test_what_the_form_hands_out_builds_the_settings(form, tmp_path):
     assert built == Settings(weights=weights, turns=(0, 90), limit=12, flavour="partial", rings=8)
 
 
-def test_a_missing_file_is_named_in_words_and_not_told(form, qtbot):
+@pytest.mark.parametrize("text", ["/no/such/file.pth", "a" * 300, "~nobody-of-that-name/x"])
+def test_a_missing_file_is_named_in_words_and_not_told(form, qtbot, text):
     seen = emitted(form)
-    type_into(qtbot, form.field("weights"), "/no/such/file.pth")
+    type_into(qtbot, form.field("weights"), text)
     assert "no such file" in form.problem("weights")
     assert seen == []
     assert form.values() == {}

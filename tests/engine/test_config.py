@@ -161,6 +161,21 @@ def test_an_empty_path_is_refused_and_not_the_current_folder(empty):
     assert build_config(Outer, {"file": ""}).file is None, "an empty field of a form"
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("a" * 300, r"cannot be used \(File name too long\)"),
+        ("ü" * 200, r"cannot be used \(File name too long\)"),
+        ("~nobody-of-that-name/x", "cannot be found"),
+        ("a\0b", "cannot be used"),
+    ],
+    ids=["long", "long in bytes", "no such user", "zero byte"],
+)
+def test_a_path_that_no_file_can_have_is_refused(given, reason):
+    with pytest.raises(ConfigError, match=f"folder: .*{reason}"):
+        build_config(Outer, {"folder": given})
+
+
 def test_whole_numbers_of_any_size_keep_every_digit():
     large = 2**63 + 1
     assert build_config(Outer, {"count": large}).count == large
