@@ -22,7 +22,7 @@ import contextlib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -61,7 +61,7 @@ class PositionRemover:
             fewer.
         name: of the descriptor, for the sentence that tells when less is removed than asked for.
         reach_px: no feature depends on a pixel farther from its cell; None where features may
-            depend on the whole image.
+            depend on the whole image; a sequence has one for each level.
         module: the network behind ``raw``; where its weights change, all is measured anew.
     """
 
@@ -71,7 +71,7 @@ class PositionRemover:
         *,
         components: int,
         name: str,
-        reach_px: int | None = None,
+        reach_px: int | Sequence[int | None] | None = None,
         module: nn.Module | None = None,
     ) -> None:
         if components < 1:
@@ -126,7 +126,10 @@ class PositionRemover:
         with _as_it_is(device, self._module):
             levels = self._raw(constant_image(size_px, device))
             bases = []
-            for level in levels:
+            reach_px = self._reach_px
+            if not isinstance(reach_px, Sequence):
+                reach_px = (reach_px,) * len(levels)
+            for level, own_px in zip(levels, reach_px, strict=True):
                 dim = level.values.shape[1]
                 if self._components >= dim:
                     raise ConfigError(
@@ -134,7 +137,7 @@ class PositionRemover:
                         f"{self._components} directions leave nothing of a descriptor of length "
                         f"{dim}",
                     )
-                cells = interior_cells(level, size_px, self._reach_px)
+                cells = interior_cells(level, size_px, own_px)
                 self._tell_of(len(cells), size_px)
                 found = leading_directions(cells, self._components)
                 self._tell_less(found.shape[1], len(cells), size_px)

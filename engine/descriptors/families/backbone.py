@@ -2,16 +2,17 @@
 
 A family brings a :class:`FeatureNetwork`: what is behind a model's name, with all its layers.  The
 rest is the same for all of them and stands here: colours as the network expects them, sides that
-its strides divide, several layers joined, vectors of unit length, and cells where they were
-measured to be.
+its strides divide, position taken off, vectors of unit length, several layers joined, finer maps
+from shifted copies, and cells where they were measured to be.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +22,15 @@ from torch.nn import functional
 
 from engine.config import option
 from engine.descriptors.base import DescriptorMap, ExpectedInput, Levels
-from engine.descriptors.families.grids import measured_grid
+from engine.descriptors.denser import (
+    check_denser,
+    denser_grid,
+    denser_period_px,
+    describe_denser,
+)
+from engine.descriptors.families.grids import measured_grid, measured_reach
 from engine.descriptors.model_names import ModelName
+from engine.descriptors.position import PositionRemover
 from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, DescSpaceError
 from engine.geometry.coords import CellGrid
@@ -43,6 +51,13 @@ class BackboneConfig:
     facet: Facet = option(
         "token", help="of a transformer's block: its output, or part of attention"
     )
+    remove_position: int = option(
+        0, help="directions in which position shows that are taken off; 0 for none", low=0, high=64
+    )
+    denser: int = option(
+        1, help="divide the stride by this, by describing shifted copies: its square times as slow",
+        low=1, high=32,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +126,7 @@ class BackboneDescriptor:
         config: settings.
 
     Raises:
-        ConfigError: there is no such layer, or it has no such facet.
+        ConfigError: there is no such layer, it has no such facet, or its stride cannot be divided.
     """
 
     half_precision = True
@@ -125,22 +140,33 @@ class BackboneDescriptor:
         self._facet: Facet = config.facet
         self._norm = config.norm
         self._chosen = find_layers(name, network.layers, config.facet)
+        self._components = config.remove_position
+        self._denser = config.denser
         self._grids: dict[int, CellGrid] = {}
-        self.grid = self.grid_of(min(self._chosen, key=lambda one: network.layers[one].stride_px))
+        self._removers: dict[tuple[int, ...], PositionRemover] = {}
+        grid = self.grid_of(min(self._chosen, key=lambda one: network.layers[one].stride_px))
+        check_denser(config.denser, [grid])
+        self.grid = denser_grid(grid, config.denser)
         self.dim = sum(network.layers[one].dim for one in self._chosen)
-        self.shift_period_px = network.multiple_px
+        self.shift_period_px = denser_period_px(network.multiple_px, [grid], config.denser)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All layers of the network."""
         return self.network.layers
 
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The numbers of the layers that it describes by, ascending."""
+        return self._chosen
+
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
-        maps = self._maps(images, self._chosen)
-        if len(maps) == 1:
-            return (DescriptorMap(unit_length(maps[0].values), maps[0].grid),)
-        return (_joined(maps),)
+        return self.describe_stoppable(images, _never_stop)
+
+    def describe_stoppable(self, images: Tensor, check: Callable[[], None]) -> Levels:
+        """As ``describe``; ``check`` is called before each shifted copy and may raise."""
+        return describe_denser(self._joined_layers, images, denser=self._denser, check=check)
 
     def describe_layers(self, images: Tensor, layers: Sequence[int]) -> tuple[Levels, ...]:
         """As ``describe`` by each of some layers alone, in one pass through the network.
@@ -148,13 +174,43 @@ class BackboneDescriptor:
         Args:
             images: ``(B, 3, H, W)`` RGB in [0, 1].
             layers: numbers, ascending.
-        """
-        maps = self._maps(images, layers)
-        return tuple((DescriptorMap(unit_length(one.values), one.grid),) for one in maps)
 
-    def raw_layers(self, images: Tensor, layers: Sequence[int]) -> tuple[DescriptorMap, ...]:
-        """As :meth:`describe_layers`, with vectors of the length that the network gave them."""
-        return self._maps(images, layers)
+        Raises:
+            ConfigError: the stride of one of them cannot be divided as asked.
+        """
+        describe = functools.partial(self._unit_layers, layers)
+        levels = describe_denser(describe, images, denser=self._denser, check=_never_stop)
+        return tuple((level,) for level in levels)
+
+    def raw_layers(
+        self, images: Tensor, layers: Sequence[int], check: Callable[[], None] | None = None
+    ) -> Levels:
+        """As :meth:`describe_layers`, with position and the length that the network gave vectors.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB in [0, 1].
+            layers: numbers, ascending.
+            check: called before each shifted copy; may raise.
+        """
+        describe = functools.partial(self._maps, layers=layers)
+        return describe_denser(describe, images, denser=self._denser, check=check or _never_stop)
+
+    def remover_of(self, layers: Sequence[int], components: int) -> PositionRemover:
+        """What takes position off the maps of some layers; a level for each."""
+        return PositionRemover(
+            functools.partial(self._maps, layers=tuple(layers)),
+            components=components,
+            name=str(self.name),
+            reach_px=[self.reach_of(one) for one in layers],
+            module=self.module,
+        )
+
+    def reach_of(self, layer: int) -> int | None:
+        """How far the cells of a layer see, in pixels of the network's input; None: everything.
+
+        It is measured at the first question, which may take seconds, and then remembered.
+        """
+        return measured_reach(self.network, layer, facet=self._facet)
 
     def grid_of(self, layer: int) -> CellGrid:
         """Where the cells of a layer lie in the network's input; measured at the first question.
@@ -166,7 +222,22 @@ class BackboneDescriptor:
             self._grids[layer] = measured_grid(self.network, layer, facet=self._facet)
         return self._grids[layer]
 
-    def _maps(self, images: Tensor, layers: Sequence[int]) -> tuple[DescriptorMap, ...]:
+    def _joined_layers(self, images: Tensor) -> Levels:
+        levels = self._unit_layers(self._chosen, images)
+        return levels if len(levels) == 1 else (_joined(levels),)
+
+    def _unit_layers(self, layers: Sequence[int], images: Tensor) -> Levels:
+        """A level of unit vectors for each layer."""
+        key = tuple(layers)
+        if not self._components:
+            levels: Levels = self._maps(images, key)
+        else:
+            if key not in self._removers:
+                self._removers[key] = self.remover_of(key, self._components)
+            levels = self._removers[key].describe(images)
+        return tuple(replace(one, values=unit_length(one.values)) for one in levels)
+
+    def _maps(self, images: Tensor, layers: Sequence[int]) -> Levels:
         height, width = images.shape[2:]
         inputs, scale = self._inputs(images)
         maps = []
@@ -210,6 +281,10 @@ class BackboneDescriptor:
         return functional.pad(normalised, padding, mode="replicate"), scale
 
 
+def _never_stop() -> None:
+    """Nobody asks to stop."""
+
+
 def find_layers(name: ModelName, layers: Sequence[Layer], facet: Facet) -> tuple[int, ...]:
     """The numbers of the layers in a name, ascending.
 
@@ -249,13 +324,13 @@ def _scaled(grid: CellGrid, scale: float) -> CellGrid:
 
 
 def _joined(maps: Sequence[DescriptorMap]) -> DescriptorMap:
-    """Vectors of several layers one behind the other, at the cells of the finest of them."""
+    """Unit vectors of several layers one behind the other, at the cells of the finest of them."""
     finest = min(maps, key=lambda one: one.grid.stride_px)
     rows, columns = finest.values.shape[2:]
     places_px = cell_places(finest.grid, (rows, columns), device=finest.values.device)
     parts = []
     for one in maps:
-        values = unit_length(one.values)
+        values = one.values
         if one.grid != finest.grid:
             sampled = sample_map(values, one.grid, places_px.expand(len(values), -1, -1))
             values = sampled.transpose(1, 2).reshape(len(values), -1, rows, columns)

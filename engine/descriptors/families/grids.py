@@ -1,4 +1,4 @@
-"""Where the cells of a network's layer lie: measured once for each architecture, then remembered.
+"""Where a layer's cells lie and how far they see: measured once per architecture, then remembered.
 
 No library tells it.  The measure is taken on random images and, where the library can build the
 network anew, on random weights: what a layer reads is decided by its architecture, while trained
@@ -8,6 +8,7 @@ weights lean to one side or the other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -23,6 +24,7 @@ from engine.descriptors.grid_measure import (
     fitting_size,
     measure_grid,
 )
+from engine.descriptors.reach import measured_reach_px
 from engine.errors import DescSpaceError, OutputError
 from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.geometry.coords import CellGrid
@@ -68,34 +70,65 @@ def measure_layer(network: FeatureNetwork, layer: int, *, facet: Facet) -> Measu
     known = _read(kept)
     if known is not None:
         return known
-    measured = network.untrained_twin()
+    measured = _twin_of(network)
     guess_px = network.layers[layer].stride_px
-
-    def map_of(images: Tensor) -> Tensor:
-        mean = images.new_tensor(measured.expects.mean).view(-1, 1, 1)
-        std = images.new_tensor(measured.expects.std).view(-1, 1, 1)
-        inputs = (images - mean) / std
-        return measured.features(inputs, (layer,), facet=facet, norm=False)[0].float()
-
-    device = next(measured.parameters(), torch.empty(0)).device
     try:
         found = measure_grid(
-            map_of,
+            functools.partial(_map_of, measured, layer, facet),
             size_px=_size_px(network, guess_px),
             networks=(measured,),
             expected_px=guess_px,
             budget_s=_BUDGET_S,
-            device=device,
+            device=_device_of(measured),
         )
     except (NoInfluenceError, ValueError) as error:
         raise DescSpaceError(
             f"Layer {network.layers[layer].name} of {network.architecture} has no cells that could "
             f"be placed: {error}."
         ) from error
-    with contextlib.suppress(OutputError):
-        make_folder(kept.parent)
-        write_atomically(kept, json.dumps(asdict(found)).encode())
+    _keep(kept, asdict(found))
     return found
+
+
+def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int | None:
+    """How far the cells of a layer see, in pixels; None where they see the whole image.
+
+    Raises:
+        DescSpaceError: the layer's cells lie nowhere, see :func:`measured_grid`.
+    """
+    if network.fixed_size_px is not None or network.layers[layer].facets:
+        return None  # attention, for one
+    kept = _kept_at(network, layer, facet, "reach")
+    known = _values(kept)
+    if known is not None and isinstance(known.get("reach_px", ""), int | None):
+        return cast("int | None", known["reach_px"])
+    measured = _twin_of(network)
+    reach_px = measured_reach_px(
+        functools.partial(_map_of, measured, layer, facet),
+        grid=measured_grid(network, layer, facet=facet),
+        period_px=network.multiple_px,
+        networks=(measured,),
+        device=_device_of(measured),
+    )
+    _keep(kept, {"reach_px": reach_px})
+    return reach_px
+
+
+def _map_of(network: FeatureNetwork, layer: int, facet: Facet, images: Tensor) -> Tensor:
+    """What a layer makes of images in [0, 1]."""
+    mean = images.new_tensor(network.expects.mean).view(-1, 1, 1)
+    std = images.new_tensor(network.expects.std).view(-1, 1, 1)
+    inputs = (images - mean) / std
+    return network.features(inputs, (layer,), facet=facet, norm=False)[0].float()
+
+
+def _twin_of(network: FeatureNetwork) -> FeatureNetwork:
+    with torch.inference_mode(False):  # weights that were made in it have no derivatives
+        return network.untrained_twin()
+
+
+def _device_of(network: FeatureNetwork) -> torch.device:
+    return next(network.parameters(), torch.empty(0)).device
 
 
 def _size_px(network: FeatureNetwork, guess_px: float) -> tuple[int, int]:
@@ -112,16 +145,36 @@ def _simple(offset_px: float, error_px: float) -> float:
     return half if error_px <= _CERTAIN_ERROR_PX and abs(offset_px - half) <= near else offset_px
 
 
-def _kept_at(network: FeatureNetwork, layer: int, facet: Facet) -> Path:
+def _kept_at(network: FeatureNetwork, layer: int, facet: Facet, what: str = "") -> Path:
     sizes = (network.multiple_px, network.fixed_size_px)
-    known = (_VERSION, torch.__version__, network.architecture, layer, facet, sizes)
+    known: tuple[object, ...] = (
+        *(_VERSION, torch.__version__, network.architecture, layer, facet, sizes),
+        *([what] if what else []),
+    )
     return cache_dir() / "grids" / f"{hashlib.sha256(repr(known).encode()).hexdigest()}.json"
 
 
 def _read(path: Path) -> MeasuredGrid | None:
+    values = _values(path)
     try:
-        values = cast("dict[str, Any]", parse_json(read_input(path, OutputError)))
+        if values is None:
+            return None
         pairs = {name: tuple(values[name]) for name in ("stride_px", "offset_px")}
         return MeasuredGrid(**{**values, **pairs})
-    except (OutputError, ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         return None
+
+
+def _values(path: Path) -> dict[str, Any] | None:
+    """What was remembered; None where nothing was, or it is damaged."""
+    try:
+        values = parse_json(read_input(path, OutputError))
+    except (OutputError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _keep(path: Path, values: dict[str, Any]) -> None:
+    with contextlib.suppress(OutputError):
+        make_folder(path.parent)
+        write_atomically(path, json.dumps(values).encode())
