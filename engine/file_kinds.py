@@ -11,17 +11,30 @@ from typing import Final
 
 TORCH_FILE: Final = "a file of torch.save"
 TORCHSCRIPT: Final = "a TorchScript program"
+PICTURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"Pf", "PFM"),
+    (b"PF\n", "PFM"),
+    *((b"P%d" % kind, "PPM") for kind in range(1, 7)),
+)
+"""The pictures that are read, as far as their first bytes tell: a beginning and the kind's name."""
+
 _LONGEST_START: Final = 512
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself by 'git lfs pull'"),
-    (b"\x89PNG\r\n", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"BM", "a BMP picture"),
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
-    (b"P5\n", "a PGM picture"),
-    (b"P6\n", "a PPM picture"),
+    *((beginning, f"a {kind} picture") for beginning, kind in PICTURES),
     (b"%PDF-", "a PDF document"),
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"\x89HDF\r\n", "an HDF5 file (of Keras, h5py or MATLAB 7.3)"),

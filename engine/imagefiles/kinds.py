@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from engine.file_kinds import PICTURES
+
 KNOWN: Final = (
     "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM, PGM, PFM, and with plug-ins HEIC and "
     "JPEG XL"
@@ -16,25 +18,6 @@ KNOWN: Final = (
 
 HEAD_BYTES: Final = 512
 """How much of a file :func:`recognise` looks at."""
-
-READ: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"BM", "BMP"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (b"Pf", "PFM"),
-    (b"PF\n", "PFM"),
-    *((b"P%d" % kind, "PPM") for kind in range(1, 7)),
-)
 
 _AVIF_BRANDS: Final = (b"avif", b"avis")
 _HEIC_BRANDS: Final = (
@@ -79,10 +62,13 @@ class Unread:
 
 
 def recognise(head: bytes) -> str | Unread:
-    """The kind of a file: one of the names in :data:`READ`, WebP, AVIF, HEIC, or what else it is.
+    """The kind of a picture file, or what else it is.
 
     Args:
         head: its first :data:`HEAD_BYTES` bytes, or all of a shorter one.
+
+    Returns:
+        One of the names in :data:`~engine.file_kinds.PICTURES`, WebP, AVIF or HEIC.
     """
     if head[4:8] == b"ftyp":
         return _of_brands(head)
@@ -91,7 +77,7 @@ def recognise(head: bytes) -> str | Unread:
             return "WebP"
         film = head[8:12] == b"AVI "
         return Unread("a film (AVI); save one of its frames as PNG" if film else "a RIFF file")
-    for start, kind in READ:
+    for start, kind in PICTURES:
         if head.startswith(start):
             return kind
     for start, what in _UNREAD:
