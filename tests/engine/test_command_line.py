@@ -87,7 +87,7 @@ OWN = st.dictionaries(
         ("train", TrainConfig, TrainOptions),
     ],
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_settings_and_options_come_back(command: str, config: type, options: type, data: Any):
     made = data.draw(objects(config))
@@ -103,7 +103,7 @@ def test_settings_and_options_come_back(command: str, config: type, options: typ
 
 
 @pytest.mark.parametrize(("command", "options"), [("view", ViewOptions), ("report", ReportOptions)])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_options_come_back(command: str, options: type, data: Any):
     made = data.draw(objects(options))

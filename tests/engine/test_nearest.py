@@ -54,7 +54,7 @@ def loop_best(sets: np.ndarray, members: list[np.ndarray], query: int):
     return best
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     queries=st.integers(0, 7),
@@ -81,7 +81,7 @@ def test_the_nearest_of_sets_is_what_a_loop_finds_for_any_shape_and_budget(
     assert found.index.shape == (queries,)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     queries=st.integers(0, 5),
