@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,6 +50,37 @@ def sample_map(values: Tensor, grid: CellGrid, points_px: Tensor) -> Tensor:
         mode="sum",
     )
     return sampled.view(batch, -1, dim).to(values.dtype)
+
+
+def sample_rows(
+    rows: NDArray[np.float32],
+    cells: tuple[int, int],
+    grid: CellGrid,
+    points_px: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """:func:`sample_map` in numpy, whose calls cost a third of torch's: for the points of a probe.
+
+    Args:
+        rows: ``(H' * W', D)`` the map, row by row.
+        cells: (width, height) of the map.
+        grid: placement of the map's cells in the image.
+        points_px: ``(N, 2)`` image points (x, y), finite.
+
+    Returns:
+        ``(N, D)``.
+    """
+    width = cells[0]
+    last = cells[0] - 1, cells[1] - 1
+    places = np.minimum(np.maximum(grid.to_cells(points_px), 0), last)
+    low = places.astype(np.intp)
+    (left, top), (right, bottom) = low.T, np.minimum(low + 1, last).T
+    corners = np.stack([y * width + x for y in (top, bottom) for x in (left, right)], axis=1)
+    to_right, to_bottom = (places - low).astype(np.float32).T
+    shares = np.stack(
+        [y * x for y in (1 - to_bottom, to_bottom) for x in (1 - to_right, to_right)], axis=1
+    )
+    sampled: NDArray[np.float32] = np.matmul(shares[:, None], rows[corners])[:, 0]
+    return sampled
 
 
 def cell_places(grid: CellGrid, cells: tuple[int, int], *, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
-from engine.geometry.sampling import sample_map
+from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo
 from engine.matching.similarity import SearchLevel, lay_out, peaks_between_cells
 from engine.matching.texture import find_texture
@@ -25,9 +25,11 @@ Points = NDArray[np.float64]
 POSITION_DIM = 2
 """How many float32 numbers are kept for each cell beside its descriptor."""
 
+_FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
+_LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
 _MOVES: Final = 3
 _AT_EDGE: Final = 0.9  # cells: what is most similar may lie beyond
-_STEP: Final = np.arange(-1, 2)
+_STEPS: Final = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2)), axis=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +87,17 @@ class Described:
         Returns:
             ``(L, N, D)``; zero vectors stay zero.
         """
-        working = torch.from_numpy(self.resize.forward(points_px)).to(self.device, torch.float32)
+        places = self.resize.forward(points_px)
+        if self.device.type == "cpu" and len(places) <= _FEW_POINTS:
+            read = [
+                sample_rows(level.vectors.numpy(), level.cells, level.grid, places)
+                for level in self.levels
+            ]
+            sets = np.stack(read)
+            lengths = np.sqrt(np.vecdot(sets, sets))
+            sets /= np.maximum(lengths, _LEAST_LENGTH)[..., None]
+            return torch.from_numpy(sets).to(device)
+        working = torch.from_numpy(places).to(self.device, torch.float32)
         sampled = [sample_map(level.values, level.grid, working[None])[0] for level in self.levels]
         return functional.normalize(torch.stack(sampled), dim=-1).to(device)
 
@@ -113,16 +125,15 @@ class Described:
         Returns:
             ``(N, 2)`` in original pixels.
         """
-        found = self.positions[index.cpu()].double().numpy()
-        reach = np.where(np.arange(len(found)) < best, 1.0, 0.5)
+        sets = queries.permute(1, 0, 2).cpu().numpy()
+        places = index.cpu().numpy()
+        reach = np.where(np.arange(len(places)) < best, 1.0, 0.5)
+        found = np.full((len(places), 2), np.nan)
         first = 0
         for level in self.levels:
-            chosen = (index >= first) & (index < first + len(level.vectors))
-            if bool(chosen.any()):
-                sets = queries[:, chosen].permute(1, 0, 2).cpu().numpy()
-                place = (index[chosen] - first).cpu().numpy()
-                mine = chosen.cpu().numpy()
-                cells = _between_cells(level, sets, place, reach[mine])
+            mine = (places >= first) & (places < first + len(level.vectors))
+            if mine.any():
+                cells = _between_cells(level, sets[mine], places[mine] - first, reach[mine])
                 found[mine] = self.resize.backward(level.grid.to_px(cells))
             first += len(level.vectors)
         return found
@@ -204,16 +215,6 @@ def describe_maps(
     )
 
 
-def members_text(asked: Described, asked_member: int, found: Described, found_member: int) -> str:
-    """Which members of two sets match, in words; "" where neither image has a set."""
-    if len(asked.levels) == 1 and len(found.levels) == 1:
-        return ""
-    one, two = asked.levels[asked_member].member, found.levels[found_member].member
-    turn = implied_turn_deg(one, two)
-    angle = f", {turn:+.0f}°" if round(turn) else ""
-    return f"scale {one.growth:.2g} ↔ {two.growth:.2g}{angle}"
-
-
 def implied_turn_deg(asked: Member, found: Member) -> float:
     """By how much the found surroundings are turned against the asked ones, counter-clockwise.
 
@@ -243,14 +244,15 @@ def _between_cells(
         ``(N, 2)`` (x, y) in cells.
     """
     width, height = level.cells
-    cells = np.stack(np.divmod(place, width)[::-1], axis=1)
+    last = np.array([width - 1, height - 1])
+    cells = np.stack([place % width, place // width], axis=1)
     found = cells.astype(np.float64)
     moving = np.arange(len(cells))
     for _ in range(_MOVES):
-        columns = cells[moving, 0, None, None] + _STEP
-        rows = cells[moving, 1, None, None] + _STEP[:, None]
-        outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
-        index = rows.clip(0, height - 1) * width + columns.clip(0, width - 1)
+        wanted = cells[moving, None, None] + _STEPS
+        there = np.minimum(np.maximum(wanted, 0), last)
+        outside = (there != wanted).any(axis=-1)
+        index = there[..., 1] * width + there[..., 0]
         if level.vectors.device.type == "cpu":
             around = level.vectors.numpy()[index]
         else:

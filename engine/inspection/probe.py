@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.data.pairs import ImagePair
 from engine.geometry.coords import inside
 from engine.geometry.homography import warp_points
-from engine.inspection.described import Described, Points, members_text
+from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
@@ -47,17 +48,11 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
         places = other.find_between_cells(repeated, index, best=1)
-        asked_members, found_members = winning_members(repeated, other.vectors, index)
+        members = _members_texts(asked, other, repeated, index)
         cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
     peaks = tuple(
-        Peak(_as_point(place), similarity, members_text(asked, one, other, two))
-        for place, similarity, one, two in zip(
-            places,
-            flat[picked].tolist(),
-            asked_members.tolist(),
-            found_members.tolist(),
-            strict=False,
-        )
+        Peak(_as_point(place), similarity, text)
+        for place, similarity, text in zip(places, flat[picked].tolist(), members, strict=False)
     )
     truth = true_points(request.pair, request.side, point, asked, other)[0]
     known = bool(np.isfinite(truth).all())
@@ -105,6 +100,26 @@ def homography_from(
     """``(3, 3)`` from the asking side to the other one, with what both show in front."""
     sizes_px = asked.info.size_px, other.info.size_px
     return pair.facing(*(sizes_px if side == "a" else sizes_px[::-1])).homography_from(side)
+
+
+def _members_texts(asked: Described, found: Described, queries: Tensor, index: Tensor) -> list[str]:
+    """Which members of two sets match at each found cell, in words; "" where no image has a set.
+
+    Args:
+        asked: maps of the image with the points.
+        found: maps of the image that was searched.
+        queries: ``(L, N, D)`` the sets that were searched for.
+        index: ``(N,)`` the found cells.
+    """
+    if len(asked.levels) == 1 and len(found.levels) == 1:
+        return [""] * len(index)
+    texts = []
+    for pair in zip(*winning_members(queries, found.vectors, index), strict=True):
+        one, two = asked.levels[int(pair[0])].member, found.levels[int(pair[1])].member
+        turn = implied_turn_deg(one, two)
+        angle = f", {turn:+.0f}°" if round(turn) else ""
+        texts.append(f"scale {one.growth:.2g} ↔ {two.growth:.2g}{angle}")
+    return texts
 
 
 def _match_back(asked: Described, other: Described, found_px: Points) -> Point:

@@ -231,9 +231,11 @@ def pick_apart_one(
         if similarity[place] == -np.inf:
             break
         picked.append(place)
+        if len(picked) == count:
+            break
         squared = np.square(xs - xs[place])
         squared += np.square(ys - ys[place])
-        similarity[squared < separation**2] = -np.inf
+        np.copyto(similarity, -np.inf, where=squared < separation**2)
         similarity[place] = -np.inf
     return picked
 

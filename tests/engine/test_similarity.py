@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.descriptors.base import DescriptorMap
 from engine.geometry.coords import CellGrid
-from engine.geometry.sampling import sample_map
+from engine.geometry.sampling import sample_map, sample_rows
 from engine.matching.similarity import (
     Upsampler,
     cell_similarity,
@@ -38,7 +38,7 @@ def loop_bilinear(values: np.ndarray, grid: CellGrid, x: float, y: float) -> flo
     return total
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 10**6),
     cells=st.tuples(st.integers(1, 7), st.integers(1, 7)),
@@ -66,6 +66,31 @@ def test_a_map_that_holds_its_own_position_is_enlarged_to_the_pixel_positions():
     rows, columns = np.mgrid[4:44, 4:68]
     np.testing.assert_allclose(enlarge(grid.to_px(xs))[4:44, 4:68], columns, atol=1e-5)
     np.testing.assert_allclose(enlarge(grid.to_px(ys))[4:44, 4:68], rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride_px", [1.0, 4.0, 3.7])
+def test_a_map_is_read_alike_in_numpy_and_in_torch(generator, stride_px):
+    values = torch.randn(1, 6, 9, 7, generator=generator)
+    grid = CellGrid(stride_px, 1.5)
+    points = np.random.default_rng(0).uniform(-5, 40, (60, 2))
+    points[0] = grid.to_px(np.array([6.0, 8.0]))  # the last cell
+    rows = values[0].permute(1, 2, 0).reshape(63, 6).numpy()
+    found = sample_rows(rows, (7, 9), grid, points)
+    expected = sample_map(values, grid, torch.from_numpy(points)[None])[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cells", "dim"), [((5, 4), 8), ((37, 41), 128), ((90, 3), 60), ((2, 2), 9000)]
+)
+def test_equal_cells_are_equally_similar_wherever_they_are(generator, cells, dim):
+    vector = torch.nn.functional.normalize(torch.randn(dim, generator=generator), dim=0)
+    query = torch.nn.functional.normalize(torch.randn(1, dim, generator=generator), dim=1)
+    values = vector[None, :, None, None].expand(1, dim, cells[1], cells[0])
+    level = lay_out(DescriptorMap(values, CellGrid(4.0, 0.0)), (4 * cells[0], 4 * cells[1]))
+    found = cell_similarity(level, query)
+    np.testing.assert_allclose(found, float(query[0] @ vector), atol=1e-6)
+    assert len(np.unique(found)) == 1
 
 
 def test_enlarging_leaves_the_values_as_they_were():
@@ -126,7 +151,7 @@ def test_half_precision_maps_are_laid_out_in_float32(generator):
     assert lay_out(half, (8, 8)).vectors.dtype == torch.float32
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     top=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
     bends=st.tuples(st.floats(0.1, 2), st.floats(0.1, 2)),
