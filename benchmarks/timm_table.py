@@ -110,12 +110,13 @@ def table(tried: list[Tried]) -> str:
     small = [one for one in tried if one.way != "meta"]
     good = [one for one in small if one.way != "none"]
     ways = Counter(one.way for one in good)
+    share = 100 * len(good) / max(1, len(small))
     lines = [
         "# Which models of timm give a map",
         "",
-        f"{len(good)} of {len(small)} architectures with at most 350 million weights give a map of "
-        f"every layer: {100 * len(good) / max(1, len(small)):.1f} %.  Each was built with random "
-        "weights and described an image of the smallest size that it takes.",
+        f"{len(good)} of {len(small)} architectures with at most 350 million weights give a map of",
+        f"every layer: {share:.1f} %.  Each was built with random weights and described an image",
+        "of the smallest size that it takes.",
         "",
         "| sizes of images | architectures |",
         "|---|---|",

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from engine.checkpoints import load_state
 from engine.descriptors.base import ExpectedInput
+from engine.descriptors.checked_weights import Loading, watching_loads
 from engine.descriptors.families.backbone import (
     BackboneConfig,
     BackboneDescriptor,
@@ -32,6 +33,7 @@ from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
+from engine.weight_names import fit_names
 from engine.weight_titles import RANDOM_WEIGHTS, weights_title
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class TimmNetwork(FeatureNetwork):
         super().__init__()
         self._model = model
         self._weights = weights
-        self._state = None if weights is None else load_state(weights)[0]
+        self._state = None if weights is None else _load(model, weights)
         self.trained = weights is not None
         self._options: dict[str, Any] = {}
         self.net = self._first()
@@ -117,8 +119,10 @@ class TimmNetwork(FeatureNetwork):
                 "pretrained": True,
                 "pretrained_cfg_overlay": {"state_dict": dict(self._state), "custom_load": False},
             }
-        with random_weights(), _weights_fault(self._weights):
+        with random_weights(), _weights_fault(self._weights), watching_loads() as loads:
             net: nn.Module = timm.create_model(self._model, num_classes=0, **loaded, **options)
+        if self._weights is not None:
+            _refuse_half_loaded(self._weights, net, loads)
         return net.eval()
 
     def _find_sizes(self) -> str:
@@ -297,6 +301,33 @@ def _part(attention: Any, tokens: Tensor, facet: Facet) -> Tensor:
     heads = part.reshape(*part.shape[:2], attention.num_heads, -1).transpose(1, 2)
     normed: Tensor = norm(heads)
     return normed.transpose(1, 2).flatten(2)
+
+
+def _load(model: str, path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by the network's names where they fit it as they are."""
+    state, _ = load_state(path)
+    try:
+        with torch.device("meta"):
+            net: Any = import_timm().create_model(model, num_classes=0)
+    except Exception:  # it cannot be made without numbers
+        return state
+    told = net.pretrained_cfg.get("classifier") or ()
+    heads = (told,) if isinstance(told, str) else tuple(told)
+    fit = fit_names(state, net.state_dict(), [f"{head}." for head in heads])
+    return state if fit.problems else fit.tensors
+
+
+def _refuse_half_loaded(path: Path, net: nn.Module, loads: Sequence[Loading]) -> None:
+    """Weights that lack some of a network's pass timm, and these would stay random."""
+    own = set(net.state_dict())
+    missing = [name for name in loads[-1].missing if name in own] if loads else sorted(own)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError(
+            path,
+            f"does not fit this model: {len(missing)} of its {len(own)} tensors are missing "
+            f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''})",
+        )
 
 
 @contextlib.contextmanager
