@@ -239,7 +239,7 @@ def test_the_list_of_descriptors_shows_settings_and_plugins_run_in_it(tmp_path: 
     done = run("descriptors", "--json")
     assert done.returncode == 0, done.stderr
     listed = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert {"daisy", "superpoint"} <= set(listed)
+    assert {"daisy", "superpoint", "timm:MODEL"} <= set(listed)
     settings = {setting["name"]: setting for setting in listed["daisy"]["settings"]}
     assert settings["stride_px"]["unit"] == "px"
     assert settings["radius_px"]["default"] == 15.0

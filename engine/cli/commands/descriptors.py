@@ -17,6 +17,7 @@ from engine.progress import Stage
 if TYPE_CHECKING:
     from engine.descriptors.registry import DescriptorEntry
 
+_ANY_MODEL = "MODEL"
 _JSON_FIELDS = ("name", "kind", "default", "help", "unit", "low", "high", "choices", "optional")
 
 
@@ -36,7 +37,7 @@ class DescriptorsOptions(OwnSettings):
 def run(arguments: Namespace, shell: Shell) -> int:
     """Print the list, or what a check found: 1 where something is not as it is declared."""
     with shell.stage(Stage.LOADING_TORCH):
-        from engine.descriptors.registry import get_descriptor, list_descriptors
+        from engine.descriptors.registry import get_descriptor, list_descriptors, list_families
         from engine.jobs.recipe import load_descriptor_sources
 
     options = options_from(arguments, DescriptorsOptions)
@@ -44,7 +45,9 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if options.check is not None:
         return _check(options, options.check, shell)
     shell.sink.close()
-    entries = [get_descriptor(name) for name in options.names] or list(list_descriptors())
+    every_family = (get_descriptor(f"{family.name}:{_ANY_MODEL}") for family in list_families())
+    entries = [get_descriptor(name) for name in options.names]
+    entries = entries or [*list_descriptors(), *every_family]
     if options.json:
         shell.print(json.dumps([_plain(entry) for entry in entries], indent=2, default=str))
     else:
@@ -96,7 +99,7 @@ def as_text(entry: DescriptorEntry) -> str:
     width = max((len(info.name) for info in options), default=0)
     for info in options:
         default = "none" if info.default is None else info.default
-        if info.name == "weights":
+        if info.name == "weights" and not entry.name.endswith(f":{_ANY_MODEL}"):
             default = weights_in_use(entry.name)
         notes = [f"default {default}", info.range_text]
         lines += textwrap.wrap(
