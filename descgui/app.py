@@ -27,6 +27,7 @@ from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
 from descgui.controllers.maps_controller import MapsController
 from descgui.controllers.matches_controller import MatchesController
+from descgui.controllers.networks_controller import NetworksController
 from descgui.controllers.pair_controller import PairController
 from descgui.controllers.pictures_controller import PicturesController
 from descgui.controllers.probe_controller import ProbeController
@@ -36,7 +37,7 @@ from descgui.controllers.start_controller import StartController
 from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import AppModels, make_models
-from descgui.models.maps_state import DescriptorChoice
+from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
@@ -46,6 +47,7 @@ from descgui.views.evaluation_panel import FIRST_HEIGHT_PX, EvaluationPanel
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.matches_panel import MatchesPanel
+from descgui.views.network_dialog import NetworkDialog
 from descgui.views.pair_view import PairView
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
@@ -148,6 +150,7 @@ class Application(QObject):
         self.engine = EngineController(models, plugins, self)
         self.pairs = PairController(models, prepare_display, self)
         self.maps = MapsController(models, self.engine, self)
+        self.networks = NetworksController(models, self.engine, self.maps, self)
         self.work_lane = JobLane(models.messages.report, self)
         self.pictures = PicturesController(models, self.engine, self.maps, self.work_lane, self)
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
@@ -181,6 +184,7 @@ class Application(QObject):
             self.engine.lane,
             self.pairs.lane,
             self.maps.lane,
+            self.networks.lane,
             self.work_lane,
             self.thumbnails.lane,
             *(part.lane for part in (evaluation, results, estimate, download)),
@@ -251,6 +255,7 @@ class Application(QObject):
             "value_range": self._choose_range,
             "load_homography": self.files.load_homography,
             "clear_homography": self.pairs.clear_homography,
+            "open_network": partial(self._open_network, models.maps),
             "load_maps": partial(self.files.load_maps, models.maps),
             "load_plugin": self.files.load_plugin,
             "export_canvas": self.files.save_panes,
@@ -280,6 +285,7 @@ class Application(QObject):
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
+        self.descriptor.network_requested.connect(self._open_network)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(
             lambda line: self.pairs.open_folder(Path(line))
@@ -297,6 +303,9 @@ class Application(QObject):
     def _choose_range(self) -> None:
         if self.models.pair.state is not None:
             self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
+
+    def _open_network(self, maps: MapsModel) -> None:
+        self.window.open_dialog(NetworkDialog(self.models, maps, self.networks, self.window))
 
     def _run_matches(self) -> None:
         self._raise("matches")

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches
     from engine.data.hpatches import Dataset, Sequence, open_dataset, pair_from_folder, subset
     from engine.data.pairs import ImagePair
+    from engine.descriptors.known_models import KnownModel, WeightsState
+    from engine.descriptors.model_names import ModelName, network_of
+    from engine.descriptors.network_list import MissingFamily, NetworkList, list_networks
     from engine.descriptors.plugins import (
         load_entry_points,
         load_plugin,
@@ -42,7 +45,9 @@ if TYPE_CHECKING:
         plugin_files,
     )
     from engine.descriptors.registry import (
+        DescriptorEntry,
         DescriptorSpec,
+        get_descriptor,
         list_descriptors,
         make_spec,
         weights_in_use,

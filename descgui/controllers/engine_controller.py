@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -9,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
 from descgui.models.messages import Failure
+from descgui.models.networks_state import menu_networks
 from descgui.workers.lane import JobLane
 from descgui.workers.torch_loading import load_torch
 from engine import api
@@ -31,6 +33,9 @@ class EngineController(QObject):
         self._plugins = plugins
         self._session: api.Session | None = None
         self.lane = JobLane(models.messages.report, self)
+        models.settings.changed.connect(self._list_networks)
+        for maps in (models.maps, models.compared):
+            maps.choice_changed.connect(self._list_networks)
 
     @property
     def session(self) -> api.Session | None:
@@ -68,12 +73,30 @@ class EngineController(QObject):
         for problem in problems:
             self._models.messages.notify(problem, "warning")
         self._models.engine.set(state)
+        self._list_networks()
         self.ready.emit()
 
     def _plugin_loaded(self, loaded: tuple[tuple[str, ...], EngineState]) -> None:
         names, state = loaded
         self._models.engine.set(state)
+        self._list_networks()
         self._models.messages.notify(f"The plugin added {', '.join(names)}.")
+
+    def _list_networks(self) -> None:
+        """Offer the opened networks as descriptors; this asks no library about them."""
+        engine = self._models.engine
+        if engine.state.stage != "ready":
+            return
+        names = menu_networks(
+            (self._models.maps.choice.name, self._models.compared.choice.name),
+            self._models.settings.state.recent_networks,
+        )
+        if names != tuple(info.name for info in engine.state.networks):
+            infos = []
+            for name in names:
+                with contextlib.suppress(api.ConfigError):  # of a family that is no more
+                    infos.append(_info(api.get_descriptor(name)))
+            engine.update(networks=tuple(infos))
 
     def _failed(self, failure: Failure) -> None:
         self._models.engine.set(EngineState(stage="failed", message=failure.summary))
@@ -84,16 +107,17 @@ def _engine_state() -> EngineState:
     """What the engine offers now (in a worker: asking about devices may take a moment)."""
     return EngineState(
         stage="ready",
-        descriptors=tuple(
-            DescriptorChoiceInfo(
-                name=entry.name,
-                title=entry.title,
-                summary=entry.summary,
-                source=entry.source,
-                takes_weights=entry.takes_weights,
-                options=api.describe_options(entry.config),
-            )
-            for entry in api.list_descriptors()
-        ),
+        descriptors=tuple(map(_info, api.list_descriptors())),
         devices=tuple(DeviceChoice(info.name, info.title) for info in api.list_devices()),
+    )
+
+
+def _info(entry: api.DescriptorEntry) -> DescriptorChoiceInfo:
+    return DescriptorChoiceInfo(
+        name=entry.name,
+        title=entry.title,
+        summary=entry.summary,
+        source=entry.source,
+        takes_weights=entry.takes_weights,
+        options=api.describe_options(entry.config),
     )

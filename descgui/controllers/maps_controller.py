@@ -37,8 +37,10 @@ class MapsController(QObject):
         models.compared.choice_changed.connect(self.refresh)
 
     def choose(self, model: MapsModel, choice: DescriptorChoice) -> None:
-        """Choose a descriptor, shown or compared; the shown one is remembered."""
+        """Choose a descriptor, shown or compared; the shown one and networks are remembered."""
         model.choose(choice)
+        if api.network_of(choice.name) is not None:
+            self._models.settings.remember_network(choice.name)
         if model is self._models.maps:
             self._models.settings.update(descriptor=choice.name)
 

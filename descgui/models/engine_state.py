@@ -37,13 +37,16 @@ class EngineState:
         descriptors: all registered descriptors.
         devices: all usable devices, the best first.
         message: why loading failed.
+        networks: those that were opened by name.
     """
 
     stage: Literal["loading", "ready", "failed"] = "loading"
     descriptors: tuple[DescriptorChoiceInfo, ...] = ()
     devices: tuple[DeviceChoice, ...] = ()
     message: str = ""
+    networks: tuple[DescriptorChoiceInfo, ...] = ()
 
     def descriptor(self, name: str) -> DescriptorChoiceInfo | None:
-        """The listed descriptor called ``name``."""
-        return next((entry for entry in self.descriptors if entry.name == name), None)
+        """The descriptor or opened network called ``name``."""
+        listed = (*self.descriptors, *self.networks)
+        return next((entry for entry in listed if entry.name == name), None)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from PySide6.QtCore import QObject, Signal
 
+from descgui.models.networks_state import same_network
 from descgui.models.state import StateModel
 from engine.api import (
     Colormap,
@@ -62,6 +63,8 @@ class Settings:
     recent_pairs: tuple[str, ...] = option((), help="recently opened pairs")
     recent_folders: tuple[str, ...] = option((), help="recently opened folders")
     recent_photos: tuple[str, ...] = option((), help="folders of photos to train on")
+    recent_networks: tuple[str, ...] = option((), help="recently opened networks")
+    favourite_networks: tuple[str, ...] = option((), help="networks with a star")
     trusted_plugins: tuple[str, ...] = option((), help="plugin files that may run")
 
 
@@ -136,6 +139,11 @@ class SettingsModel(StateModel[Settings]):
     def remember_photos(self, entry: str) -> None:
         """Put a folder of photos on top of the recent ones."""
         self.update(recent_photos=_on_top(entry, self.state.recent_photos))
+
+    def remember_network(self, name: str) -> None:
+        """Put a network on top of the recent ones; it stands there once, whatever its layers."""
+        others = (one for one in self.state.recent_networks if not same_network(one, name))
+        self.update(recent_networks=(name, *others)[:RECENT_LIMIT])
 
     def _keep_broken(self) -> str:
         """Copy a file that cannot be used aside, before the next change overwrites it."""

@@ -177,6 +177,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 enabled=_has_homography,
             ),
             Command(
+                "open_network", "Open &network…",
+                "Describe by a network of timm or another library, or by one in a file",
+                "network", ("Ctrl+Shift+N",), _engine_ready,
+            ),
+            Command(
                 "load_maps", "Load precomputed &maps…",
                 "Show dense descriptors of your own, one map file for each image", "maps",
                 enabled=_has_pair,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
     QLabel,
@@ -51,6 +51,7 @@ from engine.api import (
     weights_in_use,
 )
 
+_OPEN_NETWORK = "Open network…"
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
     kind="int",
@@ -136,7 +137,13 @@ class SideStatus(QWidget):
 
 
 class DescriptorChooser(QWidget):
-    """A descriptor and its settings; one for the shown descriptor, one for the compared."""
+    """A descriptor and its settings; one for the shown descriptor, one for the compared.
+
+    Signals:
+        network_requested(MapsModel): another network is to be opened for it.
+    """
+
+    network_requested = Signal(object)
 
     def __init__(
         self,
@@ -182,10 +189,16 @@ class DescriptorChooser(QWidget):
         self.combo.clear()
         if self._none_title:
             self.combo.addItem(self._none_title, "")
-        for place, entry in enumerate(state.descriptors, start=self.combo.count()):
-            self.combo.addItem(entry.title, entry.name)
-            tip = f"{entry.name} · {entry.source}\n{entry.summary}"
-            self.combo.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
+        for entries in (state.descriptors, state.networks):
+            if entries is state.networks:
+                self.combo.insertSeparator(self.combo.count())
+            for entry in entries:
+                self.combo.addItem(entry.title, entry.name)
+                tip = f"{entry.name} · {entry.source}\n{entry.summary}"
+                self.combo.setItemData(self.combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        if state.networks:
+            self.combo.insertSeparator(self.combo.count())
+        self.combo.addItem(_OPEN_NETWORK, _OPEN_NETWORK)
         nothing = self._none_title or "Choose a descriptor"
         self.combo.setPlaceholderText(
             "Loading the engine…" if state.stage == "loading" else nothing
@@ -260,6 +273,10 @@ class DescriptorChooser(QWidget):
         current = self._maps.choice
         if name == current.name:
             return
+        if name == _OPEN_NETWORK:
+            show_value(self.combo, current.name)
+            self.network_requested.emit(self._maps)
+            return
         pair, files = self._models.pair.state, None
         if name == PRECOMPUTED:
             if self._map_files is None or pair is None or self._map_files[0] != pair.pair:
@@ -308,7 +325,13 @@ class ExplainedBar(QWidget):
 
 
 class DescriptorPanel(QWidget):
-    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis."""
+    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis.
+
+    Signals:
+        network_requested(MapsModel): another network is to be opened, shown or compared.
+    """
+
+    network_requested = Signal(object)
 
     def __init__(
         self,
@@ -342,6 +365,8 @@ class DescriptorPanel(QWidget):
         ):
             self._scroll.column.addWidget(part)
         self._scroll.column.addStretch(1)
+        for chooser in (self.shown, self.compared):
+            chooser.network_requested.connect(self.network_requested)
         models.engine.changed.connect(self._on_engine)
         models.settings.computing_changed.connect(self._on_computing)
         models.view.changed.connect(self._on_view)

@@ -9,7 +9,6 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, 
 from PySide6.QtGui import (
     QAction,
     QColor,
-    QFont,
     QIcon,
     QKeyEvent,
     QKeySequence,
@@ -33,6 +32,7 @@ from PySide6.QtWidgets import (
 
 from descgui.views.actions import Actions
 from descgui.views.commands import MENU_TITLES, MENUS, SUBMENU_TITLES
+from descgui.views.fuzzy import fuzzy_match, paint_matched
 from descgui.views.panel_parts import in_column
 from descgui.views.theme import theme_colors
 
@@ -40,59 +40,7 @@ _ENTRY_ROLE = int(Qt.ItemDataRole.UserRole)
 _WIDTH_PX = 560
 _ROW_PX = 34
 _ROWS = 10
-_BASE_SCORE = 100
-_WORD_START_BONUS = 12
-_TEXT_START_BONUS = 6
-_NEIGHBOUR_BONUS = 8
-_GAP_COST = 1
 _Index = QModelIndex | QPersistentModelIndex
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """How well a text answers what was typed: the better the higher, and the letters that met."""
-
-    score: int
-    places: tuple[int, ...]
-
-
-def fuzzy_match(typed: str, text: str) -> Match | None:
-    """Find all typed letters in a text, in their order; spaces are free.
-
-    Letters at the start of words and letters side by side count more, and so does a text with
-    little else in it.
-
-    Returns:
-        None if a letter is missing.
-    """
-    wanted = [letter for letter in typed.casefold() if not letter.isspace()]
-    folded = text.casefold()
-    if len(folded) != len(text):  # a letter such as İ folds into two: places would be off
-        folded = text.lower() if len(text.lower()) == len(text) else text
-    # best[j]: the best way to place the letters so far with the last of them at j.
-    best: dict[int, Match] = {-1: Match(_BASE_SCORE, ())}
-    for letter in wanted:
-        found: dict[int, Match] = {}
-        for place, other in enumerate(folded):
-            if other != letter:
-                continue
-            start = place == 0 or not folded[place - 1].isalnum()
-            for last, before in best.items():
-                if last >= place:
-                    continue
-                gained = _WORD_START_BONUS if start else 0
-                gained += _TEXT_START_BONUS if place == 0 else 0
-                if last >= 0:
-                    near = place == last + 1
-                    gained += _NEIGHBOUR_BONUS if near else -_GAP_COST * min(place - last, 10)
-                score = before.score + gained
-                if place not in found or score > found[place].score:
-                    found[place] = Match(score, (*before.places, place))
-        best = found
-    if not best:
-        return None
-    top = max(best.values(), key=lambda match: match.score)
-    return Match(top.score - len(text) // 8, top.places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +108,8 @@ class _EntryDelegate(QStyledItemDelegate):
             painter.drawRoundedRect(picture.adjusted(-3, -3, 3, 3), 4, 4)
         entry.action.icon().paint(painter, picture, Qt.AlignmentFlag.AlignCenter, QIcon.Mode.Normal)
         left = paint_keys(painter, rect.right() - 8, rect, entry.shortcut, option.palette)
-        x = self._paint_title(painter, rect, rect.left() + 34, left, entry, option.font)
+        room = rect.adjusted(34, 0, left - rect.right(), 0)
+        x = paint_matched(painter, room, entry.title, entry.places, option.font)
         painter.setFont(option.font)
         painter.setPen(QColor(colors.subtle))
         room = QRect(x + 10, rect.top(), left - x - 14, rect.height())
@@ -169,24 +118,6 @@ class _EntryDelegate(QStyledItemDelegate):
         )
         painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), menu)
         painter.restore()
-
-    def _paint_title(
-        self, painter: QPainter, rect: QRect, x: int, right: int, entry: PaletteEntry, font: QFont
-    ) -> int:
-        bold = QFont(font)
-        bold.setBold(True)
-        painter.setPen(QColor(theme_colors().text))
-        for place, letter in enumerate(entry.title):
-            painter.setFont(bold if place in entry.places else font)
-            advance = painter.fontMetrics().horizontalAdvance(letter)
-            if x + 3 * advance > right and place + 1 < len(entry.title):
-                letter = "…"
-            where = QRect(x, rect.top(), advance + 8, rect.height())
-            painter.drawText(where, int(Qt.AlignmentFlag.AlignVCenter), letter)
-            x += advance
-            if letter == "…":
-                break
-        return x
 
 
 class CommandPalette(QDialog):

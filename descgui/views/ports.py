@@ -74,6 +74,22 @@ class Describing(Protocol):
         """Stop describing."""
 
 
+class Networks(Protocol):
+    """Opening networks by their names."""
+
+    def list(self) -> None:
+        """List all networks that can be opened, unless they are listed."""
+
+    def open(self, model: MapsModel, name: str) -> None:
+        """Describe by a network, shown or compared."""
+
+    def open_file(self, model: MapsModel, path: Path) -> None:
+        """Open a network that is a file or a folder."""
+
+    def star(self, name: str, starred: bool) -> None:
+        """Keep a network among the favourites, or no longer."""
+
+
 class Matching(Protocol):
     """Matching many points."""
 

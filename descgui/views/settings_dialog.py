@@ -25,7 +25,14 @@ from descgui.views.form import OptionForm
 from descgui.views.panel_parts import in_column
 from engine.api import OptionInfo, describe_options
 
-HIDDEN = ("recent_pairs", "recent_folders", "recent_photos", "trusted_plugins")
+HIDDEN = (
+    "recent_pairs",
+    "recent_folders",
+    "recent_photos",
+    "recent_networks",
+    "favourite_networks",
+    "trusted_plugins",
+)
 """Settings that the program keeps for itself."""
 
 
@@ -136,9 +143,8 @@ class SettingsDialog(QDialog):
             known = ("auto", *(device.name for device in engine.devices))
             return _as_choice(info, known, now.device)
         if info.name == "descriptor":
-            return _as_choice(
-                info, tuple(entry.name for entry in engine.descriptors), now.descriptor
-            )
+            known = tuple(entry.name for entry in (*engine.descriptors, *engine.networks))
+            return _as_choice(info, known, now.descriptor)
         return info
 
     def _on_engine(self, _state: EngineState) -> None:

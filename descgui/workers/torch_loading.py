@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import importlib.util
 import logging
@@ -48,6 +49,8 @@ def load_torch(context: JobContext) -> None:
         context.cancel.check()
         importlib.import_module("engine.inspection.session")
         importlib.import_module("engine.descriptors.builtin")
+        # It stays: the collector would search it on the window's thread, for 0.1 s each time.
+        gc.freeze()
     finally:
         sys.setswitchinterval(interval_s)
     context.emit(Progress(Stage.LOADING_TORCH, 2, 2))

@@ -66,3 +66,11 @@ def parse_model_name(name: str) -> ModelName | None:
     if at and not _LAYERS.fullmatch(layers):
         raise ConfigError("descriptor", f"{name!r} names no layer behind the @")
     return ModelName(family, model, tuple(layers.split(",")) if at else ())
+
+
+def network_of(name: str) -> ModelName | None:
+    """As :func:`parse_model_name`, with None for what is written wrong, too."""
+    try:
+        return parse_model_name(name)
+    except ConfigError:
+        return None

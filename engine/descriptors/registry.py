@@ -21,13 +21,14 @@ import contextlib
 import difflib
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.config import build_config, config_values
+from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName, parse_model_name
 from engine.descriptors.remembered import remembered_plugin
 from engine.errors import ConfigError
@@ -85,6 +86,9 @@ class FamilyEntry:
         config: settings class of all its models, with a ``weights`` field.
         build: makes the descriptor of a model from its settings.
         weights_title: of the weights that a model has with some settings.
+        models: lists what it knows by name; may import the library.
+        opens: endings of files that are models of it by their paths; "/" for folders.
+        extra: of this program, that installs the library; "" where none is needed.
     """
 
     name: str
@@ -93,6 +97,9 @@ class FamilyEntry:
     config: type
     build: Callable[[ModelName, Any], DenseDescriptor]
     weights_title: Callable[[ModelName, Any], str]
+    models: Callable[[], Iterable[KnownModel]] = tuple
+    opens: tuple[str, ...] = ()
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +163,23 @@ def register_family(
     config: type,
     summary: str,
     weights_title: Callable[[ModelName, Any], str],
+    models: Callable[[], Iterable[KnownModel]] = tuple,
+    opens: tuple[str, ...] = (),
+    extra: str = "",
 ) -> Callable[
     [Callable[[ModelName, Any], DenseDescriptor]], Callable[[ModelName, Any], DenseDescriptor]
 ]:
-    """Register the decorated builder for all models whose names begin with ``name`` and a colon."""
+    """Register the decorated builder for all models whose names begin with ``name`` and a colon.
+
+    The arguments are those of :class:`FamilyEntry`.
+    """
 
     def register(
         build: Callable[[ModelName, Any], DenseDescriptor],
     ) -> Callable[[ModelName, Any], DenseDescriptor]:
-        _FAMILIES[name] = FamilyEntry(name, title, summary, config, build, weights_title)
+        _FAMILIES[name] = FamilyEntry(
+            name, title, summary, config, build, weights_title, models, opens, extra
+        )
         return build
 
     return register

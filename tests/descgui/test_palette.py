@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from descgui.models.bundle import AppModels, make_models
 from descgui.views.actions import Actions
-from descgui.views.palette import CommandPalette, fuzzy_match, split_keys
+from descgui.views.fuzzy import fuzzy_match
+from descgui.views.palette import CommandPalette, split_keys
 from descgui.views.shortcuts_sheet import ShortcutsSheet
 
 

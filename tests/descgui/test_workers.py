@@ -300,6 +300,24 @@ def test_garbage_is_collected_on_the_windows_thread_alone(qtbot, lane):
         gc.disable()
 
 
+def test_the_collector_lets_a_library_load_but_does_not_wait_for_ever(qapp):
+    collector = Collector()
+    died_on: list[QThread] = []
+    gc.collect()
+    try:
+        Cycle(died_on)
+        kept = [[number] for number in range(60_000)]
+        for _ in range(20):
+            collector.collect()
+        assert died_on == []
+        collector.collect()
+        assert len(died_on) == 1
+        assert len(kept) == 60_000
+    finally:
+        collector.stop()
+        gc.disable()
+
+
 def test_an_error_in_a_plugin_is_one_sentence_with_its_line_and_no_bug(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,8 +25,13 @@ def use_library(module: str, *, extra: str) -> Any:
         ConfigError: it is not installed, or does not load; the message says what helps.
     """
     try:
+        if module in sys.modules:
+            return sys.modules[module]
         ensure_torchvision()
-        return importlib.import_module(module)
+        loaded = importlib.import_module(module)
+        # It stays: a collector of garbage that searched it would stop all threads for 0.2 s.
+        gc.freeze()
+        return loaded
     except ModuleNotFoundError as error:
         raise ConfigError(
             "descriptor",

@@ -30,6 +30,7 @@ from engine.descriptors.families.backbone import (
     Layer,
 )
 from engine.descriptors.families.libraries import random_weights, use_library
+from engine.descriptors.known_models import KnownModel, read_sizes, timm_sizes_file
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
@@ -348,12 +349,31 @@ def _weights_title(_name: ModelName, config: BackboneConfig) -> str:
     return RANDOM_WEIGHTS if file is None else weights_title(file)
 
 
+def _known_models() -> list[KnownModel]:
+    """All architectures that timm lists."""
+    timm = import_timm()
+    published = {one.partition(".")[0] for one in timm.list_pretrained()}
+    sizes = read_sizes(timm_sizes_file())
+    return [
+        KnownModel(
+            f"timm:{model}",
+            model,
+            size.parameters if (size := sizes.get(model)) is not None else None,
+            size.stride_px if size is not None else None,
+            "download" if model in published else "none",
+        )
+        for model in timm.list_models()
+    ]
+
+
 @register_family(
     "timm",
     title="timm",
     config=BackboneConfig,
     summary="Any model of the library timm, by timm's name for it.",
     weights_title=_weights_title,
+    models=_known_models,
+    extra="timm",
 )
 def build_timm(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     """Build a model of timm.

@@ -1,0 +1,429 @@
+"""The dialog that opens any network of a library by its name, or one in a file."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QRect,
+    QSize,
+    Qt,
+)
+from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QShowEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QHeaderView,
+    QLineEdit,
+    QPushButton,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
+
+from descgui.models.bundle import AppModels
+from descgui.models.maps_state import MapsModel
+from descgui.models.networks_state import NetworksState
+from descgui.models.settings import Settings
+from descgui.views import dialogs
+from descgui.views.fuzzy import paint_matched
+from descgui.views.icons import icon_pixmap
+from descgui.views.network_search import NetworkRow, find_networks
+from descgui.views.panel_parts import (
+    Notice,
+    Sentence,
+    ThinBar,
+    centred_words,
+    in_column,
+    in_row,
+    tabular,
+    word_buttons,
+)
+from descgui.views.ports import Networks
+from descgui.views.row_table import Index, RowTable
+from descgui.views.theme import theme_colors
+from descgui.views.words import counted
+from engine.api import KnownModel
+
+_SIZE_PX: Final = QSize(720, 560)
+_ROW_PX: Final = 30
+_PAGE_ROWS: Final = 10
+_STAR_PX: Final = 32
+_ROW_ROLE: Final = int(Qt.ItemDataRole.UserRole)
+_STAR_KEY: Final = Qt.Key.Key_D
+_WEIGHTS_WORDS: Final = {
+    "here": "on this computer",
+    "cached": "downloaded",
+    "download": "published",
+    "none": "not published",
+    "unknown": "",
+}
+_WEIGHTS_SENTENCES: Final = {
+    "here": "Its weights are on this computer.",
+    "cached": "Its weights were downloaded before.",
+    "download": "Its weights are published, but not on this computer: until you choose a weights "
+    "file, it describes with random numbers.",
+    "none": "Its library offers no weights for it: until you choose a weights file, it describes "
+    "with random numbers.",
+    "unknown": "",
+}
+
+
+def millions_text(parameters: int) -> str:
+    """A number of weights: ``22.1 M``, ``1,235 M``."""
+    millions = parameters / 1e6
+    return f"{millions:,.0f} M" if millions >= 100 else f"{millions:.3g} M"
+
+
+class NetworkTable(RowTable[NetworkRow]):
+    """The found networks: star, name, size, distance of the cells, and weights."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(("", "Network", "Size", "Stride", "Weights"), left=2, parent=parent)
+
+    def cell(self, row: NetworkRow, column: int, role: int) -> Any:
+        """See the base class."""
+        if role == _ROW_ROLE:
+            return row
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == 1:
+            return ", ".join(filter(None, (row.name, *self._facts(row))))
+        if role == Qt.ItemDataRole.ToolTipRole:
+            star = "Remove from the favourites (Ctrl+D)" if row.starred else "Favourite (Ctrl+D)"
+            return star if column == 0 else f"{row.name}\n{row.model.note}".strip()
+        if role == Qt.ItemDataRole.DisplayRole and column >= 2:
+            return self._facts(row)[column - 2]
+        return None
+
+    @staticmethod
+    def _facts(row: NetworkRow) -> tuple[str, str, str]:
+        model = row.model
+        return (
+            "" if model.parameters is None else millions_text(model.parameters),
+            "" if model.stride_px is None else f"{model.stride_px:g} px",
+            _WEIGHTS_WORDS[model.weights],
+        )
+
+
+class _NameDelegate(QStyledItemDelegate):
+    """Draws the name with the typed letters in bold, and behind it the library."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Draw one cell."""
+        row: NetworkRow = index.data(_ROW_ROLE)
+        colors = theme_colors(option.palette)
+        painter.save()
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, QColor(colors.selected))
+        room = option.rect.adjusted(4, 0, -4, 0)
+        title = row.model.title + row.name.removeprefix(row.model.name)
+        end = paint_matched(painter, room, title, row.places, option.font)
+        words = [row.model.family]
+        if row.group == "recent":
+            words.append("recent")
+        elif row.group == "typed":
+            words.append("not in the list")
+        painter.setFont(option.font)
+        painter.setPen(QColor(colors.subtle))
+        rest = QRect(end + 10, room.top(), room.right() - end - 10, room.height())
+        text = painter.fontMetrics().elidedText(
+            " · ".join(words), Qt.TextElideMode.ElideRight, rest.width()
+        )
+        painter.drawText(rest, int(Qt.AlignmentFlag.AlignVCenter), text)
+        painter.restore()
+
+
+class _StarDelegate(QStyledItemDelegate):
+    """Draws the star, filled for a favourite."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Draw one cell."""
+        row: NetworkRow = index.data(_ROW_ROLE)
+        colors = theme_colors(option.palette)
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, QColor(colors.selected))
+        place = QRect(0, 0, 16, 16)
+        place.moveCenter(option.rect.center())
+        colour = QColor(colors.warning if row.starred else colors.disabled)
+        ratio = painter.device().devicePixelRatio()
+        name = "star-on" if row.starred else "star"
+        painter.drawPixmap(place, icon_pixmap(name, place.size(), colour, ratio=ratio))
+
+
+class NetworkList(QTableView):
+    """The list, driven by the field above it."""
+
+    def __init__(self, table: NetworkTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setModel(table)
+        self.setItemDelegateForColumn(0, _StarDelegate(self))
+        self.setItemDelegateForColumn(1, _NameDelegate(self))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setFont(tabular(self.font()))
+        self.setAccessibleName("Networks")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().hide()
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        metrics = self.fontMetrics()
+        header.resizeSection(0, _STAR_PX)
+        for column, widest in ((2, "1,135 M "), (3, "Stride 14"), (4, "on this computer")):
+            header.resizeSection(column, metrics.horizontalAdvance(widest) + 18)
+
+    def choose(self, place: int) -> None:
+        """Select a row and bring it into sight."""
+        index = self.model().index(place, 1)
+        self.setCurrentIndex(index)
+        self.scrollTo(index)
+
+    def model(self) -> QAbstractItemModel:
+        """The table."""
+        return super().model()
+
+
+class NetworkDialog(QDialog):
+    """A field to type in, the networks whose names answer it, and what is known about one.
+
+    Args:
+        models: of the window.
+        maps: the descriptor to choose it for, shown or compared.
+        networks: fulfils what is asked for.
+    """
+
+    def __init__(
+        self,
+        models: AppModels,
+        maps: MapsModel,
+        networks: Networks,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = models
+        self._maps = maps
+        self._networks = networks
+        shown = maps is models.maps
+        self.setWindowTitle("Open network" if shown else "Compare with a network")
+        self.field = QLineEdit(self)
+        self.field.setPlaceholderText("Name of a network, such as resnet18 or dinov2 small @8,11")
+        self.field.setAccessibleName("Name of a network")
+        self.field.setClearButtonEnabled(True)
+        self.field.setMinimumHeight(32)
+        self.field.installEventFilter(self)
+        self.table = NetworkTable(self)
+        self.list = NetworkList(self.table, self)
+        self.empty = centred_words(self, margin_px=24)
+        self.bar = ThinBar(self)
+        self.bar.setAccessibleName("Listing networks")
+        self.facts = Sentence(parent=self)
+        self.missing = Notice("info", self)
+        self.count = Sentence(parent=self, quiet=True)
+        self.copy_button, self.file_button, self.folder_button, self.open_button = word_buttons(
+            self,
+            ("copy", "Copy command", "Copy the command that installs it", self._on_copy),
+            ("file", "Open file…", "Open a network that is a file", self._on_file),
+            ("folder", "Open folder…", "Open a network that is a folder", self._on_folder),
+            ("network", "Open", "Describe the images by this network", self._on_open),
+        )
+        self.close_button = QPushButton("Close", self)
+        self.close_button.clicked.connect(self.reject)
+        for button in (self.copy_button, self.file_button, self.folder_button, self.close_button):
+            button.setAutoDefault(False)
+        self.open_button.setDefault(True)
+        missing = in_row(None, (self.missing, 1), self.copy_button)
+        missing.setAlignment(self.copy_button, Qt.AlignmentFlag.AlignTop)
+        buttons = (self.file_button, self.folder_button, 1, self.open_button, self.close_button)
+        in_column(
+            self, self.field, self.bar, (self.list, 1), (self.empty, 1), self.count, self.facts,
+            missing, in_row(None, *buttons), margins_px=(12, 12, 12, 12), spacing_px=8,
+        )  # fmt: skip
+        self.resize(_SIZE_PX)
+        self.field.textChanged.connect(self._search)
+        self.list.selectionModel().currentChanged.connect(self._on_current)
+        self.list.clicked.connect(self._on_clicked)
+        self.list.doubleClicked.connect(self._on_double_clicked)
+        models.networks.changed.connect(self._on_networks)
+        models.settings.changed.connect(self._on_settings)
+        self._marks = self._marked(models.settings.state)
+        self._on_networks(models.networks.state)
+        networks.list()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.field.setFocus()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Move through the list from the field that is typed in."""
+        if not isinstance(event, QKeyEvent) or event.type() not in (
+            QEvent.Type.KeyPress,
+            QEvent.Type.ShortcutOverride,
+        ):
+            return False
+        steps = {
+            Qt.Key.Key_Down: 1,
+            Qt.Key.Key_Up: -1,
+            Qt.Key.Key_PageDown: _PAGE_ROWS,
+            Qt.Key.Key_PageUp: -_PAGE_ROWS,
+        }
+        control = event.modifiers() == Qt.KeyboardModifier.ControlModifier
+        stars = control and event.key() == _STAR_KEY
+        if event.key() not in steps and not stars:
+            return False
+        event.accept()
+        if event.type() == QEvent.Type.KeyPress:
+            if stars:
+                self._star(self._current())
+            else:
+                self._step(steps[Qt.Key(event.key())])
+        return True
+
+    # Drawing the models
+
+    def _on_networks(self, state: NetworksState) -> None:
+        self.bar.setVisible(state.stage == "loading")
+        self.bar.show_done(0, 0, waiting=True)
+        missing = state.list.missing
+        lines = [f"{one.reason} {f'Run {one.command}' if one.command else ''}" for one in missing]
+        self.missing.say("\n".join(map(str.strip, lines)) or state.message)
+        self.copy_button.setVisible(any(one.command for one in missing))
+        self.copy_button.setToolTip("\n".join(one.command for one in missing if one.command))
+        endings = [ending for ending, _ in state.list.opens]
+        self.file_button.setVisible(any(ending != "/" for ending in endings))
+        self.folder_button.setVisible("/" in endings)
+        self._search()
+
+    def _on_settings(self, settings: Settings) -> None:
+        marks = self._marked(settings)
+        if marks != self._marks:
+            self._marks = marks
+            current = self._current()
+            self._search()
+            if current is not None:
+                self._choose(current.name)
+
+    @staticmethod
+    def _marked(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return settings.recent_networks, settings.favourite_networks
+
+    def _search(self) -> None:
+        state = self._models.networks.state
+        recent, favourites = self._marks
+        rows = find_networks(
+            self.field.text(), state.list.models, recent=recent, favourites=favourites
+        )
+        self.table.show_rows(rows)
+        self.list.setVisible(bool(rows))
+        self.empty.setVisible(not rows)
+        self.empty.setText(self._why_empty(state))
+        self.count.say(
+            counted(len(rows), "1 network", "{n} networks").replace(
+                str(len(rows)), f"{len(rows):,}"
+            )
+            if rows
+            else ""
+        )
+        if rows:
+            self.list.choose(0)
+        self._show_facts()
+
+    def _why_empty(self, state: NetworksState) -> str:
+        if state.stage in ("none", "loading"):
+            return "Asking the libraries for their networks…"
+        if state.stage == "failed":
+            return "The libraries could not be asked for their networks."
+        if not state.list.models and not self.field.text():
+            return "No library with networks is installed."
+        return (
+            "No network has this name. To open one that is not listed, type its library and its "
+            "name, such as timm:resnet18."
+        )
+
+    def _show_facts(self) -> None:
+        row = self._current()
+        self.open_button.setEnabled(row is not None)
+        self.facts.say("" if row is None else _sentences(row))
+
+    # What the user does
+
+    def _current(self) -> NetworkRow | None:
+        place = self.list.currentIndex().row()
+        return self.table.rows[place] if 0 <= place < len(self.table.rows) else None
+
+    def _choose(self, name: str) -> None:
+        for place, row in enumerate(self.table.rows):
+            if row.name == name:
+                self.list.choose(place)
+                return
+
+    def _step(self, rows: int) -> None:
+        count = len(self.table.rows)
+        if count:
+            place = self.list.currentIndex().row() + rows
+            if abs(rows) == 1:
+                place %= count
+            self.list.choose(min(max(place, 0), count - 1))
+
+    def _on_current(self, _now: QModelIndex, _before: QModelIndex) -> None:
+        self._show_facts()
+
+    def _on_clicked(self, index: QModelIndex | QPersistentModelIndex) -> None:
+        if index.column() == 0:
+            self._star(self.table.rows[index.row()])
+
+    def _on_double_clicked(self, index: QModelIndex | QPersistentModelIndex) -> None:
+        if index.column() > 0:
+            self._on_open()
+
+    def _star(self, row: NetworkRow | None) -> None:
+        if row is not None:
+            self._networks.star(row.name, not row.starred)
+
+    def _on_copy(self) -> None:
+        commands = (one.command for one in self._models.networks.state.list.missing)
+        QGuiApplication.clipboard().setText("\n".join(filter(None, commands)))
+
+    def _on_open(self) -> None:
+        row = self._current()
+        if row is not None:
+            self._networks.open(self._maps, row.name)
+            self.accept()
+
+    def _on_file(self) -> None:
+        endings = [one for one, _ in self._models.networks.state.list.opens if one != "/"]
+        name_filter = f"Networks ({' '.join(f'*{one}' for one in endings)});;All files (*)"
+        path = dialogs.ask_file(self, "Open a network", self._models.pair.folder, name_filter)
+        if path is not None:
+            self._networks.open_file(self._maps, path)
+            self.accept()
+
+    def _on_folder(self) -> None:
+        path = dialogs.ask_folder(self, self._models.pair.folder, "Open a folder with a network")
+        if path is not None:
+            self._networks.open_file(self._maps, path)
+            self.accept()
+
+
+def _sentences(row: NetworkRow) -> str:
+    """What is known about a network."""
+    model: KnownModel = row.model
+    facts = []
+    if model.parameters is not None:
+        facts.append(f"{millions_text(model.parameters).removesuffix(' M')} million weights")
+    if model.stride_px is not None:
+        facts.append(f"a cell every {model.stride_px:g} px")
+    first = f"{row.name}: {', '.join(facts)}." if facts else f"{row.name}."
+    return " ".join(filter(None, (first, model.note, _WEIGHTS_SENTENCES[model.weights])))
