@@ -60,6 +60,7 @@ def try_model(model: str) -> Tried:
     import torch
 
     from engine.descriptors.families.timm_models import TimmNetwork, import_timm
+    from engine.descriptors.families.timm_weights import find_model
 
     start_s = time.monotonic()
     weights = count_weights(model)
@@ -70,7 +71,7 @@ def try_model(model: str) -> Tried:
                 import_timm().create_model(model, num_classes=0)
             way, size, layers = "meta", (0, 0), 0
         else:
-            network = TimmNetwork(model)
+            network = TimmNetwork(find_model(model))
             weights = sum(one.numel() for one in network.parameters())
             way, layers = network.sizes, len(network.layers)
             size = network.fixed_size_px or (3 * network.multiple_px, 2 * network.multiple_px)

@@ -136,6 +136,11 @@ def _move_home(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("DESCGUI_HOME", str(folder))
     for kind in ("CONFIG", "DATA", "STATE"):
         patch.setenv(f"XDG_{kind}_HOME", str(folder / "xdg" / kind.lower()))
+    patch.setenv("TORCH_HOME", str(folder / "torch"))
+    patch.setenv("HF_HOME", str(folder / "huggingface"))
+    hub = sys.modules.get("huggingface_hub.constants")
+    if hub is not None:  # it read the variable when it was imported
+        patch.setattr(hub, "HF_HUB_CACHE", str(folder / "huggingface" / "hub"))
     _move_qt_settings(folder)
 
 

@@ -233,7 +233,7 @@ def get_built(spec: DescriptorSpec) -> DenseDescriptor:
         PluginError: it fails, or its length or stride is wrong.
     """
     with _built_lock:
-        return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps())
+        return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps(load=True))
 
 
 @functools.lru_cache(maxsize=_KEPT_BUILT)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from engine.config import build_config, config_values
 from engine.descriptors.known_models import KnownModel
@@ -44,6 +44,13 @@ BUILT_IN: Final = "built-in"
 Builder = TypeVar("Builder", bound="Callable[..., DenseDescriptor]")
 
 
+class FindsWeights(Protocol):
+    """Finds the weights file of a descriptor with some settings."""
+
+    def __call__(self, config: Any, /, *, load: bool) -> Path | None:
+        """The file; None without one, or if a library would have to be loaded to tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class DescriptorEntry:
     """One registered descriptor.
@@ -58,6 +65,7 @@ class DescriptorEntry:
         by_pair: it is a :class:`~engine.descriptors.base.PairDescriptor`: the maps of an image
             depend on the other image too.
         weights_title: of the weights that it has with some settings, where these do not tell it.
+        weights_file: the file they are read from, where these do not tell it either.
     """
 
     name: str
@@ -68,6 +76,7 @@ class DescriptorEntry:
     source: str
     by_pair: bool = False
     weights_title: Callable[[Any], str] | None = None
+    weights_file: FindsWeights | None = None
 
     @property
     def takes_weights(self) -> bool:
@@ -85,7 +94,9 @@ class FamilyEntry:
         summary: one sentence on what it opens.
         config: settings class of all its models, with a ``weights`` field.
         build: makes the descriptor of a model from its settings.
-        weights_title: of the weights that a model has with some settings.
+        weights_title: of the weights that a model has with some settings; answers at once.
+        weights_file: the file they are read from, with ``load=False`` at once and without loading
+            the library, which may leave it unknown (None) until a model was built.
         models: lists what it knows by name; may import the library.
         opens: endings of files that are models of it by their paths; "/" for folders.
         extra: of this program, that installs the library; "" where none is needed.
@@ -100,6 +111,7 @@ class FamilyEntry:
     models: Callable[[], Iterable[KnownModel]] = tuple
     opens: tuple[str, ...] = ()
     extra: str = ""
+    weights_file: Callable[..., Path | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +126,23 @@ class DescriptorSpec:
     name: str
     settings: tuple[tuple[str, Any], ...] = ()
 
-    def weights_stamps(self) -> tuple[FileStamp, ...]:
-        """The present state of every weights file that the settings name."""
-        return tuple(
-            FileStamp.of(file) for name, file in self.settings if file and "weights" in name
-        )
+    def weights_stamps(self, *, load: bool = False) -> tuple[FileStamp, ...]:
+        """The present state of every weights file that the settings name, or a family finds.
+
+        Args:
+            load: let a family load its library to find them, which takes seconds; without it a
+                model that was not asked for yet has none.
+
+        Raises:
+            DescSpaceError: a family cannot tell.
+        """
+        named = [file for name, file in self.settings if file and "weights" in name]
+        entry = None if named else _find_entry(self.name)
+        if entry is not None and entry.weights_file is not None:
+            config: Any = build_config(entry.config, dict(self.settings), where=self.name)
+            found = entry.weights_file(config, load=load)
+            named += [] if found is None else [found]
+        return tuple(FileStamp.of(file) for file in named)
 
 
 _ENTRIES: dict[str, DescriptorEntry] = {}
@@ -166,6 +190,7 @@ def register_family(
     models: Callable[[], Iterable[KnownModel]] = tuple,
     opens: tuple[str, ...] = (),
     extra: str = "",
+    weights_file: Callable[..., Path | None] | None = None,
 ) -> Callable[
     [Callable[[ModelName, Any], DenseDescriptor]], Callable[[ModelName, Any], DenseDescriptor]
 ]:
@@ -178,7 +203,16 @@ def register_family(
         build: Callable[[ModelName, Any], DenseDescriptor],
     ) -> Callable[[ModelName, Any], DenseDescriptor]:
         _FAMILIES[name] = FamilyEntry(
-            name, title, summary, config, build, weights_title, models, opens, extra
+            name,
+            title,
+            summary,
+            config,
+            build,
+            weights_title,
+            models,
+            opens,
+            extra,
+            weights_file,
         )
         return build
 
@@ -237,7 +271,17 @@ def _model_entry(family: FamilyEntry, model: ModelName) -> DescriptorEntry:
         build,
         BUILT_IN,
         weights_title=functools.partial(family.weights_title, model),
+        weights_file=None
+        if family.weights_file is None
+        else functools.partial(family.weights_file, model),
     )
+
+
+def _find_entry(name: str) -> DescriptorEntry | None:
+    try:
+        return _entry(name)
+    except (KeyError, ConfigError):
+        return None
 
 
 def get_descriptor(name: str) -> DescriptorEntry:

@@ -175,6 +175,7 @@ class Session:
         self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
     ) -> Described:
         """The maps of one image, made now if they are not in memory."""
+        recipe.spec.weights_stamps(load=True)  # the key has the file, then and in later questions
         key = MapKey.of(pair, side, recipe)
         found = self._maps.get(key)
         if found is None:

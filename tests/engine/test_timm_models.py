@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.families.timm_models import TimmNetwork, import_timm
+from engine.descriptors.families.timm_weights import find_model
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import ConfigError, WeightsError
 
@@ -53,7 +54,7 @@ def test_the_measured_grid_is_that_derived_from_the_layers(
 
 def own_values(name: str, layer: int) -> torch.Tensor:
     """What timm itself makes of the image."""
-    network = TimmNetwork(name)
+    network = TimmNetwork(find_model(name))
     told = network.expects
     mean, std = (torch.tensor(one).view(3, 1, 1) for one in (told.mean, told.std))
     net: Any = network.net
@@ -85,7 +86,7 @@ def test_the_last_normalisation_can_be_left_out() -> None:
 
 def test_tokens_stand_at_their_patches() -> None:
     """Changing one patch changes its own token most, and no prefix token is among them."""
-    network = TimmNetwork("test_vit3")
+    network = TimmNetwork(find_model("test_vit3"))
     changed = IMAGE.clone()
     changed[..., 32:48, 80:96] = 1 - changed[..., 32:48, 80:96]
     with torch.inference_mode():
@@ -137,7 +138,7 @@ def test_facets_are_what_attention_computes_from_its_input(model: str, facet: st
     ],
 )
 def test_a_way_to_the_size_of_the_image_is_found(model: str, way: str) -> None:
-    network = TimmNetwork(model)
+    network = TimmNetwork(find_model(model))
     assert network.sizes == way
     assert (network.fixed_size_px is not None) == (way == "one size")
 

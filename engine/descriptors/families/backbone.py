@@ -125,11 +125,15 @@ class BackboneDescriptor:
         network: what the name stands for.
         config: settings.
 
+    Attributes:
+        weights_path: the file that its weights came from; None for random ones.
+
     Raises:
         ConfigError: there is no such layer, it has no such facet, or its stride cannot be divided.
     """
 
     half_precision = True
+    weights_path: Path | None = None
 
     def __init__(self, name: ModelName, network: FeatureNetwork, config: BackboneConfig) -> None:
         self.name = name

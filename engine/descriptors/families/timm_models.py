@@ -9,7 +9,6 @@ these in turn.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -29,13 +28,21 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
+from engine.descriptors.families.efficientnet_names import of_efficientnet_pytorch, timm_names
 from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.known_models import KnownModel, read_sizes, timm_sizes_file
+from engine.descriptors.families.timm_weights import (
+    TimmModel,
+    find_model,
+    known_model,
+    weights_bytes,
+)
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
-from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
+from engine.errors import ConfigError, DescSpaceError, WeightsError
+from engine.progress import tell_choice
 from engine.weight_names import fit_names
-from engine.weight_titles import RANDOM_WEIGHTS, weights_title
+from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,37 +56,38 @@ class TimmNetwork(FeatureNetwork):
     """A model of timm with its layers.
 
     Args:
-        model: timm's name for it, with or without the name of its weights behind a dot.
+        model: what to build.
         weights: the file with its weights; None for random ones.
 
     Raises:
-        ConfigError: timm knows no such model, or it takes no colour images.
+        ConfigError: it takes no colour images.
         WeightsError: the file cannot be used.
         DescSpaceError: no way was found to have a map from it.
     """
 
-    def __init__(self, model: str, weights: Path | None = None) -> None:
+    def __init__(self, model: TimmModel, weights: Path | None = None) -> None:
         super().__init__()
         self._model = model
         self._weights = weights
         self._state = None if weights is None else _load(model, weights)
         self.trained = weights is not None
+        self._told = False
         self._options: dict[str, Any] = {}
         self.net = self._first()
         tell: Any = self.net.pretrained_cfg
         if tell["input_size"][0] != 3:
-            raise ConfigError("descriptor", f"timm:{model} does not take colour images")
+            raise ConfigError("descriptor", f"timm:{model.name} does not take colour images")
         self.expects = ExpectedInput(tuple(tell["mean"]), tuple(tell["std"]))
         self._usual_px: tuple[int, int] = tell["input_size"][1:]  # (height, width)
         self._size_px: tuple[int, int] | None = None  # what the network is set to
-        self.architecture = f"timm {import_timm().__version__} {model.partition('.')[0]}"
+        self.architecture = f"timm {import_timm().__version__} {model.architecture}"
         self.layers = _layers(self.net)
         self.multiple_px = 1
         self.sizes = self._find_sizes()
 
     def untrained_twin(self) -> TimmNetwork:
         """The same architecture with random weights."""
-        return self if self._weights is None else _untrained(self._model)
+        return self if self._weights is None else _untrained(self._model.name)
 
     def features(
         self, inputs: Tensor, layers: Sequence[int], *, facet: Facet, norm: bool
@@ -120,10 +128,14 @@ class TimmNetwork(FeatureNetwork):
                 "pretrained": True,
                 "pretrained_cfg_overlay": {"state_dict": dict(self._state), "custom_load": False},
             }
+        given = {**self._model.create_arguments, **loaded, **options}
         with random_weights(), _weights_fault(self._weights), watching_loads() as loads:
-            net: nn.Module = timm.create_model(self._model, num_classes=0, **loaded, **options)
+            net: nn.Module = timm.create_model(self._model.build_name, num_classes=0, **given)
         if self._weights is not None:
             _refuse_half_loaded(self._weights, net, loads)
+            if not self._told:
+                _tell_left_out(self._weights, loads[-1])
+            self._told = True
         return net.eval()
 
     def _find_sizes(self) -> str:
@@ -149,7 +161,7 @@ class TimmNetwork(FeatureNetwork):
         fault = self._fault(self._usual_px)
         if fault is not None:
             raise DescSpaceError(
-                f"timm:{self._model} gives no map of an image of {self._usual_px[1]} × "
+                f"timm:{self._model.name} gives no map of an image of {self._usual_px[1]} × "
                 f"{self._usual_px[0]} px: {fault}."
             ) from fault
         return self.sizes
@@ -187,8 +199,8 @@ class TimmNetwork(FeatureNetwork):
 
 
 @functools.lru_cache(maxsize=1)
-def _untrained(model: str) -> TimmNetwork:
-    return TimmNetwork(model)
+def _untrained(name: str) -> TimmNetwork:
+    return TimmNetwork(find_model(name))
 
 
 def import_timm() -> Any:
@@ -304,14 +316,18 @@ def _part(attention: Any, tokens: Tensor, facet: Facet) -> Tensor:
     return normed.transpose(1, 2).flatten(2)
 
 
-def _load(model: str, path: Path) -> dict[str, Tensor]:
+def _load(model: TimmModel, path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by the network's names where they fit it as they are."""
     state, _ = load_state(path)
     try:
         with torch.device("meta"):
-            net: Any = import_timm().create_model(model, num_classes=0)
+            net: Any = import_timm().create_model(
+                model.build_name, num_classes=0, **model.create_arguments
+            )
     except Exception:  # it cannot be made without numbers
         return state
+    if of_efficientnet_pytorch(state):
+        state = timm_names(state, net.state_dict())
     told = net.pretrained_cfg.get("classifier") or ()
     heads = (told,) if isinstance(told, str) else tuple(told)
     fit = fit_names(state, net.state_dict(), [f"{head}." for head in heads])
@@ -344,9 +360,33 @@ def _weights_fault(path: Path | None) -> Iterator[None]:
         raise WeightsError(path, f"does not fit this model: {reason.rstrip('.')}") from error
 
 
-def _weights_title(_name: ModelName, config: BackboneConfig) -> str:
-    file = None if config.untrained else config.weights
-    return RANDOM_WEIGHTS if file is None else weights_title(file)
+def _tell_left_out(path: Path, loading: Loading) -> None:
+    if loading.unexpected:
+        tell_choice(
+            f"{path}: this model does not have {len(loading.unexpected)} of the tensors, such as "
+            f"{loading.unexpected[0]}; they are left out."
+        )
+
+
+def _weights_file(name: ModelName, config: BackboneConfig, *, load: bool) -> Path | None:
+    if config.untrained or config.weights is not None:
+        return None if config.untrained else config.weights
+    model = find_model(name.model) if load else known_model(name.model)
+    return None if model is None else model.find_file()
+
+
+def _weights_title(name: ModelName, config: BackboneConfig) -> str:
+    if config.untrained:
+        return RANDOM_WEIGHTS
+    if config.weights is not None:
+        return weights_title(config.weights)
+    model = known_model(name.model)
+    if model is None:  # timm is not loaded yet, and this must be answered at once
+        return ""
+    try:
+        return RANDOM_WEIGHTS if model.find_file() is None else model.weights_title
+    except WeightsError:
+        return NO_WEIGHTS
 
 
 def _known_models() -> list[KnownModel]:
@@ -370,24 +410,36 @@ def _known_models() -> list[KnownModel]:
     "timm",
     title="timm",
     config=BackboneConfig,
-    summary="Any model of the library timm, by timm's name for it.",
+    summary="Any model of the library timm: its name there, hf-hub:OWNER/NAME or local-dir:FOLDER.",
     weights_title=_weights_title,
     models=_known_models,
     extra="timm",
+    weights_file=_weights_file,
 )
 def build_timm(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
-    """Build a model of timm.
+    """Build a model of timm, with the weights that are on this computer.
+
+    Without any it has random ones, and says so.
 
     Raises:
         ConfigError: timm is not installed, or has no such model or layer.
         WeightsError: its weights cannot be used.
     """
-    timm = import_timm()
-    model = name.model.partition(".")[0]
-    if model not in timm.list_models():
-        near = difflib.get_close_matches(model, timm.list_models(), n=3)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise ConfigError("descriptor", f"timm {timm.__version__} has no {quoted(model)}{hint}")
-    return BackboneDescriptor(
-        name, TimmNetwork(name.model, None if config.untrained else config.weights), config
-    )
+    model = find_model(name.model)
+    file = _weights_file(name, config, load=True)
+    if file is None and not config.untrained:
+        tell_choice(f"No weights of {name.at()} are on this computer{_cure(model)}")
+    descriptor = BackboneDescriptor(name, TimmNetwork(model, file), config)
+    descriptor.weights_path = file
+    return descriptor
+
+
+def _cure(model: TimmModel) -> str:
+    """The rest of a sentence on how to have the weights of a model."""
+    if model.folder is not None:
+        return f": {model.folder} holds none, so they are random numbers."
+    if model.published is None:
+        return ", and nobody published any with timm: they are random numbers."
+    size = weights_bytes(model.name)
+    much = f"about {max(1, round(size / 1e6))} MB" if size else "them"
+    return f": random numbers. --download fetches {much} from {model.published.address}."
