@@ -30,13 +30,13 @@ from engine.descriptors.families.backbone import (
 )
 from engine.descriptors.families.efficientnet_names import of_efficientnet_pytorch, timm_names
 from engine.descriptors.families.libraries import random_weights, use_library
-from engine.descriptors.known_models import KnownModel, read_sizes, timm_sizes_file
 from engine.descriptors.families.timm_weights import (
     TimmModel,
     find_model,
     known_model,
     weights_bytes,
 )
+from engine.descriptors.known_models import KnownModel, read_sizes, timm_sizes_file
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError
