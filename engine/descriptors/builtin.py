@@ -1,6 +1,15 @@
 """The visible list of built-in descriptors: importing a module registers what it holds."""
 
 from engine.descriptors import daisy, descspace, msnet, msnet_pair, precomputed, superpoint
-from engine.descriptors.families import timm_models
+from engine.descriptors.families import timm_models, transformers_models
 
-__all__ = ["daisy", "descspace", "msnet", "msnet_pair", "precomputed", "superpoint", "timm_models"]
+__all__ = [
+    "daisy",
+    "descspace",
+    "msnet",
+    "msnet_pair",
+    "precomputed",
+    "superpoint",
+    "timm_models",
+    "transformers_models",
+]
