@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPalette, QPixmap
-from PySide6.QtWidgets import QApplication, QToolBar, QToolButton
+from PySide6.QtWidgets import QApplication, QCheckBox, QToolBar, QToolButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from descgui.models.settings import SettingsModel
@@ -185,3 +185,61 @@ def test_every_icon_the_views_name_exists_and_every_file_can_be_drawn(qapp: QApp
 
 def test_the_application_s_icon_keeps_its_own_colours(qapp: QApplication):
     assert len(opaque_colors(app_icon().pixmap(QSize(64, 64)))) > 4
+
+
+class Styled(QObject):
+    """Counts how often a widget is styled."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self.times = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        self.times += event.type() == QEvent.Type.StyleChange
+        return False
+
+
+def nest(qtbot: QtBot, depth: int) -> tuple[QWidget, QCheckBox]:
+    """A window, and a box that lies deep in it."""
+    window = QWidget()
+    qtbot.addWidget(window)
+    inner = window
+    for _ in range(depth):
+        QVBoxLayout(inner).addWidget(QWidget())
+        inner = inner.findChild(QWidget)
+    box = QCheckBox("deep", inner)
+    return window, box
+
+
+@pytest.mark.usefixtures("restored_look")
+def test_another_theme_styles_each_widget_once_or_twice_however_deep_it_lies(
+    qtbot: QtBot, settings: SettingsModel
+):
+    settings.update(theme="light")
+    theme = Theme(settings)
+    window, box = nest(qtbot, depth=12)
+    window.show()
+    styled = Styled(box)
+    theme.apply("dark")
+    assert 1 <= styled.times <= 2
+
+
+@pytest.mark.usefixtures("restored_look")
+def test_a_window_looks_the_same_whether_its_theme_was_chosen_before_or_since(
+    qtbot: QtBot, settings: SettingsModel
+):
+    settings.update(theme="light")
+    theme = Theme(settings)
+    (since, box), pictures = nest(qtbot, depth=2), []
+    box.setChecked(True)
+    since.show()
+    theme.apply("dark")
+    before, box = nest(qtbot, depth=2)
+    box.setChecked(True)
+    before.show()
+    for window in (since, before):
+        window.resize(200, 100)
+        qtbot.waitExposed(window)
+        pictures.append(window.grab().toImage())
+    assert pictures[0] == pictures[1]
