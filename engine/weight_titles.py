@@ -17,6 +17,7 @@ STEP_NAME: Final = re.compile(r"step-(\d+)\.safetensors")
 SHIPPED_WEIGHTS: Final = "shipped with the program"
 RANDOM_WEIGHTS: Final = "random numbers"
 NO_WEIGHTS: Final = "no file chosen"
+WEIGHTS_IN_FILE: Final = "in the file"
 _LONGEST_HEADER_BYTES: Final = 100 << 20
 
 

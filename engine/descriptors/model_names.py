@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
+from engine.config import typed_path
 from engine.errors import ConfigError
 
+FILE_FAMILIES: Final = frozenset({"onnx", "exported"})
+"""Families whose models are files that hold a network with its weights."""
+
 _FAMILY: Final = re.compile(r"([a-z]{2,}):(?!//)(.*)", re.DOTALL)  # a drive has one letter
+_FOLDERS: Final = r"[/\\]"
 _LAYERS: Final = re.compile(r"[\w.\-]+(,[\w.\-]+)*")
 
 
@@ -35,7 +41,16 @@ class ModelName:
     def title(self) -> str:
         """The model without its folder, and its layers."""
         layers = f", layer {' + '.join(self.layers)}" if self.layers else ""
-        return f"{self.model.rstrip('/').rpartition('/')[2] or self.model}{layers}"
+        return f"{re.split(_FOLDERS, self.model.rstrip('/'))[-1] or self.model}{layers}"
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the model is; None for a model of a library.
+
+        Raises:
+            ConfigError: it can be no file's name.
+        """
+        return typed_path(self.model, "descriptor") if self.family in FILE_FAMILIES else None
 
     def at(self, *layers: str) -> ModelName:
         """The same model at other layers."""
@@ -59,10 +74,11 @@ def parse_model_name(name: str) -> ModelName | None:
     model, at, layers = rest.rpartition("@")
     if not at:
         model, layers = rest, ""
-    elif "/" in layers or "\\" in layers:  # the @ of a folder
+    elif re.search(_FOLDERS, layers) or _is_file(family, rest):  # the @ of a folder or of a file
         model, at, layers = rest, "", ""
     if not model:
-        raise ConfigError("descriptor", f"{name!r} names no model: write {family}:MODEL")
+        what = "file" if family in FILE_FAMILIES else "model"
+        raise ConfigError("descriptor", f"{name!r} names no {what}: write {family}:{what.upper()}")
     if at and not _LAYERS.fullmatch(layers):
         raise ConfigError("descriptor", f"{name!r} names no layer behind the @")
     return ModelName(family, model, tuple(layers.split(",")) if at else ())
@@ -74,3 +90,12 @@ def network_of(name: str) -> ModelName | None:
         return parse_model_name(name)
     except ConfigError:
         return None
+
+
+def _is_file(family: str, model: str) -> bool:
+    if family not in FILE_FAMILIES or not model.strip():
+        return False
+    try:
+        return typed_path(model, "descriptor").is_file()
+    except (ConfigError, OSError):
+        return False

@@ -92,7 +92,7 @@ class FamilyEntry:
         name: the word before the colon.
         title: what a person reads.
         summary: one sentence on what it opens.
-        config: settings class of all its models, with a ``weights`` field.
+        config: settings class of all its models, with a ``weights`` field unless they are files.
         build: makes the descriptor of a model from its settings.
         weights_title: of the weights that a model has with some settings; answers at once.
         weights_file: the file they are read from, with ``load=False`` at once and without loading
@@ -319,7 +319,11 @@ def make_spec(name: str, values: Mapping[str, Any] | None = None) -> DescriptorS
     if values and "weights" in values and not entry.takes_weights:
         raise ConfigError("weights", f"{name} takes no weights file")
     config: Any = build_config(entry.config, values or {}, where=name)
-    return DescriptorSpec(name=name, settings=tuple(sorted(config_values(config).items())))
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value  # hashable
+        for key, value in config_values(config).items()
+    }
+    return DescriptorSpec(name=name, settings=tuple(sorted(settings.items())))
 
 
 def weights_in_use(name: str, values: Mapping[str, Any] | None = None) -> str:
@@ -338,10 +342,10 @@ def weights_in_use(name: str, values: Mapping[str, Any] | None = None) -> str:
         config: Any = build_config(entry.config, values or {}, where=name)
     except (KeyError, ConfigError):  # which is said where the values are
         return ""
-    if not entry.takes_weights:
-        return ""
     if entry.weights_title is not None:
         return entry.weights_title(config)
+    if not entry.takes_weights:
+        return ""
     if config.weights is not None:
         return weights_title(Path(config.weights))
     if not hasattr(config, "weights_file"):

@@ -21,6 +21,7 @@ from engine.config import (
     parse_overrides,
     typed_path,
 )
+from engine.descriptors.model_names import FILE_FAMILIES
 from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
 from engine.training.settings import TrainSettings
@@ -227,9 +228,13 @@ def descriptor_names(config: EvaluateConfig) -> tuple[str, ...]:
 def split_descriptor(text: str) -> tuple[str, Path | None]:
     """``NAME`` or ``NAME=FILE`` or ``NAME=RUN_DIR`` in its parts.
 
+    A name that is itself a file has no other weights, and may hold an equals sign.
+
     Raises:
         ConfigError: there is no name, or nothing behind the equals sign.
     """
+    if text.strip().partition(":")[0].removeprefix(ORACLE_PREFIX) in FILE_FAMILIES:
+        return text.strip(), None
     name, equals, place = text.partition("=")
     if not name.strip() or (equals and not place.strip()):
         raise ConfigError("descriptor", f"{quoted(text)} is neither NAME nor NAME=WEIGHTS")

@@ -40,8 +40,21 @@ Facet = Literal["token", "key", "query", "value"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackboneConfig:
-    """Settings of every network that is opened by its name."""
+class MapConfig:
+    """Settings of what is done with the maps of any network."""
+
+    remove_position: int = option(
+        0, help="directions in which position shows that are taken off; 0 for none", low=0, high=64
+    )
+    denser: int = option(
+        1, help="divide the stride by this, by describing shifted copies: its square times as slow",
+        low=1, high=32,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneConfig(MapConfig):
+    """Settings of every network of a library that is opened by its name."""
 
     weights: Path | None = option(None, help="file to use instead of the library's own weights")
     untrained: bool = option(False, help="random weights, for comparison")
@@ -51,13 +64,6 @@ class BackboneConfig:
     facet: Facet = option(
         "token", help="of a transformer's block: its output, or part of attention"
     )
-    remove_position: int = option(
-        0, help="directions in which position shows that are taken off; 0 for none", low=0, high=64
-    )
-    denser: int = option(
-        1, help="divide the stride by this, by describing shifted copies: its square times as slow",
-        low=1, high=32,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
