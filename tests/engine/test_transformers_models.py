@@ -21,7 +21,7 @@ from engine.descriptors.families.backbone import BackboneConfig, BackboneDescrip
 from engine.descriptors.families.torchvision_operators import ensure_torchvision
 from engine.descriptors.families.transformers_models import build_transformers
 from engine.descriptors.model_names import parse_model_name
-from engine.descriptors.registry import make_spec, weights_in_use
+from engine.descriptors.registry import list_families, make_spec, weights_in_use
 from engine.errors import ConfigError, DescSpaceError, WeightsError
 from engine.progress import CHOICES
 
@@ -534,8 +534,13 @@ def test_a_name_of_the_hub_is_found_in_its_cache(
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("abc")
     assert build("someone/tiny-vit").trained
+    assert weights_in_use("transformers:someone/tiny-vit") == "tiny-vit, model.safetensors"
     with pytest.raises(ConfigError, match="near: someone/tiny-vit"):
         build("someone/tiny-vitt")
+    family = next(one for one in list_families() if one.name == "transformers")
+    known = {one.name: one.weights for one in family.models()}
+    assert known["transformers:someone/tiny-vit"] == "cached"
+    assert known["transformers:dinov2"] == "none"
 
 
 # ---- colours -------------------------------------------------------------------------------------
@@ -622,6 +627,10 @@ def test_kernels_that_a_config_names_are_not_asked_for(
     [
         ({"model_type": "bert"}, "is of a model of the kind 'bert'; known are the image encoders"),
         ({"model_type": None}, "is of a model of the kind None"),
+        (
+            {"model_type": None, "architecture": "vit"},
+            "is of a model of timm: open it by timm:local",
+        ),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "is of quantised weights"),
         ({"hidden_size": "wide"}, "has a config that transformers refuses"),
         ({"hidden_size": 33}, "does not fit this model"),

@@ -18,6 +18,7 @@ import functools
 import hashlib
 import json
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,15 +37,16 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
+from engine.descriptors.families.hub_files import CONFIG_FILE, HubRepo
 from engine.descriptors.families.libraries import random_weights, use_library
+from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
 from engine.files import parse_json, read_input
 from engine.progress import tell_choice
-from engine.weight_titles import RANDOM_WEIGHTS, weights_title
+from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
-_CONFIG: Final = "config.json"
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 # What a config may hold beside the architecture: where to get code, kernels or weights from, and
 # what to return, which is refused or decided here; and notes that change nothing.
@@ -643,7 +645,7 @@ def _digest(config: Any) -> str:
 def _unfit(found: FoundModel, reason: str) -> DescSpaceError:
     if found.folder is None:
         return ConfigError("descriptor", f"transformers:{found.kind} {reason}")
-    return WeightsError(found.folder / _CONFIG, reason)
+    return WeightsError(found.folder / CONFIG_FILE, reason)
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -663,7 +665,7 @@ def find_model(model: str) -> FoundModel:
             _unknown(model)
         kind = _LARGER.get(model, model)
         return FoundModel(kind, json.dumps({"model_type": kind}), None)
-    path = folder / _CONFIG
+    path = folder / CONFIG_FILE
     values = _read_config(path)
     if values.get(_FOREIGN_CODE):
         raise WeightsError(path, "asks for code of its own to be run, which is never done")
@@ -672,6 +674,8 @@ def find_model(model: str) -> FoundModel:
     told = values.get("model_type")
     if told in _KINDS:
         return FoundModel(str(told), _text(values), folder)
+    if told is None and "architecture" in values:
+        raise WeightsError(path, f"is of a model of timm: open it by timm:local-dir:{folder}")
     if told not in _LARGER:
         raise WeightsError(
             path,
@@ -685,8 +689,12 @@ def find_model(model: str) -> FoundModel:
     return FoundModel(kind, _text({**part, "model_type": kind}), folder)
 
 
-def find_folder(model: str) -> Path | None:
+def find_folder(model: str, *, load: bool = True) -> Path | None:
     """The folder with the files of a model: on this disk, or in the cache of the hub; else None.
+
+    Args:
+        model: the name.
+        load: without it the cache is looked into only if the hub's library is loaded already.
 
     Raises:
         WeightsError: what is plainly a path leads to no folder.
@@ -700,14 +708,17 @@ def find_folder(model: str) -> Path | None:
             raise WeightsError(path, reason or "there is no such folder")
     except ValueError:  # no path can have this name
         return None
-    if model.count("/") != 1:
+    if not _is_hub_name(model) or (not load and "huggingface_hub" not in sys.modules):
         return None
-    hub: Any = use_library("huggingface_hub", extra="transformers")
     try:
-        cached = hub.try_to_load_from_cache(model, _CONFIG, cache_dir=hub.constants.HF_HUB_CACHE)
-    except ValueError:  # not what a name on the hub looks like
+        config = HubRepo.parse(model).cached((CONFIG_FILE,))
+    except ConfigError:  # no name of the hub
         return None
-    return Path(cached).parent if isinstance(cached, str) else None
+    return None if config is None else config.parent
+
+
+def _is_hub_name(model: str) -> bool:
+    return model.count("/") == 1 and not Path(model).is_dir()
 
 
 def weights_files(folder: Path) -> tuple[Path, ...]:
@@ -828,25 +839,43 @@ def _cached_models() -> list[str]:
     return sorted(one.name.removeprefix("models--").replace("--", "/") for one in folders)
 
 
-def _weights_of(model: FoundModel, config: BackboneConfig) -> tuple[Path, ...]:
-    if config.untrained:
-        return ()
-    if config.weights is not None:
-        return (config.weights,)
-    return () if model.folder is None else weights_files(model.folder)
+def _known_models() -> list[KnownModel]:
+    """The models in the cache that can be opened, and the kinds."""
+    cached = []
+    for name in _cached_models():
+        folder = find_folder(name)
+        with contextlib.suppress(WeightsError):
+            if (
+                folder is not None
+                and _read_config(folder / CONFIG_FILE).get("model_type") in _NAMES
+            ):
+                cached.append(KnownModel(f"transformers:{name}", name, weights="cached"))
+    return cached + [KnownModel(f"transformers:{one}", one, weights="none") for one in _NAMES]
+
+
+def _weights_of(model: str, config: BackboneConfig, *, load: bool) -> tuple[Path, ...]:
+    if config.untrained or config.weights is not None:
+        return () if config.untrained or config.weights is None else (config.weights,)
+    folder = find_folder(model, load=load)
+    return () if folder is None else weights_files(folder)
+
+
+def _weights_file(name: ModelName, config: BackboneConfig, *, load: bool) -> Path | None:
+    files = _weights_of(name.model, config, load=load)
+    return files[0] if files else None
 
 
 def _weights_title(name: ModelName, config: BackboneConfig) -> str:
-    if config.untrained:
-        return RANDOM_WEIGHTS
-    if config.weights is not None:
+    if not config.untrained and config.weights is not None:
         return weights_title(config.weights)
     try:
-        folder = find_folder(name.model)
-        files = () if folder is None else weights_files(folder)
-    except DescSpaceError:  # which is said when it is built
-        files = ()
-    return f"{name.at().title}, {files[0].name}" if files else RANDOM_WEIGHTS
+        file = _weights_file(name, config, load=False)
+    except WeightsError:  # which is said when it is built
+        return NO_WEIGHTS
+    if file is not None:
+        return f"{name.at().title}, {file.name}"
+    unknown = _is_hub_name(name.model) and "huggingface_hub" not in sys.modules
+    return "" if unknown else RANDOM_WEIGHTS
 
 
 @register_family(
@@ -855,6 +884,10 @@ def _weights_title(name: ModelName, config: BackboneConfig) -> str:
     config=BackboneConfig,
     summary="Image models of the library transformers, from a folder or the cache of its hub.",
     weights_title=_weights_title,
+    models=_known_models,
+    opens=("/",),
+    extra="transformers",
+    weights_file=_weights_file,
 )
 def build_transformers(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     """Build a model of transformers.
@@ -865,4 +898,5 @@ def build_transformers(name: ModelName, config: BackboneConfig) -> BackboneDescr
     """
     import_transformers()
     found = find_model(name.model)
-    return BackboneDescriptor(name, TransformersNetwork(found, _weights_of(found, config)), config)
+    weights = _weights_of(name.model, config, load=True)
+    return BackboneDescriptor(name, TransformersNetwork(found, weights), config)
