@@ -25,12 +25,13 @@ def use_library(module: str, *, extra: str) -> Any:
         ConfigError: it is not installed, or does not load; the message says what helps.
     """
     try:
-        if module in sys.modules:
-            return sys.modules[module]
-        ensure_torchvision()
-        loaded = importlib.import_module(module)
-        # It stays: a collector of garbage that searched it would stop all threads for 0.2 s.
-        gc.freeze()
+        known = module in sys.modules
+        if not known:
+            ensure_torchvision()
+        loaded = importlib.import_module(module)  # waits for another thread that is at it
+        if not known:
+            # It stays: a collector of garbage that searched it would stop all threads for 0.2 s.
+            gc.freeze()
         return loaded
     except ModuleNotFoundError as error:
         raise ConfigError(
