@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from engine.evaluation.report import REPORT_HTML
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
+    from engine.evaluation.study import STUDY_HTML, LayerRow, StudyResult
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import read_homography, warp_image, warp_points
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     )
     from engine.jobs.command_line import (
         EvaluateOptions,
+        StudyOptions,
         TrainOptions,
         ViewOptions,
         command_line,
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from engine.jobs.runs import RunInfo, list_runs, read_runs, restore_run, run_settings, trash_run
     from engine.jobs.settings import (
         EvaluateConfig,
+        StudyConfig,
         TrainConfig,
         descriptor_names,
         resolve_settings,
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
     from engine.jobs.estimate import Estimate, EstimateJob
     from engine.jobs.evaluate import EvaluateJob, choose_descriptors
     from engine.jobs.export import ExportJob
+    from engine.jobs.study import StudyJob, choose_study
     from engine.jobs.train import TrainJob
     from engine.jobs.training_runs import (
         TrainingRunInfo,

@@ -73,7 +73,7 @@ def runs_dir() -> Path:
     return user_data_dir() / "runs"
 
 
-def new_run_dir(kind: Literal["evaluate", "train"], *, runs: Path | None = None) -> Path:
+def new_run_dir(kind: Literal["evaluate", "study", "train"], *, runs: Path | None = None) -> Path:
     """A folder for a new run, named by its kind and the time; it does not exist yet.
 
     Args:

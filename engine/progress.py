@@ -55,6 +55,7 @@ class Stage(StrEnum):
     MATCHING = "matching"
     MATCHING_BACK = "matching back"
     MATCHING_THERE = "matching there"
+    MEASURING_LAYERS = "layers measured"
     MEASURING_PAIRS = "pairs"
     READING_PHOTOS = "photos checked"
     SAMPLING_PAIRS = "sample pairs"

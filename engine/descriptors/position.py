@@ -285,29 +285,63 @@ def positional_share(
     Raises:
         ValueError: fewer than 2 images, or than 2 cells.
     """
+    parts = _noise_and_constant(describe, size_px, reach_px, images, device, seed)
+    constant, *maps = (torch.cat(one) for one in parts)
+    return _share(constant, maps)
+
+
+def positional_shares(
+    describe: DescribeLevels,
+    size_px: tuple[int, int],
+    *,
+    images: int = 6,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> tuple[PositionalShare, ...]:
+    """As :func:`positional_share`, of each level by itself and of all cells, for one description.
+
+    What padding does to cells near the border counts, too.
+    """
+    parts = _noise_and_constant(describe, size_px, None, images, device, seed)
+    constants, *maps = parts
+    return tuple(
+        _share(constant, [one[number] for one in maps]) for number, constant in enumerate(constants)
+    )
+
+
+def _noise_and_constant(
+    describe: DescribeLevels,
+    size_px: tuple[int, int],
+    reach_px: int | None,
+    images: int,
+    device: torch.device | str,
+    seed: int,
+) -> list[list[Tensor]]:
+    """All numbers of each level's cells, less their mean: of a constant image, then of noise."""
     if images < 2:
         raise ValueError("what images have in common takes two of them")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        constant = _centred(describe(constant_image(size_px, device)), size_px, reach_px)
-        maps = [
-            _centred(describe(random_images(1, size_px, generator).to(device)), size_px, reach_px)
-            for _ in range(images)
-        ]
-    own = sum(float(one @ one) for one in maps) / images
+        shown = [constant_image(size_px, device)]
+        shown += [random_images(1, size_px, generator).to(device) for _ in range(images)]
+        return [_centred(describe(one), size_px, reach_px) for one in shown]
+
+
+def _share(constant: Tensor, maps: Sequence[Tensor]) -> PositionalShare:
+    own = sum(float(one @ one) for one in maps) / len(maps)
     if own == 0:
         return PositionalShare(0.0, 0.0)
     pairs = list(itertools.combinations(maps, 2))
     shared = sum(float(one @ other) for one, other in pairs) / len(pairs)
     energy = float(constant @ constant)
-    likeness = sum(float(constant @ one) for one in maps) / images
+    likeness = sum(float(constant @ one) for one in maps) / len(maps)
     # A constant image's rounding is not like anything but by chance.
     seen = likeness**2 / (energy * own) if energy > _ROUNDING**2 * own else 0.0
     return PositionalShare(max(0.0, shared / own), seen)
 
 
-def _centred(levels: Levels, size_px: tuple[int, int], reach_px: int | None) -> Tensor:
-    """All numbers of all levels' cells, less the mean over the cells of a level."""
+def _centred(levels: Levels, size_px: tuple[int, int], reach_px: int | None) -> list[Tensor]:
+    """All numbers of each level's cells, less the mean over its cells."""
     parts = []
     for level in levels:
         cells = interior_cells(level, size_px, reach_px)
@@ -316,7 +350,7 @@ def _centred(levels: Levels, size_px: tuple[int, int], reach_px: int | None) -> 
                 f"at {size_px[0]} × {size_px[1]} px fewer than two cells see only the image"
             )
         parts.append((cells - cells.mean(dim=0)).flatten())
-    return torch.cat(parts)
+    return parts
 
 
 def _version(module: nn.Module | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import deque
@@ -35,6 +36,7 @@ from engine.evaluation.fingerprint import (
 from engine.evaluation.oracle import check_oracle, describe_knowing
 from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points, sha256_of
 from engine.evaluation.protocols import (
+    QueryPoints,
     WorkingImage,
     draw_queries,
     make_working_image,
@@ -230,35 +232,119 @@ def measure_pairs(
         DescSpaceError: a descriptor or the device failed.
         JobCancelled: ``context.cancel`` was raised.
     """
-    context = _noting_once(context)
+    context = noting_once(context)
+    task = None
+    with contextlib.closing(read_pairs(dataset, protocol, strict=strict, context=context)) as pairs:
+        for one, read in pairs:
+            if isinstance(read, LeftOut):
+                yield PairRecord(*one.key, (), (read,))
+                continue
+            first, second = read
+            if task is None or task.first is not first:
+                task = _SequenceTask(first, protocol, descriptors, device, context)
+            yield task.measure(one, second)
+
+
+def read_pairs(
+    dataset: EvaluationSet, protocol: Protocol, *, strict: bool, context: JobContext
+) -> Generator[tuple[EvaluationPair, tuple[ReadImage, ReadImage] | LeftOut], None, None]:
+    """Read the images of a data set's pairs, ahead in a thread; a generator that must be closed.
+
+    Args:
+        dataset: with at least one pair in each sequence.
+        protocol: what becomes of the images.
+        strict: whether a broken pair ends it.
+        context: receives each note, and is checked for cancelling.
+
+    Yields:
+        Each pair, in order, with its images, or why it is left out.  The first image of a sequence
+        is the same object for all its pairs.
+
+    Raises:
+        DatasetError: a pair is broken, and ``strict``.
+        JobCancelled: ``context.cancel`` was raised.
+    """
     reading = _read_ahead(_readings(dataset, protocol))
     try:
         for sequence in dataset.sequences:
             first = next(reading).result()
-            task = None
-            if isinstance(first, _ReadImage):
-                task = _SequenceTask(first, protocol, descriptors, device, context)
             for one in sequence:
                 context.cancel.check()
                 second = next(reading).result()
                 for read in (first, second):
-                    for note in read.notes if isinstance(read, _ReadImage) else ():
+                    for note in read.notes if isinstance(read, ReadImage) else ():
                         context.emit(Note(note, "warning"))
-                if task is not None and isinstance(second, _ReadImage):
-                    yield task.measure(one, second)
+                if isinstance(first, ReadImage) and isinstance(second, ReadImage):
+                    yield one, (first, second)
                     continue
-                fault = f"{one.pair.name} is left out: {first if task is None else second}"
+                wrong = second if isinstance(first, ReadImage) else first
+                fault = f"{one.pair.name} is left out: {wrong}"
                 if strict:
                     raise DatasetError(one.pair.path_b.parent, fault.removesuffix("."))
                 context.emit(Note(fault, "warning"))
-                yield PairRecord(*one.key, (), (LeftOut(*one.key, None, fault),))
+                yield one, LeftOut(*one.key, None, fault)
     finally:
         reading.close()
 
 
+def draw_lists(
+    protocol: Protocol,
+    one: EvaluationPair,
+    images: tuple[ReadImage, ReadImage],
+    pools: dict[QueryKind, Points],
+) -> tuple[dict[QueryKind, QueryPoints], list[LeftOut]]:
+    """Draw the queries of a pair.
+
+    Args:
+        protocol: which lists.
+        one: the pair.
+        images: both images, as read.
+        pools: of the first image; filled as needed.
+
+    Returns:
+        The lists that hold queries, and why others hold none.
+    """
+    pair, (first, second) = one.pair, images
+    h_b_from_a = working_homography(protocol, one, images)
+    lists, left_out = {}, []
+    for kind in protocol.queries:
+        if kind not in pools:
+            pools[kind] = query_pool(first.working, kind)
+        queries = draw_queries(
+            protocol,
+            pools[kind],
+            h_b_from_a,
+            second.working.size_px,
+            sequence=pair.sequence,
+            index=pair.index,
+            kind=kind,
+        )
+        if len(queries.query_px):
+            lists[kind] = queries
+        else:
+            reason = f"{pair.name}: no {kind} query of image 1 is seen in image {pair.index}."
+            left_out.append(LeftOut(pair.sequence, pair.index, kind, reason))
+    return lists, left_out
+
+
+def working_homography(
+    protocol: Protocol, one: EvaluationPair, images: tuple[ReadImage, ReadImage]
+) -> NDArray[np.float64]:
+    """``h_b_from_a`` of a pair in working pixels."""
+    resize_a, resize_b = (image.working.resize for image in images)
+    original = one.h_b_from_a(resize_a.from_size_px, resize_b.from_size_px)
+    return resize_homography(protocol, resize_a, resize_b, original)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _ReadImage:
-    """An image of a pair, and what is kept of it."""
+class ReadImage:
+    """An image of a pair.
+
+    Attributes:
+        working: at the size it is measured at.
+        measured: what is kept of it.
+        notes: what was said when it was read.
+    """
 
     working: WorkingImage
     measured: MeasuredImage
@@ -269,7 +355,7 @@ class _ReadImage:
 class _SequenceTask:
     """The pairs of a sequence, with what they share of their first image, made when needed."""
 
-    first: _ReadImage
+    first: ReadImage
     protocol: Protocol
     descriptors: Sequence[EvaluatedDescriptor]
     device: torch.device
@@ -277,36 +363,18 @@ class _SequenceTask:
     described: dict[str, PairImage] = field(default_factory=dict)
     pools: dict[QueryKind, Points] = field(default_factory=dict)
 
-    def measure(self, one: EvaluationPair, second: _ReadImage) -> PairRecord:
+    def measure(self, one: EvaluationPair, second: ReadImage) -> PairRecord:
         """Measure all descriptors with all lists of queries."""
         pair, size_b_px = one.pair, second.working.size_px
-        resize_a, resize_b = self.first.working.resize, second.working.resize
-        original = one.h_b_from_a(resize_a.from_size_px, resize_b.from_size_px)
-        h_b_from_a = resize_homography(self.protocol, resize_a, resize_b, original)
-        lists, left_out = {}, []
-        for kind in self.protocol.queries:
-            if kind not in self.pools:
-                self.pools[kind] = query_pool(self.first.working, kind)
-            queries = draw_queries(
-                self.protocol,
-                self.pools[kind],
-                h_b_from_a,
-                size_b_px,
-                sequence=pair.sequence,
-                index=pair.index,
-                kind=kind,
-            )
-            if len(queries.query_px):
-                lists[kind] = queries
-            else:
-                reason = f"{pair.name}: no {kind} query of image 1 is seen in image {pair.index}."
-                left_out.append(LeftOut(pair.sequence, pair.index, kind, reason))
+        images = (self.first, second)
+        h_b_from_a = working_homography(self.protocol, one, images)
+        lists, left_out = draw_lists(self.protocol, one, images, self.pools)
         rows: list[PairRow] = []
         timings: list[Timing] = []
         points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
         for each in self.descriptors if lists else ():
             label, start_s = each.entry.label, time.perf_counter()
-            levels_a, levels_b, images = self._describe(each, second.working, h_b_from_a)
+            levels_a, levels_b, count = self._describe(each, second.working, h_b_from_a)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # or its time would count as matching
             described_s = time.perf_counter()
@@ -323,7 +391,7 @@ class _SequenceTask:
                 points[kind] = (*points[kind], found)
                 rows.append(make_row(self.protocol, found.errors_px, label, pair, kind))
             match_s = time.perf_counter() - described_s
-            timings.append(Timing(label, images, described_s - start_s, 1, match_s))
+            timings.append(Timing(label, count, described_s - start_s, 1, match_s))
         return PairRecord(
             pair.sequence,
             pair.index,
@@ -359,7 +427,7 @@ class _SequenceTask:
 
 def _readings(
     dataset: EvaluationSet, protocol: Protocol
-) -> Iterator[Callable[[], _ReadImage | ImageError]]:
+) -> Iterator[Callable[[], ReadImage | ImageError]]:
     """What has to be read, in order: of each sequence image 1, then the other ones."""
     read = partial(_read, dataset.root, protocol)
     for sequence in dataset.sequences:
@@ -370,7 +438,7 @@ def _readings(
 
 def _read(
     root: Path, protocol: Protocol, path: Path, stress: Stress | None
-) -> _ReadImage | ImageError:
+) -> ReadImage | ImageError:
     """An image as the protocol wants it, changed first where that makes it harder."""
     try:
         image = read_image(path, shown=protocol.value_range)
@@ -382,7 +450,7 @@ def _read(
     working = make_working_image(protocol, pixels)
     name = path.relative_to(root).as_posix()
     notes = tuple(f"{name} {note}" for note in image.notes)
-    return _ReadImage(working, MeasuredImage(name, sha256, working.resize), notes)
+    return ReadImage(working, MeasuredImage(name, sha256, working.resize), notes)
 
 
 def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value], None, None]:
@@ -400,7 +468,7 @@ def _read_ahead(tasks: Iterable[Callable[[], Value]]) -> Generator[Future[Value]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _noting_once(context: JobContext) -> JobContext:
+def noting_once(context: JobContext) -> JobContext:
     """The same context, but a note that every image repeats is emitted once."""
     emitted: set[str] = set()
 

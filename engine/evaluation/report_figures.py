@@ -25,6 +25,7 @@ from engine.figures.figure_content import (
 from engine.figures.figure_content import Curve as Curve
 
 _PLOT: Final = Paper(width_cm=9.0, font_pt=9.0, clear=True)
+_LAYERS: Final = Paper(width_cm=12.0, font_pt=9.0, clear=True)
 _SAMPLE: Final = Paper(width_cm=1.16, clear=True)
 _PAIR: Final = Paper(width_cm=8.5, clear=True, jpeg_quality=80)
 _LINES_AT_MOST: Final = 60
@@ -33,6 +34,12 @@ _LINES_AT_MOST: Final = 60
 def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Figure:
     """A plot of PCK over thresholds from 0 to the last one, shares from 0 to 1."""
     return _drawn(CurvesFigure(title, "threshold in px", tuple(curves), series_count), _PLOT)
+
+
+def draw_layers(title: str, curves: Sequence[Curve], ticks: Sequence[tuple[float, str]]) -> Figure:
+    """A plot of PCK over layers, whose numbers are the ticks, shares from 0 to 1."""
+    content = CurvesFigure(title, "layer", tuple(curves), len(curves), tuple(ticks))
+    return _drawn(content, _LAYERS)
 
 
 def draw_sample(line: int | Judgement, name: str) -> Figure:

@@ -44,6 +44,21 @@ def write_report_html(path: Path, report: Report) -> None:
     write_atomically(path, _rendered("page", report).encode("utf-8", "replace"))
 
 
+def write_page(path: Path, template: str, **content: object) -> None:
+    """Write another page of the same look.
+
+    Args:
+        path: the file.
+        template: of the page.
+        content: what its template names.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = templates("page").get_template(template).render(**content)
+    write_atomically(path, text.encode("utf-8", "replace"))
+
+
 def paper_html(report: Report) -> str:
     """The report in the HTML that Qt can lay out on pages; drawings are images with data of SVG."""
     return printable(_rendered("paper", report))

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
+from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
 from engine.evaluation.report import Cell, Column, Figures, PairPicture, Report, Table
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_statistics import Gain, Statistics
 from engine.evaluation.result import (
     SUBSETS,
-    EvaluationResult,
     PairRow,
     SubsetName,
     SummaryRow,
@@ -81,7 +81,7 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         judgements=Figures((right, wrong)) if any(one.figure for one in worst) else None,
         worst=tuple(worst),
         problems=tuple(_problems(merged)),
-        facts=tuple(_facts(result) for result in merged.results),
+        facts=tuple(facts_of(result.fingerprint) for result in merged.results),
         command=command,
     )
 
@@ -91,7 +91,7 @@ def pair_in_words(stats: Statistics, row: PairRow) -> tuple[str, str]:
     others = (label for label in stats.labels if label != row.descriptor)
     every = (stats.rows.get((label, row.queries), {}) for label in (row.descriptor, *others))
     shares = [
-        f"{its[row.key].descriptor} {_number(its[row.key].share(stats.main_px))}"
+        f"{its[row.key].descriptor} {number_text(its[row.key].share(stats.main_px))}"
         for its in every
         if row.key in its and stats.main_px in dict(its[row.key].pck)
     ]
@@ -233,7 +233,7 @@ def _results(stats: Statistics) -> Iterator[Table]:
 def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetName]) -> Table:
     labels = stats.labels_with(kind)
     wanted = [(subset, limit) for subset in subsets for limit in stats.thresholds_px]
-    columns = [_left("descriptor")]
+    columns = [left_column("descriptor")]
     columns += [Column(f"≤ {limit:g} px", group=subset) for subset, limit in wanted]
     best = {}
     for key in wanted if len(labels) > 1 else ():
@@ -252,7 +252,7 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
             pairs.append(f"{subset} {max(counts)}")
     of = f" ({', '.join(pairs)} pairs)" if pairs else ""
     name = f"summary-{kind}" + (f"-{subsets[0]}" if len(subsets) == 1 else "")
-    return _table(name, f"Mean PCK, {list_name(kind)} queries{of}", columns, rows)
+    return make_table(name, f"Mean PCK, {list_name(kind)} queries{of}", columns, rows)
 
 
 def _pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
@@ -264,8 +264,8 @@ def _pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
         "queries": row.queries,
         "threshold": threshold_name(row.threshold_px),
     }
-    ends = f"[{', '.join(map(_number, row.ends))}]" if row.ends else ""
-    return Cell(_number(row.pck), ends, strong=strong, keys=keys)
+    ends = f"[{', '.join(map(number_text, row.ends))}]" if row.ends else ""
+    return Cell(number_text(row.pck), ends, strong=strong, keys=keys)
 
 
 def _published(stats: Statistics) -> Table:
@@ -275,20 +275,20 @@ def _published(stats: Statistics) -> Table:
             name = stats.merged.descriptor(label).name.replace("-", "_")
             if name in PUBLISHED:
                 ours.setdefault(name, []).append(label)
-    columns = [_left("")]
+    columns = [left_column("")]
     columns += [Column(subset, group="published") for subset in SUBSETS]
     columns.append(Column("matcher", group="published", align="left"))
     if ours:
-        columns.append(_left("here"))
+        columns.append(left_column("here"))
         columns += [Column(s, group=f"this report, ≤ {_PUBLISHED_PX:g} px") for s in SUBSETS]
-        columns.append(_left("protocol, matcher"))
+        columns.append(left_column("protocol, matcher"))
     rows: list[Sequence[Cell | str]] = []
     for name, (title, *shares, matcher) in PUBLISHED.items():
         theirs = [title, *(f"{share:.3f}" for share in shares), matcher]
         for label in ours.get(name, [""]):
             rows.append([*theirs, *(_our_cells(stats, label) if ours else ())])
             theirs = [""] * len(theirs)
-    return _table("published", "PCK as the original's authors give it", columns, rows)
+    return make_table("published", "PCK as the original's authors give it", columns, rows)
 
 
 def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
@@ -342,12 +342,12 @@ def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
             for label in labels:
                 mean, series = means[name].get(label), stats.series[label]
                 keys = {"sequence": name, "descriptor": label, "queries": kind, "threshold": limit}
-                rows[-1].append(Cell(_number(mean), bar=mean or 0.0, series=series, keys=keys))
-    return _table(
+                rows[-1].append(Cell(number_text(mean), bar=mean or 0.0, series=series, keys=keys))
+    return make_table(
         "sequences",
         f"Mean PCK at {stats.main_px:g} px of each sequence's pairs, {list_name(kind)} queries, "
         "hardest sequence first",
-        [_left("sequence"), *map(_left, labels)],
+        [left_column("sequence"), *map(left_column, labels)],
         rows,
     )
 
@@ -369,8 +369,8 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         intervals = [gain.interval for gain in known]
         ends = [end for one in intervals for end in (one.mean, *(one.ends or ()))]
         reach = max([0.05, *map(abs, ends)])
-        columns = [_left("")]
-        columns += [replace(_left(subset), axis=(-reach, reach)) for subset in SUBSETS]
+        columns = [left_column("")]
+        columns += [replace(left_column(subset), axis=(-reach, reach)) for subset in SUBSETS]
         columns.append(Column("sequences"))
         rows: list[Sequence[Cell | str]] = []
         for (better, other), some in gains.items():
@@ -381,7 +381,7 @@ def _differences(stats: Statistics) -> Iterator[Table]:
             ]
             last = f"{some[0].ahead} of {some[0].sequences}" if some[0] else NONE
             rows.append([f"{better} {MINUS} {other}", *cells, last])
-        yield _table(
+        yield make_table(
             f"differences-{kind}",
             f"Difference of PCK at {stats.main_px:g} px, pair by pair, {list_name(kind)} queries"
             + (f". {_FEW}" if few else ""),
@@ -417,13 +417,13 @@ def _times(merged: MergedResults) -> Table:
             )
             counts, device = (str(one.images), str(one.pairs)), result.fingerprint.device
             rows.append([one.descriptor, counts[0], image, counts[1], pair, device])
-    return _table(
+    return make_table(
         "time",
         "Time to describe an image, and to match a pair with all lists of queries",
         [
-            _left("descriptor"),
+            left_column("descriptor"),
             *map(Column, ("images", "an image", "pairs", "a pair")),
-            _left("device"),
+            left_column("device"),
         ],
         rows,
     )
@@ -448,9 +448,9 @@ def _left_out(merged: MergedResults) -> Iterator[Table]:
         for entry in result.left_out
     ]
     first = 0 if len(merged.results) > 1 else 1
-    columns = list(map(_left, ("run", "pair", "what", "why")))[first:]
+    columns = list(map(left_column, ("run", "pair", "what", "why")))[first:]
     if rows:
-        yield _table("left-out", "", columns, [row[first:] for row in rows[:LISTED_AT_MOST]])
+        yield make_table("left-out", "", columns, [row[first:] for row in rows[:LISTED_AT_MOST]])
 
 
 def _problems(merged: MergedResults) -> Iterator[str]:
@@ -459,8 +459,9 @@ def _problems(merged: MergedResults) -> Iterator[str]:
         yield from (f"{said_by}{problem}" for problem in result.problems)
 
 
-def _facts(result: EvaluationResult) -> dict[str, str]:
-    entries = result.fingerprint.flat().items()
+def facts_of(fingerprint: Fingerprint) -> dict[str, str]:
+    """The names and values of a fingerprint, but for those of its descriptors."""
+    entries = fingerprint.flat().items()
     return {key: _plain(one) for key, one in entries if not key.startswith("descriptors")}
 
 
@@ -476,7 +477,7 @@ def _descriptors(merged: MergedResults) -> Table:
         for one in merged.descriptors
     ]
     titles = ("descriptor", "describes by", "matched", "settings", "SHA-256 of the weights")
-    return _table("descriptors", "Descriptors", list(map(_left, titles)), rows)
+    return make_table("descriptors", "Descriptors", list(map(left_column, titles)), rows)
 
 
 # ---- words and cells ---------------------------------------------------------------------------
@@ -497,7 +498,8 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """A share with three decimals; a dash where it is not known."""
     return NONE if value is None else f"{value:.3f}"
 
 
@@ -511,12 +513,14 @@ def counted(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _left(title: str) -> Column:
+def left_column(title: str) -> Column:
+    """A column of words."""
     return Column(title, align="left")
 
 
-def _table(
+def make_table(
     name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]
 ) -> Table:
+    """A table; a text alone is a cell with nothing but that text."""
     cells = ([one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows)
     return Table(name, caption, tuple(columns), tuple(map(tuple, cells)))

@@ -425,8 +425,13 @@ def write_result(folder: Path, result: EvaluationResult) -> tuple[Path, ...]:
 
 def json_text(result: EvaluationResult) -> str:
     """``result.json`` as text, a line for each row."""
+    return json_lines(result.to_json())
+
+
+def json_lines(values: Json) -> str:
+    """JSON as text, with a line for each entry of a list at its top."""
     parts = []
-    for name, value in result.to_json().items():
+    for name, value in values.items():
         if isinstance(value, list) and value:
             text = "[\n" + ",\n".join(f"  {dump_line(row)}" for row in value) + "\n ]"
         else:

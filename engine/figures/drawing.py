@@ -483,8 +483,9 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
     end = max((curve.xs[-1] for curve in content.curves), default=1.0)
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, 1.0)
-    axes.set_xticks([end * step / 5 for step in range(6)])
-    axes.set_xticklabels([f"{end * step / 5:g}" for step in range(6)])
+    ticks = content.ticks or [(end * step / 5, f"{end * step / 5:g}") for step in range(6)]
+    axes.set_xticks([place for place, _ in ticks])
+    axes.set_xticklabels([printable(words) for _, words in ticks])
     axes.set_title(printable(content.title), loc="left", weight="bold", size=1.08 * paper.font_pt)
     axes.set_xlabel(content.x_label, labelpad=3.0)
     axes.spines[:].set_visible(False)
@@ -494,7 +495,7 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
     )
     for curve in sorted(content.curves, key=lambda curve: -curve.series):
         style = _series_style(curve.series)
-        axes.plot(curve.xs, curve.ys, **style)
+        axes.plot(curve.xs, curve.ys, marker="o" if content.ticks else "", markersize=3, **style)
         if content.series_count <= _WHISKERS_UP_TO and curve.whiskers:
             aside = (curve.series - (content.series_count - 1) / 2) * _WHISKER_APART_PT
             shift = ScaledTranslation(aside / _POINTS_PER_INCH, 0.0, figure.dpi_scale_trans)

@@ -211,12 +211,14 @@ class CurvesFigure:
         x_label: below the axis.
         curves: the first one is drawn on top.
         series_count: how many series there are in all; whiskers of a few stand side by side.
+        ticks: words at places along x, which has no other value then, so values are marked.
     """
 
     title: str
     x_label: str
     curves: tuple[Curve, ...]
     series_count: int
+    ticks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

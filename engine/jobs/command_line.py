@@ -158,6 +158,21 @@ class EvaluateOptions(SettingsFile, OwnSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyOptions(OwnSettings):
+    """Where a study reads and writes."""
+
+    data: Path | None = option(
+        None, help="folder that contains HPatches (default: DESCGUI_DATA, else your data folder)",
+        folder=True, group="what to study",
+    )  # fmt: skip
+    out: Path | None = option(
+        None, help="folder for study.html, study.json and study.csv (default: a new one)",
+        folder=True, group="where to write",
+    )  # fmt: skip
+    json: bool = option(False, help="print study.json instead of a table")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(Plugins):
     """What a training reads and where it writes."""
 

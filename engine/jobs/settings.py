@@ -122,6 +122,43 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudyConfig:
+    """Whose layers are studied, on what, and how."""
+
+    descriptor: str = option(
+        "", help="a network by its name, such as timm:resnet18 (with @3,7 only these layers), or "
+        "any registered name; with its weights file", flag="", metavar="NAME[=FILE]",
+        group="what to study",
+    )  # fmt: skip
+    dataset: str = option("", help="as for evaluate: a folder of sequences, demo, HPATCHES, …")
+    layers: str = option(
+        "all", help="which layers: all, or their numbers or names", metavar="all|N,N,…"
+    )
+    pairs: int = option(
+        20, help="how many pairs, at most, spread over the sequences; 0 for all", low=0,
+        group="how to measure",
+    )  # fmt: skip
+    remove_position: int = option(
+        0, help="also measure with this many directions of position taken off", low=0, high=64
+    )
+    query_limit: int = option(300, help="queries of a pair, at most", low=1, high=1_000_000)
+    grid_stride_px: Literal[4, 1] = option(
+        4, help="spacing of the places that the protocol 'dense' searches", unit="px"
+    )
+    long_edge_px: int = option(
+        640, help="resize every image to this long edge", unit="px", low=32, high=4096
+    )
+    value_range: tuple[float, float] | None = option(
+        None, help="which values of the image files are black and white, such as 0,4095; by "
+        "default what each file states or its values suggest",
+        flag="--range", metavar="BLACK,WHITE",
+    )  # fmt: skip
+    seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
+    device: str = option("auto", help=_DEVICE_HELP)
+    precision: Precision = option("float32", help=_PRECISION_HELP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """What is trained, where, and how."""
 

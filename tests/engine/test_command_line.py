@@ -16,11 +16,12 @@ from engine.config import OptionInfo, build_config, describe_options, nest, over
 from engine.jobs.command_line import (
     EvaluateOptions,
     ReportOptions,
+    StudyOptions,
     TrainOptions,
     ViewOptions,
     command_line,
 )
-from engine.jobs.settings import EvaluateConfig, TrainConfig
+from engine.jobs.settings import EvaluateConfig, StudyConfig, TrainConfig
 
 PARSER = build_parser("main.py")
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(
@@ -75,6 +76,10 @@ def objects(kind: type) -> st.SearchStrategy[Any]:
     return values.map(lambda some: build_config(kind, nest(some)))
 
 
+def has_no_file(options: Any) -> bool:
+    return getattr(options, "config", None) is None and not options.settings
+
+
 OWN = st.dictionaries(
     st.sampled_from(["stride_px", "kind", "on"]), st.integers() | st.booleans() | WORDS, max_size=3
 )
@@ -84,16 +89,18 @@ OWN = st.dictionaries(
     ("command", "config", "options"),
     [
         ("evaluate", EvaluateConfig, EvaluateOptions),
+        ("study", StudyConfig, StudyOptions),
         ("train", TrainConfig, TrainOptions),
     ],
 )
 @settings(max_examples=30)
 @given(data=st.data())
 def test_settings_and_options_come_back(command: str, config: type, options: type, data: Any):
-    made = data.draw(objects(config))
+    # A name is needed on the command line, also where an empty one is the default.
+    made = data.draw(objects(config).filter(lambda one: bool(one.descriptor)))
     own = data.draw(OWN)
     # Files that are read before the command runs are another test's.
-    beside = data.draw(objects(options).filter(lambda o: o.config is None and not o.settings))
+    beside = data.draw(objects(options).filter(has_no_file))
     words = shlex.split(command_line(command, made, beside, own=own))
     assert words[:3] == ["python", "main.py", command]
     arguments = parse(PARSER, words[2:])

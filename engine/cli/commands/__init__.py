@@ -8,6 +8,7 @@ SUMMARIES = {
     "match": "match points of one image to another and write them as CSV",
     "describe": "write the dense descriptor maps of an image",
     "evaluate": "measure descriptors on HPatches or sequences like it",
+    "study": "find out which layer of a network matches best, and what each is like",
     "report": "make the report of evaluations, several runs in one",
     "train": "train a descriptor on photos",
     "export": "take the weights out of a training run",

@@ -147,7 +147,7 @@ class BackboneDescriptor:
         self.module = network.eval()
         self.expects = network.expects
         self.trained = network.trained
-        self._facet: Facet = config.facet
+        self.facet: Facet = config.facet
         self._norm = config.norm
         self._chosen = find_layers(name, network.layers, config.facet)
         self._components = config.remove_position
@@ -220,7 +220,7 @@ class BackboneDescriptor:
 
         It is measured at the first question, which may take seconds, and then remembered.
         """
-        return measured_reach(self.network, layer, facet=self._facet)
+        return measured_reach(self.network, layer, facet=self.facet)
 
     def grid_of(self, layer: int) -> CellGrid:
         """Where the cells of a layer lie in the network's input; measured at the first question.
@@ -229,7 +229,7 @@ class BackboneDescriptor:
             DescSpaceError: they lie at different distances along both axes, or nowhere.
         """
         if layer not in self._grids:
-            self._grids[layer] = measured_grid(self.network, layer, facet=self._facet)
+            self._grids[layer] = measured_grid(self.network, layer, facet=self.facet)
         return self._grids[layer]
 
     def _joined_layers(self, images: Tensor) -> Levels:
@@ -251,7 +251,7 @@ class BackboneDescriptor:
         height, width = images.shape[2:]
         inputs, scale = self._inputs(images)
         maps = []
-        outputs = self.network.features(inputs, layers, facet=self._facet, norm=self._norm)
+        outputs = self.network.features(inputs, layers, facet=self.facet, norm=self._norm)
         for layer, values in zip(layers, outputs, strict=True):
             grid = _scaled(self.grid_of(layer), scale)
             rows, columns = grid.count(height), grid.count(width)

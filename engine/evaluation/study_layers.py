@@ -1,0 +1,493 @@
+"""Measures all layers of a network on the pairs of a data set; one pass serves all layers.
+
+Each image is described once, at the size and by the antialiasing of the protocol ``dense``; the
+queries of ``closed`` are asked of the same maps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.descriptors.base import DenseDescriptor, Levels
+from engine.descriptors.compute import describe_image, run_on_image, working
+from engine.descriptors.families.backbone import BackboneDescriptor
+from engine.descriptors.high_norms import cell_norms, high_norm_cells
+from engine.descriptors.position import PositionRemover, positional_shares, without_directions
+from engine.descriptors.tensors import unit_length
+from engine.errors import ConfigError, DescSpaceError
+from engine.evaluation.datasets import EvaluationSet
+from engine.evaluation.layer_measures import effective_rank, shift_sensitivity
+from engine.evaluation.measure import EvaluatedDescriptor, ReadImage, draw_lists, read_pairs
+from engine.evaluation.points import PairPoints, Points
+from engine.evaluation.protocols import match_points
+from engine.evaluation.result import LeftOut, PairRow, make_row
+from engine.evaluation.study import (
+    MAIN_PROTOCOL,
+    PROTOCOLS,
+    LayerRow,
+    StudyTimes,
+    Variant,
+    layer_means,
+)
+from engine.evaluation.study_report import LayerView
+from engine.evaluation.switches import Protocol, QueryKind
+from engine.matching.projection import fit_basis, project
+from engine.progress import JobContext, Progress, Stage
+from engine.vocabulary import Precision
+
+_RANK_CELLS: Final = 128  # of an image and layer
+_RANK_VECTORS: Final = 2048  # of a layer
+_SHIFTED_IMAGES: Final = 2
+_SHARE_EDGE_PX: Final = 224
+_TIMING_S: Final = 0.3  # is spent on a layer that is quick to describe by, for the shortest time
+_MOST_TIMED: Final = 5
+_PCA_CELLS: Final = 20_000
+
+Listener = Callable[[int, int, Sequence[tuple[str, float]]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMaps:
+    """An image described by every layer.
+
+    Attributes:
+        raw: as the network gives vectors; of unit length where nothing else is known.
+        plain: of unit length.
+        clean: of unit length, position taken off; empty where it is not.
+    """
+
+    raw: tuple[Levels, ...]
+    plain: tuple[Levels, ...]
+    clean: tuple[Levels, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredLayers:
+    """All that was measured.
+
+    Attributes:
+        layers: in order.
+        rows: PCK of every pair, by variant.
+        points: queries and matches of the protocol that layers are ranked by: variant, then pair.
+        views: of the reference image, a layer each.
+        reference: the image that they are of.
+        left_out: pairs that were not measured.
+        times: what took how long.
+    """
+
+    layers: tuple[LayerRow, ...]
+    rows: dict[Variant, list[PairRow]]
+    points: dict[Variant, dict[tuple[str, int], PairPoints]]
+    views: tuple[LayerView, ...]
+    reference: ReadImage
+    left_out: tuple[LeftOut, ...]
+    times: StudyTimes
+
+
+class StudiedDescriptor:
+    """A descriptor whose layers are studied; one without layers counts as its only layer.
+
+    Args:
+        evaluated: the descriptor.
+        layers: numbers of the layers, ascending; only of a network with layers.
+        components: how many directions of position are taken off; 0 for none.
+        device: where to compute.
+
+    Raises:
+        ConfigError: position is to be taken off a descriptor that has no layers.
+    """
+
+    def __init__(
+        self,
+        evaluated: EvaluatedDescriptor,
+        layers: Sequence[int],
+        *,
+        components: int,
+        device: torch.device,
+    ) -> None:
+        self.descriptor: DenseDescriptor = evaluated.descriptor
+        self.name = evaluated.entry.name
+        self.device = device
+        self.precision: Precision = evaluated.entry.precision
+        self.network = self.descriptor if isinstance(self.descriptor, BackboneDescriptor) else None
+        self.layers = tuple(layers) if self.network is not None else (0,)
+        self.images = 0
+        self.describe_s = 0.0
+        self._remover: PositionRemover | None = None
+        if components and self.network is None:
+            raise ConfigError(
+                "remove_position", f"{self.name} has no features before they are of unit length"
+            )
+        if components and self.network is not None:
+            self._remover = self.network.remover_of(self.layers, components)
+
+    @property
+    def removes(self) -> bool:
+        """Whether position is taken off."""
+        return self._remover is not None
+
+    def identify(self, place: int) -> tuple[str, str]:
+        """A layer's own name, and the name by which other commands describe with it."""
+        if self.network is None:
+            return self.name, self.name
+        number = self.layers[place]
+        return self.network.layers[number].name, str(self.network.name.at(str(number)))
+
+    def describe(self, pixels: NDArray[np.float32], context: JobContext) -> LayerMaps:
+        """Describe ``(H, W, 3)`` RGB in [0, 1] by all layers.
+
+        Raises:
+            DeviceError, DescSpaceError, JobCancelled: as
+                :func:`~engine.descriptors.compute.describe_image`.
+        """
+        self.images += 1
+        if self.network is None:
+            start_s = self._now()
+            levels, _ = describe_image(
+                self.descriptor,
+                pixels,
+                device=str(self.device),
+                precision=self.precision,
+                context=context,
+            )
+            self.describe_s += self._now() - start_s
+            return LayerMaps((levels,), (levels,))
+
+        def work(images: Tensor) -> tuple[Levels, Sequence[Tensor]]:
+            start_s = self._now()
+            levels = self._raw(images, context)
+            self.describe_s += self._now() - start_s
+            bases: Sequence[Tensor] = ()
+            if self._remover is not None:
+                height, width = images.shape[2:]
+                bases = self._remover.basis((width, height), images.device)
+            return levels, bases
+
+        (levels, bases), _ = run_on_image(
+            self.descriptor,
+            pixels,
+            work,
+            device=str(self.device),
+            precision=self.precision,
+            context=context,
+        )
+        with torch.inference_mode():
+            plain = [(replace(one, values=unit_length(one.values)),) for one in levels]
+            clean = [
+                (replace(one, values=unit_length(without_directions(one.values, basis))),)
+                for one, basis in zip(levels, bases, strict=bool(bases))
+            ]
+        for place, (one,) in enumerate(plain):
+            if not bool(torch.isfinite(one.values).all()):
+                layer = self.identify(place)[0]
+                raise DescSpaceError(
+                    f"Layer {layer} of {self.name} gave numbers that are not finite; leave it out "
+                    "with --layers, or use --precision float32."
+                )
+        return LayerMaps(tuple((one,) for one in levels), tuple(plain), tuple(clean))
+
+    def shares(self, context: JobContext) -> tuple[tuple[float, float], ...]:
+        """Position's share of each layer's variance, and how much of it a constant image shows."""
+        edge_px = _SHARE_EDGE_PX
+
+        def describe(images: Tensor) -> Levels:
+            context.cancel.check()
+            if self.network is None:
+                return self.descriptor.describe(images)
+            return tuple(
+                replace(one, values=unit_length(one.values)) for one in self._raw(images, context)
+            )
+
+        with working(self.descriptor, self.device, self.precision, context.cancel):
+            found = positional_shares(describe, (edge_px, edge_px), device=self.device)
+        if self.network is None:  # the members of a set are alike
+            mean = [sum(values) / len(found) for values in zip(*map(_pair, found), strict=True)]
+            return ((mean[0], mean[1]),)
+        return tuple(map(_pair, found))
+
+    def describe_ms(self, pixels: NDArray[np.float32], place: int, context: JobContext) -> float:
+        """The shortest time of a few in which one layer alone describes an image."""
+
+        def work(images: Tensor) -> None:
+            if self.network is None:
+                self.descriptor.describe(images)
+            else:
+                self.network.raw_layers(images, (self.layers[place],), context.cancel.check)
+
+        times: list[float] = []
+        with working(self.descriptor, self.device, self.precision, context.cancel):
+            images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+            images = images.to(self.device).permute(2, 0, 1)[None].contiguous()
+            while not times or (sum(times) < _TIMING_S and len(times) < _MOST_TIMED):
+                context.cancel.check()
+                start_s = self._now()
+                work(images)
+                times.append(self._now() - start_s)
+        return 1000 * min(times)
+
+    def _raw(self, images: Tensor, context: JobContext) -> Levels:
+        assert self.network is not None
+        return self.network.raw_layers(images, self.layers, context.cancel.check)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def measure_layers(
+    studied: StudiedDescriptor,
+    dataset: EvaluationSet,
+    protocol: Protocol,
+    *,
+    context: JobContext,
+    listener: Listener | None = None,
+) -> MeasuredLayers:
+    """Measure all layers on all pairs.
+
+    Args:
+        studied: what to measure.
+        dataset: the pairs.
+        protocol: ``dense``, with one list of queries; ``closed`` asks the same queries.
+        context: receives each note and the progress, and is checked for cancelling.
+        listener: called after each pair with how many are done, how many there are, and each
+            layer's mean so far.
+
+    Raises:
+        DescSpaceError: a descriptor or the device failed, or no pair could be measured.
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    gathering = _Gathering(studied, protocol)
+    total = dataset.pair_count
+    context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
+    first: ReadImage | None = None
+    maps_a = LayerMaps((), ())
+    pools: dict[QueryKind, Points] = {}
+    left_out: list[LeftOut] = []
+    with contextlib.closing(read_pairs(dataset, protocol, strict=False, context=context)) as pairs:
+        for done, (one, read) in enumerate(pairs, start=1):
+            if isinstance(read, LeftOut):
+                left_out.append(read)
+                context.emit(Progress(Stage.MEASURING_PAIRS, done, total))
+                continue
+            if read[0] is not first:
+                first, pools = read[0], {}
+                maps_a = studied.describe(first.working.pixels, context)
+                gathering.look_at(first, maps_a)
+            lists, empty = draw_lists(protocol, one, read, pools)
+            left_out += empty
+            for kind, queries in lists.items():
+                maps_b = studied.describe(read[1].working.pixels, context)
+                gathering.look_at(None, maps_b)
+                start_s = time.perf_counter()
+                for variant, levels_a, levels_b in _variants(studied, maps_a, maps_b):
+                    found = match_points(
+                        replace(protocol, name=variant.protocol),
+                        levels_a,
+                        levels_b,
+                        queries,
+                        read[1].working.size_px,
+                        matcher="exact",
+                        cancel=context.cancel,
+                    )
+                    label = studied.identify(studied.layers.index(variant.layer))[1]
+                    row = make_row(protocol, found.errors_px, label, one.pair, kind)
+                    gathering.rows.setdefault(variant, []).append(row)
+                    if variant.protocol == MAIN_PROTOCOL:
+                        gathering.points.setdefault(variant, {})[one.key] = found
+                gathering.match_s += time.perf_counter() - start_s
+            context.emit(Progress(Stage.MEASURING_PAIRS, done, total))
+            if listener is not None:
+                listener(done, total, gathering.means())
+    if gathering.reference is None or not gathering.rows:
+        raise DescSpaceError(
+            f"No pair of {dataset.root} could be measured: "
+            f"{left_out[0].reason if left_out else 'there is none'}"
+        )
+    return gathering.finish(tuple(left_out), context)
+
+
+def _variants(
+    studied: StudiedDescriptor, maps_a: LayerMaps, maps_b: LayerMaps
+) -> Iterator[tuple[Variant, Levels, Levels]]:
+    for place, number in enumerate(studied.layers):
+        for removed, a, b in (
+            (False, maps_a.plain, maps_b.plain),
+            (True, maps_a.clean, maps_b.clean),
+        ):
+            if a:
+                for name in PROTOCOLS:
+                    yield Variant(number, name, removed), a[place], b[place]
+
+
+@dataclass(slots=True, eq=False)
+class _Gathering:
+    """What is collected while pairs are measured."""
+
+    studied: StudiedDescriptor
+    protocol: Protocol
+    rows: dict[Variant, list[PairRow]] = field(default_factory=dict)
+    points: dict[Variant, dict[tuple[str, int], PairPoints]] = field(default_factory=dict)
+    match_s: float = 0.0
+    look_s: float = 0.0
+    reference: ReadImage | None = None
+    reference_maps: LayerMaps | None = None
+    shifted: list[tuple[ReadImage, LayerMaps]] = field(default_factory=list)
+    samples: list[list[Tensor]] = field(default_factory=list)
+    high_cells: list[list[int]] = field(default_factory=list)
+
+    def look_at(self, first: ReadImage | None, maps: LayerMaps) -> None:
+        """Take what is needed of an image's maps; ``first`` is given for images 1."""
+        start_s = time.perf_counter()
+        if not self.samples:
+            self.samples = [[] for _ in maps.plain]
+            self.high_cells = [[0, 0] for _ in maps.plain]
+        if first is not None and self.reference is None:
+            self.reference, self.reference_maps = first, maps
+        if first is not None and len(self.shifted) < _SHIFTED_IMAGES:
+            self.shifted.append((first, maps))
+        with torch.inference_mode():
+            for place, (raw, plain) in enumerate(zip(maps.raw, maps.plain, strict=True)):
+                if sum(map(len, self.samples[place])) < _RANK_VECTORS:
+                    self.samples[place].append(_some_cells(plain))
+                if self.studied.network is not None:
+                    high = high_norm_cells(cell_norms(raw[0].values))
+                    self.high_cells[place][0] += int(high.sum())
+                    self.high_cells[place][1] += high.numel()
+        self.look_s += time.perf_counter() - start_s
+
+    def means(self) -> tuple[tuple[str, float], ...]:
+        """Each layer's mean PCK so far."""
+        found = []
+        for place, number in enumerate(self.studied.layers):
+            rows = self.rows.get(Variant(number, MAIN_PROTOCOL), [])
+            shares = [row.share(self.protocol.thresholds_px[-1]) for row in rows]
+            if shares:
+                found.append((self.studied.identify(place)[0], sum(shares) / len(shares)))
+        return tuple(found)
+
+    def finish(self, left_out: tuple[LeftOut, ...], context: JobContext) -> MeasuredLayers:
+        """Measure what needs no pair, and sum up."""
+        assert self.reference is not None
+        assert self.reference_maps is not None
+        describe_s, images = self.studied.describe_s, self.studied.images
+        start_s = time.perf_counter()
+        steps = len(self.shifted) + 1 + len(self.studied.layers)
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            context.cancel.check()
+            context.emit(Progress(Stage.MEASURING_LAYERS, done, steps))
+
+        changes: list[list[float]] = [[] for _ in self.studied.layers]
+        for first, maps in self.shifted:
+            moved = self.studied.describe(_moved(first.working.pixels), context)
+            with torch.inference_mode():
+                for place, (plain, other) in enumerate(zip(maps.plain, moved.plain, strict=True)):
+                    found = [shift_sensitivity(a, b) for a, b in zip(plain, other, strict=True)]
+                    known = [one for one in found if one is not None]
+                    changes[place] += [sum(known) / len(known)] if known else []
+            step()
+        shares = self.studied.shares(context)
+        step()
+        layers, views = [], []
+        for place in range(len(self.studied.layers)):
+            changed = changes[place]
+            row = self._layer(place, context)
+            layers.append(
+                replace(
+                    row,
+                    positional_share=shares[place][0],
+                    seen_in_constant=shares[place][1],
+                    shift_sensitivity=sum(changed) / len(changed) if changed else None,
+                )
+            )
+            views.append(_view(self.reference_maps, place, self.studied))
+            step()
+        spent_s = self.look_s + time.perf_counter() - start_s
+        return MeasuredLayers(
+            layers=tuple(layers),
+            rows=self.rows,
+            points=self.points,
+            views=tuple(views),
+            reference=self.reference,
+            left_out=left_out,
+            times=StudyTimes(images, describe_s, self.match_s, spent_s),
+        )
+
+    def _layer(self, place: int, context: JobContext) -> LayerRow:
+        assert self.reference is not None
+        assert self.reference_maps is not None
+        levels = self.reference_maps.plain[place]
+        finest = min(levels, key=lambda level: level.grid.stride_px)
+        sample = torch.cat(self.samples[place])
+        high, cells = self.high_cells[place]
+        name, descriptor = self.studied.identify(place)
+        median = None
+        if self.studied.network is not None:
+            median = float(cell_norms(self.reference_maps.raw[place][0].values).median())
+        return LayerRow(
+            number=self.studied.layers[place],
+            name=name,
+            descriptor=descriptor,
+            stride_px=finest.grid.stride_px,
+            offset_px=finest.grid.offset_px,
+            dim=int(finest.values.shape[1]),
+            cells=(int(finest.values.shape[3]), int(finest.values.shape[2])),
+            pck=layer_means(self.rows, self.studied.layers[place], seed=self.protocol.seed),
+            effective_rank=effective_rank(sample),
+            rank_vectors=len(sample),
+            high_norm_share=high / cells if cells else None,
+            median_norm=median,
+            describe_ms=self.studied.describe_ms(self.reference.working.pixels, place, context),
+            map_bytes=sum(4 * level.values.numel() for level in levels),
+        )
+
+
+def _view(maps: LayerMaps, place: int, studied: StudiedDescriptor) -> LayerView:
+    with torch.inference_mode():
+        values = maps.plain[place][0].values[0].permute(1, 2, 0).cpu()
+        flat = values.reshape(-1, values.shape[2])
+        basis = fit_basis([flat], sample_limit=_PCA_CELLS, fitted_on=studied.identify(place)[1])
+        pca = project(basis, values)
+        if studied.network is None:
+            return LayerView(pca, None, 0)
+        norms = cell_norms(maps.raw[place][0].values)
+        return LayerView(pca, norms[0].cpu().numpy(), int(high_norm_cells(norms).sum()))
+
+
+def _some_cells(levels: Levels) -> Tensor:
+    """``(N, D)`` vectors of some cells, drawn without repetition; the draw depends on their number.
+
+    Cells of a grid would meet the same place of a pattern again and again.
+    """
+    parts = []
+    for level in levels:
+        vectors = level.values[0].flatten(1).T
+        count = math.ceil(_RANK_CELLS / len(levels))
+        chosen = np.random.default_rng(0).permutation(len(vectors))[:count]
+        parts.append(vectors[torch.from_numpy(chosen).to(vectors.device)].cpu())
+    return torch.cat(parts)
+
+
+def _moved(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The image a pixel to the left and up, of the same size; its last pixels are repeated."""
+    padded = np.pad(pixels, ((0, 1), (0, 1), (0, 0)), mode="edge")
+    moved: NDArray[np.float32] = np.ascontiguousarray(padded[1:, 1:])
+    return moved
+
+
+def _pair(share: Any) -> tuple[float, float]:
+    return share.of_noise, share.seen_in_constant

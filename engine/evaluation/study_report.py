@@ -1,0 +1,429 @@
+"""The page of a study: its sentences, tables and figures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.evaluation.pck import LEAST_SEQUENCES
+from engine.evaluation.report import Cell, Column, Figures, PairPicture, Table
+from engine.evaluation.report_figures import Curve, draw_layers, draw_sample
+from engine.evaluation.report_html import write_page
+from engine.evaluation.report_prose import (
+    NONE,
+    counted,
+    facts_of,
+    left_column,
+    make_table,
+    number_text,
+)
+from engine.evaluation.study import (
+    MAIN_PX,
+    PROTOCOLS,
+    THRESHOLDS_PX,
+    LayerPck,
+    LayerRow,
+    StudyProtocol,
+    StudyResult,
+)
+
+_TEMPLATE: Final = "study.html.j2"
+_TILE_PX: Final = 160  # maps with more cells are shrunk to so many columns
+_TICKS_AT_MOST: Final = 16
+_HIGH_NORMS: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as an address that holds all of it, and what it shows."""
+
+    url: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Pictures one below the other, with words."""
+
+    title: str
+    lines: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """What is shown of a layer.
+
+    Attributes:
+        pca: ``(H', W', 3)`` uint8.
+        norms: ``(H', W')`` lengths; None where they are not known.
+        high_norms: how many of these are far longer than the others.
+    """
+
+    pca: NDArray[np.uint8]
+    norms: NDArray[np.float32] | None
+    high_norms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPage:
+    """What the template draws."""
+
+    title: str
+    subtitle: str
+    summary: str
+    removes: bool
+    curve: Figures | None
+    pck: Table
+    measures: Table
+    maps_text: str
+    aspect: float
+    tiles: tuple[Tile, ...]
+    judgements: Figures | None
+    worst: tuple[PairPicture, ...]
+    left_out: tuple[str, ...]
+    facts: Mapping[str, str]
+    command: str
+
+
+def write_study_page(
+    path: Path,
+    result: StudyResult,
+    *,
+    reference: NDArray[np.float32],
+    views: Sequence[LayerView],
+    worst: Sequence[PairPicture],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the file.
+        result: what was found.
+        reference: ``(H, W, 3)`` RGB in [0, 1], the image that maps are shown of.
+        views: of that image, a layer each.
+        worst: the pairs that the best layer matches worst.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    limit = f"{MAIN_PX:g} px of the true point"
+    judged = any(one.figure for one in worst)
+    samples = (draw_sample("right", f"within {limit}"), draw_sample("wrong", "farther off"))
+    page = StudyPage(
+        title=f"Layers of {result.fingerprint.descriptors[0].name} on "
+        f"{result.fingerprint.dataset.name}",
+        subtitle=_subtitle(result),
+        summary=summary_of(result),
+        removes=bool(result.components),
+        curve=_curve(result),
+        pck=_pck_table(result),
+        measures=_measures_table(result),
+        maps_text=_maps_text(result, views),
+        aspect=reference.shape[1] / reference.shape[0],
+        tiles=tuple(_tiles(result, reference, views)),
+        judgements=Figures(samples) if judged else None,
+        worst=tuple(worst),
+        left_out=(*result.problems, *(entry.reason for entry in result.left_out)),
+        facts=_facts(result),
+        command=result.sources.command,
+    )
+    write_page(path, _TEMPLATE, study=page)
+
+
+# ---- sentences -----------------------------------------------------------------------------------
+
+
+def summary_of(result: StudyResult) -> str:
+    """What was found, in a paragraph."""
+    return " ".join(_findings(result))
+
+
+def _findings(result: StudyResult) -> Iterator[str]:
+    best, mean = result.best, result.best.mean()
+    if mean is None or mean.pck is None:
+        yield "No pair was measured."
+        return
+    many = len(result.layers) > 1
+    what = f"Layer {best.number} ({best.name}) matches best" if many else f"{best.name} matches"
+    yield f"{what}: {_percent(mean.pck)} of the queries within {MAIN_PX:g} px{_ends(mean)}, dense."
+    if many and result.rivals:
+        names = ", ".join(str(one.number) for one in result.rivals)
+        some = len(result.rivals) > 1
+        yield (
+            f"{'Layers' if some else 'Layer'} {names} {'are' if some else 'is'} not clearly worse."
+        )
+    if many and result.sequences >= LEAST_SEQUENCES and not result.rivals:
+        yield "All other layers are clearly worse."
+    if result.sequences < LEAST_SEQUENCES:
+        yield (
+            f"{counted(result.sequences, 'sequence')} {'is' if result.sequences == 1 else 'are'} "
+            "too few to say how certain that is."
+        )
+    if not result.fingerprint.descriptors[0].trained:
+        yield "The network is untrained: it has random weights, and the figures show no more."
+    yield from _about_position(result)
+    yield from _about_norms(result)
+
+
+def _ends(mean: LayerPck) -> str:
+    if mean.low is None or mean.high is None:
+        return ""
+    return f" (95 % interval {100 * mean.low:.1f} to {100 * mean.high:.1f} %)"
+
+
+def _about_position(result: StudyResult) -> Iterator[str]:
+    best = result.best
+    if best.positional_share is not None:
+        yield f"{_percent(best.positional_share)} of what differs between its cells is position."
+    before, after = best.mean(), best.mean(removed=True)
+    if before and after and before.pck is not None and after.pck is not None:
+        directions = counted(result.components, "direction")
+        yield (
+            f"Without position ({directions} taken off) it finds "
+            f"{_percent(after.pck)}{_ends(after)} instead of {_percent(before.pck)}."
+        )
+        ranked = max(result.layers, key=lambda one: _value(one.mean(removed=True)))
+        if ranked is not best:
+            top = ranked.mean(removed=True)
+            assert top is not None
+            share = f"{_percent(_value(top))}{_ends(top)}"
+            yield f"Layer {ranked.number} is then the best, with {share}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _value(mean: LayerPck | None) -> float:
+    return -1.0 if mean is None or mean.pck is None else mean.pck
+
+
+def _about_norms(result: StudyResult) -> Iterator[str]:
+    marked = [one for one in result.layers if (one.high_norm_share or 0) >= _HIGH_NORMS]
+    if marked:
+        worst = max(marked, key=lambda one: one.high_norm_share or 0)
+        yield (
+            f"{counted(len(marked), 'layer')} {'has' if len(marked) == 1 else 'have'} cells with "
+            f"vectors far longer than the others, layer {worst.number} the most "
+            f"({_percent(worst.high_norm_share or 0)})."
+        )
+
+
+def _subtitle(result: StudyResult) -> str:
+    fingerprint = result.fingerprint
+    return " · ".join(
+        [
+            f"{counted(len(result.layers), 'layer')}",
+            f"{counted(result.pairs, 'pair')} from {counted(result.sequences, 'sequence')}",
+            f"at most {fingerprint.sampler.query_limit} queries a pair",
+            f"long edge {fingerprint.sampler.long_edge_px} px",
+            f"on {fingerprint.device}",
+        ]
+    )
+
+
+def _maps_text(result: StudyResult, views: Sequence[LayerView]) -> str:
+    name, (width, height) = result.reference
+    text = (
+        f"{name} at {width} × {height} px, and its map by each layer: the three directions in "
+        "which its vectors differ most as red, green and blue, with a basis for each layer"
+    )
+    if any(one.norms is not None for one in views):
+        text += "; below, the length of the vectors, from dark (short) to bright (long)"
+    return f"{text}."
+
+
+def _facts(result: StudyResult) -> dict[str, str]:
+    facts = facts_of(result.fingerprint)
+    one, times = result.fingerprint.descriptors[0], result.times
+    facts["protocol"] = " and ".join(PROTOCOLS)
+    facts["settings"] = ", ".join(f"{key} = {value}" for key, value in one.config.items()) or NONE
+    facts["SHA-256 of the weights"] = one.weights_sha256 or NONE
+    facts["time"] = (
+        f"{times.describe_s:.1f} s to describe {counted(times.images, 'image')} by all layers, "
+        f"{times.match_s:.1f} s to match, {times.measures_s:.1f} s for all other measures"
+    )
+    return facts
+
+
+# ---- tables and figures --------------------------------------------------------------------------
+
+
+def _variants(result: StudyResult) -> list[tuple[str, StudyProtocol, bool]]:
+    """Heading, protocol and removal of all that was measured; the main one first."""
+    found: list[tuple[str, StudyProtocol, bool]] = []
+    for removed in (False, True) if result.components else (False,):
+        words = ", without position" if removed else ""
+        found += [(f"{name}{words}", name, removed) for name in reversed(PROTOCOLS)]
+    return found
+
+
+def _curve(result: StudyResult) -> Figures | None:
+    if len(result.layers) < 2:
+        return None
+    curves, legend = [], []
+    for series, (title, protocol, removed) in enumerate(_variants(result)):
+        means = [one.mean(protocol=protocol, removed=removed) for one in result.layers]
+        known = [(float(x), one) for x, one in enumerate(means) if one and one.pck is not None]
+        whiskers = [(x, one.low, one.high) for x, one in known if one.low is not None and one.high]
+        curves.append(
+            Curve(
+                series,
+                tuple(x for x, _ in known),
+                tuple(one.pck or 0.0 for _, one in known),
+                tuple((x, low or 0.0, high or 0.0) for x, low, high in whiskers),
+            )
+        )
+        legend.append(draw_sample(series, title))
+    step = -(-len(result.layers) // _TICKS_AT_MOST)
+    ticks = [
+        (float(x), str(one.number))
+        for x, one in enumerate(result.layers)
+        if x % step == 0 or len(result.layers) <= _TICKS_AT_MOST
+    ]
+    few = f" Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
+    caption = "Mean PCK of Harris queries; bars are 95 % intervals."
+    return Figures(
+        tuple(legend),
+        (draw_layers(f"PCK at {MAIN_PX:g} px", curves, ticks),),
+        caption + (few if result.sequences < LEAST_SEQUENCES else ""),
+    )
+
+
+def _name_cell(layer: LayerRow, *, strong: bool = False) -> Cell:
+    place = f"{layer.number}  {layer.name}" if layer.name != layer.descriptor else layer.name
+    detail = f"stride {layer.stride_px:g} px, {layer.dim} numbers"
+    return Cell(place, detail, strong=strong)
+
+
+def _pck_table(result: StudyResult) -> Table:
+    variants = _variants(result)
+    columns = [left_column("layer")]
+    columns += [
+        Column(f"≤ {limit:g} px", group=title)
+        for title, _, _ in variants
+        for limit in THRESHOLDS_PX
+    ]
+    keys = [(limit, name, gone) for _, name, gone in variants for limit in THRESHOLDS_PX]
+
+    def value(layer: LayerRow, key: tuple[float, StudyProtocol, bool]) -> LayerPck | None:
+        return layer.mean(key[0], protocol=key[1], removed=key[2])
+
+    best = {key: max(_value(value(one, key)) for one in result.layers) for key in keys}
+    rows: list[list[Cell | str]] = []
+    for layer in result.layers:
+        many = len(result.layers) > 1
+        cells: list[Cell | str] = [_name_cell(layer, strong=many and layer is result.best)]
+        for key in keys:
+            mean = value(layer, key)
+            if mean is None or mean.pck is None:
+                cells.append(NONE)
+                continue
+            known = mean.low is not None
+            ends = f"[{number_text(mean.low)}, {number_text(mean.high)}]" if known else ""
+            words = {
+                "layer": str(layer.number),
+                "protocol": key[1],
+                "removed": str(key[2]).lower(),
+                "threshold": f"{key[0]:g}",
+            }
+            strong = many and mean.pck == best[key]
+            cells.append(Cell(number_text(mean.pck), ends, strong=strong, keys=words))
+        rows.append(cells)
+    return make_table("layers", "", columns, rows)
+
+
+def _measures_table(result: StudyResult) -> Table:
+    names = ("effective rank", "position", "shift by 1 px", "high norms", "time", "map")
+    columns = [left_column("layer"), *map(Column, names)]
+    rows: list[list[Cell | str]] = []
+    for layer in result.layers:
+        seen = layer.seen_in_constant
+        rows.append(
+            [
+                _name_cell(layer, strong=len(result.layers) > 1 and layer is result.best),
+                Cell(
+                    NONE if layer.effective_rank is None else f"{layer.effective_rank:.1f}",
+                    f"of {min(layer.dim, layer.rank_vectors)}",
+                ),
+                Cell(
+                    _share(layer.positional_share),
+                    "" if seen is None else f"{_percent(seen)} seen in grey",
+                ),
+                _plain(layer.shift_sensitivity, ".3f"),
+                _share(layer.high_norm_share),
+                _plain(
+                    layer.describe_ms, ".0f" if (layer.describe_ms or 0) >= 10 else ".1f", " ms"
+                ),
+                Cell(_bytes(layer.map_bytes), "{} × {} cells".format(*layer.cells)),
+            ]
+        )
+    return make_table("measures", "", columns, rows)
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else _percent(value)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+
+
+def _plain(value: float | None, form: str, unit: str = "") -> str:
+    return NONE if value is None else f"{value:{form}}{unit}"
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def _tiles(
+    result: StudyResult, reference: NDArray[np.float32], views: Sequence[LayerView]
+) -> Iterator[Tile]:
+    name, (width, height) = result.reference
+    shown = np.rint(np.clip(reference, 0, 1) * 255).astype(np.uint8)
+    yield Tile(
+        "the image",
+        (f"{width} × {height} px",),
+        (Picture(_address(_shrunk(shown, 2 * _TILE_PX), ".jpg"), Path(name).name),),
+    )
+    for layer, view in zip(result.layers, views, strict=True):
+        pictures = [Picture(_address(_shrunk(view.pca)), f"PCA of layer {layer.number}")]
+        lines = ["{} × {} cells".format(*layer.cells)]
+        if view.norms is not None:
+            pictures.append(
+                Picture(_address(_shaded(view.norms)), f"norms of layer {layer.number}")
+            )
+            lines.append(f"norm {np.median(view.norms):.3g}, at most {view.norms.max():.3g}")
+            if view.high_norms:
+                lines.append(f"{counted(view.high_norms, 'cell')} far longer")
+        yield Tile(f"{layer.number}  {layer.name}", tuple(lines), tuple(pictures))
+
+
+def _shaded(norms: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lengths as colours, ``(H', W', 3)`` RGB, by their logarithm."""
+    logs = np.log(np.maximum(norms, max(1e-12, 1e-3 * float(norms.max()))))
+    low, high = float(logs.min()), float(logs.max())
+    shades = np.zeros(logs.shape) if high - low < 1e-6 else (logs - low) / (high - low)
+    coloured = cv2.applyColorMap((255 * shades).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return _shrunk(np.ascontiguousarray(coloured[:, :, ::-1]))
+
+
+def _shrunk(pixels: NDArray[np.uint8], columns: int = _TILE_PX) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    if width <= columns:
+        return pixels
+    size = (columns, max(1, round(height * columns / width)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _address(pixels: NDArray[np.uint8], suffix: str = ".png") -> str:
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[:, :, ::-1]))
+    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
