@@ -30,7 +30,7 @@ import engine
 from engine.data.archives import Limits, check_space, extract_archive
 from engine.data.hpatches import open_dataset
 from engine.errors import DatasetError, DownloadError, OutputError, file_errors
-from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.files import is_stream, make_folder, parse_json, read_input, write_atomically
 from engine.paths import user_data_dir
 from engine.progress import JobContext, Note, Progress, Stage
 from engine.writer_lock import sole_writer
@@ -381,14 +381,17 @@ class _Part:
     @property
     def validator(self) -> str:
         """The server's mark of the state that was being loaded; "" if it gave none."""
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            mark = self._note.read_text(encoding="latin-1").strip()
+        with contextlib.suppress(OutputError):  # also what is no file, such as a pipe
+            mark = read_input(self._note, OutputError).decode("latin-1").strip()
             return mark if mark.isprintable() else ""
         return ""
 
     @contextlib.contextmanager
     def writing(self, begin: int, validator: str) -> Iterator[Any]:
         """The file, opened behind its first ``begin`` bytes."""
+        for path in (self._note, self.path):
+            if is_stream(path):  # a pipe would wait for a reader
+                path.unlink()
         self._note.write_text(validator, encoding="latin-1")
         with self.path.open("ab") as file:
             file.truncate(begin)

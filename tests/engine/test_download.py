@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import struct
 import tarfile
 import threading
@@ -201,6 +202,25 @@ def test_a_server_that_ignores_ranges_makes_the_file_begin_anew(site: Site, tmp_
     site.pages["file.zip"] = lambda handler: send(handler, BODY)
     fetch(site.url("file.zip"), tmp_path / "file.zip", quiet(), patience=AT_ONCE)
     assert site.ranges == ["bytes=1000-"]
+    assert (tmp_path / "file.zip").read_bytes() == BODY
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("name", ["file.zip.part", "file.zip.part.txt"])
+def test_a_pipe_in_place_of_a_part_is_replaced_and_never_waited_for(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(tmp_path / name)
+    site.pages["file.zip"] = honest(BODY)
+    context = quiet()
+    done = threading.Event()
+
+    def load() -> None:
+        fetch(site.url("file.zip"), tmp_path / "file.zip", context, patience=AT_ONCE)
+        done.set()
+
+    threading.Thread(target=load, daemon=True).start()
+    assert done.wait(10)
     assert (tmp_path / "file.zip").read_bytes() == BODY
 
 
