@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -28,11 +29,18 @@ from engine.descriptors.base import (
 )
 from engine.descriptors.check import build_checked
 from engine.descriptors.held_state import state_sha256
+from engine.descriptors.memory import (
+    Limits,
+    MemoryModel,
+    fewest_parts,
+    largest_edge_px,
+    measure_memory,
+)
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.descriptors.tensors import unit_length
-from engine.descriptors.tiles import describe_in_tiles
-from engine.devices import ran_out_of_memory, resolve_device
-from engine.errors import DescSpaceError, DeviceError
+from engine.descriptors.tiles import describe_in_tiles, tile_count
+from engine.devices import free_memory_bytes, ran_out_of_memory, resolve_device
+from engine.errors import DescSpaceError, DeviceError, JobCancelled
 from engine.geometry.coords import CellGrid
 from engine.progress import CancelToken, JobContext, Note
 from engine.vocabulary import Precision
@@ -41,6 +49,12 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _LENGTH_TOLERANCE = 0.01
 _KEPT_BUILT = 4
 _TILES_A_SIDE = (2, 4)
+# Below both, an image is described without a look at the memory: even attention of 12 heads that
+# stores its matrices, over patches of 8 px, takes less.
+_SMALL_PX = 500_000
+_MOST_BYTES_PER_PX = 16 << 10
+# What is free now will not be free to the last byte.
+_SPARE_SHARE = 0.9
 
 Value = TypeVar("Value")
 
@@ -58,6 +72,10 @@ _built_lock = threading.Lock()
 _built: deque[tuple[DenseDescriptor, tuple[str, ...], str | None]] = deque(maxlen=_KEPT_BUILT)
 _module_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _module_locks_lock = threading.Lock()
+_memory_models: WeakKeyDictionary[DenseDescriptor, dict[bool, MemoryModel | None]] = (
+    WeakKeyDictionary()
+)
+_log = logging.getLogger(__name__)
 
 
 def describe_image(
@@ -87,7 +105,8 @@ def describe_image(
         user, such as a fall-back to the CPU.
 
     Raises:
-        DeviceError: no such device, or out of memory on the CPU too.
+        DeviceError: no such device, or out of memory on the CPU too; there, mostly before it is
+            used up.
         DescSpaceError: the descriptor (a plugin, say) returned no usable maps.
         JobCancelled: ``context.cancel`` was raised.
     """
@@ -104,24 +123,38 @@ def describe_image(
         return descriptor.describe(images)
 
     reach_px = descriptor.reach_px if isinstance(descriptor, TileableDescriptor) else None
-    in_tiles: dict[int, Callable[[Tensor], Levels]] = {}
-    if members is None and reach_px is not None:
-        in_tiles = {
-            parts * parts: partial(
-                describe_in_tiles,
-                describe,
-                parts=parts,
-                reach_px=reach_px,
-                period_px=descriptor.shift_period_px,
-                check=check,
-            )
-            for parts in _TILES_A_SIDE
-        }
+
+    def in_tiles(images: Tensor, parts: int) -> Levels:
+        assert reach_px is not None
+        return describe_in_tiles(
+            describe,
+            images,
+            parts=parts,
+            reach_px=reach_px,
+            period_px=descriptor.shift_period_px,
+            check=check,
+        )
+
+    told: list[str] = []
+
+    def describe_within_memory(images: Tensor) -> Levels:
+        parts = 1
+        if images.device.type == "cpu" and members is None:  # a GPU that is full says so
+            parts, text = _parts_that_fit(descriptor, describe, images, reach_px)
+            if text:
+                told.append(text)
+                context.emit(Note(text, "warning"))
+        return describe(images) if parts == 1 else in_tiles(images, parts)
+
+    tileable = members is None and reach_px is not None
     levels, notes = run_on_image(
         descriptor,
         pixels,
-        describe,
-        smaller=in_tiles,
+        describe_within_memory,
+        smaller={
+            parts * parts: partial(in_tiles, parts=parts)
+            for parts in (_TILES_A_SIDE if tileable else ())
+        },
         device=device,
         precision=precision,
         context=context,
@@ -129,7 +162,7 @@ def describe_image(
     found = _found_of(descriptor)
     for text in found:
         context.emit(Note(text, "warning"))
-    notes = (*notes, *found)
+    notes = (*notes, *told, *found)
     with torch.inference_mode():
         levels, stretched = _checked(levels)
     if stretched:
@@ -137,6 +170,68 @@ def describe_image(
         notes = (*notes, text)
         context.emit(Note(text, "warning"))
     return levels, notes
+
+
+def _parts_that_fit(
+    descriptor: DenseDescriptor,
+    describe: Callable[[Tensor], Levels],
+    images: Tensor,
+    reach_px: int | None,
+) -> tuple[int, str]:
+    """Into how many parts each side is cut so that the computer's memory suffices, and a note.
+
+    The system would end the program without a word if it did not.
+
+    Raises:
+        DeviceError: in no parts would it suffice.
+    """
+    height, width = images.shape[2:]
+    pixels = height * width
+    free = free_memory_bytes()
+    if free is None:
+        return 1, ""
+    spare = int(_SPARE_SHARE * free)
+    if pixels <= _SMALL_PX and pixels * _MOST_BYTES_PER_PX <= spare:
+        return 1, ""
+    model = _memory_of(descriptor, describe)
+    if model is None:
+        return 1, ""
+    limits = Limits(spare, reach_px, descriptor.shift_period_px)
+    parts = fewest_parts(model, (width, height), limits)
+    wanted_gib, spare_gib = model.peak_bytes(pixels) / 2**30, spare / 2**30
+    taken = (
+        f"An image of {width} × {height} pixels would take about {wanted_gib:.1f} GiB of memory in "
+        f"one piece, and {spare_gib:.1f} GiB can be spared"
+    )
+    if parts is not None:
+        count = tile_count((width, height), parts, limits.period_px)
+        return parts, "" if parts == 1 else f"{taken}; it was described in {count} tiles."
+    if reach_px is None:
+        why = "no tiles can be used, as nothing limits how far this descriptor sees"
+    else:
+        why = "tiles would not fit either"
+    edge = largest_edge_px(model, (width, height), limits)
+    remedy = f"lower the long edge to {edge} pixels or less" if edge else "free some memory"
+    raise DeviceError(f"{taken}; {why}: {remedy}.")
+
+
+def _memory_of(
+    descriptor: DenseDescriptor, describe: Callable[[Tensor], Levels]
+) -> MemoryModel | None:
+    """What a descriptor takes, measured once; None where that cannot be told."""
+    reduced = torch.is_autocast_enabled("cpu")
+    with contextlib.suppress(KeyError, TypeError):  # what cannot be remembered is measured again
+        return _memory_models[descriptor][reduced]
+    model = None
+    try:
+        model = measure_memory(describe, period_px=descriptor.shift_period_px)
+    except JobCancelled:
+        raise
+    except Exception as error:  # a stranger's code; the image itself may go well
+        _log.info("The memory that describing takes could not be measured: %s", error)
+    with contextlib.suppress(TypeError):
+        _memory_models.setdefault(descriptor, {})[reduced] = model
+    return model
 
 
 def run_on_image(

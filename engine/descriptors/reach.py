@@ -3,18 +3,21 @@
 The derivative of a cell by the image is exactly zero at every pixel that the cell does not depend
 on.  So the farthest pixel with another derivative is the cell's reach, if the image is large enough
 to show it: images are doubled until two of them show the same.  One is not enough: kernels with
-gaps, as dilation makes them, may have their next pixel just outside.  Attention, pooling over the
-whole image and normalisation by its statistics go up to the border of every image.
+gaps, as dilation makes them, may have their next pixel just outside.  Pooling over the whole image
+and normalisation by its statistics go up to the border of every image, and attention counts as if
+it did without a look: its derivatives in large images would take minutes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from engine.descriptors.grid_measure import MapOf, Smoothed, random_images, symmetric_kernels
 from engine.geometry.coords import CellGrid
@@ -53,30 +56,50 @@ def measured_reach_px(
         device: where ``map_of`` computes.
 
     Returns:
-        The reach, rounded up; None where it is larger, where cells see the whole image, and where
-        there are no derivatives.
+        The reach, rounded up; None where it is larger, where cells see the whole image or use
+        attention, and where there are no derivatives.  Influences below float32, of one part in
+        10³⁸, are not seen.
     """
     networks = tuple(networks)
-    smaller_px = math.inf
+    in_smaller_px = math.nan
     side_px = math.ceil(_SMALLEST_PX / period_px) * period_px
     while side_px <= largest_px:
         generator = torch.Generator().manual_seed(seed)
         image = random_images(1, (side_px, side_px), generator).to(device)
-        with symmetric_kernels(networks, generator), Smoothed():
+        attention = _Attention()
+        with symmetric_kernels(networks, generator), attention, Smoothed():
             found = _farthest_px(map_of, image, grid, period_px, generator)
-        if found is None:
+        if found is None or attention.seen:
             return None
-        if found == smaller_px < math.inf:
+        if found == in_smaller_px:
             return math.ceil(found)
-        smaller_px = found
+        in_smaller_px = found
         side_px *= 2
     return None
+
+
+_ATTENTION: Final = frozenset(
+    (
+        *(functional.scaled_dot_product_attention, functional.multi_head_attention_forward),
+        *(functional.softmax, torch.softmax, Tensor.softmax),
+    )
+)
+
+
+class _Attention(TorchFunctionMode):
+    """Notes whether torch was asked for attention, or for the softmax that it consists of."""
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen |= func in _ATTENTION
+        return func(*args, **(kwargs or {}))
 
 
 def _farthest_px(
     map_of: MapOf, image: Tensor, grid: CellGrid, period_px: int, generator: torch.Generator
 ) -> float | None:
-    """The reach of the cells in the middle; infinite up to a border, None without derivatives."""
+    """The reach of the cells in the middle as far as the image shows it; None without gradients."""
     farthest_px = 0.0
     try:
         with torch.inference_mode(False), torch.enable_grad():
@@ -95,11 +118,9 @@ def _farthest_px(
                     (at_px,) = seen.any(dim=axis).nonzero(as_tuple=True)
                     if len(at_px) == 0:
                         continue
-                    first_px, last_px = int(at_px[0]), int(at_px[-1])
-                    if first_px == 0 or last_px == image.shape[3 - axis] - 1:
-                        return math.inf
                     centre_px = grid.to_px(cell)
-                    farthest_px = max(farthest_px, centre_px - first_px, last_px - centre_px)
+                    before_px, behind_px = centre_px - int(at_px[0]), int(at_px[-1]) - centre_px
+                    farthest_px = max(farthest_px, before_px, behind_px)
     except RuntimeError:  # what torch raises where a step has no derivative
         return None
     return farthest_px

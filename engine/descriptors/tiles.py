@@ -62,6 +62,17 @@ def describe_in_tiles(
     return _joined(rows, dim=2)
 
 
+def tile_count(size_px: tuple[int, int], parts: int, period_px: int) -> int:
+    """How many tiles an image of (width, height) is cut into: ``parts²`` or fewer."""
+    return math.prod(len(list(_cuts(side, parts, period_px))) for side in size_px)
+
+
+def largest_tile_px(size_px: int, parts: int, reach_px: int, period_px: int) -> int:
+    """The longest side that a tile of an image's side has, with what is around it."""
+    step_px = _up(size_px / parts, period_px)
+    return min(size_px, step_px + 2 * _up(reach_px, period_px))
+
+
 def _joined(pieces: Sequence[Levels], dim: int) -> Levels:
     return tuple(
         replace(levels[0], values=torch.cat([level.values for level in levels], dim=dim))

@@ -20,6 +20,7 @@ from engine.descriptors.base import DenseDescriptor, PairDescriptor
 from engine.descriptors.compute import get_built, predict_bytes
 from engine.descriptors.pairing import PairImage, PairMaps, describe_blank
 from engine.descriptors.precomputed import read_map_file
+from engine.devices import memory_bytes
 from engine.errors import DeviceError, MapFileError, MapsMismatchError, MapsMissingError
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
@@ -39,7 +40,7 @@ from engine.inspection.requests import (
     ScalarMap,
     WinnersAnswer,
 )
-from engine.inspection.store import ByteCache, MapKey, memory_bytes, return_freed_memory
+from engine.inspection.store import ByteCache, MapKey, return_freed_memory
 from engine.matching.projection import save_basis
 from engine.matching.query_points import choose_points
 from engine.paths import FileStamp

@@ -22,8 +22,6 @@ from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-_FALLBACK_MEMORY_BYTES = 4 << 30
-
 
 @dataclass(frozen=True, slots=True)
 class MapKey:
@@ -124,14 +122,6 @@ class ByteCache(Generic[Key, Value]):
         with self._lock:
             for key in [key for key in self._entries if condition(key)]:
                 del self._entries[key]
-
-
-def memory_bytes() -> int:
-    """This computer's memory; 4 GiB where the system does not report it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return _FALLBACK_MEMORY_BYTES
 
 
 def return_freed_memory() -> None:

@@ -119,6 +119,13 @@ def attention(images: Tensor) -> Tensor:
     return seen.transpose(1, 2).reshape(patches.shape)
 
 
+def by_hand(images: Tensor) -> Tensor:
+    patches = functional.avg_pool2d(images, 8)
+    tokens = patches.flatten(2)
+    seen = tokens @ (tokens.transpose(1, 2) @ tokens).softmax(dim=-1)
+    return seen.reshape(patches.shape)
+
+
 def normalised(images: Tensor) -> Tensor:
     return functional.group_norm(functional.avg_pool2d(images, 8), 3)
 
@@ -135,12 +142,24 @@ def of_bytes(images: Tensor) -> Tensor:
     return (images * 255).byte().float()[:, :, ::8, ::8]
 
 
-@pytest.mark.parametrize("map_of", [attention, normalised, squeezed, of_bytes])
+@pytest.mark.parametrize("map_of", [attention, by_hand, normalised, squeezed, of_bytes])
 def test_what_sees_the_whole_image_or_has_no_derivative_has_no_reach(
     map_of: Callable[[Tensor], Tensor],
 ) -> None:
     grid = CellGrid(8.0, 3.5)
     assert measured_reach_px(map_of, grid=grid, period_px=8, largest_px=512) is None
+
+
+@pytest.mark.parametrize("map_of", [attention, by_hand])
+def test_attention_is_not_looked_for_in_large_images(map_of: Callable[[Tensor], Tensor]) -> None:
+    seen = []
+
+    def noting(images: Tensor) -> Tensor:
+        seen.append(images.shape[2])
+        return map_of(images)
+
+    assert measured_reach_px(noting, grid=CellGrid(8.0, 3.5), period_px=8) is None
+    assert seen == [128]
 
 
 def test_numpy_has_no_reach() -> None:

@@ -14,7 +14,7 @@ from engine.descriptors import registry
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
-from engine.inspection.store import ByteCache, MapKey, memory_bytes
+from engine.inspection.store import ByteCache, MapKey
 from engine.paths import FileStamp
 from engine.vocabulary import PRECOMPUTED
 
@@ -204,7 +204,3 @@ def test_a_missing_file_has_a_stamp_that_a_present_one_never_has(tmp_path):
     assert missing.size_bytes == -1
     assert FileStamp.of(path).size_bytes == 0
     assert FileStamp.of("nul\0byte").size_bytes == -1
-
-
-def test_this_computer_tells_a_plausible_amount_of_memory():
-    assert memory_bytes() > 100 << 20
