@@ -85,9 +85,11 @@ if TYPE_CHECKING:
     )
     from engine.inspection.requests import (
         Extent,
+        LayerInfo,
         MapInfo,
         MatchRequest,
         MatchTable,
+        NetworkInfo,
         PcaAnswer,
         PcaRequest,
         Peak,

@@ -57,6 +57,7 @@ class Stage(StrEnum):
     MATCHING_THERE = "matching there"
     MEASURING_LAYERS = "layers measured"
     MEASURING_PAIRS = "pairs"
+    PREPARING_LAYERS = "layers prepared"
     READING_PHOTOS = "photos checked"
     SAMPLING_PAIRS = "sample pairs"
     TRAINING = "training"

@@ -10,6 +10,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.messages import Failure
+from descgui.models.networks_state import same_network
 from descgui.workers.lane import JobLane
 from engine import api
 
@@ -29,6 +30,8 @@ class MapsController(QObject):
         super().__init__(parent)
         self._models = models
         self._engine = engine
+        self._browsing: set[MapsModel] = set()
+        self._prepared: dict[MapsModel, object] = {}
         self.lane = JobLane(models.messages.report, self)
         engine.ready.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
@@ -38,6 +41,10 @@ class MapsController(QObject):
 
     def choose(self, model: MapsModel, choice: DescriptorChoice) -> None:
         """Choose a descriptor, shown or compared; the shown one and networks are remembered."""
+        if not same_network(choice.name, model.choice.name):
+            self._browsing.discard(model)
+        elif choice.name != model.choice.name:
+            self._browsing.add(model)  # who looks at a second layer will look at more
         model.choose(choice)
         if api.network_of(choice.name) is not None:
             self._models.settings.remember_network(choice.name)
@@ -95,6 +102,7 @@ class MapsController(QObject):
             return
         if state is None or recipe is None or session is None:
             self._withdraw(model)
+            self._stop_preparing(model)
             waiting = state is not None and bool(model.choice.name)
             self._set_both(model, MapStatus("waiting" if waiting else "none"))
             return
@@ -104,6 +112,7 @@ class MapsController(QObject):
                 self.lane.cancel((model, side))
                 model.set_status(side, MapStatus("ready", info=info))
             else:
+                self._stop_preparing(model)
                 model.set_status(side, MapStatus("waiting"))  # before it may start at once
                 self.lane.submit(
                     partial(session.describe, state.pair, side, recipe),
@@ -115,12 +124,62 @@ class MapsController(QObject):
                     cancelled=partial(self._cancelled, model, side),
                     device=recipe.device,
                 )
+        self._tell_ready(model)
+
+    def _tell_ready(self, model: MapsModel) -> None:
         if model.ready:
             self.ready.emit(model)
+            if model in self._browsing:
+                self._prepare(model)
 
     def _withdraw(self, model: MapsModel) -> None:
         for side in api.SIDES:
             self.lane.cancel((model, side))
+
+    def _prepare(self, model: MapsModel) -> None:
+        """Describe by a network's other layers, too."""
+        state, session, recipe = self._models.pair.state, self._engine.session, self.recipe(model)
+        network, values = api.network_of(model.choice.name), model.choice.values
+        if state is None or session is None or recipe is None or network is None:
+            return
+        how = (recipe.long_edge_px, recipe.device, recipe.precision)
+        asked = (state.pair, network.at(), tuple(sorted(values.items())), how)
+        if self._prepared.get(model) == asked:
+            return
+        self._prepared[model] = asked
+        for half, side in enumerate(api.SIDES):
+            self.lane.submit(
+                partial(session.describe_layers, state.pair, side, recipe),
+                key=(model, "layers", side),
+                happened=partial(self._preparing, model, half / len(api.SIDES)),
+                done=partial(self._layers_described, model, side),
+                failed=partial(self._layers_failed, model),
+                cancelled=partial(self._layers_stopped, model),
+                device=recipe.device,
+            )
+
+    def _stop_preparing(self, model: MapsModel) -> None:
+        for side in api.SIDES:
+            self.lane.cancel((model, "layers", side))
+
+    @staticmethod
+    def _preparing(model: MapsModel, before: float, event: api.Event) -> None:
+        if isinstance(event, api.Progress) and event.total:
+            model.set_preparing(before + event.done / event.total / len(api.SIDES))
+
+    @staticmethod
+    def _layers_described(model: MapsModel, side: api.Side, _count: int) -> None:
+        if side == api.SIDES[-1]:
+            model.set_preparing(None)
+
+    def _layers_failed(self, model: MapsModel, failure: Failure) -> None:
+        self._layers_stopped(model)
+        if not failure.expected:  # otherwise it is told once such a layer is chosen
+            self._models.messages.report(failure)
+
+    def _layers_stopped(self, model: MapsModel) -> None:
+        self._prepared.pop(model, None)
+        model.set_preparing(None)
 
     @staticmethod
     def _set_both(model: MapsModel, status: MapStatus) -> None:
@@ -136,8 +195,7 @@ class MapsController(QObject):
 
     def _described(self, model: MapsModel, side: api.Side, info: api.MapInfo) -> None:
         model.set_status(side, MapStatus("ready", info=info))
-        if model.ready:
-            self.ready.emit(model)
+        self._tell_ready(model)
 
     def _failed(self, model: MapsModel, side: api.Side, failure: Failure) -> None:
         model.set_status(side, MapStatus("failed", message=failure.summary))

@@ -11,13 +11,15 @@ from PySide6.QtCore import QObject
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
-from descgui.models.maps_state import MapsModel
+from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.models.messages import Failure
+from descgui.models.networks_state import same_network
 from descgui.models.pictures_state import PicturesState
 from descgui.workers.lane import JobLane
 from engine import api
 
 _PCA_MODES = ("pca", "overlay")
+_PCA_PICTURES = ("pca", "pca_compared")
 
 
 class PicturesController(QObject):
@@ -38,10 +40,11 @@ class PicturesController(QObject):
         self._lane = lane
         self._asked: dict[str, object] = {}
         self._basis_file: Path | None = None
+        self._chosen = models.maps.choice.name
         maps.ready.connect(self._maps_ready)
         models.view.changed.connect(self.refresh)
         models.pair.changed.connect(self._start_over)
-        models.maps.choice_changed.connect(self._start_over)
+        models.maps.choice_changed.connect(self._choice_changed)
         models.settings.computing_changed.connect(self._start_over)
         models.compared.choice_changed.connect(self._forget_compared)
 
@@ -83,11 +86,22 @@ class PicturesController(QObject):
             self._asked.pop("pca_compared", None)
             self.refresh()
 
+    def _choice_changed(self, choice: DescriptorChoice) -> None:
+        """Start over; between layers whose maps are there, the colours change without a gap."""
+        before, self._chosen = self._chosen, choice.name
+        shown = self._models.pictures.state.pca
+        goes_on = self._models.maps.ready and same_network(before, choice.name)
+        goes_on = goes_on and self._models.view.state.mode in _PCA_MODES
+        self._start_over_with(PicturesState(pca=shown if goes_on else None))
+
     def _start_over(self) -> None:
+        self._start_over_with(PicturesState())
+
+    def _start_over_with(self, state: PicturesState) -> None:
         self._asked.clear()
         for key in ("pca", "pca_compared", "warp", "cycle", "members"):
             self._lane.cancel(f"picture {key}")
-        self._models.pictures.set(PicturesState())
+        self._models.pictures.set(state)
         self.refresh()
 
     def _forget_compared(self) -> None:
@@ -184,7 +198,8 @@ class PicturesController(QObject):
 
     def _failed(self, key: str, failure: Failure) -> None:
         self._asked.pop(key, None)
-        self._models.pictures.update(busy="", problem=failure.summary)
+        gone = {key: None} if key in _PCA_PICTURES else {}
+        self._models.pictures.update(busy="", problem=failure.summary, **gone)
         if not failure.expected:
             self._models.messages.report(failure)
 

@@ -55,10 +55,13 @@ class MapsModel(QObject):
     Signals:
         choice_changed(DescriptorChoice): another descriptor or other settings.
         status_changed(str, MapStatus): side "a" or "b" and its new status.
+        preparing_changed(float): share of a network's other layers that is described; None while
+            none are being described.
     """
 
     choice_changed = Signal(object)
     status_changed = Signal(str, object)
+    preparing_changed = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -90,3 +93,7 @@ class MapsModel(QObject):
         if status != self._status[side]:
             self._status[side] = status
             self.status_changed.emit(side, status)
+
+    def set_preparing(self, share: float | None) -> None:
+        """Tell how many of a network's other layers are described."""
+        self.preparing_changed.emit(share)

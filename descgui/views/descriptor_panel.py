@@ -17,10 +17,12 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
+from descgui.models.networks_state import same_network
 from descgui.models.pictures_state import PicturesState
 from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views.form import NumberBox, OptionForm
+from descgui.views.layer_slider import LayerSlider
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -46,8 +48,10 @@ from engine.api import (
     PRECOMPUTED,
     SIDES,
     ImagePair,
+    NetworkInfo,
     OptionInfo,
     Side,
+    network_of,
     weights_in_use,
 )
 
@@ -170,10 +174,16 @@ class DescriptorChooser(QWidget):
         self.summary = Sentence(parent=self, quiet=True)
         self.form: OptionForm | None = None
         self._shown_info: DescriptorChoiceInfo | None = None
+        self._network: tuple[str, NetworkInfo] | None = None
+        self.layers = LayerSlider(self)
+        self.layers.layer_chosen.connect(self._on_layer)
+        maps.preparing_changed.connect(self.layers.show_preparing)
         self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
         self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in SIDES}
-        layout = in_column(self, self.combo, self.summary, self.untrained, self.settings)
+        layout = in_column(
+            self, self.combo, self.summary, self.untrained, self.layers, self.settings
+        )
         for status in self.sides.values():
             layout.addWidget(status)
         self.failure = Notice("error", self)
@@ -216,6 +226,7 @@ class DescriptorChooser(QWidget):
         if choice.map_files is not None and pair is not None:
             self._map_files = (pair.pair, choice.map_files)
         self._show_info(info, choice)
+        self._show_layers()
         self._show_untrained()
         for status in self.sides.values():
             status.setVisible(bool(choice.name) and state.stage == "ready")
@@ -233,8 +244,8 @@ class DescriptorChooser(QWidget):
         self.summary.setVisible(bool(text))
         options = info.options if info is not None else ()
         self.settings.setVisible(bool(options))
-        if info != self._shown_info:
-            self._shown_info = info
+        before, self._shown_info = self._shown_info, info
+        if not _same_form(before, info):
             if self.form is not None:
                 self.form.remove()
                 self.form = None
@@ -249,6 +260,19 @@ class DescriptorChooser(QWidget):
         if self.form is not None and info is not None and info.takes_weights:
             without_file = {k: v for k, v in choice.values.items() if k != "weights"}
             self.form.say_empty("weights", weights_in_use(info.name, without_file))
+
+    def _show_layers(self) -> None:
+        """Show the network's layers; they stay while another one of them is described."""
+        name = self._maps.choice.name
+        infos = (self._maps.status(side).info for side in SIDES)
+        found = next((info.network for info in infos if info is not None), None)
+        if found is not None:
+            self._network = (name, found)
+        if self._network is None or not same_network(self._network[0], name):
+            self._network = None
+            self.layers.show_network(None, None)
+        else:
+            self.layers.show_network(self._network[1], network_of(name))
 
     def _show_untrained(self) -> None:
         infos = [self._maps.status(side).info for side in SIDES]
@@ -266,6 +290,7 @@ class DescriptorChooser(QWidget):
         self.failure.say(common)
         for each, shown in self.sides.items():
             shown.failure.say("" if common else failure_of(self._maps.status(each)))
+        self._show_layers()
         self._show_untrained()
 
     def _on_activated(self, index: int) -> None:
@@ -287,10 +312,25 @@ class DescriptorChooser(QWidget):
         choice = DescriptorChoice(name, self._values.get(name, {}), files)
         self._describing.choose(self._maps, choice)
 
+    def _on_layer(self, layer: int) -> None:
+        current = self._maps.choice
+        name = network_of(current.name)
+        if name is not None and self._network is not None:
+            count = len(self._network[1].layers)
+            chosen = DescriptorChoice(str(name.at_number(layer, count)), current.values)
+            self._describing.choose(self._maps, chosen)
+
     def _on_values(self, values: dict[str, Any]) -> None:
         current = self._maps.choice
         choice = DescriptorChoice(current.name, values, current.map_files)
         self._describing.choose(self._maps, choice)
+
+
+def _same_form(one: DescriptorChoiceInfo | None, other: DescriptorChoiceInfo | None) -> bool:
+    """Whether the form of one descriptor serves the other: they are layers of one network."""
+    if one is None or other is None or one == other:
+        return one == other
+    return same_network(one.name, other.name) and one.options == other.options
 
 
 class ExplainedBar(QWidget):

@@ -8,14 +8,18 @@ pixel by a set (over scales, rotations, ...).  Callers need nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from engine.geometry.coords import CellGrid
 from engine.vocabulary import Side
+
+if TYPE_CHECKING:
+    from engine.descriptors.families.backbone import Layer
+    from engine.descriptors.grid_measure import MeasuredGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,45 @@ class TrainableDescriptor(DenseDescriptor, Protocol):
     """A descriptor with weights that training can change."""
 
     module: nn.Module
+
+
+@runtime_checkable
+class LayeredDescriptor(DenseDescriptor, Protocol):
+    """A network that can describe by any of its layers."""
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """From the image to the end."""
+        ...
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The numbers of the layers that ``describe`` uses, ascending."""
+        ...
+
+    def can_describe_by(self, layer: int, check: Callable[[], None]) -> bool:
+        """Whether one layer alone can be used with the same settings; may take seconds.
+
+        Args:
+            layer: its number.
+            check: called now and then; may raise.
+        """
+        ...
+
+    def describe_layers(self, images: Tensor, layers: Sequence[int]) -> tuple[Levels, ...]:
+        """As ``describe`` by each of some layers alone, in one pass through the network."""
+        ...
+
+    def layer_grid(self, layer: int) -> CellGrid:
+        """Where the cells lie that ``describe_layers`` gives, in pixels of the network's input."""
+        ...
+
+    def measured_layer(self, layer: int) -> MeasuredGrid:
+        """Where the network's own cells were found, in the same pixels, with all that was measured.
+
+        With some settings ``describe_layers`` gives more of them.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,15 @@ class ModelName:
         """The same model at other layers."""
         return replace(self, layers=layers)
 
+    def at_number(self, layer: int, layers: int) -> ModelName:
+        """The same model at one layer, by its shortest name.
+
+        Args:
+            layer: its number.
+            layers: how many the model has.
+        """
+        return self.at() if layer == layers - 1 else self.at(str(layer))
+
     def __str__(self) -> str:
         layers = f"@{','.join(self.layers)}" if self.layers else ""
         return f"{self.family}:{self.model}{layers}"

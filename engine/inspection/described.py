@@ -16,7 +16,7 @@ from torch.nn import functional
 from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
-from engine.inspection.requests import Extent, MapInfo
+from engine.inspection.requests import Extent, MapInfo, NetworkInfo
 from engine.matching.similarity import SearchLevel, lay_out, peaks_between_cells
 from engine.matching.texture import find_texture
 
@@ -193,6 +193,7 @@ def describe_maps(
     notes: tuple[str, ...] = (),
     chosen: str = "",
     values: str = "",
+    network: NetworkInfo | None = None,
 ) -> MapInfo:
     """What is known about the maps of one image, a batch of one; see :class:`MapInfo`."""
     first = levels[0]
@@ -212,6 +213,7 @@ def describe_maps(
         notes=notes,
         chosen=chosen,
         values=values,
+        network=network,
     )
 
 

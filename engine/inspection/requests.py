@@ -5,7 +5,7 @@ Every point here is in pixels of the original files.  Nothing here imports torch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,10 @@ class Recipe:
     precision: Precision = "float32"
     map_files: tuple[Path, Path] | None = None
 
+    def by(self, descriptor: str) -> Recipe:
+        """The same recipe with another descriptor that takes the same settings."""
+        return replace(self, spec=replace(self.spec, name=descriptor))
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -46,6 +50,36 @@ class Extent:
     top_px: float
     right_px: float
     bottom_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """A layer of a network: the library's name for it, and as it tells them stride and length."""
+
+    name: str
+    stride_px: float
+    dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo:
+    """The layers of the network that made some maps.
+
+    Attributes:
+        layers: from the image to the end.
+        chosen: the numbers of those that the maps are of, ascending.
+        stride_px, offset_px: where the cells of the finest of them were found, (x, y) in pixels of
+            the network's input, before they were brought to simple numbers.
+        error_px: standard error of the offset.
+        method: how they were found: by derivatives or by differences.
+    """
+
+    layers: tuple[LayerInfo, ...]
+    chosen: tuple[int, ...]
+    stride_px: tuple[float, float]
+    offset_px: tuple[float, float]
+    error_px: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +100,7 @@ class MapInfo:
         notes: sentences the user should see, such as a fall-back to the CPU.
         chosen: what the pair voted for, "" where each image is described alone.
         values: which values of the file are black and white, "" for 0 to 255 of 8 bit.
+        network: where they were made by layers of a network.
     """
 
     size_px: tuple[int, int]
@@ -81,6 +116,7 @@ class MapInfo:
     notes: tuple[str, ...] = ()
     chosen: str = ""
     values: str = ""
+    network: NetworkInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from engine.data.pairs import ImagePair
-from engine.descriptors.base import DenseDescriptor, PairDescriptor
-from engine.descriptors.compute import get_built, predict_bytes
+from engine.descriptors.base import DenseDescriptor, LayeredDescriptor, Levels, PairDescriptor
+from engine.descriptors.compute import get_built, predict_bytes, run_on_image
+from engine.descriptors.model_names import network_of
 from engine.descriptors.pairing import PairImage, PairMaps, describe_blank
 from engine.descriptors.precomputed import read_map_file
 from engine.devices import memory_bytes
@@ -26,6 +27,7 @@ from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
 from engine.inspection.colours import answer_pca, make_basis
 from engine.inspection.described import POSITION_DIM, Described, describe_maps, make_described
+from engine.inspection.layers import choose_layers, network_info
 from engine.inspection.match_table import make_table
 from engine.inspection.probe import answer_probe
 from engine.inspection.requests import (
@@ -54,6 +56,8 @@ _BLANK_EDGE_PX = 64
 # While maps are made, the descriptor's own arrays and the copy for queries need memory, too.
 _WORKING_COPIES = 3
 _SURELY_FITS_PX = 1_000_000
+# Larger images are described with an eye on the memory, maybe in tiles: one layer at a time.
+_LAYERS_TOGETHER_PX = 500_000
 
 
 class Session:
@@ -99,6 +103,76 @@ class Session:
         """
         found = self._maps.get(MapKey.of(pair, side, recipe))
         return found.info if found else None
+
+    def describe_layers(
+        self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
+    ) -> int:
+        """Make the maps of a network's other layers too, with the same settings, in one pass.
+
+        They are kept as long as there is room for them; the layers next to those of the recipe come
+        first.  Where the cells of a layer lie may have to be measured before, which takes seconds.
+
+        Returns:
+            How many layers were described; 0 for a descriptor without layers, and where all are in
+            memory or none has room.
+
+        Raises:
+            DescSpaceError, JobCancelled: as :meth:`describe`.
+        """
+        name = network_of(recipe.spec.name)
+        if name is None:
+            return 0
+        with context.cancel.holding(self._describing):
+            one = self._pair_image(pair, side, recipe)
+            descriptor, size_px = one.descriptor, one.pixels.shape[1::-1]
+            if (
+                not isinstance(descriptor, LayeredDescriptor)
+                or math.prod(size_px) > _LAYERS_TOGETHER_PX
+            ):
+                return 0
+            count = len(descriptor.layers)
+            keys = {
+                layer: MapKey.of(pair, side, recipe.by(str(name.at_number(layer, count))))
+                for layer in range(count)
+            }
+            missing = [layer for layer, key in keys.items() if key not in self._maps]
+            image = self._image(pair, side)
+
+            def describe(images: torch.Tensor) -> tuple[list[int], tuple[Levels, ...], float]:
+                wanted = choose_layers(
+                    descriptor,
+                    missing,
+                    size_px,
+                    self._maps.budget_bytes // len(SIDES),
+                    context,
+                )
+                start = time.perf_counter()
+                made = descriptor.describe_layers(images, wanted) if wanted else ()
+                return wanted, made, time.perf_counter() - start
+
+            (wanted, made, seconds), notes = run_on_image(
+                descriptor,
+                one.pixels,
+                describe,
+                device=recipe.device,
+                precision=recipe.precision,
+                context=context,
+            )
+            resize = fit_long_edge(image.size_px, recipe.long_edge_px)
+            with torch.inference_mode():
+                for layer, levels in zip(wanted, made, strict=True):
+                    info = describe_maps(
+                        levels,
+                        resize,
+                        seconds=seconds,
+                        trained=descriptor.trained,
+                        notes=(*image.remarks, *notes),
+                        values=image.range_words,
+                        network=network_info(descriptor, (layer,)),
+                    )
+                    found = make_described(levels, resize, info, one.pixels)
+                    self._maps.put(keys[layer], found, info.size_bytes, spare=True)
+            return len(wanted)
 
     def forget(self, path: Path) -> None:
         """Drop an image file's pixels, and all that was made from them."""
@@ -193,7 +267,7 @@ class Session:
     ) -> Described:
         context.cancel.check()
         start = time.perf_counter()
-        image = self._image(pair, side)
+        image, network = self._image(pair, side), None
         for text in image.remarks:
             context.emit(Note(text, "warning"))
         if recipe.spec.name == PRECOMPUTED:
@@ -211,6 +285,8 @@ class Session:
             one = self._pair_image(pair, side, recipe)
             made = one.describe(lambda: self._pair_image(pair, other_side(side), recipe), context)
             trained, pixels = one.descriptor.trained, one.pixels
+            if isinstance(one.descriptor, LayeredDescriptor):
+                network = network_info(one.descriptor, one.descriptor.chosen)
             if made.chosen and side == "a":  # once for both images
                 context.emit(Note(made.chosen))
         context.cancel.check()
@@ -222,6 +298,7 @@ class Session:
             notes=(*image.remarks, *made.notes),
             chosen=made.chosen,
             values=image.range_words,
+            network=network,
         )
         with torch.inference_mode():
             return make_described(made.levels, resize, info, pixels)

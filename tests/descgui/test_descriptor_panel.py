@@ -18,7 +18,9 @@ from descgui.views.words import duration_text, size_text
 from engine.api import (
     Extent,
     ImagePair,
+    LayerInfo,
     MapInfo,
+    NetworkInfo,
     OptionInfo,
     PcaAnswer,
     Picture,
@@ -313,3 +315,93 @@ def test_an_empty_weights_field_says_what_is_used_instead(ready, models):
     assert ready.shown.form.field("weights").placeholderText() == "random numbers"
     models.maps.choose(DescriptorChoice("descspace"))
     assert ready.shown.form.field("weights").placeholderText() == "shipped with the program"
+
+
+NETWORK = NetworkInfo(
+    layers=tuple(LayerInfo(f"blocks.{number}", 14.0, 384) for number in range(12)),
+    chosen=(11,),
+    stride_px=(14.0, 14.0),
+    offset_px=(6.4968, 6.5012),
+    error_px=0.0213,
+    method="gradient",
+)
+
+
+@pytest.fixture
+def on_network(ready, models):
+    entry = DescriptorChoiceInfo("timm:net", "timm net", "", "built-in", True, (STRIDE, WEIGHTS))
+    models.engine.set(EngineState("ready", READY.descriptors, networks=(entry,)))
+    models.maps.choose(DescriptorChoice("timm:net", {"stride_px": 8}))
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready", info=info(network=NETWORK)))
+    return ready
+
+
+def test_layers_are_hidden_for_descriptors_without_any(ready, models):
+    models.maps.set_status("a", MapStatus("ready", info=info()))
+    assert not ready.shown.layers.isVisible()
+
+
+def test_the_slider_shows_layer_and_measured_grid(on_network):
+    layers = on_network.shown.layers
+    assert layers.isVisible()
+    assert (layers.slider.minimum(), layers.slider.maximum(), layers.slider.value()) == (0, 11, 11)
+    assert layers.number.text() == "11 of 11"
+    assert layers.layer.text() == "blocks.11 · stride 14 px · 384-d"
+    assert layers.grid.text() == "Measured: every 14 px from 6.497 × 6.501 ± 0.02 px"
+    assert "gradients" in layers.grid.toolTip()
+
+
+def test_moving_the_slider_asks_for_the_layer_with_the_same_settings(on_network, asked, models):
+    on_network.shown.layers.slider.setValue(3)
+    assert asked.of("choose") == [(models.maps, DescriptorChoice("timm:net@3", {"stride_px": 8}))]
+    on_network.shown.layers.slider.setValue(11)
+    assert asked.of("choose")[-1][1].name == "timm:net"
+
+
+def test_the_slider_and_the_form_stay_while_another_layer_is_described(on_network, models, asked):
+    form = on_network.shown.form
+    entry = DescriptorChoiceInfo("timm:net@3", "net 3", "", "built-in", True, (STRIDE, WEIGHTS))
+    models.engine.update(networks=(*models.engine.state.networks, entry))
+    models.maps.choose(DescriptorChoice("timm:net@3", {"stride_px": 8}))
+    models.maps.set_status("a", MapStatus("waiting"))
+    models.maps.set_status("b", MapStatus("waiting"))
+    assert on_network.shown.form is form
+    assert form.values() == {"stride_px": 8}
+    assert on_network.shown.layers.isVisible()
+    assert on_network.shown.layers.slider.value() == 3
+    assert on_network.shown.layers.number.text() == "3 of 11"
+    assert asked.of("choose") == []
+    models.maps.choose(DescriptorChoice("timm:net@-2,blocks.1"))
+    assert on_network.shown.layers.number.text() == "1 + 10 of 11"
+    assert on_network.shown.layers.layer.text().endswith("768-d")
+    models.maps.choose(DescriptorChoice("daisy"))
+    assert not on_network.shown.layers.isVisible()
+
+
+def test_layers_that_are_being_described_are_told_without_moving_the_panel(on_network, models):
+    layers = on_network.shown.layers
+    height = layers.sizeHint().height()
+    models.maps.set_preparing(0.5)
+    assert layers.bar.isVisible()
+    assert layers.bar.value() == 500
+    assert layers.sizeHint().height() == height
+    models.maps.set_preparing(None)
+    assert not layers.bar.isVisible()
+    models.compared.set_preparing(0.5)
+    assert not layers.bar.isVisible()
+
+
+def test_opening_a_network_is_asked_for_from_the_list_and_the_choice_stays(ready, models, asked):
+    wanted = heard(ready.network_requested)
+    pick(ready.shown.combo, "Open network…")
+    pick(ready.compared.combo, "Open network…")
+    assert wanted == [models.maps, models.compared]
+    assert ready.shown.combo.currentData() == "daisy"
+    assert asked.calls == []
+
+
+def test_opened_networks_stand_in_the_list_of_descriptors(on_network):
+    for combo in (on_network.shown.combo, on_network.compared.combo):
+        assert combo.itemText(combo.findData("timm:net")) == "timm net"
+    assert on_network.shown.combo.currentData() == "timm:net"

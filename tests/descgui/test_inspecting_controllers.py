@@ -68,6 +68,12 @@ class Session:
         context.cancel.check()
         return self.maps.setdefault((pair.path(side), recipe), info_of(recipe, self.levels))
 
+    def describe_layers(self, pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> int:
+        context.emit(Progress("layers", 1, 2))
+        self._work("describe_layers", pair.path(side), recipe)
+        context.cancel.check()
+        return 2
+
     def forget(self, path: Path) -> None:
         self.maps = {key: info for key, info in self.maps.items() if key[0] != path}
 
@@ -603,3 +609,108 @@ def test_a_failed_or_stopped_match_is_no_longer_running(ready, qtbot, rest):
     rest()
     assert not ready.models.matches.state.running
     assert ready.models.matches.state.table is None
+
+
+# Layers of a network
+
+
+@pytest.fixture
+def on_network(ready, rest):
+    """The pair, described by the last layer of a network."""
+    ready.maps.choose(ready.models.maps, DescriptorChoice("timm:net"))
+    rest()
+    ready.session.calls.clear()
+    return ready
+
+
+def go_to(world: World, name: str, **values: Any) -> None:
+    world.maps.choose(world.models.maps, DescriptorChoice(name, values))
+
+
+def test_the_other_layers_are_described_once_somebody_looks_at_a_second_one(on_network, rest):
+    shares: list[float | None] = []
+    on_network.models.maps.preparing_changed.connect(shares.append)
+    assert on_network.session.of("describe_layers") == []
+    go_to(on_network, "timm:net@1")
+    rest()
+    asked = on_network.session.of("describe_layers")
+    assert [path for path, _recipe in asked] == [PAIR.path_a, PAIR.path_b]
+    assert shares == [0.25, 0.75, None]
+    go_to(on_network, "timm:net@0")
+    rest()
+    assert len(on_network.session.of("describe_layers")) == 2, "they are there already"
+
+
+def test_other_settings_need_the_layers_anew_and_another_network_none(on_network, rest):
+    go_to(on_network, "timm:net@1")
+    rest()
+    go_to(on_network, "timm:net@1", facet="key")
+    rest()
+    assert len(on_network.session.of("describe_layers")) == 4
+    go_to(on_network, "timm:other")
+    rest()
+    go_to(on_network, "timm:other", facet="key")
+    rest()
+    assert len(on_network.session.of("describe_layers")) == 4
+
+
+def test_a_layer_that_is_missing_is_described_before_the_others(on_network, qtbot, rest):
+    session = on_network.session
+    describe_layers, begun = session.describe_layers, threading.Event()
+
+    def describe_slowly(*_args: Any) -> int:
+        context = _args[-1]
+        begun.set()
+        while not threading.Event().wait(0.01):
+            context.cancel.check()
+        return 0
+
+    session.describe_layers = describe_slowly
+    go_to(on_network, "timm:net@1")
+    qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
+    session.calls.clear()
+    session.describe_layers = describe_layers
+    go_to(on_network, "timm:net@0")
+    rest()
+    names = [call[0] for call in session.calls]
+    assert names == ["describe", "describe", "describe_layers", "describe_layers"]
+    assert on_network.stages() == ("ready", "ready")
+
+
+def test_layers_that_cannot_be_described_disturb_nobody(on_network, rest):
+    def fail(*_args: Any) -> int:
+        raise DescSpaceError("No cell fits.")
+
+    on_network.notified.clear()
+    on_network.session.describe_layers = fail
+    shares: list[float | None] = []
+    on_network.models.maps.preparing_changed.connect(shares.append)
+    go_to(on_network, "timm:net@1")
+    rest()
+    assert "No cell fits." not in on_network.notified
+    assert on_network.stages() == ("ready", "ready")
+    assert shares[-1] is None
+
+
+def test_pca_colours_change_without_a_gap_between_layers_that_are_there(on_network, rest):
+    world = on_network
+    world.models.view.update(mode="pca")
+    go_to(world, "timm:net@1")
+    rest()
+    pictures = []
+    world.models.pictures.changed.connect(lambda state: pictures.append(state.pca))
+    go_to(world, "timm:net")
+    rest()
+    assert pictures
+    assert None not in pictures
+    assert pictures[-1].request.recipe.spec[0] == "timm:net"
+    pictures.clear()
+    go_to(world, "daisy")
+    rest()
+    assert None in pictures
+    go_to(world, "timm:net")
+    rest()
+    pictures.clear()
+    go_to(world, "timm:net@3")
+    rest()
+    assert None in pictures, "these maps had to be made first"

@@ -79,6 +79,29 @@ def test_the_latest_entries_stay_even_beyond_the_budget():
     assert [cache.get(name) for name in "abc"] == [None, 1, 2]
 
 
+def test_what_is_spare_leaves_first_and_not_at_all_once_it_was_asked_for():
+    cache: ByteCache[str, int] = ByteCache(100, keep_at_least=2)
+    cache.put("a", 1, 30)
+    cache.put("spare 1", 2, 30, spare=True)
+    cache.put("spare 2", 3, 30, spare=True)
+    assert "spare 1" in cache
+    cache.put("b", 4, 30)
+    assert ("a" in cache, "spare 1" in cache, "spare 2" in cache) == (True, False, True)
+    assert cache.get("spare 2") == 3
+    cache.put("c", 5, 30)
+    assert ("a" in cache, "spare 2" in cache) == (False, True)
+
+
+def test_spare_entries_never_push_out_the_pair_that_is_shown():
+    cache: ByteCache[str, int] = ByteCache(50, keep_at_least=2)
+    cache.put("a", 1, 40)
+    cache.put("b", 2, 40)
+    for number in range(3):
+        cache.put(f"spare {number}", 3, 40, spare=True)
+    assert (cache.get("a"), cache.get("b")) == (1, 2)
+    assert size_of(cache) == 80
+
+
 def test_entries_are_dropped_by_their_key():
     cache: ByteCache[str, int] = ByteCache(100, keep_at_least=4)
     for name in ("a1", "a2", "b1"):

@@ -28,7 +28,8 @@ from engine.descriptors.denser import (
     denser_period_px,
     describe_denser,
 )
-from engine.descriptors.families.grids import measured_grid, measured_reach
+from engine.descriptors.families.grids import measure_layer, measured_grid, measured_reach
+from engine.descriptors.grid_measure import MeasuredGrid
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.position import PositionRemover
 from engine.descriptors.tensors import unit_length
@@ -192,6 +193,34 @@ class BackboneDescriptor:
         levels = describe_denser(describe, images, denser=self._denser, check=_never_stop)
         return tuple((level,) for level in levels)
 
+    def can_describe_by(self, layer: int, check: Callable[[], None]) -> bool:
+        """Whether one layer alone can be used with the same settings.
+
+        Its grid is measured if it is not known yet, which takes seconds.
+
+        Args:
+            layer: its number.
+            check: called before each pass of the measure; may raise.
+        """
+        if self.facet != "token" and not self.layers[layer].facets:
+            return False
+        try:
+            check_denser(self._denser, [self.grid_of(layer, check)])
+        except DescSpaceError:
+            return False
+        return True
+
+    def layer_grid(self, layer: int) -> CellGrid:
+        """Where the cells lie that ``describe_layers`` gives, in pixels of the network's input."""
+        return denser_grid(self.grid_of(layer), self._denser)
+
+    def measured_layer(self, layer: int) -> MeasuredGrid:
+        """Where the network's own cells were found, in the same pixels, with all that was measured.
+
+        With the setting ``denser``, ``describe_layers`` gives more of them.
+        """
+        return measure_layer(self.network, layer, facet=self.facet)
+
     def raw_layers(
         self, images: Tensor, layers: Sequence[int], check: Callable[[], None] | None = None
     ) -> Levels:
@@ -222,14 +251,20 @@ class BackboneDescriptor:
         """
         return measured_reach(self.network, layer, facet=self.facet)
 
-    def grid_of(self, layer: int) -> CellGrid:
+    def grid_of(self, layer: int, check: Callable[[], None] | None = None) -> CellGrid:
         """Where the cells of a layer lie in the network's input; measured at the first question.
+
+        Args:
+            layer: its number.
+            check: called before each pass of the measure; may raise.
 
         Raises:
             DescSpaceError: they lie at different distances along both axes, or nowhere.
         """
         if layer not in self._grids:
-            self._grids[layer] = measured_grid(self.network, layer, facet=self.facet)
+            self._grids[layer] = measured_grid(
+                self.network, layer, facet=self.facet, check=check or _never_stop
+            )
         return self._grids[layer]
 
     def _joined_layers(self, images: Tensor) -> Levels:

@@ -31,6 +31,7 @@ from engine.geometry.coords import CellGrid
 from engine.paths import cache_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
@@ -42,16 +43,28 @@ _NEAR_HALF_PX: Final = 0.05
 _EQUAL_SHARE: Final = 0.01
 
 
-def measured_grid(network: FeatureNetwork, layer: int, *, facet: Facet) -> CellGrid:
+def measured_grid(
+    network: FeatureNetwork,
+    layer: int,
+    *,
+    facet: Facet,
+    check: Callable[[], None] = lambda: None,
+) -> CellGrid:
     """Stride and offset of a layer's cells, in pixels of the network's input.
 
     Padded layers of whole strides place cells at whole or half pixels; an offset that is one of
     these within its error is brought to it.
 
+    Args:
+        network: with the layer.
+        layer: its number.
+        facet: which part of a block.
+        check: called before each pass through the network; may raise.
+
     Raises:
         DescSpaceError: the cells do not lie on a grid of one stride, or no pixel changes them.
     """
-    found = measure_layer(network, layer, facet=facet)
+    found = measure_layer(network, layer, facet=facet, check=check)
     name = f"layer {network.layers[layer].name} of {network.architecture}"
     if found.crossed:
         raise DescSpaceError(f"The cells of {name} do not lie in rows and columns.")
@@ -64,7 +77,13 @@ def measured_grid(network: FeatureNetwork, layer: int, *, facet: Facet) -> CellG
     return CellGrid(x, _simple(sum(found.offset_px) / 2, found.error_px))
 
 
-def measure_layer(network: FeatureNetwork, layer: int, *, facet: Facet) -> MeasuredGrid:
+def measure_layer(
+    network: FeatureNetwork,
+    layer: int,
+    *,
+    facet: Facet,
+    check: Callable[[], None] = lambda: None,
+) -> MeasuredGrid:
     """As :func:`measured_grid`, with all that was measured."""
     kept = _kept_at(network, layer, facet)
     known = _read(kept)
@@ -72,9 +91,14 @@ def measure_layer(network: FeatureNetwork, layer: int, *, facet: Facet) -> Measu
         return known
     measured = _twin_of(network)
     guess_px = network.layers[layer].stride_px
+
+    def map_of(images: Tensor) -> Tensor:
+        check()
+        return _map_of(measured, layer, facet, images)
+
     try:
         found = measure_grid(
-            functools.partial(_map_of, measured, layer, facet),
+            map_of,
             size_px=_size_px(network, guess_px),
             networks=(measured,),
             expected_px=guess_px,
