@@ -11,6 +11,7 @@ from typing import Final
 
 TORCH_FILE: Final = "a file of torch.save"
 TORCHSCRIPT: Final = "a TorchScript program"
+EXPORTED: Final = "a program of torch.export"
 PICTURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -52,6 +53,8 @@ _BEGINNINGS: Final = (
 _WEB_PAGE: Final = (b"<!doctype html", b"<html")
 _IN_ZIP: Final = (
     (".npy", "a NumPy archive (.npz)"),
+    ("/models/model.json", EXPORTED),
+    ("serialized_exported_program.json", EXPORTED),
     ("data.pkl", TORCH_FILE),
     ("[Content_Types].xml", "an office document"),
 )

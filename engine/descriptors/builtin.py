@@ -1,11 +1,12 @@
 """The visible list of built-in descriptors: importing a module registers what it holds."""
 
 from engine.descriptors import daisy, descspace, msnet, msnet_pair, precomputed, superpoint
-from engine.descriptors.families import onnx_files, timm_models, transformers_models
+from engine.descriptors.families import exported_files, onnx_files, timm_models, transformers_models
 
 __all__ = [
     "daisy",
     "descspace",
+    "exported_files",
     "msnet",
     "msnet_pair",
     "onnx_files",

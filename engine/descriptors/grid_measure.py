@@ -228,7 +228,10 @@ def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator)
                 if isinstance(layer, _BATCH_NORMS):
                     layer.reset_parameters()
                 else:
-                    layer.weight.copy_(_symmetric(layer, generator))
+                    transposed = isinstance(layer, _TRANSPOSED)
+                    layer.weight.copy_(
+                        symmetric_kernel(layer.weight, generator, transposed=transposed)
+                    )
                     if layer.bias is not None:
                         layer.bias.zero_()
         yield
@@ -314,15 +317,18 @@ def _own_state(layer: nn.Module) -> Iterator[Tensor]:
     yield from layer.buffers(recurse=False)
 
 
-def _symmetric(layer: nn.Module, generator: torch.Generator) -> Tensor:
-    """A random kernel of the layer's shape, equal to itself flipped along every axis."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
+def symmetric_kernel(weight: Tensor, generator: torch.Generator, *, transposed: bool) -> Tensor:
+    """A random kernel of this shape, equal to itself flipped along every axis.
+
+    Args:
+        weight: of a convolution.
+        generator: what it is drawn from.
+        transposed: it is a transposed convolution, whose second axis is that of its outputs.
+    """
     drawn = torch.randn(weight.shape, generator=generator)
     for axis in range(2, weight.ndim):
         drawn = drawn + drawn.flip(axis)
-    outputs = 1 if isinstance(layer, _TRANSPOSED) else 0
-    inputs = [axis for axis in range(weight.ndim) if axis != outputs]
+    inputs = [axis for axis in range(weight.ndim) if axis != int(transposed)]
     return (drawn / drawn.square().sum(dim=inputs, keepdim=True).sqrt()).to(weight)
 
 

@@ -134,13 +134,15 @@ class FileNetwork(FeatureNetwork):
         self._layout: Layout = "NCHW"
         self._batch: int | None = None
         self._dtype = torch.float32
+        self._names: list[str] = []
         self._outputs: tuple[Output, ...] = ()
 
     @abstractmethod
-    def _run(self, inputs: Tensor, wanted: Sequence[int]) -> Sequence[Tensor | None]:
-        """Some outputs for inputs of the layout, batch and kind of numbers that the file takes.
+    def _run(self, inputs: Tensor, wanted: Sequence[int] | None) -> Sequence[Tensor | None]:
+        """Outputs for inputs of the layout, batch and kind of numbers that the file takes.
 
-        Outputs that are no tensors of real numbers are None.  Raises whatever the library does.
+        All of them for None; then ``_names`` holds their names.  Outputs that are no tensors of
+        real numbers are None.  Raises whatever the library does.
         """
 
     def features(
@@ -190,13 +192,12 @@ class FileNetwork(FeatureNetwork):
             "file_sha256", torch.frombuffer(bytearray(sha256), dtype=torch.uint8), persistent=False
         )
 
-    def _examine(self, shape: Shape | None, dtype: torch.dtype, names: Sequence[str]) -> None:
+    def _examine(self, shape: Shape | None, dtype: torch.dtype) -> None:
         """Find out what the network takes and gives.
 
         Args:
             shape: of its input, None for what may vary; None where nothing is known.
             dtype: of its input.
-            names: of its outputs.
 
         Raises:
             DescSpaceError: it takes no images, or gives no map.
@@ -213,14 +214,14 @@ class FileNetwork(FeatureNetwork):
                 self._batch = shape[0]
                 sides = shape[2:] if layout == "NCHW" else shape[1:3]
             try:
-                self._find_outputs(sides, names)
+                self._find_outputs(sides)
                 break
             except _DoesNotRunError as error:
                 fault = fault or error
         else:
             assert fault is not None
             raise DescSpaceError(str(fault)) from fault.__cause__
-        if self._batch is None and not self._takes_several(names):
+        if self._batch is None and not self._takes_several():
             self._batch = 1
         self.layers = tuple(
             Layer(name, one.stride_px, one.dim)
@@ -263,26 +264,26 @@ class FileNetwork(FeatureNetwork):
             )
         return _LAYOUTS
 
-    def _find_outputs(self, sides: Shape, names: Sequence[str]) -> None:
+    def _find_outputs(self, sides: Shape) -> None:
         """Find the sizes of images, and the outputs that are maps of them."""
         height, width = sides
         if height or width:
             size = (height or width or 0, width or height or 0)
-            self._set_fixed(size, names, self._shapes(size, names))
+            self._set_fixed(size, self._shapes(size))
             return
         try:
-            self._find_multiple(names)
+            self._find_multiple()
         except _DoesNotRunError as error:
             for edge_px in _TRIED_SQUARES_PX:
                 try:
-                    shapes = self._shapes((edge_px, edge_px), names)
+                    shapes = self._shapes((edge_px, edge_px))
                 except _DoesNotRunError:
                     continue
-                self._set_fixed((edge_px, edge_px), names, shapes)
+                self._set_fixed((edge_px, edge_px), shapes)
                 return
             raise error from error.__cause__
 
-    def _find_multiple(self, names: Sequence[str]) -> None:
+    def _find_multiple(self) -> None:
         """Find the smallest number that sides have to be multiples of: all strides divide it."""
         fault, runs = None, False
         waiting = list(_TRIED_MULTIPLES)
@@ -294,16 +295,16 @@ class FileNetwork(FeatureNetwork):
             more = math.lcm(multiple, _LARGER_PX)
             second = (first[0] + more, first[1] + more)
             try:
-                shapes = [self._shapes(size, names) for size in (first, second)]
+                shapes = [self._shapes(size) for size in (first, second)]
             except _DoesNotRunError as error:
                 fault = fault or error
                 continue
             runs = True
             found = free_outputs(
-                names, shapes, (first, second), prefix_tokens=self.config.prefix_tokens
+                self._names, shapes, (first, second), prefix_tokens=self.config.prefix_tokens
             )
             if not found:
-                self._no_map(names, shapes[0])
+                self._no_map(shapes[0])
             strides = [one.stride_px for one in found]
             if all(_whole(multiple / one) for one in strides):
                 self.multiple_px = multiple
@@ -320,43 +321,43 @@ class FileNetwork(FeatureNetwork):
             raise fault
         raise DescSpaceError(f"{self.file}: its cells divide no size of images evenly.")
 
-    def _set_fixed(self, size: tuple[int, int], names: Sequence[str], shapes: Shapes) -> None:
+    def _set_fixed(self, size: tuple[int, int], shapes: Shapes) -> None:
         self.fixed_size_px = (size[1], size[0])
         found, doubtful = fixed_outputs(
-            names, shapes, size, layout=self._layout, prefix_tokens=self.config.prefix_tokens
+            self._names, shapes, size, layout=self._layout, prefix_tokens=self.config.prefix_tokens
         )
         if not found:
             if doubtful:
                 raise ConfigError("prefix_tokens", f"{self.file}: {doubtful[0]}")
-            self._no_map(names, shapes)
+            self._no_map(shapes)
         for sentence in doubtful:
             tell_choice(f"{self.file}: {sentence}.")
         self._outputs = found
         self.multiple_px = math.ceil(max(one.stride_px for one in found))
 
-    def _takes_several(self, names: Sequence[str]) -> bool:
+    def _takes_several(self) -> bool:
         """Whether several images at once give several maps: a size of 1 may be written inside."""
         width, height = self.fixed_size_px or (2 * self.multiple_px, 2 * self.multiple_px)
         try:
-            shapes = self._shapes((height, width), names, count=2)
+            shapes = self._shapes((height, width), count=2)
         except _DoesNotRunError:
             return False
         return all((shapes[one.number] or (0,))[0] == 2 for one in self._outputs)
 
-    def _no_map(self, names: Sequence[str], shapes: Shapes) -> None:
+    def _no_map(self, shapes: Shapes) -> None:
         shown = ", ".join(
             f"{name} {_shown(shape) if shape is not None else 'without real numbers'}"
-            for name, shape in zip(names, shapes, strict=True)
+            for name, shape in zip(self._names, shapes, strict=True)
         )
         raise DescSpaceError(f"{self.file}: none of its outputs is a map of an image: {shown}.")
 
-    def _shapes(self, size: tuple[int, int], names: Sequence[str], count: int = 1) -> Shapes:
+    def _shapes(self, size: tuple[int, int], count: int = 1) -> Shapes:
         """The shapes of all outputs for images of (height, width)."""
         height, width = size
         try:
             with torch.inference_mode():
                 images = self.file_sha256.new_zeros(count, _COLOURS, height, width).float()
-                found = self._compute(images, range(len(names)))
+                found = self._compute(images, None)
         except Exception as error:  # of whatever library computes
             raise _DoesNotRunError(
                 f"{self.file} gives nothing for an image of {width} × {height} px: "
@@ -364,7 +365,7 @@ class FileNetwork(FeatureNetwork):
             ) from error
         return tuple(None if one is None else tuple(one.shape) for one in found)
 
-    def _compute(self, images: Tensor, wanted: Sequence[int]) -> list[Tensor | None]:
+    def _compute(self, images: Tensor, wanted: Sequence[int] | None) -> list[Tensor | None]:
         """Outputs for ``(B, 3, H, W)`` images of the values that the network expects."""
         inputs = images if self._layout == "NCHW" else images.permute(0, 2, 3, 1)
         if self.whole_numbers:

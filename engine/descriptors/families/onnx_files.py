@@ -87,7 +87,7 @@ class OnnxNetwork(FileNetwork):
         self._input = taken.name
         self._names = [one.name for one in session.get_outputs()]
         shape = [one if isinstance(one, int) and one > 0 else None for one in taken.shape]
-        self._examine(tuple(shape), _DTYPES[taken.type], self._names)
+        self._examine(tuple(shape), _DTYPES[taken.type])
 
     def untrained_twin(self) -> OnnxNetwork:
         """The same network with random symmetric kernels, without a bias, in its convolutions."""
@@ -100,11 +100,12 @@ class OnnxNetwork(FileNetwork):
         twin._lock = threading.Lock()
         return twin
 
-    def _run(self, inputs: Tensor, wanted: Sequence[int]) -> Sequence[Tensor | None]:
+    def _run(self, inputs: Tensor, wanted: Sequence[int] | None) -> Sequence[Tensor | None]:
         session = self._session(inputs.device)
         # Not detach(), which does nothing while a grid is measured.
         given = {self._input: inputs.data.cpu().contiguous().numpy()}
-        found = session.run([self._names[one] for one in wanted], given)
+        names = self._names if wanted is None else [self._names[one] for one in wanted]
+        found = session.run(names, given)
         return [
             torch.from_numpy(one).to(inputs.device)
             if isinstance(one, np.ndarray) and one.dtype.kind == "f"
