@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         ProbeRequest,
         Recipe,
         ScalarMap,
+        SelfSimilarity,
         WinnersAnswer,
     )
     from engine.jobs.command_line import (

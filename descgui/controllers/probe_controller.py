@@ -57,6 +57,7 @@ class ProbeController(QObject):
         self._maps = maps
         self._pair_key: tuple[object, object] | None = None
         self._newest: dict[Hashable, api.ProbeRequest] = {}
+        self._searches_own = models.view.state.self_similarity
         self.queries = LatestOnly(self._failed, self)
         self.undo_stack = QUndoStack(self)
         maps.ready.connect(self._ask_again)
@@ -66,6 +67,7 @@ class ProbeController(QObject):
         models.pins.changed.connect(self._ask_pins)
         models.settings.computing_changed.connect(self._ask_all)
         models.settings.queries_changed.connect(self._ask_all)
+        models.view.changed.connect(self._view_changed)
 
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
         """The mouse is over a point of one image."""
@@ -114,6 +116,7 @@ class ProbeController(QObject):
         if state is None or recipe is None:
             return None
         settings = self._models.settings.state
+        shown = model is self._models.maps  # the compared descriptor has no pane for it
         return api.ProbeRequest(
             pair=state.pair,
             recipe=recipe,
@@ -122,6 +125,7 @@ class ProbeController(QObject):
             peaks=settings.peaks,
             separation_px=settings.separation_px,
             heat=heat,
+            exclude_px=settings.exclude_px if self._searches_own and shown else None,
         )
 
     def _ask_probe(self) -> None:
@@ -176,6 +180,12 @@ class ProbeController(QObject):
         self._ask_probe()
         if model is self._models.maps:
             self._ask_pins()
+
+    def _view_changed(self) -> None:
+        wanted = self._models.view.state.self_similarity
+        if wanted != self._searches_own:
+            self._searches_own = wanted
+            self._ask_all()
 
     def _pair_changed(self) -> None:
         state = self._models.pair.state

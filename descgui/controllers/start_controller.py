@@ -63,6 +63,9 @@ class StartController(QObject):
             models.settings.override(device=options.device)
         if options.mode is not None:
             models.view.update(mode=options.mode)
+        if options.self_similarity_px is not None:
+            models.settings.override(exclude_px=options.self_similarity_px)
+            models.view.update(self_similarity=True)
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
             values["weights"] = str(options.weights)
@@ -111,6 +114,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         device=models.settings.state.device,
         probe_px=probe.point_px if probe is not None else None,
         mode=view.mode,
+        self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
         compare=models.compared.choice.name or None,
         matches=models.matches.state.count if table is not None else None,
         maps=choice.map_files,

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 RECENT_LIMIT = 12
 _COMPUTING = ("long_edge_px", "device", "precision")
-_QUERIES = ("peaks", "separation_px")
+_QUERIES = ("peaks", "separation_px", "exclude_px")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,10 @@ class Settings:
     separation_px: float = option(
         16.0, help="distance between the peaks of a probe", unit="px", low=1.0, high=512.0
     )
+    exclude_px: float = option(
+        32.0, help="radius around a query that self-similarity leaves out", unit="px",
+        low=0.0, high=4096.0,
+    )  # fmt: skip
     correct_px: float = option(
         3.0, help="a match this close to the truth is right", unit="px", low=0.1, high=100.0
     )

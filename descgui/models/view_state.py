@@ -24,6 +24,7 @@ class ViewState:
         heat_auto: fit that range to every probe instead (a compared descriptor then shares it).
         pca_fit: which images the PCA basis is fitted on.
         pca_level: which member of a set PCA shows.
+        self_similarity: the heat map and the best places are also shown in the query's own image.
         stacked: panes above one another instead of side by side.
     """
 
@@ -35,4 +36,5 @@ class ViewState:
     heat_auto: bool = True
     pca_fit: PcaFit = "both"
     pca_level: int = 0
+    self_similarity: bool = False
     stacked: bool = False

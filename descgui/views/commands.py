@@ -260,6 +260,15 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 ),
             ),
             Command(
+                "self_similarity", "S&elf-similarity",
+                "Show the heat map in the query's own image, too", "self-similarity", ("S",),
+                _has_pair,
+                checked=lambda models: models.view.state.self_similarity,
+                apply=lambda models, on: models.view.update(
+                    self_similarity=on, mode="heat" if on else models.view.state.mode
+                ),
+            ),
+            Command(
                 "linked", "&Linked views", "Pan and zoom both panes together", "linked", ("L",),
                 checked=lambda models: models.view.state.linked,
                 apply=lambda models, on: models.view.update(linked=on),

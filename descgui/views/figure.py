@@ -155,7 +155,8 @@ def _legend(
     """The symbols of the marks, else those of the lines."""
     if any(scene.marks_for(models, PaneKey(side)) for side in SIDES):
         known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
-        return legend_entries(with_truth=known)
+        own = any(scene.self_answer_for(models, PaneKey(side)) for side in SIDES)
+        return legend_entries(with_truth=known, with_own=own)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)
 
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from descgui.views.marks import (
     BestMatch,
+    ExcludedCircle,
     PeakRing,
     Reticle,
     Shapes,
@@ -25,6 +26,7 @@ _SCALE = 0.72
 _SYMBOL = 26.0
 _GAP = 7.0
 _PART = 16.0
+_EXCLUDED: Final = 4.6
 _LINE: Final = (((-18.0, 0.0), (18.0, 0.0)),)
 
 
@@ -43,6 +45,7 @@ class MarkLegend(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._with_truth = False
+        self._with_own = False
         self.setAccessibleName("Meaning of the marks")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._describe()
@@ -51,6 +54,13 @@ class MarkLegend(QWidget):
         """Whether a truth is known, so that its marks can appear."""
         if known != self._with_truth:
             self._with_truth = known
+            self._describe()
+            self.update()
+
+    def set_own(self, searched: bool) -> None:
+        """Whether the query's own image is searched, so that its circle can appear."""
+        if searched != self._with_own:
+            self._with_own = searched
             self._describe()
             self.update()
 
@@ -67,7 +77,7 @@ class MarkLegend(QWidget):
         ink.setAlpha(190)
         frame = QRectF(self.rect())
         left = 2.0
-        for shapes, words in legend_entries(with_truth=self._with_truth):
+        for shapes, words in self._entries():
             width = _SYMBOL + _GAP + QFontMetricsF(self.font()).horizontalAdvance(words)
             if left + width > frame.right():
                 break
@@ -84,19 +94,28 @@ class MarkLegend(QWidget):
             left += width + _PART
 
     def _describe(self) -> None:
-        words = legend_entries(with_truth=self._with_truth)
-        self.setAccessibleDescription(", ".join(name for _, name in words))
+        self.setAccessibleDescription(", ".join(name for _, name in self._entries()))
+
+    def _entries(self) -> tuple[tuple[Shapes, str], ...]:
+        return legend_entries(with_truth=self._with_truth, with_own=self._with_own)
 
 
-def legend_entries(*, with_truth: bool) -> tuple[tuple[Shapes, str], ...]:
-    """Symbols, as shapes about (0, 0), with their words; some appear only with a known truth."""
+def legend_entries(*, with_truth: bool, with_own: bool) -> tuple[tuple[Shapes, str], ...]:
+    """Symbols, as shapes about (0, 0), with their words.
+
+    Args:
+        with_truth: include those that appear only with a known truth.
+        with_own: include those that appear only where the query's own image is searched.
+    """
     truth = (
         (TruthPoint((0.0, 0.0)).shapes(_STAGE), "truth, 3 and 5 px"),
         ((figure_content.Stroke(_LINE, RIGHT, 3.3),), "right"),
         ((figure_content.Stroke(_LINE, WRONG, 3.3, (2.4, 1.7)),), "wrong"),
     )
+    own = ((ExcludedCircle((0.0, 0.0), _EXCLUDED).shapes(_STAGE), "left out"),)
     return (
         (Reticle((0.0, 0.0)).shapes(_STAGE), "query"),
+        *(own if with_own else ()),
         (BestMatch((0.0, 0.0)).shapes(_STAGE), "best match"),
         *(truth if with_truth else ()),
         (PeakRing((0.0, 0.0), 2).shapes(_STAGE), "next best"),

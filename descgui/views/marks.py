@@ -150,6 +150,23 @@ class PeakRing:
 
 
 @dataclass(frozen=True, slots=True)
+class ExcludedCircle:
+    """What self-similarity leaves out around the query: a dashed white circle in image pixels."""
+
+    point_px: Point
+    radius_px: float
+
+    def shapes(self, stage: Stage) -> Shapes:
+        """Nothing where it would be a dot."""
+        radius = self.radius_px * stage.view.scale
+        if radius < 3.0:
+            return ()
+        centre = stage.view.to_widget(self.point_px)
+        circle = tuple(_arc(centre, radius, 0.0, 2 * math.pi, 96))
+        return _edged((circle,), PROBE, 1.4, dashed=True)
+
+
+@dataclass(frozen=True, slots=True)
 class TruthPoint:
     """The true point in a white and sky-blue ring, and the rings of 3 and 5 image pixels.
 

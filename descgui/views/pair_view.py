@@ -296,6 +296,7 @@ class PairView(QWidget):
         self._refresh_headers()
         self._refresh_scales()
         self._refresh_lines(moving=False)
+        self._legend.set_own(self._models.view.state.self_similarity)
 
     def _arrange(self) -> None:
         """Place the panes so that the images are as large as they can be."""

@@ -24,6 +24,7 @@ from descgui.views.marks import (
     BestMatch,
     CycleArrow,
     ErrorLine,
+    ExcludedCircle,
     Label,
     Mark,
     PeakRing,
@@ -42,7 +43,19 @@ from descgui.views.pixels import (
     value_range,
 )
 from descgui.views.viewport import whole_extent
-from engine.api import RIGHT, WRONG, Picture, Point, ProbeAnswer, ScalarMap, Side, weights_title
+from engine.api import (
+    RIGHT,
+    SIDES,
+    WRONG,
+    Extent,
+    Picture,
+    Point,
+    ProbeAnswer,
+    ScalarMap,
+    Side,
+    other_side,
+    weights_title,
+)
 
 Range = tuple[float, float]
 
@@ -150,6 +163,14 @@ def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
     )
 
 
+def self_answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
+    """The answer whose self-similarity lies in a pane, which shows the query's own image."""
+    if key.compared or key.second:
+        return None
+    answer = answer_for(models, PaneKey(other_side(key.side)))
+    return answer if answer is not None and answer.own is not None else None
+
+
 def selected_pin(models: AppModels) -> Pin | None:
     """The selected pin."""
     number = models.pins.selected
@@ -167,7 +188,8 @@ def _asking(models: AppModels) -> Side | None:
 def heat_range(models: AppModels) -> Range | None:
     """Similarities of the first and the last colour of all heat maps; None where there is none.
 
-    Two descriptors always share one range, else their colours could not be compared.
+    Two descriptors and the query's own image always share one range, else their colours could not
+    be compared.
     """
     view = models.view.state
     if not view.heat_auto:
@@ -175,9 +197,7 @@ def heat_range(models: AppModels) -> Range | None:
     ranges = [
         found
         for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True))
-        if (answer := answer_for(models, key)) is not None
-        and answer.heat is not None
-        and (found := _range_of(answer.heat)) is not None
+        if (heat := _heat_of(models, key)) is not None and (found := _range_of(heat[0])) is not None
     ]
     if not ranges:
         return None
@@ -261,7 +281,9 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
             return None
         answers = (answer_for(models, PaneKey("a")), answer_for(models, PaneKey("b")))
         best = next((answer.peaks[0].similarity for answer in answers if answer), None)
-        return Scale("Cosine similarity", *found, "", best)
+        own = any(self_answer_for(models, PaneKey(side)) for side in SIDES)
+        title = "Cosine similarity, A and B" if own else "Cosine similarity"
+        return Scale(title, *found, "", best)
     shown = scalar_for(models, key)
     if shown is None:
         return None
@@ -292,6 +314,9 @@ def marks_for(
             _add_pin(models, key, pin, dragged, marks, labels)
     probe = models.probe.probe
     answer = answer_for(models, key) if probe is not None else None
+    own = self_answer_for(models, key)
+    if own is not None:
+        _add_own(own, marks, labels)
     if answer is not None:
         _add_answer(models, answer, marks, labels)
     if probe is not None and probe.side == key.side and not key.compared:
@@ -354,21 +379,28 @@ def _range_of(heat: NDArray[np.float32]) -> Range | None:
 def _heat_overlay(
     models: AppModels, key: PaneKey, store: PictureStore, slot: str
 ) -> Overlay | None:
-    answer = answer_for(models, key)
-    found = heat_range(models)
-    if answer is None or answer.heat is None or found is None:
+    shown, found = _heat_of(models, key), heat_range(models)
+    if shown is None or found is None:
         return None
-    heat = answer.heat
+    heat, extent = shown
     colormap = models.settings.state.colormap
     mipmap = store.get(
         f"heat-{slot}",
-        answer,
+        heat,
         (found, colormap),
         lambda: _coloured(heat, found, colormap),
     )
-    return Overlay(
-        mipmap, answer.heat_extent, opacity=models.settings.state.opacity, muted=True, live=True
-    )
+    return Overlay(mipmap, extent, opacity=models.settings.state.opacity, muted=True, live=True)
+
+
+def _heat_of(models: AppModels, key: PaneKey) -> tuple[NDArray[np.float32], Extent] | None:
+    """The heat map that lies in a pane, and where; None where there is none."""
+    answer = answer_for(models, key)
+    own = self_answer_for(models, key)
+    found = own.own if own is not None else answer
+    if found is None or found.heat is None:
+        return None
+    return found.heat, found.heat_extent
 
 
 def _coloured(values: NDArray[np.float32], found: Range, colormap: str) -> QImage:
@@ -436,6 +468,17 @@ def _add_answer(
             marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
     marks.append(BestMatch(answer.found_px))
     labels.append(_answer_label(models, answer))
+
+
+def _add_own(answer: ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> None:
+    own, radius_px = answer.own, answer.request.exclude_px
+    assert own is not None, "it was asked for"
+    assert radius_px is not None, "it was asked for"
+    marks.append(ExcludedCircle(answer.request.point_px, radius_px))
+    for rank, peak in reversed(list(enumerate(own.peaks, start=1))):
+        marks.append(PeakRing(peak.point_px, rank))
+    if own.peaks:
+        labels.append(Label(own.peaks[0].point_px, f"{own.peaks[0].similarity:.3f}"))
 
 
 def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) -> Label:
@@ -506,6 +549,8 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
             return "PCA over image"
         case "heat" if answer_for(models, key) is not None:
             return "similarity"
+        case "heat" if self_answer_for(models, key) is not None:
+            return "self-similarity"
     if key.compared:
         return ""
     other = key.asking.upper()
@@ -535,6 +580,10 @@ def _members_text(models: AppModels, key: PaneKey) -> str:
 def _facts(models: AppModels, key: PaneKey) -> list[str]:
     answer = answer_for(models, key)
     if answer is None:
+        own = self_answer_for(models, key)
+        if own is not None and own.own is not None:
+            best = own.own.peaks[0].similarity if own.own.peaks else None
+            return ["no other place" if best is None else f"best other place {best:.3f}"]
         probe = models.probe.probe
         if probe is not None and probe.side == key.side and not key.compared:
             return [f"query at {probe.point_px[0]:.0f}, {probe.point_px[1]:.0f}"]

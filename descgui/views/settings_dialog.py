@@ -107,7 +107,9 @@ class SettingsDialog(QDialog):
                 "Holds for the next image that is described.",
                 ("device", "precision", "long_edge_px", "map_budget_mb"),
             ),
-            SettingsGroup("Probe and matches", "", ("peaks", "separation_px", "correct_px")),
+            SettingsGroup(
+                "Probe and matches", "", ("peaks", "separation_px", "exclude_px", "correct_px")
+            ),
             SettingsGroup("Start", "", ("restore_session", "descriptor")),
         )
         placed = {name for group in groups for name in group.names}

@@ -15,7 +15,7 @@ from engine.data.pairs import ImagePair
 from engine.geometry.coords import inside
 from engine.geometry.homography import warp_points
 from engine.inspection.described import Described, Points, implied_turn_deg
-from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest
+from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest, SelfSimilarity
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
 from engine.vocabulary import Side
@@ -50,10 +50,8 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         places = other.find_between_cells(repeated, index, best=1)
         members = _members_texts(asked, other, repeated, index)
         cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
-    peaks = tuple(
-        Peak(_as_point(place), similarity, text)
-        for place, similarity, text in zip(places, flat[picked].tolist(), members, strict=False)
-    )
+        own = _search_own(request, asked, queries.to(asked.device))
+    peaks = _as_peaks(places, flat[picked].tolist(), members)
     truth = true_points(request.pair, request.side, point, asked, other)[0]
     known = bool(np.isfinite(truth).all())
     return ProbeAnswer(
@@ -69,6 +67,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         cycle_px=cycle_px,
         cycle_error_px=None if cycle_px is None else math.dist(cycle_px, request.point_px),
         seconds=time.perf_counter() - start,
+        own=own,
     )
 
 
@@ -100,6 +99,68 @@ def homography_from(
     """``(3, 3)`` from the asking side to the other one, with what both show in front."""
     sizes_px = asked.info.size_px, other.info.size_px
     return pair.facing(*(sizes_px if side == "a" else sizes_px[::-1])).homography_from(side)
+
+
+def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> SelfSimilarity | None:
+    """Where else in its own image the set of descriptors ``(L, 1, D)`` of the point fits."""
+    radius_px = request.exclude_px
+    if radius_px is None:
+        return None
+    similarities = [cell_similarity(level, queries[:, 0]) for level in asked.levels]
+    flat = np.concatenate([one.ravel() for one in similarities])
+    positions = asked.positions.numpy()
+    allowed = np.concatenate([_peak_cells(one).ravel() for one in similarities])
+    squared = np.square(positions - np.array(request.point_px, np.float32)).sum(axis=1)
+    allowed &= squared > radius_px**2
+    picked = pick_apart_one(
+        np.where(allowed, flat, -np.inf).astype(np.float32),
+        positions,
+        count=request.peaks,
+        separation=request.separation_px,
+    )
+    index = torch.tensor(picked, dtype=torch.int64, device=asked.device)
+    repeated = queries.expand(-1, len(index), -1)
+    heat = None
+    if request.heat:
+        heat = similarity_map(asked.levels, similarities)
+        _cut_out(heat, asked, request.point_px, radius_px)
+    return SelfSimilarity(
+        peaks=_as_peaks(
+            asked.find_between_cells(repeated, index, best=0),
+            flat[picked].tolist(),
+            _members_texts(asked, asked, repeated, index),
+        ),
+        heat=heat,
+        heat_extent=asked.extent,
+    )
+
+
+def _peak_cells(similarity: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """``(H', W')`` True where a cell is no less similar than the eight around it."""
+    down = similarity.copy()
+    np.maximum(down[1:], similarity[:-1], out=down[1:])
+    np.maximum(down[:-1], similarity[1:], out=down[:-1])
+    highest = down.copy()
+    np.maximum(highest[:, 1:], down[:, :-1], out=highest[:, 1:])
+    np.maximum(highest[:, :-1], down[:, 1:], out=highest[:, :-1])
+    return similarity >= highest
+
+
+def _cut_out(
+    heat: NDArray[np.float32], asked: Described, point_px: Point, radius_px: float
+) -> None:
+    """Write NaN into the ``(H, W)`` pixels of a heat map that are within a radius of a point."""
+    height, width = heat.shape
+    xs = asked.resize.backward(np.stack([np.arange(width), np.zeros(width)], axis=1))[:, 0]
+    ys = asked.resize.backward(np.stack([np.zeros(height), np.arange(height)], axis=1))[:, 1]
+    (left, right), (top, bottom) = (
+        np.searchsorted(places, (centre - radius_px, centre + radius_px), side="left")
+        + np.array([0, 1])
+        for places, centre in ((xs, point_px[0]), (ys, point_px[1]))
+    )
+    near_x, near_y = xs[left:right] - point_px[0], ys[top:bottom] - point_px[1]
+    within = near_x**2 + near_y[:, None] ** 2 <= radius_px**2
+    heat[top:bottom, left:right][within] = np.nan
 
 
 def _members_texts(asked: Described, found: Described, queries: Tensor, index: Tensor) -> list[str]:
@@ -140,6 +201,15 @@ def _rank(other: Described, similarities: Sequence[NDArray[np.float32]], truth_p
     if not near.any():  # beyond the border cells
         near = squared == squared.min()
     return 1 + int((merged > merged[near].max()).sum())
+
+
+def _as_peaks(
+    places: Points, similarities: Sequence[float], members: Sequence[str]
+) -> tuple[Peak, ...]:
+    return tuple(
+        Peak(_as_point(place), similarity, text)
+        for place, similarity, text in zip(places, similarities, members, strict=False)
+    )
 
 
 def _as_point(place: Points) -> Point:

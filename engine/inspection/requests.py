@@ -131,6 +131,8 @@ class ProbeRequest:
         separation_px: peaks (and the second best of the ratio) are at least this far apart.
         cycle: also match back from the found point.
         heat: also return the similarity map.
+        exclude_px: also search the point's own image, outside of this radius around the point;
+            None searches the other image alone.
     """
 
     pair: ImagePair
@@ -141,6 +143,7 @@ class ProbeRequest:
     separation_px: float = 16.0
     cycle: bool = True
     heat: bool = True
+    exclude_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,24 @@ class Peak:
     point_px: Point
     similarity: float
     members: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SelfSimilarity:
+    """Where else in its own image the descriptor of a point fits.
+
+    Attributes:
+        peaks: the best places outside of the excluded radius, best first; only places that are no
+            less similar than those around them, so the slope of the point's own peak is none.
+            Empty where there is no such place.
+        heat: ``(H, W)`` float32 cosine similarity over the point's image at working size, NaN
+            within the radius; None if not asked for.
+        heat_extent: the place of the heat map in that image.
+    """
+
+    peaks: tuple[Peak, ...]
+    heat: NDArray[np.float32] | None
+    heat_extent: Extent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,6 +194,7 @@ class ProbeAnswer:
         cycle_px: the best match of the found point back in the asking image; None if not asked.
         cycle_error_px: distance of that from the asked point.
         seconds: time to compute.
+        own: the same in the point's own image; None if not asked for.
     """
 
     request: ProbeRequest
@@ -187,6 +209,7 @@ class ProbeAnswer:
     cycle_error_px: float | None
     seconds: float
     textured: bool = True
+    own: SelfSimilarity | None = None
 
     @property
     def found_px(self) -> Point:

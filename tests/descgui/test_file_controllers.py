@@ -478,6 +478,25 @@ def test_the_state_of_the_window_reads_back_as_options(models, tmp_path):
     assert options.matches == 9
     models.probe.move(Probe("a", (7.0, 8.0)))
     assert current_options(models).probe_px == (7.0, 8.0)
+    assert options.self_similarity_px is None
+
+
+def test_self_similarity_travels_with_its_radius_which_is_not_kept(
+    exports, models, asked, tmp_path
+):
+    start(models, asked, self_similarity_px=12.5)
+    assert models.view.state.self_similarity
+    assert models.settings.state.exclude_px == 12.5
+    open_in(models, tmp_path)
+    exports.copy_command()
+    command = QGuiApplication.clipboard().text()
+    assert "--self-similarity 12.5" in command
+    options = options_from(parse(build_parser("main.py"), shlex.split(command)[2:]), ViewOptions)
+    assert options.self_similarity_px == 12.5
+    models.settings.update(peaks=7)
+    kept = make_models(tmp_path / "settings.yaml")
+    kept.settings.load()
+    assert kept.settings.state.exclude_px == 32.0
 
 
 # Thumbnails

@@ -465,6 +465,36 @@ def test_queries_follow_their_settings_and_no_others(ready, rest):
     assert [request.peaks for (request,) in ready.session.of("probe")] == [9]
 
 
+def test_the_query_s_own_image_is_searched_while_that_is_shown(ready, rest):
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.probes.pin("a", 5.0, 6.0)
+    rest()
+    assert {request.exclude_px for (request,) in ready.session.of("probe")} == {None}
+    for changes, expected in (({"self_similarity": True}, 32.0), ({"mode": "image"}, None)):
+        ready.session.calls.clear()
+        ready.models.view.update(**changes)
+        rest()
+        asked = [request.exclude_px for (request,) in ready.session.of("probe")]
+        assert asked == ([expected] * 2 if expected is not None else [])
+    ready.session.calls.clear()
+    ready.models.settings.update(exclude_px=7.0)
+    rest()
+    assert [request.exclude_px for (request,) in ready.session.of("probe")] == [7.0, 7.0]
+    ready.models.view.update(self_similarity=False)
+    rest()
+    assert ready.session.of("probe")[-1][0].exclude_px is None
+
+
+def test_the_compared_descriptor_searches_the_other_image_alone(ready, rest):
+    ready.models.view.update(self_similarity=True)
+    ready.models.compared.choose(DescriptorChoice("net"))
+    rest()
+    ready.probes.hover("a", 3.0, 4.0)
+    rest()
+    asked = {request.recipe.spec[0]: request.exclude_px for (request,) in ready.session.of("probe")}
+    assert asked == {"daisy": 32.0, "net": None}
+
+
 def test_maps_that_fell_out_of_memory_are_described_again(ready, rest):
     ready.session.maps.clear()
     ready.session.problem = DescSpaceError("The maps are gone.")

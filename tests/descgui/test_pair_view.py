@@ -23,16 +23,18 @@ from descgui.views.marks import (
     BestMatch,
     CycleArrow,
     ErrorLine,
+    ExcludedCircle,
     Label,
     PeakRing,
     PinMark,
     Reticle,
+    Stage,
     TruthPoint,
 )
 from descgui.views.match_lines import MatchLines
 from descgui.views.pair_view import PairView
 from descgui.views.scene import PaneKey
-from descgui.views.viewport import Viewport
+from descgui.views.viewport import Box, Viewport
 from engine.api import (
     Extent,
     Image,
@@ -46,6 +48,7 @@ from engine.api import (
     ProbeRequest,
     Recipe,
     ScalarMap,
+    SelfSimilarity,
     WinnersAnswer,
 )
 from engine.descriptors.registry import DescriptorSpec
@@ -344,6 +347,68 @@ def test_the_colour_bar_shows_the_fixed_range_or_fits_the_probe(view, models, op
     heat = models.probe.answer.heat
     assert high == pytest.approx(float(heat.max()))
     assert float(heat.min()) <= low < float(np.median(heat))
+
+
+# Self-similarity
+
+
+def own_of(heat: np.ndarray | None, *peaks: Peak) -> SelfSimilarity:
+    return SelfSimilarity(peaks=peaks, heat=heat, heat_extent=WHOLE)
+
+
+def ask_own(models: AppModels, state: PairState, side="a", *peaks: Peak, heat=None) -> ProbeAnswer:
+    probe = Probe(side, (30.0, 20.0))
+    models.view.update(self_similarity=True)
+    models.probe.move(probe)
+    answer = answer_to(state, probe, own=own_of(heat, *peaks))
+    answer = replace(answer, request=replace(answer.request, exclude_px=8.0))
+    models.probe.set_answer(answer)
+    return answer
+
+
+@pytest.mark.parametrize(("side", "own_pane"), [("a", 0), ("b", 1)])
+def test_best_other_places_and_the_circle_lie_in_the_query_s_own_image(
+    view, models, opened, side, own_pane
+):
+    heat = np.zeros((12, 16), np.float32)
+    ask_own(models, opened, side, Peak((50.0, 9.0), 0.81), Peak((5.0, 40.0), 0.5), heat=heat)
+    marks = view.canvases[own_pane].marks
+    (circle,) = [mark for mark in marks if isinstance(mark, ExcludedCircle)]
+    assert (circle.point_px, circle.radius_px) == ((30.0, 20.0), 8.0)
+    rings = {mark.rank: mark.point_px for mark in marks if isinstance(mark, PeakRing)}
+    assert rings == {1: (50.0, 9.0), 2: (5.0, 40.0)}
+    assert "0.810" in [mark.text for mark in marks if isinstance(mark, Label)]
+    assert "best other place 0.810" in view._panes[own_pane].header.caption.text
+    assert view.canvases[own_pane].overlay is not None
+    assert ExcludedCircle not in kinds(view, 1 - own_pane)
+    assert "left out" in view._legend.accessibleDescription()
+
+
+def test_both_images_share_one_range_and_the_circle_is_left_out_of_it(view, models, opened):
+    heat = np.full((12, 16), 1.4, np.float32)
+    heat[4:8, 5:9] = np.nan
+    ask_own(models, opened, "a", Peak((50.0, 9.0), 0.8), heat=heat)
+    assert shown_range(view, 0)[1] == pytest.approx(1.4)
+    assert view._bars[0].scale.title == "Cosine similarity, A and B"
+    assert not view._bars[1].isVisible()
+    colours = view.canvases[0].overlay.picture
+    assert colours.level(1.0).pixelColor(6, 5).alpha() == 0
+    assert colours.level(1.0).pixelColor(1, 1).alpha() == 255
+
+
+def test_without_another_place_the_header_says_so(view, models, opened):
+    ask_own(models, opened, "a", heat=np.full((12, 16), np.nan, np.float32))
+    assert "no other place" in view._panes[0].header.caption.text
+    assert PeakRing not in kinds(view, 0)
+    assert not view.grab().isNull()
+
+
+def test_the_circle_grows_with_the_image_and_is_no_dot(qapp):
+    stage = Stage(Viewport(2.0, 0.0, 0.0), Box(0.0, 0.0, 200.0, 200.0))
+    outline = np.array(ExcludedCircle((20.0, 30.0), 8.0).shapes(stage)[-1].lines[0])
+    centre = stage.view.to_widget((20.0, 30.0))
+    assert np.hypot(*(outline - centre).T) == pytest.approx(16.0)
+    assert ExcludedCircle((20.0, 30.0), 1.0).shapes(stage) == ()
 
 
 # Modes

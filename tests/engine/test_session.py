@@ -556,6 +556,81 @@ def test_peaks_ratio_and_rank_of_shrunk_images_are_what_loops_find(tmp_path, nam
     assert answer.rank > 1
 
 
+# ---- self-similarity ---------------------------------------------------------------------------
+
+
+def test_a_part_of_the_image_that_is_there_twice_is_found_in_the_image_itself(tmp_path):
+    a = texture(90, 130, seed=4)
+    a[40:72, 80:112] = a[20:52, 16:48]
+    pair = save_pair(tmp_path, a, texture(90, 130, seed=5))
+    session = ready(Session(), pair, recipe())
+    answer = probe(session, pair, recipe(), (31.0, 35.0), exclude_px=12.0)
+    assert answer.own.peaks[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert answer.own.peaks[0].point_px == pytest.approx((95.0, 55.0), abs=1.0)
+    assert answer.own.peaks[1].similarity < 0.9
+    row, column = np.unravel_index(np.nanargmax(answer.own.heat), answer.own.heat.shape)
+    assert math.dist((column, row), (95.0, 55.0)) < 1
+    assert answer.peaks == probe(session, pair, recipe(), (31.0, 35.0)).peaks
+
+
+@pytest.mark.parametrize("point_px", [(50.0, 40.0), (33.3, 52.8), (120.0, 0.0)])
+@pytest.mark.parametrize("name", ["test-patches", "test-space"])
+@pytest.mark.parametrize("radius_px", [0.0, 9.0, 40.0])
+def test_best_other_places_are_what_loops_find_outside_of_the_circle(
+    tmp_path, name, radius_px, point_px
+):
+    pair = save_pair(tmp_path, texture(90, 121, seed=1), texture(40, 40, seed=2))
+    how = recipe(name, long_edge_px=64)
+    session = ready(Session(), pair, how)
+    own = probe(session, pair, how, point_px, exclude_px=radius_px, separation_px=20.0, peaks=4).own
+    descriptor = {"test-patches": Patches(), "test-space": PatchSpace()}[name]
+    queries = set_at(pair.path_a, 64, descriptor, point_px)
+    levels, resize = levels_of(pair.path_a, 64, descriptor)
+    found = []
+    for level in levels:
+        unit = level.values[0].numpy()
+        similar = np.max([np.tensordot(query, unit, 1) for query in queries], axis=0)
+        padded = np.pad(similar, 1, constant_values=-2)
+        for row, column in np.ndindex(similar.shape):
+            x, y = (
+                (level.grid.offset_px + level.grid.stride_px * i + 0.5) / scale - 0.5
+                for i, scale in zip((column, row), resize.scale_xy, strict=True)
+            )
+            top = padded[row : row + 3, column : column + 3].max()
+            if similar[row, column] >= top and math.dist((x, y), point_px) > radius_px:
+                found.append((float(similar[row, column]), (x, y)))
+    picked: list[int] = []
+    for i in sorted(range(len(found)), key=lambda i: -found[i][0]):
+        if all(math.dist(found[i][1], found[j][1]) >= 20 for j in picked):
+            picked.append(i)
+    assert len(own.peaks) == min(4, len(picked)) > 0
+    widest_cell_px = (4 if name == "test-patches" else 8) * 121 / 64
+    for peak, i in zip(own.peaks, picked, strict=False):
+        assert peak.similarity == pytest.approx(found[i][0], abs=1e-5)
+        assert math.dist(peak.point_px, found[i][1]) <= widest_cell_px * 0.7072
+    for row, column in np.ndindex(own.heat.shape):
+        pixel = tuple(
+            (i + 0.5) / scale - 0.5 for i, scale in zip((column, row), resize.scale_xy, strict=True)
+        )
+        within = math.dist(pixel, point_px) <= radius_px
+        assert np.isnan(own.heat[row, column]) == within
+
+
+def test_a_circle_around_the_whole_image_leaves_no_other_place(shifted):
+    session = ready(Session(), shifted, recipe())
+    own = probe(session, shifted, recipe(), (40.0, 30.0), exclude_px=200.0).own
+    assert own.peaks == ()
+    assert np.isnan(own.heat).all()
+
+
+def test_the_own_image_is_searched_only_if_asked_and_its_heat_only_with_the_other(shifted):
+    session = ready(Session(), shifted, recipe())
+    assert probe(session, shifted, recipe(), (40.0, 30.0)).own is None
+    own = probe(session, shifted, recipe(), (40.0, 30.0), exclude_px=8.0, heat=False).own
+    assert own.heat is None
+    assert own.peaks
+
+
 def test_levels_on_one_grid_count_each_place_once_in_the_rank(tmp_path):
     pair = save_pair(tmp_path, texture(60, 60, 1), texture(60, 60, 2), np.eye(3))
     session = ready(ready(Session(), pair, recipe()), pair, recipe("test-twice"))
