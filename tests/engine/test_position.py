@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.descriptors.base import DescriptorMap, Levels
+from engine.descriptors.denser import describe_denser
 from engine.descriptors.grid_measure import measure_grid, random_images, symmetric_kernels
 from engine.descriptors.networks import make_network
 from engine.descriptors.position import (
@@ -228,6 +229,29 @@ def test_a_basis_is_measured_once_for_a_size_and_again_where_weights_change() ->
         (basis,) = remover.basis(SIZE_PX, torch.device("cpu"))
     assert basis.shape[1] == 0
     assert len(seen) == 3
+
+
+def test_a_finer_map_takes_one_basis_for_all_shifts() -> None:
+    network = Coded(apart=True)
+    constant = []
+
+    def raw(images: Tensor) -> Levels:
+        constant.append(bool((images == images.flatten()[0]).all()))
+        return network.raw(images)
+
+    def clean(images: Tensor) -> Levels:
+        return (DescriptorMap(network.clean(images), GRID),)
+
+    remover = PositionRemover(raw, components=3, name="coded", reach_px=REACH_PX)
+    with torch.inference_mode():
+        (found,) = describe_denser(remover.describe, textured(), denser=4, check=lambda: None)
+        (wanted,) = describe_denser(clean, textured(), denser=4, check=lambda: None)
+    assert constant.count(True) == 1
+    assert constant.count(False) == 16
+    assert found.grid == CellGrid(1.0, 0.5)
+    torch.testing.assert_close(
+        found.values, wanted.values, atol=2e-5 * float(wanted.values.std()), rtol=0
+    )
 
 
 def test_what_a_caller_switches_on_for_itself_does_not_get_into_the_basis() -> None:
