@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.descriptors.base import ExpectedInput
@@ -207,7 +207,44 @@ class Stretched(Means):
         return tuple(functional.avg_pool2d(inputs, (4, 8)) for _ in layers)
 
 
-@pytest.mark.parametrize(("network", "reason"), [(Still, "no pixel"), (Stretched, "along x")])
+class Mixed(Means):
+    """Every cell reads pixels from all over the image."""
+
+    def __init__(self) -> None:
+        super().__init__(fixed_size_px=(128, 96))
+        self.architecture = "mixed"
+        drawn = torch.randn(32 * 24, 32 * 24, generator=torch.Generator().manual_seed(1))
+        self.mix = nn.Parameter(drawn)
+
+    def features(
+        self, inputs: Tensor, layers: Sequence[int], *, facet: Facet, norm: bool
+    ) -> tuple[Tensor, ...]:
+        (cells,) = super().features(inputs, (0,), facet=facet, norm=norm)
+        return tuple((cells.flatten(2) @ self.mix).reshape(cells.shape) for _ in layers)
+
+
+class Aside(Means):
+    """Its cells begin elsewhere along x than along y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.architecture = "aside"
+
+    def features(
+        self, inputs: Tensor, layers: Sequence[int], *, facet: Facet, norm: bool
+    ) -> tuple[Tensor, ...]:
+        return super().features(inputs.roll(1, dims=3), layers, facet=facet, norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (Still, "no pixel"),
+        (Stretched, "along x"),
+        (Mixed, "no place that could be measured"),
+        (Aside, "only equal offsets"),
+    ],
+)
 def test_cells_that_cannot_be_placed_are_refused(network: type[Means], reason: str) -> None:
     with pytest.raises(DescSpaceError, match=reason):
         describe_by("0", network=network())

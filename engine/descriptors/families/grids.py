@@ -41,6 +41,8 @@ _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
 _NEAR_HALF_PX: Final = 0.05
 _EQUAL_SHARE: Final = 0.01
+_UNSURE_SHARE: Final = 0.125
+_APART_PX: Final = 0.25
 
 
 def measured_grid(
@@ -65,16 +67,36 @@ def measured_grid(
         DescSpaceError: the cells do not lie on a grid of one stride, or no pixel changes them.
     """
     found = measure_layer(network, layer, facet=facet, check=check)
-    name = f"layer {network.layers[layer].name} of {network.architecture}"
-    if found.crossed:
-        raise DescSpaceError(f"The cells of {name} do not lie in rows and columns.")
-    x, y = found.stride_px
-    if not (x > 0 and abs(x - y) <= _EQUAL_SHARE * x):
+    fault = _fault(found)
+    if fault:
         raise DescSpaceError(
-            f"The cells of {name} lie {x:.4g} px apart along x and {y:.4g} px along y; only equal "
-            "distances can be used."
+            f"The cells of layer {network.layers[layer].name} of {network.architecture} {fault}."
         )
-    return CellGrid(x, _simple(sum(found.offset_px) / 2, found.error_px))
+    return CellGrid(found.stride_px[0], _simple(sum(found.offset_px) / 2, found.error_px))
+
+
+def _fault(found: MeasuredGrid) -> str:
+    """Why cells that were measured cannot be used, as the rest of a sentence; "" if they can."""
+    x, y = found.stride_px
+    if min(x, y) <= 0 or found.error_px > _UNSURE_SHARE * min(x, y):
+        return (
+            "have no place that could be measured, as those of networks that mix all of an image "
+            f"from the start (an error of {found.error_px:.3g} px remains)"
+        )
+    if found.crossed:
+        return "do not lie in rows and columns"
+    if abs(x - y) > _EQUAL_SHARE * x:
+        return (
+            f"lie {x:.4g} px apart along x and {y:.4g} px along y; only equal distances can be used"
+        )
+    apart_px = abs(found.offset_px[0] - found.offset_px[1])
+    if apart_px > max(_APART_PX, 4 * found.error_px):
+        along_x, along_y = found.offset_px
+        return (
+            f"begin at x = {along_x:.3g} px and y = {along_y:.3g} px; only equal offsets can be "
+            "used"
+        )
+    return ""
 
 
 def measure_layer(
@@ -87,31 +109,41 @@ def measure_layer(
     """As :func:`measured_grid`, with all that was measured."""
     kept = _kept_at(network, layer, facet)
     known = _read(kept)
-    if known is not None:
+    if known is not None and not (network.trained and _fault(known)):
         return known
-    measured = _twin_of(network)
+    twin = _twin_of(network)
+    found = _measure(twin, layer, facet, check)
+    if twin is not network and _fault(found):
+        # What random weights mix all over the image, trained ones may leave in its place.
+        found = _measure(network, layer, facet, check)
+        kept = _kept_at(network, layer, facet, "trained")
+    _keep(kept, asdict(found))
+    return found
+
+
+def _measure(
+    network: FeatureNetwork, layer: int, facet: Facet, check: Callable[[], None]
+) -> MeasuredGrid:
     guess_px = network.layers[layer].stride_px
 
     def map_of(images: Tensor) -> Tensor:
         check()
-        return _map_of(measured, layer, facet, images)
+        return _map_of(network, layer, facet, images)
 
     try:
-        found = measure_grid(
+        return measure_grid(
             map_of,
             size_px=_size_px(network, guess_px),
-            networks=(measured,),
+            networks=(network,),
             expected_px=guess_px,
             budget_s=_BUDGET_S,
-            device=_device_of(measured),
+            device=_device_of(network),
         )
     except (NoInfluenceError, ValueError) as error:
         raise DescSpaceError(
             f"Layer {network.layers[layer].name} of {network.architecture} has no cells that could "
             f"be placed: {error}."
         ) from error
-    _keep(kept, asdict(found))
-    return found
 
 
 def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int | None:
