@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         list_descriptors,
         make_spec,
         weights_in_use,
+        weights_were_found,
     )
     from engine.errors import (
         ConfigError,

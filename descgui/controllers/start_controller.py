@@ -103,7 +103,8 @@ def current_options(models: AppModels) -> api.ViewOptions:
     probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
     table = models.matches.state.table
     value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
-    names = [one.choice.name for one in (models.maps, models.compared)]
+    choices = [one.choice for one in (models.maps, models.compared)]
+    names = [one.name for one in choices]
     return api.ViewOptions(
         plugins=api.plugin_files(names),
         images=images,
@@ -120,6 +121,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         maps=choice.map_files,
         value_range=value_range,
         value_range_b=value_range_b,
+        download=any(api.weights_were_found(one.name, one.values) for one in choices),
     )
 
 

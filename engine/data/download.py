@@ -1,4 +1,4 @@
-"""Loads HPatches from the network: continued where it broke off, checked, and unpacked safely.
+"""Loads files from the network, continued where they broke off; checks and unpacks HPatches.
 
 Several addresses are tried in order.  What was loaded of a file stays beside its place as ``.part``
 until the file is whole, even if the user stops it or the program ends.  The SHA-256 of a file
@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -54,8 +54,27 @@ _GIVE_UP_AT: Final = frozenset({400, 401, 403, 404, 405, 410, 451})
 _Item = http.client.HTTPResponse | bytes | Exception | None
 
 
+class _UnsafeRedirectError(Exception):
+    """A server names an address that must not be followed."""
+
+
 class _ChangedError(DownloadError):
     """A file is not what it was the first time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is known of a file before it is loaded.
+
+    Attributes:
+        size_bytes: its length; a file of another length is refused.  None if unknown.
+        secrets: headers for this address alone, not for those that it redirects to.
+        unpacks: it will be unpacked, which takes at least its size again.
+    """
+
+    size_bytes: int | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    unpacks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +153,7 @@ def _load_and_unpack(
     url: str, place: Path, context: JobContext, limits: Limits, patience: Patience | None
 ) -> Path:
     archive = place.parent / _file_name(url)
-    digest = fetch(url, archive, context, patience=patience)
+    digest = fetch(url, archive, context, patience=patience, wanted=Wanted(unpacks=True))
     known = _recorded(archive.name)
     try:
         if known is not None and known["sha256"] != digest:
@@ -153,7 +172,14 @@ def _load_and_unpack(
     return place
 
 
-def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | None = None) -> str:
+def fetch(
+    url: str,
+    target: Path,
+    context: JobContext,
+    *,
+    patience: Patience | None = None,
+    wanted: Wanted | None = None,
+) -> str:
     """Load one file, continuing at what is there of it.
 
     Args:
@@ -161,6 +187,7 @@ def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | N
         target: the file, there when it is whole; until then there is a ``.part`` file beside it.
         context: receives progress, and is checked for cancelling.
         patience: see :class:`Patience`.
+        wanted: see :class:`Wanted`.
 
     Returns:
         The file's SHA-256.
@@ -176,16 +203,18 @@ def fetch(url: str, target: Path, context: JobContext, *, patience: Patience | N
     part = _Part(target)
     with file_errors(OutputError, target, "cannot be written"):
         if not target.exists():
-            _load_all(url, part, context, patience)
+            _load_all(url, part, context, patience, wanted or Wanted())
         return _sha256(target, context)
 
 
-def _load_all(url: str, part: _Part, context: JobContext, patience: Patience) -> None:
+def _load_all(
+    url: str, part: _Part, context: JobContext, patience: Patience, wanted: Wanted
+) -> None:
     """Connect again until the file is whole, or no connection brings anything new."""
     best, fruitless = part.size_bytes, 0
     while True:
         context.cancel.check()
-        reason = _load_some(url, part, context, patience)
+        reason = _load_some(url, part, context, patience, wanted)
         if not reason:
             part.finish()
             return
@@ -198,7 +227,9 @@ def _load_all(url: str, part: _Part, context: JobContext, patience: Patience) ->
         context.cancel.sleep(patience.pause_s * 2 ** max(fruitless - 1, 0))
 
 
-def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -> str:
+def _load_some(
+    url: str, part: _Part, context: JobContext, patience: Patience, wanted: Wanted
+) -> str:
     """One connection; returns why the file is not whole yet, "" when it is."""
     headers = {
         "User-Agent": f"descriptor-space/{engine.__version__}",
@@ -209,7 +240,10 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
         headers["Range"] = f"bytes={have}-"
         if part.validator:
             headers["If-Range"] = part.validator
-    stream = _Stream(urllib.request.Request(url, headers=headers), patience.timeout_s)  # noqa: S310
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - fetch() checked it
+    for name, value in wanted.secrets.items():
+        request.add_unredirected_header(name, value)
+    stream = _Stream(request, patience.timeout_s)
     try:
         first = stream.next(context)
         if isinstance(first, Exception):
@@ -219,8 +253,16 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
         if begin is None:
             part.clear()
             return "the server sends another part of the file than was asked for"
-        if total is not None:  # the archive, and at least as much again unpacked
-            check_space(part.path.parent, 2 * total - begin, "to load and unpack the file")
+        size = wanted.size_bytes
+        if size is not None and total not in (None, size):
+            part.clear()
+            raise DownloadError(url, f"the server sends {total} bytes instead of {size}")
+        total = size if total is None else total
+        if total is not None:
+            needed, purpose = total - begin, "to load the file"
+            if wanted.unpacks:  # at least as much again
+                needed, purpose = needed + total, "to load and unpack the file"
+            check_space(part.path.parent, needed, purpose)
         tag = first.headers.get("ETag", "")
         # What tells this state of the file from later ones; a weak tag does not.
         validator = tag if tag.startswith('"') else first.headers.get("Last-Modified", "")
@@ -231,8 +273,13 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
                 if chunk is None or isinstance(chunk, Exception):
                     break
                 assert isinstance(chunk, bytes)
-                file.write(chunk)
                 begin += len(chunk)
+                if size is not None and begin > size:
+                    break
+                file.write(chunk)
+        if size is not None and begin > size:
+            part.clear()
+            raise DownloadError(url, f"the server sends more than the {size} bytes of the file")
         if isinstance(chunk, Exception):
             return f"the connection broke off ({_reason_of(chunk)})"
         if total is not None and begin < total:
@@ -244,6 +291,8 @@ def _load_some(url: str, part: _Part, context: JobContext, patience: Patience) -
 
 def _judge_failure(url: str, part: _Part, error: Exception) -> str:
     """What a refused or failed connection means; some end all trying."""
+    if isinstance(error, _UnsafeRedirectError):
+        raise DownloadError(url, str(error)) from error
     if not isinstance(error, urllib.error.HTTPError):
         return f"cannot be reached ({_reason_of(error)})"
     error.close()
@@ -413,6 +462,19 @@ class _Part:
         self._note.unlink(missing_ok=True)
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows other addresses, but never from an encrypted one to one that is not."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        target = urlsplit(newurl)
+        allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("http", "https")
+        if target.scheme not in allowed:
+            raise _UnsafeRedirectError(f"it sends us on to {target.scheme}://{target.netloc}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 class _Stream:
     """A connection that is read in a thread of its own.
 
@@ -436,10 +498,8 @@ class _Stream:
 
     def _read(self) -> None:
         try:
-            opened = urllib.request.urlopen(  # noqa: S310 - fetch() allows http and https only
-                self._request, timeout=self._timeout_s
-            )
-            with opened as response:
+            opener = urllib.request.build_opener(_Redirects)
+            with opener.open(self._request, timeout=self._timeout_s) as response:
                 self._put(response)
                 while not self.left.is_set() and (chunk := response.read1(_CHUNK_BYTES)):
                     self._put(chunk)

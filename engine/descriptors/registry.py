@@ -31,12 +31,13 @@ from engine.config import build_config, config_values
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName, parse_model_name
 from engine.descriptors.remembered import remembered_plugin
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DescSpaceError
 from engine.paths import FileStamp
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, SHIPPED_WEIGHTS, weights_title
 
 if TYPE_CHECKING:
     from engine.descriptors.base import DenseDescriptor
+    from engine.descriptors.families.hub_files import Published
 
 BUILT_IN: Final = "built-in"
 """The source of the descriptors that come with this program."""
@@ -97,6 +98,8 @@ class FamilyEntry:
         weights_title: of the weights that a model has with some settings; answers at once.
         weights_file: the file they are read from, with ``load=False`` at once and without loading
             the library, which may leave it unknown (None) until a model was built.
+        published: where its weights can be had; may load the library.
+        weights_bytes: about how long their file is; None where that is not known.
         models: lists what it knows by name; may import the library.
         opens: endings of files that are models of it by their paths; "/" for folders.
         extra: of this program, that installs the library; "" where none is needed.
@@ -112,6 +115,8 @@ class FamilyEntry:
     opens: tuple[str, ...] = ()
     extra: str = ""
     weights_file: Callable[..., Path | None] | None = None
+    published: Callable[[ModelName], Published | None] | None = None
+    weights_bytes: Callable[[ModelName], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,11 @@ class DescriptorSpec:
 
     name: str
     settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def choice(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        return self.name, dict(self.settings)
 
     def weights_stamps(self, *, load: bool = False) -> tuple[FileStamp, ...]:
         """The present state of every weights file that the settings name, or a family finds.
@@ -191,6 +201,8 @@ def register_family(
     opens: tuple[str, ...] = (),
     extra: str = "",
     weights_file: Callable[..., Path | None] | None = None,
+    published: Callable[[ModelName], Published | None] | None = None,
+    weights_bytes: Callable[[ModelName], int | None] | None = None,
 ) -> Callable[
     [Callable[[ModelName, Any], DenseDescriptor]], Callable[[ModelName, Any], DenseDescriptor]
 ]:
@@ -213,6 +225,8 @@ def register_family(
             opens,
             extra,
             weights_file,
+            published,
+            weights_bytes,
         )
         return build
 
@@ -351,6 +365,23 @@ def weights_in_use(name: str, values: Mapping[str, Any] | None = None) -> str:
     if not hasattr(config, "weights_file"):
         return NO_WEIGHTS
     return RANDOM_WEIGHTS if config.weights_file is None else SHIPPED_WEIGHTS
+
+
+def weights_were_found(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a descriptor has weights that a family found for it; answers at once.
+
+    A command line that is to do the same on another computer needs ``--download``.
+    """
+    if values.get("weights"):
+        return False
+    try:
+        entry = _entry(name)
+        if entry.weights_file is None:
+            return False
+        config = config_values(build_config(entry.config, values, where=name))
+        return bool(DescriptorSpec(name, tuple(sorted(config.items()))).weights_stamps())
+    except (KeyError, DescSpaceError):  # which is said where the values are
+        return False
 
 
 def build_descriptor(spec: DescriptorSpec) -> DenseDescriptor:

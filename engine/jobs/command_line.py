@@ -86,6 +86,10 @@ class OwnSettings(Plugins):
         (), help="a setting of the descriptor, such as stride_px=4; can be given several times",
         flag="--set", metavar="NAME=VALUE", repeated=True,
     )  # fmt: skip
+    download: bool = option(
+        False, help="fetch the published weights of a network named by its library, such as "
+        "timm:resnet18, if they are not on this computer",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,11 +39,14 @@ def run(arguments: Namespace, shell: Shell) -> int:
     with shell.stage(Stage.LOADING_TORCH):
         from engine.descriptors.registry import get_descriptor
         from engine.jobs.describe import DescribeJob
+        from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(options.plugins, context)
     recipe = make_recipe(config, own)
+    if options.download:
+        fetch_missing([recipe.spec.choice], context)
     job = DescribeJob(image=options.image, recipe=recipe, out=options.out, shown=shown)
     info = job.run(context)
     shell.sink.close()

@@ -28,10 +28,14 @@ def run(arguments: Namespace, shell: Shell) -> int:
         raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
     if options.out is None and (options.resume or "RANK" in os.environ):
         raise ConfigError("out", "name the folder of the run, which all processes have to share")
+    if options.download and "RANK" in os.environ:
+        reason = "does not go with several processes; fetch with 'download NAME' before"
+        raise ConfigError("download", reason)
     out = options.out or new_run_dir("evaluate")
     context = _context(shell) if is_first_process() else JobContext(ignore_event, shell.cancel)
     with shell.stage(Stage.LOADING_TORCH):
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
+        from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources
 
     def print_pair(begun: Begun, record: PairRecord | None) -> None:
@@ -39,10 +43,18 @@ def run(arguments: Namespace, shell: Shell) -> int:
             shell.sink.note(_pair_line(begun, record))
 
     load_descriptor_sources(options.plugins, context)
-    written = EvaluateOptions(data=options.data, plugins=options.plugins, strict=options.strict)
+    choices = choose_descriptors(config, own)
+    if options.download:
+        fetch_missing([one.spec.choice for one in choices], context)
+    written = EvaluateOptions(
+        data=options.data,
+        plugins=options.plugins,
+        strict=options.strict,
+        download=options.download,
+    )
     job = EvaluateJob(
         config=config,
-        choices=choose_descriptors(config, own),
+        choices=choices,
         out=out,
         resume=options.resume,
         strict=options.strict,

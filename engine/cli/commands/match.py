@@ -65,14 +65,18 @@ def run(arguments: Namespace, shell: Shell) -> int:
             raise OutputError(options.out, "is named both for the table and for the figure")
     with shell.stage(Stage.LOADING_TORCH):
         from engine.inspection.requests import MatchRequest
+        from engine.jobs.fetch import fetch_missing
         from engine.jobs.match import MatchJob
         from engine.jobs.recipe import load_descriptor_sources, make_recipe
 
     context = shell.context(config.device)
     load_descriptor_sources(options.plugins, context)
+    recipe = make_recipe(config, own, maps=options.maps)
+    if options.download:
+        fetch_missing([recipe.spec.choice], context)
     request = MatchRequest(
         pair=pair,
-        recipe=make_recipe(config, own, maps=options.maps),
+        recipe=recipe,
         points=config.points,
         count=config.count,
         seed=config.seed,

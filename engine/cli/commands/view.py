@@ -11,6 +11,7 @@ from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
 from engine.files import input_size
 from engine.jobs.command_line import ViewOptions
+from engine.progress import Stage
 from engine.vocabulary import PRECOMPUTED
 
 SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -61,7 +62,23 @@ def _open(options: ViewOptions, shell: Shell) -> int:
             f"No window can be opened: {problem}; without one, 'match', 'describe', 'demo', "
             "'doctor' and 'view … --screenshot FILE' work."
         )
+    if options.download:
+        _fetch(options, shell)
     return shell.open_window(options)
+
+
+def _fetch(options: ViewOptions, shell: Shell) -> None:
+    """Fetch the weights that the window will need, before it opens."""
+    with shell.stage(Stage.LOADING_TORCH):
+        from engine.jobs.fetch import fetch_missing
+
+    own = {**parse_overrides(options.settings)}
+    if options.weights is not None:
+        own["weights"] = str(options.weights)
+    choices = [(options.descriptor, own)] if options.descriptor else []
+    choices += [(options.compare, {})] if options.compare else []
+    fetch_missing(choices, shell.context())
+    shell.sink.close()
 
 
 COMMAND = Command(

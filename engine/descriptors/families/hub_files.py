@@ -7,6 +7,7 @@ looked into, without any network; :mod:`engine.jobs.fetch` adds to them.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -50,9 +51,10 @@ class HubRepo:
             ConfigError: no repository can have this name, or the hub's library is not installed.
         """
         name, _, revision = text.partition("@")
-        hub = _import_hub()
+        _import_hub()
+        validate = importlib.import_module("huggingface_hub.utils").validate_repo_id
         try:
-            hub.utils.validate_repo_id(name)
+            validate(name)
         except ValueError as error:
             raise ConfigError("descriptor", f"{quoted(name)} names no hub repository") from error
         parts = PurePosixPath(revision).parts
@@ -91,11 +93,14 @@ class Published:
         repo: the hub's repository that has them; None if none does.
         names: how their file may be called there, the best first.
         url: where else they are; "" for nowhere.
+        beside: files of the repository that belong to them; the first one is needed, further ones
+            are left out where it lacks them.
     """
 
     repo: HubRepo | None = None
     names: tuple[str, ...] = WEIGHTS_FILES
     url: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -33,8 +33,9 @@ from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.families.timm_weights import (
     TimmModel,
     find_model,
+    find_published,
+    find_weights_bytes,
     known_model,
-    weights_bytes,
 )
 from engine.descriptors.known_models import KnownModel, read_sizes, timm_sizes_file
 from engine.descriptors.model_names import ModelName
@@ -415,6 +416,8 @@ def _known_models() -> list[KnownModel]:
     models=_known_models,
     extra="timm",
     weights_file=_weights_file,
+    published=lambda name: find_published(name.model),
+    weights_bytes=lambda name: find_weights_bytes(name.model),
 )
 def build_timm(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     """Build a model of timm, with the weights that are on this computer.
@@ -440,6 +443,6 @@ def _cure(model: TimmModel) -> str:
         return f": {model.folder} holds none, so they are random numbers."
     if model.published is None:
         return ", and nobody published any with timm: they are random numbers."
-    size = weights_bytes(model.name)
+    size = find_weights_bytes(model.name)
     much = f"about {max(1, round(size / 1e6))} MB" if size else "them"
     return f": random numbers. --download fetches {much} from {model.published.address}."

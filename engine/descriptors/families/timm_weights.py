@@ -123,6 +123,20 @@ def find_model(name: str) -> TimmModel:
     return found
 
 
+def find_published(name: str) -> Published | None:
+    """Where the weights of a model can be had; None if nobody published any.
+
+    Raises:
+        ConfigError: as :func:`find_model`, but a repository need not be on this computer.
+        WeightsError: likewise.
+    """
+    if name.startswith(HUB_SOURCE):
+        repo = HubRepo.parse(name.removeprefix(HUB_SOURCE))
+        if repo.cached([CONFIG_FILE]) is None:
+            return Published(repo, beside=(CONFIG_FILE,))
+    return find_model(name).published
+
+
 def known_model(name: str) -> TimmModel | None:
     """What :func:`find_model` found before, at once; None if it was not asked."""
     return _known.get(name)
@@ -132,7 +146,7 @@ _known: dict[str, TimmModel] = {}
 
 
 @functools.lru_cache(maxsize=256)
-def weights_bytes(name: str) -> int | None:
+def find_weights_bytes(name: str) -> int | None:
     """About how long the file with a model's weights is; None if that cannot be told.
 
     The network is built without memory for its numbers, so this takes less than a second.
@@ -143,6 +157,8 @@ def weights_bytes(name: str) -> int | None:
     """
     import torch
 
+    if name.startswith(HUB_SOURCE) and name not in _known:
+        return None  # its architecture is known only once its config.json is here
     model = find_model(name)
     timm = use_library("timm", extra="timm")
     try:
@@ -207,7 +223,7 @@ def _read_config(
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(path, f"does not describe a model of timm ({error})") from error
     _check_architecture(timm, architecture)
-    published = None if repo is None else Published(repo, names)
+    published = None if repo is None else Published(repo, names, beside=(CONFIG_FILE,))
     return TimmModel(name, architecture, facts, arguments, published, folder)
 
 

@@ -37,7 +37,7 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
-from engine.descriptors.families.hub_files import CONFIG_FILE, HubRepo
+from engine.descriptors.families.hub_files import CONFIG_FILE, HubRepo, Published
 from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
@@ -825,6 +825,8 @@ def _unknown(model: str) -> NoReturn:
     known = [*_NAMES, *_cached_models()]
     near = difflib.get_close_matches(model, known, n=3)
     hint = f"; near: {', '.join(near)}" if near else ""
+    if _is_hub_name(model):
+        hint += "; --download fetches what the hub has"
     raise ConfigError(
         "descriptor",
         f"transformers:{model} is no folder, no model in the cache of the Hugging Face hub, and "
@@ -878,6 +880,14 @@ def _weights_title(name: ModelName, config: BackboneConfig) -> str:
     return "" if unknown else RANDOM_WEIGHTS
 
 
+def _published(name: ModelName) -> Published | None:
+    """Files of a repository on the hub; None for folders and kinds."""
+    if not _is_hub_name(name.model) or name.model.startswith((".", "~", "/")):
+        return None
+    beside = (CONFIG_FILE, "preprocessor_config.json")
+    return Published(HubRepo.parse(name.model), _WEIGHTS, beside=beside)
+
+
 @register_family(
     "transformers",
     title="transformers",
@@ -888,6 +898,7 @@ def _weights_title(name: ModelName, config: BackboneConfig) -> str:
     opens=("/",),
     extra="transformers",
     weights_file=_weights_file,
+    published=_published,
 )
 def build_transformers(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     """Build a model of transformers.

@@ -1,0 +1,182 @@
+"""Fetch the published weights of named networks; tell where they are.  Loads torch.
+
+Nothing is ever fetched unless the user asks for it, by ``--download``, by the command ``download``
+or by a click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.config import build_config
+from engine.data.download import Patience
+from engine.data.hub import OFFLINE_REASON, ask_hub, download_hub_file, download_torch_file, offline
+from engine.descriptors.families.hub_files import Published
+from engine.descriptors.known_models import WeightsState
+from engine.descriptors.model_names import ModelName, parse_model_name
+from engine.descriptors.registry import FamilyEntry, get_descriptor, list_families
+from engine.errors import ConfigError, DownloadError
+from engine.progress import JobContext, Note, Saved
+
+_MB: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWeights:
+    """Where the weights of a named network are.
+
+    Attributes:
+        state: see :class:`~engine.descriptors.known_models.KnownModel`.
+        title: what the weights are called; "" if there are none.
+        address: where they can be fetched from; "" if nowhere.
+        size_mb: about how much would be fetched; None where that is not known.
+    """
+
+    state: WeightsState
+    title: str = ""
+    address: str = ""
+    size_mb: float | None = None
+
+
+def model_weights_state(name: str) -> ModelWeights:
+    """Where the weights of a named network are.  Asks no network, but may load a library.
+
+    Args:
+        name: of a descriptor; one that is no model of a family has state "unknown".
+
+    Raises:
+        ConfigError: the family knows no such model, or its library is not installed.
+        WeightsError: the model's folder or file cannot be used.
+    """
+    found = _family_of(name)
+    if found is None:
+        return ModelWeights(state="unknown")
+    family, model = found
+    published = None if family.published is None else family.published(model)
+    address = "" if published is None else published.address
+    if _missing(published):
+        return ModelWeights(
+            state="download",
+            title=published.title if published else "",
+            address=address,
+            size_mb=_size_mb(family, model),
+        )
+    config: Any = family.config()
+    file = None if family.weights_file is None else family.weights_file(model, config, load=True)
+    if file is None:
+        return ModelWeights(state="none" if family.weights_file is not None else "unknown")
+    title = family.weights_title(model, config)
+    return ModelWeights(
+        state="here" if published is None else "cached", title=title, address=address
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchJob:
+    """Fetch the published weights of some named networks.
+
+    Attributes:
+        names: of descriptors, such as ``timm:resnet18``.
+        patience: with servers.
+    """
+
+    names: tuple[str, ...]
+    patience: Patience | None = None
+
+    def run(self, context: JobContext) -> tuple[Path, ...]:
+        """Fetch what is not on this computer.
+
+        Returns:
+            The files with the weights.
+
+        Raises:
+            ConfigError: a name means no model, or one whose weights nobody published.
+            DownloadError: a server cannot be reached, refuses, or sends something else.
+            OutputError: the cache cannot be written, or the disk is too small.
+            JobCancelled: what was loaded is kept; the same call continues there.
+        """
+        return tuple(self._fetch(name, context) for name in self.names)
+
+    def _fetch(self, name: str, context: JobContext) -> Path:
+        found = _family_of(name)
+        published = None
+        if found is not None and found[0].published is not None:
+            published = found[0].published(found[1])
+        if published is None:
+            raise ConfigError("download", f"nobody published weights of {name} for its library")
+        file = published.cached()
+        if file is not None and not _missing(published):
+            context.emit(Note(f"{published.title} is there already; nothing was loaded."))
+            return file
+        file = self._load(published, context)
+        context.emit(Saved(file, f"weights of {name}"))
+        return file
+
+    def _load(self, published: Published, context: JobContext) -> Path:
+        repo = published.repo
+        if repo is None:
+            target = published.url_file
+            if target is None:
+                raise DownloadError(published.url, "is of a format that is not read")
+            if offline():
+                raise DownloadError(published.url, OFFLINE_REASON)
+            return download_torch_file(published.url, target, context, patience=self.patience)
+        patience = self.patience
+        found = ask_hub(repo.name, repo.revision, published.names, context, patience=patience)
+        if found is None:
+            raise DownloadError(published.address, "has no file of weights that is known here")
+        size_mb = max(1, round(found.size_bytes / _MB))
+        context.emit(Note(f"Loading {size_mb} MB from {published.address}."))
+        for name in published.beside:
+            small = ask_hub(repo.name, repo.revision, (name,), context, patience=patience)
+            if small is not None:
+                download_hub_file(small, context, patience=patience)
+        return download_hub_file(found, context, patience=patience)
+
+
+def fetch_missing(choices: Iterable[tuple[str, Mapping[str, Any]]], context: JobContext) -> None:
+    """Fetch what some descriptors lack with their settings; for ``--download``.
+
+    Args:
+        choices: (name, settings) of each; those that need nothing are passed over.
+        context: receives progress, and is checked for cancelling.
+
+    Raises:
+        DescSpaceError: as :meth:`FetchJob.run`.
+    """
+    names = []
+    for name, values in choices:
+        found = _family_of(name)
+        if found is None or found[0].published is None:
+            continue
+        config: Any = build_config(found[0].config, values, where=name)
+        if config.weights is None and not getattr(config, "untrained", False):
+            names += [name] if _missing(found[0].published(found[1])) else []
+    FetchJob(names=tuple(dict.fromkeys(names))).run(context)
+
+
+def _family_of(name: str) -> tuple[FamilyEntry, ModelName] | None:
+    model = parse_model_name(name)
+    if model is None:
+        return None
+    families = {one.name: one for one in list_families()}
+    get_descriptor(name)  # which says what there is if it is none of them
+    return families[model.family], model
+
+
+def _missing(published: Published | None) -> bool:
+    """Whether some of what was published is not on this computer."""
+    if published is None:
+        return False
+    needed = published.beside[:1]
+    if published.repo is not None and needed and published.repo.cached(needed) is None:
+        return True
+    return published.cached() is None
+
+
+def _size_mb(family: FamilyEntry, model: ModelName) -> float | None:
+    size = None if family.weights_bytes is None else family.weights_bytes(model)
+    return None if size is None else size / _MB
