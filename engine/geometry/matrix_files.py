@@ -364,7 +364,7 @@ _FORMATS: Final = (
     _Format("OpenCV FileStorage", _holds(rb"<opencv_storage"), _read_storage_xml),
     _Format("OpenCV FileStorage", _holds(rb"!!opencv-matrix|\A%YAML:"), _read_storage_yaml),
     _Format("JSON file", _begins("{", "["), _read_json),
-    _Format("YAML file", _holds(rb"^\s*[A-Za-z_][\w -]*:(?:\s|$)"), _read_yaml),
+    _Format("YAML file", _holds(rb"^[ \t]*[A-Za-z_][\w -]*:(?:\s|$)"), _read_yaml),
     _Format("text file", lambda _data: True, _read_text),
 )
 """All formats in the order in which they are tried; the last one takes what is left."""
