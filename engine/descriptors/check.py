@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from engine.descriptors.base import DenseDescriptor, DescriptorMap, Levels, TrainableDescriptor
 from engine.descriptors.checked_input import check_input
 from engine.descriptors.checked_weights import Loading, check_weights, watching_loads
+from engine.descriptors.families.backbone import BackboneDescriptor
+from engine.descriptors.families.grids import measure_layer
 from engine.descriptors.findings import Finding
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
@@ -53,6 +55,7 @@ _EASIER_PX: Final = ((128, 96), (126, 98), (224, 224), (256, 256), (518, 518))
 _SMALL_PX: Final = ((16, 16), (17, 16), (16, 31), (47, 33))
 _OFFSET_PX: Final = 0.25
 _CERTAIN_PX: Final = 0.06  # three of these are less than what is told
+_SHOWN_PX: Final = 0.001
 _STRIDE_SHARE: Final = 0.02
 _UNSURE_SHARE: Final = 0.1
 _UNIT: Final = 0.01
@@ -216,6 +219,7 @@ def _check(
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _interface(descriptor),
         lambda: _first_look(descriptor, size_px),
+        lambda: _layer_grids(descriptor),
         lambda: _grids(descriptor, size_px, budget_s),
         lambda: _coverage(descriptor),
         lambda: _repeated(descriptor, size_px),
@@ -342,6 +346,27 @@ def _numbered(name: str, number: int, levels: Levels) -> str:
 # ---- the grid --------------------------------------------------------------------------------
 
 
+def _layer_grids(descriptor: DenseDescriptor) -> Iterator[Finding]:
+    """What was measured of the layers of a network that was opened by its name."""
+    if not isinstance(descriptor, BackboneDescriptor):
+        return
+    for number in descriptor.chosen:
+        layer = descriptor.layers[number]
+        found = measure_layer(descriptor.network, number, facet=descriptor.facet)
+        shown = f"{_both(found.stride_px)} from {_both(found.offset_px)}; {_quality(found)}"
+        yield Finding(f"layer {layer.name}", f"about {_px(layer.stride_px)}", shown)
+
+
+def _quality(found: MeasuredGrid) -> str:
+    """How well a grid is known, and how it was found."""
+    how = "gradients" if found.method == "gradient" else "differences"
+    return f"error {_tiny(found.error_px)} px, spread {_tiny(found.spread_px)} px, by {how}"
+
+
+def _tiny(value: float) -> str:
+    return f"{value:.2g}" if value >= _SHOWN_PX else f"below {_SHOWN_PX:g}"
+
+
 def _grids(
     descriptor: DenseDescriptor, size_px: tuple[int, int], budget_s: float
 ) -> Iterator[Finding]:
@@ -413,6 +438,7 @@ def _compared(
         yield Finding(name, _px(stride_px), shown, "unknown", text)
     else:
         yield Finding(name, _px(stride_px), shown)
+    yield Finding(_numbered("precision", number, levels), "–", _quality(found))
     name = _numbered("offset", number, levels)
     shown = f"{_both(found.offset_px)} ± {found.error_px:.2f}"
     off_px = max((one - offset_px for one in found.offset_px), key=abs)

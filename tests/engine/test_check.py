@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -477,6 +478,29 @@ def test_the_command_prints_the_table_and_ends_with_1_where_something_differs(
     assert main(["descriptors", "--check", "msnet_v0", "--json"], open_window=never) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert (report["name"], report["source"]) == ("msnet_v0", "built-in")
+
+
+def test_the_command_checks_a_network_that_is_opened_by_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["descriptors", "--check", "timm:test_convnext@0,1"], open_window=never) == 0
+    rows = capsys.readouterr().out.splitlines()
+    # Patches of 4 px, and of 2 × 2 of these, begin with the image's first pixel.
+    for name, grid in (("stages.0", "4 px from 1.5 px"), ("stages.1", "8 px from 3.5 px")):
+        (row,) = [row for row in rows if f"layer {name}" in row]
+        pattern = rf"{grid}; error (below 0\.001|[\d.]+) px, spread .* px, by gradients$"
+        assert re.search(pattern, row)
+
+
+def test_the_table_says_how_well_a_grid_is_known_and_how_it_was_found(tmp_path: Path) -> None:
+    found = line(checked(tmp_path), "precision").measured
+    assert re.fullmatch(r"error \S.* px, spread \S.* px, by gradients", found)
+    without_gradients = (
+        "values = functional",
+        "values = values.detach()\n        values = functional",
+    )
+    found = line(checked(tmp_path, without_gradients), "precision").measured
+    assert found.endswith("by differences")
 
 
 def test_state_is_found_wherever_it_is_held() -> None:

@@ -80,14 +80,11 @@ def _check(options: DescriptorsOptions, place: Path, shell: Shell) -> int:
         with shell.stage(Stage.CHECKING):
             reports.append(check_thoroughly(make_spec(name, values)))
     shell.sink.close()
-    sources = {entry.name: entry.source for entry in list_descriptors()}
+    checked = [(one, get_descriptor(one.name)) for one in reports]
     if options.json:
-        shell.print(json.dumps([report_json(one, sources[one.name]) for one in reports], indent=2))
+        shell.print(json.dumps([report_json(one, its.source) for one, its in checked], indent=2))
     else:
-        shown = [
-            report_text(one, get_descriptor(one.name).title, sources[one.name]) for one in reports
-        ]
-        shell.print("\n\n".join(shown))
+        shell.print("\n\n".join(report_text(one, its.title, its.source) for one, its in checked))
     return 1 if any(one.refusals or one.warnings for one in reports) else 0
 
 
@@ -137,6 +134,7 @@ COMMAND = Command(
         "descriptors daisy",
         "descriptors --plugin my_network.py",
         "descriptors --check my_network.py --set weights=my_weights.pth",
+        "descriptors --check timm:resnet18@2,3",
     ),
     options=(DescriptorsOptions,),
     run=run,
