@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -122,9 +122,15 @@ def describe_image(
             return descriptor.describe_stoppable(images, check)
         return descriptor.describe(images)
 
-    reach_px = descriptor.reach_px if isinstance(descriptor, TileableDescriptor) else None
+    @functools.cache
+    def find_reach_px() -> int | None:
+        """Asked only where tiles are needed: networks that come by their names measure it."""
+        if members is not None or not isinstance(descriptor, TileableDescriptor):
+            return None
+        return descriptor.reach_px
 
     def in_tiles(images: Tensor, parts: int) -> Levels:
+        reach_px = find_reach_px()
         assert reach_px is not None
         return describe_in_tiles(
             describe,
@@ -140,21 +146,21 @@ def describe_image(
     def describe_within_memory(images: Tensor) -> Levels:
         parts = 1
         if images.device.type == "cpu" and members is None:  # a GPU that is full says so
-            parts, text = _parts_that_fit(descriptor, describe, images, reach_px)
+            parts, text = _parts_that_fit(descriptor, describe, images, find_reach_px)
             if text:
                 told.append(text)
                 context.emit(Note(text, "warning"))
         return describe(images) if parts == 1 else in_tiles(images, parts)
 
-    tileable = members is None and reach_px is not None
+    def fewer_at_once() -> dict[int, Callable[[Tensor], Levels]]:
+        sides = _TILES_A_SIDE if find_reach_px() is not None else ()
+        return {parts * parts: partial(in_tiles, parts=parts) for parts in sides}
+
     levels, notes = run_on_image(
         descriptor,
         pixels,
         describe_within_memory,
-        smaller={
-            parts * parts: partial(in_tiles, parts=parts)
-            for parts in (_TILES_A_SIDE if tileable else ())
-        },
+        smaller=fewer_at_once,
         device=device,
         precision=precision,
         context=context,
@@ -176,7 +182,7 @@ def _parts_that_fit(
     descriptor: DenseDescriptor,
     describe: Callable[[Tensor], Levels],
     images: Tensor,
-    reach_px: int | None,
+    find_reach_px: Callable[[], int | None],
 ) -> tuple[int, str]:
     """Into how many parts each side is cut so that the computer's memory suffices, and a note.
 
@@ -196,6 +202,9 @@ def _parts_that_fit(
     model = _memory_of(descriptor, describe)
     if model is None:
         return 1, ""
+    if model.peak_bytes(pixels) <= spare:
+        return 1, ""
+    reach_px = find_reach_px()
     limits = Limits(spare, reach_px, descriptor.shift_period_px)
     parts = fewest_parts(model, (width, height), limits)
     wanted_gib, spare_gib = model.peak_bytes(pixels) / 2**30, spare / 2**30
@@ -205,7 +214,7 @@ def _parts_that_fit(
     )
     if parts is not None:
         count = tile_count((width, height), parts, limits.period_px)
-        return parts, "" if parts == 1 else f"{taken}; it was described in {count} tiles."
+        return parts, f"{taken}; it was described in {count} tiles."
     if reach_px is None:
         why = "no tiles can be used, as nothing limits how far this descriptor sees"
     else:
@@ -239,7 +248,7 @@ def run_on_image(
     pixels: NDArray[np.float32],
     work: Callable[[Tensor], Value],
     *,
-    smaller: Mapping[int, Callable[[Tensor], Value]] = MappingProxyType({}),
+    smaller: Callable[[], Mapping[int, Callable[[Tensor], Value]]] = dict,
     device: str,
     precision: Precision,
     context: JobContext,
@@ -247,8 +256,8 @@ def run_on_image(
     """Do some work of a descriptor on a device, or on the CPU where that runs out of memory.
 
     Takes and raises what :func:`describe_image` does.  ``work`` is called with the pixels as
-    ``(1, 3, H, W)`` on the device; where it runs out of memory there, the work of ``smaller``, in
-    as many tiles as its key says, is tried first.
+    ``(1, 3, H, W)`` on the device; where it runs out of memory there, ``smaller`` is asked for work
+    in as many tiles as its keys say, which is tried first.
 
     Returns:
         What the work returned, and notes for the user.
@@ -270,7 +279,7 @@ def run_on_image(
     chosen = resolve_device(device)
     done: list[Value] = []
     if chosen.type != "cpu":
-        for tiles, attempt in {1: work, **smaller}.items():
+        for tiles, attempt in itertools.chain([(1, work)], _lazily(smaller)):
             # The error's trace holds the failed attempt's tensors; they go when the block ends.
             with contextlib.suppress(torch.OutOfMemoryError):
                 done.append(work_on(chosen, attempt))
@@ -291,6 +300,10 @@ def run_on_image(
         raise
     context.cancel.check()
     return result, tuple(notes)
+
+
+def _lazily(smaller: Callable[[], Mapping[int, Value]]) -> Iterator[tuple[int, Value]]:
+    yield from smaller().items()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.descriptors import compute
 from engine.descriptors.base import ExpectedInput
 from engine.descriptors.families import grids
 from engine.descriptors.families.backbone import (
@@ -142,3 +143,28 @@ def test_a_reach_is_measured_once_and_remembered(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(grids, "measured_reach_px", None)
     assert described_by(network).reach_of(0) == 2
     assert described_by(CodedNetwork()).reach_of(1) is None
+
+
+def test_a_network_that_holds_a_code_of_the_place_is_not_cut_into_tiles():
+    network = CodedNetwork(reaches=False)
+    network.pos_embed = nn.Parameter(torch.zeros(DIM, 1, 1))
+    assert described_by(network).reach_px is None
+
+
+def test_an_image_that_does_not_fit_is_described_in_tiles_alike(monkeypatch: pytest.MonkeyPatch):
+    descriptor = described_by(CodedNetwork(reaches=False, code=0.0), "plain")
+    pixels = torch.rand(600, 800, 3, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def describe() -> tuple[Any, tuple[str, ...]]:
+        return compute.describe_image(descriptor, pixels, device="cpu", precision="float32")
+
+    whole, notes = describe()
+    assert notes == ()
+    model = compute._memory_of(descriptor, descriptor.describe)
+    assert model is not None
+    spare = model.peak_bytes(pixels.shape[0] * pixels.shape[1]) - 1
+    monkeypatch.setattr(compute, "free_memory_bytes", lambda: spare / compute._SPARE_SHARE)
+    tiles, (note,) = describe()
+    assert "tiles" in note
+    torch.testing.assert_close(tiles[0].values, whole[0].values)
+    assert tiles[0].grid == whole[0].grid

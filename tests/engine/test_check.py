@@ -497,7 +497,7 @@ def test_the_table_says_how_well_a_grid_is_known_and_how_it_was_found(tmp_path: 
     assert re.fullmatch(r"error \S.* px, spread \S.* px, by gradients", found)
     without_gradients = (
         "values = functional",
-        "values = values.detach()\n        values = functional",
+        "values = torch.from_numpy(values.detach().numpy())\n        values = functional",
     )
     found = line(checked(tmp_path, without_gradients), "precision").measured
     assert found.endswith("by differences")

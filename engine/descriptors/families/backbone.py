@@ -167,6 +167,13 @@ class BackboneDescriptor:
         return self.network.layers
 
     @property
+    def reach_px(self) -> int | None:
+        """The farthest reach of its layers; it may be measured when it is asked for."""
+        reaches = [self.reach_of(one) for one in self._chosen]
+        known = [one for one in reaches if one is not None]
+        return max(known) if len(known) == len(reaches) else None
+
+    @property
     def chosen(self) -> tuple[int, ...]:
         """The numbers of the layers that it describes by, ascending."""
         return self._chosen

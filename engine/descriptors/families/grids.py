@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
 
+_CODE_OF_PLACE: Final = re.compile(r"pos_emb|position_emb|absolute_pos|pos_enc")
 _VERSION: Final = 1  # of the measure: what was remembered by others is measured again
 _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
@@ -147,13 +149,15 @@ def _measure(
 
 
 def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int | None:
-    """How far the cells of a layer see, in pixels; None where they see the whole image.
+    """How far the cells of a layer see, in pixels; None for the whole image, or its own place.
 
     Raises:
         DescSpaceError: the layer's cells lie nowhere, see :func:`measured_grid`.
     """
     if network.fixed_size_px is not None or network.layers[layer].facets:
         return None  # attention, for one
+    if any(_CODE_OF_PLACE.search(name) for name, _ in network.named_parameters()):
+        return None  # cells would be told other places in tiles, which no derivative shows
     kept = _kept_at(network, layer, facet, "reach")
     known = _values(kept)
     if known is not None and isinstance(known.get("reach_px", ""), int | None):
