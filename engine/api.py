@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         MatchRequest,
         MatchTable,
         NetworkInfo,
+        NormsAnswer,
         PcaAnswer,
         PcaRequest,
         Peak,

@@ -17,7 +17,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 PointsKind = Literal["grid", "random", "harris"]
 """How query points are chosen."""
 
-ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"]
+ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members", "norms"]
 """What the panes show."""
 
 Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]

@@ -1,4 +1,4 @@
-"""Computes the pictures of the present mode: PCA colours, warps, cycle errors, members."""
+"""Computes the pictures of the present mode: PCA colours, warps, cycle errors, members, norms."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ class PicturesController(QObject):
             self._ask_cycle()
         elif mode == "members":
             self._ask_members()
+        elif mode == "norms":
+            self._ask_norms()
         else:
             self._models.pictures.update(problem="")
 
@@ -99,7 +101,7 @@ class PicturesController(QObject):
 
     def _start_over_with(self, state: PicturesState) -> None:
         self._asked.clear()
-        for key in ("pca", "pca_compared", "warp", "cycle", "members"):
+        for key in ("pca", "pca_compared", "warp", "cycle", "members", "norms"):
             self._lane.cancel(f"picture {key}")
         self._models.pictures.set(state)
         self.refresh()
@@ -181,6 +183,20 @@ class PicturesController(QObject):
             (state.pair, recipe),
             lambda context: {"winners": session.winners(state.pair, recipe, "a", context)},
         )
+
+    def _ask_norms(self) -> None:
+        state, session = self._models.pair.state, self._engine.session
+        recipe = self._maps.ready_recipe(self._models.maps)
+        if state is None or session is None or recipe is None:
+            return
+
+        def norms(context: api.JobContext) -> dict[str, Any]:
+            return {
+                f"norms_{side}": session.norms(state.pair, side, recipe, context)
+                for side in api.SIDES
+            }
+
+        self._ask("norms", (state.pair, recipe), norms)
 
     def _ask(self, key: str, question: object, work: Any) -> None:
         if self._asked.get(key) == question:

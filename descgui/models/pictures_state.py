@@ -1,4 +1,4 @@
-"""Pictures computed from the maps: PCA colours, warped images, cycle errors, winning members."""
+"""Pictures computed from the maps: PCA colours, warped images, cycle errors, members, norms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import PcaAnswer, ScalarMap, WinnersAnswer
+from engine.api import NormsAnswer, PcaAnswer, ScalarMap, WinnersAnswer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +19,7 @@ class PicturesState:
         pca_compared: colours of the compared descriptor.
         cycle_a, cycle_b: A→B→A error at each cell of image a, and the other way round, in px.
         winners: winning set members over image a.
+        norms_a, norms_b: how long the vectors of each image are.
         warped_b: image b warped onto image a, ``(H, W, 3)`` uint8.
         warped_a: image a warped onto image b.
         busy: what is being computed, "" when nothing is.
@@ -30,6 +31,8 @@ class PicturesState:
     cycle_a: ScalarMap | None = None
     cycle_b: ScalarMap | None = None
     winners: WinnersAnswer | None = None
+    norms_a: NormsAnswer | None = None
+    norms_b: NormsAnswer | None = None
     warped_b: NDArray[np.uint8] | None = None
     warped_a: NDArray[np.uint8] | None = None
     busy: str = ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
-from engine.api import PANELS, SIDES, VIEW_MODES
+from engine.api import PANELS, SIDES, VIEW_MODES, network_of
 
 Key = str | QKeySequence.StandardKey
 Section = tuple["Command", ...]
@@ -64,6 +64,10 @@ def _has_members(models: AppModels) -> bool:
     return _has_pair(models) and info is not None and info.levels > 1
 
 
+def _has_network(models: AppModels) -> bool:
+    return _has_pair(models) and network_of(models.maps.choice.name) is not None
+
+
 def _has_matches(models: AppModels) -> bool:
     return models.matches.state.table is not None
 
@@ -112,6 +116,7 @@ def _mode(number: int, mode: str) -> Command:
         "warp": ("&Warp", "Warp one image onto the other by the homography", _has_homography),
         "cycle": ("&Cycle", "Show the error of matching there and back", _has_pair),
         "members": ("&Members", "Show which member of the set won at each point", _has_members),
+        "norms": ("&Norms", "Show how long a network's vectors are", _has_network),
     }[mode]
     return Command(
         f"mode_{mode}",

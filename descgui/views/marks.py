@@ -167,6 +167,25 @@ class ExcludedCircle:
 
 
 @dataclass(frozen=True, slots=True)
+class CellFrame:
+    """A cell that stands out: a yellow frame around its area, in image pixels.
+
+    Attributes:
+        corner_px: its top left corner.
+        size_px: (width, height).
+    """
+
+    corner_px: Point
+    size_px: tuple[float, float]
+
+    def shapes(self, stage: Stage) -> Shapes:
+        (x, y), (width, height) = self.corner_px, self.size_px
+        corners = ((x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y))
+        frame = tuple(stage.view.to_widget(corner) for corner in corners)
+        return _edged((frame,), BEST, 1.4)
+
+
+@dataclass(frozen=True, slots=True)
 class TruthPoint:
     """The true point in a white and sky-blue ring, and the rings of 3 and 5 image pixels.
 

@@ -373,7 +373,7 @@ class PairView(QWidget):
             second = None
         for bar, scale in zip(self._bars, (first, second), strict=True):
             bar.show_scale(scale, models.settings.state.colormap)
-        scalar_mode = models.view.state.mode in ("heat", "cycle", "members")
+        scalar_mode = models.view.state.mode in ("heat", "cycle", "members", "norms")
         self._bars[0].setVisible(scalar_mode)
         self._bars[1].setVisible(scalar_mode and second is not None)
         pca = models.pictures.state.pca

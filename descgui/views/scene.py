@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin
 from descgui.views.marks import (
     BestMatch,
+    CellFrame,
     CycleArrow,
     ErrorLine,
     ExcludedCircle,
@@ -43,11 +44,13 @@ from descgui.views.pixels import (
     value_range,
 )
 from descgui.views.viewport import whole_extent
+from descgui.views.words import counted
 from engine.api import (
     RIGHT,
     SIDES,
     WRONG,
     Extent,
+    NormsAnswer,
     Picture,
     Point,
     ProbeAnswer,
@@ -58,6 +61,7 @@ from engine.api import (
 )
 
 Range = tuple[float, float]
+_MOST_FRAMES: Final = 500
 
 # One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
 _CYCLE_RANGE_PX: Final = 20.0
@@ -259,16 +263,37 @@ def second_key(models: AppModels) -> PaneKey:
 
 
 def scalar_for(models: AppModels, key: PaneKey) -> ScalarMap | None:
-    """The scalar map that a pane shows in the modes cycle and members."""
+    """The scalar map that a pane shows in the modes cycle, members and norms."""
     pictures = models.pictures.state
     if models.view.state.mode == "cycle":
         return pictures.cycle_a if key.side == "a" else pictures.cycle_b
+    if models.view.state.mode == "norms":
+        norms = norms_for(models, key)
+        return None if norms is None else norms.norms
     if models.view.state.mode == "members" and pictures.winners is not None:
         winners = pictures.winners
         if not key.second:
             return winners.scale if key.side == "a" else None
         return winners.true_scale if winners.true_scale is not None else winners.angle
     return None
+
+
+def norms_for(models: AppModels, key: PaneKey) -> NormsAnswer | None:
+    """How long the vectors of a pane's image are; None for the compared descriptor."""
+    if key.compared:
+        return None
+    pictures = models.pictures.state
+    return pictures.norms_a if key.side == "a" else pictures.norms_b
+
+
+def norms_range(norms: Sequence[NormsAnswer]) -> Range | None:
+    """From the shortest vector to the longest that is no outlier; None where there is none."""
+    usual = [one.norms.values[(one.norms.values > 0) & ~one.high] for one in norms]
+    values = np.concatenate(usual) if usual else np.zeros(0)
+    if not values.size:
+        return None
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low, low + max(abs(low), 1.0) * 1e-3)
 
 
 def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
@@ -289,6 +314,11 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
         return None
     if mode == "cycle":
         return Scale("A→B→A error, top: or more", 0.0, _CYCLE_RANGE_PX, shown.unit)
+    if mode == "norms":
+        # One range for both images, without the outliers, or all others would look the same.
+        both_norms = [one for one in (pictures.norms_a, pictures.norms_b) if one is not None]
+        found_range = norms_range(both_norms)
+        return None if found_range is None else Scale("Norm, top: or more", *found_range, "")
     winners = pictures.winners
     assert winners is not None, "scalar_for found one"
     if shown is winners.angle:
@@ -309,6 +339,8 @@ def marks_for(
     """
     marks: list[Mark] = []
     labels: list[Mark] = []
+    if models.view.state.mode == "norms":
+        marks.extend(_high_norm_marks(models, key))
     if not key.compared:
         for pin in models.pins.pins:
             _add_pin(models, key, pin, dragged, marks, labels)
@@ -423,6 +455,20 @@ def _scale_of(title: str, maps: tuple[ScalarMap, ...]) -> Scale | None:
     if finite.size == 0:
         return None
     return Scale(title, float(finite.min()), float(finite.max()), maps[0].unit)
+
+
+def _high_norm_marks(models: AppModels, key: PaneKey) -> list[Mark]:
+    answer = norms_for(models, key)
+    if answer is None:
+        return []
+    rows, columns = answer.high.shape
+    extent = answer.norms.extent
+    width = (extent.right_px - extent.left_px) / columns
+    height = (extent.bottom_px - extent.top_px) / rows
+    return [
+        CellFrame((extent.left_px + column * width, extent.top_px + row * height), (width, height))
+        for row, column in np.argwhere(answer.high)[:_MOST_FRAMES].tolist()
+    ]
 
 
 def _add_pin(
@@ -563,7 +609,19 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
             return "A→B→A error" if key.side == "a" else "B→A→B error"
         case "members":
             return _members_text(models, key)
+        case "norms":
+            return _norms_text(models, key)
     return ""
+
+
+def _norms_text(models: AppModels, key: PaneKey) -> str:
+    answer = norms_for(models, key)
+    if answer is None:
+        return ""
+    count = int(answer.high.sum())
+    share = f"{100 * count / answer.high.size:.2g} %"
+    outliers = counted(count, "1 high-norm cell", "{n} high-norm cells") + f" ({share})"
+    return f"norms of {answer.layer} · {outliers if count else 'no high-norm cell'}"
 
 
 def _members_text(models: AppModels, key: PaneKey) -> str:

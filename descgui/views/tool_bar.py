@@ -22,6 +22,7 @@ from engine.api import VIEW_MODES
 
 _ICON = QSize(20, 20)
 _SLIDER_WIDTH_PX = 96
+_NARROW_SLIDER_PX = 56
 _MARGINS_PX = (8, 5, 8, 5)
 _SPACING_PX = 4
 _PERCENT = 100
@@ -85,8 +86,9 @@ class OpacitySlider(QWidget):
             self._draw_sign()
 
     def show_number(self, shown: bool) -> None:
-        """Show the per cent beside the slider."""
+        """Show the per cent beside the slider, which is shorter without it."""
         self._number.setVisible(shown)
+        self.slider.setFixedWidth(_SLIDER_WIDTH_PX if shown else _NARROW_SLIDER_PX)
 
     def _on_moved(self, percent: int) -> None:
         self._models.settings.update(opacity=percent / _PERCENT)

@@ -158,6 +158,12 @@ class LayeredDescriptor(DenseDescriptor, Protocol):
         """As ``describe`` by each of some layers alone, in one pass through the network."""
         ...
 
+    def raw_layers(
+        self, images: Tensor, layers: Sequence[int], check: Callable[[], None] | None = None
+    ) -> Levels:
+        """A level for each of some layers, with vectors as long as the network made them."""
+        ...
+
     def layer_grid(self, layer: int) -> CellGrid:
         """Where the cells lie that ``describe_layers`` gives, in pixels of the network's input."""
         ...

@@ -70,10 +70,7 @@ class Described:
 
     def extent_of(self, grid: CellGrid, cells: tuple[int, int]) -> Extent:
         """The area that the (width, height) cells of a grid in the working image cover."""
-        (left, right), (top, bottom) = grid.span_px(cells[0]), grid.span_px(cells[1])
-        corners = self.resize.backward(np.array([[left, top], [right, bottom]]))
-        (left, top), (right, bottom) = corners.tolist()
-        return Extent(left, top, right, bottom)
+        return extent_of(self.resize, grid, cells)
 
     def describe_points(
         self, points_px: NDArray[np.floating[Any]], *, device: torch.device
@@ -162,6 +159,14 @@ class Described:
                 places.append(self.positions[first : first + flat.size].numpy())
             first += flat.size
         return np.concatenate(list(merged.values())), np.concatenate(places)
+
+
+def extent_of(resize: Resize, grid: CellGrid, cells: tuple[int, int]) -> Extent:
+    """The area that the (width, height) cells of a grid in a resized image cover."""
+    (left, right), (top, bottom) = grid.span_px(cells[0]), grid.span_px(cells[1])
+    corners = resize.backward(np.array([[left, top], [right, bottom]]))
+    (left, top), (right, bottom) = corners.tolist()
+    return Extent(left, top, right, bottom)
 
 
 def make_described(

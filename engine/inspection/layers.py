@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.descriptors.base import LayeredDescriptor
+import torch
+
+from engine.descriptors.base import DescriptorMap, LayeredDescriptor
 from engine.descriptors.compute import predict_bytes
-from engine.inspection.requests import LayerInfo, NetworkInfo
+from engine.descriptors.high_norms import cell_norms, high_norm_cells, high_norm_threshold
+from engine.geometry.coords import Resize
+from engine.inspection.described import extent_of
+from engine.inspection.requests import LayerInfo, NetworkInfo, NormsAnswer, ScalarMap
 from engine.progress import JobContext, Progress, Stage
 
 
@@ -22,6 +27,24 @@ def network_info(descriptor: LayeredDescriptor, chosen: tuple[int, ...]) -> Netw
         error_px=found.error_px,
         method=found.method,
     )
+
+
+def answer_norms(level: DescriptorMap, resize: Resize, layer: str) -> NormsAnswer:
+    """The norms of one image's raw map, a batch of one, and which of them are far too high.
+
+    Args:
+        level: not brought to unit length.
+        resize: from the original to the image that was described.
+        layer: its name.
+    """
+    with torch.inference_mode():
+        norms = cell_norms(level.values)
+        threshold = float(high_norm_threshold(norms))
+        high = high_norm_cells(norms)[0].cpu().numpy()
+    values = norms[0].cpu().numpy()
+    rows, columns = values.shape
+    extent = extent_of(resize, level.grid, (columns, rows))
+    return NormsAnswer(norms=ScalarMap(values, extent), high=high, threshold=threshold, layer=layer)
 
 
 def choose_layers(

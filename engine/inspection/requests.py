@@ -279,6 +279,23 @@ class WinnersAnswer:
     true_scale: ScalarMap | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NormsAnswer:
+    """How long the vectors of an image are before they are brought to unit length.
+
+    Attributes:
+        norms: at each cell of the layer.
+        high: ``(H', W')`` the cells whose vectors are far longer than all others.
+        threshold: the length beyond which they are; infinite where no cell has anything.
+        layer: the layer's name.
+    """
+
+    norms: ScalarMap
+    high: NDArray[np.bool_]
+    threshold: float
+    layer: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRequest:
     """Match many points of image a to image b.

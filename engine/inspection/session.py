@@ -22,18 +22,25 @@ from engine.descriptors.model_names import network_of
 from engine.descriptors.pairing import PairImage, PairMaps, describe_blank
 from engine.descriptors.precomputed import read_map_file
 from engine.devices import memory_bytes
-from engine.errors import DeviceError, MapFileError, MapsMismatchError, MapsMissingError
+from engine.errors import (
+    DescSpaceError,
+    DeviceError,
+    MapFileError,
+    MapsMismatchError,
+    MapsMissingError,
+)
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
 from engine.inspection.colours import answer_pca, make_basis
 from engine.inspection.described import POSITION_DIM, Described, describe_maps, make_described
-from engine.inspection.layers import choose_layers, network_info
+from engine.inspection.layers import answer_norms, choose_layers, network_info
 from engine.inspection.match_table import make_table
 from engine.inspection.probe import answer_probe
 from engine.inspection.requests import (
     MapInfo,
     MatchRequest,
     MatchTable,
+    NormsAnswer,
     PcaAnswer,
     PcaRequest,
     ProbeAnswer,
@@ -226,6 +233,37 @@ class Session:
         """
         asked, other = self._need_both(pair, side, recipe)
         return find_cycle_errors(asked, other, context or JobContext())
+
+    def norms(
+        self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
+    ) -> NormsAnswer:
+        """How long a network's vectors are at each cell, of the last of the chosen layers.
+
+        They are not kept with the maps, so the image goes through the network once more.
+
+        Raises:
+            DescSpaceError: the descriptor is no network with layers, or as :meth:`describe`.
+            JobCancelled: ``context.cancel`` was raised.
+        """
+        with context.cancel.holding(self._describing):
+            one = self._pair_image(pair, side, recipe)
+            descriptor = one.descriptor
+            if not isinstance(descriptor, LayeredDescriptor):
+                raise DescSpaceError(
+                    "Norms are shown for networks that were opened by name; of this descriptor "
+                    "only vectors of unit length are known."
+                )
+            layer = descriptor.chosen[-1]
+            (level,), _ = run_on_image(
+                descriptor,
+                one.pixels,
+                lambda images: descriptor.raw_layers(images, (layer,), context.cancel.check),
+                device=recipe.device,
+                precision=recipe.precision,
+                context=context,
+            )
+        resize = fit_long_edge(self._image(pair, side).size_px, recipe.long_edge_px)
+        return answer_norms(level, resize, descriptor.layers[layer].name)
 
     def match(self, request: MatchRequest, context: JobContext) -> MatchTable:
         """Match many points of image a to image b, describing the images first if need be.

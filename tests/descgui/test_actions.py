@@ -37,7 +37,8 @@ ASKED_FOR = {
     "load_maps", "load_plugin", "export_canvas", "export_window", "copy_canvas", "export_figure",
     "export_matches", "copy_command", "settings", "quit", "undo", "redo", "clear_pins",
     "remove_pin", "mode_image", "mode_pca", "mode_overlay", "mode_heat", "mode_warp",
-    "mode_cycle", "mode_members", "blink", "self_similarity", "linked", "stacked", "fit",
+    "mode_cycle", "mode_members", "mode_norms", "open_network", "blink",
+    "self_similarity", "linked", "stacked", "fit",
     "one_to_one", "zoom_in", "zoom_out", "theme_system", "theme_light", "theme_dark",
     "colormap_viridis", "colormap_cividis", "dock_browser", "dock_descriptor", "dock_probe",
     "dock_matches",
@@ -158,6 +159,14 @@ def test_the_members_mode_needs_a_set_of_descriptors(models: AppModels, actions:
     assert not actions["mode_members"].isEnabled()
     finish_maps(models, levels=9)
     assert actions["mode_members"].isEnabled()
+
+
+def test_the_norms_mode_needs_a_network(models: AppModels, actions: Actions):
+    open_a_pair(models)
+    models.maps.choose(DescriptorChoice("daisy"))
+    assert not actions["mode_norms"].isEnabled()
+    models.maps.choose(DescriptorChoice("timm:resnet18@2"))
+    assert actions["mode_norms"].isEnabled()
 
 
 def test_a_click_on_a_mode_changes_the_model_and_the_model_moves_the_tick(

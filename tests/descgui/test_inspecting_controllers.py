@@ -97,6 +97,10 @@ class Session:
         self._work("cycle", pair, recipe, side)
         return side
 
+    def norms(self, pair: ImagePair, side: str, recipe: api.Recipe, _context: Any) -> Any:
+        self._work("norms", pair, recipe, side)
+        return side
+
     def winners(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
         self._work("winners", pair, recipe, side)
         return side
@@ -552,6 +556,18 @@ def test_modes_that_cannot_be_shown_say_why(ready, rest):
     assert "homography" in ready.models.pictures.state.problem
     ready.models.view.update(mode="image")
     assert ready.models.pictures.state.problem == ""
+
+
+def test_norms_are_asked_for_both_images_and_again_for_another_layer(on_network, rest):
+    on_network.models.view.update(mode="norms")
+    rest()
+    pictures = on_network.models.pictures.state
+    assert (pictures.norms_a, pictures.norms_b) == ("a", "b")
+    go_to(on_network, "timm:net@1")
+    rest()
+    layers = [recipe.spec[0] for _pair, recipe, _side in on_network.session.of("norms")]
+    assert layers[0] == "timm:net"
+    assert layers[-2:] == ["timm:net@1", "timm:net@1"]
 
 
 def test_warps_need_no_descriptor(world, rest):

@@ -21,6 +21,7 @@ from descgui.views.drops import DropPlan, plan_drop
 from descgui.views.empty_state import DropBanner, EmptyState
 from descgui.views.marks import (
     BestMatch,
+    CellFrame,
     CycleArrow,
     ErrorLine,
     ExcludedCircle,
@@ -41,6 +42,7 @@ from engine.api import (
     ImagePair,
     MapInfo,
     MatchTable,
+    NormsAnswer,
     PcaAnswer,
     Peak,
     Picture,
@@ -482,7 +484,40 @@ def test_the_second_members_map_lies_over_the_image_it_belongs_to(view, models, 
     assert view._panes[1].key == PaneKey("b")
 
 
-@pytest.mark.parametrize("mode", ["pca", "overlay", "warp", "cycle", "members"])
+def norms_answer(high=()) -> NormsAnswer:
+    values = np.linspace(10, 20, 192, dtype=np.float32).reshape(12, 16)
+    marked = np.zeros((12, 16), np.bool_)
+    for row, column in high:
+        values[row, column], marked[row, column] = 500.0, True
+    return NormsAnswer(
+        norms=ScalarMap(values, WHOLE), high=marked, threshold=100.0, layer="blocks.3"
+    )
+
+
+def test_norms_share_one_scale_without_outliers_which_are_framed(view, models, opened):
+    models.pictures.update(norms_a=norms_answer([(2, 5)]), norms_b=norms_answer())
+    models.view.update(mode="norms")
+    assert shown_range(view, 0) == pytest.approx((10.0, 20.0))
+    assert view._bars[1].isHidden()
+    frames = [mark for mark in view.canvases[0].marks if isinstance(mark, CellFrame)]
+    assert frames == [CellFrame((19.5, 7.5), (4.0, 4.0))]
+    assert not [mark for mark in view.canvases[1].marks if isinstance(mark, CellFrame)]
+    assert "norms of blocks.3 · 1 high-norm cell (0.52 %)" in header(view, 0).text
+    assert "no high-norm cell" in header(view, 1).text
+    assert not view.grab().isNull()
+    models.view.update(mode="image")
+    assert not [mark for mark in view.canvases[0].marks if isinstance(mark, CellFrame)]
+
+
+def test_norms_that_are_all_alike_paint_without_a_warning(view, models, opened):
+    flat = ScalarMap(np.ones((12, 16), np.float32), WHOLE)
+    answer = replace(norms_answer(), norms=flat)
+    models.pictures.update(norms_a=answer, norms_b=answer)
+    models.view.update(mode="norms")
+    assert not view.grab().isNull()
+
+
+@pytest.mark.parametrize("mode", ["pca", "overlay", "warp", "cycle", "members", "norms"])
 def test_a_missing_picture_leaves_the_plain_image_and_one_sentence(view, models, opened, mode):
     models.view.update(mode=mode)
     models.pictures.update(problem="There is only one member.")

@@ -23,9 +23,9 @@ from engine.descriptors.families.backbone import (
 )
 from engine.descriptors.model_names import ModelName, network_of
 from engine.descriptors.registry import FamilyEntry, make_spec
-from engine.errors import JobCancelled
-from engine.images import write_image
-from engine.inspection.requests import ProbeRequest, Recipe
+from engine.errors import DescSpaceError, JobCancelled
+from engine.images import read_image, write_image
+from engine.inspection.requests import Extent, ProbeRequest, Recipe
 from engine.inspection.session import Session
 from engine.progress import CancelToken, JobContext, Progress, Stage
 
@@ -221,3 +221,33 @@ def test_the_last_layer_has_the_name_without_a_number():
         "timm:net@2",
         "timm:net",
     ]
+
+
+def test_norms_are_those_of_the_networks_own_vectors_and_outliers_are_found(network, pair):
+    usual = network.features
+    loud = torch.zeros(12, 16)
+    loud[3, 7] = 1.0
+
+    def features(inputs, layers, *, facet, norm):
+        outputs = usual(inputs, layers, facet=facet, norm=norm)
+        if inputs.shape[2:] != SIZE_PX[::-1]:
+            return outputs
+        return tuple(one * (1 + 99 * loud) for one in outputs)
+
+    network.features = features
+    answer = Session().norms(pair, "a", recipe("@1,2", norm=False), JobContext())
+    assert answer.layer == "block 1"
+    pixels = torch.from_numpy(read_image(pair.path_a).pixels / np.float32(255))
+    pixels = pixels.permute(2, 0, 1)[None]
+    expected = network.features(pixels - 0.5, (2,), facet="token", norm=False)[0][0].detach()
+    for row, column in ((0, 0), (3, 7), (11, 15)):
+        length = float(sum(float(one) ** 2 for one in expected[:, row, column])) ** 0.5
+        assert answer.norms.values[row, column] == pytest.approx(length, rel=1e-4)
+    assert np.argwhere(answer.high).tolist() == [[3, 7]]
+    assert answer.norms.extent == Extent(-0.5, -0.5, 63.5, 47.5)
+
+
+def test_norms_of_a_descriptor_without_layers_are_refused_in_a_sentence(pair):
+    how = Recipe(spec=make_spec("daisy"), device="cpu")
+    with pytest.raises(DescSpaceError, match="unit length"):
+        Session().norms(pair, "a", how, JobContext())
