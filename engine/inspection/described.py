@@ -17,7 +17,7 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
-from engine.matching.similarity import SearchLevel, lay_out, peaks_between_cells
+from engine.matching.similarity import ROUNDING, SearchLevel, lay_out, peaks_between_cells
 from engine.matching.texture import find_texture
 
 Points = NDArray[np.float64]
@@ -27,9 +27,17 @@ POSITION_DIM = 2
 
 _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
 _LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
-_MOVES: Final = 3
-_AT_EDGE: Final = 0.9  # cells: what is most similar may lie beyond
-_STEPS: Final = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2)), axis=-1)
+_STARTS: Final = 4
+
+
+def _offsets(reach: int) -> NDArray[np.int64]:
+    """``(K, 2)`` (x, y) from a cell to those at most ``reach`` away, by rows."""
+    steps = np.arange(-reach, reach + 1)
+    return np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+
+
+_NEAR: Final = _offsets(1)
+_WIDE: Final = _offsets(2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +118,9 @@ class Described:
     def find_between_cells(self, queries: Tensor, index: Tensor, *, best: int) -> Points:
         """The places around found cells that are most similar to the queries.
 
-        A descriptor that was read between cells may be more similar to a cell beyond its
-        neighbours, so the search moves on where the most similar place is at its edge.
+        A descriptor that was read between cells that differ may be more similar to a cell one or
+        two away.  So the search begins at four cells: the found one, and those at most two away
+        that are most similar.
 
         Args:
             queries: ``(L, N, D)`` the sets that were searched for.
@@ -124,13 +133,14 @@ class Described:
         """
         sets = queries.permute(1, 0, 2).cpu().numpy()
         places = index.cpu().numpy()
-        reach = np.where(np.arange(len(places)) < best, 1.0, 0.5)
         found = np.full((len(places), 2), np.nan)
         first = 0
         for level in self.levels:
             mine = (places >= first) & (places < first + len(level.vectors))
             if mine.any():
-                cells = _between_cells(level, sets[mine], places[mine] - first, reach[mine])
+                cells = _most_similar_places(
+                    level, sets[mine], places[mine] - first, int(mine[:best].sum())
+                )
                 found[mine] = self.resize.backward(level.grid.to_px(cells))
             first += len(level.vectors)
         return found
@@ -184,7 +194,7 @@ def make_described(
         info,
         resize,
         laid_out,
-        torch.from_numpy(np.concatenate(positions)),
+        torch.from_numpy(np.asfortranarray(np.concatenate(positions))),  # read by column
         find_texture(pixels),
     )
 
@@ -233,11 +243,8 @@ def implied_turn_deg(asked: Member, found: Member) -> float:
     return 180.0 - (180.0 - (asked.angle_deg - found.angle_deg)) % 360.0
 
 
-def _between_cells(
-    level: SearchLevel,
-    queries: NDArray[np.float32],
-    place: NDArray[np.int64],
-    reach: NDArray[np.float64],
+def _most_similar_places(
+    level: SearchLevel, queries: NDArray[np.float32], place: NDArray[np.int64], best: int
 ) -> Points:
     """Where a level is most similar to queries, around a cell of each.
 
@@ -245,30 +252,53 @@ def _between_cells(
         level: the map.
         queries: ``(N, L, D)``.
         place: ``(N,)`` row of the cell in the level's matrix.
-        reach: ``(N,)`` how far to look at once, in cells; 1 moves on from there.
+        best: how many, counted from the first, are searched widely; the others within half a cell.
 
     Returns:
         ``(N, 2)`` (x, y) in cells.
     """
-    width, height = level.cells
-    last = np.array([width - 1, height - 1])
+    width = level.cells[0]
     cells = np.stack([place % width, place // width], axis=1)
-    found = cells.astype(np.float64)
-    moving = np.arange(len(cells))
-    for _ in range(_MOVES):
-        wanted = cells[moving, None, None] + _STEPS
-        there = np.minimum(np.maximum(wanted, 0), last)
-        outside = (there != wanted).any(axis=-1)
-        index = there[..., 1] * width + there[..., 0]
-        if level.vectors.device.type == "cpu":
-            around = level.vectors.numpy()[index]
-        else:
-            around = level.vectors[torch.from_numpy(index).to(level.vectors.device)].cpu().numpy()
-        shift = peaks_between_cells(around, outside, queries[moving], reach[moving])
-        found[moving] = cells[moving] + shift
-        at_edge = (np.abs(shift) > _AT_EDGE).any(axis=1)
-        if not at_edge.any():
-            break
-        moving = moving[at_edge]
-        cells[moving] = np.rint(found[moving])
-    return found
+    starts = _start_cells(level, queries[:best], cells[:best])
+    each = np.arange(len(cells))
+    owner = np.concatenate([each[:best].repeat(_STARTS), each[best:]])
+    reach = np.where(owner < best, 1.0, 0.5)
+    begin = np.concatenate([starts.reshape(-1, 2), cells[best:]])
+    there, outside = _clamp(level, begin[:, None] + _NEAR)
+    shift, similarity = peaks_between_cells(_read(level, there), outside, queries[owner], reach)
+    found = begin + shift
+    wide = len(starts) * _STARTS
+    reached = similarity[:wide].reshape(-1, _STARTS)
+    reached[:, 0] += ROUNDING  # where all places are equally similar, the cell itself counts
+    chosen = reached.argmax(axis=1)
+    return np.concatenate([found[_STARTS * each[:best] + chosen], found[wide:]])
+
+
+def _start_cells(
+    level: SearchLevel, queries: NDArray[np.float32], cells: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``(N, S, 2)`` cells ``(N, 2)``, and the others at most two away that are most similar."""
+    there, outside = _clamp(level, cells[:, None] + _WIDE)
+    similarity = np.matmul(queries, _read(level, there).transpose(0, 2, 1)).max(axis=1)
+    similarity[outside] = -np.inf
+    similarity[:, len(_WIDE) // 2] = np.inf
+    order = np.argsort(-similarity, axis=1)[:, :_STARTS]
+    return there[np.arange(len(cells))[:, None], order]
+
+
+def _clamp(
+    level: SearchLevel, cells: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Cells ``(..., 2)``, or the nearest ones of the map; and ``(...)`` True where they are not."""
+    there = np.minimum(np.maximum(cells, 0), np.array(level.cells) - 1)
+    return there, (there != cells).any(axis=-1)
+
+
+def _read(level: SearchLevel, cells: NDArray[np.int64]) -> NDArray[np.float32]:
+    """``(..., D)`` the descriptors of cells ``(..., 2)``."""
+    index = cells[..., 1] * level.cells[0] + cells[..., 0]
+    if level.vectors.device.type == "cpu":
+        read: NDArray[np.float32] = level.vectors.numpy()[index]
+    else:
+        read = level.vectors[torch.from_numpy(index).to(level.vectors.device)].cpu().numpy()
+    return read

@@ -23,7 +23,8 @@ _FINE_EDGE: Final = 2 * _FINE_STEPS + 1
 _CENTRE: Final = (_FINE_EDGE**2) // 2
 _BLOCK_NUMBERS: Final = 8192  # OpenBLAS takes several threads from 9216 on
 _LEAST_SQUARED_LENGTH: Final = 1e-6
-_ROUNDING: Final = 1e-6
+ROUNDING: Final = 1e-6
+"""Similarities that differ by less are the same."""
 
 
 def _bilinear_shares() -> NDArray[np.float32]:
@@ -198,7 +199,7 @@ def peaks_between_cells(
     outside: NDArray[np.bool_],
     queries: NDArray[np.float32],
     reach: NDArray[np.float64],
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where, between a cell and those around it, the map is most similar to a query.
 
     The map is read there as a query's own place is: interpolated bilinearly and brought to unit
@@ -206,25 +207,25 @@ def peaks_between_cells(
     looked for on a grid of eight steps a cell, and between these by :func:`refine_peaks`.
 
     Args:
-        around: ``(N, 3, 3, D)`` rows and columns of descriptors around each found cell.
-        outside: ``(N, 3, 3)`` True for cells outside the map, whose descriptors mean nothing.
+        around: ``(N, 9, D)`` descriptors around each found cell, by rows.
+        outside: ``(N, 9)`` True for cells outside the map, whose descriptors mean nothing.
         queries: ``(N, L, D)`` the sets that were searched for.
         reach: ``(N,)`` how far to look along either axis, at most 1 cell.
 
     Returns:
         ``(N, 2)`` shift (x, y) in cells; 0 where no place is more similar than the
-        cell itself.
+        cell itself.  ``(N,)`` the similarity at the nearest place of the grid; -inf where the
+        map holds nothing.
     """
     # A probe asks for a few peaks only, so the number of calls is what takes time.
     count = len(around)
-    cells = around.reshape(count, 9, around.shape[-1])
-    turned = cells.transpose(0, 2, 1)
+    turned = around.transpose(0, 2, 1)
     similarity = np.matmul(queries, turned) @ _SHARES.T
-    squared_length = np.matmul(cells, turned).reshape(count, 81) @ _PAIRED_SHARES.T
+    squared_length = np.matmul(around, turned).reshape(count, 81) @ _PAIRED_SHARES.T
     lost = squared_length < _LEAST_SQUARED_LENGTH
     lost |= reach[:, None] < _REACHES
     if outside.any():
-        lost |= outside.reshape(count, 9).astype(np.float32) @ _SHARES.T > 0
+        lost |= outside.astype(np.float32) @ _SHARES.T > 0
     best = similarity.max(axis=1) if similarity.shape[1] > 1 else similarity[:, 0]
     fine = np.full((count, _FINE_EDGE**2 + 1), -np.inf)
     fine[:, :-1] = best / np.sqrt(np.maximum(squared_length, _LEAST_SQUARED_LENGTH))
@@ -232,13 +233,13 @@ def peaks_between_cells(
     place = fine.argmax(axis=1)
     each = np.arange(count)
     # Where all places are equally similar, no rounding decides.
-    better = fine[each, place] > fine[:, _CENTRE] + _ROUNDING
+    better = fine[each, place] > fine[:, _CENTRE] + ROUNDING
     place[~better] = _CENTRE
     near = fine[each[:, None], _NEAR[place]]
     near[near == -np.inf] = np.nan
     found = _PLACES[place] + refine_peaks(near.reshape(count, 3, 3))
     shift: NDArray[np.float64] = (found / _FINE_STEPS - 1.0) * better[:, None]
-    return shift
+    return shift, fine[each, place]
 
 
 def refine_peaks(around: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -222,6 +222,15 @@ def unit_cells(seed: int, count: int) -> np.ndarray:
     return (cells / np.linalg.norm(cells, axis=-1, keepdims=True)).astype(np.float32)
 
 
+def find_peaks(around, outside, queries, reach):
+    """:func:`peaks_between_cells` of cells in rows and columns: the shifts."""
+    count, *_, dim = around.shape
+    shift, _ = peaks_between_cells(
+        around.reshape(count, 9, dim), outside.reshape(count, 9), queries, reach
+    )
+    return shift
+
+
 def test_a_descriptor_is_found_where_it_was_read_between_cells():
     around = unit_cells(0, 200)
     places = np.random.default_rng(1).uniform(-0.95, 0.95, (200, 2))
@@ -229,9 +238,9 @@ def test_a_descriptor_is_found_where_it_was_read_between_cells():
         [read_between(a, *place) for a, place in zip(around, places, strict=True)]
     ).astype(np.float32)[:, None]
     outside = np.zeros((200, 3, 3), np.bool_)
-    found = peaks_between_cells(around, outside, queries, np.ones(200))
+    found = find_peaks(around, outside, queries, np.ones(200))
     assert np.abs(found - places).max() < 0.07
-    near = peaks_between_cells(around, outside, queries, np.full(200, 0.5))
+    near = find_peaks(around, outside, queries, np.full(200, 0.5))
     assert np.abs(near).max() <= 0.5
 
 
@@ -239,11 +248,17 @@ def test_the_place_between_cells_is_the_most_similar_one_a_loop_finds():
     around = unit_cells(2, 12)
     sets = unit_cells(3, 12)[:, 0, :2]  # two members each
     outside = np.zeros((12, 3, 3), np.bool_)
-    found = peaks_between_cells(around, outside, sets, np.ones(12))
+    found = find_peaks(around, outside, sets, np.ones(12))
     steps = np.linspace(-1, 1, 41)
     for cells, members, (x, y) in zip(around, sets, found, strict=True):
         best = max(float((members @ read_between(cells, u, v)).max()) for u in steps for v in steps)
         assert float((members @ read_between(cells, x, y)).max()) > best - 0.01
+    _, value = peaks_between_cells(
+        around.reshape(12, 9, 16), outside.reshape(12, 9), sets, np.ones(12)
+    )
+    for cells, members, (x, y), one in zip(around, sets, found, value, strict=True):
+        there = read_between(cells, round(8 * x) / 8, round(8 * y) / 8)
+        assert one == pytest.approx(float((members @ there).max()), abs=1e-5)
 
 
 def test_places_between_cells_keep_inside_the_map_and_equal_cells_move_nothing():
@@ -251,15 +266,15 @@ def test_places_between_cells_keep_inside_the_map_and_equal_cells_move_nothing()
     queries = np.stack([read_between(one, -0.7, 0.4) for one in around]).astype(np.float32)
     outside = np.zeros((50, 3, 3), np.bool_)
     outside[:, :, 0] = True
-    found = peaks_between_cells(around, outside, queries[:, None], np.ones(50))
+    found = find_peaks(around, outside, queries[:, None], np.ones(50))
     assert (found[:, 0] >= 0).all()
     outside[:] = True
     outside[:, 1, 1] = False
-    alone = peaks_between_cells(around, outside, queries[:, None], np.ones(50))
+    alone = find_peaks(around, outside, queries[:, None], np.ones(50))
     np.testing.assert_array_equal(alone, np.zeros((50, 2)))
     for cells in (np.zeros_like(around), np.broadcast_to(around[:1, :1, :1], around.shape)):
         whole = np.zeros((50, 3, 3), np.bool_)
-        flat = peaks_between_cells(cells, whole, queries[:, None], np.ones(50))
+        flat = find_peaks(cells, whole, queries[:, None], np.ones(50))
         np.testing.assert_array_equal(flat, np.zeros((50, 2)))
-    none = peaks_between_cells(around[:0], outside[:0], queries[:0, None], np.ones(0))
+    none = find_peaks(around[:0], outside[:0], queries[:0, None], np.ones(0))
     assert none.shape == (0, 2)

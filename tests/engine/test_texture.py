@@ -171,6 +171,18 @@ def test_an_image_against_itself_gives_the_identity_within_half_a_cell(name, poi
     assert table.mutual[asked].all()
 
 
+@pytest.mark.parametrize("name", ["phantom.png", "logo.png", "color.png"])
+def test_a_drawing_against_itself_gives_the_identity_although_its_cells_differ_strongly(name):
+    path = PHOTOS / name
+    how = recipe("descspace-fast")
+    table = Session().match(
+        MatchRequest(pair=ImagePair(path, path, np.eye(3)), recipe=how, points="grid", count=400),
+        JobContext(),
+    )
+    assert table.textured.sum() > 50
+    assert (table.error_px[table.textured] <= 2).all()  # half a cell
+
+
 def test_an_image_is_judged_at_the_size_that_was_described(tmp_path):
     # Noise of one pixel is texture where each pixel is described, and none where many are one.
     noise = np.random.default_rng(2).uniform(0.3, 0.7, (900, 1200))
