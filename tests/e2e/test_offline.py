@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -70,6 +71,11 @@ def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fr
         ["export", str(trained), "--out", str(tmp_path / "w.safetensors")],
         ["view", *images, *fast, "--screenshot", str(tmp_path / "view.png")],
     ]
+    if (
+        importlib.util.find_spec("timm") is not None
+    ):  # random weights, and no attempt to have others
+        named = ["--descriptor", "timm:test_resnet@1"]
+        lines.append(["describe", images[0], *named, "--out", str(tmp_path / "named.npz")])
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, json.dumps(lines)],
         cwd=REPOSITORY,

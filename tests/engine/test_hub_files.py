@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.cli.run import main
 from engine.descriptors.compute import get_built
 from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.families.hub_files import (
@@ -373,3 +374,15 @@ def test_paths_that_leave_a_repository_are_no_file_names(name: object) -> None:
 def test_revisions_that_leave_the_cache_are_refused(revision: str) -> None:
     with pytest.raises(ConfigError, match="names no revision"):
         HubRepo.parse(f"a/b@{revision}")
+
+
+def test_the_list_tells_the_weights_of_a_named_model(
+    hub_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_in_cache(
+        hub_cache, "model.safetensors", safetensors_of(full_model().state_dict(), tmp_path)
+    )
+    assert main(["descriptors", f"timm:{MODEL}"], open_window=lambda _options: 1) == 0
+    assert f"default {REPO} (cache)" in " ".join(capsys.readouterr().out.split())
+    assert main(["descriptors"], open_window=lambda _options: 1) == 0
+    assert "timm:MODEL" in capsys.readouterr().out

@@ -37,7 +37,12 @@ class DescriptorsOptions(OwnSettings):
 def run(arguments: Namespace, shell: Shell) -> int:
     """Print the list, or what a check found: 1 where something is not as it is declared."""
     with shell.stage(Stage.LOADING_TORCH):
-        from engine.descriptors.registry import get_descriptor, list_descriptors, list_families
+        from engine.descriptors.registry import (
+            get_descriptor,
+            list_descriptors,
+            list_families,
+            make_spec,
+        )
         from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources
 
@@ -48,6 +53,9 @@ def run(arguments: Namespace, shell: Shell) -> int:
         fetch_missing([(name, {}) for name in named], shell.context())
     if options.check is not None:
         return _check(options, options.check, shell)
+    for name in options.names:
+        if not name.endswith(f":{_ANY_MODEL}"):  # only then a family knows its weights
+            make_spec(name).weights_stamps(load=True)
     shell.sink.close()
     every_family = (get_descriptor(f"{family.name}:{_ANY_MODEL}") for family in list_families())
     entries = [get_descriptor(name) for name in options.names]
@@ -94,10 +102,8 @@ def as_text(entry: DescriptorEntry) -> str:
     lines = [f"{entry.name}  —  {entry.title}{source}"]
     if entry.summary:
         lines += textwrap.wrap(entry.summary, 96, initial_indent="  ", subsequent_indent="  ")
-    from engine.descriptors.registry import make_spec, weights_in_use
+    from engine.descriptors.registry import weights_in_use
 
-    if entry.weights_file is not None:  # a family can tell its title only after this
-        make_spec(entry.name).weights_stamps(load=True)
     options = describe_options(entry.config)
     width = max((len(info.name) for info in options), default=0)
     for info in options:
