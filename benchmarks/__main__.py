@@ -24,6 +24,7 @@ BENCHMARKS = {
     "start": "from the command to the first painted window, and stalls while torch loads",
     "hover": "from a pointer event to the painted heat map",
     "training": "from a pointer event to the painted heat map during a training",
+    "study": "what a study of layers takes beyond describing once and matching",
     "mining": "hard negatives: the CUDA kernel compared with torch",
 }
 _TIMEOUT_S = 1800

@@ -87,7 +87,8 @@ class LayerRow:
         high_norm_share: share of cells whose vectors are far longer than the others; None where
             their length is not known.
         median_norm: the median length of the reference image's vectors.
-        describe_ms: time to describe the reference image by this layer alone.
+        describe_ms: time to describe a square of ``timed_px`` by this layer alone.
+        timed_px: side of that square.
         map_bytes: memory of the reference image's map.
     """
 
@@ -107,6 +108,7 @@ class LayerRow:
     high_norm_share: float | None = None
     median_norm: float | None = None
     describe_ms: float | None = None
+    timed_px: int = 0
     map_bytes: int = 0
 
     def mean(
@@ -136,18 +138,18 @@ class StudyTimes:
         images: how many were described.
         describe_s: all layers of all images.
         match_s: finding the queries of all pairs, by all layers.
-        measures_s: everything else that was measured of the layers.
+        rest_s: everything else, from reading images to what is measured of the layers.
     """
 
     images: int
     describe_s: float
     match_s: float
-    measures_s: float
+    rest_s: float
 
     @property
     def overhead(self) -> float:
-        """What the measures took on top of describing and matching, as a share of these."""
-        return self.measures_s / max(1e-9, self.describe_s + self.match_s)
+        """What everything else took on top of describing and matching, as a share of these."""
+        return self.rest_s / max(1e-9, self.describe_s + self.match_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,8 @@ from engine.vocabulary import Precision
 _RANK_CELLS: Final = 128  # of an image and layer
 _RANK_VECTORS: Final = 2048  # of a layer
 _SHIFTED_IMAGES: Final = 2
-_SHARE_EDGE_PX: Final = 224
-_TIMING_S: Final = 0.3  # is spent on a layer that is quick to describe by, for the shortest time
+_EDGE_PX: Final = 224  # of images that measures beside PCK are made with
+_TIMING_S: Final = 0.1  # is spent on a layer that is quick to describe by, for the shortest time
 _MOST_TIMED: Final = 5
 _PCA_CELLS: Final = 20_000
 
@@ -198,7 +198,6 @@ class StudiedDescriptor:
 
     def shares(self, context: JobContext) -> tuple[tuple[float, float], ...]:
         """Position's share of each layer's variance, and how much of it a constant image shows."""
-        edge_px = _SHARE_EDGE_PX
 
         def describe(images: Tensor) -> Levels:
             context.cancel.check()
@@ -209,7 +208,7 @@ class StudiedDescriptor:
             )
 
         with working(self.descriptor, self.device, self.precision, context.cancel):
-            found = positional_shares(describe, (edge_px, edge_px), device=self.device)
+            found = positional_shares(describe, (_EDGE_PX, _EDGE_PX), device=self.device)
         if self.network is None:  # the members of a set are alike
             mean = [sum(values) / len(found) for values in zip(*map(_pair, found), strict=True)]
             return ((mean[0], mean[1]),)
@@ -267,7 +266,7 @@ def measure_layers(
         DescSpaceError: a descriptor or the device failed, or no pair could be measured.
         JobCancelled: ``context.cancel`` was raised.
     """
-    gathering = _Gathering(studied, protocol)
+    gathering = _Gathering(studied, protocol, time.perf_counter())
     total = dataset.pair_count
     context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
     first: ReadImage | None = None
@@ -336,26 +335,25 @@ class _Gathering:
 
     studied: StudiedDescriptor
     protocol: Protocol
+    start_s: float
     rows: dict[Variant, list[PairRow]] = field(default_factory=dict)
     points: dict[Variant, dict[tuple[str, int], PairPoints]] = field(default_factory=dict)
     match_s: float = 0.0
-    look_s: float = 0.0
     reference: ReadImage | None = None
     reference_maps: LayerMaps | None = None
-    shifted: list[tuple[ReadImage, LayerMaps]] = field(default_factory=list)
+    shifted: list[ReadImage] = field(default_factory=list)
     samples: list[list[Tensor]] = field(default_factory=list)
     high_cells: list[list[int]] = field(default_factory=list)
 
     def look_at(self, first: ReadImage | None, maps: LayerMaps) -> None:
         """Take what is needed of an image's maps; ``first`` is given for images 1."""
-        start_s = time.perf_counter()
         if not self.samples:
             self.samples = [[] for _ in maps.plain]
             self.high_cells = [[0, 0] for _ in maps.plain]
         if first is not None and self.reference is None:
             self.reference, self.reference_maps = first, maps
         if first is not None and len(self.shifted) < _SHIFTED_IMAGES:
-            self.shifted.append((first, maps))
+            self.shifted.append(first)
         with torch.inference_mode():
             for place, (raw, plain) in enumerate(zip(maps.raw, maps.plain, strict=True)):
                 if sum(map(len, self.samples[place])) < _RANK_VECTORS:
@@ -364,7 +362,6 @@ class _Gathering:
                     high = high_norm_cells(cell_norms(raw[0].values))
                     self.high_cells[place][0] += int(high.sum())
                     self.high_cells[place][1] += high.numel()
-        self.look_s += time.perf_counter() - start_s
 
     def means(self) -> tuple[tuple[str, float], ...]:
         """Each layer's mean PCK so far."""
@@ -381,7 +378,6 @@ class _Gathering:
         assert self.reference is not None
         assert self.reference_maps is not None
         describe_s, images = self.studied.describe_s, self.studied.images
-        start_s = time.perf_counter()
         steps = len(self.shifted) + 1 + len(self.studied.layers)
         done = 0
 
@@ -392,10 +388,13 @@ class _Gathering:
             context.emit(Progress(Stage.MEASURING_LAYERS, done, steps))
 
         changes: list[list[float]] = [[] for _ in self.studied.layers]
-        for first, maps in self.shifted:
-            moved = self.studied.describe(_moved(first.working.pixels), context)
+        for first in self.shifted:
+            still, moved = (
+                self.studied.describe(_part(first.working.pixels, start_px), context).plain
+                for start_px in (0, 1)
+            )
             with torch.inference_mode():
-                for place, (plain, other) in enumerate(zip(maps.plain, moved.plain, strict=True)):
+                for place, (plain, other) in enumerate(zip(still, moved, strict=True)):
                     found = [shift_sensitivity(a, b) for a, b in zip(plain, other, strict=True)]
                     known = [one for one in found if one is not None]
                     changes[place] += [sum(known) / len(known)] if known else []
@@ -416,7 +415,7 @@ class _Gathering:
             )
             views.append(_view(self.reference_maps, place, self.studied))
             step()
-        spent_s = self.look_s + time.perf_counter() - start_s
+        rest_s = time.perf_counter() - self.start_s - describe_s - self.match_s
         return MeasuredLayers(
             layers=tuple(layers),
             rows=self.rows,
@@ -424,7 +423,7 @@ class _Gathering:
             views=tuple(views),
             reference=self.reference,
             left_out=left_out,
-            times=StudyTimes(images, describe_s, self.match_s, spent_s),
+            times=StudyTimes(images, describe_s, self.match_s, rest_s),
         )
 
     def _layer(self, place: int, context: JobContext) -> LayerRow:
@@ -434,6 +433,7 @@ class _Gathering:
         finest = min(levels, key=lambda level: level.grid.stride_px)
         sample = torch.cat(self.samples[place])
         high, cells = self.high_cells[place]
+        part = _part(self.reference.working.pixels)
         name, descriptor = self.studied.identify(place)
         median = None
         if self.studied.network is not None:
@@ -451,7 +451,8 @@ class _Gathering:
             rank_vectors=len(sample),
             high_norm_share=high / cells if cells else None,
             median_norm=median,
-            describe_ms=self.studied.describe_ms(self.reference.working.pixels, place, context),
+            describe_ms=self.studied.describe_ms(part, place, context),
+            timed_px=part.shape[0],
             map_bytes=sum(4 * level.values.numel() for level in levels),
         )
 
@@ -482,11 +483,18 @@ def _some_cells(levels: Levels) -> Tensor:
     return torch.cat(parts)
 
 
-def _moved(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The image a pixel to the left and up, of the same size; its last pixels are repeated."""
-    padded = np.pad(pixels, ((0, 1), (0, 1), (0, 0)), mode="edge")
-    moved: NDArray[np.float32] = np.ascontiguousarray(padded[1:, 1:])
-    return moved
+def _part(pixels: NDArray[np.float32], start_px: int = 0) -> NDArray[np.float32]:
+    """A square from the middle of an image, begun so many pixels farther right and down.
+
+    A pixel less than the image at most, so that it can begin a pixel on.
+    """
+    height, width = pixels.shape[:2]
+    edge_px = min(_EDGE_PX, height - 1, width - 1)
+    top, left = ((side - 1 - edge_px) // 2 + start_px for side in (height, width))
+    part: NDArray[np.float32] = np.ascontiguousarray(
+        pixels[top : top + edge_px, left : left + edge_px]
+    )
+    return part
 
 
 def _pair(share: Any) -> tuple[float, float]:

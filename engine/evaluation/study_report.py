@@ -248,7 +248,7 @@ def _facts(result: StudyResult) -> dict[str, str]:
     facts["SHA-256 of the weights"] = one.weights_sha256 or NONE
     facts["time"] = (
         f"{times.describe_s:.1f} s to describe {counted(times.images, 'image')} by all layers, "
-        f"{times.match_s:.1f} s to match, {times.measures_s:.1f} s for all other measures"
+        f"{times.match_s:.1f} s to match, {times.rest_s:.1f} s for everything else"
     )
     return facts
 

@@ -96,8 +96,10 @@ OWN = st.dictionaries(
 @settings(max_examples=30)
 @given(data=st.data())
 def test_settings_and_options_come_back(command: str, config: type, options: type, data: Any):
-    # A name is needed on the command line, also where an empty one is the default.
-    made = data.draw(objects(config).filter(lambda one: bool(one.descriptor)))
+    # Where the name has no flag, one is needed that does not look like a flag.
+    made = data.draw(
+        objects(config).filter(lambda one: one.descriptor and str(one.descriptor)[0] != "-")
+    )
     own = data.draw(OWN)
     # Files that are read before the command runs are another test's.
     beside = data.draw(objects(options).filter(has_no_file))

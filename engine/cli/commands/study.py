@@ -22,14 +22,18 @@ def run(arguments: Namespace, shell: Shell) -> int:
     config, own = settings_from(arguments, StudyConfig)
     out = options.out or new_run_dir("study")
     with shell.stage(Stage.LOADING_TORCH):
+        from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.study import StudyJob, choose_study
 
     load_descriptor_sources(options.plugins, shell.context())
-    written = StudyOptions(data=options.data, plugins=options.plugins)
+    spec = choose_study(config, own)
+    if options.download:
+        fetch_missing([spec.choice], shell.context())
+    written = StudyOptions(data=options.data, plugins=options.plugins, download=options.download)
     job = StudyJob(
         config=config,
-        spec=choose_study(config, own),
+        spec=spec,
         out=out,
         data_folder=options.data,
         command=command_line("study", config, written, own=own),
