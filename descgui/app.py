@@ -185,6 +185,7 @@ class Application(QObject):
             self.pairs.lane,
             self.maps.lane,
             self.networks.lane,
+            self.networks.downloads,
             self.work_lane,
             self.thumbnails.lane,
             *(part.lane for part in (evaluation, results, estimate, download)),

@@ -181,6 +181,7 @@ if TYPE_CHECKING:
     from engine.jobs.estimate import Estimate, EstimateJob
     from engine.jobs.evaluate import EvaluateJob, choose_descriptors
     from engine.jobs.export import ExportJob
+    from engine.jobs.fetch import FetchJob, ModelWeights, model_weights_state
     from engine.jobs.study import StudyJob, choose_study
     from engine.jobs.train import TrainJob
     from engine.jobs.training_runs import (

@@ -12,7 +12,7 @@ from descgui.models.evaluation_state import EvaluationModels
 from descgui.models.maps_state import MapsModel
 from descgui.models.matches_state import MatchesState
 from descgui.models.messages import MessagesModel
-from descgui.models.networks_state import NetworksState
+from descgui.models.networks_state import NetworksState, WeightsState
 from descgui.models.pair_state import PairModel
 from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import PinsModel, ProbeModel
@@ -36,6 +36,9 @@ class AppModels:
     engine: StateModel[EngineState] = field(default_factory=partial(StateModel, EngineState()))
     networks: StateModel[NetworksState] = field(
         default_factory=partial(StateModel, NetworksState())
+    )
+    network_weights: StateModel[WeightsState] = field(
+        default_factory=partial(StateModel, WeightsState())
     )
     browser: BrowserModel = field(default_factory=BrowserModel)
     pair: PairModel = field(default_factory=PairModel)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.api import NetworkList, network_of
+from engine.api import WeightsState as Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,30 @@ class NetworksState:
 
     stage: Literal["none", "loading", "ready", "failed"] = "none"
     list: NetworkList = field(default_factory=NetworkList)
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsState:
+    """Where the weights of the network that is looked at are, and how far their download is.
+
+    Attributes:
+        name: of the network; "" for none.
+        state: as of a :class:`~engine.api.KnownModel`; "unknown" until it is found out.
+        address: from where they can be fetched; "" for nowhere.
+        size_mb: about how much that is; None where it is not known.
+        download: "" while nothing was loaded, else what is done or how it ended.
+        done_mb, total_mb: how far the download is.
+        message: why it failed.
+    """
+
+    name: str = ""
+    state: Where = "unknown"
+    address: str = ""
+    size_mb: float | None = None
+    download: Literal["", "running", "stopped", "failed", "done"] = ""
+    done_mb: int = 0
+    total_mb: int | None = None
     message: str = ""
 
 

@@ -13,6 +13,7 @@ from PySide6.QtCore import (
     QRect,
     QSize,
     Qt,
+    QTimer,
 )
 from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QShowEvent
 from PySide6.QtWidgets import (
@@ -20,6 +21,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QHeaderView,
     QLineEdit,
+    QProgressBar,
     QPushButton,
     QStyle,
     QStyledItemDelegate,
@@ -30,13 +32,14 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import MapsModel
-from descgui.models.networks_state import NetworksState
+from descgui.models.networks_state import NetworksState, WeightsState
 from descgui.models.settings import Settings
 from descgui.views import dialogs
 from descgui.views.fuzzy import paint_matched
 from descgui.views.icons import icon_pixmap
 from descgui.views.network_search import NetworkRow, find_networks
 from descgui.views.panel_parts import (
+    ElidedLabel,
     Notice,
     Sentence,
     ThinBar,
@@ -57,6 +60,7 @@ _ROW_PX: Final = 30
 _PAGE_ROWS: Final = 10
 _STAR_PX: Final = 32
 _ROW_ROLE: Final = int(Qt.ItemDataRole.UserRole)
+_LOOK_AFTER_MS: Final = 200
 _STAR_KEY: Final = Qt.Key.Key_D
 _WEIGHTS_WORDS: Final = {
     "here": "on this computer",
@@ -68,8 +72,8 @@ _WEIGHTS_WORDS: Final = {
 _WEIGHTS_SENTENCES: Final = {
     "here": "Its weights are on this computer.",
     "cached": "Its weights were downloaded before.",
-    "download": "Its weights are published, but not on this computer: until you choose a weights "
-    "file, it describes with random numbers.",
+    "download": "Its weights are published, but not on this computer: until they are downloaded or "
+    "you choose a weights file, it describes with random numbers.",
     "none": "Its library offers no weights for it: until you choose a weights file, it describes "
     "with random numbers.",
     "unknown": "",
@@ -239,24 +243,43 @@ class NetworkDialog(QDialog):
             ("folder", "Open folder…", "Open a network that is a folder", self._on_folder),
             ("network", "Open", "Describe the images by this network", self._on_open),
         )
+        self.load_button, self.stop_button = word_buttons(
+            self,
+            ("download", "Download weights", "", self._on_download),
+            ("stop", "Stop", "What was loaded is kept", networks.stop_download),
+        )
+        self.loaded = QProgressBar(self)
+        self.loaded.setTextVisible(False)
+        self.loaded.setAccessibleName("Download of the weights")
+        self.loading = ElidedLabel(parent=self)
+        self.loading.setFont(tabular(self.loading.font()))
+        self.failure = Notice("error", self)
         self.close_button = QPushButton("Close", self)
         self.close_button.clicked.connect(self.reject)
-        for button in (self.copy_button, self.file_button, self.folder_button, self.close_button):
+        for button in self.findChildren(QPushButton):
             button.setAutoDefault(False)
         self.open_button.setDefault(True)
         missing = in_row(None, (self.missing, 1), self.copy_button)
         missing.setAlignment(self.copy_button, Qt.AlignmentFlag.AlignTop)
+        download = in_row(
+            None, self.load_button, (self.loaded, 1), (self.loading, 1), self.stop_button
+        )
+        download.setAlignment(self.load_button, Qt.AlignmentFlag.AlignLeft)
         buttons = (self.file_button, self.folder_button, 1, self.open_button, self.close_button)
         in_column(
             self, self.field, self.bar, (self.list, 1), (self.empty, 1), self.count, self.facts,
-            missing, in_row(None, *buttons), margins_px=(12, 12, 12, 12), spacing_px=8,
+            download, self.failure, missing, in_row(None, *buttons),
+            margins_px=(12, 12, 12, 12), spacing_px=8,
         )  # fmt: skip
         self.resize(_SIZE_PX)
+        self._look = QTimer(self, singleShot=True, interval=_LOOK_AFTER_MS)
+        self._look.timeout.connect(self._look_for_weights)
         self.field.textChanged.connect(self._search)
         self.list.selectionModel().currentChanged.connect(self._on_current)
         self.list.clicked.connect(self._on_clicked)
         self.list.doubleClicked.connect(self._on_double_clicked)
         models.networks.changed.connect(self._on_networks)
+        models.network_weights.changed.connect(self._on_weights)
         models.settings.changed.connect(self._on_settings)
         self._marks = self._marked(models.settings.state)
         self._on_networks(models.networks.state)
@@ -353,9 +376,37 @@ class NetworkDialog(QDialog):
         )
 
     def _show_facts(self) -> None:
-        row = self._current()
+        row, weights = self._current(), self._models.network_weights.state
         self.open_button.setEnabled(row is not None)
-        self.facts.say("" if row is None else _sentences(row))
+        where = "unknown" if row is None else row.model.weights
+        if row is not None and weights.name == row.model.name and weights.state != "unknown":
+            where = weights.state
+        self.facts.say("" if row is None else _sentences(row, where))
+        if row is not None and row.model.name != weights.name:
+            self._look.start()
+        self._on_weights(weights)
+
+    def _on_weights(self, state: WeightsState) -> None:
+        row = self._current()
+        running = state.download == "running"
+        mine = row is not None and state.name == row.model.name
+        self.load_button.setVisible(mine and not running and state.state == "download")
+        size = "" if state.size_mb is None else f" (about {max(1, round(state.size_mb)):,} MB)"
+        again = (
+            "Continue download" if state.download in ("stopped", "failed") else "Download weights"
+        )
+        self.load_button.setText(f"{again}{size}")
+        self.load_button.setToolTip(f"From {state.address}" if state.address else "")
+        self.loaded.setVisible(running)
+        self.loaded.setRange(0, state.total_mb or 0)
+        self.loaded.setValue(state.done_mb)
+        self.stop_button.setVisible(running)
+        self.loading.setVisible(running)
+        total = "?" if state.total_mb is None else f"{state.total_mb:,}"
+        self.loading.say(f"{state.done_mb:,} of {total} MB · {state.name}")
+        self.failure.say(state.message if mine and state.download == "failed" else "")
+        if mine and row is not None and state.state != "unknown":
+            self.facts.say(_sentences(row, state.state))
 
     # What the user does
 
@@ -392,6 +443,14 @@ class NetworkDialog(QDialog):
         if row is not None:
             self._networks.star(row.name, not row.starred)
 
+    def _look_for_weights(self) -> None:
+        row = self._current()
+        if row is not None:
+            self._networks.look_for_weights(row.model.name)
+
+    def _on_download(self) -> None:
+        self._networks.download(self._models.network_weights.state.name)
+
     def _on_copy(self) -> None:
         commands = (one.command for one in self._models.networks.state.list.missing)
         QGuiApplication.clipboard().setText("\n".join(filter(None, commands)))
@@ -417,8 +476,8 @@ class NetworkDialog(QDialog):
             self.accept()
 
 
-def _sentences(row: NetworkRow) -> str:
-    """What is known about a network."""
+def _sentences(row: NetworkRow, where: str) -> str:
+    """What is known about a network, with its weights being somewhere."""
     model: KnownModel = row.model
     facts = []
     if model.parameters is not None:
@@ -426,4 +485,4 @@ def _sentences(row: NetworkRow) -> str:
     if model.stride_px is not None:
         facts.append(f"a cell every {model.stride_px:g} px")
     first = f"{row.name}: {', '.join(facts)}." if facts else f"{row.name}."
-    return " ".join(filter(None, (first, model.note, _WEIGHTS_SENTENCES[model.weights])))
+    return " ".join(filter(None, (first, model.note, _WEIGHTS_SENTENCES[where])))

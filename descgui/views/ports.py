@@ -89,6 +89,15 @@ class Networks(Protocol):
     def star(self, name: str, starred: bool) -> None:
         """Keep a network among the favourites, or no longer."""
 
+    def look_for_weights(self, name: str) -> None:
+        """Find out where the weights of a network are."""
+
+    def download(self, name: str) -> None:
+        """Download the published weights of a network, or continue."""
+
+    def stop_download(self) -> None:
+        """Stop the download; what was loaded is kept."""
+
 
 class Matching(Protocol):
     """Matching many points."""

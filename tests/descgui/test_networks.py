@@ -16,7 +16,12 @@ from descgui.controllers.networks_controller import NetworksController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import EngineState
 from descgui.models.maps_state import DescriptorChoice
-from descgui.models.networks_state import NetworksState, menu_networks, same_network
+from descgui.models.networks_state import (
+    NetworksState,
+    WeightsState,
+    menu_networks,
+    same_network,
+)
 from descgui.views.network_dialog import NetworkDialog, millions_text
 from descgui.views.network_search import find_networks
 from engine import api
@@ -144,6 +149,7 @@ def networks(models, engine, close_after):
     made = NetworksController(models, engine, maps)
     close_after(maps.lane)
     close_after(made.lane)
+    close_after(made.downloads)
     return made
 
 
@@ -248,6 +254,102 @@ def test_chosen_and_recent_networks_become_entries_with_a_form(models, close_aft
     assert models.engine.state.networks[0].title == "timm resnet18, layer 1"
 
 
+WEIGHTS = SimpleNamespace(state="download", title="in1k", address="hf.co/x", size_mb=44.7)
+
+
+@pytest.fixture
+def weights_with(monkeypatch):
+    """Puts functions in the places of the engine's search for weights and its download."""
+
+    def use(look=lambda _name: WEIGHTS, fetch=None):
+        job = lambda names: SimpleNamespace(run=lambda context: fetch(names, context))  # noqa: E731
+        monkeypatch.setitem(vars(api), "model_weights_state", look)
+        monkeypatch.setitem(vars(api), "FetchJob", job)
+
+    return use
+
+
+def test_weights_are_looked_for_in_a_worker_once_for_each_network(
+    qtbot, models, networks, weights_with
+):
+    asked = []
+
+    def look(name):
+        asked.append((name, threading.current_thread() is threading.main_thread()))
+        return WEIGHTS
+
+    weights_with(look)
+    networks.look_for_weights("timm:resnet18")
+    networks.look_for_weights("timm:resnet18")
+    weights = models.network_weights
+    qtbot.waitUntil(lambda: weights.state.state == "download", timeout=WAIT_MS)
+    assert (weights.state.address, weights.state.size_mb) == ("hf.co/x", 44.7)
+    assert asked == [("timm:resnet18", False)]
+
+
+def test_weights_that_cannot_be_looked_for_disturb_nobody(qtbot, models, networks, weights_with):
+    def fail(_name):
+        raise ConfigError("descriptor", "there is no such model")
+
+    notified = []
+    models.messages.notified.connect(lambda message: notified.append(message.text))
+    weights_with(fail)
+    networks.look_for_weights("timm:nonsense")
+    qtbot.waitUntil(lambda: not networks.lane.busy, timeout=WAIT_MS)
+    assert models.network_weights.state == WeightsState("timm:nonsense")
+    assert notified == []
+
+
+def test_a_download_tells_how_far_it_is_and_the_maps_are_made_anew(
+    qtbot, models, networks, engine, weights_with
+):
+    models.networks.set(NetworksState("ready", LISTED))
+    refreshed = []
+
+    def fetch(names, context):
+        context.emit(api.Progress(api.Stage.DOWNLOADING, 3, 10))
+        assert names == ("timm:resnet18",)
+        return ()
+
+    weights_with(fetch=fetch)
+    networks._maps.refresh = lambda: refreshed.append(1)
+    seen = []
+    models.network_weights.changed.connect(lambda state: seen.append(state))
+    networks.download("timm:resnet18")
+    qtbot.waitUntil(lambda: models.network_weights.state.download == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not networks.downloads.busy, timeout=WAIT_MS)
+    assert ("running", 3, 10) in [(one.download, one.done_mb, one.total_mb) for one in seen]
+    assert models.network_weights.state.state == "cached"
+    assert [model.weights for model in models.networks.state.list.models][:2] == ["cached", "none"]
+    assert refreshed == [1]
+
+
+def test_a_download_can_be_stopped_and_a_failed_one_says_why(qtbot, models, networks, weights_with):
+    begun = threading.Event()
+
+    def fetch(_names, context):
+        begun.set()
+        while not threading.Event().wait(0.01):
+            context.cancel.check()
+
+    weights_with(fetch=fetch)
+    networks.download("timm:resnet18")
+    qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
+    networks.look_for_weights("timm:other")
+    assert models.network_weights.state.name == "timm:resnet18", "its progress stays in sight"
+    networks.stop_download()
+    qtbot.waitUntil(lambda: models.network_weights.state.download == "stopped", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not networks.downloads.busy, timeout=WAIT_MS)
+
+    def fail(_names, _context):
+        raise api.DescSpaceError("No route to the hub.")
+
+    weights_with(fetch=fail)
+    networks.download("timm:resnet18")
+    qtbot.waitUntil(lambda: models.network_weights.state.download == "failed", timeout=WAIT_MS)
+    assert models.network_weights.state.message == "No route to the hub."
+
+
 # ---- the dialog ----------------------------------------------------------------------------------
 
 
@@ -328,6 +430,35 @@ def test_a_library_that_is_not_installed_is_named_with_a_command_to_copy(dialog,
     assert QGuiApplication.clipboard().text() == "make setup EXTRAS=timm"
     assert names(dialog.table.rows) == ["hf:facebook/dinov2-small"]
     assert not dialog.file_button.isVisible()
+
+
+def test_weights_of_the_current_network_are_looked_for_once_it_stays_current(qtbot, dialog, asked):
+    dialog.field.setText("resnetv2")
+    qtbot.waitUntil(lambda: asked.of("look_for_weights") != [], timeout=WAIT_MS)
+    assert asked.of("look_for_weights") == [("timm:resnetv2_18",)]
+    assert asked.of("download") == []
+
+
+def test_nothing_is_downloaded_without_a_click_that_names_the_size(qtbot, dialog, models, asked):
+    models.network_weights.set(WeightsState("timm:resnet18", "download", "hf.co/x", 44.7))
+    assert dialog.load_button.text() == "Download weights (about 45 MB)"
+    assert "hf.co/x" in dialog.load_button.toolTip()
+    dialog.load_button.click()
+    assert asked.of("download") == [("timm:resnet18",)]
+    models.network_weights.update(download="running", done_mb=20, total_mb=45)
+    assert not dialog.load_button.isVisible()
+    assert (dialog.loaded.value(), dialog.loaded.maximum()) == (20, 45)
+    assert "20 of 45 MB" in dialog.loading.text()
+    dialog.stop_button.click()
+    assert len(asked.of("stop_download")) == 1
+    models.network_weights.update(download="failed", message="No route to the hub.")
+    assert dialog.failure.sentence == "No route to the hub."
+    assert dialog.load_button.text().startswith("Continue")
+    models.network_weights.update(download="done", state="cached", message="")
+    assert not dialog.load_button.isVisible()
+    assert "downloaded before" in dialog.facts.sentence
+    qtbot.keyClick(dialog.field, Qt.Key.Key_Down)
+    assert "no weights" in dialog.facts.sentence
 
 
 def test_files_and_folders_can_be_browsed_for(dialog, models, asked, monkeypatch):
