@@ -29,7 +29,12 @@ from engine.descriptors.families.hub_files import (
     safe_file_name,
 )
 from engine.descriptors.families.timm_weights import find_model
-from engine.descriptors.registry import build_descriptor, make_spec, weights_in_use
+from engine.descriptors.registry import (
+    build_descriptor,
+    list_families,
+    make_spec,
+    weights_in_use,
+)
 from engine.errors import ConfigError, DescSpaceError, WeightsError
 from engine.extras import EXTRAS
 from engine.progress import CHOICES
@@ -374,6 +379,16 @@ def test_paths_that_leave_a_repository_are_no_file_names(name: object) -> None:
 def test_revisions_that_leave_the_cache_are_refused(revision: str) -> None:
     with pytest.raises(ConfigError, match="names no revision"):
         HubRepo.parse(f"a/b@{revision}")
+
+
+def test_the_list_of_models_tells_which_are_here(hub_cache: Path) -> None:
+    put_in_cache(hub_cache, "model.safetensors", b"x")
+    put_in_cache(hub_cache, "README.md", b"y", repo="timm/test_vit.r160_in1k")
+    (timm,) = (one for one in list_families() if one.name == "timm")
+    states = {one.title: one.weights for one in timm.models()}
+    assert states["test_resnet"] == "cached"
+    assert states["test_vit"] == "download"
+    assert states["starnet_s100"] == "none"
 
 
 def test_the_list_tells_the_weights_of_a_named_model(

@@ -132,6 +132,18 @@ class Published:
         return urlsplit(self.url).path
 
 
+def cached_repos() -> list[str]:
+    """The repositories that have anything in the hub's cache, by name.
+
+    Raises:
+        ConfigError: the hub's library is not installed.
+    """
+    _import_hub()
+    cache = Path(importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE)
+    folders = cache.glob("models--*--*")
+    return sorted(one.name.removeprefix("models--").replace("--", "/") for one in folders)
+
+
 def folder_weights(folder: Path) -> Path | None:
     """The file with the weights in a folder laid out as a repository of the hub.
 

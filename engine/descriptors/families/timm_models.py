@@ -29,6 +29,7 @@ from engine.descriptors.families.backbone import (
     Layer,
 )
 from engine.descriptors.families.efficientnet_names import of_efficientnet_pytorch, timm_names
+from engine.descriptors.families.hub_files import cached_repos
 from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.families.timm_weights import (
     TimmModel,
@@ -394,6 +395,13 @@ def _known_models() -> list[KnownModel]:
     """All architectures that timm lists."""
     timm = import_timm()
     published = {one.partition(".")[0] for one in timm.list_pretrained()}
+    repos = set(cached_repos())
+    cached = {
+        model
+        for model in published
+        if timm.models.get_pretrained_cfg(model).hf_hub_id in repos
+        and find_model(model).find_file() is not None
+    }
     sizes = read_sizes(timm_sizes_file())
     return [
         KnownModel(
@@ -401,7 +409,7 @@ def _known_models() -> list[KnownModel]:
             model,
             size.parameters if (size := sizes.get(model)) is not None else None,
             size.stride_px if size is not None else None,
-            "download" if model in published else "none",
+            "cached" if model in cached else "download" if model in published else "none",
         )
         for model in timm.list_models()
     ]

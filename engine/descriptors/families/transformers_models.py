@@ -37,7 +37,12 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
-from engine.descriptors.families.hub_files import CONFIG_FILE, HubRepo, Published
+from engine.descriptors.families.hub_files import (
+    CONFIG_FILE,
+    HubRepo,
+    Published,
+    cached_repos,
+)
 from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
@@ -822,7 +827,7 @@ def _told_colours(path: Path, values: Mapping[str, Any], usual: Colours) -> Colo
 
 
 def _unknown(model: str) -> NoReturn:
-    known = [*_NAMES, *_cached_models()]
+    known = [*_NAMES, *cached_repos()]
     near = difflib.get_close_matches(model, known, n=3)
     hint = f"; near: {', '.join(near)}" if near else ""
     if _is_hub_name(model):
@@ -834,17 +839,10 @@ def _unknown(model: str) -> NoReturn:
     )
 
 
-def _cached_models() -> list[str]:
-    """The names of the models in the cache of the hub."""
-    hub: Any = use_library("huggingface_hub", extra="transformers")
-    folders = Path(hub.constants.HF_HUB_CACHE).glob("models--*--*")
-    return sorted(one.name.removeprefix("models--").replace("--", "/") for one in folders)
-
-
 def _known_models() -> list[KnownModel]:
     """The models in the cache that can be opened, and the kinds."""
     cached = []
-    for name in _cached_models():
+    for name in cached_repos():
         folder = find_folder(name)
         with contextlib.suppress(WeightsError):
             if (
