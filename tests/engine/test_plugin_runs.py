@@ -313,6 +313,43 @@ def test_an_error_in_a_plugin_ends_with_its_file_and_line(
     assert "fault of the program" not in said
 
 
+@pytest.mark.parametrize("command", ["match", "describe", "study", "train"])
+def test_so_does_one_that_any_other_command_meets(
+    command: str, tmp_path: Path, sequences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = "if images.shape[2] == 72: raise KeyError('odd')\n        values ="
+    path = load(tmp_path / "mine.py", *TRAINABLE, ("values =", late))
+    number = [row.strip() for row in path.read_text().splitlines()].index(late.splitlines()[0]) + 1
+    folder = sorted(sequences.iterdir())[0]
+    small = ("train.width=96", "train.height=72", "train.batch=1", "train.steps=1")
+    words = {
+        "match": [str(folder / "1.png"), str(folder / "2.png"), "--out", str(tmp_path / "m.csv")],
+        "describe": [str(folder / "1.png"), "--out", str(tmp_path / "maps.npz")],
+        "study": ["--dataset", str(sequences), "--long-edge", "96", "--out", str(tmp_path / "s")],
+        "train": ["--photos", str(folder), "--run-dir", str(tmp_path / "t"),
+                  *(word for one in small for word in ("--set", one))],
+    }[command]  # fmt: skip
+    named = ["mine"] if command == "study" else ["--descriptor", "mine"]
+    words = [command, *named, *words, "--plugin", str(path), "--device", "cpu"]
+    assert main(words, open_window=never) == 1
+    said = capsys.readouterr().err
+    assert f"{path}: line {number}: KeyError: 'odd'." in said
+    assert "fault of the program" not in said
+
+
+def test_nothing_that_a_plugin_prints_is_among_the_results_of_a_study(
+    tmp_path: Path, sequences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = load(tmp_path / "mine.py", ("        values =", "        print('d')\n        values ="))
+    capsys.readouterr()
+    words = ["study", "mine", "--plugin", str(path), "--dataset", str(sequences), "--json"]
+    words += ["--long-edge", "96", "--pairs", "1", "--device", "cpu", "--out", str(tmp_path / "s")]
+    assert main(words, open_window=never) == 0
+    said = capsys.readouterr()
+    assert [one["descriptor"] for one in json.loads(said.out)["layers"]] == ["mine"]
+    assert "d" in said.err.splitlines()
+
+
 def test_an_error_of_the_program_is_no_plugin_s(tmp_path: Path) -> None:
     load(tmp_path / "mine.py")
     with pytest.raises(ValueError, match="ours") as caught:
