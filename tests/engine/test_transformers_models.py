@@ -475,11 +475,15 @@ def test_random_weights_are_drawn_on_request_and_the_same_every_time(
 
 
 def test_a_folder_without_weights_and_a_bare_kind_are_untrained(
-    folders: Callable[[str], Path], tmp_path: Path, no_network: None
+    folders: Callable[[str], Path],
+    tmp_path: Path,
+    no_network: None,
+    caplog: pytest.LogCaptureFixture,
 ):
     shutil.copy(folders("vit") / "config.json", tmp_path)
     descriptor = build(tmp_path)
     assert not descriptor.trained
+    assert f"No weights lie in {tmp_path}, so those of" in caplog.text
     assert weights_in_use(f"transformers:{tmp_path}") == "random numbers"
     assert not build("sam2@0").trained
 
@@ -690,7 +694,9 @@ def test_code_in_a_file_of_weights_is_not_run(folders: Callable[[str], Path], tm
 def test_an_unknown_name_is_answered_with_near_ones(no_network: None):
     with pytest.raises(ConfigError, match="near: dinov2"):
         build("dinov22")
-    with pytest.raises(DescSpaceError, match="no model in the cache"):
+    with pytest.raises(
+        DescSpaceError, match="not in the cache of the Hugging Face hub: --download fetches it"
+    ):
         build("nobody/nothing")
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -94,6 +95,8 @@ class FeatureNetwork(nn.Module, ABC):
         multiple_px: both sides of its input are multiples of this.
         fixed_size_px: (width, height), if it takes images of one size only.
         trained: whether its weights were learnt.
+        known_grids: cells of layers, by their numbers, that follow from kernels and strides of a
+            network that never changes; those of the others are measured.
     """
 
     architecture: str
@@ -102,6 +105,7 @@ class FeatureNetwork(nn.Module, ABC):
     multiple_px: int
     fixed_size_px: tuple[int, int] | None = None
     trained: bool
+    known_grids: Mapping[int, CellGrid] = MappingProxyType({})
 
     @abstractmethod
     def features(

@@ -56,8 +56,8 @@ def measured_grid(
 ) -> CellGrid:
     """Stride and offset of a layer's cells, in pixels of the network's input.
 
-    Padded layers of whole strides place cells at whole or half pixels; an offset that is one of
-    these within its error is brought to it.
+    Those that the network knows are not measured.  Padded layers of whole strides place cells at
+    whole or half pixels; an offset that is one of these within its error is brought to it.
 
     Args:
         network: with the layer.
@@ -68,6 +68,8 @@ def measured_grid(
     Raises:
         DescSpaceError: the cells do not lie on a grid of one stride, or no pixel changes them.
     """
+    if facet == "token" and layer in network.known_grids:
+        return network.known_grids[layer]
     found = measure_layer(network, layer, facet=facet, check=check)
     fault = _fault(found)
     if fault:

@@ -28,7 +28,7 @@ WEIGHTS_FILES: Final = (
 )
 """What timm calls the file with the weights in a repository or folder; the first one counts."""
 
-_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", ".tar")
+_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", ".tar", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)

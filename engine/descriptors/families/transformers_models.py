@@ -44,6 +44,7 @@ from engine.descriptors.families.hub_files import (
     cached_repos,
 )
 from engine.descriptors.families.libraries import random_weights, use_library
+from engine.descriptors.families.module_outputs import module_outputs
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
@@ -53,6 +54,8 @@ from engine.progress import tell_choice
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+# Where it is told how colours are normalised, and under which name.
+_COLOURS: Final = (("preprocessor_config.json", ""), ("processor_config.json", "image_processor"))
 # What a config may hold beside the architecture: where to get code, kernels or weights from, and
 # what to return, which is refused or decided here; and notes that change nothing.
 _FOREIGN_CODE: Final = "auto_map"
@@ -435,27 +438,14 @@ class TransformersNetwork(FeatureNetwork):
     def _run(self, inputs: Tensor, places: Sequence[_Place], facet: Facet) -> list[Tensor]:
         """What the modules give, up to the last of them that is asked for."""
         wanted = {_source(place, facet) for place in places}
-        seen: dict[str, Any] = {}
-        thread = threading.get_ident()
-
-        def keep(name: str, _module: nn.Module, _given: Any, output: Any) -> None:
-            if threading.get_ident() == thread:  # another may describe by the same network
-                seen[name] = output
-                if len(seen) == len(wanted):
-                    raise _AllSeen
-
         with contextlib.ExitStack() as stack:
-            for name in wanted:
-                module = self.net.get_submodule(name)
-                watching = module.register_forward_hook(functools.partial(keep, name))
-                stack.callback(watching.remove)
             if self._found.kind == "swin":
                 stack.enter_context(_SWIN_LOCK)
                 for block in self._swin_blocks():
                     setting = block.register_forward_pre_hook(_set_shift)
                     stack.callback(setting.remove)
-            with contextlib.suppress(_AllSeen):
-                self.net(inputs, **self._anatomy.call, **self._order(inputs))
+            call = {**self._anatomy.call, **self._order(inputs)}
+            seen = module_outputs(self.net, wanted, lambda: self.net(inputs, **call))
         found = []
         for place in places:
             output = seen[_source(place, facet)]
@@ -474,10 +464,6 @@ class TransformersNetwork(FeatureNetwork):
     def _swin_blocks(self) -> list[nn.Module]:
         stages: Any = self.net.get_submodule("encoder.layers")
         return [block for stage in stages for block in stage.blocks]
-
-
-class _AllSeen(Exception):  # noqa: N818 - no error: the rest of the network is not needed
-    """Ends a pass through a network."""
 
 
 _SWIN_LOCK: Final = threading.Lock()
@@ -685,7 +671,7 @@ def find_model(model: str) -> FoundModel:
         raise WeightsError(
             path,
             f"is of a model of the kind {quoted(told)}; known are the image encoders of "
-            f"{', '.join(_NAMES)}",
+            f"{_listed()}",
         )
     kind = _LARGER[str(told)]
     part = values.get("vision_config") or {}
@@ -708,7 +694,7 @@ def find_folder(model: str, *, load: bool = True) -> Path | None:
     try:
         if path.is_dir():
             return path
-        if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        if _is_path(model):
             reason = "is a file; name the folder that it lies in" if path.is_file() else ""
             raise WeightsError(path, reason or "there is no such folder")
     except ValueError:  # no path can have this name
@@ -720,6 +706,11 @@ def find_folder(model: str, *, load: bool = True) -> Path | None:
     except ConfigError:  # no name of the hub
         return None
     return None if config is None else config.parent
+
+
+def _is_path(model: str) -> bool:
+    """Plainly a path, whether there is something or not."""
+    return Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
 
 
 def _is_hub_name(model: str) -> bool:
@@ -779,10 +770,7 @@ def _colours(found: FoundModel) -> Colours:
     usual = _KINDS[found.kind].colours
     if folder is None:
         return usual
-    for name, part in (
-        ("preprocessor_config.json", ""),
-        ("processor_config.json", "image_processor"),
-    ):
+    for name, part in _COLOURS:
         path = folder / name
         if not path.is_file():
             continue
@@ -831,12 +819,14 @@ def _unknown(model: str) -> NoReturn:
     near = difflib.get_close_matches(model, known, n=3)
     hint = f"; near: {', '.join(near)}" if near else ""
     if _is_hub_name(model):
-        hint += "; --download fetches what the hub has"
-    raise ConfigError(
-        "descriptor",
-        f"transformers:{model} is no folder, no model in the cache of the Hugging Face hub, and "
-        f"none of {', '.join(_NAMES)}{hint}",
-    )
+        reason = "is no folder, and not in the cache of the Hugging Face hub: --download fetches it"
+    else:
+        reason = f"is no folder, no OWNER/NAME of the Hugging Face hub, and none of {_listed()}"
+    raise ConfigError("descriptor", f"transformers:{model} {reason}{hint}")
+
+
+def _listed() -> str:
+    return ", ".join(_NAMES)
 
 
 def _known_models() -> list[KnownModel]:
@@ -865,6 +855,14 @@ def _weights_file(name: ModelName, config: BackboneConfig, *, load: bool) -> Pat
     return files[0] if files else None
 
 
+def _published(name: ModelName) -> Published | None:
+    """Whatever has the name of a repository of the hub and is no folder here."""
+    if not _is_hub_name(name.model) or _is_path(name.model):
+        return None
+    beside = (CONFIG_FILE, *(file for file, _part in _COLOURS))
+    return Published(HubRepo.parse(name.model), _WEIGHTS, beside=beside)
+
+
 def _weights_title(name: ModelName, config: BackboneConfig) -> str:
     if not config.untrained and config.weights is not None:
         return weights_title(config.weights)
@@ -876,14 +874,6 @@ def _weights_title(name: ModelName, config: BackboneConfig) -> str:
         return f"{name.at().title}, {file.name}"
     unknown = _is_hub_name(name.model) and "huggingface_hub" not in sys.modules
     return "" if unknown else RANDOM_WEIGHTS
-
-
-def _published(name: ModelName) -> Published | None:
-    """Files of a repository on the hub; None for folders and kinds."""
-    if not _is_hub_name(name.model) or name.model.startswith((".", "~", "/")):
-        return None
-    beside = (CONFIG_FILE, "preprocessor_config.json")
-    return Published(HubRepo.parse(name.model), _WEIGHTS, beside=beside)
 
 
 @register_family(
@@ -908,4 +898,10 @@ def build_transformers(name: ModelName, config: BackboneConfig) -> BackboneDescr
     import_transformers()
     found = find_model(name.model)
     weights = _weights_of(name.model, config, load=True)
-    return BackboneDescriptor(name, TransformersNetwork(found, weights), config)
+    if not weights and not config.untrained:
+        where = "belong to the name of a kind" if found.folder is None else f"lie in {found.folder}"
+        tell_choice(f"No weights {where}, so those of {name.at()} are random numbers.")
+    descriptor = BackboneDescriptor(name, TransformersNetwork(found, weights), config)
+    if len(weights) == 1:
+        descriptor.weights_path = weights[0]
+    return descriptor

@@ -1,0 +1,266 @@
+"""Networks of kornia: their maps are kornia's own, and their cells lie where they are said to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.descriptors.families.backbone import BackboneConfig, BackboneDescriptor
+from engine.descriptors.families.kornia_models import KorniaNetwork, build_kornia
+from engine.descriptors.families.libraries import use_library
+from engine.descriptors.grid_measure import fitting_size, measure_grid
+from engine.descriptors.model_names import parse_model_name
+from engine.descriptors.registry import list_families, weights_in_use
+from engine.descriptors.tensors import to_luminance
+from engine.errors import ConfigError, WeightsError
+
+pytest.importorskip("kornia")
+kornia: Any = use_library("kornia", extra="kornia")
+
+NAMES = ["disk", "dedode-b", "xfeat", "aliked-t16", "aliked-n16", "loftr", "sold2", "dense-sift"]
+
+
+@pytest.fixture(autouse=True)
+def no_network_and_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_given: Any, **_named: Any) -> Any:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+
+
+def build(model: str, **settings: Any) -> BackboneDescriptor:
+    name = parse_model_name(f"kornia:{model}")
+    assert name is not None
+    return build_kornia(name, BackboneConfig(**settings))
+
+
+def image(width: int = 112, height: int = 112) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+# ---- the library's own numbers -------------------------------------------------------------------
+
+
+def dedode(net: nn.Module, images: Tensor) -> Tensor:
+    whole = kornia.feature.DeDoDe(descriptor_model="B")
+    whole.descriptor.load_state_dict(net.state_dict())
+    found: Tensor = whole.describe(images)
+    return found
+
+
+def loftr(net: nn.Module, images: Tensor) -> Tensor:
+    whole = kornia.feature.LoFTR(None).eval()
+    whole.backbone.load_state_dict(net.state_dict())
+    whole.pos_encoding = nn.Identity()
+    found: Tensor = whole.extract_features(to_luminance(images)[:, None])["coarse"]
+    return found
+
+
+def sold2(net: nn.Module, images: Tensor) -> Tensor:
+    whole = kornia.feature.SOLD2(pretrained=False).eval()
+    whole.model.load_state_dict(net.state_dict())
+    found: Tensor = whole(to_luminance(images)[:, None])["dense_desc"]
+    return found
+
+
+REFERENCES: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[int, int]]] = {
+    "disk": (lambda net, images: net.heatmap_and_dense_descriptors(images)[1], (112, 96)),
+    "dedode-b": (dedode, (112, 56)),
+    "xfeat": (lambda net, images: net(images)[0], (96, 64)),
+    "aliked-t16": (lambda net, images: net.extract_dense_map(images)[0], (96, 64)),
+    "loftr": (loftr, (96, 64)),
+    "sold2": (sold2, (128, 64)),
+    "dense-sift": (
+        lambda _net, images: kornia.feature.DenseSIFTDescriptor(padding=5)(
+            to_luminance(images)[:, None]
+        ),
+        (57, 45),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_last_map_is_the_one_that_kornia_reads_descriptions_from(name: str):
+    reference, (width, height) = REFERENCES[name]
+    descriptor = build(name)
+    network: Any = descriptor.network
+    images = image(width, height)
+    with torch.inference_mode():
+        expected = reference(network.whole.net, images)
+        (found,) = descriptor.raw_layers(images, [len(descriptor.layers) - 1])
+    torch.testing.assert_close(found.values, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_have_the_size_that_is_told_and_cover_the_image(name: str):
+    descriptor = build(name)
+    images = image(130, 70)  # no multiple of anything
+    with torch.inference_mode():
+        levels = descriptor.raw_layers(images, range(len(descriptor.layers)))
+    for layer, level in zip(descriptor.layers, levels, strict=True):
+        cells = tuple(level.grid.count(side) for side in (70, 130))
+        assert level.values.shape == (1, layer.dim, *cells), layer.name
+
+
+# ---- where cells lie -----------------------------------------------------------------------------
+
+# Of paths that disagree all but the finest are cut, before the last map and everywhere.
+CUT_BEFORE_LAST = {
+    "xfeat": ("block4.2.layer.0", "block5.3.layer.0"),
+    "aliked-t16": ("conv2", "conv3", "conv4"),
+}
+CUT = {"xfeat": ("skip1.1",)}
+
+
+def make_even(network: KorniaNetwork, cut: tuple[str, ...]) -> None:
+    """Let every cell read its surroundings evenly: what it reads is then centred where it lies."""
+    generator = torch.Generator().manual_seed(0)
+    net: Any = network.whole.net
+    for path, module in list(net.named_modules()):
+        parent = net.get_submodule(path.rpartition(".")[0])
+        name = path.rpartition(".")[2]
+        if isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+            parent._modules[name] = nn.Identity()
+        elif isinstance(module, nn.Conv2d):
+            zero = path in cut or path.endswith("offset_conv")
+            with torch.no_grad():
+                mixing = torch.rand(module.weight.shape[:2], generator=generator)
+                share = 1 / module.weight[0].numel()
+                module.weight.copy_((0 if zero else share) * mixing[:, :, None, None])
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "dense-sift"])
+def test_cells_are_measured_where_they_are_said_to_lie(name: str):
+    network = KorniaNetwork(name).eval()
+    make_even(network, CUT.get(name, ()))
+    for number, layer in enumerate(network.layers):
+        multiple = network.multiple_px
+        size = tuple(-(-side // multiple) * multiple for side in fitting_size(layer.stride_px))
+        if number == len(network.layers) - 1:
+            make_even(network, CUT.get(name, ()) + CUT_BEFORE_LAST.get(name, ()))
+
+        def map_of(images: Tensor, number: int = number) -> Tensor:
+            return network.features(images, (number,), facet="token", norm=True)[0]
+
+        found = measure_grid(map_of, size_px=(size[0], size[1]))
+        grid = network.known_grids[number]
+        assert found.stride_px == pytest.approx((grid.stride_px,) * 2, abs=0.01), layer.name
+        assert found.offset_px == pytest.approx((grid.offset_px,) * 2, abs=0.1), layer.name
+
+
+def test_dense_sift_lies_where_a_single_step_turns_it_over():
+    """Along a row the bins of a vertical edge mirror one another about the cell that is on it."""
+    images = torch.zeros(1, 3, 41, 60)
+    images[..., 30:] = 1.0  # an edge at 29.5
+    descriptor = build("dense-sift")
+    with torch.inference_mode():
+        (level,) = descriptor.raw_layers(images, [0])
+    bins = level.values[0, :, 20].reshape(8, 4, 4, -1).sum(dim=(0, 1))  # by column of bins
+    balance = (bins * torch.tensor([-1.5, -0.5, 0.5, 1.5])[:, None]).sum(dim=0)
+    near = range(24, 35)
+    crossing = next(n for n in near if balance[n] >= 0 >= balance[n + 1])
+    share = float(balance[crossing] / (balance[crossing] - balance[crossing + 1]))
+    position = level.grid.offset_px + level.grid.stride_px * (crossing + share)
+    assert position == pytest.approx(29.5, abs=0.1)
+
+
+# ---- weights -------------------------------------------------------------------------------------
+
+
+def published(name: str, net: nn.Module) -> dict[str, Any]:
+    """The weights of a network as their authors published them."""
+    state = {one: values.clone() for one, values in net.state_dict().items()}
+    if name == "disk":
+        return {"extractor": state, "other": {"scale": torch.ones(2)}}
+    if name == "aliked-n16":
+        del state["dkd.hw_grid"]
+    if name == "loftr":
+        inside = {f"backbone.{one}": values for one, values in state.items()}
+        return {"state_dict": {**inside, "loftr_coarse.weight": torch.ones(2)}}
+    if name == "sold2":
+        for part in ("weight", "bias"):
+            place = "heatmap_decoder.conv_block_lst.2"
+            state[f"{place}.{part}"] = state.pop(f"{place}.0.{part}")
+        words = ("w_junc", "w_heatmap", "w_desc")
+        return {"model_state_dict": {**state, **dict.fromkeys(words, torch.ones(1))}, "epoch": 3}
+    return state
+
+
+FILES = {
+    "disk": "depth-save.pth",
+    "dedode-b": "dedode_descriptor_B.pth",
+    "xfeat": "xfeat.pt",
+    "aliked-n16": "aliked-n16.pth",
+    "loftr": "loftr_outdoor.ckpt",
+    "sold2": "sold2_wireframe.pth",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", ["cache", "chosen"])
+def test_weights_come_from_the_cache_or_a_chosen_file(name: str, place: str, tmp_path: Path):
+    random: Any = KorniaNetwork(name)
+    assert not random.trained
+    net = random.whole.net
+    with torch.no_grad():
+        for value in net.parameters():
+            value.add_(0.25)
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    file = (cache if place == "cache" else tmp_path) / FILES[name]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(published(name, net), file)
+    settings = {} if place == "cache" else {"weights": file}
+    found = build(name, **settings)
+    assert found.trained
+    assert weights_in_use(f"kornia:{name}", settings) == FILES[name]
+    loaded = found.module.state_dict()
+    for one, value in net.state_dict().items():
+        torch.testing.assert_close(loaded[f"whole.net.{one}"], value)
+    assert found.weights_path == file
+    assert not build(name, untrained=True).trained
+
+
+def test_random_weights_are_told_with_what_fetches_the_published_ones(
+    caplog: pytest.LogCaptureFixture,
+):
+    assert not build("xfeat").trained
+    assert "No weights of kornia:xfeat are on this computer: random numbers" in caplog.text
+    assert "--download fetches them from https://github.com/verlab" in caplog.text
+    caplog.clear()
+    build("xfeat", untrained=True)
+    assert not caplog.text
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path):
+    file = tmp_path / "other.pth"
+    torch.save(published("xfeat", kornia.feature.XFeatModel()), file)
+    with pytest.raises(WeightsError, match=r"other\.pth: is of another architecture"):
+        build("disk", weights=file)
+
+
+def test_sift_has_nothing_to_learn():
+    assert build("dense-sift").trained
+    assert weights_in_use("kornia:dense-sift") == ""
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    with pytest.raises(ConfigError, match="near: xfeat"):
+        build("XFeat2")
+    with pytest.raises(ConfigError, match="only by downloading its DINOv2; take dedode-b"):
+        build("dedode-g")
+
+
+def test_all_of_them_are_listed():
+    family = next(one for one in list_families() if one.name == "kornia")
+    assert {f"kornia:{name}" for name in NAMES} <= {one.name for one in family.models()}
