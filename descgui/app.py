@@ -34,6 +34,7 @@ from descgui.controllers.probe_controller import ProbeController
 from descgui.controllers.results_controller import ResultsController
 from descgui.controllers.screenshot_controller import ScreenshotController
 from descgui.controllers.start_controller import StartController
+from descgui.controllers.study_controller import StudyController
 from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import AppModels, make_models
@@ -52,6 +53,7 @@ from descgui.views.pair_view import PairView
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
 from descgui.views.range_dialog import RangeDialog
+from descgui.views.study_dialog import StudyDialog
 from descgui.views.theme import Theme
 from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
 from descgui.views.training_panel import TrainingPanel
@@ -160,6 +162,7 @@ class Application(QObject):
         evaluation = EvaluationController(models, results, self)
         estimate, download = EstimateController(models, self), DownloadController(models, self)
         self.evaluations = EvaluationActions(evaluation, results, download)
+        self.studies = StudyController(models, self.maps, self)
         self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.exports = ExportController(
             models,
@@ -186,6 +189,7 @@ class Application(QObject):
             self.maps.lane,
             self.networks.lane,
             self.networks.downloads,
+            self.studies.lane,
             self.work_lane,
             self.thumbnails.lane,
             *(part.lane for part in (evaluation, results, estimate, download)),
@@ -279,6 +283,7 @@ class Application(QObject):
             "remove_pin": lambda: self.probes.remove_pin(models.pins.selected),
             "clear_pins": self.probes.clear_pins,
             "evaluate": partial(self.window.open_dock, "evaluation"),
+            "study": self._open_study,
             "train": partial(self.window.open_dock, "training"),
             "stop_training": self.trainings.stop,
             "doctor": self._show_doctor,
@@ -307,6 +312,9 @@ class Application(QObject):
 
     def _open_network(self, maps: MapsModel) -> None:
         self.window.open_dialog(NetworkDialog(self.models, maps, self.networks, self.window))
+
+    def _open_study(self) -> None:
+        self.window.open_dialog(StudyDialog(self.models, self.studies, self.window))
 
     def _run_matches(self) -> None:
         self._raise("matches")

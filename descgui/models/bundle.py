@@ -18,6 +18,7 @@ from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import PinsModel, ProbeModel
 from descgui.models.settings import SettingsModel
 from descgui.models.state import StateModel
+from descgui.models.study_state import StudyState
 from descgui.models.training_state import TrainingModel
 from descgui.models.view_state import ViewState
 
@@ -52,6 +53,7 @@ class AppModels:
     pins: PinsModel = field(default_factory=PinsModel)
     matches: StateModel[MatchesState] = field(default_factory=partial(StateModel, MatchesState()))
     evaluation: EvaluationModels = field(default_factory=EvaluationModels)
+    study: StateModel[StudyState] = field(default_factory=partial(StateModel, StudyState()))
     training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)
 

@@ -54,6 +54,7 @@ class Actions(QObject):
             models.pins.changed,
             models.pins.selected_changed,
             models.training.status.changed,
+            models.study.changed,
         ):
             signal.connect(self.refresh)
         for maps in (models.maps, models.compared):

@@ -68,6 +68,11 @@ def _has_network(models: AppModels) -> bool:
     return _has_pair(models) and network_of(models.maps.choice.name) is not None
 
 
+def _has_network_open(models: AppModels) -> bool:
+    shown = network_of(models.maps.choice.name) is not None
+    return _engine_ready(models) and (shown or models.study.state.stage != "none")
+
+
 def _has_matches(models: AppModels) -> bool:
     return models.matches.state.table is not None
 
@@ -352,6 +357,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "evaluate", "&Evaluate…", "Measure descriptors on HPatches or sequences like it",
                 "evaluate", ("Ctrl+Shift+R",),
+            ),
+            Command(
+                "study", "St&udy a network…",
+                "Find out which layer of the shown network matches best", "study",
+                enabled=_has_network_open,
             ),
             Command(
                 "train", "&Train…", "Train a descriptor on your own photos", "train",
