@@ -14,7 +14,7 @@ from types import FrameType
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
-from PySide6.QtCore import QEvent, QObject, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication
 
@@ -50,6 +50,7 @@ from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.matches_panel import MatchesPanel
 from descgui.views.network_dialog import NetworkDialog
 from descgui.views.pair_view import PairView
+from descgui.views.pca_dialog import PcaDialog
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
 from descgui.views.range_dialog import RangeDialog
@@ -275,6 +276,7 @@ class Application(QObject):
             "zoom_out": partial(view.zoom_by, 1 / _ZOOM_STEP),
             "previous_pair": partial(self.pairs.step, -1),
             "next_pair": partial(self.pairs.step, 1),
+            "pca_colours": self._show_pca,
             "describe_again": self.maps.describe_again,
             "compare": self._toggle_comparison,
             "run_matches": self._run_matches,
@@ -305,6 +307,14 @@ class Application(QObject):
         else:
             self._raise("descriptor")
             self.descriptor.ask_comparison()
+
+    def _show_pca(self) -> None:
+        dialog = PcaDialog(self.models, self.files, self.window)
+        bar = self.window.tool_bar  # below its right end, over the panels and not over the panes
+        dialog.move(bar.mapToGlobal(bar.rect().bottomRight()) - QPoint(dialog.width(), 0))
+        self.window.open_dialog(dialog)
+        if self.models.view.state.mode not in ("pca", "overlay"):
+            self.models.view.update(mode="pca")
 
     def _choose_range(self) -> None:
         if self.models.pair.state is not None:

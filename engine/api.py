@@ -123,6 +123,7 @@ if TYPE_CHECKING:
         descriptor_names,
         resolve_settings,
     )
+    from engine.matching.colouring import MOST_COMPONENTS, PLAIN, Colouring
     from engine.metrics import (
         PCK_THRESHOLDS_PX,
         MetricGroup,
@@ -166,6 +167,7 @@ if TYPE_CHECKING:
         VIEW_MODES,
         Colormap,
         Panel,
+        PcaFit,
         PointsKind,
         Precision,
         Side,

@@ -50,6 +50,7 @@ class Stage(StrEnum):
     DRAWING_FIGURE = "drawing the figure"
     DRAWING_PDF = "drawing the PDF"
     EXAMINING = "checking packages, GPU and folders"
+    FITTING_BASIS = "images for the PCA basis"
     LOADING_TORCH = "loading torch"
     MAKING_DEMO = "demo"
     MATCHING = "matching"

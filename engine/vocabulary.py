@@ -17,6 +17,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 PointsKind = Literal["grid", "random", "harris"]
 """How query points are chosen."""
 
+PcaFit = Literal["both", "a", "b", "all", "file"]
+"""What a PCA basis is fitted on; one in a file was fitted before."""
+
 ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members", "norms"]
 """What the panes show."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class PicturesController(QObject):
         self._maps = maps
         self._lane = lane
         self._asked: dict[str, object] = {}
-        self._basis_file: Path | None = None
+        self._under_way: set[str] = set()
         self._chosen = models.maps.choice.name
         maps.ready.connect(self._maps_ready)
         models.view.changed.connect(self.refresh)
@@ -50,8 +51,8 @@ class PicturesController(QObject):
 
     def use_basis(self, path: Path) -> None:
         """Colour by a saved PCA basis."""
-        self._basis_file = path
-        self._models.view.update(pca_fit="file")
+        self._asked.clear()  # the file may be another one than the last time
+        self._models.view.update(pca_fit="file", pca_basis=path)
         self.refresh()
 
     def save_basis(self, path: Path) -> None:
@@ -59,7 +60,7 @@ class PicturesController(QObject):
         request, session = self._pca_request(self._models.maps), self._engine.session
         if request is not None and session is not None:
             self._lane.submit(
-                lambda _context: session.save_basis(request, path),
+                lambda context: session.save_basis(request, path, context),
                 key="save PCA basis",
                 done=lambda _none: self._models.messages.notify("The PCA basis is saved."),
             )
@@ -118,20 +119,38 @@ class PicturesController(QObject):
         info = model.status("a").info
         levels = info.levels if info is not None else 1
         fit = view.pca_fit
-        if fit == "file" and self._basis_file is None:
+        images = self._folder_images(state.pair) if fit == "all" else ()
+        if (fit == "file" and view.pca_basis is None) or (fit == "all" and not images):
             fit = "both"
         return api.PcaRequest(
             pair=state.pair,
             recipe=recipe,
             fit=fit,
-            basis_file=self._basis_file if fit == "file" else None,
+            basis_file=view.pca_basis if fit == "file" else None,
+            images=images,
             level=min(view.pca_level, levels - 1),
+            colouring=view.pca_colouring,
         )
+
+    def _folder_images(self, pair: api.ImagePair) -> tuple[tuple[api.ImagePair, api.Side], ...]:
+        """All images of the open folder; those of the open pair as they are shown."""
+        dataset = self._models.browser.state.dataset
+        if dataset is None:
+            return ()
+        found: dict[Path, tuple[api.ImagePair, api.Side]] = {
+            pair.path_a: (pair, "a"),
+            pair.path_b: (pair, "b"),
+        }
+        for sequence in dataset.sequences:
+            for other in sequence.pairs():
+                found.setdefault(other.path_a, (other, "a"))
+                found.setdefault(other.path_b, (other, "b"))
+        return tuple(found[path] for path in sorted(found))
 
     def _ask_pca(self, key: str, model: MapsModel) -> None:
         request, session = self._pca_request(model), self._engine.session
         if request is not None and session is not None:
-            self._ask(key, request, lambda _context: {key: session.pca(request)})
+            self._ask(key, request, lambda context: {key: session.pca(request, context)})
 
     def _ask_warp(self) -> None:
         state = self._models.pair.state
@@ -202,17 +221,32 @@ class PicturesController(QObject):
         if self._asked.get(key) == question:
             self._models.pictures.update(problem="")
             return
+        if key in self._under_way and _differ_in_colours(self._asked.get(key), question):
+            return  # the picture under way is shown first, so that colours follow a slider
         self._asked[key] = question
+        self._under_way.add(key)
         self._models.pictures.update(busy=key, problem="")
         self._lane.submit(
             work,
             key=f"picture {key}",
-            done=lambda found: self._models.pictures.update(**found, busy="", problem=""),
+            done=partial(self._done, key),
+            happened=self._happened,
             failed=partial(self._failed, key),
             cancelled=partial(self._cancelled, key),
         )
 
+    def _done(self, key: str, found: dict[str, Any]) -> None:
+        self._under_way.discard(key)
+        self._models.pictures.update(**found, busy="", problem="")
+        if key in _PCA_PICTURES:
+            self.refresh()
+
+    def _happened(self, event: api.Event) -> None:
+        if isinstance(event, api.Progress) and event.stage is api.Stage.FITTING_BASIS:
+            self._models.pictures.update(busy=f"{event.stage}: {event.done} of {event.total}")
+
     def _failed(self, key: str, failure: Failure) -> None:
+        self._under_way.discard(key)
         self._asked.pop(key, None)
         gone = {key: None} if key in _PCA_PICTURES else {}
         self._models.pictures.update(busy="", problem=failure.summary, **gone)
@@ -220,5 +254,15 @@ class PicturesController(QObject):
             self._models.messages.report(failure)
 
     def _cancelled(self, key: str) -> None:
+        self._under_way.discard(key)
         self._asked.pop(key, None)
         self._models.pictures.update(busy="")
+
+
+def _differ_in_colours(one: object, other: object) -> bool:
+    """Whether two questions ask for other colours of one PCA basis."""
+    return (
+        isinstance(one, api.PcaRequest)
+        and isinstance(other, api.PcaRequest)
+        and replace(one, colouring=other.colouring) == other
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +64,11 @@ class StartController(QObject):
             models.settings.override(device=options.device)
         if options.mode is not None:
             models.view.update(mode=options.mode)
+        if options.pca_basis is not None:
+            models.view.update(pca_fit="file", pca_basis=options.pca_basis)
+        elif options.pca_fit is not None:
+            models.view.update(pca_fit=options.pca_fit)
+        models.view.update(pca_colouring=_colouring(options))
         if options.self_similarity_px is not None:
             models.settings.override(exclude_px=options.self_similarity_px)
             models.view.update(self_similarity=True)
@@ -115,6 +121,10 @@ def current_options(models: AppModels) -> api.ViewOptions:
         device=models.settings.state.device,
         probe_px=probe.point_px if probe is not None else None,
         mode=view.mode,
+        pca=_component_numbers(view.pca_colouring),
+        pca_fit=view.pca_fit if view.pca_fit not in ("both", "file") else None,
+        pca_basis=view.pca_basis if view.pca_fit == "file" else None,
+        pca_foreground=_signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
         compare=models.compared.choice.name or None,
         matches=models.matches.state.count if table is not None else None,
@@ -133,3 +143,35 @@ def _range_texts(pair: api.ImagePair | None) -> tuple[str | None, str | None]:
     if pair.range_a == pair.range_b:
         return both, None
     return both, api.AUTO if pair.range_b is None else str(pair.range_b)
+
+
+def _colouring(options: api.ViewOptions) -> api.Colouring:
+    """Which component is which colour, by ``--pca`` and ``--pca-foreground``."""
+    shown = api.PLAIN
+    if options.pca is not None:
+        red, green, blue = options.pca
+        shown = replace(
+            shown,
+            components=(abs(red) - 1, abs(green) - 1, abs(blue) - 1),
+            flipped=(red < 0, green < 0, blue < 0),
+        )
+    share = options.pca_foreground
+    if share is not None:
+        shown = replace(shown, foreground=abs(share), inverted=share < 0)
+    return shown
+
+
+def _component_numbers(shown: api.Colouring) -> tuple[int, int, int] | None:
+    """The option ``--pca``; None where it need not be given."""
+    red, green, blue = (
+        -(number + 1) if flipped else number + 1
+        for number, flipped in zip(shown.components, shown.flipped, strict=True)
+    )
+    return None if (red, green, blue) == (1, 2, 3) else (red, green, blue)
+
+
+def _signed_share(shown: api.Colouring) -> float | None:
+    """The option ``--pca-foreground``."""
+    if shown.foreground is None:
+        return None
+    return -shown.foreground if shown.inverted else shown.foreground

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
-from engine.api import ViewMode
-
-PcaFit = Literal["both", "a", "b", "file"]
+from engine.api import PLAIN, Colouring, PcaFit, ViewMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,8 @@ class ViewState:
         heat_low, heat_high: cosine range of the heat map's colours.
         heat_auto: fit that range to every probe instead (a compared descriptor then shares it).
         pca_fit: which images the PCA basis is fitted on.
+        pca_basis: the file with the basis that "file" means.
+        pca_colouring: which component is which colour.
         pca_level: which member of a set PCA shows.
         self_similarity: the heat map and the best places are also shown in the query's own image.
         stacked: panes above one another instead of side by side.
@@ -36,6 +36,8 @@ class ViewState:
     heat_high: float = 1.0
     heat_auto: bool = True
     pca_fit: PcaFit = "both"
+    pca_basis: Path | None = None
+    pca_colouring: Colouring = PLAIN
     pca_level: int = 0
     self_similarity: bool = False
     stacked: bool = False

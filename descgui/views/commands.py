@@ -47,7 +47,8 @@ def is_busy(models: AppModels) -> bool:
         for maps in (models.maps, models.compared)
         for side in SIDES
     )
-    return working or models.matches.state.running or models.pair.loading != ""
+    running = models.matches.state.running or models.pictures.state.busy != ""
+    return working or running or models.pair.loading != ""
 
 
 def _has_pair(models: AppModels) -> bool:
@@ -268,6 +269,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 apply=lambda models, on: models.view.update(
                     blink=on, mode="warp" if on else models.view.state.mode
                 ),
+            ),
+            Command(
+                "pca_colours", "PCA colou&rs…",
+                "Choose the components that are red, green and blue, and the foreground",
+                "pca-colours", ("P",), _has_pair,
             ),
             Command(
                 "self_similarity", "S&elf-similarity",

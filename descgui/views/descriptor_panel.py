@@ -1,4 +1,4 @@
-"""The side panel where a descriptor is chosen, set, compared and coloured."""
+"""The side panel where a descriptor is chosen, set and compared."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QLabel,
-    QSizePolicy,
     QWidget,
 )
 
@@ -18,9 +16,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.networks_state import same_network
-from descgui.models.pictures_state import PicturesState
 from descgui.models.settings import Settings
-from descgui.models.view_state import ViewState
 from descgui.views.form import NumberBox, OptionForm
 from descgui.views.layer_slider import LayerSlider
 from descgui.views.panel_parts import (
@@ -31,7 +27,6 @@ from descgui.views.panel_parts import (
     Sentence,
     ThinBar,
     WheelNeedsFocus,
-    blended,
     in_column,
     in_row,
     labelled_rows,
@@ -335,39 +330,8 @@ def _same_form(one: DescriptorChoiceInfo | None, other: DescriptorChoiceInfo | N
     return same_network(one.name, other.name) and one.options == other.options
 
 
-class ExplainedBar(QWidget):
-    """How much of the variance red, green and blue explain, as one stacked bar."""
-
-    COLOURS = (QColor("#D0453B"), QColor("#3F9B4F"), QColor("#4169C8"))
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._shares: tuple[float, ...] = ()
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:
-        return QSize(80, 10)
-
-    def show_shares(self, shares: tuple[float, ...]) -> None:
-        """Draw three shares of 1."""
-        if shares != self._shares:
-            self._shares = shares
-            self.update()
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        palette = self.palette()
-        ink, under = palette.color(QPalette.ColorRole.Text), palette.color(QPalette.ColorRole.Base)
-        painter.fillRect(self.rect(), blended(ink, under, 0.14))
-        left = 0.0
-        for share, colour in zip(self._shares, self.COLOURS, strict=False):
-            width = max(0.0, min(share, 1.0)) * self.width()
-            painter.fillRect(QRectF(left, 0.0, max(width - 1.0, 0.0), self.height()), colour)
-            left += width
-
-
 class DescriptorPanel(QWidget):
-    """Chooses the shown and the compared descriptor, where they are computed, and the PCA basis.
+    """Chooses the shown and the compared descriptor, and where they are computed.
 
     Signals:
         network_requested(MapsModel): another network is to be opened, shown or compared.
@@ -402,7 +366,6 @@ class DescriptorPanel(QWidget):
             self.cancel_button,
             self._make_computing(),
             self._make_comparison(),
-            self._make_pca(),
             self._make_own(),
         ):
             self._scroll.column.addWidget(part)
@@ -411,13 +374,9 @@ class DescriptorPanel(QWidget):
             chooser.network_requested.connect(self.network_requested)
         models.engine.changed.connect(self._on_engine)
         models.settings.computing_changed.connect(self._on_computing)
-        models.view.changed.connect(self._on_view)
-        models.pictures.changed.connect(self._on_pictures)
         for maps in (models.maps, models.compared):
             maps.status_changed.connect(self._on_status)
         self._on_engine(models.engine.state)
-        self._on_view(models.view.state)
-        self._on_pictures(models.pictures.state)
         self._on_status()
 
     def ask_comparison(self) -> None:
@@ -472,40 +431,6 @@ class DescriptorPanel(QWidget):
         section.body.addWidget(self.compared)
         return section
 
-    def _make_pca(self) -> Section:
-        section = Section("PCA colours", self)
-        self.pca_fit = narrow_combo(
-            section,
-            name="Fit PCA on",
-            tip="Which descriptors the colours are fitted to",
-            entries=(
-                ("Both images", "both"),
-                ("Image A", "a"),
-                ("Image B", "b"),
-                ("A file…", "file"),
-            ),
-            chosen=self._on_pca_fit,
-        )
-        self.pca_level = narrow_combo(
-            section,
-            name="Level",
-            tip="Which member of the descriptor set is coloured",
-            chosen=self._on_pca_level,
-        )
-        self._wheel.guard(self.pca_fit, self.pca_level)
-        self._pca_form = labelled_rows(("Fit on", self.pca_fit), ("Level", self.pca_level))
-        section.body.addLayout(self._pca_form)
-        self.explained = Sentence(parent=section)
-        self.explained.setFont(tabular(self.explained.font()))
-        self._explained_bar = ExplainedBar(section)
-        tip = "Save the PCA basis to a file, to use the same colours for other pairs"
-        (self.save_basis,) = word_buttons(
-            section, ("save", "Save basis…", tip, self._files.save_basis)
-        )
-        for widget in (self.explained, self._explained_bar, self.save_basis):
-            section.body.addWidget(widget)
-        return section
-
     def _make_own(self) -> Section:
         section = Section("Your own descriptor", self)
         words = "A map file for each image, or a Python file with a descriptor."
@@ -547,29 +472,6 @@ class DescriptorPanel(QWidget):
             for side in SIDES
         )
         self.cancel_button.setVisible(busy and self._models.engine.state.stage == "ready")
-        info = self._models.maps.status("a").info
-        levels = info.levels if info is not None else 1
-        refill(self.pca_level, [(f"{level + 1} of {levels}", level) for level in range(levels)])
-        self._pca_form.setRowVisible(self.pca_level, levels > 1)
-        self._on_view(self._models.view.state)
-
-    def _on_view(self, state: ViewState) -> None:
-        show_value(self.pca_fit, state.pca_fit)
-        show_value(self.pca_level, min(state.pca_level, self.pca_level.count() - 1))
-
-    def _on_pictures(self, state: PicturesState) -> None:
-        explained = state.pca.explained if state.pca is not None else None
-        self.save_basis.setEnabled(explained is not None)
-        self._explained_bar.setVisible(explained is not None)
-        if explained is None:
-            self.explained.say("Not computed: choose the mode PCA.")
-            return
-        red, green, blue = (f"{100 * share:.1f}" for share in explained)
-        self.explained.say(f"R {red}   G {green}   B {blue}   % of variance")
-        self.explained.setToolTip(
-            f"Red, green and blue explain {100 * sum(explained):.1f} % of the variance together."
-        )
-        self._explained_bar.show_shares(explained)
 
     # What the user does
 
@@ -582,14 +484,3 @@ class DescriptorPanel(QWidget):
 
     def _on_load_maps(self) -> None:
         self._files.load_maps(self._models.maps)
-
-    def _on_pca_fit(self) -> None:
-        word = self.pca_fit.currentData()
-        if word == "file":
-            show_value(self.pca_fit, self._models.view.state.pca_fit)
-            self._files.load_basis()
-        else:
-            self._models.view.update(pca_fit=word)
-
-    def _on_pca_level(self) -> None:
-        self._models.view.update(pca_level=self.pca_level.currentData())

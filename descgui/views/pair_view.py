@@ -379,8 +379,8 @@ class PairView(QWidget):
         pca = models.pictures.state.pca
         showing = models.view.state.mode in ("pca", "overlay") and pca is not None
         if showing and pca is not None:
-            red, green, blue = (f"{100 * share:.0f}" for share in pca.explained)
-            total = f"{100 * sum(pca.explained):.0f}"
+            red, green, blue = (f"{100 * share:.0f}" for share in pca.shares)
+            total = f"{100 * pca.share_shown:.0f}"
             self._explained.setText(
                 f"Colours explain {total} % of the variance: red {red}, green {green}, blue {blue}"
             )

@@ -85,6 +85,10 @@ class OpacitySlider(QWidget):
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.EnabledChange):
             self._draw_sign()
 
+    def show_sign(self, shown: bool) -> None:
+        """Show the drop beside the slider."""
+        self._sign.setVisible(shown)
+
     def show_number(self, shown: bool) -> None:
         """Show the per cent beside the slider, which is shorter without it."""
         self._number.setVisible(shown)
@@ -135,20 +139,23 @@ class MainToolBar(QToolBar):
         self._add(actions["next_pair"])
         self.addSeparator()
         self.addWidget(self.modes)
+        self._add(actions["pca_colours"])
         self.addWidget(self.opacity)
         self.addSeparator()
         for name in ("linked", "fit", "one_to_one"):
             self._add(actions[name])
         self.addSeparator()
         self._add(actions["compare"], named=True)
-        self._widths: tuple[int, int] | None = None
+        self._widths: tuple[int, int, int] | None = None
         self._keep_margins()
 
     def fit_to(self, width_px: int) -> None:
         """Show as many names as a window of this width has room for."""
         if self._widths is None:
-            self._widths = (self._width_with(1), self._width_with(2))
-        some, all_names = self._widths
+            self.opacity.show_sign(True)
+            self._widths = (self._width_with(0), self._width_with(1), self._width_with(2))
+        none, some, all_names = self._widths
+        self.opacity.show_sign(width_px >= none)
         self._show_names(2 if width_px >= all_names else 1 if width_px >= some else 0)
 
     def changeEvent(self, event: QEvent) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import DescriptorSpec
-from engine.vocabulary import PointsKind, Precision, Side
+from engine.matching.colouring import PLAIN, Colouring
+from engine.vocabulary import PcaFit, PointsKind, Precision, Side
 
 Point = tuple[float, float]
 
@@ -222,15 +222,19 @@ class PcaRequest:
     """Ask for the colours of both images' descriptors.
 
     Attributes:
-        fit: which images the basis is fitted on; "file" uses ``basis_file``.
+        fit: which images the basis is fitted on; "all" takes ``images``, "file" ``basis_file``.
+        images: each as one side of a pair, which matters where a pair decides how it is described.
         level: which member of a set is shown; the last one of an image that has fewer.
+        colouring: which component is which colour.
     """
 
     pair: ImagePair
     recipe: Recipe
-    fit: Literal["both", "a", "b", "file"] = "both"
+    fit: PcaFit = "both"
     basis_file: Path | None = None
+    images: tuple[tuple[ImagePair, Side], ...] = ()
     level: int = 0
+    colouring: Colouring = PLAIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,12 +251,27 @@ class PcaAnswer:
 
     Attributes:
         a, b: the pictures.
-        explained: share of the variance that red, green and blue explain.
+        explained: share of the variance that each component of the basis explains, falling.
+        colouring: which component is which colour.
+        fitted_on: what the basis was fitted on, in words.
     """
 
     a: Picture
     b: Picture
-    explained: tuple[float, float, float]
+    explained: tuple[float, ...]
+    colouring: Colouring = PLAIN
+    fitted_on: str = ""
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Share of the variance that red, green and blue explain."""
+        red, green, blue = (self.explained[number] for number in self.colouring.components)
+        return red, green, blue
+
+    @property
+    def share_shown(self) -> float:
+        """Share of the variance that the colours explain together."""
+        return sum(self.explained[number] for number in set(self.colouring.components))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

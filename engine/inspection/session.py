@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from engine.errors import (
 )
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
-from engine.inspection.colours import answer_pca, make_basis
+from engine.inspection.colours import answer_pca, fit_on_images
 from engine.inspection.described import POSITION_DIM, Described, describe_maps, make_described
 from engine.inspection.layers import answer_norms, choose_layers, network_info
 from engine.inspection.match_table import make_table
@@ -50,15 +52,16 @@ from engine.inspection.requests import (
     WinnersAnswer,
 )
 from engine.inspection.store import ByteCache, MapKey, return_freed_memory
-from engine.matching.projection import save_basis
+from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_points
 from engine.paths import FileStamp
-from engine.progress import JobContext, Note
+from engine.progress import JobContext, Note, Progress, Stage
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
 _IMAGE_BUDGET_BYTES = 256 << 20
 _IMAGES_IN_USE = 4
+_BASES_IN_USE = 8
 _BLANK_EDGE_PX = 64
 # While maps are made, the descriptor's own arrays and the copy for queries need memory, too.
 _WORKING_COPIES = 3
@@ -89,6 +92,8 @@ class Session:
         self._describing = threading.Lock()
         # An entry is used by the thread that holds the lock above, and by no other.
         self._looked_at: ByteCache[MapKey, PairImage] = ByteCache(0, keep_at_least=_IMAGES_IN_USE)
+        # A slider asks for other colours of one basis many times a second.
+        self._bases: ByteCache[_BasisKey, PcaBasis] = ByteCache(0, keep_at_least=_BASES_IN_USE)
 
     # ---- maps ------------------------------------------------------------------------------
 
@@ -185,6 +190,7 @@ class Session:
         """Drop an image file's pixels, and all that was made from them."""
         self._maps.drop(lambda key: key.reads(path))
         self._looked_at.drop(lambda key: key.reads(path))
+        self._bases.drop(lambda key: any(one.reads(path) for one in key.fitted_on))
         gone = FileStamp.of(path).path
         self._images.drop(lambda stamp: stamp.path == gone)
 
@@ -195,22 +201,31 @@ class Session:
         asked, other = self._need_both(request.pair, request.side, request.recipe)
         return answer_probe(request, asked, other)
 
-    def pca(self, request: PcaRequest) -> PcaAnswer:
+    def pca(self, request: PcaRequest, context: JobContext | None = None) -> PcaAnswer:
         """Colour both images' descriptors in one basis.
+
+        Fitting it on all images of a folder describes those whose maps are not in memory, one after
+        the other, and keeps none of their maps.
 
         Raises:
             BasisFileError: the basis file cannot be used.
+            DescSpaceError: as :meth:`describe`, where images of a folder have to be described.
+            JobCancelled: ``context.cancel`` was raised.
         """
-        return answer_pca(request, *self._need_both(request.pair, "a", request.recipe))
+        a, b = self._need_both(request.pair, "a", request.recipe)
+        return answer_pca(request, self._basis(request, a, b, context or JobContext()), a, b)
 
-    def save_basis(self, request: PcaRequest, path: Path) -> None:
+    def save_basis(
+        self, request: PcaRequest, path: Path, context: JobContext | None = None
+    ) -> None:
         """Write the basis that :meth:`pca` answers the same request with.
 
         Raises:
             OutputError: the file cannot be written.
-            BasisFileError: as :meth:`pca`.
+            DescSpaceError, JobCancelled: as :meth:`pca`.
         """
-        save_basis(make_basis(request, *self._need_both(request.pair, "a", request.recipe)), path)
+        a, b = self._need_both(request.pair, "a", request.recipe)
+        save_basis(self._basis(request, a, b, context or JobContext()), path)
 
     def winners(
         self, pair: ImagePair, recipe: Recipe, side: Side, context: JobContext | None = None
@@ -283,6 +298,61 @@ class Session:
         return make_table(request, points_a, a, b, context)
 
     # ---- inside ----------------------------------------------------------------------------
+
+    def _basis(
+        self, request: PcaRequest, a: Described, b: Described, context: JobContext
+    ) -> PcaBasis:
+        """The basis that a request asks for, from a file, from memory, or fitted now."""
+        recipe = request.recipe
+        if request.fit == "file":
+            if request.basis_file is None:
+                raise ValueError("a basis from a file needs the file")
+            return load_basis(request.basis_file, dim=a.info.dim)
+        if request.fit == "all":
+            if recipe.spec.name == PRECOMPUTED:
+                raise MapFileError(
+                    request.pair.path("a"),
+                    "has precomputed maps, which other images of the folder lack, so the colours "
+                    "cannot be fitted on all of them",
+                )
+            images = request.images
+        else:
+            images = tuple((request.pair, side) for side in SIDES if request.fit in ("both", side))
+        if not images:
+            raise ValueError("a basis needs images to be fitted on")
+        keys = tuple(MapKey.of(pair, side, recipe) for pair, side in images)
+        key = _BasisKey(keys, request.level)
+        found = self._bases.get(key)
+        if found is not None:
+            return found
+        names = [pair.path(side).name for pair, side in images]
+        what = " and ".join(names) if len(names) <= len(SIDES) else f"{len(names)} images"
+        of_pair = {
+            MapKey.of(request.pair, side, recipe): one
+            for side, one in zip(SIDES, (a, b), strict=True)
+        }
+
+        def described() -> Iterator[Described]:
+            for done, (map_key, (pair, side)) in enumerate(zip(keys, images, strict=True)):
+                if request.fit == "all":
+                    context.emit(Progress(Stage.FITTING_BASIS, done, len(images)))
+                context.cancel.check()
+                one = of_pair.get(map_key) or self._maps.get(map_key)
+                if one is None:
+                    # Its own events would be taken for those of the whole.
+                    quiet = JobContext(cancel=context.cancel)
+                    with context.cancel.holding(self._describing):
+                        one = self._describe(pair, side, recipe, quiet)
+                yield one
+
+        basis = fit_on_images(
+            described(),
+            count=len(images),
+            level=request.level,
+            fitted_on=f"{what}, {recipe.spec.name}",
+        )
+        self._bases.put(key, basis, basis.components.nbytes)
+        return basis
 
     def _ensure(
         self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext
@@ -384,6 +454,14 @@ class Session:
             image = read_image(path, allow_cut=True)
             self._images.put(stamp, image, image.size_bytes)
         return image.in_range(pair.range_of(side))
+
+
+@dataclass(frozen=True, slots=True)
+class _BasisKey:
+    """All that a fitted PCA basis depends on."""
+
+    fitted_on: tuple[MapKey, ...]
+    level: int
 
 
 def _refuse_too_large(

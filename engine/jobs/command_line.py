@@ -23,7 +23,8 @@ from engine.config import (
     override_texts,
 )
 from engine.jobs.settings import SECTION, STRICT
-from engine.vocabulary import Panel, ViewMode
+from engine.matching.colouring import MOST_COMPONENTS
+from engine.vocabulary import Panel, PcaFit, ViewMode
 
 Theme = Literal["light", "dark"]
 
@@ -121,6 +122,20 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     mode: ViewMode | None = option(
         None, help="what the panes show: images, PCA colours, these over the images, the "
         "similarity map, or the other image warped",
+    )  # fmt: skip
+    pca: tuple[int, int, int] | None = option(
+        None, help="numbers of the PCA components that are red, green and blue; a negative one is "
+        "flipped, such as 1,3,-2; write --pca=R,G,B if the first is negative",
+        low=-MOST_COMPONENTS, high=MOST_COMPONENTS, metavar="R,G,B",
+    )  # fmt: skip
+    pca_fit: PcaFit | None = option(
+        None, help="images that the PCA colours are fitted on; 'file' needs --pca-basis"
+    )
+    pca_basis: Path | None = option(None, help="a saved PCA basis to colour by")
+    pca_foreground: float | None = option(
+        None, help="show only where the first PCA component is above this share of its range; a "
+        "negative one shows what is below; write --pca-foreground=SHARE then",
+        low=-1.0, high=1.0, metavar="SHARE",
     )  # fmt: skip
     self_similarity_px: float | None = option(
         None, help="show as well where else in its own image the probe's descriptor fits, outside "

@@ -8,7 +8,7 @@ the basis and not to the picture.  So two maps shown in one basis may be compare
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,23 +19,27 @@ from torch import Tensor
 
 from engine.errors import BasisFileError
 from engine.files import read_npz, write_atomically
+from engine.matching.colouring import PLAIN, Colouring
 
 NEUTRAL = 128
 _COLOURS = 3
 _ROBUST_PERCENT = (1.0, 99.0)
 _LEAST_SHARE = 1e-10  # of the variance: below is rounding of float32 and no direction
-_FORMAT = 1
+_FORMAT = 2
+_READABLE_FORMATS = (1, 2)  # format 1 has three components
+_MOST_COMPONENTS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PcaBasis:
-    """Three directions in descriptor space, and how they become red, green and blue.
+    """Directions in descriptor space, and which range of each becomes a colour.
 
     Attributes:
         mean: ``(D,)`` float64.
-        components: ``(3, D)`` float64, orthonormal; zero where the data has fewer directions.
-        explained: ``(3,)`` share of the variance, 0 to 1, falling.
-        low: ``(3,)`` projections that become 0 ...
+        components: ``(K, D)`` float64, K >= 3, orthonormal; zero where the data has fewer
+            directions.
+        explained: ``(K,)`` share of the variance, 0 to 1, falling.
+        low: ``(K,)`` projections that become 0 ...
         high: ... and 255; equal to ``low`` where a component is constant.
         fitted_on: what it was fitted on, in words.
     """
@@ -48,22 +52,25 @@ class PcaBasis:
     fitted_on: str
 
 
-def fit_basis(maps: Sequence[Tensor], *, sample_limit: int, fitted_on: str) -> PcaBasis:
-    """Fit the three directions in which descriptors differ most.
+def fit_basis(
+    maps: Iterable[Tensor], *, sample_limit: int, fitted_on: str, count: int = _COLOURS
+) -> PcaBasis:
+    """Fit the directions in which descriptors differ most.
 
     **Signs**: a direction is turned so that the sum of the cubes of its entries is positive.  Like
     the rule "the largest entry is positive" it lets the large entries decide, but all of them: two
     nearly equal ones of opposite sign cannot flip it when the data changes a little.
 
     Args:
-        maps: ``(M, D)`` descriptors of each image, at least one, all of the same D; zero vectors
-            (nothing to describe) are left out.
+        maps: ``(M, D)`` descriptors of each image, at least one, all of the same D, one needed at
+            a time; zero vectors (nothing to describe) are left out.
         sample_limit: how many descriptors of each map are used at most, drawn without repetition;
             the draw depends on the number of descriptors alone, so the fit can be repeated.
         fitted_on: what the maps are, in words.
+        count: how many directions, at least 3.
 
     Returns:
-        The basis; fewer than three directions, also when D < 3, leave zero components.
+        The basis; fewer directions than asked for, also when D is less, leave zero components.
     """
     sample = np.concatenate([_draw(map_, sample_limit) for map_ in maps])
     dim = sample.shape[1]
@@ -71,41 +78,51 @@ def fit_basis(maps: Sequence[Tensor], *, sample_limit: int, fitted_on: str) -> P
     centred = sample - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(sample)))
     total = float(values.clip(min=0).sum())
-    components = np.zeros((_COLOURS, dim))
-    explained = np.zeros(_COLOURS)
-    for number, place in enumerate(range(dim - 1, max(-1, dim - 1 - _COLOURS), -1)):
+    components = np.zeros((count, dim))
+    explained = np.zeros(count)
+    for number, place in enumerate(range(dim - 1, max(-1, dim - 1 - count), -1)):
         if values[place] > _LEAST_SHARE * max(total, 1.0):
             components[number] = _with_fixed_sign(vectors[:, place])
             explained[number] = values[place] / total
-    low, high = np.zeros(_COLOURS), np.zeros(_COLOURS)
+    low, high = np.zeros(count), np.zeros(count)
     if len(sample):
         low, high = np.percentile(centred @ components.T, _ROBUST_PERCENT, axis=0)
     return PcaBasis(mean, components, explained, low, high, fitted_on)
 
 
-def project(basis: PcaBasis, values: Tensor) -> NDArray[np.uint8]:
+def project(basis: PcaBasis, values: Tensor, colouring: Colouring = PLAIN) -> NDArray[np.uint8]:
     """Colour descriptors.
 
     Args:
         basis: of the same D.
         values: ``(H', W', D)`` float descriptors.
+        colouring: of components that the basis has.
 
     Returns:
         ``(H', W', 3)`` RGB; a zero vector is neutral grey, and so is a component that is constant.
+        Beside a foreground, all else is black, zero vectors too; where the first component is
+        constant, there is no telling and all is foreground.
     """
     height, width, dim = values.shape
     flat = values.reshape(-1, dim).float()
-    components = torch.from_numpy(basis.components).to(flat)
-    offset = torch.from_numpy(basis.components @ basis.mean).to(flat)
+    chosen = [*colouring.components, 0]
+    directions = basis.components[chosen]
+    components = torch.from_numpy(directions).to(flat)
+    offset = torch.from_numpy(directions @ basis.mean).to(flat)
     shades = (flat @ components.T - offset).cpu().numpy().astype(np.float64)
     described = (flat != 0).any(dim=1).cpu().numpy()
 
-    stretch = basis.high - basis.low
+    low, stretch = basis.low[chosen], (basis.high - basis.low)[chosen]
     usable = stretch > 0
-    shades = 255 * (shades - basis.low) / np.where(usable, stretch, 1.0)
-    colours = np.rint(shades.clip(0, 255)).astype(np.uint8)
-    colours[:, ~usable] = NEUTRAL
+    places = ((shades - low) / np.where(usable, stretch, 1.0)).clip(0, 1)
+    first, places = places[:, -1], places[:, :-1]
+    places = np.where(colouring.flipped, 1 - places, places)
+    colours = np.rint(255 * places).astype(np.uint8)
+    colours[:, ~usable[:-1]] = NEUTRAL
     colours[~described] = NEUTRAL
+    if colouring.foreground is not None and usable[-1]:
+        shown = (first >= colouring.foreground) != colouring.inverted
+        colours[~(shown & described)] = 0
     picture: NDArray[np.uint8] = colours.reshape(height, width, _COLOURS)
     return picture
 
@@ -138,7 +155,8 @@ def load_basis(path: Path, *, dim: int) -> PcaBasis:
         dim: length of the descriptors it is needed for.
 
     Raises:
-        BasisFileError: missing, not such a file, damaged, or for descriptors of another length.
+        BasisFileError: missing, not such a file, damaged, of a newer version, or for descriptors
+            of another length.
     """
     entries = read_npz(
         path,
@@ -146,15 +164,24 @@ def load_basis(path: Path, *, dim: int) -> PcaBasis:
         missing="does not exist",
         damaged="is not a saved PCA basis, or is damaged",
     )
-    shapes = {"mean": (-1,), "components": (3, -1), "explained": (3,), "low": (3,), "high": (3,)}
+    shapes: dict[str, tuple[str, ...]] = {
+        "mean": ("D",), "components": ("K", "D"), "explained": ("K",), "low": ("K",),
+        "high": ("K",),
+    }  # fmt: skip
     missing = sorted({*shapes, "fitted_on", "format"} - set(entries))
     if missing:
         raise BasisFileError(path, f"is not a saved PCA basis: it lacks {', '.join(missing)}")
-    if entries["format"].shape != () or entries["format"].item() != _FORMAT:
+    if entries["format"].shape != () or entries["format"].item() not in _READABLE_FORMATS:
         raise BasisFileError(path, "was written by another version of this program")
     found = entries["mean"].shape[-1] if entries["mean"].ndim else 0
+    sizes = {
+        "D": found,
+        "K": _COLOURS if entries["format"].item() == 1 else _rows(entries["components"]),
+    }
+    if not _COLOURS <= sizes["K"] <= _MOST_COMPONENTS:
+        raise BasisFileError(path, "is damaged: its components are not usable")
     for name, shape in shapes.items():
-        values, wanted = entries[name], tuple(found if size == -1 else size for size in shape)
+        values, wanted = entries[name], tuple(sizes[size] for size in shape)
         if values.shape != wanted or values.dtype.kind != "f" or not np.isfinite(values).all():
             raise BasisFileError(path, f"is damaged: its {name} is not usable")
     if found != dim:
@@ -174,6 +201,10 @@ def _draw(map_: Tensor, limit: int) -> NDArray[np.float64]:
         rows = rows[torch.from_numpy(np.sort(chosen)).to(rows.device)]
     drawn: NDArray[np.float64] = map_[rows].double().cpu().numpy()
     return drawn
+
+
+def _rows(array: NDArray[np.generic]) -> int:
+    return len(array) if array.ndim else 0
 
 
 def _with_fixed_sign(direction: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ ASKED_FOR = {
     "dock_matches",
     "dock_log", "full_screen", "previous_pair", "next_pair", "describe_again", "cancel",
     "run_matches", "clear_matches", "compare", "palette", "help_shortcuts", "help_tour", "doctor",
-    "about",
+    "about", "pca_colours",
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
@@ -12,18 +11,14 @@ from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
-from descgui.models.pictures_state import PicturesState
 from descgui.views.descriptor_panel import DescriptorPanel
 from descgui.views.words import duration_text, size_text
 from engine.api import (
-    Extent,
     ImagePair,
     LayerInfo,
     MapInfo,
     NetworkInfo,
     OptionInfo,
-    PcaAnswer,
-    Picture,
     describe_options,
     list_descriptors,
 )
@@ -236,37 +231,6 @@ def test_random_weights_are_said_in_words(ready, models):
     assert "weights file" in ready.shown.untrained.sentence
     models.maps.set_status("a", MapStatus("ready", info=info()))
     assert ready.shown.untrained.sentence == ""
-
-
-def test_pca_fit_is_written_to_the_view_and_a_file_is_asked_for(ready, models, asked):
-    pick(ready.pca_fit, "a")
-    assert models.view.state.pca_fit == "a"
-    pick(ready.pca_fit, "file")
-    assert asked.calls == [("load_basis", ())]
-    assert models.view.state.pca_fit == "a"
-    assert ready.pca_fit.currentData() == "a"
-    models.view.update(pca_fit="file")
-    assert ready.pca_fit.currentData() == "file"
-
-
-def test_levels_can_be_chosen_for_sets_only(ready, models):
-    assert not ready.pca_level.isVisible()
-    models.maps.set_status("a", MapStatus("ready", info=info(levels=3)))
-    assert ready.pca_level.isVisible()
-    pick(ready.pca_level, 2)
-    assert models.view.state.pca_level == 2
-
-
-def test_explained_variance_is_shown_as_numbers_and_the_basis_can_be_saved(ready, models, asked):
-    assert not ready.save_basis.isEnabled()
-    picture = Picture(np.zeros((2, 2, 3), dtype=np.uint8), Extent(0, 0, 1, 1))
-    models.pictures.update(pca=PcaAnswer(a=picture, b=picture, explained=(0.312, 0.2, 0.1)))
-    assert "31.2" in ready.explained.sentence
-    assert "61.2" in ready.explained.toolTip()
-    ready.save_basis.click()
-    assert asked.calls == [("save_basis", ())]
-    models.pictures.set(PicturesState())
-    assert not ready.save_basis.isEnabled()
 
 
 def test_one_can_ask_for_maps_and_plugins_of_ones_own(ready, models, asked):

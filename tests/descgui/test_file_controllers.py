@@ -388,6 +388,33 @@ def test_the_copied_command_has_the_black_and_white_points(
     assert parse_pair_ranges(options.value_range, options.value_range_b) == (range_a, range_b)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"pca_fit": "all"}, "--pca-fit all"),
+        ({"pca_fit": "file", "pca_basis": Path("/b.npz")}, "--pca-basis /b.npz"),
+        (
+            {"pca_colouring": api.Colouring(components=(3, 0, 0), flipped=(True, False, True))},
+            "--pca=-4,1,-1",
+        ),
+        ({"pca_colouring": api.Colouring(foreground=0.25)}, "--pca-foreground 0.25"),
+        ({"pca_colouring": api.Colouring(foreground=0.3, inverted=True)}, "--pca-foreground=-0.3"),
+    ],
+)
+def test_the_copied_command_has_the_pca_colours(exports, models, asked, tmp_path, changes, words):
+    open_in(models, tmp_path)
+    models.view.update(mode="pca", **changes)
+    exports.copy_command()
+    command = QGuiApplication.clipboard().text()
+    assert words in command
+    assert words or "--pca" not in command
+    options = options_from(parse(build_parser("main.py"), shlex.split(command)[2:]), ViewOptions)
+    again = make_models(None)
+    StartController(again, options, asked, asked, asked)
+    assert again.view.state == models.view.state
+
+
 # Start
 
 

@@ -86,11 +86,13 @@ class Session:
         context.cancel.check()
         return SimpleNamespace(request=request)
 
-    def pca(self, request: api.PcaRequest) -> Any:
+    def pca(self, request: api.PcaRequest, context: Any) -> Any:
+        context.emit(Progress(api.Stage.FITTING_BASIS, 1, 3))
         self._work("pca", request)
+        context.cancel.check()
         return SimpleNamespace(request=request)
 
-    def save_basis(self, request: api.PcaRequest, path: Path) -> None:
+    def save_basis(self, request: api.PcaRequest, path: Path, _context: Any) -> None:
         self._work("save_basis", request, path)
 
     def cycle_error(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
@@ -521,6 +523,55 @@ def test_pca_colours_are_computed_once_for_both_modes(ready, rest, mode):
     assert len(ready.session.of("pca")) == 1
     assert ready.models.pictures.state.pca.request.pair is PAIR
     assert ready.models.pictures.state.busy == ""
+
+
+def test_colours_follow_a_slider_without_waiting_for_it_to_rest(ready, qtbot, rest):
+    """Each picture that was begun is shown; of the colours chosen meanwhile, the last."""
+    shown: list[float | None] = []
+    ready.models.view.update(mode="pca")
+    rest()
+    ready.session.calls.clear()
+    ready.session.gate.clear()
+    ready.models.pictures.changed.connect(
+        lambda state: shown.append(state.pca.request.colouring.foreground)
+    )
+    for place in (0.1, 0.2, 0.3):
+        ready.models.view.update(pca_colouring=api.Colouring(foreground=place))
+        qtbot.waitUntil(lambda: len(ready.session.of("pca")) == 1, timeout=WAIT_MS)
+    ready.session.gate.set()
+    rest()
+    asked = [request.colouring.foreground for (request,) in ready.session.of("pca")]
+    assert asked == [0.1, 0.3]
+    assert shown.index(0.1) < shown.index(0.3)
+    assert shown[-1] == 0.3
+
+
+def test_a_basis_is_fitted_on_all_images_of_the_open_folder_with_progress(ready, qtbot, rest):
+    sequences = tuple(
+        api.Sequence(
+            name, Path(name), (1, 2, 3), tuple(Path(f"{first + k}.png") for k in range(3)),
+            (np.eye(3),) * 3, "other",
+        )
+        for name, first in (("one", 1), ("two", 7))
+    )  # fmt: skip
+    ready.models.view.update(mode="pca", pca_fit="all")
+    rest()
+    assert ready.session.of("pca")[-1][0].fit == "both"  # no folder is open
+    ready.models.browser.set_dataset(api.Dataset(Path(), sequences))
+    ready.session.gate.clear()
+    ready.models.view.update(pca_level=0, stacked=True)
+    words = "images for the PCA basis: 1 of 3"
+    qtbot.waitUntil(lambda: ready.models.pictures.state.busy == words, timeout=WAIT_MS)
+    ready.session.gate.set()
+    rest()
+    request = ready.session.of("pca")[-1][0]
+    assert request.fit == "all"
+    places = [(pair.path(side).name, side) for pair, side in request.images]
+    assert sorted(places) == [
+        ("1.png", "a"), ("2.png", "b"), ("3.png", "b"),
+        ("7.png", "a"), ("8.png", "b"), ("9.png", "b"),
+    ]  # fmt: skip
+    assert all(pair is PAIR for pair, side in request.images if pair.path(side).name == "1.png")
 
 
 def test_a_saved_basis_is_used_and_the_one_in_use_is_saved(ready, rest, tmp_path):

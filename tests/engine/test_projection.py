@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.errors import BasisFileError, OutputError
+from engine.matching.colouring import Colouring
 from engine.matching.projection import NEUTRAL, fit_basis, load_basis, project, save_basis
 
 
@@ -127,6 +128,78 @@ def test_each_map_adds_at_most_the_limit_to_the_sample():
     assert fit(small, large, sample_limit=150).mean[0] == pytest.approx((50 * 2 + 150) / 200)
 
 
+def planted(count=4000, dim=6):
+    """Descriptors that differ along the axes 4, 0, 3, 1, 5, 2, from most to least."""
+    steps = np.random.default_rng(3).uniform(-1, 1, (count, dim))
+    values = np.zeros((count, dim), np.float32)
+    for spread, axis in zip((6, 5, 4, 3, 2, 1), (4, 0, 3, 1, 5, 2), strict=True):
+        values[:, axis] = spread * steps[:, axis]
+    return torch.from_numpy(values + 10)
+
+
+def test_each_planted_component_can_be_shown_in_each_colour_either_way_round():
+    data = planted()
+    basis = fit_basis([data], sample_limit=10_000, fitted_on="", count=6)
+    assert np.abs(basis.components).argmax(axis=1).tolist() == [4, 0, 3, 1, 5, 2]
+    assert basis.explained == pytest.approx(np.array([36, 25, 16, 9, 4, 1]) / 91, abs=0.01)
+    colours = project(
+        basis, data[None], Colouring(components=(5, 1, 1), flipped=(False, False, True))
+    )[0].astype(int)
+    for channel, axis in enumerate((2, 0, 0)):
+        along = data[:, axis].double().numpy()
+        low, high = np.percentile(along, [1, 99])
+        expected = (255 * (along - low) / (high - low)).clip(0, 255)
+        expected = 255 - expected if channel == 2 else expected
+        # The fitted directions lean by a few hundredths where the spreads are finite samples.
+        assert np.abs(colours[:, channel] - expected).mean() < 12
+    assert np.abs(colours[:, 1] + colours[:, 2] - 255).max() <= 1
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_foreground_is_where_the_first_component_is_high_or_low(inverted):
+    data = planted()
+    with_zeros = torch.cat([data, torch.zeros(50, 6)])
+    basis = fit_basis([with_zeros], sample_limit=10_000, fitted_on="", count=6)
+    # Shown are other components: the mask follows the first one all the same.
+    plain = Colouring(components=(1, 2, 3))
+    masked = Colouring(components=(1, 2, 3), foreground=0.75, inverted=inverted)
+    everything = project(basis, with_zeros[None], plain)[0]
+    foreground = project(basis, with_zeros[None], masked)[0]
+    scores = (data.double().numpy() - basis.mean) @ basis.components[0]
+    place = (scores - basis.low[0]) / (basis.high[0] - basis.low[0])
+    shown = (place < 0.75) if inverted else (place >= 0.75)
+    clear = np.abs(place - 0.75) > 1e-4
+    np.testing.assert_array_equal(
+        foreground[:4000][shown & clear], everything[:4000][shown & clear]
+    )
+    assert (foreground[:4000][~shown & clear] == 0).all()
+    assert (foreground[4000:] == 0).all()
+    assert 0.2 < shown.mean() < 0.8
+
+
+def test_without_a_first_component_all_is_foreground():
+    flat = torch.ones(9, 4)
+    picture = project(fit(flat), torch.rand(2, 3, 4), Colouring(foreground=0.9))
+    assert (picture == NEUTRAL).all()
+
+
+def test_a_saved_basis_gives_the_same_picture_and_the_same_file_to_the_byte(generator, tmp_path):
+    data = cloud(generator)
+    basis = fit_basis([data], sample_limit=10_000, fitted_on="two images", count=8)
+    save_basis(basis, tmp_path / "one.npz")
+    loaded = load_basis(tmp_path / "one.npz", dim=8)
+    save_basis(loaded, tmp_path / "two.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    shown = Colouring(components=(7, 0, 3), flipped=(True, False, False), foreground=0.4)
+    values = torch.randn(20, 30, 8, generator=generator)
+    np.testing.assert_array_equal(project(loaded, values, shown), project(basis, values, shown))
+
+
+def test_a_basis_of_the_first_format_is_still_read(tmp_path):
+    write(tmp_path / "basis.npz", **GOOD)
+    assert load_basis(tmp_path / "basis.npz", dim=8).components.shape == (3, 8)
+
+
 def test_a_basis_survives_its_file(generator, tmp_path):
     basis = fit(cloud(generator))
     path = tmp_path / "Größe ✓.npz"
@@ -169,9 +242,12 @@ GOOD = {
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": np.array(2)}, "another version"),
+        ({"format": np.array(3)}, "another version"),
         ({"format": np.array([1, 1])}, "another version"),
         ({"components": np.zeros((2, 8))}, "components"),
+        ({"format": np.array(2), "components": np.zeros((2, 8))}, "components"),
+        ({"format": np.array(2), "components": np.zeros((5, 8))}, "explained"),
+        ({"format": np.array(2), "components": np.array(1.0)}, "components"),
         ({"components": np.zeros((3, 8), int)}, "components"),
         ({"mean": np.array(0.0)}, "mean"),
         ({"mean": np.full(8, np.nan)}, "mean"),

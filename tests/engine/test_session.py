@@ -44,7 +44,8 @@ from engine.inspection.requests import (
     Recipe,
 )
 from engine.inspection.session import Session
-from engine.matching.projection import load_basis
+from engine.matching.colouring import Colouring
+from engine.matching.projection import fit_basis, load_basis, save_basis
 from engine.progress import CancelToken, JobContext, Note, Progress
 
 TAPS = 8
@@ -797,6 +798,95 @@ def test_a_saved_basis_gives_the_same_colours_again(shifted, tmp_path):
     assert load_basis(path, dim=64).fitted_on == "bild b.png, test-patches"
     with pytest.raises(BasisFileError, match="does not exist"):
         session.pca(replace(request, fit="file", basis_file=tmp_path / "none.npz"))
+
+
+def folder_of(tmp_path, count: int) -> list[ImagePair]:
+    """Pairs of image 1 with each further image of one folder."""
+    for number in range(1, count + 1):
+        write_image(tmp_path / f"{number}.png", texture(60 + 4 * number, 80, seed=number))
+    return [ImagePair(tmp_path / "1.png", tmp_path / f"{k}.png") for k in range(2, count + 1)]
+
+
+def test_a_basis_can_be_fitted_on_all_images_of_a_folder_and_keeps_none_of_their_maps(tmp_path):
+    pairs = folder_of(tmp_path, 4)
+    session = ready(Session(), pairs[0], recipe())
+    images = ((pairs[0], "a"), *((pair, "b") for pair in pairs))
+    request = PcaRequest(pair=pairs[0], recipe=recipe(), fit="all", images=images)
+    events = []
+    answer = session.pca(request, JobContext(emit=events.append))
+    maps = []
+    for number in range(1, 5):
+        levels, _ = levels_of(tmp_path / f"{number}.png", 640, Patches())
+        maps.append(levels[0].values[0].flatten(1).T)
+    expected = fit_basis(maps, sample_limit=15_000, fitted_on="", count=12)
+    assert answer.explained == pytest.approx(tuple(expected.explained), rel=1e-5)
+    assert answer.fitted_on == "4 images, test-patches"
+    both = session.pca(PcaRequest(pair=pairs[0], recipe=recipe()))
+    assert both.explained != pytest.approx(answer.explained, rel=1e-3)
+    assert [(event.done, event.total) for event in events] == [(n, 4) for n in range(4)]
+    assert session.described(pairs[2], "b", recipe()) is None
+    path = tmp_path / "basis.npz"
+    session.save_basis(request, path)
+    loaded = session.pca(replace(request, fit="file", basis_file=path, images=()))
+    assert loaded.a.pixels.tobytes() == answer.a.pixels.tobytes()
+    assert loaded.b.pixels.tobytes() == answer.b.pixels.tobytes()
+
+
+def test_fitting_on_a_folder_can_be_cancelled(tmp_path):
+    pairs = folder_of(tmp_path, 3)
+    session = ready(Session(), pairs[0], recipe())
+    context = JobContext()
+    context.cancel.cancel()
+    request = PcaRequest(
+        pair=pairs[0], recipe=recipe(), fit="all", images=tuple((pair, "b") for pair in pairs)
+    )
+    with pytest.raises(JobCancelled):
+        session.pca(request, context)
+    assert session.pca(request).fitted_on == "2.png and 3.png, test-patches"
+
+
+def test_other_colours_of_one_basis_fit_and_describe_nothing_again(tmp_path, monkeypatch):
+    counting = Counting()
+    register(monkeypatch, "test-counting", lambda: counting)
+    pairs = folder_of(tmp_path, 3)
+    how = recipe("test-counting")
+    session = ready(Session(), pairs[0], how)
+    request = PcaRequest(
+        pair=pairs[0], recipe=how, fit="all", images=tuple((pair, "b") for pair in pairs)
+    )
+    plain = session.pca(request)
+    calls = counting.calls
+    swapped = session.pca(replace(request, colouring=Colouring(components=(2, 1, 0))))
+    assert counting.calls == calls
+    np.testing.assert_array_equal(swapped.a.pixels, plain.a.pixels[..., ::-1])
+    assert swapped.shares == plain.shares[::-1]
+    write_image(tmp_path / "3.png", texture(50, 90, seed=33))
+    assert session.pca(request).explained != plain.explained
+    assert counting.calls == calls + 1
+
+
+def test_a_component_that_a_saved_basis_lacks_is_named(shifted, tmp_path):
+    session = ready(Session(), shifted, recipe())
+    path = tmp_path / "three.npz"
+    levels, _ = levels_of(shifted.path_a, 640, Patches())
+    save_basis(fit_basis([levels[0].values[0].flatten(1).T], sample_limit=99, fitted_on="x"), path)
+    request = PcaRequest(
+        pair=shifted, recipe=recipe(), fit="file", basis_file=path,
+        colouring=Colouring(components=(0, 1, 3)),
+    )  # fmt: skip
+    with pytest.raises(BasisFileError, match=r"three\.npz.* has 3 components, so component 4"):
+        session.pca(request)
+
+
+def test_precomputed_maps_cannot_be_fitted_on_a_whole_folder(shifted, tmp_path):
+    files = [
+        save_maps(tmp_path / f"{side}.npz", shifted.path(side), (96, 72)) for side in ("a", "b")
+    ]
+    how = precomputed(*files)
+    session = ready(Session(), shifted, how)
+    request = PcaRequest(pair=shifted, recipe=how, fit="all", images=((shifted, "a"),))
+    with pytest.raises(MapFileError, match="all of them"):
+        session.pca(request)
 
 
 def test_the_levels_of_a_set_are_coloured_each_over_its_own_area(shifted):

@@ -37,7 +37,14 @@ def view_options(arguments: Namespace) -> ViewOptions:
         check_images(options.images, pair_index=options.pair_index, homography=options.homography)
     parse_overrides(options.settings)
     parse_pair_ranges(options.value_range, options.value_range_b)
-    for path in (options.homography, options.weights, *options.plugins, *(options.maps or ())):
+    if options.pca is not None and 0 in options.pca:
+        raise ConfigError("pca", "counts components from 1; 0 is none")
+    if options.pca_fit == "file" and options.pca_basis is None:
+        raise ConfigError("pca_fit", "is 'file', so --pca-basis must name the file")
+    if options.pca_basis is not None and options.pca_fit not in (None, "file"):
+        raise ConfigError("pca_basis", f"is already fitted, not on {options.pca_fit!r}")
+    files = (options.homography, options.weights, options.pca_basis, *options.plugins)
+    for path in (*files, *(options.maps or ())):
         if path is not None:
             input_size(path, FileError, missing="there is no such file")
     if options.screenshot is not None:
