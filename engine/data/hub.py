@@ -318,8 +318,8 @@ def _login(url: str) -> dict[str, str]:
     """The user's login, for the hub itself alone."""
     if urlsplit(url).netloc != urlsplit(_constants().ENDPOINT).netloc:
         return {}
-    headers = importlib.import_module("huggingface_hub.utils").build_hf_headers()
-    return {name: value for name, value in headers.items() if name.lower() == "authorization"}
+    token = None if _constants().HF_HUB_DISABLE_IMPLICIT_TOKEN else _hub().get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _hub() -> Any:
