@@ -159,9 +159,18 @@ class LayeredDescriptor(DenseDescriptor, Protocol):
         ...
 
     def raw_layers(
-        self, images: Tensor, layers: Sequence[int], check: Callable[[], None] | None = None
+        self,
+        images: Tensor,
+        layers: Sequence[int],
+        check: Callable[[], None] | None = None,
+        *,
+        norm: bool | None = None,
     ) -> Levels:
-        """A level for each of some layers, with vectors as long as the network made them."""
+        """A level for each of some layers, with vectors as long as the network made them.
+
+        ``norm`` decides, in place of the setting, whether a last normalisation makes all vectors
+        nearly equally long.
+        """
         ...
 
     def layer_grid(self, layer: int) -> CellGrid:

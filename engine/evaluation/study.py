@@ -84,8 +84,8 @@ class LayerRow:
         positional_share: share of the variance across cells that is position, 0 to 1.
         seen_in_constant: how much of that the map of a constant image shows.
         shift_sensitivity: what a shift of one pixel changes, beyond moving the map; 0 for nothing.
-        high_norm_share: share of cells whose vectors are far longer than the others; None where
-            their length is not known.
+        high_norm_share: share of cells of two images whose vectors, before any last normalisation,
+            are far longer than the others; None where their length is not known.
         median_norm: the median length of the reference image's vectors.
         describe_ms: time to describe a square of ``timed_px`` by this layer alone.
         timed_px: side of that square.

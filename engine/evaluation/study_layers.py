@@ -47,7 +47,7 @@ from engine.vocabulary import Precision
 
 _RANK_CELLS: Final = 128  # of an image and layer
 _RANK_VECTORS: Final = 2048  # of a layer
-_SHIFTED_IMAGES: Final = 2
+_SHOWN_IMAGES: Final = 2  # that are looked at beyond their matches
 _EDGE_PX: Final = 224  # of images that measures beside PCK are made with
 _TIMING_S: Final = 0.1  # is spent on a layer that is quick to describe by, for the shortest time
 _MOST_TIMED: Final = 5
@@ -196,6 +196,36 @@ class StudiedDescriptor:
                 )
         return LayerMaps(tuple((one,) for one in levels), tuple(plain), tuple(clean))
 
+    def norms(
+        self, pixels: NDArray[np.float32], maps: LayerMaps, context: JobContext
+    ) -> tuple[Tensor, ...]:
+        """``(1, H', W')`` lengths of each layer's vectors before any last normalisation.
+
+        Args:
+            pixels: ``(H, W, 3)`` RGB in [0, 1].
+            maps: of this image, which tell the lengths where nothing normalises.
+            context: as for :meth:`describe`.
+
+        Returns:
+            Nothing where lengths are not known.
+        """
+        network = self.network
+        if network is None:
+            return ()
+        levels: Levels = tuple(level for (level,) in maps.raw)
+        if network.normalises:
+            check = context.cancel.check
+            levels, _ = run_on_image(
+                self.descriptor,
+                pixels,
+                lambda images: network.raw_layers(images, self.layers, check, norm=False),
+                device=str(self.device),
+                precision=self.precision,
+                context=context,
+            )
+        with torch.inference_mode():
+            return tuple(cell_norms(level.values) for level in levels)
+
     def shares(self, context: JobContext) -> tuple[tuple[float, float], ...]:
         """Position's share of each layer's variance, and how much of it a constant image shows."""
 
@@ -282,12 +312,12 @@ def measure_layers(
             if read[0] is not first:
                 first, pools = read[0], {}
                 maps_a = studied.describe(first.working.pixels, context)
-                gathering.look_at(first, maps_a)
+                gathering.look_at(first, maps_a, context)
             lists, empty = draw_lists(protocol, one, read, pools)
             left_out += empty
             for kind, queries in lists.items():
                 maps_b = studied.describe(read[1].working.pixels, context)
-                gathering.look_at(None, maps_b)
+                gathering.look_at(None, maps_b, context)
                 start_s = time.perf_counter()
                 for variant, levels_a, levels_b in _variants(studied, maps_a, maps_b):
                     found = match_points(
@@ -341,27 +371,23 @@ class _Gathering:
     match_s: float = 0.0
     reference: ReadImage | None = None
     reference_maps: LayerMaps | None = None
-    shifted: list[ReadImage] = field(default_factory=list)
+    shown: list[ReadImage] = field(default_factory=list)
+    norms: list[tuple[Tensor, ...]] = field(default_factory=list)
     samples: list[list[Tensor]] = field(default_factory=list)
-    high_cells: list[list[int]] = field(default_factory=list)
 
-    def look_at(self, first: ReadImage | None, maps: LayerMaps) -> None:
+    def look_at(self, first: ReadImage | None, maps: LayerMaps, context: JobContext) -> None:
         """Take what is needed of an image's maps; ``first`` is given for images 1."""
         if not self.samples:
             self.samples = [[] for _ in maps.plain]
-            self.high_cells = [[0, 0] for _ in maps.plain]
         if first is not None and self.reference is None:
             self.reference, self.reference_maps = first, maps
-        if first is not None and len(self.shifted) < _SHIFTED_IMAGES:
-            self.shifted.append(first)
+        if first is not None and len(self.shown) < _SHOWN_IMAGES:
+            self.shown.append(first)
+            self.norms.append(self.studied.norms(first.working.pixels, maps, context))
         with torch.inference_mode():
-            for place, (raw, plain) in enumerate(zip(maps.raw, maps.plain, strict=True)):
-                if sum(map(len, self.samples[place])) < _RANK_VECTORS:
-                    self.samples[place].append(_some_cells(plain))
-                if self.studied.network is not None:
-                    high = high_norm_cells(cell_norms(raw[0].values))
-                    self.high_cells[place][0] += int(high.sum())
-                    self.high_cells[place][1] += high.numel()
+            for sample, plain in zip(self.samples, maps.plain, strict=True):
+                if sum(map(len, sample)) < _RANK_VECTORS:
+                    sample.append(_some_cells(plain))
 
     def means(self) -> tuple[tuple[str, float], ...]:
         """Each layer's mean PCK so far."""
@@ -378,7 +404,7 @@ class _Gathering:
         assert self.reference is not None
         assert self.reference_maps is not None
         describe_s, images = self.studied.describe_s, self.studied.images
-        steps = len(self.shifted) + 1 + len(self.studied.layers)
+        steps = len(self.shown) + 1 + len(self.studied.layers)
         done = 0
 
         def step() -> None:
@@ -388,7 +414,7 @@ class _Gathering:
             context.emit(Progress(Stage.MEASURING_LAYERS, done, steps))
 
         changes: list[list[float]] = [[] for _ in self.studied.layers]
-        for first in self.shifted:
+        for first in self.shown:
             still, moved = (
                 self.studied.describe(_part(first.working.pixels, start_px), context).plain
                 for start_px in (0, 1)
@@ -413,7 +439,7 @@ class _Gathering:
                     shift_sensitivity=sum(changed) / len(changed) if changed else None,
                 )
             )
-            views.append(_view(self.reference_maps, place, self.studied))
+            views.append(self._view(place))
             step()
         rest_s = time.perf_counter() - self.start_s - describe_s - self.match_s
         return MeasuredLayers(
@@ -432,12 +458,10 @@ class _Gathering:
         levels = self.reference_maps.plain[place]
         finest = min(levels, key=lambda level: level.grid.stride_px)
         sample = torch.cat(self.samples[place])
-        high, cells = self.high_cells[place]
+        high = [high_norm_cells(norms[place]) for norms in self.norms if norms]
         part = _part(self.reference.working.pixels)
         name, descriptor = self.studied.identify(place)
-        median = None
-        if self.studied.network is not None:
-            median = float(cell_norms(self.reference_maps.raw[place][0].values).median())
+        cells = sum(one.numel() for one in high)
         return LayerRow(
             number=self.studied.layers[place],
             name=name,
@@ -449,24 +473,25 @@ class _Gathering:
             pck=layer_means(self.rows, self.studied.layers[place], seed=self.protocol.seed),
             effective_rank=effective_rank(sample),
             rank_vectors=len(sample),
-            high_norm_share=high / cells if cells else None,
-            median_norm=median,
+            high_norm_share=sum(int(one.sum()) for one in high) / cells if cells else None,
+            median_norm=float(self.norms[0][place].median()) if self.norms[0] else None,
             describe_ms=self.studied.describe_ms(part, place, context),
             timed_px=part.shape[0],
             map_bytes=sum(4 * level.values.numel() for level in levels),
         )
 
-
-def _view(maps: LayerMaps, place: int, studied: StudiedDescriptor) -> LayerView:
-    with torch.inference_mode():
-        values = maps.plain[place][0].values[0].permute(1, 2, 0).cpu()
-        flat = values.reshape(-1, values.shape[2])
-        basis = fit_basis([flat], sample_limit=_PCA_CELLS, fitted_on=studied.identify(place)[1])
-        pca = project(basis, values)
-        if studied.network is None:
-            return LayerView(pca, None, 0)
-        norms = cell_norms(maps.raw[place][0].values)
-        return LayerView(pca, norms[0].cpu().numpy(), int(high_norm_cells(norms).sum()))
+    def _view(self, place: int) -> LayerView:
+        assert self.reference_maps is not None
+        with torch.inference_mode():
+            values = self.reference_maps.plain[place][0].values[0].permute(1, 2, 0).cpu()
+            flat = values.reshape(-1, values.shape[2])
+            name = self.studied.identify(place)[1]
+            basis = fit_basis([flat], sample_limit=_PCA_CELLS, fitted_on=name)
+            pca = project(basis, values)
+            if not self.norms[0]:
+                return LayerView(pca, None, 0)
+            norms = self.norms[0][place]
+            return LayerView(pca, norms[0].cpu().numpy(), int(high_norm_cells(norms).sum()))
 
 
 def _some_cells(levels: Levels) -> Tensor:

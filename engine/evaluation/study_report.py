@@ -17,6 +17,7 @@ from engine.evaluation.report import Cell, Column, Figures, PairPicture, Table
 from engine.evaluation.report_figures import Curve, draw_layers, draw_sample
 from engine.evaluation.report_html import write_page
 from engine.evaluation.report_prose import (
+    NO_BREAK,
     NONE,
     counted,
     facts_of,
@@ -36,6 +37,8 @@ from engine.evaluation.study import (
 
 _TEMPLATE: Final = "study.html.j2"
 _TILE_PX: Final = 160  # maps with more cells are shrunk to so many columns
+_NAMED_AT_MOST: Final = 4
+_LEAST_SPAN: Final = 2.0  # between the darkest and the brightest norm: smaller differences are none
 _TICKS_AT_MOST: Final = 16
 _HIGH_NORMS: Final = 0.001
 
@@ -154,11 +157,11 @@ def _findings(result: StudyResult) -> Iterator[str]:
     what = f"Layer {best.number} ({best.name}) matches best" if many else f"{best.name} matches"
     yield f"{what}: {_percent(mean.pck)} of the queries within {MAIN_PX:g} px{_ends(mean)}, dense."
     if many and result.rivals:
-        names = ", ".join(str(one.number) for one in result.rivals)
         some = len(result.rivals) > 1
-        yield (
-            f"{'Layers' if some else 'Layer'} {names} {'are' if some else 'is'} not clearly worse."
-        )
+        names = f"{'Layers' if some else 'Layer'} {', '.join(str(o.number) for o in result.rivals)}"
+        if len(result.rivals) > _NAMED_AT_MOST:
+            names = f"{len(result.rivals)} other layers"
+        yield f"{names} {'are' if some else 'is'} not clearly worse."
     if many and result.sequences >= LEAST_SEQUENCES and not result.rivals:
         yield "All other layers are clearly worse."
     if result.sequences < LEAST_SEQUENCES:
@@ -175,7 +178,7 @@ def _findings(result: StudyResult) -> Iterator[str]:
 def _ends(mean: LayerPck) -> str:
     if mean.low is None or mean.high is None:
         return ""
-    return f" (95 % interval {100 * mean.low:.1f} to {100 * mean.high:.1f} %)"
+    return f" (95{NO_BREAK}% interval {100 * mean.low:.1f} to {_percent(mean.high)})"
 
 
 def _about_position(result: StudyResult) -> Iterator[str]:
@@ -198,7 +201,7 @@ def _about_position(result: StudyResult) -> Iterator[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}{NO_BREAK}%"
 
 
 def _value(mean: LayerPck | None) -> float:
@@ -410,7 +413,8 @@ def _shaded(norms: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Lengths as colours, ``(H', W', 3)`` RGB, by their logarithm."""
     logs = np.log(np.maximum(norms, max(1e-12, 1e-3 * float(norms.max()))))
     low, high = float(logs.min()), float(logs.max())
-    shades = np.zeros(logs.shape) if high - low < 1e-6 else (logs - low) / (high - low)
+    short = max(0.0, float(np.log(_LEAST_SPAN)) - (high - low))
+    shades = (logs - low + short / 2) / (high - low + short)
     coloured = cv2.applyColorMap((255 * shades).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return _shrunk(np.ascontiguousarray(coloured[:, :, ::-1]))
 

@@ -272,7 +272,10 @@ class Session:
             (level,), _ = run_on_image(
                 descriptor,
                 one.pixels,
-                lambda images: descriptor.raw_layers(images, (layer,), context.cancel.check),
+                # A normalisation would make all vectors nearly equally long.
+                lambda images: descriptor.raw_layers(
+                    images, (layer,), context.cancel.check, norm=False
+                ),
                 device=recipe.device,
                 precision=recipe.precision,
                 context=context,

@@ -30,6 +30,7 @@ from engine.descriptors.families.backbone import (
 )
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import FamilyEntry
+from engine.descriptors.tensors import unit_length
 from engine.errors import ConfigError, JobCancelled, OutputError
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.result import EvaluationResult, SummaryRow
@@ -44,18 +45,23 @@ SIZE_PX = (128, 96)
 STRIDE_PX = 4
 SHIFT_PX = (12, 8)  # whole cells, so that the right layer finds exactly the same vectors again
 DIM = 3 * STRIDE_PX**2
+NAMES = ("place", "noise", "patch", "coded", "long")
 
 
 class LayeredNetwork(FeatureNetwork):
-    """Layers of known worth: a code of the place, noise, the patch itself, and both with a code."""
+    """Layers of known worth, each of another kind; the last one holds one long vector.
+
+    A code of the place, noise, the patch itself, the patch with a code,
+    and the patch with a long vector, which the last normalisation hides.
+    """
 
     trained = True
 
     def __init__(self) -> None:
         super().__init__()
         self.architecture = "layered"
-        names = ("place", "noise", "patch", "coded")
-        self.layers = tuple(Layer(name, float(STRIDE_PX), DIM, name == "coded") for name in names)
+        blocks = ("coded", "long")
+        self.layers = tuple(Layer(name, float(STRIDE_PX), DIM, name in blocks) for name in NAMES)
         self.expects = ExpectedInput((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
         self.multiple_px = STRIDE_PX
         self.unshuffle = nn.PixelUnshuffle(STRIDE_PX)
@@ -74,7 +80,10 @@ class LayeredNetwork(FeatureNetwork):
         place[:, 2] = 1.0
         # Other numbers for every image, which follow from all of its pixels.
         noise = torch.sin(1e5 * patch * (1 + patch.mean()))
-        outputs = [place, noise, patch, patch + 8 * place]
+        longer = torch.ones(rows, columns)
+        longer[3, 4] = 50
+        long = unit_length(patch) if norm else patch * longer
+        outputs = [place, noise, patch, patch + 8 * place, long]
         return tuple(outputs[one] for one in layers)
 
 
@@ -228,17 +237,28 @@ def test_a_descriptor_without_layers_is_one_row(sequences: Path, tmp_path: Path,
     assert result.pairs == 2
 
 
+def test_long_vectors_are_found_behind_the_last_normalisation(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path
+):
+    result = study(sequences, tmp_path / "out", pairs=2, layers="patch,long")
+    patch, long = result.layers
+    assert patch.high_norm_share == 0
+    columns, rows = long.cells
+    assert long.high_norm_share == pytest.approx(1 / (columns * rows))
+
+
 def test_one_pass_serves_all_layers(network: LayeredNetwork, sequences: Path, tmp_path: Path):
     job = make_job(sequences, tmp_path / "out", pairs=6)
     passes = []
 
     def note(done: int, total: int, rows: Sequence[tuple[str, float]]) -> None:
         passes.append(network.passes)
-        assert [name for name, _ in rows] == ["place", "noise", "patch", "coded"]
+        assert [name for name, _ in rows] == list(NAMES)
 
     replace(job, listener=note).run(JobContext())
-    # Six pairs of six sequences: two images each.
-    assert np.diff(passes).tolist() == [2] * 5
+    # Six pairs of six sequences, two images each.  The first images of two sequences are looked at
+    # once more, for the lengths of vectors before the last normalisation.
+    assert np.diff(passes).tolist() == [3, 2, 2, 2, 2]
 
 
 # ---- pairs ---------------------------------------------------------------------------------------
@@ -264,7 +284,7 @@ def test_the_files_say_the_same_and_the_page_loads_nothing(
     result = study(sequences, out, remove_position=2, command="python main.py study x")
     values = json.loads((out / "study.json").read_text(encoding="utf-8"))
     assert values["best_layer"] == result.best.number == 2
-    assert [one["name"] for one in values["layers"]] == ["place", "noise", "patch", "coded"]
+    assert [one["name"] for one in values["layers"]] == list(NAMES)
     lines = list(csv.DictReader((out / "study.csv").read_text(encoding="utf-8").splitlines()))
     best = result.best.mean(3.0)
     assert best is not None
@@ -276,7 +296,7 @@ def test_the_files_say_the_same_and_the_page_loads_nothing(
     addresses = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
     assert addresses
     assert all(one.startswith(("data:", "#")) for one in addresses)
-    assert page.count("<img ") == 1 + 2 * 4
+    assert page.count("<img ") == 1 + 2 * len(NAMES)
     assert page.count('<figure class="pair">') == 3
 
 
@@ -325,7 +345,7 @@ def test_a_folder_that_holds_a_study_is_left_alone(
 @pytest.mark.parametrize(
     ("descriptor", "how", "message"),
     [
-        ("layered:net", {"layers": "9"}, "has no layer '9': there are 0 to 3"),
+        ("layered:net", {"layers": "9"}, "has no layer '9': there are 0 to 4"),
         ("layered:net", {"layers": ","}, "names no layers"),
         ("layered:net@1", {"layers": "2"}, "named twice"),
         ("daisy", {"layers": "2"}, "has no layers"),

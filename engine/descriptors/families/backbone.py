@@ -178,6 +178,12 @@ class BackboneDescriptor:
         return max(known) if len(known) == len(reaches) else None
 
     @property
+    def normalises(self) -> bool:
+        """Whether a last normalisation is applied, which makes vectors nearly equally long."""
+        blocks = any(layer.facets for layer in self.network.layers)
+        return self._norm and self.facet == "token" and blocks
+
+    @property
     def chosen(self) -> tuple[int, ...]:
         """The numbers of the layers that it describes by, ascending."""
         return self._chosen
@@ -233,7 +239,12 @@ class BackboneDescriptor:
         return measure_layer(self.network, layer, facet=self.facet)
 
     def raw_layers(
-        self, images: Tensor, layers: Sequence[int], check: Callable[[], None] | None = None
+        self,
+        images: Tensor,
+        layers: Sequence[int],
+        check: Callable[[], None] | None = None,
+        *,
+        norm: bool | None = None,
     ) -> Levels:
         """As :meth:`describe_layers`, with position and the length that the network gave vectors.
 
@@ -241,8 +252,9 @@ class BackboneDescriptor:
             images: ``(B, 3, H, W)`` RGB in [0, 1].
             layers: numbers, ascending.
             check: called before each shifted copy; may raise.
+            norm: whether the network's last normalisation is applied; None as the setting says.
         """
-        describe = functools.partial(self._maps, layers=layers)
+        describe = functools.partial(self._maps, layers=layers, norm=norm)
         return describe_denser(describe, images, denser=self._denser, check=check or _never_stop)
 
     def remover_of(self, layers: Sequence[int], components: int) -> PositionRemover:
@@ -293,11 +305,12 @@ class BackboneDescriptor:
             levels = self._removers[key].describe(images)
         return tuple(replace(one, values=unit_length(one.values)) for one in levels)
 
-    def _maps(self, images: Tensor, layers: Sequence[int]) -> Levels:
+    def _maps(self, images: Tensor, layers: Sequence[int], norm: bool | None = None) -> Levels:
         height, width = images.shape[2:]
         inputs, scale = self._inputs(images)
         maps = []
-        outputs = self.network.features(inputs, layers, facet=self.facet, norm=self._norm)
+        norm = self._norm if norm is None else norm
+        outputs = self.network.features(inputs, layers, facet=self.facet, norm=norm)
         for layer, values in zip(layers, outputs, strict=True):
             grid = _scaled(self.grid_of(layer), scale)
             rows, columns = grid.count(height), grid.count(width)
