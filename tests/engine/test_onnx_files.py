@@ -469,10 +469,15 @@ def test_names_of_files_may_hold_what_file_systems_allow(
 
 
 def test_outputs_with_names_of_other_frameworks_are_named_in_letters(tmp_path: Path) -> None:
-    nodes = [conv(0, "image", "/stem/conv:0"), conv(1, "/stem/conv:0", "Identity:0")]
-    names = ["/stem/conv:0", "Identity:0"]
+    nodes = [
+        conv(0, "image", "/stem/conv:0"),
+        conv(1, "/stem/conv:0", "Identity:0"),
+        node("Relu", "Identity:0", to="0"),
+    ]
+    names = ["/stem/conv:0", "Identity:0", "0"]
     file = write_onnx(tmp_path / "a.onnx", nodes, names, weights_of(two_layers()), shape=FIXED)
-    assert [one.name for one in build(file).layers] == ["stem_conv_0", "Identity_0"]
+    assert [one.name for one in build(file).layers] == ["stem_conv_0", "Identity_0", "output_0"]
+    assert build(f"{file}@0").dim == 8  # by its number
     assert build(f"{file}@stem_conv_0").dim == 8
 
 

@@ -147,12 +147,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _output_name(path: Sequence[Any]) -> str:
-    """What an output is called: by keys of mappings, else by its number."""
-    words = [
-        str(getattr(one, "key", getattr(one, "name", getattr(one, "idx", "")))) for one in path
-    ]
-    name = ".".join(words)
-    return f"output{name}" if not name or name[0].isdigit() else name
+    """What an output is called: the keys and numbers of the containers that it is in."""
+    kinds = ("key", "name", "idx")
+    return ".".join(str(next(getattr(one, k) for k in kinds if hasattr(one, k))) for one in path)
 
 
 def _neutral_weights(program: fx.GraphModule, generator: torch.Generator) -> dict[str, Tensor]:

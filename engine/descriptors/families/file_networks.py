@@ -50,6 +50,7 @@ _TRIED_SQUARES_PX: Final = (224, 256, 384, 448, 512, 518, 640, 1024)
 _TRIED_EDGE_PX: Final = 150
 _LARGER_PX: Final = 224  # divided by all usual strides
 _MOST_PREFIX_TOKENS: Final = 16
+_MOST_PX: Final = 1 << 20  # of the images of one pass: attention takes gigabytes for many
 _NEAR: Final = 1e-3
 _MEANS_AND_DEVIATIONS: Final = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -371,12 +372,11 @@ class FileNetwork(FeatureNetwork):
         if self.whole_numbers:
             inputs = inputs.round().clamp(0, 255)
         inputs = inputs.to(self._dtype)
-        if self._batch is None:
-            return [_real(one) for one in self._run(inputs, wanted)]
         count = len(inputs)
-        short = -count % self._batch
+        batch = self._batch or max(1, _MOST_PX // (images.shape[2] * images.shape[3]))
+        short = -count % batch if self._batch else 0
         padded = torch.cat([inputs, inputs[-1:].expand(short, -1, -1, -1)]) if short else inputs
-        parts = [self._run(part, wanted) for part in torch.split(padded, self._batch)]
+        parts = [self._run(part, wanted) for part in torch.split(padded, batch)]
         joined: list[Tensor | None] = []
         for several in zip(*parts, strict=True):
             tensors = [one for one in map(_real, several) if one is not None]
@@ -622,7 +622,9 @@ def _layer_names(outputs: Sequence[Output]) -> list[str]:
     """The outputs' names as they may stand in a descriptor's name, each another one."""
     names: list[str] = []
     for output in outputs:
-        plain = re.sub(r"[^\w.\-]+", "_", output.name, flags=re.ASCII).strip("_") or "output"
+        plain = re.sub(r"[^\w.\-]+", "_", output.name, flags=re.ASCII).strip("_")
+        if not plain.strip("-0123456789"):  # a number means a layer by its number
+            plain = f"output_{plain}".rstrip("_")
         name, more = plain, 2
         while name in names:
             name, more = f"{plain}_{more}", more + 1
