@@ -41,9 +41,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,8 @@ _CROSSED_SHARE: Final = 0.25
 _BY_CHANCE: Final = 3.0  # times its standard error, a figure is zero by chance
 _FEW: Final = 2.0  # an error that a round or two gave may be so many times as large
 _MARGIN_PX: Final = 48
+_FRAME: Final = 32
+_SEEN_SHARE: Final = 1e-4
 _TINY: Final = 1e-300
 
 
@@ -170,6 +172,61 @@ def measure_grid(
             return measured
 
 
+def without_pull(
+    found: MeasuredGrid, *, size_px: tuple[int, int], stride_px: float
+) -> MeasuredGrid:
+    """What was found where the image's border cut off what cells read, if the stride is known.
+
+    What is cut off on one side draws a cell's centroid toward the middle of the image, the farther
+    the cell is from there.  To first order all places shrink about the middle, so they are
+    stretched again until the stride is right.
+
+    Args:
+        found: the measured places.
+        size_px: (width, height) of the images they were measured with.
+        stride_px: the true one.
+    """
+    offsets, errors = [], [found.error_px]
+    for offset_px, shrunk_px, side_px in zip(
+        found.offset_px, found.stride_px, size_px, strict=True
+    ):
+        middle_px = (side_px - 1) / 2
+        offsets.append(middle_px + (offset_px - middle_px) * stride_px / shrunk_px)
+        last = side_px / stride_px - 1
+        off_px = abs(offset_px + shrunk_px * last / 2 - middle_px)
+        errors.append(off_px * found.stride_error_px / shrunk_px)
+    return replace(
+        found,
+        stride_px=(stride_px, stride_px),
+        offset_px=(offsets[0], offsets[1]),
+        error_px=math.hypot(found.error_px, max(errors[1:])),
+    )
+
+
+def sees_border(map_of: MapOf, *, size_px: tuple[int, int], device: torch.device | str) -> bool:
+    """Whether the outermost cells that are measured read pixels at the border of the image.
+
+    Args:
+        map_of: as for :func:`measure_grid`.
+        size_px: (width, height) of the image to try.
+        device: where ``map_of`` computes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    image = random_images(1, size_px, generator)
+    everywhere = _STEP * (2 * torch.randint(0, 2, image.shape, generator=generator) - 1.0)
+    frame = everywhere.clone()
+    inset = max(1, min(size_px) // _FRAME)
+    frame[:, :, inset:-inset, inset:-inset] = 0
+    with torch.inference_mode():
+        base, framed, whole = (
+            one[0, :, one.shape[2] // 6, one.shape[3] // 6].double()
+            for one in (
+                map_of((image + change).to(device)) for change in (0 * frame, frame, everywhere)
+            )
+        )
+    return bool((framed - base).norm() > _SEEN_SHARE * (whole - base).norm())
+
+
 def fitting_size(stride_px: float) -> tuple[int, int]:
     """(width, height) of images that leave room on all sides of the cells that are measured.
 
@@ -208,6 +265,15 @@ def random_images(count: int, size_px: tuple[int, int], generator: torch.Generat
     return low + (high - low) * total / 3
 
 
+@runtime_checkable
+class DrawsKernels(Protocol):
+    """A network whose convolutions are no layers of torch."""
+
+    def draw_kernels(self, generator: torch.Generator) -> None:
+        """Put random symmetric kernels into it, if it was made for being measured."""
+        ...
+
+
 @contextlib.contextmanager
 def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator) -> Iterator[None]:
     """Inside the block convolutions read symmetrically; afterwards all is as before.
@@ -219,6 +285,10 @@ def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator)
         networks: whose layers they are; nothing else may use them meanwhile.
         generator: what kernels are drawn from.
     """
+    networks = tuple(networks)
+    for network in networks:
+        if isinstance(network, DrawsKernels):
+            network.draw_kernels(generator)
     layers = dict.fromkeys(layer for network in networks for layer in network.modules())
     changed = [layer for layer in layers if isinstance(layer, (*_CONVOLUTIONS, *_BATCH_NORMS))]
     before = [(value, value.detach().clone()) for layer in changed for value in _own_state(layer)]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from engine.descriptors.compute import get_built
+from engine.descriptors.families import grids
 from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.families.grids import measure_layer
 from engine.descriptors.held_state import state_sha256
@@ -161,6 +162,36 @@ def test_a_fixed_size_is_filled(tmp_path: Path) -> None:
     expected = by_torch(Net(), images(count=3))
     torch.testing.assert_close(level.values, expected, atol=1e-5, rtol=1e-4)
     assert descriptor.describe(images(128, 192))[0].grid == CellGrid(8.0, 0.5)
+
+
+def seeing(path: Path, wide_layers: int) -> Path:
+    """Ten cells of 16 px in a fixed size of 160 px, which read the more, the more layers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        layers = [nn.Conv2d(3, 16, 3, 2, 1), *(nn.Conv2d(16, 16, 3, 2, 1) for _ in range(3))]
+        layers += [nn.Conv2d(16, 16, 7, 1, 3) for _ in range(wide_layers)]
+    net = nn.Sequential(*(part for one in layers for part in (one, nn.ReLU()))).eval()
+    return exported(path, net, free=None, example=torch.rand(1, 3, 160, 160))
+
+
+def test_cells_that_the_border_draws_to_the_middle_are_placed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grids, "_BUDGET_S", 2.0)
+    descriptor = build(
+        seeing(tmp_path / "wide.pt2", 1)
+    )  # measured 14 and 15 px apart, from 9 and 4
+    assert descriptor.grid.stride_px == 16.0
+    assert abs(descriptor.grid.offset_px) < 1.5
+
+
+def test_cells_that_read_the_whole_image_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured 6 px apart, from 45."""
+    monkeypatch.setattr(grids, "_BUDGET_S", 2.0)
+    with pytest.raises(DescSpaceError, match="have no place that could be measured"):
+        build(seeing(tmp_path / "wider.pt2", 5))
 
 
 def test_bytes_with_channels_last_are_given_as_such(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from engine.descriptors.grid_measure import (
     fitting_size,
     measure_grid,
     random_images,
+    sees_border,
     symmetric_kernels,
+    without_pull,
 )
 
 TOLERANCE_PX = 0.1
@@ -304,3 +306,21 @@ def test_fitting_images_have_room_and_two_different_sides(stride_px: float) -> N
     assert width != height
     assert height >= 8 * stride_px + 2 * 48
     assert math.isclose(height % max(1, stride_px), 0)
+
+
+def test_places_drawn_to_the_middle_are_stretched_again() -> None:
+    """True cells at 3 + 32 n in 224 px, all an eighth nearer to the middle at 111.5."""
+    middle_px, shrunk = 111.5, 7 / 8
+    drawn_px = middle_px + (3 - middle_px) * shrunk
+    found = MeasuredGrid((28.0, 28.0), (drawn_px, drawn_px), 0.1, 0.1, 1, 0, False, "gradient")
+    right = without_pull(found, size_px=(224, 224), stride_px=32.0)
+    assert right.stride_px == (32.0, 32.0)
+    assert right.offset_px == pytest.approx((3.0, 3.0))
+    assert right.error_px >= found.error_px
+
+
+def test_whether_a_cell_sees_the_border_is_found() -> None:
+    narrow = nn.Conv2d(3, 4, 9, 4, 4)
+    assert not sees_border(narrow, size_px=(64, 64), device="cpu")
+    wide = nn.Sequential(narrow, nn.Conv2d(4, 4, 15, 1, 7))
+    assert sees_border(wide, size_px=(64, 64), device="cpu")

@@ -68,6 +68,7 @@ class ExportedNetwork(FileNetwork):
         for weights in self.program.parameters():
             weights.requires_grad_(False)
         self._kernels: dict[str, Tensor] = {}
+        self._is_twin = False
         self._examine(shape, dtype)
 
     def train(self, mode: bool = True) -> ExportedNetwork:  # noqa: ARG002
@@ -76,16 +77,24 @@ class ExportedNetwork(FileNetwork):
 
     def untrained_twin(self) -> ExportedNetwork:
         """The same program with random symmetric kernels, without a bias, in its convolutions."""
-        generator = torch.Generator().manual_seed(_SEED)
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False):
             twin = copy.copy(self)
             twin._modules = dict(self._modules)
-            if isinstance(self.program, fx.GraphModule):
-                twin._kernels = _neutral_weights(self.program, generator)
-            else:
+            if not isinstance(self.program, fx.GraphModule):
                 twin.program = copy.deepcopy(self.program)
-                _neutralise(twin.program, generator)
+            twin._is_twin = True
+            twin.draw_kernels(torch.Generator().manual_seed(_SEED))
         return twin
+
+    def draw_kernels(self, generator: torch.Generator) -> None:
+        """Other kernels for a twin; see :class:`engine.descriptors.grid_measure.DrawsKernels`."""
+        if not self._is_twin:
+            return
+        with torch.no_grad():
+            if isinstance(self.program, fx.GraphModule):
+                self._kernels = _neutral_weights(self.program, generator)
+            else:
+                _neutralise(self.program, generator)
 
     def _run(self, inputs: Tensor, wanted: Sequence[int] | None) -> Sequence[Tensor | None]:
         # Optimised after two runs, a program would give other last digits from then on.

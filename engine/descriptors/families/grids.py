@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
@@ -24,6 +24,8 @@ from engine.descriptors.grid_measure import (
     NoInfluenceError,
     fitting_size,
     measure_grid,
+    sees_border,
+    without_pull,
 )
 from engine.descriptors.reach import measured_reach_px
 from engine.errors import DescSpaceError, OutputError
@@ -38,13 +40,14 @@ if TYPE_CHECKING:
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
 
 _CODE_OF_PLACE: Final = re.compile(r"pos_emb|position_emb|absolute_pos|pos_enc")
-_VERSION: Final = 1  # of the measure: what was remembered by others is measured again
+_VERSION: Final = 2  # of the measure: what was remembered by others is measured again
 _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
 _NEAR_HALF_PX: Final = 0.05
 _EQUAL_SHARE: Final = 0.01
 _UNSURE_SHARE: Final = 0.125
 _APART_PX: Final = 0.25
+_MOST_PULL: Final = 0.75  # what is left of a stride where the first order still tells places
 
 
 def measured_grid(
@@ -134,20 +137,37 @@ def _measure(
         check()
         return _map_of(network, layer, facet, images)
 
+    size_px, device = _size_px(network, guess_px), _device_of(network)
     try:
-        return measure_grid(
+        found = measure_grid(
             map_of,
-            size_px=_size_px(network, guess_px),
+            size_px=size_px,
             networks=(network,),
             expected_px=guess_px,
             budget_s=_BUDGET_S,
-            device=_device_of(network),
+            device=device,
         )
+        # Larger images would leave room for all that cells read, but this network takes none.
+        pulled = network.fixed_size_px is not None and _is_pulled(found, size_px, guess_px)
+        if pulled and sees_border(map_of, size_px=size_px, device=device):
+            too_far = min(found.stride_px) < _MOST_PULL * guess_px
+            found = (
+                replace(found, error_px=max(found.error_px, guess_px))
+                if too_far
+                else without_pull(found, size_px=size_px, stride_px=guess_px)
+            )
+        return found
     except (NoInfluenceError, ValueError) as error:
         raise DescSpaceError(
             f"Layer {network.layers[layer].name} of {network.architecture} has no cells that could "
             f"be placed: {error}."
         ) from error
+
+
+def _is_pulled(found: MeasuredGrid, size_px: tuple[int, int], stride_px: float) -> bool:
+    """Whether a stride that divides the image was measured smaller, as a border makes it."""
+    divides = all(side % stride_px == 0 for side in size_px)
+    return divides and min(found.stride_px) < stride_px == max(stride_px, *found.stride_px)
 
 
 def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int | None:

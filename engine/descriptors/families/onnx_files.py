@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from engine.descriptors.families.file_networks import (
 )
 from engine.descriptors.families.libraries import use_library
 from engine.descriptors.families.onnx_graph import OnnxGraph, read_onnx_graph
+from engine.descriptors.grid_measure import symmetric_kernel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, printable
@@ -74,6 +75,7 @@ class OnnxNetwork(FileNetwork):
                 raise WeightsError(file, f"keeps weights in {one.name}, which is not beside it")
         self._remember(sha256_of(file, *beside))
         self._kernels: Mapping[str, NDArray[Any]] = {}
+        self._is_twin = False
         self._sessions: dict[tuple[int | None, int], Any] = {}
         self._lock = threading.Lock()
         session = self._session(torch.device("cpu"))
@@ -91,14 +93,17 @@ class OnnxNetwork(FileNetwork):
 
     def untrained_twin(self) -> OnnxNetwork:
         """The same network with random symmetric kernels, without a bias, in its convolutions."""
-        kernels = symmetric_weights(self._graph)
-        if not kernels:
-            return self
         twin = copy.copy(self)
-        twin._kernels = kernels
-        twin._sessions = {}
         twin._lock = threading.Lock()
+        twin._is_twin = True
+        twin.draw_kernels(torch.Generator().manual_seed(_SEED))
         return twin
+
+    def draw_kernels(self, generator: torch.Generator) -> None:
+        """Other kernels for a twin; see :class:`engine.descriptors.grid_measure.DrawsKernels`."""
+        if self._is_twin:
+            self._kernels = symmetric_weights(self._graph, generator)
+            self._sessions = {}
 
     def _run(self, inputs: Tensor, wanted: Sequence[int] | None) -> Sequence[Tensor | None]:
         session = self._session(inputs.device)
@@ -152,41 +157,32 @@ class OnnxNetwork(FileNetwork):
             ) from error
 
 
-def symmetric_weights(graph: OnnxGraph) -> dict[str, NDArray[Any]]:
+def symmetric_weights(graph: OnnxGraph, generator: torch.Generator) -> dict[str, NDArray[Any]]:
     """Random weights by name that make all convolutions of a graph read symmetrically.
 
     They keep signals as large as they are; biases are zero, and batch normalisation passes on what
     it gets.  See :func:`engine.descriptors.grid_measure.symmetric_kernels`.
     """
-    generator = np.random.default_rng(_SEED)
     found: dict[str, NDArray[Any]] = {}
 
-    def put(name: str, make: Any) -> None:
+    def put(name: str, make: Callable[[Tensor], Tensor]) -> None:
         known = graph.initializers.get(name)
         if known is not None and known.data_type in _NUMPY_TYPES:
-            found[name] = make(known.shape).astype(_NUMPY_TYPES[known.data_type])
+            values = make(torch.empty(known.shape)).numpy()
+            found[name] = values.astype(_NUMPY_TYPES[known.data_type])
 
     for operation, inputs in graph.nodes:
         if operation in ("Conv", "ConvTranspose") and len(inputs) > 1:
-            outputs = int(operation == "ConvTranspose")
-            put(inputs[1], functools.partial(_symmetric, generator, outputs))
+            transposed = operation == "ConvTranspose"
+            draw = functools.partial(symmetric_kernel, generator=generator, transposed=transposed)
+            put(inputs[1], draw)
             for bias in inputs[2:3]:
-                put(bias, np.zeros)
+                put(bias, torch.zeros_like)
         elif operation == "BatchNormalization":
-            for name, make in zip(inputs[1:], (np.ones, np.zeros, np.zeros, np.ones), strict=False):
+            plain = (torch.ones_like, torch.zeros_like, torch.zeros_like, torch.ones_like)
+            for name, make in zip(inputs[1:], plain, strict=False):
                 put(name, make)
     return found
-
-
-def _symmetric(
-    generator: np.random.Generator, outputs: int, shape: tuple[int, ...]
-) -> NDArray[np.float64]:
-    drawn = generator.standard_normal(shape)
-    for axis in range(2, len(shape)):
-        drawn = drawn + np.flip(drawn, axis)
-    inputs = tuple(axis for axis in range(len(shape)) if axis != outputs)
-    scaled: NDArray[np.float64] = drawn / np.sqrt(np.square(drawn).sum(axis=inputs, keepdims=True))
-    return scaled
 
 
 def import_onnxruntime() -> Any:
