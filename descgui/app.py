@@ -124,7 +124,7 @@ class Application(QObject):
     @property
     def busy(self) -> bool:
         """True while anything is loaded, computed or asked."""
-        return any(lane.busy for lane in self._lanes) or self.probes.queries.busy
+        return any(lane.busy for lane in self._lanes) or self.probes.busy
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Begin to load right after the first painting."""
@@ -302,8 +302,9 @@ class Application(QObject):
     # ---- what users do -------------------------------------------------------------------------
 
     def _toggle_comparison(self) -> None:
-        if self.models.compared.choice.name:
-            self.models.compared.choose(DescriptorChoice())
+        if self.models.comparing:
+            for maps in self.models.compared:
+                maps.choose(DescriptorChoice())
         else:
             self._raise("descriptor")
             self.descriptor.ask_comparison()
@@ -371,7 +372,7 @@ class Application(QObject):
         self._closing = True
         for lane in self._lanes:
             lane.close()
-        self.probes.queries.close()
+        self.probes.close()
         if self._can_close():
             QTimer.singleShot(0, self._finish)
         else:

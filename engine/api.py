@@ -110,6 +110,8 @@ if TYPE_CHECKING:
         TrainOptions,
         ViewOptions,
         command_line,
+        compared_options,
+        parse_compared,
     )
     from engine.jobs.doctor import diagnosis_text, examine
     from engine.jobs.matches import write_matches
@@ -160,6 +162,7 @@ if TYPE_CHECKING:
     )
     from engine.training.settings import TrainSettings
     from engine.vocabulary import (
+        MOST_COMPARED,
         PANELS,
         PRECISIONS,
         PRECOMPUTED,

@@ -41,6 +41,9 @@ VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 PANELS: tuple[Panel, ...] = get_args(Panel)
 
 
+MOST_COMPARED = 3
+"""How many descriptors can be shown beside the first."""
+
 PRECOMPUTED = "precomputed"
 """The registered name of the descriptor whose maps are read from files."""
 

@@ -587,7 +587,7 @@ class Monkey:
         self.report.act(f"descriptor {name} {files}")
         self.report.count("descriptors")
         models = self.window.models
-        model = models.maps if self.rng.random() < 0.7 else models.compared
+        model = models.maps if self.rng.random() < 0.7 else self.rng.choice(models.compared)
         self.window.maps.choose(model, DescriptorChoice(name, map_files=files))
 
     def _training(self) -> None:

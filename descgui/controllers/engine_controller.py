@@ -34,7 +34,7 @@ class EngineController(QObject):
         self._session: api.Session | None = None
         self.lane = JobLane(models.messages.report, self)
         models.settings.changed.connect(self._list_networks)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.choice_changed.connect(self._list_networks)
 
     @property
@@ -88,7 +88,7 @@ class EngineController(QObject):
         if engine.state.stage != "ready":
             return
         names = menu_networks(
-            (self._models.maps.choice.name, self._models.compared.choice.name),
+            tuple(maps.choice.name for maps in self._models.descriptors),
             self._models.settings.state.recent_networks,
         )
         if names != tuple(info.name for info in engine.state.networks):

@@ -16,7 +16,7 @@ from engine import api
 
 
 class MapsController(QObject):
-    """Keeps the maps of the shown and the compared descriptor up to date.
+    """Keeps the maps of the shown descriptor and of those beside it up to date.
 
     Signals:
         ready(MapsModel): both images are described by this model's descriptor.
@@ -36,8 +36,8 @@ class MapsController(QObject):
         engine.ready.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
         models.settings.computing_changed.connect(self.refresh)
-        models.maps.choice_changed.connect(self.refresh)
-        models.compared.choice_changed.connect(self.refresh)
+        for model in models.descriptors:
+            model.choice_changed.connect(self.refresh)
 
     def choose(self, model: MapsModel, choice: DescriptorChoice) -> None:
         """Choose a descriptor, shown or compared; the shown one and networks are remembered."""
@@ -75,7 +75,7 @@ class MapsController(QObject):
 
     def refresh(self) -> None:
         """Describe what is missing; finished maps are taken from memory at once."""
-        for model in (self._models.maps, self._models.compared):
+        for model in self._models.descriptors:
             self._refresh(model)
 
     def describe_again(self) -> None:

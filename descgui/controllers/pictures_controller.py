@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PySide6.QtCore import QObject
@@ -20,7 +22,7 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 _PCA_MODES = ("pca", "overlay")
-_PCA_PICTURES = ("pca", "pca_compared")
+_PCA = "pca"
 
 
 class PicturesController(QObject):
@@ -47,7 +49,8 @@ class PicturesController(QObject):
         models.pair.changed.connect(self._start_over)
         models.maps.choice_changed.connect(self._choice_changed)
         models.settings.computing_changed.connect(self._start_over)
-        models.compared.choice_changed.connect(self._forget_compared)
+        for number, compared in enumerate(models.compared, start=1):
+            compared.choice_changed.connect(partial(self._forget_compared, number))
 
     def use_basis(self, path: Path) -> None:
         """Colour by a saved PCA basis."""
@@ -69,8 +72,8 @@ class PicturesController(QObject):
         """Compute what the present mode shows and is not there yet."""
         mode = self._models.view.state.mode
         if mode in _PCA_MODES:
-            self._ask_pca("pca", self._models.maps)
-            self._ask_pca("pca_compared", self._models.compared)
+            for number in self._models.numbers:
+                self._ask_pca(number)
         elif mode == "warp":
             self._ask_warp()
         elif mode == "cycle":
@@ -83,11 +86,10 @@ class PicturesController(QObject):
             self._models.pictures.update(problem="")
 
     def _maps_ready(self, model: MapsModel) -> None:
-        if model is self._models.maps:
-            self.refresh()
-        else:
-            self._asked.pop("pca_compared", None)
-            self.refresh()
+        number = self._models.descriptors.index(model)
+        if number:
+            self._asked.pop(_pca_key(number), None)
+        self.refresh()
 
     def _choice_changed(self, choice: DescriptorChoice) -> None:
         """Start over; between layers whose maps are there, the colours change without a gap."""
@@ -102,14 +104,17 @@ class PicturesController(QObject):
 
     def _start_over_with(self, state: PicturesState) -> None:
         self._asked.clear()
-        for key in ("pca", "pca_compared", "warp", "cycle", "members", "norms"):
+        colours = map(_pca_key, range(len(self._models.descriptors)))
+        for key in (*colours, "warp", "cycle", "members", "norms"):
             self._lane.cancel(f"picture {key}")
         self._models.pictures.set(state)
         self.refresh()
 
-    def _forget_compared(self) -> None:
-        self._asked.pop("pca_compared", None)
-        self._models.pictures.update(pca_compared=None)
+    def _forget_compared(self, number: int, _choice: DescriptorChoice) -> None:
+        key = _pca_key(number)
+        self._lane.cancel(f"picture {key}")
+        self._asked.pop(key, None)
+        self._show_pca(number, None)
 
     def _pca_request(self, model: MapsModel) -> api.PcaRequest | None:
         state, recipe = self._models.pair.state, self._maps.ready_recipe(model)
@@ -147,10 +152,26 @@ class PicturesController(QObject):
                 found.setdefault(other.path_b, (other, "b"))
         return tuple(found[path] for path in sorted(found))
 
-    def _ask_pca(self, key: str, model: MapsModel) -> None:
+    def _ask_pca(self, number: int) -> None:
+        model = self._models.descriptors[number]
         request, session = self._pca_request(model), self._engine.session
         if request is not None and session is not None:
-            self._ask(key, request, lambda context: {key: session.pca(request, context)})
+            self._ask(
+                _pca_key(number),
+                request,
+                lambda context: session.pca(request, context),
+                show=partial(self._show_pca, number),
+            )
+
+    def _show_pca(self, number: int, answer: api.PcaAnswer | None) -> None:
+        pictures = self._models.pictures
+        if number == 0:
+            pictures.update(pca=answer)
+            return
+        others = {one: kept for one, kept in pictures.state.pca_compared.items() if one != number}
+        if answer is not None:
+            others[number] = answer
+        pictures.update(pca_compared=MappingProxyType(others))
 
     def _ask_warp(self) -> None:
         state = self._models.pair.state
@@ -217,7 +238,14 @@ class PicturesController(QObject):
 
         self._ask("norms", (state.pair, recipe), norms)
 
-    def _ask(self, key: str, question: object, work: Any) -> None:
+    def _ask(
+        self,
+        key: str,
+        question: object,
+        work: Any,
+        show: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Have ``work`` done unless it is; what it returns goes to ``show``, or into the model."""
         if self._asked.get(key) == question:
             self._models.pictures.update(problem="")
             return
@@ -229,16 +257,20 @@ class PicturesController(QObject):
         self._lane.submit(
             work,
             key=f"picture {key}",
-            done=partial(self._done, key),
+            done=partial(self._done, key, show or self._show),
             happened=self._happened,
             failed=partial(self._failed, key),
             cancelled=partial(self._cancelled, key),
         )
 
-    def _done(self, key: str, found: dict[str, Any]) -> None:
+    def _show(self, found: dict[str, Any]) -> None:
+        self._models.pictures.update(**found)
+
+    def _done(self, key: str, show: Callable[[Any], object], found: Any) -> None:
         self._under_way.discard(key)
-        self._models.pictures.update(**found, busy="", problem="")
-        if key in _PCA_PICTURES:
+        show(found)
+        self._models.pictures.update(busy="", problem="")
+        if key.startswith(_PCA):
             self.refresh()
 
     def _happened(self, event: api.Event) -> None:
@@ -248,8 +280,9 @@ class PicturesController(QObject):
     def _failed(self, key: str, failure: Failure) -> None:
         self._under_way.discard(key)
         self._asked.pop(key, None)
-        gone = {key: None} if key in _PCA_PICTURES else {}
-        self._models.pictures.update(busy="", problem=failure.summary, **gone)
+        if key.startswith(_PCA):
+            self._show_pca(int(key.removeprefix(_PCA) or 0), None)
+        self._models.pictures.update(busy="", problem=failure.summary)
         if not failure.expected:
             self._models.messages.report(failure)
 
@@ -266,3 +299,8 @@ def _differ_in_colours(one: object, other: object) -> bool:
         and isinstance(other, api.PcaRequest)
         and replace(one, colouring=other.colouring) == other
     )
+
+
+def _pca_key(number: int) -> str:
+    """What the colours of a descriptor are called, which users read while they are computed."""
+    return f"{_PCA}{number or ''}"

@@ -1,9 +1,9 @@
-"""Answers the mouse: the live probe, its comparison, and the pins."""
+"""Answers the mouse: the live probe and the pins, by all descriptors at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from PySide6.QtCore import QObject
@@ -12,11 +12,23 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
-from descgui.models.maps_state import MapsModel
+from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.models.messages import Failure
 from descgui.models.probe_state import Pin, PinsModel, Probe
 from descgui.workers.latest_only import LatestOnly
 from engine import api
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What is asked: a descriptor's number, from 0, and a pin's, from 1; 0 for the live probe."""
+
+    descriptor: int
+    pin: int = 0
+
+    def __str__(self) -> str:
+        """What users read if it fails."""
+        return f"pin {self.pin}" if self.pin else "probe"
 
 
 class _SetPins(QUndoCommand):
@@ -28,17 +40,30 @@ class _SetPins(QUndoCommand):
         self._before = model.pins
         self._after = pins
 
+    def _put(self, pins: tuple[Pin, ...]) -> None:
+        """Show pins; only those that stand there now have answers that still hold."""
+        now = {pin.number: pin for pin in self._model.pins}
+        bare = (Pin(pin.number, pin.probe) for pin in pins)
+        self._model.set_pins(
+            tuple(
+                now[pin.number] if pin.number in now and now[pin.number].probe == pin.probe else pin
+                for pin in bare
+            )
+        )
+
     def redo(self) -> None:
         """Show the new pins."""
-        self._model.set_pins(self._after)
+        self._put(self._after)
 
     def undo(self) -> None:
         """Show the old pins."""
-        self._model.set_pins(self._before)
+        self._put(self._before)
 
 
 class ProbeController(QObject):
-    """Turns points into answers on the query thread; of points that wait, the newest is asked.
+    """Turns points into answers on query threads; of points that wait, the newest is asked.
+
+    Each descriptor has a thread of its own, so that a slow one keeps no other waiting.
 
     The heat map follows a fast pointer with some delay: the answer about a point that it has left
     is shown until there is a newer one.
@@ -56,18 +81,29 @@ class ProbeController(QObject):
         self._engine = engine
         self._maps = maps
         self._pair_key: tuple[object, object] | None = None
-        self._newest: dict[Hashable, api.ProbeRequest] = {}
+        self._newest: dict[_Key, api.ProbeRequest] = {}
         self._searches_own = models.view.state.self_similarity
-        self.queries = LatestOnly(self._failed, self)
+        self._queries = tuple(LatestOnly(self._failed, self) for _ in models.descriptors)
         self.undo_stack = QUndoStack(self)
         maps.ready.connect(self._ask_again)
         models.pair.changed.connect(self._pair_changed)
-        models.compared.choice_changed.connect(self._comparison_changed)
+        for number, compared in enumerate(models.compared, start=1):
+            compared.choice_changed.connect(partial(self._comparison_changed, number))
         models.maps.choice_changed.connect(self._ask_all)
         models.pins.changed.connect(self._ask_pins)
         models.settings.computing_changed.connect(self._ask_all)
         models.settings.queries_changed.connect(self._ask_all)
         models.view.changed.connect(self._view_changed)
+
+    @property
+    def busy(self) -> bool:
+        """True while anything is asked."""
+        return any(queries.busy for queries in self._queries)
+
+    def close(self) -> None:
+        """Ask no more, and wait for the queries that run (milliseconds)."""
+        for queries in self._queries:
+            queries.close()
 
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
         """The mouse is over a point of one image."""
@@ -78,8 +114,8 @@ class ProbeController(QObject):
 
     def leave(self) -> None:
         """The mouse is over no image."""
-        self.queries.drop("shown")
-        self.queries.drop("compared")
+        for number, queries in enumerate(self._queries):
+            queries.drop(_Key(number))
         self._models.probe.move(None)
 
     def pin(self, side: api.Side, x_px: float, y_px: float) -> None:
@@ -116,7 +152,7 @@ class ProbeController(QObject):
         if state is None or recipe is None:
             return None
         settings = self._models.settings.state
-        shown = model is self._models.maps  # the compared descriptor has no pane for it
+        shown = model is self._models.maps  # descriptors beside it have no pane for it
         return api.ProbeRequest(
             pair=state.pair,
             recipe=recipe,
@@ -136,50 +172,48 @@ class ProbeController(QObject):
         session = self._engine.session
         if session is None:
             return
-        for key, model, show in (
-            ("shown", self._models.maps, self._models.probe.set_answer),
-            ("compared", self._models.compared, self._models.probe.set_comparison),
-        ):
+        for number, model in enumerate(self._models.descriptors):
             request = self._request(model, probe, heat=True)
             if request is not None:
-                self._newest[key] = request
-                self.queries.submit(
+                self._newest[_Key(number)] = request
+                self._queries[number].submit(
                     partial(session.probe, request),
-                    key=key,
-                    done=partial(self._answered, key, show),
+                    key=_Key(number),
+                    done=partial(self._answered, number),
                 )
 
     def _ask_pins(self) -> None:
         session = self._engine.session
         if session is None:
             return
-        for pin in self._models.pins.pins:
-            if pin.answer is None:
-                request = self._request(self._models.maps, pin.probe, heat=False)
-                key = f"pin {pin.number}"
+        for number, model in enumerate(self._models.descriptors):
+            for pin in self._models.pins.pins:
+                if pin.answer_of(number) is not None:
+                    continue
+                request = self._request(model, pin.probe, heat=False)
+                key = _Key(number, pin.number)
                 if request is not None and request != self._newest.get(key):
                     self._newest[key] = request
-                    self.queries.submit(
+                    self._queries[number].submit(
                         partial(session.probe, request),
                         key=key,
-                        done=partial(self._pin_answered, key, pin.number),
+                        done=partial(self._pin_answered, key, number, pin.number),
                     )
 
     def _ask_all(self) -> None:
         """Forget all answers, which hold no longer, and ask again what can be answered now."""
-        self.queries.drop()
-        self._models.probe.set_answer(None)
-        self._models.probe.set_comparison(None)
+        for queries in self._queries:
+            queries.drop()
+        self._models.probe.clear_answers()
         self._newest.clear()
         pins = self._models.pins
-        pins.set_pins(tuple(replace(pin, answer=None) for pin in pins.pins))
+        pins.set_pins(tuple(Pin(pin.number, pin.probe) for pin in pins.pins))
         self._ask_probe()
         self._ask_pins()
 
-    def _ask_again(self, model: MapsModel) -> None:
+    def _ask_again(self, _model: MapsModel) -> None:
         self._ask_probe()
-        if model is self._models.maps:
-            self._ask_pins()
+        self._ask_pins()
 
     def _view_changed(self) -> None:
         wanted = self._models.view.state.self_similarity
@@ -197,26 +231,31 @@ class ProbeController(QObject):
             self.undo_stack.clear()
         self._ask_all()  # the same images may have another homography or range
 
-    def _comparison_changed(self) -> None:
-        self.queries.drop("compared")
-        self._models.probe.set_comparison(None)
+    def _comparison_changed(self, number: int, _choice: DescriptorChoice) -> None:
+        self._queries[number].drop()
+        for key in [key for key in self._newest if key.descriptor == number]:
+            del self._newest[key]
+        self._models.probe.set_answer(None, number)
+        pins = self._models.pins
+        pins.set_pins(tuple(pin.with_answer(number, None) for pin in pins.pins))
         self._ask_probe()
+        self._ask_pins()
 
-    def _answered(
-        self, key: Hashable, show: Callable[[api.ProbeAnswer], object], answer: api.ProbeAnswer
-    ) -> None:
+    def _answered(self, number: int, answer: api.ProbeAnswer) -> None:
         """Show an answer, also about a point that the pointer has left on the same image."""
-        newest = self._newest.get(key)
+        newest = self._newest.get(_Key(number))
         if newest and replace(answer.request, point_px=newest.point_px) == newest:
-            show(answer)
+            self._models.probe.set_answer(answer, number)
 
-    def _pin_answered(self, key: str, number: int, answer: api.ProbeAnswer) -> None:
+    def _pin_answered(
+        self, key: _Key, number: int, pin_number: int, answer: api.ProbeAnswer
+    ) -> None:
         if self._newest.get(key) == answer.request:  # else the pin has moved
             del self._newest[key]
-            self._models.pins.set_answer(number, answer)
+            self._models.pins.set_answer(pin_number, answer, number)
 
     def _failed(self, key: Hashable, failure: Failure) -> None:
-        self._newest.pop(key, None)
+        self._newest = {one: asked for one, asked in self._newest.items() if one != key}
         if failure.expected:  # the maps were pushed out of memory: describe them again
             self._models.messages.log(failure.summary, "warning", failure.trace, topic=str(key))
             self._maps.refresh()

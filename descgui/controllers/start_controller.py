@@ -77,8 +77,8 @@ class StartController(QObject):
             values["weights"] = str(options.weights)
         name = options.descriptor or (api.PRECOMPUTED if options.maps else settings.descriptor)
         models.maps.choose(DescriptorChoice(name, MappingProxyType(values), options.maps))
-        if options.compare:
-            models.compared.choose(DescriptorChoice(options.compare))
+        for maps, (name, own) in zip(models.compared, api.parse_compared(options), strict=False):
+            maps.choose(DescriptorChoice(name, MappingProxyType(own)))
 
     def _pair_opened(self) -> None:
         """Place the asked probe and matches in the first pair."""
@@ -109,10 +109,11 @@ def current_options(models: AppModels) -> api.ViewOptions:
     probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
     table = models.matches.state.table
     value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
-    choices = [one.choice for one in (models.maps, models.compared)]
-    names = [one.name for one in choices]
+    chosen = [models.descriptors[number].choice for number in models.numbers]
+    beside = ((one.name, one.values) for one in chosen[1:])
+    compare, compare_settings = api.compared_options(beside)
     return api.ViewOptions(
-        plugins=api.plugin_files(names),
+        plugins=api.plugin_files([one.name for one in chosen]),
         images=images,
         pair_index=index,
         descriptor=choice.name or None,
@@ -126,12 +127,13 @@ def current_options(models: AppModels) -> api.ViewOptions:
         pca_basis=view.pca_basis if view.pca_fit == "file" else None,
         pca_foreground=_signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
-        compare=models.compared.choice.name or None,
+        compare=compare,
+        compare_settings=compare_settings,
         matches=models.matches.state.count if table is not None else None,
         maps=choice.map_files,
         value_range=value_range,
         value_range_b=value_range_b,
-        download=any(api.weights_were_found(one.name, one.values) for one in choices),
+        download=any(api.weights_were_found(one.name, one.values) for one in chosen),
     )
 
 

@@ -21,6 +21,11 @@ from descgui.models.state import StateModel
 from descgui.models.study_state import StudyState
 from descgui.models.training_state import TrainingModel
 from descgui.models.view_state import ViewState
+from engine.api import MOST_COMPARED
+
+
+def _no_choices() -> tuple[MapsModel, ...]:
+    return tuple(MapsModel() for _ in range(1 + MOST_COMPARED))
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class AppModels:
 
     Attributes:
         settings: kept in a file; the rest lives as long as the window.
-        maps: the shown descriptor.
-        compared: the descriptor beside it; its choice has no name while nothing is compared.
+        descriptors: the shown descriptor, and those beside it; the choice of a place that is free
+            has no name.
     """
 
     settings: SettingsModel
@@ -44,8 +49,7 @@ class AppModels:
     browser: BrowserModel = field(default_factory=BrowserModel)
     pair: PairModel = field(default_factory=PairModel)
     view: StateModel[ViewState] = field(default_factory=partial(StateModel, ViewState()))
-    maps: MapsModel = field(default_factory=MapsModel)
-    compared: MapsModel = field(default_factory=MapsModel)
+    descriptors: tuple[MapsModel, ...] = field(default_factory=_no_choices)
     pictures: StateModel[PicturesState] = field(
         default_factory=partial(StateModel, PicturesState())
     )
@@ -56,6 +60,30 @@ class AppModels:
     study: StateModel[StudyState] = field(default_factory=partial(StateModel, StudyState()))
     training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)
+
+    @property
+    def maps(self) -> MapsModel:
+        """The shown descriptor."""
+        return self.descriptors[0]
+
+    @property
+    def compared(self) -> tuple[MapsModel, ...]:
+        """The places for descriptors beside the shown one, taken and free."""
+        return self.descriptors[1:]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which places are taken, from 0; that of the shown descriptor always is."""
+        return tuple(
+            number
+            for number, maps in enumerate(self.descriptors)
+            if number == 0 or maps.choice.name
+        )
+
+    @property
+    def comparing(self) -> bool:
+        """Whether any descriptor is shown beside the first."""
+        return len(self.numbers) > 1
 
 
 def make_models(settings_file: Path | None) -> AppModels:

@@ -50,7 +50,7 @@ class MapStatus:
 class MapsModel(QObject):
     """One descriptor's choice and the status of its maps of both images.
 
-    The window has two: the shown descriptor and the compared one.
+    The window has one for the shown descriptor and one for each beside it.
 
     Signals:
         choice_changed(DescriptorChoice): another descriptor or other settings.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ class PicturesState:
 
     Attributes:
         pca: colours of the shown descriptor.
-        pca_compared: colours of the compared descriptor.
+        pca_compared: colours of the descriptors beside it, by their numbers, from 1.
         cycle_a, cycle_b: A→B→A error at each cell of image a, and the other way round, in px.
         winners: winning set members over image a.
         norms_a, norms_b: how long the vectors of each image are.
@@ -27,7 +29,7 @@ class PicturesState:
     """
 
     pca: PcaAnswer | None = None
-    pca_compared: PcaAnswer | None = None
+    pca_compared: Mapping[int, PcaAnswer] = field(default_factory=lambda: MappingProxyType({}))
     cycle_a: ScalarMap | None = None
     cycle_b: ScalarMap | None = None
     winners: WinnersAnswer | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from PySide6.QtCore import QObject, Signal
 
@@ -25,11 +27,26 @@ class Pin:
         number: counts from 1 and is never used twice in a session of the window.
         probe: where it is.
         answer: its match by the shown descriptor, None until computed.
+        compared: its matches by the descriptors beside it, by their numbers, from 1.
     """
 
     number: int
     probe: Probe
     answer: ProbeAnswer | None = None
+    compared: Mapping[int, ProbeAnswer] = field(default_factory=lambda: MappingProxyType({}))
+
+    def answer_of(self, descriptor: int) -> ProbeAnswer | None:
+        """Its match by one descriptor, None until computed."""
+        return self.answer if descriptor == 0 else self.compared.get(descriptor)
+
+    def with_answer(self, descriptor: int, answer: ProbeAnswer | None) -> Pin:
+        """The pin with the match by one descriptor; None removes it."""
+        if descriptor == 0:
+            return replace(self, answer=answer)
+        others = {number: one for number, one in self.compared.items() if number != descriptor}
+        if answer is not None:
+            others[descriptor] = answer
+        return replace(self, compared=MappingProxyType(others))
 
 
 class ProbeModel(QObject):
@@ -39,18 +56,18 @@ class ProbeModel(QObject):
         moved(Probe | None): the mouse is over another point, or over none.
         answered(ProbeAnswer | None): the shown descriptor's latest answer, which may be about a
             point that the mouse has just left.
-        compared(ProbeAnswer | None): the same of the compared descriptor.
+        compared(int, ProbeAnswer | None): the same of a descriptor beside it, and its number.
     """
 
     moved = Signal(object)
     answered = Signal(object)
-    compared = Signal(object)
+    compared = Signal(int, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._probe: Probe | None = None
         self._answer: ProbeAnswer | None = None
-        self._comparison: ProbeAnswer | None = None
+        self._comparisons: dict[int, ProbeAnswer] = {}
 
     @property
     def probe(self) -> Probe | None:
@@ -62,10 +79,9 @@ class ProbeModel(QObject):
         """The shown descriptor's latest answer."""
         return self._answer
 
-    @property
-    def comparison(self) -> ProbeAnswer | None:
-        """The compared descriptor's latest answer."""
-        return self._comparison
+    def answer_of(self, descriptor: int) -> ProbeAnswer | None:
+        """The latest answer of a descriptor, counted from 0, the shown one."""
+        return self._answer if descriptor == 0 else self._comparisons.get(descriptor)
 
     def move(self, probe: Probe | None) -> None:
         """Put the probe somewhere; None also clears the answers.  Silent when nothing changes."""
@@ -74,20 +90,26 @@ class ProbeModel(QObject):
         self._probe = probe
         self.moved.emit(probe)
         if probe is None:
-            self.set_answer(None)
-            self.set_comparison(None)
+            self.clear_answers()
 
-    def set_answer(self, answer: ProbeAnswer | None) -> None:
-        """Show the shown descriptor's answer."""
-        if answer is not self._answer:
+    def set_answer(self, answer: ProbeAnswer | None, descriptor: int = 0) -> None:
+        """Show a descriptor's answer; by default the shown one's."""
+        if answer is self.answer_of(descriptor):
+            return
+        if descriptor == 0:
             self._answer = answer
             self.answered.emit(answer)
+            return
+        if answer is None:
+            del self._comparisons[descriptor]
+        else:
+            self._comparisons[descriptor] = answer
+        self.compared.emit(descriptor, answer)
 
-    def set_comparison(self, answer: ProbeAnswer | None) -> None:
-        """Show the compared descriptor's answer."""
-        if answer is not self._comparison:
-            self._comparison = answer
-            self.compared.emit(answer)
+    def clear_answers(self) -> None:
+        """Show no descriptor's answer."""
+        for descriptor in (0, *self._comparisons):
+            self.set_answer(None, descriptor)
 
 
 class PinsModel(QObject):
@@ -131,11 +153,12 @@ class PinsModel(QObject):
             if self._selected not in {pin.number for pin in pins}:
                 self.select(0)
 
-    def set_answer(self, number: int, answer: ProbeAnswer | None) -> None:
-        """Give one pin its answer; ignored if the pin is gone."""
+    def set_answer(self, number: int, answer: ProbeAnswer | None, descriptor: int = 0) -> None:
+        """Give one pin the answer of a descriptor; ignored if the pin is gone."""
         self.set_pins(
             tuple(
-                replace(pin, answer=answer) if pin.number == number else pin for pin in self._pins
+                pin.with_answer(descriptor, answer) if pin.number == number else pin
+                for pin in self._pins
             )
         )
 

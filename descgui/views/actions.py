@@ -57,7 +57,7 @@ class Actions(QObject):
             models.study.changed,
         ):
             signal.connect(self.refresh)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.choice_changed.connect(self.refresh)
             maps.status_changed.connect(self.refresh)
         models.browser.changed.connect(self._list_neighbours)

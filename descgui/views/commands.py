@@ -44,7 +44,7 @@ def is_busy(models: AppModels) -> bool:
     """True while something can be stopped: a pair being opened, maps or matches computed."""
     working = any(
         maps.status(side).stage in ("waiting", "computing")
-        for maps in (models.maps, models.compared)
+        for maps in models.descriptors
         for side in SIDES
     )
     running = models.matches.state.running or models.pictures.state.busy != ""
@@ -343,9 +343,9 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 enabled=lambda models: _has_pair(models) and _engine_ready(models),
             ),
             Command(
-                "compare", "&Compare descriptors…", "Show a second descriptor beside the first",
+                "compare", "&Compare descriptors…", "Show up to four descriptors at one cursor",
                 "compare", ("C",), _engine_ready,
-                checked=lambda models: models.compared.choice.name != "",
+                checked=lambda models: models.comparing,
             ),
         ),
         (

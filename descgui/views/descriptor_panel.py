@@ -136,7 +136,7 @@ class SideStatus(QWidget):
 
 
 class DescriptorChooser(QWidget):
-    """A descriptor and its settings; one for the shown descriptor, one for the compared.
+    """A descriptor and its settings; one for the shown descriptor, one for each beside it.
 
     Signals:
         network_requested(MapsModel): another network is to be opened for it.
@@ -331,7 +331,7 @@ def _same_form(one: DescriptorChoiceInfo | None, other: DescriptorChoiceInfo | N
 
 
 class DescriptorPanel(QWidget):
-    """Chooses the shown and the compared descriptor, and where they are computed.
+    """Chooses all descriptors, and where they are computed.
 
     Signals:
         network_requested(MapsModel): another network is to be opened, shown or compared.
@@ -370,20 +370,23 @@ class DescriptorPanel(QWidget):
         ):
             self._scroll.column.addWidget(part)
         self._scroll.column.addStretch(1)
-        for chooser in (self.shown, self.compared):
+        for chooser in (self.shown, *self.compared):
             chooser.network_requested.connect(self.network_requested)
         models.engine.changed.connect(self._on_engine)
         models.settings.computing_changed.connect(self._on_computing)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.status_changed.connect(self._on_status)
+        for maps in models.compared:
+            maps.choice_changed.connect(self._on_compared)
         self._on_engine(models.engine.state)
         self._on_status()
 
     def ask_comparison(self) -> None:
-        """Bring the choice of the compared descriptor into view and open its list."""
-        self._scroll.ensureWidgetVisible(self.compared.combo)
-        self.compared.combo.setFocus()
-        self.compared.combo.showPopup()
+        """Bring the choice of the first descriptor to compare into view and open its list."""
+        combo = self.compared[0].combo
+        self._scroll.ensureWidgetVisible(combo)
+        combo.setFocus()
+        combo.showPopup()
 
     # Making
 
@@ -418,18 +421,29 @@ class DescriptorPanel(QWidget):
 
     def _make_comparison(self) -> Section:
         section = Section("Compare with", self)
-        self.compared = DescriptorChooser(
-            self._models,
-            self._models.compared,
-            self._describing,
-            self._files,
-            title="Compare with",
-            none_title="None",
-            parent=section,
+        self.compared = tuple(
+            DescriptorChooser(
+                self._models,
+                maps,
+                self._describing,
+                self._files,
+                title=f"Compare with, {number}",
+                none_title="None",
+                parent=section,
+            )
+            for number, maps in enumerate(self._models.compared, start=1)
         )
-        self.compared.settings.heading.setChecked(False)
-        section.body.addWidget(self.compared)
+        for chooser in self.compared:
+            chooser.settings.heading.setChecked(False)
+            section.body.addWidget(chooser)
+        self._on_compared()
         return section
+
+    def _on_compared(self, *_choice: object) -> None:
+        """Show those that are chosen, and one to choose."""
+        free = next((maps for maps in self._models.compared if not maps.choice.name), None)
+        for chooser, maps in zip(self.compared, self._models.compared, strict=True):
+            chooser.setVisible(bool(maps.choice.name) or maps is free)
 
     def _make_own(self) -> Section:
         section = Section("Your own descriptor", self)
@@ -465,10 +479,9 @@ class DescriptorPanel(QWidget):
         show_value(self.precision, state.precision)
 
     def _on_status(self, *_status: object) -> None:
-        models = (self._models.maps, self._models.compared)
         busy = any(
             maps.choice.name and maps.status(side).stage in ("waiting", "computing")
-            for maps in models
+            for maps in self._models.descriptors
             for side in SIDES
         )
         self.cancel_button.setVisible(busy and self._models.engine.state.stage == "ready")

@@ -22,7 +22,7 @@ from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, Viewport
 from engine import api
-from engine.api import SIDES, ProbeAnswer
+from engine.api import SIDES, ProbeAnswer, Side
 from engine.api import figure_content as content
 
 _DOTS_PER_INCH: Final = 450
@@ -84,9 +84,9 @@ def pair_figure(models: AppModels) -> content.PairFigure:
     if state is None:
         raise FigureError("No pair is open, so there is nothing to draw.")
     keys = [PaneKey("a"), scene.second_key(models)]
-    if models.compared.choice.name:
-        probe = models.probe.probe
-        keys.append(PaneKey("a" if probe is not None and probe.side == "b" else "b", True))
+    probe = models.probe.probe
+    answering: Side = "a" if probe is not None and probe.side == "b" else "b"
+    keys += [PaneKey(answering, number) for number in models.numbers if number]
     shown = {"a": (state.image_a, state.display_a), "b": (state.image_b, state.display_b)}
     photos = [Photo(*shown[key.side]) for key in keys]
     aspects = [photo.size_px[0] / photo.size_px[1] for photo in photos]
@@ -142,7 +142,7 @@ def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> c
     return content.Panel(
         image=pixels_of(picture),
         size_px=photo.size_px,
-        letter=key.side.upper() + ("′" if key.compared else ""),
+        letter=key.letter,
         title=f"{title} (untrained)" if caption.untrained else title,
         shapes=tuple(shape for mark in marks for shape in mark.shapes(stage)),
         stage_px=width,
@@ -176,9 +176,7 @@ def _scale(models: AppModels, keys: list[PaneKey]) -> content.ColorScale | None:
 def caption_lines(models: AppModels) -> tuple[str, ...]:
     """The caption below the images: figures of the probe and of the matches, if there are any."""
     lines = []
-    for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True)):
-        if key.compared and not models.compared.choice.name:
-            continue
+    for key in (PaneKey(side, number) for number in models.numbers for side in SIDES):
         answer = scene.answer_for(models, key)
         if answer is not None:
             title = scene.descriptor_title(models, scene.maps_of(models, key))

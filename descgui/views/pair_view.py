@@ -1,11 +1,11 @@
-"""The heart of the window: both images, what is found where, and the compared descriptor."""
+"""The heart of the window: both images, and what each of the descriptors finds where."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from PySide6.QtGui import (
     QPainter,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapStatus
@@ -30,6 +30,7 @@ from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views import scene
 from descgui.views.addresses import read_urls
+from descgui.views.arrangement import SPACING_PX, Cell, best_arrangement
 from descgui.views.canvas import ImageCanvas
 from descgui.views.color_bar import ColorBar
 from descgui.views.drops import DropPlan, plan_drop
@@ -44,11 +45,9 @@ from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side
 
-_SPACING: Final = 8
-
 
 class PairView(QWidget):
-    """Panes A and B, a third one while descriptors are compared, and a strip that explains them.
+    """Pane A, one pane of B for each descriptor, and a strip that explains them.
 
     Signals:
         range_requested(): a pane's range was pressed, to change it.
@@ -75,14 +74,19 @@ class PairView(QWidget):
         self._store = PictureStore()
         self._dragged: tuple[int, Point] | None = None
         self._pins_before_click: frozenset[int] = frozenset()
-        self._third_side: Side = "b"
+        self._answering: Side = "b"
+        self._placed: tuple[tuple[ImagePane, Cell], ...] = ()
         self._active = 0
         self.setAcceptDrops(True)
         self.setObjectName("pair_view")
         self.setAccessibleName("Image pair")
 
         self._panes = tuple(
-            ImagePane(key, self) for key in (PaneKey("a"), PaneKey("b"), PaneKey("b", True))
+            ImagePane(key, self)
+            for key in (
+                PaneKey("a"),
+                *(PaneKey("b", number) for number in range(len(models.descriptors))),
+            )
         )
         self._empty = EmptyState(opening, files, self)
         self._legend = MarkLegend(self)
@@ -100,7 +104,7 @@ class PairView(QWidget):
 
     @property
     def canvases(self) -> tuple[ImageCanvas, ...]:
-        """The canvases in sight: a, b, and the compared one if there is one."""
+        """The canvases in sight: a, b, and one for each descriptor beside the shown one."""
         return tuple(pane.canvas for pane in self._shown_panes())
 
     def fit(self) -> None:
@@ -124,26 +128,19 @@ class PairView(QWidget):
     # Making
 
     def _build(self) -> None:
-        for pane, name in zip(
-            self._panes,
-            ("Image A", "Image B", "Compared descriptor"),
-            strict=True,
-        ):
+        names = ["Image A", "Image B"]
+        names += [f"Compared descriptor {number}" for number in range(1, len(self._panes) - 1)]
+        for pane, name in zip(self._panes, names, strict=True):
             pane.canvas.setAccessibleName(name)
         area = QWidget(self)
         self._area = area
-        self._pane_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, area)
+        area.installEventFilter(self)
+        self._pane_layout = QGridLayout(area)
         self._pane_layout.setContentsMargins(0, 0, 0, 0)
-        # The answers stand together, so that two descriptors are compared side by side or above
-        # one another, whichever shows the images larger.
-        self._answer_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        for layout in (self._pane_layout, self._answer_layout):
-            layout.setSpacing(_SPACING)
-        self._pane_layout.addWidget(self._panes[0], 1)
-        self._pane_layout.addLayout(self._answer_layout, 1)
-        for pane in self._panes[1:]:
-            self._answer_layout.addWidget(pane, 1)
-        self._panes[2].hide()
+        self._pane_layout.setSpacing(SPACING_PX)
+        for pane in self._panes:
+            pane.setParent(area)  # now: a pane that is moved later is not seen at once
+            pane.setVisible(not pane.key.compared)
         strip = in_row(None, (self._legend, 3), self._explained, spacing_px=18)
         for bar in self._bars:
             bar.setMaximumWidth(420)
@@ -169,8 +166,8 @@ class PairView(QWidget):
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))
             canvas.installEventFilter(self)
-            if index == 2:
-                continue  # The third pane answers; a probe in it would swap its own image.
+            if index >= 2:
+                continue  # These panes answer; a probe in one would swap its own image.
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
             canvas.set_underlay(partial(self._paint_lines, canvas))
             canvas.pointer_left.connect(self._probing.leave)
@@ -199,10 +196,10 @@ class PairView(QWidget):
         models.matches.changed.connect(self._on_matches)
         models.probe.moved.connect(self._on_probe)
         models.probe.answered.connect(self._on_answer)
-        models.probe.compared.connect(self._on_answer)
+        models.probe.compared.connect(self._on_compared)
         models.pins.changed.connect(self._on_pins)
         models.pins.selected_changed.connect(self._on_pins)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.choice_changed.connect(self._on_choice)
             maps.status_changed.connect(self._on_status)
 
@@ -228,7 +225,7 @@ class PairView(QWidget):
         if before is not None and before.samples is image.samples:
             return  # the same image with other black and white points, seen from the same place
         self._dragged = None
-        self._third_side = "b"
+        self._answering = "b"
         for pane in self._panes:
             if pane.key.side == side:
                 pane.canvas.fit()
@@ -260,13 +257,17 @@ class PairView(QWidget):
         self._refresh_lines(moving=False)
 
     def _on_probe(self, probe: Probe | None) -> None:
-        if probe is not None and other_side(probe.side) != self._third_side:
-            self._third_side = other_side(probe.side)
+        if probe is not None and other_side(probe.side) != self._answering:
+            self._answering = other_side(probe.side)
             self._refresh()
             return
         self._refresh_overlays()
         self._refresh_marks()
         self._refresh_headers()
+
+    def _on_compared(self, descriptor: int, answer: ProbeAnswer | None) -> None:
+        if descriptor in self._models.numbers:
+            self._on_answer(answer)
 
     def _on_answer(self, _answer: ProbeAnswer | None) -> None:
         self._refresh_overlays()
@@ -283,12 +284,15 @@ class PairView(QWidget):
 
     def _refresh(self) -> None:
         """Bring everything up to date; canvases repaint only what differs."""
-        keys = (PaneKey("a"), scene.second_key(self._models), PaneKey(self._third_side, True))
+        places = range(1, len(self._models.descriptors))
+        further = (PaneKey(self._answering, number) for number in places)
+        keys = (PaneKey("a"), scene.second_key(self._models), *further)
         for pane, key in zip(self._panes, keys, strict=True):
             pane.key = key
-        comparing = bool(self._models.compared.choice.name)
-        if self._panes[2].isHidden() == comparing:
-            self._panes[2].setVisible(comparing)
+        for pane in self._panes[2:]:
+            taken = pane.key.descriptor in self._models.numbers
+            if pane.isHidden() == taken:
+                pane.setVisible(taken)
         self._arrange()
         self._refresh_photos()
         self._refresh_overlays()
@@ -300,47 +304,49 @@ class PairView(QWidget):
 
     def _arrange(self) -> None:
         """Place the panes so that the images are as large as they can be."""
-        comparing, stacked = not self._panes[2].isHidden(), self._models.view.state.stacked
-        across, down = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
-        outer, inner = (down, across) if stacked else (across, across)
-        if comparing and not stacked and self._shows_larger(columns=2, rows=2, than=(3, 1)):
-            inner = down
-        self._pane_layout.setDirection(outer)
-        self._answer_layout.setDirection(inner)
-        in_a_row = comparing and outer == inner
-        self._pane_layout.setStretch(1, 2 if in_a_row else 1)
-
-    def _shows_larger(self, *, columns: int, rows: int, than: tuple[int, int]) -> bool:
-        """Whether the images fit larger into one grid of panes than into another."""
+        shown = self._shown_panes()
         sizes = [image.size_px for image in self._images.values()]
-        if not sizes:
-            return False
-        width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)
-        area = self._area.size()
-
-        def scale(columns: int, rows: int) -> float:
-            room_x = area.width() / columns - _SPACING
-            room_y = area.height() / rows - _SPACING - self._panes[0].header.sizeHint().height()
-            return min(room_x / width, room_y / height)
-
-        return scale(columns, rows) > scale(*than)
+        largest = (
+            max((size[0] for size in sizes), default=1),
+            max((size[1] for size in sizes), default=1),
+        )
+        found = best_arrangement(
+            len(shown) - 1,
+            stacked=self._models.view.state.stacked,
+            room_px=(self._area.width(), self._area.height()),
+            image_px=largest,
+            header_px=self._panes[0].header.sizeHint().height(),
+        )
+        placed = tuple(zip(shown, found.cells, strict=True))
+        if placed == self._placed:
+            return
+        self._placed = placed
+        layout = self._pane_layout
+        for pane, cell in placed:
+            layout.removeWidget(pane)
+            layout.addWidget(pane, cell.row, cell.column, cell.rows, cell.columns)
+        for column in range(layout.columnCount()):
+            layout.setColumnStretch(column, int(column < found.columns))
+        for row in range(layout.rowCount()):
+            layout.setRowStretch(row, int(row < found.rows))
+        layout.activate()
 
     def _refresh_photos(self) -> None:
         for pane in self._panes:
             before = pane.canvas.photo
             photo = self._photos.get(pane.key.side)
             pane.canvas.set_photo(photo)
-            if before is not photo and pane is self._panes[2]:
-                self._follow_twin()
+            if before is not photo and pane.key.compared:
+                self._follow_twins()
             image = self._images.get(pane.key.side)
             if image is not None:
-                letter = pane.key.side.upper() + ("′" if pane.key.compared else "")
                 pane.header.set_image(
-                    letter,
+                    pane.key.letter,
                     image.path.name,
                     image.size_px,
                     values=(image.range.words, image.range_words) if image.range_words else None,
                     remarks=image.remarks,
+                    brief=self._models.comparing and pane is not self._panes[0],
                 )
 
     def _refresh_overlays(self) -> None:
@@ -420,7 +426,8 @@ class PairView(QWidget):
         return Box(corner.x(), corner.y(), canvas.width(), canvas.height())
 
     def _shown_panes(self) -> tuple[ImagePane, ...]:
-        return tuple(pane for pane in self._panes if not pane.isHidden())
+        numbers = self._models.numbers
+        return (self._panes[0], *(self._panes[1 + number] for number in numbers))
 
     # Zoom and pan
 
@@ -440,24 +447,27 @@ class PairView(QWidget):
         self._follow(self._panes[index])
 
     def _follow(self, source: ImagePane) -> None:
-        """Move the other panes: linked ones, and the third one with its twin."""
+        """Move the other panes: linked ones, and those that show the same image."""
         state = self._models.pair.state
         if state is None or source.canvas.photo is None:
             return
         for pane in self._shown_panes():
-            twins = pane.key.side == source.key.side and self._panes[2] in (pane, source)
+            further = pane.key.compared or source.key.compared
+            twins = pane.key.side == source.key.side and further
             if pane is source or not (self._models.view.state.linked or twins):
                 continue
             self._link(source, pane, state)
-        self._follow_twin()
+        self._follow_twins()
 
-    def _follow_twin(self) -> None:
-        """Show in the third pane the part that the other pane with the same image shows."""
+    def _follow_twins(self) -> None:
+        """Show in the further panes the part that the first pane with the same image shows."""
         state = self._models.pair.state
-        third = self._panes[2]
-        twin = next((pane for pane in self._panes[:2] if pane.key.side == third.key.side), None)
-        if state is not None and twin is not None and not third.isHidden():
-            self._link(twin, third, state)
+        for pane in self._shown_panes():
+            if state is None or not pane.key.compared:
+                continue
+            twin = next((one for one in self._panes[:2] if one.key.side == pane.key.side), None)
+            if twin is not None:
+                self._link(twin, pane, state)
 
     def _link(self, source: ImagePane, pane: ImagePane, state: PairState) -> None:
         if source.canvas.photo is None or pane.canvas.photo is None:
@@ -479,13 +489,14 @@ class PairView(QWidget):
         )
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the lines over all panes, and the images as large as they can be."""
+        """Keep the lines over all panes."""
         super().resizeEvent(event)
-        self._arrange()
         self._lines.setGeometry(self.rect())
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
-        """Follow canvases that move, and remember which pins stood before a click."""
+        """Follow panes and canvases that move, and remember which pins stood before a click."""
+        if watched is self._area and event.type() == QEvent.Type.Resize:
+            self._arrange()
         if isinstance(watched, ImageCanvas):
             if event.type() == QEvent.Type.MouseButtonPress:
                 pins = self._models.pins.pins

@@ -29,6 +29,8 @@ _BAR_HEIGHT: Final = 2.0
 _FRAME_MS: Final = 40
 _LAP_FRAMES: Final = 45
 _SIGN_PX: Final = 16
+_BADGE: Final = "untrained"
+_BADGE_GAP: Final = 8.0
 
 
 class PaneHeader(QWidget):
@@ -60,6 +62,7 @@ class PaneHeader(QWidget):
         self._cancel.hide()
         self._remarks: tuple[str, ...] = ()
         self._values = ""
+        self._brief = False
         self._range = QToolButton(self)
         self._range.setAutoRaise(True)
         self._range.setIcon(icon("value-range"))
@@ -77,6 +80,7 @@ class PaneHeader(QWidget):
         *,
         values: tuple[str, str] | None = None,
         remarks: tuple[str, ...] = (),
+        brief: bool = False,
     ) -> None:
         """Name the pane's image.
 
@@ -87,9 +91,11 @@ class PaneHeader(QWidget):
             values: which values are black and white, and the same with what they are; None for
                 plain 8 bit.
             remarks: sentences about the file.
+            brief: what is shown matters more than the image's name, which is left out without room.
         """
         self._letter = letter
         self._remarks = remarks
+        self._brief = brief
         short, self._values = values or ("", "")
         self._range.setText(short)
         self._range.setVisible(values is not None)
@@ -149,7 +155,10 @@ class PaneHeader(QWidget):
             left = place.right() + 6.0
         caption_color = QColor(theme_colors(palette).error) if self._caption.problem else ink
         share = 0.75 if self._caption.problem or self._caption.busy else 0.6
-        right = self._paint_caption(painter, room, left, caption_color, share)
+        most = (1.0 if self._brief else share) * (room.right() - left)
+        if self._caption.untrained:
+            most = min(most, room.right() - left - self._badge_width() - _BADGE_GAP)
+        right = self._paint_caption(painter, room, caption_color, most)
         if self._caption.untrained:
             right = self._paint_badge(painter, room, right)
         self._paint_name(
@@ -177,11 +186,8 @@ class PaneHeader(QWidget):
         painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, self._letter)
         return plate.right() + 8.0
 
-    def _paint_caption(
-        self, painter: QPainter, room: QRectF, left: float, color: QColor, share: float
-    ) -> float:
+    def _paint_caption(self, painter: QPainter, room: QRectF, color: QColor, most: float) -> float:
         metrics = QFontMetricsF(self.font())
-        most = share * (room.right() - left)
         text = metrics.elidedText(self._caption.text, Qt.TextElideMode.ElideRight, most)
         width = metrics.horizontalAdvance(text)
         painter.setFont(self.font())
@@ -201,17 +207,17 @@ class PaneHeader(QWidget):
         painter.drawPoint(centre + QPointF(0.0, 3.0))
 
     def _paint_badge(self, painter: QPainter, room: QRectF, right: float) -> float:
-        text = "untrained"
-        metrics = QFontMetricsF(self.font())
-        width = metrics.horizontalAdvance(text) + 14.0
-        height = metrics.height() + 2.0
-        plate = QRectF(right - width - 8.0, room.center().y() - height / 2, width, height)
+        width, height = self._badge_width(), QFontMetricsF(self.font()).height() + 2.0
+        plate = QRectF(right - width - _BADGE_GAP, room.center().y() - height / 2, width, height)
         color = QColor(theme_colors(self.palette()).warning)
         painter.setPen(QPen(color, 1.2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(plate, height / 2, height / 2)
-        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, text)
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, _BADGE)
         return plate.left()
+
+    def _badge_width(self) -> float:
+        return QFontMetricsF(self.font()).horizontalAdvance(_BADGE) + 14.0
 
     def _paint_name(self, painter: QPainter, frame: QRectF, faint: QColor) -> None:
         metrics = QFontMetricsF(self.font())
@@ -274,7 +280,7 @@ class PaneHeader(QWidget):
             parts.append("untrained: random weights")
         self.setAccessibleName(", ".join(part for part in parts if part))
         lines = [self._name, self._size_text, self._values, *self._remarks]
-        lines.append(caption.text if caption.problem else "")
+        lines.append(caption.text if caption.problem or self._brief else "")
         if caption.untrained:
             lines.append("The descriptor's weights are random: it has not been trained.")
         if caption.detail and caption.detail not in lines:

@@ -146,7 +146,8 @@ def show_value(combo: QComboBox, value: Any) -> None:
 def refill(combo: QComboBox, entries: Sequence[tuple[str, Any]], *, place: int = 0) -> None:
     """Offer other entries without a signal; the chosen value stays, or else ``place`` is chosen."""
     values, chosen = [value for _, value in entries], combo.currentData()
-    if values == [combo.itemData(index) for index in range(combo.count())]:
+    places = range(combo.count())
+    if list(entries) == [(combo.itemText(index), combo.itemData(index)) for index in places]:
         return
     with QSignalBlocker(combo):
         combo.clear()

@@ -40,6 +40,9 @@ from descgui.views.panel_parts import (
     Section,
     draw_verdict,
     muted,
+    narrow_combo,
+    refill,
+    show_value,
     tabular,
 )
 from descgui.views.pins_panel import PinsPanel
@@ -51,6 +54,7 @@ DASH = "–"
 _MARK_PX = 10
 _GAP_PX = 8
 READ_DELAY_MS = 40
+_COLUMNS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ class _TextDelegate(QStyledItemDelegate):
 
 
 class ProbePanel(QWidget):
-    """Reads out the live probe for the shown and the compared descriptor; lists the pins."""
+    """Reads out the live probe for each descriptor; lists the pins."""
 
     def __init__(
         self,
@@ -190,8 +194,10 @@ class ProbePanel(QWidget):
         self._late = QTimer(self, singleShot=True, interval=delay_ms)
         self._late.timeout.connect(self._read_probe)
         self._asked = ValueCell("Query point", self)
-        self._headings = (ElidedLabel(parent=self), ElidedLabel(parent=self))
-        self._rows: dict[str, tuple[ValueCell, ValueCell]] = {}
+        self._headings = tuple(ElidedLabel(parent=self) for _ in models.descriptors)
+        self._rows: dict[str, tuple[ValueCell, ...]] = {}
+        self._titles: list[list[QLabel]] = []
+        self._listed = 0
         self.peaks = PeaksTable(self)
         self._peaks_view = QTableView(self)
         self.pins = PinsPanel(models, probing, self)
@@ -209,7 +215,7 @@ class ProbePanel(QWidget):
         models.settings.changed.connect(self._on_settings)
         models.settings.changed.connect(self._read_all)
         models.pair.changed.connect(self._read_all)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.choice_changed.connect(self._on_choice)
             maps.status_changed.connect(self._read_all)
         models.engine.changed.connect(self._on_choice)
@@ -217,9 +223,9 @@ class ProbePanel(QWidget):
         self._on_moved(models.probe.probe)
         self._on_choice()
 
-    def cell(self, row: str, *, compared: bool = False) -> ValueCell:
-        """The cell of one value, such as "match" or "error"."""
-        return self._rows[row][int(compared)]
+    def cell(self, row: str, descriptor: int = 0) -> ValueCell:
+        """The cell of one value, such as "match" or "error", of one descriptor."""
+        return self._rows[row][descriptor]
 
     @property
     def asked(self) -> ValueCell:
@@ -257,22 +263,28 @@ class ProbePanel(QWidget):
         }
         grid.addWidget(_row_title("Query", box), 0, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self._asked, 0, 1, 1, 2)
-        for column, heading in enumerate(self._headings, start=1):
+        # Two descriptors stand side by side and further ones below: a panel has room for no more.
+        height = len(titles) + 1
+        for number, heading in enumerate(self._headings):
+            block, column = divmod(number, _COLUMNS)
             heading.setProperty("heading", True)
-            heading.setContentsMargins(_GAP_PX, 0, 0, 0)
+            heading.setContentsMargins(_GAP_PX, 6 if block else 0, 0, 0)
             heading.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            grid.addWidget(heading, 1, column)
-        for line, (key, (title, help_)) in enumerate(titles.items(), start=2):
-            label = _row_title(title, box)
-            label.setToolTip(help_)
-            cells = (
-                ValueCell(title, box),
-                ValueCell(f"{title}, compared", box),
-            )
-            grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(cells[0], line, 1)
-            grid.addWidget(cells[1], line, 2)
-            self._rows[key] = cells
+            grid.addWidget(heading, 1 + block * height, column + 1)
+        for block in range(-(-len(self._headings) // _COLUMNS)):
+            labels = []
+            for line, (title, help_) in enumerate(titles.values(), start=2 + block * height):
+                label = _row_title(title, box)
+                label.setToolTip(help_)
+                grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
+                labels.append(label)
+            self._titles.append(labels)
+        for line, (key, (title, _help)) in enumerate(titles.items(), start=2):
+            names = [title, *(f"{title}, compared {n}" for n in range(1, len(self._headings)))]
+            self._rows[key] = tuple(ValueCell(name, box) for name in names)
+            for number, cell in enumerate(self._rows[key]):
+                block, column = divmod(number, _COLUMNS)
+                grid.addWidget(cell, line + block * height, column + 1)
         self._grid = grid
         return box
 
@@ -281,7 +293,13 @@ class ProbePanel(QWidget):
         view = self._peaks_view
         view.setModel(self.peaks)
         view.setFont(tabular(view.font()))
-        view.setAccessibleName("Best matches of the shown descriptor")
+        view.setAccessibleName("Best matches")
+        self.listed = narrow_combo(
+            section,
+            name="Best matches of",
+            tip="Which descriptor's best matches are listed",
+            chosen=self._on_listed,
+        )
         view.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         view.setItemDelegate(_TextDelegate(view))
@@ -301,6 +319,7 @@ class ProbePanel(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(0, 28)
         view.setColumnHidden(4, True)
+        section.body.addWidget(self.listed)
         section.body.addWidget(view)
         return section
 
@@ -313,16 +332,33 @@ class ProbePanel(QWidget):
         view.setFixedHeight(rows + view.horizontalHeader().sizeHint().height() + 2)
 
     def _on_choice(self, *_change: object) -> None:
-        comparing = bool(self._models.compared.choice.name)
-        for heading, maps in zip(self._headings, self._columns(), strict=True):
-            heading.say(scene.descriptor_title(self._models, maps) or DASH)
-        self._headings[1].setVisible(comparing)
-        for _, cell in self._rows.values():
-            cell.setVisible(comparing)
-        self._grid.setColumnStretch(2, 1 if comparing else 0)
+        numbers = self._models.numbers
+        for number, heading in enumerate(self._headings):
+            heading.say(self._title(number) or DASH)
+            heading.setVisible(number in numbers)
+            for row in self._rows.values():
+                row[number].setVisible(number in numbers)
+        for block, labels in enumerate(self._titles):
+            places = range(block * _COLUMNS, (block + 1) * _COLUMNS)
+            for label in labels:
+                label.setVisible(any(place in numbers for place in places))
+        wide = any(number % _COLUMNS for number in numbers)
+        self._grid.setColumnStretch(2, 1 if wide else 0)
+        self.listed.setVisible(self._models.comparing)
+        if self._listed not in numbers:
+            self._listed = 0
+        refill(self.listed, [(self._title(number), number) for number in numbers])
+        show_value(self.listed, self._listed)
         self._read_all()
 
-    def _read_later(self, _change: object) -> None:
+    def _on_listed(self) -> None:
+        self._listed = self.listed.currentData()
+        self._list_peaks()
+
+    def _title(self, number: int) -> str:
+        return scene.descriptor_title(self._models, self._models.descriptors[number])
+
+    def _read_later(self, *_change: object) -> None:
         """Read out soon: users read no faster, and the heat map is painted first."""
         if self._late.interval() == 0:
             self._read_probe()
@@ -341,21 +377,20 @@ class ProbePanel(QWidget):
             Reading(f"{probe.side.upper()}   {_point(probe.point_px)} px", _point(probe.point_px))
         )
 
-    def _on_answered(self, answer: ProbeAnswer | None) -> None:
-        self._read(answer, self._models.maps, column=0)
+    def _list_peaks(self) -> None:
+        answer = self._models.probe.answer_of(self._listed)
         self.peaks.set_peaks(answer.peaks if answer is not None else ())
         members = answer is not None and bool(answer.peaks[0].members)
         if answer is not None and members == self._peaks_view.isColumnHidden(4):
             self._peaks_view.setColumnHidden(4, not members)
 
-    def _on_compared(self, answer: ProbeAnswer | None) -> None:
-        self._read(answer, self._models.compared, column=1)
-
     def _read_all(self, *_change: object) -> None:
-        self._on_answered(self._models.probe.answer)
-        self._on_compared(self._models.probe.comparison)
+        for number in self._models.numbers:
+            self._read(number)
+        self._list_peaks()
 
-    def _read(self, answer: ProbeAnswer | None, maps: MapsModel, *, column: int) -> None:
+    def _read(self, column: int) -> None:
+        answer, maps = self._models.probe.answer_of(column), self._models.descriptors[column]
         if answer is None:
             nothing = Reading(why=self._why_nothing(maps))
             for row in self._rows.values():
@@ -364,9 +399,6 @@ class ProbePanel(QWidget):
         for key, make in _READINGS.items():
             reading = make(self, answer)
             self._rows[key][column].read_out(reading)
-
-    def _columns(self) -> tuple[MapsModel, MapsModel]:
-        return self._models.maps, self._models.compared
 
     def _why_nothing(self, maps: MapsModel) -> str:
         if self._models.pair.state is None:

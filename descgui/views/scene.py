@@ -66,6 +66,7 @@ _MOST_FRAMES: Final = 500
 # One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
 _CYCLE_RANGE_PX: Final = 20.0
 _KEPT_RANGES: Final = 8
+_PRIMES: Final = ("", "′", "″", "‴")
 
 _ranges: dict[int, tuple[weakref.ref[NDArray[np.float32]], Range | None]] = {}
 
@@ -76,13 +77,23 @@ class PaneKey:
 
     Attributes:
         side: of the image.
-        compared: it shows the compared descriptor.
+        descriptor: number of the descriptor that answers, from 0, the shown one.
         second: it shows the second map of winning members, which lies over image a like the first.
     """
 
     side: Side
-    compared: bool = False
+    descriptor: int = 0
     second: bool = False
+
+    @property
+    def compared(self) -> bool:
+        """Whether a descriptor beside the shown one answers."""
+        return self.descriptor > 0
+
+    @property
+    def letter(self) -> str:
+        """What the image is called, with a prime for each further descriptor."""
+        return self.side.upper() + _PRIMES[self.descriptor]
 
     @property
     def asking(self) -> Side:
@@ -140,7 +151,7 @@ class PictureStore:
 
 def maps_of(models: AppModels, key: PaneKey) -> MapsModel:
     """The maps whose answers a pane shows."""
-    return models.compared if key.compared else models.maps
+    return models.descriptors[key.descriptor]
 
 
 def descriptor_title(models: AppModels, maps: MapsModel) -> str:
@@ -156,10 +167,10 @@ def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
     """The answer that lies in a pane: of the live probe, else of the selected pin."""
     probe = models.probe.probe
     if probe is not None:
-        answer = models.probe.comparison if key.compared else models.probe.answer
+        answer = models.probe.answer_of(key.descriptor)
     else:
         pin = selected_pin(models)
-        answer = pin.answer if pin is not None and not key.compared else None
+        answer = pin.answer_of(key.descriptor) if pin is not None else None
     return (
         answer
         if answer is not None and answer.request.side == key.asking == _asking(models)
@@ -192,15 +203,15 @@ def _asking(models: AppModels) -> Side | None:
 def heat_range(models: AppModels) -> Range | None:
     """Similarities of the first and the last colour of all heat maps; None where there is none.
 
-    Two descriptors and the query's own image always share one range, else their colours could not
-    be compared.
+    All descriptors and the query's own image share one range, else their colours could not be
+    compared.
     """
     view = models.view.state
     if not view.heat_auto:
         return view.heat_low, view.heat_high
     ranges = [
         found
-        for key in (PaneKey("a"), PaneKey("b"), PaneKey("a", True), PaneKey("b", True))
+        for key in (PaneKey(side, number) for number in models.numbers for side in SIDES)
         if (heat := _heat_of(models, key)) is not None and (found := _range_of(heat[0])) is not None
     ]
     if not ranges:
@@ -215,7 +226,7 @@ def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay
         return None
     view = models.view.state
     mode = view.mode
-    slot = f"{key.side}-{key.compared}-{key.second}"
+    slot = f"{key.side}-{key.descriptor}-{key.second}"
     if mode == "heat":
         return _heat_overlay(models, key, store, slot)
     if mode in ("pca", "overlay"):
@@ -341,9 +352,8 @@ def marks_for(
     labels: list[Mark] = []
     if models.view.state.mode == "norms":
         marks.extend(_high_norm_marks(models, key))
-    if not key.compared:
-        for pin in models.pins.pins:
-            _add_pin(models, key, pin, dragged, marks, labels)
+    for pin in models.pins.pins:
+        _add_pin(models, key, pin, dragged, marks, labels)
     probe = models.probe.probe
     answer = answer_for(models, key) if probe is not None else None
     own = self_answer_for(models, key)
@@ -440,7 +450,7 @@ def _coloured(values: NDArray[np.float32], found: Range, colormap: str) -> QImag
 
 
 def _pca_picture(pictures: PicturesState, key: PaneKey) -> Picture | None:
-    answer = pictures.pca_compared if key.compared else pictures.pca
+    answer = pictures.pca_compared.get(key.descriptor) if key.compared else pictures.pca
     if answer is None:
         return None
     return answer.a if key.side == "a" else answer.b
@@ -487,7 +497,7 @@ def _add_pin(
     if pin.probe.side == key.side:
         marks.append(PinMark(pin.probe.point_px, pin.number, selected=selected))
         return
-    answer = pin.answer
+    answer = pin.answer_of(key.descriptor)
     if answer is None:
         return
     if answer.truth_px is not None and answer.error_px is not None:

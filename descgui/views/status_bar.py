@@ -108,7 +108,7 @@ class StatusBar(QStatusBar):
         models.matches.changed.connect(self._show_work)
         models.pictures.changed.connect(self._show_work)
         models.probe.moved.connect(self._show_probe)
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             maps.status_changed.connect(self._show_maps)
         self._show_engine(models.engine.state)
         self._show_pair(models.pair.state)
@@ -167,11 +167,7 @@ class StatusBar(QStatusBar):
         self.pixel.setVisible(inside and self.width() >= _ROOM_FOR_PIXEL_PX)
 
     def _show_maps(self, *_state: Any) -> None:
-        infos = [
-            maps.status(side).info
-            for maps in (self._models.maps, self._models.compared)
-            for side in SIDES
-        ]
+        infos = [maps.status(side).info for maps in self._models.descriptors for side in SIDES]
         size_bytes = sum(info.size_bytes for info in infos if info is not None)
         budget = self._models.settings.state.map_budget_mb
         text = f"Maps {size_text(size_bytes)}" if size_bytes else ""
@@ -191,7 +187,7 @@ class StatusBar(QStatusBar):
         models = self._models
         if models.pair.loading:
             return f"Opening {models.pair.loading}…"
-        for maps in (models.maps, models.compared):
+        for maps in models.descriptors:
             stages = [maps.status(side) for side in SIDES]
             if any(status.stage == "computing" for status in stages):
                 fractions = [

@@ -8,7 +8,7 @@ anything else.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -21,10 +21,12 @@ from engine.config import (
     option,
     option_text,
     override_texts,
+    parse_overrides,
 )
+from engine.errors import ConfigError
 from engine.jobs.settings import SECTION, STRICT
 from engine.matching.colouring import MOST_COMPONENTS
-from engine.vocabulary import Panel, PcaFit, ViewMode
+from engine.vocabulary import MOST_COMPARED, Panel, PcaFit, ViewMode
 
 Theme = Literal["light", "dark"]
 
@@ -114,7 +116,15 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     descriptor: str | None = option(None, help="registered name; 'descriptors' lists them")
     weights: Path | None = option(None, help="its weights file")
     device: str = option("auto", help="auto, cpu, cuda or cuda:0")
-    compare: str | None = option(None, help="a second descriptor beside the first")
+    compare: tuple[str, ...] = option(
+        (), help="a descriptor beside the first, at the same cursor; can be given three times",
+        metavar="NAME", repeated=True,
+    )  # fmt: skip
+    compare_settings: tuple[str, ...] = option(
+        (), help="a setting of the N-th compared descriptor, such as 1.radius_px=8 or "
+        "2.weights=FILE; can be given several times", flag="--compare-set",
+        metavar="N.NAME=VALUE", repeated=True,
+    )  # fmt: skip
     probe_px: tuple[float, float] | None = option(
         None, help="put the probe on this pixel of the first image, such as 300,400; write "
         "--probe=X,Y if X is negative", flag="--probe", metavar="X,Y", group="what to show",
@@ -150,6 +160,40 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     )  # fmt: skip
     screenshot: Path | None = option(
         None, help="save the window there once computing is done, and quit; needs no display"
+    )
+
+
+def parse_compared(options: ViewOptions) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """The compared descriptors and their settings.
+
+    Raises:
+        ConfigError: there are too many, or a setting belongs to none of them.
+    """
+    if len(options.compare) > MOST_COMPARED:
+        raise ConfigError(
+            "compare", f"can be given {MOST_COMPARED} times, not {len(options.compare)}"
+        )
+    names = {str(number): name for number, name in enumerate(options.compare, start=1)}
+    settings = parse_overrides(options.compare_settings)
+    for number, own in settings.items():
+        if number not in names or not isinstance(own, dict):
+            raise ConfigError(
+                "compare-set",
+                f"begins with the number of a compared descriptor, such as 1.weights=FILE, not "
+                f"with {number!r}",
+            )
+    return tuple((name, settings.get(number, {})) for number, name in names.items())
+
+
+def compared_options(
+    compared: Iterable[tuple[str, Mapping[str, Any]]],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``compare`` and ``compare_settings`` from which :func:`parse_compared` reads this back."""
+    chosen = tuple(compared)
+    settings = {str(n): dict(sorted(own.items())) for n, (_, own) in enumerate(chosen, start=1)}
+    return (
+        tuple(name for name, _ in chosen),
+        override_texts({number: own for number, own in settings.items() if own}),
     )
 
 

@@ -207,7 +207,7 @@ def test_a_click_that_nobody_acts_on_leaves_no_tick(models: AppModels, actions: 
     models.engine.set(EngineState(stage="ready"))
     actions["compare"].trigger()
     assert not actions["compare"].isChecked()
-    models.compared.choose(DescriptorChoice(name="daisy"))
+    models.compared[0].choose(DescriptorChoice(name="daisy"))
     assert actions["compare"].isChecked()
 
 
@@ -216,9 +216,9 @@ def test_stop_can_be_used_exactly_while_something_runs(models: AppModels, action
     models.pair.set_loading("a.png")
     assert actions["cancel"].isEnabled()
     models.pair.set_loading("")
-    models.compared.set_status("b", MapStatus("computing", fraction=0.5))
+    models.compared[0].set_status("b", MapStatus("computing", fraction=0.5))
     assert actions["cancel"].isEnabled()
-    models.compared.set_status("b", MapStatus("ready", info=map_info(1)))
+    models.compared[0].set_status("b", MapStatus("ready", info=map_info(1)))
     models.matches.update(running=True)
     assert actions["cancel"].isEnabled()
     models.matches.update(running=False)

@@ -163,15 +163,15 @@ def test_precomputed_maps_are_asked_for_until_their_files_are_known(ready, model
 
 
 def test_comparison_has_its_own_choice_and_can_be_none(ready, models, asked):
-    pick(ready.compared.combo, "net")
-    models.compared.choose(DescriptorChoice("net"))
-    pick(ready.compared.combo, "")
+    pick(ready.compared[0].combo, "net")
+    models.compared[0].choose(DescriptorChoice("net"))
+    pick(ready.compared[0].combo, "")
     assert asked.calls == [
-        ("choose", (models.compared, DescriptorChoice("net"))),
-        ("choose", (models.compared, DescriptorChoice(""))),
+        ("choose", (models.compared[0], DescriptorChoice("net"))),
+        ("choose", (models.compared[0], DescriptorChoice(""))),
     ]
-    pick(ready.compared.combo, "precomputed")
-    assert asked.of("load_maps") == [(models.compared,)]
+    pick(ready.compared[0].combo, "precomputed")
+    assert asked.of("load_maps") == [(models.compared[0],)]
 
 
 def test_device_size_and_precision_are_settings(ready, models, qtbot):
@@ -243,7 +243,7 @@ def test_a_plugin_appears_in_both_lists_and_the_choice_stays(ready, models):
     more = DescriptorChoiceInfo("mine", "Mine", "", "/m.py", False, ())
     models.engine.set(EngineState("ready", (*READY.descriptors, more), READY.devices))
     assert ready.shown.combo.findData("mine") >= 0
-    assert ready.compared.combo.findData("mine") >= 0
+    assert ready.compared[0].combo.findData("mine") >= 0
     assert ready.shown.combo.currentData() == "daisy"
 
 
@@ -352,20 +352,20 @@ def test_layers_that_are_being_described_are_told_without_moving_the_panel(on_ne
     assert layers.sizeHint().height() == height
     models.maps.set_preparing(None)
     assert not layers.bar.isVisible()
-    models.compared.set_preparing(0.5)
+    models.compared[0].set_preparing(0.5)
     assert not layers.bar.isVisible()
 
 
 def test_opening_a_network_is_asked_for_from_the_list_and_the_choice_stays(ready, models, asked):
     wanted = heard(ready.network_requested)
     pick(ready.shown.combo, "Open network…")
-    pick(ready.compared.combo, "Open network…")
-    assert wanted == [models.maps, models.compared]
+    pick(ready.compared[0].combo, "Open network…")
+    assert wanted == [models.maps, models.compared[0]]
     assert ready.shown.combo.currentData() == "daisy"
     assert asked.calls == []
 
 
 def test_opened_networks_stand_in_the_list_of_descriptors(on_network):
-    for combo in (on_network.shown.combo, on_network.compared.combo):
+    for combo in (on_network.shown.combo, on_network.compared[0].combo):
         assert combo.itemText(combo.findData("timm:net")) == "timm net"
     assert on_network.shown.combo.currentData() == "timm:net"

@@ -249,7 +249,7 @@ def test_without_a_pair_there_is_no_figure(qapp, tmp_path):
 
 def test_a_comparison_adds_a_third_image(models):
     two = drawn(models)
-    models.compared.choose(DescriptorChoice("superpoint"))
+    models.compared[0].choose(DescriptorChoice("superpoint"))
     three = drawn(models)
     assert [panel.letter for panel in pair_figure(models).panels] == ["A", "B", "B′"]
     blue = (three == (30, 30, 200)).all(axis=2)

@@ -128,8 +128,8 @@ def test_dialogs_start_beside_the_open_pair(files, models, answer, tmp_path):
 
 def test_precomputed_maps_become_the_choice_of_their_model(files, models, answer):
     answer("ask_maps", (Path("a.npz"), Path("b.npz")))
-    files.load_maps(models.compared)
-    assert models.compared.choice == DescriptorChoice(
+    files.load_maps(models.compared[0])
+    assert models.compared[0].choice == DescriptorChoice(
         "precomputed", map_files=(Path("a.npz"), Path("b.npz"))
     )
     assert models.maps.choice.name == ""
@@ -466,10 +466,13 @@ def test_options_go_into_the_models_and_a_device_is_not_kept(models, asked, tmp_
         settings=("rings=2",),
         device="cuda:1",
         mode="warp",
-        compare="net",
+        compare=("net", "daisy"),
+        compare_settings=("2.rings=3",),
     )
     assert models.maps.choice == DescriptorChoice("daisy", {"rings": 2, "weights": "/w.pth"})
-    assert models.compared.choice.name == "net"
+    assert models.compared[0].choice == DescriptorChoice("net")
+    assert models.compared[1].choice == DescriptorChoice("daisy", {"rings": 3})
+    assert models.compared[2].choice == DescriptorChoice()
     assert models.view.state.mode == "warp"
     assert models.settings.state.device == "cuda:1"
     models.settings.update(peaks=7)

@@ -46,6 +46,7 @@ class Session:
         self.calls: list[tuple[Any, ...]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.slow: dict[str, threading.Event] = {}
         self.problem: Exception | None = None
         self.levels = 1
 
@@ -79,6 +80,8 @@ class Session:
 
     def probe(self, request: api.ProbeRequest) -> Any:
         self._work("probe", request)
+        if request.recipe.spec[0] in self.slow:
+            assert self.slow[request.recipe.spec[0]].wait(WAIT_MS / 1000)
         return SimpleNamespace(request=request)
 
     def match(self, request: api.MatchRequest, context: Any) -> Any:
@@ -135,7 +138,7 @@ class World:
 
     @property
     def busy(self) -> bool:
-        return self.maps.lane.busy or self.lane.busy or self.probes.queries.busy
+        return self.maps.lane.busy or self.lane.busy or self.probes.busy
 
     def stages(self) -> tuple[str, str]:
         return self.models.maps.status("a").stage, self.models.maps.status("b").stage
@@ -154,7 +157,7 @@ def world(qtbot, monkeypatch):
     made.session.gate.set()
     for lane in (made.maps.lane, made.lane):
         lane.close()
-    made.probes.queries.close()
+    made.probes.close()
     qtbot.waitUntil(lambda: not made.busy, timeout=WAIT_MS)
 
 
@@ -265,7 +268,7 @@ def test_a_failure_is_kept_with_its_side_and_reported(world, rest):
 
 
 def test_choosing_the_shown_descriptor_is_remembered_and_the_compared_is_not(world):
-    world.maps.choose(world.models.compared, DescriptorChoice("net"))
+    world.maps.choose(world.models.compared[0], DescriptorChoice("net"))
     assert world.models.settings.state.descriptor != "net"
     world.maps.choose(world.models.maps, DescriptorChoice("net"))
     assert world.models.settings.state.descriptor == "net"
@@ -276,7 +279,7 @@ def test_choosing_the_shown_descriptor_is_remembered_and_the_compared_is_not(wor
 
 
 def test_hovering_asks_both_descriptors_at_the_point(ready, rest):
-    ready.models.compared.choose(DescriptorChoice("net"))
+    ready.models.compared[0].choose(DescriptorChoice("net"))
     rest()
     ready.session.calls.clear()
     ready.probes.hover("b", 3.0, 4.0)
@@ -287,7 +290,118 @@ def test_hovering_asks_both_descriptors_at_the_point(ready, rest):
         ("b", (3.0, 4.0), "net"),
     }
     assert ready.models.probe.answer.request.recipe.spec[0] == "daisy"
-    assert ready.models.probe.comparison.request.recipe.spec[0] == "net"
+    assert ready.models.probe.answer_of(1).request.recipe.spec[0] == "net"
+
+
+@pytest.fixture
+def four(ready, rest):
+    """DAISY with three descriptors beside it."""
+    for model, name in zip(ready.models.compared, ("net", "slow", "last"), strict=True):
+        model.choose(DescriptorChoice(name))
+    rest()
+    ready.session.calls.clear()
+    return ready
+
+
+def names_of(answers) -> list[str]:
+    return [answer.request.recipe.spec[0] for answer in answers]
+
+
+def test_four_descriptors_are_asked_about_one_point_and_answer_in_their_places(four, rest):
+    four.probes.hover("b", 3.0, 4.0)
+    rest()
+    answers = [four.models.probe.answer_of(number) for number in range(4)]
+    assert names_of(answers) == ["daisy", "net", "slow", "last"]
+    assert {answer.request.point_px for answer in answers} == {(3.0, 4.0)}
+    assert len(four.session.of("probe")) == 4
+
+
+def test_a_slow_descriptor_keeps_no_other_waiting_and_skips_to_the_newest_point(four, qtbot, rest):
+    four.session.slow["slow"] = threading.Event()
+    for x in range(1, 6):
+        four.probes.hover("a", float(x), 0.0)
+        qtbot.waitUntil(
+            lambda x=x: all(
+                (answer := four.models.probe.answer_of(number)) is not None
+                and answer.request.point_px == (x, 0.0)
+                for number in (0, 1, 3)
+            ),
+            timeout=WAIT_MS,
+        )
+        assert four.models.probe.answer_of(2) is None
+    four.session.slow["slow"].set()
+    rest()
+    asked = [request for (request,) in four.session.of("probe")]
+    assert [one.point_px for one in asked if one.recipe.spec[0] == "slow"] == [(1, 0), (5, 0)]
+    assert four.models.probe.answer_of(2).request.point_px == (5.0, 0.0)
+
+
+def test_a_slow_descriptor_keeps_no_pin_of_another_waiting(four, qtbot, rest):
+    four.session.slow["slow"] = threading.Event()
+    four.probes.pin("a", 1.0, 2.0)
+    four.probes.pin("a", 3.0, 4.0)
+    qtbot.waitUntil(
+        lambda: all(
+            pin.answer_of(number) is not None
+            for pin in four.models.pins.pins
+            for number in (0, 1, 3)
+        ),
+        timeout=WAIT_MS,
+    )
+    four.session.slow["slow"].set()
+    rest()
+    for pin in four.models.pins.pins:
+        answers = [pin.answer_of(number) for number in range(4)]
+        assert names_of(answers) == ["daisy", "net", "slow", "last"]
+        assert {answer.request.point_px for answer in answers} == {pin.probe.point_px}
+
+
+def test_another_descriptor_in_one_place_leaves_the_answers_of_the_others(four, rest):
+    four.probes.hover("a", 3.0, 4.0)
+    four.probes.pin("a", 5.0, 6.0)
+    rest()
+    kept = [four.models.probe.answer_of(number) for number in (0, 2, 3)]
+    four.session.gate.clear()
+    four.models.compared[0].choose(DescriptorChoice("another"))
+    pin = four.models.pins.pins[0]
+    assert four.models.probe.answer_of(1) is None
+    assert pin.answer_of(1) is None
+    assert all(pin.answer_of(number) is not None for number in (0, 2, 3))
+    four.session.gate.set()
+    rest()
+    assert names_of([four.models.probe.answer_of(1)]) == ["another"]
+    assert names_of([four.models.pins.pins[0].answer_of(1)]) == ["another"]
+    assert names_of(kept) == ["daisy", "slow", "last"]
+    four.models.compared[0].choose(DescriptorChoice())
+    rest()
+    assert four.models.probe.answer_of(1) is None
+    assert four.models.pins.pins[0].answer_of(1) is None
+
+
+def test_a_pin_that_comes_back_is_answered_by_the_descriptors_of_today(four, rest):
+    four.probes.pin("a", 5.0, 6.0)
+    rest()
+    four.probes.remove_pin(1)
+    four.models.maps.choose(DescriptorChoice("other"))
+    four.models.compared[1].choose(DescriptorChoice("another"))
+    rest()
+    four.probes.undo_stack.undo()
+    assert four.models.pins.pins[0].answer is None
+    rest()
+    answers = [four.models.pins.pins[0].answer_of(number) for number in range(4)]
+    assert names_of(answers) == ["other", "net", "another", "last"]
+
+
+def test_each_descriptor_has_colours_of_its_own(four, rest):
+    four.models.view.update(mode="pca")
+    rest()
+    pictures = four.models.pictures.state
+    assert names_of([pictures.pca, *(pictures.pca_compared[n] for n in (1, 2, 3))]) == [
+        "daisy", "net", "slow", "last",
+    ]  # fmt: skip
+    four.models.compared[1].choose(DescriptorChoice())
+    rest()
+    assert set(four.models.pictures.state.pca_compared) == {1, 3}
 
 
 def test_another_descriptor_clears_stale_answers_and_asks_anew(ready, rest):
@@ -307,33 +421,33 @@ def test_another_descriptor_clears_stale_answers_and_asks_anew(ready, rest):
 
 def test_a_descriptor_whose_maps_are_kept_answers_at_once(ready, rest):
     ready.models.maps.choose(DescriptorChoice("net"))
-    ready.models.compared.choose(DescriptorChoice("net"))
+    ready.models.compared[0].choose(DescriptorChoice("net"))
     rest()
     ready.probes.hover("a", 3.0, 4.0)
     ready.probes.pin("a", 5.0, 6.0)
     rest()
     ready.models.maps.choose(DescriptorChoice("daisy"))
-    ready.models.compared.choose(DescriptorChoice("daisy"))
+    ready.models.compared[0].choose(DescriptorChoice("daisy"))
     rest()
-    answers = (ready.models.probe.answer, ready.models.probe.comparison)
+    answers = (ready.models.probe.answer, ready.models.probe.answer_of(1))
     answers = (*answers, ready.models.pins.pins[0].answer)
     assert [one.request.recipe.spec[0] for one in answers] == ["daisy", "daisy", "daisy"]
 
 
 def test_maps_that_are_computed_in_another_way_answer_probe_and_pins_anew(ready, rest):
-    ready.models.compared.choose(DescriptorChoice("net"))
+    ready.models.compared[0].choose(DescriptorChoice("net"))
     ready.probes.hover("a", 3.0, 4.0)
     ready.probes.pin("a", 5.0, 6.0)
     rest()
     ready.session.gate.clear()
     ready.models.settings.update(long_edge_px=96)
     pin = ready.models.pins.pins[0]
-    shown = (ready.models.probe.answer, ready.models.probe.comparison, pin.answer)
+    shown = (ready.models.probe.answer, ready.models.probe.answer_of(1), pin.answer)
     assert shown == (None, None, None)
     ready.session.gate.set()
     rest()
     pin = ready.models.pins.pins[0]
-    for answer in (ready.models.probe.answer, ready.models.probe.comparison, pin.answer):
+    for answer in (ready.models.probe.answer, ready.models.probe.answer_of(1), pin.answer):
         assert answer.request.recipe.long_edge_px == 96
 
 
@@ -493,7 +607,7 @@ def test_the_query_s_own_image_is_searched_while_that_is_shown(ready, rest):
 
 def test_the_compared_descriptor_searches_the_other_image_alone(ready, rest):
     ready.models.view.update(self_similarity=True)
-    ready.models.compared.choose(DescriptorChoice("net"))
+    ready.models.compared[0].choose(DescriptorChoice("net"))
     rest()
     ready.probes.hover("a", 3.0, 4.0)
     rest()

@@ -242,13 +242,13 @@ def test_the_probe_is_silent_about_the_same_point_and_leaving_clears_the_answers
     model.move(Probe("a", (1.0, 2.0)))
     model.set_answer("answer")
     model.set_answer("answer")
-    model.set_comparison("other")
+    model.set_answer("other", 2)
     model.move(None)
     model.move(None)
     assert len(moved) == 2
     assert answered == [("answer",), (None,)]
-    assert compared == [("other",), (None,)]
-    assert (model.answer, model.comparison, model.probe) == (None, None, None)
+    assert compared == [(2, "other"), (2, None)]
+    assert (model.answer, model.answer_of(2), model.probe) == (None, None, None)
 
 
 def test_numbers_of_pins_are_never_used_twice(qapp):
@@ -466,7 +466,8 @@ def test_recent_entries_are_read_back_as_what_they_were():
 def test_all_models_of_a_window_are_their_own(qapp, tmp_path):
     models = make_models(tmp_path / "settings.yaml")
     other = make_models(tmp_path / "settings.yaml")
-    assert models.maps is not models.compared
+    assert len(set(models.descriptors)) == 4
+    assert not set(models.descriptors) & set(other.descriptors)
     assert models.view is not other.view
 
 

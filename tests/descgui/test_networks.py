@@ -213,7 +213,7 @@ def test_opening_chooses_and_remembers_and_the_next_start_shows_it(
 ):
     networks.open(models.maps, "timm:resnet18@2")
     assert models.maps.choice == DescriptorChoice("timm:resnet18@2")
-    networks.open(models.compared, "hf:x/y")
+    networks.open(models.compared[0], "hf:x/y")
     networks.star("timm:resnet18", starred=True)
     networks.star("hf:x/y", starred=True)
     networks.star("timm:resnet18", starred=False)

@@ -586,26 +586,58 @@ def test_untrained_descriptors_wear_a_badge(view, models, opened):
 
 @pytest.fixture
 def comparing(view, models, opened) -> PairState:
-    models.compared.choose(DescriptorChoice("superpoint"))
+    models.compared[0].choose(DescriptorChoice("superpoint"))
     for side in ("a", "b"):
-        models.compared.set_status(side, MapStatus("ready", info=INFO))
+        models.compared[0].set_status(side, MapStatus("ready", info=INFO))
     return opened
 
 
 def test_a_third_pane_comes_and_goes_with_the_compared_descriptor(view, models, comparing):
     assert len(view.canvases) == 3
-    assert view._panes[2].key == PaneKey("b", True)
-    models.compared.choose(DescriptorChoice())
+    assert view._panes[2].key == PaneKey("b", 1)
+    models.compared[0].choose(DescriptorChoice())
     assert len(view.canvases) == 2
+
+
+def test_each_descriptor_has_a_pane_with_its_name_badge_heat_map_and_pins(view, models, comparing):
+    for number, name in ((2, "daisy"), (3, "superpoint")):
+        models.compared[number - 1].choose(DescriptorChoice(name, {"rings": number}))
+        for side in ("a", "b"):
+            info = replace(INFO, trained=number != 3)
+            models.compared[number - 1].set_status(side, MapStatus("ready", info=info))
+    assert len(view.canvases) == 5
+    assert all(pane.isVisible() for pane in view._panes)
+    assert [pane.header._letter for pane in view._panes] == ["A", "B", "B′", "B″", "B‴"]
+    ask(models, comparing)
+    pin = Pin(models.pins.take_number(), Probe("a", (20.0, 25.0)))
+    for number in range(4):
+        off = (float(number), 0.0)
+        answer = answer_to(comparing, models.probe.probe, off=off, seconds=0.001)
+        models.probe.set_answer(answer, number)
+        pin = pin.with_answer(number, answer_to(comparing, pin.probe, off=off))
+    models.pins.set_pins((pin,))
+    for number, title in enumerate(("DAISY", "SuperPoint", "DAISY", "SuperPoint")):
+        error_px = f"{number:.1f} px"
+        assert header(view, 1 + number).text == f"{title} · similarity · {error_px} · 1.0 ms"
+        assert header(view, 1 + number).untrained == (number == 3)
+        assert view.canvases[1 + number].overlay is not None
+        marks = view.canvases[1 + number].marks
+        found = [mark for mark in marks if isinstance(mark, PinMark)]
+        assert [mark.point_px for mark in found] == [pin.answer_of(number).found_px]
+        best = [mark.point_px for mark in marks if isinstance(mark, BestMatch)]
+        assert best == [models.probe.answer_of(number).found_px]
+    models.compared[1].choose(DescriptorChoice())
+    assert len(view.canvases) == 4
+    assert not view._panes[3].isVisible()
 
 
 def test_the_third_pane_shows_the_image_that_the_probe_is_not_in(view, models, comparing):
     ask(models, comparing, side="b")
-    assert view._panes[2].key == PaneKey("a", True)
+    assert view._panes[2].key == PaneKey("a", 1)
     models.probe.move(None)
-    assert view._panes[2].key == PaneKey("a", True), "leaving must not swap the picture"
+    assert view._panes[2].key == PaneKey("a", 1), "leaving must not swap the picture"
     ask(models, comparing, side="a")
-    assert view._panes[2].key == PaneKey("b", True)
+    assert view._panes[2].key == PaneKey("b", 1)
 
 
 def test_the_third_pane_has_its_own_answer_and_one_scale_for_both(view, models, comparing):
@@ -613,7 +645,7 @@ def test_the_third_pane_has_its_own_answer_and_one_scale_for_both(view, models, 
     high = float(models.probe.answer.heat.max())
     probe = models.probe.probe
     other = answer_to(comparing, probe, off=(20.0, 0.0), seconds=0.0021)
-    models.probe.set_comparison(replace(other, heat=other.heat + np.float32(0.5)))
+    models.probe.set_answer(replace(other, heat=other.heat + np.float32(0.5)), 1)
     assert header(view, 2).text == "SuperPoint · similarity · 20.0 px · 2.1 ms"
     assert view.canvases[2].overlay is not None
     assert view._bars[0].scale.high == pytest.approx(high + 0.5)
@@ -689,9 +721,9 @@ def test_stacking_puts_the_panes_above_one_another(view, qtbot, models, opened):
 def test_compared_answers_stand_where_the_images_are_larger(
     view, qtbot, models, opened, size, above, asked
 ):
-    models.compared.choose(DescriptorChoice("other"))
+    models.compared[0].choose(DescriptorChoice("other"))
     view.resize(*size)
-    asked, shown, compared = view._panes
+    asked, shown, compared, *_free = view._panes
     qtbot.waitUntil(lambda: (compared.y() > shown.y()) == above and compared.isVisible())
     assert (compared.x() > shown.x()) != above
     assert shown.x() > asked.x()

@@ -67,8 +67,8 @@ def ready(panel, models):
     return panel
 
 
-def text(panel, row, *, compared=False):
-    return panel.cell(row, compared=compared).reading.text
+def text(panel, row, descriptor=0):
+    return panel.cell(row, descriptor).reading.text
 
 
 def heard(signal):
@@ -142,18 +142,18 @@ def test_leaving_the_image_empties_all_rows(ready, models):
 
 
 def test_the_compared_descriptor_has_its_own_column_on_the_same_rows(ready, models):
-    cell = ready.cell("error", compared=True)
+    cell = ready.cell("error", descriptor=1)
     assert not cell.isVisible()
-    models.compared.choose(DescriptorChoice("net"))
+    models.compared[0].choose(DescriptorChoice("net"))
     models.probe.set_answer(answer())
-    models.probe.set_comparison(answer(error_px=40.0, seconds=0.02))
+    models.probe.set_answer(answer(error_px=40.0, seconds=0.02), 1)
     assert cell.isVisible()
-    assert (text(ready, "error"), text(ready, "error", compared=True)) == (
+    assert (text(ready, "error"), text(ready, "error", descriptor=1)) == (
         "right  1.5 px",
         "wrong  40.0 px",
     )
     assert cell.geometry().top() == ready.cell("error").geometry().top()
-    models.compared.choose(DescriptorChoice())
+    models.compared[0].choose(DescriptorChoice())
     assert not cell.isVisible()
 
 
@@ -244,7 +244,7 @@ def test_a_moved_pin_is_shown_at_its_new_place(ready, models):
 
 
 def test_the_panel_can_be_narrow(ready, models):
-    models.compared.choose(DescriptorChoice("net"))
+    models.compared[0].choose(DescriptorChoice("net"))
     models.pins.set_pins(pins(4))
     assert ready.minimumSizeHint().width() <= 260
     assert ready.pins.minimumSizeHint().width() <= 244
@@ -271,7 +271,7 @@ def test_a_query_without_texture_says_so_beside_its_similarity(ready, models):
 def test_weights_of_a_training_run_are_named_in_the_heading(ready, models, tmp_path):
     weights = tmp_path / "quick-3" / "weights" / "step-00000600.safetensors"
     models.maps.choose(DescriptorChoice("net", {"weights": str(weights)}))
-    heading, _ = ready._headings
+    heading = ready._headings[0]
     assert heading.text() == "quick-3, step 600 · A net"
     caption = scene.caption_for(models, scene.PaneKey("a"))
     assert "quick-3, step 600 · A net" in caption.text

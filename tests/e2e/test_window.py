@@ -253,16 +253,16 @@ def test_a_compared_descriptor_answers_the_same_point_in_its_own_pane(
 ):
     window = open_ready(qtbot, open_window, sequences)
     models = window.models
-    models.compared.choose(DescriptorChoice("daisy", {"radius_px": 8.0}))
-    qtbot.waitUntil(lambda: models.compared.ready, timeout=WAIT_MS)
+    models.compared[0].choose(DescriptorChoice("daisy", {"radius_px": 8.0}))
+    qtbot.waitUntil(lambda: models.compared[0].ready, timeout=WAIT_MS)
     assert len(window.pair_view.canvases) == 3
     answer = hover(qtbot, window, 0, (100.0, 70.0))
-    qtbot.waitUntil(lambda: models.probe.comparison is not None, timeout=WAIT_MS)
-    assert models.probe.comparison.request.point_px == answer.request.point_px
-    assert models.probe.comparison.request.recipe != answer.request.recipe
+    qtbot.waitUntil(lambda: models.probe.answer_of(1) is not None, timeout=WAIT_MS)
+    assert models.probe.answer_of(1).request.point_px == answer.request.point_px
+    assert models.probe.answer_of(1).request.recipe != answer.request.recipe
     window.actions["compare"].trigger()
     assert len(window.pair_view.canvases) == 2
-    assert models.probe.comparison is None
+    assert models.probe.answer_of(1) is None
 
 
 def test_an_untrained_network_is_shown_as_such(qtbot, open_window, sequences):

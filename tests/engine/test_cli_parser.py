@@ -14,7 +14,12 @@ from engine.cli.command import settings_from
 from engine.cli.commands.view import view_options
 from engine.cli.parser import Parser, UsageError, build_parser, parse
 from engine.errors import ConfigError, DescSpaceError, OutputError
-from engine.jobs.command_line import ViewOptions, command_line
+from engine.jobs.command_line import (
+    ViewOptions,
+    command_line,
+    compared_options,
+    parse_compared,
+)
 from engine.jobs.open_pair import check_images
 from engine.jobs.output import check_output
 from engine.jobs.settings import DescribeConfig, MatchConfig, resolve_settings
@@ -114,7 +119,8 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
         device="cpu",
         probe_px=(-3.25, 1234.5678),
         mode="heat",
-        compare="superpoint",
+        compare=("superpoint", "daisy"),
+        compare_settings=("2.radius_px=8",),
         matches=300,
         theme="dark",
         size=(1280, 800),
@@ -124,6 +130,28 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
     words = shlex.split(command_line("view", options))
     assert words[:3] == ["python", "main.py", "view"]
     assert view_options(parse(parser, words[2:])) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (ViewOptions(compare=("a", "b", "c", "d")), "3 times, not 4"),
+        (ViewOptions(compare=("a",), compare_settings=("2.rings=3",)), "not with '2'"),
+        (ViewOptions(compare=("a",), compare_settings=("rings=3",)), "not with 'rings'"),
+        (ViewOptions(compare=("a",), compare_settings=("1=3",)), "not with '1'"),
+    ],
+)
+def test_settings_of_no_compared_descriptor_and_a_fifth_descriptor_are_refused(
+    options: ViewOptions, hint: str
+):
+    with pytest.raises(ConfigError, match=hint):
+        parse_compared(options)
+
+
+def test_compared_descriptors_keep_their_own_settings():
+    chosen = (("daisy", {"rings": 3}), ("net", {}), ("daisy", {"weights": "/a b/1.pth"}))
+    names, settings = compared_options(chosen)
+    assert parse_compared(ViewOptions(compare=names, compare_settings=settings)) == chosen
 
 
 def test_the_default_view_command_says_nothing_but_view():

@@ -10,7 +10,7 @@ from engine.cli.command import Command, Shell, options_from
 from engine.config import parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
 from engine.files import input_size
-from engine.jobs.command_line import ViewOptions
+from engine.jobs.command_line import ViewOptions, parse_compared
 from engine.progress import Stage
 from engine.vocabulary import PRECOMPUTED
 
@@ -36,6 +36,7 @@ def view_options(arguments: Namespace) -> ViewOptions:
     if options.images or options.pair_index is not None or options.homography is not None:
         check_images(options.images, pair_index=options.pair_index, homography=options.homography)
     parse_overrides(options.settings)
+    parse_compared(options)
     parse_pair_ranges(options.value_range, options.value_range_b)
     if options.pca is not None and 0 in options.pca:
         raise ConfigError("pca", "counts components from 1; 0 is none")
@@ -83,7 +84,7 @@ def _fetch(options: ViewOptions, shell: Shell) -> None:
     if options.weights is not None:
         own["weights"] = str(options.weights)
     choices = [(options.descriptor, own)] if options.descriptor else []
-    choices += [(options.compare, {})] if options.compare else []
+    choices += parse_compared(options)
     fetch_missing(choices, shell.context())
     shell.sink.close()
 
@@ -93,6 +94,7 @@ COMMAND = Command(
     examples=(
         "view a.jpg b.jpg --homography h.txt --descriptor daisy",
         "view v_graf --pair 3 --descriptor superpoint --weights superpoint_v1.pth",
+        "view v_graf --descriptor daisy --compare superpoint --compare descspace-fast",
         "view v_graf --probe 300,400 --mode heat --screenshot graf.png",
         "view a.jpg b.jpg --maps a.npz b.npz",
     ),
