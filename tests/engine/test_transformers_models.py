@@ -340,13 +340,13 @@ def test_cells_are_measured_where_the_convolutions_put_them(
     name: str, folders: Callable[[str], Path]
 ):
     descriptor = build(folders(name))
-    found = {
-        layer.name: descriptor.grid_of(number) for number, layer in enumerate(descriptor.layers)
-    }
-    assert list(found) == list(CASES[name].grids)
-    for layer, (stride_px, offset_px) in CASES[name].grids.items():
-        assert found[layer].stride_px == pytest.approx(stride_px, abs=0.01), layer
-        assert found[layer].offset_px == pytest.approx(offset_px, abs=0.1), layer
+    assert [layer.name for layer in descriptor.layers] == list(CASES[name].grids)
+    for number, (stride_px, offset_px) in enumerate(CASES[name].grids.values()):
+        measured = descriptor.measured_layer(number)
+        assert measured.stride_px == pytest.approx((stride_px,) * 2, abs=0.01), number
+        assert sum(measured.offset_px) / 2 == pytest.approx(offset_px, abs=0.1), number
+        grid = descriptor.grid_of(number)
+        assert (grid.stride_px, grid.offset_px) == pytest.approx((stride_px, offset_px), abs=0.06)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.resizes])

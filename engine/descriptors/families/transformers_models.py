@@ -50,6 +50,7 @@ from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
 from engine.files import parse_json, read_input
+from engine.geometry.coords import CellGrid
 from engine.progress import tell_choice
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
@@ -126,6 +127,8 @@ class _Anatomy:
         norm: the last normalisation, "" for none.
         normed: how many of the last layers it can be applied to.
         narrows: it can be built with few channels.
+        offsets_px: of the first cells of its layers, where measuring them takes long and is not
+            exact; empty for those that are measured.
         call: what the network is called with beside the image.
     """
 
@@ -136,6 +139,7 @@ class _Anatomy:
     norm: str = ""
     normed: int = 0
     narrows: bool = False
+    offsets_px: tuple[float, ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -283,9 +287,18 @@ def _sam2(config: Any) -> _Anatomy:
         )
         for number in range(int(config.num_feature_levels))
     )
+    # A square of cells becomes one at each halving, whose middle is that of the square.
+    begin_px = (_one_number(hiera.patch_kernel_size, "patches") - 1) / 2 - _one_number(
+        hiera.patch_padding, "borders"
+    )
+    offsets_px = [begin_px + (stride - first) / 2 for stride in strides]
     # Its table of positions is tiled by the windows of the first stage.
     tile_px = first * int(hiera.window_size_per_stage[0])
-    return _Anatomy(places=(*stages, *levels), multiple_px=math.lcm(tile_px, strides[-1]))
+    return _Anatomy(
+        places=(*stages, *levels),
+        multiple_px=math.lcm(tile_px, strides[-1]),
+        offsets_px=(*offsets_px, *offsets_px[: len(levels)]),
+    )
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
@@ -391,6 +404,10 @@ class TransformersNetwork(FeatureNetwork):
         self.layers = tuple(one.layer for one in self._anatomy.places)
         self.multiple_px = self._anatomy.multiple_px
         self.fixed_size_px = self._anatomy.fixed_size_px
+        self.known_grids = {
+            number: CellGrid(self.layers[number].stride_px, offset_px)
+            for number, offset_px in enumerate(self._anatomy.offsets_px)
+        }
         self.trained = bool(weights)
         self.expects = ExpectedInput(*_colours(found))
         self.architecture = f"transformers {library.__version__} {found.kind} {_digest(config)}"
