@@ -83,6 +83,7 @@ class LayerRow:
         rank_vectors: of how many vectors that is.
         positional_share: share of the variance across cells that is position, 0 to 1.
         seen_in_constant: how much of that the map of a constant image shows.
+        removed_directions: how many directions of position were taken off its map.
         shift_sensitivity: what a shift of one pixel changes, beyond moving the map; 0 for nothing.
         high_norm_share: share of cells of two images whose vectors, before any last normalisation,
             are far longer than the others; None where their length is not known.
@@ -104,6 +105,7 @@ class LayerRow:
     rank_vectors: int = 0
     positional_share: float | None = None
     seen_in_constant: float | None = None
+    removed_directions: int = 0
     shift_sensitivity: float | None = None
     high_norm_share: float | None = None
     median_norm: float | None = None

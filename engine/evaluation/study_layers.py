@@ -64,11 +64,13 @@ class LayerMaps:
         raw: as the network gives vectors; of unit length where nothing else is known.
         plain: of unit length.
         clean: of unit length, position taken off; empty where it is not.
+        directions: how many were taken off each layer.
     """
 
     raw: tuple[Levels, ...]
     plain: tuple[Levels, ...]
     clean: tuple[Levels, ...] = ()
+    directions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +196,8 @@ class StudiedDescriptor:
                     f"Layer {layer} of {self.name} gave numbers that are not finite; leave it out "
                     "with --layers, or use --precision float32."
                 )
-        return LayerMaps(tuple((one,) for one in levels), tuple(plain), tuple(clean))
+        directions = tuple(int(basis.shape[1]) for basis in bases)
+        return LayerMaps(tuple((one,) for one in levels), tuple(plain), tuple(clean), directions)
 
     def norms(
         self, pixels: NDArray[np.float32], maps: LayerMaps, context: JobContext
@@ -462,6 +465,7 @@ class _Gathering:
         part = _part(self.reference.working.pixels)
         name, descriptor = self.studied.identify(place)
         cells = sum(one.numel() for one in high)
+        directions = self.reference_maps.directions
         return LayerRow(
             number=self.studied.layers[place],
             name=name,
@@ -473,6 +477,7 @@ class _Gathering:
             pck=layer_means(self.rows, self.studied.layers[place], seed=self.protocol.seed),
             effective_rank=effective_rank(sample),
             rank_vectors=len(sample),
+            removed_directions=directions[place] if directions else 0,
             high_norm_share=sum(int(one.sum()) for one in high) / cells if cells else None,
             median_norm=float(self.norms[0][place].median()) if self.norms[0] else None,
             describe_ms=self.studied.describe_ms(part, place, context),

@@ -123,7 +123,7 @@ def write_study_page(
         title=f"Layers of {result.fingerprint.descriptors[0].name} on "
         f"{result.fingerprint.dataset.name}",
         subtitle=_subtitle(result),
-        summary=summary_of(result),
+        summary=summary_of(result).replace(" %", f"{NO_BREAK}%"),
         removes=bool(result.components),
         curve=_curve(result),
         pck=_pck_table(result),
@@ -178,7 +178,7 @@ def _findings(result: StudyResult) -> Iterator[str]:
 def _ends(mean: LayerPck) -> str:
     if mean.low is None or mean.high is None:
         return ""
-    return f" (95{NO_BREAK}% interval {100 * mean.low:.1f} to {_percent(mean.high)})"
+    return f" (95 % interval {100 * mean.low:.1f} to {_percent(mean.high)})"
 
 
 def _about_position(result: StudyResult) -> Iterator[str]:
@@ -186,22 +186,24 @@ def _about_position(result: StudyResult) -> Iterator[str]:
     if best.positional_share is not None:
         yield f"{_percent(best.positional_share)} of what differs between its cells is position."
     before, after = best.mean(), best.mean(removed=True)
-    if before and after and before.pck is not None and after.pck is not None:
-        directions = counted(result.components, "direction")
+    if result.components and not best.removed_directions:
+        yield "No position was found in it to take off."
+    elif before and after and before.pck is not None and after.pck is not None:
+        directions = counted(best.removed_directions, "direction")
         yield (
             f"Without position ({directions} taken off) it finds "
             f"{_percent(after.pck)}{_ends(after)} instead of {_percent(before.pck)}."
         )
+    if result.components:
         ranked = max(result.layers, key=lambda one: _value(one.mean(removed=True)))
-        if ranked is not best:
-            top = ranked.mean(removed=True)
-            assert top is not None
+        top = ranked.mean(removed=True)
+        if ranked is not best and top is not None:
             share = f"{_percent(_value(top))}{_ends(top)}"
             yield f"Layer {ranked.number} is then the best, with {share}."
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}{NO_BREAK}%"
+    return f"{100 * share:.1f} %"
 
 
 def _value(mean: LayerPck | None) -> float:

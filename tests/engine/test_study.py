@@ -212,6 +212,16 @@ def test_taking_position_off_lets_a_layer_find_what_it_knows(
     assert after.pck is not None
     assert before.pck < 0.1
     assert after.pck > 0.9
+    assert layer.removed_directions == 2
+    assert "2 directions taken off" in (tmp_path / "out" / "study.html").read_text("utf-8")
+
+
+def test_it_is_said_where_no_position_was_found(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path
+):
+    result = study(sequences, tmp_path / "out", pairs=2, layers="patch", remove_position=2)
+    assert result.layers[0].removed_directions == 0
+    assert "No position was found" in (tmp_path / "out" / "study.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("protocol", ["closed", "dense"])
