@@ -27,7 +27,7 @@ from engine.descriptors.families.file_networks import free_outputs
 from engine.descriptors.families.onnx_graph import read_onnx_graph
 from engine.descriptors.held_state import state_sha256
 from engine.descriptors.model_names import parse_model_name
-from engine.descriptors.registry import build_descriptor, make_spec, weights_in_use
+from engine.descriptors.registry import build_descriptor, list_families, make_spec, weights_in_use
 from engine.errors import ConfigError, DescSpaceError, ResultError, WeightsError
 from engine.evaluation.result import EvaluationResult
 from engine.geometry.coords import CellGrid
@@ -441,6 +441,7 @@ def test_a_changed_file_is_another_descriptor(tmp_path: Path) -> None:
 
 
 def test_weights_are_said_to_be_in_the_file(tmp_path: Path) -> None:
+    list_families()  # what is not registered yet has no words
     assert weights_in_use(f"onnx:{tmp_path / 'a.onnx'}") == WEIGHTS_IN_FILE
     with pytest.raises(ConfigError, match="takes no weights file"):
         make_spec("onnx:a.onnx", {"weights": "b.pth"})
