@@ -180,6 +180,16 @@ def test_weights_that_arrive_later_make_another_descriptor(hub_cache: Path, tmp_
     assert [Path(one.path).name for one in spec.weights_stamps()] == ["model.safetensors"]
 
 
+def test_a_network_is_built_once_even_if_its_weights_were_unknown_before(
+    hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = safetensors_of(full_model().state_dict(), tmp_path)
+    put_in_cache(hub_cache, "model.safetensors", content)
+    monkeypatch.setattr("engine.descriptors.families.timm_weights._known", {})
+    spec = make_spec(f"timm:{MODEL}@2")
+    assert get_built(spec) is get_built(spec)
+
+
 def test_what_is_not_known_yet_is_answered_at_once_and_not_looked_up(
     hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +295,18 @@ def test_arguments_in_a_config_cannot_start_a_download_or_read_another_file(tmp_
     )
     (folder / "model.safetensors").unlink()
     assert not built(f"timm:local-dir:{folder}@2").trained
+
+
+def test_a_config_cannot_send_timm_to_other_weights(tmp_path: Path) -> None:
+    folder, evil = tmp_path / "mine", tmp_path / "evil"
+    mine = saved_model(folder)
+    facts = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    evil.mkdir()
+    save_file(full_model(seed=9).state_dict(), evil / "model.safetensors")
+    elsewhere = {"source": "local-dir", "file": str(evil), "custom_load": True}
+    config_of(folder, pretrained_cfg={**facts, **elsewhere})
+    loaded = stem_of(built(f"timm:local-dir:{folder}@2"))
+    assert torch.equal(loaded, mine.state_dict()["conv1.0.weight"])
 
 
 @pytest.mark.parametrize(
