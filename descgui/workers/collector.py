@@ -7,7 +7,7 @@ import gc
 from PySide6.QtCore import QObject, QTimer
 
 _INTERVAL_MS = 500
-_MANY_NEW = 50_000
+_MANY_NEW = 10_000
 _LONGEST_WAIT = 20
 
 
