@@ -343,6 +343,22 @@ def test_the_slider_and_the_form_stay_while_another_layer_is_described(on_networ
     assert not on_network.shown.layers.isVisible()
 
 
+def test_a_network_with_fewer_layers_asks_for_none_of_them_by_itself(on_network, models, asked):
+    small = NetworkInfo(
+        layers=NETWORK.layers[:5], chosen=(4,), stride_px=(14.0, 14.0), offset_px=(6.5, 6.5),
+        error_px=0.0, method="differences",
+    )  # fmt: skip
+    entry = DescriptorChoiceInfo("timm:small", "small", "", "built-in", False, (STRIDE,))
+    models.engine.update(networks=(*models.engine.state.networks, entry))
+    models.maps.choose(DescriptorChoice("timm:small"))
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready", info=info(network=small)))
+    layers = on_network.shown.layers
+    assert (layers.slider.maximum(), layers.number.text()) == (4, "4 of 4")
+    assert layers.grid.text() == "Measured: every 14 px from 6.5 ± <0.001 px"
+    assert asked.of("choose") == []
+
+
 def test_layers_that_are_being_described_are_told_without_moving_the_panel(on_network, models):
     layers = on_network.shown.layers
     height = layers.sizeHint().height()

@@ -155,6 +155,17 @@ def test_where_room_is_short_the_nearest_layers_are_described_and_nothing_else_l
     assert session.described(pair, "b", recipe("@1")) is not None
 
 
+def test_other_layers_leave_before_the_maps_that_are_shown(network, pair):
+    session = Session(map_budget_bytes=5 * ONE_MAP_BYTES)
+    for side in ("a", "b"):
+        session.describe(pair, side, recipe("@1"), JobContext())
+    for side in ("a", "b"):
+        assert session.describe_layers(pair, side, recipe("@1"), JobContext()) == 2
+    assert session.described(pair, "a", recipe("@1")) is not None
+    assert session.described(pair, "a", recipe("@0")) is None
+    assert session.described(pair, "b", recipe("@0")) is not None
+
+
 def test_progress_is_told_layer_by_layer_and_it_can_be_stopped_while_grids_are_measured(
     network, pair
 ):
