@@ -109,8 +109,14 @@ def project(basis: PcaBasis, values: Tensor, colouring: Colouring = PLAIN) -> ND
     directions = basis.components[chosen]
     components = torch.from_numpy(directions).to(flat)
     offset = torch.from_numpy(directions @ basis.mean).to(flat)
-    shades = (flat @ components.T - offset).cpu().numpy().astype(np.float64)
-    described = (flat != 0).any(dim=1).cpu().numpy()
+    shown = flat @ components.T - offset
+    # A slider asks again and again, and reading each number of a large map takes longest: only
+    # what projects like the zero vector can be one.
+    like_zero = torch.nonzero((shown == -offset).all(dim=1))[:, 0]
+    blank = like_zero[~(flat[like_zero] != 0).any(dim=1)].cpu().numpy()
+    shades = shown.cpu().numpy().astype(np.float64)
+    described = np.ones(len(shades), np.bool_)
+    described[blank] = False
 
     low, stretch = basis.low[chosen], (basis.high - basis.low)[chosen]
     usable = stretch > 0
@@ -121,8 +127,8 @@ def project(basis: PcaBasis, values: Tensor, colouring: Colouring = PLAIN) -> ND
     colours[:, ~usable[:-1]] = NEUTRAL
     colours[~described] = NEUTRAL
     if colouring.foreground is not None and usable[-1]:
-        shown = (first >= colouring.foreground) != colouring.inverted
-        colours[~(shown & described)] = 0
+        in_front = (first >= colouring.foreground) != colouring.inverted
+        colours[~(in_front & described)] = 0
     picture: NDArray[np.uint8] = colours.reshape(height, width, _COLOURS)
     return picture
 

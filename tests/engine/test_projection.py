@@ -8,7 +8,7 @@ import torch
 
 from engine.errors import BasisFileError, OutputError
 from engine.matching.colouring import Colouring
-from engine.matching.projection import NEUTRAL, fit_basis, load_basis, project, save_basis
+from engine.matching.projection import NEUTRAL, PcaBasis, fit_basis, load_basis, project, save_basis
 
 
 def cloud(generator, count=400, dim=8):
@@ -175,6 +175,16 @@ def test_the_foreground_is_where_the_first_component_is_high_or_low(inverted):
     assert (foreground[:4000][~shown & clear] == 0).all()
     assert (foreground[4000:] == 0).all()
     assert 0.2 < shown.mean() < 0.8
+
+
+def test_a_descriptor_that_is_at_right_angles_to_all_that_is_shown_is_no_zero_vector():
+    basis = PcaBasis(
+        np.full(5, 0.25), np.eye(5)[:3], np.ones(3) / 3, np.full(3, -1.0), np.full(3, 1.0), ""
+    )
+    values = torch.zeros(1, 3, 5)
+    values[0, 1, 4] = 7.0
+    picture = project(basis, values, Colouring(foreground=0.1))[0]
+    assert picture.tolist() == [[0, 0, 0], [96, 96, 96], [0, 0, 0]]  # 255 * 0.375
 
 
 def test_without_a_first_component_all_is_foreground():
