@@ -43,6 +43,7 @@ class PicturesController(QObject):
         self._lane = lane
         self._asked: dict[str, object] = {}
         self._under_way: set[str] = set()
+        self._logged = ""
         self._chosen = models.maps.choice.name
         maps.ready.connect(self._maps_ready)
         models.view.changed.connect(self.refresh)
@@ -268,6 +269,7 @@ class PicturesController(QObject):
 
     def _done(self, key: str, show: Callable[[Any], object], found: Any) -> None:
         self._under_way.discard(key)
+        self._logged = ""
         show(found)
         self._models.pictures.update(busy="", problem="")
         if key.startswith(_PCA):
@@ -285,6 +287,9 @@ class PicturesController(QObject):
         self._models.pictures.update(busy="", problem=failure.summary)
         if not failure.expected:
             self._models.messages.report(failure)
+        elif failure.summary != self._logged:  # it is asked again with each change of the view
+            self._logged = failure.summary
+            self._models.messages.log(failure.summary, "error", topic="pictures")
 
     def _cancelled(self, key: str) -> None:
         self._under_way.discard(key)

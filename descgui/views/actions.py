@@ -51,6 +51,7 @@ class Actions(QObject):
             models.settings.changed,
             models.engine.changed,
             models.matches.changed,
+            models.pictures.changed,
             models.pins.changed,
             models.pins.selected_changed,
             models.training.status.changed,

@@ -260,8 +260,8 @@ class PcaDialog(QDialog):
         answer = state.pca
         self.save_basis.setEnabled(answer is not None)
         self.bars.setVisible(answer is not None)
-        if answer is None:
-            self.explained.say("Not computed: choose the mode PCA.")
+        if state.problem or answer is None:
+            self.explained.say(state.problem or "Not computed: choose the mode PCA.")
             self.explained.setToolTip("")
             return
         self._show_shares(answer)

@@ -223,6 +223,10 @@ def test_stop_can_be_used_exactly_while_something_runs(models: AppModels, action
     assert actions["cancel"].isEnabled()
     models.matches.update(running=False)
     assert not actions["cancel"].isEnabled()
+    models.pictures.update(busy="pca")
+    assert actions["cancel"].isEnabled()
+    models.pictures.update(busy="")
+    assert not actions["cancel"].isEnabled()
 
 
 def test_matching_waits_for_both_maps_and_export_for_matches(models: AppModels, actions: Actions):

@@ -747,6 +747,10 @@ def test_a_failed_picture_says_why_and_can_be_asked_for_again(ready, rest):
     ready.models.view.update(mode="pca")
     rest()
     assert ready.models.pictures.state.problem == "Too few cells."
+    ready.models.view.update(linked=True)  # asks again, and says the same
+    rest()
+    logged = [message.text for message in ready.models.messages.messages]
+    assert logged.count("Too few cells.") == 1
     ready.session.problem = None
     ready.pictures.refresh()
     rest()

@@ -121,8 +121,9 @@ def test_shares_are_shown_for_each_component_and_for_the_colours(dialog, models,
     assert "Component 4: 5.0 % (green, blue)" in dialog.bars.accessibleDescription()
     dialog.save_basis.click()
     assert asked.calls == [("save_basis", ())]
-    models.pictures.set(PicturesState())
+    models.pictures.set(PicturesState(problem="b.npz: is damaged."))
     assert not dialog.save_basis.isEnabled()
+    assert dialog.explained.sentence == "b.npz: is damaged."
 
 
 def test_a_bar_is_as_high_as_its_share_and_has_the_colours_that_show_it(qtbot):
