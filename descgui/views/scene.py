@@ -651,7 +651,7 @@ def _facts(models: AppModels, key: PaneKey) -> list[str]:
         own = self_answer_for(models, key)
         if own is not None and own.own is not None:
             best = own.own.peaks[0].similarity if own.own.peaks else None
-            return ["no other place" if best is None else f"best other place {best:.3f}"]
+            return ["no other place" if best is None else f"elsewhere {best:.3f}"]
         probe = models.probe.probe
         if probe is not None and probe.side == key.side and not key.compared:
             return [f"query at {probe.point_px[0]:.0f}, {probe.point_px[1]:.0f}"]

@@ -380,7 +380,7 @@ def test_best_other_places_and_the_circle_lie_in_the_query_s_own_image(
     rings = {mark.rank: mark.point_px for mark in marks if isinstance(mark, PeakRing)}
     assert rings == {1: (50.0, 9.0), 2: (5.0, 40.0)}
     assert "0.810" in [mark.text for mark in marks if isinstance(mark, Label)]
-    assert "best other place 0.810" in view._panes[own_pane].header.caption.text
+    assert "elsewhere 0.810" in view._panes[own_pane].header.caption.text
     assert view.canvases[own_pane].overlay is not None
     assert ExcludedCircle not in kinds(view, 1 - own_pane)
     assert "left out" in view._legend.accessibleDescription()
