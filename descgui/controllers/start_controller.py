@@ -72,6 +72,7 @@ class StartController(QObject):
         if options.self_similarity_px is not None:
             models.settings.override(exclude_px=options.self_similarity_px)
             models.view.update(self_similarity=True)
+        models.view.update(own_ranges=options.own_ranges)
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
             values["weights"] = str(options.weights)
@@ -127,6 +128,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         pca_basis=view.pca_basis if view.pca_fit == "file" else None,
         pca_foreground=_signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
+        own_ranges=view.own_ranges,
         compare=compare,
         compare_settings=compare_settings,
         matches=models.matches.state.count if table is not None else None,

@@ -285,6 +285,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 ),
             ),
             Command(
+                "own_ranges", "Colour ran&ge for each descriptor",
+                "Fit the heat map's colours for each descriptor alone", "colormap", ("G",),
+                lambda models: models.comparing,
+                checked=lambda models: models.view.state.own_ranges,
+                apply=lambda models, on: models.view.update(own_ranges=on),
+            ),
+            Command(
                 "linked", "&Linked views", "Pan and zoom both panes together", "linked", ("L",),
                 checked=lambda models: models.view.state.linked,
                 apply=lambda models, on: models.view.update(linked=on),

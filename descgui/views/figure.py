@@ -139,6 +139,9 @@ def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> c
     marks = scene.marks_for(models, key)
     caption = scene.caption_for(models, key)
     title = "" if caption.busy or caption.problem else caption.text
+    own = scene.scale_for(models, key) if scene.has_own_ranges(models) else None
+    if title and own is not None and overlay is not None:
+        title = f"{title} · colours from {own.low:.2f} to {own.high:.2f}"
     return content.Panel(
         image=pixels_of(picture),
         size_px=photo.size_px,
@@ -162,7 +165,7 @@ def _legend(
 
 def _scale(models: AppModels, keys: list[PaneKey]) -> content.ColorScale | None:
     scale = scene.scale_for(models, keys[0]) or scene.scale_for(models, keys[1])
-    if scale is None:
+    if scale is None or scene.has_own_ranges(models):
         return None
     return content.ColorScale(
         title=f"{scale.title} ({scale.unit})" if scale.unit else scale.title,

@@ -379,7 +379,15 @@ class PairView(QWidget):
             second = None
         for bar, scale in zip(self._bars, (first, second), strict=True):
             bar.show_scale(scale, models.settings.state.colormap)
-        scalar_mode = models.view.state.mode in ("heat", "cycle", "members", "norms")
+        own = scene.has_own_ranges(models)
+        for pane in self._shown_panes()[1:]:
+            scale = scene.scale_for(models, pane.key) if own else None
+            if scale is not None:
+                scale = replace(scale, title="Cosine")  # the header above says what is shown
+            pane.bar.show_scale(scale, models.settings.state.colormap)
+            if pane.bar.isHidden() == own:
+                pane.bar.setVisible(own)
+        scalar_mode = not own and models.view.state.mode in ("heat", "cycle", "members", "norms")
         self._bars[0].setVisible(scalar_mode)
         self._bars[1].setVisible(scalar_mode and second is not None)
         pca = models.pictures.state.pca

@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from descgui.views.canvas import ImageCanvas
+from descgui.views.color_bar import ColorBar
 from descgui.views.icons import icon
 from descgui.views.panel_parts import draw_sign, in_column
 from descgui.views.scene import Caption, PaneKey
@@ -294,6 +295,7 @@ class ImagePane(QWidget):
     Attributes:
         header: see :class:`PaneHeader`.
         canvas: see :class:`~descgui.views.canvas.ImageCanvas`.
+        bar: the colours of this pane alone, hidden where all panes share theirs.
         key: what is shown at present.
     """
 
@@ -302,4 +304,6 @@ class ImagePane(QWidget):
         self.key = key
         self.header = PaneHeader(self)
         self.canvas = ImageCanvas(self)
-        in_column(self, self.header, (self.canvas, 1), spacing_px=2)
+        self.bar = ColorBar(self)
+        self.bar.hide()
+        in_column(self, self.header, (self.canvas, 1), self.bar, spacing_px=2)

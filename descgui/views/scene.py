@@ -200,18 +200,25 @@ def _asking(models: AppModels) -> Side | None:
     return pin.probe.side if pin is not None else None
 
 
-def heat_range(models: AppModels) -> Range | None:
-    """Similarities of the first and the last colour of all heat maps; None where there is none.
+def has_own_ranges(models: AppModels) -> bool:
+    """Whether each descriptor's heat maps have a colour range, and a colour bar, of their own."""
+    view = models.view.state
+    return models.comparing and view.own_ranges and view.heat_auto and view.mode == "heat"
 
-    All descriptors and the query's own image share one range, else their colours could not be
-    compared.
+
+def heat_range(models: AppModels, descriptor: int) -> Range | None:
+    """Similarities of the first and the last colour of heat maps; None where there is none.
+
+    The other image and the query's own always share one range, and all descriptors do unless each
+    has its own, else colours could not be compared.
     """
     view = models.view.state
     if not view.heat_auto:
         return view.heat_low, view.heat_high
+    numbers = (descriptor,) if has_own_ranges(models) else models.numbers
     ranges = [
         found
-        for key in (PaneKey(side, number) for number in models.numbers for side in SIDES)
+        for key in (PaneKey(side, number) for number in numbers for side in SIDES)
         if (heat := _heat_of(models, key)) is not None and (found := _range_of(heat[0])) is not None
     ]
     if not ranges:
@@ -312,12 +319,12 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
     mode = models.view.state.mode
     pictures = models.pictures.state
     if mode == "heat":
-        found = heat_range(models)
+        found = heat_range(models, key.descriptor)
         if found is None:
             return None
-        answers = (answer_for(models, PaneKey("a")), answer_for(models, PaneKey("b")))
+        answers = tuple(answer_for(models, PaneKey(side, key.descriptor)) for side in SIDES)
         best = next((answer.peaks[0].similarity for answer in answers if answer), None)
-        own = any(self_answer_for(models, PaneKey(side)) for side in SIDES)
+        own = any(self_answer_for(models, PaneKey(side, key.descriptor)) for side in SIDES)
         title = "Cosine similarity, A and B" if own else "Cosine similarity"
         return Scale(title, *found, "", best)
     shown = scalar_for(models, key)
@@ -421,7 +428,7 @@ def _range_of(heat: NDArray[np.float32]) -> Range | None:
 def _heat_overlay(
     models: AppModels, key: PaneKey, store: PictureStore, slot: str
 ) -> Overlay | None:
-    shown, found = _heat_of(models, key), heat_range(models)
+    shown, found = _heat_of(models, key), heat_range(models, key.descriptor)
     if shown is None or found is None:
         return None
     heat, extent = shown

@@ -151,6 +151,9 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
         None, help="show as well where else in its own image the probe's descriptor fits, outside "
         "of this radius around it", low=0.0, high=4096.0, flag="--self-similarity", metavar="PX",
     )  # fmt: skip
+    own_ranges: bool = option(
+        False, help="fit the colours of the similarity map for each descriptor alone"
+    )
     matches: int | None = option(None, help="match this many points", low=1, high=1_000_000)
     theme: Theme | None = option(None, help="its colours", group="window")
     panel: Panel | None = option(None, help="open a panel, such as training", metavar="NAME")

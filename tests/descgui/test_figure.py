@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtSvg import QSvgRenderer
 
 from descgui.models.bundle import AppModels, make_models
-from descgui.models.maps_state import DescriptorChoice
+from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
 from descgui.views.figure import FigureError, caption_lines, pair_figure, write_figure
@@ -256,6 +256,26 @@ def test_a_comparison_adds_a_third_image(models):
     row = blue[three.shape[0] // 2]
     assert np.count_nonzero(np.diff(row.astype(int)) == 1) == 2
     assert three.shape[0] < two.shape[0]
+
+
+def test_with_a_range_for_each_descriptor_each_panel_says_its_own(models):
+    models.compared[0].choose(DescriptorChoice("superpoint"))
+    models.view.update(mode="heat")
+    for maps in models.descriptors[:2]:
+        for side in ("a", "b"):
+            maps.set_status(side, MapStatus("ready"))
+    ask(models)
+    answer = models.probe.answer
+    heat = np.linspace(0.0, 1.0, answer.heat.size, dtype=np.float32).reshape(answer.heat.shape)
+    models.probe.set_answer(replace(answer, heat=heat))
+    models.probe.set_answer(replace(answer, heat=3.0 + heat), 1)
+    assert pair_figure(models).scale.high > 3.9
+    models.view.update(own_ranges=True)
+    figure = pair_figure(models)
+    assert figure.scale is None
+    _, first, second = (panel.title.rpartition("colours from ")[2] for panel in figure.panels)
+    assert [float(word) for word in first.split(" to ")] == pytest.approx([0.0, 1.0], abs=0.2)
+    assert [float(word) for word in second.split(" to ")] == pytest.approx([3.0, 4.0], abs=0.2)
 
 
 def test_matches_without_texture_are_marked_and_counted(models):

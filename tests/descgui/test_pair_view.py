@@ -631,6 +631,49 @@ def test_each_descriptor_has_a_pane_with_its_name_badge_heat_map_and_pins(view, 
     assert not view._panes[3].isVisible()
 
 
+def two_ranges(models: AppModels, state: PairState) -> None:
+    """Answers of both descriptors, from 0 to 1 and from 2 to 4."""
+    ask(models, state)
+    first, rows = models.probe.answer, np.linspace(0.0, 1.0, 12 * 16, dtype=np.float32)
+    models.probe.set_answer(replace(first, heat=rows.reshape(12, 16)))
+    models.probe.set_answer(replace(first, heat=2.0 + 2.0 * rows.reshape(12, 16)), 1)
+
+
+def test_each_descriptor_may_have_its_own_range_with_its_own_bar(view, models, comparing):
+    two_ranges(models, comparing)
+    low, high = view._bars[0].scale.low, view._bars[0].scale.high
+    assert 0.0 <= low < 0.3
+    assert 3.9 < high <= 4.0
+    assert not any(pane.bar.isVisible() for pane in view._panes)
+    shared = [view.canvases[index].overlay.picture for index in (1, 2)]
+    models.view.update(own_ranges=True)
+    bars = [pane.bar for pane in view._panes]
+    assert [bar.isVisible() for bar in bars] == [False, True, True, False, False]
+    first, second = (bar.scale for bar in bars[1:3])
+    assert first.low == low
+    assert 0.9 < first.high <= 1.0
+    assert 2.0 <= second.low < 2.5
+    assert second.high == high
+    assert not view._bars[0].isVisible()
+    assert all(
+        canvas.overlay.picture is not before
+        for canvas, before in zip(view.canvases[1:], shared, strict=True)
+    )
+    models.view.update(mode="image")
+    assert not any(bar.isVisible() for bar in bars)
+    models.view.update(mode="heat")
+    models.compared[0].choose(DescriptorChoice())
+    assert not any(bar.isVisible() for bar in bars)
+    assert view._bars[0].isVisible()
+
+
+def test_a_fixed_range_holds_for_all_descriptors(view, models, comparing):
+    two_ranges(models, comparing)
+    models.view.update(own_ranges=True, heat_auto=False, heat_low=-0.5, heat_high=0.5)
+    assert (view._bars[0].scale.low, view._bars[0].scale.high) == (-0.5, 0.5)
+    assert not any(pane.bar.isVisible() for pane in view._panes)
+
+
 def test_the_third_pane_shows_the_image_that_the_probe_is_not_in(view, models, comparing):
     ask(models, comparing, side="b")
     assert view._panes[2].key == PaneKey("a", 1)

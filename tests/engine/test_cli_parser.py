@@ -121,6 +121,7 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
         mode="heat",
         compare=("superpoint", "daisy"),
         compare_settings=("2.radius_px=8",),
+        own_ranges=True,
         matches=300,
         theme="dark",
         size=(1280, 800),
