@@ -92,10 +92,11 @@ class EngineController(QObject):
             self._models.settings.state.recent_networks,
         )
         if names != tuple(info.name for info in engine.state.networks):
+            known = {info.name: info for info in engine.state.networks}
             infos = []
             for name in names:
                 with contextlib.suppress(api.ConfigError):  # of a family that is no more
-                    infos.append(_info(api.get_descriptor(name)))
+                    infos.append(known.get(name) or _info(api.get_descriptor(name)))
             engine.update(networks=tuple(infos))
 
     def _failed(self, failure: Failure) -> None:

@@ -276,7 +276,7 @@ class DescriptorChooser(QWidget):
         if self._shown_info is not None and self._shown_info.takes_weights:
             text += " Choose a weights file below"
             found = network_of(self._shown_info.name) is not None
-            text += ", or download them by Open network…." if found else "."
+            text += ", or download them: File ▸ Open network…" if found else "."
         self.untrained.say(text if untrained and self._maps.choice.name else "")
 
     def _on_status(self, side: Side, status: MapStatus) -> None:

@@ -251,6 +251,7 @@ def test_chosen_and_recent_networks_become_entries_with_a_form(models, close_aft
     assert models.engine.state.descriptor("timm:a") == entries[1]
     assert {"weights", "facet", "norm"} <= {option.name for option in entries[0].options}
     models.maps.choose(DescriptorChoice("timm:resnet18@1"))
+    assert models.engine.state.networks[1] is entries[1], "it is looked up once"
     assert models.engine.state.networks[0].title == "timm resnet18, layer 1"
 
 
