@@ -184,7 +184,9 @@ class StudiedDescriptor:
             context=context,
         )
         with torch.inference_mode():
+            start_s = self._now()
             plain = [(replace(one, values=unit_length(one.values)),) for one in levels]
+            self.describe_s += self._now() - start_s
             clean = [
                 (replace(one, values=unit_length(without_directions(one.values, basis))),)
                 for one, basis in zip(levels, bases, strict=bool(bases))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.pck import LEAST_SEQUENCES
-from engine.evaluation.report import Cell, Column, Figures, PairPicture, Table
+from engine.evaluation.report import Cell, Column, Figure, Figures, PairPicture, Table
 from engine.evaluation.report_figures import Curve, draw_layers, draw_sample
 from engine.evaluation.report_html import write_page
 from engine.evaluation.report_prose import (
@@ -84,7 +84,7 @@ class StudyPage:
     summary: str
     removes: bool
     curve: Figures | None
-    pck: Table
+    pck: tuple[Table, ...]
     measures: Table
     maps_text: str
     aspect: float
@@ -126,7 +126,7 @@ def write_study_page(
         summary=summary_of(result).replace(" %", f"{NO_BREAK}%"),
         removes=bool(result.components),
         curve=_curve(result),
-        pck=_pck_table(result),
+        pck=tuple(_pck_tables(result)),
         measures=_measures_table(result),
         maps_text=_maps_text(result, views),
         aspect=reference.shape[1] / reference.shape[0],
@@ -261,45 +261,45 @@ def _facts(result: StudyResult) -> dict[str, str]:
 # ---- tables and figures --------------------------------------------------------------------------
 
 
-def _variants(result: StudyResult) -> list[tuple[str, StudyProtocol, bool]]:
-    """Heading, protocol and removal of all that was measured; the main one first."""
-    found: list[tuple[str, StudyProtocol, bool]] = []
-    for removed in (False, True) if result.components else (False,):
-        words = ", without position" if removed else ""
-        found += [(f"{name}{words}", name, removed) for name in reversed(PROTOCOLS)]
-    return found
-
-
 def _curve(result: StudyResult) -> Figures | None:
+    """A panel for both protocols, or one for each where position was taken off, too."""
     if len(result.layers) < 2:
         return None
-    curves, legend = [], []
-    for series, (title, protocol, removed) in enumerate(_variants(result)):
-        means = [one.mean(protocol=protocol, removed=removed) for one in result.layers]
-        known = [(float(x), one) for x, one in enumerate(means) if one and one.pck is not None]
-        whiskers = [(x, one.low, one.high) for x, one in known if one.low is not None and one.high]
-        curves.append(
-            Curve(
-                series,
-                tuple(x for x, _ in known),
-                tuple(one.pck or 0.0 for _, one in known),
-                tuple((x, low or 0.0, high or 0.0) for x, low, high in whiskers),
-            )
-        )
-        legend.append(draw_sample(series, title))
-    step = -(-len(result.layers) // _TICKS_AT_MOST)
-    ticks = [
-        (float(x), str(one.number))
-        for x, one in enumerate(result.layers)
-        if x % step == 0 or len(result.layers) <= _TICKS_AT_MOST
-    ]
+    shown = tuple(reversed(PROTOCOLS))
+    names: tuple[str, ...] = shown
+    panels = [_panel(result, f"PCK at {MAIN_PX:g} px", [(name, False) for name in shown])]
+    if result.components:
+        names = ("as it is", "without position")
+        panels = [
+            _panel(result, f"PCK at {MAIN_PX:g} px, {name}", [(name, False), (name, True)])
+            for name in shown
+        ]
     few = f" Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
     caption = "Mean PCK of Harris queries; bars are 95 % intervals."
     return Figures(
-        tuple(legend),
-        (draw_layers(f"PCK at {MAIN_PX:g} px", curves, ticks),),
+        tuple(draw_sample(series, name) for series, name in enumerate(names)),
+        tuple(panels),
         caption + (few if result.sequences < LEAST_SEQUENCES else ""),
     )
+
+
+def _panel(
+    result: StudyResult, title: str, variants: Sequence[tuple[StudyProtocol, bool]]
+) -> Figure:
+    curves = []
+    for series, (protocol, removed) in enumerate(variants):
+        means = [one.mean(protocol=protocol, removed=removed) for one in result.layers]
+        known = [(float(x), one) for x, one in enumerate(means) if one and one.pck is not None]
+        whiskers = [
+            (x, one.low, one.high)
+            for x, one in known
+            if one.low is not None and one.high is not None
+        ]
+        xs, ys = tuple(x for x, _ in known), tuple(one.pck or 0.0 for _, one in known)
+        curves.append(Curve(series, xs, ys, tuple(whiskers)))
+    step = -(-len(result.layers) // _TICKS_AT_MOST)
+    ticks = [(float(x), str(one.number)) for x, one in enumerate(result.layers) if x % step == 0]
+    return draw_layers(title, curves, ticks)
 
 
 def _name_cell(layer: LayerRow, *, strong: bool = False) -> Cell:
@@ -308,26 +308,33 @@ def _name_cell(layer: LayerRow, *, strong: bool = False) -> Cell:
     return Cell(place, detail, strong=strong)
 
 
-def _pck_table(result: StudyResult) -> Table:
-    variants = _variants(result)
+def _pck_tables(result: StudyResult) -> Iterator[Table]:
+    """One table, or one with position and one without it."""
+    if not result.components:
+        yield _pck_table(result, "layers", "", removed=False)
+        return
+    yield _pck_table(result, "layers", "As it is", removed=False)
+    directions = counted(result.components, "direction")
+    caption = f"Without position, at most {directions} taken off"
+    yield _pck_table(result, "layers-without-position", caption, removed=True)
+
+
+def _pck_table(result: StudyResult, name: str, caption: str, *, removed: bool) -> Table:
+    keys = [(protocol, limit) for protocol in reversed(PROTOCOLS) for limit in THRESHOLDS_PX]
     columns = [left_column("layer")]
-    columns += [
-        Column(f"≤ {limit:g} px", group=title)
-        for title, _, _ in variants
-        for limit in THRESHOLDS_PX
-    ]
-    keys = [(limit, name, gone) for _, name, gone in variants for limit in THRESHOLDS_PX]
-
-    def value(layer: LayerRow, key: tuple[float, StudyProtocol, bool]) -> LayerPck | None:
-        return layer.mean(key[0], protocol=key[1], removed=key[2])
-
-    best = {key: max(_value(value(one, key)) for one in result.layers) for key in keys}
+    columns += [Column(f"≤ {limit:g} px", group=protocol) for protocol, limit in keys]
+    means = {
+        (layer.number, *key): layer.mean(key[1], protocol=key[0], removed=removed)
+        for layer in result.layers
+        for key in keys
+    }
+    best = {key: max(_value(means[layer.number, *key]) for layer in result.layers) for key in keys}
+    many = len(result.layers) > 1
     rows: list[list[Cell | str]] = []
     for layer in result.layers:
-        many = len(result.layers) > 1
         cells: list[Cell | str] = [_name_cell(layer, strong=many and layer is result.best)]
         for key in keys:
-            mean = value(layer, key)
+            mean = means[layer.number, *key]
             if mean is None or mean.pck is None:
                 cells.append(NONE)
                 continue
@@ -335,14 +342,14 @@ def _pck_table(result: StudyResult) -> Table:
             ends = f"[{number_text(mean.low)}, {number_text(mean.high)}]" if known else ""
             words = {
                 "layer": str(layer.number),
-                "protocol": key[1],
-                "removed": str(key[2]).lower(),
-                "threshold": f"{key[0]:g}",
+                "protocol": key[0],
+                "removed": str(removed).lower(),
+                "threshold": f"{key[1]:g}",
             }
             strong = many and mean.pck == best[key]
             cells.append(Cell(number_text(mean.pck), ends, strong=strong, keys=words))
         rows.append(cells)
-    return make_table("layers", "", columns, rows)
+    return make_table(name, caption, columns, rows)
 
 
 def _measures_table(result: StudyResult) -> Table:
@@ -364,9 +371,7 @@ def _measures_table(result: StudyResult) -> Table:
                 ),
                 _plain(layer.shift_sensitivity, ".3f"),
                 _share(layer.high_norm_share),
-                _plain(
-                    layer.describe_ms, ".0f" if (layer.describe_ms or 0) >= 10 else ".1f", " ms"
-                ),
+                Cell(_milliseconds(layer.describe_ms), f"{layer.timed_px} × {layer.timed_px} px"),
                 Cell(_bytes(layer.map_bytes), "{} × {} cells".format(*layer.cells)),
             ]
         )
@@ -375,6 +380,10 @@ def _measures_table(result: StudyResult) -> Table:
 
 def _share(value: float | None) -> str:
     return NONE if value is None else _percent(value)
+
+
+def _milliseconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:{'.0f' if value >= 10 else '.1f'}} ms"
 
 
 def _bytes(count: int) -> str:
