@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.descriptors.base import ExpectedInput
+from engine.descriptors.families import grids
 from engine.descriptors.families.backbone import (
     BackboneConfig,
     BackboneDescriptor,
@@ -248,6 +249,18 @@ class Aside(Means):
 def test_cells_that_cannot_be_placed_are_refused(network: type[Means], reason: str) -> None:
     with pytest.raises(DescSpaceError, match=reason):
         describe_by("0", network=network())
+
+
+@pytest.mark.parametrize(("error_px", "told"), [(0.2, False), (0.4, True)])
+def test_a_doubtful_place_is_told(
+    error_px: float, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    measure = grids.measure_grid
+    monkeypatch.setattr(
+        grids, "measure_grid", lambda *a, **k: replace(measure(*a, **k), error_px=error_px)
+    )
+    describe_by("1")
+    assert ("placed within ± 0.4 px" in caplog.text) is told
 
 
 def test_what_is_remembered_is_not_believed_when_it_is_damaged(fresh_home: Path) -> None:

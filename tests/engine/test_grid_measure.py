@@ -290,7 +290,17 @@ def test_the_same_seed_measures_the_same_and_no_global_number_is_drawn() -> None
         measure_grid(unit(network), size_px=fitting_size(stride_px), networks=[network])
         for _ in range(2)
     )
-    assert one == two
+    # Sums over threads may differ in their last digit.
+    for name in (
+        "stride_px",
+        "offset_px",
+        "stride_error_px",
+        "error_px",
+        "spread_px",
+        "crossed_px",
+    ):
+        assert getattr(one, name) == pytest.approx(getattr(two, name), abs=1e-9), name
+    assert (one.crossed, one.method) == (two.crossed, two.method)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -32,6 +32,7 @@ from engine.errors import DescSpaceError, OutputError
 from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.geometry.coords import CellGrid
 from engine.paths import cache_dir
+from engine.progress import tell_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ _NEAR_HALF_PX: Final = 0.05
 _EQUAL_SHARE: Final = 0.01
 _UNSURE_SHARE: Final = 0.125
 _APART_PX: Final = 0.25
+_TOLD_PX: Final = 0.25
 _MOST_PULL: Final = 0.75  # what is left of a stride where the first order still tells places
 
 
@@ -75,9 +77,12 @@ def measured_grid(
         return network.known_grids[layer]
     found = measure_layer(network, layer, facet=facet, check=check)
     fault = _fault(found)
+    cells = f"The cells of layer {network.layers[layer].name} of {network.architecture}"
     if fault:
-        raise DescSpaceError(
-            f"The cells of layer {network.layers[layer].name} of {network.architecture} {fault}."
+        raise DescSpaceError(f"{cells} {fault}.")
+    if found.error_px > _TOLD_PX:
+        tell_choice(
+            f"{cells} were placed within ± {found.error_px:.2g} px; matches may be off so far."
         )
     return CellGrid(found.stride_px[0], _simple(sum(found.offset_px) / 2, found.error_px))
 
