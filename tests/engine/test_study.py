@@ -198,6 +198,8 @@ def test_the_perfect_layer_is_the_best_and_noise_is_not(
     assert by_name["place"].main < 0.05
     assert by_name["place"].positional_share == pytest.approx(1.0)
     assert by_name["patch"].positional_share == pytest.approx(0.0, abs=0.05)
+    # Patches of noise are others a pixel on.
+    assert (by_name["patch"].shift_sensitivity or 0) > 0.2
 
 
 def test_taking_position_off_lets_a_layer_find_what_it_knows(
