@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.maps_controller import MapsController
 from descgui.models.bundle import AppModels
+from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
@@ -35,13 +36,14 @@ class MatchesController(QObject):
         self._wanted = False
         maps.ready.connect(self._maps_ready)
         models.pair.changed.connect(self.clear)
-        models.maps.choice_changed.connect(self._outdated)
+        for number, model in enumerate(models.descriptors):
+            model.choice_changed.connect(partial(self._choice_changed, number))
         models.settings.computing_changed.connect(self._outdated)
 
     def run(self) -> None:
         """Match now, or as soon as both images are described."""
         state, session = self._models.pair.state, self._engine.session
-        recipe = self._maps.ready_recipe(self._models.maps)
+        recipe = self._maps.ready_recipe(self._model)
         self._wanted = True
         if state is None or session is None or recipe is None:
             return
@@ -64,6 +66,16 @@ class MatchesController(QObject):
             cancelled=self._at_rest,
         )
 
+    def match_by(self, descriptor: int) -> None:
+        """Let another descriptor match, from 0, the shown one; what was matched is matched anew."""
+        if descriptor == self._models.matches.state.descriptor:
+            return
+        again = self._wanted or self._models.matches.state.running or self._has_table
+        self.clear()
+        self._models.matches.update(descriptor=descriptor)
+        if again:
+            self.run()
+
     def cancel(self) -> None:
         """Stop matching; the last table stays."""
         self._wanted = False
@@ -74,13 +86,30 @@ class MatchesController(QObject):
         self.cancel()
         self._models.matches.update(table=None, running=False)
 
+    @property
+    def _model(self) -> MapsModel:
+        return self._models.descriptors[self._models.matches.state.descriptor]
+
+    @property
+    def _has_table(self) -> bool:
+        return self._models.matches.state.table is not None
+
+    def _choice_changed(self, number: int, _choice: DescriptorChoice) -> None:
+        if number != self._models.matches.state.descriptor:
+            return
+        if number in self._models.numbers:
+            self._outdated()
+        else:
+            self.clear()
+            self._models.matches.update(descriptor=0)
+
     def _outdated(self) -> None:
-        again = self._models.matches.state.table is not None
+        again = self._has_table
         self.clear()
         self._wanted = again
 
     def _maps_ready(self, model: object) -> None:
-        if self._wanted and model is self._models.maps:
+        if self._wanted and model is self._model:
             self.run()
 
     def _failed(self, failure: Failure) -> None:

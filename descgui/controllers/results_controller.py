@@ -115,7 +115,7 @@ class ResultsController(QObject):
                 "The pair is shown as it is on the disk: without rotation or scaling."
             )
         self._models.settings.override(correct_px=max(threshold_px, 0.1))
-        self._models.matches.update(visible=True)
+        self._models.matches.update(visible=True, descriptor=0)
         self._wants_matches = True
         self._pairs.open_folder(content.root, sequence=sequence, index=index)
 

@@ -73,6 +73,7 @@ class StartController(QObject):
             models.settings.override(exclude_px=options.self_similarity_px)
             models.view.update(self_similarity=True)
         models.view.update(own_ranges=options.own_ranges)
+        models.matches.update(descriptor=options.matches_by)
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
             values["weights"] = str(options.weights)
@@ -111,6 +112,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
     table = models.matches.state.table
     value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
     chosen = [models.descriptors[number].choice for number in models.numbers]
+    chosen_place = models.numbers.index(models.matches.state.descriptor)
     beside = ((one.name, one.values) for one in chosen[1:])
     compare, compare_settings = api.compared_options(beside)
     return api.ViewOptions(
@@ -129,6 +131,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         pca_foreground=_signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
         own_ranges=view.own_ranges,
+        matches_by=chosen_place,
         compare=compare,
         compare_settings=compare_settings,
         matches=models.matches.state.count if table is not None else None,

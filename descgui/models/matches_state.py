@@ -19,6 +19,7 @@ class MatchesState:
     """The asked-for matches and their filters.
 
     Attributes:
+        descriptor: number of the one that matches, from 0, the shown one.
         points: how query points are chosen.
         count: how many.
         seed: of their choice.
@@ -30,6 +31,7 @@ class MatchesState:
         running: being computed now.
     """
 
+    descriptor: int = 0
     points: PointsKind = "harris"
     count: int = 200
     seed: int = 0

@@ -51,6 +51,11 @@ def is_busy(models: AppModels) -> bool:
     return working or running or models.pair.loading != ""
 
 
+def _can_match(models: AppModels) -> bool:
+    state = models.matches.state
+    return models.descriptors[state.descriptor].ready and not state.running
+
+
 def _has_pair(models: AppModels) -> bool:
     return models.pair.state is not None
 
@@ -359,7 +364,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "run_matches", "&Match points", "Match many points of image A", "matches",
                 ("Ctrl+M",),
-                enabled=lambda models: models.maps.ready and not models.matches.state.running,
+                enabled=_can_match,
             ),
             Command(
                 "clear_matches", "C&lear matches", "Clear the matches", "matches-clear",

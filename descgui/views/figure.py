@@ -5,6 +5,7 @@ The panes' own pictures and marks are handed to the engine, which lays them out 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +88,9 @@ def pair_figure(models: AppModels) -> content.PairFigure:
     probe = models.probe.probe
     answering: Side = "a" if probe is not None and probe.side == "b" else "b"
     keys += [PaneKey(answering, number) for number in models.numbers if number]
+    matched = 1 + models.numbers.index(models.matches.state.descriptor)
+    if matched > 1 and models.matches.state.shown().any():
+        keys.insert(1, replace(keys.pop(matched), side="b"))  # lines run between the first two
     shown = {"a": (state.image_a, state.display_a), "b": (state.image_b, state.display_b)}
     photos = [Photo(*shown[key.side]) for key in keys]
     aspects = [photo.size_px[0] / photo.size_px[1] for photo in photos]
@@ -187,7 +191,7 @@ def caption_lines(models: AppModels) -> tuple[str, ...]:
     state = models.matches.state
     shown = state.shown()
     if state.table is not None and shown.any():
-        title = scene.descriptor_title(models, models.maps)
+        title = scene.descriptor_title(models, models.descriptors[state.descriptor])
         lines.append(f"{title}: {_matches_text(models)}")
     return tuple(lines)
 

@@ -84,6 +84,7 @@ class MatchLines(QWidget):
         self._segments: NDArray[np.float64] = np.zeros((0, 4))
         self._verdicts: NDArray[np.int8] | None = None
         self._canvases: tuple[Box, ...] = ()
+        self._others: tuple[Box, ...] = ()
         self._kept: QPixmap | None = None
         self._moving = False
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
@@ -100,6 +101,7 @@ class MatchLines(QWidget):
         segments: NDArray[np.float64],
         verdicts: NDArray[np.int8] | None,
         canvases: tuple[Box, ...] = (),
+        others: tuple[Box, ...] = (),
         *,
         moving: bool,
     ) -> None:
@@ -110,13 +112,14 @@ class MatchLines(QWidget):
             verdicts: ``(N,)`` as :mod:`descgui.models.matches_state` numbers them; None where
                 nothing is known.
             canvases: rectangles of this widget whose canvases draw their part themselves.
+            others: rectangles behind which the lines pass.
             moving: more changes follow immediately.
         """
         if len(segments) == 0 and self.count == 0:
             return
         self._segments = segments
         self._verdicts = verdicts
-        self._canvases = canvases
+        self._canvases, self._others = canvases, others
         self._kept = None
         self._moving = moving and len(segments) > _MOVED_FINE_LINES
         if self._moving:
@@ -127,7 +130,7 @@ class MatchLines(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         region = QRegion(event.rect())
-        for box in self._canvases:
+        for box in (*self._canvases, *self._others):
             region -= QRect(round(box.left), round(box.top), round(box.width), round(box.height))
         if region.isEmpty():
             return

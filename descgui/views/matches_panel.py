@@ -34,11 +34,13 @@ from descgui.views.panel_parts import (
     labelled_rows,
     muted,
     narrow_combo,
+    refill,
     show_value,
     tabular,
     word_buttons,
 )
 from descgui.views.ports import Files, Matching
+from descgui.views.scene import descriptor_title
 from descgui.views.words import counted
 from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
 
@@ -245,7 +247,7 @@ class MatchesPanel(QWidget):
         for changed in (
             models.pair.changed,
             models.settings.changed,
-            models.maps.choice_changed,
+            *(maps.choice_changed for maps in models.descriptors),
             models.engine.changed,
         ):
             changed.connect(self._show_state)
@@ -255,6 +257,12 @@ class MatchesPanel(QWidget):
 
     def _make_points(self) -> Section:
         section = Section("Points", self)
+        self.descriptor = narrow_combo(
+            section,
+            name="Match by",
+            tip="Which of the descriptors matches",
+            chosen=self._on_descriptor,
+        )
         self.points = narrow_combo(
             section,
             name="Points",
@@ -269,10 +277,14 @@ class MatchesPanel(QWidget):
         self.seed.setToolTip("The same seed chooses the same points")
         for box in (self.count, self.seed):
             box.valueChanged.connect(self._on_edited)
-        self._wheel.guard(self.points, self.count, self.seed)
-        section.body.addLayout(
-            labelled_rows(("Choose by", self.points), ("Count", self.count), ("Seed", self.seed))
+        self._wheel.guard(self.descriptor, self.points, self.count, self.seed)
+        self._points_form = labelled_rows(
+            ("Match by", self.descriptor),
+            ("Choose by", self.points),
+            ("Count", self.count),
+            ("Seed", self.seed),
         )
+        section.body.addLayout(self._points_form)
         self.run_button, self.cancel_button, self.clear_button = buttons = word_buttons(
             section,
             ("play", "Match", "Match the points", self._matching.run),
@@ -374,6 +386,11 @@ class MatchesPanel(QWidget):
 
     def _show_state(self) -> None:
         state = self._matches.state
+        models = self._models
+        titles = [descriptor_title(models, models.descriptors[one]) for one in models.numbers]
+        refill(self.descriptor, list(zip(titles, models.numbers, strict=True)))
+        show_value(self.descriptor, state.descriptor)
+        self._points_form.setRowVisible(self.descriptor, models.comparing)
         show_value(self.points, state.points)
         self.visible.setChecked(state.visible)
         self.mutual.setChecked(state.mutual_only)
@@ -400,7 +417,7 @@ class MatchesPanel(QWidget):
             return "The engine could not be loaded."
         if self._models.pair.state is None:
             return "Open a pair to match its points."
-        if not self._models.maps.choice.name:
+        if not self._models.descriptors[self._matches.state.descriptor].choice.name:
             return "Choose a descriptor to match with."
         return ""
 
@@ -507,6 +524,9 @@ class MatchesPanel(QWidget):
         )
 
     # What the user does
+
+    def _on_descriptor(self) -> None:
+        self._matching.match_by(self.descriptor.currentData())
 
     def _on_edited(self) -> None:
         """Take over what the fields show."""

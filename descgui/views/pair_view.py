@@ -166,10 +166,10 @@ class PairView(QWidget):
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))
             canvas.installEventFilter(self)
+            canvas.set_underlay(partial(self._paint_lines, pane))
             if index >= 2:
                 continue  # These panes answer; a probe in one would swap its own image.
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
-            canvas.set_underlay(partial(self._paint_lines, canvas))
             canvas.pointer_left.connect(self._probing.leave)
             canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
             canvas.pin_pressed.connect(self._models.pins.select)
@@ -404,10 +404,11 @@ class PairView(QWidget):
         state = self._models.matches.state
         keep = state.shown()
         table = state.table
-        if table is None or not keep.any() or self._panes[1].key.side != "b":
+        ends = self._matched_panes
+        if table is None or not keep.any() or ends[1].key.side != "b":
             self._lines.set_lines(np.zeros((0, 4)), None, moving=moving)
             return
-        first, second = self._panes[0].canvas, self._panes[1].canvas
+        first, second = (pane.canvas for pane in ends)
         segments, seen = line_segments(
             table.points_a[keep],
             table.points_b[keep],
@@ -420,18 +421,28 @@ class PairView(QWidget):
         if verdicts is not None:
             verdicts = verdicts[keep][seen]
         boxes = (self._box_of(first), self._box_of(second))
-        self._lines.set_lines(segments[seen], verdicts, boxes, moving=moving)
+        others: list[QWidget] = [pane for pane in self._shown_panes() if pane not in ends]
+        if others:  # then lines may run slantwise, and would hide names
+            others += [part for pane in ends for part in (pane.header, pane.bar)]
+        behind = tuple(self._box_of(one) for one in others if not one.isHidden())
+        self._lines.set_lines(segments[seen], verdicts, boxes, behind, moving=moving)
+
+    @property
+    def _matched_panes(self) -> tuple[ImagePane, ImagePane]:
+        """Those between which matches are drawn: the query's, and the one of what matched."""
+        return self._panes[0], self._panes[1 + self._models.matches.state.descriptor]
 
     def _on_lines(self) -> None:
-        for pane in self._panes[:2]:
+        for pane in self._shown_panes():
             pane.canvas.update()
 
-    def _paint_lines(self, canvas: ImageCanvas, painter: QPainter, part: QRectF) -> None:
-        self._lines.paint_part(painter, part, canvas.mapTo(self, QPoint(0, 0)))
+    def _paint_lines(self, pane: ImagePane, painter: QPainter, part: QRectF) -> None:
+        if pane in self._matched_panes:
+            self._lines.paint_part(painter, part, pane.canvas.mapTo(self, QPoint(0, 0)))
 
-    def _box_of(self, canvas: ImageCanvas) -> Box:
-        corner = canvas.mapTo(self, QPoint(0, 0))
-        return Box(corner.x(), corner.y(), canvas.width(), canvas.height())
+    def _box_of(self, widget: QWidget) -> Box:
+        corner = widget.mapTo(self, QPoint(0, 0))
+        return Box(corner.x(), corner.y(), widget.width(), widget.height())
 
     def _shown_panes(self) -> tuple[ImagePane, ...]:
         numbers = self._models.numbers

@@ -102,6 +102,9 @@ class Networks(Protocol):
 class Matching(Protocol):
     """Matching many points."""
 
+    def match_by(self, descriptor: int) -> None:
+        """Choose which descriptor matches, from 0, the shown one."""
+
     def run(self) -> None:
         """Match now, or as soon as both images are described."""
 

@@ -155,6 +155,9 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
         False, help="fit the colours of the similarity map for each descriptor alone"
     )
     matches: int | None = option(None, help="match this many points", low=1, high=1_000_000)
+    matches_by: int = option(
+        0, help="match by the N-th compared descriptor", low=0, high=MOST_COMPARED, metavar="N"
+    )
     theme: Theme | None = option(None, help="its colours", group="window")
     panel: Panel | None = option(None, help="open a panel, such as training", metavar="NAME")
     size: tuple[int, int] | None = option(
@@ -185,6 +188,11 @@ def parse_compared(options: ViewOptions) -> tuple[tuple[str, dict[str, Any]], ..
                 f"begins with the number of a compared descriptor, such as 1.weights=FILE, not "
                 f"with {number!r}",
             )
+    if options.matches_by > len(names):
+        raise ConfigError(
+            "matches-by",
+            f"is the number of a compared descriptor, and --compare is given {len(names)} times",
+        )
     return tuple((name, settings.get(number, {})) for number, name in names.items())
 
 

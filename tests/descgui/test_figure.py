@@ -258,6 +258,16 @@ def test_a_comparison_adds_a_third_image(models):
     assert three.shape[0] < two.shape[0]
 
 
+def test_the_panel_of_the_descriptor_that_matched_stands_beside_the_query(models):
+    models.compared[0].choose(DescriptorChoice("superpoint"))
+    models.matches.update(table=table([1.0, 9.0]), descriptor=1)
+    figure = pair_figure(models)
+    assert [panel.letter for panel in figure.panels] == ["A", "B′", "B"]
+    assert figure.caption[-1].startswith("superpoint: ")
+    models.matches.update(descriptor=0)
+    assert [panel.letter for panel in pair_figure(models).panels] == ["A", "B", "B′"]
+
+
 def test_with_a_range_for_each_descriptor_each_panel_says_its_own(models):
     models.compared[0].choose(DescriptorChoice("superpoint"))
     models.view.update(mode="heat")

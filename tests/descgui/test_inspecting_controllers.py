@@ -392,6 +392,29 @@ def test_a_pin_that_comes_back_is_answered_by_the_descriptors_of_today(four, res
     assert names_of(answers) == ["other", "net", "another", "last"]
 
 
+def test_the_chosen_descriptor_matches_and_the_first_once_it_is_gone(four, rest):
+    matched = lambda: [one.recipe.spec[0] for (one,) in four.session.of("match")]  # noqa: E731
+    four.matches.match_by(2)
+    rest()
+    assert matched() == []
+    four.matches.run()
+    rest()
+    four.matches.match_by(1)
+    rest()
+    assert matched() == ["slow", "net"]
+    assert four.models.matches.state.table.request.recipe.spec[0] == "net"
+    four.models.maps.choose(DescriptorChoice("other"))
+    rest()
+    assert matched() == ["slow", "net"], "the table is another descriptor's"
+    four.models.compared[0].choose(DescriptorChoice("another"))
+    rest()
+    assert matched() == ["slow", "net", "another"]
+    four.models.compared[0].choose(DescriptorChoice())
+    rest()
+    assert four.models.matches.state.descriptor == 0
+    assert four.models.matches.state.table is None
+
+
 def test_each_descriptor_has_colours_of_its_own(four, rest):
     four.models.view.update(mode="pca")
     rest()

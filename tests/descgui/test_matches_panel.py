@@ -65,6 +65,19 @@ def enter(qtbot, box, text):
     qtbot.keyClick(box, Qt.Key.Key_Return)
 
 
+def test_which_descriptor_matches_is_asked_only_while_there_are_several(qtbot, models, asked):
+    panel = MatchesPanel(models, asked, asked)
+    qtbot.addWidget(panel)
+    panel.show()
+    assert not panel.descriptor.isVisible()
+    models.compared[1].choose(DescriptorChoice("net"))
+    assert panel.descriptor.isVisible()
+    assert [panel.descriptor.itemData(row) for row in range(panel.descriptor.count())] == [0, 2]
+    panel.descriptor.setCurrentIndex(1)
+    panel.descriptor.activated.emit(1)
+    assert asked.of("match_by") == [(2,)]
+
+
 def test_matching_waits_for_engine_pair_and_descriptor_and_says_for_which(panel, models):
     assert "loaded" in panel.hint.sentence
     models.engine.set(EngineState("ready"))

@@ -674,6 +674,27 @@ def test_a_fixed_range_holds_for_all_descriptors(view, models, comparing):
     assert not any(pane.bar.isVisible() for pane in view._panes)
 
 
+def test_matches_are_drawn_to_the_pane_of_the_descriptor_that_found_them(
+    view, qtbot, models, comparing
+):
+    models.compared[1].choose(DescriptorChoice("daisy", {"rings": 2}))
+    lines = view.findChild(MatchLines)
+    models.matches.update(table=matches(5, [1.0] * 5))
+    qtbot.waitUntil(lambda: lines.count == 5)
+    for number in (0, 1, 2):
+        models.matches.update(descriptor=number)
+        target = view.canvases[1 + number]
+        corner = target.mapTo(view, QPoint(0, 0))
+        box = Box(corner.x(), corner.y(), target.width(), target.height())
+        ends = lines._segments[:, 2:]
+        assert ((ends >= (box.left, box.top)) & (ends <= (box.right, box.bottom))).all()
+        others = [view._panes[1 + one] for one in (0, 1, 2) if one != number]
+        corners = {(pane.mapTo(view, QPoint(0, 0)).toTuple()) for pane in others}
+        headers = (view._panes[0].header, view._panes[1 + number].header)
+        corners |= {header.mapTo(view, QPoint(0, 0)).toTuple() for header in headers}
+        assert {(box.left, box.top) for box in lines._others} == corners
+
+
 def test_the_third_pane_shows_the_image_that_the_probe_is_not_in(view, models, comparing):
     ask(models, comparing, side="b")
     assert view._panes[2].key == PaneKey("a", 1)

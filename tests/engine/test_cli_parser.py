@@ -122,6 +122,7 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
         compare=("superpoint", "daisy"),
         compare_settings=("2.radius_px=8",),
         own_ranges=True,
+        matches_by=2,
         matches=300,
         theme="dark",
         size=(1280, 800),
@@ -140,6 +141,7 @@ def test_a_view_command_parses_back_into_the_options_it_was_made_from(
         (ViewOptions(compare=("a",), compare_settings=("2.rings=3",)), "not with '2'"),
         (ViewOptions(compare=("a",), compare_settings=("rings=3",)), "not with 'rings'"),
         (ViewOptions(compare=("a",), compare_settings=("1=3",)), "not with '1'"),
+        (ViewOptions(compare=("a",), matches_by=2), "given 1 times"),
     ],
 )
 def test_settings_of_no_compared_descriptor_and_a_fifth_descriptor_are_refused(
