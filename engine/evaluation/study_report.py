@@ -212,13 +212,15 @@ def _value(mean: LayerPck | None) -> float:
 
 def _about_norms(result: StudyResult) -> Iterator[str]:
     marked = [one for one in result.layers if (one.high_norm_share or 0) >= _HIGH_NORMS]
-    if marked:
-        worst = max(marked, key=lambda one: one.high_norm_share or 0)
-        yield (
-            f"{counted(len(marked), 'layer')} {'has' if len(marked) == 1 else 'have'} cells with "
-            f"vectors far longer than the others, layer {worst.number} the most "
-            f"({_percent(worst.high_norm_share or 0)})."
-        )
+    if not marked:
+        return
+    worst = max(marked, key=lambda one: one.high_norm_share or 0)
+    share = _percent(worst.high_norm_share or 0)
+    what = "cells whose vectors are far longer than the others"
+    if len(marked) == 1:
+        yield f"Layer {worst.number} has {what} ({share})."
+    else:
+        yield f"{len(marked)} layers have {what}, layer {worst.number} the most ({share})."
 
 
 def _subtitle(result: StudyResult) -> str:
