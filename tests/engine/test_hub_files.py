@@ -135,8 +135,8 @@ def test_a_model_without_weights_is_random_and_says_how_to_have_them(
     size_mb = sum(4 * one.numel() for one in full_model().state_dict().values()) / 1e6
     [sentence] = told()
     assert sentence == (
-        f"No weights of timm:{MODEL} are on this computer: random numbers. --download fetches "
-        f"about {max(1, round(size_mb))} MB from huggingface.co/{REPO}."
+        f"No weights of timm:{MODEL} are on this computer: random numbers. "
+        f"Open network… or --download fetches about {max(1, round(size_mb))} MB from huggingface.co/{REPO}."
     )
     assert weights_in_use(f"timm:{MODEL}") == "random numbers"
 
@@ -354,7 +354,9 @@ def test_a_repository_in_the_cache_is_opened_by_its_name(hub_cache: Path, tmp_pa
 
 
 def test_a_repository_that_is_not_there_says_how_to_have_it() -> None:
-    with pytest.raises(ConfigError, match="--download fetches it from huggingface"):
+    with pytest.raises(
+        ConfigError, match="Open network… or --download fetches it from huggingface"
+    ):
         built("timm:hf-hub:someone/net")
     with pytest.raises(ConfigError, match="names no hub repository"):
         built("timm:hf-hub:../../etc")

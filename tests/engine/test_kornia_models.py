@@ -236,7 +236,7 @@ def test_random_weights_are_told_with_what_fetches_the_published_ones(
 ):
     assert not build("xfeat").trained
     assert "No weights of kornia:xfeat are on this computer: random numbers" in caplog.text
-    assert "--download fetches them from https://github.com/verlab" in caplog.text
+    assert "Open network… or --download fetches them from https://github.com/verlab" in caplog.text
     caplog.clear()
     build("xfeat", untrained=True)
     assert not caplog.text

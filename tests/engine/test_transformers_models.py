@@ -695,7 +695,8 @@ def test_an_unknown_name_is_answered_with_near_ones(no_network: None):
     with pytest.raises(ConfigError, match="near: dinov2"):
         build("dinov22")
     with pytest.raises(
-        DescSpaceError, match="not in the cache of the Hugging Face hub: --download fetches it"
+        DescSpaceError,
+        match="not in the cache of the Hugging Face hub: Open network… or --download fetches it",
     ):
         build("nobody/nothing")
 

@@ -48,7 +48,7 @@ from engine.descriptors.families.backbone import (
     Layer,
 )
 from engine.descriptors.families.hub_files import Published
-from engine.descriptors.families.libraries import random_weights, use_library
+from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
@@ -448,7 +448,7 @@ def build_kornia(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     published = _published(name)
     if published is not None and weights is None and not config.untrained:
         tell_choice(
-            f"No weights of {name.at()} are on this computer: random numbers. --download fetches "
+            f"No weights of {name.at()} are on this computer: random numbers. {FETCHES} "
             f"them from {published.address}."
         )
     descriptor = BackboneDescriptor(name, network, config)

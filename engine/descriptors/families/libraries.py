@@ -16,6 +16,8 @@ from engine.errors import ConfigError
 from engine.extras import install_command
 
 _SEED: Final = 20
+FETCHES: Final = "Open network… or --download fetches"
+"""What helps where weights are not on this computer, in the window and in the terminal."""
 
 
 def use_library(module: str, *, extra: str) -> Any:

@@ -24,7 +24,7 @@ from engine.descriptors.families.hub_files import (
     folder_weights,
     safe_file_name,
 )
-from engine.descriptors.families.libraries import use_library
+from engine.descriptors.families.libraries import FETCHES, use_library
 from engine.errors import ConfigError, WeightsError, quoted
 from engine.files import parse_json, read_input
 
@@ -113,8 +113,7 @@ def find_model(name: str) -> TimmModel:
         if config is None:
             raise ConfigError(
                 "descriptor",
-                f"timm:{name} is not on this computer; --download fetches it from "
-                f"{Published(repo).address}",
+                f"timm:{name} is not on this computer; {FETCHES} it from {Published(repo).address}",
             )
         found = _read_config(timm, name, config, repo=repo)
     else:

@@ -43,7 +43,7 @@ from engine.descriptors.families.hub_files import (
     Published,
     cached_repos,
 )
-from engine.descriptors.families.libraries import random_weights, use_library
+from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
@@ -836,7 +836,7 @@ def _unknown(model: str) -> NoReturn:
     near = difflib.get_close_matches(model, known, n=3)
     hint = f"; near: {', '.join(near)}" if near else ""
     if _is_hub_name(model):
-        reason = "is no folder, and not in the cache of the Hugging Face hub: --download fetches it"
+        reason = f"is no folder, and not in the cache of the Hugging Face hub: {FETCHES} it"
     else:
         reason = f"is no folder, no OWNER/NAME of the Hugging Face hub, and none of {_listed()}"
     raise ConfigError("descriptor", f"transformers:{model} {reason}{hint}")
