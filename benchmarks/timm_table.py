@@ -9,14 +9,18 @@ model.  ``--write FILE`` writes the table from all lines in FOLDER.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
+import textwrap
 import time
 import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 _LARGE = 350_000_000
+_UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.write is not None:
-        arguments.write.write_text(table(read(arguments.out)), encoding="utf-8")
+        text = table(read(arguments.out), importlib.metadata.version("timm"))
+        arguments.write.write_text(text, encoding="utf-8")
         return
     from engine.descriptors.families.timm_models import import_timm
 
@@ -106,38 +111,56 @@ def read(folder: Path) -> list[Tried]:
     return [found[name] for name in sorted(found)]
 
 
-def table(tried: list[Tried]) -> str:
+_WAYS = {
+    "any size": "any, as they are or told so when built",
+    "set": "any, set before each image",
+    "built anew": "any, built anew for each size with the same weights",
+    "one size": "one: the image is resized by one factor, and the rest filled up",
+}
+
+
+def table(tried: list[Tried], version: str) -> str:
     """The table as Markdown."""
     small = [one for one in tried if one.way != "meta"]
     good = [one for one in small if one.way != "none"]
+    failed = [one for one in small if one.way == "none"]
     ways = Counter(one.way for one in good)
     share = 100 * len(good) / max(1, len(small))
     lines = [
         "# Which models of timm give a map",
         "",
-        f"{len(good)} of {len(small)} architectures with at most 350 million weights give a map of",
-        f"every layer: {share:.1f} %.  Each was built with random weights and described an image",
-        "of the smallest size that it takes.",
+        f"timm {version} lists {len(tried)} architectures. Of the {len(small)} with at most 350",
+        f"million weights, {len(good)} give a map of every layer: {share:.1f} %. Each was built",
+        "with random weights and described an image of the smallest size that it takes",
+        "(`benchmarks/timm_table.py`).",
         "",
         "| sizes of images | architectures |",
         "|---|---|",
-        *(f"| {way} | {count} |" for way, count in ways.most_common()),
+        *(f"| {_WAYS[way]} | {count} |" for way, count in ways.most_common()),
         "",
-        "## No map",
-        "",
-        "| model | million weights | reason |",
-        "|---|---|---|",
-        *(
+        "A map is not yet a place. Where its cells lie is measured when a network is opened, and",
+        "those of networks that mix all of an image from the start (`mixer_*`, for one) may be",
+        "refused then.",
+    ]
+    if failed:
+        lines += ["", "## No map", "", "| model | million weights | reason |", "|---|---|---|"]
+        lines += [
             f"| {one.model} | {one.weights / 1e6:.1f} | {one.reason.replace('|', '/')} |"
-            for one in small
-            if one.way == "none"
-        ),
+            for one in failed
+        ]
+    for way in ("set", "built anew", "one size"):
+        names = ", ".join(one.model for one in good if one.way == way)
+        lines += ["", f"## Sizes: {_WAYS[way]}", "", *textwrap.wrap(names, 108, **_UNBROKEN)]
+    names = ", ".join(
+        f"{one.model}\u00a0({one.weights / 1e6:.0f})" for one in tried if one.way == "meta"
+    )
+    lines += [
         "",
-        "## Larger ones",
+        "## More than 350 million weights",
         "",
-        "Built on the meta device only, where nothing is computed: "
-        + ", ".join(f"{one.model} ({one.weights / 1e6:.0f})" for one in tried if one.way == "meta")
-        + " (million weights).",
+        "Built on the meta device, where nothing is computed; in brackets, million weights.",
+        "",
+        *textwrap.wrap(names, 108, **_UNBROKEN),
         "",
     ]
     return "\n".join(lines)

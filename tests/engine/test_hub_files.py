@@ -136,7 +136,8 @@ def test_a_model_without_weights_is_random_and_says_how_to_have_them(
     [sentence] = told()
     assert sentence == (
         f"No weights of timm:{MODEL} are on this computer: random numbers. "
-        f"Open network… or --download fetches about {max(1, round(size_mb))} MB from huggingface.co/{REPO}."
+        f"Open network… or --download fetches about {max(1, round(size_mb))} MB "
+        f"from huggingface.co/{REPO}."
     )
     assert weights_in_use(f"timm:{MODEL}") == "random numbers"
 
