@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal
@@ -13,6 +14,11 @@ from descgui.models.messages import Failure
 from descgui.models.networks_state import same_network
 from descgui.workers.lane import JobLane
 from engine import api
+
+_Asked = tuple[api.ImagePair, api.Recipe]
+
+_ALWAYS_KEPT = 2
+"""How many descriptors' maps a session keeps even if they take more than its budget."""
 
 
 class MapsController(QObject):
@@ -32,6 +38,8 @@ class MapsController(QObject):
         self._engine = engine
         self._browsing: set[MapsModel] = set()
         self._prepared: dict[MapsModel, object] = {}
+        self._sizes_bytes: dict[MapsModel, tuple[_Asked, int]] = {}
+        self._given_up: set[MapsModel] = set()
         self.lane = JobLane(models.messages.report, self)
         engine.ready.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
@@ -106,6 +114,8 @@ class MapsController(QObject):
             waiting = state is not None and bool(model.choice.name)
             self._set_both(model, MapStatus("waiting" if waiting else "none"))
             return
+        if not self._fits(model, session.map_budget_bytes):
+            return
         for side in api.SIDES:
             info = session.described(state.pair, side, recipe)
             if info is not None:
@@ -126,7 +136,81 @@ class MapsController(QObject):
                 )
         self._tell_ready(model)
 
+    def _asked(self, model: MapsModel) -> _Asked | None:
+        """What the maps of a model are made of; None where there is nothing to make."""
+        state = self._models.pair.state
+        try:
+            recipe = self.recipe(model)
+        except api.ConfigError:
+            return None
+        return None if state is None or recipe is None else (state.pair, recipe)
+
+    def _needed_bytes(self) -> dict[MapsModel, int]:
+        """What the maps of each descriptor take, also where they were pushed out of memory.
+
+        Equal ones are kept, and counted, once.
+        """
+        found: dict[MapsModel, int] = {}
+        counted: set[api.Recipe] = set()
+        for model in self._models.descriptors:
+            asked = self._asked(model)
+            known, size_bytes = self._sizes_bytes.get(model, (None, 0))
+            if asked is not None and asked == known and model not in self._given_up:
+                found[model] = 0 if asked[1] in counted else size_bytes
+                counted.add(asked[1])
+        return found
+
+    def _fits(self, model: MapsModel, budget_bytes: int) -> bool:
+        """Whether there is room for maps that once found none; says so if there is not."""
+        if model not in self._given_up:
+            return True
+        self._given_up.discard(model)
+        needed_bytes = self._needed_bytes()
+        if model not in needed_bytes or sum(needed_bytes.values()) <= budget_bytes:
+            return True
+        self._give_up(model, needed_bytes, budget_bytes)
+        return False
+
+    def _give_up(
+        self, model: MapsModel, needed_bytes: Mapping[MapsModel, int], budget_bytes: int
+    ) -> None:
+        self._given_up.add(model)
+        self._withdraw(model)
+        self._stop_preparing(model)
+        size_mb, budget_mb = (size / 2**20 for size in (sum(needed_bytes.values()), budget_bytes))
+        text = (
+            f"The maps of {len(needed_bytes)} descriptors take {size_mb:.0f} MB, and "
+            f"{budget_mb:.0f} MB may be kept: compare fewer, shorten the long edge, or allow more "
+            "in the settings."
+        )
+        self._set_both(model, MapStatus("failed", message=text))
+
+    def _keep_within_budget(self, ready: MapsModel) -> None:
+        """Give up the last descriptors whose maps would push those of others out of memory.
+
+        Otherwise each would be described again whenever another one is asked.  The session keeps
+        the maps of two descriptors in any case.
+        """
+        session, asked = self._engine.session, self._asked(ready)
+        if session is None or asked is None:
+            return
+        infos = [ready.status(side).info for side in api.SIDES]
+        size_bytes = sum(info.size_bytes for info in infos if info is not None)
+        self._sizes_bytes[ready] = asked, size_bytes
+        budget_bytes, before = session.map_budget_bytes, len(self._given_up)
+        for model in reversed(self._models.descriptors[_ALWAYS_KEPT:]):
+            needed_bytes = self._needed_bytes()
+            if model in needed_bytes and sum(needed_bytes.values()) > budget_bytes:
+                self._give_up(model, needed_bytes, budget_bytes)
+                self._models.messages.notify(
+                    model.status("a").message, "warning", topic=model.choice.name
+                )
+        if len(self._given_up) > before:
+            self.refresh()  # what they pushed out
+
     def _tell_ready(self, model: MapsModel) -> None:
+        if model.ready:
+            self._keep_within_budget(model)
         if model.ready:
             self.ready.emit(model)
             if model in self._browsing:

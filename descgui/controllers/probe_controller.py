@@ -168,11 +168,14 @@ class ProbeController(QObject):
         if self._models.probe.probe is not None:
             self._ask_about(self._models.probe.probe)
 
-    def _ask_about(self, probe: Probe) -> None:
+    def _ask_about(self, probe: Probe, only: MapsModel | None = None) -> None:
+        """Ask one descriptor, or all of them."""
         session = self._engine.session
         if session is None:
             return
         for number, model in enumerate(self._models.descriptors):
+            if only not in (None, model):
+                continue
             request = self._request(model, probe, heat=True)
             if request is not None:
                 self._newest[_Key(number)] = request
@@ -211,8 +214,9 @@ class ProbeController(QObject):
         self._ask_probe()
         self._ask_pins()
 
-    def _ask_again(self, _model: MapsModel) -> None:
-        self._ask_probe()
+    def _ask_again(self, model: MapsModel) -> None:
+        if self._models.probe.probe is not None:
+            self._ask_about(self._models.probe.probe, model)
         self._ask_pins()
 
     def _view_changed(self) -> None:

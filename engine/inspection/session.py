@@ -186,6 +186,11 @@ class Session:
                     self._maps.put(keys[layer], found, info.size_bytes, spare=True)
             return len(wanted)
 
+    @property
+    def map_budget_bytes(self) -> int:
+        """Memory for maps; those of two descriptors stay even if they take more."""
+        return self._maps.budget_bytes
+
     def forget(self, path: Path) -> None:
         """Drop an image file's pixels, and all that was made from them."""
         self._maps.drop(lambda key: key.reads(path))

@@ -24,6 +24,7 @@ from engine import api
 from engine.api import DescSpaceError, Image, ImagePair, Note, Progress
 
 WAIT_MS = 5000
+MAP_BYTES = 100 * 2**20
 PIXELS = np.zeros((20, 30, 3), np.uint8)
 PAIR = ImagePair(Path("1.png"), Path("2.png"), np.eye(3), "1 ↔ 2")
 OTHER = ImagePair(Path("3.png"), Path("4.png"), None, "3 ↔ 4")
@@ -35,7 +36,7 @@ def state_of(pair: ImagePair) -> PairState:
 
 
 def info_of(recipe: api.Recipe, levels: int = 1) -> Any:
-    return SimpleNamespace(recipe=recipe, levels=levels)
+    return SimpleNamespace(recipe=recipe, levels=levels, size_bytes=MAP_BYTES)
 
 
 class Session:
@@ -49,6 +50,8 @@ class Session:
         self.slow: dict[str, threading.Event] = {}
         self.problem: Exception | None = None
         self.levels = 1
+        self.map_budget_bytes = 8 * MAP_BYTES
+        self.forgets = False
 
     def _work(self, *call: Any) -> None:
         self.calls.append(call)
@@ -67,7 +70,10 @@ class Session:
         context.emit(Note("It ran on the CPU."))
         self._work("describe", pair.path(side), recipe)
         context.cancel.check()
-        return self.maps.setdefault((pair.path(side), recipe), info_of(recipe, self.levels))
+        made = self.maps.setdefault((pair.path(side), recipe), info_of(recipe, self.levels))
+        while len(self.maps) > max(4, self.map_budget_bytes // MAP_BYTES):
+            del self.maps[next(iter(self.maps))]  # as the engine's memory does
+        return made
 
     def describe_layers(self, pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> int:
         context.emit(Progress("layers", 1, 2))
@@ -80,6 +86,9 @@ class Session:
 
     def probe(self, request: api.ProbeRequest) -> Any:
         self._work("probe", request)
+        sides = {(request.pair.path(side), request.recipe) for side in ("a", "b")}
+        if self.forgets and not sides <= set(self.maps):
+            raise DescSpaceError("The maps are no longer in memory.")
         if request.recipe.spec[0] in self.slow:
             assert self.slow[request.recipe.spec[0]].wait(WAIT_MS / 1000)
         return SimpleNamespace(request=request)
@@ -413,6 +422,60 @@ def test_the_chosen_descriptor_matches_and_the_first_once_it_is_gone(four, rest)
     rest()
     assert four.models.matches.state.descriptor == 0
     assert four.models.matches.state.table is None
+
+
+def stages_of(world) -> list[str]:
+    return [maps.status("a").stage for maps in world.models.descriptors]
+
+
+def test_descriptors_that_would_push_others_out_of_memory_are_given_up_from_the_last(four, rest):
+    assert stages_of(four) == ["ready"] * 4, "eight maps are just what may be kept"
+    four.session.map_budget_bytes = 7 * MAP_BYTES
+    four.maps.refresh()
+    rest()
+    assert stages_of(four) == ["ready", "ready", "ready", "failed"]
+    message = four.models.compared[2].status("b").message
+    assert message.startswith("The maps of 4 descriptors take 800 MB, and 700 MB may be kept")
+    four.session.calls.clear()
+    four.probes.hover("a", 1.0, 1.0)
+    four.maps.refresh()
+    rest()
+    asked = {request.recipe.spec[0] for (request,) in four.session.of("probe")}
+    assert asked == {"daisy", "net", "slow"}
+    assert four.session.of("describe") == []
+    four.models.compared[0].choose(DescriptorChoice())
+    rest()
+    assert stages_of(four) == ["ready", "none", "ready", "ready"], "there is room again"
+
+
+@pytest.mark.parametrize(("maps_kept", "shown"), [(1, 2), (4, 2), (5, 2), (6, 3), (7, 3), (8, 4)])
+def test_descriptors_do_not_push_one_another_out_of_memory_for_ever(world, rest, maps_kept, shown):
+    world.session.map_budget_bytes = maps_kept * MAP_BYTES
+    world.session.forgets = True
+    names = ("daisy", "net", "slow", "last")
+    for model, name in zip(world.models.descriptors, names, strict=True):
+        model.choose(DescriptorChoice(name))
+    world.models.pair.set_pair(state_of(PAIR))
+    world.probes.hover("a", 1.0, 1.0)
+    rest()
+    assert stages_of(world) == ["ready"] * shown + ["failed"] * (4 - shown)
+    answers = [world.models.probe.answer_of(number) for number in range(shown)]
+    assert names_of(answers) == list(names[:shown])
+    assert len(world.session.of("describe")) <= 16
+
+
+def test_two_descriptors_stay_whatever_they_take_and_equal_maps_count_once(ready, rest):
+    ready.session.map_budget_bytes = MAP_BYTES
+    ready.models.compared[0].choose(DescriptorChoice("net"))
+    rest()
+    assert stages_of(ready)[:2] == ["ready", "ready"]
+    ready.session.map_budget_bytes = 4 * MAP_BYTES
+    ready.models.compared[1].choose(DescriptorChoice("net"))
+    rest()
+    assert stages_of(ready)[:3] == ["ready", "ready", "ready"]
+    ready.models.compared[1].choose(DescriptorChoice("other"))
+    rest()
+    assert stages_of(ready)[:3] == ["ready", "ready", "failed"]
 
 
 def test_each_descriptor_has_colours_of_its_own(four, rest):
