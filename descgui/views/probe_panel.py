@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     Qt,
     QTimer,
 )
-from PySide6.QtGui import QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
@@ -54,7 +54,7 @@ DASH = "–"
 _MARK_PX = 10
 _GAP_PX = 8
 READ_DELAY_MS = 40
-_COLUMNS: Final = 2
+_NARROW_PX: Final = 230
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,7 @@ class ProbePanel(QWidget):
         self._rows: dict[str, tuple[ValueCell, ...]] = {}
         self._titles: list[list[QLabel]] = []
         self._listed = 0
+        self._columns = 0
         self.peaks = PeaksTable(self)
         self._peaks_view = QTableView(self)
         self.pins = PinsPanel(models, probing, self)
@@ -219,6 +220,7 @@ class ProbePanel(QWidget):
             maps.choice_changed.connect(self._on_choice)
             maps.status_changed.connect(self._read_all)
         models.engine.changed.connect(self._on_choice)
+        self._place(2)
         self._on_settings(models.settings.state)
         self._on_moved(models.probe.probe)
         self._on_choice()
@@ -263,30 +265,58 @@ class ProbePanel(QWidget):
         }
         grid.addWidget(_row_title("Query", box), 0, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self._asked, 0, 1, 1, 2)
-        # Two descriptors stand side by side and further ones below: a panel has room for no more.
-        height = len(titles) + 1
-        for number, heading in enumerate(self._headings):
-            block, column = divmod(number, _COLUMNS)
+        for heading in self._headings:
             heading.setProperty("heading", True)
-            heading.setContentsMargins(_GAP_PX, 6 if block else 0, 0, 0)
             heading.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            grid.addWidget(heading, 1 + block * height, column + 1)
-        for block in range(-(-len(self._headings) // _COLUMNS)):
             labels = []
-            for line, (title, help_) in enumerate(titles.values(), start=2 + block * height):
-                label = _row_title(title, box)
-                label.setToolTip(help_)
-                grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
-                labels.append(label)
+            for title, help_ in titles.values():
+                labels.append(_row_title(title, box))
+                labels[-1].setToolTip(help_)
             self._titles.append(labels)
-        for line, (key, (title, _help)) in enumerate(titles.items(), start=2):
+        for key, (title, _help) in titles.items():
             names = [title, *(f"{title}, compared {n}" for n in range(1, len(self._headings)))]
             self._rows[key] = tuple(ValueCell(name, box) for name in names)
-            for number, cell in enumerate(self._rows[key]):
-                block, column = divmod(number, _COLUMNS)
-                grid.addWidget(cell, line + block * height, column + 1)
         self._grid = grid
         return box
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put two descriptors side by side where there is room for their numbers."""
+        super().resizeEvent(event)
+        self._place(1 if self.width() < _NARROW_PX else 2)
+
+    def _place(self, columns: int) -> None:
+        """Put descriptors into this many columns, and further ones below."""
+        if columns == self._columns:
+            return
+        self._columns = columns
+        grid, height = self._grid, len(self._rows) + 1
+        for number, heading in enumerate(self._headings):
+            block, column = divmod(number, columns)
+            first = 1 + block * height
+            heading.setContentsMargins(_GAP_PX, 6 if block else 0, 0, 0)
+            cells = [heading, *(row[number] for row in self._rows.values())]
+            for line, cell in enumerate(cells, start=first):
+                grid.removeWidget(cell)
+                grid.addWidget(cell, line, column + 1)
+        for block, labels in enumerate(self._titles):
+            for line, label in enumerate(labels, start=2 + block * height):
+                grid.removeWidget(label)
+                grid.addWidget(label, line, 0, Qt.AlignmentFlag.AlignTop)
+        self._show_columns()
+
+    def _show_columns(self) -> None:
+        """Show what belongs to a chosen descriptor."""
+        numbers = self._models.numbers
+        for number, heading in enumerate(self._headings):
+            heading.setVisible(number in numbers)
+            for row in self._rows.values():
+                row[number].setVisible(number in numbers)
+        for block, labels in enumerate(self._titles):
+            places = range(block * self._columns, (block + 1) * self._columns)
+            for label in labels:
+                label.setVisible(any(place in numbers for place in places))
+        wide = any(number % self._columns for number in numbers)
+        self._grid.setColumnStretch(2, 1 if wide else 0)
 
     def _make_peaks(self) -> Section:
         section = Section("Best matches", self)
@@ -335,15 +365,7 @@ class ProbePanel(QWidget):
         numbers = self._models.numbers
         for number, heading in enumerate(self._headings):
             heading.say(self._title(number) or DASH)
-            heading.setVisible(number in numbers)
-            for row in self._rows.values():
-                row[number].setVisible(number in numbers)
-        for block, labels in enumerate(self._titles):
-            places = range(block * _COLUMNS, (block + 1) * _COLUMNS)
-            for label in labels:
-                label.setVisible(any(place in numbers for place in places))
-        wide = any(number % _COLUMNS for number in numbers)
-        self._grid.setColumnStretch(2, 1 if wide else 0)
+        self._show_columns()
         self.listed.setVisible(self._models.comparing)
         if self._listed not in numbers:
             self._listed = 0

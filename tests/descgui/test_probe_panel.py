@@ -260,6 +260,25 @@ def test_read_outs_follow_the_mouse_a_little_later_and_miss_nothing(qtbot, model
     qtbot.waitUntil(lambda: "19.0, 5.0" in panel.asked.reading.text, timeout=2000)
 
 
+@pytest.mark.parametrize(("width_px", "columns"), [(165, 1), (320, 2)])
+def test_four_descriptors_are_read_out_in_as_many_columns_as_there_is_room_for(
+    qtbot, ready, models, width_px, columns
+):
+    for maps, name in zip(models.compared, ("net", "daisy", "net"), strict=True):
+        maps.choose(DescriptorChoice(name, {"rings": 2}))
+    for number in range(4):
+        models.probe.set_answer(answer(error_px=float(10 + number)), number)
+    ready.resize(width_px, 900)
+    cells = [ready.cell("error", number) for number in range(4)]
+    qtbot.waitUntil(lambda: (cells[1].y() == cells[0].y()) == (columns == 2))
+    assert [cell.reading.text for cell in cells] == [f"wrong  {10 + n}.0 px" for n in range(4)]
+    rows = [number // columns for number in range(4)]
+    tops = sorted({cell.y() for cell in cells})
+    assert [tops.index(cell.y()) for cell in cells] == rows
+    seen = [labels[0].isVisible() for labels in ready._titles]
+    assert seen == [block in rows for block in range(4)]
+
+
 def test_a_query_without_texture_says_so_beside_its_similarity(ready, models):
     models.probe.set_answer(answer(textured=False))
     assert text(ready, "similarity") == "no texture  0.900"
