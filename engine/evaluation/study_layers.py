@@ -7,6 +7,7 @@ queries of ``closed`` are asked of the same maps.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,11 @@ from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import describe_image, run_on_image, working
 from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.high_norms import cell_norms, high_norm_cells
+from engine.descriptors.memory import MemoryModel, measure_memory
 from engine.descriptors.position import PositionRemover, positional_shares, without_directions
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, DescSpaceError
+from engine.devices import free_memory_bytes
+from engine.errors import ConfigError, DescSpaceError, DeviceError, JobCancelled
 from engine.evaluation.datasets import EvaluationSet
 from engine.evaluation.layer_measures import effective_rank, shift_sensitivity
 from engine.evaluation.measure import EvaluatedDescriptor, ReadImage, draw_lists, read_pairs
@@ -52,6 +55,10 @@ _EDGE_PX: Final = 224  # of images that measures beside PCK are made with
 _TIMING_S: Final = 0.1  # is spent on a layer that is quick to describe by, for the shortest time
 _MOST_TIMED: Final = 5
 _PCA_CELLS: Final = 20_000
+_SPARE_SHARE: Final = 0.9
+_KEPT_MAPS: Final = 8  # raw, of unit length, without position: of two images and the reference
+
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[int, int, Sequence[tuple[str, float]]], None]
 
@@ -125,6 +132,8 @@ class StudiedDescriptor:
         self.layers = tuple(layers) if self.network is not None else (0,)
         self.images = 0
         self.describe_s = 0.0
+        self._memory: tuple[MemoryModel | None] | None = None
+        self._fitting_pixels = 0
         self._remover: PositionRemover | None = None
         if components and self.network is None:
             raise ConfigError(
@@ -166,6 +175,7 @@ class StudiedDescriptor:
             return LayerMaps((levels,), (levels,))
 
         def work(images: Tensor) -> tuple[Levels, Sequence[Tensor]]:
+            self._check_memory(images, context)
             start_s = self._now()
             levels = self._raw(images, context)
             self.describe_s += self._now() - start_s
@@ -268,6 +278,47 @@ class StudiedDescriptor:
                 work(images)
                 times.append(self._now() - start_s)
         return 1000 * min(times)
+
+    def _check_memory(self, images: Tensor, context: JobContext) -> None:
+        """Refuse an image whose maps would not fit: the system would end the program instead.
+
+        Raises:
+            DeviceError: they would not.
+        """
+        height, width = images.shape[2:]
+        pixels = height * width
+        free = free_memory_bytes() if images.device.type == "cpu" else None
+        if free is None or pixels <= self._fitting_pixels:
+            return
+        spare = int(_SPARE_SHARE * free)
+        model = self._measure_memory(context)
+        wanted = 0
+        if model is not None:
+            wanted = model.peak_bytes(pixels) + _KEPT_MAPS * model.maps_bytes(pixels)
+        if wanted > spare:
+            many = len(self.layers)
+            layers = f"{many} layers" if many > 1 else "one layer"
+            raise DeviceError(
+                f"Describing an image of {width} × {height} pixels by {layers} of {self.name} "
+                f"would take about {wanted / 2**30:.1f} GiB of memory, and "
+                f"{spare / 2**30:.1f} GiB can be spared: choose a smaller long edge or fewer "
+                "layers."
+            )
+        self._fitting_pixels = pixels
+
+    def _measure_memory(self, context: JobContext) -> MemoryModel | None:
+        """What describing by all layers takes, measured once; None where that cannot be told."""
+        if self._memory is None:
+            period_px = self.descriptor.shift_period_px
+            try:
+                found = measure_memory(lambda small: self._raw(small, context), period_px=period_px)
+            except JobCancelled:
+                raise
+            except Exception as error:  # of whatever library computes; the image itself may go well
+                _log.info("The memory that layers take could not be measured: %s", error)
+                found = None
+            self._memory = (found,)
+        return self._memory[0]
 
     def _raw(self, images: Tensor, context: JobContext) -> Levels:
         assert self.network is not None

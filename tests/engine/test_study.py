@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from engine.cli.command import options_from
 from engine.cli.parser import build_parser, parse
+from engine.cli.run import main
 from engine.descriptors import registry
 from engine.descriptors.base import ExpectedInput
 from engine.descriptors.families.backbone import (
@@ -31,7 +32,8 @@ from engine.descriptors.families.backbone import (
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import FamilyEntry
 from engine.descriptors.tensors import unit_length
-from engine.errors import ConfigError, JobCancelled, OutputError
+from engine.errors import ConfigError, DeviceError, JobCancelled, OutputError
+from engine.evaluation import study_layers
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.result import EvaluationResult, SummaryRow
 from engine.evaluation.study import StudyResult, spread_pairs
@@ -333,6 +335,28 @@ def test_the_commands_of_the_worst_pairs_open_them(
         assert view.probe_px is not None
 
 
+def test_the_command_prints_a_table_and_where_the_page_is(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["study", "layered:net", "--dataset", str(sequences), "--out", str(tmp_path / "out")]
+    words += ["--layers", "noise,patch", "--remove-position", "2", "--pairs", "2"]
+    words += ["--long-edge", str(SIZE_PX[0]), "--device", "cpu"]
+    assert main(words, open_window=lambda _: 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    values = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
+    patch = values["layers"][1]
+    (mean,) = [
+        one for one in patch["pck"]
+        if (one["protocol"], one["removed"], one["threshold_px"]) == ("dense", False, 5.0)
+    ]  # fmt: skip
+    assert lines[2].startswith("2 patch")
+    assert f"{mean['pck']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]" in lines[2]
+    assert lines[-1] == f"results: {tmp_path / 'out'}"
+    command = values["sources"]["command"]
+    assert command.startswith("python main.py study layered:net --dataset ")
+    assert "--layers noise,patch" in command
+
+
 def test_a_stopped_study_writes_nothing(network: LayeredNetwork, sequences: Path, tmp_path: Path):
     cancel = CancelToken()
 
@@ -380,6 +404,14 @@ def test_what_cannot_be_studied_is_refused_with_the_reason(
     rest = {name: value for name, value in how.items() if name != "dataset"}
     with pytest.raises(ConfigError, match=message):
         study(dataset, tmp_path / "out", descriptor=descriptor, **rest)
+
+
+def test_images_whose_maps_would_not_fit_are_refused_before_they_fill_the_memory(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(study_layers, "free_memory_bytes", lambda: 8 << 20)
+    with pytest.raises(DeviceError, match=r"by 5 layers of layered:net would take about .* GiB"):
+        study(sequences, tmp_path / "out")
 
 
 def test_a_broken_pair_is_left_out_and_named(
