@@ -511,6 +511,31 @@ def test_the_state_of_the_window_reads_back_as_options(models, tmp_path):
     assert options.self_similarity_px is None
 
 
+def test_compared_descriptors_travel_with_settings_ranges_and_the_one_that_matches(
+    exports, models, asked, tmp_path
+):
+    start(
+        models,
+        asked,
+        compare=("net", "daisy", "net"),
+        compare_settings=("2.rings=3", "3.weights=/w 1.pth"),
+        own_ranges=True,
+        matches_by=3,
+    )
+    models.compared[0].choose(DescriptorChoice())  # places move up, and so do their numbers
+    open_in(models, tmp_path)
+    exports.copy_command()
+    words = shlex.split(QGuiApplication.clipboard().text())[2:]
+    options = options_from(parse(build_parser("main.py"), words), ViewOptions)
+    assert options.compare == ("daisy", "net")
+    assert api.parse_compared(options) == (
+        ("daisy", {"rings": 3}),
+        ("net", {"weights": "/w 1.pth"}),
+    )
+    assert options.own_ranges
+    assert options.matches_by == 2
+
+
 def test_self_similarity_travels_with_its_radius_which_is_not_kept(
     exports, models, asked, tmp_path
 ):
