@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QLabel, QSlider, QWidget
 
@@ -14,6 +16,8 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from engine.api import ModelName, NetworkInfo
+
+_ALIKE_PX: Final = 0.01
 
 
 class LayerSlider(QWidget):
@@ -94,9 +98,9 @@ class LayerSlider(QWidget):
 
     def _show_grid(self, network: NetworkInfo) -> None:
         stride, offset = (
-            "{:.4g}".format(*pair)
-            if f"{pair[0]:.4g}" == f"{pair[1]:.4g}"
-            else "{:.4g} × {:.4g}".format(*pair)
+            f"{sum(pair) / 2:.3g}"  # what is used
+            if abs(pair[0] - pair[1]) <= max(_ALIKE_PX, 4 * network.error_px)
+            else "{:.3g} × {:.3g}".format(*pair)
             for pair in (network.stride_px, network.offset_px)
         )
         self.grid.say(

@@ -312,7 +312,7 @@ def test_the_slider_shows_layer_and_measured_grid(on_network):
     assert (layers.slider.minimum(), layers.slider.maximum(), layers.slider.value()) == (0, 11, 11)
     assert layers.number.text() == "11 of 11"
     assert layers.layer.text() == "blocks.11 · stride 14 px · 384-d"
-    assert layers.grid.text() == "Measured: every 14 px from 6.497 × 6.501 ± 0.02 px"
+    assert layers.grid.text() == "Measured: every 14 px from 6.5 ± 0.02 px"
     assert "gradients" in layers.grid.toolTip()
 
 
