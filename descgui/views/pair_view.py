@@ -395,8 +395,10 @@ class PairView(QWidget):
         if showing and pca is not None:
             red, green, blue = (f"{100 * share:.0f}" for share in pca.shares)
             total = f"{100 * pca.share_shown:.0f}"
+            title = scene.descriptor_title(models, models.maps)
+            whose = f"{title}: colours" if models.comparing else "Colours"
             self._explained.setText(
-                f"Colours explain {total} % of the variance: red {red}, green {green}, blue {blue}"
+                f"{whose} explain {total} % of the variance: red {red}, green {green}, blue {blue}"
             )
         self._explained.setVisible(showing)
 

@@ -435,6 +435,16 @@ def test_pca_colours_lie_over_both_images(view, models, opened, mode):
     assert not view._explained.isVisible()
 
 
+def test_explained_variance_says_whose_it_is_while_descriptors_are_compared(view, models, opened):
+    answer = PcaAnswer(a=picture(200), b=picture(50), explained=(0.3, 0.2, 0.1))
+    models.pictures.update(pca=answer)
+    models.view.update(mode="pca")
+    models.maps.choose(DescriptorChoice("daisy"))
+    assert view._explained.text().startswith("Colours explain 60 %")
+    models.compared[0].choose(DescriptorChoice("superpoint"))
+    assert view._explained.text().startswith("DAISY: colours explain 60 %")
+
+
 def test_changing_the_opacity_does_not_make_the_picture_anew(view, models, opened):
     models.pictures.update(pca=PcaAnswer(a=picture(9), b=picture(5), explained=(1.0, 0.0, 0.0)))
     models.view.update(mode="overlay")
