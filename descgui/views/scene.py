@@ -159,8 +159,12 @@ def descriptor_title(models: AppModels, maps: MapsModel) -> str:
     info = models.engine.state.descriptor(maps.choice.name)
     title = info.title if info is not None else maps.choice.name
     weights = maps.choice.values.get("weights")
-    # Weights tell two runs of one network apart, so they come first where room is short.
-    return f"{weights_title(Path(weights))} · {title}" if weights else title
+    if not weights:
+        return title
+    file = Path(weights)
+    # Weights tell two runs of one network apart, so these come first where room is short.
+    of_run = weights_title(file) != file.name
+    return f"{weights_title(file)} · {title}" if of_run else f"{title} · {file.name}"
 
 
 def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:

@@ -575,6 +575,20 @@ def test_progress_of_unknown_length_moves_and_stops_when_done(view, models, open
     assert not timer.isActive()
 
 
+@pytest.mark.parametrize(
+    ("file", "title"),
+    [
+        ("/runs/good/weights/step-000500.safetensors", "good, step 500 · DAISY"),
+        ("/nets/published-57934424.pth", "DAISY · published-57934424.pth"),
+    ],
+)
+def test_what_tells_descriptors_apart_comes_first_in_the_header(
+    view, models, opened, file: str, title: str
+):
+    models.maps.choose(DescriptorChoice("daisy", {"weights": file}))
+    assert header(view, 0).text.startswith(title)
+
+
 def test_a_failure_is_one_sentence_in_the_header(view, models, opened):
     models.maps.set_status("b", MapStatus("failed", message="SuperPoint needs its weights."))
     assert header(view, 1) == scene.Caption(
