@@ -102,7 +102,8 @@ def test_an_evaluation_keeps_what_was_measured_and_continues_once_there_is_room(
     assert (out / "report.html").read_bytes() == page
     whole = (out / "result.json").stat().st_size
     (out / "result.json").unlink()
-    assert "result.json" in refused(run(*words, "--resume", limit_bytes=whole - 1), tmp_path)
+    # Seconds are written with as many digits as they have, so a few bytes come and go.
+    assert "result.json" in refused(run(*words, "--resume", limit_bytes=whole - 200), tmp_path)
     assert not (out / "result.json").exists()
 
 

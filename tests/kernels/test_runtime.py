@@ -347,6 +347,7 @@ def test_the_doctor_says_whether_the_kernels_are_in_use(
         project="", python="", system="", packages={}, qt="", cuda_build="", driver_gpus=(),
         gpus=tuple(doctor.GpuState("GPU", 1 << 30, capability) for capability in gpus),
         nvcc=nvcc, pycuda=pycuda, display="", missing_libraries={}, folders=(), problems=(),
+        extras={}, operators_declared=False,
     )  # fmt: skip
     assert words in found.kernels
     assert f"own CUDA kernels  {found.kernels}" in doctor.diagnosis_text(found)
