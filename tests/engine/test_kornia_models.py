@@ -153,7 +153,8 @@ def test_cells_are_measured_where_they_are_said_to_lie(name: str):
         def map_of(images: Tensor, number: int = number) -> Tensor:
             return network.features(images, (number,), facet="token", norm=True)[0]
 
-        found = measure_grid(map_of, size_px=(size[0], size[1]))
+        # Even weights leave nothing to chance: one round says as much as many.
+        found = measure_grid(map_of, size_px=(size[0], size[1]), budget_s=0)
         grid = network.known_grids[number]
         assert found.stride_px == pytest.approx((grid.stride_px,) * 2, abs=0.01), layer.name
         assert found.offset_px == pytest.approx((grid.offset_px,) * 2, abs=0.1), layer.name
