@@ -66,12 +66,13 @@ def try_model(model: str) -> Tried:
 
     from engine.descriptors.families.timm_models import TimmNetwork, import_timm
     from engine.descriptors.families.timm_weights import find_model
+    from engine.descriptors.known_models import read_sizes, timm_sizes_file
 
     start_s = time.monotonic()
-    weights = count_weights(model)
-    large = weights > _LARGE
+    told = read_sizes(timm_sizes_file()).get(model)
+    weights = 0 if told is None else told.parameters
     try:
-        if large:
+        if weights > _LARGE:
             with torch.device("meta"):
                 import_timm().create_model(model, num_classes=0)
             way, size, layers = "meta", (0, 0), 0
@@ -85,20 +86,6 @@ def try_model(model: str) -> Tried:
         way, size, layers = "none", (0, 0), 0
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return Tried(model, weights, way, size, layers, reason, round(time.monotonic() - start_s, 2))
-
-
-def count_weights(model: str) -> int:
-    """How many numbers an architecture has, without making them; 0 where that fails."""
-    import torch
-
-    from engine.descriptors.families.timm_models import import_timm
-
-    try:
-        with torch.device("meta"):
-            net = import_timm().create_model(model, num_classes=0)
-        return sum(one.numel() for one in net.parameters())
-    except Exception:
-        return 0
 
 
 def read(folder: Path) -> list[Tried]:

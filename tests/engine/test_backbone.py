@@ -263,6 +263,29 @@ def test_a_doubtful_place_is_told(
     assert ("placed within ± 0.4 px" in caplog.text) is told
 
 
+def test_trained_weights_that_keep_cells_in_place_are_measured_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Random weights mix the image; those of this file do not, those of another one do again."""
+
+    def trained(mix: Tensor) -> Mixed:
+        network = Mixed()
+        network.trained = True
+        network.mix.data.copy_(mix)
+        monkeypatch.setattr(network, "untrained_twin", Mixed)
+        return network
+
+    in_place = torch.eye(32 * 24)
+    grid = describe_by("0", network=trained(in_place)).grid
+    assert grid.stride_px == 4
+    assert grid.offset_px == pytest.approx(1.5, abs=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(grids, "measure_grid", None)
+        assert describe_by("0", network=trained(in_place)).grid == grid
+    with pytest.raises(DescSpaceError, match="no place that could be measured"):
+        describe_by("0", network=trained(Mixed().mix.data))
+
+
 def test_what_is_remembered_is_not_believed_when_it_is_damaged(fresh_home: Path) -> None:
     describe_by("1")
     (kept,) = fresh_home.rglob("grids/*.json")

@@ -27,6 +27,7 @@ from engine.descriptors.grid_measure import (
     sees_border,
     without_pull,
 )
+from engine.descriptors.held_state import state_sha256
 from engine.descriptors.reach import measured_reach_px
 from engine.errors import DescSpaceError, OutputError
 from engine.files import make_folder, parse_json, read_input, write_atomically
@@ -119,17 +120,28 @@ def measure_layer(
     check: Callable[[], None] = lambda: None,
 ) -> MeasuredGrid:
     """As :func:`measured_grid`, with all that was measured."""
-    kept = _kept_at(network, layer, facet)
-    known = _read(kept)
-    if known is not None and not (network.trained and _fault(known)):
-        return known
-    twin = _twin_of(network)
-    found = _measure(twin, layer, facet, check)
-    if twin is not network and _fault(found):
+    found = _remembered(_twin_of, network, layer, facet, check)
+    if network.trained and _fault(found):
         # What random weights mix all over the image, trained ones may leave in its place.
-        found = _measure(network, layer, facet, check)
-        kept = _kept_at(network, layer, facet, "trained")
-    _keep(kept, asdict(found))
+        held = state_sha256(network) or ""
+        found = _remembered(lambda own: own, network, layer, facet, check, held)
+    return found
+
+
+def _remembered(
+    choose: Callable[[FeatureNetwork], FeatureNetwork],
+    network: FeatureNetwork,
+    layer: int,
+    facet: Facet,
+    check: Callable[[], None],
+    what: str = "",
+) -> MeasuredGrid:
+    """What was measured before, or else is on the network that is chosen in place of this one."""
+    kept = _kept_at(network, layer, facet, what)
+    found = _read(kept)
+    if found is None:
+        found = _measure(choose(network), layer, facet, check)
+        _keep(kept, asdict(found))
     return found
 
 
