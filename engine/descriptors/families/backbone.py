@@ -123,6 +123,13 @@ class FeatureNetwork(nn.Module, ABC):
             ``(B, D, H', W')`` each.
         """
 
+    def as_expected(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` RGB in [0, 1] with the colours that the network was trained on."""
+        mean = images.new_tensor(self.expects.mean).view(-1, 1, 1)
+        std = images.new_tensor(self.expects.std).view(-1, 1, 1)
+        ordered = images.flip(1) if self.expects.channels == "BGR" else images
+        return (ordered - mean) / std
+
     def untrained_twin(self) -> FeatureNetwork:
         """The same architecture with random weights; itself where that cannot be had."""
         return self
@@ -324,10 +331,7 @@ class BackboneDescriptor:
 
     def _inputs(self, images: Tensor) -> tuple[Tensor, float]:
         """Colours and size as the network wants them, and the factor images were resized by."""
-        mean = images.new_tensor(self.expects.mean).view(-1, 1, 1)
-        std = images.new_tensor(self.expects.std).view(-1, 1, 1)
-        ordered = images.flip(1) if self.expects.channels == "BGR" else images
-        normalised = (ordered - mean) / std
+        normalised = self.network.as_expected(images)
         height, width = images.shape[2:]
         scale = 1.0
         if self.network.fixed_size_px is None:

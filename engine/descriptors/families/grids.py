@@ -215,10 +215,9 @@ def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int 
 
 def _map_of(network: FeatureNetwork, layer: int, facet: Facet, images: Tensor) -> Tensor:
     """What a layer makes of images in [0, 1]."""
-    mean = images.new_tensor(network.expects.mean).view(-1, 1, 1)
-    std = images.new_tensor(network.expects.std).view(-1, 1, 1)
-    inputs = (images - mean) / std
-    return network.features(inputs, (layer,), facet=facet, norm=False)[0].float()
+    return network.features(network.as_expected(images), (layer,), facet=facet, norm=False)[
+        0
+    ].float()
 
 
 def _twin_of(network: FeatureNetwork) -> FeatureNetwork:
