@@ -35,6 +35,12 @@ FigureTheme = Literal["light", "dark"]
 SequenceKind = Literal["viewpoint", "illumination", "other"]
 """What differs within a sequence."""
 
+TruthKind = Literal["homography", "points", "flow", "disparity", "depth", "landmarks"]
+"""What the ground truth of a pair is known from."""
+
+TruthOrigin = Literal["given", "estimated", "pins"]
+"""Who made a ground truth: the data set, an estimate from matches, or the user's pins."""
+
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SIDES: tuple[Side, Side] = ("a", "b")
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)

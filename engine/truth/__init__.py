@@ -1,0 +1,1 @@
+"""Ground truth of a pair of images: one type, and a module for each kind of knowledge."""

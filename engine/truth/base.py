@@ -1,0 +1,219 @@
+"""Where a point of one image truly lies in the other, whatever this is known from.
+
+A :class:`TruthSource` names what is known (a matrix, files) and is cheap to carry about; opened for
+images of given sizes it is a :class:`Truth`, which answers for points of either side.  Points are
+in original pixels, as :mod:`engine.geometry.coords` defines them, unless a truth was resized.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.geometry.coords import Resize, inside
+from engine.paths import FileStamp
+from engine.vocabulary import Side, TruthKind, TruthOrigin
+
+Points = NDArray[np.float64]
+Size = tuple[int, int]
+
+_KEPT_OPEN = 3
+
+
+class Visibility(IntEnum):
+    """What is known of a point's place in the other image."""
+
+    UNKNOWN = 0
+    """Nothing: the truth does not reach here."""
+    SEEN = 1
+    """Its place is known, inside the other image, and nothing stands before it."""
+    OCCLUDED = 2
+    """Something in the other image stands before it; its place may be known all the same."""
+    OUTSIDE = 3
+    """It leaves the other image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TruePoints:
+    """The true places of points in the other image.
+
+    Attributes:
+        points_px: ``(N, 2)``; NaN where no place is known.
+        visibility: ``(N,)`` uint8, values of :class:`Visibility`.
+        uncertainty_px: ``(N,)`` standard deviation of the places in pixels of the other image: 0
+            where the truth is exact, NaN where no place is known.
+    """
+
+    points_px: Points
+    visibility: NDArray[np.uint8]
+    uncertainty_px: NDArray[np.float64]
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """``(N,)`` True where the other image shows the point."""
+        shown: NDArray[np.bool_] = self.visibility == Visibility.SEEN
+        return shown
+
+    @property
+    def seen_px(self) -> Points:
+        """``(N, 2)`` the places that the other image shows, NaN elsewhere."""
+        return np.where(self.seen[:, None], self.points_px, np.nan)
+
+
+class Truth(Protocol):
+    """The opened truth of a pair.  It never changes, so any thread may ask it."""
+
+    @property
+    def kind(self) -> TruthKind:
+        """What it is known from."""
+
+    @property
+    def sizes_px(self) -> tuple[Size, Size]:
+        """(width, height) of both images."""
+
+    def locate(self, side: Side, points_px: Points) -> TruePoints:
+        """The true places of points.
+
+        Args:
+            side: the image with the points.
+            points_px: ``(N, 2)``, anywhere, also beyond that image.
+        """
+
+    @property
+    def listed_px(self) -> tuple[Points, Points] | None:
+        """``(N, 2)`` points of image a, and in the same order their partners in image b.
+
+        None where the truth is dense, that is, known all over the images.
+        """
+
+    def matrix_from(self, side: Side) -> NDArray[np.float64] | None:
+        """The ``(3, 3)`` homography from one side to the other; None where the truth is none."""
+
+    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
+        """The same truth between resized images."""
+
+
+class TruthSource(Protocol):
+    """What a truth is known from; hashable, so that opened truths can be kept."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def kind(self) -> TruthKind:
+        """What the truth is known from."""
+
+    @property
+    def origin(self) -> TruthOrigin:
+        """Whether the data set gave it, or the program or its user made it."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it is read from; none where all is in memory."""
+
+    def open(self, size_a_px: Size, size_b_px: Size) -> Truth:
+        """Read it for images of these sizes, (width, height) of the originals.
+
+        Raises:
+            DescSpaceError: a file cannot be read, or does not fit the images.
+        """
+
+    def identity(self) -> str:
+        """What no other truth shares, as text: numbers, or hashes of files.
+
+        Raises:
+            FileError: a file cannot be read.
+        """
+
+
+def open_truth(source: TruthSource, size_a_px: Size, size_b_px: Size) -> Truth:
+    """Open a truth, or return it where it was opened for these sizes shortly before.
+
+    Raises:
+        DescSpaceError: see :meth:`TruthSource.open`.
+    """
+    stamps = tuple(FileStamp.of(path) for path in source.files)
+    return _opened(source, size_a_px, size_b_px, stamps)
+
+
+@lru_cache(maxsize=_KEPT_OPEN)
+def _opened(
+    source: TruthSource, size_a_px: Size, size_b_px: Size, _stamps: tuple[object, ...]
+) -> Truth:
+    return source.open(size_a_px, size_b_px)
+
+
+def exact_points(points_px: Points, size_px: Size) -> TruePoints:
+    """Known, exact places: seen inside an image of this size, outside elsewhere.
+
+    Args:
+        points_px: ``(N, 2)``; a place that is not finite leaves the image.
+        size_px: (width, height) of the image with these places.
+    """
+    within = inside(points_px, size_px)
+    visibility = np.where(within, Visibility.SEEN, Visibility.OUTSIDE).astype(np.uint8)
+    finite = np.isfinite(points_px).all(axis=1)
+    return TruePoints(points_px, visibility, np.where(finite, 0.0, np.nan))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResizedTruth:
+    """A truth between resized images, for kinds that have no shorter way.
+
+    Attributes:
+        original: the truth between the images before.
+        resize_a, resize_b: from original to working pixels.
+    """
+
+    original: Truth
+    resize_a: Resize
+    resize_b: Resize
+
+    @property
+    def kind(self) -> TruthKind:
+        """That of the original."""
+        return self.original.kind
+
+    @property
+    def sizes_px(self) -> tuple[Size, Size]:
+        """After the resize."""
+        return self.resize_a.to_size_px, self.resize_b.to_size_px
+
+    def locate(self, side: Side, points_px: Points) -> TruePoints:
+        """Ask the original; a standard deviation grows with the mean of both scales."""
+        here, there = self._resizes(side)
+        found = self.original.locate(side, here.backward(points_px))
+        growth = sum(there.scale_xy) / 2
+        return TruePoints(
+            there.forward(found.points_px), found.visibility, growth * found.uncertainty_px
+        )
+
+    @property
+    def listed_px(self) -> tuple[Points, Points] | None:
+        """The listed points after the resize."""
+        listed = self.original.listed_px
+        if listed is None:
+            return None
+        return self.resize_a.forward(listed[0]), self.resize_b.forward(listed[1])
+
+    def matrix_from(self, side: Side) -> NDArray[np.float64] | None:
+        """The homography between the resized images, if the truth is one."""
+        matrix = self.original.matrix_from(side)
+        if matrix is None:
+            return None
+        here, there = self._resizes(side)
+        return here.homography(there, matrix)
+
+    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
+        """Resized again."""
+        return ResizedTruth(self, resize_a, resize_b)
+
+    def _resizes(self, side: Side) -> tuple[Resize, Resize]:
+        both = (self.resize_a, self.resize_b)
+        return both if side == "a" else both[::-1]
