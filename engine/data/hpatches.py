@@ -13,8 +13,6 @@ homography to one image, say, a sentence reports which one is used.
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,9 +22,15 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.folders import file_names, is_picture, natural_key, sub_folders
 from engine.data.pairs import ImagePair
-from engine.data.sequence_files import holds_patches, is_picture, looks_like_a_sequence, sort_files
-from engine.errors import DatasetError, HomographyError, file_errors, quoted
+from engine.data.sequence_files import (
+    holds_homographies,
+    holds_patches,
+    looks_like_a_sequence,
+    sort_files,
+)
+from engine.errors import DatasetError, HomographyError, quoted
 from engine.files import named_path
 from engine.geometry.homography import read_homography
 from engine.vocabulary import SequenceKind
@@ -173,6 +177,13 @@ def open_dataset(path: Path) -> Dataset:
     return Dataset(root, tuple(named), tuple(problems))
 
 
+def holds_sequences(root: Path) -> bool:
+    """Whether a folder is or holds a sequence with homographies, or patches of HPatches."""
+    patches: list[str] = []
+    found = any(holds_homographies(names) for _, names in _candidates(root, [], patches))
+    return found or bool(patches)
+
+
 def subset(dataset: Dataset, which: Subset) -> Dataset:
     """The sequences of one kind; it may come out empty."""
     if which == "all":
@@ -189,7 +200,7 @@ def pair_from_folder(folder: Path) -> ImagePair:
     """
     folder = named_path(folder, DatasetError)
     _check_folder(folder)
-    names = _file_names(folder)
+    names = file_names(folder)
     pictures = sorted((name for name in names if is_picture(name)), key=natural_key)
     if len(pictures) != 2:
         raise DatasetError(folder, f"holds {len(pictures)} pictures, and a pair has two")
@@ -197,35 +208,11 @@ def pair_from_folder(folder: Path) -> ImagePair:
     return ImagePair(path_a=first, path_b=second, name=f"{folder.resolve().name}")
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts ``img2`` before ``img10``, whatever the case of letters."""
-    parts = re.split(r"(\d+)", name.casefold())
-    numbers = (part.isdecimal() and part.isascii() for part in parts)
-    return tuple(
-        (0, int(part), "") if is_number else (1, 0, part)
-        for part, is_number in zip(parts, numbers, strict=True)
-        if part
-    )
-
-
 def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise DatasetError(folder, "does not exist")
     if not folder.is_dir():
         raise DatasetError(folder, f"is a file, and a folder is wanted: {_EXPECTED}")
-
-
-def _file_names(folder: Path) -> list[str]:
-    """Names of the files in a folder, hidden ones left out."""
-    with file_errors(DatasetError, folder, "cannot be read"), os.scandir(folder) as entries:
-        return [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
-
-
-def _sub_folders(folder: Path) -> list[Path]:
-    """Folders in a folder in natural order, hidden ones left out."""
-    with file_errors(DatasetError, folder, "cannot be read"), os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    return [folder / name for name in sorted(names, key=natural_key)]
 
 
 def _candidates(
@@ -248,13 +235,13 @@ def _candidates(
             problems.append(f"{root}: {rest}.")
             return
         try:
-            names = _file_names(folder)
+            names = file_names(folder)
             if looks_like_a_sequence(names):
                 yield folder, names
             elif holds_patches(names):
                 patches.append(folder.resolve().name)
             elif depth > 0:
-                waiting += [(below, depth - 1) for below in reversed(_sub_folders(folder))]
+                waiting += [(below, depth - 1) for below in reversed(sub_folders(folder))]
         except DatasetError as error:
             problems.append(str(error))
 

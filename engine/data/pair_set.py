@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, quoted
+
+_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,19 @@ class PairGroup:
         pairs: at least one; ``pair.sequence`` is the group's name, and ``pair.index`` is unique in
             it.
         subset: the part of the set that it belongs to, as the set names its parts; "" for none.
-        choices: a sentence for each thing that was chosen where the files left a choice.
+        problems: a sentence for everything that was left out of it or chosen.
+        choices: those among them that say what was chosen where the files left a choice.
     """
 
     name: str
     pairs: tuple[ImagePair, ...]
     subset: str = ""
+    problems: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
-    def pair(self, index: int) -> ImagePair | None:
-        """The pair with this number, None where there is none."""
-        return next((pair for pair in self.pairs if pair.index == index), None)
+    def label(self, pair: ImagePair) -> str:
+        """What a pair is called within its group: its name without the group's before it."""
+        return pair.name.removeprefix(self.name).strip() or pair.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class PairSet:
         root: the folder or file that was opened.
         layout: what the reader calls the layout, such as "HPatches sequences".
         groups: with at least one pair each, in natural order of their names.
-        problems: a sentence for everything that was left out or chosen.
+        problems: a sentence for everything that was left out or chosen, also in groups that were
+            left out whole.
     """
 
     root: Path
@@ -73,6 +78,24 @@ class PairSet:
                 return group
         raise DatasetError(self.root, f"holds no usable group {quoted(name)}")
 
+    def pair(self, name: str, index: int) -> ImagePair:
+        """The pair with this number in the group of this name.
+
+        Raises:
+            DatasetError: there is none; the message says why it was left out, if it was.
+        """
+        group = self.group(name)
+        for pair in group.pairs:
+            if pair.index == index:
+                return pair
+        known = ", ".join(str(pair.index) for pair in group.pairs[:_SHOWN])
+        more = ", …" if len(group.pairs) > _SHOWN else ""
+        why = [problem for problem in group.problems if f"→ {index} " in problem]
+        reason = f" ({why[0].removesuffix('.')})" if why else ""
+        raise DatasetError(
+            self.root, f"{name} has no pair {index}{reason}; its pairs are {known}{more}"
+        )
+
     def only(self, subset: str) -> PairSet:
         """The groups of one part; there may be none."""
         return replace(self, groups=tuple(one for one in self.groups if one.subset == subset))
@@ -82,11 +105,23 @@ class PairSetReader(Protocol):
     """Reads one layout; :mod:`engine.data.layouts` lists them all."""
 
     @property
+    def word(self) -> str:
+        """What asks for the layout in ``WORD:PATH``: lower-case letters, digits and hyphens."""
+
+    @property
     def layout(self) -> str:
-        """What users call the layout."""
+        """What users call the layout; ``PairSet.layout`` of what it reads."""
+
+    @property
+    def expected(self) -> str:
+        """A phrase on the files that it looks for, for whoever named something else."""
 
     def recognises(self, root: Path) -> bool:
-        """Whether a folder or file seems to have this layout; looks at names, and is quick."""
+        """Whether a folder or file seems to have this layout; looks at names, and is quick.
+
+        Raises:
+            DatasetError: the folder cannot be read.
+        """
 
     def read(self, root: Path) -> PairSet:
         """Read it.

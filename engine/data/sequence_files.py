@@ -71,15 +71,15 @@ class _Matrix:
     number: int
 
 
-def is_picture(name: str) -> bool:
-    """True for a file that is named as a picture."""
-    return _ending(name) in IMAGE_SUFFIXES
-
-
 def looks_like_a_sequence(names: Sequence[str]) -> bool:
     """True with a matrix file, or with an image 1 and another numbered one."""
     words = {picture.word for picture in map(_picture, names) if picture is not None}
-    return (_ONE in words and len(words) > 1) or any(map(_matrix, names))
+    return (_ONE in words and len(words) > 1) or holds_homographies(names)
+
+
+def holds_homographies(names: Sequence[str]) -> bool:
+    """True with a matrix file."""
+    return any(map(_matrix, names))
 
 
 def holds_patches(names: Sequence[str]) -> bool:

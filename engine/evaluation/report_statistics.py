@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from engine.data.hpatches import kind_of, natural_key
+from engine.data.folders import natural_key
+from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES, Interval, bootstrap_mean
 from engine.evaluation.result import SUBSETS, PairRow, SubsetName, SummaryRow

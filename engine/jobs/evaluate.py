@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from engine.data.hpatches import natural_key
+from engine.data.folders import natural_key
 from engine.descriptors.plugins import plugin_record
 from engine.descriptors.registry import make_spec
 from engine.devices import resolve_device

@@ -7,12 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.data.hpatches import (
-    natural_key,
-    open_dataset,
-    pair_from_folder,
-    subset,
-)
+from engine.data.folders import natural_key
+from engine.data.hpatches import open_dataset, pair_from_folder, subset
 from engine.errors import DatasetError
 from engine.images import read_size
 
