@@ -8,6 +8,7 @@ Every error below is one whole sentence that names the thing and the reason, and
     ├── DatasetError         a folder of sequences or photos is not what was expected
     ├── DownloadError        something cannot be loaded from the network, or is not what it was
     ├── HomographyError      a homography cannot be read, is singular, or cannot be estimated
+    ├── TruthError           ground truth of another kind cannot be read, or does not fit its images
     ├── WeightsError         a weights file is missing, truncated or of another architecture
     ├── MapFileError         a file of precomputed descriptor maps cannot be used
     ├── BasisFileError       a file with a PCA basis cannot be used
@@ -146,6 +147,10 @@ class DownloadError(DescSpaceError):
 
 class HomographyError(FileError):
     """A homography cannot be read, is singular, or cannot be estimated."""
+
+
+class TruthError(FileError):
+    """Ground truth that is no homography cannot be read, or does not fit its images."""
 
 
 class WeightsError(FileError):

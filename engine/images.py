@@ -191,6 +191,24 @@ def read_image(
         return image.in_range(shown)
 
 
+def read_samples(path: Path, *, max_pixels: int = MAX_PIXELS) -> Samples:
+    """The values that a picture file stores, for files whose pixels are no colours.
+
+    Args:
+        path: the file; any kind that :func:`read_image` reads.
+        max_pixels: a larger picture is refused after reading its header alone.
+
+    Returns:
+        ``(H, W)``, or ``(H, W, 3)`` with the channels in the order of the file (R, G, B), upright,
+        neither scaled nor clipped.  What has at most 8 bit comes as three channels of uint8.
+
+    Raises:
+        ImageError: as :func:`read_image`.
+    """
+    with _opened(path, max_pixels=max_pixels) as source:
+        return source.decode().values
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """The upright (width, height) of a picture, from its header alone.
 

@@ -48,7 +48,7 @@ class TruePoints:
         points_px: ``(N, 2)``; NaN where no place is known.
         visibility: ``(N,)`` uint8, values of :class:`Visibility`.
         uncertainty_px: ``(N,)`` standard deviation of the places in pixels of the other image: 0
-            where the truth is exact, NaN where no place is known.
+            where the truth is exact, NaN where no place is known or nothing tells how exact it is.
     """
 
     points_px: Points

@@ -26,6 +26,7 @@ from engine.images import (
     Image,
     fit_long_edge,
     read_image,
+    read_samples,
     read_size,
     read_thumbnail,
     resize_pixels,
@@ -826,3 +827,16 @@ def test_pictures_and_sequences_are_at_hand_without_torch_or_qt():
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+def test_samples_are_read_as_they_are_stored(tmp_path: Path):
+    """Neither OpenCV's order of channels, nor a range, nor the half that float samples would be."""
+    stored = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "flow.png"), stored[..., ::-1])
+    read = read_samples(tmp_path / "flow.png")
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, stored)
+    cv2.imwrite(str(tmp_path / "depth.png"), stored[..., 0])
+    np.testing.assert_array_equal(read_samples(tmp_path / "depth.png"), stored[..., 0])
+    with pytest.raises(ImageError, match="more than the limit"):
+        read_samples(tmp_path / "flow.png", max_pixels=34)
