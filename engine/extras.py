@@ -15,6 +15,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "formats": ("pillow-heif", "pillow-jxl-plugin"),
     "kornia": ("kornia",),
     "onnx": ("onnxruntime",),
+    "poselib": ("poselib",),
     "timm": ("timm", "torchvision", "huggingface_hub"),
     "transformers": ("transformers", "huggingface_hub"),
 }

@@ -11,6 +11,7 @@ from engine.imagefiles.value_range import ValueRange
 ProtocolName = Literal["seed", "closed", "dense"]
 QueryKind = Literal["harris", "uniform"]
 Matcher = Literal["exact", "flann"]
+Estimator = Literal["opencv", "poselib"]
 
 QUERY_KINDS: Final[tuple[QueryKind, ...]] = ("harris", "uniform")
 
