@@ -13,6 +13,7 @@ from engine.paths import data_dir
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cuda": ("pycuda",),
     "formats": ("pillow-heif", "pillow-jxl-plugin"),
+    "hdf5": ("h5py",),
     "kornia": ("kornia",),
     "onnx": ("onnxruntime",),
     "poselib": ("poselib",),

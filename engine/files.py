@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -29,6 +30,7 @@ FileFault = Callable[[Path, str], DescSpaceError]
 """Makes the error of a file from its path and the reason."""
 
 _MOST_TEXT_BYTES, _MOST_ARRAY_BYTES = 16 << 20, 1 << 30
+_HASHED_BYTES = 1 << 20
 _NAME_BYTES = 180  # file systems allow 255; the rest is for what a temporary name adds
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _YAML_DEPTH, _YAML_NODES = 32, 20_000
@@ -99,6 +101,19 @@ def read_input(
     if len(data) > most_bytes:
         raise fault(path, f"is larger than {most_bytes / 2**20:.0f} MB, too large for what it is")
     return data
+
+
+def sha256_of(path: Path, fault: FileFault) -> str:
+    """The SHA-256 of a regular file's bytes, in hexadecimal.
+
+    Raises:
+        DescSpaceError: of the kind ``fault``; it cannot be read, or is no regular file.
+    """
+    digest = hashlib.sha256()
+    with open_input(path, fault, missing="does not exist") as stream:
+        while part := stream.read(_HASHED_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def read_npz(

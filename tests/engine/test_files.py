@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from engine.files import (
     part_path,
     read_input,
     read_npz,
+    sha256_of,
     write_atomically,
 )
 from engine.jobs.output import check_output
@@ -281,3 +283,11 @@ def test_cells_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not():
         ["'=1+1", "'+cmd", "'-x", "'@sum", "'\tx", "-1.5", "+2", "-1e-3", "-inf", "a=b", "", ""],
         ["-0.1", "0.3333333333333333", "2", "True"],
     ]
+
+
+def test_a_file_is_hashed_in_parts_as_in_one(tmp_path: Path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * 5000)
+    assert sha256_of(path, ResultError) == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ResultError, match="does not exist"):
+        sha256_of(tmp_path / "none", ResultError)
