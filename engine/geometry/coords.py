@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+CORNER_PX: Final = 0.5
+"""What points are larger by where (0, 0) is the corner of the top-left pixel, as COLMAP counts."""
 
 Numbers = TypeVar("Numbers", bound=Any)  # a number, a numpy array or a tensor
 
