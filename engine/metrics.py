@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, get_args
 
 Better = Literal["higher", "lower"]
 Axis = Literal["linear", "log"]
+MetricFamily = Literal["box", "dense", "found", "homography", "pose", "round_trip", "stability"]
+"""What an evaluation can measure beyond PCK: metrics that are computed together."""
+
+METRIC_FAMILIES: Final[tuple[MetricFamily, ...]] = get_args(MetricFamily)
+
+Average = Literal["pairs", "queries", "curve"]
+"""How a metric of many pairs is made from theirs: their mean, with the same weight for each pair or
+for each query, or the area under their recall curve."""
 
 PCK_THRESHOLDS_PX: Final = (1.0, 3.0, 5.0)
 """How far from the truth a match may be, in pixels, to count as right."""
@@ -54,16 +62,24 @@ class MetricInfo:
         whole: whether its values are read as whole numbers.
         hidden: whether it has no curve of its own.
         short: what people call it beside the others of its plot; "" for the title.
+        definition: of a metric of evaluations, in a line.
+        reference: where that definition is from.
+        average: how it is averaged over pairs.
+        of: the value of a pair that it is made from; "" for the one of its own name.
     """
 
     name: str
     title: str
     group: MetricGroup
     better: Better | None = None
-    source: Literal["training", "validation"] = "training"
+    source: Literal["training", "validation", "evaluation"] = "training"
     whole: bool = False
     hidden: bool = False
     short: str = ""
+    definition: str = ""
+    reference: str = ""
+    average: Average = "pairs"
+    of: str = ""
 
     @property
     def label(self) -> str:
@@ -115,7 +131,158 @@ _CATALOGUE: Final = (
     MetricInfo("epoch", "epoch", MetricGroup("epoch", "Epoch"), hidden=True),
 )
 _BY_NAME: Final = {info.name: info for info in _CATALOGUE}
-_GROUPS: Final = tuple(dict.fromkeys(info.group for info in _CATALOGUE))
+
+# ---- metrics of evaluations --------------------------------------------------------------------
+
+BOX_ALPHAS: Final = (0.1, 0.05, 0.01)
+DENSE_THRESHOLDS_PX: Final = PCK_THRESHOLDS_PX
+MMA_THRESHOLDS_PX: Final = tuple(float(limit) for limit in range(1, 11))
+CORNER_THRESHOLDS_PX: Final = (1.0, 3.0, 5.0, 10.0)
+POSE_THRESHOLDS_DEG: Final = (5.0, 10.0, 20.0)
+EDGE_BANDS_PX: Final = (0.0, 4.0, 16.0)
+"""Where the bands of distance from depth edges begin; the last one has no end."""
+
+_BOX: Final = MetricGroup("box", "PCK within a share of the box")
+_DENSE: Final = MetricGroup("dense", "Dense PCK")
+_DENSE_PX: Final = MetricGroup("dense_px", "Dense error", "px", "log")
+_FOUND: Final = MetricGroup("found", "Matches as found")
+_COUNT: Final = MetricGroup("matches", "Number of matches", axis="log")
+_CORNERS: Final = MetricGroup("corners", "Corner AUC")
+_CORNERS_PX: Final = MetricGroup("corners_px", "Corner error", "px", "log")
+_POSE: Final = MetricGroup("pose", "Pose AUC")
+_POSE_DEG: Final = MetricGroup("pose_deg", "Pose error", "°", "log")
+_RETURNS: Final = MetricGroup("returns", "Round trips and steps")
+_RETURNS_PX: Final = MetricGroup("returns_px", "Round trips and steps", "px", "log")
+
+_SPAIR: Final = "J. Min et al., SPair-71k, 2019; the box: Y. Yang and D. Ramanan, PAMI 2013"
+_FLOW: Final = "S. Baker et al., IJCV 2011"
+_GLU: Final = "P. Truong et al., GLU-Net, CVPR 2020"
+_D2: Final = "K. Mikolajczyk and C. Schmid, PAMI 2005; averaged as in D2-Net, CVPR 2019"
+_SUPERGLUE: Final = "P.-E. Sarlin et al., SuperGlue, CVPR 2020"
+
+
+def _evaluated(
+    name: str, title: str, group: MetricGroup, better: Better | None, definition: str, **more: Any
+) -> MetricInfo:
+    return MetricInfo(name, title, group, better, "evaluation", definition=definition, **more)
+
+
+# A name is a stem, "@" and a number if it has one, and in brackets the settings of its estimator.
+# In titles and definitions, {n} is the number, and {band} the band that begins with it.
+_STEMS: Final = (
+    _evaluated(
+        "pck_box", "PCK@{n}·box per image", _BOX, "higher",
+        "mean over pairs of the share of points matched within {n} × the longer side of the "
+        "object's box in the searched image", reference=_SPAIR,
+    ),
+    _evaluated(
+        "pck_box_points", "PCK@{n}·box per point", _BOX, "higher",
+        "share of the points of all pairs matched within {n} × the longer side of the object's box "
+        "in the searched image", reference=_SPAIR, average="queries", of="pck_box",
+    ),
+    _evaluated(
+        "pck_image", "PCK@{n}·image per image", _BOX, "higher",
+        "mean over pairs of the share of points matched within {n} × the longer side of the "
+        "searched image", reference="B. Ham et al., PF-PASCAL, PAMI 2018",
+    ),
+    _evaluated(
+        "pck_image_points", "PCK@{n}·image per point", _BOX, "higher",
+        "share of the points of all pairs matched within {n} × the longer side of the searched "
+        "image", reference="B. Ham et al., PF-PASCAL, PAMI 2018", average="queries",
+        of="pck_image",
+    ),
+    _evaluated(
+        "aepe", "AEPE", _DENSE_PX, "lower",
+        "mean distance of match and truth over all pixels that both images show", reference=_FLOW,
+    ),
+    _evaluated(
+        "aepe_all", "AEPE with occluded", _DENSE_PX, "lower",
+        "mean distance of match and truth over all pixels whose true place in image b is known, "
+        "hidden ones included", reference=_FLOW,
+    ),
+    _evaluated(
+        "edge_error", "AEPE {band} from edges", _DENSE_PX, "lower",
+        "mean distance of match and truth over pixels {band} from the nearest depth edge, where "
+        "true places of neighbouring pixels break apart by more than 2 px",
+        reference="this project, after D. Scharstein and R. Szeliski, IJCV 2002",
+    ),
+    _evaluated(
+        "dense_pck", "dense PCK@{n}", _DENSE, "higher",
+        "share of all pixels that both images show whose match is within {n} px of the truth",
+        reference=_GLU,
+    ),
+    _evaluated(
+        "dense_pck_all", "dense PCK@{n} with occluded", _DENSE, "higher",
+        "share of all pixels whose true place in image b is known, hidden ones included, whose "
+        "match is within {n} px of it", reference=_GLU,
+    ),
+    _evaluated(
+        "matches", "matches", _COUNT, None,
+        "number of mutual nearest neighbours among the points of both images", whole=True,
+        reference=_D2,
+    ),
+    _evaluated(
+        "mma", "MMA@{n}", _FOUND, "higher",
+        "share of the mutual matches within {n} px of the truth; 0 for a pair without matches",
+        reference=_D2,
+    ),
+    _evaluated(
+        "ap", "average precision", _FOUND, "higher",
+        "area under precision over recall as the least similarity of a mutual match falls; right "
+        "within 3 px, recall of all points of image a that image b shows",
+        reference="V. Balntas et al., HPatches, CVPR 2017",
+    ),
+    _evaluated(
+        "coverage", "coverage", _FOUND, "higher",
+        "share of what both images show of image a that has a mutual match, right within 3 px, at "
+        "most 16 px away", reference="this project",
+    ),
+    _evaluated(
+        "corner_error", "corner error", _CORNERS_PX, "lower",
+        "mean distance of the corners of image a, carried by the estimated homography, from their "
+        "true places; none where none was estimated",
+        reference="D. DeTone et al., SuperPoint, CVPRW 2018",
+    ),
+    _evaluated(
+        "corner_auc", "corner AUC@{n}", _CORNERS, "higher",
+        "area under the share of pairs over their corner error, up to {n} px, divided by {n} px",
+        reference=f"the error: D. DeTone et al., SuperPoint, CVPRW 2018; the area: {_SUPERGLUE}",
+        average="curve", of="corner_error",
+    ),
+    _evaluated(
+        "pose_error", "pose error", _POSE_DEG, "lower",
+        "the larger of the angles by which rotation and direction of translation are off; none "
+        "where no pose was estimated", reference=_SUPERGLUE,
+    ),
+    _evaluated(
+        "pose_auc", "pose AUC@{n}", _POSE, "higher",
+        "area under the share of pairs over their pose error, up to {n}°, divided by {n}°",
+        reference=_SUPERGLUE, average="curve", of="pose_error",
+    ),
+    _evaluated(
+        "round_trip", "round trip", _RETURNS_PX, "lower",
+        "median distance of a query from where its match is matched back to",
+        reference="Z. Kalal et al., ICPR 2010",
+    ),
+    _evaluated(
+        "returned", "returned@{n}", _RETURNS, "higher",
+        "share of the queries whose match is matched back to within {n} px of them",
+        reference="Z. Kalal et al., ICPR 2010",
+    ),
+    _evaluated(
+        "stability", "stability", _RETURNS_PX, "lower",
+        "median difference of how far the match moves, as a query moves by 1 px, from how far its "
+        "true point does", reference="this project",
+    ),
+    _evaluated(
+        "steady", "steady@{n}", _RETURNS, "higher",
+        "share of the queries whose match moves, as they move by 1 px, as far as their true point "
+        "to within {n} px", reference="this project",
+    ),
+)  # fmt: skip
+_BY_STEM: Final = {info.name: info for info in _STEMS}
+_NAME: Final = re.compile(r"([a-z_]+)(?:@([0-9.]+))?(?:\[(.+)\])?")
+_GROUPS: Final = tuple(dict.fromkeys(info.group for info in (*_CATALOGUE, *_STEMS)))
 _PCK_NAME: Final = re.compile(r"(sequences )?pck@([0-9.]+)")
 _JUDGES: Final = (pck_name(3.0, sequences=True), pck_name(3.0))
 
@@ -127,7 +294,75 @@ def metric_info(name: str) -> MetricInfo:
     found = _PCK_NAME.fullmatch(name)
     if found is not None:
         return _pck(float(found[2]), sequences=found[1] is not None)
+    parts = _NAME.fullmatch(name)
+    if parts is not None and parts[1] in _BY_STEM:
+        return _numbered(name, *parts.groups())
     return MetricInfo(name, name, MetricGroup(name, name))
+
+
+def _numbered(name: str, stem: str, number: str | None, settings: str | None) -> MetricInfo:
+    """The entry of a metric of evaluations, with its number and settings in its words."""
+    info = _BY_STEM[stem]
+    words = {"n": number or "", "band": _band(float(number or 0))}
+    of = info.of
+    if of:
+        kept = None if info.average == "curve" or number is None else float(number)
+        of = metric_name(of, kept, settings=settings or "")
+    return replace(
+        info,
+        name=name,
+        title=info.title.format(**words) + (f" ({settings})" if settings else ""),
+        definition=info.definition.format(**words),
+        of=of,
+    )
+
+
+def _band(start_px: float) -> str:
+    """A band of distance from depth edges, in words."""
+    end_px = next((one for one in EDGE_BANDS_PX if one > start_px), None)
+    return f"{start_px:g} px and more" if end_px is None else f"{start_px:g} to {end_px:g} px"
+
+
+def metric_name(stem: str, number: float | None = None, *, settings: str = "") -> str:
+    """Name of a metric of evaluations: ``mma@3``, ``corner_auc@5[MAGSAC++ 3 px]``.
+
+    Args:
+        stem: what is measured.
+        number: its threshold, share of a box or band.
+        settings: of its estimator, in words.
+    """
+    at = "" if number is None else f"@{number:g}"
+    return f"{stem}{at}" + (f"[{settings}]" if settings else "")
+
+
+def metric_number(name: str) -> float | None:
+    """The number in the name of a metric; None without any."""
+    parts = _NAME.fullmatch(name)
+    return None if parts is None or parts[2] is None else float(parts[2])
+
+
+def summaries_of(name: str) -> tuple[str, ...]:
+    """The metrics of many pairs that are made from a pair's value of this name."""
+    parts = _NAME.fullmatch(name)
+    if parts is None or parts[1] not in _BY_STEM:
+        return (name,)
+    stem, settings = parts[1], parts[3] or ""
+    if stem in ("corner_error", "pose_error"):
+        limits = CORNER_THRESHOLDS_PX if stem == "corner_error" else POSE_THRESHOLDS_DEG
+        auc = stem.replace("error", "auc")
+        return tuple(metric_name(auc, limit, settings=settings) for limit in limits)
+    if stem in ("pck_box", "pck_image"):
+        return name, name.replace(stem, f"{stem}_points", 1)
+    return (name,)
+
+
+def evaluation_metrics() -> tuple[MetricInfo, ...]:
+    """All metrics of evaluations beyond PCK, with "t" for the numbers that some of them have."""
+    words = {"n": "t", "band": "t px"}
+    return tuple(
+        replace(info, title=info.title.format(**words), definition=info.definition.format(**words))
+        for info in _STEMS
+    )
 
 
 def group_metrics(names: Iterable[str]) -> dict[MetricGroup, tuple[str, ...]]:
@@ -182,4 +417,8 @@ def _place(info: MetricInfo) -> tuple[float, float, str]:
     found = _PCK_NAME.fullmatch(info.name)
     if found is not None:
         return group, float(found[2]), info.name
+    parts = _NAME.fullmatch(info.name)
+    if parts is not None and parts[1] in _BY_STEM:
+        number = float(parts[2] or 0)
+        return group, 1000.0 * list(_BY_STEM).index(parts[1]) + number, info.name
     return group, list(_BY_NAME).index(info.name) if info.name in _BY_NAME else 0, info.name

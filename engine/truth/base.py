@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from engine.paths import FileStamp
 from engine.vocabulary import Side, TruthKind, TruthOrigin
 
 Points = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 Size = tuple[int, int]
+Box = tuple[float, float, float, float]
 
 _KEPT_OPEN = 3
 
@@ -98,6 +100,35 @@ class Truth(Protocol):
 
     def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
         """The same truth between resized images."""
+
+
+@runtime_checkable
+class Boxed(Protocol):
+    """A truth that knows where the object is whose points it lists."""
+
+    def box_px(self, side: Side) -> Box | None:
+        """The object's box in an image, (left, top, right, bottom); None where it has none."""
+
+
+class Pinhole(Protocol):
+    """A camera, as the error of a relative pose needs it."""
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """``(3, 3)`` from its coordinates to pixels."""
+
+    @property
+    def world_to_camera(self) -> NDArray[np.float64]:
+        """``(3, 4)`` from the world's coordinates to its own."""
+
+
+@runtime_checkable
+class Filmed(Protocol):
+    """A truth that knows both cameras."""
+
+    @property
+    def cameras(self) -> tuple[Pinhole, Pinhole]:
+        """Of image a and image b, in pixels of the sizes that the truth is for."""
 
 
 class TruthSource(Protocol):
@@ -217,3 +248,40 @@ class ResizedTruth:
     def _resizes(self, side: Side) -> tuple[Resize, Resize]:
         both = (self.resize_a, self.resize_b)
         return both if side == "a" else both[::-1]
+
+
+def box_in(truth: Truth, side: Side) -> Box | None:
+    """The box of the object whose points a truth lists, (left, top, right, bottom).
+
+    Returns:
+        In pixels of the sizes that the truth is for; None where it knows of no box.
+    """
+    if isinstance(truth, ResizedTruth):
+        box = box_in(truth.original, side)
+        if box is None:
+            return None
+        resize = truth.resize_a if side == "a" else truth.resize_b
+        left, top, right, bottom = resize.forward(np.reshape(box, (2, 2))).ravel().tolist()
+        return left, top, right, bottom
+    return truth.box_px(side) if isinstance(truth, Boxed) else None
+
+
+def cameras_of(truth: Truth) -> tuple[tuple[Matrix, Matrix], tuple[Matrix, Matrix]] | None:
+    """Both cameras that took the images of a pair.
+
+    Returns:
+        For image a and image b: ``(3, 3)`` from the camera's coordinates to pixels of the sizes
+        that the truth is for, and ``(3, 4)`` from the world's coordinates to the camera's.  None
+        where the truth knows of no cameras.
+    """
+    if isinstance(truth, ResizedTruth):
+        found = cameras_of(truth.original)
+        if found is None:
+            return None
+        (matrix_a, pose_a), (matrix_b, pose_b) = found
+        resized_a, resized_b = (one.matrix() for one in (truth.resize_a, truth.resize_b))
+        return (resized_a @ matrix_a, pose_a), (resized_b @ matrix_b, pose_b)
+    if not isinstance(truth, Filmed):
+        return None
+    a, b = truth.cameras
+    return (a.matrix, a.world_to_camera), (b.matrix, b.world_to_camera)

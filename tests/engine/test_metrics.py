@@ -6,11 +6,15 @@ import pytest
 
 from engine.metrics import (
     best_of,
+    evaluation_metrics,
     group_metrics,
     is_better,
     judge_of,
     metric_info,
+    metric_name,
+    metric_number,
     pck_name,
+    summaries_of,
 )
 
 
@@ -57,3 +61,40 @@ def test_the_best_is_the_first_of_equals():
     assert best_of("pck@3", points) == (0.7, 10)
     assert best_of("loss", points) == (0.1, 30)
     assert best_of("loss", []) is None
+
+
+# ---- metrics of evaluations --------------------------------------------------------------------
+
+
+def test_a_metric_of_evaluations_tells_its_number_and_the_settings_of_its_estimator():
+    name = metric_name("corner_auc", 3.0, settings="MAGSAC++ 1.5 px")
+    assert name == "corner_auc@3[MAGSAC++ 1.5 px]"
+    info = metric_info(name)
+    assert info.title == "corner AUC@3 (MAGSAC++ 1.5 px)"
+    assert info.definition.count("3 px") == 2
+    assert info.of == "corner_error[MAGSAC++ 1.5 px]"
+    assert metric_number(name) == 3
+    assert metric_number("aepe") is None
+    assert metric_info("edge_error@0").title == "AEPE 0 to 4 px from edges"
+    assert metric_info("edge_error@16").title == "AEPE 16 px and more from edges"
+
+
+def test_every_summary_says_which_value_of_a_pair_it_is_made_from():
+    values = ("pck_box@0.1", "corner_error[x]", "pose_error[x]", "mma@10", "aepe", "odd")
+    for value in values:
+        for name in summaries_of(value):
+            assert (metric_info(name).of or name) == value
+    assert summaries_of("pose_error[x]") == ("pose_auc@5[x]", "pose_auc@10[x]", "pose_auc@20[x]")
+    assert summaries_of("pck_box@0.1") == ("pck_box@0.1", "pck_box_points@0.1")
+
+
+def test_metrics_of_evaluations_are_ordered_by_group_and_number_and_all_are_defined():
+    groups = group_metrics(["mma@10", "corner_auc@10[x]", "aepe_all", "mma@2", "aepe"])
+    assert list(groups.values()) == [
+        ("aepe", "aepe_all"), ("mma@2", "mma@10"), ("corner_auc@10[x]",)
+    ]  # fmt: skip
+    for info in evaluation_metrics():
+        assert info.definition
+        assert info.reference
+        assert "{" not in info.title + info.definition
+        assert info.source == "evaluation"

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from engine.truth.base import TruePoints, Visibility
 
-MMA_THRESHOLDS_PX: Final = tuple(float(limit) for limit in range(1, 11))
 AP_THRESHOLD_PX: Final = 3.0
 """A match this close to the truth is right, for average precision and for coverage."""
 

@@ -45,7 +45,13 @@ def stability_px(
     return distance
 
 
-def mean_known(values: NDArray[np.float64]) -> float | None:
-    """Mean of those that are finite; None without any."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
+def median_known(values: NDArray[np.float64]) -> float | None:
+    """Median of those that are not NaN; None without any."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def share_within(values: NDArray[np.float64], limit: float) -> float | None:
+    """The share of those that are not NaN that do not exceed a limit; None without any."""
+    known = values[~np.isnan(values)]
+    return float(np.count_nonzero(known <= limit) / len(known)) if len(known) else None
