@@ -37,6 +37,7 @@ from engine.evaluation.switches import Protocol
 from engine.geometry.visibility import facing, project
 from engine.images import read_image, read_size
 from engine.progress import CancelToken, JobContext
+from engine.truth.homography import HomographySource
 
 HOMOGR: Final = ("Boston", "Brussels", "WhiteBoard")
 WXBS: Final = ("kyiv", "bridge", "berlin", "maidan", "kettle", "kpi")
@@ -72,8 +73,8 @@ def heldout_pairs(folder: Path) -> Iterator[JudgedPair]:
     for sequence in open_dataset(folder).sequences:
         group = f"heldout {sequence.name.split('_')[1]}"
         for pair in sequence.pairs():
-            assert pair.h_b_from_a is not None
-            yield _by_homography(group, pair.path_a, pair.path_b, pair.h_b_from_a, 432)
+            assert isinstance(pair.truth, HomographySource)
+            yield _by_homography(group, pair.path_a, pair.path_b, pair.truth.h_b_from_a, 432)
 
 
 def homogr_pairs(folder: Path) -> Iterator[JudgedPair]:

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from engine.evaluation.study import STUDY_HTML, LayerRow, StudyResult
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
-    from engine.geometry.homography import read_homography, warp_image, warp_points
+    from engine.geometry.homography import warp_image, warp_points
     from engine.geometry.matrix_files import MATRIX_SUFFIXES
     from engine.imagefiles.value_range import (
         AUTO,
@@ -161,6 +161,8 @@ if TYPE_CHECKING:
         Stage,
     )
     from engine.training.settings import TrainSettings
+    from engine.truth.base import Truth, TruthSource
+    from engine.truth.homography import HomographySource
     from engine.vocabulary import (
         MOST_COMPARED,
         PANELS,

@@ -69,7 +69,7 @@ class PairController(QObject):
         """
 
         def read(_context: api.JobContext) -> _Opened:
-            truth = api.read_homography(homography) if homography is not None else None
+            truth = api.HomographySource.read(homography) if homography is not None else None
             return self._read(_in_ranges(_free_pair(path_a, path_b, truth), ranges), None)
 
         self._submit(path_a.name, read)
@@ -176,17 +176,17 @@ class PairController(QObject):
             self._models.pair.report_failure("Open a pair before its homography.")
             return
         try:
-            truth = api.read_homography(path)
+            truth = api.HomographySource.read(path)
         except api.DescSpaceError as error:
             self._models.pair.report_failure(str(error))
             return
-        self._set_homography(state, truth)
+        self._set_truth(state, truth)
 
     def clear_homography(self) -> None:
         """Drop the homography of the open pair."""
         state = self._models.pair.state
-        if state is not None and state.pair.h_b_from_a is not None:
-            self._set_homography(state, None)
+        if state is not None and state.pair.truth is not None:
+            self._set_truth(state, None)
 
     def show_range(self, side: api.Side, shown: api.ValueRange | None) -> None:
         """Choose which values of one image are black and white; None for the file's own range."""
@@ -233,10 +233,10 @@ class PairController(QObject):
 
         self.lane.submit(change, key=("range", side), done=done)
 
-    def _set_homography(self, state: PairState, truth: NDArray[np.float64] | None) -> None:
-        pair = replace(state.pair, h_b_from_a=truth)
-        facing = pair.facing(state.image_a.size_px, state.image_b.size_px)
-        self._models.pair.set_pair(replace(state, pair=facing))
+    def _set_truth(self, state: PairState, truth: api.TruthSource | None) -> None:
+        pair = replace(state.pair, truth=truth)
+        opened = pair.open_truth(state.image_a.size_px, state.image_b.size_px)
+        self._models.pair.set_pair(replace(state, pair=pair, truth=opened))
 
     def _replace_side(self, path: Path, side: str) -> None:
         state = self._models.pair.state
@@ -265,8 +265,8 @@ class PairController(QObject):
         else:
             image_b = api.read_image(pair.path_b, shown=pair.range_b, allow_cut=True)
         displays = (self._prepare(image_a), self._prepare(image_b))
-        facing = pair.facing(image_a.size_px, image_b.size_px)
-        return _Opened(PairState(facing, image_a, image_b, *displays), dataset)
+        truth = pair.open_truth(image_a.size_px, image_b.size_px)
+        return _Opened(PairState(pair, image_a, image_b, *displays, truth), dataset)
 
     def _opened(self, opened: _Opened) -> None:
         browser, pair = self._models.browser, opened.state.pair
@@ -293,7 +293,7 @@ def _in_ranges(pair: api.ImagePair, ranges: Ranges) -> api.ImagePair:
     return replace(pair, range_a=ranges[0], range_b=ranges[1])
 
 
-def _free_pair(path_a: Path, path_b: Path, truth: NDArray[np.float64] | None) -> api.ImagePair:
+def _free_pair(path_a: Path, path_b: Path, truth: api.TruthSource | None) -> api.ImagePair:
     return api.ImagePair(path_a, path_b, truth, name=f"{path_a.name} ↔ {path_b.name}")
 
 

@@ -178,7 +178,9 @@ class PicturesController(QObject):
         state = self._models.pair.state
         if state is None:
             return
-        forward, backward = state.pair.homography_from("a"), state.pair.homography_from("b")
+        forward, backward = (
+            None if state.truth is None else state.truth.matrix_from(side) for side in api.SIDES
+        )
         if forward is None or backward is None:
             self._models.pictures.update(
                 problem="Warping needs a homography: File ▸ Load homography…."

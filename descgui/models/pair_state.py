@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import Image, ImagePair
+from engine.api import Image, ImagePair, Truth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +19,7 @@ class PairState:
     Attributes:
         display_a, display_b: ``(H, W, 3)`` uint8 pictures that the panes draw, shrunk where an
             image is very large.
+        truth: that of the pair, opened; None where nothing is known.
     """
 
     pair: ImagePair
@@ -26,13 +27,14 @@ class PairState:
     image_b: Image
     display_a: NDArray[np.uint8]
     display_b: NDArray[np.uint8]
+    truth: Truth | None = None
 
 
 class PairModel(QObject):
     """The open pair, and whether another is being opened.
 
     Signals:
-        changed(PairState): another pair, or another homography for the same pair.
+        changed(PairState): another pair, or another truth for the same pair.
         loading_changed(str): what is being opened; "" when done.
         failed(str): one sentence; the previous pair stays open.
     """

@@ -60,9 +60,9 @@ def _has_pair(models: AppModels) -> bool:
     return models.pair.state is not None
 
 
-def _has_homography(models: AppModels) -> bool:
+def _has_truth(models: AppModels) -> bool:
     state = models.pair.state
-    return state is not None and state.pair.h_b_from_a is not None
+    return state is not None and state.truth is not None
 
 
 def _has_members(models: AppModels) -> bool:
@@ -124,7 +124,7 @@ def _mode(number: int, mode: str) -> Command:
         "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
         "overlay": ("O&verlay", "Show the descriptors' colours over the images", _has_pair),
         "heat": ("&Heat map", "Show the similarity of every point to the query", _has_pair),
-        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_homography),
+        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_truth),
         "cycle": ("&Cycle", "Show the error of matching there and back", _has_pair),
         "members": ("&Members", "Show which member of the set won at each point", _has_members),
         "norms": ("&Norms", "Show how long a network's vectors are", _has_network),
@@ -190,7 +190,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "clear_homography", "&Clear homography",
                 "Remove the true homography of the open pair", "homography-clear",
-                enabled=_has_homography,
+                enabled=_has_truth,
             ),
             Command(
                 "open_network", "Open &network…",
@@ -269,7 +269,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (
             Command(
                 "blink", "&Blink", "Alternate an image with the other one warped onto it", "blink",
-                ("Space",), _has_homography,
+                ("Space",), _has_truth,
                 checked=lambda models: models.view.state.blink and models.view.state.mode == "warp",
                 apply=lambda models, on: models.view.update(
                     blink=on, mode="warp" if on else models.view.state.mode

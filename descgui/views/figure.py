@@ -161,7 +161,7 @@ def _legend(
 ) -> tuple[tuple[content.Judgement | Shapes, str], ...]:
     """The symbols of the marks, else those of the lines."""
     if any(scene.marks_for(models, PaneKey(side)) for side in SIDES):
-        known = models.pair.state is not None and models.pair.state.pair.h_b_from_a is not None
+        known = models.pair.state is not None and models.pair.state.truth is not None
         own = any(scene.self_answer_for(models, PaneKey(side)) for side in SIDES)
         return legend_entries(with_truth=known, with_own=own)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)

@@ -213,7 +213,7 @@ class PairView(QWidget):
         self._empty.set_problem("")
         self._take_image("a", state.image_a, state.display_a)
         self._take_image("b", state.image_b, state.display_b)
-        self._legend.set_truth(state.pair.h_b_from_a is not None)
+        self._legend.set_truth(state.truth is not None)
         self._refresh()
 
     def _take_image(self, side: Side, image: Image, display: NDArray[np.uint8]) -> None:
@@ -497,7 +497,7 @@ class PairView(QWidget):
             pane.canvas.fit()
             return
         same = source.key.side == pane.key.side
-        homography = np.eye(3) if same else state.pair.homography_from(source.key.side)
+        homography = None if state.truth is None else state.truth.matrix_from(source.key.side)
         pane.canvas.set_viewport(
             linked(
                 source.canvas.viewport,
@@ -505,7 +505,7 @@ class PairView(QWidget):
                 source.canvas.extent,
                 pane.canvas.photo.size_px,
                 pane.canvas.extent,
-                homography,
+                np.eye(3) if same else homography,
             )
         )
 

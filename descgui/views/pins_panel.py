@@ -106,8 +106,8 @@ class PinsTable(RowTable[Pin]):
                     if right
                     else f"Wrong, error {answer.error_px:.1f} px"
                 )
-            elif answer.request.pair.h_b_from_a is None:
-                lines.append("No error: there is no homography for this pair.")
+            elif answer.request.pair.truth is None:
+                lines.append("No error: there is no ground truth for this pair.")
             else:
                 lines.append("No error: the true point leaves the other image.")
         return "\n".join(lines)

@@ -250,7 +250,7 @@ class ProbePanel(QWidget):
                 "Ratio",
                 "Distance of the best over the second best: 0 sure, 1 ambiguous",
             ),
-            "truth": ("True point", "Where the homography puts the point"),
+            "truth": ("True point", "Where the ground truth puts the point"),
             "error": ("Error", "Distance of the match from the true point"),
             "rank": (
                 "Rank",
@@ -490,8 +490,8 @@ class ProbePanel(QWidget):
         return Reading(f"{1000.0 * answer.seconds:.1f} ms")
 
     def _why_no_truth(self, answer: ProbeAnswer) -> str:
-        if answer.request.pair.h_b_from_a is None:
-            return "There is no homography for this pair."
+        if answer.request.pair.truth is None:
+            return "There is no ground truth for this pair."
         return "The true point leaves the other image."
 
 

@@ -558,7 +558,7 @@ def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) 
         text = f"{sign} {px_text(answer.error_px)}   {similarity}"
         return Label(answer.found_px, text, colour_of(right), dashed=not right, gap=gap)
     state = models.pair.state
-    if state is not None and state.pair.h_b_from_a is not None:
+    if state is not None and state.truth is not None:
         text = f"{similarity}   the true point is outside"
         return Label(answer.found_px, text, gap=gap)
     return Label(answer.found_px, similarity, gap=gap)

@@ -33,6 +33,7 @@ from engine.data.sequence_files import (
 from engine.errors import DatasetError, HomographyError, quoted
 from engine.files import named_path
 from engine.geometry.homography import read_homography
+from engine.truth.homography import HomographySource
 from engine.vocabulary import SequenceKind
 
 Subset = Literal["all", "viewpoint", "illumination"]
@@ -78,7 +79,7 @@ class Sequence:
             ImagePair(
                 path_a=self.images[0],
                 path_b=image,
-                h_b_from_a=h_k_from_1,
+                truth=HomographySource.of(h_k_from_1),
                 name=f"{self.name} 1 → {number}",
                 sequence=self.name,
                 index=number,

@@ -53,7 +53,7 @@ class EvaluationPair:
     """A pair with its ground truth.
 
     Attributes:
-        pair: the files, and the homography between them as they are on disk.
+        pair: the files, and the truth between them as they are on disk.
         stress: how image b is changed after reading, None for not at all.
     """
 
@@ -74,10 +74,11 @@ class EvaluationPair:
             size_a_px: (width, height) of the original image a.
             size_b_px: likewise of image b.
         """
-        assert self.pair.h_b_from_a is not None, "an evaluation knows the truth of every pair"
-        facing = self.pair.facing(size_a_px, size_b_px).h_b_from_a
-        assert facing is not None
-        return facing if self.stress is None else self.stress.matrix(size_b_px) @ facing
+        truth = self.pair.open_truth(size_a_px, size_b_px)
+        assert truth is not None, "an evaluation knows the truth of every pair"
+        matrix = truth.matrix_from("a")
+        assert matrix is not None
+        return matrix if self.stress is None else self.stress.matrix(size_b_px) @ matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,17 @@ class EvaluationSet:
 
     @property
     def pairs_sha256(self) -> str:
-        """A hash of the list of pairs: names, numbers, homographies as read, and the change."""
+        """A hash of the list of pairs: names, numbers, truths as read, and the change.
+
+        Raises:
+            FileError: a file of a truth cannot be read.
+        """
         digest = hashlib.sha256()
         for one in itertools.chain.from_iterable(self.sequences):
-            assert one.pair.h_b_from_a is not None
-            numbers = " ".join(repr(float(value)) for value in one.pair.h_b_from_a.ravel())
+            assert one.pair.truth is not None, "an evaluation knows the truth of every pair"
+            truth = one.pair.truth.identity()
             change = self.name.partition(":")[0] if one.stress else "as it is"
-            digest.update(f"{one.pair.sequence} {one.pair.index} {numbers} {change}\n".encode())
+            digest.update(f"{one.pair.sequence} {one.pair.index} {truth} {change}\n".encode())
         return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from engine.geometry.coords import CellGrid
 from engine.geometry.homography import local_scale
 from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
-from engine.inspection.probe import homography_from
+from engine.inspection.probe import opened_truth
 from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
 from engine.matching.nearest import Nearest, nearest
 from engine.progress import JobContext, Stage
@@ -68,10 +68,11 @@ def find_winners(
         sign = -1
         angle_deg = np.where(angle_deg == 180, angle_deg, -angle_deg)
     true_scale = None
-    h_other_from_asked = homography_from(pair, side, asked, other)
+    truth = opened_truth(pair, side, asked, other)
+    h_other_from_asked = None if truth is None else truth.matrix_from(side)
     if h_other_from_asked is not None:
-        truth = np.log2(local_scale(h_other_from_asked, cells.points))
-        true_scale = cells.as_map(sign * truth, "log2")
+        true_log2 = np.log2(local_scale(h_other_from_asked, cells.points))
+        true_scale = cells.as_map(sign * true_log2, "log2")
     return WinnersAnswer(
         scale=cells.as_map(sign * scale, "log2"),
         angle=cells.as_map(angle_deg, "°"),

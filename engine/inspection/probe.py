@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.data.pairs import ImagePair
-from engine.geometry.coords import inside
-from engine.geometry.homography import warp_points
 from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest, SelfSimilarity
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
+from engine.truth.base import Truth
 from engine.vocabulary import Side
 
 _TRUTH_RADIUS_PX = 3.0
@@ -86,19 +85,16 @@ def true_points(
     Returns:
         ``(N, 2)``, NaN where there is no truth or the point leaves the other image.
     """
-    h_other_from_asked = homography_from(pair, side, asked, other)
-    if h_other_from_asked is None:
+    truth = opened_truth(pair, side, asked, other)
+    if truth is None:
         return np.full(points_px.shape, np.nan)
-    truth = warp_points(h_other_from_asked, points_px)
-    return np.where(inside(truth, other.info.size_px)[:, None], truth, np.nan)
+    return truth.locate(side, points_px).seen_px
 
 
-def homography_from(
-    pair: ImagePair, side: Side, asked: Described, other: Described
-) -> NDArray[np.float64] | None:
-    """``(3, 3)`` from the asking side to the other one, with what both show in front."""
+def opened_truth(pair: ImagePair, side: Side, asked: Described, other: Described) -> Truth | None:
+    """What is known of the pair of which these are the maps of one side and of the other."""
     sizes_px = asked.info.size_px, other.info.size_px
-    return pair.facing(*(sizes_px if side == "a" else sizes_px[::-1])).homography_from(side)
+    return pair.open_truth(*(sizes_px if side == "a" else sizes_px[::-1]))
 
 
 def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> SelfSimilarity | None:

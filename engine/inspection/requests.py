@@ -187,7 +187,7 @@ class ProbeAnswer:
         heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
             not asked for.
         heat_extent: the place of the heat map in the other image.
-        truth_px: the true point; None without a homography or where it leaves the image.
+        truth_px: the true point; None where the truth does not show it in the other image.
         error_px: distance of the best peak from the true point; None without one.
         rank: 1 + number of cells more similar than the best cell within 3 px (or one cell, if that
             is more) of the true point; None without one.
@@ -290,7 +290,8 @@ class WinnersAnswer:
     Attributes:
         scale: relative scale (b over a) that the winning members imply, log2.
         angle: relative rotation that they imply, degrees counter-clockwise.
-        true_scale: the relative scale that the homography implies, log2; None without truth.
+        true_scale: the relative scale that a homography implies, log2; None where the truth
+            is none.
     """
 
     scale: ScalarMap

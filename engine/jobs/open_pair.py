@@ -73,9 +73,9 @@ def open_pair(
         pair = _sequence_pair(images[0], pair_index)
         return replace(pair, range_a=ranges[0], range_b=ranges[1])
     from engine.data.pairs import ImagePair
-    from engine.geometry.homography import read_homography
+    from engine.truth.homography import HomographySource
 
-    truth = None if homography is None else read_homography(homography)
+    truth = None if homography is None else HomographySource.read(homography)
     name = f"{images[0].name} → {images[1].name}"
     range_a, range_b = ranges
     return ImagePair(images[0], images[1], truth, name=name, range_a=range_a, range_b=range_b)

@@ -30,7 +30,7 @@ from descgui.models.probe_state import Pin, Probe
 from descgui.views.actions import Actions
 from descgui.views.commands import MENUS
 from descgui.views.recent_menus import recent_label
-from engine.api import PANELS, Image, ImagePair, MapInfo, MatchTable
+from engine.api import PANELS, HomographySource, Image, ImagePair, MapInfo, MatchTable
 
 ASKED_FOR = {
     "open_pair", "open_folder", "open_demo", "paste_image", "load_homography", "clear_homography",
@@ -60,8 +60,10 @@ def actions(models: AppModels) -> Actions:
 
 def open_a_pair(models: AppModels, *, homography: bool = False) -> None:
     image = Image(Path("a.png"), np.zeros((32, 32, 3), dtype=np.uint8))
-    pair = ImagePair(Path("a.png"), Path("b.png"), np.eye(3) if homography else None, name="a ↔ b")
-    models.pair.set_pair(PairState(pair, image, image, image.as_uint8(), image.as_uint8()))
+    source = HomographySource.of(np.eye(3)) if homography else None
+    pair = ImagePair(Path("a.png"), Path("b.png"), source, name="a ↔ b")
+    truth = pair.open_truth(image.size_px, image.size_px)
+    models.pair.set_pair(PairState(pair, image, image, image.as_uint8(), image.as_uint8(), truth))
 
 
 def map_info(levels: int) -> MapInfo:

@@ -22,6 +22,7 @@ from descgui.views.viewport import Box, Viewport
 from engine.api import (
     DescSpaceError,
     Extent,
+    HomographySource,
     Image,
     ImagePair,
     MatchTable,
@@ -43,13 +44,15 @@ def solid(name: str, size: tuple[int, int], colour: tuple[int, int, int]) -> Ima
 def models(qapp, tmp_path) -> AppModels:
     made = make_models(tmp_path / "settings.yaml")
     one, other = solid("1.png", (60, 40), (200, 30, 30)), solid("2.png", (30, 40), (30, 30, 200))
+    source = HomographySource.of(np.eye(3))
     made.pair.set_pair(
         PairState(
-            ImagePair(one.path, other.path, np.eye(3), "v_ä 1 → 2"),
+            ImagePair(one.path, other.path, source, "v_ä 1 → 2"),
             one,
             other,
             one.as_uint8(),
             other.as_uint8(),
+            source.open(one.size_px, other.size_px),
         )
     )
     made.maps.choose(DescriptorChoice("daisy"))

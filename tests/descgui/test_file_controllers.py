@@ -27,7 +27,15 @@ from descgui.views import dialogs
 from descgui.views.addresses import read_text, read_urls
 from descgui.workers.lane import JobLane
 from engine import api
-from engine.api import Image, ImagePair, MatchTable, ValueRange, ViewOptions, parse_pair_ranges
+from engine.api import (
+    HomographySource,
+    Image,
+    ImagePair,
+    MatchTable,
+    ValueRange,
+    ViewOptions,
+    parse_pair_ranges,
+)
 from engine.cli.command import options_from
 from engine.cli.parser import build_parser, parse
 
@@ -49,8 +57,10 @@ def notified(models):
 
 def open_in(models, folder: Path, **changes: Any) -> PairState:
     images = Image(folder / "1.png", PIXELS), Image(folder / "2.png", PIXELS)
-    pair = ImagePair(images[0].path, images[1].path, np.eye(3), "a pair")
-    state = PairState(replace(pair, **changes), *images, PIXELS, PIXELS)
+    pair = ImagePair(images[0].path, images[1].path, HomographySource.of(np.eye(3)), "a pair")
+    pair = replace(pair, **changes)
+    truth = pair.open_truth(*(image.size_px for image in images))
+    state = PairState(pair, *images, PIXELS, PIXELS, truth)
     models.pair.set_pair(state)
     return state
 
@@ -624,9 +634,10 @@ def test_what_both_images_show_is_in_front_however_the_homography_came(
     close_after(pairs.lane)
     pairs.open_files(tmp_path / "a.png", tmp_path / "b.png", tmp_path / "h")
     qtbot.waitUntil(lambda: models.pair.state is not None)
-    opened = models.pair.state.pair
+    opened = models.pair.state.truth
     pairs.clear_homography()
+    assert models.pair.state.truth is None
     pairs.load_homography(tmp_path / "h")
-    for pair in (opened, models.pair.state.pair):
-        np.testing.assert_allclose(pair.h_b_from_a, sky)
-        assert (pair.homography_from("b")[2] @ [25, 18, 1]) > 0
+    for truth in (opened, models.pair.state.truth):
+        np.testing.assert_allclose(truth.matrix_from("a"), sky)
+        assert (truth.matrix_from("b")[2] @ [25, 18, 1]) > 0

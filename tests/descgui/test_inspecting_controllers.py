@@ -21,18 +21,19 @@ from descgui.models.maps_state import DescriptorChoice
 from descgui.models.pair_state import PairState
 from descgui.workers.lane import JobLane
 from engine import api
-from engine.api import DescSpaceError, Image, ImagePair, Note, Progress
+from engine.api import DescSpaceError, HomographySource, Image, ImagePair, Note, Progress
 
 WAIT_MS = 5000
 MAP_BYTES = 100 * 2**20
 PIXELS = np.zeros((20, 30, 3), np.uint8)
-PAIR = ImagePair(Path("1.png"), Path("2.png"), np.eye(3), "1 ↔ 2")
+PAIR = ImagePair(Path("1.png"), Path("2.png"), HomographySource.of(np.eye(3)), "1 ↔ 2")
 OTHER = ImagePair(Path("3.png"), Path("4.png"), None, "3 ↔ 4")
 
 
 def state_of(pair: ImagePair) -> PairState:
     images = Image(pair.path_a, PIXELS), Image(pair.path_b, PIXELS)
-    return PairState(pair, *images, PIXELS, PIXELS)
+    truth = pair.open_truth(*(image.size_px for image in images))
+    return PairState(pair, *images, PIXELS, PIXELS, truth)
 
 
 def info_of(recipe: api.Recipe, levels: int = 1) -> Any:
@@ -582,10 +583,10 @@ def test_an_answer_about_the_image_that_the_pointer_has_left_is_not_shown(ready,
         lambda models: models.settings.update(peaks=9),
         lambda models: models.settings.update(long_edge_px=96),
         lambda models: models.maps.choose(DescriptorChoice("net")),
-        lambda models: models.pair.set_pair(state_of(replace(PAIR, h_b_from_a=None))),
+        lambda models: models.pair.set_pair(state_of(replace(PAIR, truth=None))),
         lambda models: models.pair.set_pair(state_of(OTHER)),
     ],
-    ids=["peaks", "working size", "descriptor", "homography", "images"],
+    ids=["peaks", "working size", "descriptor", "truth", "images"],
 )
 def test_no_answer_from_before_a_change_is_shown_after_it(ready, qtbot, rest, change):
     begin_to_answer(ready, qtbot)
@@ -645,14 +646,14 @@ def test_pins_are_answered_without_heat_once_each_and_undone(ready, rest):
     assert ready.models.pins.pins == ()
 
 
-def test_other_images_clear_pins_and_undo_while_another_homography_asks_again(ready, rest):
+def test_other_images_clear_pins_and_undo_while_another_truth_asks_again(ready, rest):
     ready.probes.pin("a", 1.0, 2.0)
     rest()
     state = ready.models.pair.state
     ready.session.calls.clear()
-    ready.models.pair.set_pair(replace(state, pair=replace(PAIR, h_b_from_a=None)))
+    ready.models.pair.set_pair(replace(state, pair=replace(PAIR, truth=None), truth=None))
     rest()
-    assert [request.pair.h_b_from_a for (request,) in ready.session.of("probe")] == [None]
+    assert [request.pair.truth for (request,) in ready.session.of("probe")] == [None]
     ready.models.pair.set_pair(state_of(OTHER))
     rest()
     assert ready.models.pins.pins == ()

@@ -38,6 +38,7 @@ from descgui.views.scene import PaneKey
 from descgui.views.viewport import Box, Viewport
 from engine.api import (
     Extent,
+    HomographySource,
     Image,
     ImagePair,
     MapInfo,
@@ -80,13 +81,14 @@ def image(name: str, size: tuple[int, int] = SIZE, value: int = 120) -> Image:
 
 def pair_state(h=SHIFT, size_b: tuple[int, int] = SIZE) -> PairState:
     one, other = image("one.png"), image("other.png", size_b, 60)
-    return PairState(
-        ImagePair(one.path, other.path, h, "a pair"), one, other, one.as_uint8(), other.as_uint8()
-    )
+    source = None if h is None else HomographySource.of(h)
+    pair = ImagePair(one.path, other.path, source, "a pair")
+    truth = pair.open_truth(one.size_px, other.size_px)
+    return PairState(pair, one, other, one.as_uint8(), other.as_uint8(), truth)
 
 
 def answer_to(state: PairState, probe: Probe, *, off=(1.0, 0.0), heat=True, **changes):
-    h = state.pair.homography_from(probe.side)
+    h = None if state.truth is None else state.truth.matrix_from(probe.side)
     truth = None if h is None else tuple(float(v) for v in (h @ (*probe.point_px, 1.0))[:2])
     x, y = truth or probe.point_px
     found = (x + off[0], y + off[1])
@@ -235,7 +237,7 @@ def test_while_opening_the_empty_view_says_so_and_its_buttons_wait(view, models)
 
 def test_another_homography_of_the_same_pair_keeps_the_view(view, models, opened):
     view.canvases[0].set_viewport(Viewport(9.0, -40.0, -50.0))
-    models.pair.set_pair(replace(opened, pair=replace(opened.pair, h_b_from_a=None)))
+    models.pair.set_pair(replace(opened, pair=replace(opened.pair, truth=None), truth=None))
     assert view.canvases[0].viewport == Viewport(9.0, -40.0, -50.0)
 
 

@@ -16,9 +16,18 @@ from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Pin, Probe
 from descgui.views import scene
 from descgui.views.probe_panel import DASH, ProbePanel
-from engine.api import DescriptorSpec, Extent, ImagePair, Peak, ProbeAnswer, ProbeRequest, Recipe
+from engine.api import (
+    DescriptorSpec,
+    Extent,
+    HomographySource,
+    ImagePair,
+    Peak,
+    ProbeAnswer,
+    ProbeRequest,
+    Recipe,
+)
 
-PAIR = ImagePair(Path("/1.png"), Path("/2.png"), np.eye(3))
+PAIR = ImagePair(Path("/1.png"), Path("/2.png"), HomographySource.of(np.eye(3)))
 READY = EngineState(
     "ready",
     tuple(
@@ -99,12 +108,12 @@ def test_right_and_wrong_follow_the_threshold_of_the_matches(ready, models):
     assert "1 px" in ready.cell("error").toolTip()
 
 
-def test_without_homography_truth_rows_say_why_they_are_empty(ready, models):
+def test_without_truth_its_rows_say_why_they_are_empty(ready, models):
     free = ImagePair(Path("/1"), Path("/2"))
     models.probe.set_answer(answer(free, truth_px=None, error_px=None, rank=None))
     for row in ("truth", "error", "rank"):
         assert text(ready, row) == DASH
-        assert "no homography" in ready.cell(row).toolTip()
+        assert "no ground truth" in ready.cell(row).toolTip()
 
 
 def test_a_true_point_outside_the_image_is_told_from_a_missing_homography(ready, models):

@@ -209,9 +209,9 @@ def test_one_image_dropped_on_a_pane_replaces_that_side(qtbot, open_window, sequ
 def test_a_homography_dropped_on_a_free_pair_gives_it_truth(qtbot, open_window, sequences):
     folder = sequences / "v_turn"
     window = open_ready(qtbot, open_window, folder / "1.png", folder / "2.png")
-    assert window.models.pair.state.pair.h_b_from_a is None
+    assert window.models.pair.state.truth is None
     drop(window, [folder / "H_1_2"])
-    qtbot.waitUntil(lambda: window.models.pair.state.pair.h_b_from_a is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.models.pair.state.truth is not None, timeout=WAIT_MS)
     answer = hover(qtbot, window, 0, (100.0, 70.0))
     assert answer.error_px < 1.5
 
@@ -405,4 +405,4 @@ def test_the_first_start_shows_the_demo(qtbot, open_window):
     window = open_ready(qtbot, open_window)
     state = window.models.pair.state
     assert state.pair.sequence.startswith("v_")
-    assert state.pair.h_b_from_a is not None
+    assert state.truth is not None

@@ -18,6 +18,7 @@ from engine.geometry.coords import inside
 from engine.geometry.homography import local_scale, warp_image, warp_points
 from engine.images import read_image, read_size
 from engine.progress import CancelToken, JobContext, Progress, Saved
+from engine.truth.homography import HomographySource
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_the_demo_is_a_whole_dataset_of_both_kinds_with_a_free_pair(folder):
 def test_the_first_pair_is_a_viewpoint_pair_with_truth(folder):
     pair = first_demo_pair()
     assert pair.sequence.startswith("v_")
-    assert pair.h_b_from_a is not None
+    assert isinstance(pair.truth, HomographySource)
     assert pair in open_dataset(folder).pairs()
 
 
@@ -69,10 +70,10 @@ def test_viewpoint_pairs_differ_in_scale_rotation_and_tilt(folder):
         size = np.array(read_size(pair.images[0]))
         for one in pair.pairs():
             middle = (size - 1) / 2
-            spread = local_scale(one.h_b_from_a, np.array([[0, 0], size - 1]))
+            spread = local_scale(one.truth.h_b_from_a, np.array([[0, 0], size - 1]))
             centres[one.name] = (
-                float(local_scale(one.h_b_from_a, middle)),
-                abs(turn_deg(one.h_b_from_a, middle)),
+                float(local_scale(one.truth.h_b_from_a, middle)),
+                abs(turn_deg(one.truth.h_b_from_a, middle)),
                 float(spread.max() / spread.min()),
             )
     scale, rotation, tilt = (max(values) for values in zip(*centres.values(), strict=True))
@@ -99,9 +100,9 @@ def test_the_stated_homographies_match_the_pictures_to_a_tenth_of_a_pixel(folder
         for pair in sequence.pairs():
             other = cv2.cvtColor(read_image(pair.path_b).pixels, cv2.COLOR_RGB2GRAY)
             size_b = (other.shape[1], other.shape[0])
-            warped = warp_image(first, pair.h_b_from_a, size_b)
+            warped = warp_image(first, pair.truth.h_b_from_a, size_b)
             grid = np.stack(np.meshgrid(np.arange(size_b[0]), np.arange(size_b[1])), axis=-1)
-            back = warp_points(np.linalg.inv(pair.h_b_from_a), grid)
+            back = warp_points(np.linalg.inv(pair.truth.h_b_from_a), grid)
             mask = inside(back, size_a, margin_px=12) & inside(grid, size_b, margin_px=12)
             for rows in (slice(0, size_b[1] // 2), slice(size_b[1] // 2, None)):
                 for columns in (slice(0, size_b[0] // 2), slice(size_b[0] // 2, None)):
@@ -126,7 +127,7 @@ def test_illumination_pairs_stand_still_and_change_their_light(folder):
     for sequence in subset(open_dataset(folder), "illumination").sequences:
         first = read_image(sequence.images[0]).pixels.astype(float)
         for pair in sequence.pairs():
-            np.testing.assert_array_equal(pair.h_b_from_a, np.eye(3))
+            np.testing.assert_array_equal(pair.truth.h_b_from_a, np.eye(3))
             other = read_image(pair.path_b).pixels.astype(float)
             assert other.shape == first.shape
             assert np.abs(other - first).mean() > 4, pair.name

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from engine.data.hpatches import open_dataset
-from engine.data.pairs import ImagePair
 from engine.descriptors.registry import make_spec
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.stress import choose_stress
@@ -24,6 +23,7 @@ from engine.inspection.session import Session
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
 from engine.jobs.settings import EvaluateConfig
 from engine.progress import JobContext
+from engine.truth.homography import HomographySource
 
 SIZE_PX = (96, 72)
 CORNERS = ((0, 0), (95, 0), (0, 71), (95, 71))
@@ -181,9 +181,8 @@ def test_the_planar_pairs_open_whole(shared_data):
         image_a, image_b = (path.with_name(path.name.split("_H_")[0] + f"{s}.jpg") for s in "AB")
         size_a_px, size_b_px = read_size(image_a), read_size(image_b)
         for factor in (1, -1):
-            pair = ImagePair(image_a, image_b, factor * read_homography(path))
-            h_b_from_a = pair.facing(size_a_px, size_b_px).h_b_from_a
-            assert h_b_from_a is not None
+            truth = HomographySource.of(factor * read_homography(path))
+            h_b_from_a = truth.open(size_a_px, size_b_px).h_b_from_a
             xs, ys = np.meshgrid(np.arange(0, size_a_px[0], 8), np.arange(0, size_a_px[1], 8))
             seen = covisible(np.stack([xs, ys], axis=-1), h_b_from_a, size_b_px)
             assert seen.mean() > 0.1, path.name

@@ -46,9 +46,9 @@ def test_a_sequence_gives_image_1_against_each_other_with_its_homography(tmp_pat
         assert pair.path_a == tmp_path / "v_wall" / "1.ppm"
         assert pair.path_b == tmp_path / "v_wall" / f"{k}.ppm"
         assert (pair.sequence, pair.index) == ("v_wall", k)
-        np.testing.assert_array_equal(pair.h_b_from_a, [[1, 0, k], [0, 1, 0], [0, 0, 1]])
+        np.testing.assert_array_equal(pair.truth.h_b_from_a, [[1, 0, k], [0, 1, 0], [0, 0, 1]])
         assert sequence.pair(k) == pair
-        assert pair.h_b_from_a.dtype == np.float64
+        assert pair.truth.h_b_from_a.dtype == np.float64
 
 
 @pytest.mark.parametrize("level", ["root", "itself"])
@@ -272,7 +272,7 @@ def test_a_folder_that_may_not_be_read_is_reported(tmp_path):
 def shifts(folder: Path) -> list[tuple[int, str, str, float]]:
     """Number and files of each pair, and by how much its matrix shifts."""
     return [
-        (pair.index, pair.path_a.name, pair.path_b.name, float(pair.h_b_from_a[0, 2]))
+        (pair.index, pair.path_a.name, pair.path_b.name, float(pair.truth.h_b_from_a[0, 2]))
         for pair in open_dataset(folder).pairs()
     ]
 
@@ -458,7 +458,7 @@ def test_a_folder_of_exactly_two_pictures_is_a_free_pair(tmp_path):
         (tmp_path / name).touch()
     pair = pair_from_folder(tmp_path)
     assert (pair.path_a.name, pair.path_b.name) == ("img9.jpg", "img10.png")
-    assert pair.h_b_from_a is None
+    assert pair.truth is None
     assert (pair.name, pair.sequence, pair.index) == (tmp_path.name, "", 0)
 
 
@@ -486,4 +486,4 @@ def test_the_real_sequences_open_whole(shared_data):
     assert read_size(dataset.sequence("v_churchill").images[0]) == (768, 1024)
     assert len(open_dataset(shared_data).pairs()) == 20, "one level higher"
     pool = dataset.sequence("i_pool").pair(4)
-    np.testing.assert_array_equal(pool.h_b_from_a, np.eye(3))
+    np.testing.assert_array_equal(pool.truth.h_b_from_a, np.eye(3))

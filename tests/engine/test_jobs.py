@@ -31,6 +31,7 @@ from engine.jobs.open_pair import open_pair
 from engine.jobs.recipe import load_descriptor_sources, make_recipe
 from engine.jobs.settings import MatchConfig
 from engine.progress import CancelToken, Event, JobContext, Note, Progress, Saved
+from engine.truth.homography import HomographySource
 
 SHIFT_PX = (8, 4)
 
@@ -240,8 +241,8 @@ def test_plugins_are_told_of_before_they_run_and_after(
 
 def test_pairs_are_opened_from_names(pair: ImagePair, tmp_path: Path):
     dx, dy = SHIFT_PX
-    assert pair.h_b_from_a is not None
-    np.testing.assert_allclose(pair.h_b_from_a, [[1, 0, dx], [0, 1, dy], [0, 0, 1]])
+    assert isinstance(pair.truth, HomographySource)
+    np.testing.assert_allclose(pair.truth.h_b_from_a, [[1, 0, dx], [0, 1, dy], [0, 0, 1]])
     assert open_pair([pair.path_a.parent]).path_b == pair.path_b
     singular = tmp_path / "H.txt"
     singular.write_text("1 2 3 2 4 6 0 0 1")

@@ -34,7 +34,7 @@ from engine.errors import (
     MapsMissingError,
 )
 from engine.geometry.coords import CellGrid, Resize
-from engine.geometry.homography import read_homography, warp_points
+from engine.geometry.homography import warp_points
 from engine.images import fit_long_edge, read_image, resize_pixels, write_image
 from engine.inspection import session as session_module
 from engine.inspection.requests import (
@@ -47,6 +47,7 @@ from engine.inspection.session import Session
 from engine.matching.colouring import Colouring
 from engine.matching.projection import fit_basis, load_basis, save_basis
 from engine.progress import CancelToken, JobContext, Note, Progress
+from engine.truth.homography import HomographySource
 
 TAPS = 8
 TAP_PX = 2
@@ -161,7 +162,8 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def save_pair(folder: Path, a: np.ndarray, b: np.ndarray, h_b_from_a=None) -> ImagePair:
     write_image(folder / "bild ä.png", a)
     write_image(folder / "bild b.png", b)
-    return ImagePair(folder / "bild ä.png", folder / "bild b.png", h_b_from_a)
+    truth = None if h_b_from_a is None else HomographySource.of(h_b_from_a)
+    return ImagePair(folder / "bild ä.png", folder / "bild b.png", truth)
 
 
 @pytest.fixture
@@ -1115,12 +1117,12 @@ def test_daisy_matches_a_real_sequence_as_well_as_the_reference_does(shared_data
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
     first, second = (next(folder.glob(f"{number}.*")) for number in (1, 2))
-    pair = ImagePair(first, second, read_homography(folder / "H_1_2"))
+    pair = ImagePair(first, second, HomographySource.read(folder / "H_1_2"))
     how = Recipe(spec=make_spec("daisy", {"stride_px": 4}), device="cpu")
     table = Session().match(MatchRequest(pair=pair, recipe=how, count=300), JobContext())
     error_px = table.error_px[np.isfinite(table.error_px)]
     assert (error_px <= 5).mean() > 0.75
     corner = np.array([400.0, 300.0])
     np.testing.assert_allclose(
-        warp_points(table.h_b_from_a, corner), warp_points(pair.h_b_from_a, corner), atol=2
+        warp_points(table.h_b_from_a, corner), warp_points(pair.truth.h_b_from_a, corner), atol=2
     )

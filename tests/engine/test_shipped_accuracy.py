@@ -47,7 +47,7 @@ def accuracy(descriptor: DenseDescriptor, pair: ImagePair, stress: Stress | None
     stress = stress or Stress()
     image_a = make_working_image(PROTOCOL, read_image(pair.path_a).pixels)
     image_b = make_working_image(PROTOCOL, stress.apply(read_image(pair.path_b).pixels))
-    h_b_from_a = stress.matrix(image_b.resize.from_size_px) @ pair.h_b_from_a
+    h_b_from_a = stress.matrix(image_b.resize.from_size_px) @ pair.truth.h_b_from_a
     truth = resize_homography(PROTOCOL, image_a.resize, image_b.resize, h_b_from_a)
     queries = draw_queries(
         PROTOCOL,

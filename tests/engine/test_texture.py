@@ -22,6 +22,7 @@ from engine.inspection.session import Session
 from engine.jobs.match import MatchJob
 from engine.matching.texture import LEAST_CONTRAST, find_texture, local_contrast
 from engine.progress import JobContext
+from engine.truth.homography import HomographySource
 
 SIZE = (180, 240)
 PHOTOS = Path(skimage.__file__).parent / "data"
@@ -131,10 +132,12 @@ def test_the_estimate_rests_on_the_textured_half_of_a_picture_and_pck_on_all_of_
     session = Session()
     tables = [
         session.match(
-            MatchRequest(pair=ImagePair(a, b, h), recipe=recipe("daisy"), points="grid", count=300),
+            MatchRequest(
+                pair=ImagePair(a, b, truth), recipe=recipe("daisy"), points="grid", count=300
+            ),
             JobContext(),
         )
-        for h in (None, shift)
+        for truth in (None, HomographySource.of(shift))
     ]
     xs = tables[0].points_a[:, 0]
     # A window of 25 px and one of 9 px in it reach 16 px and 12 px beyond the edge.
@@ -157,7 +160,12 @@ def test_an_image_against_itself_gives_the_identity_within_half_a_cell(name, poi
     how = recipe("descspace-fast")
     session = Session()
     table = session.match(
-        MatchRequest(pair=ImagePair(path, path, np.eye(3)), recipe=how, points=points, count=600),
+        MatchRequest(
+            pair=ImagePair(path, path, HomographySource.of(np.eye(3))),
+            recipe=how,
+            points=points,
+            count=600,
+        ),
         JobContext(),
     )
     info = session.described(ImagePair(path, path), "a", how)
@@ -176,7 +184,12 @@ def test_a_drawing_against_itself_gives_the_identity_although_its_cells_differ_s
     path = PHOTOS / name
     how = recipe("descspace-fast")
     table = Session().match(
-        MatchRequest(pair=ImagePair(path, path, np.eye(3)), recipe=how, points="grid", count=400),
+        MatchRequest(
+            pair=ImagePair(path, path, HomographySource.of(np.eye(3))),
+            recipe=how,
+            points="grid",
+            count=400,
+        ),
         JobContext(),
     )
     assert table.textured.sum() > 50
