@@ -11,8 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from engine.data.layouts.evd import EvdReader
+from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
+from engine.data.layouts.middlebury import MiddleburyReader
+from engine.data.layouts.proposal_flow import ProposalFlowReader
+from engine.data.layouts.spair import SPairReader
 from engine.data.layouts.two_images import TwoImagesReader
+from engine.data.layouts.wxbs import WxbsReader
 from engine.data.pair_set import PairSet, PairSetReader
 from engine.errors import ConfigError, DatasetError, quoted
 from engine.files import named_path
@@ -20,6 +26,12 @@ from engine.files import named_path
 _READERS: Final[tuple[PairSetReader, ...]] = (
     # The first one that fits is used, so a layout that asks for more comes earlier.
     HPatchesReader(),
+    HomogrReader(),
+    EvdReader(),
+    WxbsReader(),
+    MiddleburyReader(),
+    SPairReader(),
+    ProposalFlowReader(),
 )
 _PLAIN: Final[PairSetReader] = TwoImagesReader()
 """Fits many folders, and is used only where no other reader fits."""
