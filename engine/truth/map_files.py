@@ -1,7 +1,7 @@
 """Files with a number, or several, for every pixel: flow, disparity, depth.
 
-Known by their content, never by their ending: PFM, PNG, TIFF, ``.npy``, ``.npz``, HDF5 and
-OpenEXR.  What a number means, and which of them say "unknown", is settled by the kind of truth
+Known by their content, never by their ending: PFM, PNG, TIFF, ``.flo``, ``.npy``, ``.npz``, HDF5
+and OpenEXR.  What a number means, and which of them say "unknown", is settled by the kind of truth
 that asks; here nothing is scaled or left out.
 """
 
@@ -31,9 +31,16 @@ _LOSSLESS: Final = ("PFM", "PNG", "TIFF")
 _MOST_BYTES: Final = 16 * MAX_PIXELS
 _MOST_CHANNELS: Final = 4
 _SHOWN_NAMES: Final = 6
+_FLO_HEADER_BYTES: Final = 12
 
 
-def read_map(path: Path, names: tuple[str, ...], *, size_px: tuple[int, int] | None = None) -> Map:
+def read_map(
+    path: Path,
+    names: tuple[str, ...],
+    *,
+    size_px: tuple[int, int] | None = None,
+    channels: bool = False,
+) -> Map:
     """Read the map in a file, as it is stored.
 
     Args:
@@ -41,6 +48,7 @@ def read_map(path: Path, names: tuple[str, ...], *, size_px: tuple[int, int] | N
         names: what the map may be called in an archive, most likely first: the first name that is
             there is read, else the only array that can be a map.
         size_px: (width, height) that it must have; None for any.
+        channels: keep all channels, also where they are equal, which else count as one number.
 
     Returns:
         Integers or floats, one for each pixel, or up to four of them along a last axis; the colours
@@ -66,7 +74,8 @@ def read_map(path: Path, names: tuple[str, ...], *, size_px: tuple[int, int] | N
         except Exception as error:  # a parser of foreign files
             detail = " ".join(str(error).split())[:120] or type(error).__name__
             raise TruthError(path, f"is a damaged {form.name} ({detail})") from error
-    return _checked(path, values, size_px)
+    checked = _checked(path, values, size_px)
+    return checked if channels else _one_number(checked)
 
 
 def _checked(path: Path, values: Map, size_px: tuple[int, int] | None) -> Map:
@@ -129,10 +138,22 @@ class _Format:
 
 def _read_picture(_stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
     try:
-        values = read_samples(path)
+        values: Map = read_samples(path)
     except ImageError as error:
         raise TruthError(path, error.reason) from error
-    return _one_number(values)
+    return values
+
+
+def _read_flo(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
+    """Middlebury's flow: width and height as int32, and u and v of each pixel, little-endian."""
+    header = stream.read(_FLO_HEADER_BYTES)
+    width, height = (int.from_bytes(header[at : at + 4], "little") for at in (4, 8))
+    _refuse_large(path, (width, height))
+    count = 2 * width * height
+    values = np.frombuffer(stream.read(4 * count + 1), np.uint8)
+    if values.size != 4 * count:
+        raise ValueError(f"{width} × {height} pixels take {4 * count} bytes, not {values.size}")
+    return values.view("<f4").reshape(height, width, 2).astype(np.float32)
 
 
 def _read_npy(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
@@ -177,12 +198,16 @@ def _read_exr(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
         values = None
     if values is None:
         raise TruthError(path, f"is OpenEXR, which this OpenCV cannot read ({_exr_remedy()})")
-    return _one_number(np.asarray(values[..., 2::-1] if values.ndim == 3 else values))
+    return np.asarray(values[..., 2::-1] if values.ndim == 3 else values)
 
 
 def _one_number(values: Map) -> Map:
     """``(H, W)`` of a map that is stored in three equal colours."""
-    grey = values.ndim == 3 and bool((values[..., 1:] == values[..., :1]).all())
+    grey = (
+        values.ndim == 3
+        and values.shape[2] > 2
+        and bool((values[..., 1:] == values[..., :1]).all())
+    )
     return values[..., 0] if grey else values
 
 
@@ -210,9 +235,10 @@ def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 _FORMATS: Final = (
     _Format("picture", lambda head: recognise(head) in _LOSSLESS, _read_picture),
+    _Format(".flo file", _begins(b"PIEH"), _read_flo),
     _Format(".npy file", _begins(b"\x93NUMPY"), _read_npy),
     _Format(".npz file", _begins(b"PK\x03\x04"), _read_archive),
     _Format("HDF5 file", _begins(b"\x89HDF\r\n\x1a\n"), _read_hdf5),
     _Format("OpenEXR file", _begins(b"\x76\x2f\x31\x01"), _read_exr),
 )
-_READ: Final = "PFM, PNG, TIFF, .npy, .npz, HDF5 and OpenEXR are read"
+_READ: Final = "PFM, PNG, TIFF, .flo, .npy, .npz, HDF5 and OpenEXR are read"
