@@ -38,6 +38,9 @@ SequenceKind = Literal["viewpoint", "illumination", "other"]
 TruthKind = Literal["homography", "points", "flow", "disparity", "depth", "landmarks"]
 """What the ground truth of a pair is known from."""
 
+LISTED_TRUTHS: frozenset[TruthKind] = frozenset(("points", "landmarks"))
+"""The kinds that know a list of points and nothing between them; the others are dense."""
+
 TruthOrigin = Literal["given", "estimated", "pins"]
 """Who made a ground truth: the data set, an estimate from matches, or the user's pins."""
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.config import typed_path
 from engine.data.hpatches import Dataset, open_dataset, subset
 from engine.data.pairs import ImagePair
-from engine.errors import ConfigError, DatasetError, quoted
+from engine.errors import ConfigError, DatasetError, DescSpaceError, quoted
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
 from engine.paths import user_data_dir
 from engine.progress import JobContext, tell_choice
+from engine.truth.base import Size, Truth, TruthSource, open_truth
+from engine.truth.moved import moved_truth
+from engine.vocabulary import TruthKind
 
 EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
 
@@ -65,20 +65,24 @@ class EvaluationPair:
         """What no other pair shares: the sequence and the number of the second image."""
         return self.pair.sequence, self.pair.index
 
-    def h_b_from_a(
-        self, size_a_px: tuple[int, int], size_b_px: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        """``(3, 3)`` in original pixels, to image b as it is evaluated; what both show is in front.
+    @property
+    def source(self) -> TruthSource:
+        """What the truth is known from, before any change of image b."""
+        assert self.pair.truth is not None, "an evaluation knows the truth of every pair"
+        return self.pair.truth
+
+    def open_truth(self, size_a_px: Size, size_b_px: Size) -> Truth:
+        """The truth in original pixels, with image b as it is evaluated.
 
         Args:
             size_a_px: (width, height) of the original image a.
             size_b_px: likewise of image b.
+
+        Raises:
+            DescSpaceError: a file of the truth cannot be read, or does not fit the images.
         """
-        truth = self.pair.open_truth(size_a_px, size_b_px)
-        assert truth is not None, "an evaluation knows the truth of every pair"
-        matrix = truth.matrix_from("a")
-        assert matrix is not None
-        return matrix if self.stress is None else self.stress.matrix(size_b_px) @ matrix
+        truth = open_truth(self.source, size_a_px, size_b_px)
+        return truth if self.stress is None else moved_truth(truth, self.stress.matrix(size_b_px))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +111,31 @@ class EvaluationSet:
 
     @property
     def pairs_sha256(self) -> str:
-        """A hash of the list of pairs: names, numbers, truths as read, and the change.
-
-        Raises:
-            FileError: a file of a truth cannot be read.
-        """
+        """A hash of the list of pairs: names, numbers, truths as read, and the change."""
         digest = hashlib.sha256()
         for one in itertools.chain.from_iterable(self.sequences):
-            assert one.pair.truth is not None, "an evaluation knows the truth of every pair"
-            truth = one.pair.truth.identity()
+            try:
+                truth = one.source.identity()
+            except DescSpaceError:  # the pair will be left out, and that is told with the reason
+                truth = "cannot be read"
             change = self.name.partition(":")[0] if one.stress else "as it is"
             digest.update(f"{one.pair.sequence} {one.pair.index} {truth} {change}\n".encode())
         return digest.hexdigest()
+
+    @property
+    def kinds(self) -> tuple[TruthKind, ...]:
+        """What the truths are known from, in alphabetical order."""
+        pairs = itertools.chain.from_iterable(self.sequences)
+        return tuple(sorted({one.source.kind for one in pairs}))
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        """The same, and who made those that the data set did not give, as fingerprints have it."""
+        pairs = itertools.chain.from_iterable(self.sequences)
+        known = {(one.source.kind, one.source.origin) for one in pairs}
+        if known == {("homography", "given")}:
+            return ()
+        return tuple(kind if who == "given" else f"{kind}, {who}" for kind, who in sorted(known))
 
 
 def open_evaluation_set(

@@ -30,7 +30,7 @@ class Sampler:
     """Which points were queries, and among what they were searched.
 
     Attributes:
-        queries: the lists, Harris first.
+        queries: the lists, Harris first; *listed* where the truth lists points.
         query_limit: queries of a pair and list, at most.
         long_edge_px: every image was brought to this long edge.
         grid_stride_px: distance of the places searched; None where no grid is.
@@ -50,13 +50,16 @@ class MeasuredPairs:
         name: of the folder, with ``rotated:`` or ``scaled:`` before it.
         subset: what was chosen of it.
         pairs: how many there are.
-        pairs_sha256: over their names, numbers and homographies.
+        pairs_sha256: over their names, numbers and truths.
+        truths: what the truths are known from, and who made those that the data set did not give,
+            such as ``flow`` and ``homography, estimated``; none where all are given homographies.
     """
 
     name: str
     subset: EvaluationSubset
     pairs: int
     pairs_sha256: str
+    truths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

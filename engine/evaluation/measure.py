@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import engine
 from engine.descriptors.base import DenseDescriptor, Levels
@@ -24,7 +22,14 @@ from engine.descriptors.compute import built_state, describe_image, get_built
 from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
 from engine.descriptors.plugins import code_sha256, plugin_name
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
-from engine.errors import DatasetError, ImageError, WeightsError, file_errors
+from engine.errors import (
+    ConfigError,
+    DatasetError,
+    DescSpaceError,
+    ImageError,
+    WeightsError,
+    file_errors,
+)
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet
 from engine.evaluation.fingerprint import (
     Fingerprint,
@@ -42,14 +47,23 @@ from engine.evaluation.protocols import (
     make_working_image,
     match_points,
     query_pool,
-    resize_homography,
+    resize_truth,
 )
 from engine.evaluation.result import LeftOut, PairRow, Timing, make_row
 from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.stress import Stress
-from engine.evaluation.switches import Protocol, QueryKind, matcher_for
+from engine.evaluation.switches import (
+    QUERY_KINDS,
+    DrawnQueries,
+    Protocol,
+    QueryKind,
+    matcher_for,
+    queries_for,
+)
+from engine.geometry.coords import inside
 from engine.images import read_image
 from engine.progress import Event, JobContext, Note
+from engine.truth.base import Truth
 from engine.vocabulary import Precision
 
 Value = TypeVar("Value")
@@ -182,7 +196,7 @@ def make_fingerprint(
         thresholds_px=protocol.thresholds_px,
         matcher=protocol.matcher,
         sampler=Sampler(
-            queries=protocol.queries,
+            queries=_all_queries(protocol, dataset),
             query_limit=protocol.query_limit,
             long_edge_px=protocol.long_edge_px,
             grid_stride_px=protocol.grid_stride_px if protocol.name == "dense" else None,
@@ -193,6 +207,7 @@ def make_fingerprint(
             subset=dataset.subset,
             pairs=dataset.pair_count,
             pairs_sha256=dataset.pairs_sha256,
+            truths=dataset.truths,
         ),
         descriptors=tuple(one.entry for one in descriptors),
         versions=Versions(
@@ -201,6 +216,34 @@ def make_fingerprint(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         value_range=None if protocol.value_range is None else protocol.value_range.ends,
     )
+
+
+def _all_queries(protocol: Protocol, dataset: EvaluationSet) -> tuple[QueryKind, ...]:
+    """The lists of queries that the pairs have, by the kinds of their truths."""
+    found = {name for kind in dataset.kinds for name in queries_for(protocol, kind)}
+    return tuple(name for name in QUERY_KINDS if name in found)
+
+
+def check_truths(
+    protocol: Protocol, dataset: EvaluationSet, choices: Sequence[DescriptorChoice]
+) -> None:
+    """Refuse what needs homographies where the truth of a pair is none.
+
+    Raises:
+        ConfigError: the protocol ``seed``, or a descriptor that is given the true scales.
+    """
+    others = [kind for kind in dataset.kinds if kind != "homography"]
+    if not others:
+        return
+    known = f"the truth of pairs of {dataset.name} is known from {' and '.join(others)}"
+    if protocol.name == "seed":
+        raise ConfigError(
+            "protocol", f"'seed' goes with homographies, and {known}; choose 'closed' or 'dense'"
+        )
+    for choice in choices:
+        if choice.oracle:
+            reason = f"{choice.label!r} takes true scales from homographies, and {known}"
+            raise ConfigError("descriptor", reason)
 
 
 def measure_pairs(
@@ -275,9 +318,13 @@ def read_pairs(
                     for note in read.notes if isinstance(read, ReadImage) else ():
                         context.emit(Note(note, "warning"))
                 if isinstance(first, ReadImage) and isinstance(second, ReadImage):
-                    yield one, (first, second)
-                    continue
-                wrong = second if isinstance(first, ReadImage) else first
+                    broken = _fault_of_truth(one, first, second)
+                    if broken is None:
+                        yield one, (first, second)
+                        continue
+                    wrong: object = broken
+                else:
+                    wrong = second if isinstance(first, ReadImage) else first
                 fault = f"{one.pair.name} is left out: {wrong}"
                 if strict:
                     raise DatasetError(one.pair.path_b.parent, fault.removesuffix("."))
@@ -287,16 +334,27 @@ def read_pairs(
         reading.close()
 
 
+def _fault_of_truth(
+    one: EvaluationPair, first: ReadImage, second: ReadImage
+) -> DescSpaceError | None:
+    """Why the truth of a pair cannot be used; it stays open for who asks next."""
+    try:
+        one.open_truth(first.working.resize.from_size_px, second.working.resize.from_size_px)
+    except DescSpaceError as error:
+        return error
+    return None
+
+
 def draw_lists(
     protocol: Protocol,
     one: EvaluationPair,
     images: tuple[ReadImage, ReadImage],
-    pools: dict[QueryKind, Points],
+    pools: dict[DrawnQueries, Points],
 ) -> tuple[dict[QueryKind, QueryPoints], list[LeftOut]]:
     """Draw the queries of a pair.
 
     Args:
-        protocol: which lists.
+        protocol: which lists, where the truth is dense; else the points that it lists.
         one: the pair.
         images: both images, as read.
         pools: of the first image; filled as needed.
@@ -304,17 +362,22 @@ def draw_lists(
     Returns:
         The lists that hold queries, and why others hold none.
     """
-    pair, (first, second) = one.pair, images
-    h_b_from_a = working_homography(protocol, one, images)
+    pair, first = one.pair, images[0]
+    truth = working_truth(protocol, one, images)
+    listed = truth.listed_px
     lists, left_out = {}, []
-    for kind in protocol.queries:
-        if kind not in pools:
-            pools[kind] = query_pool(first.working, kind)
+    for kind in queries_for(protocol, truth.kind):
+        if kind == "listed":
+            assert listed is not None, "truths of these kinds list points"
+            pool = listed[0][inside(listed[0], first.working.size_px)]
+        else:
+            if kind not in pools:
+                pools[kind] = query_pool(first.working, kind)
+            pool = pools[kind]
         queries = draw_queries(
             protocol,
-            pools[kind],
-            h_b_from_a,
-            second.working.size_px,
+            pool,
+            truth,
             sequence=pair.sequence,
             index=pair.index,
             kind=kind,
@@ -327,13 +390,17 @@ def draw_lists(
     return lists, left_out
 
 
-def working_homography(
+def working_truth(
     protocol: Protocol, one: EvaluationPair, images: tuple[ReadImage, ReadImage]
-) -> NDArray[np.float64]:
-    """``h_b_from_a`` of a pair in working pixels."""
+) -> Truth:
+    """The truth of a pair in working pixels.
+
+    Raises:
+        DescSpaceError: a file of the truth cannot be read, or does not fit the images.
+    """
     resize_a, resize_b = (image.working.resize for image in images)
-    original = one.h_b_from_a(resize_a.from_size_px, resize_b.from_size_px)
-    return resize_homography(protocol, resize_a, resize_b, original)
+    original = one.open_truth(resize_a.from_size_px, resize_b.from_size_px)
+    return resize_truth(protocol, resize_a, resize_b, original)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -361,20 +428,20 @@ class _SequenceTask:
     device: torch.device
     context: JobContext
     described: dict[str, PairImage] = field(default_factory=dict)
-    pools: dict[QueryKind, Points] = field(default_factory=dict)
+    pools: dict[DrawnQueries, Points] = field(default_factory=dict)
 
     def measure(self, one: EvaluationPair, second: ReadImage) -> PairRecord:
         """Measure all descriptors with all lists of queries."""
         pair, size_b_px = one.pair, second.working.size_px
         images = (self.first, second)
-        h_b_from_a = working_homography(self.protocol, one, images)
+        truth = working_truth(self.protocol, one, images)
         lists, left_out = draw_lists(self.protocol, one, images, self.pools)
         rows: list[PairRow] = []
         timings: list[Timing] = []
         points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
         for each in self.descriptors if lists else ():
             label, start_s = each.entry.label, time.perf_counter()
-            levels_a, levels_b, count = self._describe(each, second.working, h_b_from_a)
+            levels_a, levels_b, count = self._describe(each, second.working, truth)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # or its time would count as matching
             described_s = time.perf_counter()
@@ -402,12 +469,14 @@ class _SequenceTask:
         )
 
     def _describe(
-        self, one: EvaluatedDescriptor, second: WorkingImage, h_b_from_a: NDArray[np.float64]
+        self, one: EvaluatedDescriptor, second: WorkingImage, truth: Truth
     ) -> tuple[Levels, Levels, int]:
         """The maps of both images, and how many images were described for them."""
         label, precision, first = one.entry.label, one.entry.precision, self.first.working
         device = str(self.device)
         if one.entry.oracle:
+            h_b_from_a = truth.matrix_from("a")
+            assert h_b_from_a is not None, "check_truths refuses others"
             both = describe_knowing(
                 one.descriptor,
                 (first.pixels, second.pixels),

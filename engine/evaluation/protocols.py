@@ -28,14 +28,15 @@ from torch.nn import functional
 
 from engine.descriptors.base import Levels
 from engine.evaluation.points import PairPoints, Points
-from engine.evaluation.switches import Matcher, Protocol, QueryKind
+from engine.evaluation.switches import DrawnQueries, Matcher, Protocol, QueryKind
 from engine.geometry.coords import Resize
 from engine.geometry.sampling import sample_map
-from engine.geometry.visibility import covisible, project
 from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
 from engine.progress import CancelToken
+from engine.truth.base import Truth
+from engine.truth.homography import HomographyTruth
 
 SEARCH_BUDGET_BYTES: Final = 64 << 20
 """Memory that one block of a search may take, and about what sampled candidates may."""
@@ -86,19 +87,26 @@ def make_working_image(protocol: Protocol, pixels: NDArray[Any]) -> WorkingImage
     return WorkingImage(resized, Resize((width, height), to_size_px))
 
 
-def resize_homography(
-    protocol: Protocol, resize_a: Resize, resize_b: Resize, h_b_from_a: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Carry ``h_b_from_a`` from original to working pixels, as the protocol does it."""
+def resize_truth(protocol: Protocol, resize_a: Resize, resize_b: Resize, truth: Truth) -> Truth:
+    """Carry a truth from original to working pixels, as the protocol does it.
+
+    Args:
+        protocol: ``seed`` takes homographies only.
+        resize_a: of image a.
+        resize_b: of image b.
+        truth: between the original images.
+    """
     if protocol.name != "seed":
-        return resize_a.homography(resize_b, h_b_from_a)
+        return truth.resized(resize_a, resize_b)
+    h_b_from_a = truth.matrix_from("a")
+    assert h_b_from_a is not None, "an evaluation refuses other truths for this protocol"
     enlarge_b = np.diag([*resize_b.scale_xy, 1.0])
     shrink_a = np.diag([*resize_a.scale_xy, 1.0])
     plain: NDArray[np.float64] = enlarge_b @ h_b_from_a @ np.linalg.inv(shrink_a)
-    return plain
+    return HomographyTruth(plain, (resize_a.to_size_px, resize_b.to_size_px))
 
 
-def query_pool(image_a: WorkingImage, kind: QueryKind) -> Points:
+def query_pool(image_a: WorkingImage, kind: DrawnQueries) -> Points:
     """The pixels ``(M, 2)`` of an image that may become queries, row by row.
 
     Args:
@@ -119,32 +127,30 @@ def query_pool(image_a: WorkingImage, kind: QueryKind) -> Points:
 def draw_queries(
     protocol: Protocol,
     pool: Points,
-    h_b_from_a: NDArray[np.float64],
-    size_b_px: tuple[int, int],
+    truth: Truth,
     *,
     sequence: str,
     index: int,
     kind: QueryKind,
 ) -> QueryPoints:
-    """Draw queries without repetition from the pixels whose true point is inside image b.
+    """Draw queries without repetition from the points whose true point image b shows.
 
     Args:
         protocol: how many at most, and what becomes of the truth.
-        pool: ``(M, 2)`` from :func:`query_pool`.
-        h_b_from_a: in working pixels.
-        size_b_px: (width, height) of the working image b.
+        pool: ``(M, 2)`` from :func:`query_pool`, or points that the truth lists.
+        truth: between the working images.
         sequence: with ``index`` and ``kind`` and the protocol's seed all that the draw depends on.
         index: number of the second image.
         kind: the list's name.
 
     Returns:
-        The queries; none if no pixel of the pool is seen in image b.
+        The queries; none if no point of the pool is seen in image b.
     """
-    seen = pool[covisible(pool, h_b_from_a, size_b_px)]
+    seen = pool[truth.locate("a", pool).seen]
     generator = np.random.default_rng(pair_seed(protocol.seed, sequence, index, kind))
     chosen = generator.choice(len(seen), size=min(protocol.query_limit, len(seen)), replace=False)
     query_px = seen[chosen]
-    true_px, _ = project(query_px, h_b_from_a, size_b_px)
+    true_px = truth.locate("a", query_px).points_px
     return QueryPoints(query_px, np.trunc(true_px) if protocol.name == "seed" else true_px)
 
 

@@ -505,7 +505,7 @@ def number_text(value: float | None) -> str:
 
 def list_name(kind: QueryKind) -> str:
     """What a list of queries is called in a sentence."""
-    return "Harris" if kind == "harris" else "uniform"
+    return "Harris" if kind == "harris" else kind
 
 
 def counted(count: int, word: str) -> str:

@@ -43,7 +43,7 @@ from engine.evaluation.study import (
     layer_means,
 )
 from engine.evaluation.study_report import LayerView
-from engine.evaluation.switches import Protocol, QueryKind
+from engine.evaluation.switches import DrawnQueries, Protocol
 from engine.matching.projection import fit_basis, project
 from engine.progress import JobContext, Progress, Stage
 from engine.vocabulary import Precision
@@ -357,7 +357,7 @@ def measure_layers(
     context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
     first: ReadImage | None = None
     maps_a = LayerMaps((), ())
-    pools: dict[QueryKind, Points] = {}
+    pools: dict[DrawnQueries, Points] = {}
     left_out: list[LeftOut] = []
     with contextlib.closing(read_pairs(dataset, protocol, strict=False, context=context)) as pairs:
         for done, (one, read) in enumerate(pairs, start=1):

@@ -7,13 +7,19 @@ from typing import Final, Literal
 
 from engine.errors import ConfigError
 from engine.imagefiles.value_range import ValueRange
+from engine.vocabulary import LISTED_TRUTHS, TruthKind
 
 ProtocolName = Literal["seed", "closed", "dense"]
-QueryKind = Literal["harris", "uniform"]
+DrawnQueries = Literal["harris", "uniform"]
+QueryKind = Literal[DrawnQueries, "listed"]
 Matcher = Literal["exact", "flann"]
 Estimator = Literal["opencv", "poselib"]
 
-QUERY_KINDS: Final[tuple[QueryKind, ...]] = ("harris", "uniform")
+DRAWN_QUERIES: Final[tuple[DrawnQueries, ...]] = ("harris", "uniform")
+"""The lists that are drawn from the pixels of an image, where the truth is dense."""
+
+QUERY_KINDS: Final[tuple[QueryKind, ...]] = (*DRAWN_QUERIES, "listed")
+"""All lists.  *Listed* are the points whose partners the truth lists, where it is not dense."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +31,7 @@ class Protocol:
         thresholds_px: a match this close to the truth is right; ascending.
         matcher: ``flann`` is approximate and for single descriptors; sets are always matched
             exactly.
-        queries: the lists of queries, Harris first.
+        queries: the lists of queries where the truth is dense, Harris first.
         query_limit: queries of a pair and list, at most.
         long_edge_px: every image is brought to this long edge.
         grid_stride_px: distance of candidates in the dense protocol.
@@ -36,7 +42,7 @@ class Protocol:
     name: ProtocolName
     thresholds_px: tuple[float, ...]
     matcher: Matcher
-    queries: tuple[QueryKind, ...]
+    queries: tuple[DrawnQueries, ...]
     query_limit: int
     long_edge_px: int
     grid_stride_px: int
@@ -50,9 +56,14 @@ class Protocol:
             raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
 
 
-def default_queries(name: ProtocolName) -> tuple[QueryKind, ...]:
-    """The lists of queries that a protocol has."""
-    return QUERY_KINDS if name == "dense" else ("harris",)
+def default_queries(name: ProtocolName) -> tuple[DrawnQueries, ...]:
+    """The lists of queries that a protocol has where the truth is dense."""
+    return DRAWN_QUERIES if name == "dense" else ("harris",)
+
+
+def queries_for(protocol: Protocol, kind: TruthKind) -> tuple[QueryKind, ...]:
+    """The lists of queries of a pair whose truth is of this kind."""
+    return ("listed",) if kind in LISTED_TRUTHS else protocol.queries
 
 
 def matcher_for(protocol: Protocol, level_count: int) -> Matcher:

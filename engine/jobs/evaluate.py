@@ -28,6 +28,7 @@ from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.measure import (
     DescriptorChoice,
     EvaluatedDescriptor,
+    check_truths,
     make_fingerprint,
     measure_pairs,
     prepare_descriptor,
@@ -44,7 +45,12 @@ from engine.evaluation.run_folder import (
     has_rows,
     read_begun,
 )
-from engine.evaluation.switches import QUERY_KINDS, Protocol, QueryKind, default_queries
+from engine.evaluation.switches import (
+    DRAWN_QUERIES,
+    DrawnQueries,
+    Protocol,
+    default_queries,
+)
 from engine.files import make_folder, remove_parts, write_atomically
 from engine.imagefiles.value_range import check_value_range
 from engine.jobs.settings import (
@@ -238,6 +244,7 @@ def prepare_evaluation(
         if strict:
             raise DatasetError(dataset.root, problem.removesuffix("."))
         context.emit(Note(problem, "warning"))
+    check_truths(protocol, dataset, choices)
     device = own_device(resolve_device(config.device))
     descriptors = tuple(
         prepare_descriptor(
@@ -254,11 +261,11 @@ def make_protocol(config: EvaluateConfig) -> Protocol:
     Raises:
         ConfigError: settings that do not go together.
     """
-    lists: Mapping[str, tuple[QueryKind, ...]] = {
+    lists: Mapping[str, tuple[DrawnQueries, ...]] = {
         "protocol": default_queries(config.protocol),
         "harris": ("harris",),
         "uniform": ("uniform",),
-        "both": QUERY_KINDS,
+        "both": DRAWN_QUERIES,
     }
     return Protocol(
         name=config.protocol,

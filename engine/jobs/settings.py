@@ -100,7 +100,9 @@ class EvaluateConfig:
         "exact", help="exact search, or OpenCV's approximate one with its defaults"
     )
     queries: Literal["protocol", "harris", "uniform", "both"] = option(
-        "protocol", help="the lists of queries; 'protocol' uses those of the protocol"
+        "protocol",
+        help="the lists of queries where the truth is dense; 'protocol' uses those of "
+        "the protocol; a truth that lists points makes these the queries",
     )
     query_limit: int = option(
         1000, help="queries of a pair and list, at most", low=1, high=1_000_000

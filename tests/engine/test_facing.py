@@ -138,7 +138,7 @@ def test_every_corner_is_evaluated_also_under_stress(tmp_path, mirrored):
     rotated = open_evaluation_set(f"rotated:{tmp_path / 'set'}")
     for one, matrix in zip(rotated.sequences[0], matrices, strict=True):
         turn = choose_stress("rotated", "v_crossed", one.pair.index).matrix(SIZE_PX)
-        found = one.h_b_from_a(SIZE_PX, SIZE_PX)
+        found = one.open_truth(SIZE_PX, SIZE_PX).matrix_from("a")
         scale = np.linalg.norm(found) / np.linalg.norm(turn @ matrix)
         np.testing.assert_allclose(found, scale * turn @ matrix, atol=1e-9)
 

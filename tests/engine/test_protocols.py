@@ -30,13 +30,14 @@ from engine.evaluation.protocols import (
     make_working_image,
     match_points,
     query_pool,
-    resize_homography,
+    resize_truth,
 )
 from engine.evaluation.switches import Protocol, matcher_for
 from engine.geometry.coords import CellGrid, Resize
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, make_protocol
 from engine.jobs.settings import EvaluateConfig
 from engine.progress import CancelToken, JobContext
+from engine.truth.homography import HomographyTruth
 
 LONG_EDGE_PX = 96
 LIMIT = 80
@@ -243,17 +244,22 @@ def test_the_exact_homography_follows_pixel_centres_and_the_plain_one_does_not()
     x in a, along y in b) the exact one takes the same spot of the plane to the same spot."""
     halved = Resize((100, 80), (50, 80))
     other = Resize((100, 80), (100, 40))
-    exact = resize_homography(protocol("closed"), halved, other, np.eye(3))
+    still = HomographyTruth(np.eye(3), ((100, 80), (100, 80)))
+    exact = resize_truth(protocol("closed"), halved, other, still).matrix_from("a")
     spot = np.array([37.0, 51.0])
     here, there = halved.forward(spot), other.forward(spot)
     np.testing.assert_allclose((exact @ [*here, 1])[:2], there)
-    plain = resize_homography(protocol("seed"), halved, other, np.eye(3))
+    plain = resize_truth(protocol("seed"), halved, other, still).matrix_from("a")
     np.testing.assert_allclose((plain @ [*here, 1])[:2], [here[0] * 2, here[1] / 2])
 
 
 def working(pixels: np.ndarray) -> WorkingImage:
     height, width = pixels.shape[:2]
     return WorkingImage(pixels, Resize((width, height), (width, height)))
+
+
+def truth_of(h_b_from_a: np.ndarray) -> HomographyTruth:
+    return HomographyTruth(h_b_from_a, ((64, 48), (64, 48)))
 
 
 def noisy_image(seed: int = 0) -> WorkingImage:
@@ -264,7 +270,7 @@ def test_queries_are_different_pixels_whose_truth_is_inside_the_other_image():
     shift = np.array([[1, 0, 30.25], [0, 1, -20.5], [0, 0, 1]])
     for kind in ("harris", "uniform"):
         pool = query_pool(noisy_image(), kind)
-        drawn = draw_queries(protocol(), pool, shift, (64, 48), sequence="s", index=2, kind=kind)
+        drawn = draw_queries(protocol(), pool, truth_of(shift), sequence="s", index=2, kind=kind)
         assert 0 < len(drawn.query_px) <= LIMIT
         assert len(np.unique(drawn.query_px, axis=0)) == len(drawn.query_px)
         assert {tuple(point) for point in drawn.query_px} <= {tuple(point) for point in pool}
@@ -277,7 +283,7 @@ def test_the_seed_protocol_cuts_the_truth_and_the_others_keep_it():
     shift = np.array([[1, 0, 0.75], [0, 1, 0.5], [0, 0, 1]])
     pool = query_pool(noisy_image(), "harris")
     one, other = (
-        draw_queries(protocol(name), pool, shift, (64, 48), sequence="s", index=2, kind="harris")
+        draw_queries(protocol(name), pool, truth_of(shift), sequence="s", index=2, kind="harris")
         for name in ("seed", "closed")
     )
     np.testing.assert_array_equal(one.query_px, other.query_px)
@@ -290,7 +296,7 @@ def test_the_draw_depends_on_pair_list_and_seed_and_on_nothing_that_came_before(
 
     def draw(sequence: str = "s", index: int = 2, seed: int = SEED) -> bytes:
         found = draw_queries(
-            protocol(seed=seed), pool, np.eye(3), (64, 48),
+            protocol(seed=seed), pool, truth_of(np.eye(3)),
             sequence=sequence, index=index, kind="uniform",
         )  # fmt: skip
         return found.query_px.tobytes()
@@ -307,7 +313,7 @@ def test_a_flat_image_has_no_corner_and_a_pair_without_overlap_no_query():
     assert query_pool(flat, "uniform").shape == (64 * 48, 2)
     away = np.array([[1, 0, 1000.0], [0, 1, 0], [0, 0, 1]])
     for pool in (query_pool(flat, "harris"), query_pool(flat, "uniform")):
-        drawn = draw_queries(protocol(), pool, away, (64, 48), sequence="s", index=2, kind="harris")
+        drawn = draw_queries(protocol(), pool, truth_of(away), sequence="s", index=2, kind="harris")
         assert drawn.query_px.shape == (0, 2)
         assert drawn.true_px.shape == (0, 2)
 

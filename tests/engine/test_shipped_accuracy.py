@@ -18,12 +18,13 @@ from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.pairing import PairImage, describe_pair
 from engine.descriptors.registry import build_descriptor, make_spec
+from engine.evaluation.datasets import EvaluationPair
 from engine.evaluation.protocols import (
     draw_queries,
     make_working_image,
     match_points,
     query_pool,
-    resize_homography,
+    resize_truth,
 )
 from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Protocol
@@ -47,13 +48,13 @@ def accuracy(descriptor: DenseDescriptor, pair: ImagePair, stress: Stress | None
     stress = stress or Stress()
     image_a = make_working_image(PROTOCOL, read_image(pair.path_a).pixels)
     image_b = make_working_image(PROTOCOL, stress.apply(read_image(pair.path_b).pixels))
-    h_b_from_a = stress.matrix(image_b.resize.from_size_px) @ pair.truth.h_b_from_a
-    truth = resize_homography(PROTOCOL, image_a.resize, image_b.resize, h_b_from_a)
+    size_a_px, size_b_px = (image.resize.from_size_px for image in (image_a, image_b))
+    original = EvaluationPair(pair, stress=stress).open_truth(size_a_px, size_b_px)
+    truth = resize_truth(PROTOCOL, image_a.resize, image_b.resize, original)
     queries = draw_queries(
         PROTOCOL,
         query_pool(image_a, "harris"),
         truth,
-        image_b.size_px,
         sequence=pair.sequence,
         index=pair.index,
         kind="harris",
