@@ -9,7 +9,8 @@ is occluded (Scharstein and Szeliski, "A Taxonomy and Evaluation of Dense Two-Fr
 Correspondence Algorithms", 2002, section 5.1); if it is smaller by more than a pixel, the maps
 contradict each other, and nothing is known.  Where the right map is not given it is made by
 carrying over the left one, the nearest surface counting: then what another point of the left image
-covers is occluded.
+covers is occluded.  A second left map that knows only what both images show, as KITTI's
+``disp_noc`` does, decides instead for points of the left image.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ class DisparitySource:
             numbers, as KITTI has them, and for 1 of floats; 8-bit numbers need one (Middlebury
             names it beside its maps).
         origin: who made them.
+        unoccluded: the left map again, known only where image b shows the point, as KITTI's
+            ``disp_noc`` is; None where there is none.
     """
 
     left: Path
     right: Path | None = None
     factor: float | None = None
     origin: TruthOrigin = "given"
+    unoccluded: Path | None = None
 
     @property
     def kind(self) -> TruthKind:
@@ -69,7 +73,7 @@ class DisparitySource:
     @property
     def files(self) -> tuple[Path, ...]:
         """The maps."""
-        return (self.left,) if self.right is None else (self.left, self.right)
+        return tuple(path for path in (self.left, self.right, self.unoccluded) if path is not None)
 
     def open(self, size_a_px: Size, size_b_px: Size) -> DisparityTruth:
         """Read the maps.
@@ -85,16 +89,23 @@ class DisparitySource:
                 "they are not rectified",
             )
         left, step_px = _read_disparity(self.left, self.factor, size_a_px)
+        shown = None
+        if self.unoccluded is not None:
+            shown, _ = _read_disparity(self.unoccluded, self.factor, size_a_px)
         if self.right is None:
-            right, right_step_px = carried_over(left, size_b_px[0]), step_px
+            both_show = left if shown is None else shown
+            right, right_step_px = carried_over(both_show, size_b_px[0]), step_px
         else:
             right, right_step_px = _read_disparity(self.right, self.factor, size_b_px)
-        return DisparityTruth(left, right, (step_px, right_step_px))
+        return DisparityTruth(
+            left, right, (step_px, right_step_px), None if shown is None else np.isfinite(shown)
+        )
 
     def identity(self) -> str:
         """The factor, and the hashes of the maps."""
         hashes = (sha256_of(path, TruthError) for path in self.files)
-        return " ".join((repr(self.factor), *hashes))
+        unoccluded = () if self.unoccluded is None else ("unoccluded",)
+        return " ".join((repr(self.factor), *hashes, *unoccluded))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,11 +116,14 @@ class DisparityTruth:
         left: ``(H, W)`` float32 disparities of image a in pixels, NaN for unknown.
         right: ``(H, W')`` those of image b.
         steps_px: how finely either map is stored; 0 for floats.
+        shown: ``(H, W)`` which pixels of image a image b shows; None where only the left-right
+            check tells.
     """
 
     left: NDArray[np.float32]
     right: NDArray[np.float32]
     steps_px: tuple[float, float]
+    shown: NDArray[np.bool_] | None = None
 
     @property
     def kind(self) -> TruthKind:
@@ -123,7 +137,7 @@ class DisparityTruth:
         return (left, height), (right, height)
 
     def locate(self, side: Side, points_px: Points) -> TruePoints:
-        """By the side's own map; the other side's map tells what is hidden.
+        """By the side's own map; what is hidden is told by ``shown``, else by the other side's map.
 
         The uncertainty is that of rounding to the stored step.
         """
@@ -140,6 +154,11 @@ class DisparityTruth:
         visibility = np.full(len(places), Visibility.UNKNOWN, np.uint8)
         visibility[np.abs(nearer) <= SAME_SURFACE_PX] = Visibility.SEEN
         visibility[nearer > SAME_SURFACE_PX] = Visibility.OCCLUDED
+        if side == "a" and self.shown is not None:
+            columns, rows = np.floor(np.asarray(points_px)[known] + 0.5).astype(np.intp).T
+            visibility[known] = np.where(
+                self.shown[rows, columns], Visibility.SEEN, Visibility.OCCLUDED
+            )
         visibility[outside] = Visibility.OUTSIDE
         places[visibility == Visibility.UNKNOWN] = np.nan
         uncertainty_px = np.where(np.isfinite(places[:, 0]), step_px / math.sqrt(12), np.nan)

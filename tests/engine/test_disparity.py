@@ -248,3 +248,38 @@ def test_its_identity_follows_the_content_and_the_factor(source: DisparitySource
     source.left.write_bytes(source.left.read_bytes()[:-4] + bytes(4))
     known.add(source.identity())
     assert len(known) == 4
+
+
+def test_a_map_of_what_both_images_show_decides_what_is_hidden(tmp_path: Path) -> None:
+    # KITTI's two maps: all places, and those not occluded; sparse, as a laser gives them.
+    everywhere = np.zeros((20, 60), np.uint16)
+    everywhere[::2, 10:50:3] = 8 * 256
+    everywhere[0, 1] = 8 * 256  # leaves the right image
+    shown = everywhere.copy()
+    shown[:10, 19:28] = 0
+    shown[0, 1] = 0
+    paths = (tmp_path / "occ.png", tmp_path / "noc.png")
+    for path, stored in zip(paths, (everywhere, shown), strict=True):
+        assert cv2.imwrite(str(path), stored)
+    source = DisparitySource(paths[0], unoccluded=paths[1])
+    assert source.files == paths
+    assert source.identity() != DisparitySource(paths[0], paths[1]).identity()
+    truth = source.open(SIZE_PX, SIZE_PX)
+    rows, columns = np.nonzero(everywhere)
+    found = truth.locate("a", np.column_stack([columns, rows]).astype(np.float64))
+    for row, column, place, visibility in zip(
+        rows, columns, found.points_px, found.visibility, strict=True
+    ):
+        assert tuple(place) == (column - 8, row)
+        expected = (
+            Visibility.OUTSIDE
+            if column < 8
+            else Visibility.SEEN
+            if shown[row, column]
+            else Visibility.OCCLUDED
+        )
+        assert visibility == expected, (row, column)
+    # Of the right image, only what both show is known.
+    back = truth.locate("b", np.array([[14.0, 0.0], [14.0, 10.0], [15.0, 10.0]]))
+    assert back.visibility.tolist() == [Visibility.UNKNOWN, Visibility.SEEN, Visibility.UNKNOWN]
+    assert tuple(back.points_px[1]) == (22, 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -130,6 +130,20 @@ def homography_pair(
         return None
     problems += choices
     return single_pair(name, path_a, path_b, truth, choices=choices)
+
+
+def left_out(place: str, what: str, faults: Mapping[str, int]) -> list[str]:
+    """Sentences on what was left out of large sets: one for each reason, with its count.
+
+    Args:
+        place: the part of the set.
+        what: is counted, a noun that takes an s.
+        faults: how often each reason occurred; a clause, such as "its image is missing".
+    """
+    return [
+        f"{place}: {count} {what}{' is' if count == 1 else 's are'} left out, because {reason}."
+        for reason, count in faults.items()
+    ]
 
 
 def finished_set(

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from engine.data.folders import natural_key
-from engine.data.layouts.building import finished_set, first_line, fitting_folders
+from engine.data.layouts.building import finished_set, first_line, fitting_folders, left_out
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import TruthError
@@ -104,9 +104,7 @@ def _read_list(path: Path, problems: list[str]) -> list[PairGroup]:
             a, b, truth, f"{group} {a.stem} → {b.stem}", sequence=group, index=number + 1
         )
         pairs.setdefault(group, []).append(pair)
-    for fault, count in faults.items():
-        rows_are = "1 row is" if count == 1 else f"{count} rows are"
-        problems.append(f"{path.name}: {rows_are} left out, because {fault}.")
+    problems += left_out(path.name, "row", faults)
     return [PairGroup(group, tuple(found), split) for group, found in pairs.items()]
 
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from engine.data.folders import file_names, natural_key, sub_folders
-from engine.data.layouts.building import finished_set, fitting_folders, pictures_by_stem
+from engine.data.layouts.building import (
+    finished_set,
+    fitting_folders,
+    left_out,
+    pictures_by_stem,
+)
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError
@@ -96,9 +101,7 @@ def _read_split(
         else:
             pair = _Pair(int(match[1]), match[2], match[3], file)
             by_class.setdefault(match[4], []).append(pair)
-    for fault, count in faults.items():
-        pairs = "1 pair is" if count == 1 else f"{count} pairs are"
-        problems.append(f"{split.name}: {pairs} left out, because {fault}.")
+    problems += left_out(split.name, "pair", faults)
     for word, found in sorted(by_class.items(), key=lambda item: natural_key(item[0])):
         yield _group(split, word, found, images)
 
