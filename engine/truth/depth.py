@@ -1,0 +1,218 @@
+"""Truth by depth and poses: a point is lifted to where its ray meets the scene, and seen again.
+
+Depth is the z of a place in its camera's coordinates, in the unit of the poses.  One tolerance says
+what is the same surface, a share of depth: 5 %, as dense matching has it (J. Edstedt et al., "DKM",
+CVPR 2023, and "RoMa", CVPR 2024; "LoFTR", CVPR 2021, allows 20 %).  A point that lands where image
+b shows something nearer by more than that is occluded.  If image b looks past it, at something
+farther, both depths contradict each other, and nothing is known; neither is where image b has no
+depth.
+
+Between pixels the inverse of depth is read, because on a plane it is linear, and depth is not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import TruthError
+from engine.files import sha256_of
+from engine.geometry.coords import Resize, inside
+from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth, Visibility
+from engine.truth.cameras import Camera
+from engine.truth.map_files import read_map
+from engine.truth.surfaces import are_apart, read_surface
+from engine.vocabulary import Side, TruthKind, TruthOrigin
+
+SAME_SURFACE: Final = 0.05
+"""Depths that differ by a larger share are of two surfaces."""
+
+_NAMES: Final = ("depth", "depthmap", "depth_map")
+
+
+@dataclass(frozen=True, slots=True)
+class DepthSource:
+    """Depth maps of both images, and their cameras.
+
+    Attributes:
+        depth_a: the map of image a, any file that :func:`read_map` reads; None for none, and then
+            only the cameras are known.
+        depth_b: that of image b.
+        camera_a, camera_b: in one world.
+        factor: what a stored number is divided by to give the unit of the poses.  None stands for 1
+            of floats; whole numbers need one (1000 in ScanNet, 256 in glue-factory's PNGs).
+        same_surface: depths that differ by a larger share are of two surfaces.
+        origin: who made them.
+    """
+
+    depth_a: Path | None
+    depth_b: Path | None
+    camera_a: Camera
+    camera_b: Camera
+    factor: float | None = None
+    same_surface: float = SAME_SURFACE
+    origin: TruthOrigin = "given"
+
+    @property
+    def kind(self) -> TruthKind:
+        """Depth."""
+        return "depth"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The maps; the cameras are in memory."""
+        return tuple(path for path in (self.depth_a, self.depth_b) if path is not None)
+
+    def open(self, size_a_px: Size, size_b_px: Size) -> DepthTruth:
+        """Read the maps.
+
+        Raises:
+            TruthError: a map cannot be read, a map or a camera does not fit its image, or the
+                factor is missing or no positive number.
+        """
+        views = (
+            ("a", self.depth_a, self.camera_a, size_a_px),
+            ("b", self.depth_b, self.camera_b, size_b_px),
+        )
+        nearness, steps = [], []
+        for side, path, camera, size_px in views:
+            if camera.size_px != size_px:
+                (width, height), (wide, high) = camera.size_px, size_px
+                raise TruthError(
+                    path or f"image {side}",
+                    f"its camera is one of {width} × {height} pixels, and the image has "
+                    f"{wide} × {high}",
+                )
+            if path is None:
+                nearness.append(np.full(size_px[::-1], np.nan, np.float32))
+                steps.append(0.0)
+                continue
+            depth, step = _read_depth(path, self.factor, size_px)
+            nearness.append(1 / depth)
+            steps.append(step)
+        return DepthTruth(
+            nearness=(nearness[0], nearness[1]),
+            cameras=(self.camera_a, self.camera_b),
+            steps=(steps[0], steps[1]),
+            same_surface=self.same_surface,
+        )
+
+    def identity(self) -> str:
+        """The cameras and settings, and the hashes of the maps."""
+        hashes = (
+            "none" if path is None else sha256_of(path, TruthError)
+            for path in (self.depth_a, self.depth_b)
+        )
+        settings = (self.camera_a, self.camera_b, self.factor, self.same_surface)
+        return " ".join((*map(repr, settings), *hashes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthTruth:
+    """Opened depth maps with their cameras.
+
+    Attributes:
+        nearness: ``(H, W)`` float32 inverses of the depths of both images, NaN for unknown.
+        cameras: of both images.
+        steps: how finely either depth is stored, in the unit of the poses; 0 for floats.
+        same_surface: depths that differ by a larger share are of two surfaces.
+    """
+
+    nearness: tuple[NDArray[np.float32], NDArray[np.float32]]
+    cameras: tuple[Camera, Camera]
+    steps: tuple[float, float]
+    same_surface: float = SAME_SURFACE
+
+    @property
+    def kind(self) -> TruthKind:
+        """Depth."""
+        return "depth"
+
+    @property
+    def sizes_px(self) -> tuple[Size, Size]:
+        """(width, height) of both images."""
+        return self.cameras[0].size_px, self.cameras[1].size_px
+
+    def locate(self, side: Side, points_px: Points) -> TruePoints:
+        """By reprojection; the other image's depth tells what is hidden.
+
+        The uncertainty is that of rounding to the stored step of depth.
+        """
+        here, there = (0, 1) if side == "a" else (1, 0)
+        camera, other = self.cameras[here], self.cameras[there]
+        nearness = self._read(here, points_px)
+        depth = 1 / nearness
+        rays = np.column_stack([camera.rays(points_px), np.ones(len(points_px))])
+        rotation, shift = _between(camera, other)
+        seen_again = (rays * depth[:, None]) @ rotation.T + shift
+        places = other.project(seen_again)
+        lifted = np.isfinite(seen_again).all(axis=1)
+        outside = lifted & ~inside(places, other.size_px)
+        with np.errstate(divide="ignore"):
+            expected = 1 / seen_again[:, 2:]
+        found = self._read(there, places)[:, None]
+        apart = are_apart(found, expected, jump=self.same_surface, relative=True)
+        visibility = np.full(len(places), Visibility.UNKNOWN, np.uint8)
+        visibility[~apart] = Visibility.SEEN
+        visibility[apart & (found > expected)[:, 0]] = Visibility.OCCLUDED
+        visibility[outside] = Visibility.OUTSIDE
+        places[visibility == Visibility.UNKNOWN] = np.nan
+        uncertainty_px = np.where(np.isfinite(places).all(axis=1), 0.0, np.nan)
+        if self.steps[here]:
+            farther = (rays * (depth + self.steps[here])[:, None]) @ rotation.T + shift
+            moved_px = np.linalg.norm(other.project(farther) - places, axis=1)
+            uncertainty_px = moved_px / math.sqrt(12)
+        return TruePoints(places, visibility, uncertainty_px)
+
+    @property
+    def listed_px(self) -> None:
+        """None: it is dense."""
+        return
+
+    def matrix_from(self, _side: Side) -> None:
+        """None: it is no homography."""
+        return
+
+    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
+        """The same between resized images, read from the maps as they are."""
+        return ResizedTruth(self, resize_a, resize_b)
+
+    def _read(self, image: int, points_px: Points) -> NDArray[np.float64]:
+        """``(N,)`` inverse depths."""
+        return read_surface(self.nearness[image], points_px, jump=self.same_surface, relative=True)
+
+
+def _between(camera: Camera, other: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
+    """``(3, 3)`` and ``(3,)`` from one camera's coordinates to the other's."""
+    mine, its = camera.world_to_camera, other.world_to_camera
+    rotation = its[:, :3] @ np.linalg.inv(mine[:, :3])
+    return rotation, its[:, 3] - rotation @ mine[:, 3]
+
+
+def _read_depth(
+    path: Path, factor: float | None, size_px: Size
+) -> tuple[NDArray[np.float32], float]:
+    """A map in the unit of the poses with NaN for unknown, and how finely it is stored."""
+    stored = read_map(path, _NAMES, size_px=size_px)
+    if stored.ndim != 2:
+        raise TruthError(path, f"holds {stored.shape[2]} numbers a pixel, and a depth is one")
+    whole = stored.dtype.kind in "iu"
+    if factor is None and whole:
+        reason = (
+            "holds whole numbers; state the factor, that is, how many of them make one unit of the "
+            "poses"
+        )
+        raise TruthError(path, reason)
+    per_unit = 1.0 if factor is None else factor
+    if not (per_unit > 0 and math.isfinite(per_unit)):
+        raise TruthError(path, f"cannot be divided by the factor {per_unit:g}")
+    known = np.isfinite(stored) & (stored > 0)
+    if not known.any():
+        raise TruthError(path, "knows the depth of no pixel")
+    depth = np.where(known, stored, np.nan) / per_unit
+    return depth.astype(np.float32), 1 / per_unit if whole else 0.0
