@@ -14,9 +14,11 @@ from typing import Final
 from engine.data.layouts.evd import EvdReader
 from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
+from engine.data.layouts.kitti import KittiReader
 from engine.data.layouts.middlebury import MiddleburyReader
 from engine.data.layouts.proposal_flow import ProposalFlowReader
 from engine.data.layouts.spair import SPairReader
+from engine.data.layouts.tss import TssReader
 from engine.data.layouts.two_images import TwoImagesReader
 from engine.data.layouts.wxbs import WxbsReader
 from engine.data.pair_set import PairSet, PairSetReader
@@ -30,8 +32,10 @@ _READERS: Final[tuple[PairSetReader, ...]] = (
     EvdReader(),
     WxbsReader(),
     MiddleburyReader(),
+    KittiReader(),
     SPairReader(),
     ProposalFlowReader(),
+    TssReader(),
 )
 _PLAIN: Final[PairSetReader] = TwoImagesReader()
 """Fits many folders, and is used only where no other reader fits."""
