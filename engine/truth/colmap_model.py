@@ -1,8 +1,8 @@
-"""The cameras of a COLMAP model: ``cameras`` and ``images``, as text or binary.
+"""A COLMAP model: its cameras, and which points its images show, as text or binary.
 
-The format is documented in COLMAP's ``doc/format.rst``; points, rigs and frames are not needed.
-COLMAP's own library would do as well, but takes 130 MB, and refuses a model without points, which
-data sets often leave out.
+The format is documented in COLMAP's ``doc/format.rst``.  ``cameras`` and ``images`` are read; where
+points lie in the world, rigs and frames are not needed.  COLMAP's own library would do as well, but
+takes 130 MB, and refuses a model without points, which data sets often leave out.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.errors import TruthError
 from engine.files import open_input
-from engine.truth.base import Matrix, Size
+from engine.geometry.coords import CORNER_PX
+from engine.paths import FileStamp
+from engine.truth.base import Matrix, Points, Size
 from engine.truth.cameras import Camera, pose_matrix
 
 MODEL_FILES: Final = (("cameras.bin", "images.bin"), ("cameras.txt", "images.txt"))
@@ -45,7 +51,21 @@ _MODELS: Final = (
 
 _Record = TypeVar("_Record")
 _MOST_NAME_BYTES: Final = 4096
-_POINT_BYTES: Final = 24  # two doubles and the number of a point
+_POINT: Final = np.dtype([("place", "<f8", 2), ("number", "<i8")])
+_KEPT_MODELS: Final = 1  # the observations of a large one take a gigabyte
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """The points of the scene that an image shows.
+
+    Attributes:
+        numbers: ``(N,)`` the points, ascending.
+        places_px: ``(N, 2)`` where the image shows them.
+    """
+
+    numbers: NDArray[np.int64]
+    places_px: Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,7 @@ class _View:
     name: str
     lens: int
     world_to_camera: Matrix
+    points: NDArray[np.void] | None = None
 
 
 def model_files(folder: Path) -> tuple[Path, Path] | None:
@@ -81,12 +102,7 @@ def read_colmap_model(folder: Path) -> dict[str, Camera]:
         TruthError: there is no model, a file is damaged, or a camera is of a model that is not
             read.
     """
-    files = model_files(folder)
-    if files is None:
-        raise TruthError(
-            folder, "holds no COLMAP model, that is, cameras and images as .bin or .txt"
-        )
-    cameras, images = files
+    cameras, images = _files(folder)
     binary = cameras.suffix == ".bin"
     lenses = dict(_parsed(cameras, _binary_cameras if binary else _text_cameras))
     views = _parsed(images, _binary_images if binary else _text_images)
@@ -104,6 +120,42 @@ def read_colmap_model(folder: Path) -> dict[str, Camera]:
         except ValueError as error:
             raise TruthError(cameras, f"camera {view.lens} of {view.name}: {error}") from error
     return found
+
+
+def read_observations(folder: Path) -> dict[str, Observations]:
+    """Which points each image of a model shows, by the images' names.
+
+    Of a point that an image shows several times, the first place counts.
+
+    Args:
+        folder: as for :func:`read_colmap_model`.
+
+    Raises:
+        TruthError: there is no model, or the file of its images is damaged.
+    """
+    _, images = _files(folder)
+    return _observations(images, FileStamp.of(images))
+
+
+@lru_cache(maxsize=_KEPT_MODELS)
+def _observations(images: Path, _stamp: FileStamp) -> dict[str, Observations]:
+    parse = _binary_images if images.suffix == ".bin" else _text_images
+    found: dict[str, Observations] = {}
+    for view in _parsed(images, partial(parse, with_points=True)):
+        assert view.points is not None
+        points = view.points[view.points["number"] >= 0]
+        numbers, first = np.unique(points["number"], return_index=True)
+        found[view.name] = Observations(numbers, points["place"][first] - CORNER_PX)
+    return found
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    files = model_files(folder)
+    if files is None:
+        raise TruthError(
+            folder, "holds no COLMAP model, that is, cameras and images as .bin or .txt"
+        )
+    return files
 
 
 def _parsed(path: Path, parse: Callable[[BinaryIO], Iterator[_Record]]) -> list[_Record]:
@@ -126,7 +178,7 @@ def _text_cameras(stream: BinaryIO) -> Iterator[tuple[int, _Lens]]:
             yield int(number), _Lens(model, size_px, tuple(map(float, parameters)))
 
 
-def _text_images(stream: BinaryIO) -> Iterator[_View]:
+def _text_images(stream: BinaryIO, *, with_points: bool = False) -> Iterator[_View]:
     """Two lines for each image; the second one lists points, and is empty where there are none."""
     for line in stream:
         text = line.decode().strip()
@@ -136,8 +188,17 @@ def _text_images(stream: BinaryIO) -> Iterator[_View]:
         if len(words) != 10:
             raise ValueError(f"{len(words)} words in the line of an image, not 10")
         numbers = [float(word) for word in words[1:8]]
-        yield _View(words[9], int(words[8]), pose_matrix(numbers[:4], numbers[4:]))
-        stream.readline()
+        listed = stream.readline()
+        points = _text_points(listed) if with_points else None
+        yield _View(words[9], int(words[8]), pose_matrix(numbers[:4], numbers[4:]), points)
+
+
+def _text_points(line: bytes) -> NDArray[np.void]:
+    words = np.array(line.split()).reshape(-1, 3)
+    points = np.empty(len(words), _POINT)
+    points["place"] = words[:, :2].astype(np.float64)
+    points["number"] = words[:, 2].astype(np.int64)
+    return points
 
 
 def _binary_cameras(stream: BinaryIO) -> Iterator[tuple[int, _Lens]]:
@@ -150,14 +211,20 @@ def _binary_cameras(stream: BinaryIO) -> Iterator[tuple[int, _Lens]]:
         yield number, _Lens(model, (width, height), _unpack(stream, f"<{parameters}d"))
 
 
-def _binary_images(stream: BinaryIO) -> Iterator[_View]:
+def _binary_images(stream: BinaryIO, *, with_points: bool = False) -> Iterator[_View]:
     (count,) = _unpack(stream, "<Q")
     for _ in range(count):
         _number, *pose, lens = _unpack(stream, "<I7dI")
         name = _read_name(stream)
-        (points,) = _unpack(stream, "<Q")
-        stream.seek(points * _POINT_BYTES, SEEK_CUR)
-        yield _View(name, lens, pose_matrix(pose[:4], pose[4:]))
+        (count_of_points,) = _unpack(stream, "<Q")
+        points = None
+        if with_points:
+            points = np.frombuffer(stream.read(count_of_points * _POINT.itemsize), _POINT)
+            if len(points) != count_of_points:
+                raise ValueError(f"it ends within the points of {name}")
+        else:
+            stream.seek(count_of_points * _POINT.itemsize, SEEK_CUR)
+        yield _View(name, lens, pose_matrix(pose[:4], pose[4:]), points)
 
 
 def _read_name(stream: BinaryIO) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from engine.data.layouts.colmap import ColmapReader
 from engine.data.layouts.evd import EvdReader
 from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
@@ -36,6 +37,7 @@ _READERS: Final[tuple[PairSetReader, ...]] = (
     SPairReader(),
     ProposalFlowReader(),
     TssReader(),
+    ColmapReader(),
 )
 _PLAIN: Final[PairSetReader] = TwoImagesReader()
 """Fits many folders, and is used only where no other reader fits."""
