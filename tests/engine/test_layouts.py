@@ -75,7 +75,10 @@ def test_an_unknown_folder_names_the_layouts_that_are_understood(tmp_path):
     with pytest.raises(DatasetError, match="none of the layouts that are understood") as caught:
         open_pair_set(tmp_path)
     for reader in readers():
-        assert f"{reader.layout} ({reader.expected})" in str(caught.value)
+        assert f"{reader.layout} ({reader.word})" in str(caught.value)
+        with pytest.raises(DatasetError) as asked:
+            open_pair_set(tmp_path, reader.word)
+        assert str(tmp_path) in str(asked.value)
     with pytest.raises(DatasetError, match="does not exist"):
         open_pair_set(tmp_path / "none")
     with pytest.raises(DatasetError, match="does not exist"):

@@ -88,8 +88,12 @@ def open_pair_set(path: Path, layout: str = "") -> PairSet:
     fitting = fitting_readers(path)
     root = named_path(path, DatasetError)
     if not fitting:
-        known = "; ".join(f"{reader.layout} ({reader.expected})" for reader in readers())
-        raise DatasetError(root, f"has none of the layouts that are understood: {known}")
+        known = ", ".join(f"{reader.layout} ({reader.word})" for reader in readers())
+        raise DatasetError(
+            root,
+            f"has none of the layouts that are understood: {known}; named with its word, as in "
+            f"{_READERS[0].word}:{root}, a layout says what it looks for",
+        )
     used, *others = fitting
     found = used.read(root)
     if not others:
