@@ -114,7 +114,7 @@ if TYPE_CHECKING:
         parse_compared,
     )
     from engine.jobs.doctor import diagnosis_text, examine
-    from engine.jobs.matches import write_matches
+    from engine.jobs.match_files import MATCH_FORMATS, write_matches
     from engine.jobs.qt_platform import window_problem
     from engine.jobs.report import ReportJob
     from engine.jobs.runs import RunInfo, list_runs, read_runs, restore_run, run_settings, trash_run

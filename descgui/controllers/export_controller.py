@@ -63,10 +63,11 @@ class ExportController(QObject):
         )
 
     def save_matches(self, path: Path) -> None:
-        """Write all matches as CSV, one row a query, unfiltered."""
-        table = self._models.matches.state.table
-        if table is not None:
-            self._try(path, lambda: api.write_matches(path, table))
+        """Write all matches, unfiltered, in the format of the file's ending."""
+        table, opened = self._models.matches.state.table, self._models.pair.state
+        if table is not None and opened is not None:
+            images = opened.pair.path_a, opened.pair.path_b
+            self._try(path, lambda: api.write_matches(path, table, images))
 
     def copy_panes(self) -> None:
         """Put what the panes show on the clipboard."""

@@ -133,7 +133,8 @@ class FileController(QObject):
 
     def save_matches(self) -> None:
         """Write the table of matches."""
-        self._save("matches.csv", "CSV (*.csv)", self._exports.save_matches)
+        formats = (f"{one.title} (*{suffix})" for suffix, one in api.MATCH_FORMATS.items())
+        self._save("matches.csv", ";;".join(formats), self._exports.save_matches)
 
     def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
         proposal = self._models.pair.folder / name

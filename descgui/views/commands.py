@@ -221,8 +221,9 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 ("Ctrl+E",), _has_pair,
             ),
             Command(
-                "export_matches", "Export ma&tches…", "Export all matches as CSV", "table",
-                ("Ctrl+Shift+E",), _has_matches,
+                "export_matches", "Export ma&tches…",
+                "Export all matches as CSV, NumPy or COLMAP files", "table", ("Ctrl+Shift+E",),
+                _has_matches,
             ),
         ),
         (Command("quit", "&Quit", "Quit the program", "quit", ("Ctrl+Q",)),),

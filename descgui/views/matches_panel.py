@@ -348,7 +348,12 @@ class MatchesPanel(QWidget):
         section.body.addWidget(self.logarithmic)
         (self.export_button,) = word_buttons(
             section,
-            ("table", "Export CSV…", "Export all matches, unfiltered", self._files.save_matches),
+            (
+                "table",
+                "Export…",
+                "Export all matches, unfiltered, as CSV, NumPy or COLMAP files",
+                self._files.save_matches,
+            ),
         )
         section.body.addWidget(self.export_button)
         return section

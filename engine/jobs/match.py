@@ -11,7 +11,8 @@ from engine.figures.figure_content import Paper
 from engine.images import read_image
 from engine.inspection.requests import MapInfo, MatchRequest, MatchTable
 from engine.inspection.session import Session
-from engine.jobs.matches import MatchSummary, match_figure, summarise_matches, write_matches
+from engine.jobs.match_files import write_matches
+from engine.jobs.matches import MatchSummary, match_figure, summarise_matches
 from engine.jobs.recipe import warn_if_untrained
 from engine.progress import JobContext, Progress, Saved, Stage
 from engine.vocabulary import SIDES
@@ -42,7 +43,7 @@ class MatchJob:
 
     Attributes:
         request: the pair, how it is described, and which points.
-        out: CSV file for the table; None writes none.
+        out: file for the table, in the format of its ending; None writes none.
         figure: PNG, SVG or PDF file for the drawing; None draws none.
         figure_lines: how many lines the drawing has at most.
         paper: size, font and theme of the drawing; None for the usual ones.
@@ -74,7 +75,7 @@ class MatchJob:
         table = session.match(request, context)
         context.cancel.check()
         if self.out is not None:
-            write_matches(self.out, table)
+            write_matches(self.out, table, (request.pair.path_a, request.pair.path_b))
             context.emit(Saved(self.out, "matches"))
         if self.figure is not None:
             context.emit(Progress(Stage.DRAWING_FIGURE, 0, 1))

@@ -1,22 +1,18 @@
-"""A table of matches as CSV, in figures, and as a drawing.  Needs no torch."""
+"""A table of matches in figures, and as a drawing.  Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.figures.figure_content import Judgement, PairFigure, Panel
-from engine.files import csv_text, write_atomically
 from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
 from engine.vocabulary import PointsKind
 
-COLUMNS = ("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px", "texture")
-_FLAGS = {True: "true", False: "false"}
 _POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
 
 
@@ -57,25 +53,6 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
         else (),
         inliers=None if table.h_b_from_a is None else int(np.count_nonzero(table.inlier)),
     )
-
-
-def write_matches(path: Path, table: MatchTable) -> None:
-    """Write the table as CSV, one row a query, unfiltered; an undefined error is an empty field.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    lines: list[tuple[str, ...]] = [COLUMNS]
-    rows = zip(
-        table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
-        table.error_px, table.textured, strict=True,
-    )  # fmt: skip
-    for point_a, point_b, similarity, ratio, mutual, error_px, textured in rows:
-        numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
-        numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
-        error = f"{error_px:.4f}" if np.isfinite(error_px) else ""
-        lines.append((*numbers, _FLAGS[bool(mutual)], error, _FLAGS[bool(textured)]))
-    write_atomically(path, csv_text(lines).encode("ascii"))
 
 
 def match_figure(

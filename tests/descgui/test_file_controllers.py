@@ -357,11 +357,14 @@ def test_a_figure_is_drawn_in_the_background_and_named_or_its_failure_is_said(
 
 
 def test_matches_are_written_only_when_there_are_some(exports, models, tmp_path):
+    open_in(models, tmp_path)
     exports.save_matches(tmp_path / "m.csv")
     assert not (tmp_path / "m.csv").exists()
     models.matches.update(table=table(3))
     exports.save_matches(tmp_path / "m.csv")
     assert len((tmp_path / "m.csv").read_text().splitlines()) == 4
+    exports.save_matches(tmp_path / "m.txt")
+    assert (tmp_path / "m.txt").read_text().splitlines()[0] == "1.png 2.png"
 
 
 def test_the_copied_command_opens_the_same_view(exports, models, tmp_path):

@@ -1,9 +1,7 @@
-"""Tables of matches: as CSV, in figures, and drawn."""
+"""Tables of matches in figures, and drawn."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -15,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from engine.errors import ConfigError, OutputError
+from engine.errors import ConfigError
 from engine.figures import FIGURE_SUFFIXES, render_figure, write_figure
 from engine.figures.figure_content import PairFigure, Panel, Paper
 from engine.inspection.requests import MatchTable
-from engine.jobs.matches import COLUMNS, match_figure, summarise_matches, write_matches
+from engine.jobs.matches import match_figure, summarise_matches
 
 SVG = "{http://www.w3.org/2000/svg}"
 HREF = "{http://www.w3.org/1999/xlink}href"
@@ -80,29 +78,6 @@ def lines_of(root: ElementTree.Element, kind: str) -> list[tuple[list[float], st
 def shares_near(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """Which pixels have about this colour."""
     return np.abs(pixels.astype(int) - colour).max(axis=-1) < 40
-
-
-def test_the_csv_holds_every_row_and_leaves_an_unknown_error_empty(tmp_path: Path):
-    path = tmp_path / "ergebnis ä.csv"
-    table = make_table([0.25, math.nan, 1234.5])
-    write_matches(path, table)
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    assert tuple(rows[0]) == COLUMNS
-    assert [row["error_px"] for row in rows] == ["0.2500", "", "1234.5000"]
-    assert [row["mutual"] for row in rows] == ["true", "false", "true"]
-    back = np.array([[float(row[name]) for name in COLUMNS[:4]] for row in rows])
-    np.testing.assert_allclose(back, np.hstack([table.points_a, table.points_b]), atol=1e-4)
-    assert [path.name for path in tmp_path.iterdir()] == ["ergebnis ä.csv"]
-
-
-def test_a_table_without_rows_is_a_csv_with_its_header_alone(tmp_path: Path):
-    write_matches(tmp_path / "m.csv", make_table([]))
-    assert (tmp_path / "m.csv").read_text() == ",".join(COLUMNS) + "\n"
-
-
-def test_a_csv_whose_folder_is_gone_is_refused(tmp_path: Path):
-    with pytest.raises(OutputError, match="folder does not exist"):
-        write_matches(tmp_path / "none" / "m.csv", make_table([1.0]))
 
 
 def test_shares_count_the_rows_whose_truth_is_known():

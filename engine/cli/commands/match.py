@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 class MatchOptions(SettingsFile, MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     """What is matched and written."""
 
-    out: Path = option(REQUIRED, help="CSV file", group="what to write")
+    out: Path = option(
+        REQUIRED, help="table of matches: .npz names its arrays as hloc and vismatch do, .txt is "
+        "COLMAP's list with keypoint files beside it, every other ending is CSV",
+        group="what to write",
+    )  # fmt: skip
     figure: Path | None = option(None, help="drawing, .png, .svg or .pdf")
     figure_lines: int = option(200, help="draw at most this many lines, chosen at random", low=0)
     figure_width_cm: float = option(17.0, help="of the drawing", unit="cm", low=3.0, high=100.0)
@@ -43,6 +47,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     from engine.figures import FIGURE_SUFFIXES, check_font
     from engine.figures.figure_content import Paper
     from engine.imagefiles.value_range import parse_pair_ranges
+    from engine.jobs.match_files import other_files
     from engine.jobs.open_pair import open_pair
     from engine.jobs.output import check_output
 
@@ -55,9 +60,11 @@ def run(arguments: Namespace, shell: Shell) -> int:
         homography=options.homography,
         ranges=parse_pair_ranges(options.value_range, options.value_range_b),
     )
-    inputs = [pair.path_a, pair.path_b, *(options.maps or ())]
+    images = pair.path_a, pair.path_b
+    inputs = [*images, *(options.maps or ())]
     inputs += [] if options.homography is None else [options.homography]
-    check_output(options.out, inputs=inputs)
+    for path in (options.out, *other_files(options.out, images)):
+        check_output(path, inputs=inputs)
     if options.figure is not None:
         check_output(options.figure, suffixes=FIGURE_SUFFIXES, inputs=inputs)
         check_font(options.figure_font)
@@ -146,10 +153,12 @@ COMMAND = Command(
         "match v_graf --pair 2 --descriptor daisy --count 500 --out m.csv --figure m.svg",
         "match a.jpg b.jpg --homography h.txt --set stride_px=2 --out m.csv",
         "match a.jpg b.jpg --config settings.yaml --out m.csv",
+        "match a.jpg b.jpg --out colmap/matches.txt",
     ),
     description="Match points of one image to the whole of another and write one row for each, "
     "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where the truth "
-    "is unknown), texture (false where similarity means nothing).",
+    "is unknown), texture (false where similarity means nothing).  The same as .npz or as COLMAP's "
+    "text, by the ending of --out.",
     options=(MatchOptions, MatchConfig),
     run=run,
 )
