@@ -17,6 +17,7 @@ from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
 from engine.data.layouts.kitti import KittiReader
 from engine.data.layouts.middlebury import MiddleburyReader
+from engine.data.layouts.pair_list import PairListReader
 from engine.data.layouts.proposal_flow import ProposalFlowReader
 from engine.data.layouts.spair import SPairReader
 from engine.data.layouts.tss import TssReader
@@ -37,6 +38,7 @@ _READERS: Final[tuple[PairSetReader, ...]] = (
     SPairReader(),
     ProposalFlowReader(),
     TssReader(),
+    PairListReader(),
     ColmapReader(),
 )
 _PLAIN: Final[PairSetReader] = TwoImagesReader()
