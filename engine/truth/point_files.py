@@ -25,6 +25,7 @@ Points = NDArray[np.float64]
 Images = tuple[str, str]
 
 _MOST_BYTES: Final = 256 << 20
+_HEAD_BYTES: Final = 4096
 _SHOWN_NAMES: Final = 6
 _COORDINATES: Final = 4
 
@@ -75,7 +76,7 @@ def read_point_pairs(path: Path, images: Images = ("", "")) -> PointPairs:
         TruthError: missing, damaged, or without pairs of points; or none of these images.
     """
     data = read_input(path, TruthError, missing="does not exist", most_bytes=_MOST_BYTES)
-    form = next(form for form in _FORMATS if form.recognises(data))
+    form = _format_of(data)
     try:
         return form.read(path, data, images)
     except TruthError:
@@ -83,6 +84,21 @@ def read_point_pairs(path: Path, images: Images = ("", "")) -> PointPairs:
     except Exception as error:  # a parser of foreign files
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise TruthError(path, f"is a damaged {form.name} ({detail})") from error
+
+
+def lists_points(path: Path) -> bool:
+    """Whether a file lists pairs of points, of whichever images."""
+    try:
+        data = read_input(path, TruthError, most_bytes=_MOST_BYTES)
+        if _format_of(data) is not _COLMAP:  # which may list many pairs, and needs other files
+            read_point_pairs(path)
+    except TruthError:
+        return False
+    return True
+
+
+def _format_of(data: bytes) -> _Format:
+    return next(form for form in _FORMATS if form.recognises(data))
 
 
 def _pairs(path: Path, rows: NDArray[Any], *, matched: bool = False) -> PointPairs:
@@ -371,9 +387,10 @@ def _chosen_block(
 
 
 def _is_image(name: str, path: str) -> bool:
-    """Whether a name, relative to some folder, can be that of a file."""
-    parts = PurePosixPath(name).parts
-    return bool(parts) and PurePosixPath(Path(path).as_posix()).parts[-len(parts) :] == parts
+    """Whether a name, relative to some folder, can be that of a file, named by more or less."""
+    parts, others = PurePosixPath(name).parts, PurePosixPath(Path(path).as_posix()).parts
+    shared = min(len(parts), len(others))
+    return shared > 0 and parts[-shared:] == others[-shared:]
 
 
 def _colmap_keypoints(path: Path) -> Points:
@@ -394,15 +411,18 @@ def _colmap_keypoints(path: Path) -> Points:
 
 
 def _is_colmap(data: bytes) -> bool:
-    """Two words in the first line are the names of images; points have four numbers."""
-    head = data[:4096].lstrip().split(b"\n")[0].split()
-    return len(head) == 2 and not head[0].startswith(b"#")
+    """Two words in the first line and two indices below: points have four numbers in a line."""
+    lines = [line.split() for line in data[:_HEAD_BYTES].lstrip().split(b"\n")[:2]]
+    below = lines[1] if len(lines) > 1 else []
+    names_two = len(lines[0]) == 2 and not lines[0][0].startswith(b"#")
+    return names_two and all(word.isdigit() for word in below)
 
 
+_COLMAP: Final = _Format("list of COLMAP's matches", _is_colmap, _read_colmap)
 _FORMATS: Final = (
     _Format(".npz file", lambda data: data.startswith(b"PK\x03\x04"), _read_npz),
     _Format(".npy file", lambda data: data.startswith(b"\x93NUMPY"), _read_npy),
-    _Format("list of COLMAP's matches", _is_colmap, _read_colmap),
+    _COLMAP,
     _Format("table of points", lambda _data: True, _read_table),
 )
 """All formats in the order in which they are tried; the last one takes what is left."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import TruthError
-from engine.truth.point_files import read_point_pairs
+from engine.truth.point_files import lists_points, read_point_pairs
 
 ROWS = np.array([[1.5, 2.25, 30.0, 40.0], [5.0, 6.0, 70.5, 8.0], [0.0, 3.0, 12.0, 13.0]])
 
@@ -185,6 +185,21 @@ def test_the_matches_of_a_pair_are_found_in_a_list_of_many(colmap: Path):
     assert [path.name for path in found.keypoint_files] == ["a.jpg.txt", "b.jpg.txt"]
 
 
+def test_names_may_tell_more_or_less_than_the_list(colmap: Path):
+    for images in (("a.jpg", "b.jpg"), ("/photos/left/a.jpg", "/photos/b.jpg")):
+        np.testing.assert_allclose(rows_of(colmap, images), ROWS)
+    with pytest.raises(TruthError, match=r"no matches of a\.jpg and b\.jpg"):
+        read_point_pairs(colmap, ("/photos/right/a.jpg", "/photos/b.jpg"))
+
+
+def test_a_list_is_told_from_other_files_without_its_images(colmap: Path):
+    assert lists_points(colmap)
+    assert lists_points(write(colmap.parent / "corrs.txt", "1 2 3 4\n"))
+    others = ("a.jpg b.jpg\na.jpg c.jpg\n", "1 0 0\n0 1 0\n0 0 1\n", "")
+    assert not any(lists_points(write(colmap.parent / "other", text)) for text in others)
+    assert not lists_points(colmap.parent / "none")
+
+
 def test_a_list_of_one_pair_needs_no_names(colmap: Path):
     write(colmap, "left/a.jpg b.jpg\n1 2\n2 1\n3 0\n")
     np.testing.assert_allclose(rows_of(colmap), ROWS)
@@ -197,7 +212,8 @@ def test_a_list_of_one_pair_needs_no_names(colmap: Path):
         (None, ("a.jpg", "d.jpg"), "no matches of a.jpg and d.jpg"),
         ("left/a.jpg b.jpg\n1 7\n", ("", ""), "keypoints 1 and 7, and there are 5 and 3"),
         ("left/a.jpg b.jpg\n1\n", ("", ""), "line without two indices"),
-        ("left/a.jpg b.jpg\na.jpg c.jpg\n", ("", ""), "names in place of matches"),
+        ("left/a.jpg b.jpg\n1 2\na.jpg c.jpg\n", ("", ""), "names in place of matches"),
+        ("left/a.jpg b.jpg\na.jpg c.jpg\n", ("", ""), "names no columns x1, y1, x2 and y2"),
         ("left/a.jpg x.jpg\n1 1\n", ("", ""), "x.jpg.txt: does not exist, and the keypoints"),
     ],
 )
