@@ -16,6 +16,7 @@ from engine.data.layouts.evd import EvdReader
 from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
 from engine.data.layouts.kitti import KittiReader
+from engine.data.layouts.manifest import ManifestReader
 from engine.data.layouts.middlebury import MiddleburyReader
 from engine.data.layouts.pair_list import PairListReader
 from engine.data.layouts.proposal_flow import ProposalFlowReader
@@ -38,6 +39,7 @@ _READERS: Final[tuple[PairSetReader, ...]] = (
     SPairReader(),
     ProposalFlowReader(),
     TssReader(),
+    ManifestReader(),
     PairListReader(),
     ColmapReader(),
 )

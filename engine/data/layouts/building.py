@@ -183,13 +183,14 @@ def _told_apart(groups: Sequence[PairGroup]) -> tuple[PairGroup, ...]:
             while name in taken:
                 name, number = f"{wanted} ({number})", number + 1
             taken.add(name)
-            apart.append(_renamed(group, name))
+            apart.append(renamed(group, name))
         else:
             apart.append(group)
     return tuple(apart)
 
 
-def _renamed(group: PairGroup, name: str) -> PairGroup:
+def renamed(group: PairGroup, name: str) -> PairGroup:
+    """A group under another name, which its pairs take over."""
     pairs = tuple(
         replace(pair, sequence=name, name=name + pair.name.removeprefix(group.name))
         for pair in group.pairs
