@@ -28,7 +28,7 @@ from engine.truth.disparity import DisparitySource
 from engine.truth.flow import FlowSource
 from engine.truth.homography import HomographySource
 from engine.truth.landmarks import LandmarksSource
-from engine.truth.point_files import read_point_pairs
+from engine.truth.point_files import lists_points
 from engine.truth.points import PointsSource
 from engine.truth.view_lists import read_views
 from engine.vocabulary import TruthKind
@@ -175,10 +175,8 @@ def recognise_kind(path: Path) -> TruthKind:
         pass
     else:
         return "homography"
-    try:
-        read_point_pairs(path)
-    except TruthError as error:
-        raise TruthError(path, f"is no truth of a kind that can be told; say it, {_ASK}") from error
+    if not lists_points(path):
+        raise TruthError(path, f"is no truth of a kind that can be told; say it, {_ASK}")
     return "points"
 
 

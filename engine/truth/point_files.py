@@ -5,24 +5,27 @@ Points keep the order of the file.  Nothing here imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import TruthError, quoted
 from engine.file_kinds import name_kind
-from engine.files import read_input, read_npz
+from engine.files import open_input, read_input, read_npz
 from engine.geometry.coords import CORNER_PX
 
 Points = NDArray[np.float64]
 Images = tuple[str, str]
+Content = TypeVar("Content")
 
 _MOST_BYTES: Final = 256 << 20
 _HEAD_BYTES: Final = 4096
@@ -54,31 +57,30 @@ class _Format:
 
     Attributes:
         name: as messages say it.
-        recognises: by the file's content.
+        recognises: by the file's first bytes.
         read: its pairs of points; raises anything for a damaged file.
     """
 
     name: str
     recognises: Callable[[bytes], bool]
-    read: Callable[[Path, bytes, Images], PointPairs]
+    read: Callable[[Path, Images], PointPairs]
 
 
 def read_point_pairs(path: Path, images: Images = ("", "")) -> PointPairs:
     """Read pairs of points; ``docs/GROUND_TRUTH.md`` lists the formats.
 
     Args:
-        path: text or CSV with a row ``x1 y1 x2 y2`` for each pair, ``.npz``, ``.npy``, or COLMAP's
-            matches as text with its keypoint files beside it; recognised by content.
+        path: text or CSV with a row ``x1 y1 x2 y2`` for each pair, ``.npz``, ``.npy``, COLMAP's
+            database, or its matches as text with keypoint files beside them; recognised by content.
         images: names or paths of image a and b, for files that list the matches of several pairs;
             "" where there is only one.
 
     Raises:
         TruthError: missing, damaged, or without pairs of points; or none of these images.
     """
-    data = read_input(path, TruthError, missing="does not exist", most_bytes=_MOST_BYTES)
-    form = _format_of(data)
+    form = _format_of(path)
     try:
-        return form.read(path, data, images)
+        return form.read(path, images)
     except TruthError:
         raise
     except Exception as error:  # a parser of foreign files
@@ -89,16 +91,21 @@ def read_point_pairs(path: Path, images: Images = ("", "")) -> PointPairs:
 def lists_points(path: Path) -> bool:
     """Whether a file lists pairs of points, of whichever images."""
     try:
-        data = read_input(path, TruthError, most_bytes=_MOST_BYTES)
-        if _format_of(data) is not _COLMAP:  # which may list many pairs, and needs other files
+        if _format_of(path) not in _OF_MANY:  # which other files and names may belong to
             read_point_pairs(path)
     except TruthError:
         return False
     return True
 
 
-def _format_of(data: bytes) -> _Format:
-    return next(form for form in _FORMATS if form.recognises(data))
+def _format_of(path: Path) -> _Format:
+    with open_input(path, TruthError, missing="does not exist") as stream:
+        head = stream.read(_HEAD_BYTES)
+    return next(form for form in _FORMATS if form.recognises(head))
+
+
+def _content(path: Path, missing: str = "does not exist") -> bytes:
+    return read_input(path, TruthError, missing=missing, most_bytes=_MOST_BYTES)
 
 
 def _pairs(path: Path, rows: NDArray[Any], *, matched: bool = False) -> PointPairs:
@@ -126,8 +133,8 @@ _COLUMN_NAMES: Final = (
 _SCORE_COLUMNS: Final = frozenset({"similarity", "score", "confidence", "ratio", "distance"})
 
 
-def _read_table(path: Path, data: bytes, _images: Images) -> PointPairs:
-    lines = _content_lines(_text(path, data))
+def _read_table(path: Path, _images: Images) -> PointPairs:
+    lines = _content_lines(_text(path, _content(path)))
     if not lines:
         raise TruthError(path, "lists no points")
     first = _fields(lines[0][1])
@@ -226,7 +233,7 @@ _SCORES: Final = (
 )
 
 
-def _read_npz(path: Path, _data: bytes, _images: Images) -> PointPairs:
+def _read_npz(path: Path, _images: Images) -> PointPairs:
     """An archive as matchers write it; its names say what is what."""
     damaged = "is a damaged .npz file"
     found = read_npz(path, TruthError, damaged=damaged, most_bytes=_MOST_BYTES)
@@ -314,8 +321,8 @@ def _joined(
     return np.hstack([points[0][pairs[:, 0]], points[1][pairs[:, 1]]])
 
 
-def _read_npy(path: Path, data: bytes, _images: Images) -> PointPairs:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
+def _read_npy(path: Path, _images: Images) -> PointPairs:
+    array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
     if array.shape[1:] not in ((_COORDINATES,), (2, 2)):
         shape = " × ".join(map(str, array.shape))
         raise TruthError(path, f"holds {shape} numbers, and pairs of points are N × 4")
@@ -325,14 +332,14 @@ def _read_npy(path: Path, data: bytes, _images: Images) -> PointPairs:
 # ---- COLMAP ------------------------------------------------------------------------------------
 
 
-def _read_colmap(path: Path, data: bytes, images: Images) -> PointPairs:
+def _read_colmap(path: Path, images: Images) -> PointPairs:
     """Matches as COLMAP's ``matches_importer`` reads them, by keypoints as ``feature_importer``.
 
     A block for each pair of images: a line with their names, a line with two indices for each
     match, and an empty line.  The keypoints of ``NAME`` are in ``NAME.txt`` below the list's
     folder.
     """
-    names, lines = _chosen_block(path, _blocks(_text(path, data)), images)
+    names, lines = _chosen(path, _blocks(_text(path, _content(path))), images)
     try:
         numbers = [[int(word) for word in line.split()] for line in lines]
     except ValueError as error:
@@ -344,10 +351,14 @@ def _read_colmap(path: Path, data: bytes, images: Images) -> PointPairs:
     pairs = np.array(numbers, np.int64).reshape(-1, 2)
     files = tuple(path.parent / f"{name}.txt" for name in names)
     rows = _joined(path, (_colmap_keypoints(files[0]), _colmap_keypoints(files[1])), pairs)
-    if _is_image(names[1], images[0]) and not _is_image(names[0], images[0]):
-        rows = rows[:, [2, 3, 0, 1]]
-    found = _pairs(path, rows)
+    found = _pairs(path, _in_order(rows, names, images))
     return PointPairs(found.points_a, found.points_b, keypoint_files=files)
+
+
+def _in_order(rows: NDArray[Any], names: Images, images: Images) -> NDArray[Any]:
+    """``(N, 4)`` points of a listed pair, turned round where it is listed the other way round."""
+    turned = _is_image(names[1], images[0]) and not _is_image(names[0], images[0])
+    return rows[:, [2, 3, 0, 1]] if turned else rows
 
 
 def _blocks(text: str) -> list[tuple[Images, list[str]]]:
@@ -366,18 +377,18 @@ def _blocks(text: str) -> list[tuple[Images, list[str]]]:
     return blocks
 
 
-def _chosen_block(
-    path: Path, blocks: list[tuple[Images, list[str]]], images: Images
-) -> tuple[Images, list[str]]:
-    """The block of a pair of images, in either order."""
+def _chosen(
+    path: Path, listed: Sequence[tuple[Images, Content]], images: Images
+) -> tuple[Images, Content]:
+    """What is listed of a pair of images, in either order."""
     if not any(images):
-        if len(blocks) == 1:
-            return blocks[0]
-        raise TruthError(path, f"lists {len(blocks)} pairs of images, and which one is not said")
+        if len(listed) == 1:
+            return listed[0]
+        raise TruthError(path, f"lists {len(listed)} pairs of images, and which one is not said")
     fitting = [
-        block
-        for block in blocks
-        if any(all(map(_is_image, names, images)) for names in (block[0], block[0][::-1]))
+        one
+        for one in listed
+        if any(all(map(_is_image, names, images)) for names in (one[0], one[0][::-1]))
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -396,8 +407,7 @@ def _is_image(name: str, path: str) -> bool:
 def _colmap_keypoints(path: Path) -> Points:
     """``(N, 2)`` keypoints; COLMAP counts from the top-left pixel's corner."""
     missing = "does not exist, and the keypoints of its image are needed"
-    data = read_input(path, TruthError, missing=missing, most_bytes=_MOST_BYTES)
-    header, _, rest = _text(path, data).partition("\n")
+    header, _, rest = _text(path, _content(path, missing)).partition("\n")
     words = header.split()
     if len(words) != 2 or not all(word.isdecimal() for word in words):
         raise TruthError(path, "does not begin with the number of keypoints and their dimension")
@@ -410,19 +420,68 @@ def _colmap_keypoints(path: Path) -> Points:
     return places - CORNER_PX
 
 
-def _is_colmap(data: bytes) -> bool:
+def _is_colmap(head: bytes) -> bool:
     """Two words in the first line and two indices below: points have four numbers in a line."""
-    lines = [line.split() for line in data[:_HEAD_BYTES].lstrip().split(b"\n")[:2]]
+    lines = [line.split() for line in head.lstrip().split(b"\n")[:2]]
     below = lines[1] if len(lines) > 1 else []
     names_two = len(lines[0]) == 2 and not lines[0][0].startswith(b"#")
     return names_two and all(word.isdigit() for word in below)
 
 
+# ---- COLMAP's database ---------------------------------------------------------------------------
+
+_PAIR_FACTOR: Final = 2147483647
+_VERIFIED_FIRST: Final = ("two_view_geometries", "matches")
+
+
+def _read_database(path: Path, images: Images) -> PointPairs:
+    """The verified matches of a pair in COLMAP's database, or its raw ones where none are.
+
+    A pair has the number 2147483647 · i + j, of its images' numbers i < j, and keypoints count from
+    the corner of the top-left pixel.
+    """
+    with contextlib.closing(
+        sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    ) as database:
+        names = dict(database.execute("SELECT image_id, name FROM images"))
+        tables: dict[int, str] = {}
+        for table in reversed(_VERIFIED_FIRST):
+            query = f"SELECT pair_id FROM {table} WHERE rows > 0"  # noqa: S608 - a constant
+            tables |= {pair: table for (pair,) in database.execute(query)}
+        listed = [
+            ((names[first], names[second]), (pair, first, second))
+            for pair in tables
+            for first, second in [divmod(pair, _PAIR_FACTOR)]
+        ]
+        found, (pair, first, second) = _chosen(path, listed, images)
+        pairs = _blob(database, tables[pair], "pair_id", pair, "<u4")[:, :2]
+        points = [
+            _blob(database, "keypoints", "image_id", image, "<f4")[:, :2].astype(np.float64)
+            for image in (first, second)
+        ]
+    rows = _joined(path, (points[0] - CORNER_PX, points[1] - CORNER_PX), pairs)
+    return _pairs(path, _in_order(rows, found, images), matched=True)
+
+
+def _blob(
+    database: sqlite3.Connection, table: str, key: str, value: int, kind: str
+) -> NDArray[Any]:
+    """``(rows, columns)`` numbers of a table's row."""
+    query = f"SELECT rows, cols, data FROM {table} WHERE {key} = ?"  # noqa: S608 - constants
+    rows, columns, data = database.execute(query, (value,)).fetchone()
+    return np.frombuffer(data, kind).reshape(rows, columns)
+
+
 _COLMAP: Final = _Format("list of COLMAP's matches", _is_colmap, _read_colmap)
+_DATABASE: Final = _Format(
+    "COLMAP database", lambda head: head.startswith(b"SQLite format 3\0"), _read_database
+)
+_OF_MANY: Final = (_COLMAP, _DATABASE)
 _FORMATS: Final = (
-    _Format(".npz file", lambda data: data.startswith(b"PK\x03\x04"), _read_npz),
-    _Format(".npy file", lambda data: data.startswith(b"\x93NUMPY"), _read_npy),
+    _Format(".npz file", lambda head: head.startswith(b"PK\x03\x04"), _read_npz),
+    _Format(".npy file", lambda head: head.startswith(b"\x93NUMPY"), _read_npy),
+    _DATABASE,
     _COLMAP,
-    _Format("table of points", lambda _data: True, _read_table),
+    _Format("table of points", lambda _head: True, _read_table),
 )
 """All formats in the order in which they are tried; the last one takes what is left."""

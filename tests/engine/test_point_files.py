@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +233,60 @@ def test_keypoints_that_are_not_all_there_are_refused(colmap: Path):
     write(colmap.parent / "b.jpg.txt", "4 128\n1 2 3 4\n")
     with pytest.raises(TruthError, match="announces 4 keypoints and holds 1"):
         read_point_pairs(colmap)
+
+
+# ---- COLMAP's database -------------------------------------------------------------------------
+
+SCHEMA = """
+CREATE TABLE images (image_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, camera_id INTEGER);
+CREATE TABLE keypoints (image_id INTEGER PRIMARY KEY, rows INTEGER, cols INTEGER, data BLOB);
+CREATE TABLE matches (pair_id INTEGER PRIMARY KEY, rows INTEGER, cols INTEGER, data BLOB);
+CREATE TABLE two_view_geometries
+    (pair_id INTEGER PRIMARY KEY, rows INTEGER, cols INTEGER, data BLOB, config INTEGER);
+"""
+
+
+def write_database(path: Path, *, verified: bool) -> None:
+    """As COLMAP's documentation has it; b.jpg comes before a.jpg, so the pair is turned round."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA)
+        names = {3: "b.jpg", 7: "left/a.jpg", 9: "c.jpg"}
+        database.executemany("INSERT INTO images VALUES (?, ?, 1)", names.items())
+        for image, points in ((3, KEYPOINTS_B), (7, KEYPOINTS_A), (9, KEYPOINTS_B)):
+            stored = np.zeros((len(points), 6), np.float32)
+            stored[:, :2] = points + 0.5
+            row = (image, *stored.shape, stored.tobytes())
+            database.execute("INSERT INTO keypoints VALUES (?, ?, ?, ?)", row)
+        every = np.array([[2, 1], [1, 2], [0, 3], [0, 0]], np.uint32)
+        for pair, pairs in ((2147483647 * 3 + 7, every), (2147483647 * 7 + 9, every[1:2])):
+            row = (pair, *pairs.shape, pairs.tobytes())
+            database.execute("INSERT INTO matches VALUES (?, ?, ?, ?)", row)
+            kept = pairs[:3] if verified else pairs[:0]
+            row = (pair, *kept.shape, kept.tobytes())
+            database.execute("INSERT INTO two_view_geometries VALUES (?, ?, ?, ?, 2)", row)
+        database.commit()
+
+
+def test_a_database_gives_verified_matches_or_else_the_raw_ones(tmp_path: Path):
+    for verified, rows in ((True, ROWS), (False, np.vstack([ROWS, [9.0, 9.0, 12.0, 13.0]]))):
+        path = tmp_path / f"{verified}.db"
+        write_database(path, verified=verified)
+        np.testing.assert_allclose(rows_of(path, ("a.jpg", "b.jpg")), rows)
+        np.testing.assert_allclose(rows_of(path, ("b.jpg", "a.jpg")), rows[:, [2, 3, 0, 1]])
+        assert read_point_pairs(path, ("a.jpg", "b.jpg")).matched
+        assert lists_points(path)
+        with pytest.raises(TruthError, match=r"no matches of b\.jpg and c\.jpg"):
+            read_point_pairs(path, ("b.jpg", "c.jpg"))
+        with pytest.raises(TruthError, match="lists 2 pairs of images"):
+            read_point_pairs(path)
+
+
+def test_a_damaged_or_foreign_database_is_refused(tmp_path: Path):
+    write_database(tmp_path / "m.db", verified=True)
+    whole = (tmp_path / "m.db").read_bytes()
+    (tmp_path / "cut.db").write_bytes(whole[: len(whole) // 2])
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("CREATE TABLE songs (name TEXT)")
+    for name in ("cut.db", "other.db"):
+        with pytest.raises(TruthError, match="is a damaged COLMAP database"):
+            read_point_pairs(tmp_path / name, ("a.jpg", "b.jpg"))
