@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from engine.data import layouts
+from engine.data.folders import file_names
 from engine.data.layouts import fitting_readers, open_pair_set, readers, split_layout
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
@@ -134,3 +137,16 @@ def test_words_of_layouts_can_be_typed_and_mean_one_thing():
     assert len(set(words)) == len(words)
     assert all(word == word.lower() and word.replace("-", "").isalnum() for word in words)
     assert not {"demo", "rotated", "scaled"} & set(words)
+
+
+def test_a_folder_is_looked_at_again_after_it_changed(tmp_path):
+    folder = make_sequence(tmp_path / "v_wall")
+    long_ago = time.time() - 1000
+    os.utime(folder, (long_ago, long_ago))
+    for _ in range(2):
+        assert len(open_pair_set(folder).pairs()) == 2
+    (folder / "3.png").unlink()
+    assert len(open_pair_set(folder).pairs()) == 1
+    assert file_names(folder) == file_names(folder) != []
+    file_names(folder).clear()
+    assert file_names(folder) != []

@@ -105,7 +105,7 @@ def _fits(_folder: Path, names: Sequence[str]) -> bool:
 
 
 def _form(names: Sequence[str]) -> _Form | None:
-    stems = {Path(name).stem for name in names}
+    stems = {name.rpartition(".")[0] for name in names}
     return next((form for form in _FORMS if {*form.images, form.maps[0]} <= stems), None)
 
 

@@ -57,7 +57,9 @@ class SPairReader:
         groups: list[PairGroup] = []
         for folder, _ in fitting_folders(root, _fits, depth=_DEPTH, problems=problems):
             images = {
-                below.name: (below, pictures_by_stem(file_names(below)))
+                below.name: {
+                    stem: below / name for stem, name in pictures_by_stem(file_names(below)).items()
+                }
                 for below in sub_folders(folder / _IMAGES)
             }
             for split in sub_folders(folder / _PAIRS):
@@ -65,8 +67,8 @@ class SPairReader:
         return finished_set(self, root, groups, problems)
 
 
-Images = dict[str, tuple[Path, dict[str, str]]]
-"""For each class its folder, and in it the files by their names without the ending."""
+Images = dict[str, dict[str, Path]]
+"""For each class the images by their names without the ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _read_split(
             faults["their names are not NUMBER-SOURCE-TARGET:CLASS"] += 1
         elif file is None:
             faults[f"their files are missing in {_PAIRS}/{split.name}"] += 1
-        elif any(one not in images.get(match[4], (split, {}))[1] for one in (match[2], match[3])):
+        elif not {match[2], match[3]} <= images.get(match[4], {}).keys():
             faults[f"an image is missing in {_IMAGES}"] += 1
         else:
             pair = _Pair(int(match[1]), match[2], match[3], file)
@@ -108,11 +110,11 @@ def _read_split(
 
 def _group(split: Path, word: str, found: list[_Pair], images: Images) -> PairGroup:
     group = f"{split.name}/{word}"
-    place, files = images[word]
+    shown = images[word]
     pairs = tuple(
         ImagePair(
-            place / files[one.source],
-            place / files[one.target],
+            shown[one.source],
+            shown[one.target],
             LandmarksSource(split / one.file),
             name=f"{group} {one.source} → {one.target}",
             sequence=group,
