@@ -121,6 +121,9 @@ class Pinhole(Protocol):
     def world_to_camera(self) -> NDArray[np.float64]:
         """``(3, 4)`` from the world's coordinates to its own."""
 
+    def undistorted(self, points_px: Points) -> Points:
+        """``(N, 2)`` where it would show points if its lens did not distort."""
+
 
 @runtime_checkable
 class Filmed(Protocol):
@@ -285,3 +288,25 @@ def cameras_of(truth: Truth) -> tuple[tuple[Matrix, Matrix], tuple[Matrix, Matri
         return None
     a, b = truth.cameras
     return (a.matrix, a.world_to_camera), (b.matrix, b.world_to_camera)
+
+
+def undistorted(truth: Truth, side: Side, points_px: Points) -> Points:
+    """Where points of an image would be if its lens did not distort.
+
+    Only such points obey the matrix of :func:`cameras_of`.
+
+    Args:
+        truth: of the pair.
+        side: the image with the points.
+        points_px: ``(N, 2)``, in pixels of the sizes that the truth is for.
+
+    Returns:
+        ``(N, 2)``; NaN where the lens shows nothing, and the points themselves where the truth
+        knows of no cameras.
+    """
+    if isinstance(truth, ResizedTruth):
+        resize = truth.resize_a if side == "a" else truth.resize_b
+        return resize.forward(undistorted(truth.original, side, resize.backward(points_px)))
+    if not isinstance(truth, Filmed):
+        return points_px
+    return truth.cameras[0 if side == "a" else 1].undistorted(points_px)

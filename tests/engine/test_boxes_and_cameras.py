@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from engine.geometry.coords import Resize
-from engine.truth.base import Box, Matrix, ResizedTruth, box_in, cameras_of
+from engine.truth.base import (
+    Box,
+    Matrix,
+    Points,
+    ResizedTruth,
+    box_in,
+    cameras_of,
+    undistorted,
+)
 from engine.truth.homography import HomographyTruth
 from engine.vocabulary import Side
 
@@ -19,6 +27,9 @@ RESIZES = Resize((200, 100), (100, 25)), Resize((50, 50), (100, 150))
 class Camera:
     matrix: Matrix
     world_to_camera: Matrix
+
+    def undistorted(self, points_px: Points) -> Points:
+        return points_px + 2 * self.matrix[0, 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,3 +70,13 @@ def test_a_resized_camera_sees_each_point_where_the_resize_takes_its_pixel():
         assert again[:2] / again[2] == pytest.approx(resize.forward(seen[:2] / seen[2]))
     assert cameras_of(PLAIN) is None
     assert cameras_of(ResizedTruth(PLAIN, *RESIZES)) is None
+
+
+def test_points_are_straightened_by_the_camera_of_their_side_in_pixels_before_a_resize():
+    points_px = np.array([[3.0, 4.0], [10.5, 20.0]])
+    assert np.array_equal(undistorted(KNOWN, "a", points_px), points_px + 600)
+    assert np.array_equal(undistorted(KNOWN, "b", points_px), points_px + 1200)
+    resized = ResizedTruth(KNOWN, *RESIZES)
+    # Image b grows to 100 × 150 from 50 × 50.
+    assert undistorted(resized, "b", points_px) == pytest.approx(np.add(points_px, (2400, 3600)))
+    assert undistorted(PLAIN, "a", points_px) is points_px
