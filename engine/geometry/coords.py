@@ -80,6 +80,12 @@ class Resize:
     to_size_px: tuple[int, int]
 
     @property
+    def keeps_shape(self) -> bool:
+        """Whether the sides keep their ratio, as far as whole pixels can: to half a pixel."""
+        (width, height), (wide, high) = sorted((self.from_size_px, self.to_size_px))
+        return abs(width * high - height * wide) <= max(wide, high) / 2
+
+    @property
     def scale_xy(self) -> tuple[float, float]:
         """Factors by which lengths along x and y grow."""
         return (

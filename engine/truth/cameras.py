@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geometry.coords import CORNER_PX
+from engine.geometry.coords import CORNER_PX, Resize
 from engine.truth.base import Matrix, Points, Size
 
 _ROUNDS: Final = 50
@@ -156,8 +156,16 @@ class Camera:
         bent[folded] = np.nan
         return bent * [fx, fy] + [x, y]
 
+    def resized(self, resize: Resize) -> Camera:
+        """The camera of the same image at another size."""
+        (fx, fy, x, y), (scale_x, scale_y) = self.intrinsics, resize.scale_xy
+        x, y = resize.forward(np.array([x, y])).tolist()
+        return replace(
+            self, size_px=resize.to_size_px, intrinsics=(fx * scale_x, fy * scale_y, x, y)
+        )
+
     def undistorted(self, points_px: Points) -> Points:
-        """Where the camera would show ``(N, 2)`` points if it had no lens but its matrix alone."""
+        """``(N, 2)`` where the camera would show points if its lens did not distort."""
         fx, fy, x, y = self.intrinsics
         return self.rays(points_px) * [fx, fy] + [x, y]
 

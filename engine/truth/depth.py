@@ -71,33 +71,39 @@ class DepthSource:
     def open(self, size_a_px: Size, size_b_px: Size) -> DepthTruth:
         """Read the maps.
 
+        A map or a camera of another size than its image covers the same area, if its sides have the
+        same ratio.
+
         Raises:
-            TruthError: a map cannot be read, a map or a camera does not fit its image, or the
-                factor is missing or no positive number.
+            TruthError: a map cannot be read, a map or a camera has another shape than its image, or
+                the factor is missing or no positive number.
         """
-        views = (
+        cameras: list[Camera] = []
+        nearness: list[NDArray[np.float32]] = []
+        steps: list[float] = []
+        for side, path, camera, size_px in (
             ("a", self.depth_a, self.camera_a, size_a_px),
             ("b", self.depth_b, self.camera_b, size_b_px),
-        )
-        nearness, steps = [], []
-        for side, path, camera, size_px in views:
-            if camera.size_px != size_px:
+        ):
+            resize = Resize(camera.size_px, size_px)
+            if not resize.keeps_shape:
                 (width, height), (wide, high) = camera.size_px, size_px
                 raise TruthError(
                     path or f"image {side}",
                     f"its camera is one of {width} × {height} pixels, and the image has "
-                    f"{wide} × {high}",
+                    f"{wide} × {high}, which is another shape",
                 )
+            cameras.append(camera.resized(resize))
             if path is None:
-                nearness.append(np.full(size_px[::-1], np.nan, np.float32))
+                nearness.append(np.full((1, 1), np.nan, np.float32))
                 steps.append(0.0)
                 continue
             depth, step = _read_depth(path, self.factor, size_px)
-            nearness.append(1 / depth)
+            nearness.append(np.float32(1) / depth)
             steps.append(step)
         return DepthTruth(
             nearness=(nearness[0], nearness[1]),
-            cameras=(self.camera_a, self.camera_b),
+            cameras=(cameras[0], cameras[1]),
             steps=(steps[0], steps[1]),
             same_surface=self.same_surface,
         )
@@ -117,7 +123,8 @@ class DepthTruth:
     """Opened depth maps with their cameras.
 
     Attributes:
-        nearness: ``(H, W)`` float32 inverses of the depths of both images, NaN for unknown.
+        nearness: ``(H, W)`` float32 inverses of the depths of both images, NaN for unknown; each
+            covers the area of its image, in pixels of its own.
         cameras: of both images.
         steps: how finely either depth is stored, in the unit of the poses; 0 for floats.
         same_surface: depths that differ by a larger share are of two surfaces.
@@ -184,7 +191,13 @@ class DepthTruth:
 
     def _read(self, image: int, points_px: Points) -> NDArray[np.float64]:
         """``(N,)`` inverse depths."""
-        return read_surface(self.nearness[image], points_px, jump=self.same_surface, relative=True)
+        values, size_px = self.nearness[image], self.sizes_px[image]
+        of_map_px = (values.shape[1], values.shape[0])
+        if of_map_px != size_px:  # outer pixels of a coarse map reach up to the border
+            moved = Resize(size_px, of_map_px).forward(points_px)
+            within = np.clip(moved, 0, np.array(of_map_px) - 1)
+            points_px = np.where(inside(points_px, size_px)[:, None], within, np.nan)
+        return read_surface(values, points_px, jump=self.same_surface, relative=True)
 
 
 def _between(camera: Camera, other: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -198,9 +211,17 @@ def _read_depth(
     path: Path, factor: float | None, size_px: Size
 ) -> tuple[NDArray[np.float32], float]:
     """A map in the unit of the poses with NaN for unknown, and how finely it is stored."""
-    stored = read_map(path, _NAMES, size_px=size_px)
+    stored = read_map(path, _NAMES)
     if stored.ndim != 2:
         raise TruthError(path, f"holds {stored.shape[2]} numbers a pixel, and a depth is one")
+    of_map_px = (stored.shape[1], stored.shape[0])
+    if not Resize(size_px, of_map_px).keeps_shape:
+        (width, height), (wide, high) = of_map_px, size_px
+        raise TruthError(
+            path,
+            f"has {width} × {height} pixels, and its image has {wide} × {high}, which is another "
+            "shape",
+        )
     whole = stored.dtype.kind in "iu"
     if factor is None and whole:
         reason = (

@@ -174,3 +174,19 @@ def test_half_precision_maps_are_read_as_finely_as_they_are_stored():
     values[..., 301] = 1
     read = sample_map(values, CellGrid(1.0, 0.0), torch.tensor([[[300.25, 0.0], [301.0, 0.0]]]))
     torch.testing.assert_close(read[0, :, 0].float(), torch.tensor([0.25, 1.0]), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "other", "same"),
+    [
+        ((1920, 1440), (256, 192), True),
+        ((1297, 840), (324, 210), True),  # 324.25 × 210
+        ((640, 480), (640, 480), True),
+        ((640, 480), (640, 481), False),
+        ((1296, 968), (640, 480), False),  # ScanNet's photos and its depth
+        ((640, 480), (480, 640), False),
+    ],
+)
+def test_a_resize_keeps_the_shape_as_far_as_whole_pixels_can(size, other, same):
+    assert Resize(size, other).keeps_shape is same
+    assert Resize(other, size).keeps_shape is same

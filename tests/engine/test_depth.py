@@ -226,9 +226,32 @@ def test_the_truth_of_resized_images_is_the_same_place(source: DepthSource):
     assert np.allclose(found.points_px, resizes[1].forward(truth.locate("a", points_px).points_px))
 
 
-def test_a_camera_of_another_size_than_its_image_is_refused(source: DepthSource):
+def test_maps_and_cameras_of_half_the_size_cover_the_same_area(
+    source: DepthSource, points_px: NDArray[np.float64]
+):
+    """On a plane all is exact, but for the outermost half pixel of a coarse map."""
+    exact = source.open(*SIZES_PX).locate("a", points_px)
+    for at, (path, size_px) in enumerate(((source.depth_a, (40, 30)), (source.depth_b, (36, 32)))):
+        centres = Resize(SIZES_PX[at], size_px)
+        matrix = centres.matrix() @ (MATRIX_A, MATRIX_B)[at]
+        normal = (NORMAL, TURN @ NORMAL)[at]
+        distance = (DISTANCE, DISTANCE + float(TURN @ NORMAL @ SHIFT))[at]
+        np.save(path, depth_of(matrix, normal, distance, size_px))
+    found = source.open(*SIZES_PX).locate("a", points_px)
+    inner = ((points_px > 1) & (points_px < np.array(SIZES_PX[0]) - 2)).all(axis=1)
+    assert np.array_equal(found.visibility[inner], exact.visibility[inner])
+    assert np.abs(found.points_px - exact.points_px)[inner].max() < 1e-4
+    assert np.nanmax(np.abs(found.points_px - exact.points_px)) < 0.2
+    doubled = [Resize(size_px, (2 * size_px[0], 2 * size_px[1])) for size_px in SIZES_PX]
+    twice = source.open(*(resize.to_size_px for resize in doubled))
+    again = twice.locate("a", doubled[0].forward(points_px))
+    known = np.isfinite(found.points_px).all(axis=1) & inner
+    assert np.allclose(again.points_px[known], doubled[1].forward(found.points_px[known]))
+
+
+def test_a_camera_of_another_shape_than_its_image_is_refused(source: DepthSource):
     with pytest.raises(TruthError, match="its camera is one of 80 × 60 pixels, and the image has"):
-        source.open((160, 120), SIZES_PX[1])
+        source.open((160, 130), SIZES_PX[1])
 
 
 @pytest.mark.parametrize(
