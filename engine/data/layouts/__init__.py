@@ -15,6 +15,7 @@ from engine.data.layouts.colmap import ColmapReader
 from engine.data.layouts.evd import EvdReader
 from engine.data.layouts.homogr import HomogrReader
 from engine.data.layouts.hpatches import HPatchesReader
+from engine.data.layouts.imc import ImcReader
 from engine.data.layouts.kitti import KittiReader
 from engine.data.layouts.manifest import ManifestReader
 from engine.data.layouts.middlebury import MiddleburyReader
@@ -39,6 +40,7 @@ _READERS: Final[tuple[PairSetReader, ...]] = (
     SPairReader(),
     ProposalFlowReader(),
     TssReader(),
+    ImcReader(),
     ManifestReader(),
     PairListReader(),
     ColmapReader(),
