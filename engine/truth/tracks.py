@@ -49,25 +49,32 @@ class TracksSource:
     def open(self, size_a_px: Size, size_b_px: Size) -> TracksTruth:
         """The places of the points that both images show.
 
+        An image of another size than the model's covers the same area, if its sides have the same
+        ratio.
+
         Raises:
-            TruthError: the model cannot be read, lacks an image, or is of images of other sizes.
+            TruthError: the model cannot be read, lacks an image, or is of images of other shapes.
         """
-        for name, camera, size_px in zip(
-            self.images, self.cameras, (size_a_px, size_b_px), strict=True
+        sizes = (size_a_px, size_b_px)
+        places, cameras = [], []
+        for name, camera, size_px, found in zip(
+            self.images, self.cameras, sizes, self._places(), strict=True
         ):
-            if camera.size_px != size_px:
+            resize = Resize(camera.size_px, size_px)
+            if not resize.keeps_shape:
                 (width, height), (wide, high) = camera.size_px, size_px
                 raise TruthError(
                     self.model,
                     f"has {name} as an image of {width} × {height} pixels, and the file has "
-                    f"{wide} × {high}",
+                    f"{wide} × {high}, which is another shape",
                 )
-        places_a, places_b = self._places()
-        points = PointsTruth.of(places_a, places_b, (size_a_px, size_b_px))
+            places.append(resize.forward(found))
+            cameras.append(camera.resized(resize))
+        points = PointsTruth.of(places[0], places[1], sizes)
         if not points.reaches_both:
             both = " and ".join(self.images)
             raise TruthError(self.model, f"has no point that lies inside both {both}")
-        return TracksTruth(points, self.cameras)
+        return TracksTruth(points, (cameras[0], cameras[1]))
 
     def identity(self) -> str:
         """A hash of the places, and the cameras.

@@ -102,8 +102,12 @@ def test_the_truth_is_what_both_images_show_half_a_pixel_before_colmap(tmp_path,
     np.testing.assert_allclose([pose[:, 3], other[:, 3]], [[1, 0, 0], [3, 0, 0]])
     assert pair.truth.kind == truth.kind == "points"
     assert pair.truth.files == (tmp_path / "sparse" / f"images.{form}",)
-    with pytest.raises(TruthError, match="200 × 100 pixels, and the file has 100 × 50"):
-        pair.truth.open((100, 50), SIZE)
+    halved = pair.truth.open((100, 50), SIZE)
+    # Halving maps the centre x of a pixel to x / 2 - 1 / 4.
+    np.testing.assert_allclose(halved.listed_px, [a / 2 - 0.25, b])
+    np.testing.assert_allclose(cameras_of(halved)[0][0][0], [FOCAL / 2, 0, 99.5 / 2 - 0.25])
+    with pytest.raises(TruthError, match="200 × 100 pixels, and the file has 100 × 80"):
+        pair.truth.open((100, 80), SIZE)
 
 
 def test_text_and_binary_give_the_same_identity_and_other_places_another(tmp_path):
