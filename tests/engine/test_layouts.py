@@ -15,6 +15,7 @@ from engine.data.layouts import fitting_readers, open_pair_set, readers, split_l
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError
+from engine.images import read_size
 
 MATRIX = "1 0 {k}\n0 1 0\n0 0 1\n"
 
@@ -150,3 +151,23 @@ def test_a_folder_is_looked_at_again_after_it_changed(tmp_path):
     assert file_names(folder) == file_names(folder) != []
     file_names(folder).clear()
     assert file_names(folder) != []
+
+
+@pytest.mark.parametrize(
+    ("folder", "word", "pairs"),
+    [
+        ("sequences", "hpatches", 20),
+        ("homogr", "homogr", 6),
+        ("wxbs", "wxbs", 11),
+        ("middlebury", "middlebury", 4),
+    ],
+)
+def test_every_set_for_developing_has_one_layout_and_opens_whole(shared_data, folder, word, pairs):
+    root = shared_data / folder
+    assert [reader.word for reader in fitting_readers(root)] == [word]
+    found = open_pair_set(root)
+    assert (len(found.pairs()), found.problems) == (pairs, ())
+    for pair in found.pairs():
+        truth = pair.open_truth(read_size(pair.path_a), read_size(pair.path_b))
+        assert truth is not None
+        assert pair.truth.identity()
