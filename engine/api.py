@@ -161,9 +161,11 @@ if TYPE_CHECKING:
         Stage,
     )
     from engine.training.settings import TrainSettings
-    from engine.truth.base import Truth, TruthSource
+    from engine.truth.base import Truth, TruthSource, Visibility, snap
     from engine.truth.homography import HomographySource
+    from engine.truth.points import HeldPointsSource
     from engine.vocabulary import (
+        LISTED_TRUTHS,
         MOST_COMPARED,
         PANELS,
         PRECISIONS,
@@ -178,6 +180,7 @@ if TYPE_CHECKING:
         Side,
         ViewMode,
         other_side,
+        truth_words,
     )
     from engine.weight_titles import weights_title
 

@@ -14,8 +14,11 @@ Side = Literal["a", "b"]
 Precision = Literal["float32", "bfloat16", "float16"]
 """The arithmetic of a network."""
 
-PointsKind = Literal["grid", "random", "harris"]
-"""How query points are chosen."""
+PixelPoints = Literal["grid", "random", "harris"]
+"""How query points are chosen from the pixels of an image."""
+
+PointsKind = Literal[PixelPoints, "listed"]
+"""How query points are chosen; *listed* are those whose partners the truth lists."""
 
 PcaFit = Literal["both", "a", "b", "all", "file"]
 """What a PCA basis is fitted on; one in a file was fitted before."""
@@ -55,6 +58,11 @@ MOST_COMPARED = 3
 
 PRECOMPUTED = "precomputed"
 """The registered name of the descriptor whose maps are read from files."""
+
+
+def truth_words(kind: TruthKind, origin: TruthOrigin) -> str:
+    """What a truth is known from and who made it, as users and files have it."""
+    return kind if origin == "given" else f"{kind}, {origin}"
 
 
 def other_side(side: Side) -> Side:

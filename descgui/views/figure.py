@@ -161,9 +161,9 @@ def _legend(
 ) -> tuple[tuple[content.Judgement | Shapes, str], ...]:
     """The symbols of the marks, else those of the lines."""
     if any(scene.marks_for(models, PaneKey(side)) for side in SIDES):
-        known = models.pair.state is not None and models.pair.state.truth is not None
+        truth = models.pair.state.truth if models.pair.state is not None else None
         own = any(scene.self_answer_for(models, PaneKey(side)) for side in SIDES)
-        return legend_entries(with_truth=known, with_own=own)
+        return legend_entries(truth, with_own=own)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)
 
 

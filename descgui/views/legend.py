@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from descgui.views.marks import (
     BestMatch,
     ExcludedCircle,
+    HiddenTruth,
+    ListedPoint,
     PeakRing,
     Reticle,
     Shapes,
@@ -20,7 +22,7 @@ from descgui.views.marks import (
     paint_shapes,
 )
 from descgui.views.viewport import Box, Viewport
-from engine.api import RIGHT, WRONG, figure_content
+from engine.api import LISTED_TRUTHS, RIGHT, WRONG, Truth, figure_content
 
 _SCALE = 0.72
 _SYMBOL = 26.0
@@ -44,16 +46,16 @@ class MarkLegend(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._with_truth = False
+        self._truth: Truth | None = None
         self._with_own = False
         self.setAccessibleName("Meaning of the marks")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._describe()
 
-    def set_truth(self, known: bool) -> None:
-        """Whether a truth is known, so that its marks can appear."""
-        if known != self._with_truth:
-            self._with_truth = known
+    def set_truth(self, truth: Truth | None) -> None:
+        """What is known of the pair, so that its marks can appear."""
+        if truth is not self._truth:
+            self._truth = truth
             self._describe()
             self.update()
 
@@ -97,26 +99,32 @@ class MarkLegend(QWidget):
         self.setAccessibleDescription(", ".join(name for _, name in self._entries()))
 
     def _entries(self) -> tuple[tuple[Shapes, str], ...]:
-        return legend_entries(with_truth=self._with_truth, with_own=self._with_own)
+        return legend_entries(self._truth, with_own=self._with_own)
 
 
-def legend_entries(*, with_truth: bool, with_own: bool) -> tuple[tuple[Shapes, str], ...]:
+def legend_entries(truth: Truth | None, *, with_own: bool) -> tuple[tuple[Shapes, str], ...]:
     """Symbols, as shapes about (0, 0), with their words.
 
     Args:
-        with_truth: include those that appear only with a known truth.
+        truth: include those that appear with this truth.
         with_own: include those that appear only where the query's own image is searched.
     """
-    truth = (
+    true = (
         (TruthPoint((0.0, 0.0)).shapes(_STAGE), "truth, 3 and 5 px"),
         ((figure_content.Stroke(_LINE, RIGHT, 3.3),), "right"),
         ((figure_content.Stroke(_LINE, WRONG, 3.3, (2.4, 1.7)),), "wrong"),
     )
+    hidden = ((HiddenTruth((0.0, 0.0)).shapes(_STAGE), "occluded"),)
+    listed = ((ListedPoint((0.0, 0.0)).shapes(_STAGE), "listed truth"),)
+    is_listed = truth is not None and truth.kind in LISTED_TRUTHS
+    may_hide = truth is not None and truth.kind != "homography" and not is_listed
     own = ((ExcludedCircle((0.0, 0.0), _EXCLUDED).shapes(_STAGE), "left out"),)
     return (
         (Reticle((0.0, 0.0)).shapes(_STAGE), "query"),
         *(own if with_own else ()),
         (BestMatch((0.0, 0.0)).shapes(_STAGE), "best match"),
-        *(truth if with_truth else ()),
+        *(listed if is_listed else ()),
+        *(true if truth is not None else ()),
+        *(hidden if may_hide else ()),
         (PeakRing((0.0, 0.0), 2).shapes(_STAGE), "next best"),
     )

@@ -206,6 +206,29 @@ class TruthPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenTruth:
+    """Where the true point would be if nothing stood in front of it: an open, dashed ring."""
+
+    point_px: Point
+
+    def shapes(self, stage: Stage) -> Shapes:
+        circle = tuple(_arc(stage.view.to_widget(self.point_px), 6.5, 0.0, 2 * math.pi, 24))
+        return _edged((circle,), TRUTH, 1.8, dashed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPoint:
+    """A point whose partner the truth lists: a small, faint dot."""
+
+    point_px: Point
+
+    def shapes(self, stage: Stage) -> Shapes:
+        at = stage.view.to_widget(self.point_px)
+        edge = content.Disc(at, 2.8, fill=EDGE, opacity=0.55)
+        return edge, content.Disc(at, 1.9, fill=TRUTH, opacity=0.85)
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorLine:
     """A line from the match to the true point: solid when right, dashed when wrong."""
 
@@ -339,7 +362,7 @@ def paint_marks(
             paint_shapes(painter, shapes)
 
 
-@lru_cache(maxsize=256)  # a mark is asked about when it appears, at each paint, and when it goes
+@lru_cache(maxsize=2048)  # a mark is asked about when it appears, at each paint, and when it goes
 def shaped(mark: Mark, stage: Stage) -> tuple[Shapes, QRectF]:
     """A mark's shapes, and the rectangle that they touch, which stays as it is."""
     shapes = mark.shapes(stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,10 @@ from descgui.views.pictures import Overlay, Photo
 from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
-from engine.api import Image, Point, ProbeAnswer, Side, other_side
+from engine.api import Image, Point, ProbeAnswer, Side, other_side, snap
+
+_SNAP_PX: Final = 8.0
+"""A listed point of the truth this close to the pointer, on the screen, is the one meant."""
 
 
 class PairView(QWidget):
@@ -213,7 +216,7 @@ class PairView(QWidget):
         self._empty.set_problem("")
         self._take_image("a", state.image_a, state.display_a)
         self._take_image("b", state.image_b, state.display_b)
-        self._legend.set_truth(state.truth is not None)
+        self._legend.set_truth(state.truth)
         self._refresh()
 
     def _take_image(self, side: Side, image: Image, display: NDArray[np.uint8]) -> None:
@@ -533,19 +536,28 @@ class PairView(QWidget):
     # Pointer and keys
 
     def _on_pointer(self, pane: ImagePane, x: float, y: float) -> None:
-        self._probing.hover(pane.key.side, x, y)
+        self._probing.hover(pane.key.side, *self._snapped(pane, x, y))
 
     def _on_click(self, pane: ImagePane, x: float, y: float) -> None:
-        self._probing.pin(pane.key.side, x, y)
+        self._probing.pin(pane.key.side, *self._snapped(pane, x, y))
+
+    def _snapped(self, pane: ImagePane, x: float, y: float) -> Point:
+        """The listed point that is near on the screen, else the point itself."""
+        state = self._models.pair.state
+        if state is None or state.truth is None:
+            return x, y
+        radius_px = _SNAP_PX / pane.canvas.viewport.scale
+        return snap(state.truth, pane.key.side, (x, y), radius_px)
 
     def _on_pin_dragged(self, pane: ImagePane, number: int, x: float, y: float) -> None:
-        self._dragged = (number, (x, y))
+        place = self._snapped(pane, x, y)
+        self._dragged = (number, place)
         self._refresh_marks()
-        self._probing.hover(pane.key.side, x, y)
+        self._probing.hover(pane.key.side, *place)
 
     def _on_pin_dropped(self, pane: ImagePane, number: int, x: float, y: float) -> None:
         self._dragged = None
-        self._probing.move_pin(number, pane.key.side, x, y)
+        self._probing.move_pin(number, pane.key.side, *self._snapped(pane, x, y))
         self._refresh_marks()
 
     def _on_step(self, pane: ImagePane, dx: float, dy: float) -> None:

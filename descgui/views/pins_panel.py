@@ -32,10 +32,16 @@ from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
 from descgui.views.ports import Probing
 from descgui.views.row_table import RowTable
-from engine.api import Point
+from engine.api import Point, Visibility
 
 _NUMBER, _FROM, _MATCH, _SIMILARITY, _ERROR = range(5)
 _CHIP_PX = 12
+_STATES = {
+    Visibility.UNKNOWN: "no truth",
+    Visibility.OCCLUDED: "occluded",
+    Visibility.OUTSIDE: "outside",
+    Visibility.SEEN: "–",
+}
 _ROWS_SHOWN = 5
 _MATCH_FROM_WIDTH_PX = 290
 
@@ -87,7 +93,9 @@ class PinsTable(RowTable[Pin]):
             return _rounded(answer.found_px)
         if column == _SIMILARITY:
             return f"{answer.peaks[0].similarity:.3f}" if answer.textured else "no texture"
-        return "–" if answer.error_px is None else f"{answer.error_px:.1f}"
+        if answer.error_px is not None:
+            return f"{answer.error_px:.1f}"
+        return "–" if answer.request.pair.truth is None else _STATES[answer.visibility]
 
     def _tooltip(self, pin: Pin) -> str:
         x_px, y_px = pin.probe.point_px
@@ -100,7 +108,7 @@ class PinsTable(RowTable[Pin]):
             lines.append(f"Match at {x_px:.1f}, {y_px:.1f} px")
             if not answer.textured:
                 lines.append("No texture around the pin: similarity means nothing here.")
-            if answer.truth_px is not None:
+            if answer.error_px is not None:
                 lines.append(
                     f"Right, error {answer.error_px:.1f} px"
                     if right
@@ -109,7 +117,9 @@ class PinsTable(RowTable[Pin]):
             elif answer.request.pair.truth is None:
                 lines.append("No error: there is no ground truth for this pair.")
             else:
-                lines.append("No error: the true point leaves the other image.")
+                lines.append(f"No error: {answer.visibility.words}.")
+            if (words := answer.request.pair.truth_words) not in ("", "homography"):
+                lines.append(f"Truth: {words}")
         return "\n".join(lines)
 
     def _chip(self, kind: str) -> QIcon:
@@ -212,7 +222,7 @@ class PinsPanel(QWidget):
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
         metrics = view.fontMetrics()
-        for column, widest in ((_NUMBER, "88"), (_SIMILARITY, "0.888"), (_ERROR, "888.8")):
+        for column, widest in ((_NUMBER, "88"), (_SIMILARITY, "0.888"), (_ERROR, "no truth")):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             chip_px = 0 if column == _SIMILARITY else _CHIP_PX + 6
             header.resizeSection(column, metrics.horizontalAdvance(widest) + chip_px + 8)

@@ -48,7 +48,7 @@ from descgui.views.panel_parts import (
 from descgui.views.pins_panel import PinsPanel
 from descgui.views.ports import Probing
 from descgui.views.row_table import Index, RowTable
-from engine.api import Peak, Point, ProbeAnswer
+from engine.api import Peak, Point, ProbeAnswer, Visibility
 
 DASH = "–"
 _MARK_PX = 10
@@ -450,10 +450,18 @@ class ProbePanel(QWidget):
         return Reading(f"{answer.ratio:.3f}", why=why)
 
     def _truth(self, answer: ProbeAnswer) -> Reading:
-        if answer.truth_px is None:
-            return Reading(why=self._why_no_truth(answer))
+        if answer.error_px is None or answer.truth_px is None:
+            known = answer.request.pair.truth is not None
+            return Reading(
+                answer.visibility.words if known else DASH, why=self._why_no_truth(answer)
+            )
         x_px, y_px = answer.truth_px
-        return Reading(f"{_point(answer.truth_px)} px", f"{x_px:.0f}, {y_px:.0f}")
+        uncertain = answer.truth_uncertainty_px or 0.0
+        spread = f" ± {uncertain:.1f}" if uncertain >= _SHOWN_UNCERTAINTY_PX else ""
+        made = _maker(answer)
+        text = f"{_point(answer.truth_px)}{spread} px"
+        why = f"By the truth: {answer.request.pair.truth_words}."
+        return Reading(f"{text}  {made}".rstrip(), f"{x_px:.0f}, {y_px:.0f}", why)
 
     def _error(self, answer: ProbeAnswer) -> Reading:
         if answer.error_px is None:
@@ -462,12 +470,13 @@ class ProbePanel(QWidget):
         right = answer.error_px <= threshold_px
         number = f"{answer.error_px:.1f} px"
         word = "right" if right else "wrong"
+        made = f"  {_maker(answer)}" if _maker(answer) else ""
         why = (
             "Right: at most {0} px from the true point."
             if right
             else "Wrong: more than {0} px from the true point."
         ).format(f"{threshold_px:g}")
-        return Reading(f"{word}  {number}", number, why, right=right)
+        return Reading(f"{word}  {number}{made}", number, why, right=right)
 
     def _rank(self, answer: ProbeAnswer) -> Reading:
         if answer.rank is None:
@@ -490,11 +499,25 @@ class ProbePanel(QWidget):
         return Reading(f"{1000.0 * answer.seconds:.1f} ms")
 
     def _why_no_truth(self, answer: ProbeAnswer) -> str:
-        if answer.request.pair.truth is None:
+        truth = answer.request.pair.truth_words
+        if not truth:
             return "There is no ground truth for this pair."
-        return "The true point leaves the other image."
+        place = f" It would be at {_point(answer.truth_px)} px." if answer.truth_px else ""
+        match answer.visibility:
+            case Visibility.OCCLUDED:
+                return f"Something in the other image hides the true point.{place}"
+            case Visibility.OUTSIDE:
+                return f"The true point leaves the other image.{place}"
+        return f"The truth ({truth}) says nothing about this point."
 
 
+def _maker(answer: ProbeAnswer) -> str:
+    """Who made the truth, if the data set did not."""
+    source = answer.request.pair.truth
+    return "" if source is None or source.origin == "given" else source.origin
+
+
+_SHOWN_UNCERTAINTY_PX: Final = 0.05
 _NO_TEXTURE: Final = (
     "The image has no texture around this point, so similarity, ratio and cycle error mean "
     "nothing: what is found may follow the image's border."

@@ -26,7 +26,9 @@ from descgui.views.marks import (
     CycleArrow,
     ErrorLine,
     ExcludedCircle,
+    HiddenTruth,
     Label,
+    ListedPoint,
     Mark,
     PeakRing,
     PinMark,
@@ -56,12 +58,15 @@ from engine.api import (
     ProbeAnswer,
     ScalarMap,
     Side,
+    Visibility,
     other_side,
+    truth_words,
     weights_title,
 )
 
 Range = tuple[float, float]
 _MOST_FRAMES: Final = 500
+_MOST_LISTED: Final = 300
 
 # One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
 _CYCLE_RANGE_PX: Final = 20.0
@@ -363,6 +368,7 @@ def marks_for(
     labels: list[Mark] = []
     if models.view.state.mode == "norms":
         marks.extend(_high_norm_marks(models, key))
+    marks.extend(_listed_marks(models, key))
     for pin in models.pins.pins:
         _add_pin(models, key, pin, dragged, marks, labels)
     probe = models.probe.probe
@@ -398,6 +404,9 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
     if missing is not None:
         return missing
     parts = [part for part in (title, _mode_text(models, key), *_facts(models, key)) if part]
+    made = _truth_made(models, key)
+    if made:
+        parts.append(made)
     notes = status.info.notes if status.info is not None else ()
     return Caption(" · ".join(parts), untrained=untrained, detail="\n".join(notes))
 
@@ -492,6 +501,17 @@ def _high_norm_marks(models: AppModels, key: PaneKey) -> list[Mark]:
     ]
 
 
+def _listed_marks(models: AppModels, key: PaneKey) -> list[Mark]:
+    """The points that the truth lists, or an even choice of many; none under a figure's colours."""
+    state = models.pair.state
+    listed = None if state is None or state.truth is None else state.truth.listed_px
+    if listed is None:
+        return []
+    points = listed[0 if key.side == "a" else 1]
+    step = max(1, math.ceil(len(points) / _MOST_LISTED))
+    return [ListedPoint((x, y)) for x, y in points[::step].tolist()]
+
+
 def _add_pin(
     models: AppModels,
     key: PaneKey,
@@ -528,11 +548,12 @@ def _add_answer(
 ) -> None:
     for rank, peak in reversed(list(enumerate(answer.peaks[1:], start=2))):
         marks.append(PeakRing(peak.point_px, rank))
-    if answer.truth_px is not None:
+    if answer.truth_px is not None and answer.visibility is Visibility.OCCLUDED:
+        marks.append(HiddenTruth(answer.truth_px))
+    elif answer.truth_px is not None and answer.error_px is not None:
         marks.append(TruthPoint(answer.truth_px))
-        if answer.error_px is not None:
-            right = is_right(models, answer.error_px)
-            marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
+        right = is_right(models, answer.error_px)
+        marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
     marks.append(BestMatch(answer.found_px))
     labels.append(_answer_label(models, answer))
 
@@ -559,8 +580,7 @@ def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) 
         return Label(answer.found_px, text, colour_of(right), dashed=not right, gap=gap)
     state = models.pair.state
     if state is not None and state.truth is not None:
-        text = f"{similarity}   the true point is outside"
-        return Label(answer.found_px, text, gap=gap)
+        return Label(answer.found_px, f"{similarity}   {answer.visibility.words}", gap=gap)
     return Label(answer.found_px, similarity, gap=gap)
 
 
@@ -633,6 +653,14 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
         case "norms":
             return _norms_text(models, key)
     return ""
+
+
+def _truth_made(models: AppModels, key: PaneKey) -> str:
+    """Who made the truth that errors in a pane of image b refer to, if the data set did not."""
+    source = None if models.pair.state is None else models.pair.state.pair.truth
+    if source is None or source.origin == "given" or key.side == "a":
+        return ""
+    return f"truth: {truth_words(source.kind, source.origin)}"
 
 
 def _norms_text(models: AppModels, key: PaneKey) -> str:

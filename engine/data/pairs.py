@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.imagefiles.value_range import ValueRange
 from engine.truth.base import Size, Truth, TruthSource, open_truth
-from engine.vocabulary import Side
+from engine.vocabulary import Side, truth_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class ImagePair:
     index: int = 0
     range_a: ValueRange | None = None
     range_b: ValueRange | None = None
+
+    @property
+    def truth_words(self) -> str:
+        """What its truth is known from, and who made it if the data set did not; "" without one."""
+        return "" if self.truth is None else truth_words(self.truth.kind, self.truth.origin)
 
     def path(self, side: Side) -> Path:
         """The file on one side."""

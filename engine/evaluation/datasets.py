@@ -23,7 +23,7 @@ from engine.paths import user_data_dir
 from engine.progress import JobContext, tell_choice
 from engine.truth.base import Size, Truth, TruthSource, open_truth
 from engine.truth.moved import moved_truth
-from engine.vocabulary import TruthKind
+from engine.vocabulary import TruthKind, truth_words
 
 EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
 
@@ -135,7 +135,7 @@ class EvaluationSet:
         known = {(one.source.kind, one.source.origin) for one in pairs}
         if known == {("homography", "given")}:
             return ()
-        return tuple(kind if who == "given" else f"{kind}, {who}" for kind, who in sorted(known))
+        return tuple(truth_words(kind, origin) for kind, origin in sorted(known))
 
 
 def open_evaluation_set(

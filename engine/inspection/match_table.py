@@ -72,14 +72,16 @@ def make_table(
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
     )
-    truth = true_points(request.pair, "a", points_a, a, b)
+    true = true_points(request.pair, "a", points_a, a, b)
     return MatchTable(
         points_a=points_a,
         points_b=points_b,
         similarity=similarity,
         ratio=ratio,
         mutual=mutual,
-        error_px=np.linalg.norm(points_b - truth, axis=1),
+        error_px=np.linalg.norm(points_b - true.seen_px, axis=1),
+        visibility=true.visibility,
+        truth=request.pair.truth_words,
         h_b_from_a=h_b_from_a,
         inlier=inlier,
         textured=textured,

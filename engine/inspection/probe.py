@@ -16,7 +16,7 @@ from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest, SelfSimilarity
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
-from engine.truth.base import Truth
+from engine.truth.base import TruePoints, Truth, Visibility
 from engine.vocabulary import Side
 
 _TRUTH_RADIUS_PX = 3.0
@@ -51,8 +51,9 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
         own = _search_own(request, asked, queries.to(asked.device))
     peaks = _as_peaks(places, flat[picked].tolist(), members)
-    truth = true_points(request.pair, request.side, point, asked, other)[0]
-    known = bool(np.isfinite(truth).all())
+    true = true_points(request.pair, request.side, point, asked, other)
+    seen, truth = bool(true.seen[0]), true.points_px[0]
+    uncertainty_px = float(true.uncertainty_px[0])
     return ProbeAnswer(
         request=request,
         peaks=peaks,
@@ -60,9 +61,11 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         textured=bool(asked.has_texture(point)[0]),
         heat=similarity_map(other.levels, similarities) if request.heat else None,
         heat_extent=other.extent,
-        truth_px=_as_point(truth) if known else None,
-        error_px=math.dist(peaks[0].point_px, truth) if known else None,
-        rank=_rank(other, similarities, truth) if known else None,
+        visibility=Visibility(int(true.visibility[0])),
+        truth_px=_as_point(truth) if np.isfinite(truth).all() else None,
+        truth_uncertainty_px=uncertainty_px if math.isfinite(uncertainty_px) else None,
+        error_px=math.dist(peaks[0].point_px, truth) if seen else None,
+        rank=_rank(other, similarities, truth) if seen else None,
         cycle_px=cycle_px,
         cycle_error_px=None if cycle_px is None else math.dist(cycle_px, request.point_px),
         seconds=time.perf_counter() - start,
@@ -72,8 +75,8 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
 
 def true_points(
     pair: ImagePair, side: Side, points_px: Points, asked: Described, other: Described
-) -> Points:
-    """The true places of points in the other image.
+) -> TruePoints:
+    """The true places of points in the other image; unknown ones without a truth.
 
     Args:
         pair: with the truth, if there is any.
@@ -81,14 +84,11 @@ def true_points(
         points_px: ``(N, 2)``.
         asked: maps of that image.
         other: maps of the other image.
-
-    Returns:
-        ``(N, 2)``, NaN where there is no truth or the point leaves the other image.
     """
     truth = opened_truth(pair, side, asked, other)
     if truth is None:
-        return np.full(points_px.shape, np.nan)
-    return truth.locate(side, points_px).seen_px
+        return TruePoints.none(len(points_px))
+    return truth.locate(side, points_px)
 
 
 def opened_truth(pair: ImagePair, side: Side, asked: Described, other: Described) -> Truth | None:

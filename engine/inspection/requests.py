@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import DescriptorSpec
 from engine.matching.colouring import PLAIN, Colouring
+from engine.truth.base import Visibility
 from engine.vocabulary import PcaFit, PointsKind, Precision, Side
 
 Point = tuple[float, float]
@@ -187,10 +188,13 @@ class ProbeAnswer:
         heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
             not asked for.
         heat_extent: the place of the heat map in the other image.
-        truth_px: the true point; None where the truth does not show it in the other image.
-        error_px: distance of the best peak from the true point; None without one.
+        visibility: whether the other image shows the true point; unknown without a truth.
+        truth_px: the true point, also where it is hidden or out of view; None where no place is
+            known.
+        truth_uncertainty_px: its standard deviation; None where that is not known.
+        error_px: distance of the best peak from the true point; None where that is not seen.
         rank: 1 + number of cells more similar than the best cell within 3 px (or one cell, if that
-            is more) of the true point; None without one.
+            is more) of the true point; None where that is not seen.
         cycle_px: the best match of the found point back in the asking image; None if not asked.
         cycle_error_px: distance of that from the asked point.
         seconds: time to compute.
@@ -208,6 +212,8 @@ class ProbeAnswer:
     cycle_px: Point | None
     cycle_error_px: float | None
     seconds: float
+    visibility: Visibility = Visibility.UNKNOWN
+    truth_uncertainty_px: float | None = None
     textured: bool = True
     own: SelfSimilarity | None = None
 
@@ -345,7 +351,10 @@ class MatchTable:
         similarity: ``(N,)`` float32 cosine.
         ratio: ``(N,)`` float32 distance of best over second best, 0 to 1.
         mutual: ``(N,)`` True where the match back from b ends within a cell of the query.
-        error_px: ``(N,)`` float64 distance from the truth, NaN where there is none.
+        error_px: ``(N,)`` float64 distance from the true point, NaN where that is not seen.
+        visibility: ``(N,)`` uint8 values of :class:`~engine.truth.base.Visibility`: whether image b
+            shows the true point; where it is not given, seen where there is an error, else unknown.
+        truth: what the truth is known from, and who made it; "" without one.
         h_b_from_a: robust estimate from these matches, ``(3, 3)``; None if there is none.
         inlier: ``(N,)`` True for the matches that agree with the estimate.
         textured: ``(N,)`` False for queries without texture around them, which neither make nor
@@ -363,7 +372,13 @@ class MatchTable:
     inlier: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     textured: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     seconds: float = 0.0
+    visibility: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
+    truth: str = ""
 
     def __post_init__(self) -> None:
+        if not len(self.visibility):
+            known = np.isfinite(self.error_px)
+            states = np.where(known, Visibility.SEEN, Visibility.UNKNOWN).astype(np.uint8)
+            object.__setattr__(self, "visibility", states)
         if not len(self.textured):
             object.__setattr__(self, "textured", np.ones(len(self.points_a), np.bool_))

@@ -25,6 +25,7 @@ from engine.descriptors.pairing import PairImage, PairMaps, describe_blank
 from engine.descriptors.precomputed import read_map_file
 from engine.devices import memory_bytes
 from engine.errors import (
+    ConfigError,
     DescSpaceError,
     DeviceError,
     MapFileError,
@@ -34,10 +35,16 @@ from engine.errors import (
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_winners
 from engine.inspection.colours import answer_pca, fit_on_images
-from engine.inspection.described import POSITION_DIM, Described, describe_maps, make_described
+from engine.inspection.described import (
+    POSITION_DIM,
+    Described,
+    Points,
+    describe_maps,
+    make_described,
+)
 from engine.inspection.layers import answer_norms, choose_layers, network_info
 from engine.inspection.match_table import make_table
-from engine.inspection.probe import answer_probe
+from engine.inspection.probe import answer_probe, opened_truth
 from engine.inspection.requests import (
     MapInfo,
     MatchRequest,
@@ -53,7 +60,7 @@ from engine.inspection.requests import (
 )
 from engine.inspection.store import ByteCache, MapKey, return_freed_memory
 from engine.matching.projection import PcaBasis, load_basis, save_basis
-from engine.matching.query_points import choose_points
+from engine.matching.query_points import choose_listed, choose_points
 from engine.paths import FileStamp
 from engine.progress import JobContext, Note, Progress, Stage
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
@@ -298,6 +305,10 @@ class Session:
         pair, recipe = request.pair, request.recipe
         a, b = (self._ensure(pair, side, recipe, context) for side in SIDES)
         _check_comparable(a, b)
+        if request.points == "listed":
+            listed = _listed_points(pair, a, b)
+            points_a = choose_listed(listed, a.info.size_px, request.count, request.seed)
+            return make_table(request, points_a, a, b, context)
         pixels = self._image(pair, "a").pixels
         working = resize_pixels(pixels, a.resize.to_size_px, antialias=True)
         chosen = choose_points(working, request.points, request.count, request.seed)
@@ -496,3 +507,17 @@ def _check_comparable(one: Described, other: Described) -> None:
             f"The maps of the two images hold descriptors of different lengths, "
             f"{one.info.dim} and {other.info.dim}, and cannot be compared."
         )
+
+
+def _listed_points(pair: ImagePair, a: Described, b: Described) -> Points:
+    """``(N, 2)`` points of image a whose partners the truth lists.
+
+    Raises:
+        ConfigError: it lists none.
+    """
+    truth = opened_truth(pair, "a", a, b)
+    listed = None if truth is None else truth.listed_px
+    if listed is None:
+        known = f"is {truth.kind} and lists none" if truth is not None else "is not known"
+        raise ConfigError("points", f"'listed' are points of the truth, which {known} here")
+    return listed[0]

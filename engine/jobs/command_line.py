@@ -57,6 +57,12 @@ class PairOptions:
     homography: Path | None = option(
         None, help="of two images: 3×3 numbers that map pixels of A to pixels of B"
     )
+    truth: str | None = option(
+        None, help="of two images: ground truth of any kind: homography, points, landmarks, flow "
+        "(there, and back), disparity (left, and right), depth (of A, of B, cameras=…); KIND: "
+        "before it says which, factor=N by what whole numbers are divided",
+        metavar="[KIND:]FILE[,FILE]",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,13 @@ from engine.errors import OutputError, quoted
 from engine.files import csv_text, make_folder, write_atomically
 from engine.geometry.coords import CORNER_PX
 from engine.inspection.requests import MatchTable
+from engine.truth.base import Visibility
 
 COLUMNS: Final = (
     *("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px"),
-    "texture",
+    *("texture", "truth", "truth_from"),
 )
+_STATES: Final = {state: state.name.lower() for state in Visibility}
 _FLAGS: Final = {True: "true", False: "false"}
 _COLMAP_DIMENSIONS: Final = 128
 
@@ -83,13 +85,14 @@ def _csv(path: Path, table: MatchTable, _images: Images) -> Mapping[Path, bytes]
     lines: list[tuple[str, ...]] = [COLUMNS]
     rows = zip(
         table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
-        table.error_px, table.textured, strict=True,
+        table.error_px, table.textured, table.visibility.tolist(), strict=True,
     )  # fmt: skip
-    for point_a, point_b, similarity, ratio, mutual, error_px, textured in rows:
+    for point_a, point_b, similarity, ratio, mutual, error_px, textured, state in rows:
         numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
         numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
         error = f"{error_px:.4f}" if np.isfinite(error_px) else ""
-        lines.append((*numbers, _FLAGS[bool(mutual)], error, _FLAGS[bool(textured)]))
+        flags = (_FLAGS[bool(mutual)], error, _FLAGS[bool(textured)])
+        lines.append((*numbers, *flags, _STATES[Visibility(state)], table.truth))
     return {path: csv_text(lines).encode("ascii")}
 
 
@@ -113,6 +116,8 @@ def _npz(path: Path, table: MatchTable, _images: Images) -> Mapping[Path, bytes]
         "mutual": table.mutual,
         "error_px": table.error_px,
         "texture": table.textured,
+        "truth": table.visibility,
+        "truth_from": np.array(table.truth),
     }
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]

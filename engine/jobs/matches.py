@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from engine.figures.figure_content import Judgement, PairFigure, Panel
 from engine.inspection.requests import MatchTable
 from engine.metrics import PCK_THRESHOLDS_PX
+from engine.truth.base import Visibility
 from engine.vocabulary import PointsKind
 
-_POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris"}
+_POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris", "listed": "listed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,9 @@ class MatchSummary:
         count: rows.
         textured: rows whose query has texture around it.
         mutual: share of these that are mutual, NaN of none.
-        with_truth: rows whose true point is known.
+        with_truth: rows whose true point image b shows.
+        occluded: rows whose true point is hidden in image b.
+        outside: rows whose true point leaves image b.
         pck: (threshold in px, share of these within it); empty without any.
         inliers: textured rows that agree with the estimated homography; None without an estimate.
     """
@@ -33,8 +36,22 @@ class MatchSummary:
     textured: int
     mutual: float
     with_truth: int
+    occluded: int
+    outside: int
     pck: tuple[tuple[float, float], ...]
     inliers: int | None
+
+    @property
+    def states(self) -> str:
+        """How many true points are in which state, in words; of those states that occur."""
+        unknown = self.count - self.with_truth - self.occluded - self.outside
+        counts = (
+            (self.with_truth, "seen"),
+            (self.occluded, "occluded"),
+            (self.outside, "out of view"),
+            (unknown, "unknown"),
+        )
+        return ", ".join(f"{count} {words}" for count, words in counts if count)
 
 
 def summarise_matches(table: MatchTable) -> MatchSummary:
@@ -48,6 +65,8 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
         if table.textured.any()
         else float("nan"),
         with_truth=len(errors),
+        occluded=int(np.count_nonzero(table.visibility == Visibility.OCCLUDED)),
+        outside=int(np.count_nonzero(table.visibility == Visibility.OUTSIDE)),
         pck=tuple((limit, float(np.mean(errors <= limit))) for limit in PCK_THRESHOLDS_PX)
         if len(errors)
         else (),
@@ -87,6 +106,8 @@ def match_figure(
     parts.append(descriptor if trained else f"{descriptor} (untrained)")
     parts.append(f"{summary.count} {_POINT_KINDS[points]} points")
     parts += _verdict(summary)
+    if table.truth not in ("", "homography"):
+        parts.append(f"truth: {table.truth}")
     caption = " · ".join(parts)
     panels = [Panel(image=i, size_px=s) for i, s in zip(images, sizes_px, strict=True)]
     return PairFigure(
@@ -110,7 +131,7 @@ def _judged(
         words: dict[Judgement, str] = {
             "right": f"within {right_px:g} px of the truth",
             "wrong": "farther off",
-            "unknown": "true point outside the image",
+            "unknown": _not_seen(table),
         }
         kinds = [_by_error(error_px, right_px) for error_px in errors]
     elif table.h_b_from_a is not None:
@@ -124,6 +145,13 @@ def _judged(
         pairs = zip(kinds, table.textured, strict=True)
         kinds = [kind if textured else "blank" for kind, textured in pairs]
     return tuple(kinds), words
+
+
+def _not_seen(table: MatchTable) -> str:
+    """What is the matter with the true points that image b does not show."""
+    states = [Visibility.OCCLUDED, Visibility.OUTSIDE, Visibility.UNKNOWN]
+    words = [state.words for state in states if (table.visibility == state).any()]
+    return " or ".join([*([", ".join(words[:-1])] if words[:-1] else []), *words[-1:]])
 
 
 def _by_error(error_px: float, right_px: float) -> Judgement:
@@ -142,7 +170,7 @@ def _agreement(summary: MatchSummary) -> Sequence[str]:
         shares = [
             f"{100 * share:.1f} % within {limit:g} px" for limit, share in summary.pck if limit > 1
         ]
-        return [f"{', '.join(shares)}, of {summary.with_truth} with a true point"]
+        return [f"{', '.join(shares)}, of {summary.with_truth} with a true point in sight"]
     if summary.inliers is not None:
         return [f"{summary.inliers} agree with the estimated homography"]
     return []

@@ -13,10 +13,15 @@ from engine.progress import tell_choice
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
     from engine.imagefiles.value_range import ValueRange
+    from engine.truth.base import TruthSource
 
 
 def check_images(
-    images: Sequence[Path], *, pair_index: int | None, homography: Path | None
+    images: Sequence[Path],
+    *,
+    pair_index: int | None,
+    homography: Path | None,
+    truth: str | None = None,
 ) -> None:
     """Check whether the names can mean a pair, before anything is loaded.
 
@@ -25,16 +30,18 @@ def check_images(
         DatasetError: one name that is no folder.
         ImageError: two names of which one is no file.
     """
+    if homography is not None and truth is not None:
+        raise ConfigError("truth", "does not go with --homography, which gives the truth as well")
     if len(images) == 1:
         folder = images[0]
         if not folder.exists():
             raise DatasetError(folder, "there is no such folder")
         if not folder.is_dir():
             raise DatasetError(folder, "one image alone is no pair; name a second one")
-        if homography is not None:
-            raise ConfigError(
-                "homography", "a sequence brings its own; give it with two images only"
-            )
+        for name, given in (("homography", homography), ("truth", truth)):
+            if given is not None:
+                reason = "a sequence brings its own; give it with two images only"
+                raise ConfigError(name, reason)
         return
     if len(images) != 2:
         raise ConfigError(
@@ -54,6 +61,7 @@ def open_pair(
     *,
     pair_index: int | None = None,
     homography: Path | None = None,
+    truth: str | None = None,
     ranges: tuple[ValueRange | None, ValueRange | None] = (None, None),
 ) -> ImagePair:
     """Open the pair that was named.
@@ -62,23 +70,48 @@ def open_pair(
         images: two image files, or one folder that holds a sequence or just two pictures.
         pair_index: of a sequence: number of the second image; None for the first pair.
         homography: of two images: file with ``h_b_from_a``.
+        truth: of two images: files with any truth, as :func:`read_truth` takes them.
         ranges: which values of each file are black and white.
 
     Raises:
         DescSpaceError: as :func:`check_images`; the folder holds no sequence or several; the
-            homography cannot be used; the sequence has no such pair.
+            truth cannot be used; the sequence has no such pair.
     """
-    check_images(images, pair_index=pair_index, homography=homography)
+    check_images(images, pair_index=pair_index, homography=homography, truth=truth)
     if len(images) == 1:
         pair = _sequence_pair(images[0], pair_index)
         return replace(pair, range_a=ranges[0], range_b=ranges[1])
     from engine.data.pairs import ImagePair
-    from engine.truth.homography import HomographySource
+    from engine.images import read_size
 
-    truth = None if homography is None else HomographySource.read(homography)
+    source = read_truth((images[0], images[1]), homography, truth)
     name = f"{images[0].name} → {images[1].name}"
     range_a, range_b = ranges
-    return ImagePair(images[0], images[1], truth, name=name, range_a=range_a, range_b=range_b)
+    pair = ImagePair(images[0], images[1], source, name=name, range_a=range_a, range_b=range_b)
+    if source is not None:  # now, not after minutes of work
+        pair.open_truth(read_size(pair.path_a), read_size(pair.path_b))
+    return pair
+
+
+def read_truth(
+    images: tuple[Path, Path], homography: Path | None, truth: str | None
+) -> TruthSource | None:
+    """The truth of two images that was named in one of two ways; None where none was.
+
+    Args:
+        images: the files.
+        homography: file with ``h_b_from_a``.
+        truth: as :func:`engine.truth.named.named_truth` takes it.
+
+    Raises:
+        FileError: a file is missing or unusable.
+    """
+    from engine.truth.homography import HomographySource
+    from engine.truth.named import named_truth
+
+    if homography is not None:
+        return HomographySource.read(homography)
+    return None if truth is None else named_truth(truth, Path(), images)
 
 
 def _sequence_pair(folder: Path, index: int | None) -> ImagePair:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.vocabulary import PointsKind
+from engine.geometry.coords import inside
+from engine.vocabulary import PixelPoints
 
 _HARRIS_BLOCK: Final = 2
 _HARRIS_APERTURE: Final = 3
@@ -21,7 +22,7 @@ _HARRIS_PERCENTILE: Final = 90.0
 
 
 def choose_points(
-    pixels: NDArray[Any], kind: PointsKind, count: int, seed: int, *, margin_px: float = 0
+    pixels: NDArray[Any], kind: PixelPoints, count: int, seed: int, *, margin_px: float = 0
 ) -> NDArray[np.float64]:
     """Choose query points in an image.
 
@@ -56,6 +57,24 @@ def choose_points(
     ys, xs = np.nonzero(strong)
     chosen = generator.choice(len(xs), size=min(count, len(xs)), replace=False)
     return np.stack([xs[chosen], ys[chosen]], axis=1).astype(np.float64)
+
+
+def choose_listed(
+    points_px: NDArray[np.float64], size_px: tuple[int, int], count: int, seed: int
+) -> NDArray[np.float64]:
+    """Choose from ``(N, 2)`` points those inside an image; of more than ``count`` a random draw.
+
+    Args:
+        points_px: the points.
+        size_px: (width, height) of the image.
+        count: how many at most.
+        seed: of the random choice, which keeps their order.
+    """
+    within = points_px[inside(points_px, size_px)]
+    if len(within) <= count:
+        return within
+    generator = np.random.default_rng(seed)
+    return within[np.sort(generator.choice(len(within), size=max(0, count), replace=False))]
 
 
 def harris_response(pixels: NDArray[Any]) -> NDArray[np.float32]:

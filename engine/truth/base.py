@@ -41,6 +41,19 @@ class Visibility(IntEnum):
     OUTSIDE = 3
     """It leaves the other image."""
 
+    @property
+    def words(self) -> str:
+        """As users read it of one point."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Visibility.UNKNOWN: "no truth here",
+    Visibility.SEEN: "seen",
+    Visibility.OCCLUDED: "occluded",
+    Visibility.OUTSIDE: "out of view",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TruePoints:
@@ -56,6 +69,13 @@ class TruePoints:
     points_px: Points
     visibility: NDArray[np.uint8]
     uncertainty_px: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, count: int) -> TruePoints:
+        """Of points of which nothing is known."""
+        nowhere = np.full(count, np.nan)
+        unknown = np.full(count, Visibility.UNKNOWN, np.uint8)
+        return cls(np.full((count, 2), np.nan), unknown, nowhere)
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -194,6 +214,29 @@ def exact_points(points_px: Points, size_px: Size) -> TruePoints:
     visibility = np.where(within, Visibility.SEEN, Visibility.OUTSIDE).astype(np.uint8)
     finite = np.isfinite(points_px).all(axis=1)
     return TruePoints(points_px, visibility, np.where(finite, 0.0, np.nan))
+
+
+def snap(
+    truth: Truth, side: Side, point_px: tuple[float, float], radius_px: float
+) -> tuple[float, float]:
+    """The listed point nearest to a point, or the point itself where none is near.
+
+    Args:
+        truth: where it is dense, nothing is listed.
+        side: the image with the point.
+        point_px: the point.
+        radius_px: how near is near.
+    """
+    listed = truth.listed_px
+    points = np.empty((0, 2)) if listed is None else listed[0 if side == "a" else 1]
+    if not len(points):
+        return point_px
+    squared = np.square(points - np.array(point_px)).sum(axis=1)
+    nearest = int(squared.argmin())
+    if squared[nearest] > radius_px**2:
+        return point_px
+    x, y = points[nearest].tolist()
+    return x, y
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,7 @@
 """Truth as people name it in a line of text: ``KIND:FILE``, or a file whose kind is recognised.
 
-Further files and settings stand behind strokes, as in ``disparity:disp2.png|disp6.png|factor=8``.
+Further files and settings stand behind strokes, as in ``disparity:disp2.png|disp6.png|factor=8``,
+or behind commas, which a shell leaves alone, where there is no stroke.
 Names of files are relative to a folder that the caller knows.  Nothing here imports torch.
 """
 
@@ -121,9 +122,36 @@ def named_truth(
         FileError: a file is missing or unusable, or its kind is not recognised; or the text names
             more or less than the kind takes.
     """
+    kind, files, settings = _split(text, folder)
+    if kind is None:
+        kind = recognise_kind(files[0])
+    known = _KINDS[kind]
+    if not known.fewest <= len(files) <= known.most:
+        wanted = str(known.most) if known.fewest == known.most else f"1 to {known.most}"
+        raise TruthError(text, f"names {len(files)} files, and {kind} takes {wanted}")
+    foreign = sorted(set(settings) - set(known.settings))
+    if foreign:
+        raise TruthError(text, f"has {foreign[0]}, which {kind} does not take")
+    return known.make(_Named(text, files, settings, folder, images, tell))
+
+
+def check_named(text: str, folder: Path) -> None:
+    """Check that a text names files that are there; nothing is read.
+
+    Raises:
+        FileError: it does not.
+    """
+    _split(text, folder)
+
+
+def _split(text: str, folder: Path) -> tuple[TruthKind | None, tuple[Path, ...], dict[str, str]]:
+    """The kind that a text names, its files, all there, and its settings."""
     word, colon, rest = text.partition(":")
     kind = next((kind for kind in _KINDS if colon and kind == word.strip().lower()), None)
-    parts = [part.strip() for part in (rest if kind else text).split(_STROKE)]
+    plain = rest if kind else text
+    # The name of a file may hold a comma.
+    sign = _STROKE if _STROKE in plain or (folder / plain.strip()).is_file() else ","
+    parts = [part.strip() for part in plain.split(sign)]
     names = {name for known in _KINDS.values() for name in known.settings}
     settings = {
         part.partition("=")[0].strip(): part.partition("=")[2].strip()
@@ -138,16 +166,7 @@ def named_truth(
     for path in files:
         if not path.exists():
             raise TruthError(path, "does not exist")
-    if kind is None:
-        kind = recognise_kind(files[0])
-    known = _KINDS[kind]
-    if not known.fewest <= len(files) <= known.most:
-        wanted = str(known.most) if known.fewest == known.most else f"1 to {known.most}"
-        raise TruthError(text, f"names {len(files)} files, and {kind} takes {wanted}")
-    foreign = sorted(set(settings) - set(known.settings))
-    if foreign:
-        raise TruthError(text, f"has {foreign[0]}, which {kind} does not take")
-    return known.make(_Named(text, files, settings, folder, images, tell))
+    return kind, files, settings
 
 
 def recognise_kind(path: Path) -> TruthKind:

@@ -25,7 +25,9 @@ from descgui.views.marks import (
     CycleArrow,
     ErrorLine,
     ExcludedCircle,
+    HiddenTruth,
     Label,
+    ListedPoint,
     PeakRing,
     PinMark,
     Reticle,
@@ -38,6 +40,7 @@ from descgui.views.scene import PaneKey
 from descgui.views.viewport import Box, Viewport
 from engine.api import (
     Extent,
+    HeldPointsSource,
     HomographySource,
     Image,
     ImagePair,
@@ -52,6 +55,7 @@ from engine.api import (
     Recipe,
     ScalarMap,
     SelfSimilarity,
+    Visibility,
     WinnersAnswer,
 )
 from engine.descriptors.registry import DescriptorSpec
@@ -321,9 +325,35 @@ def test_without_a_truth_there_are_no_rings_and_no_judgement(view, models):
     assert view.canvases[1].marks[-1].text == "0.912"
 
 
-def test_a_true_point_outside_the_image_is_said(view, models, opened):
-    ask(models, opened, truth_px=None, error_px=None, rank=None)
-    assert "outside" in view.canvases[1].marks[-1].text
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Visibility.OUTSIDE, "out of view"),
+        (Visibility.OCCLUDED, "occluded"),
+        (Visibility.UNKNOWN, "no truth here"),
+    ],
+)
+def test_a_true_point_that_is_not_seen_is_said_and_never_judged(view, models, opened, state, words):
+    place = None if state is Visibility.UNKNOWN else (20.0, 20.0)
+    ask(models, opened, truth_px=place, error_px=None, rank=None, visibility=state)
+    assert view.canvases[1].marks[-1].text == f"0.912   {words}"
+    assert ErrorLine not in kinds(view, 1)
+    assert TruthPoint not in kinds(view, 1)
+    assert (HiddenTruth in kinds(view, 1)) == (state is Visibility.OCCLUDED)
+
+
+def test_listed_points_are_shown_and_the_pointer_snaps_to_them(view, models, opened, asked):
+    source = HeldPointsSource(((20.0, 20.0, 30.0, 25.0), (50.0, 40.0, 10.0, 8.0)))
+    truth = source.open(SIZE, SIZE)
+    models.pair.set_pair(replace(opened, pair=replace(opened.pair, truth=source), truth=truth))
+    for pane, points in enumerate(truth.listed_px):
+        shown = [one.point_px for one in view.canvases[pane].marks if isinstance(one, ListedPoint)]
+        assert shown == [tuple(point) for point in points.tolist()]
+    view.canvases[0].set_viewport(Viewport(4.0, 0.0, 0.0))
+    hover(view, 0, (21.5, 20.5))
+    assert asked.of("hover")[-1] == ("a", 20.0, 20.0)
+    hover(view, 0, (24.0, 20.0))
+    assert asked.of("hover")[-1][1:] == pytest.approx([24.0, 20.0], abs=0.3)
 
 
 def test_when_the_probe_goes_everything_of_it_goes(view, models, opened):

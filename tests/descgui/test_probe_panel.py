@@ -25,6 +25,7 @@ from engine.api import (
     ProbeAnswer,
     ProbeRequest,
     Recipe,
+    Visibility,
 )
 
 PAIR = ImagePair(Path("/1.png"), Path("/2.png"), HomographySource.of(np.eye(3)))
@@ -116,9 +117,29 @@ def test_without_truth_its_rows_say_why_they_are_empty(ready, models):
         assert "no ground truth" in ready.cell(row).toolTip()
 
 
-def test_a_true_point_outside_the_image_is_told_from_a_missing_homography(ready, models):
-    models.probe.set_answer(answer(truth_px=None, error_px=None, rank=None))
-    assert "leaves the other image" in ready.cell("error").toolTip()
+@pytest.mark.parametrize(
+    ("state", "words", "why"),
+    [
+        (Visibility.OUTSIDE, "out of view", "leaves the other image. It would be at 101.5, 50.0"),
+        (Visibility.OCCLUDED, "occluded", "hides the true point. It would be at 101.5, 50.0"),
+        (Visibility.UNKNOWN, "no truth here", "(homography) says nothing about this point"),
+    ],
+)
+def test_the_states_of_a_true_point_are_told_apart(ready, models, state, words, why):
+    place = None if state is Visibility.UNKNOWN else (101.5, 50.0)
+    models.probe.set_answer(answer(truth_px=place, error_px=None, rank=None, visibility=state))
+    assert text(ready, "truth") == words
+    assert text(ready, "error") == text(ready, "rank") == DASH
+    for row in ("truth", "error", "rank"):
+        assert why in ready.cell(row).toolTip()
+
+
+def test_a_truth_that_was_made_here_says_so_beside_every_figure(ready, models):
+    made = replace(PAIR, truth=HomographySource.of(np.eye(3), "estimated"))
+    models.probe.set_answer(answer(made, truth_uncertainty_px=0.5, visibility=Visibility.SEEN))
+    assert text(ready, "truth") == "101.5, 50.0 ± 0.5 px  estimated"
+    assert text(ready, "error") == "right  1.5 px  estimated"
+    assert "homography, estimated" in ready.cell("truth").toolTip()
 
 
 def test_what_was_not_asked_or_is_no_set_is_a_dash_with_a_reason(ready, models):

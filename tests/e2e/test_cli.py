@@ -87,6 +87,7 @@ def test_a_moved_picture_is_matched_from_end_to_end(
     assert 10 < len(rows) <= 80
     assert list(rows[0]) == [
         "x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px", "texture",
+        "truth", "truth_from",
     ]  # fmt: skip
     dx, dy = SHIFT_PX
     near = 0
@@ -94,6 +95,8 @@ def test_a_moved_picture_is_matched_from_end_to_end(
         x_true, y_true = float(row["x_a"]) + dx, float(row["y_a"]) + dy
         truth_inside = x_true <= SIZE_PX[0] - 1 and y_true <= SIZE_PX[1] - 1
         assert (row["error_px"] != "") == truth_inside
+        assert row["truth"] == ("seen" if truth_inside else "outside")
+        assert row["truth_from"] == "homography"
         if truth_inside:
             error_px = np.hypot(float(row["x_b"]) - x_true, float(row["y_b"]) - y_true)
             assert float(row["error_px"]) == pytest.approx(error_px, abs=1e-3)

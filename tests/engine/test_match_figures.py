@@ -120,12 +120,12 @@ def test_the_caption_names_pair_descriptor_count_and_shares():
     assert figure.judgements == ("right", "right", "wrong", "unknown")
     assert figure.caption[0] == (
         "graf 1 → 2 · DAISY · 4 Harris points · "
-        "33.3 % within 3 px, 66.7 % within 5 px, of 3 with a true point"
+        "33.3 % within 3 px, 66.7 % within 5 px, of 3 with a true point in sight"
     )
     assert dict(figure.legend) == {
         "right": "within 5 px of the truth (2)",
         "wrong": "farther off (1)",
-        "unknown": "true point outside the image (1)",
+        "unknown": "no truth here (1)",
     }
 
 

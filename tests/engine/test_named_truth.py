@@ -11,13 +11,14 @@ import pytest
 from scipy.io import savemat
 
 from engine.data.layouts.manifest import ManifestReader
-from engine.errors import DatasetError, FileError, TruthError
+from engine.errors import ConfigError, DatasetError, FileError, TruthError
+from engine.jobs.open_pair import open_pair
 from engine.truth.base import Visibility, open_truth
 from engine.truth.depth import DepthSource
 from engine.truth.disparity import DisparitySource
 from engine.truth.flow import FlowSource
 from engine.truth.landmarks import LandmarksSource
-from engine.truth.named import named_truth, recognise_kind
+from engine.truth.named import check_named, named_truth, recognise_kind
 from engine.truth.points import PointsSource
 
 SIZE = WIDTH, HEIGHT = 60, 40
@@ -239,3 +240,27 @@ def test_other_tables_are_not_recognised_and_broken_ones_refused(folder):
     assert ManifestReader().recognises(folder)
     with pytest.raises(DatasetError, match=r"no usable pair \(.*a.csv: is no CSV"):
         ManifestReader().read(folder)
+
+
+def test_commas_stand_for_strokes_except_in_the_name_of_a_file(folder: Path):
+    by_comma = named(folder, "disparity:disp2.png, disp6.png, factor=8")
+    assert by_comma == named(folder, "disparity:disp2.png|disp6.png|factor=8")
+    (folder / "H,1.txt").write_text("1 0 4\n0 1 0\n0 0 1\n")
+    assert named(folder, "H,1.txt").kind == "homography"
+    assert named(folder, "homography:H,1.txt").kind == "homography"
+    with pytest.raises(FileError, match=r"disp6: does not exist"):
+        check_named("disparity:disp2.png,disp6", folder)
+
+
+def test_two_images_open_with_any_truth_that_fits_them_and_no_other(folder: Path):
+    both = (folder / "left.png", folder / "right.png")
+    assert open_pair(both, truth=str(folder / "ab.flo")).truth_words == "flow"
+    assert open_pair(both, homography=folder / "H").truth_words == "homography"
+    assert open_pair(both, truth=str(folder / "matches.csv")).truth_words == "points, estimated"
+    assert cv2.imwrite(str(folder / "wide.png"), np.zeros((HEIGHT, 70, 3), np.uint8))
+    with pytest.raises(TruthError, match=r"ab\.flo"):
+        open_pair((folder / "wide.png", both[1]), truth=str(folder / "ab.flo"))
+    with pytest.raises(ConfigError, match="does not go with --homography"):
+        open_pair(both, truth="x", homography=folder / "H")
+    with pytest.raises(ConfigError, match="brings its own"):
+        open_pair((folder,), truth="x")

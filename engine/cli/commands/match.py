@@ -58,11 +58,13 @@ def run(arguments: Namespace, shell: Shell) -> int:
         options.images,
         pair_index=options.pair_index,
         homography=options.homography,
+        truth=options.truth,
         ranges=parse_pair_ranges(options.value_range, options.value_range_b),
     )
     images = pair.path_a, pair.path_b
     inputs = [*images, *(options.maps or ())]
     inputs += [] if options.homography is None else [options.homography]
+    inputs += [] if pair.truth is None else pair.truth.files
     for path in (options.out, *other_files(options.out, images)):
         check_output(path, inputs=inputs)
     if options.figure is not None:
@@ -133,17 +135,26 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
         )
     if summary.pck:
         shares = "   ".join(f"{100 * share:.1f} % ≤ {limit:g} px" for limit, share in summary.pck)
-        lines.append(f"PCK     {shares}   (of {summary.with_truth} whose true point is known)")
+        lines.append(f"PCK     {shares}   (of {summary.with_truth} whose true point image B shows)")
+        lines.append(f"truth   {result.table.truth}: {summary.states}")
     elif result.table.h_b_from_a is not None:
         share = 100 * (summary.inliers or 0) / max(1, summary.textured)
         whose = f"of the {summary.textured} with texture " if blank else ""
         lines.append(
-            f"no truth is known; {share:.1f} % {whose}agree with the estimated homography:"
+            f"{_no_truth(result)}; {share:.1f} % {whose}agree with the estimated homography:"
         )
         lines += ["  ".join(f"{value: .8e}" for value in row) for row in result.table.h_b_from_a]
     else:
-        lines.append("no truth is known, and no homography could be estimated from the matches")
+        lines.append(f"{_no_truth(result)}, and no homography could be estimated from the matches")
     return "\n".join(lines)
+
+
+def _no_truth(result: MatchResult) -> str:
+    """Why there is no error."""
+    if not result.table.truth:
+        return "no truth is known"
+    words = result.summary.states
+    return f"the truth ({result.table.truth}) shows the true point of no query in image B ({words})"
 
 
 COMMAND = Command(
@@ -152,13 +163,16 @@ COMMAND = Command(
         "match a.jpg b.jpg --out matches.csv",
         "match v_graf --pair 2 --descriptor daisy --count 500 --out m.csv --figure m.svg",
         "match a.jpg b.jpg --homography h.txt --set stride_px=2 --out m.csv",
+        "match left.png right.png --truth disparity:l.png,r.png,factor=4 --out m.csv",
+        "match a.jpg b.jpg --truth corrs.txt --points listed --out m.csv",
         "match a.jpg b.jpg --config settings.yaml --out m.csv",
         "match a.jpg b.jpg --out colmap/matches.txt",
     ),
     description="Match points of one image to the whole of another and write one row for each, "
-    "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where the truth "
-    "is unknown), texture (false where similarity means nothing).  The same as .npz or as COLMAP's "
-    "text, by the ending of --out.",
+    "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where "
+    "image B does not show the true point), texture (false where similarity means nothing), truth\n"
+    "(seen, occluded, outside or unknown), truth_from (what it is known from).  The same as .npz\n"
+    "or as COLMAP's text, by the ending of --out.",
     options=(MatchOptions, MatchConfig),
     run=run,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 
 from engine.cli.command import Command, Shell, options_from
 from engine.config import parse_overrides
@@ -31,10 +32,17 @@ def view_options(arguments: Namespace) -> ViewOptions:
     from engine.imagefiles.value_range import parse_pair_ranges
     from engine.jobs.open_pair import check_images
     from engine.jobs.output import check_output
+    from engine.truth.named import check_named
 
     options = options_from(arguments, ViewOptions)
-    if options.images or options.pair_index is not None or options.homography is not None:
-        check_images(options.images, pair_index=options.pair_index, homography=options.homography)
+    given = (options.pair_index, options.homography, options.truth)
+    if options.images or any(one is not None for one in given):
+        check_images(
+            options.images,
+            pair_index=options.pair_index,
+            homography=options.homography,
+            truth=options.truth,
+        )
     parse_overrides(options.settings)
     parse_compared(options)
     parse_pair_ranges(options.value_range, options.value_range_b)
@@ -44,6 +52,8 @@ def view_options(arguments: Namespace) -> ViewOptions:
         raise ConfigError("pca_fit", "is 'file', so --pca-basis must name the file")
     if options.pca_basis is not None and options.pca_fit not in (None, "file"):
         raise ConfigError("pca_basis", f"is already fitted, not on {options.pca_fit!r}")
+    if options.truth is not None:
+        check_named(options.truth, Path())
     files = (options.homography, options.weights, options.pca_basis, *options.plugins)
     for path in (*files, *(options.maps or ())):
         if path is not None:
@@ -93,6 +103,7 @@ COMMAND = Command(
     usage="A B | SEQUENCE [option …]",
     examples=(
         "view a.jpg b.jpg --homography h.txt --descriptor daisy",
+        "view left.png right.png --truth flow:forward.flo,backward.flo",
         "view v_graf --pair 3 --descriptor superpoint --weights superpoint_v1.pth",
         "view v_graf --descriptor daisy --compare superpoint --compare descspace-fast",
         "view v_graf --probe 300,400 --mode heat --screenshot graf.png",

@@ -1,7 +1,8 @@
-"""Evaluations by truths that are no given homography: lists of points, dense maps, broken files."""
+"""Truths that are no given homography, in evaluations, probes and tables: lists, maps, faults."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +27,27 @@ from engine.evaluation.result import check_rows
 from engine.evaluation.run_folder import PairRecord
 from engine.evaluation.stress import Stress
 from engine.evaluation.switches import Protocol, ProtocolName
+from engine.inspection.requests import (
+    MatchRequest,
+    MatchTable,
+    ProbeAnswer,
+    ProbeRequest,
+    Recipe,
+)
+from engine.inspection.session import Session
+from engine.jobs.match_files import write_matches
+from engine.jobs.matches import summarise_matches
 from engine.progress import JobContext
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth, TruthSource, Visibility
+from engine.truth.base import (
+    Points,
+    ResizedTruth,
+    Size,
+    TruePoints,
+    Truth,
+    TruthSource,
+    Visibility,
+    snap,
+)
 from engine.truth.homography import HomographySource, HomographyTruth
 from engine.truth.moved import moved_truth
 from engine.truth.points import HeldPointsSource, PointsSource
@@ -36,6 +56,7 @@ from engine.vocabulary import Side, TruthKind, TruthOrigin
 SIZE_PX = (96, 72)
 SHIFT = np.array([[1.0, 0, -8], [0, 1, -4], [0, 0, 1]])
 CPU = torch.device("cpu")
+IMAGES = (Path("1.png"), Path("2.png"))
 
 
 @dataclass(frozen=True)
@@ -256,3 +277,107 @@ def test_an_opened_truth_is_kept_until_its_file_changes(tmp_path):
     path.write_text("1 2 3 4\n5 6 7 8\n9 10 11 12\n")
     assert len(pair.open_truth(SIZE_PX, SIZE_PX).listed_px[0]) == 3
     assert ImagePair(tmp_path / "a.png", tmp_path / "b.png").open_truth(SIZE_PX, SIZE_PX) is None
+
+
+# ---- probes and tables -------------------------------------------------------------------------
+
+
+def table_of(opened: EvaluationSet, truth: TruthSource | None, **changes: object) -> MatchTable:
+    ((one,),) = opened.sequences
+    pair = replace(one.pair, truth=truth)
+    recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
+    request = MatchRequest(pair=pair, recipe=recipe, **{"points": "grid", "count": 80, **changes})
+    return Session().match(request, JobContext())
+
+
+def test_a_table_counts_errors_where_the_truth_is_seen_and_says_what_it_is_elsewhere(
+    opened, tmp_path
+):
+    table = table_of(opened, HalfHidden())
+    x, y = table.points_a.T
+    gone = (x < 8) | (y < 4)
+    hidden = ~gone & (x < SIZE_PX[0] / 2)
+    np.testing.assert_array_equal(table.visibility == Visibility.OUTSIDE, gone)
+    np.testing.assert_array_equal(table.visibility == Visibility.OCCLUDED, hidden)
+    np.testing.assert_array_equal(np.isfinite(table.error_px), ~gone & ~hidden)
+    summary = summarise_matches(table)
+    assert (summary.occluded, summary.outside) == (hidden.sum(), gone.sum())
+    assert f"{hidden.sum()} occluded, {gone.sum()} out of view" in summary.states
+    assert "unknown" not in summary.states
+    write_matches(tmp_path / "m.csv", table, IMAGES)
+    rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    states = {"outside": gone, "occluded": hidden, "seen": ~gone & ~hidden}
+    for name, where in states.items():
+        assert [row["truth"] == name for row in rows] == where.tolist()
+    assert {row["truth_from"] for row in rows} == {"flow"}
+    assert {row["error_px"] for row in rows if row["truth"] != "seen"} == {""}
+
+
+def test_without_a_truth_every_row_is_unknown(opened, tmp_path):
+    write_matches(tmp_path / "m.csv", table_of(opened, None), IMAGES)
+    rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert {(row["truth"], row["truth_from"]) for row in rows} == {("unknown", "")}
+
+
+def test_listed_points_are_matched_on_demand_and_refused_where_none_is_listed(opened):
+    source = listed(30)
+    table = table_of(opened, source, points="listed")
+    np.testing.assert_array_equal(table.points_a, np.array(source.rows)[:, :2])
+    assert table.truth == "points, pins"
+    assert (table.error_px[np.isfinite(table.error_px)] < 3).mean() > 0.8
+    few = table_of(opened, source, points="listed", count=7)
+    assert len(few.points_a) == 7
+    assert {tuple(one) for one in few.points_a} <= {tuple(one) for one in table.points_a}
+    for truth, reason in ((None, "not known here"), (HalfHidden(), "is flow and lists none")):
+        with pytest.raises(ConfigError, match=reason):
+            table_of(opened, truth, points="listed")
+
+
+def probe(opened: EvaluationSet, truth: TruthSource, point_px: tuple[float, float]) -> ProbeAnswer:
+    ((one,),) = opened.sequences
+    pair = replace(one.pair, truth=truth)
+    recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
+    session = Session()
+    for side in ("a", "b"):
+        session.describe(pair, side, recipe, JobContext())
+    return session.probe(ProbeRequest(pair=pair, recipe=recipe, side="a", point_px=point_px))
+
+
+@pytest.mark.parametrize(
+    ("point_px", "state"),
+    [
+        ((60.0, 40.0), Visibility.SEEN),
+        ((30.0, 40.0), Visibility.OCCLUDED),
+        ((3.0, 40.0), Visibility.OUTSIDE),
+    ],
+)
+def test_a_probe_tells_the_state_of_its_true_point_and_where_it_would_be(opened, point_px, state):
+    answer = probe(opened, HalfHidden(), point_px)
+    assert answer.visibility is state
+    assert answer.truth_px == pytest.approx((point_px[0] - 8, point_px[1] - 4))
+    assert answer.truth_uncertainty_px == 0
+    assert (answer.error_px is not None) == (answer.rank is not None) == (state == Visibility.SEEN)
+
+
+def test_a_probe_beside_the_listed_points_knows_nothing_and_at_one_everything(opened):
+    source = HeldPointsSource(((50.25, 40.5, 42.25, 36.5),), uncertainty_px=0.7)
+    there = probe(opened, source, (50.25, 40.5))
+    assert there.visibility is Visibility.SEEN
+    assert (there.truth_px, there.truth_uncertainty_px) == ((42.25, 36.5), 0.7)
+    beside = probe(opened, source, (54.0, 40.5))
+    assert beside.visibility is Visibility.UNKNOWN
+    assert beside.visibility.words == "no truth here"
+    assert (beside.truth_px, beside.truth_uncertainty_px, beside.error_px) == (None, None, None)
+
+
+def test_points_near_a_listed_one_snap_to_it_on_their_own_side():
+    truth = HeldPointsSource(((10.0, 20.0, 60.0, 50.0), (14.0, 20.0, 30.0, 9.0))).open(
+        SIZE_PX, SIZE_PX
+    )
+    assert snap(truth, "a", (11.0, 21.0), 4.0) == (10.0, 20.0)
+    assert snap(truth, "a", (12.5, 20.0), 4.0) == (14.0, 20.0)
+    assert snap(truth, "a", (11.0, 26.0), 4.0) == (11.0, 26.0)
+    assert snap(truth, "b", (58.0, 50.0), 4.0) == (60.0, 50.0)
+    assert snap(truth, "b", (11.0, 21.0), 4.0) == (11.0, 21.0)
+    dense = HomographyTruth(SHIFT, (SIZE_PX, SIZE_PX))
+    assert snap(dense, "a", (11.0, 21.0), 1e9) == (11.0, 21.0)
