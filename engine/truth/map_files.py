@@ -1,8 +1,8 @@
 """Files with a number, or several, for every pixel: flow, disparity, depth.
 
-Known by their content, never by their ending: PFM, PNG, TIFF, ``.flo``, ``.npy``, ``.npz``, HDF5
-and OpenEXR.  What a number means, and which of them say "unknown", is settled by the kind of truth
-that asks; here nothing is scaled or left out.
+Known by their content, never by their ending: PFM, PNG, TIFF, ``.flo``, COLMAP's dense maps,
+``.npy``, ``.npz``, HDF5 and OpenEXR.  What a number means, and which of them say "unknown", is
+settled by the kind of truth that asks; here nothing is scaled or left out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _MOST_BYTES: Final = 16 * MAX_PIXELS
 _MOST_CHANNELS: Final = 4
 _SHOWN_NAMES: Final = 6
 _FLO_HEADER_BYTES: Final = 12
+_COLMAP_HEAD: Final = re.compile(rb"(\d{1,6})&(\d{1,6})&(\d)&")
 
 
 def read_map(
@@ -156,6 +157,17 @@ def _read_flo(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
     return values.view("<f4").reshape(height, width, 2).astype(np.float32)
 
 
+def _read_colmap(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
+    """COLMAP's dense maps: ``width&height&channels&`` as text, and little-endian floats by rows."""
+    head = _COLMAP_HEAD.match(stream.read(HEAD_BYTES))
+    assert head is not None
+    width, height, channels = map(int, head.groups())
+    _refuse_large(path, (width, height))
+    stream.seek(head.end())
+    values = np.frombuffer(stream.read(4 * width * height * channels), "<f4")
+    return values.reshape((height, width) if channels == 1 else (height, width, channels))
+
+
 def _read_npy(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
     data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
@@ -202,10 +214,10 @@ def _read_exr(stream: BinaryIO, path: Path, _names: tuple[str, ...]) -> Map:
 
 
 def _one_number(values: Map) -> Map:
-    """``(H, W)`` of a map that is stored in three equal colours."""
+    """``(H, W)`` of a map with one channel, or with three equal colours."""
     grey = (
         values.ndim == 3
-        and values.shape[2] > 2
+        and values.shape[2] != 2
         and bool((values[..., 1:] == values[..., :1]).all())
     )
     return values[..., 0] if grey else values
@@ -236,9 +248,10 @@ def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
 _FORMATS: Final = (
     _Format("picture", lambda head: recognise(head) in _LOSSLESS, _read_picture),
     _Format(".flo file", _begins(b"PIEH"), _read_flo),
+    _Format("COLMAP map", lambda head: _COLMAP_HEAD.match(head) is not None, _read_colmap),
     _Format(".npy file", _begins(b"\x93NUMPY"), _read_npy),
     _Format(".npz file", _begins(b"PK\x03\x04"), _read_archive),
     _Format("HDF5 file", _begins(b"\x89HDF\r\n\x1a\n"), _read_hdf5),
     _Format("OpenEXR file", _begins(b"\x76\x2f\x31\x01"), _read_exr),
 )
-_READ: Final = "PFM, PNG, TIFF, .flo, .npy, .npz, HDF5 and OpenEXR are read"
+_READ: Final = "PFM, PNG, TIFF, .flo, COLMAP's maps, .npy, .npz, HDF5 and OpenEXR are read"

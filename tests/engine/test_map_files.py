@@ -70,6 +70,34 @@ def test_a_png_of_8_bit_in_equal_colours_is_one_number_a_pixel(tmp_path: Path, c
     assert np.array_equal(read_map(path, NAMES), grey)
 
 
+def test_a_dense_map_of_colmap_is_read_by_rows(tmp_path: Path):
+    """These bytes were written by pycolmap 4.2.1, from [[1, 2, 3], [4, 5, 6]]."""
+    path = tmp_path / "image.jpg.geometric.bin"
+    path.write_bytes(b"3&2&1&\0\0\x80?\0\0\0@\0\0@@\0\0\x80@\0\0\xa0@\0\0\xc0@")
+    assert read_map(path, NAMES).tolist() == [[1, 2, 3], [4, 5, 6]]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(TruthError, match="is a damaged COLMAP map"):
+        read_map(path, NAMES)
+
+
+def test_a_map_with_one_channel_is_one_number_a_pixel(tmp_path: Path, floats: NDArray[np.float32]):
+    path = tmp_path / "map.npy"
+    np.save(path, floats[..., None])
+    assert np.array_equal(read_map(path, NAMES), floats)
+
+
+def test_a_damaged_hdf5_file_is_named(tmp_path: Path, floats: NDArray[np.float32]):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "map.h5"
+    with h5py.File(path, "w") as file:
+        file["depth"] = floats
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(TruthError) as caught:
+        read_map(path, NAMES)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["depth", "arr_0", "Depth", "z"])
 def test_the_only_map_of_an_archive_may_have_any_name(
     tmp_path: Path, floats: NDArray[np.float32], name: str
