@@ -52,6 +52,58 @@ def _homographies(_folder: Path, file: Path) -> None:
     assert is_usable(read_homography(file))
 
 
+def _disparities(folder: Path, file: Path) -> None:
+    from engine.truth.disparity import DisparitySource
+
+    factor = 6.0 if file.suffix == ".png" else None
+    for source in (
+        DisparitySource(file, folder / "right.npy", factor),
+        DisparitySource(file, factor=factor),
+    ):
+        _check_truth(source, (24, 16))
+
+
+def _depths(folder: Path, file: Path) -> None:
+    from engine.truth.cameras import Camera
+    from engine.truth.depth import DepthSource
+
+    matrix = np.array([[20.0, 0, 12], [0, 20, 8], [0, 0, 1]])
+    cameras = [
+        Camera.pinhole(matrix, np.column_stack([np.eye(3), [x, 0, 0]]), (24, 16)) for x in (0.0, -1)
+    ]
+    factor = 100.0 if file.suffix == ".png" else None
+    _check_truth(DepthSource(file, folder / "b.npy", cameras[0], cameras[1], factor), (24, 16))
+
+
+def _check_truth(source: Any, size_px: tuple[int, int]) -> None:
+    from engine.truth.base import Visibility
+    from engine.vocabulary import SIDES
+
+    truth = source.open(size_px, size_px)
+    points = np.random.default_rng(0).uniform(-2, 26, (200, 2))
+    for side in SIDES:
+        found = truth.locate(side, points)
+        known = np.isfinite(found.points_px).all(axis=1)
+        assert not known[found.visibility == Visibility.UNKNOWN].any()
+        assert known[found.visibility == Visibility.SEEN].all()
+        assert (found.uncertainty_px[found.seen] >= 0).all()
+
+
+def _cameras(_folder: Path, file: Path) -> None:
+    from engine.truth.colmap_model import read_colmap_model
+    from engine.truth.view_lists import read_views
+
+    views = file.name == "views.txt"
+    points = np.random.default_rng(0).uniform(-2, 200, (50, 2))
+    for camera in (read_views(file) if views else read_colmap_model(file.parent)).values():
+        rays = camera.rays(points)
+        again = camera.project(np.column_stack([rays, np.ones(len(rays))]))
+        known = np.isfinite(again).all(axis=1)
+        assert np.abs(again - points)[known].max(initial=0.0) < 1
+        assert camera.matrix.shape == (3, 3)
+        assert camera.world_to_camera.shape == (3, 4)
+
+
 def _maps(folder: Path, _file: Path) -> None:
     from engine.descriptors.precomputed import read_map_file
 
@@ -341,6 +393,9 @@ class _home:  # noqa: N801 - used as a function
 READERS = (
     Reader("pictures", "pictures", "*", _pictures, 8),
     Reader("homographies", "homographies", "*", _homographies, 10),
+    Reader("disparity", "disparity", "d*", _disparities, 6),
+    Reader("depth", "depth", "d*", _depths, 6),
+    Reader("cameras", "cameras", "*/*", _cameras, 3),
     Reader("maps and sidecars", "maps", "*", _maps, 3),
     Reader("PCA bases", "basis", "*", _basis, 3),
     Reader("weights", "weights", "*", _weights, 0.4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -89,6 +90,7 @@ def _make(folder: Path) -> None:
     write_sequences(folder / "sequences")
     _write_pictures(folder / "pictures")
     _write_homographies(folder / "homographies")
+    _write_depths(folder)
     picture = photos / "0.png"
     run_main("describe", picture, *DAISY, "--out", _in(folder / "maps") / "a.npz", home=home)
     values = np.random.default_rng(0).standard_normal((8, 9, 12)).astype(np.float32)
@@ -148,6 +150,36 @@ def _write_homographies(folder: Path) -> None:
     for name in ("H_1_2", "h.txt", "h.json", "h.npy"):
         write_homography(folder / name, matrix)
     (folder / "h.csv").write_text("0.98,-0.06,8\n0.07,0.97,-3\n0,0,1 # from a to b\n")
+
+
+def _write_depths(folder: Path) -> None:
+    """A wall askew with a board before it, as disparity and as depth; and cameras of all lenses."""
+    disparity = 4 + 0.1 * np.tile(np.arange(24.0), (16, 1))
+    disparity[4:10, 12:18] = 9
+    depth = 20 / disparity
+    for name, values, factor in (("disparity", disparity, 6), ("depth", depth, 100)):
+        target = _in(folder / name)
+        stored = values.astype(np.float32)
+        for other in ("right.npy", "b.npy"):
+            np.save(target / other, stored)
+        np.save(target / "d.npy", stored)
+        np.savez(target / "d.npz", stored)
+        for suffix in ("pfm", "tif"):
+            cv2.imwrite(str(target / f"d.{suffix}"), stored)
+        cv2.imwrite(str(target / "d.png"), np.rint(values * factor).astype(np.uint16))
+        (target / "d.bin").write_bytes(b"24&16&1&" + stored.tobytes())
+        with contextlib.suppress(ImportError):
+            import h5py
+
+            with h5py.File(target / "d.h5", "w") as file:
+                file[name] = stored
+    model = Path("tests/engine/colmap_model")
+    for form in ("text", "binary"):
+        shutil.copytree(model / form, folder / "cameras" / form)
+    numbers = "1 0 0 0 1 0 0 0 1 0.5 0 0"
+    lenses = ("PINHOLE 320 240 300 300 160 120", "OPENCV 320 240 300 300 160 120 -0.1 0.02 0 0")
+    views = _in(folder / "cameras" / "list") / "views.txt"
+    views.write_text("".join(f"{at}.png {numbers} {lens}\n" for at, lens in enumerate(lenses)))
 
 
 def _write_weights(folder: Path) -> None:

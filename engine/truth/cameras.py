@@ -25,6 +25,7 @@ _WIDEST: Final = 1.55  # radians from the axis; at a quarter turn a ray is no po
 _CONVERGED: Final = 1e-9
 _SAME_RAY: Final = 1e-6
 _NO_ROTATION: Final = 1e-2
+_SHORTEST_PX, _FARTHEST_PX = 1e-3, 1e7
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,15 @@ class Camera:
             raise ValueError("a number is not finite")
         if min(intrinsics[:2]) <= 0:
             raise ValueError("a focal length is not positive")
+        if min(intrinsics[:2]) < _SHORTEST_PX or max(map(abs, intrinsics)) > _FARTHEST_PX:
+            raise ValueError("a focal length or principal point is none that a camera can have")
         if min(size_px) < 1:
             raise ValueError(f"an image has no size of {size_px[0]} × {size_px[1]}")
         rotation = pose[:, :3]
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > _NO_ROTATION or (
-            np.linalg.det(rotation) < 0
+        if (
+            np.abs(rotation).max() > 1 + _NO_ROTATION
+            or np.abs(rotation @ rotation.T - np.eye(3)).max() > _NO_ROTATION
+            or np.linalg.det(rotation) < 0
         ):
             raise ValueError("its pose holds no rotation")
         fx, fy, x, y = map(float, intrinsics)
@@ -148,8 +153,9 @@ class Camera:
             rays = np.where(points[:, 2:] > 0, points[:, :2] / points[:, 2:], np.nan)
         bend = _LENSES[self.model].bend
         if bend is None:
-            return rays * [fx, fy] + [x, y]
-        with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore"):
+                return rays * [fx, fy] + [x, y]
+        with np.errstate(all="ignore"):
             bent = bend(rays, *self.distortion)
             again = _straightened(bend, bent, self.distortion)
             folded = ~(np.abs(again - rays).max(axis=1) <= _SAME_RAY * (1 + np.abs(rays).max(1)))

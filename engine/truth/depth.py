@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +98,8 @@ class DepthSource:
                 nearness.append(np.full((1, 1), np.nan, np.float32))
                 steps.append(0.0)
                 continue
-            depth, step = _read_depth(path, self.factor, size_px)
-            nearness.append(np.float32(1) / depth)
+            inverse, step = _read_nearness(path, self.factor, size_px)
+            nearness.append(inverse)
             steps.append(step)
         return DepthTruth(
             nearness=(nearness[0], nearness[1]),
@@ -151,12 +151,10 @@ class DepthTruth:
         The uncertainty is that of rounding to the stored step of depth.
         """
         here, there = (0, 1) if side == "a" else (1, 0)
-        camera, other = self.cameras[here], self.cameras[there]
+        other = self.cameras[there]
         nearness = self._read(here, points_px)
         depth = 1 / nearness
-        rays = np.column_stack([camera.rays(points_px), np.ones(len(points_px))])
-        rotation, shift = _between(camera, other)
-        seen_again = (rays * depth[:, None]) @ rotation.T + shift
+        seen_again = self._lifted(here, points_px, depth)
         places = other.project(seen_again)
         lifted = np.isfinite(seen_again).all(axis=1)
         outside = lifted & ~inside(places, other.size_px)
@@ -171,7 +169,7 @@ class DepthTruth:
         places[visibility == Visibility.UNKNOWN] = np.nan
         uncertainty_px = np.where(np.isfinite(places).all(axis=1), 0.0, np.nan)
         if self.steps[here]:
-            farther = (rays * (depth + self.steps[here])[:, None]) @ rotation.T + shift
+            farther = self._lifted(here, points_px, depth + self.steps[here])
             moved_px = np.linalg.norm(other.project(farther) - places, axis=1)
             uncertainty_px = moved_px / math.sqrt(12)
         return TruePoints(places, visibility, uncertainty_px)
@@ -189,6 +187,16 @@ class DepthTruth:
         """The same between resized images, read from the maps as they are."""
         return ResizedTruth(self, resize_a, resize_b)
 
+    def _lifted(self, image: int, points_px: Points, depth: NDArray[np.float64]) -> Points:
+        """``(N, 3)`` what an image shows at points, in the coordinates of the other camera."""
+        camera, other = self.cameras[image], self.cameras[1 - image]
+        rays = np.column_stack([camera.rays(points_px), np.ones(len(points_px))])
+        mine, its = camera.world_to_camera, other.world_to_camera
+        with np.errstate(over="ignore", invalid="ignore"):
+            world = (rays * depth[:, None] - mine[:, 3]) @ np.linalg.inv(mine[:, :3]).T
+            lifted: Points = world @ its[:, :3].T + its[:, 3]
+        return lifted
+
     def _read(self, image: int, points_px: Points) -> NDArray[np.float64]:
         """``(N,)`` inverse depths."""
         values, size_px = self.nearness[image], self.sizes_px[image]
@@ -200,17 +208,10 @@ class DepthTruth:
         return read_surface(values, points_px, jump=self.same_surface, relative=True)
 
 
-def _between(camera: Camera, other: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``(3, 3)`` and ``(3,)`` from one camera's coordinates to the other's."""
-    mine, its = camera.world_to_camera, other.world_to_camera
-    rotation = its[:, :3] @ np.linalg.inv(mine[:, :3])
-    return rotation, its[:, 3] - rotation @ mine[:, 3]
-
-
-def _read_depth(
+def _read_nearness(
     path: Path, factor: float | None, size_px: Size
 ) -> tuple[NDArray[np.float32], float]:
-    """A map in the unit of the poses with NaN for unknown, and how finely it is stored."""
+    """Inverse depths with NaN for unknown, and how finely depth is stored, in the poses' unit."""
     stored = read_map(path, _NAMES)
     if stored.ndim != 2:
         raise TruthError(path, f"holds {stored.shape[2]} numbers a pixel, and a depth is one")
@@ -235,5 +236,7 @@ def _read_depth(
     known = np.isfinite(stored) & (stored > 0)
     if not known.any():
         raise TruthError(path, "knows the depth of no pixel")
-    depth = np.where(known, stored, np.nan) / per_unit
-    return depth.astype(np.float32), 1 / per_unit if whole else 0.0
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        inverse = (per_unit / np.where(known, stored, np.nan).astype(np.float64)).astype(np.float32)
+    inverse[~(np.isfinite(inverse) & (inverse > 0))] = np.nan  # beyond what a float can hold
+    return inverse, 1 / per_unit if whole else 0.0

@@ -125,6 +125,8 @@ LINE = "a.jpg 1 0 0 0 1 0 0 0 1 0 0 0 PINHOLE 320 240 300 300 160 120"
         (LINE.replace("PINHOLE", "EUCM"), "line 1: cameras of the model EUCM are not read"),
         (LINE.replace("PINHOLE", "RADIAL"), "line 1: RADIAL has 5 parameters, not 4"),
         (LINE.replace("300 300", "300 0"), "line 1: a focal length is not positive"),
+        (LINE.replace("300 300", "300 1e9"), "line 1: a focal length or principal point is none"),
+        (LINE.replace("1 0 0 0 1", "1e200 0 0 0 1"), "line 1: its pose holds no rotation"),
         (LINE.replace("300 300", "300 nan"), "line 1: a number is not finite"),
         (LINE.replace("1 0 0 0 1", "1 0 0 0 2"), "line 1: its pose holds no rotation"),
         (LINE.replace("1 0 0 0 1 0", "0 1 0 1 0 0"), "line 1: its pose holds no rotation"),

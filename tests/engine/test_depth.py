@@ -138,7 +138,7 @@ def test_depth_that_looks_past_a_point_says_nothing(source: DepthSource):
     assert loose.open(*SIZES_PX).locate("a", point).seen.all()
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-310, 1e300])
 def test_without_depth_nothing_is_known(source: DepthSource, bad: float):
     point = np.array([[40.0, 30.0], [np.nan, 3.0], [-1.0, 3.0]])
     for path, depth, spot in (
