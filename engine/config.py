@@ -46,7 +46,7 @@ class OptionInfo:
             sections, with dots.
         kind: what may be entered; ``file`` and ``folder`` are paths to something that exists.
         default: the value when nothing is given; None where it is required.
-        choices: the allowed words of a ``choice``.
+        choices: the allowed words of a ``choice``, or of ``choices``, which are several words.
         optional: None (``none`` in text, an empty field in a form) is allowed.
         title: replaces the name in forms, where the name is too short without its section.
         low, high: inclusive bounds of numbers, each None when unbounded.
@@ -61,7 +61,7 @@ class OptionInfo:
     """
 
     name: str
-    kind: Literal["bool", "int", "float", "text", "file", "folder", "choice", "numbers"]
+    kind: Literal["bool", "int", "float", "text", "file", "folder", "choice", "choices", "numbers"]
     default: Any
     help: str
     unit: str = ""
@@ -143,7 +143,7 @@ def _describe(config: type, prefix: str, sections: bool) -> Iterator[OptionInfo]
             name=prefix + field.name,
             kind=kind,
             default=_default(field),
-            choices=tuple(map(str, typing.get_args(hint))) if kind == "choice" else (),
+            choices=_choices(hint),
             optional=optional,
             required=field.default is field.default_factory is dataclasses.MISSING,
             **{"flag": None if prefix else flag, **words},
@@ -355,8 +355,16 @@ def _kind(hint: Any) -> Any:
     if typing.get_origin(hint) is Literal:
         return "choice"
     if typing.get_origin(hint) is tuple:
-        return "numbers"
+        inner = typing.get_args(hint)[0]
+        return "choices" if typing.get_origin(inner) is Literal else "numbers"
     return {bool: "bool", int: "int", float: "float", str: "text", Path: "file"}[hint]
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The words that a setting of one or of several words allows."""
+    if typing.get_origin(hint) is tuple:
+        hint = typing.get_args(hint)[0]
+    return tuple(map(str, typing.get_args(hint))) if typing.get_origin(hint) is Literal else ()
 
 
 def _coerce(hint: Any, value: Any, limits: Mapping[str, Any], where: str) -> Any:

@@ -66,6 +66,7 @@ class MetricInfo:
         reference: where that definition is from.
         average: how it is averaged over pairs.
         of: the value of a pair that it is made from; "" for the one of its own name.
+        by_queries: whether each list of queries has its own value.
     """
 
     name: str
@@ -80,6 +81,7 @@ class MetricInfo:
     reference: str = ""
     average: Average = "pairs"
     of: str = ""
+    by_queries: bool = False
 
     @property
     def label(self) -> str:
@@ -138,6 +140,7 @@ BOX_ALPHAS: Final = (0.1, 0.05, 0.01)
 DENSE_THRESHOLDS_PX: Final = PCK_THRESHOLDS_PX
 MMA_THRESHOLDS_PX: Final = tuple(float(limit) for limit in range(1, 11))
 CORNER_THRESHOLDS_PX: Final = (1.0, 3.0, 5.0, 10.0)
+RETURN_THRESHOLDS_PX: Final = PCK_THRESHOLDS_PX
 POSE_THRESHOLDS_DEG: Final = (5.0, 10.0, 20.0)
 EDGE_BANDS_PX: Final = (0.0, 4.0, 16.0)
 """Where the bands of distance from depth edges begin; the last one has no end."""
@@ -173,23 +176,23 @@ _STEMS: Final = (
     _evaluated(
         "pck_box", "PCK@{n}·box per image", _BOX, "higher",
         "mean over pairs of the share of points matched within {n} × the longer side of the "
-        "object's box in the searched image", reference=_SPAIR,
+        "object's box in the searched image", reference=_SPAIR, by_queries=True,
     ),
     _evaluated(
         "pck_box_points", "PCK@{n}·box per point", _BOX, "higher",
         "share of the points of all pairs matched within {n} × the longer side of the object's box "
-        "in the searched image", reference=_SPAIR, average="queries", of="pck_box",
+        "in the searched image", reference=_SPAIR, average="queries", of="pck_box", by_queries=True,
     ),
     _evaluated(
         "pck_image", "PCK@{n}·image per image", _BOX, "higher",
         "mean over pairs of the share of points matched within {n} × the longer side of the "
-        "searched image", reference="B. Ham et al., PF-PASCAL, PAMI 2018",
+        "searched image", reference="B. Ham et al., PF-PASCAL, PAMI 2018", by_queries=True,
     ),
     _evaluated(
         "pck_image_points", "PCK@{n}·image per point", _BOX, "higher",
         "share of the points of all pairs matched within {n} × the longer side of the searched "
         "image", reference="B. Ham et al., PF-PASCAL, PAMI 2018", average="queries",
-        of="pck_image",
+        of="pck_image", by_queries=True,
     ),
     _evaluated(
         "aepe", "AEPE", _DENSE_PX, "lower",
@@ -262,22 +265,22 @@ _STEMS: Final = (
     _evaluated(
         "round_trip", "round trip", _RETURNS_PX, "lower",
         "median distance of a query from where its match is matched back to",
-        reference="Z. Kalal et al., ICPR 2010",
+        reference="Z. Kalal et al., ICPR 2010", by_queries=True,
     ),
     _evaluated(
         "returned", "returned@{n}", _RETURNS, "higher",
         "share of the queries whose match is matched back to within {n} px of them",
-        reference="Z. Kalal et al., ICPR 2010",
+        reference="Z. Kalal et al., ICPR 2010", by_queries=True,
     ),
     _evaluated(
         "stability", "stability", _RETURNS_PX, "lower",
         "median difference of how far the match moves, as a query moves by 1 px, from how far its "
-        "true point does", reference="this project",
+        "true point does", reference="this project", by_queries=True,
     ),
     _evaluated(
         "steady", "steady@{n}", _RETURNS, "higher",
         "share of the queries whose match moves, as they move by 1 px, as far as their true point "
-        "to within {n} px", reference="this project",
+        "to within {n} px", reference="this project", by_queries=True,
     ),
 )  # fmt: skip
 _BY_STEM: Final = {info.name: info for info in _STEMS}
@@ -339,6 +342,14 @@ def metric_number(name: str) -> float | None:
     """The number in the name of a metric; None without any."""
     parts = _NAME.fullmatch(name)
     return None if parts is None or parts[2] is None else float(parts[2])
+
+
+def metric_text(name: str, value: float) -> str:
+    """A value of a metric of evaluations as tables show it, without its unit."""
+    info = metric_info(name)
+    if info.whole:
+        return f"{value:.0f}"
+    return f"{value:.3f}" if not info.group.unit or value < 10 else f"{value:.1f}"
 
 
 def summaries_of(name: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, WheelNeedsFocus, in_row, narrow_combo
+from descgui.views.panel_parts import Notice, StayingMenu, WheelNeedsFocus, in_row, narrow_combo
 from engine.api import ConfigError, OptionInfo, typed_path
 
 _SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
@@ -205,6 +205,41 @@ class _ChoiceEditor(_Editor):
         self._combo.setCurrentIndex(self._combo.findData(value))
 
 
+class _ChoicesEditor(_Editor):
+    """Several words, ticked in a menu that stays open."""
+
+    def __init__(self, info: OptionInfo, parent: QWidget) -> None:
+        self._button = QToolButton()
+        super().__init__(self._button, info, parent)
+        self._button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self._button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._button.setMinimumSize(64, self._button.fontMetrics().height() + 8)
+        menu = StayingMenu(self._button)
+        for word in info.choices:
+            action = menu.addAction(word.replace("_", " "))
+            action.setCheckable(True)
+            action.setData(word)
+        menu.triggered.connect(self._on_triggered)
+        self._button.setMenu(menu)
+
+    def value(self) -> tuple[str, ...]:
+        return tuple(one.data() for one in self._button.menu().actions() if one.isChecked())
+
+    def show_value(self, value: Any) -> None:
+        for action in self._button.menu().actions():
+            action.setChecked(action.data() in value)
+        self._say()
+
+    def _on_triggered(self) -> None:
+        self._say()
+        self.edited.emit()
+
+    def _say(self) -> None:
+        words = [word.replace("_", " ") for word in self.value()]
+        self._button.setText(", ".join(words) or "none")
+
+
 class _LineEditor(_Editor):
     """Text, numbers with commas between them, or a file."""
 
@@ -318,6 +353,8 @@ def _number_text(number: float) -> str:
 def _make_editor(info: OptionInfo, parent: QWidget) -> _Editor:
     if info.kind == "choice" or (info.kind == "bool" and info.optional):
         return _ChoiceEditor(info, parent)
+    if info.kind == "choices":
+        return _ChoicesEditor(info, parent)
     if info.kind == "bool":
         return _CheckEditor(info, parent)
     if info.kind in ("int", "float"):
@@ -383,7 +420,8 @@ class _Row:
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
-            return ", ".join(_number_text(part) for part in self.default)
+            parts = [one if isinstance(one, str) else _number_text(one) for one in self.default]
+            return ", ".join(parts) or "none"
         number = isinstance(self.default, int | float)
         text = _number_text(self.default) if number else str(self.default)
         return text + unit_suffix(self.info.unit)

@@ -21,7 +21,19 @@ from PySide6.QtCore import (
     Qt,
     SignalInstance,
 )
-from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
+from PySide6.QtGui import (
+    QAction,
+    QBrush,
+    QColor,
+    QFont,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QPolygonF,
+)
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -30,6 +42,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLayout,
+    QMenu,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -515,6 +528,26 @@ def segment_row(group: QButtonGroup, buttons: Sequence[SegmentButton]) -> QHBoxL
         group.addButton(button, number)
         row.addWidget(button)
     return row
+
+
+class StayingMenu(QMenu):
+    """A menu in which several entries can be ticked before it closes."""
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Tick instead of closing."""
+        action: QAction | None = self.actionAt(event.position().toPoint())
+        if action is not None and action.isCheckable() and action.isEnabled():
+            action.trigger()
+        else:
+            super().mouseReleaseEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Tick with the space bar instead of closing."""
+        action: QAction | None = self.activeAction()
+        if event.key() == Qt.Key.Key_Space and action is not None and action.isCheckable():
+            action.trigger()
+        else:
+            super().keyPressEvent(event)
 
 
 class PanelScroll(QScrollArea):

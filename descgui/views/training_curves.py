@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QMouseEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QAction, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QFrame,
@@ -29,6 +29,7 @@ from descgui.models.training_curves_data import RunCurves
 from descgui.views.dialogs import ask_target
 from descgui.views.panel_parts import (
     SegmentButton,
+    StayingMenu,
     WheelNeedsFocus,
     centred_words,
     icon_button,
@@ -57,17 +58,6 @@ _FORMATS: Final = (
     ("Vector picture (SVG)…", "curves.svg", "Vector pictures (*.svg)"),
     ("Table (CSV)…", "curves.csv", "Tables (*.csv)"),
 )
-
-
-class _StayingMenu(QMenu):
-    """A menu that stays open while its entries are ticked."""
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        action: QAction | None = self.actionAt(event.position().toPoint())
-        if action is not None and action.isCheckable() and action.isEnabled():
-            action.toggle()
-        else:
-            super().mouseReleaseEvent(event)
 
 
 class TrainingCurves(QWidget):
@@ -168,7 +158,7 @@ class TrainingCurves(QWidget):
         self.metrics_button = QPushButton("Metrics", self)
         self.metrics_button.setToolTip("Choose which metrics are shown")
         self.metrics_button.setAccessibleName("Choose which metrics are shown")
-        self.metrics_menu = _StayingMenu(self.metrics_button)
+        self.metrics_menu = StayingMenu(self.metrics_button)
         self.metrics_button.setMenu(self.metrics_menu)
         self._smoothing_word = QLabel("Smoothing", self)
         self.smoothing_slider = QSlider(Qt.Orientation.Horizontal, self)

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from engine.evaluation.datasets import EvaluationSubset
-from engine.evaluation.switches import Matcher, ProtocolName, QueryKind
+from engine.evaluation.switches import Matcher, MetricSwitches, ProtocolName, QueryKind
 from engine.vocabulary import Precision
 
 Json = dict[str, Any]
@@ -125,6 +125,7 @@ class Fingerprint:
         versions: the programs.
         device: where it was computed; a GPU by its name.
         value_range: the values of the files that were black and white; None for each file's own.
+        metrics: what was measured beyond PCK, and how; None for nothing.
     """
 
     protocol: ProtocolName
@@ -137,6 +138,7 @@ class Fingerprint:
     versions: Versions
     device: str
     value_range: tuple[float, ...] | None = None
+    metrics: MetricSwitches | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -172,14 +174,18 @@ def differences(
     Args:
         one: a fingerprint.
         other: another one.
-        descriptors: whether the descriptors have to be the same too.
+        descriptors: whether the descriptors have to be the same too, and the choice of metrics.
     """
     flat_one, flat_other = one.flat(), other.flat()
+    free: tuple[str, ...] = ()
+    if not descriptors:
+        both = one.metrics is not None and other.metrics is not None
+        free = ("descriptors", "metrics.chosen" if both else "metrics")
     return tuple(
         (field, flat_one.get(field), flat_other.get(field))
         for field in flat_one | flat_other
         if not _equal(field, flat_one.get(field), flat_other.get(field))
-        and (descriptors or not field.startswith("descriptors"))
+        and not field.startswith(free)
     )
 
 

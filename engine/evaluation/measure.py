@@ -39,6 +39,8 @@ from engine.evaluation.fingerprint import (
     Versions,
 )
 from engine.evaluation.oracle import check_oracle, describe_knowing
+from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
+from engine.evaluation.pair_properties import pair_properties
 from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points, sha256_of
 from engine.evaluation.protocols import (
     QueryPoints,
@@ -46,6 +48,7 @@ from engine.evaluation.protocols import (
     draw_queries,
     make_working_image,
     match_points,
+    pair_seed,
     query_pool,
     resize_truth,
 )
@@ -215,6 +218,7 @@ def make_fingerprint(
         ),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         value_range=None if protocol.value_range is None else protocol.value_range.ends,
+        metrics=protocol.metrics if protocol.metrics.chosen else None,
     )
 
 
@@ -436,6 +440,8 @@ class _SequenceTask:
         images = (self.first, second)
         truth = working_truth(self.protocol, one, images)
         lists, left_out = draw_lists(self.protocol, one, images, self.pools)
+        both = (self.first.working, second.working)
+        properties = pair_properties(both, truth) if lists else {}
         rows: list[PairRow] = []
         timings: list[Timing] = []
         points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
@@ -456,9 +462,26 @@ class _SequenceTask:
                     cancel=self.context.cancel,
                 )
                 points[kind] = (*points[kind], found)
-                rows.append(make_row(self.protocol, found.errors_px, label, pair, kind))
             match_s = time.perf_counter() - described_s
             timings.append(Timing(label, count, described_s - start_s, 1, match_s))
+            maps = MeasuredMaps(
+                switches=self.protocol.metrics,
+                images=both,
+                levels=(levels_a, levels_b),
+                truth=truth,
+                seed=pair_seed(self.protocol.seed, *one.key, "estimator"),
+                cancel=self.context.cancel,
+            )
+            of_pair = measure_pair(maps)
+            for kind in lists:
+                found = points[kind][-1]
+                metrics = of_pair | measure_queries(maps, found)
+                rows.append(
+                    make_row(
+                        self.protocol, found.errors_px, label, pair, kind,
+                        metrics=metrics, properties=properties,
+                    )
+                )  # fmt: skip
         return PairRecord(
             pair.sequence,
             pair.index,

@@ -195,7 +195,7 @@ def match_points(
         offered = describe_points(levels_b, places)
         index, similarity = _flann(asked[0], offered[0], seed=protocol.seed)
     else:
-        index, similarity = _search(asked, levels_b, places, cancel)
+        index, similarity = search_places(asked, levels_b, places, cancel)
     number = index.cpu().numpy()
     match_px: Points = places[number]  # a copy
     match_px[number < 0] = np.nan
@@ -223,10 +223,16 @@ def grid_places(size_px: tuple[int, int], stride_px: int) -> Points:
     return np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float64)
 
 
-def _search(
+def search_places(
     asked: Tensor, levels_b: Levels, places: Points, cancel: CancelToken
 ) -> tuple[Tensor, Tensor]:
     """The best of many places for each of ``(L, N, D)`` sets, searched in parts.
+
+    Args:
+        asked: on the maps' device.
+        levels_b: maps of the image with the places, a batch of one.
+        places: ``(M, 2)``, at least one.
+        cancel: checked once per block.
 
     Returns:
         ``(N,)`` index of the place, ties going to the first one, and similarity.

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine.data.hpatches import kind_of
 from engine.data.pairs import ImagePair
 from engine.errors import ResultError, quoted
 from engine.evaluation.fingerprint import Fingerprint, Json
+from engine.evaluation.metric_summary import MetricRow, metric_columns, summarise_metrics
 from engine.evaluation.pck import (
     CURVE_PX,
     LEAST_SEQUENCES,
@@ -40,8 +42,15 @@ PAIRS_CSV: Final = "pairs.csv"
 SUMMARY_CSV: Final = "summary.csv"
 _COUNTED: Final = ("descriptor", "subset", "queries", "threshold_px", "pairs", "sequences")
 
+_NAMED: Final = ("metrics", "properties")
+
+_NOTHING: Final[Mapping[str, float | None]] = MappingProxyType({})
+
 SubsetName = Literal["all", "viewpoint", "illumination"]
 SUBSETS: Final[tuple[SubsetName, ...]] = ("all", "viewpoint", "illumination")
+
+
+NamedValues = tuple[tuple[str, float | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class PairRow:
         pck: (threshold in px, share within it), ascending.
         counts_within: how many errors do not exceed each of :data:`~engine.evaluation.pck.CURVE_PX`
             (0, 0.5, ..., 10 px).
+        metrics: (name, value) of the field's metrics; None where one is undefined or failed.
+        properties: (name, value) of what the pair is like; None where its truth does not tell.
     """
 
     descriptor: str
@@ -66,6 +77,8 @@ class PairRow:
     count: int
     pck: tuple[tuple[float, float], ...]
     counts_within: tuple[int, ...]
+    metrics: NamedValues = ()
+    properties: NamedValues = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -77,14 +90,19 @@ class PairRow:
         return dict(self.pck).get(threshold_px, 0.0)
 
     def to_json(self) -> Json:
-        """As in the file."""
-        return asdict(self) | {"pck": {threshold_name(limit): share for limit, share in self.pck}}
+        """As in the file; lists of values that are empty are left out."""
+        values = asdict(self)
+        named = {name: dict(values.pop(name)) for name in _NAMED}
+        pck = {threshold_name(limit): share for limit, share in self.pck}
+        return values | {"pck": pck} | {name: some for name, some in named.items() if some}
 
     @classmethod
     def from_json(cls, values: Json) -> PairRow:
         """Back from the file."""
         pck = tuple((float(name), float(share)) for name, share in values["pck"].items())
-        return cls(**values | {"pck": pck, "counts_within": tuple(values["counts_within"])})
+        named = {name: tuple(values.get(name, {}).items()) for name in _NAMED}
+        within = tuple(values["counts_within"])
+        return cls(**values | named | {"pck": pck, "counts_within": within})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +219,8 @@ class EvaluationResult:
         wall_s: seconds the last run took, reading included; None while it is not finished.
         sources: where things are on this computer.
         folder: where its files are; None for a result that has none.
+        metrics: the field's metrics over the pairs of each subset, by list of queries, descriptor,
+            subset and metric.
     """
 
     fingerprint: Fingerprint
@@ -212,6 +232,7 @@ class EvaluationResult:
     wall_s: float | None
     sources: Sources
     folder: Path | None = field(default=None, compare=False)
+    metrics: tuple[MetricRow, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -244,6 +265,7 @@ class EvaluationResult:
             "format": FORMAT,
             "fingerprint": self.fingerprint.to_json(),
             "summary": [asdict(row) for row in self.summary],
+            **({"metrics": [asdict(row) for row in self.metrics]} if self.metrics else {}),
             "pairs": [row.to_json() for row in self.pairs],
             "left_out": [asdict(entry) for entry in self.left_out],
             "problems": list(self.problems),
@@ -261,8 +283,10 @@ class EvaluationResult:
         summary = tuple(
             SummaryRow(**({"sequences": _sequences(rows, row)} | row)) for row in values["summary"]
         )
+        metrics = tuple(MetricRow(**row) for row in values.get("metrics", ()))
         check_rows(rows, fingerprint)
         _check_summary(summary, rows, fingerprint)
+        _check_metrics(metrics, rows, fingerprint)
         return cls(
             fingerprint=fingerprint,
             summary=summary,
@@ -273,6 +297,7 @@ class EvaluationResult:
             wall_s=float(values["timings"]["wall_s"]),
             sources=Sources(**values["sources"]),
             folder=folder,
+            metrics=metrics,
         )
 
 
@@ -303,12 +328,18 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
             and all(map(_is_count, within))
             and list(within) == sorted(within)
             and within[-1] <= row.count,
+            **{name: all(map(_is_known, dict(getattr(row, name)).values())) for name in _NAMED},
         }
         for name, is_sound in sound.items():
             if not is_sound:
                 value = quoted(getattr(row, name))
                 raise ValueError(f"{name} of {row.sequence} 1 → {row.index} cannot be {value}")
         seen.add(place)
+
+
+def _is_known(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (is_number and math.isfinite(float(str(value))))
 
 
 def _is_count(value: object) -> bool:
@@ -350,12 +381,43 @@ def _check_summary(
             raise ValueError(f"the summary's interval of {one.descriptor} is none")
 
 
+def _check_metrics(
+    metrics: Iterable[MetricRow], rows: Iterable[PairRow], fingerprint: Fingerprint
+) -> None:
+    """Whether a summary of metrics is that of its rows.
+
+    Raises:
+        ValueError: it is not, and where.
+    """
+    expected = sum_metrics_up(rows, fingerprint, resamples=0)
+    for one, other in itertools.zip_longest(metrics, expected):
+        if one is None or other is None or _ids(one) != _ids(other):
+            raise ValueError("the metrics are not those of the pairs")
+        if one.value != other.value and not (
+            one.value is not None
+            and other.value is not None
+            and math.isclose(one.value, other.value)
+        ):
+            raise ValueError(f"{one.metric} of {one.descriptor} is not that of the pairs")
+        if not all(map(_is_known, (one.low, one.high))) or (
+            one.ends is not None and one.ends[0] > one.ends[1]
+        ):
+            raise ValueError(f"the interval of {one.metric} of {one.descriptor} is none")
+
+
+def _ids(row: MetricRow) -> tuple[object, ...]:
+    return row.descriptor, row.subset, row.queries, row.metric, row.pairs, row.sequences
+
+
 def make_row(
     protocol: Protocol,
     errors_px: NDArray[np.float64],
     descriptor: str,
     pair: ImagePair,
     queries: QueryKind,
+    *,
+    metrics: Mapping[str, float | None] = _NOTHING,
+    properties: Mapping[str, float | None] = _NOTHING,
 ) -> PairRow:
     """Sum ``(N,)`` errors of at least one query up; NaN is never right."""
     count, limits = len(errors_px), protocol.thresholds_px
@@ -368,6 +430,26 @@ def make_row(
         count=count,
         pck=tuple((limit, right / count) for limit, right in zip(limits, within, strict=True)),
         counts_within=count_within(errors_px, CURVE_PX),
+        metrics=tuple(metrics.items()),
+        properties=tuple(properties.items()),
+    )
+
+
+def sum_metrics_up(
+    rows: Iterable[PairRow], fingerprint: Fingerprint, *, resamples: int = RESAMPLES
+) -> tuple[MetricRow, ...]:
+    """The field's metrics over all rows; see :func:`summarise`."""
+    ordered = sorted(rows, key=lambda row: row.key)
+    by_subset: dict[str, list[PairRow]] = {
+        subset: [row for row in ordered if subset in ("all", kind_of(row.sequence))]
+        for subset in SUBSETS
+    }
+    return summarise_metrics(
+        by_subset,
+        fingerprint.labels,
+        fingerprint.sampler.queries,
+        seed=fingerprint.seed,
+        resamples=resamples,
     )
 
 
@@ -409,10 +491,25 @@ def write_result(folder: Path, result: EvaluationResult) -> tuple[Path, ...]:
     """
     limits = result.fingerprint.thresholds_px
     names = ["descriptor", "sequence", "index", "queries", "count"]
-    pairs = [[*names, *(f"pck_{threshold_name(limit)}px" for limit in limits)]]
-    pairs += [_cells(row, names) + [share for _, share in row.pck] for row in result.pairs]
+    columns = metric_columns(result.pairs)
+    traits = tuple(dict.fromkeys(name for row in result.pairs for name, _ in row.properties))
+    heads = [f"pck_{threshold_name(limit)}px" for limit in limits]
+    pairs: list[list[Any]] = [[*names, *heads, *columns, *traits]]
+    for row in result.pairs:
+        metrics, known = dict(row.metrics), dict(row.properties)
+        shares = [share for _, share in row.pck]
+        named = [metrics.get(name) for name in columns] + [known.get(name) for name in traits]
+        pairs.append(_cells(row, names) + shares + named)
     names = [field.name for field in fields(SummaryRow)]
-    summary = [names, *(_cells(row, names) for row in result.summary)]
+    summary: list[list[Any]] = [[*names, "metric", "value"]]
+    summary += [
+        [*_cells(one, names), f"pck@{threshold_name(one.threshold_px)}", one.pck]
+        for one in result.summary
+    ]
+    summary += [
+        [*(getattr(one, name, None) for name in names), one.metric, one.value]
+        for one in result.metrics
+    ]
     files = {
         RESULT_FILE: json_text(result),
         SUMMARY_CSV: csv_text(summary),

@@ -25,6 +25,7 @@ from engine.evaluation.result import (
     Timing,
     check_rows,
     dump_line,
+    sum_metrics_up,
     summarise,
 )
 from engine.files import parse_json, read_input
@@ -110,6 +111,7 @@ class Begun:
             wall_s=None,
             sources=self.sources,
             folder=self.folder,
+            metrics=sum_metrics_up(rows, self.fingerprint, resamples=0),
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine.errors import ConfigError
 from engine.imagefiles.value_range import ValueRange
+from engine.metrics import MetricFamily
 from engine.vocabulary import LISTED_TRUTHS, TruthKind
 
 ProtocolName = Literal["seed", "closed", "dense"]
@@ -14,12 +16,57 @@ DrawnQueries = Literal["harris", "uniform"]
 QueryKind = Literal[DrawnQueries, "listed"]
 Matcher = Literal["exact", "flann"]
 Estimator = Literal["opencv", "poselib"]
+FoundOn = Literal["grid", "keypoints"]
 
 DRAWN_QUERIES: Final[tuple[DrawnQueries, ...]] = ("harris", "uniform")
 """The lists that are drawn from the pixels of an image, where the truth is dense."""
 
 QUERY_KINDS: Final[tuple[QueryKind, ...]] = (*DRAWN_QUERIES, "listed")
 """All lists.  *Listed* are the points whose partners the truth lists, where it is not dense."""
+
+
+_ESTIMATORS: Final[Mapping[Estimator, str]] = {"opencv": "MAGSAC++", "poselib": "PoseLib"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSwitches:
+    """What is measured beyond the queries' PCK, and how; part of the fingerprint.
+
+    Attributes:
+        chosen: which metrics, in the catalogue's order.  PCK of boxes costs nothing, and is
+            measured wherever the truth has boxes.
+        grid_stride_px: distance of the places that are matched and searched.
+        refined: matches are looked for between these places, not only at them.
+        found_on: the points of both images among which mutual matches are found.
+        keypoint_limit: keypoints of an image, at most.
+        estimator: of homographies and poses.
+        inlier_px: a match this close to what was estimated is an inlier.
+    """
+
+    chosen: tuple[MetricFamily, ...]
+    grid_stride_px: int
+    refined: bool
+    found_on: FoundOn
+    keypoint_limit: int
+    estimator: Estimator
+    inlier_px: float
+
+    @property
+    def estimator_words(self) -> str:
+        """The estimator and its threshold, as names of metrics have them."""
+        return f"{_ESTIMATORS[self.estimator]} {self.inlier_px:g} px"
+
+
+NO_METRICS: Final = MetricSwitches(
+    chosen=(),
+    grid_stride_px=4,
+    refined=False,
+    found_on="grid",
+    keypoint_limit=2048,
+    estimator="opencv",
+    inlier_px=3.0,
+)
+"""Nothing beyond PCK, and the usual switches of what is measured from then on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +84,7 @@ class Protocol:
         grid_stride_px: distance of candidates in the dense protocol.
         seed: of the draws.
         value_range: which values of the files are black and white; None for each file's own range.
+        metrics: what is measured beyond PCK.
     """
 
     name: ProtocolName
@@ -48,6 +96,7 @@ class Protocol:
     grid_stride_px: int
     seed: int
     value_range: ValueRange | None = None
+    metrics: MetricSwitches = NO_METRICS
 
     def __post_init__(self) -> None:
         if not self.thresholds_px:

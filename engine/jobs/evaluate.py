@@ -33,9 +33,17 @@ from engine.evaluation.measure import (
     measure_pairs,
     prepare_descriptor,
 )
+from engine.evaluation.metrics.estimators import check_estimator
 from engine.evaluation.points import POINTS_FOLDER
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
-from engine.evaluation.result import EvaluationResult, Sources, Timing, summarise, write_result
+from engine.evaluation.result import (
+    EvaluationResult,
+    Sources,
+    Timing,
+    sum_metrics_up,
+    summarise,
+    write_result,
+)
 from engine.evaluation.run_folder import (
     SETTINGS_FILE,
     Begun,
@@ -48,6 +56,7 @@ from engine.evaluation.run_folder import (
 from engine.evaluation.switches import (
     DRAWN_QUERIES,
     DrawnQueries,
+    MetricSwitches,
     Protocol,
     default_queries,
 )
@@ -60,6 +69,7 @@ from engine.jobs.settings import (
     settings_of,
     split_descriptor,
 )
+from engine.metrics import METRIC_FAMILIES
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 from engine.vocabulary import PRECOMPUTED
 from engine.writer_lock import sole_writer
@@ -277,6 +287,27 @@ def make_protocol(config: EvaluateConfig) -> Protocol:
         grid_stride_px=config.grid_stride_px,
         seed=config.seed,
         value_range=config.value_range and check_value_range(*config.value_range),
+        metrics=_metric_switches(config),
+    )
+
+
+def _metric_switches(config: EvaluateConfig) -> MetricSwitches:
+    """The metrics that the settings choose.
+
+    Raises:
+        ConfigError: the estimator that one of them needs is not installed.
+    """
+    chosen = METRIC_FAMILIES if "all" in config.metric else config.metric
+    if {"homography", "pose"} & set(chosen):
+        check_estimator(config.estimator)
+    return MetricSwitches(
+        chosen=tuple(family for family in METRIC_FAMILIES if family in chosen),
+        grid_stride_px=config.metric_stride_px,
+        refined=config.refine,
+        found_on=config.found_on,
+        keypoint_limit=config.keypoint_limit,
+        estimator=config.estimator,
+        inlier_px=config.inlier_px,
     )
 
 
@@ -364,6 +395,7 @@ def _sum_up(begun: Begun, dataset: EvaluationSet) -> EvaluationResult:
         wall_s=None,
         sources=begun.sources,
         folder=begun.folder,
+        metrics=sum_metrics_up(rows, fingerprint),
     )
 
 

@@ -24,6 +24,7 @@ from engine.config import (
 from engine.descriptors.model_names import FILE_FAMILIES
 from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
+from engine.metrics import MetricFamily
 from engine.training.settings import TrainSettings
 from engine.vocabulary import PointsKind, Precision
 
@@ -121,6 +122,29 @@ class EvaluateConfig:
     seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
     device: str = option("auto", help=_DEVICE_HELP)
     precision: Precision = option("float32", help=_PRECISION_HELP)
+    metric: tuple[Literal["all", MetricFamily], ...] = option(
+        (), help="also measure these: PCK within a share of the object's box; the error of all "
+        "pixels; mutual matches as found; corners of the homography, or the pose, estimated from "
+        "these; round trips; how matches move with their queries; by default only what costs "
+        "nothing", group="metrics beyond PCK",
+    )  # fmt: skip
+    found_on: Literal["grid", "keypoints"] = option(
+        "grid", help="among which points of both images mutual matches are found"
+    )
+    keypoint_limit: int = option(2048, help="keypoints of an image, at most", low=1, high=1_000_000)
+    metric_stride_px: int = option(
+        4, help="spacing of the grid that these metrics match and search", unit="px", low=1, high=64
+    )
+    refine: bool = option(
+        False, help="for these metrics, look for matches between the places of the grid"
+    )
+    estimator: Literal["opencv", "poselib"] = option(
+        "opencv", help="of homographies and poses: MAGSAC++ in OpenCV, or PoseLib"
+    )
+    inlier_px: float = option(
+        3.0, help="a match this close to what is estimated is an inlier", unit="px", low=0.01,
+        high=1000.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ _HARRIS_BLOCK: Final = 2
 _HARRIS_APERTURE: Final = 3
 _HARRIS_K: Final = 0.04
 _HARRIS_PERCENTILE: Final = 90.0
+_LEAST_QUALITY: Final = 1e-4
+_APART_PX: Final = 4
 
 
 def choose_points(
@@ -77,6 +79,29 @@ def choose_listed(
     return within[np.sort(generator.choice(len(within), size=max(0, count), replace=False))]
 
 
+def find_keypoints(pixels: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """The corners with the strongest Harris response (block 2, aperture 3, k 0.04), 4 px apart.
+
+    Args:
+        pixels: ``(H, W, 3)`` RGB or ``(H, W)`` grey; any numeric dtype.
+        count: how many at most, at least 1.
+
+    Returns:
+        ``(N, 2)`` points (x, y), the strongest first; local maxima of at least a ten thousandth of
+        the strongest response.  A flat image has none.
+    """
+    found: Any = cv2.goodFeaturesToTrack(  # None where there is none, which its stubs lack
+        _grey(pixels),
+        maxCorners=count,
+        qualityLevel=_LEAST_QUALITY,
+        minDistance=_APART_PX,
+        blockSize=_HARRIS_BLOCK,
+        useHarrisDetector=True,
+        k=_HARRIS_K,
+    )
+    return np.asarray([] if found is None else found, np.float64).reshape(-1, 2)
+
+
 def harris_response(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Harris and Stephens' corner measure (1988) at every pixel.
 
@@ -86,11 +111,15 @@ def harris_response(pixels: NDArray[Any]) -> NDArray[np.float32]:
     Returns:
         ``(H, W)``, in units that depend on the range of the pixels; 0 on flat ground.
     """
+    response = cv2.cornerHarris(_grey(pixels), _HARRIS_BLOCK, _HARRIS_APERTURE, _HARRIS_K)
+    return np.asarray(response, np.float32)
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
     grey = pixels.astype(np.float32)
     if grey.ndim == 3:
         grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.float32)
-    response = cv2.cornerHarris(grey, _HARRIS_BLOCK, _HARRIS_APERTURE, _HARRIS_K)
-    return np.asarray(response, np.float32)
+    return grey
 
 
 def _grid(high: NDArray[np.float64], count: int, low: float) -> NDArray[np.float64]:

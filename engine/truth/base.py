@@ -25,6 +25,8 @@ Points = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
+"""(x, y) of the top-left and of the bottom-right corner, in pixels."""
+
 
 _KEPT_OPEN = 3
 
@@ -126,8 +128,9 @@ class Truth(Protocol):
 class Boxed(Protocol):
     """A truth that knows where the object is whose points it lists."""
 
-    def box_px(self, side: Side) -> Box | None:
-        """The object's box in an image, (left, top, right, bottom); None where it has none."""
+    @property
+    def boxes_px(self) -> tuple[Box | None, Box | None]:
+        """Of image a and image b, in pixels of the sizes that the truth is for."""
 
 
 class Pinhole(Protocol):
@@ -297,19 +300,8 @@ class ResizedTruth:
 
 
 def box_in(truth: Truth, side: Side) -> Box | None:
-    """The box of the object whose points a truth lists, (left, top, right, bottom).
-
-    Returns:
-        In pixels of the sizes that the truth is for; None where it knows of no box.
-    """
-    if isinstance(truth, ResizedTruth):
-        box = box_in(truth.original, side)
-        if box is None:
-            return None
-        resize = truth.resize_a if side == "a" else truth.resize_b
-        left, top, right, bottom = resize.forward(np.reshape(box, (2, 2))).ravel().tolist()
-        return left, top, right, bottom
-    return truth.box_px(side) if isinstance(truth, Boxed) else None
+    """The box of the object whose points a truth lists; None where it knows of none."""
+    return truth.boxes_px[0 if side == "a" else 1] if isinstance(truth, Boxed) else None
 
 
 def cameras_of(truth: Truth) -> tuple[tuple[Matrix, Matrix], tuple[Matrix, Matrix]] | None:

@@ -35,12 +35,9 @@ from engine.errors import TruthError, quoted
 from engine.files import parse_json, read_input, sha256_of
 from engine.geometry.coords import Resize
 from engine.paths import FileStamp
-from engine.truth.base import Points, Size, TruePoints, Truth
+from engine.truth.base import Box, Points, Size, TruePoints, Truth
 from engine.truth.points import PointsTruth
 from engine.vocabulary import Side, TruthKind, TruthOrigin
-
-Box = tuple[float, float, float, float]
-"""(x, y) of the top-left and of the bottom-right corner, in pixels."""
 
 _MOST_TABLE_BYTES: Final = 64 << 20
 _KEPT_TABLES: Final = 4

@@ -26,6 +26,7 @@ class Settings:
     turns: tuple[int, ...] = option((), help="rotations")
     limit: int | None = option(None, help="how many at most", low=1)
     note: str = option("", help="anything")
+    metric: tuple[Literal["all", "round_trip", "dense"], ...] = option((), help="what else")
 
 
 @pytest.fixture
@@ -144,6 +145,28 @@ def test_numbers_are_typed_with_commas(form, qtbot):
     seen = emitted(form)
     type_into(qtbot, form.field("scales"), "2, 1 ,0.25,")
     assert seen == [{"scales": (2.0, 1.0, 0.25)}]
+
+
+def test_several_words_are_ticked_in_a_menu_that_stays_open(form, qtbot):
+    seen = emitted(form)
+    button = form.field("metric")
+    assert button.text() == "none"
+    menu = button.menu()
+    menu.popup(QPoint(0, 0))
+    for action in menu.actions()[1:]:
+        place = menu.actionGeometry(action).center()
+        qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+        assert menu.isVisible()
+    menu.setActiveAction(menu.actions()[2])
+    qtbot.keyClick(menu, Qt.Key.Key_Space)
+    menu.close()
+    assert seen == [{"metric": ("round_trip",)}, {"metric": ("round_trip", "dense")},
+                    {"metric": ("round_trip",)}]  # fmt: skip
+    assert button.text() == "round trip"
+    assert build_config(Settings, form.values()).metric == ("round_trip",)
+    form.reset_button("metric").click()
+    assert button.text() == "none"
+    assert seen[-1] == {}
 
 
 def test_an_optional_number_can_be_emptied_and_filled(form, qtbot):

@@ -18,7 +18,8 @@ from engine.truth.base import (
     undistorted,
 )
 from engine.truth.homography import HomographyTruth
-from engine.vocabulary import Side
+from engine.truth.landmarks import LandmarksTruth
+from engine.truth.points import PointsTruth
 
 RESIZES = Resize((200, 100), (100, 25)), Resize((50, 50), (100, 150))
 
@@ -36,8 +37,9 @@ class Camera:
 class Known(HomographyTruth):
     """A homography that also knows a box and two cameras."""
 
-    def box_px(self, side: Side) -> Box | None:
-        return (9.5, 19.5, 59.5, 49.5) if side == "a" else None
+    @property
+    def boxes_px(self) -> tuple[Box | None, Box | None]:
+        return (9.5, 19.5, 59.5, 49.5), None
 
     @property
     def cameras(self) -> tuple[Camera, Camera]:
@@ -50,13 +52,19 @@ SIZES = ((200, 100), (50, 50))
 KNOWN, PLAIN = Known(np.eye(3), SIZES), HomographyTruth(np.eye(3), SIZES)
 
 
-def test_a_box_is_resized_with_its_image():
+def test_a_box_is_that_of_its_image():
     assert box_in(KNOWN, "a") == (9.5, 19.5, 59.5, 49.5)
-    resized = ResizedTruth(KNOWN, *RESIZES)
+    assert box_in(KNOWN, "b") is None
+    assert box_in(PLAIN, "a") is None
+
+
+def test_landmarks_know_their_boxes_and_resize_them():
+    points = PointsTruth.of(np.ones((1, 2)), np.ones((1, 2)), SIZES)
+    truth = LandmarksTruth(("ear",), points, ((9.5, 19.5, 59.5, 49.5), None))
+    resized = truth.resized(*RESIZES)
     # Edges between pixels stay edges between pixels: a half as wide, a quarter as high.
     assert box_in(resized, "a") == pytest.approx((4.5, 4.5, 29.5, 12.0))
     assert box_in(resized, "b") is None
-    assert box_in(PLAIN, "a") is None
 
 
 def test_a_resized_camera_sees_each_point_where_the_resize_takes_its_pixel():

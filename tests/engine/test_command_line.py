@@ -64,6 +64,8 @@ def values_of(info: OptionInfo) -> st.SearchStrategy[Any]:
             strategy = PATHS
         case "choice":
             strategy = st.sampled_from(info.choices)
+        case "choices":
+            strategy = st.lists(st.sampled_from(info.choices)).map(tuple)
         case "numbers":
             return SEVERAL[info.name].map(lambda several: several and tuple(several))
     return st.none() | strategy if info.optional else strategy

@@ -35,6 +35,7 @@ from engine.errors import (
     WeightsError,
 )
 from engine.evaluation.datasets import LARGE_SEQUENCES, open_evaluation_set
+from engine.evaluation.pair_properties import PROPERTIES
 from engine.evaluation.points import read_points
 from engine.evaluation.result import EvaluationResult, json_text, read_result
 from engine.evaluation.run_folder import Begun, PairRecord
@@ -322,6 +323,44 @@ def test_ten_kills_at_random_moments_change_no_row(tmp_path: Path):
         for kind in ("harris", "uniform"):
             for mine, its in zip(one.points[kind], other.points[kind], strict=True):
                 np.testing.assert_array_equal(mine.match_px, its.match_px)
+
+
+def test_the_fields_metrics_are_the_same_after_a_stop_and_change_no_pck(
+    sequences: Path, tmp_path: Path
+):
+    how = {"metric": ("all",), "metric_stride_px": 8, "query_limit": 20}
+    whole = evaluate(sequences, tmp_path / "whole", **how)
+    names = {row.metric.partition("@")[0] for row in whole.metrics}
+    assert names == {
+        "pck_image", "pck_image_points", "aepe", "dense_pck", "matches", "mma", "ap", "coverage",
+        "corner_auc", "round_trip", "returned", "stability", "steady",
+    }  # fmt: skip
+    assert read_result(tmp_path / "whole") == whole
+    cancel = CancelToken()
+
+    def stop(_begun: Begun, record: PairRecord | None) -> None:
+        if record is not None and record.key == ("v_far", 2):
+            cancel.cancel()
+
+    with pytest.raises(JobCancelled):
+        make_job(sequences, tmp_path / "cut", listener=stop, **how).run(JobContext(cancel=cancel))
+    resumed = evaluate(sequences, tmp_path / "cut", resume=True, **how)
+    assert resumed.metrics == whole.metrics
+    assert resumed.pairs == whole.pairs
+    plain = evaluate(sequences, tmp_path / "plain", query_limit=20)
+    assert plain.summary == whole.summary
+    assert plain.metrics == ()
+    assert {name for name, _ in plain.pairs[0].properties} == set(PROPERTIES)
+
+
+def test_an_estimator_that_is_not_installed_is_named_before_the_work(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    job = make_job(sequences, tmp_path / "run", metric=("homography",), estimator="poselib")
+    with pytest.raises(ConfigError, match=r"'poselib' is not installed: run .*poselib"):
+        job.run(JobContext())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_an_evaluation_is_not_overwritten(sequences: Path, tmp_path: Path):

@@ -26,6 +26,7 @@ from engine.evaluation.result import (
     json_text,
     make_row,
     read_result,
+    sum_metrics_up,
     summarise,
     threshold_name,
     write_result,
@@ -158,6 +159,82 @@ def test_a_result_keeps_to_the_schema_and_is_read_back_as_it_was(tmp_path: Path)
     assert [path.name for path in paths] == ["result.json", "summary.csv", "pairs.csv"]
     assert faults(json.loads(paths[0].read_text("utf-8")), SCHEMA) == []
     assert read_result(tmp_path) == read_result(paths[0]) == result
+
+
+AUC = "corner_error[MAGSAC++ 3 px]"
+SWITCHES = {
+    "chosen": ["dense", "homography"], "grid_stride_px": 4, "refined": False, "found_on": "grid",
+    "keypoint_limit": 2048, "estimator": "opencv", "inlier_px": 3.0,
+}  # fmt: skip
+
+
+def some_result_with_metrics() -> EvaluationResult:
+    plain = some_result(metrics=SWITCHES)
+    rows = tuple(
+        replace(
+            row,
+            metrics=(("aepe", float(row.index)), (AUC, None if row.index == 3 else 0.5)),
+            properties=(("scale", 1.5), ("overlap", None)),
+        )
+        for row in plain.pairs
+    )
+    return replace(plain, pairs=rows, metrics=sum_metrics_up(rows, plain.fingerprint))
+
+
+def test_the_fields_metrics_keep_to_the_schema_stand_in_the_tables_and_are_read_back(
+    tmp_path: Path,
+):
+    result = some_result_with_metrics()
+    assert [row.metric for row in result.metrics if row.subset == "all"] == [
+        "aepe", *(f"corner_auc@{limit}[MAGSAC++ 3 px]" for limit in (1, 3, 5, 10))
+    ]  # fmt: skip
+    paths = write_result(tmp_path, result)
+    assert faults(json.loads(paths[0].read_text("utf-8")), SCHEMA) == []
+    assert read_result(tmp_path) == result
+    with paths[1].open(encoding="utf-8") as file:
+        summary = list(csv.DictReader(file))
+    by_name = {row["metric"]: row for row in summary if row["subset"] == "all"}
+    assert by_name["aepe"]["value"] == "2.5"
+    assert by_name["pck@5"]["value"] == by_name["pck@5"]["pck"] != ""
+    assert by_name["corner_auc@5[MAGSAC++ 3 px]"]["pairs"] == "6"
+    with paths[2].open(encoding="utf-8") as file:
+        pairs = list(csv.DictReader(file))
+    assert {(row["aepe"], row[AUC], row["scale"], row["overlap"]) for row in pairs} == {
+        ("2.0", "0.5", "1.5", ""), ("3.0", "", "1.5", "")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        (("metrics", 0, "value"), 9.0, "aepe of daisy is not that of the pairs"),
+        (("metrics", 0, "pairs"), 9, "the metrics are not those of the pairs"),
+        (("metrics", 0, "low"), 99.0, "the interval of aepe of daisy is none"),
+        (("pairs", 0, "metrics", "aepe"), "much", "metrics of .* cannot be"),
+    ],
+)
+def test_metrics_that_were_changed_by_hand_are_refused(
+    tmp_path: Path, place: tuple[Any, ...], value: Any, fault: str
+):
+    write_result(tmp_path, some_result_with_metrics())
+    values = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    target = values
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    (tmp_path / "result.json").write_text(json.dumps(values), "utf-8")
+    with pytest.raises(ResultError, match=fault):
+        read_result(tmp_path)
+
+
+def test_results_with_other_metrics_compare_unless_they_were_measured_in_another_way():
+    plain, measured = some_result().fingerprint, some_result(metrics=SWITCHES).fingerprint
+    assert differences(plain, measured) == ()
+    assert differences(plain, measured, descriptors=True) != ()  # such a run cannot go on
+    more = some_result(metrics={**SWITCHES, "chosen": ["dense"]}).fingerprint
+    assert differences(measured, more) == ()
+    finer = some_result(metrics={**SWITCHES, "inlier_px": 1.0}).fingerprint
+    assert differences(measured, finer) == (("metrics.inlier_px", 3.0, 1.0),)
 
 
 @pytest.mark.parametrize(

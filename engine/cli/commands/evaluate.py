@@ -12,12 +12,16 @@ from engine.cli.command import Command, Shell, is_first_process, options_from, s
 from engine.errors import ConfigError
 from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.settings import EvaluateConfig
+from engine.metrics import metric_info, metric_text
 from engine.paths import new_run_dir
 from engine.progress import Event, JobContext, Progress, Stage, ignore_event
 
 if TYPE_CHECKING:
+    from engine.evaluation.metric_summary import MetricRow
     from engine.evaluation.result import EvaluationResult, SummaryRow
     from engine.evaluation.run_folder import Begun, PairRecord
+
+_METRIC_CELL = 26
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
@@ -102,7 +106,8 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         for (label, threshold_px), cells in table.items():
             shown = "".join(f"{_cell(row):<22}" for row in cells.values())
             yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
-    if any(row.few for row in result.summary):
+    yield from _metric_lines(result, width)
+    if any(row.few for row in result.summary) or any(row.few for row in result.metrics):
         yield f"intervals over fewer than {LEAST_SEQUENCES} sequences mean little"
     yield ""
     for timing in result.timings:
@@ -117,6 +122,41 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
             f"left out: {broken} broken pairs, {len(result.left_out) - broken} lists without any "
             "query (result.json says why)"
         )
+
+
+def _metric_lines(result: EvaluationResult, width: int) -> Iterator[str]:
+    """The field's metrics, each with a line for each descriptor, over all pairs of each subset."""
+    from engine.evaluation.metric_summary import metric_gaps
+
+    by_queries: dict[str | None, dict[tuple[str, str], dict[str, MetricRow]]] = {}
+    for row in result.metrics:
+        table = by_queries.setdefault(row.queries, {})
+        table.setdefault((row.metric, row.descriptor), {})[row.subset] = row
+    for queries, table in by_queries.items():
+        titles = {name: metric_info(name).heading for name, _ in table}
+        widest = max(map(len, titles.values()))
+        subsets = dict.fromkeys(subset for cells in table.values() for subset in cells)
+        heading = "".join(f"{subset:<{_METRIC_CELL}}" for subset in subsets)
+        yield ""
+        first = f"{queries} queries" if queries else "pairs"
+        yield f"{first:<{widest + width + 2}}{heading}".rstrip()
+        for (name, label), cells in table.items():
+            shown = "".join(f"{_metric_cell(row):<{_METRIC_CELL}}" for row in cells.values())
+            yield f"{titles[name]:<{widest}} {label:<{width}} {shown}".rstrip()
+    metrics = result.fingerprint.metrics
+    yield from metric_gaps(result.pairs, metrics.chosen if metrics else ())
+
+
+def _metric_cell(row: MetricRow) -> str:
+    if row.value is None:
+        return "–"
+    text = metric_text(row.metric, row.value)
+    ends = (
+        ""
+        if row.ends is None
+        else " [{}, {}]".format(*(metric_text(row.metric, end) for end in row.ends))
+    )
+    return text + ends
 
 
 def _cell(row: SummaryRow) -> str:

@@ -21,9 +21,6 @@ from engine.truth.base import TruePoints, Visibility
 EDGE_BREAK_PX: Final = 2.0
 """True places that bend by more than this from pixel to pixel to pixel lie at a depth edge."""
 
-EDGE_BANDS_PX: Final = ((0.0, 4.0), (4.0, 16.0), (16.0, np.inf))
-"""Bands of distance from depth edges, (from, to): from included, to excluded."""
-
 
 @dataclass(frozen=True, slots=True)
 class DenseError:
@@ -153,7 +150,7 @@ def edge_distances_px(
 def error_by_band(
     errors_px: NDArray[np.float64],
     distances_px: NDArray[np.float64],
-    bands_px: Sequence[tuple[float, float]] = EDGE_BANDS_PX,
+    bands_px: Sequence[tuple[float, float]],
 ) -> tuple[float | None, ...]:
     """Mean error in each band of distance from an edge; None for a band without matched pixels.
 
