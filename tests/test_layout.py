@@ -33,7 +33,10 @@ BESIDE = {
     "constraints.txt",
     "docs",
 }
-EXTRA_MODULES = {"huggingface_hub", "kornia", "onnxruntime", "timm", "torchvision", "transformers"}
+EXTRA_MODULES = {
+    *("h5py", "huggingface_hub", "kornia", "onnxruntime", "poselib", "timm", "torchvision"),
+    "transformers",
+}
 NOT_OURS_TO_PIN = re.compile(r"nvidia-|cuda-|triton$")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WRITTEN = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
