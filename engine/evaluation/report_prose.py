@@ -207,11 +207,11 @@ def _percent(row: SummaryRow) -> str:
 
 
 def _who(merged: MergedResults, row: SummaryRow) -> str:
-    remark = _remark(merged, row.descriptor)
+    remark = remark_on(merged, row.descriptor)
     return f"{row.descriptor} ({remark})" if remark else row.descriptor
 
 
-def _remark(merged: MergedResults, label: str) -> str:
+def remark_on(merged: MergedResults, label: str) -> str:
     """The remark that must follow a descriptor's name wherever it is compared."""
     one = merged.descriptor(label)
     remarks = [] if one.trained else ["untrained"]
@@ -241,10 +241,10 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
         best[key] = [row for row in ranked if row.pck == ranked[0].pck]
     rows = []
     for label in labels:
-        rows.append([Cell(label, _remark(stats.merged, label))])
+        rows.append([Cell(label, remark_on(stats.merged, label))])
         for subset, limit in wanted:
             row = stats.mean(label, subset, kind, limit)
-            rows[-1].append(_pck_cell(row, strong=row in best.get((subset, limit), ())))
+            rows[-1].append(pck_cell(row, strong=row in best.get((subset, limit), ())))
     pairs = []
     for subset in subsets:
         means = [stats.mean(label, subset, kind, stats.thresholds_px[0]) for label in labels]
@@ -255,7 +255,8 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
     return make_table(name, f"Mean PCK, {list_name(kind)} queries{of}", columns, rows)
 
 
-def _pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
+def pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
+    """A mean PCK with its interval; a dash where there is none."""
     if row is None:
         return Cell(NONE)
     keys = {
@@ -297,8 +298,8 @@ def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
     means = [stats.mean(label, subset, "harris", _PUBLISHED_PX) for subset in SUBSETS]
     protocol = stats.merged.result_of(label).fingerprint.protocol
     return [
-        Cell(label, _remark(stats.merged, label)),
-        *map(_pck_cell, means),
+        Cell(label, remark_on(stats.merged, label)),
+        *map(pck_cell, means),
         f"{protocol}, {stats.merged.descriptor(label).matcher}",
     ]
 
@@ -376,7 +377,7 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         for (better, other), some in gains.items():
             keys = {"better": better, "other": other, "queries": kind}
             cells = [
-                _gain_cell(gain, keys | {"subset": subset})
+                gain_cell(gain, keys | {"subset": subset})
                 for subset, gain in zip(SUBSETS, some, strict=True)
             ]
             last = f"{some[0].ahead} of {some[0].sequences}" if some[0] else NONE
@@ -390,7 +391,8 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         )
 
 
-def _gain_cell(gain: Gain | None, keys: Mapping[str, str]) -> Cell:
+def gain_cell(gain: Gain | None, keys: Mapping[str, str]) -> Cell:
+    """A mean difference with its interval; a dash where two have no pair in common."""
     if gain is None:
         return Cell(NONE)
     mean, ends = gain.interval.mean, gain.interval.ends
@@ -412,7 +414,7 @@ def _times(merged: MergedResults) -> Table:
     for result in merged.results:
         for one in result.timings:
             image, pair = (
-                Cell(_seconds(seconds), keys={"time": name, "descriptor": one.descriptor})
+                Cell(seconds_text(seconds), keys={"time": name, "descriptor": one.descriptor})
                 for name, seconds in (("image", one.s_per_image), ("pair", one.s_per_pair))
             )
             counts, device = (str(one.images), str(one.pairs)), result.fingerprint.device
@@ -429,7 +431,8 @@ def _times(merged: MergedResults) -> Table:
     )
 
 
-def _seconds(value: float | None) -> str:
+def seconds_text(value: float | None) -> str:
+    """A time in the unit that suits it; a dash where it is not known."""
     if value is None:
         return NONE
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
@@ -462,7 +465,7 @@ def _problems(merged: MergedResults) -> Iterator[str]:
 def facts_of(fingerprint: Fingerprint) -> dict[str, str]:
     """The names and values of a fingerprint, but for those of its descriptors."""
     entries = fingerprint.flat().items()
-    return {key: _plain(one) for key, one in entries if not key.startswith("descriptors")}
+    return {key: value_text(one) for key, one in entries if not key.startswith("descriptors")}
 
 
 def _descriptors(merged: MergedResults) -> Table:
@@ -471,7 +474,7 @@ def _descriptors(merged: MergedResults) -> Table:
             Cell(one.label, one.name if one.name != one.label else ""),
             f"{counted(one.levels, 'map')} of {one.dim} numbers",
             f"{one.matcher}, {one.precision}",
-            ", ".join(f"{key} = {_plain(value)}" for key, value in one.config.items()) or NONE,
+            ", ".join(f"{key} = {value_text(value)}" for key, value in one.config.items()) or NONE,
             one.weights_sha256 or NONE,
         )
         for one in merged.descriptors
@@ -485,16 +488,17 @@ def _descriptors(merged: MergedResults) -> Table:
 
 def _each(merged: MergedResults, field: str) -> tuple[str, ...]:
     """The different values of a field of the fingerprints, as text."""
-    return tuple(dict.fromkeys(_plain(one.fingerprint.flat()[field]) for one in merged.results))
+    return tuple(dict.fromkeys(value_text(one.fingerprint.flat()[field]) for one in merged.results))
 
 
-def _plain(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a fingerprint."""
     if value is None:
         return NONE
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(value_text, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

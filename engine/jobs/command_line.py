@@ -299,6 +299,21 @@ class ReportOptions:
     no_pictures: bool = option(False, help="do not show them")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardOptions:
+    """Which results are ranked, and where the page goes."""
+
+    folders: tuple[Path, ...] = option(
+        REQUIRED, help="folder of a run, its result.json, or a folder with runs below it", flag="",
+        metavar="DIR", group="what to read and write",
+    )  # fmt: skip
+    out: Path = option(Path("leaderboard.html"), help="the page", metavar="FILE")
+    allow: tuple[str, ...] = option(
+        (), help="a field of the fingerprint that may differ within a board, such as device or "
+        "versions; the page names it; can be given several times", metavar="FIELD", repeated=True,
+    )  # fmt: skip
+
+
 def command_line(
     command: str,
     *parts: Any,

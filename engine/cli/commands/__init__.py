@@ -10,6 +10,7 @@ SUMMARIES = {
     "evaluate": "measure descriptors on HPatches or sequences like it",
     "study": "find out which layer of a network matches best, and what each is like",
     "report": "make the report of evaluations, several runs in one",
+    "leaderboard": "rank the results of many evaluations on one page",
     "train": "train a descriptor on photos",
     "export": "take the weights out of a training run",
     "descriptors": "list the descriptors with their settings",

@@ -1,0 +1,238 @@
+"""Results are ranked where their fingerprints agree, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.cli.run import main
+from engine.evaluation.fingerprint import Fingerprint
+from engine.evaluation.leaderboard import make_boards
+from engine.evaluation.pck import CURVE_PX, count_within
+from engine.evaluation.result import (
+    EvaluationResult,
+    PairRow,
+    Sources,
+    Timing,
+    summarise,
+    write_result,
+)
+from engine.evaluation.run_folder import SETTINGS_FILE
+
+SEQUENCES = ("i_lamp", "v_wall", "v_roof", "v_floor", "v_door")
+
+
+def a_result(
+    shares: dict[str, float], *, oracles: tuple[str, ...] = (), **changes: Any
+) -> EvaluationResult:
+    """Descriptors whose every pair has this PCK at 5 px; ``changes`` are of the fingerprint."""
+    rows = []
+    for label, share in shares.items():
+        errors = np.where(np.arange(100) < round(100 * share), 1.5, 50.0)
+        pck = tuple((limit, float(np.mean(errors <= limit))) for limit in (3.0, 5.0))
+        within = count_within(errors, CURVE_PX)
+        rows += [PairRow(label, name, 2, "harris", 100, pck, within) for name in SEQUENCES]
+    descriptors = [
+        {
+            "label": label,
+            "name": label,
+            "config": {},
+            "weights_sha256": None,
+            "trained": label != "raw",
+            "levels": 1,
+            "dim": 128,
+            "matcher": "exact",
+            "precision": "float32",
+        }
+        | ({"oracle": True} if label in oracles else {})
+        for label in shares
+    ]
+    values: dict[str, Any] = {
+        "protocol": "closed",
+        "thresholds_px": [3.0, 5.0],
+        "matcher": "exact",
+        "sampler": {
+            "queries": ["harris"],
+            "query_limit": 100,
+            "long_edge_px": 640,
+            "grid_stride_px": None,
+        },
+        "seed": 0,
+        "dataset": {"name": "walls", "subset": "all", "pairs": 5, "pairs_sha256": "ab" * 32},
+        "descriptors": descriptors,
+        "versions": {"project": "1", "torch": "2", "opencv": "5"},
+        "device": "cpu",
+    }
+    fingerprint = Fingerprint.from_json(values | changes)
+    return EvaluationResult(
+        fingerprint=fingerprint,
+        summary=summarise(rows, fingerprint),
+        pairs=tuple(rows),
+        left_out=(),
+        problems=(),
+        timings=tuple(Timing(label, 10, 2.0, 5, 1.0) for label in shares),
+        wall_s=3.0,
+        sources=Sources(command="python main.py evaluate"),
+    )
+
+
+def write_run(folder: Path, result: EvaluationResult) -> Path:
+    folder.mkdir(parents=True)
+    (folder / SETTINGS_FILE).write_text("dataset: walls\n")
+    write_result(folder, result)
+    return folder
+
+
+def run(words: list[str]) -> int:
+    return main(words, open_window=lambda _: 1)
+
+
+def texts_of(page: str) -> str:
+    return re.sub(
+        r"\s+", " ", unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.S))
+    )
+
+
+def test_results_that_agree_are_ranked_together_best_first() -> None:
+    named = [
+        ("one", a_result({"daisy": 0.5, "ours": 0.9})),
+        ("two", a_result({"theirs": 0.7, "twin": 0.7})),
+        ("three", a_result({"last": 0.1})),
+    ]
+    (board,) = make_boards(named)
+    places = [(one.rank, one.label, one.run) for one in board.standings()]
+    assert places == [
+        (1, "ours", "one"),
+        (2, "theirs", "two"),
+        (2, "twin", "two"),
+        (4, "daisy", "one"),
+        (5, "last", "three"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol": "dense"},
+        {"seed": 1},
+        {"device": "NVIDIA H100"},
+        {"thresholds_px": [3.0, 5.0], "matcher": "flann"},
+        {"versions": {"project": "1", "torch": "3", "opencv": "5"}},
+        {"dataset": {"name": "walls", "subset": "all", "pairs": 5, "pairs_sha256": "cd" * 32}},
+        {"value_range": [0.0, 4095.0]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_result_that_was_made_in_another_way_is_not_ranked_with_the_others(
+    change: dict[str, Any],
+) -> None:
+    named = [
+        ("one", a_result({"ours": 0.5})),
+        ("other", a_result({"foreign": 0.9}, **change)),
+        ("two", a_result({"theirs": 0.4})),
+    ]
+    first, second = make_boards(named)
+    assert [one.label for one in first.standings()] == ["ours", "theirs"]
+    assert [(one.rank, one.label) for one in second.standings()] == [(1, "foreign")]
+
+
+def test_fields_can_be_declared_harmless_and_are_named(tmp_path: Path) -> None:
+    versions = {"project": "2", "torch": "3", "opencv": "5"}
+    named = [
+        ("one", a_result({"ours": 0.5})),
+        ("two", a_result({"theirs": 0.9}, device="cuda", versions=versions)),
+    ]
+    assert len(make_boards(named, ["device"])) == 2
+    assert len(make_boards(named, ["version", "device"])) == 2  # no field begins with "version."
+    (board,) = make_boards(named, ["device", "versions"])
+    assert board.tolerated == {
+        "device": ("cpu", "cuda"),
+        "versions.project": ("1", "2"),
+        "versions.torch": ("2", "3"),
+    }
+    assert [one.label for one in board.standings()] == ["theirs", "ours"]
+
+
+def test_who_was_given_the_true_scales_has_no_rank() -> None:
+    result = a_result({"oracle:v2": 0.9, "ours": 0.8}, oracles=("oracle:v2",))
+    (board,) = make_boards([("one", result)])
+    assert [(one.rank, one.label) for one in board.standings()] == [
+        (1, "ours"),
+        (None, "oracle:v2"),
+    ]
+
+
+def test_the_command_finds_runs_below_a_folder_and_writes_one_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "runs" / "2026" / "one", a_result({"daisy": 0.5, "<b>ours</b>": 0.9}))
+    write_run(tmp_path / "runs" / "two", a_result({"theirs": 0.7}))
+    write_run(tmp_path / "runs" / "dense", a_result({"theirs": 0.99}, protocol="dense"))
+    broken = tmp_path / "runs" / "broken"
+    broken.mkdir()
+    (broken / SETTINGS_FILE).write_text("")
+    (broken / "result.json").write_text("{")
+    (tmp_path / "runs" / "training").mkdir()
+    (tmp_path / "runs" / "training" / "result.json").write_text("{}")  # no evaluation's
+    page = tmp_path / "board.html"
+    words = ["leaderboard", str(tmp_path / "runs"), str(tmp_path / "runs" / "two")]
+    assert run([*words, "--out", str(page)]) == 0
+    out, err = capsys.readouterr()
+    lines = [line.split() for line in out.splitlines()]
+    ranks = [words[:2] for words in lines if words and words[0].isdigit()]
+    assert ["1", "theirs"] in ranks
+    assert ["2", "theirs"] in ranks
+    assert "broken" in err
+    assert "is not JSON" in err
+    source = page.read_text()
+    text = texts_of(source)
+    assert "<b>ours</b>" not in source
+    assert "<b>ours</b>" in text
+    assert "walls, protocol closed" in text
+    assert "walls, protocol dense" in text
+    assert "Why there are several boards" in text
+    assert "pairs_sha256" in text
+    assert "is not JSON" in text
+    assert "training" not in text
+    ours, theirs = text.index("<b>ours</b> one"), text.index("theirs two")
+    assert ours < theirs < text.index("daisy one")
+    assert "src=" not in source
+    assert 'href="http' not in source
+
+
+def test_without_any_result_there_is_a_sentence_and_no_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "board.html"
+    assert run(["leaderboard", str(tmp_path), "--out", str(page)]) == 1
+    assert "holds no result of a finished evaluation" in capsys.readouterr().err
+    assert run(["leaderboard", str(tmp_path / "none"), "--out", str(page)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_an_edited_result_is_left_out_and_the_others_are_ranked(tmp_path: Path) -> None:
+    write_run(tmp_path / "sound", a_result({"ours": 0.5}))
+    edited = write_run(tmp_path / "edited", a_result({"theirs": 0.5}))
+    values = json.loads((edited / "result.json").read_text())
+    values["summary"][1]["pck"] = 0.99
+    (edited / "result.json").write_text(json.dumps(values))
+    page = tmp_path / "board.html"
+    assert run(["leaderboard", str(tmp_path), "--out", str(page), "--quiet"]) == 0
+    text = texts_of(page.read_text())
+    assert "1 result · 1 descriptor · 1 board" in text
+    assert "the summary's pck of theirs is not that of the pairs" in text
+
+
+def test_labels_that_several_runs_use_stay_apart() -> None:
+    result = a_result({"ours": 0.5})
+    better = replace(a_result({"ours": 0.6}))
+    (board,) = make_boards([("monday", result), ("tuesday", better)])
+    assert [one.label for one in board.standings()] == ["ours (tuesday)", "ours (monday)"]
