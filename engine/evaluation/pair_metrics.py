@@ -36,7 +36,7 @@ from engine.metrics import (
     metric_name,
 )
 from engine.progress import CancelToken
-from engine.truth.base import Truth, box_in, cameras_of
+from engine.truth.base import Truth, box_in, cameras_of, undistorted
 
 Values = dict[str, float | None]
 
@@ -250,10 +250,13 @@ def _pose(maps: MeasuredMaps) -> Values:
         return {}
     (matrix_a, a_from_world), (matrix_b, b_from_world) = cameras
     _, found = maps.found
+    straight_a = undistorted(maps.truth, "a", found.points_a)
+    straight_b = undistorted(maps.truth, "b", found.points_b)
+    shown = np.isfinite(straight_a).all(axis=1) & np.isfinite(straight_b).all(axis=1)
     estimated = pose_from(
         maps.switches.estimator,
-        found.points_a,
-        found.points_b,
+        straight_a[shown],
+        straight_b[shown],
         (matrix_a, matrix_b),
         inlier_px=maps.switches.inlier_px,
         seed=maps.seed,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.descriptors.base import DescriptorMap, Levels
 from engine.evaluation.match_field import match_places
+from engine.evaluation.metrics.found_matches import FoundMatches
 from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
 from engine.evaluation.points import PairPoints
 from engine.evaluation.protocols import WorkingImage
@@ -22,6 +23,8 @@ from engine.geometry.homography import warp_points
 from engine.metrics import METRIC_FAMILIES
 from engine.progress import CancelToken
 from engine.truth.base import Box, TruePoints, Visibility, exact_points
+from engine.truth.cameras import Camera
+from engine.truth.depth import DepthSource
 from engine.truth.homography import HomographyTruth
 from engine.truth.points import PointsTruth
 from engine.vocabulary import Side
@@ -142,6 +145,37 @@ def test_a_planted_homography_and_only_one_that_is_true_is_judged():
     assert values["corner_error[MAGSAC++ 3 px]"] < 0.5
     wrong = maps_of(truth=HomographyTruth(np.diag([2.0, 2, 1]), (SIZE_A, SIZE_B)))
     assert (measure_pair(wrong)["corner_error[MAGSAC++ 3 px]"] or 0) > 20
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_the_pose_is_that_of_the_cameras_also_through_their_lenses(bent: bool):
+    sizes = ((640, 480), (600, 500))
+    turn = np.array([[0.96, 0, 0.28], [0, 1, 0], [-0.28, 0, 0.96]])
+    poses = (np.eye(3, 4), np.column_stack([turn, [-1.0, 0.2, 0.1]]))
+    plain = [
+        Camera.pinhole(np.array([[f, 0, 310.0], [0, f, 240], [0, 0, 1]]), pose, size_px)
+        for f, pose, size_px in zip((420.0, 390.0), poses, sizes, strict=True)
+    ]
+    lens = {"model": "RADIAL", "distortion": (-0.25, 0.06)} if bent else {}
+    cameras = tuple(replace(camera, **lens) for camera in plain)
+    truth = DepthSource(None, None, *cameras).open(*sizes)
+    world = np.random.default_rng(3).uniform([-3, -2, 5], [3, 2, 9], (400, 3))
+    places = [camera.project(world @ camera.world_to_camera[:, :3].T + camera.world_to_camera[:, 3])
+              for camera in cameras]  # fmt: skip
+    shown = np.isfinite(np.hstack(places)).all(axis=1)
+    assert shown.sum() > 100
+    found = FoundMatches(places[0][shown], places[1][shown], np.ones(shown.sum(), np.float32))
+    halves = [Resize(size_px, (size_px[0] // 2, size_px[1] // 2)) for size_px in sizes]
+    for known in (truth, truth.resized(*halves)):
+        maps = maps_of(replace(ALL, chosen=("pose",)), known)
+        scaled = found
+        if known is not truth:
+            scaled = replace(found, points_a=halves[0].forward(found.points_a),
+                             points_b=halves[1].forward(found.points_b))  # fmt: skip
+        maps.__dict__["found"] = (scaled.points_a, scaled)
+        (error,) = measure_pair(maps).values()
+        assert error is not None
+        assert error < 0.1
 
 
 def test_refined_matches_lie_between_the_places_where_the_map_is_most_similar():
