@@ -2,7 +2,8 @@
 
 VENV_PYTHON := .venv/bin/python
 TESTS ?=
-# A process a core; a file stays in one of them, as its tests share what is costly to make.
+# A process a core with one thread each, as more would only wait for one another; a file stays in one
+# of them, as its tests share what is costly to make.
 ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 TIME ?= 30m
 KINDS ?= fuzz,kills,monkey,hover,shared
@@ -36,7 +37,7 @@ check: ## check formatting, lint, types and import rules (after `make setup-dev`
 	$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
-	QT_QPA_PLATFORM=offscreen $(VENV_PYTHON) -m pytest $(or $(TESTS),$(ALL_TESTS))
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest $(or $(TESTS),$(ALL_TESTS))
 
 soak: setup-dev ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
 	@$(VENV_PYTHON) -m benchmarks.soak --time $(TIME) --kinds $(KINDS)
