@@ -28,6 +28,7 @@ from engine.truth.depth import DepthSource
 from engine.truth.disparity import DisparitySource
 from engine.truth.flow import FlowSource
 from engine.truth.points import PointsSource
+from engine.truth.tracks import TracksSource
 from engine.truth.view_lists import read_views
 from engine.vocabulary import SIDES, Side
 from tests.engine.rendered_scene import (
@@ -378,20 +379,71 @@ def test_left_disparity_and_forward_flow_alone_say_the_same_where_they_say_it(
         assert gap_px[seen & clear].max() < 0.25
 
 
-def test_a_list_of_points_has_the_same_partners(rendered: Rendered, tmp_path: Path):
+def write_keypoints(path: Path, points_px: Array) -> None:
+    """As COLMAP's feature_importer reads them, (0, 0) being the corner of the top-left pixel."""
+    rows = [f"{x + 0.5:.6f} {y + 0.5:.6f} 1 0" + " 0" * 128 for x, y in points_px]
+    path.write_text("\n".join([f"{len(rows)} 128", *rows, ""]))
+
+
+def list_text(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    np.savetxt(folder / "corrs.txt", rows, fmt="%.6f")
+    return PointsSource(folder / "corrs.txt")
+
+
+def list_csv(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    np.savetxt(folder / "m.csv", rows, fmt="%.6f", delimiter=",", header="x1,y1,x2,y2", comments="")
+    return PointsSource(folder / "m.csv")
+
+
+def list_npy(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    np.save(folder / "m.npy", rows)
+    return PointsSource(folder / "m.npy")
+
+
+def list_npz(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    order = np.random.default_rng(0).permutation(len(rows))
+    np.savez(
+        folder / "m.npz",
+        keypoints0=rows[:, :2],
+        keypoints1=rows[order, 2:],
+        matches0=np.argsort(order),
+    )
+    return PointsSource(folder / "m.npz")
+
+
+def list_colmap(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    write_keypoints(folder / "a.png.txt", rows[:, :2])
+    write_keypoints(folder / "b.png.txt", rows[::-1, 2:])
+    indices = [f"{at} {len(rows) - 1 - at}" for at in range(len(rows))]
+    (folder / "m.txt").write_text("\n".join(["a.png b.png", *indices, "", ""]))
+    return PointsSource.of(folder / "m.txt", ("a.png", "b.png"))
+
+
+def list_tracks(folder: Path, rows: Array, rendered: Rendered) -> TruthSource:
+    cameras = write_colmap_text(folder, rendered)
+    lines = (folder / "images.txt").read_text().splitlines()
+    for at, points_px in ((1, rows[:, :2]), (3, rows[:, 2:])):
+        words = [f"{x + 0.5:.6f} {y + 0.5:.6f} {one}" for one, (x, y) in enumerate(points_px, 10)]
+        lines[at] = " ".join([*words, "3.5 4.5 -1"])
+    (folder / "images.txt").write_text("\n".join([*lines, ""]))
+    return TracksSource(folder, ("a.png", "b.png"), (cameras["a.png"], cameras["b.png"]), len(rows))
+
+
+@pytest.mark.parametrize(
+    "write", [list_text, list_csv, list_npy, list_npz, list_colmap, list_tracks]
+)
+def test_every_list_of_points_has_the_exact_partners(
+    write: Callable[[Path, Array, Rendered], TruthSource], rendered: Rendered, tmp_path: Path
+):
     exact = rendered.exact["a"]
-    rows = np.flatnonzero(exact.visibility == Visibility.SEEN)[::37]
-    listed = np.column_stack([pixels_px()[rows], exact.points_px[rows]])
-    path = tmp_path / "corrs.txt"
-    np.savetxt(path, listed, fmt="%.4f")
-    truth = open_truth(PointsSource(path), SIZE_PX, SIZE_PX)
-    for side, here, there in (
-        ("a", listed[:, :2], listed[:, 2:]),
-        ("b", *np.hsplit(listed, 2)[::-1]),
-    ):
-        found = truth.locate(side, here)
+    chosen = np.flatnonzero(exact.visibility == Visibility.SEEN)[::37]
+    rows = np.column_stack([pixels_px()[chosen], exact.points_px[chosen]])
+    truth = open_truth(write(tmp_path, rows, rendered), SIZE_PX, SIZE_PX)
+    here, there = rows[:, :2], rows[:, 2:]
+    for side, points_px, places in (("a", here, there), ("b", there, here)):
+        found = truth.locate(side, points_px)
         assert found.seen.all()
-        assert np.abs(found.points_px - there).max() < 1e-4
+        assert np.abs(found.points_px - places).max() <= 1e-6
 
 
 def test_the_images_show_the_same_at_true_places(rendered: Rendered):
