@@ -132,7 +132,7 @@ def describe_denser(
             levels = first
         else:
             check()
-            levels = describe(_shifted(images, down, across))
+            levels = describe(shifted(images, down, across))
         for number, row, column in wanted:
             cells = results[number][:, :, row::denser, column::denser]
             rows, columns = cells.shape[2:]
@@ -158,7 +158,7 @@ def _places(grid: CellGrid, denser: int) -> dict[int, int]:
     return {(place - before) * step_px: place for place in range(denser)}
 
 
-def _shifted(images: Tensor, down_px: int, across_px: int) -> Tensor:
+def shifted(images: Tensor, down_px: int, across_px: int) -> Tensor:
     """Images of the same size that begin so far down and right; border pixels fill the rest."""
     height, width = images.shape[2:]
     left, top = max(0, -across_px), max(0, -down_px)

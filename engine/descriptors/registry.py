@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 BUILT_IN: Final = "built-in"
 """The source of the descriptors that come with this program."""
 
+UPSAMPLER: Final = "upsampler"
+"""The setting of networks that names a program which enlarges their maps."""
+
 Builder = TypeVar("Builder", bound="Callable[..., DenseDescriptor]")
 
 
@@ -137,7 +140,9 @@ class DescriptorSpec:
         return self.name, dict(self.settings)
 
     def weights_stamps(self, *, load: bool = False) -> tuple[FileStamp, ...]:
-        """The present state of every weights file that the settings name, or a family finds.
+        """The present state of every file that decides the numbers: weights and an upsampler's.
+
+        Weights are those that the settings name, or a family finds.
 
         Args:
             load: let a family load its library to find them, which takes seconds; without it a
@@ -152,6 +157,7 @@ class DescriptorSpec:
             config: Any = build_config(entry.config, dict(self.settings), where=self.name)
             found = entry.weights_file(config, load=load)
             named += [] if found is None else [found]
+        named += [file for name, file in self.settings if file and name == UPSAMPLER]
         return tuple(FileStamp.of(file) for file in named)
 
 

@@ -21,7 +21,7 @@ from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import built_state, describe_image, get_built
 from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
 from engine.descriptors.plugins import code_sha256, plugin_name
-from engine.descriptors.registry import DescriptorSpec, get_descriptor
+from engine.descriptors.registry import UPSAMPLER, DescriptorSpec, get_descriptor
 from engine.errors import (
     ConfigError,
     DatasetError,
@@ -143,7 +143,7 @@ def prepare_descriptor(
     weights = settings.pop("weights", None)
     place = getattr(descriptor, "weights_path", None) or weights
     for name, value in settings.items():
-        if "weights" in name and value:
+        if ("weights" in name or name == UPSAMPLER) and value:
             settings[name] = f"sha256:{_weights_sha256(value)}"
     entry = MeasuredDescriptor(
         label=label,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,18 @@ from engine.descriptors.denser import (
     denser_grid,
     denser_period_px,
     describe_denser,
+    shifted,
 )
-from engine.descriptors.families.grids import measure_layer, measured_grid, measured_reach
-from engine.descriptors.grid_measure import MeasuredGrid
+from engine.descriptors.families.grids import (
+    cells_of,
+    device_of,
+    measure_layer,
+    measured_grid,
+    measured_reach,
+    usable_grid,
+)
+from engine.descriptors.families.upsampler import Place, Upsampler, cells_before, exactly, placed
+from engine.descriptors.grid_measure import MeasuredGrid, random_images
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.position import PositionRemover
 from engine.descriptors.tensors import unit_length
@@ -39,6 +48,8 @@ from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places, sample_map
 
 Facet = Literal["token", "key", "query", "value"]
+
+_UPSAMPLED_CELLS: Final = 12  # along the shorter side of the image that is measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,10 @@ class MapConfig:
     denser: int = option(
         1, help="divide the stride by this, by describing shifted copies: its square times as slow",
         low=1, high=32,
+    )  # fmt: skip
+    upsampler: Path | None = option(
+        None, help="file of torch.export or TorchScript that makes a finer map of an image and its "
+        "map, such as AnyUp",
     )  # fmt: skip
 
 
@@ -130,6 +145,13 @@ class FeatureNetwork(nn.Module, ABC):
         ordered = images.flip(1) if self.expects.channels == "BGR" else images
         return (ordered - mean) / std
 
+    def input_size_px(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the input for an image: the only one, or the next that is allowed."""
+        if self.fixed_size_px is not None:
+            return self.fixed_size_px
+        multiple = self.multiple_px
+        return math.ceil(width / multiple) * multiple, math.ceil(height / multiple) * multiple
+
     def untrained_twin(self) -> FeatureNetwork:
         """The same architecture with random weights; itself where that cannot be had."""
         return self
@@ -142,18 +164,25 @@ class BackboneDescriptor:
         name: model and layers.
         network: what the name stands for.
         config: settings.
-
-    Attributes:
         weights_path: the file that its weights came from; None for random ones.
 
     Raises:
         ConfigError: there is no such layer, it has no such facet, or its stride cannot be divided.
+        WeightsError: the upsampler's file cannot be used.
+        DescSpaceError: the cells of its layers lie nowhere, or the upsampler does not fit it.
     """
 
     half_precision = True
-    weights_path: Path | None = None
 
-    def __init__(self, name: ModelName, network: FeatureNetwork, config: BackboneConfig) -> None:
+    def __init__(
+        self,
+        name: ModelName,
+        network: FeatureNetwork,
+        config: BackboneConfig,
+        *,
+        weights_path: Path | None = None,
+    ) -> None:
+        self.weights_path = weights_path
         self.name = name
         self.network = network
         self.module = network.eval()
@@ -164,6 +193,9 @@ class BackboneDescriptor:
         self._chosen = find_layers(name, network.layers, config.facet)
         self._components = config.remove_position
         self._denser = config.denser
+        self._upsampler = _open_upsampler(config)
+        self._places: dict[int, Place] = {}
+        self._outside: dict[int, int] = {}
         self._grids: dict[int, CellGrid] = {}
         self._removers: dict[tuple[int, ...], PositionRemover] = {}
         grid = self.grid_of(min(self._chosen, key=lambda one: network.layers[one].stride_px))
@@ -243,7 +275,8 @@ class BackboneDescriptor:
 
         With the setting ``denser``, ``describe_layers`` gives more of them.
         """
-        return measure_layer(self.network, layer, facet=self.facet)
+        found = measure_layer(self.network, layer, facet=self.facet)
+        return found if self._upsampler is None else placed(self._place_of(layer), found)
 
     def raw_layers(
         self,
@@ -279,6 +312,8 @@ class BackboneDescriptor:
 
         It is measured at the first question, which may take seconds, and then remembered.
         """
+        if self._upsampler is not None:
+            return None  # nothing tells how far that one sees
         return measured_reach(self.network, layer, facet=self.facet)
 
     def grid_of(self, layer: int, check: Callable[[], None] | None = None) -> CellGrid:
@@ -292,10 +327,48 @@ class BackboneDescriptor:
             DescSpaceError: they lie at different distances along both axes, or nowhere.
         """
         if layer not in self._grids:
-            self._grids[layer] = measured_grid(
-                self.network, layer, facet=self.facet, check=check or _never_stop
-            )
+            grid = measured_grid(self.network, layer, facet=self.facet, check=check or _never_stop)
+            if self._upsampler is not None:
+                finer = placed(self._place_of(layer), exactly(grid))
+                grid = usable_grid(finer, f"{cells_of(self.network, layer)}, enlarged,")
+                self._outside[layer] = outside = cells_before(grid)
+                grid = CellGrid(grid.stride_px, float(grid.to_px(outside)))
+            self._grids[layer] = grid
         return self._grids[layer]
+
+    def _place_of(self, layer: int) -> Place:
+        """Where the upsampler places its cells among those of a layer."""
+        assert self._upsampler is not None
+        if layer not in self._places:
+            side_px = round(_UPSAMPLED_CELLS * self.network.layers[layer].stride_px)
+            width, height = self.network.input_size_px(side_px + side_px // 4, side_px)
+            generator = torch.Generator().manual_seed(0)
+            with torch.inference_mode():
+                image = random_images(1, (width, height), generator).to(device_of(self.network))
+                (coarse,) = self.network.features(
+                    self.network.as_expected(image), (layer,), facet=self.facet, norm=self._norm
+                )
+            self._places[layer] = self._upsampler.measure(coarse.float(), (width, height))
+        return self._places[layer]
+
+    def _upsampled(self, images: Tensor, coarse: Tensor, layer: int) -> Tensor:
+        """A finer map, made of the image as it would be if its cells were where they are assumed.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB in [0, 1], of the size of the network's input.
+            coarse: ``(B, D, H', W')`` of all of it.
+            layer: that it is of.
+        """
+        assert self._upsampler is not None
+        # Whole pixels only: what remains is less than one, and only edges are off by it.
+        shift_px = round(self._edges_off_px(layer))
+        finer: Tensor = self._upsampler(shifted(images, shift_px, shift_px), coarse)
+        return finer
+
+    def _edges_off_px(self, layer: int) -> float:
+        """How far a layer's cells lie beyond the middle of their equal parts of the image."""
+        grid = measured_grid(self.network, layer, facet=self.facet)
+        return grid.offset_px - (grid.stride_px - 1) / 2
 
     def _joined_layers(self, images: Tensor) -> Levels:
         levels = self._unit_layers(self._chosen, images)
@@ -314,12 +387,17 @@ class BackboneDescriptor:
 
     def _maps(self, images: Tensor, layers: Sequence[int], norm: bool | None = None) -> Levels:
         height, width = images.shape[2:]
-        inputs, scale = self._inputs(images)
+        inputs, scale = self._fitted(self.network.as_expected(images))
         maps = []
         norm = self._norm if norm is None else norm
         outputs = self.network.features(inputs, layers, facet=self.facet, norm=norm)
         for layer, values in zip(layers, outputs, strict=True):
-            grid = _scaled(self.grid_of(layer), scale)
+            grid = self.grid_of(layer)
+            if self._upsampler is not None:
+                values = self._upsampled(self._fitted(images)[0], values, layer)
+                outside = self._outside[layer]
+                values = values[:, :, outside:, outside:]
+            grid = _scaled(grid, scale)
             rows, columns = grid.count(height), grid.count(width)
             if rows < 1 or columns < 1:
                 raise DescSpaceError(
@@ -329,33 +407,39 @@ class BackboneDescriptor:
             maps.append(DescriptorMap(values[:, :, :rows, :columns].float(), grid))
         return tuple(maps)
 
-    def _inputs(self, images: Tensor) -> tuple[Tensor, float]:
-        """Colours and size as the network wants them, and the factor images were resized by."""
-        normalised = self.network.as_expected(images)
+    def _fitted(self, images: Tensor) -> tuple[Tensor, float]:
+        """Images of the size the network wants, and the factor they were resized by."""
         height, width = images.shape[2:]
         scale = 1.0
-        if self.network.fixed_size_px is None:
-            multiple = self.network.multiple_px
-            full_width, full_height = (math.ceil(n / multiple) * multiple for n in (width, height))
-        else:
-            full_width, full_height = self.network.fixed_size_px
+        full_width, full_height = self.network.input_size_px(width, height)
+        if self.network.fixed_size_px is not None:
             scale = min(full_width / width, full_height / height)
             # By the factor itself, not by sizes that were rounded: cells are placed by it.
-            normalised = functional.interpolate(
-                normalised,
+            images = functional.interpolate(
+                images,
                 scale_factor=scale,
                 recompute_scale_factor=False,
                 mode="bicubic",
                 align_corners=False,
                 antialias=scale < 1,
             )
-            height, width = normalised.shape[2:]
+            height, width = images.shape[2:]
         padding = (0, full_width - width, 0, full_height - height)
-        return functional.pad(normalised, padding, mode="replicate"), scale
+        return functional.pad(images, padding, mode="replicate"), scale
 
 
 def _never_stop() -> None:
     """Nobody asks to stop."""
+
+
+def _open_upsampler(config: BackboneConfig) -> Upsampler | None:
+    if config.upsampler is None:
+        return None
+    if config.denser > 1:
+        raise ConfigError(
+            "upsampler", f"makes finer maps already, so denser={config.denser} cannot be used"
+        )
+    return Upsampler(config.upsampler)
 
 
 def find_layers(name: ModelName, layers: Sequence[Layer], facet: Facet) -> tuple[int, ...]:

@@ -7,35 +7,29 @@ TorchScript is a language of its own, which has been superseded by ``torch.expor
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from engine.descriptors.families.backbone import BackboneDescriptor
-from engine.descriptors.families.exported_archive import check_torchscript, safe_archive
+from engine.descriptors.families.exported_programs import load_program, run_program
 from engine.descriptors.families.file_networks import (
     FileConfig,
     FileNetwork,
-    Shape,
-    check_file,
-    describe_by_file,
-    sha256_of,
+    build_from_file,
     weights_file_of,
     weights_title_of_file,
 )
+from engine.descriptors.families.network_files import sha256_of
 from engine.descriptors.grid_measure import symmetric_kernel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
-from engine.errors import ConfigError, DescSpaceError, WeightsError
-from engine.file_kinds import EXPORTED, TORCHSCRIPT, name_kind
+from engine.errors import DescSpaceError
 
-_WANTED: Final = f"{EXPORTED} or {TORCHSCRIPT}"
 _SEED: Final = 20
 
 
@@ -54,22 +48,18 @@ class ExportedNetwork(FileNetwork):
 
     def __init__(self, file: Path, config: FileConfig) -> None:
         super().__init__(file, config)
-        check_file(file, ours=(EXPORTED, TORCHSCRIPT), wanted=_WANTED)
-        kind = name_kind(file)
-        if not kind:
-            raise WeightsError(file, f"is damaged, or neither {_WANTED}")
+        loaded = load_program(file)
+        self.program = loaded.module
         self._remember(sha256_of(file))
-        shape: Shape | None = None
-        dtype = torch.float32
-        if kind == EXPORTED:
-            self.program, shape, dtype = _load_exported(file)
-        else:
-            self.program = _load_torchscript(file)
-        for weights in self.program.parameters():
-            weights.requires_grad_(False)
         self._kernels: dict[str, Tensor] = {}
         self._is_twin = False
-        self._examine(shape, dtype)
+        if loaded.inputs is None:
+            self._examine(None, torch.float32)
+            return
+        taken = loaded.inputs[0] if len(loaded.inputs) == 1 else None
+        if taken is None:
+            raise DescSpaceError(f"{file} takes {len(loaded.inputs)} inputs, not one image.")
+        self._examine(taken.shape, taken.dtype)
 
     def train(self, mode: bool = True) -> ExportedNetwork:  # noqa: ARG002
         """Nothing: a program keeps the mode in which it was saved."""
@@ -97,62 +87,13 @@ class ExportedNetwork(FileNetwork):
                 _neutralise(self.program, generator)
 
     def _run(self, inputs: Tensor, wanted: Sequence[int] | None) -> Sequence[Tensor | None]:
-        # Optimised after two runs, a program would give other last digits from then on.
-        jit: Any = torch.jit
-        with jit.optimized_execution(False):
-            given = (
-                functional_call(self.program, self._kernels, (inputs,))
-                if self._kernels
-                else self.program(inputs)
-            )
+        given = run_program(self.program, inputs, weights=self._kernels)
         flat, _ = pytree.tree_flatten_with_path(given)
         outputs = [one if isinstance(one, Tensor) else None for _, one in flat]
         if wanted is None:
             self._names = [_output_name(path) for path, _ in flat]
             return outputs
         return [outputs[one] for one in wanted]
-
-
-def _load_exported(file: Path) -> tuple[nn.Module, Shape, torch.dtype]:
-    """A program, and the shape and kind of its only input."""
-    archive = safe_archive(file)
-    try:
-        program = torch.export.load(archive)
-        module = program.module(check_guards=False)
-    except Exception as error:  # of many kinds, none of them documented
-        raise WeightsError(
-            file, f"is no program that torch {torch.__version__} can load ({_first_line(error)})"
-        ) from error
-    names = program.graph_signature.user_inputs
-    taken = [
-        node.meta["val"]
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in names
-    ]
-    if len(taken) != 1 or not isinstance(taken[0], Tensor):
-        raise DescSpaceError(f"{file} takes {len(names)} inputs, not one image.")
-    sides: Sequence[Any] = taken[0].shape  # symbols where they may vary
-    shape = tuple(one if isinstance(one, int) else None for one in sides)
-    return module, shape, taken[0].dtype
-
-
-def _load_torchscript(file: Path) -> nn.Module:
-    check_torchscript(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            jit: Any = torch.jit
-            loaded: nn.Module = jit.load(str(file), map_location="cpu")
-        return loaded.eval()
-    except Exception as error:  # of many kinds, none of them documented
-        raise WeightsError(
-            file, f"is damaged, or no TorchScript that can be loaded ({_first_line(error)})"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(". ")
 
 
 def _output_name(path: Sequence[Any]) -> str:
@@ -223,7 +164,4 @@ def build_exported(name: ModelName, config: FileConfig) -> BackboneDescriptor:
         WeightsError: the file cannot be used.
         DescSpaceError: the network takes no images, or gives no map.
     """
-    file = name.file
-    if file is None:
-        raise ConfigError("descriptor", f"{name} names no file")
-    return describe_by_file(name, ExportedNetwork(file, config))
+    return build_from_file(name, config, ExportedNetwork)

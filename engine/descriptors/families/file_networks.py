@@ -8,11 +8,10 @@ be found is a setting.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
@@ -30,10 +29,9 @@ from engine.descriptors.families.backbone import (
     Layer,
     MapConfig,
 )
+from engine.descriptors.families.network_files import reason_of
 from engine.descriptors.model_names import ModelName
-from engine.errors import ConfigError, DescSpaceError, WeightsError, file_errors
-from engine.file_kinds import name_kind
-from engine.files import input_size
+from engine.errors import ConfigError, DescSpaceError
 from engine.progress import tell_choice
 from engine.weight_titles import WEIGHTS_IN_FILE
 
@@ -167,7 +165,8 @@ class FileNetwork(FeatureNetwork):
             raise
         except Exception as error:  # of whatever library computes
             raise DescSpaceError(
-                f"{self.file} cannot describe an image of {width} × {height} px: {_reason(error)}."
+                f"{self.file} cannot describe an image of {width} × {height} px: "
+                f"{reason_of(error)}."
             ) from error
         maps = []
         for output, values in zip(outputs, found, strict=True):
@@ -362,7 +361,7 @@ class FileNetwork(FeatureNetwork):
         except Exception as error:  # of whatever library computes
             raise _DoesNotRunError(
                 f"{self.file} gives nothing for an image of {width} × {height} px: "
-                f"{_reason(error)}."
+                f"{reason_of(error)}."
             ) from error
         return tuple(None if one is None else tuple(one.shape) for one in found)
 
@@ -387,37 +386,6 @@ class FileNetwork(FeatureNetwork):
 
 class _DoesNotRunError(DescSpaceError):
     """The network does not compute an image of the size that was tried."""
-
-
-def check_file(file: Path, *, ours: Sequence[str], wanted: str) -> None:
-    """Refuse what is no file, or is another kind of file.
-
-    Args:
-        file: what was named.
-        ours: what :func:`engine.file_kinds.name_kind` calls the right kinds.
-        wanted: what is needed, in words.
-
-    Raises:
-        WeightsError: it is missing, no regular file, empty, or of another kind.
-    """
-    if input_size(file, WeightsError, missing="there is no such file") == 0:
-        raise WeightsError(file, "is empty")
-    kind = name_kind(file)
-    if kind and kind not in ours:
-        raise WeightsError(file, f"is {kind}, not {wanted}")
-
-
-def sha256_of(*files: Path) -> bytes:
-    """SHA-256 over the content of files, one behind the other.
-
-    Raises:
-        WeightsError: one cannot be read.
-    """
-    whole = hashlib.sha256()
-    for file in files:
-        with file_errors(WeightsError, file, "cannot be read"), file.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.digest()
 
 
 def expected_input(config: FileConfig, *, whole_numbers: bool) -> ExpectedInput:
@@ -447,14 +415,24 @@ def expected_input(config: FileConfig, *, whole_numbers: bool) -> ExpectedInput:
     )
 
 
-def describe_by_file(name: ModelName, network: FileNetwork) -> BackboneDescriptor:
+def build_from_file(
+    name: ModelName, config: FileConfig, read: Callable[[Path, FileConfig], FileNetwork]
+) -> BackboneDescriptor:
     """The descriptor of a network in a file; tells what the file and the settings leave open.
 
+    Args:
+        name: names the file.
+        config: settings.
+        read: opens it.
+
     Raises:
-        ConfigError: there is no such output, or a setting does not fit it.
-        DescSpaceError: its cells lie nowhere.
+        ConfigError: no file is named, there is no such output, or a setting does not fit it.
+        WeightsError: the file cannot be used.
+        DescSpaceError: the network takes no images, gives no map, or its cells lie nowhere.
     """
-    config = network.config
+    if name.file is None:
+        raise ConfigError("descriptor", f"{name} names no file")
+    network = read(name.file, config)
     guessed = config.values == "auto" and not (config.mean and config.std)
     if guessed and not network.whole_numbers:
         tell_choice(
@@ -468,9 +446,7 @@ def describe_by_file(name: ModelName, network: FileNetwork) -> BackboneDescripto
             f"are named behind an @: {', '.join(names[:-1])}."
         )
     shared = {one.name: getattr(config, one.name) for one in fields(MapConfig)}
-    descriptor = BackboneDescriptor(name, network, BackboneConfig(**shared))
-    descriptor.weights_path = network.file
-    return descriptor
+    return BackboneDescriptor(name, network, BackboneConfig(**shared), weights_path=network.file)
 
 
 def weights_title_of_file(_name: ModelName, _config: FileConfig) -> str:
@@ -642,11 +618,3 @@ def _real(values: Tensor | None) -> Tensor | None:
 
 def _shown(shape: Sequence[int | None]) -> str:
     return f"({', '.join('any' if one is None else str(one) for one in shape)})"
-
-
-def _reason(error: BaseException) -> str:
-    """What a library says, as a part of a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines[-1:] if lines and lines[0].startswith("Traceback") else lines[:2])
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    return (text or type(error).__name__)[:200].rstrip(". ")

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -76,9 +75,27 @@ def measured_grid(
     """
     if facet == "token" and layer in network.known_grids:
         return network.known_grids[layer]
-    found = measure_layer(network, layer, facet=facet, check=check)
+    return usable_grid(
+        measure_layer(network, layer, facet=facet, check=check), cells_of(network, layer)
+    )
+
+
+def cells_of(network: FeatureNetwork, layer: int) -> str:
+    """What a layer's cells are called at the beginning of a sentence."""
+    return f"The cells of layer {network.layers[layer].name} of {network.architecture}"
+
+
+def usable_grid(found: MeasuredGrid, cells: str) -> CellGrid:
+    """The grid of cells that were measured; an error that matters is told.
+
+    Args:
+        found: where they lie.
+        cells: what they are called at the beginning of a sentence.
+
+    Raises:
+        DescSpaceError: they do not lie on a grid of one stride.
+    """
     fault = _fault(found)
-    cells = f"The cells of layer {network.layers[layer].name} of {network.architecture}"
     if fault:
         raise DescSpaceError(f"{cells} {fault}.")
     if found.error_px > _TOLD_PX:
@@ -154,7 +171,7 @@ def _measure(
         check()
         return _map_of(network, layer, facet, images)
 
-    size_px, device = _size_px(network, guess_px), _device_of(network)
+    size_px, device = _size_px(network, guess_px), device_of(network)
     try:
         found = measure_grid(
             map_of,
@@ -207,7 +224,7 @@ def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int 
         grid=measured_grid(network, layer, facet=facet),
         period_px=network.multiple_px,
         networks=(measured,),
-        device=_device_of(measured),
+        device=device_of(measured),
     )
     _keep(kept, {"reach_px": reach_px})
     return reach_px
@@ -225,16 +242,13 @@ def _twin_of(network: FeatureNetwork) -> FeatureNetwork:
         return network.untrained_twin()
 
 
-def _device_of(network: FeatureNetwork) -> torch.device:
+def device_of(network: FeatureNetwork) -> torch.device:
+    """Where a network computes."""
     return next(network.parameters(), torch.empty(0)).device
 
 
 def _size_px(network: FeatureNetwork, guess_px: float) -> tuple[int, int]:
-    if network.fixed_size_px is not None:
-        return network.fixed_size_px
-    width, height = fitting_size(guess_px)
-    multiple = network.multiple_px
-    return math.ceil(width / multiple) * multiple, math.ceil(height / multiple) * multiple
+    return network.input_size_px(*fitting_size(guess_px))
 
 
 def _simple(offset_px: float, error_px: float) -> float:

@@ -23,18 +23,17 @@ from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.families.file_networks import (
     FileConfig,
     FileNetwork,
-    check_file,
-    describe_by_file,
-    sha256_of,
+    build_from_file,
     weights_file_of,
     weights_title_of_file,
 )
 from engine.descriptors.families.libraries import use_library
+from engine.descriptors.families.network_files import check_file, sha256_of
 from engine.descriptors.families.onnx_graph import OnnxGraph, read_onnx_graph
 from engine.descriptors.grid_measure import symmetric_kernel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
-from engine.errors import ConfigError, DescSpaceError, WeightsError, printable
+from engine.errors import DescSpaceError, WeightsError, printable
 
 _OURS: Final = ("an ONNX network",)
 _WANTED: Final = "an ONNX network"
@@ -212,7 +211,4 @@ def build_onnx(name: ModelName, config: FileConfig) -> BackboneDescriptor:
         WeightsError: the file cannot be used.
         DescSpaceError: the network takes no images, or gives no map.
     """
-    file = name.file
-    if file is None:
-        raise ConfigError("descriptor", f"{name} names no file")
-    return describe_by_file(name, OnnxNetwork(file, config))
+    return build_from_file(name, config, OnnxNetwork)
