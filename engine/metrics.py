@@ -338,6 +338,12 @@ def metric_name(stem: str, number: float | None = None, *, settings: str = "") -
     return f"{stem}{at}" + (f"[{settings}]" if settings else "")
 
 
+def metric_stem(name: str) -> str:
+    """The name of a metric without its number and settings: ``mma`` of ``mma@3``."""
+    parts = _NAME.fullmatch(name)
+    return name if parts is None else parts[1]
+
+
 def metric_number(name: str) -> float | None:
     """The number in the name of a metric; None without any."""
     parts = _NAME.fullmatch(name)

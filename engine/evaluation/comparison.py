@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.evaluation.fingerprint import MeasuredDescriptor, differences
+from engine.evaluation.metric_summary import MetricRow
 from engine.evaluation.result import EvaluationResult, PairRow, SummaryRow
 from engine.evaluation.stress import STRESS_KINDS
 from engine.evaluation.switches import QUERY_KINDS
@@ -49,6 +50,13 @@ class MergedResults:
         """All rows, Harris first, then in the order of the results."""
         rows = [row for result in self.results for row in result.summary]
         return tuple(sorted(rows, key=lambda row: QUERY_KINDS.index(row.queries)))
+
+    @property
+    def metrics(self) -> tuple[MetricRow, ...]:
+        """All means and areas of the field's metrics, by list of queries, then by result."""
+        rows = [row for result in self.results for row in result.metrics]
+        lists = (*QUERY_KINDS, None)
+        return tuple(sorted(rows, key=lambda row: lists.index(row.queries)))
 
     @property
     def pairs(self) -> tuple[PairRow, ...]:
@@ -177,6 +185,7 @@ def _relabelled(result: EvaluationResult, new: Mapping[str, str]) -> EvaluationR
         fingerprint=replace(result.fingerprint, descriptors=tuple(descriptors)),
         summary=tuple(replace(row, descriptor=new[row.descriptor]) for row in result.summary),
         pairs=tuple(replace(row, descriptor=new[row.descriptor]) for row in result.pairs),
+        metrics=tuple(replace(row, descriptor=new[row.descriptor]) for row in result.metrics),
         timings=tuple(replace(one, descriptor=new[one.descriptor]) for one in result.timings),
         sources=replace(result.sources, weights=weights),
     )

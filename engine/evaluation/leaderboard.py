@@ -15,16 +15,20 @@ from typing import Any, Final
 
 from engine.evaluation.comparison import MergedResults, merge_results
 from engine.evaluation.fingerprint import differences
-from engine.evaluation.report import Cell, Column, Table
-from engine.evaluation.report_html import write_page
-from engine.evaluation.report_prose import (
+from engine.evaluation.report import (
     NONE,
+    Cell,
+    Column,
+    Table,
     counted,
-    facts_of,
-    gain_cell,
     left_column,
     list_name,
     make_table,
+)
+from engine.evaluation.report_html import write_page
+from engine.evaluation.report_prose import (
+    facts_of,
+    gain_cell,
     pck_cell,
     remark_on,
     seconds_text,

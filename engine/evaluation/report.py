@@ -5,14 +5,18 @@ Nothing here loads torch or draws a figure: figures are SVG already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from engine.evaluation.report_statistics import Statistics
+from engine.evaluation.switches import QueryKind
 
 REPORT_HTML: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
+
+NONE: Final = "\N{EN DASH}"
+"""What a cell says that has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Report:
         problems: what was wrong with the data sets when they were opened.
         facts: the names and values of each run's fingerprint.
         command: makes this report again.
+        remarks: what was to be measured and could not be, or not of all pairs.
     """
 
     title: str
@@ -130,3 +135,32 @@ class Report:
     problems: tuple[str, ...]
     facts: tuple[Mapping[str, str], ...]
     command: str
+    remarks: tuple[str, ...] = ()
+
+
+def number_text(value: float | None) -> str:
+    """A share with three decimals; a dash where it is not known."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def list_name(kind: QueryKind) -> str:
+    """What a list of queries is called in a sentence."""
+    return "Harris" if kind == "harris" else kind
+
+
+def counted(count: int, word: str) -> str:
+    """A number with its noun: ``1 pair``, ``2 pairs``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def left_column(title: str) -> Column:
+    """A column of words."""
+    return Column(title, align="left")
+
+
+def make_table(
+    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]
+) -> Table:
+    """A table; a text alone is a cell with nothing but that text."""
+    cells = ([one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows)
+    return Table(name, caption, tuple(columns), tuple(map(tuple, cells)))

@@ -11,8 +11,8 @@ import jinja2
 
 import engine
 from engine.colors import SERIES_ON_PAPER
-from engine.evaluation.report import Column, Report, Table
-from engine.evaluation.report_prose import LISTED_AT_MOST, counted, list_name
+from engine.evaluation.report import Column, Report, Table, counted, list_name
+from engine.evaluation.report_prose import LISTED_AT_MOST
 from engine.figures.figure_content import INKS, printable
 from engine.files import write_atomically
 from engine.paths import data_dir

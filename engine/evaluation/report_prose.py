@@ -12,8 +12,27 @@ from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
-from engine.evaluation.report import Cell, Column, Figures, PairPicture, Report, Table
+from engine.evaluation.report import (
+    NONE,
+    Cell,
+    Column,
+    Figures,
+    PairPicture,
+    Report,
+    Table,
+    counted,
+    left_column,
+    list_name,
+    make_table,
+    number_text,
+)
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
+from engine.evaluation.report_metrics import (
+    definition_tables,
+    metric_remarks,
+    metric_tables,
+    slice_tables,
+)
 from engine.evaluation.report_statistics import Gain, Statistics
 from engine.evaluation.result import (
     SUBSETS,
@@ -25,7 +44,6 @@ from engine.evaluation.result import (
 from engine.evaluation.switches import QueryKind
 
 MINUS: Final = "\N{MINUS SIGN}"
-NONE: Final = "\N{EN DASH}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _FEW: Final = f"Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
 _PUBLISHED_PX: Final = 3.0
@@ -67,6 +85,9 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         "published": [_published(stats)],
         "sequences": [_by_sequence(stats, kind) for kind in stats.lists[:1]],
         "differences": _differences(stats),
+        "metrics": metric_tables(stats),
+        "definitions": definition_tables(stats),
+        "slices": slice_tables(stats),
         "time": [_times(merged)],
         "left_out": _left_out(merged),
         "descriptors": [_descriptors(merged)],
@@ -81,6 +102,7 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         judgements=Figures((right, wrong)) if any(one.figure for one in worst) else None,
         worst=tuple(worst),
         problems=tuple(_problems(merged)),
+        remarks=metric_remarks(merged),
         facts=tuple(facts_of(result.fingerprint) for result in merged.results),
         command=command,
     )
@@ -500,31 +522,3 @@ def value_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(value_text, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def number_text(value: float | None) -> str:
-    """A share with three decimals; a dash where it is not known."""
-    return NONE if value is None else f"{value:.3f}"
-
-
-def list_name(kind: QueryKind) -> str:
-    """What a list of queries is called in a sentence."""
-    return "Harris" if kind == "harris" else kind
-
-
-def counted(count: int, word: str) -> str:
-    """A number with its noun: ``1 pair``, ``2 pairs``."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def left_column(title: str) -> Column:
-    """A column of words."""
-    return Column(title, align="left")
-
-
-def make_table(
-    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]
-) -> Table:
-    """A table; a text alone is a cell with nothing but that text."""
-    cells = ([one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows)
-    return Table(name, caption, tuple(columns), tuple(map(tuple, cells)))

@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.pck import LEAST_SEQUENCES
-from engine.evaluation.report import Cell, Column, Figure, Figures, PairPicture, Table
-from engine.evaluation.report_figures import Curve, draw_layers, draw_sample
-from engine.evaluation.report_html import write_page
-from engine.evaluation.report_prose import (
-    NO_BREAK,
+from engine.evaluation.report import (
     NONE,
+    Cell,
+    Column,
+    Figure,
+    Figures,
+    PairPicture,
+    Table,
     counted,
-    facts_of,
     left_column,
     make_table,
     number_text,
 )
+from engine.evaluation.report_figures import Curve, draw_layers, draw_sample
+from engine.evaluation.report_html import write_page
+from engine.evaluation.report_prose import NO_BREAK, facts_of
 from engine.evaluation.study import (
     MAIN_PX,
     PROTOCOLS,
