@@ -187,16 +187,18 @@ class PillowSource:
             if isinstance(clear, int):
                 alpha = np.where(grey == clear, 0, 65535).astype(np.uint16)[..., None]
             return _sixteen(grey, alpha)
-        import cv2  # late: it takes 0.2 s to load, and the window paints first
+        import imagecodecs  # late, as for JPEG 2000
 
-        # Pillow has no colour mode of 16 bit; OpenCV does.
+        # Pillow has no colour mode of 16 bit.  OpenCV does, but makes room for as many bytes as a
+        # damaged file announces, up to 4 GB.
         self._stream.seek(0)
-        data = np.frombuffer(self._stream.read(), np.uint8)
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
+        decoded = np.asarray(imagecodecs.png_decode(self._stream.read()))
+        if decoded.dtype != np.uint16 or decoded.ndim != 3:
             raise SampleError("holds 16-bit samples in a way that cannot be read")
-        rgb = decoded[..., 2::-1].astype(np.uint16)
-        return _sixteen(rgb, decoded[..., 3:] if decoded.shape[2] == 4 else None)
+        if decoded.shape[2] == 3:
+            return _sixteen(decoded, None)
+        colour, alpha = decoded[..., :-1], decoded[..., -1:]
+        return _sixteen(colour[..., 0] if colour.shape[2] == 1 else colour, alpha)
 
     def _decode_8(self) -> NDArray[np.uint8]:
         """A loaded picture with samples of at most 8 bit."""

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import types
 import warnings
 import zlib
@@ -840,3 +841,17 @@ def test_samples_are_read_as_they_are_stored(tmp_path: Path):
     np.testing.assert_array_equal(read_samples(tmp_path / "depth.png"), stored[..., 0])
     with pytest.raises(ImageError, match="more than the limit"):
         read_samples(tmp_path / "flow.png", max_pixels=34)
+
+
+def test_a_png_that_announces_more_than_it_holds_is_refused_at_once(tmp_path: Path):
+    """OpenCV would make room for 4 GB first, which takes a quarter of a minute."""
+    stored = np.zeros((20, 20, 3), np.uint16)
+    stored[::2] = 40000
+    encoded = cv2.imencode(".png", stored)[1].tobytes()
+    place = encoded.index(b"IDAT") - 4
+    path = tmp_path / "long.png"
+    path.write_bytes(encoded[:place] + b"\xff" * 4 + encoded[place + 4 :])
+    begun_s = time.process_time()
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        read_image(path)
+    assert time.process_time() - begun_s < 2
