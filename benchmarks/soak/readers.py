@@ -104,6 +104,24 @@ def _cameras(_folder: Path, file: Path) -> None:
         assert camera.world_to_camera.shape == (3, 4)
 
 
+def _point_lists(folder: Path, file: Path) -> None:
+    """The damaged file, and the lists that it belongs to."""
+    from engine.truth.points import PointsSource
+
+    for path in dict.fromkeys((file, folder / "matches.txt")):
+        truth = _sound(PointsSource(path, images=("a.png", "b.png")).open, (96, 72), (96, 72))
+        if truth is not None:
+            assert np.isfinite(np.hstack(truth.listed_px)).all()
+            assert truth.locate("a", truth.points_a).points_px.shape == truth.points_b.shape
+
+
+def _flows(folder: Path, file: Path) -> None:
+    from engine.truth.flow import FlowSource
+
+    for backward in (folder / "back.npy", None):
+        _check_truth(FlowSource(file, backward, uncertainty_px=0.0), (24, 16))
+
+
 def _maps(folder: Path, _file: Path) -> None:
     from engine.descriptors.precomputed import read_map_file
 
@@ -396,6 +414,8 @@ READERS = (
     Reader("disparity", "disparity", "d*", _disparities, 6),
     Reader("depth", "depth", "d*", _depths, 6),
     Reader("cameras", "cameras", "*/*", _cameras, 3),
+    Reader("lists of points", "points", "*", _point_lists, 8),
+    Reader("flow", "flow", "f*", _flows, 6),
     Reader("maps and sidecars", "maps", "*", _maps, 3),
     Reader("PCA bases", "basis", "*", _basis, 3),
     Reader("weights", "weights", "*", _weights, 0.4),
@@ -424,12 +444,12 @@ READERS = (
 )
 
 
-def _sound(call: Callable[[], Any]) -> Any:
+def _sound(call: Callable[..., Any], *values: object) -> Any:
     """Its value, or None for an error with a sentence."""
     from engine.errors import DescSpaceError
 
     try:
-        return call()
+        return call(*values)
     except DescSpaceError as error:
         check_sentence(error, None)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -91,6 +92,8 @@ def _make(folder: Path) -> None:
     _write_pictures(folder / "pictures")
     _write_homographies(folder / "homographies")
     _write_depths(folder)
+    _write_points(folder / "points")
+    _write_flows(folder / "flow")
     picture = photos / "0.png"
     run_main("describe", picture, *DAISY, "--out", _in(folder / "maps") / "a.npz", home=home)
     values = np.random.default_rng(0).standard_normal((8, 9, 12)).astype(np.float32)
@@ -180,6 +183,56 @@ def _write_depths(folder: Path) -> None:
     lenses = ("PINHOLE 320 240 300 300 160 120", "OPENCV 320 240 300 300 160 120 -0.1 0.02 0 0")
     views = _in(folder / "cameras" / "list") / "views.txt"
     views.write_text("".join(f"{at}.png {numbers} {lens}\n" for at, lens in enumerate(lenses)))
+
+
+def _write_points(folder: Path) -> None:
+    from engine.inspection.requests import MatchTable
+    from engine.jobs.match_files import MATCH_FORMATS, write_matches
+
+    points = np.random.default_rng(0).uniform(0, 70, (2, 12, 2))
+    ones = np.ones(12, np.float32)
+    table = MatchTable(
+        points_a=points[0], points_b=points[1], similarity=ones, ratio=ones, mutual=ones > 0,
+        error_px=ones.astype(np.float64),
+    )  # fmt: skip
+    images = _in(folder) / "a.png", folder / "b.png"
+    for suffix in MATCH_FORMATS:
+        write_matches(folder / f"matches{suffix}", table, images)
+    np.savetxt(folder / "corrs.txt", np.hstack(list(points)))
+    np.save(folder / "rows.npy", np.hstack(list(points)))
+    np.savez(folder / "glue.npz", keypoints0=points[0], keypoints1=points[1],
+             matches0=np.arange(12)[::-1])  # fmt: skip
+    with contextlib.closing(sqlite3.connect(folder / "database.db")) as database:
+        database.execute("CREATE TABLE images (image_id INTEGER PRIMARY KEY, name TEXT)")
+        for table_name, key in (("keypoints", "image_id"), ("matches", "pair_id"),
+                                ("two_view_geometries", "pair_id")):  # fmt: skip
+            columns = f"{key} INTEGER PRIMARY KEY, rows INTEGER, cols INTEGER, data BLOB"
+            database.execute(f"CREATE TABLE {table_name} ({columns})")
+        pairs = np.stack([np.arange(12, dtype=np.uint32)] * 2, axis=1)
+        for number, name in enumerate("ab", 1):
+            database.execute("INSERT INTO images VALUES (?, ?)", (number, f"{name}.png"))
+            stored = points[number - 1].astype(np.float32)
+            database.execute("INSERT INTO keypoints VALUES (?, 12, 2, ?)",
+                             (number, stored.tobytes()))  # fmt: skip
+        database.execute("INSERT INTO matches VALUES (?, 12, 2, ?)",
+                         (2147483647 + 2, pairs.tobytes()))  # fmt: skip
+        database.commit()
+
+
+def _write_flows(folder: Path) -> None:
+    y, x = np.mgrid[:16, :24].astype(np.float32)
+    flow = np.stack([0.1 * x + 2 * (x > 12), 0.05 * y - 1], axis=-1)
+    flow[:3, :3] = np.nan
+    np.save(_in(folder) / "back.npy", -flow)
+    np.save(folder / "f.npy", flow)
+    np.savez(folder / "f.npz", flow=flow, valid=np.isfinite(flow[..., 0]))
+    filled = np.nan_to_num(flow, nan=1e10).astype(np.float32)
+    cv2.writeOpticalFlow(str(folder / "f.flo"), filled)
+    third = np.zeros((16, 24, 1), np.float32)
+    cv2.imwrite(str(folder / "f.pfm"), np.dstack([third, filled[..., ::-1]]))
+    known = np.isfinite(flow[..., 0])
+    kitti = np.nan_to_num(flow)[..., ::-1] * 64 + 2**15
+    cv2.imwrite(str(folder / "f.png"), np.dstack([known, kitti]).astype(np.uint16))
 
 
 def _write_weights(folder: Path) -> None:

@@ -205,12 +205,8 @@ def read_flow(path: Path, size_px: Size) -> NDArray[np.float32]:
     Raises:
         TruthError: it cannot be read, has another size, or holds no flow.
     """
-    values = read_map(path, _NAMES, size_px=size_px, channels=True)
-    flow = _decoded(path, values)
-    with np.errstate(invalid="ignore"):
-        unknown = ~(np.abs(flow) <= _UNKNOWN_ABOVE).all(axis=2)
-    flow[unknown] = np.nan
-    if unknown.all():
+    flow = _decoded(path, read_map(path, _NAMES, size_px=size_px, channels=True))
+    if not np.isfinite(flow).any():
         raise TruthError(path, "tells of no pixel where it moves")
     return flow
 
@@ -219,27 +215,23 @@ def _decoded(path: Path, values: NDArray[Any]) -> NDArray[np.float32]:
     """``(H, W, 2)`` of the numbers in a file; NaN where it marks a pixel as unknown."""
     channels = values.shape[2] if values.ndim == 3 else 1
     if values.dtype == np.uint8:
-        raise TruthError(
-            path, "is a picture of 8 bit, as flow is shown in colours; KITTI's flow has 16 bit"
-        )
-    if channels == 2:
-        return values.astype(np.float32)
-    if channels != 3:
+        reason = "is a picture of 8 bit, as flow is shown in colours; KITTI's flow has 16 bit"
+        raise TruthError(path, reason)
+    if channels not in (2, 3):
         counted = "1 number" if channels == 1 else f"{channels} numbers"
         raise TruthError(path, f"holds {counted} for each pixel, and flow is 2")
+    with np.errstate(invalid="ignore", over="ignore"):
+        flow = values[..., :2].astype(np.float32)
+        flow[~(np.abs(flow) <= _UNKNOWN_ABOVE).all(axis=2)] = np.nan
+    if channels == 2:
+        return flow
     third = values[..., 2]
     if values.dtype == np.uint16:
-        flow = ((values[..., :2].astype(np.float32)) - _KITTI_ZERO) / np.float32(
-            _KITTI_STEPS_PER_PX
-        )
-        flow[third == 0] = np.nan
+        flow = (flow - np.float32(_KITTI_ZERO)) / np.float32(_KITTI_STEPS_PER_PX)
+    elif third.min() == third.max():  # a filler: PFM has no two channels
         return flow
-    flow = values[..., :2].astype(np.float32)
-    if third.min() == third.max():  # a filler: PFM has no two channels
-        return flow
-    if not np.isin(third, (0, 1)).all():
-        raise TruthError(
-            path, "holds a third number for each pixel that is no mark of what is known (0 or 1)"
-        )
+    elif not ((third == 0) | (third == 1)).all():
+        reason = "holds a third number for each pixel that is no mark of what is known (0 or 1)"
+        raise TruthError(path, reason)
     flow[third == 0] = np.nan
     return flow

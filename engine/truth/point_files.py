@@ -30,6 +30,7 @@ Content = TypeVar("Content")
 _MOST_BYTES: Final = 256 << 20
 _HEAD_BYTES: Final = 4096
 _SHOWN_NAMES: Final = 6
+_FARTHEST_PX: Final = 1e9
 _COORDINATES: Final = 4
 
 
@@ -111,9 +112,9 @@ def _content(path: Path, missing: str = "does not exist") -> bytes:
 def _pairs(path: Path, rows: NDArray[Any], *, matched: bool = False) -> PointPairs:
     """From ``(N, 4)`` numbers x1, y1, x2, y2."""
     table = np.asarray(rows, np.float64).reshape(-1, _COORDINATES)
-    broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    broken = np.flatnonzero(~(np.abs(table) <= _FARTHEST_PX).all(axis=1))
     if len(broken):
-        raise TruthError(path, f"holds a point that is not finite (pair {broken[0] + 1})")
+        raise TruthError(path, f"holds a point that is in no image (pair {broken[0] + 1})")
     return PointPairs(table[:, :2].copy(), table[:, 2:].copy(), matched)
 
 

@@ -63,7 +63,8 @@ REFUSED = {
     "1 2 3\n": "has 3 columns",
     "1 2 3 4\n5 6 7\n": "line 2 holds 3 values, and the first one 4",
     "1 2 3 4\n\n5 6 x 8\n": "line 3 holds 'x' in place of a number",
-    "1 2 3 4\n5 6 nan 8\n": r"not finite \(pair 2\)",
+    "1 2 3 4\n5 6 nan 8\n": r"in no image \(pair 2\)",
+    "1 2 3 4e200\n": r"in no image \(pair 1\)",
     "row col row2 col2\n1 2 3 4\n": "names no columns x1, y1, x2 and y2",
 }
 
