@@ -96,7 +96,7 @@ class DepthSource:
             cameras.append(camera.resized(resize))
             if path is None:
                 nearness.append(np.full((1, 1), np.nan, np.float32))
-                steps.append(0.0)
+                steps.append(math.nan)
                 continue
             inverse, step = _read_nearness(path, self.factor, size_px)
             nearness.append(inverse)
@@ -126,7 +126,8 @@ class DepthTruth:
         nearness: ``(H, W)`` float32 inverses of the depths of both images, NaN for unknown; each
             covers the area of its image, in pixels of its own.
         cameras: of both images.
-        steps: how finely either depth is stored, in the unit of the poses; 0 for floats.
+        steps: how finely either depth is stored, in the unit of the poses; NaN for floats, which do
+            not tell it.
         same_surface: depths that differ by a larger share are of two surfaces.
     """
 
@@ -148,7 +149,8 @@ class DepthTruth:
     def locate(self, side: Side, points_px: Points) -> TruePoints:
         """By reprojection; the other image's depth tells what is hidden.
 
-        The uncertainty is that of rounding to the stored step of depth.
+        The uncertainty is that of rounding to the stored step of depth; NaN where floats are
+        stored.
         """
         here, there = (0, 1) if side == "a" else (1, 0)
         other = self.cameras[there]
@@ -167,8 +169,8 @@ class DepthTruth:
         visibility[apart & (found > expected)[:, 0]] = Visibility.OCCLUDED
         visibility[outside] = Visibility.OUTSIDE
         places[visibility == Visibility.UNKNOWN] = np.nan
-        uncertainty_px = np.where(np.isfinite(places).all(axis=1), 0.0, np.nan)
-        if self.steps[here]:
+        uncertainty_px = np.full(len(places), np.nan)
+        if not math.isnan(self.steps[here]):
             farther = self._lifted(here, points_px, depth + self.steps[here])
             moved_px = np.linalg.norm(other.project(farther) - places, axis=1)
             uncertainty_px = moved_px / math.sqrt(12)
@@ -239,4 +241,4 @@ def _read_nearness(
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         inverse = (per_unit / np.where(known, stored, np.nan).astype(np.float64)).astype(np.float32)
     inverse[~(np.isfinite(inverse) & (inverse > 0))] = np.nan  # beyond what a float can hold
-    return inverse, 1 / per_unit if whole else 0.0
+    return inverse, 1 / per_unit if whole else math.nan

@@ -115,7 +115,7 @@ class DisparityTruth:
     Attributes:
         left: ``(H, W)`` float32 disparities of image a in pixels, NaN for unknown.
         right: ``(H, W')`` those of image b.
-        steps_px: how finely either map is stored; 0 for floats.
+        steps_px: how finely either map is stored; NaN for floats, which do not tell it.
         shown: ``(H, W)`` which pixels of image a image b shows; None where only the left-right
             check tells.
     """
@@ -139,7 +139,7 @@ class DisparityTruth:
     def locate(self, side: Side, points_px: Points) -> TruePoints:
         """By the side's own map; what is hidden is told by ``shown``, else by the other side's map.
 
-        The uncertainty is that of rounding to the stored step.
+        The uncertainty is that of rounding to the stored step; NaN where floats are stored.
         """
         if side == "a":
             own, other, towards, step_px = self.left, self.right, -1.0, self.steps_px[0]
@@ -241,4 +241,4 @@ def _read_disparity(
     if not known.any():
         raise TruthError(path, "knows the disparity of no pixel")
     disparity = np.where(known, stored, np.nan) / per_px
-    return disparity.astype(np.float32), 1 / per_px if whole else 0.0
+    return disparity.astype(np.float32), 1 / per_px if whole else math.nan

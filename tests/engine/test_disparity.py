@@ -77,7 +77,7 @@ def test_both_maps_tell_every_place_and_what_is_hidden(
     assert np.abs(found.points_px[:, 0] - places).max() < 1e-5
     assert np.array_equal(found.points_px[:, 1], pixels_px[:, 1])
     assert (found.visibility == Visibility.OCCLUDED).sum() >= 10
-    assert not found.uncertainty_px.any()
+    assert np.isnan(found.uncertainty_px).all()  # floats do not tell how exact they are
 
 
 def test_one_map_tells_the_same_as_far_as_it_reaches(
