@@ -103,11 +103,12 @@ class MeasuredDescriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """The programs that computed."""
+    """The programs that computed; PoseLib only where it estimated."""
 
     project: str
     torch: str
     opencv: str
+    poselib: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

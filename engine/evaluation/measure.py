@@ -38,6 +38,7 @@ from engine.evaluation.fingerprint import (
     Sampler,
     Versions,
 )
+from engine.evaluation.metrics.estimators import poselib_version
 from engine.evaluation.oracle import check_oracle, describe_knowing
 from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
 from engine.evaluation.pair_properties import pair_properties
@@ -214,7 +215,10 @@ def make_fingerprint(
         ),
         descriptors=tuple(one.entry for one in descriptors),
         versions=Versions(
-            project=engine.__version__, torch=str(torch.__version__), opencv=cv2.__version__
+            project=engine.__version__,
+            torch=str(torch.__version__),
+            opencv=cv2.__version__,
+            poselib=poselib_version() if protocol.metrics.uses_poselib else None,
         ),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         value_range=None if protocol.value_range is None else protocol.value_range.ends,

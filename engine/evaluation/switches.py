@@ -52,6 +52,16 @@ class MetricSwitches:
     inlier_px: float
 
     @property
+    def estimates(self) -> bool:
+        """Whether a metric needs an estimator."""
+        return not {"homography", "pose"}.isdisjoint(self.chosen)
+
+    @property
+    def uses_poselib(self) -> bool:
+        """Whether PoseLib estimates."""
+        return self.estimates and self.estimator == "poselib"
+
+    @property
     def estimator_words(self) -> str:
         """The estimator and its threshold, as names of metrics have them."""
         return f"{_ESTIMATORS[self.estimator]} {self.inlier_px:g} px"

@@ -298,9 +298,7 @@ def _metric_switches(config: EvaluateConfig) -> MetricSwitches:
         ConfigError: the estimator that one of them needs is not installed.
     """
     chosen = METRIC_FAMILIES if "all" in config.metric else config.metric
-    if {"homography", "pose"} & set(chosen):
-        check_estimator(config.estimator)
-    return MetricSwitches(
+    switches = MetricSwitches(
         chosen=tuple(family for family in METRIC_FAMILIES if family in chosen),
         grid_stride_px=config.metric_stride_px,
         refined=config.refine,
@@ -309,6 +307,9 @@ def _metric_switches(config: EvaluateConfig) -> MetricSwitches:
         estimator=config.estimator,
         inlier_px=config.inlier_px,
     )
+    if switches.estimates:
+        check_estimator(switches.estimator)
+    return switches
 
 
 def choose_descriptors(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.metrics import (
@@ -98,3 +100,9 @@ def test_metrics_of_evaluations_are_ordered_by_group_and_number_and_all_are_defi
         assert info.reference
         assert "{" not in info.title + info.definition
         assert info.source == "evaluation"
+
+
+def test_the_protocols_page_gives_every_definition_in_the_same_words():
+    page = (Path(__file__).parents[2] / "docs" / "PROTOCOLS.md").read_text("utf-8")
+    for info in evaluation_metrics():
+        assert f"| {info.heading} | {info.definition} | {info.reference} |" in page

@@ -7,6 +7,7 @@ metric's name and to the fingerprint.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,11 @@ def check_estimator(estimator: Estimator) -> None:
     """
     if estimator == "poselib":
         _poselib()
+
+
+def poselib_version() -> str:
+    """The version of PoseLib, which is installed."""
+    return importlib.metadata.version("poselib")
 
 
 def homography_from(
