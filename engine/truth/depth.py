@@ -161,12 +161,12 @@ class DepthTruth:
         lifted = np.isfinite(seen_again).all(axis=1)
         outside = lifted & ~inside(places, other.size_px)
         with np.errstate(divide="ignore"):
-            expected = 1 / seen_again[:, 2:]
-        found = self._read(there, places)[:, None]
+            expected = 1 / seen_again[:, 2]
+        found = self._read(there, places)
         apart = are_apart(found, expected, jump=self.same_surface, relative=True)
         visibility = np.full(len(places), Visibility.UNKNOWN, np.uint8)
         visibility[~apart] = Visibility.SEEN
-        visibility[apart & (found > expected)[:, 0]] = Visibility.OCCLUDED
+        visibility[apart & (found > expected)] = Visibility.OCCLUDED
         visibility[outside] = Visibility.OUTSIDE
         places[visibility == Visibility.UNKNOWN] = np.nan
         uncertainty_px = np.full(len(places), np.nan)

@@ -23,17 +23,16 @@ def read_surface(
     continues flat, over at most half a pixel.
 
     Args:
-        values: ``(H, W)`` or ``(H, W, C)`` floats; NaN for unknown.
+        values: ``(H, W)`` floats; NaN for unknown.
         points_px: ``(N, 2)`` points (x, y) in pixels of the map.
-        jump: the largest difference within one surface, over C values the largest length of one.
+        jump: the largest difference within one surface.
         relative: the jump is a share of the larger of both values.
 
     Returns:
-        ``(N,)`` or ``(N, C)``; NaN where the nearest pixel is unknown, for points beyond the
-        centres of the border pixels, and for points that are not finite.
+        ``(N,)``; NaN where the nearest pixel is unknown, for points beyond the centres of the
+        border pixels, and for points that are not finite.
     """
-    height, width = values.shape[:2]
-    stacked = values.reshape(height, width, -1)
+    height, width = values.shape
     points = np.asarray(points_px, np.float64)
     within = inside(points, (width, height))
     places = np.where(within[:, None], points, 0.0)
@@ -41,27 +40,26 @@ def read_surface(
     share = places - low
     high = np.minimum(low + 1, [width - 1, height - 1])
     near = np.floor(places + 0.5).astype(np.intp)
-    nearest = stacked[near[:, 1], near[:, 0]].astype(np.float64)
-    total, weights = np.zeros_like(nearest), np.zeros(len(points))
+    nearest = values[near[:, 1], near[:, 0]].astype(np.float64)
+    total, weights = np.zeros(len(points)), np.zeros(len(points))
     for ys, y_share in ((low[:, 1], 1 - share[:, 1]), (high[:, 1], share[:, 1])):
         for xs, x_share in ((low[:, 0], 1 - share[:, 0]), (high[:, 0], share[:, 0])):
-            corner = stacked[ys, xs].astype(np.float64)
+            corner = values[ys, xs].astype(np.float64)
             kept = ~are_apart(corner, nearest, jump=jump, relative=relative)
             weight = np.where(kept, x_share * y_share, 0.0)
-            total += weight[:, None] * np.where(kept[:, None], corner, 0.0)
+            total += weight * np.where(kept, corner, 0.0)
             weights += weight
     with np.errstate(invalid="ignore", divide="ignore"):
-        read = total / weights[:, None]
+        read: Values = total / weights
     read[~within] = np.nan
-    return read.reshape(len(points), *values.shape[2:])
+    return read
 
 
 def are_apart(
     one: NDArray[Any], other: NDArray[Any], *, jump: float, relative: bool = False
 ) -> NDArray[np.bool_]:
-    """Which values ``(..., C)`` differ by more than a jump, ``(...)``; True for unknown ones."""
+    """``(...)`` where values differ by more than a jump; True for unknown ones."""
     with np.errstate(invalid="ignore", over="ignore"):
-        gap = np.linalg.norm(one - other, axis=-1)
-        limit = jump * np.maximum(*(np.linalg.norm(each, axis=-1) for each in (one, other)))
-        same: NDArray[np.bool_] = gap <= (limit if relative else jump)
+        limit = jump * np.maximum(np.abs(one), np.abs(other)) if relative else jump
+        same: NDArray[np.bool_] = np.abs(one - other) <= limit
     return ~same

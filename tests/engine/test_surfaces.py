@@ -42,16 +42,16 @@ def test_unknown_pixels_take_no_part(points_px: np.ndarray):
     assert np.allclose(read[far], 3.0)
 
 
-def test_vectors_are_apart_by_the_length_of_their_difference():
-    one, other = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[3.0, 4.0], [1.0, np.nan]])
-    assert are_apart(one, other, jump=4.9).tolist() == [True, True]
-    assert are_apart(one, other, jump=5.1).tolist() == [False, True]
+def test_a_jump_is_a_difference_or_a_share_of_the_larger_value():
+    one, other = np.array([10.0, 1.0, np.nan, -2.0]), np.array([10.6, 1.6, 1.0, 2.0])
+    assert are_apart(one, other, jump=0.61).tolist() == [False, False, True, True]
+    assert are_apart(one, other, jump=0.06, relative=True).tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("point", [(-0.1, 2), (3, 8.1), (np.nan, 1), (np.inf, 1)])
 def test_beyond_the_border_pixels_nothing_is_known(point: tuple[float, float]):
-    read = read_surface(np.ones((9, 12, 2)), np.array([point]), jump=1)
-    assert read.shape == (1, 2)
+    read = read_surface(np.ones((9, 12)), np.array([point]), jump=1)
+    assert read.shape == (1,)
     assert np.isnan(read).all()
 
 
