@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.hpatches import open_dataset
+from engine.data.layouts import open_pair_set
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.pairing import PairImage, describe_pair
 from engine.descriptors.registry import build_descriptor, make_spec
@@ -70,9 +70,9 @@ class JudgedPair:
 
 def heldout_pairs(folder: Path) -> Iterator[JudgedPair]:
     """Sequences, with the corners of image 1 that are visible in the other image."""
-    for sequence in open_dataset(folder).sequences:
+    for sequence in open_pair_set(folder).groups:
         group = f"heldout {sequence.name.split('_')[1]}"
-        for pair in sequence.pairs():
+        for pair in sequence.pairs:
             assert isinstance(pair.truth, HomographySource)
             yield _by_homography(group, pair.path_a, pair.path_b, pair.truth.h_b_from_a, 432)
 

@@ -295,9 +295,7 @@ class Application(QObject):
         view.range_requested.connect(self._choose_range)
         self.descriptor.network_requested.connect(self._open_network)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
-        self.actions.recents.folder_requested.connect(
-            lambda line: self.pairs.open_folder(Path(line))
-        )
+        self.actions.recents.folder_requested.connect(self.pairs.open_set)
 
     # ---- what users do -------------------------------------------------------------------------
 

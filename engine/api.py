@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     )
     from engine.data.demo import demo_dataset, first_demo_pair
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches
-    from engine.data.hpatches import Dataset, Sequence, open_dataset, pair_from_folder, subset
+    from engine.data.folders import natural_key
+    from engine.data.layouts import fitting_readers, open_named_set, open_pair_set, split_layout
+    from engine.data.layouts.hpatches import HPatchesReader
+    from engine.data.pair_set import PairGroup, PairSet, PairSetReader
     from engine.data.pairs import ImagePair
     from engine.descriptors.known_models import KnownModel, WeightsState
     from engine.descriptors.model_names import ModelName, network_of

@@ -330,10 +330,10 @@ def _archives(folder: Path, file: Path) -> None:
 
 
 def _sequences(folder: Path, _file: Path) -> None:
-    from engine.data.hpatches import open_dataset
+    from engine.data.layouts import open_pair_set
     from engine.images import read_size
 
-    dataset = open_dataset(folder)
+    dataset = open_pair_set(folder)
     assert all("\n" not in problem for problem in dataset.problems), dataset.problems
     for pair in itertools.islice(dataset.pairs(), 6):
         for path in (pair.path_a, pair.path_b):

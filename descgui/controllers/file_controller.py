@@ -56,10 +56,10 @@ class FileController(QObject):
             self._pairs.open_files(*chosen)
 
     def open_folder(self) -> None:
-        """Choose a folder of sequences."""
+        """Choose a folder with pairs."""
         folder = dialogs.ask_folder(self._owner(), self._models.pair.folder)
         if folder is not None:
-            self._pairs.open_folder(folder)
+            self._pairs.open_set(str(folder))
 
     def paste(self) -> None:
         """Open the image on the clipboard, or else the images that it names; if empty, nothing."""

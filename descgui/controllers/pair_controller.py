@@ -1,4 +1,4 @@
-"""Opens pairs: files, folders, sequences, drops, recents, the demo."""
+"""Opens pairs: files, sets of pairs, drops, recents, the demo."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Ranges = tuple[api.ValueRange | None, api.ValueRange | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Opened:
-    """What a worker brings back: a pair to show, and the data set it came from, if it is new."""
+    """What a worker brings back: a pair to show, and the set it came from, if it is new."""
 
     state: PairState
-    dataset: api.Dataset | None
+    dataset: api.PairSet | None
     notes: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class PairController(QObject):
         self.lane = JobLane(models.messages.report, self)
 
     def open_pair(self, pair: api.ImagePair) -> None:
-        """Open two images; a pair of the open data set keeps the data set."""
+        """Open two images; a pair of the open set keeps the set."""
         dataset = self._models.browser.state.dataset if pair.sequence else None
         self._submit(pair.name or pair.path_a.name, lambda _: self._read(pair, dataset))
 
@@ -74,41 +74,33 @@ class PairController(QObject):
 
         self._submit(path_a.name, read)
 
-    def open_folder(
-        self, folder: Path, *, sequence: str = "", index: int = 0, ranges: Ranges = (None, None)
+    def open_set(
+        self, named: str, *, group: str = "", index: int = 0, ranges: Ranges = (None, None)
     ) -> None:
-        """Open a folder of sequences, one sequence, or a folder with just two images.
+        """Open a set of pairs.
 
         Args:
-            folder: what was chosen.
-            sequence: name of the sequence to show first; "" for the first one.
-            index: number of its second image; 0 for the first pair.
+            named: its folder or file, as a path or ``LAYOUT:PATH``.
+            group: name of the group to show first; "" for the first one.
+            index: number of the pair in it; 0 for the first pair.
             ranges: as for :meth:`open_files`.
         """
 
         def read(_context: api.JobContext) -> _Opened:
-            try:
-                dataset = api.open_dataset(folder)
-            except api.DatasetError as no_sequences:
-                try:
-                    pair = api.pair_from_folder(folder)
-                except api.DatasetError:
-                    raise no_sequences from None
-                free = _free_pair(pair.path_a, pair.path_b, None)
-                return self._read(_in_ranges(free, ranges), None)
-            chosen = _in_ranges(_choose(dataset, sequence, index), ranges)
+            dataset = api.open_named_set(named)
+            chosen = _in_ranges(_choose(dataset, group, index), ranges)
+            choices = (*dataset.choices, *dataset.group(chosen.sequence).choices)
             opened = self._read(chosen, dataset)
-            shown = dataset.sequence(chosen.sequence)
-            return replace(opened, notes=dataset.problems, choices=shown.choices)
+            return replace(opened, notes=dataset.problems, choices=choices)
 
-        self._models.settings.remember_folder(str(folder))
-        self._submit(folder.name, read)
+        self._models.settings.remember_folder(named)
+        self._submit(Path(named).name, read)
 
     def open_demo(self) -> None:
         """Open the demo sequences, made from scikit-image's photographs at the first call."""
 
         def read(context: api.JobContext) -> _Opened:
-            dataset = api.open_dataset(api.demo_dataset(context))
+            dataset = api.open_pair_set(api.demo_dataset(context), api.HPatchesReader.word)
             first = api.first_demo_pair()
             return self._read(_choose(dataset, first.sequence, first.index), dataset)
 
@@ -119,8 +111,8 @@ class PairController(QObject):
         recent = read_recent(line)
         if recent is None:
             self._models.pair.report_failure("This recent entry cannot be read.")
-        elif recent.root is not None:
-            self.open_folder(recent.root, sequence=recent.sequence, index=recent.index)
+        elif recent.opened:
+            self.open_set(recent.opened, group=recent.group, index=recent.index)
         elif recent.path_a is not None and recent.path_b is not None:
             self.open_files(recent.path_a, recent.path_b)
 
@@ -132,7 +124,7 @@ class PairController(QObject):
             side: the pane it was dropped on; an image replaces that side.
         """
         if len(paths) == 1 and paths[0].is_dir():
-            self.open_folder(paths[0])
+            self.open_set(str(paths[0]))
             return
         pictures = [path for path in paths if path.suffix.lower() in api.IMAGE_SUFFIXES]
         others = [path for path in paths if path not in pictures]
@@ -202,7 +194,7 @@ class PairController(QObject):
         self._change_range(side, ends)
 
     def step(self, step: int) -> None:
-        """Open the next (1) or previous (-1) pair of the listed sequences."""
+        """Open the next (1) or previous (-1) pair of the listed groups."""
         pair = self._models.browser.neighbour(step)
         if pair is not None:
             self.open_pair(pair)
@@ -257,7 +249,7 @@ class PairController(QObject):
             cancelled=partial(self._models.pair.set_loading, ""),
         )
 
-    def _read(self, pair: api.ImagePair, dataset: api.Dataset | None) -> _Opened:
+    def _read(self, pair: api.ImagePair, dataset: api.PairSet | None) -> _Opened:
         """On the worker's thread: decode both images."""
         image_a = api.read_image(pair.path_a, shown=pair.range_a, allow_cut=True)
         if pair.path_b == pair.path_a:
@@ -275,8 +267,8 @@ class PairController(QObject):
         browser.set_current(pair.sequence, pair.index)
         self._models.pair.set_loading("")
         self._models.pair.set_pair(opened.state)
-        root = opened.dataset.root if opened.dataset is not None else None
-        self._models.settings.remember_pair(write_recent(pair, root))
+        set_name = opened.dataset.opened if opened.dataset is not None else ""
+        self._models.settings.remember_pair(write_recent(pair, set_name))
         if difference := _differing_ranges(opened.state):
             self._models.messages.notify(difference)
         for choice in opened.choices:
@@ -310,10 +302,9 @@ def _differing_ranges(state: PairState) -> str:
     )
 
 
-def _choose(dataset: api.Dataset, sequence: str, index: int) -> api.ImagePair:
-    """The first pair with this name and number, where "" and 0 stand for any."""
+def _choose(dataset: api.PairSet, group: str, index: int) -> api.ImagePair:
+    """The first pair with this group and number, where "" and 0 stand for any."""
     for pair in dataset.pairs():
-        if sequence in ("", pair.sequence) and index in (0, pair.index):
+        if group in ("", pair.sequence) and index in (0, pair.index):
             return pair
-    wanted = f"{sequence or 'any sequence'} 1 → {index or 'any'}"
-    raise api.DatasetError(dataset.root, f"there is no pair {wanted}")
+    return dataset.pair(group or dataset.groups[0].name, index)

@@ -147,10 +147,9 @@ class PicturesController(QObject):
             pair.path_a: (pair, "a"),
             pair.path_b: (pair, "b"),
         }
-        for sequence in dataset.sequences:
-            for other in sequence.pairs():
-                found.setdefault(other.path_a, (other, "a"))
-                found.setdefault(other.path_b, (other, "b"))
+        for other in dataset.pairs():
+            found.setdefault(other.path_a, (other, "a"))
+            found.setdefault(other.path_b, (other, "b"))
         return tuple(found[path] for path in sorted(found))
 
     def _ask_pca(self, number: int) -> None:

@@ -97,12 +97,12 @@ class ResultsController(QObject):
                 cancelled=lambda: self._shown.update(reporting=False),
             )
 
-    def open_pair(self, sequence: str, index: int, label: str, threshold_px: float) -> None:
+    def open_pair(self, group: str, index: int, label: str, threshold_px: float) -> None:
         """Open a measured pair with the descriptor called ``label``, and match it."""
         content = self._shown.state.content
         if content is None:
             return
-        if content.root is None:
+        if content.opened is None:
             self._models.messages.notify("The images of this run were moved or deleted.", "warning")
             return
         measured = next((one for one in content.descriptors if one.label == label), None)
@@ -117,7 +117,7 @@ class ResultsController(QObject):
         self._models.settings.override(correct_px=max(threshold_px, 0.1))
         self._models.matches.update(visible=True, descriptor=0)
         self._wants_matches = True
-        self._pairs.open_folder(content.root, sequence=sequence, index=index)
+        self._pairs.open_set(content.opened, group=group, index=index)
 
     @property
     def _ready(self) -> bool:

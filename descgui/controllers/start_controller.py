@@ -49,8 +49,8 @@ class StartController(QObject):
         if len(options.images) == 2:
             self._pairs.open_files(*options.images, options.homography, ranges=ranges)
         elif options.images:
-            index = options.pair_index or 0
-            self._pairs.open_folder(options.images[0], index=index, ranges=ranges)
+            group, index = options.group or "", options.pair_index or 0
+            self._pairs.open_set(str(options.images[0]), group=group, index=index, ranges=ranges)
         elif settings.restore_session and settings.recent_pairs:
             self._pairs.open_recent(settings.recent_pairs[0])
         else:
@@ -101,9 +101,11 @@ def current_options(models: AppModels) -> api.ViewOptions:
     values = dict(choice.values)
     weights = values.pop("weights", None)
     images: tuple[Path, ...] = ()
-    index = None
-    if pair is not None and pair.pair.sequence:
-        images, index = (pair.pair.path_a.parent,), pair.pair.index
+    group, index = None, None
+    dataset = models.browser.state.dataset
+    if pair is not None and pair.pair.sequence and dataset is not None:
+        images, index = (Path(dataset.opened),), pair.pair.index
+        group = pair.pair.sequence if len(dataset.groups) > 1 else None
     elif pair is not None:
         images = (pair.pair.path_a, pair.pair.path_b)
     pins = [pin.probe for pin in models.pins.pins if pin.probe.side == "a"]
@@ -118,6 +120,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
     return api.ViewOptions(
         plugins=api.plugin_files([one.name for one in chosen]),
         images=images,
+        group=group,
         pair_index=index,
         descriptor=choice.name or None,
         weights=Path(weights) if weights else None,

@@ -1,33 +1,30 @@
-"""Which data set is open, and which part of it is listed."""
+"""Which set of pairs is open, and which part of it is listed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import Dataset, ImagePair, Sequence
-
-Subset = Literal["all", "viewpoint", "illumination"]
+from engine.api import ImagePair, PairGroup, PairSet
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserState:
-    """The open data set and its filter.
+    """The open set of pairs and its filter.
 
     Attributes:
         dataset: None while only a free pair is open.
-        subset: which kind of sequence is listed.
-        search: text that listed sequence names contain (case-insensitive).
-        sequence: name of the open pair's sequence, "" for none.
-        index: number of the open pair's second image.
+        subset: the part of it that is listed, "" for all.
+        search: text that the names of listed groups contain (case-insensitive).
+        group: name of the open pair's group, "" for none.
+        index: number of the open pair in its group.
     """
 
-    dataset: Dataset | None = field(default=None, compare=False)
-    subset: Subset = "all"
+    dataset: PairSet | None = field(default=None, compare=False)
+    subset: str = ""
     search: str = ""
-    sequence: str = ""
+    group: str = ""
     index: int = 0
 
 
@@ -49,11 +46,11 @@ class BrowserModel(QObject):
         """The present state."""
         return self._state
 
-    def set_dataset(self, dataset: Dataset | None) -> None:
-        """List another data set, unfiltered."""
+    def set_dataset(self, dataset: PairSet | None) -> None:
+        """List another set, unfiltered."""
         self._set(BrowserState(dataset=dataset))
 
-    def set_filter(self, *, subset: Subset | None = None, search: str | None = None) -> None:
+    def set_filter(self, *, subset: str | None = None, search: str | None = None) -> None:
         """Change what is listed."""
         state = self._state
         self._set(
@@ -64,27 +61,27 @@ class BrowserModel(QObject):
             )
         )
 
-    def set_current(self, sequence: str, index: int) -> None:
+    def set_current(self, group: str, index: int) -> None:
         """Mark the open pair; ("", 0) marks none."""
-        self._set(replace(self._state, sequence=sequence, index=index))
+        self._set(replace(self._state, group=group, index=index))
 
-    def listed(self) -> tuple[Sequence, ...]:
-        """The sequences that pass the filter, in order."""
+    def listed(self) -> tuple[PairGroup, ...]:
+        """The groups that pass the filter, in order."""
         state = self._state
         if state.dataset is None:
             return ()
         return tuple(
-            sequence
-            for sequence in state.dataset.sequences
-            if state.subset in ("all", sequence.kind)
-            and state.search.casefold() in sequence.name.casefold()
+            group
+            for group in state.dataset.groups
+            if state.subset in ("", group.subset)
+            and state.search.casefold() in group.name.casefold()
         )
 
     def neighbour(self, step: int) -> ImagePair | None:
         """The pair ``step`` places after the open one among the listed ones; None at the ends."""
-        pairs = [pair for sequence in self.listed() for pair in sequence.pairs()]
+        pairs = [pair for group in self.listed() for pair in group.pairs]
         keys = [(pair.sequence, pair.index) for pair in pairs]
-        current = (self._state.sequence, self._state.index)
+        current = (self._state.group, self._state.index)
         if not pairs:
             return None
         if current not in keys:

@@ -1,4 +1,4 @@
-"""The side panel that lists sequences and their pairs."""
+"""The side panel that lists groups and their pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.browser_state import BrowserState, Subset
+from descgui.models.browser_state import BrowserState
 from descgui.models.bundle import AppModels
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
@@ -30,7 +30,7 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.ports import Files, Opening, Thumbnails
-from descgui.views.thumbnails import SequenceDelegate, SequenceTree
+from descgui.views.thumbnails import GroupDelegate, GroupTree
 from descgui.views.words import counted
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
@@ -68,10 +68,10 @@ class BrowserPanel(QWidget):
         self._browser = models.browser
         self._opening = opening
         self._files = files
-        self.tree_model = SequenceTree(models.browser, thumbnails, self)
+        self.tree_model = GroupTree(models.browser, thumbnails, self)
         self.search = QLineEdit(self)
         self.tree = _Tree(self)
-        self.subset_buttons: dict[Subset, QToolButton] = {}
+        self.subset_buttons: dict[str, QToolButton] = {}
         self._count = ElidedLabel(parent=self)
         self.problem_button = QToolButton(self)
         self.problems = Notice("warning", self)
@@ -90,15 +90,15 @@ class BrowserPanel(QWidget):
 
     def _make_filters(self) -> QWidget:
         box = QWidget(self)
-        self.search.setPlaceholderText("Search sequences")
+        self.search.setPlaceholderText("Search")
         self.search.setClearButtonEnabled(True)
-        self.search.setAccessibleName("Search sequences by name")
+        self.search.setAccessibleName("Search groups by name")
         self.search.textChanged.connect(self._on_search)
         group = QButtonGroup(box)
-        words: tuple[tuple[Subset, str, str], ...] = (
-            ("all", "All", "List all sequences"),
-            ("viewpoint", "Viewpoint", "List viewpoint sequences"),
-            ("illumination", "Illumination", "List illumination sequences"),
+        words: tuple[tuple[str, str, str], ...] = (
+            ("", "All", "List all groups"),
+            ("viewpoint", "Viewpoint", "List viewpoint groups"),
+            ("illumination", "Illumination", "List illumination groups"),
         )
         for subset, title, help_ in words:
             button = SegmentButton(title, box)
@@ -121,23 +121,23 @@ class BrowserPanel(QWidget):
     def _make_tree(self) -> QWidget:
         tree = self.tree
         tree.setModel(self.tree_model)
-        tree.setItemDelegate(SequenceDelegate(self.tree_model, tree))
+        tree.setItemDelegate(GroupDelegate(self.tree_model, tree))
         tree.setHeaderHidden(True)
         tree.setIndentation(14)
         tree.setMouseTracking(True)
         tree.setExpandsOnDoubleClick(False)
         tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        tree.setAccessibleName("Sequences and pairs")
+        tree.setAccessibleName("Groups and pairs")
         tree.clicked.connect(self._on_clicked)
         tree.chosen.connect(self._on_chosen)
         return tree
 
     def _make_empty_page(self) -> QWidget:
         page = QWidget(self)
-        heading = QLabel("No sequences are open", page)
+        heading = QLabel("No pairs are open", page)
         heading.setProperty("heading", True)
-        words = "Open a folder in the layout of HPatches, or try the demo sequences."
+        words = "Open a folder with pairs of images, or try the demo."
         self.open_folder_button, self.demo_button = buttons = word_buttons(
             page,
             ("open-folder", "Open folder…", "", self._files.open_folder),
@@ -159,7 +159,8 @@ class BrowserPanel(QWidget):
     def _on_changed(self, state: BrowserState) -> None:
         dataset = state.dataset
         self._filters.setVisible(dataset is not None)
-        self.subset_buttons[state.subset].setChecked(True)
+        if state.subset in self.subset_buttons:
+            self.subset_buttons[state.subset].setChecked(True)
         if self.search.text() != state.search:
             self.search.setText(state.search)
         listed = len(self._browser.listed())
@@ -167,8 +168,8 @@ class BrowserPanel(QWidget):
             self.problems.say("")
             self._pages.setCurrentIndex(_NO_DATASET)
             return
-        total = len(dataset.sequences)
-        count = counted(total, "1 sequence", "{n} sequences")
+        total = len(dataset.groups)
+        count = counted(total, "1 group", "{n} groups")
         if listed != total:
             count = f"{listed} of {count}"
         self._count.say(count, str(dataset.root))
@@ -181,7 +182,7 @@ class BrowserPanel(QWidget):
         self._reveal_current()
 
     def _no_hit_text(self, state: BrowserState) -> str:
-        kind = "sequence" if state.subset == "all" else f"{state.subset} sequence"
+        kind = f"{state.subset} group".strip()
         if state.search:
             return f"No {kind} has “{state.search}” in its name."
         return f"There is no {kind} in this folder."
@@ -193,7 +194,7 @@ class BrowserPanel(QWidget):
 
     def _reveal_current(self) -> None:
         state = self._browser.state
-        index = self.tree_model.index_of(state.sequence, state.index)
+        index = self.tree_model.index_of(state.group, state.index)
         if index.isValid() and index != self.tree.currentIndex():
             self.tree.expand(index.parent())
             self.tree.setCurrentIndex(index)
@@ -208,7 +209,7 @@ class BrowserPanel(QWidget):
         self._browser.set_filter(subset=button.property("subset"))
 
     def _on_clear(self) -> None:
-        self._browser.set_filter(subset="all", search="")
+        self._browser.set_filter(subset="", search="")
         self.search.setFocus()
 
     def _on_clicked(self, index: QModelIndex) -> None:

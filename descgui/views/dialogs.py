@@ -34,9 +34,9 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
 
 
 def ask_folder(
-    parent: QWidget, folder: Path, title: str = "Open a folder of sequences"
+    parent: QWidget, folder: Path, title: str = "Open a folder with pairs"
 ) -> Path | None:
-    """A folder; by default one of sequences, one sequence, or one with two images."""
+    """A folder; by default one with pairs of images."""
     name = QFileDialog.getExistingDirectory(parent, title, str(folder))
     return Path(name) if name else None
 

@@ -231,7 +231,7 @@ class EvaluationForm(QWidget):
     def _on_data(self, _state: object = None) -> None:
         """List the open data set and the recent ones."""
         dataset = self._models.browser.state.dataset
-        folders = [str(dataset.root)] if dataset is not None else []
+        folders = [dataset.opened] if dataset is not None else []
         folders += self._models.settings.state.recent_folders
         current = self._choice.state.dataset
         if current != DEMO:

@@ -1,4 +1,4 @@
-"""Results of an evaluation: the table of means, the list of pairs, and a bar for each sequence."""
+"""Results of an evaluation: the table of means, the list of pairs, and a bar for each group."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from engine.api import SERIES
 if TYPE_CHECKING:
     from engine.api import PairRow, SummaryRow
 
-SUBSETS = ("all", "viewpoint", "illumination")
+_HEADINGS = {"all": "All", "viewpoint": "View.", "illumination": "Illum."}
+_STRETCHED_COLUMNS = 4
 SCORE_ROLE = int(Qt.ItemDataRole.UserRole)
 _TEXTS = Qt.ItemDataRole.UserRole
 _WIDEST_INTERVAL = ".88–1.00"
@@ -39,17 +40,17 @@ _Index = QModelIndex | QPersistentModelIndex
 
 @dataclass(frozen=True, slots=True)
 class SequenceScore:
-    """One descriptor on one sequence.
+    """One descriptor on one group of pairs.
 
     Attributes:
-        sequence: name of the sequence.
+        sequence: name of the group.
         label: of the descriptor.
         series: number of the descriptor, for its colour.
-        share: mean PCK of the sequence's pairs.
+        share: mean PCK of the group's pairs.
         pairs: how many they are.
-        worst: number of the second image of the worst pair.
+        worst: number of the worst pair.
         worst_share: PCK of that pair.
-        first: whether it is the first one of its sequence in the list.
+        first: whether it is the first one of its group in the list.
     """
 
     sequence: str
@@ -65,7 +66,7 @@ class SequenceScore:
 def sequence_scores(
     rows: Sequence[PairRow], labels: Sequence[str], *, queries: str, threshold_px: float
 ) -> tuple[SequenceScore, ...]:
-    """Means by sequence, in the order in which the sequences come, descriptors side by side."""
+    """Means by group, in the order in which the groups come, descriptors side by side."""
     found: dict[str, dict[str, list[PairRow]]] = {}
     for row in rows:
         if row.queries == queries:
@@ -92,21 +93,15 @@ class SummaryTable(QTableWidget):
     """PCK by descriptor and subset; the best of each column is bold."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(SUBSETS), parent)
+        super().__init__(0, 0, parent)
         self.setAccessibleName("PCK by descriptor and subset")
-        headings = (("All", ""), ("View.", "Viewpoint"), ("Illum.", "Illumination"))
-        for column, (short, long) in enumerate(headings):
-            heading = QTableWidgetItem(short)
-            heading.setToolTip(long)
-            self.setHorizontalHeaderItem(column, heading)
+        self._subsets: tuple[str, ...] = ()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setShowGrid(False)
         self.setFont(tabular(self.font()))
         self.setWordWrap(False)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(30)
+        self.horizontalHeader().setMinimumSectionSize(30)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
     def show_summary(
@@ -123,9 +118,10 @@ class SummaryTable(QTableWidget):
             for row in summary
             if row.queries == queries and row.threshold_px == threshold_px
         }
+        self._show_subsets(tuple(dict.fromkeys(row.subset for row in summary)))
         self.setRowCount(len(labels))
         self.setVerticalHeaderLabels(list(labels))
-        for column, subset in enumerate(SUBSETS):
+        for column, subset in enumerate(self._subsets):
             column_rows = [cells.get((label, subset)) for label in labels]
             values = [row.pck for row in column_rows if row is not None and row.pck is not None]
             best = max(values, default=None)
@@ -137,6 +133,20 @@ class SummaryTable(QTableWidget):
         """Show the intervals where they fit; the tooltips always do."""
         super().resizeEvent(event)
         self._fit()
+
+    def _show_subsets(self, subsets: tuple[str, ...]) -> None:
+        """A column for each; few share the width, and many are scrolled."""
+        if subsets == self._subsets:
+            return
+        self._subsets = subsets
+        self.setColumnCount(len(subsets))
+        for column, subset in enumerate(subsets):
+            heading = QTableWidgetItem(_HEADINGS.get(subset, subset))
+            heading.setToolTip(subset.capitalize() if subset in _HEADINGS else subset)
+            self.setHorizontalHeaderItem(column, heading)
+        modes = QHeaderView.ResizeMode
+        few = len(subsets) <= _STRETCHED_COLUMNS
+        self.horizontalHeader().setSectionResizeMode(modes.Stretch if few else modes.Interactive)
 
     def _fit(self) -> None:
         wanted = (
@@ -154,7 +164,7 @@ class SummaryTable(QTableWidget):
         item = QTableWidgetItem("–")
         item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
         if row is None or row.pck is None:
-            item.setToolTip("No pair of this kind yet")
+            item.setToolTip("No pair of this part yet")
             return item
         mean = text = f"{row.pck:.3f}"
         tip = f"{row.pairs} pairs"
@@ -163,7 +173,7 @@ class SummaryTable(QTableWidget):
                 # Without leading zeros: three columns have to fit next to the bars.
                 text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
             interval = f"{row.low:.3f} to {row.high:.3f}"
-            tip += f"\n95 % interval {interval}, by bootstrap over sequences"
+            tip += f"\n95 % interval {interval}, by bootstrap over groups"
             if row.few:
                 tip += f"; over only {row.sequences} it means little"
         item.setText(text)
@@ -181,7 +191,7 @@ class _Line:
     Attributes:
         texts: by column; the first two name the line.
         keys: what each column is sorted by.
-        pair: sequence, number of the second image and label of the pair that it opens.
+        pair: group and number of the pair that it opens, and label.
         tip: its tooltip.
         score: what its bar shows.
     """
@@ -306,11 +316,11 @@ def _pair_line(row: PairRow, threshold_px: float) -> _Line:
 
 
 class SequenceBars(_PairList):
-    """A bar for each sequence and descriptor, with a tick at the worst pair."""
+    """A bar for each group and descriptor, with a tick at the worst pair."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        headings = ("Sequence", "Descriptor", "", "PCK")
-        super().__init__(parent, name="PCK by sequence", headings=headings)
+        headings = ("Group", "Descriptor", "", "PCK")
+        super().__init__(parent, name="PCK by group", headings=headings)
         self.setHeaderHidden(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -95,5 +95,5 @@ def recent_label(entry: str) -> str:
     pair = read_recent(entry)
     if pair is None:
         return str(Path(*Path(entry).parts[-2:]))
-    folder = pair.root or (pair.path_a.parent if pair.path_a is not None else None)
-    return f"{pair.label}  —  {folder.name}" if folder is not None else pair.label
+    place = Path(pair.opened) if pair.path_a is None else pair.path_a.parent
+    return f"{pair.label}  —  {place.name}"

@@ -226,7 +226,7 @@ class StudyDialog(QDialog):
     def _list_data(self) -> None:
         """List the demo, the open data set and the recent ones."""
         dataset = self._models.browser.state.dataset
-        folders = [] if dataset is None else [str(dataset.root)]
+        folders = [] if dataset is None else [dataset.opened]
         folders += self._models.settings.state.recent_folders
         if self._dataset != _DEMO:
             folders.insert(0, self._dataset)

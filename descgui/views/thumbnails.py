@@ -1,4 +1,4 @@
-"""The listed sequences as a tree with thumbnails: model and drawing."""
+"""The listed groups as a tree with thumbnails: model and drawing."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from descgui.models.browser_state import BrowserModel, BrowserState
 from descgui.views.panel_parts import blended, draw_sign, muted
 from descgui.views.ports import Thumbnails
 from descgui.views.words import counted
-from engine.api import ImagePair, Sequence
+from engine.api import ImagePair, PairGroup
 
 Index = QModelIndex | QPersistentModelIndex
 
-SEQUENCE_SIZE = QSize(60, 45)
+GROUP_SIZE = QSize(60, 45)
 PAIR_SIZE = QSize(52, 39)
 _GAP_PX = 8
 _KEPT_THUMBNAILS = 4096
 _KEPT_EDGE_PX = 160
-#: Kinds are distinguished by their word; the colour only helps the eye.
-_KIND_COLOURS = {"viewpoint": QColor("#0072B2"), "illumination": QColor("#E69F00")}
+#: Subsets are distinguished by their word; the colour only helps the eye.
+_SUBSET_COLOURS = {"viewpoint": QColor("#0072B2"), "illumination": QColor("#E69F00")}
 
 
-class SequenceTree(QAbstractItemModel):
-    """The sequences that pass the browser's filter; each has its pairs as children.
+class GroupTree(QAbstractItemModel):
+    """The groups that pass the browser's filter; each has its pairs as children.
 
     Thumbnails are asked for when a row is first drawn, so only rows that are seen cost anything.
     """
@@ -49,8 +49,7 @@ class SequenceTree(QAbstractItemModel):
         super().__init__(parent)
         self._reader = thumbnails
         self._browser = browser
-        self._sequences: tuple[Sequence, ...] = ()
-        self._pairs: tuple[tuple[ImagePair, ...], ...] = ()
+        self._groups: tuple[PairGroup, ...] = ()
         self._current = ("", 0)
         self._thumbnails: OrderedDict[Path, QPixmap | None] = OrderedDict()
         self._wanted: list[Path] = []
@@ -63,48 +62,48 @@ class SequenceTree(QAbstractItemModel):
 
     # What the tree holds
 
-    def sequence_at(self, index: Index) -> Sequence | None:
-        """The sequence of a row, or of the row above a pair."""
+    def group_at(self, index: Index) -> PairGroup | None:
+        """The group of a row, or of the row above a pair."""
         if not index.isValid():
             return None
-        return self._sequences[self._place(index)[0]]
+        return self._groups[self._place(index)[0]]
 
     def pair_at(self, index: Index) -> ImagePair | None:
-        """The pair of a row; None for a sequence's row."""
+        """The pair of a row; None for a group's row."""
         if not index.isValid():
             return None
         row, child = self._place(index)
-        return None if child is None else self._pairs[row][child]
+        return None if child is None else self._groups[row].pairs[child]
 
     def pairs_of(self, index: Index) -> tuple[ImagePair, ...]:
-        """All pairs of the sequence of a row."""
-        return self._pairs[self._place(index)[0]] if index.isValid() else ()
+        """All pairs of the group of a row."""
+        return self._groups[self._place(index)[0]].pairs if index.isValid() else ()
 
     def pairs_text(self, index: Index) -> str:
-        """How many pairs the sequence of a row has, in words."""
+        """How many pairs the group of a row has, in words."""
         return counted(len(self.pairs_of(index)), "1 pair", "{n} pairs")
 
     def problems_of(self, index: Index) -> tuple[str, ...]:
-        """What was wrong in the folder of the sequence of a row."""
-        sequence = self.sequence_at(index)
-        return sequence.problems if sequence is not None else ()
+        """What was left out of the group of a row, or chosen in it."""
+        group = self.group_at(index)
+        return group.problems if group is not None else ()
 
-    def index_of(self, sequence: str, number: int = 0) -> QModelIndex:
-        """The row of a pair, or of a sequence when ``number`` is 0; invalid if not listed."""
-        for row, item in enumerate(self._sequences):
-            if item.name == sequence:
+    def index_of(self, group: str, number: int = 0) -> QModelIndex:
+        """The row of a pair, or of a group when ``number`` is 0; invalid if not listed."""
+        for row, item in enumerate(self._groups):
+            if item.name == group:
                 parent = self.index(row, 0)
                 if number == 0:
                     return parent
-                for child, pair in enumerate(self._pairs[row]):
+                for child, pair in enumerate(item.pairs):
                     if pair.index == number:
                         return self.index(child, 0, parent)
         return QModelIndex()
 
     def is_current(self, index: Index) -> bool:
-        """True for the open pair and for its sequence."""
-        sequence, pair = self.sequence_at(index), self.pair_at(index)
-        if sequence is None or sequence.name != self._current[0]:
+        """True for the open pair and for its group."""
+        group, pair = self.group_at(index), self.pair_at(index)
+        if group is None or group.name != self._current[0]:
             return False
         return pair is None or pair.index == self._current[1]
 
@@ -136,9 +135,9 @@ class SequenceTree(QAbstractItemModel):
                 )
             pixmap = QPixmap.fromImage(image)
         self._remember(path, pixmap)
-        for row, pairs in enumerate(self._pairs):
+        for row, group in enumerate(self._groups):
             parent = self.index(row, 0)
-            for child, pair in enumerate(pairs):
+            for child, pair in enumerate(group.pairs):
                 if child == 0 and pair.path_a == path:
                     self.dataChanged.emit(parent, parent)
                 if pair.path_b == path:
@@ -161,59 +160,58 @@ class SequenceTree(QAbstractItemModel):
     def index(
         self, row: int, column: int, parent: Index = QModelIndex()  # noqa: B008
     ) -> QModelIndex:  # fmt: skip
-        """A row's address: pairs carry the row of their sequence plus one."""
+        """A row's address: pairs carry the row of their group plus one."""
         if column != 0 or not 0 <= row < self.rowCount(parent):
             return QModelIndex()
         return self.createIndex(row, 0, parent.row() + 1 if parent.isValid() else 0)
 
     def parent(self, index: Index = QModelIndex()) -> Any:  # noqa: B008
-        """The sequence of a pair."""
+        """The group of a pair."""
         above = index.internalId() if index.isValid() else 0
         return self.createIndex(above - 1, 0, 0) if above else QModelIndex()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         if not parent.isValid():
-            return len(self._sequences)
-        return 0 if parent.internalId() else len(self._pairs[parent.row()])
+            return len(self._groups)
+        return 0 if parent.internalId() else len(self._groups[parent.row()].pairs)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: ARG002, B008
         return 1
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Names for the screen and, in whole words, for screen readers."""
-        sequence = self.sequence_at(index)
-        if sequence is None:
+        group = self.group_at(index)
+        if group is None:
             return None
         pair = self.pair_at(index)
         if role == Qt.ItemDataRole.DisplayRole:
-            return sequence.name if pair is None else f"1 → {pair.index}"
+            return group.name if pair is None else group.label(pair)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             if pair is not None:
-                return f"{sequence.name}, image 1 to image {pair.index}"
-            kind = (sequence.kind,) if sequence.kind in _KIND_COLOURS else ()
-            return ", ".join((sequence.name, *kind, self.pairs_text(index)))
+                return f"{group.name}, {group.label(pair)}"
+            part = (group.subset,) if group.subset else ()
+            return ", ".join((group.name, *part, self.pairs_text(index)))
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(index, sequence, pair)
+            return self._tooltip(index, group, pair)
         return None
 
-    def _tooltip(self, index: Index, sequence: Sequence, pair: ImagePair | None) -> str:
+    def _tooltip(self, index: Index, group: PairGroup, pair: ImagePair | None) -> str:
         if pair is not None:
             return f"{pair.path_a}\n{pair.path_b}"
-        return "\n".join([sequence.name, *self.problems_of(index)])
+        return "\n".join([group.name, *self.problems_of(index)])
 
     def _on_changed(self, state: BrowserState) -> None:
         listed = self._browser.listed()
-        same = len(listed) == len(self._sequences) and all(
-            new is old for new, old in zip(listed, self._sequences, strict=True)
+        same = len(listed) == len(self._groups) and all(
+            new is old for new, old in zip(listed, self._groups, strict=True)
         )
-        self._current = (state.sequence, state.index)
+        self._current = (state.group, state.index)
         if same:
-            if self._sequences:
+            if self._groups:
                 self.dataChanged.emit(self.index(0, 0), self.index(len(listed) - 1, 0))
             return
         self.beginResetModel()
-        self._sequences = listed
-        self._pairs = tuple(tuple(sequence.pairs()) for sequence in listed)
+        self._groups = listed
         self.endResetModel()
 
     @staticmethod
@@ -222,21 +220,21 @@ class SequenceTree(QAbstractItemModel):
         return (above - 1, index.row()) if above else (index.row(), None)
 
 
-class SequenceDelegate(QStyledItemDelegate):
-    """Draws a sequence (thumbnail, name, kind, pairs, warning) or a pair (thumbnail, numbers)."""
+class GroupDelegate(QStyledItemDelegate):
+    """Draws a group (thumbnail, name, kind, pairs, warning) or a pair (thumbnail, numbers)."""
 
-    def __init__(self, tree: SequenceTree, parent: QWidget) -> None:
+    def __init__(self, tree: GroupTree, parent: QWidget) -> None:
         super().__init__(parent)
         self._tree = tree
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:  # noqa: ARG002
-        size = SEQUENCE_SIZE if self._tree.pair_at(index) is None else PAIR_SIZE
+        size = GROUP_SIZE if self._tree.pair_at(index) is None else PAIR_SIZE
         return QSize(120, size.height() + 6)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """Draw one row."""
-        sequence = self._tree.sequence_at(index)
-        if sequence is None:
+        group = self._tree.group_at(index)
+        if group is None:
             return
         painter.save()
         state, palette, area = option.state, option.palette, option.rect
@@ -253,16 +251,16 @@ class SequenceDelegate(QStyledItemDelegate):
         if current:
             painter.fillRect(QRect(area.left(), area.top(), 3, area.height()), accent)
         pair = self._tree.pair_at(index)
-        size = SEQUENCE_SIZE if pair is None else PAIR_SIZE
+        size = GROUP_SIZE if pair is None else PAIR_SIZE
         frame = QRect(area.left() + 6, area.top() + 3, size.width(), size.height())
         pairs = self._tree.pairs_of(index)
         path = pair.path_b if pair is not None else pairs[0].path_a if pairs else None
         self._draw_thumbnail(painter, frame, path, palette)
         text = area.adjusted(frame.right() - area.left() + _GAP_PX, 3, -6, -3)
         if pair is None:
-            self._draw_sequence(painter, text, index, sequence, palette, bold=current)
+            self._draw_group(painter, text, index, group, palette, bold=current)
         else:
-            self._draw_pair(painter, text, pair, palette, bold=current)
+            self._draw_pair(painter, text, pair, group.label(pair), palette, bold=current)
         painter.restore()
 
     def _draw_thumbnail(
@@ -284,12 +282,12 @@ class SequenceDelegate(QStyledItemDelegate):
             where.moveCenter(frame.center())
             draw_sign(painter, where, "error", palette)
 
-    def _draw_sequence(
+    def _draw_group(
         self,
         painter: QPainter,
         area: QRect,
         index: Index,
-        sequence: Sequence,
+        group: PairGroup,
         palette: QPalette,
         *,
         bold: bool,
@@ -305,21 +303,21 @@ class SequenceDelegate(QStyledItemDelegate):
         font.setBold(bold)
         painter.setFont(font)
         painter.setPen(palette.color(QPalette.ColorRole.Text))
-        _draw_elided(painter, name, sequence.name)
+        _draw_elided(painter, name, group.name)
         font.setBold(False)
         font.setPointSizeF(font.pointSizeF() * 0.88)
         painter.setFont(font)
         left = lower.left()
-        colour = _KIND_COLOURS.get(sequence.kind)
-        if colour is not None:
-            width = painter.fontMetrics().horizontalAdvance(sequence.kind) + 12
+        colour = _SUBSET_COLOURS.get(group.subset, muted(palette))
+        if group.subset:
+            width = painter.fontMetrics().horizontalAdvance(group.subset) + 12
             badge = QRectF(left + 0.5, lower.center().y() - 7.5, width, 16.0)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(colour, 1.2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(badge, 8.0, 8.0)
             painter.setPen(palette.color(QPalette.ColorRole.Text))
-            painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, sequence.kind)
+            painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, group.subset)
             left += width + 7
         painter.setPen(muted(palette))
         count = self._tree.pairs_text(index)
@@ -330,6 +328,7 @@ class SequenceDelegate(QStyledItemDelegate):
         painter: QPainter,
         area: QRect,
         pair: ImagePair,
+        label: str,
         palette: QPalette,
         *,
         bold: bool,
@@ -338,9 +337,8 @@ class SequenceDelegate(QStyledItemDelegate):
         font.setBold(bold)
         painter.setFont(font)
         painter.setPen(palette.color(QPalette.ColorRole.Text))
-        numbers = f"1 → {pair.index}"
-        _draw_elided(painter, area, numbers)
-        used = painter.fontMetrics().horizontalAdvance("1 → 88") + 10
+        _draw_elided(painter, area, label)
+        used = painter.fontMetrics().horizontalAdvance(label) + 10
         font.setBold(False)
         font.setPointSizeF(font.pointSizeF() * 0.88)
         painter.setFont(font)

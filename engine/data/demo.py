@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.hpatches import open_dataset
+from engine.data.layouts.hpatches import HPatchesReader
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, OutputError
 from engine.files import (
@@ -202,8 +202,7 @@ def first_demo_pair() -> ImagePair:
     Raises:
         DatasetError, OutputError: as :func:`demo_dataset`.
     """
-    sequence, index = _FIRST_PAIR
-    return open_dataset(demo_dataset()).sequence(sequence).pair(index)
+    return HPatchesReader().read(demo_dataset()).pair(*_FIRST_PAIR)
 
 
 def _is_complete(folder: Path) -> bool:

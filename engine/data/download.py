@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 import engine
 from engine.data.archives import Limits, check_space, extract_archive
-from engine.data.hpatches import open_dataset
+from engine.data.layouts.hpatches import HPatchesReader
 from engine.errors import DatasetError, DownloadError, OutputError, file_errors
 from engine.files import is_stream, make_folder, parse_json, read_input, write_atomically
 from engine.paths import user_data_dir
@@ -121,7 +121,7 @@ def download_hpatches(
     place = folder / HPATCHES_FOLDER
     if place.exists():
         try:
-            open_dataset(place)
+            HPatchesReader().read(place)
         except DatasetError as error:
             raise OutputError(
                 place, f"is in the way: move it elsewhere ({error.reason})"
@@ -352,7 +352,7 @@ def _unpack(archive: Path, place: Path, context: JobContext, limits: Limits) -> 
     try:
         extract_archive(archive, whole, context, limits=limits)
         try:
-            open_dataset(whole)
+            HPatchesReader().read(whole)
         except DatasetError as error:
             reason = f"holds no image sequences ({error.reason})"
             raise DatasetError(archive, reason.replace(str(whole), ".")) from error

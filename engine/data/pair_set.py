@@ -23,8 +23,8 @@ class PairGroup:
 
     Attributes:
         name: unique in its set.
-        pairs: at least one; ``pair.sequence`` is the group's name, and ``pair.index`` is unique in
-            it.
+        pairs: at least one; ``pair.sequence`` is the group's name, and ``pair.index`` is at least 1
+            and unique in it.
         subset: the part of the set that it belongs to, as the set names its parts; "" for none.
         problems: a sentence for everything that was left out of it or chosen.
         choices: those among them that say what was chosen where the files left a choice.
@@ -51,12 +51,17 @@ class PairSet:
         groups: with at least one pair each, in natural order of their names.
         problems: a sentence for everything that was left out or chosen, also in groups that were
             left out whole.
+        choices: those among them that say what was chosen for the set as a whole.
+        opened: what opens it again: its absolute path, behind ``WORD:`` if the layout was asked
+            for.
     """
 
     root: Path
     layout: str
     groups: tuple[PairGroup, ...]
     problems: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    opened: str = ""
 
     @property
     def subsets(self) -> tuple[str, ...]:

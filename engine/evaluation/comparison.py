@@ -110,9 +110,16 @@ class MergedResults:
 
     @property
     def root(self) -> Path | None:
-        """Folder of the sequences; None where the results differ in it or it is not known."""
+        """Folder of the images; None where the results differ in it or it is not known."""
         roots = {one.sources.root for one in self.results}
         return Path(roots.pop()) if len(roots) == 1 and "" not in roots else None
+
+    @property
+    def opened(self) -> str | None:
+        """What opens the set of pairs in the window; None where :attr:`root` is."""
+        if self.root is None:
+            return None
+        return self.results[0].sources.opened or str(self.root)
 
     @property
     def changed(self) -> bool:

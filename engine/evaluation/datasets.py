@@ -1,8 +1,9 @@
 """What an evaluation runs on: from the name of a data set to the list of its pairs.
 
-A name is a folder, ``demo``, one of the original's words (``HPATCHES``, ``HPATCHES_ILLUM``,
-``HPATCHES_VIEW``, looked up in the data folder), or any of these behind ``rotated:`` or
-``scaled:``.  Nothing here imports torch or decodes a picture.
+A name is a folder or file of any layout of :mod:`engine.data.layouts` (``WORD:PATH`` to ask for
+one), ``demo``, one of the original's words (``HPATCHES``, ``HPATCHES_ILLUM``, ``HPATCHES_VIEW``,
+looked up in the data folder), or any of these behind ``rotated:`` or ``scaled:``.  Nothing here
+imports torch or decodes a picture.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Final
 
 from engine.config import typed_path
-from engine.data.hpatches import Dataset, open_dataset, subset
+from engine.data.layouts import open_pair_set, split_layout
+from engine.data.layouts.hpatches import HPatchesReader
+from engine.data.pair_set import PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError, DescSpaceError, quoted
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
@@ -25,7 +29,11 @@ from engine.truth.base import Size, Truth, TruthSource, open_truth
 from engine.truth.moved import moved_truth
 from engine.vocabulary import TruthKind, truth_words
 
-EvaluationSubset = Literal["all", "viewpoint", "illumination", "540"]
+ALL: Final = "all"
+"""The subset of all pairs."""
+
+WITHOUT_LARGE: Final = "540"
+"""The subset of HPatches without the large sequences."""
 
 LARGE_SEQUENCES: Final = frozenset(
     {
@@ -37,8 +45,8 @@ LARGE_SEQUENCES: Final = frozenset(
 what is left are the 540 pairs that many papers evaluate on."""
 
 DATA_VARIABLE: Final = "DESCGUI_DATA"
-_HPATCHES: Final[dict[str, EvaluationSubset]] = {
-    "HPATCHES": "all",
+_HPATCHES: Final = {
+    "HPATCHES": ALL,
     "HPATCHES_ILLUM": "illumination",
     "HPATCHES_VIEW": "viewpoint",
 }
@@ -54,15 +62,17 @@ class EvaluationPair:
 
     Attributes:
         pair: the files, and the truth between them as they are on disk.
+        subset: the part of the set that it belongs to, "" for none.
         stress: how image b is changed after reading, None for not at all.
     """
 
     pair: ImagePair
+    subset: str = ""
     stress: Stress | None = None
 
     @property
     def key(self) -> tuple[str, int]:
-        """What no other pair shares: the sequence and the number of the second image."""
+        """What no other pair shares: its group, and its number in it."""
         return self.pair.sequence, self.pair.index
 
     @property
@@ -90,30 +100,38 @@ class EvaluationSet:
     """All pairs of an evaluation.
 
     Attributes:
-        name: last part of the folder's path, with ``rotated:`` or ``scaled:`` before it.
-        root: the folder.
+        name: last part of its path, with ``rotated:`` or ``scaled:`` before it.
+        root: the folder, or the one of the file, that its images are in or near.
+        layout: what users call its layout.
+        opened: what opens it again: its absolute path, behind ``WORD:`` if the layout was asked
+            for.
         subset: what was chosen of it.
-        sequences: the pairs of each sequence, which share their first image, at least one; in
-            natural order of the sequences' names.
-        problems: a sentence for everything that was left out when the folder was opened.
+        groups: the pairs of each group, at least one; in natural order of the groups' names.
+        problems: a sentence for everything that was left out when it was opened.
     """
 
     name: str
     root: Path
-    subset: EvaluationSubset
-    sequences: tuple[tuple[EvaluationPair, ...], ...]
+    layout: str
+    opened: str
+    subset: str
+    groups: tuple[tuple[EvaluationPair, ...], ...]
     problems: tuple[str, ...]
 
     @property
     def pair_count(self) -> int:
         """How many pairs there are."""
-        return sum(map(len, self.sequences))
+        return sum(map(len, self.groups))
+
+    def pairs(self) -> Iterator[EvaluationPair]:
+        """All pairs, group by group."""
+        return itertools.chain.from_iterable(self.groups)
 
     @property
     def pairs_sha256(self) -> str:
         """A hash of the list of pairs: names, numbers, truths as read, and the change."""
         digest = hashlib.sha256()
-        for one in itertools.chain.from_iterable(self.sequences):
+        for one in self.pairs():
             try:
                 truth = one.source.identity()
             except DescSpaceError:  # the pair will be left out, and that is told with the reason
@@ -125,14 +143,12 @@ class EvaluationSet:
     @property
     def kinds(self) -> tuple[TruthKind, ...]:
         """What the truths are known from, in alphabetical order."""
-        pairs = itertools.chain.from_iterable(self.sequences)
-        return tuple(sorted({one.source.kind for one in pairs}))
+        return tuple(sorted({one.source.kind for one in self.pairs()}))
 
     @property
     def truths(self) -> tuple[str, ...]:
         """The same, and who made those that the data set did not give, as fingerprints have it."""
-        pairs = itertools.chain.from_iterable(self.sequences)
-        known = {(one.source.kind, one.source.origin) for one in pairs}
+        known = {(one.source.kind, one.source.origin) for one in self.pairs()}
         if known == {("homography", "given")}:
             return ()
         return tuple(truth_words(kind, origin) for kind, origin in sorted(known))
@@ -141,7 +157,7 @@ class EvaluationSet:
 def open_evaluation_set(
     name: str,
     *,
-    which: EvaluationSubset = "all",
+    which: str = ALL,
     data_folder: Path | None = None,
     context: JobContext | None = None,
 ) -> EvaluationSet:
@@ -149,39 +165,48 @@ def open_evaluation_set(
 
     Args:
         name: see the top of this module.
-        which: ``540`` leaves the eight large sequences of HPatches out; with ``HPATCHES_ILLUM``
-            and ``HPATCHES_VIEW`` anything but their own kind is refused.
+        which: a subset that the set names (kinds, classes), or ``all``; ``540`` leaves the eight
+            large sequences of HPatches out; with ``HPATCHES_ILLUM`` and ``HPATCHES_VIEW``
+            anything but their own kind is refused.
         data_folder: where ``HPATCHES`` is looked for; see :func:`find_data_folder`.
         context: receives the progress while the demo is made.
 
     Raises:
         ConfigError: no name, or a subset that contradicts it.
-        DatasetError: nothing is there, or nothing that fits the subset.
+        DatasetError: nothing is there, nothing that fits the subset, or no pair whose truth is
+            known.
     """
     stress, plain = _split_stress(name)
-    if plain in _HPATCHES and _HPATCHES[plain] != "all":
-        if which not in ("all", _HPATCHES[plain]):
+    if plain in _HPATCHES and _HPATCHES[plain] != ALL:
+        if which not in (ALL, _HPATCHES[plain]):
             raise ConfigError("subset", f"{quoted(which)} does not go with the data set {plain}")
         which = _HPATCHES[plain]
-    root = _find_root(plain, data_folder, context)
-    dataset = _choose(open_dataset(root), which)
-    if not dataset.sequences:
-        raise DatasetError(root, f"holds no sequence of the subset {quoted(which)}")
-    word = root.resolve().name
+    found = _open(plain, data_folder, context)
+    root = found.root if found.root.is_dir() else found.root.parent
+    word = found.root.resolve().name
+    pairs = [(pair, group.subset) for group in _choose(found, which).groups for pair in group.pairs]
+    known = [(pair, subset) for pair, subset in pairs if pair.truth is not None]
+    if not known:
+        raise DatasetError(found.root, "knows the truth of none of these pairs")
+    problems = found.problems
+    if unknown := len(pairs) - len(known):
+        were = "pair, whose truth is unknown, is" if unknown == 1 else "pairs without truth are"
+        problems = (*problems, f"{found.root}: {unknown} {were} left out.")
+    ready = (
+        EvaluationPair(
+            pair, subset, choose_stress(stress, pair.sequence, pair.index) if stress else None
+        )
+        for pair, subset in known
+    )
+    groups = itertools.groupby(ready, key=lambda one: one.pair.sequence)
     return EvaluationSet(
         name=f"{stress}:{word}" if stress else word,
         root=root,
+        layout=found.layout,
+        opened=found.opened,
         subset=which,
-        sequences=tuple(
-            tuple(
-                EvaluationPair(
-                    pair, choose_stress(stress, pair.sequence, pair.index) if stress else None
-                )
-                for pair in sequence.pairs()
-            )
-            for sequence in dataset.sequences
-        ),
-        problems=dataset.problems,
+        groups=tuple(tuple(group) for _, group in groups),
+        problems=problems,
     )
 
 
@@ -196,18 +221,23 @@ def _split_stress(name: str) -> tuple[StressKind | None, str]:
     kind = next((kind for kind in STRESS_KINDS if colon and kind == word), None)
     name = rest if kind else name
     if not name.strip():
-        raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
+        raise ConfigError("dataset", "is not named; name a folder or file with pairs, or 'demo'")
     return kind, name.strip()
 
 
-def _find_root(name: str, data_folder: Path | None, context: JobContext | None) -> Path:
+def _open(name: str, data_folder: Path | None, context: JobContext | None) -> PairSet:
     if name == "demo":
         # With OpenCV it takes 50 ms to load, and the window reads this module before it is painted.
         from engine.data.demo import demo_dataset
 
-        return demo_dataset(context)
-    if name not in _HPATCHES:
-        return typed_path(name, "dataset")
+        return open_pair_set(demo_dataset(context), HPatchesReader.word)
+    if name in _HPATCHES:
+        return open_pair_set(_find_hpatches(name, data_folder), HPatchesReader.word)
+    layout, path = split_layout(name)
+    return open_pair_set(typed_path(path, "dataset"), layout)
+
+
+def _find_hpatches(name: str, data_folder: Path | None) -> Path:
     folder = find_data_folder(data_folder)
     found = [folder / name for name in _HPATCHES_FOLDERS if (folder / name).is_dir()]
     if found:
@@ -222,8 +252,18 @@ def _find_root(name: str, data_folder: Path | None, context: JobContext | None) 
     )
 
 
-def _choose(dataset: Dataset, which: EvaluationSubset) -> Dataset:
-    if which != "540":
-        return subset(dataset, which)
-    kept = tuple(s for s in dataset.sequences if s.folder.name not in LARGE_SEQUENCES)
-    return Dataset(dataset.root, kept, dataset.problems)
+def _choose(found: PairSet, which: str) -> PairSet:
+    """The part of a set that was asked for, never empty."""
+    if which == ALL:
+        return found
+    is_hpatches = found.layout == HPatchesReader.layout
+    if is_hpatches and which == WITHOUT_LARGE:
+        kept = [one for one in found.groups if PurePath(one.name).name not in LARGE_SEQUENCES]
+        part = replace(found, groups=tuple(kept))
+    else:
+        part = found.only(which)
+    if not part.groups:
+        parts = [*found.subsets, *([WITHOUT_LARGE] if is_hpatches else [])]
+        known = f"its subsets are {', '.join(parts)}" if parts else "it has no subsets"
+        raise DatasetError(found.root, f"has no pair of the subset {quoted(which)}; {known}")
+    return part

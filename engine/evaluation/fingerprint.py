@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from engine.evaluation.datasets import EvaluationSubset
+from engine.data.layouts.hpatches import HPatchesReader
 from engine.evaluation.switches import Matcher, MetricSwitches, ProtocolName, QueryKind
 from engine.vocabulary import Precision
 
@@ -47,19 +47,26 @@ class MeasuredPairs:
     """What was measured on.
 
     Attributes:
-        name: of the folder, with ``rotated:`` or ``scaled:`` before it.
+        name: of the folder or file, with ``rotated:`` or ``scaled:`` before it.
         subset: what was chosen of it.
         pairs: how many there are.
         pairs_sha256: over their names, numbers and truths.
         truths: what the truths are known from, and who made those that the data set did not give,
             such as ``flow`` and ``homography, estimated``; none where all are given homographies.
+        layout: how the folder or file was read.
     """
 
     name: str
-    subset: EvaluationSubset
+    subset: str
     pairs: int
     pairs_sha256: str
     truths: tuple[str, ...] = ()
+    layout: str = HPatchesReader.layout
+
+    def title(self, group: str, index: int) -> str:
+        """What users call a pair of a group."""
+        arrow = "1 → " if self.layout == HPatchesReader.layout else ""
+        return f"{group} {arrow}{index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""Measures pairs one by one; only one sequence is in memory at a time."""
+"""Measures pairs one by one; one pair is in memory at a time, and a few images read ahead."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections import deque
@@ -212,6 +213,7 @@ def make_fingerprint(
             pairs=dataset.pair_count,
             pairs_sha256=dataset.pairs_sha256,
             truths=dataset.truths,
+            layout=dataset.layout,
         ),
         descriptors=tuple(one.entry for one in descriptors),
         versions=Versions(
@@ -265,10 +267,11 @@ def measure_pairs(
 ) -> Iterator[PairRecord]:
     """Measure all descriptors on all pairs of a data set.
 
-    Image 1 of a sequence is read and described once, and images are read ahead in a thread.
+    Image a is read and described once for neighbouring pairs that share it, and images are read
+    ahead in a thread.
 
     Args:
-        dataset: with the pairs that are to be measured, at least one in each sequence.
+        dataset: with the pairs that are to be measured.
         protocol: how.
         descriptors: what.
         device: where to compute.
@@ -292,7 +295,7 @@ def measure_pairs(
                 continue
             first, second = read
             if task is None or task.first is not first:
-                task = _SequenceTask(first, protocol, descriptors, device, context)
+                task = _SharedFirst(first, protocol, descriptors, device, context)
             yield task.measure(one, second)
 
 
@@ -302,14 +305,14 @@ def read_pairs(
     """Read the images of a data set's pairs, ahead in a thread; a generator that must be closed.
 
     Args:
-        dataset: with at least one pair in each sequence.
+        dataset: with the pairs.
         protocol: what becomes of the images.
         strict: whether a broken pair ends it.
         context: receives each note, and is checked for cancelling.
 
     Yields:
-        Each pair, in order, with its images, or why it is left out.  The first image of a sequence
-        is the same object for all its pairs.
+        Each pair, in order, with its images, or why it is left out.  The first image of
+        neighbouring pairs with the same file is the same object.
 
     Raises:
         DatasetError: a pair is broken, and ``strict``.
@@ -317,9 +320,9 @@ def read_pairs(
     """
     reading = _read_ahead(_readings(dataset, protocol))
     try:
-        for sequence in dataset.sequences:
+        for _, pairs in itertools.groupby(dataset.pairs(), key=_first_image):
             first = next(reading).result()
-            for one in sequence:
+            for one in pairs:
                 context.cancel.check()
                 second = next(reading).result()
                 for read in (first, second):
@@ -393,7 +396,7 @@ def draw_lists(
         if len(queries.query_px):
             lists[kind] = queries
         else:
-            reason = f"{pair.name}: no {kind} query of image 1 is seen in image {pair.index}."
+            reason = f"{pair.name}: no {kind} query of the first image is seen in the second one."
             left_out.append(LeftOut(pair.sequence, pair.index, kind, reason))
     return lists, left_out
 
@@ -427,8 +430,8 @@ class ReadImage:
 
 
 @dataclass(slots=True, eq=False)
-class _SequenceTask:
-    """The pairs of a sequence, with what they share of their first image, made when needed."""
+class _SharedFirst:
+    """Neighbouring pairs with one first image, and what they share of it, made when needed."""
 
     first: ReadImage
     protocol: Protocol
@@ -482,7 +485,7 @@ class _SequenceTask:
                 metrics = of_pair | measure_queries(maps, found)
                 rows.append(
                     make_row(
-                        self.protocol, found.errors_px, label, pair, kind,
+                        self.protocol, found.errors_px, label, one, kind,
                         metrics=metrics, properties=properties,
                     )
                 )  # fmt: skip
@@ -524,12 +527,21 @@ class _SequenceTask:
 def _readings(
     dataset: EvaluationSet, protocol: Protocol
 ) -> Iterator[Callable[[], ReadImage | ImageError]]:
-    """What has to be read, in order: of each sequence image 1, then the other ones."""
+    """What has to be read, in order: image a, then image b of all neighbours that share it."""
     read = partial(_read, dataset.root, protocol)
-    for sequence in dataset.sequences:
-        yield partial(read, sequence[0].pair.path_a, None)
-        for one in sequence:
+    for path_a, pairs in itertools.groupby(dataset.pairs(), key=_first_image):
+        yield partial(read, path_a, None)
+        for one in pairs:
             yield partial(read, one.pair.path_b, one.stress)
+
+
+def shared_firsts(dataset: EvaluationSet) -> int:
+    """How often an image a is read: once for neighbouring pairs that share it."""
+    return sum(1 for _ in itertools.groupby(dataset.pairs(), key=_first_image))
+
+
+def _first_image(one: EvaluationPair) -> Path:
+    return one.pair.path_a
 
 
 def _read(
@@ -544,7 +556,7 @@ def _read(
         return error
     pixels = image.pixels if stress is None else stress.apply(image.pixels)
     working = make_working_image(protocol, pixels)
-    name = path.relative_to(root).as_posix()
+    name = (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
     notes = tuple(f"{name} {note}" for note in image.notes)
     return ReadImage(working, MeasuredImage(name, sha256, working.resize), notes)
 

@@ -33,6 +33,7 @@ Points = NDArray[np.float64]
 
 POINTS_FOLDER: Final = "points"
 KEPT_QUERIES: Final = 4096
+_UNSAFE: Final = frozenset('/\\:*?"<>|%') | frozenset(map(chr, range(32)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +168,10 @@ def sha256_of(path: Path) -> str:
 
 
 def _file(folder: Path, sequence: str, index: int) -> Path:
-    return folder / POINTS_FOLDER / sequence / f"{index}.npz"
+    return folder / POINTS_FOLDER / _folder_name(sequence) / f"{index}.npz"
+
+
+def _folder_name(group: str) -> str:
+    """The name of a group as that of one folder, on any system: what cannot be there as %XX."""
+    safe = "".join(f"%{ord(sign):02X}" if sign in _UNSAFE else sign for sign in group)
+    return f"%2E{safe[1:]}" if safe.startswith(".") else safe

@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
-from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
@@ -35,9 +34,7 @@ from engine.evaluation.report_metrics import (
 )
 from engine.evaluation.report_statistics import Gain, Statistics
 from engine.evaluation.result import (
-    SUBSETS,
     PairRow,
-    SubsetName,
     SummaryRow,
     threshold_name,
 )
@@ -45,11 +42,16 @@ from engine.evaluation.switches import QueryKind
 
 MINUS: Final = "\N{MINUS SIGN}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-_FEW: Final = f"Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
+_FEW: Final = f"Intervals over fewer than {LEAST_SEQUENCES} groups mean little."
 _PUBLISHED_PX: Final = 3.0
 LISTED_AT_MOST: Final = 40
 _NAMED_AT_MOST: Final = 4
-_COLUMNS_AT_MOST: Final = 4  # thresholds beside each other under one subset
+_CELLS_AT_MOST: Final = 12  # thresholds under the subsets, beside each other
+_SUBSETS_SAID: Final = 3
+_SUBSET_WORDS: Final = {
+    "viewpoint": "under changes of viewpoint",
+    "illumination": "under changes of light",
+}
 
 PUBLISHED: Final = {
     "daisy": ("DAISY", 0.592, 0.535, 0.647, "FLANN"),
@@ -59,6 +61,8 @@ PUBLISHED: Final = {
     "msnet_v2": ("MSNetV2", 0.690, 0.719, 0.657, "FLANN"),
 }
 """The original's own table: PCK on all, viewpoint and illumination sequences, and the matcher."""
+
+_PUBLISHED_SUBSETS: Final = ("all", "viewpoint", "illumination")
 
 _PROTOCOLS: Final = {
     "seed": "as the original's code measures: each query is matched among the true points of all "
@@ -117,7 +121,8 @@ def pair_in_words(stats: Statistics, row: PairRow) -> tuple[str, str]:
         for its in every
         if row.key in its and stats.main_px in dict(its[row.key].pck)
     ]
-    return f"{row.sequence} 1 → {row.index}", " · ".join(shares)
+    dataset = stats.merged.result_of(row.descriptor).fingerprint.dataset
+    return dataset.title(*row.key), " · ".join(shares)
 
 
 def signed(value: float) -> str:
@@ -137,7 +142,7 @@ def _subtitle(merged: MergedResults) -> str:
     asked = "/".join(_each(merged, "dataset.pairs"))
     parts = [
         f"protocol {' and '.join(_each(merged, 'protocol'))}",
-        f"{len(measured)} of {asked} pairs from {counted(len(sequences), 'sequence')}",
+        f"{len(measured)} of {asked} pairs from {counted(len(sequences), 'group')}",
         f"{' and '.join(_each(merged, 'matcher'))} matching",
         f"at most {'/'.join(_each(merged, 'sampler.query_limit'))} queries a pair",
         f"long edge {'/'.join(_each(merged, 'sampler.long_edge_px'))} px",
@@ -168,11 +173,10 @@ def _summary(stats: Statistics) -> str:
         ]
         sentences.append(f"Behind it come {', '.join(behind[:-1])} and {behind[-1]}.")
     said = []
-    for subset in stats.subsets[1:]:
+    for subset in stats.subsets[1 : 1 + _SUBSETS_SAID]:
         for leader in stats.ranked(kind, subset)[:1]:
-            word = "light" if subset == "illumination" else "viewpoint"
             who = f"{leader.descriptor} is best with" if len(ranked) > 1 else "it is"
-            said.append(f"under changes of {word} {who} {_percent(leader)}")
+            said.append(f"{_SUBSET_WORDS.get(subset, f'on {subset}')} {who} {_percent(leader)}")
     if said:
         text = ", ".join(said)
         sentences.append(f"{text[0].upper()}{text[1:]}.")
@@ -194,7 +198,7 @@ def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[SummaryRow]) -
         interval = ""
         if row.ends is not None:
             low, high = (100 * end for end in row.ends)
-            little = f", which means little over {row.sequences} sequences" if row.few else ""
+            little = f", which means little over {row.sequences} groups" if row.few else ""
             interval = f" (95 % interval {low:.1f} to {high:.1f} %{little})"
         found.append((_who(stats.merged, row), f"{_percent(row)}{interval}"))
     first = " finds ".join(found[0])
@@ -218,7 +222,7 @@ def _lead(stats: Statistics, kind: QueryKind, better: str, other: str) -> Iterat
         "the pairs that both have"
     )
     if gain.few:
-        yield f"{lead}, which come from {gain.sequences} sequences: too few to say more."
+        yield f"{lead}, which come from {gain.sequences} groups: too few to say more."
         return
     verdict = "does not contain 0" if gain.certain else "contains 0, so the two are level"
     yield f"{lead}; its 95 % interval, {low} to {high}, {verdict}."
@@ -244,15 +248,15 @@ def remark_on(merged: MergedResults, label: str) -> str:
 
 
 def _results(stats: Statistics) -> Iterator[Table]:
-    groups: list[tuple[SubsetName, ...]] = [SUBSETS]
-    if len(stats.thresholds_px) > _COLUMNS_AT_MOST:
-        groups = [(subset,) for subset in SUBSETS]
+    groups: list[tuple[str, ...]] = [stats.subsets]
+    if len(stats.thresholds_px) * len(stats.subsets) > _CELLS_AT_MOST:
+        groups = [(subset,) for subset in stats.subsets]
     for kind in stats.lists:
         for subsets in groups:
             yield _result_table(stats, kind, subsets)
 
 
-def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetName]) -> Table:
+def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[str]) -> Table:
     labels = stats.labels_with(kind)
     wanted = [(subset, limit) for subset in subsets for limit in stats.thresholds_px]
     columns = [left_column("descriptor")]
@@ -273,7 +277,7 @@ def _result_table(stats: Statistics, kind: QueryKind, subsets: Sequence[SubsetNa
         if counts := [row.pairs for row in means if row is not None]:
             pairs.append(f"{subset} {max(counts)}")
     of = f" ({', '.join(pairs)} pairs)" if pairs else ""
-    name = f"summary-{kind}" + (f"-{subsets[0]}" if len(subsets) == 1 else "")
+    name = f"summary-{kind}" + ("" if len(subsets) == len(stats.subsets) else f"-{subsets[0]}")
     return make_table(name, f"Mean PCK, {list_name(kind)} queries{of}", columns, rows)
 
 
@@ -299,11 +303,12 @@ def _published(stats: Statistics) -> Table:
             if name in PUBLISHED:
                 ours.setdefault(name, []).append(label)
     columns = [left_column("")]
-    columns += [Column(subset, group="published") for subset in SUBSETS]
+    columns += [Column(subset, group="published") for subset in _PUBLISHED_SUBSETS]
     columns.append(Column("matcher", group="published", align="left"))
     if ours:
         columns.append(left_column("here"))
-        columns += [Column(s, group=f"this report, ≤ {_PUBLISHED_PX:g} px") for s in SUBSETS]
+        here = f"this report, ≤ {_PUBLISHED_PX:g} px"
+        columns += [Column(subset, group=here) for subset in _PUBLISHED_SUBSETS]
         columns.append(left_column("protocol, matcher"))
     rows: list[Sequence[Cell | str]] = []
     for name, (title, *shares, matcher) in PUBLISHED.items():
@@ -316,8 +321,8 @@ def _published(stats: Statistics) -> Table:
 
 def _our_cells(stats: Statistics, label: str) -> list[Cell | str]:
     if not label:
-        return [""] * (len(SUBSETS) + 2)
-    means = [stats.mean(label, subset, "harris", _PUBLISHED_PX) for subset in SUBSETS]
+        return [""] * (len(_PUBLISHED_SUBSETS) + 2)
+    means = [stats.mean(label, subset, "harris", _PUBLISHED_PX) for subset in _PUBLISHED_SUBSETS]
     protocol = stats.merged.result_of(label).fingerprint.protocol
     return [
         Cell(label, remark_on(stats.merged, label)),
@@ -357,9 +362,12 @@ def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
     labels, means = stats.labels_with(kind), stats.by_sequence(kind)
     limit = threshold_name(stats.main_px)
     rows: list[list[Cell | str]] = []
-    for group in ("viewpoint", "illumination", "other"):
-        names = [name for name in means if kind_of(name) == group]
-        rows += [[group]] if names else []
+    for subset in (*stats.subsets[1:], ""):
+        names = [name for name in means if stats.subset_of[name] == subset]
+        if len(stats.subsets) == 1:
+            names = [] if subset else list(means)
+        elif names:
+            rows.append([subset or "other"])
         for name in names:
             rows.append([name])
             for label in labels:
@@ -368,9 +376,9 @@ def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
                 rows[-1].append(Cell(number_text(mean), bar=mean or 0.0, series=series, keys=keys))
     return make_table(
         "sequences",
-        f"Mean PCK at {stats.main_px:g} px of each sequence's pairs, {list_name(kind)} queries, "
-        "hardest sequence first",
-        [left_column("sequence"), *map(left_column, labels)],
+        f"Mean PCK at {stats.main_px:g} px of each group's pairs, {list_name(kind)} queries, "
+        "hardest group first",
+        [left_column("group"), *map(left_column, labels)],
         rows,
     )
 
@@ -382,7 +390,7 @@ def _differences(stats: Statistics) -> Iterator[Table]:
     for kind in stats.lists:
         ranked = [row.descriptor for row in stats.ranked(kind)]
         gains = {
-            rivals: [stats.gain(kind, *rivals, subset) for subset in SUBSETS]
+            rivals: [stats.gain(kind, *rivals, subset) for subset in stats.subsets]
             for rivals in combinations(ranked, 2)
         }
         if not gains:
@@ -393,14 +401,14 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         ends = [end for one in intervals for end in (one.mean, *(one.ends or ()))]
         reach = max([0.05, *map(abs, ends)])
         columns = [left_column("")]
-        columns += [replace(left_column(subset), axis=(-reach, reach)) for subset in SUBSETS]
-        columns.append(Column("sequences"))
+        columns += [replace(left_column(subset), axis=(-reach, reach)) for subset in stats.subsets]
+        columns.append(Column("groups"))
         rows: list[Sequence[Cell | str]] = []
         for (better, other), some in gains.items():
             keys = {"better": better, "other": other, "queries": kind}
             cells = [
                 gain_cell(gain, keys | {"subset": subset})
-                for subset, gain in zip(SUBSETS, some, strict=True)
+                for subset, gain in zip(stats.subsets, some, strict=True)
             ]
             last = f"{some[0].ahead} of {some[0].sequences}" if some[0] else NONE
             rows.append([f"{better} {MINUS} {other}", *cells, last])
@@ -465,7 +473,7 @@ def _left_out(merged: MergedResults) -> Iterator[Table]:
     rows = [
         (
             name,
-            f"{entry.sequence} 1 → {entry.index}",
+            result.fingerprint.dataset.title(entry.sequence, entry.index),
             f"{entry.queries} queries" if entry.queries else "the pair",
             entry.reason,
         )

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Final
 
 from engine.data.folders import natural_key
-from engine.data.hpatches import kind_of
 from engine.evaluation.comparison import MergedResults
+from engine.evaluation.datasets import ALL
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES, Interval, bootstrap_mean
-from engine.evaluation.result import SUBSETS, PairRow, SubsetName, SummaryRow
+from engine.evaluation.result import PairRow, SummaryRow, subsets_of
 from engine.evaluation.switches import QUERY_KINDS, QueryKind
 
 WORST_PAIRS: Final = 12
@@ -28,7 +28,7 @@ class Gain:
 
     Attributes:
         interval: the mean difference.
-        ahead: the number of sequences on which the first one is ahead.
+        ahead: the number of groups on which the first one is ahead.
         sequences: of how many.
     """
 
@@ -38,13 +38,13 @@ class Gain:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval does not contain 0, and rests on enough sequences to mean that."""
+        """Whether the interval does not contain 0, and rests on enough groups to mean that."""
         ends = self.interval.ends
         return not self.few and ends is not None and (ends[0] > 0 or ends[1] < 0)
 
     @property
     def few(self) -> bool:
-        """Whether the interval means little, over so few sequences."""
+        """Whether the interval means little, over so few groups."""
         return self.sequences < LEAST_SEQUENCES
 
 
@@ -83,23 +83,28 @@ class Statistics:
         return found
 
     @cached_property
-    def subsets(self) -> tuple[SubsetName, ...]:
-        """All, and those of the others that differ from it and are not empty."""
-        there = {kind_of(row.sequence) for row in self.merged.pairs}
-        return ("all", *(s for s in SUBSETS if s in there and len(there) > 1))
+    def subsets(self) -> tuple[str, ...]:
+        """All, and the parts that differ from it."""
+        differ = len(set(self.subset_of.values())) > 1
+        return subsets_of(self.merged.pairs) if differ else (ALL,)
+
+    @cached_property
+    def subset_of(self) -> Mapping[str, str]:
+        """The part of the set that each group belongs to, "" for none."""
+        return {row.sequence: row.subset for row in self.merged.pairs}
 
     def labels_with(self, kind: QueryKind) -> tuple[str, ...]:
         """The descriptors that were measured with a list."""
         return tuple(label for label in self.labels if (label, kind) in self.rows)
 
     def mean(
-        self, label: str, subset: SubsetName, kind: QueryKind, limit: float | None = None
+        self, label: str, subset: str, kind: QueryKind, limit: float | None = None
     ) -> SummaryRow | None:
         """A row of the summary, at the main threshold by default; None where there is none."""
         return self._means.get((label, subset, kind, self.main_px if limit is None else limit))
 
     def ranked(
-        self, kind: QueryKind, subset: SubsetName = "all", limit: float | None = None
+        self, kind: QueryKind, subset: str = ALL, limit: float | None = None
     ) -> list[SummaryRow]:
         """The means of the descriptors that may be called best, best first.
 
@@ -113,13 +118,13 @@ class Statistics:
         judged = [row for row in known if row.descriptor not in oracles]
         return sorted(judged, key=lambda row: -(row.pck or 0))
 
-    def curve(self, label: str, kind: QueryKind, subset: SubsetName) -> tuple[float, ...]:
+    def curve(self, label: str, kind: QueryKind, subset: str) -> tuple[float, ...]:
         """The mean share within each threshold of a curve; empty without any pair."""
         rows = self.rows[label, kind].values()
-        return mean_curve([r for r in rows if subset in ("all", kind_of(r.sequence))])
+        return mean_curve([row for row in rows if subset in (ALL, row.subset)])
 
     def whiskers(
-        self, label: str, kind: QueryKind, subset: SubsetName
+        self, label: str, kind: QueryKind, subset: str
     ) -> tuple[tuple[float, float, float], ...]:
         """(threshold, low, high) of the intervals on a curve."""
         limits = [limit for limit in self.thresholds_px if limit <= CURVE_PX[-1]]
@@ -127,7 +132,7 @@ class Statistics:
         return tuple((row.threshold_px, *row.ends) for row in means if row and row.ends)
 
     def by_sequence(self, kind: QueryKind) -> dict[str, dict[str, float | None]]:
-        """Mean PCK at the main threshold: sequence -> descriptor -> mean, hardest first."""
+        """Mean PCK at the main threshold: group -> descriptor -> mean, hardest first."""
         shares: dict[str, dict[str, list[float]]] = {}
         for label in self.labels_with(kind):
             for row in self.rows[label, kind].values():
@@ -145,13 +150,11 @@ class Statistics:
         names = sorted(means, key=lambda name: (overall(name), natural_key(name)))
         return {name: means[name] for name in names}
 
-    def gain(
-        self, kind: QueryKind, better: str, other: str, subset: SubsetName = "all"
-    ) -> Gain | None:
+    def gain(self, kind: QueryKind, better: str, other: str, subset: str = ALL) -> Gain | None:
         """How far one is ahead at the main threshold; None where they have no pair in common."""
         mine, its = self.rows[better, kind], self.rows[other, kind]
         common = sorted(
-            (key for key in mine if key in its and subset in ("all", kind_of(key[0]))),
+            (key for key, row in mine.items() if key in its and subset in (ALL, row.subset)),
             key=lambda key: (natural_key(key[0]), key[1]),
         )
         if not common:
@@ -202,7 +205,7 @@ class Statistics:
         return [set(result.fingerprint.thresholds_px) for result in self.merged.results]
 
     @cached_property
-    def _means(self) -> dict[tuple[str, SubsetName, QueryKind, float], SummaryRow]:
+    def _means(self) -> dict[tuple[str, str, QueryKind, float], SummaryRow]:
         return {
             (row.descriptor, row.subset, row.queries, row.threshold_px): row
             for row in self.merged.summary

@@ -12,16 +12,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.hpatches import kind_of
-from engine.data.pairs import ImagePair
+from engine.data.folders import natural_key
+from engine.data.layouts.hpatches import kind_of
 from engine.errors import ResultError, quoted
+from engine.evaluation.datasets import ALL, EvaluationPair
 from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.metric_summary import MetricRow, metric_columns, summarise_metrics
 from engine.evaluation.pck import (
@@ -46,8 +47,7 @@ _NAMED: Final = ("metrics", "properties")
 
 _NOTHING: Final[Mapping[str, float | None]] = MappingProxyType({})
 
-SubsetName = Literal["all", "viewpoint", "illumination"]
-SUBSETS: Final[tuple[SubsetName, ...]] = ("all", "viewpoint", "illumination")
+_FIRST_SUBSETS: Final = ("viewpoint", "illumination")
 
 
 NamedValues = tuple[tuple[str, float | None], ...]
@@ -59,8 +59,8 @@ class PairRow:
 
     Attributes:
         descriptor: its label in the fingerprint.
-        sequence: name of the sequence.
-        index: number of the second image.
+        sequence: name of the pair's group.
+        index: its number in the group; of its second image, in a sequence.
         queries: which list.
         count: how many queries there were, at least 1.
         pck: (threshold in px, share within it), ascending.
@@ -68,6 +68,7 @@ class PairRow:
             (0, 0.5, ..., 10 px).
         metrics: (name, value) of the field's metrics; None where one is undefined or failed.
         properties: (name, value) of what the pair is like; None where its truth does not tell.
+        subset: the part of the set that the pair belongs to, "" for none.
     """
 
     descriptor: str
@@ -79,10 +80,11 @@ class PairRow:
     counts_within: tuple[int, ...]
     metrics: NamedValues = ()
     properties: NamedValues = ()
+    subset: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
-        """The pair: sequence and number of the second image."""
+        """The pair: its group and its number."""
         return self.sequence, self.index
 
     def share(self, threshold_px: float) -> float:
@@ -98,30 +100,31 @@ class PairRow:
 
     @classmethod
     def from_json(cls, values: Json) -> PairRow:
-        """Back from the file."""
+        """Back from the file; older ones have sequences of HPatches alone, and no subset."""
         pck = tuple((float(name), float(share)) for name, share in values["pck"].items())
+        before: Json = {"subset": kind_of(str(values["sequence"]))}
         named = {name: tuple(values.get(name, {}).items()) for name in _NAMED}
         within = tuple(values["counts_within"])
-        return cls(**values | named | {"pck": pck, "counts_within": within})
+        return cls(**before | values | named | {"pck": pck, "counts_within": within})
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """A mean over pairs; ``pck`` is None over no pairs, ``low`` and ``high`` below two sequences.
+    """A mean over pairs; ``pck`` is None over no pairs, ``low`` and ``high`` below two groups.
 
     Attributes:
         descriptor: its label in the fingerprint.
-        subset: which sequences.
+        subset: ``all``, or the part of the set whose pairs these are.
         queries: which list.
         threshold_px: what counts as right.
         pck: mean over pairs of the share of queries that are right.
-        low, high: 95 % interval of it, by bootstrap over sequences.
+        low, high: 95 % interval of it, by bootstrap over groups.
         pairs: how many pairs it is the mean of.
-        sequences: how many sequences these are of.
+        sequences: how many groups these are of.
     """
 
     descriptor: str
-    subset: SubsetName
+    subset: str
     queries: QueryKind
     threshold_px: float
     pck: float | None
@@ -132,7 +135,7 @@ class SummaryRow:
 
     @property
     def few(self) -> bool:
-        """Whether there is an interval that means little, over so few sequences."""
+        """Whether there is an interval that means little, over so few groups."""
         return self.ends is not None and self.sequences < LEAST_SEQUENCES
 
     @property
@@ -146,8 +149,8 @@ class LeftOut:
     """A pair, or one list of queries of it, that was not measured.
 
     Attributes:
-        sequence: name of the sequence.
-        index: number of the second image.
+        sequence: name of the pair's group.
+        index: its number in the group.
         queries: the list that came out empty; None where the whole pair is broken.
         reason: a sentence.
     """
@@ -193,13 +196,15 @@ class Sources:
 
     Attributes:
         dataset: the data set's name as it was given.
-        root: its folder.
+        root: the folder of its images.
+        opened: what opens it in the window, as a path or ``LAYOUT:PATH``; "" for ``root``.
         weights: label -> file.
         command: the command that measures the same again.
     """
 
     dataset: str = ""
     root: str = ""
+    opened: str = ""
     weights: dict[str, str] = field(default_factory=dict)
     command: str = ""
 
@@ -251,7 +256,7 @@ class EvaluationResult:
 
     @property
     def seen(self) -> frozenset[tuple[str, int]]:
-        """The pairs, as (sequence, index), that were measured or left out."""
+        """The pairs, as (group, index), that were measured or left out."""
         left_out = {(entry.sequence, entry.index) for entry in self.left_out}
         return frozenset(left_out | {row.key for row in self.pairs})
 
@@ -317,7 +322,8 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
         within = row.counts_within
         sound = {
             "descriptor": row.descriptor in fingerprint.labels,
-            "sequence": Path(str(row.sequence)).name == row.sequence != "..",
+            "sequence": is_group_name(row.sequence),
+            "subset": row.subset != ALL and row.subset.isprintable(),
             "index": _is_count(row.index),
             "queries": row.queries in fingerprint.sampler.queries and place not in seen,
             "count": _is_count(row.count) and row.count > 0,
@@ -333,8 +339,16 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
         for name, is_sound in sound.items():
             if not is_sound:
                 value = quoted(getattr(row, name))
-                raise ValueError(f"{name} of {row.sequence} 1 → {row.index} cannot be {value}")
+                raise ValueError(f"{name} of {row.sequence} {row.index} cannot be {value}")
         seen.add(place)
+
+
+def is_group_name(value: object) -> bool:
+    """Whether something can be a group's name: some text that leads out of no folder."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    path = PurePosixPath(value)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _is_known(value: object) -> bool:
@@ -347,13 +361,13 @@ def _is_count(value: object) -> bool:
 
 
 def _sequences(rows: Iterable[PairRow], row: Json) -> int:
-    """How many sequences a summary's row is of; older files do not say."""
+    """How many groups a summary's row is of; older files do not say."""
     return len(
         {
             one.sequence
             for one in rows
             if (one.descriptor, one.queries) == (row["descriptor"], row["queries"])
-            and row["subset"] in ("all", kind_of(one.sequence))
+            and row["subset"] in (ALL, one.subset)
         }
     )
 
@@ -366,7 +380,12 @@ def _check_summary(
     Raises:
         ValueError: it is not, and where.
     """
-    expected = summarise(rows, fingerprint, resamples=0)
+    summary, rows = tuple(summary), tuple(rows)
+    # Older files have a mean of each kind of HPatches, also of one without pairs.
+    subsets = tuple(dict.fromkeys(row.subset for row in summary)) or (ALL,)
+    if subsets[0] != ALL or not set(subsets_of(rows)) <= set(subsets):
+        raise ValueError("the summary is not that of the pairs")
+    expected = summarise(rows, fingerprint, resamples=0, subsets=subsets)
     for one, other in itertools.zip_longest(summary, expected):
         names = {
             name for name in _COUNTED if getattr(one, name, None) != getattr(other, name, None)
@@ -413,7 +432,7 @@ def make_row(
     protocol: Protocol,
     errors_px: NDArray[np.float64],
     descriptor: str,
-    pair: ImagePair,
+    one: EvaluationPair,
     queries: QueryKind,
     *,
     metrics: Mapping[str, float | None] = _NOTHING,
@@ -424,25 +443,30 @@ def make_row(
     within = count_within(errors_px, limits)
     return PairRow(
         descriptor=descriptor,
-        sequence=pair.sequence,
-        index=pair.index,
+        sequence=one.pair.sequence,
+        index=one.pair.index,
         queries=queries,
         count=count,
         pck=tuple((limit, right / count) for limit, right in zip(limits, within, strict=True)),
         counts_within=count_within(errors_px, CURVE_PX),
         metrics=tuple(metrics.items()),
         properties=tuple(properties.items()),
+        subset=one.subset,
     )
 
 
 def sum_metrics_up(
-    rows: Iterable[PairRow], fingerprint: Fingerprint, *, resamples: int = RESAMPLES
+    rows: Iterable[PairRow],
+    fingerprint: Fingerprint,
+    *,
+    resamples: int = RESAMPLES,
+    subsets: Sequence[str] = (),
 ) -> tuple[MetricRow, ...]:
     """The field's metrics over all rows; see :func:`summarise`."""
     ordered = sorted(rows, key=lambda row: row.key)
     by_subset: dict[str, list[PairRow]] = {
-        subset: [row for row in ordered if subset in ("all", kind_of(row.sequence))]
-        for subset in SUBSETS
+        subset: [row for row in ordered if subset in (ALL, row.subset)]
+        for subset in subsets or subsets_of(ordered)
     }
     return summarise_metrics(
         by_subset,
@@ -453,8 +477,19 @@ def sum_metrics_up(
     )
 
 
+def subsets_of(pairs: Iterable[PairRow | EvaluationPair]) -> tuple[str, ...]:
+    """``all``, then the parts of the set that pairs belong to, those of HPatches as papers do."""
+    parts = {one.subset for one in pairs} - {""}
+    known = [part for part in _FIRST_SUBSETS if part in parts]
+    return (ALL, *known, *sorted(parts - set(known), key=natural_key))
+
+
 def summarise(
-    rows: Iterable[PairRow], fingerprint: Fingerprint, *, resamples: int = RESAMPLES
+    rows: Iterable[PairRow],
+    fingerprint: Fingerprint,
+    *,
+    resamples: int = RESAMPLES,
+    subsets: Sequence[str] = (),
 ) -> tuple[SummaryRow, ...]:
     """The means of all rows, by list of queries, descriptor, subset and threshold.
 
@@ -462,14 +497,16 @@ def summarise(
         rows: of all pairs, in any order.
         fingerprint: names what they are of.
         resamples: draws of the bootstrap; 0 for means without intervals.
+        subsets: ``all`` and other parts; none for those of the rows.
     """
     ordered = sorted(rows, key=lambda row: row.key)
+    subsets = subsets or subsets_of(ordered)
     summary = []
     for kind in fingerprint.sampler.queries:
         for label in fingerprint.labels:
             mine = [row for row in ordered if row.descriptor == label and row.queries == kind]
-            for subset in SUBSETS:
-                chosen = [row for row in mine if subset in ("all", kind_of(row.sequence))]
+            for subset in subsets:
+                chosen = [row for row in mine if subset in (ALL, row.subset)]
                 names = [row.sequence for row in chosen]
                 for place, limit in enumerate(fingerprint.thresholds_px):
                     shares = [row.pck[place][1] for row in chosen]
@@ -490,7 +527,7 @@ def write_result(folder: Path, result: EvaluationResult) -> tuple[Path, ...]:
         OutputError: one cannot be written.
     """
     limits = result.fingerprint.thresholds_px
-    names = ["descriptor", "sequence", "index", "queries", "count"]
+    names = ["descriptor", "sequence", "index", "queries", "count", "subset"]
     columns = metric_columns(result.pairs)
     traits = tuple(dict.fromkeys(name for row in result.pairs for name, _ in row.properties))
     heads = [f"pck_{threshold_name(limit)}px" for limit in limits]

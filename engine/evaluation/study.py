@@ -55,7 +55,7 @@ class LayerPck:
         removed: whether position was taken off.
         threshold_px: what counts as right.
         pck: the mean; None over no pairs.
-        low, high: its 95 % interval, by bootstrap over sequences; None below two sequences.
+        low, high: its 95 % interval, by bootstrap over groups; None below two groups.
     """
 
     protocol: StudyProtocol
@@ -192,7 +192,7 @@ class StudyResult:
         """The other layers that are not clearly worse than the best, best first.
 
         Clearly worse means that the 95 % interval of the difference over the same pairs does not
-        contain 0; it takes at least five sequences to tell.
+        contain 0; it takes at least five groups to tell.
         """
         best = self.best
         mine = _shares(self.rows.get(Variant(best.number, MAIN_PROTOCOL), ()))
@@ -217,7 +217,7 @@ class StudyResult:
 
     @property
     def sequences(self) -> int:
-        """How many sequences these are of."""
+        """How many groups these are of."""
         return len({row.sequence for rows in self.rows.values() for row in rows})
 
     def worst(self, count: int) -> tuple[PairRow, ...]:
@@ -273,34 +273,34 @@ def layer_means(
 
 
 def spread_pairs(dataset: EvaluationSet, most: int) -> EvaluationSet:
-    """So many pairs of a data set, spread over its sequences; all where there are no more.
+    """So many pairs of a data set, spread over its groups; all where there are no more.
 
-    Each round takes one pair of each sequence, another one than the sequence before it; where one
-    round is too many, the sequences are taken at equal distances.
+    Each round takes one pair of each group, another one than the group before it; where one round
+    is too many, the groups are taken at equal distances.
 
     Args:
         dataset: what is there.
         most: how many pairs, at most; 0 for all.
     """
-    sequences = dataset.sequences
+    groups = dataset.groups
     if not most or most >= dataset.pair_count:
         return dataset
     chosen: list[tuple[int, int]] = []
-    if most < len(sequences):
-        places = [number * len(sequences) // most for number in range(most)]
-        chosen = [(place, at % len(sequences[place])) for at, place in enumerate(places)]
+    if most < len(groups):
+        places = [number * len(groups) // most for number in range(most)]
+        chosen = [(place, at % len(groups[place])) for at, place in enumerate(places)]
     else:
-        longest = max(map(len, sequences))
+        longest = max(map(len, groups))
         for turn in range(longest):
-            for place, pairs in enumerate(sequences):
+            for place, pairs in enumerate(groups):
                 if turn < len(pairs) and len(chosen) < most:
                     chosen.append((place, (place + turn) % len(pairs)))
     taken: list[tuple[EvaluationPair, ...]] = []
-    for place, pairs in enumerate(sequences):
+    for place, pairs in enumerate(groups):
         mine = tuple(pairs[at] for where, at in sorted(chosen) if where == place)
         if mine:
             taken.append(mine)
-    return replace(dataset, sequences=tuple(taken))
+    return replace(dataset, groups=tuple(taken))
 
 
 def write_study(folder: Path, result: StudyResult) -> tuple[Path, ...]:

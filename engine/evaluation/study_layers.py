@@ -386,7 +386,7 @@ def measure_layers(
                         cancel=context.cancel,
                     )
                     label = studied.identify(studied.layers.index(variant.layer))[1]
-                    row = make_row(protocol, found.errors_px, label, one.pair, kind)
+                    row = make_row(protocol, found.errors_px, label, one, kind)
                     gathering.rows.setdefault(variant, []).append(row)
                     if variant.protocol == MAIN_PROTOCOL:
                         gathering.points.setdefault(variant, {})[one.key] = found

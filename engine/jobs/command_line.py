@@ -46,13 +46,17 @@ class PairOptions:
     """Which pair."""
 
     images: tuple[Path, ...] = option(
-        (), help="two images, or the folder of an HPatches sequence", flag="",
-        metavar="A B | SEQUENCE", group="which pair",
+        (), help="two images, or a folder or file with pairs, whose layout is recognised "
+        "(LAYOUT:PATH names it)", flag="", metavar="A B | SET", group="which pair",
+    )  # fmt: skip
+    group: str | None = option(
+        None, help="of a set with several groups of pairs (sequences, scenes): the name of one",
+        metavar="NAME",
     )  # fmt: skip
     pair_index: int | None = option(
-        None, help="of a sequence: number of the second image, 2 to 6 in HPatches; the first pair "
-        "by default",
-        low=2, flag="--pair", metavar="K",
+        None, help="of a group: the number of a pair, in HPatches that of its second image, 2 to "
+        "6; the first pair by default",
+        low=1, flag="--pair", metavar="K",
     )  # fmt: skip
     homography: Path | None = option(
         None, help="of two images: 3×3 numbers that map pixels of A to pixels of B"
@@ -115,7 +119,7 @@ class MapFiles:
 class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     """How to open the window; the defaults open it as it was left.
 
-    ``images`` are none, one folder (a sequence or a folder of sequences), or two image files;
+    ``images`` are none, one folder or file with pairs, or two image files;
     naming ``plugins`` is consent to run them.
     """
 
@@ -293,7 +297,7 @@ class ReportOptions:
     )  # fmt: skip
     pdf: bool = option(False, help="write report.pdf too")
     dataset: Path | None = option(
-        None, help="where the sequences are now (default: where they were)", folder=True,
+        None, help="where the images are now (default: where they were)", folder=True,
         group="the worst pairs",
     )  # fmt: skip
     no_pictures: bool = option(False, help="do not show them")

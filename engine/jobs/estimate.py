@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import DatasetError
-from engine.evaluation.measure import DescriptorChoice, measure_pairs
+from engine.evaluation.measure import DescriptorChoice, measure_pairs, shared_firsts
 from engine.images import read_size
 from engine.jobs.evaluate import prepare_evaluation
 from engine.jobs.settings import EvaluateConfig
@@ -62,10 +62,10 @@ class EstimateJob:
         context = replace(context, emit=lambda e: None if isinstance(e, Note) else emit(e))
         ready = prepare_evaluation(self.config, self.choices, self.data_folder, context)
         dataset = ready.dataset
-        sample = dataset.sequences[len(dataset.sequences) // 2][:1]
+        sample = dataset.groups[len(dataset.groups) // 2][:1]
         start_s = time.perf_counter()
         (record,) = measure_pairs(
-            replace(dataset, sequences=(sample,)),
+            replace(dataset, groups=(sample,)),
             ready.protocol,
             ready.descriptors,
             device=ready.device,
@@ -77,7 +77,7 @@ class EstimateJob:
         if not record.timings:
             raise DatasetError(pair.path_b.parent, f"{pair.name} cannot be measured")
         pairs = dataset.pair_count
-        images = pairs + len(dataset.sequences)
+        images = pairs + shared_firsts(dataset)
         described_s = sum(one.describe_s / one.images for one in record.timings)
         matched_s = sum(one.match_s for one in record.timings)
         # Reading and drawing queries happen once a pair, beside the descriptors.

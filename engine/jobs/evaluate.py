@@ -1,4 +1,4 @@
-"""Measure descriptors on sequences whose truth is known, and write the result.  Loads torch."""
+"""Measure descriptors on pairs whose truth is known, and write the result.  Loads torch."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from engine.evaluation.result import (
     EvaluationResult,
     Sources,
     Timing,
+    subsets_of,
     sum_metrics_up,
     summarise,
     write_result,
@@ -117,7 +118,7 @@ class EvaluateJob:
     def run(self, context: JobContext) -> EvaluationResult:
         """Measure, and write ``result.json`` and its tables.
 
-        Under ``torchrun`` the sequences are shared among the processes; all of them return the
+        Under ``torchrun`` the groups are shared among the processes; all of them return the
         whole result, and the first one writes it.
 
         Raises:
@@ -137,7 +138,7 @@ class EvaluateJob:
             if before:
                 text = f"Continuing: {before} of {dataset.pair_count} pairs are done."
                 context.emit(Note(text))
-            todo = _without(dataset.sequences, begun.records)[ranks.rank :: ranks.world]
+            todo = _without(dataset.groups, begun.records)[ranks.rank :: ranks.world]
             total = sum(map(len, todo))
             context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
             if self.listener is not None:
@@ -146,7 +147,7 @@ class EvaluateJob:
             begin_rows(begun, ranks.rank)
             try:
                 for record in measure_pairs(
-                    replace(dataset, sequences=todo),
+                    replace(dataset, groups=todo),
                     ready.protocol,
                     ready.descriptors,
                     device=device,
@@ -190,7 +191,7 @@ class EvaluateJob:
             return before
 
         gathered = ranks.gather_work(lock_and_read)
-        known = {one.key for sequence in dataset.sequences for one in sequence}
+        known = {one.key for one in dataset.pairs()}
         merged = {one.key: one for part in reversed(gathered) for one in part}
         if ranks.rank == 0:
             self._write_settings()
@@ -198,6 +199,7 @@ class EvaluateJob:
         sources = Sources(
             dataset=self.config.dataset,
             root=str(dataset.root.absolute()),
+            opened=dataset.opened,
             weights={label: str(path) for label, path in weights.items() if path},
             command=self.command,
         )
@@ -366,19 +368,19 @@ def find_weights(place: Path) -> Path:
 
 
 def _without(
-    sequences: Sequence[tuple[EvaluationPair, ...]], done: Sequence[PairRecord]
+    groups: Sequence[tuple[EvaluationPair, ...]], done: Sequence[PairRecord]
 ) -> tuple[tuple[EvaluationPair, ...], ...]:
-    """What is left to do: the pairs of each sequence that are not done; finished ones left out."""
+    """What is left to do: the pairs of each group that are not done; finished ones left out."""
     keys = {record.key for record in done}
-    left = (tuple(one for one in sequence if one.key not in keys) for sequence in sequences)
-    return tuple(sequence for sequence in left if sequence)
+    left = (tuple(one for one in group if one.key not in keys) for group in groups)
+    return tuple(group for group in left if group)
 
 
 def _sum_up(begun: Begun, dataset: EvaluationSet) -> EvaluationResult:
     """The result of a run whose pairs are all done, in the order of the data set."""
     fingerprint = begun.fingerprint
-    place = {pairs[0].pair.sequence: number for number, pairs in enumerate(dataset.sequences)}
-    records = sorted(begun.records, key=lambda record: (place[record.sequence], record.index))
+    place = {one.key: number for number, one in enumerate(dataset.pairs())}
+    records = sorted(begun.records, key=lambda record: place[record.key])
     rows = [row for record in records for row in record.rows]
     rows.sort(
         key=lambda row: (
@@ -388,7 +390,7 @@ def _sum_up(begun: Begun, dataset: EvaluationSet) -> EvaluationResult:
     )
     return EvaluationResult(
         fingerprint=fingerprint,
-        summary=summarise(rows, fingerprint),
+        summary=summarise(rows, fingerprint, subsets=subsets_of(dataset.pairs())),
         pairs=tuple(rows),
         left_out=tuple(entry for record in records for entry in record.left_out),
         problems=dataset.problems,

@@ -1,11 +1,11 @@
-"""From what the user names (two images, or a sequence and a number) to a pair."""
+"""From what the user names (two images, or a set of pairs and which one) to a pair."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import ConfigError, DatasetError, ImageError
 from engine.progress import tell_choice
@@ -15,43 +15,50 @@ if TYPE_CHECKING:
     from engine.imagefiles.value_range import ValueRange
     from engine.truth.base import TruthSource
 
+_NAMED_GROUPS: Final = 6
+
 
 def check_images(
     images: Sequence[Path],
     *,
-    pair_index: int | None,
-    homography: Path | None,
+    group: str | None = None,
+    pair_index: int | None = None,
+    homography: Path | None = None,
     truth: str | None = None,
 ) -> None:
     """Check whether the names can mean a pair, before anything is loaded.
 
     Raises:
         ConfigError: a wrong number of names, or options that do not go with them.
-        DatasetError: one name that is no folder.
+        DatasetError: one name that is no set of pairs.
         ImageError: two names of which one is no file.
     """
     if homography is not None and truth is not None:
         raise ConfigError("truth", "does not go with --homography, which gives the truth as well")
     if len(images) == 1:
-        folder = images[0]
-        if not folder.exists():
-            raise DatasetError(folder, "there is no such folder")
-        if not folder.is_dir():
-            raise DatasetError(folder, "one image alone is no pair; name a second one")
+        from engine.data.folders import is_picture
+        from engine.data.layouts import split_layout
+
+        path = Path(split_layout(str(images[0]))[1])
+        if not path.exists():
+            raise DatasetError(path, "there is no such folder or file")
+        if path.is_file() and is_picture(path.name):
+            raise DatasetError(path, "one image alone is no pair; name a second one")
         for name, given in (("homography", homography), ("truth", truth)):
             if given is not None:
-                reason = "a sequence brings its own; give it with two images only"
-                raise ConfigError(name, reason)
+                raise ConfigError(name, "a set of pairs brings its own; give it with two images")
         return
     if len(images) != 2:
         raise ConfigError(
-            "images", f"two images or one sequence are needed, {len(images)} were named"
+            "images", f"two images or one set of pairs are needed, {len(images)} were named"
         )
     if pair_index is not None:
-        raise ConfigError("pair", "is the number of an image in a sequence, not of two images")
+        raise ConfigError("pair", "is the number of a pair in a set, not of two images")
+    if group is not None:
+        raise ConfigError("group", "is the name of a group in a set, not of two images")
     for path in images:
         if path.is_dir():
-            raise ImageError(path, "is a folder; name it alone to open a sequence")
+            raise ImageError(path, "is a folder; name it alone to open a set of pairs")
         if not path.exists():
             raise ImageError(path, "there is no such file")
 
@@ -59,6 +66,7 @@ def check_images(
 def open_pair(
     images: Sequence[Path],
     *,
+    group: str | None = None,
     pair_index: int | None = None,
     homography: Path | None = None,
     truth: str | None = None,
@@ -67,19 +75,20 @@ def open_pair(
     """Open the pair that was named.
 
     Args:
-        images: two image files, or one folder that holds a sequence or just two pictures.
-        pair_index: of a sequence: number of the second image; None for the first pair.
+        images: two image files, or one folder or file with pairs, ``WORD:PATH`` for its layout.
+        group: of a set: the group's name; None for the only one.
+        pair_index: of a group: the pair's number; None for the first one.
         homography: of two images: file with ``h_b_from_a``.
         truth: of two images: files with any truth, as :func:`read_truth` takes them.
         ranges: which values of each file are black and white.
 
     Raises:
-        DescSpaceError: as :func:`check_images`; the folder holds no sequence or several; the
-            truth cannot be used; the sequence has no such pair.
+        DescSpaceError: as :func:`check_images`; the set has no such pair, or several groups and
+            none is named; the truth cannot be used.
     """
-    check_images(images, pair_index=pair_index, homography=homography, truth=truth)
+    check_images(images, group=group, pair_index=pair_index, homography=homography, truth=truth)
     if len(images) == 1:
-        pair = _sequence_pair(images[0], pair_index)
+        pair = _pair_of_set(images[0], group, pair_index)
         return replace(pair, range_a=ranges[0], range_b=ranges[1])
     from engine.data.pairs import ImagePair
     from engine.images import read_size
@@ -114,25 +123,18 @@ def read_truth(
     return None if truth is None else named_truth(truth, Path(), images)
 
 
-def _sequence_pair(folder: Path, index: int | None) -> ImagePair:
-    from engine.data.hpatches import open_dataset, pair_from_folder
+def _pair_of_set(named: Path, name: str | None, index: int | None) -> ImagePair:
+    from engine.data.layouts import open_named_set
 
-    try:
-        dataset = open_dataset(folder)
-    except DatasetError as fault:
-        if index is not None:
-            raise
-        try:
-            return pair_from_folder(folder)
-        except DatasetError:
-            raise fault from None  # why it is no sequence is more helpful
-    if len(dataset.sequences) > 1:
-        names = ", ".join(sequence.name for sequence in dataset.sequences[:6])
-        more = ", …" if len(dataset.sequences) > 6 else ""
+    found = open_named_set(str(named))
+    if name is None and len(found.groups) > 1:
+        names = ", ".join(group.name for group in found.groups[:_NAMED_GROUPS])
+        more = ", …" if len(found.groups) > _NAMED_GROUPS else ""
         raise DatasetError(
-            folder, f"holds {len(dataset.sequences)} sequences; name one of them: {names}{more}"
+            found.root,
+            f"holds {len(found.groups)} groups of pairs; name one with --group: {names}{more}",
         )
-    (sequence,) = dataset.sequences
-    for choice in sequence.choices:
+    group = found.groups[0] if name is None else found.group(name)
+    for choice in (*found.choices, *group.choices):
         tell_choice(choice)
-    return sequence.pairs()[0] if index is None else sequence.pair(index)
+    return group.pairs[0] if index is None else found.pair(group.name, index)

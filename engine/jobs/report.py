@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import config_values, option_text, override_texts
+from engine.data.layouts import split_layout
 from engine.descriptors.registry import get_descriptor
 from engine.errors import DescSpaceError, ImageError, ResultError
 from engine.evaluation.comparison import merge_results
@@ -20,7 +21,7 @@ from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.report_prose import build_report, pair_in_words
 from engine.evaluation.report_statistics import Statistics
-from engine.evaluation.result import PairRow, read_result
+from engine.evaluation.result import PairRow, Sources, read_result
 from engine.evaluation.stress import Stress, stress_of
 from engine.files import make_folder
 from engine.imagefiles.value_range import ValueRange
@@ -37,7 +38,7 @@ class ReportJob:
         folders: of the runs, or their ``result.json`` files; several become one table.
         out: folder to write into; made if it is not there.
         pictures: whether to show the worst pairs with their matches.
-        dataset: where the sequences are now; None for where they were.
+        dataset: where the images are now; None for where they were.
         command: the command that makes this report again.
     """
 
@@ -80,11 +81,9 @@ class ReportJob:
         result = stats.merged.result_of(row.descriptor)
         one = stats.merged.descriptor(row.descriptor)
         root = self.dataset or (Path(result.sources.root) if result.sources.root else None)
-        named = Path(row.sequence)
-        if root is not None:
-            named = (root if root.name == row.sequence else root / row.sequence).resolve()
         view = ViewOptions(
-            images=(named,),
+            images=(_opened(result.sources, self.dataset),),
+            group=row.sequence,
             pair_index=row.index,
             descriptor=one.name,
             weights=stats.merged.weights_of(row.descriptor),
@@ -117,7 +116,6 @@ class ReportJob:
         count = round(row.share(stats.main_px) * row.count)
         note = f"{count} right and {row.count - count} wrong matches"
         note += "" if drawn == row.count else f"; {drawn} of them are drawn"
-        view = replace(view, images=((root / first.path).parent.resolve(),))
         if stress is not None:
             note += "; the command opens the pair as it was before it was turned or zoomed"
         else:
@@ -150,6 +148,21 @@ def _read(
         raise ImageError(path, "has changed since it was measured")
     changed = pixels if stress is None else stress.apply(pixels)
     return resize_pixels(changed, image.resize.to_size_px, antialias=True)
+
+
+def _opened(sources: Sources, moved: Path | None) -> Path:
+    """What opens the set of pairs, with the layout that was asked for; ``.`` where nobody knows.
+
+    Args:
+        sources: of the result.
+        moved: the folder of its images, where it is another one now.
+    """
+    layout, place = split_layout(sources.opened or sources.root)
+    path = Path(place)
+    if moved is not None:
+        within = path.relative_to(sources.root) if sources.opened else Path()
+        path = (moved / within).resolve()
+    return Path(f"{layout}:{path}") if layout else path
 
 
 def _own_settings(one: MeasuredDescriptor) -> tuple[str, ...]:

@@ -77,8 +77,9 @@ class EvaluateConfig:
     """What is measured, on what, and how."""
 
     dataset: str = option(
-        "", help="folder of sequences; demo; HPATCHES, HPATCHES_ILLUM or HPATCHES_VIEW in the data "
-        "folder; rotated:… and scaled:… make harder pairs of any of them",
+        "", help="folder or file with pairs, whose layout is recognised (LAYOUT:PATH names it); "
+        "demo; HPATCHES, HPATCHES_ILLUM or HPATCHES_VIEW in the data folder; rotated:… and "
+        "scaled:… make harder pairs of any of them",
         group="what to measure",
     )  # fmt: skip
     descriptor: tuple[str, ...] = option(
@@ -90,9 +91,10 @@ class EvaluateConfig:
         "closed", help="as the original's code measures; the same without its faults; or over the "
         "whole image", group="how to measure", always=True,
     )  # fmt: skip
-    subset: Literal["all", "viewpoint", "illumination", "540"] = option(
-        "all", help="which sequences; 540 leaves out the eight large ones of HPatches"
-    )
+    subset: str = option(
+        "all", help="which part of the set, by the name that the set gives it, such as viewpoint; "
+        "540 leaves out the eight large sequences of HPatches"
+    )  # fmt: skip
     threshold_px: tuple[float, ...] = option(
         (1.0, 3.0, 5.0), help="a match within this distance of the truth is right", unit="px",
         low=0.0, high=1000.0,
@@ -156,12 +158,14 @@ class StudyConfig:
         "any registered name; with its weights file", flag="", metavar="NAME[=FILE]",
         group="what to study",
     )  # fmt: skip
-    dataset: str = option("", help="as for evaluate: a folder of sequences, demo, HPATCHES, …")
+    dataset: str = option(
+        "", help="as for evaluate: a folder or file with pairs, demo, HPATCHES, …"
+    )
     layers: str = option(
         "all", help="which layers: all, or their numbers or names", metavar="all|N,N,…"
     )
     pairs: int = option(
-        20, help="how many pairs, at most, spread over the sequences; 0 for all", low=0,
+        20, help="how many pairs, at most, spread over the groups; 0 for all", low=0,
         group="how to measure",
     )  # fmt: skip
     remove_position: int = option(

@@ -211,14 +211,16 @@ class StudyJob:
     ) -> tuple[PairPicture, ...]:
         """The pairs that the best layer matches worst, with commands that open them."""
         found = measured.points.get(Variant(result.best.number, MAIN_PROTOCOL), {})
-        pairs = {one.key: one for sequence in dataset.sequences for one in sequence}
+        pairs = {one.key: one for one in dataset.pairs()}
         rows = result.worst(_WORST_PAIRS)
         pictures = []
         for done, row in enumerate(rows):
             context.cancel.check()
             context.emit(Progress(Stage.WORST_PAIRS, done, len(rows)))
             points = found[row.key]
-            pictures.append(self._picture(result, row, pairs[row.key], points, protocol))
+            pictures.append(
+                self._picture(result, row, pairs[row.key], dataset.opened, points, protocol)
+            )
         return tuple(pictures)
 
     def _picture(
@@ -226,6 +228,7 @@ class StudyJob:
         result: StudyResult,
         row: PairRow,
         one: EvaluationPair,
+        opened: str,
         points: PairPoints,
         protocol: Protocol,
     ) -> PairPicture:
@@ -239,7 +242,7 @@ class StudyJob:
             )
             images.append(working.pixels)
             resizes.append(working.resize)
-        title = f"{row.sequence} 1 → {row.index}"
+        title = one.pair.name
         right = points.errors_px <= MAIN_PX
         figure, drawn = draw_pair(
             (images[0], images[1]), points.query_px, points.match_px, right, title=title
@@ -248,7 +251,8 @@ class StudyJob:
         note = f"{count} right and {row.count - count} wrong matches"
         note += "" if drawn == row.count else f"; {drawn} of them are drawn"
         view = ViewOptions(
-            images=(pair.path_a.parent.resolve(),),
+            images=(Path(opened),),
+            group=row.sequence,
             pair_index=row.index,
             descriptor=result.best.descriptor,
             weights=dict(self.spec.settings).get("weights"),
@@ -293,7 +297,7 @@ def choose_study(config: StudyConfig, own: Mapping[str, Any]) -> DescriptorSpec:
         WeightsError: a run folder without a checkpoint.
     """
     if not config.dataset.strip():
-        raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
+        raise ConfigError("dataset", "is not named; name a folder or file with pairs, or 'demo'")
     name, place = split_descriptor(config.descriptor)
     if name == PRECOMPUTED:
         raise ConfigError("descriptor", f"{PRECOMPUTED!r} has maps of single images only")

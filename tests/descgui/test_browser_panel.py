@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
 
 from descgui.models.bundle import make_models
 from descgui.views.browser_panel import BrowserPanel
-from engine.api import Dataset, Sequence
+from tests.descgui.pair_sets import a_group, a_set
 
 ROOT = Path("/data/ö")
 
 
-def sequence(name, kind, problems=()):
-    numbers = (1, 2, 3, 4, 5, 6)
-    return Sequence(
-        name=name,
-        folder=ROOT / name,
-        numbers=numbers,
-        images=tuple(ROOT / name / f"{number}.ppm" for number in numbers),
-        homographies=tuple(np.eye(3) for _ in numbers),
-        kind=kind,
-        problems=problems,
-    )
+NUMBERS = (2, 3, 4, 5, 6)
 
 
 def dataset(count=116):
@@ -34,8 +23,7 @@ def dataset(count=116):
         (f"i_{number:03}", "illumination") if number % 2 else (f"v_{number:03}", "viewpoint")
         for number in range(count)
     ]
-    sequences = tuple(sequence(name, kind) for name, kind in names)
-    return Dataset(ROOT, sequences)
+    return a_set(ROOT, *(a_group(ROOT, name, kind, NUMBERS) for name, kind in names))
 
 
 @pytest.fixture
@@ -171,9 +159,9 @@ def test_filters_write_the_model_and_show_what_it_holds(panel, models, qtbot):
     assert (models.browser.state.subset, models.browser.state.search) == ("viewpoint", "01")
     names = {panel.tree_model.index(row, 0).data() for row in range(panel.tree_model.rowCount())}
     assert names == {"v_010", "v_012", "v_014", "v_016", "v_018"}
-    models.browser.set_filter(subset="all", search="")
+    models.browser.set_filter(subset="", search="")
     assert panel.search.text() == ""
-    assert panel.subset_buttons["all"].isChecked()
+    assert panel.subset_buttons[""].isChecked()
 
 
 def test_no_hit_says_so_and_can_be_cleared(panel, models, qtbot):
@@ -190,14 +178,15 @@ def test_the_open_pair_stays_marked_when_a_filter_hides_and_shows_it(panel, mode
     models.browser.set_current("v_004", 3)
     models.browser.set_filter(subset="illumination")
     assert panel.tree_model.pair_at(panel.tree.currentIndex()) is None
-    models.browser.set_filter(subset="all")
+    models.browser.set_filter(subset="")
     assert panel.tree_model.pair_at(panel.tree.currentIndex()).index == 3
 
 
 def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
     sentence = "v_bad: H_1_3 is singular, so the pair 1 → 3 is left out."
-    bad = sequence("v_bad", "viewpoint", (sentence,))
-    models.browser.set_dataset(Dataset(ROOT, (bad,), (sentence, "v_worse: image 1 is missing.")))
+    bad = a_group(ROOT, "v_bad", "viewpoint", NUMBERS, (sentence,))
+    problems = (sentence, "v_worse: image 1 is missing.")
+    models.browser.set_dataset(a_set(ROOT, bad, problems=problems))
     assert panel.problem_button.text() == "2 problems"
     assert panel.tree_model.problems_of(panel.tree_model.index(0, 0)) == (sentence,)
     tooltip = panel.tree_model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
@@ -215,7 +204,7 @@ def test_a_screen_reader_hears_whole_words(panel, models):
     first = panel.tree_model.index(0, 0)
     role = Qt.ItemDataRole.AccessibleTextRole
     assert first.data(role) == "v_000, viewpoint, 5 pairs"
-    assert panel.tree_model.index(0, 0, first).data(role) == "v_000, image 1 to image 2"
+    assert panel.tree_model.index(0, 0, first).data(role) == "v_000, 1 → 2"
 
 
 def test_the_panel_can_be_narrow(panel, models):

@@ -38,6 +38,7 @@ from engine.api import (
 )
 from engine.cli.command import options_from
 from engine.cli.parser import build_parser, parse
+from tests.descgui.pair_sets import a_group, a_set
 
 WAIT_MS = 5000
 PIXELS = np.zeros((20, 30, 3), np.uint8)
@@ -108,7 +109,7 @@ def answer(monkeypatch):
     ("command", "dialog", "result", "expected"),
     [
         ("open_pair", "ask_pair", (Path("a"), Path("b")), ("open_files", (Path("a"), Path("b")))),
-        ("open_folder", "ask_folder", Path("f"), ("open_folder", (Path("f"),))),
+        ("open_folder", "ask_folder", Path("f"), ("open_set", ("f",))),
         ("load_homography", "ask_file", Path("H"), ("load_homography", (Path("H"),))),
         ("load_basis", "ask_file", Path("b.npz"), ("use_basis", (Path("b.npz"),))),
         ("save_basis", "ask_target", Path("b.npz"), ("save_basis", (Path("b.npz"),))),
@@ -289,7 +290,7 @@ def test_what_was_chosen_in_the_opened_sequence_is_said(qtbot, pairs, models, no
         for name in ("1.png", "2.png", "2.jpg"):
             api.write_image(tmp_path / folder / name, np.full((24, 32, 3), 90, np.uint8))
         (tmp_path / folder / "H_1_2").write_text("1 0 0 0 1 0 0 0 1")
-    pairs.open_folder(tmp_path, sequence="v_y")
+    pairs.open_set(str(tmp_path), group="v_y")
     qtbot.waitUntil(lambda: models.pair.state is not None, timeout=WAIT_MS)
     assert notified == [("warning", "v_y: image 2 is there twice; 2.png is used.")]
 
@@ -368,13 +369,22 @@ def test_matches_are_written_only_when_there_are_some(exports, models, tmp_path)
 
 
 def test_the_copied_command_opens_the_same_view(exports, models, tmp_path):
+    groups = (a_group(tmp_path, "v_x"), a_group(tmp_path, "v_y"))
+    models.browser.set_dataset(a_set(tmp_path, *groups))
     open_in(models, tmp_path, sequence="v_x", index=4)
     models.maps.choose(DescriptorChoice("daisy", {"rings": 2, "weights": "/w.pth"}))
     models.view.update(mode="pca")
     exports.copy_command()
     command = QGuiApplication.clipboard().text()
     assert command.startswith("python main.py view")
-    for words in ("--pair 4", "--weights /w.pth", "--set rings=2", "--mode pca"):
+    for words in (
+        str(tmp_path),
+        "--group v_x",
+        "--pair 4",
+        "--weights /w.pth",
+        "--set rings=2",
+        "--mode pca",
+    ):
         assert words in command
 
 
@@ -450,8 +460,8 @@ def start(models, asked, **options: Any) -> StartController:
             ),
         ),
         (
-            {"images": (Path("s"),), "pair_index": 3, "value_range": "0,9"},
-            ("open_folder", (Path("s"), 3, (ValueRange(0, 9), ValueRange(0, 9)))),
+            {"images": (Path("s"),), "group": "v", "pair_index": 3, "value_range": "0,9"},
+            ("open_set", ("s", "v", 3, (ValueRange(0, 9), ValueRange(0, 9)))),
         ),
         ({}, ("open_demo", ())),
     ],

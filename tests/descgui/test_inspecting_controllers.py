@@ -22,6 +22,7 @@ from descgui.models.pair_state import PairState
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import DescSpaceError, HomographySource, Image, ImagePair, Note, Progress
+from tests.descgui.pair_sets import a_set
 
 WAIT_MS = 5000
 MAP_BYTES = 100 * 2**20
@@ -748,17 +749,22 @@ def test_colours_follow_a_slider_without_waiting_for_it_to_rest(ready, qtbot, re
 
 
 def test_a_basis_is_fitted_on_all_images_of_the_open_folder_with_progress(ready, qtbot, rest):
-    sequences = tuple(
-        api.Sequence(
-            name, Path(name), (1, 2, 3), tuple(Path(f"{first + k}.png") for k in range(3)),
-            (np.eye(3),) * 3, "other",
+    groups = tuple(
+        api.PairGroup(
+            name,
+            tuple(
+                api.ImagePair(
+                    Path(f"{first}.png"), Path(f"{first + k}.png"), sequence=name, index=k
+                )
+                for k in (1, 2)
+            ),
         )
         for name, first in (("one", 1), ("two", 7))
-    )  # fmt: skip
+    )
     ready.models.view.update(mode="pca", pca_fit="all")
     rest()
     assert ready.session.of("pca")[-1][0].fit == "both"  # no folder is open
-    ready.models.browser.set_dataset(api.Dataset(Path(), sequences))
+    ready.models.browser.set_dataset(a_set(Path(), *groups))
     ready.session.gate.clear()
     ready.models.view.update(pca_level=0, stacked=True)
     words = "images for the PCA basis: 1 of 3"

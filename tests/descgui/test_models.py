@@ -22,31 +22,19 @@ from descgui.models.recents import read_recent, write_recent
 from descgui.models.settings import RECENT_LIMIT, Settings, SettingsModel
 from descgui.models.state import StateModel
 from descgui.models.view_state import ViewState
-from engine.api import Dataset, ImagePair, MatchTable, Sequence
+from engine.api import ImagePair, MatchTable
+from tests.descgui.pair_sets import a_group, a_set
 
 ROOT = Path("/data")
 
 
-def sequence(name, kind, numbers=(1, 2, 3)):
-    return Sequence(
-        name=name,
-        folder=ROOT / name,
-        numbers=numbers,
-        images=tuple(ROOT / name / f"{number}.ppm" for number in numbers),
-        homographies=tuple(np.eye(3) for _ in numbers),
-        kind=kind,
-    )
-
-
 def dataset():
-    return Dataset(
+    return a_set(
         ROOT,
-        (
-            sequence("i_Pool", "illumination"),
-            sequence("v_graf", "viewpoint"),
-            sequence("v_wall", "viewpoint", (1, 4)),
-            sequence("rocket", "other"),
-        ),
+        a_group(ROOT, "i_Pool", "illumination"),
+        a_group(ROOT, "v_graf", "viewpoint"),
+        a_group(ROOT, "v_wall", "viewpoint", (4,)),
+        a_group(ROOT, "rocket"),
     )
 
 
@@ -95,7 +83,7 @@ def test_another_data_set_is_listed_unfiltered_and_without_an_open_pair(qapp):
     model.set_filter(subset="viewpoint", search="x")
     model.set_current("v_graf", 2)
     model.set_dataset(dataset())
-    assert (model.state.subset, model.state.search, model.state.sequence) == ("all", "", "")
+    assert (model.state.subset, model.state.search, model.state.group) == ("", "", "")
     assert len(model.listed()) == 4
 
 
@@ -104,7 +92,7 @@ def test_an_equal_but_new_data_set_is_a_change_and_the_same_one_is_none(qapp):
     model.set_dataset(opened)
     seen = heard(model.changed)
     model.set_dataset(opened)
-    model.set_filter(subset="all", search="")
+    model.set_filter(subset="", search="")
     model.set_current("", 0)
     assert seen == []
     model.set_dataset(dataset())
@@ -454,12 +442,13 @@ def test_recent_entries_are_read_back_as_what_they_were():
     listed = ImagePair(
         ROOT / "v/1.ppm", ROOT / "v/3.ppm", name="v 1 → 3", sequence="v_graf", index=3
     )
-    assert read_recent(write_recent(free, None)).path_a == free.path_a
-    assert read_recent(write_recent(free, None)).label == "1.png ↔ 2.png"
-    back = read_recent(write_recent(listed, ROOT))
-    assert (back.root, back.sequence, back.index) == (ROOT, "v_graf", 3)
-    assert back.label == "v_graf 1 → 3"
-    for broken in ("", "one", "a\tb\tc", "a\tb\t3\td"):
+    assert read_recent(write_recent(free, "")).path_a == free.path_a
+    assert read_recent(write_recent(free, "")).label == "1.png ↔ 2.png"
+    back = read_recent(write_recent(listed, str(ROOT)))
+    assert (back.opened, back.group, back.index) == (str(ROOT), "v_graf", 3)
+    assert back.label == "v 1 → 3"
+    assert read_recent("/data\tv_graf\t3").label == "v_graf 1 → 3", "as it was written before"
+    for broken in ("", "one", "a\tb\tc", "a\tb\t3\td\te"):
         assert read_recent(broken) is None
 
 

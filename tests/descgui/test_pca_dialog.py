@@ -13,7 +13,8 @@ from descgui.models.bundle import make_models
 from descgui.models.maps_state import MapStatus
 from descgui.models.pictures_state import PicturesState
 from descgui.views.pca_dialog import ExplainedBars, PcaDialog
-from engine.api import PLAIN, Colouring, Dataset, Extent, MapInfo, PcaAnswer, Picture
+from engine.api import PLAIN, Colouring, Extent, MapInfo, PcaAnswer, Picture
+from tests.descgui.pair_sets import a_set
 
 PICTURE = Picture(np.zeros((2, 2, 3), dtype=np.uint8), Extent(0, 0, 1, 1))
 INFO = MapInfo(
@@ -68,7 +69,7 @@ def test_the_fit_is_written_to_the_view_and_a_file_is_asked_for(dialog, models, 
 def test_all_images_can_be_chosen_while_a_folder_is_open(dialog, models):
     entry = dialog.fit.model().item(dialog.fit.findData("all"))
     assert not entry.isEnabled()
-    models.browser.set_dataset(Dataset(Path("/d"), ()))
+    models.browser.set_dataset(a_set(Path("/d")))
     assert entry.isEnabled()
     pick(dialog.fit, "all")
     assert models.view.state.pca_fit == "all"

@@ -28,7 +28,7 @@ class Content:
     folders: tuple[Path, ...]
     finished: bool = True
     notes: tuple[str, ...] = ("They differ.",)
-    root: Path | None = None
+    opened: str | None = None
     changed: bool = False
     descriptors: tuple[Any, ...] = ()
 
@@ -277,10 +277,10 @@ def test_an_unfinished_run_has_no_report(results, evaluation):
 
 def test_a_pair_is_matched_once_it_is_open_and_only_then(results, evaluation, asked, models):
     measured = SimpleNamespace(label="mine", name="daisy")
-    content = Content((ONE,), root=Path("/data"), descriptors=(measured,))
+    content = Content((ONE,), opened="/data", descriptors=(measured,))
     evaluation.shown.set(ShownRun("done", content))
     results.open_pair("v_turn", 3, "mine", 5.0)
-    assert asked.of("open_folder") == [(Path("/data"), "v_turn", 3)]
+    assert asked.of("open_set") == [("/data", "v_turn", 3)]
     assert models.settings.state.correct_px == 5.0
     assert asked.of("run") == []
     models.pair.changed.emit(None)
@@ -290,10 +290,10 @@ def test_a_pair_is_matched_once_it_is_open_and_only_then(results, evaluation, as
 
 
 def test_a_pair_of_warped_images_is_shown_as_it_is_on_the_disk(results, evaluation, models):
-    content = Content((ONE,), root=Path("/data"), changed=True)
+    content = Content((ONE,), opened="/data", changed=True)
     evaluation.shown.set(ShownRun("done", content))
     results.open_pair("v_turn", 3, "mine", 5.0)
     assert "without rotation or scaling" in last_message(models)
-    evaluation.shown.set(ShownRun("done", replace(content, root=None)))
+    evaluation.shown.set(ShownRun("done", replace(content, opened=None)))
     results.open_pair("v_turn", 3, "mine", 5.0)
     assert "moved or deleted" in last_message(models)

@@ -74,7 +74,10 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_table_is_printed_and_a_line_for_each_pair_when_nobody_watches(finished: Path):
     table = (finished / "stdout.txt").read_text("utf-8")
-    assert "hpatches (all): 6 of 6 pairs, protocol closed, exact matching, on cpu" in table
+    assert (
+        "hpatches (all), HPatches sequences: 6 of 6 pairs, protocol closed, exact matching, on cpu"
+        in table
+    )
     assert "daisy ≤ 5 px" in table
     assert str(finished) in table
     lines = (finished / "stderr.txt").read_text("utf-8").splitlines()

@@ -192,7 +192,7 @@ def test_a_folder_with_just_two_images_opens_as_a_pair(qtbot, open_window, seque
     pair = window.models.pair.state.pair
     assert (pair.path_a.name, pair.path_b.name) == ("9.png", "10.png")
     with qtbot.waitSignal(window.models.pair.failed, timeout=WAIT_MS) as failed:
-        window.pairs.open_folder(tmp_path / "gone")
+        window.pairs.open_set(str(tmp_path / "gone"))
     assert "gone" in failed.args[0]
     assert "does not exist" in failed.args[0]
 

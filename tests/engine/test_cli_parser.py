@@ -77,7 +77,7 @@ def test_every_command_is_listed_in_the_help(parser: Parser):
         (["match", "a", "b", "--out", "m.csv", "--cuont", "3"], "did you mean --count"),
         (["match", "a", "b"], "--out"),
         (["view", "a", "b", "--pair", "first"], "whole number"),
-        (["view", "a", "b", "--pair", "1"], "at least 2"),
+        (["view", "a", "b", "--pair", "0"], "at least 1"),
         (["view", "a", "b", "--probe", "3"], "is not X,Y"),
         (["view", "a", "b", "--probe", "nan,1"], "not a number"),
         (["view", "a", "b", "--size", "big"], "is not WxH"),
@@ -209,19 +209,20 @@ def test_an_empty_path_is_refused_everywhere(parser: Parser, words: list[str], e
         parse(parser, [empty if word == "E" else word for word in words])
 
 
-def test_a_pair_is_two_files_or_one_folder(tmp_path: Path, pair: tuple[Path, Path]):
-    nothing = {"pair_index": None, "homography": None}
+def test_a_pair_is_two_files_or_one_set(tmp_path: Path, pair: tuple[Path, Path]):
+    nothing = {"group": None, "pair_index": None, "homography": None}
     check_images(pair, **nothing)
-    check_images([tmp_path], pair_index=3, homography=None)
+    check_images([tmp_path], **{**nothing, "group": "v", "pair_index": 3})
     for images, options, reason in (
         ([], nothing, "0 were named"),
         ([*pair, *pair], nothing, "4 were named"),
         ([pair[0]], nothing, "second one"),
-        ([tmp_path / "none"], nothing, "no such folder"),
+        ([tmp_path / "none"], nothing, "no such folder or file"),
         ([pair[0], tmp_path], nothing, "is a folder"),
         ([pair[0], tmp_path / "none.png"], nothing, "no such file"),
-        (list(pair), {"pair_index": 2, "homography": None}, "of two images"),
-        ([tmp_path], {"pair_index": None, "homography": pair[0]}, "brings its own"),
+        (list(pair), {**nothing, "pair_index": 2}, "of two images"),
+        (list(pair), {**nothing, "group": "v"}, "of two images"),
+        ([tmp_path], {**nothing, "homography": pair[0]}, "brings its own"),
     ):
         with pytest.raises(DescSpaceError, match=reason):
             check_images(images, **options)

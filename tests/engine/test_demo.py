@@ -12,7 +12,8 @@ import pytest
 
 from engine.data import demo
 from engine.data.demo import demo_dataset, first_demo_pair, write_demo
-from engine.data.hpatches import open_dataset, pair_from_folder, subset
+from engine.data.layouts import open_pair_set
+from engine.data.layouts.hpatches import HPatchesReader
 from engine.errors import JobCancelled, OutputError
 from engine.geometry.coords import inside
 from engine.geometry.homography import local_scale, warp_image, warp_points
@@ -36,15 +37,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_the_demo_is_a_whole_dataset_of_both_kinds_with_a_free_pair(folder):
-    dataset = open_dataset(folder)
+    dataset = HPatchesReader().read(folder)
     assert dataset.problems == ()
-    assert len(subset(dataset, "viewpoint").sequences) == 3
-    assert len(subset(dataset, "illumination").sequences) == 3
-    for sequence in dataset.sequences:
-        assert sequence.numbers == (1, 2, 3, 4, 5, 6)
-        assert len(sequence.pairs()) == 5
-        assert {max(read_size(image)) for image in sequence.images} == {640}
-    stereo = pair_from_folder(folder / "motorcycle")
+    assert len(dataset.only("viewpoint").groups) == 3
+    assert len(dataset.only("illumination").groups) == 3
+    for sequence in dataset.groups:
+        assert [pair.index for pair in sequence.pairs] == [2, 3, 4, 5, 6]
+        images = {path for pair in sequence.pairs for path in (pair.path_a, pair.path_b)}
+        assert {max(read_size(image)) for image in images} == {640}
+    (stereo,) = open_pair_set(folder / "motorcycle").pairs()
     assert (stereo.name, stereo.path_a.name, stereo.path_b.name) == (
         "motorcycle", "left.png", "right.png"
     )  # fmt: skip
@@ -55,7 +56,7 @@ def test_the_first_pair_is_a_viewpoint_pair_with_truth(folder):
     pair = first_demo_pair()
     assert pair.sequence.startswith("v_")
     assert isinstance(pair.truth, HomographySource)
-    assert pair in open_dataset(folder).pairs()
+    assert pair in HPatchesReader().read(folder).pairs()
 
 
 def turn_deg(h_b_from_a, point):
@@ -66,9 +67,9 @@ def turn_deg(h_b_from_a, point):
 
 def test_viewpoint_pairs_differ_in_scale_rotation_and_tilt(folder):
     centres = {}
-    for pair in subset(open_dataset(folder), "viewpoint").sequences:
-        size = np.array(read_size(pair.images[0]))
-        for one in pair.pairs():
+    for sequence in HPatchesReader().read(folder).only("viewpoint").groups:
+        size = np.array(read_size(sequence.pairs[0].path_a))
+        for one in sequence.pairs:
             middle = (size - 1) / 2
             spread = local_scale(one.truth.h_b_from_a, np.array([[0, 0], size - 1]))
             centres[one.name] = (
@@ -94,10 +95,10 @@ def sharp_shift(truth, seen, mask):
 
 def test_the_stated_homographies_match_the_pictures_to_a_tenth_of_a_pixel(folder):
     """Image 1 warped by the truth must lie on image k, in each quarter of what both show."""
-    for sequence in subset(open_dataset(folder), "viewpoint").sequences:
-        first = cv2.cvtColor(read_image(sequence.images[0]).pixels, cv2.COLOR_RGB2GRAY)
+    for sequence in HPatchesReader().read(folder).only("viewpoint").groups:
+        first = cv2.cvtColor(read_image(sequence.pairs[0].path_a).pixels, cv2.COLOR_RGB2GRAY)
         size_a = (first.shape[1], first.shape[0])
-        for pair in sequence.pairs():
+        for pair in sequence.pairs:
             other = cv2.cvtColor(read_image(pair.path_b).pixels, cv2.COLOR_RGB2GRAY)
             size_b = (other.shape[1], other.shape[0])
             warped = warp_image(first, pair.truth.h_b_from_a, size_b)
@@ -124,9 +125,9 @@ def test_that_measure_would_notice_half_a_pixel(folder):
 
 
 def test_illumination_pairs_stand_still_and_change_their_light(folder):
-    for sequence in subset(open_dataset(folder), "illumination").sequences:
-        first = read_image(sequence.images[0]).pixels.astype(float)
-        for pair in sequence.pairs():
+    for sequence in HPatchesReader().read(folder).only("illumination").groups:
+        first = read_image(sequence.pairs[0].path_a).pixels.astype(float)
+        for pair in sequence.pairs:
             np.testing.assert_array_equal(pair.truth.h_b_from_a, np.eye(3))
             other = read_image(pair.path_b).pixels.astype(float)
             assert other.shape == first.shape

@@ -27,7 +27,7 @@ from engine.cli.run import main
 from engine.data import download
 from engine.data.archives import Limits, extract_archive
 from engine.data.download import Patience, download_hpatches, fetch
-from engine.data.hpatches import open_dataset
+from engine.data.layouts import open_pair_set
 from engine.errors import DatasetError, DownloadError, JobCancelled, OutputError
 from engine.evaluation.datasets import open_evaluation_set
 from engine.progress import Event, JobContext, Note, Progress, Stage
@@ -522,7 +522,7 @@ def test_the_second_address_helps_where_the_first_is_dead(
     target = tmp_path / "döta"
     place = download_hpatches(target, context, urls=urls, patience=AT_ONCE)
     assert place == target / "hpatches-sequences-release"
-    assert [s.name for s in open_dataset(place).sequences] == ["i_wall", "v_wall"]
+    assert [s.name for s in open_pair_set(place).groups] == ["i_wall", "v_wall"]
     assert [path.name for path in target.iterdir()] == ["hpatches-sequences-release"]
     notes = [event.text for event in events if isinstance(event, Note)]
     assert len(notes) == 1
@@ -573,7 +573,7 @@ def test_an_evil_archive_leads_to_the_next_address(
     site.pages["b.zip"] = honest(zip_of(sequences))
     urls = (site.url("a.zip"), site.url("b.zip"))
     place = download_hpatches(tmp_path / "d", quiet(), urls=urls, patience=AT_ONCE)
-    assert len(open_dataset(place).sequences) == 2
+    assert len(open_pair_set(place).groups) == 2
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["d"]
 
 

@@ -111,7 +111,7 @@ def test_real_weights_match_far_better_than_random_ones(
     from engine.jobs.open_pair import open_pair
     from engine.progress import JobContext
 
-    pair = open_pair((shared_data / "sequences" / "v_graf",), pair_index=2, homography=None)
+    pair = open_pair((shared_data / "sequences" / "v_graf",), pair_index=2)
     shares = []
     for values in ({"weights": str(real_weights)}, {"untrained": True}):
         recipe = Recipe(

@@ -437,7 +437,7 @@ def test_a_pair_without_any_query_is_counted_and_has_no_row(sequences: Path, tmp
     }  # fmt: skip
     near = [row for row in result.pairs if row.sequence == "v_near"]
     assert {row.queries for row in near} == {"uniform"}
-    assert "no harris query of image 1 is seen in image 2" in result.left_out[0].reason
+    assert "no harris query of the first image is seen in the second" in result.left_out[0].reason
 
 
 # ---- data sets ---------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def test_the_540_pairs_leave_the_eight_large_sequences_out(tmp_path: Path):
     every = open_evaluation_set(str(tmp_path / "hpatches"))
     few = open_evaluation_set(str(tmp_path / "hpatches"), which="540")
     all_names, few_names = (
-        {pairs[0].pair.sequence for pairs in found.sequences} for found in (every, few)
+        {pairs[0].pair.sequence for pairs in found.groups} for found in (every, few)
     )
     assert all_names - few_names == {"i_dc", "v_talent"}
     assert len(LARGE_SEQUENCES) == 8
@@ -525,7 +525,7 @@ def test_hpatches_is_found_in_the_data_folder_by_the_words_of_the_original(
         ("rotated:HPATCHES_VIEW", ["v_one", "v_two"]),
     ):
         found = open_evaluation_set(word, data_folder=tmp_path)
-        assert [pairs[0].pair.sequence for pairs in found.sequences] == names
+        assert [pairs[0].pair.sequence for pairs in found.groups] == names
     monkeypatch.setenv("DESCGUI_DATA", str(tmp_path))
     assert open_evaluation_set("HPATCHES").pair_count == 3
     assert caplog.records == []
@@ -557,7 +557,9 @@ def test_a_data_set_that_is_not_there_is_refused_in_a_sentence(
 
 def test_a_subset_without_sequences_is_refused(tmp_path: Path):
     write_sequence(tmp_path / "set" / "i_one", 0, images=2)
-    with pytest.raises(DatasetError, match="no sequence of the subset 'viewpoint'"):
+    with pytest.raises(
+        DatasetError, match="no pair of the subset 'viewpoint'; its subsets are illumination, 540"
+    ):
         open_evaluation_set(str(tmp_path / "set"), which="viewpoint")
 
 

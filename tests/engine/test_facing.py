@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.data.hpatches import open_dataset
+from engine.data.layouts import open_pair_set
 from engine.descriptors.registry import make_spec
 from engine.evaluation.datasets import open_evaluation_set
 from engine.evaluation.stress import choose_stress
@@ -136,7 +136,7 @@ def test_every_corner_is_evaluated_also_under_stress(tmp_path, mirrored):
     # A tenth of the pixels are Harris queries, and most of them are seen.
     assert all(rows[number].count > 300 for number in (2, 3, 4, 5))
     rotated = open_evaluation_set(f"rotated:{tmp_path / 'set'}")
-    for one, matrix in zip(rotated.sequences[0], matrices, strict=True):
+    for one, matrix in zip(rotated.groups[0], matrices, strict=True):
         turn = choose_stress("rotated", "v_crossed", one.pair.index).matrix(SIZE_PX)
         found = one.open_truth(SIZE_PX, SIZE_PX).matrix_from("a")
         scale = np.linalg.norm(found) / np.linalg.norm(turn @ matrix)
@@ -149,7 +149,7 @@ def test_matches_and_probes_know_the_truth_behind_every_corner(tmp_path, number,
     corner = CORNERS[number]
     matrix = crossed(corner, mirrored=mirrored)
     write_sequence(tmp_path / "v_crossed", [matrix])
-    (pair,) = open_dataset(tmp_path / "v_crossed").pairs()
+    (pair,) = open_pair_set(tmp_path / "v_crossed").pairs()
     how = Recipe(spec=make_spec("daisy", DAISY), long_edge_px=96, device="cpu")
     session = Session()
     table = session.match(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engine.data.folders import natural_key
-from engine.data.hpatches import open_dataset, pair_from_folder, subset
+from engine.data.layouts.hpatches import HPatchesReader
+from engine.data.pair_set import PairSet
 from engine.errors import DatasetError
 from engine.images import read_size
 
@@ -26,28 +27,30 @@ def make_sequence(folder: Path, *, count=6, suffix=".ppm", image="{k}", matrix="
     return folder
 
 
+def read(folder: Path) -> PairSet:
+    return HPatchesReader().read(folder)
+
+
 def the_problem(folder: Path) -> str:
     """The only problem of the only sequence."""
-    dataset = open_dataset(folder)
-    assert dataset.problems == dataset.sequences[0].problems
+    dataset = read(folder)
+    assert dataset.problems == dataset.groups[0].problems
     (problem,) = dataset.problems
     return problem
 
 
 def test_a_sequence_gives_image_1_against_each_other_with_its_homography(tmp_path):
     make_sequence(tmp_path / "v_wall")
-    dataset = open_dataset(tmp_path / "v_wall")
-    (sequence,) = dataset.sequences
-    assert (sequence.name, sequence.kind, sequence.problems) == ("v_wall", "viewpoint", ())
-    assert sequence.numbers == (1, 2, 3, 4, 5, 6)
-    np.testing.assert_array_equal(sequence.homographies[0], np.eye(3))
-    assert [pair.name for pair in sequence.pairs()] == [f"v_wall 1 → {k}" for k in range(2, 7)]
-    for k, pair in enumerate(sequence.pairs(), start=2):
+    dataset = read(tmp_path / "v_wall")
+    (sequence,) = dataset.groups
+    assert (sequence.name, sequence.subset, sequence.problems) == ("v_wall", "viewpoint", ())
+    assert [pair.name for pair in sequence.pairs] == [f"v_wall 1 → {k}" for k in range(2, 7)]
+    for k, pair in enumerate(sequence.pairs, start=2):
         assert pair.path_a == tmp_path / "v_wall" / "1.ppm"
         assert pair.path_b == tmp_path / "v_wall" / f"{k}.ppm"
         assert (pair.sequence, pair.index) == ("v_wall", k)
         np.testing.assert_array_equal(pair.truth.h_b_from_a, [[1, 0, k], [0, 1, 0], [0, 0, 1]])
-        assert sequence.pair(k) == pair
+        assert dataset.pair("v_wall", k) == pair
         assert pair.truth.h_b_from_a.dtype == np.float64
 
 
@@ -56,7 +59,7 @@ def test_a_root_one_sequence_or_a_level_in_between_open_alike(tmp_path, level):
     root = tmp_path if level == "itself" else tmp_path / level
     for name in ("v_b", "i_a"):
         make_sequence(root / name)
-    assert [s.name for s in open_dataset(tmp_path).sequences] == ["i_a", "v_b"]
+    assert [s.name for s in read(tmp_path).groups] == ["i_a", "v_b"]
 
 
 def test_a_folder_may_hold_sequences_and_roots_side_by_side(tmp_path):
@@ -67,15 +70,15 @@ def test_a_folder_may_hold_sequences_and_roots_side_by_side(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").touch()
     (tmp_path / "notes.txt").touch()
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["v_deep", "v_far", "v_near"]
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["v_deep", "v_far", "v_near"]
     assert dataset.problems == ()
 
 
 @pytest.mark.parametrize("suffix", [".ppm", ".PNG", ".jpg", ".tif", ".webp", ".bmp", ".pgm"])
 def test_any_picture_ending_is_taken(tmp_path, suffix):
     make_sequence(tmp_path / "v_x", suffix=suffix)
-    assert len(open_dataset(tmp_path).pairs()) == 5
+    assert len(read(tmp_path).pairs()) == 5
 
 
 @pytest.mark.parametrize(
@@ -84,17 +87,17 @@ def test_any_picture_ending_is_taken(tmp_path, suffix):
 )
 def test_other_common_names_are_understood(tmp_path, image, matrix):
     make_sequence(tmp_path / "graf", image=image, matrix=matrix)
-    (sequence,) = open_dataset(tmp_path).sequences
-    assert len(sequence.pairs()) == 5
-    assert sequence.kind == "other"
+    (sequence,) = read(tmp_path).groups
+    assert len(sequence.pairs) == 5
+    assert sequence.subset == ""
 
 
 def test_sequences_and_images_come_in_natural_order(tmp_path):
     for name in ("v_10", "v_9", "V_1", "i_2"):
         make_sequence(tmp_path / name, count=12)
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["i_2", "V_1", "v_9", "v_10"]
-    assert [pair.index for pair in dataset.sequences[0].pairs()] == list(range(2, 13))
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["i_2", "V_1", "v_9", "v_10"]
+    assert [pair.index for pair in dataset.groups[0].pairs] == list(range(2, 13))
 
 
 def test_the_natural_key_orders_numbers_by_value_and_any_text_at_all():
@@ -107,11 +110,11 @@ def test_the_natural_key_orders_numbers_by_value_and_any_text_at_all():
 def test_subsets_follow_the_folders_names(tmp_path):
     for name in ("v_a", "v_b", "i_c", "own"):
         make_sequence(tmp_path / name)
-    dataset = open_dataset(tmp_path)
-    assert subset(dataset, "all") is dataset
-    assert [s.name for s in subset(dataset, "viewpoint").sequences] == ["v_a", "v_b"]
-    assert [s.name for s in subset(dataset, "illumination").sequences] == ["i_c"]
-    assert subset(subset(dataset, "viewpoint"), "illumination").sequences == ()
+    dataset = read(tmp_path)
+    assert dataset.subsets == ("illumination", "viewpoint")
+    assert [s.name for s in dataset.only("viewpoint").groups] == ["v_a", "v_b"]
+    assert [s.name for s in dataset.only("illumination").groups] == ["i_c"]
+    assert dataset.only("viewpoint").only("illumination").groups == ()
     assert len(dataset.pairs()) == 20
 
 
@@ -122,15 +125,12 @@ def test_a_missing_image_is_reported_and_the_rest_stays(tmp_path):
     folder = make_sequence(tmp_path / "v_x")
     (folder / "3.ppm").unlink()
     assert the_problem(tmp_path) == "v_x: image 3 is missing, so the pair 1 → 3 is left out."
-    (sequence,) = open_dataset(tmp_path).sequences
-    assert [pair.index for pair in sequence.pairs()] == [2, 4, 5, 6]
-    assert sequence.numbers == (1, 2, 4, 5, 6)
-    with pytest.raises(
-        DatasetError, match=r"no pair 1 → 3 \(v_x: image 3 is missing.*to 2, 4, 5, 6"
-    ):
-        sequence.pair(3)
-    with pytest.raises(DatasetError, match="no pair 1 → 7; there are"):
-        sequence.pair(7)
+    (sequence,) = read(tmp_path).groups
+    assert [pair.index for pair in sequence.pairs] == [2, 4, 5, 6]
+    with pytest.raises(DatasetError, match=r"no pair 3 \(v_x: image 3 is missing.*are 2, 4, 5, 6"):
+        read(tmp_path).pair("v_x", 3)
+    with pytest.raises(DatasetError, match="no pair 7; its pairs are"):
+        read(tmp_path).pair("v_x", 7)
 
 
 def test_a_gap_in_images_and_matrices_alike_is_reported_too(tmp_path):
@@ -140,14 +140,13 @@ def test_a_gap_in_images_and_matrices_alike_is_reported_too(tmp_path):
     assert "image 3 is missing" in the_problem(tmp_path)
 
 
-def test_a_missing_homography_is_reported_and_its_image_kept(tmp_path):
+def test_a_missing_homography_is_reported_and_its_pair_left_out(tmp_path):
     folder = make_sequence(tmp_path / "v_x")
     (folder / "H_1_2").unlink()
     problem = the_problem(tmp_path)
     assert problem == "v_x: the file H_1_2 is missing, so the pair 1 → 2 is left out."
-    (sequence,) = open_dataset(tmp_path).sequences
-    assert sequence.homographies[1] is None
-    assert len(sequence.images) == len(sequence.numbers) == len(sequence.homographies) == 6
+    (sequence,) = read(tmp_path).groups
+    assert [pair.index for pair in sequence.pairs] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -167,14 +166,14 @@ def test_a_broken_homography_is_reported_with_the_reason(tmp_path, text, reason)
     assert problem.startswith("i_x: H_1_4 ")
     assert reason in problem
     assert problem.endswith("so the pair 1 → 4 is left out.")
-    assert [pair.index for pair in open_dataset(tmp_path).pairs()] == [2, 3, 5, 6]
+    assert [pair.index for pair in read(tmp_path).pairs()] == [2, 3, 5, 6]
 
 
 def test_a_sequence_without_image_1_is_left_out_and_the_others_stay(tmp_path):
     (make_sequence(tmp_path / "v_bad") / "1.ppm").unlink()
     make_sequence(tmp_path / "v_good")
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["v_good"]
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["v_good"]
     assert dataset.problems == ("v_bad: image 1 is missing, so the sequence is left out.",)
 
 
@@ -184,14 +183,14 @@ def test_numbered_photos_without_any_matrix_are_no_sequence(tmp_path):
     folder.mkdir()
     for k in (1, 2, 3, 100_000):
         (folder / f"{k}.jpg").touch()
-    dataset = open_dataset(tmp_path)
+    dataset = read(tmp_path)
     assert dataset.problems == ("frames: there is no file H_1_k, so the sequence is left out.",)
 
 
 def test_a_far_away_number_does_not_fill_the_list_of_problems(tmp_path):
     folder = make_sequence(tmp_path / "v_x")
     (folder / "100000.ppm").touch()
-    dataset = open_dataset(tmp_path)
+    dataset = read(tmp_path)
     assert len(dataset.pairs()) == 5
     assert len(dataset.problems) < 20
     assert "H_1_100000 is missing" in dataset.problems[-1]
@@ -202,19 +201,19 @@ def test_one_number_twice_is_reported_and_the_complete_format_is_used(tmp_path, 
     folder = make_sequence(tmp_path / "v_x", suffix=complete)
     (folder / f"2{other}").touch()
     assert the_problem(tmp_path) == f"v_x: image 2 is there twice; 2{complete} is used."
-    assert open_dataset(tmp_path).pairs()[0].path_b.name == f"2{complete}"
+    assert read(tmp_path).pairs()[0].path_b.name == f"2{complete}"
 
 
 def test_names_that_occur_twice_are_told_apart_by_their_parents(tmp_path):
     make_sequence(tmp_path / "old" / "v_x")
     make_sequence(tmp_path / "new" / "v_x")
     make_sequence(tmp_path / "new" / "v_y")
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["new/v_x", "old/v_x", "v_y"]
-    assert dataset.sequence("old/v_x").pairs()[0].name == "old/v_x 1 → 2"
-    assert dataset.sequence("old/v_x").kind == "viewpoint"
-    with pytest.raises(DatasetError, match="no usable sequence 'v_z'"):
-        dataset.sequence("v_z")
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["new/v_x", "old/v_x", "v_y"]
+    assert dataset.group("old/v_x").pairs[0].name == "old/v_x 1 → 2"
+    assert dataset.group("old/v_x").subset == "viewpoint"
+    with pytest.raises(DatasetError, match="no usable group 'v_z'"):
+        dataset.group("v_z")
 
 
 def test_hidden_files_and_folders_are_not_seen(tmp_path):
@@ -222,33 +221,33 @@ def test_hidden_files_and_folders_are_not_seen(tmp_path):
     (folder / "._1.ppm").touch()
     make_sequence(tmp_path / ".trash" / "v_y")
     make_sequence(tmp_path / ".v_z")
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["v_x"]
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["v_x"]
     assert dataset.problems == ()
 
 
 def test_a_path_with_any_letters_opens(tmp_path):
     make_sequence(tmp_path / "données 東京" / "v_é")
-    assert open_dataset(tmp_path / "données 東京").pairs()[0].sequence == "v_é"
+    assert read(tmp_path / "données 東京").pairs()[0].sequence == "v_é"
 
 
 def test_a_sequence_is_named_by_its_folder_however_the_path_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(make_sequence(tmp_path / "v_here"))
-    assert open_dataset(Path()).sequences[0].name == "v_here"
+    assert read(Path()).groups[0].name == "v_here"
 
 
 def test_what_cannot_be_opened_says_what_was_expected(tmp_path):
     with pytest.raises(DatasetError, match="does not exist"):
-        open_dataset(tmp_path / "none")
+        read(tmp_path / "none")
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match="is a file, and a folder is wanted"):
-        open_dataset(tmp_path / "file")
+        read(tmp_path / "file")
     with pytest.raises(DatasetError, match="no usable sequence; a sequence has images named 1, 2"):
-        open_dataset(tmp_path)
+        read(tmp_path)
     folder = make_sequence(tmp_path / "v_x", count=2)
     (folder / "H_1_2").write_text("1 2 3")
     with pytest.raises(DatasetError, match=r"no usable sequence \(v_x: H_1_2 holds 3 numbers"):
-        open_dataset(tmp_path)
+        read(tmp_path)
 
 
 @pytest.mark.skipif(
@@ -259,8 +258,8 @@ def test_a_folder_that_may_not_be_read_is_reported(tmp_path):
     locked = make_sequence(tmp_path / "v_y")
     locked.chmod(0)
     try:
-        dataset = open_dataset(tmp_path)
-        assert [s.name for s in dataset.sequences] == ["v_x"]
+        dataset = read(tmp_path)
+        assert [s.name for s in dataset.groups] == ["v_x"]
         assert "cannot be read" in dataset.problems[0]
     finally:
         locked.chmod(0o755)
@@ -273,7 +272,7 @@ def shifts(folder: Path) -> list[tuple[int, str, str, float]]:
     """Number and files of each pair, and by how much its matrix shifts."""
     return [
         (pair.index, pair.path_a.name, pair.path_b.name, float(pair.truth.h_b_from_a[0, 2]))
-        for pair in open_dataset(folder).pairs()
+        for pair in read(folder).pairs()
     ]
 
 
@@ -303,7 +302,7 @@ def test_the_case_and_the_fashion_of_names_do_not_matter(tmp_path, image, matrix
     make_sequence(tmp_path / "v_x", image=image, matrix=matrix, suffix=suffix)
     files = [(k, image.format(k=1) + suffix, image.format(k=k) + suffix, k) for k in range(2, 7)]
     assert shifts(tmp_path) == files
-    assert open_dataset(tmp_path).problems == ()
+    assert read(tmp_path).problems == ()
 
 
 @pytest.mark.parametrize("ending", [".npz", ".xml", ".yml", ".json", ".npy"])
@@ -326,7 +325,7 @@ def test_a_sequence_may_count_from_zero(tmp_path, matrix):
     files = {matrix.format(k=k): k for k in range(1, 6)}
     make_files(tmp_path / "v_x", [f"{k}.png" for k in range(6)], files)
     assert shifts(tmp_path) == [(k + 1, "0.png", f"{k}.png", k) for k in range(1, 6)]
-    assert open_dataset(tmp_path).problems == ()
+    assert read(tmp_path).problems == ()
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -337,7 +336,7 @@ def test_the_first_image_may_be_called_ref(tmp_path, matrix, first):
     make_files(tmp_path / "v_x", images, {matrix.format(k=k): k for k in numbers})
     expected = [(k + 2 - first, "ref.ppm", f"{k}.ppm", k) for k in numbers]
     assert shifts(tmp_path) == expected
-    assert open_dataset(tmp_path).problems == ()
+    assert read(tmp_path).problems == ()
 
 
 def test_ref_beside_matrices_from_1_is_image_1(tmp_path):
@@ -378,7 +377,7 @@ def test_what_is_missing_is_named_as_the_files_name_it(tmp_path):
     assert problem == "v_y: the file H_ref_2 is missing, so the pair 1 → 3 is left out."
     make_files(tmp_path / "c" / "v_z", ["1.png", "2.png"], {"H_0_1": 1, "H_0_2": 1})
     with pytest.raises(DatasetError, match="v_z: image 0 is missing"):
-        open_dataset(tmp_path / "c")
+        read(tmp_path / "c")
 
 
 @pytest.mark.parametrize("below", ["", "hpatches-release"])
@@ -388,14 +387,14 @@ def test_patches_are_recognised_and_named(tmp_path, below):
         kinds = [f"{kind}{k}.png" for kind in "eht" for k in range(1, 6)]
         make_files(root / name, ["ref.png", *kinds, "e1.overlap"], {})
     with pytest.raises(DatasetError, match="holds patches of HPatches") as caught:
-        open_dataset(tmp_path)
+        read(tmp_path)
     assert "(i_ajuntament, v_abstract)" in str(caught.value)
     assert "hpatches-sequences-release" in str(caught.value)
     with pytest.raises(DatasetError, match="holds patches of HPatches"):
-        open_dataset(root / "v_abstract")
+        read(root / "v_abstract")
     make_sequence(tmp_path / "v_whole")
-    dataset = open_dataset(tmp_path)
-    assert [s.name for s in dataset.sequences] == ["v_whole"]
+    dataset = read(tmp_path)
+    assert [s.name for s in dataset.groups] == ["v_whole"]
     assert "holds patches" in dataset.problems[0]
 
 
@@ -408,7 +407,7 @@ def test_of_two_complete_formats_the_lossless_one_is_used_and_that_is_said(tmp_p
     for suffix in others:
         for k in range(1, 7):
             (folder / f"{k}{suffix}").touch()
-    assert {pair.path_b.suffix for pair in open_dataset(tmp_path).pairs()} == {".ppm"}
+    assert {pair.path_b.suffix for pair in read(tmp_path).pairs()} == {".ppm"}
     problem = the_problem(tmp_path)
     assert problem.startswith(f"v_x: {6 * len(others)} images are there twice; *.ppm is used, not ")
 
@@ -417,21 +416,22 @@ def test_previews_of_some_images_do_not_make_a_sequence_of_mixed_formats(tmp_pat
     folder = make_sequence(tmp_path / "v_x", suffix=".png")
     for name in ("1.jpg", "3.JPG", "img2.png", "overview.jpg", "9.gif"):
         (folder / name).touch()
-    (sequence,) = open_dataset(tmp_path).sequences
-    assert [image.name for image in sequence.images[:6]] == [f"{k}.png" for k in range(1, 7)]
+    (sequence,) = read(tmp_path).groups
+    assert {pair.path_a.name for pair in sequence.pairs} == {"1.png"}
+    assert [pair.path_b.name for pair in sequence.pairs] == [f"{k}.png" for k in range(2, 7)]
     assert any("3 images are there twice; *.png is used" in p for p in sequence.problems)
 
 
 def test_a_sequence_whose_images_have_different_formats_is_whole(tmp_path):
     make_files(tmp_path / "v_x", ["1.png", "2.jpg", "img3.tif"], {"H_1_2": 2, "H_1_3": 3})
     assert shifts(tmp_path) == [(2, "1.png", "2.jpg", 2), (3, "1.png", "img3.tif", 3)]
-    assert open_dataset(tmp_path).problems == ()
+    assert read(tmp_path).problems == ()
 
 
 def test_of_two_homographies_the_one_used_is_said_if_they_differ(tmp_path):
     folder = make_sequence(tmp_path / "v_x", count=3)
     (folder / "H_1_2.txt").write_text(MATRIX.format(k=2))
-    assert open_dataset(tmp_path).problems == ()
+    assert read(tmp_path).problems == ()
     (folder / "H1to3p").write_text(MATRIX.format(k=9))
     assert the_problem(tmp_path) == "v_x: H1to3p is used, not H_1_3, which differs."
     assert [entry[3] for entry in shifts(tmp_path)] == [2, 9]
@@ -450,40 +450,17 @@ def test_the_array_taken_of_an_archive_is_said(tmp_path):
     assert the_problem(tmp_path).endswith("holds several 3 × 3 matrices (H, K); H is used.")
 
 
-# ---- free pairs
-
-
-def test_a_folder_of_exactly_two_pictures_is_a_free_pair(tmp_path):
-    for name in ("img10.png", "img9.jpg", "notes.txt", ".hidden.png"):
-        (tmp_path / name).touch()
-    pair = pair_from_folder(tmp_path)
-    assert (pair.path_a.name, pair.path_b.name) == ("img9.jpg", "img10.png")
-    assert pair.truth is None
-    assert (pair.name, pair.sequence, pair.index) == (tmp_path.name, "", 0)
-
-
-def test_another_number_of_pictures_is_no_pair(tmp_path):
-    with pytest.raises(DatasetError, match="holds 0 pictures, and a pair has two"):
-        pair_from_folder(tmp_path)
-    for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / name).touch()
-    with pytest.raises(DatasetError, match="holds 3 pictures"):
-        pair_from_folder(tmp_path)
-    with pytest.raises(DatasetError, match="does not exist"):
-        pair_from_folder(tmp_path / "none")
-
-
 # ---- the real thing
 
 
 def test_the_real_sequences_open_whole(shared_data):
-    dataset = open_dataset(shared_data / "sequences")
-    assert [s.name for s in dataset.sequences] == ["i_leuven", "i_pool", "v_churchill", "v_graf"]
+    dataset = read(shared_data / "sequences")
+    assert [s.name for s in dataset.groups] == ["i_leuven", "i_pool", "v_churchill", "v_graf"]
     assert len(dataset.pairs()) == 20
     assert dataset.problems == ()
-    assert len(subset(dataset, "viewpoint").sequences) == 2
-    assert len(subset(dataset, "illumination").sequences) == 2
-    assert read_size(dataset.sequence("v_churchill").images[0]) == (768, 1024)
-    assert len(open_dataset(shared_data).pairs()) == 20, "one level higher"
-    pool = dataset.sequence("i_pool").pair(4)
+    assert len(dataset.only("viewpoint").groups) == 2
+    assert len(dataset.only("illumination").groups) == 2
+    assert read_size(dataset.group("v_churchill").pairs[0].path_a) == (768, 1024)
+    assert len(read(shared_data).pairs()) == 20, "one level higher"
+    pool = dataset.pair("i_pool", 4)
     np.testing.assert_array_equal(pool.truth.h_b_from_a, np.eye(3))

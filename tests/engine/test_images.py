@@ -817,7 +817,7 @@ def test_pictures_and_sequences_are_at_hand_without_torch_or_qt():
     """The window shows pictures first and loads torch afterwards."""
     modules = (
         "engine.images, engine.geometry.homography, engine.geometry.visibility, "
-        "engine.matching.query_points, engine.data.hpatches, engine.data.demo"
+        "engine.matching.query_points, engine.data.layouts, engine.data.demo"
     )
     code = f"import sys, {modules}; print(*({{'torch', 'PySide6', 'skimage'}} & set(sys.modules)))"
     done = subprocess.run(

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.config import option
 from engine.data.demo import write_demo
-from engine.data.hpatches import open_dataset, pair_from_folder
+from engine.data.layouts import open_pair_set
 from engine.data.pairs import ImagePair
 from engine.data.photos import open_photos
 from engine.descriptors import registry
@@ -268,9 +268,7 @@ def test_of_a_sequence_what_was_chosen_is_said(
     ]
 
 
-@pytest.mark.parametrize(
-    "read", [open_dataset, pair_from_folder, read_homography, open_photos, write_demo]
-)
+@pytest.mark.parametrize("read", [open_pair_set, read_homography, open_photos, write_demo])
 @pytest.mark.parametrize("empty", ["", " "])
 def test_an_empty_name_is_refused_and_not_the_current_folder(
     read: Callable[[Any], object], empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -287,7 +285,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_is_a_data_set_whose_sequences_open_by_name(demo: Path):
-    names = [sequence.name for sequence in open_dataset(demo).sequences]
+    names = [group.name for group in open_pair_set(demo).groups]
     assert len(names) >= 2
     opened = open_pair([demo / names[0]], pair_index=3)
     assert (opened.sequence, opened.index) == (names[0], 3)

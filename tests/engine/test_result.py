@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.data.layouts.hpatches import kind_of
 from engine.data.pairs import ImagePair
 from engine.errors import OutputError, ResultError
 from engine.evaluation.comparison import merge_results
+from engine.evaluation.datasets import EvaluationPair
 from engine.evaluation.fingerprint import Fingerprint, differences
 from engine.evaluation.pck import bootstrap_mean
 from engine.evaluation.result import (
+    RESULT_FILE,
     EvaluationResult,
     LeftOut,
     PairRow,
@@ -26,6 +29,7 @@ from engine.evaluation.result import (
     json_text,
     make_row,
     read_result,
+    subsets_of,
     sum_metrics_up,
     summarise,
     threshold_name,
@@ -107,8 +111,9 @@ def faults(value: Any, schema: dict[str, Any], place: str = "$") -> list[str]:
     return found
 
 
-def pair(sequence: str, index: int) -> ImagePair:
-    return ImagePair(Path("1.png"), Path("2.png"), sequence=sequence, index=index)
+def one_pair(sequence: str, index: int) -> EvaluationPair:
+    pair = ImagePair(Path("1.png"), Path("2.png"), sequence=sequence, index=index)
+    return EvaluationPair(pair, kind_of(sequence))
 
 
 def some_rows(label: str, seed: int = 0) -> tuple[PairRow, ...]:
@@ -119,7 +124,7 @@ def some_rows(label: str, seed: int = 0) -> tuple[PairRow, ...]:
             for index in (2, 3):
                 errors = random.exponential(4, 40)
                 errors[0] = np.nan
-                rows.append(make_row(PROTOCOL, errors, label, pair(sequence, index), queries))
+                rows.append(make_row(PROTOCOL, errors, label, one_pair(sequence, index), queries))
     return tuple(rows)
 
 
@@ -242,7 +247,7 @@ def test_results_with_other_metrics_compare_unless_they_were_measured_in_another
     [
         (("summary", 0, "pck"), 1.5),
         (("summary", 0, "pck"), "0.5"),
-        (("summary", 0, "subset"), "other"),
+        (("summary", 0, "subset"), 5),
         (("pairs", 0, "count"), 0),
         (("pairs", 0, "counts_within"), [1, 2]),
         (("fingerprint", "dataset", "pairs_sha256"), "abc"),
@@ -299,7 +304,11 @@ def test_a_fingerprint_of_another_form_is_refused_and_its_place_named(
 def test_undefined_numbers_are_null_and_nan_cannot_be_written():
     result = some_result()
     rows = [row for row in result.pairs if row.sequence == "v_a"]
-    summary = summarise([row for row in rows if row.queries == "harris"], result.fingerprint)
+    summary = summarise(
+        [row for row in rows if row.queries == "harris"],
+        result.fingerprint,
+        subsets=("all", "viewpoint", "illumination"),
+    )
     assert {row.pck for row in summary if row.queries == "uniform"} == {None}
     summary = tuple(row for row in summary if row.queries == "harris")
     by_subset = {row.subset: row for row in summary if row.threshold_px == 3}
@@ -332,7 +341,7 @@ def test_the_summary_is_the_mean_of_the_rows_of_each_subset_harris_first():
 
 def test_a_row_counts_its_errors_and_what_was_not_found_is_wrong():
     errors = np.array([0.0, 1.0, 3.2, np.nan])
-    row = make_row(PROTOCOL, errors, "d", pair("s", 2), "harris")
+    row = make_row(PROTOCOL, errors, "d", one_pair("s", 2), "harris")
     assert row.count == 4
     assert row.pck == ((1.0, 0.5), (3.0, 0.5), (5.0, 0.75))
     assert row.counts_within[:3] == (1, 1, 2)
@@ -603,3 +612,62 @@ def test_rows_edited_by_hand_are_refused_with_their_line(tmp_path: Path, field: 
     path.write_text("\n".join(lines) + "\n", "utf-8")
     with pytest.raises(ResultError, match=f"damaged in line 2 .*{field} of"):
         read_begun(tmp_path)
+
+
+# ---- parts of other sets -----------------------------------------------------------------------
+
+
+def rows_of(parts: dict[str, str]) -> list[PairRow]:
+    """A row of each group, with as many right of ten as the number in its name."""
+    return [
+        PairRow(
+            *("d", group, 1, "harris", 10),
+            tuple((limit, int(group[-1]) / 10) for limit in PROTOCOL.thresholds_px),
+            (10,) * 21,
+            subset=part,
+        )
+        for group, part in parts.items()
+    ]
+
+
+def test_the_summary_follows_the_parts_of_the_set():
+    parts = {"kyiv1": "WGABS", "ettlingen3": "WGABS", "petrzin5": "WLABS", "alone9": ""}
+    fingerprint = some_result("d").fingerprint
+    rows = rows_of(parts)
+    assert subsets_of(rows) == ("all", "WGABS", "WLABS")
+    means = {
+        row.subset: (row.pck, row.pairs, row.sequences)
+        for row in summarise(rows, fingerprint)
+        if row.queries == "harris" and row.threshold_px == 3
+    }
+    assert means == {
+        "all": (pytest.approx((0.1 + 0.3 + 0.5 + 0.9) / 4), 4, 4),
+        "WGABS": (pytest.approx(0.2), 2, 2),
+        "WLABS": (pytest.approx(0.5), 1, 1),
+    }
+
+
+def test_the_parts_of_hpatches_come_in_the_order_of_papers():
+    parts = {"i_a1": "illumination", "v_b2": "viewpoint", "x3": "another"}
+    assert subsets_of(rows_of(parts)) == ("all", "viewpoint", "illumination", "another")
+
+
+def test_a_result_written_before_there_were_subsets_is_read(tmp_path: Path):
+    result = some_result()
+    values = json.loads(json_text(result))
+    for row in values["pairs"]:
+        del row["subset"]
+    del values["sources"]["opened"]
+    (tmp_path / RESULT_FILE).write_text(json.dumps(values))
+    before = read_result(tmp_path)
+    assert before.pairs == result.pairs
+    assert before.summary == result.summary
+    assert before.fingerprint.dataset.layout == "HPatches sequences"
+
+
+def test_a_summary_without_a_part_that_has_pairs_is_refused(tmp_path: Path):
+    values = json.loads(json_text(some_result()))
+    values["summary"] = [row for row in values["summary"] if row["subset"] != "viewpoint"]
+    (tmp_path / RESULT_FILE).write_text(json.dumps(values))
+    with pytest.raises(ResultError, match="not that of the pairs"):
+        read_result(tmp_path)

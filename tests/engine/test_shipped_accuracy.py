@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from engine.data.demo import demo_dataset
-from engine.data.hpatches import open_dataset
+from engine.data.layouts import open_pair_set
 from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor
 from engine.descriptors.pairing import PairImage, describe_pair
@@ -93,8 +93,8 @@ def one_thread() -> Iterator[None]:
 def pairs() -> dict[tuple[str, int], ImagePair]:
     return {
         (sequence.name, pair.index): pair
-        for sequence in open_dataset(demo_dataset()).sequences
-        for pair in sequence.pairs()
+        for sequence in open_pair_set(demo_dataset()).groups
+        for pair in sequence.pairs
     }
 
 

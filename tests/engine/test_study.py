@@ -282,8 +282,8 @@ def test_one_pass_serves_all_layers(network: LayeredNetwork, sequences: Path, tm
 def test_pairs_are_spread_over_the_sequences(most: int, sequences_there: int, sequences: Path):
     chosen = spread_pairs(open_evaluation_set(str(sequences)), most)
     assert chosen.pair_count == (most or 12)
-    assert len(chosen.sequences) == sequences_there
-    keys = [one.key for sequence in chosen.sequences for one in sequence]
+    assert len(chosen.groups) == sequences_there
+    keys = [one.key for one in chosen.pairs()]
     assert len(set(keys)) == len(keys)
     assert len({index for _, index in keys}) == 2  # not always the first, which is the easiest
 
@@ -329,7 +329,7 @@ def test_the_commands_of_the_worst_pairs_open_them(
     ]
     assert [view.pair_index for view in views] == [row.index for row in result.worst(3)]
     for view, row in zip(views, result.worst(3), strict=True):
-        assert view.images == (sequences / row.sequence,)
+        assert (view.images, view.group) == ((sequences,), row.sequence)
         assert view.descriptor == "layered:net@2"
         assert view.settings == ("norm=false",)
         assert view.probe_px is not None

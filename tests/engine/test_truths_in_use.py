@@ -118,12 +118,12 @@ def opened(tmp_path: Path) -> EvaluationSet:
 
 def by(opened: EvaluationSet, *truths: TruthSource) -> EvaluationSet:
     """The same images once for each truth."""
-    ((one,),) = opened.sequences
+    ((one,),) = opened.groups
     pairs = [
         replace(one, pair=replace(one.pair, truth=truth, index=number))
         for number, truth in enumerate(truths, start=2)
     ]
-    return replace(opened, sequences=(tuple(pairs),))
+    return replace(opened, groups=(tuple(pairs),))
 
 
 def protocol(name: ProtocolName = "dense", **changes: object) -> Protocol:
@@ -232,7 +232,7 @@ def test_a_turned_image_carries_any_truth_as_it_carries_a_homography(stress):
 
 def test_listed_points_follow_a_zoom_with_their_uncertainty(opened):
     source = replace(listed(50), uncertainty_px=0.5)
-    ((one,),) = by(opened, source).sequences
+    ((one,),) = by(opened, source).groups
     stress = Stress(scale=1.5)
     zoomed = EvaluationPair(one.pair, stress=stress).open_truth(SIZE_PX, SIZE_PX)
     rows = np.array(source.rows)
@@ -283,7 +283,7 @@ def test_an_opened_truth_is_kept_until_its_file_changes(tmp_path):
 
 
 def table_of(opened: EvaluationSet, truth: TruthSource | None, **changes: object) -> MatchTable:
-    ((one,),) = opened.sequences
+    ((one,),) = opened.groups
     pair = replace(one.pair, truth=truth)
     recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
     request = MatchRequest(pair=pair, recipe=recipe, **{"points": "grid", "count": 80, **changes})
@@ -334,7 +334,7 @@ def test_listed_points_are_matched_on_demand_and_refused_where_none_is_listed(op
 
 
 def probe(opened: EvaluationSet, truth: TruthSource, point_px: tuple[float, float]) -> ProbeAnswer:
-    ((one,),) = opened.sequences
+    ((one,),) = opened.groups
     pair = replace(one.pair, truth=truth)
     recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
     session = Session()

@@ -4,10 +4,10 @@ Each has a module of its name with a ``COMMAND``, which is imported when it is n
 """
 
 SUMMARIES = {
-    "view": "open the window on two images or a sequence",
+    "view": "open the window on two images or a set of pairs",
     "match": "match points of one image to another and write them as CSV",
     "describe": "write the dense descriptor maps of an image",
-    "evaluate": "measure descriptors on HPatches or sequences like it",
+    "evaluate": "measure descriptors on HPatches or another set of pairs",
     "study": "find out which layer of a network matches best, and what each is like",
     "report": "make the report of evaluations, several runs in one",
     "leaderboard": "rank the results of many evaluations on one page",

@@ -22,12 +22,12 @@ class DemoOptions:
 def run(arguments: Namespace, shell: Shell) -> int:
     """Write the demo."""
     from engine.data.demo import write_demo
-    from engine.data.hpatches import open_dataset
+    from engine.data.layouts.hpatches import HPatchesReader
 
     folder = write_demo(options_from(arguments, DemoOptions).folder, shell.context())
     shell.sink.close()
-    for sequence in open_dataset(folder).sequences:
-        shell.print(sequence.folder)
+    for group in HPatchesReader().read(folder).groups:
+        shell.print(group.pairs[0].path_a.parent)
     shell.sink.note("Open one of them with 'view', or their folder to browse all.")
     return 0
 

@@ -1,4 +1,4 @@
-"""``evaluate``: measure descriptors on sequences with known ground truth."""
+"""``evaluate``: measure descriptors on pairs with known ground truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.cli.command import Command, Shell, is_first_process, options_from, settings_from
 from engine.errors import ConfigError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.evaluation.run_folder import Begun, PairRecord
 
 _METRIC_CELL = 26
+_CELL_WIDTH: Final = 22
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
@@ -29,7 +30,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     options = options_from(arguments, EvaluateOptions)
     config, own = settings_from(arguments, EvaluateConfig)
     if not config.dataset:
-        raise ConfigError("dataset", "is not named; name a folder of sequences, or 'demo'")
+        raise ConfigError("dataset", "is not named; name a folder or file with pairs, or 'demo'")
     if options.out is None and (options.resume or "RANK" in os.environ):
         raise ConfigError("out", "name the folder of the run, which all processes have to share")
     if options.download and "RANK" in os.environ:
@@ -90,12 +91,15 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
     dataset = fingerprint.dataset
     measured = {row.key for row in result.pairs}
     yield (
-        f"{dataset.name} ({dataset.subset}): {len(measured)} of {dataset.pairs} pairs, "
+        f"{dataset.name} ({dataset.subset}), {dataset.layout}: {len(measured)} of {dataset.pairs} "
+        f"pairs, "
         f"protocol {fingerprint.protocol}, {fingerprint.matcher} matching, on {fingerprint.device}"
     )
     width = max(len(label) for label in result.labels)
     first = max(width + 10, len("uniform queries  "))
-    heading = "".join(f"{name:<22}" for name in ("all", "viewpoint", "illumination"))
+    subsets = dict.fromkeys(row.subset for row in result.summary)
+    wide = max([_CELL_WIDTH, *(len(subset) + 2 for subset in subsets)])
+    heading = "".join(f"{subset:<{wide}}" for subset in subsets)
     by_queries: dict[str, dict[tuple[str, float], dict[str, SummaryRow]]] = {}
     for row in result.summary:
         table = by_queries.setdefault(row.queries, {})
@@ -104,11 +108,11 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         yield ""
         yield f"{f'{queries} queries':<{first}}{heading}".rstrip()
         for (label, threshold_px), cells in table.items():
-            shown = "".join(f"{_cell(row):<22}" for row in cells.values())
+            shown = "".join(f"{_cell(row):<{wide}}" for row in cells.values())
             yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
     yield from _metric_lines(result, width)
     if any(row.few for row in result.summary) or any(row.few for row in result.metrics):
-        yield f"intervals over fewer than {LEAST_SEQUENCES} sequences mean little"
+        yield f"intervals over fewer than {LEAST_SEQUENCES} groups mean little"
     yield ""
     for timing in result.timings:
         if timing.images:
@@ -184,20 +188,21 @@ def _pair_line(begun: Begun, record: PairRecord) -> str:
         for row in record.rows
     ]
     found = "; ".join(rows) if rows else "left out"
-    done, total = len(begun.records), begun.fingerprint.dataset.pairs
-    return f"{done}/{total} {record.sequence} 1 → {record.index}: {found}"
+    done, dataset = len(begun.records), begun.fingerprint.dataset
+    return f"{done}/{dataset.pairs} {dataset.title(*record.key)}: {found}"
 
 
 COMMAND = Command(
-    usage="--dataset DIR --descriptor NAME [option …]",
+    usage="--dataset SET --descriptor NAME [option …]",
     examples=(
         "evaluate --dataset demo --descriptor daisy --protocol dense",
         "evaluate --dataset hpatches --descriptor daisy --descriptor superpoint=sp.pth",
+        "evaluate --dataset wxbs --subset WGABS --descriptor daisy --protocol dense",
         "evaluate --dataset hpatches --descriptor msnet_v0=RUN_DIR --out runs/1 --resume",
         "evaluate --config resources/configs/daisy.yaml --set dataset.test=HPATCHES_ILLUM",
     ),
     description="Measure how often a descriptor finds the true point (PCK), and write "
-    "result.json,\nsummary.csv and pairs.csv. Under torchrun the processes share the sequences.",
+    "result.json,\nsummary.csv and pairs.csv. Under torchrun the processes share the groups.",
     options=(EvaluateConfig, EvaluateOptions),
     run=run,
 )

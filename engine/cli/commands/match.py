@@ -56,6 +56,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     config, own = settings_from(arguments, MatchConfig, **standing)
     pair = open_pair(
         options.images,
+        group=options.group,
         pair_index=options.pair_index,
         homography=options.homography,
         truth=options.truth,
@@ -158,7 +159,7 @@ def _no_truth(result: MatchResult) -> str:
 
 
 COMMAND = Command(
-    usage="A B | SEQUENCE --out FILE [option …]",
+    usage="A B | SET --out FILE [option …]",
     examples=(
         "match a.jpg b.jpg --out matches.csv",
         "match v_graf --pair 2 --descriptor daisy --count 500 --out m.csv --figure m.svg",

@@ -90,7 +90,7 @@ def _cell(mean: LayerPck | None) -> str:
 
 
 COMMAND = Command(
-    usage="NAME --dataset DIR [option …]",
+    usage="NAME --dataset SET [option …]",
     examples=(
         "study timm:resnet18 --dataset demo",
         "study timm:vit_small_patch14_dinov2 --dataset hpatches --layers 5,8,11 --pairs 50",

@@ -35,10 +35,11 @@ def view_options(arguments: Namespace) -> ViewOptions:
     from engine.truth.named import check_named
 
     options = options_from(arguments, ViewOptions)
-    given = (options.pair_index, options.homography, options.truth)
+    given = (options.group, options.pair_index, options.homography, options.truth)
     if options.images or any(one is not None for one in given):
         check_images(
             options.images,
+            group=options.group,
             pair_index=options.pair_index,
             homography=options.homography,
             truth=options.truth,
@@ -100,11 +101,12 @@ def _fetch(options: ViewOptions, shell: Shell) -> None:
 
 
 COMMAND = Command(
-    usage="A B | SEQUENCE [option …]",
+    usage="A B | SET [option …]",
     examples=(
         "view a.jpg b.jpg --homography h.txt --descriptor daisy",
         "view left.png right.png --truth flow:forward.flo,backward.flo",
         "view v_graf --pair 3 --descriptor superpoint --weights superpoint_v1.pth",
+        "view wxbs --group kyiv",
         "view v_graf --descriptor daisy --compare superpoint --compare descspace-fast",
         "view v_graf --probe 300,400 --mode heat --screenshot graf.png",
         "view a.jpg b.jpg --maps a.npz b.npz",

@@ -89,10 +89,10 @@ def open_pair_set(path: Path, layout: str = "") -> PairSet:
         ConfigError: no layout has this word.
         DatasetError: no layout fits, or nothing in it is usable; the message says why.
     """
-    if layout:
-        return _reader(layout).read(named_path(path, DatasetError))
-    fitting = fitting_readers(path)
     root = named_path(path, DatasetError)
+    if layout:
+        return replace(_reader(layout).read(root), opened=f"{layout}:{root.absolute()}")
+    fitting = fitting_readers(path)
     if not fitting:
         known = ", ".join(f"{reader.layout} ({reader.word})" for reader in readers())
         raise DatasetError(
@@ -101,12 +101,22 @@ def open_pair_set(path: Path, layout: str = "") -> PairSet:
             f"{_READERS[0].word}:{root}, a layout says what it looks for",
         )
     used, *others = fitting
-    found = used.read(root)
+    found = replace(used.read(root), opened=str(root.absolute()))
     if not others:
         return found
     asked = " or ".join(f"{other.word}:{root} for {other.layout}" for other in others)
     choice = f"{root}: is read as {used.layout}; name it {asked}."
-    return replace(found, problems=(choice, *found.problems))
+    return replace(found, problems=(choice, *found.problems), choices=(choice, *found.choices))
+
+
+def open_named_set(text: str) -> PairSet:
+    """Read the set that a path means, with ``WORD:`` before it to ask for a layout.
+
+    Raises:
+        ConfigError, DatasetError: as :func:`open_pair_set`.
+    """
+    layout, path = split_layout(text)
+    return open_pair_set(Path(path), layout)
 
 
 def _reader(word: str) -> PairSetReader:
