@@ -176,6 +176,7 @@ class Application(QObject):
             models,
             lambda: self.window,
             pairs=self.pairs,
+            truths=self.pairs.truths,
             engine=self.engine,
             pictures=self.pictures,
             exports=self.exports,
@@ -206,8 +207,8 @@ class Application(QObject):
         self.pair_view = PairView(models, self.probes, self.pairs, self.maps, self.files)
         self.browser = BrowserPanel(models, self.pairs, self.thumbnails, self.files)
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
-        self.probe = ProbePanel(models, self.probes)
-        self.match_panel = MatchesPanel(models, self.matches, self.files)
+        self.probe = ProbePanel(models, self.probes, self.pairs.truths)
+        self.match_panel = MatchesPanel(models, self.matches, self.files, self.pairs.truths)
         self.evaluation_panel = EvaluationPanel(models, self.evaluations)
         self.training_panel = TrainingPanel(models, self.trainings)
         self.window = MainWindow(
@@ -260,7 +261,8 @@ class Application(QObject):
             "paste_image": self.files.paste,
             "value_range": self._choose_range,
             "load_homography": self.files.load_homography,
-            "clear_homography": self.pairs.clear_homography,
+            "load_truth": self.files.load_truth,
+            "clear_truth": self.pairs.truths.clear,
             "open_network": partial(self._open_network, models.maps),
             "load_maps": partial(self.files.load_maps, models.maps),
             "load_plugin": self.files.load_plugin,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Importing these loads no torch.
     from engine import __version__
-    from engine.colors import BEST, CYCLE, RIGHT, SERIES, TRUTH, WRONG
+    from engine.colors import BEST, CYCLE, OCCLUDED, OUTSIDE, RIGHT, SERIES, TRUTH, WRONG
     from engine.config import (
         OptionInfo,
         build_config,
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         write_image,
     )
     from engine.inspection.requests import (
+        ErrorsAnswer,
         Extent,
         LayerInfo,
         MapInfo,
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     )
     from engine.jobs.doctor import diagnosis_text, examine
     from engine.jobs.match_files import MATCH_FORMATS, write_matches
+    from engine.jobs.open_pair import read_truth
     from engine.jobs.qt_platform import window_problem
     from engine.jobs.report import ReportJob
     from engine.jobs.runs import RunInfo, list_runs, read_runs, restore_run, run_settings, trash_run
@@ -166,6 +168,7 @@ if TYPE_CHECKING:
     from engine.training.settings import TrainSettings
     from engine.truth.base import Truth, TruthSource, Visibility, snap
     from engine.truth.homography import HomographySource
+    from engine.truth.named import named_truth
     from engine.truth.points import HeldPointsSource
     from engine.vocabulary import (
         LISTED_TRUTHS,

@@ -29,6 +29,12 @@ BEST: Final = "#F0E442"
 CYCLE: Final = "#CC79A7"
 """The return match of an A→B→A check."""
 
+OCCLUDED: Final = "#CC79A7"
+"""Where the truth says that something hides the point in the other image."""
+
+OUTSIDE: Final = "#AEB6BF"
+"""Where the truth says that the point leaves the other image."""
+
 SERIES: Final = (
     *("#0072B2", "#D55E00", "#CC79A7", "#009E73"),
     *("#8A949E", "#56B4E9", "#E69F00", "#F0E442"),

@@ -23,7 +23,7 @@ PointsKind = Literal[PixelPoints, "listed"]
 PcaFit = Literal["both", "a", "b", "all", "file"]
 """What a PCA basis is fitted on; one in a file was fitted before."""
 
-ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members", "norms"]
+ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members", "norms", "error"]
 """What the panes show."""
 
 Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]

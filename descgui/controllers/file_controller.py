@@ -12,6 +12,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.pair_controller import PairController
 from descgui.controllers.pictures_controller import PicturesController
+from descgui.controllers.truth_controller import TruthController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
@@ -36,6 +37,7 @@ class FileController(QObject):
         owner: Callable[[], MainWindow],
         *,
         pairs: PairController,
+        truths: TruthController,
         engine: EngineController,
         pictures: PicturesController,
         exports: ExportController,
@@ -45,6 +47,7 @@ class FileController(QObject):
         self._models = models
         self._owner = owner
         self._pairs = pairs
+        self._truths = truths
         self._engine = engine
         self._pictures = pictures
         self._exports = exports
@@ -86,7 +89,13 @@ class FileController(QObject):
         name_filter = "All files (*)"
         path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, name_filter)
         if path is not None:
-            self._pairs.load_homography(path)
+            self._truths.load_homography(path)
+
+    def load_truth(self) -> None:
+        """Choose the files with the open pair's truth, of any kind."""
+        text = dialogs.ask_truth(self._owner(), self._models.pair.folder)
+        if text is not None:
+            self._truths.load(text)
 
     def load_maps(self, model: MapsModel) -> None:
         """Choose the map files of both images, for the shown or the compared descriptor."""

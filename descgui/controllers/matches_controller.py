@@ -34,8 +34,9 @@ class MatchesController(QObject):
         self._maps = maps
         self._lane = lane
         self._wanted = False
+        self._images: tuple[object, ...] = ()
         maps.ready.connect(self._maps_ready)
-        models.pair.changed.connect(self.clear)
+        models.pair.changed.connect(self._pair_changed)
         for number, model in enumerate(models.descriptors):
             model.choice_changed.connect(partial(self._choice_changed, number))
         models.settings.computing_changed.connect(self._outdated)
@@ -102,6 +103,20 @@ class MatchesController(QObject):
         else:
             self.clear()
             self._models.matches.update(descriptor=0)
+
+    def _pair_changed(self) -> None:
+        """Clear the table; the same images with another truth are matched anew."""
+        state = self._models.pair.state
+        pair = None if state is None else state.pair
+        images = () if pair is None else (pair.path_a, pair.path_b, pair.range_a, pair.range_b)
+        again = self._has_table and images == self._images
+        self._images = images
+        lists = pair is not None and pair.truth is not None and pair.truth.kind in api.LISTED_TRUTHS
+        if self._models.matches.state.points == "listed" and not lists:
+            self._models.matches.update(points="harris")
+        self.clear()
+        if again:
+            self.run()
 
     def _outdated(self) -> None:
         again = self._has_table

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
 
+from descgui.controllers.truth_controller import TruthController
 from descgui.models.bundle import AppModels
 from descgui.models.messages import Failure
 from descgui.models.pair_state import PairState
@@ -45,6 +46,7 @@ class PairController(QObject):
         self._models = models
         self._prepare = prepare
         self.lane = JobLane(models.messages.report, self)
+        self.truths = TruthController(models, self.lane, self)
 
     def open_pair(self, pair: api.ImagePair) -> None:
         """Open two images; a pair of the open set keeps the set."""
@@ -57,20 +59,22 @@ class PairController(QObject):
         path_b: Path,
         homography: Path | None = None,
         *,
+        truth: str | None = None,
         ranges: Ranges = (None, None),
     ) -> None:
-        """Open two photos, with the homography in a file if there is one.
+        """Open two photos, with the truth in files if there are any.
 
         Args:
             path_a: image A.
             path_b: image B.
-            homography: the file.
+            homography: a file with one.
+            truth: files of any kind, as :func:`engine.api.read_truth` takes them.
             ranges: which values of each file are black and white; None for its own range.
         """
 
         def read(_context: api.JobContext) -> _Opened:
-            truth = api.HomographySource.read(homography) if homography is not None else None
-            return self._read(_in_ranges(_free_pair(path_a, path_b, truth), ranges), None)
+            source = api.read_truth((path_a, path_b), homography, truth)
+            return self._read(_in_ranges(_free_pair(path_a, path_b, source), ranges), None)
 
         self._submit(path_a.name, read)
 
@@ -120,7 +124,7 @@ class PairController(QObject):
         """Open whatever was dropped or pasted.
 
         Args:
-            paths: one folder, one or two images, or a homography.
+            paths: one folder, one or two images, or a file with truth.
             side: the pane it was dropped on; an image replaces that side.
         """
         if len(paths) == 1 and paths[0].is_dir():
@@ -142,10 +146,10 @@ class PairController(QObject):
         elif len(pictures) == 1:
             self._replace_side(pictures[0], side or "b")
         elif len(paths) == 1:
-            self.load_homography(paths[0])
+            self.truths.load(str(paths[0]))
         else:
             self._models.pair.report_failure(
-                "Nothing there can be opened: drop images, a folder or a homography."
+                "Nothing there can be opened: drop images, a folder or a file with truth."
             )
 
     def paste_image(self, picture: QImage, side: str = "") -> None:
@@ -160,25 +164,6 @@ class PairController(QObject):
             self.open_paths([path], side)
         else:
             self._models.pair.report_failure(f"The pasted picture could not be kept as {path}.")
-
-    def load_homography(self, path: Path) -> None:
-        """Give the open pair the homography (image 1 to image 2) in a file."""
-        state = self._models.pair.state
-        if state is None:
-            self._models.pair.report_failure("Open a pair before its homography.")
-            return
-        try:
-            truth = api.HomographySource.read(path)
-        except api.DescSpaceError as error:
-            self._models.pair.report_failure(str(error))
-            return
-        self._set_truth(state, truth)
-
-    def clear_homography(self) -> None:
-        """Drop the homography of the open pair."""
-        state = self._models.pair.state
-        if state is not None and state.pair.truth is not None:
-            self._set_truth(state, None)
 
     def show_range(self, side: api.Side, shown: api.ValueRange | None) -> None:
         """Choose which values of one image are black and white; None for the file's own range."""
@@ -224,11 +209,6 @@ class PairController(QObject):
                 self._change_range(side, choose)  # the other side's range changed meanwhile
 
         self.lane.submit(change, key=("range", side), done=done)
-
-    def _set_truth(self, state: PairState, truth: api.TruthSource | None) -> None:
-        pair = replace(state.pair, truth=truth)
-        opened = pair.open_truth(state.image_a.size_px, state.image_b.size_px)
-        self._models.pair.set_pair(replace(state, pair=pair, truth=opened))
 
     def _replace_side(self, path: Path, side: str) -> None:
         state = self._models.pair.state

@@ -17,6 +17,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.models.messages import Failure
 from descgui.models.networks_state import same_network
+from descgui.models.pair_state import PairState
 from descgui.models.pictures_state import PicturesState
 from descgui.workers.lane import JobLane
 from engine import api
@@ -83,6 +84,8 @@ class PicturesController(QObject):
             self._ask_members()
         elif mode == "norms":
             self._ask_norms()
+        elif mode == "error":
+            self._ask_errors()
         else:
             self._models.pictures.update(problem="")
 
@@ -106,7 +109,7 @@ class PicturesController(QObject):
     def _start_over_with(self, state: PicturesState) -> None:
         self._asked.clear()
         colours = map(_pca_key, range(len(self._models.descriptors)))
-        for key in (*colours, "warp", "cycle", "members", "norms"):
+        for key in (*colours, "warp", "cycle", "members", "norms", "error"):
             self._lane.cancel(f"picture {key}")
         self._models.pictures.set(state)
         self.refresh()
@@ -181,9 +184,7 @@ class PicturesController(QObject):
             None if state.truth is None else state.truth.matrix_from(side) for side in api.SIDES
         )
         if forward is None or backward is None:
-            self._models.pictures.update(
-                problem="Warping needs a homography: File ▸ Load homography…."
-            )
+            self._models.pictures.update(problem=_no_homography(state))
             return
         image_a, image_b = state.image_a, state.image_b
 
@@ -239,6 +240,27 @@ class PicturesController(QObject):
             }
 
         self._ask("norms", (state.pair, recipe), norms)
+
+    def _ask_errors(self) -> None:
+        state, session = self._models.pair.state, self._engine.session
+        recipe = self._maps.ready_recipe(self._models.maps)
+        if state is None or session is None or recipe is None:
+            return
+        if state.truth is None or state.truth.listed_px is not None:
+            has = "none" if state.truth is None else "a list of points"
+            self._models.pictures.update(
+                problem=f"An error map needs truth all over the images, and there is {has}: "
+                "File ▸ Load truth…."
+            )
+            return
+
+        def errors(context: api.JobContext) -> dict[str, Any]:
+            return {
+                f"errors_{side}": session.errors(state.pair, recipe, side, context)
+                for side in api.SIDES
+            }
+
+        self._ask("error", (state.pair, recipe), errors)
 
     def _ask(
         self,
@@ -296,6 +318,13 @@ class PicturesController(QObject):
         self._under_way.discard(key)
         self._asked.pop(key, None)
         self._models.pictures.update(busy="")
+
+
+def _no_homography(state: PairState) -> str:
+    """Why a pair cannot be warped."""
+    if state.truth is None:
+        return "Warping needs a homography: File ▸ Load homography…."
+    return f"Warping needs a homography, and the truth of this pair is {state.truth.kind}."
 
 
 def _differ_in_colours(one: object, other: object) -> bool:

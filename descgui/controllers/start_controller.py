@@ -47,7 +47,9 @@ class StartController(QObject):
         options, settings = self._options, self._models.settings.state
         ranges = api.parse_pair_ranges(options.value_range, options.value_range_b)
         if len(options.images) == 2:
-            self._pairs.open_files(*options.images, options.homography, ranges=ranges)
+            self._pairs.open_files(
+                *options.images, options.homography, truth=options.truth, ranges=ranges
+            )
         elif options.images:
             group, index = options.group or "", options.pair_index or 0
             self._pairs.open_set(str(options.images[0]), group=group, index=index, ranges=ranges)

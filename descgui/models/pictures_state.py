@@ -1,4 +1,4 @@
-"""Pictures computed from the maps: PCA colours, warped images, cycle errors, members, norms."""
+"""Pictures computed from the maps: PCA colours, warped images, cycles, members, norms, errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import NormsAnswer, PcaAnswer, ScalarMap, WinnersAnswer
+from engine.api import ErrorsAnswer, NormsAnswer, PcaAnswer, ScalarMap, WinnersAnswer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +22,7 @@ class PicturesState:
         cycle_a, cycle_b: A→B→A error at each cell of image a, and the other way round, in px.
         winners: winning set members over image a.
         norms_a, norms_b: how long the vectors of each image are.
+        errors_a, errors_b: how far the match of each cell of an image is from its true point.
         warped_b: image b warped onto image a, ``(H, W, 3)`` uint8.
         warped_a: image a warped onto image b.
         busy: what is being computed, "" when nothing is.
@@ -35,6 +36,8 @@ class PicturesState:
     winners: WinnersAnswer | None = None
     norms_a: NormsAnswer | None = None
     norms_b: NormsAnswer | None = None
+    errors_a: ErrorsAnswer | None = None
+    errors_b: ErrorsAnswer | None = None
     warped_b: NDArray[np.uint8] | None = None
     warped_a: NDArray[np.uint8] | None = None
     busy: str = ""

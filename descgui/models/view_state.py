@@ -16,8 +16,8 @@ class ViewState:
         mode: image; pca (opaque colours); overlay (colours over the image); heat (the probe's
             similarity over the other image); warp (one image warped onto the other); cycle (map
             of the A→B→A error); members (which member of a set won); norms (how
-            long a network's vectors are).
-        linked: both panes share pan and zoom, through the homography where one is known.
+            long a network's vectors are); error (how far each match is from the truth).
+        linked: both panes share pan and zoom, through the truth where one is known.
         blink: in warp mode, show the other image instead of the blend.
         heat_low, heat_high: cosine range of the heat map's colours.
         heat_auto: fit that range to every probe instead.

@@ -38,6 +38,18 @@ def nice_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
     return tuple(index * step for index in range(first, last + 1))
 
 
+def log_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
+    """At most ``count`` + 1 of 1, 3, 10, 30, … from low to high, above 0; else the tens alone."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    tens = [10.0**power for power in range(first, last + 1)]
+    both = sorted([*tens, *(3 * ten for ten in tens)])
+    found = [
+        tuple(tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9))
+        for ticks in (both, tens)
+    ]
+    return found[0] if len(found[0]) <= count + 1 else found[1]
+
+
 def tick_text(value: float, step: float) -> str:
     """A tick's number with as many decimals as its step needs, and a true minus sign."""
     decimals = 0
@@ -139,11 +151,15 @@ def _paint_marker(painter: QPainter, bar: QRectF, at: float, ink: QColor) -> Non
 def _paint_ticks(painter: QPainter, bar: QRectF, scale: Scale, ink: QColor, faint: QColor) -> None:
     metrics = QFontMetricsF(painter.font())
     room = 1.25 * metrics.horizontalAdvance("−0.00")
-    ticks = nice_ticks(scale.low, scale.high, max(1, int(bar.width() / room)))
+    count = max(1, int(bar.width() / room))
+    if scale.logarithmic:
+        ticks = log_ticks(scale.low, scale.high, count)
+    else:
+        ticks = nice_ticks(scale.low, scale.high, count)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else (abs(ticks[0]) if ticks else 1.0)
     for value in ticks:
         at = _place(bar, scale, value)
-        text = tick_text(value, step)
+        text = f"{value:g}" if scale.logarithmic else tick_text(value, step)
         painter.setPen(QPen(faint, 1.0))
         painter.drawLine(QPointF(at, bar.bottom()), QPointF(at, bar.bottom() + _TICK))
         painter.setPen(ink)
@@ -153,6 +169,9 @@ def _paint_ticks(painter: QPainter, bar: QRectF, scale: Scale, ink: QColor, fain
 
 def _place(bar: QRectF, scale: Scale, value: float) -> float:
     """Where a value is on the bar; values out of range are at its ends."""
-    span = scale.high - scale.low
-    share = (value - scale.low) / span if span > 0 else 1.0
+    low, high = scale.low, scale.high
+    if scale.logarithmic:
+        low, high, value = (math.log10(max(one, 1e-12)) for one in (low, high, value))
+    span = high - low
+    share = (value - low) / span if span > 0 else 1.0
     return bar.left() + min(max(share, 0.0), 1.0) * bar.width()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
-from engine.api import PANELS, SIDES, VIEW_MODES, network_of
+from engine.api import LISTED_TRUTHS, PANELS, SIDES, VIEW_MODES, network_of
 
 Key = str | QKeySequence.StandardKey
 Section = tuple["Command", ...]
@@ -63,6 +63,16 @@ def _has_pair(models: AppModels) -> bool:
 def _has_truth(models: AppModels) -> bool:
     state = models.pair.state
     return state is not None and state.truth is not None
+
+
+def _has_homography(models: AppModels) -> bool:
+    state = models.pair.state
+    return state is not None and state.truth is not None and state.truth.kind == "homography"
+
+
+def _has_dense_truth(models: AppModels) -> bool:
+    state = models.pair.state
+    return state is not None and state.truth is not None and state.truth.kind not in LISTED_TRUTHS
 
 
 def _has_members(models: AppModels) -> bool:
@@ -124,10 +134,11 @@ def _mode(number: int, mode: str) -> Command:
         "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
         "overlay": ("O&verlay", "Show the descriptors' colours over the images", _has_pair),
         "heat": ("&Heat map", "Show the similarity of every point to the query", _has_pair),
-        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_truth),
+        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_homography),
         "cycle": ("&Cycle", "Show the error of matching there and back", _has_pair),
         "members": ("&Members", "Show which member of the set won at each point", _has_members),
         "norms": ("&Norms", "Show how long a network's vectors are", _has_network),
+        "error": ("&Error", "Show how far the match of every cell is off", _has_dense_truth),
     }[mode]
     return Command(
         f"mode_{mode}",
@@ -188,8 +199,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 enabled=_has_pair,
             ),
             Command(
-                "clear_homography", "&Clear homography",
-                "Remove the true homography of the open pair", "homography-clear",
+                "load_truth", "Load tr&uth…",
+                "Load ground truth of any kind for the open pair: flow, disparity, points, …",
+                "truth", enabled=_has_pair,
+            ),
+            Command(
+                "clear_truth", "&Clear truth",
+                "Remove the ground truth of the open pair", "homography-clear",
                 enabled=_has_truth,
             ),
             Command(
@@ -282,7 +298,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 "pca-colours", ("P",), _has_pair,
             ),
             Command(
-                "self_similarity", "S&elf-similarity",
+                "self_similarity", "Self-similarit&y",
                 "Show the heat map in the query's own image, too", "self-similarity", ("S",),
                 _has_pair,
                 checked=lambda models: models.view.state.self_similarity,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from engine.api import IMAGE_SUFFIXES, MATRIX_SUFFIXES, Side
 
-DropKind = Literal["image", "pair", "folder", "homography", "refused"]
+_FURTHER_SUFFIXES: Final = frozenset({".flo", ".h5", ".hdf5", ".db"})
+
+DropKind = Literal["image", "pair", "folder", "truth", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class DropPlan:
     """What a drop would do.
 
     Attributes:
-        kind: one image, two images, one folder, the open pair's homography, or nothing that can
+        kind: one image, two images, one folder, the open pair's truth, or nothing that can
             be opened.
         side: the pane that one image goes to; "" where that does not matter.
     """
@@ -37,6 +39,6 @@ def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
             return DropPlan("image", side)
         case 2, 0, 2:
             return DropPlan("pair")
-        case 1, 0, 0 if paths[0].suffix.lower() in MATRIX_SUFFIXES:
-            return DropPlan("homography")
+        case 1, 0, 0 if paths[0].suffix.lower() in MATRIX_SUFFIXES | _FURTHER_SUFFIXES:
+            return DropPlan("truth")
     return DropPlan("refused")

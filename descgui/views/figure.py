@@ -160,10 +160,14 @@ def _legend(
     models: AppModels, judgements: tuple[content.Judgement, ...]
 ) -> tuple[tuple[content.Judgement | Shapes, str], ...]:
     """The symbols of the marks, else those of the lines."""
-    if any(scene.marks_for(models, PaneKey(side)) for side in SIDES):
+    states = scene.unseen_states(models)
+    marked = any(scene.marks_for(models, PaneKey(side)) for side in SIDES)
+    if states and not marked:
+        return legend_entries(None, with_own=False, states=states)[: len(states)]
+    if marked:
         truth = models.pair.state.truth if models.pair.state is not None else None
         own = any(scene.self_answer_for(models, PaneKey(side)) for side in SIDES)
-        return legend_entries(truth, with_own=own)
+        return legend_entries(truth, with_own=own, states=states)
     return tuple((kind, words) for kind, words in _WORDS.items() if kind in judgements)
 
 
@@ -177,6 +181,7 @@ def _scale(models: AppModels, keys: list[PaneKey]) -> content.ColorScale | None:
         high=scale.high,
         colormap=models.settings.state.colormap,
         marker=scale.marker,
+        logarithmic=scale.logarithmic,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from PySide6.QtCore import QRectF, QSize, Qt
@@ -22,7 +23,16 @@ from descgui.views.marks import (
     paint_shapes,
 )
 from descgui.views.viewport import Box, Viewport
-from engine.api import LISTED_TRUTHS, RIGHT, WRONG, Truth, figure_content
+from engine.api import (
+    LISTED_TRUTHS,
+    OCCLUDED,
+    OUTSIDE,
+    RIGHT,
+    WRONG,
+    Truth,
+    Visibility,
+    figure_content,
+)
 
 _SCALE = 0.72
 _SYMBOL = 26.0
@@ -30,6 +40,13 @@ _GAP = 7.0
 _PART = 16.0
 _EXCLUDED: Final = 4.6
 _LINE: Final = (((-18.0, 0.0), (18.0, 0.0)),)
+
+
+_STATE_SHAPES: Final[Mapping[Visibility, Shapes]] = {
+    Visibility.OCCLUDED: (figure_content.Disc((0.0, 0.0), 9.0, fill=OCCLUDED),),
+    Visibility.OUTSIDE: (figure_content.Disc((0.0, 0.0), 9.0, fill=OUTSIDE),),
+    Visibility.UNKNOWN: (figure_content.Disc((0.0, 0.0), 8.0, "#808080", 1.6),),
+}
 
 
 def _stage() -> Stage:
@@ -48,6 +65,7 @@ class MarkLegend(QWidget):
         super().__init__(parent)
         self._truth: Truth | None = None
         self._with_own = False
+        self._states: tuple[Visibility, ...] = ()
         self.setAccessibleName("Meaning of the marks")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._describe()
@@ -63,6 +81,13 @@ class MarkLegend(QWidget):
         """Whether the query's own image is searched, so that its circle can appear."""
         if searched != self._with_own:
             self._with_own = searched
+            self._describe()
+            self.update()
+
+    def set_states(self, states: tuple[Visibility, ...]) -> None:
+        """Which colours stand for a state in place of a number."""
+        if states != self._states:
+            self._states = states
             self._describe()
             self.update()
 
@@ -99,15 +124,18 @@ class MarkLegend(QWidget):
         self.setAccessibleDescription(", ".join(name for _, name in self._entries()))
 
     def _entries(self) -> tuple[tuple[Shapes, str], ...]:
-        return legend_entries(self._truth, with_own=self._with_own)
+        return legend_entries(self._truth, with_own=self._with_own, states=self._states)
 
 
-def legend_entries(truth: Truth | None, *, with_own: bool) -> tuple[tuple[Shapes, str], ...]:
+def legend_entries(
+    truth: Truth | None, *, with_own: bool, states: tuple[Visibility, ...] = ()
+) -> tuple[tuple[Shapes, str], ...]:
     """Symbols, as shapes about (0, 0), with their words.
 
     Args:
         truth: include those that appear with this truth.
         with_own: include those that appear only where the query's own image is searched.
+        states: begin with the colours of these states.
     """
     true = (
         (TruthPoint((0.0, 0.0)).shapes(_STAGE), "truth, 3 and 5 px"),
@@ -120,6 +148,7 @@ def legend_entries(truth: Truth | None, *, with_own: bool) -> tuple[tuple[Shapes
     may_hide = truth is not None and truth.kind != "homography" and not is_listed
     own = ((ExcludedCircle((0.0, 0.0), _EXCLUDED).shapes(_STAGE), "left out"),)
     return (
+        *((_STATE_SHAPES[state], state.words) for state in states),
         (Reticle((0.0, 0.0)).shapes(_STAGE), "query"),
         *(own if with_own else ()),
         (BestMatch((0.0, 0.0)).shapes(_STAGE), "best match"),

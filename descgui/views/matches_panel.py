@@ -39,11 +39,20 @@ from descgui.views.panel_parts import (
     tabular,
     word_buttons,
 )
-from descgui.views.ports import Files, Matching
+from descgui.views.ports import Files, Matching, Truths
 from descgui.views.scene import descriptor_title
 from descgui.views.words import counted
-from engine.api import PCK_THRESHOLDS_PX, RIGHT, WRONG, MatchTable, OptionInfo, describe_options
+from engine.api import (
+    LISTED_TRUTHS,
+    PCK_THRESHOLDS_PX,
+    RIGHT,
+    WRONG,
+    MatchTable,
+    OptionInfo,
+    describe_options,
+)
 
+_POINTS = (("Harris corners", "harris"), ("Regular grid", "grid"), ("Random", "random"))
 _LEAST_PX, _MOST_PX = 0.1, 1000.0
 _BINS = 32
 _DECADES = round(math.log10(_MOST_PX / _LEAST_PX))
@@ -230,10 +239,12 @@ class MatchesPanel(QWidget):
         models: AppModels,
         matching: Matching,
         files: Files,
+        truths: Truths,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._models = models
+        self._truths = truths
         self._matches = models.matches
         self._matching = matching
         self._files = files
@@ -267,7 +278,7 @@ class MatchesPanel(QWidget):
             section,
             name="Points",
             tip="How the points of image A are chosen",
-            entries=(("Harris corners", "harris"), ("Regular grid", "grid"), ("Random", "random")),
+            entries=_POINTS,
             chosen=self._on_edited,
         )
         self.count = NumberBox(_COUNT, section)
@@ -336,6 +347,16 @@ class MatchesPanel(QWidget):
         for line in (self.summary, self.verdicts, self.estimate, self.texture):
             line.setFont(tabular(line.font()))
             section.body.addWidget(line)
+        (self.truth_button,) = word_buttons(
+            section,
+            (
+                "truth",
+                "Use as truth",
+                "Take the estimated homography as the ground truth of this pair; it is called so",
+                self._truths.use_estimate,
+            ),
+        )
+        section.body.addWidget(self.truth_button)
         self.none_left = Notice("info", section)
         section.body.addWidget(self.none_left)
         self._pck = self._make_pck(section)
@@ -396,6 +417,9 @@ class MatchesPanel(QWidget):
         refill(self.descriptor, list(zip(titles, models.numbers, strict=True)))
         show_value(self.descriptor, state.descriptor)
         self._points_form.setRowVisible(self.descriptor, models.comparing)
+        pair = self._models.pair.state
+        lists = pair is not None and pair.truth is not None and pair.truth.kind in LISTED_TRUTHS
+        refill(self.points, [*_POINTS, *([("Listed by the truth", "listed")] if lists else [])])
         show_value(self.points, state.points)
         self.visible.setChecked(state.visible)
         self.mutual.setChecked(state.mutual_only)
@@ -434,6 +458,8 @@ class MatchesPanel(QWidget):
         known = table is not None and bool(np.isfinite(table.error_px).any())
         for widget in (self._pck, self.histogram, self.logarithmic):
             widget.setVisible(known)
+        estimated = table is not None and table.h_b_from_a is not None
+        self.truth_button.setVisible(estimated and not known)
         if table is None:
             self.verdicts.hide()
             self.estimate.hide()
@@ -478,7 +504,7 @@ class MatchesPanel(QWidget):
         )
         share = f" · {100.0 * right / count:.1f} %" if count else ""
         left = int(shown.sum()) - count
-        beyond = f" · {left} without {'truth' if known else 'texture'}" if left else ""
+        beyond = f" · {left} {'not in sight' if known else 'without texture'}" if left else ""
         self.verdicts.say(words + share + beyond)
         self.verdicts.show()
 
@@ -501,8 +527,10 @@ class MatchesPanel(QWidget):
         )
 
     def _show_estimate(self, table: MatchTable, *, known: bool) -> None:
-        self.estimate.setVisible(not known)
+        by_homography = table.truth in ("", "homography")
+        self.estimate.setVisible(not known or not by_homography)
         if known:
+            self.estimate.say(f"Truth: {table.truth}")
             return
         if table.h_b_from_a is None:
             self.estimate.say("No homography agrees with enough of these matches.")

@@ -45,6 +45,7 @@ from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side, snap
 
+_SCALAR_MODES: Final = ("heat", "cycle", "members", "norms", "error")
 _SNAP_PX: Final = 8.0
 """A listed point of the truth this close to the pointer, on the screen, is the one meant."""
 
@@ -390,7 +391,7 @@ class PairView(QWidget):
             pane.bar.show_scale(scale, models.settings.state.colormap)
             if pane.bar.isHidden() == own:
                 pane.bar.setVisible(own)
-        scalar_mode = not own and models.view.state.mode in ("heat", "cycle", "members", "norms")
+        scalar_mode = not own and models.view.state.mode in _SCALAR_MODES
         self._bars[0].setVisible(scalar_mode)
         self._bars[1].setVisible(scalar_mode and second is not None)
         pca = models.pictures.state.pca
@@ -404,6 +405,7 @@ class PairView(QWidget):
                 f"{whose} explain {total} % of the variance: red {red}, green {green}, blue {blue}"
             )
         self._explained.setVisible(showing)
+        self._legend.set_states(scene.unseen_states(models))
 
     def _refresh_lines(self, *, moving: bool) -> None:
         state = self._models.matches.state
@@ -628,9 +630,9 @@ class PairView(QWidget):
                 return "Drop two images: opens as a pair"
             case "folder", _:
                 return "Drop a folder: opens as sequences"
-            case "homography", _:
-                return "Drop: becomes the homography of this pair"
-        return "Only one or two images, one folder, or a homography can be opened"
+            case "truth", _:
+                return "Drop: becomes the truth of this pair"
+        return "Only one or two images, one folder, or a file with truth can be opened"
 
     def _offer(self, event: QDragMoveEvent) -> None:
         paths = _dropped_paths(event.mimeData().urls())

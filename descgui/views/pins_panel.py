@@ -30,7 +30,7 @@ from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
-from descgui.views.ports import Probing
+from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import RowTable
 from engine.api import Point, Visibility
 
@@ -176,7 +176,9 @@ class _PinsView(QTableView):
 class PinsPanel(QWidget):
     """Lists the pins; a click selects one."""
 
-    def __init__(self, models: AppModels, probing: Probing, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, models: AppModels, probing: Probing, truths: Truths, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._probing = probing
         self._pins = models.pins
@@ -190,10 +192,15 @@ class PinsPanel(QWidget):
         self.clear_button = QPushButton(icon("clear-pins"), "Clear", self)
         self.clear_button.setToolTip("Remove all pins")
         self.clear_button.clicked.connect(probing.clear_pins)
+        self.truth_button = QPushButton(icon("truth"), "Use as truth", self)
+        self.truth_button.setToolTip(
+            "Take the pins with their matches as the ground truth of this pair; it is called so"
+        )
+        self.truth_button.clicked.connect(truths.use_pins)
         buttons = QHBoxLayout()
         buttons.addWidget(self.remove_button)
         buttons.addWidget(self.clear_button)
-        in_column(self, self._empty, (self.view, 1), buttons)
+        in_column(self, self._empty, (self.view, 1), buttons, self.truth_button)
         models.pins.changed.connect(self._on_pins)
         models.pins.selected_changed.connect(self._on_selected)
         self._on_pins(models.pins.pins)
@@ -243,6 +250,8 @@ class PinsPanel(QWidget):
         self.view.setVisible(bool(pins))
         self.clear_button.setVisible(bool(pins))
         self.remove_button.setVisible(bool(pins))
+        self.truth_button.setVisible(bool(pins))
+        self.truth_button.setEnabled(any(pin.answer is not None for pin in pins))
         self._on_selected(self._pins.selected)
 
     def _on_selected(self, number: int) -> None:

@@ -6,6 +6,7 @@ and may run on any thread; the Qt halves return QImages that own their pixels.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QImage
 
-from engine.api import Image, as_uint8
+from engine.api import OCCLUDED, OUTSIDE, Image, Visibility, as_uint8
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
@@ -168,6 +169,33 @@ def heat_indices(values: NDArray[np.floating[Any]], low: float, high: float) -> 
     if missing.any():
         steps[missing] = 0.0
     return steps.astype(np.uint8)
+
+
+def error_image(
+    errors_px: NDArray[np.floating[Any]],
+    states: NDArray[np.uint8],
+    low: float,
+    high: float,
+    name: str,
+) -> QImage:
+    """Errors on a logarithmic scale, and why there is none where there is none.
+
+    Args:
+        errors_px: ``(H, W)``, NaN where the true point is not seen.
+        states: ``(H, W)`` values of :class:`engine.api.Visibility`; what is unknown is clear.
+        low: error of the first colour, also of all smaller ones.
+        high: error of the last colour, also of all larger ones.
+        name: of the colour map.
+    """
+    with np.errstate(divide="ignore"):
+        steps = heat_indices(np.log10(errors_px), math.log10(low), math.log10(high))
+    hidden, gone = (np.uint32(int(f"FF{color.lstrip('#')}", 16)) for color in (OCCLUDED, OUTSIDE))
+    colours = np.array(color_table(name), np.uint32)[steps]
+    colours[states == Visibility.OCCLUDED] = hidden
+    colours[states == Visibility.OUTSIDE] = gone
+    height, width = colours.shape
+    view = QImage(colours.data, width, height, 4 * width, QImage.Format.Format_ARGB32)
+    return view.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
 def value_range(values: NDArray[np.floating[Any]]) -> tuple[float, float] | None:

@@ -115,6 +115,16 @@ class Matching(Protocol):
         """Clear the matches."""
 
 
+class Truths(Protocol):
+    """Giving the open pair a truth of one's own."""
+
+    def use_estimate(self) -> None:
+        """Take the homography that was estimated from the matches."""
+
+    def use_pins(self) -> None:
+        """Take the pins with their matches."""
+
+
 class Files(Protocol):
     """Requests that open a file dialog first."""
 

@@ -46,7 +46,7 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from descgui.views.pins_panel import PinsPanel
-from descgui.views.ports import Probing
+from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import Index, RowTable
 from engine.api import Peak, Point, ProbeAnswer, Visibility
 
@@ -185,6 +185,7 @@ class ProbePanel(QWidget):
         self,
         models: AppModels,
         probing: Probing,
+        truths: Truths,
         parent: QWidget | None = None,
         *,
         delay_ms: int = READ_DELAY_MS,
@@ -201,7 +202,7 @@ class ProbePanel(QWidget):
         self._columns = 0
         self.peaks = PeaksTable(self)
         self._peaks_view = QTableView(self)
-        self.pins = PinsPanel(models, probing, self)
+        self.pins = PinsPanel(models, probing, truths, self)
         scroll = PanelScroll(self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)

@@ -39,6 +39,7 @@ from descgui.views.marks import (
 from descgui.views.pictures import Mipmap, Overlay
 from descgui.views.pixels import (
     color_table,
+    error_image,
     heat_indices,
     indexed_image,
     keyed_image,
@@ -51,6 +52,7 @@ from engine.api import (
     RIGHT,
     SIDES,
     WRONG,
+    ErrorsAnswer,
     Extent,
     NormsAnswer,
     Picture,
@@ -60,7 +62,6 @@ from engine.api import (
     Side,
     Visibility,
     other_side,
-    truth_words,
     weights_title,
 )
 
@@ -70,6 +71,9 @@ _MOST_LISTED: Final = 300
 
 # One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
 _CYCLE_RANGE_PX: Final = 20.0
+ERROR_RANGE_PX: Final = (0.3, 100.0)
+"""The least and the greatest error that have colours of their own."""
+
 _KEPT_RANGES: Final = 8
 _PRIMES: Final = ("", "′", "″", "‴")
 
@@ -136,6 +140,7 @@ class Scale:
     high: float
     unit: str
     marker: float | None = None
+    logarithmic: bool = False
 
 
 class PictureStore:
@@ -268,11 +273,23 @@ def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay
         mipmap = store.get(f"warp-{slot}", pixels, view.blink, lambda: make(pixels))
         opacity = 1.0 if view.blink else models.settings.state.opacity
         return Overlay(mipmap, whole_extent(size_px), opacity=opacity)
+    colormap = models.settings.state.colormap
+    if mode == "error":
+        answer = errors_for(models, key)
+        if answer is None:
+            return None
+        mipmap = store.get(
+            f"error-{slot}",
+            answer,
+            colormap,
+            lambda: error_image(answer.errors.values, answer.states, *ERROR_RANGE_PX, colormap),
+        )
+        opacity = models.settings.state.opacity
+        return Overlay(mipmap, answer.errors.extent, opacity=opacity, muted=True)
     shown = scalar_for(models, key)
     scale = scale_for(models, key)
     if shown is None or scale is None:
         return None
-    colormap = models.settings.state.colormap
     details = (scale.low, scale.high, colormap)
     mipmap = store.get(
         f"scalar-{slot}",
@@ -290,19 +307,39 @@ def second_key(models: AppModels) -> PaneKey:
 
 
 def scalar_for(models: AppModels, key: PaneKey) -> ScalarMap | None:
-    """The scalar map that a pane shows in the modes cycle, members and norms."""
+    """The scalar map that a pane shows in the modes cycle, members, norms and error."""
     pictures = models.pictures.state
     if models.view.state.mode == "cycle":
         return pictures.cycle_a if key.side == "a" else pictures.cycle_b
     if models.view.state.mode == "norms":
         norms = norms_for(models, key)
         return None if norms is None else norms.norms
+    if models.view.state.mode == "error":
+        errors = errors_for(models, key)
+        return None if errors is None else errors.errors
     if models.view.state.mode == "members" and pictures.winners is not None:
         winners = pictures.winners
         if not key.second:
             return winners.scale if key.side == "a" else None
         return winners.true_scale if winners.true_scale is not None else winners.angle
     return None
+
+
+def errors_for(models: AppModels, key: PaneKey) -> ErrorsAnswer | None:
+    """How far the matches of a pane's image are off; None for the compared descriptor."""
+    if key.compared:
+        return None
+    pictures = models.pictures.state
+    return pictures.errors_a if key.side == "a" else pictures.errors_b
+
+
+def unseen_states(models: AppModels) -> tuple[Visibility, ...]:
+    """Why cells have no error, where error maps are shown."""
+    if models.view.state.mode != "error":
+        return ()
+    answers = [one for side in SIDES if (one := errors_for(models, PaneKey(side))) is not None]
+    states = (Visibility.OCCLUDED, Visibility.OUTSIDE, Visibility.UNKNOWN)
+    return tuple(one for one in states if any((a.states == one).any() for a in answers))
 
 
 def norms_for(models: AppModels, key: PaneKey) -> NormsAnswer | None:
@@ -341,6 +378,10 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
         return None
     if mode == "cycle":
         return Scale("A→B→A error, top: or more", 0.0, _CYCLE_RANGE_PX, shown.unit)
+    if mode == "error":
+        low, high = ERROR_RANGE_PX
+        right_px = models.settings.state.correct_px
+        return Scale("Error", low, high, shown.unit, right_px, logarithmic=True)
     if mode == "norms":
         # One range for both images, without the outliers, or all others would look the same.
         both_norms = [one for one in (pictures.norms_a, pictures.norms_b) if one is not None]
@@ -403,10 +444,8 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
     missing = _missing(models, key)
     if missing is not None:
         return missing
-    parts = [part for part in (title, _mode_text(models, key), *_facts(models, key)) if part]
-    made = _truth_made(models, key)
-    if made:
-        parts.append(made)
+    texts = (title, _truth_made(models, key), _mode_text(models, key), *_facts(models, key))
+    parts = [part for part in texts if part]
     notes = status.info.notes if status.info is not None else ()
     return Caption(" · ".join(parts), untrained=untrained, detail="\n".join(notes))
 
@@ -536,6 +575,8 @@ def _add_pin(
         marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
         if selected:
             marks.append(TruthPoint(answer.truth_px))
+    elif selected and answer.truth_px is not None and answer.visibility is Visibility.OCCLUDED:
+        marks.append(HiddenTruth(answer.truth_px))
     if selected:
         marks.append(BestMatch(answer.found_px, pin_color(pin.number)))
     marks.append(PinMark(answer.found_px, pin.number, found=True, selected=selected))
@@ -652,6 +693,8 @@ def _mode_text(models: AppModels, key: PaneKey) -> str:
             return _members_text(models, key)
         case "norms":
             return _norms_text(models, key)
+        case "error":
+            return _errors_text(models, key)
     return ""
 
 
@@ -660,7 +703,7 @@ def _truth_made(models: AppModels, key: PaneKey) -> str:
     source = None if models.pair.state is None else models.pair.state.pair.truth
     if source is None or source.origin == "given" or key.side == "a":
         return ""
-    return f"truth: {truth_words(source.kind, source.origin)}"
+    return "estimated truth" if source.origin == "estimated" else f"truth from {source.origin}"
 
 
 def _norms_text(models: AppModels, key: PaneKey) -> str:
@@ -671,6 +714,17 @@ def _norms_text(models: AppModels, key: PaneKey) -> str:
     share = f"{100 * count / answer.high.size:.2g} %"
     outliers = counted(count, "1 high-norm cell", "{n} high-norm cells") + f" ({share})"
     return f"norms of {answer.layer} · {outliers if count else 'no high-norm cell'}"
+
+
+def _errors_text(models: AppModels, key: PaneKey) -> str:
+    answer = errors_for(models, key)
+    if answer is None:
+        return ""
+    errors = answer.errors.values[np.isfinite(answer.errors.values)]
+    if not errors.size:
+        return "no cell has a true point in sight"
+    right = float(np.mean(errors <= models.settings.state.correct_px))
+    return f"error · {100 * right:.0f} % ≤ {models.settings.state.correct_px:g} px"
 
 
 def _members_text(models: AppModels, key: PaneKey) -> str:

@@ -21,6 +21,7 @@ from descgui.views.panel_parts import in_row
 from engine.api import VIEW_MODES
 
 _ICON = QSize(20, 20)
+_SMALL_ICON = QSize(16, 16)
 _SLIDER_WIDTH_PX = 96
 _NARROW_SLIDER_PX = 56
 _MARGINS_PX = (8, 5, 8, 5)
@@ -56,6 +57,11 @@ class ModeButtons(QWidget):
         """Show the modes' names, or their icons alone."""
         for button in self.buttons:
             button.setToolButtonStyle(_BESIDE if shown else _ICON_ONLY)
+
+    def show_small(self, small: bool) -> None:
+        """Show small icons, for a window as narrow as may be."""
+        for button in self.buttons:
+            button.setIconSize(_SMALL_ICON if small else _ICON)
 
 
 class OpacitySlider(QWidget):
@@ -153,9 +159,11 @@ class MainToolBar(QToolBar):
         """Show as many names as a window of this width has room for."""
         if self._widths is None:
             self.opacity.show_sign(True)
+            self.modes.show_small(False)
             self._widths = (self._width_with(0), self._width_with(1), self._width_with(2))
         none, some, all_names = self._widths
         self.opacity.show_sign(width_px >= none)
+        self.modes.show_small(width_px < none)
         self._show_names(2 if width_px >= all_names else 1 if width_px >= some else 0)
 
     def changeEvent(self, event: QEvent) -> None:

@@ -405,9 +405,15 @@ def _draw_scale(sheet: _Sheet, content: PairFigure, left: float, top: float, wid
     axes = sheet.figure.add_axes((*place, (width - 6.0) / whole_width, 5.0 / whole_height))
     low, high = scale.low, scale.high if scale.high > scale.low else scale.low + 1.0
     ramp = np.linspace(0.0, 1.0, 256)[None]
+    if scale.logarithmic:
+        low, high = math.log10(low), math.log10(high)
     axes.imshow(ramp, cmap=scale.colormap, extent=(low, high, 0.0, 1.0), aspect="auto")
     axes.set_yticks([])
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    if scale.logarithmic:
+        decades = [*range(math.ceil(low), math.floor(high) + 1)]
+        axes.set_xticks(decades, [f"{10.0**decade:g}" for decade in decades])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(length=2.0, pad=1.5, width=0.5)
     axes.spines[:].set_linewidth(0.5)
     if scale.marker is not None and math.isfinite(scale.marker):

@@ -146,13 +146,18 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ColorScale:
-    """A bar of colours from ``low`` to ``high``, with a marker at one value."""
+    """A bar of colours from ``low`` to ``high``, with a marker at one value.
+
+    Attributes:
+        logarithmic: equal factors are equal lengths; ``low`` is above 0 then.
+    """
 
     title: str
     low: float
     high: float
     colormap: Colormap
     marker: float | None = None
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Answers for all cells of an image at once: which members won, and where cycles end.
+"""Answers for all cells of an image at once: winning members, ends of cycles, and errors.
 
 The cells asked are those of the first level.  Where asking every one would take too long, every
 second, third, ... in both directions is asked, and the answer is a map that much smaller.
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.data.pairs import ImagePair
+from engine.errors import DescSpaceError
 from engine.geometry.coords import CellGrid
 from engine.geometry.homography import local_scale
 from engine.inspection.described import Described, Points, implied_turn_deg
 from engine.inspection.match_table import SEARCH_BUDGET_BYTES, blocks
 from engine.inspection.probe import opened_truth
-from engine.inspection.requests import Extent, ScalarMap, WinnersAnswer
+from engine.inspection.requests import ErrorsAnswer, Extent, ScalarMap, WinnersAnswer
 from engine.matching.nearest import Nearest, nearest
 from engine.progress import JobContext, Stage
 from engine.vocabulary import Side
@@ -111,6 +112,47 @@ def find_cycle_errors(asked: Described, other: Described, context: JobContext) -
             ends[part] = asked.positions.numpy()[home]
     error = np.linalg.norm(ends[of_cell] - cells.points, axis=1)
     return cells.as_map(np.where(something, error, np.nan), "px")
+
+
+def find_errors(
+    pair: ImagePair, side: Side, asked: Described, other: Described, context: JobContext
+) -> ErrorsAnswer:
+    """How far the match of each cell of one image is from its true point.
+
+    The match is the place that a probe finds.  Cells whose true point is not seen are not matched.
+
+    Args:
+        pair: with a truth that is known all over its images.
+        side: the image whose cells are asked.
+        asked: its maps.
+        other: maps of the other image.
+        context: receives progress, and is checked for cancelling.
+
+    Raises:
+        DescSpaceError: there is no such truth, or it cannot be read.
+        JobCancelled: ``context.cancel`` was raised.
+    """
+    truth = opened_truth(pair, side, asked, other)
+    if truth is None or truth.listed_px is not None:
+        raise DescSpaceError(
+            "An error map needs a truth that is known all over the images, and this pair has "
+            + ("none." if truth is None else f"a list ({truth.kind}).")
+        )
+    cells = _choose_cells(asked, other)
+    true = truth.locate(side, cells.points)
+    seen = np.flatnonzero(true.seen)
+    error = np.full(len(cells.points), np.nan)
+    with torch.inference_mode():
+        for part in blocks(len(seen), Stage.MATCHING, context):
+            mine = seen[part]
+            queries = asked.describe_points(cells.points[mine], device=other.device)
+            index = _search(queries, other, context).index
+            found = other.find_between_cells(queries, index, best=len(mine))
+            gap = np.linalg.norm(found - true.points_px[mine], axis=1)
+            error[mine] = np.where(_holds_something(queries), gap, np.nan)
+    return ErrorsAnswer(
+        errors=cells.as_map(error, "px"), states=true.visibility.reshape(cells.shape)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

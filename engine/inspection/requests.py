@@ -306,6 +306,20 @@ class WinnersAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ErrorsAnswer:
+    """How far the match of each cell of one image is from its true point.
+
+    Attributes:
+        errors: in original pixels of the other image; NaN where that does not show the true point,
+            and where there is nothing to describe.
+        states: ``(H', W')`` uint8 values of :class:`~engine.truth.base.Visibility`.
+    """
+
+    errors: ScalarMap
+    states: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NormsAnswer:
     """How long the vectors of an image are before they are brought to unit length.
 

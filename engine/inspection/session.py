@@ -33,7 +33,7 @@ from engine.errors import (
     MapsMissingError,
 )
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
-from engine.inspection.cell_maps import find_cycle_errors, find_winners
+from engine.inspection.cell_maps import find_cycle_errors, find_errors, find_winners
 from engine.inspection.colours import answer_pca, fit_on_images
 from engine.inspection.described import (
     POSITION_DIM,
@@ -46,6 +46,7 @@ from engine.inspection.layers import answer_norms, choose_layers, network_info
 from engine.inspection.match_table import make_table
 from engine.inspection.probe import answer_probe, opened_truth
 from engine.inspection.requests import (
+    ErrorsAnswer,
     MapInfo,
     MatchRequest,
     MatchTable,
@@ -260,6 +261,18 @@ class Session:
         """
         asked, other = self._need_both(pair, side, recipe)
         return find_cycle_errors(asked, other, context or JobContext())
+
+    def errors(
+        self, pair: ImagePair, recipe: Recipe, side: Side, context: JobContext | None = None
+    ) -> ErrorsAnswer:
+        """How far the match of each cell of one image is from its true point.
+
+        Raises:
+            DescSpaceError: the truth is not known all over the images, or cannot be read.
+            JobCancelled: ``context.cancel`` was raised.
+        """
+        asked, other = self._need_both(pair, side, recipe)
+        return find_errors(pair, side, asked, other, context or JobContext())
 
     def norms(
         self, pair: ImagePair, side: Side, recipe: Recipe, context: JobContext

@@ -33,11 +33,12 @@ from descgui.views.recent_menus import recent_label
 from engine.api import PANELS, HomographySource, Image, ImagePair, MapInfo, MatchTable
 
 ASKED_FOR = {
-    "open_pair", "open_folder", "open_demo", "paste_image", "load_homography", "clear_homography",
+    "open_pair", "open_folder", "open_demo", "paste_image", "load_homography", "load_truth",
+    "clear_truth",
     "load_maps", "load_plugin", "export_canvas", "export_window", "copy_canvas", "export_figure",
     "export_matches", "copy_command", "settings", "quit", "undo", "redo", "clear_pins",
     "remove_pin", "mode_image", "mode_pca", "mode_overlay", "mode_heat", "mode_warp",
-    "mode_cycle", "mode_members", "mode_norms", "open_network", "blink",
+    "mode_cycle", "mode_members", "mode_norms", "mode_error", "open_network", "blink",
     "self_similarity", "linked", "stacked", "fit",
     "one_to_one", "zoom_in", "zoom_out", "theme_system", "theme_light", "theme_dark",
     "colormap_viridis", "colormap_cividis", "dock_browser", "dock_descriptor", "dock_probe",
@@ -152,7 +153,7 @@ def test_a_pair_enables_its_commands_and_a_homography_those_of_the_truth(
     assert not actions["blink"].isEnabled()
     open_a_pair(models, homography=True)
     assert actions["mode_warp"].isEnabled()
-    assert actions["clear_homography"].isEnabled()
+    assert actions["clear_truth"].isEnabled()
 
 
 def test_the_members_mode_needs_a_set_of_descriptors(models: AppModels, actions: Actions):

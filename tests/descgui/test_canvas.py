@@ -19,7 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtTest import QTest
 
 from descgui.views.canvas import FIT_MARGIN, WHEEL_STEP, ImageCanvas
-from descgui.views.color_bar import ColorBar, nice_ticks, tick_text
+from descgui.views.color_bar import ColorBar, log_ticks, nice_ticks, tick_text
 from descgui.views.marks import (
     BestMatch,
     CycleArrow,
@@ -457,6 +457,18 @@ def test_ticks_are_round_numbers_within_the_range(low, high, count, expected):
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])
 def test_without_a_range_there_are_no_ticks(low, high):
     assert nice_ticks(low, high, 5) == ()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count", "ticks"),
+    [
+        (0.3, 100, 8, (0.3, 1, 3, 10, 30, 100)),
+        (0.3, 100, 3, (1, 10, 100)),
+        (2, 40, 5, (3, 10, 30)),
+    ],
+)
+def test_a_logarithmic_scale_is_ticked_at_ones_and_threes(low, high, count, ticks):
+    assert log_ticks(low, high, count) == pytest.approx(ticks)
 
 
 @pytest.mark.parametrize(

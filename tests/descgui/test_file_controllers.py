@@ -28,10 +28,16 @@ from descgui.views.addresses import read_text, read_urls
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import (
+    DescriptorSpec,
+    Extent,
     HomographySource,
     Image,
     ImagePair,
     MatchTable,
+    Peak,
+    ProbeAnswer,
+    ProbeRequest,
+    Recipe,
     ValueRange,
     ViewOptions,
     parse_pair_ranges,
@@ -84,7 +90,13 @@ def table(count: int = 2) -> MatchTable:
 @pytest.fixture
 def files(models, asked):
     return FileController(
-        models, lambda: None, pairs=asked, engine=asked, pictures=asked, exports=asked
+        models,
+        lambda: None,
+        pairs=asked,
+        truths=asked,
+        engine=asked,
+        pictures=asked,
+        exports=asked,
     )
 
 
@@ -111,6 +123,7 @@ def answer(monkeypatch):
         ("open_pair", "ask_pair", (Path("a"), Path("b")), ("open_files", (Path("a"), Path("b")))),
         ("open_folder", "ask_folder", Path("f"), ("open_set", ("f",))),
         ("load_homography", "ask_file", Path("H"), ("load_homography", (Path("H"),))),
+        ("load_truth", "ask_truth", "flow:f.flo", ("load", ("flow:f.flo",))),
         ("load_basis", "ask_file", Path("b.npz"), ("use_basis", (Path("b.npz"),))),
         ("save_basis", "ask_target", Path("b.npz"), ("save_basis", (Path("b.npz"),))),
         ("save_panes", "ask_target", Path("p.png"), ("save_panes", (Path("p.png"),))),
@@ -450,13 +463,13 @@ def start(models, asked, **options: Any) -> StartController:
     [
         (
             {"images": (Path("a"), Path("b"))},
-            ("open_files", (Path("a"), Path("b"), None, (None, None))),
+            ("open_files", (Path("a"), Path("b"), None, None, (None, None))),
         ),
         (
             {"images": (Path("a"), Path("b")), "value_range": "0,9", "value_range_b": "-1,2.5"},
             (
                 "open_files",
-                (Path("a"), Path("b"), None, (ValueRange(0, 9), ValueRange(-1, 2.5))),
+                (Path("a"), Path("b"), None, None, (ValueRange(0, 9), ValueRange(-1, 2.5))),
             ),
         ),
         (
@@ -648,9 +661,79 @@ def test_what_both_images_show_is_in_front_however_the_homography_came(
     pairs.open_files(tmp_path / "a.png", tmp_path / "b.png", tmp_path / "h")
     qtbot.waitUntil(lambda: models.pair.state is not None)
     opened = models.pair.state.truth
-    pairs.clear_homography()
+    pairs.truths.clear()
     assert models.pair.state.truth is None
-    pairs.load_homography(tmp_path / "h")
+    pairs.truths.load_homography(tmp_path / "h")
+    qtbot.waitUntil(lambda: models.pair.state.truth is not None)
     for truth in (opened, models.pair.state.truth):
         np.testing.assert_allclose(truth.matrix_from("a"), sky)
         assert (truth.matrix_from("b")[2] @ [25, 18, 1]) > 0
+
+
+# Truths
+
+
+@pytest.fixture
+def opener(models, close_after):
+    pairs = PairController(models, lambda image: image.pixels)
+    close_after(pairs.lane)
+    return pairs
+
+
+def test_an_estimate_and_pins_become_truths_that_are_called_so(models, opener, tmp_path, notified):
+    truths = opener.truths
+    state = open_in(models, tmp_path, truth=None)
+    truths.use_estimate()
+    truths.use_pins()
+    assert models.pair.state is state, "there is neither"
+    shift = np.array([[1.0, 0, 2], [0, 1, 1], [0, 0, 1]])
+    models.matches.update(table=replace(table(), h_b_from_a=shift))
+    truths.use_estimate()
+    assert models.pair.state.pair.truth_words == "homography, estimated"
+    np.testing.assert_array_equal(models.pair.state.truth.matrix_from("a"), shift)
+    assert "homography, estimated" in notified[-1][1]
+    answers = [pin_answer(state.pair, "a", (1.0, 2.0), (3.0, 3.0))]
+    answers.append(pin_answer(state.pair, "b", (5.0, 4.0), (0.0, 1.0)))
+    pins = [Pin(n, Probe(a.request.side, a.request.point_px), a) for n, a in enumerate(answers, 1)]
+    models.pins.set_pins((*pins, Pin(3, Probe("a", (7.0, 7.0)))))
+    truths.use_pins()
+    assert models.pair.state.pair.truth_words == "points, pins"
+    np.testing.assert_array_equal(models.pair.state.truth.listed_px[0], [[1, 2], [0, 1]])
+    np.testing.assert_array_equal(models.pair.state.truth.listed_px[1], [[3, 3], [5, 4]])
+    truths.clear()
+    assert models.pair.state.truth is None
+
+
+def pin_answer(pair, side, point_px, found_px) -> ProbeAnswer:
+    recipe = Recipe(spec=DescriptorSpec("daisy"))
+    return ProbeAnswer(
+        request=ProbeRequest(pair=pair, recipe=recipe, side=side, point_px=point_px),
+        peaks=(Peak(found_px, 0.9),),
+        ratio=0.5,
+        heat=None,
+        heat_extent=Extent(0, 0, 1, 1),
+        truth_px=None,
+        error_px=None,
+        rank=None,
+        cycle_px=None,
+        cycle_error_px=None,
+        seconds=0.0,
+    )
+
+
+def test_a_file_of_any_kind_becomes_the_truth_or_says_why_not(qtbot, models, opener, tmp_path):
+    truths = opener.truths
+    failed = []
+    models.pair.failed.connect(failed.append)
+    truths.load("x")
+    assert failed.pop() == "Open a pair before its truth."
+    state = open_in(models, tmp_path, truth=None)
+    (tmp_path / "list.txt").write_text("1 2 3 4\n2 2 4 4\n")
+    truths.load(f"points:{tmp_path / 'list.txt'}")
+    qtbot.waitUntil(lambda: models.pair.state is not state)
+    assert models.pair.state.truth.kind == "points"
+    opened = models.pair.state
+    truths.load(f"flow:{tmp_path / 'list.txt'}")
+    qtbot.waitUntil(lambda: bool(failed))
+    assert "list.txt" in failed[0]
+    assert models.pair.state is opened

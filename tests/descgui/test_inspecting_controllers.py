@@ -117,6 +117,10 @@ class Session:
         self._work("norms", pair, recipe, side)
         return side
 
+    def errors(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
+        self._work("errors", pair, recipe, side)
+        return side
+
     def winners(self, pair: ImagePair, recipe: api.Recipe, side: str, _context: Any) -> Any:
         self._work("winners", pair, recipe, side)
         return side
@@ -812,8 +816,35 @@ def test_modes_that_cannot_be_shown_say_why(ready, rest):
     ready.models.view.update(mode="warp")
     rest()
     assert "homography" in ready.models.pictures.state.problem
+    ready.models.view.update(mode="error")
+    assert "needs truth all over the images" in ready.models.pictures.state.problem
+    assert ready.session.of("errors") == []
     ready.models.view.update(mode="image")
     assert ready.models.pictures.state.problem == ""
+
+
+def test_errors_are_mapped_for_both_images_by_a_dense_truth_alone(ready, rest):
+    ready.models.view.update(mode="error")
+    rest()
+    pictures = ready.models.pictures.state
+    assert (pictures.errors_a, pictures.errors_b) == ("a", "b")
+    listed = api.HeldPointsSource(((1.0, 1.0, 2.0, 2.0),))
+    ready.models.pair.set_pair(state_of(replace(PAIR, truth=listed)))
+    rest()
+    assert ready.models.pictures.state.errors_a is None
+    assert "there is a list of points" in ready.models.pictures.state.problem
+
+
+def test_matches_are_made_anew_by_another_truth_and_not_of_other_images(ready, rest):
+    ready.matches.run()
+    rest()
+    state = ready.models.pair.state
+    ready.models.pair.set_pair(replace(state, pair=replace(PAIR, truth=None), truth=None))
+    rest()
+    assert [request.pair.truth for (request,) in ready.session.of("match")][1:] == [None]
+    ready.models.pair.set_pair(state_of(OTHER))
+    rest()
+    assert len(ready.session.of("match")) == 2
 
 
 def test_norms_are_asked_for_both_images_and_again_for_another_layer(on_network, rest):

@@ -37,7 +37,7 @@ def models(qapp, tmp_path):
 
 @pytest.fixture
 def panel(qtbot, models, asked):
-    made = MatchesPanel(models, matching=asked, files=asked)
+    made = MatchesPanel(models, matching=asked, files=asked, truths=asked)
     qtbot.addWidget(made)
     made.resize(260, 800)
     made.show()
@@ -66,7 +66,7 @@ def enter(qtbot, box, text):
 
 
 def test_which_descriptor_matches_is_asked_only_while_there_are_several(qtbot, models, asked):
-    panel = MatchesPanel(models, asked, asked)
+    panel = MatchesPanel(models, asked, asked, asked)
     qtbot.addWidget(panel)
     panel.show()
     assert not panel.descriptor.isVisible()
@@ -150,7 +150,7 @@ def test_right_and_wrong_are_counted_among_those_shown_with_a_known_truth(ready,
     errors = [0.5, 2.0, 3.0, 3.5, 40.0, np.nan]
     models.matches.update(table=table(errors))
     assert ready.summary.sentence == "6 of 6 matches shown · 250 ms"
-    assert ready.verdicts.sentence == "3 right · 2 wrong · 60.0 % · 1 without truth"
+    assert ready.verdicts.sentence == "3 right · 2 wrong · 60.0 % · 1 not in sight"
     models.matches.update(min_similarity=0.25)  # hides the first
     assert ready.summary.sentence.startswith("5 of 6")
     assert ready.verdicts.sentence.startswith("2 right · 2 wrong · 50.0 %")

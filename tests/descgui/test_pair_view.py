@@ -36,9 +36,13 @@ from descgui.views.marks import (
 )
 from descgui.views.match_lines import MatchLines
 from descgui.views.pair_view import PairView
+from descgui.views.pixels import color_stops, error_image
 from descgui.views.scene import PaneKey
 from descgui.views.viewport import Box, Viewport
 from engine.api import (
+    OCCLUDED,
+    OUTSIDE,
+    ErrorsAnswer,
     Extent,
     HeldPointsSource,
     HomographySource,
@@ -559,7 +563,38 @@ def test_norms_that_are_all_alike_paint_without_a_warning(view, models, opened):
     assert not view.grab().isNull()
 
 
-@pytest.mark.parametrize("mode", ["pca", "overlay", "warp", "cycle", "members", "norms"])
+def test_error_maps_colour_what_is_seen_on_one_scale_and_the_rest_by_its_state(
+    view, models, opened
+):
+    values = np.geomspace(0.3, 100, 192, dtype=np.float32).reshape(12, 16)
+    states = np.full((12, 16), Visibility.SEEN, np.uint8)
+    for row, state in enumerate((Visibility.UNKNOWN, Visibility.OCCLUDED, Visibility.OUTSIDE)):
+        states[row] = state
+        values[row] = np.nan
+    answer = ErrorsAnswer(errors=ScalarMap(values, WHOLE, "px"), states=states)
+    models.pictures.update(errors_a=answer, errors_b=answer)
+    models.settings.update(correct_px=3.0)
+    models.view.update(mode="error")
+    assert shown_range(view, 0) == (0.3, 100.0)
+    assert view._bars[1].isHidden()
+    seen = values[3:]
+    assert f"error · {100 * np.mean(seen <= 3):.0f} % ≤ 3 px" in header(view, 0).text
+    assert not view.grab().isNull()
+    words = view._legend.accessibleDescription()
+    assert words.startswith("occluded, out of view, no truth here, ")
+    picture = error_image(values, states, 0.3, 100.0, "viridis")
+    colours = [picture.pixelColor(3, row) for row in range(3)]
+    assert colours[0].alpha() == 0
+    assert [one.name() for one in colours[1:]] == [OCCLUDED.lower(), OUTSIDE.lower()]
+    table = color_stops("viridis")
+    for row, column in ((3, 0), (7, 9), (11, 15)):
+        place = round(254 * np.log10(values[row, column] / 0.3) / np.log10(100 / 0.3))
+        assert picture.pixelColor(column, row).getRgb()[:3] == tuple(table[place])
+    models.view.update(mode="image")
+    assert "out of view" not in view._legend.accessibleDescription()
+
+
+@pytest.mark.parametrize("mode", ["pca", "overlay", "warp", "cycle", "members", "norms", "error"])
 def test_a_missing_picture_leaves_the_plain_image_and_one_sentence(view, models, opened, mode):
     models.view.update(mode=mode)
     models.pictures.update(problem="There is only one member.")
@@ -1027,11 +1062,11 @@ def test_zoomed_out_the_prepared_copy_is_drawn(view, models):
         (["folder", "a.png"], "a", DropPlan("refused")),
         (["a.png", "b.png", "c.png"], "a", DropPlan("refused")),
         (["notes.pdf"], "a", DropPlan("refused")),
-        (["H_1_2"], "a", DropPlan("homography")),
-        (["truth.txt"], "", DropPlan("homography")),
-        (["truth.XML"], "", DropPlan("homography")),
-        (["truth.yml"], "", DropPlan("homography")),
-        (["truth.npz"], "", DropPlan("homography")),
+        (["H_1_2"], "a", DropPlan("truth")),
+        (["truth.txt"], "", DropPlan("truth")),
+        (["truth.XML"], "", DropPlan("truth")),
+        (["truth.yml"], "", DropPlan("truth")),
+        (["truth.npz"], "", DropPlan("truth")),
         (["folder.png"], "a", DropPlan("folder")),
         ([], "a", DropPlan("refused")),
     ],

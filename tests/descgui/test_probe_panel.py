@@ -59,7 +59,7 @@ def models(qapp, tmp_path):
 
 @pytest.fixture
 def panel(qtbot, models, asked):
-    made = ProbePanel(models, asked, delay_ms=0)
+    made = ProbePanel(models, asked, asked, delay_ms=0)
     qtbot.addWidget(made)
     made.resize(260, 640)
     made.show()
@@ -282,7 +282,7 @@ def test_the_panel_can_be_narrow(ready, models):
 
 def test_read_outs_follow_the_mouse_a_little_later_and_miss_nothing(qtbot, models, asked):
     """The window's own panel waits for a pause, so that the heat map is painted first."""
-    panel = ProbePanel(models, asked)
+    panel = ProbePanel(models, asked, asked)
     qtbot.addWidget(panel)
     for x in range(20):
         models.probe.move(Probe("a", (float(x), 5.0)))

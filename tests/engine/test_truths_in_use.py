@@ -13,7 +13,7 @@ import torch
 
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import make_spec
-from engine.errors import ConfigError, DatasetError
+from engine.errors import ConfigError, DatasetError, DescSpaceError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet, open_evaluation_set
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.measure import (
@@ -381,3 +381,51 @@ def test_points_near_a_listed_one_snap_to_it_on_their_own_side():
     assert snap(truth, "b", (11.0, 21.0), 4.0) == (11.0, 21.0)
     dense = HomographyTruth(SHIFT, (SIZE_PX, SIZE_PX))
     assert snap(dense, "a", (11.0, 21.0), 1e9) == (11.0, 21.0)
+
+
+# ---- error maps --------------------------------------------------------------------------------
+
+
+def described(
+    opened: EvaluationSet, truth: TruthSource | None
+) -> tuple[Session, ImagePair, Recipe]:
+    ((one,),) = opened.sequences
+    pair = replace(one.pair, truth=truth)
+    recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
+    session = Session()
+    for side in ("a", "b"):
+        session.describe(pair, side, recipe, JobContext())
+    return session, pair, recipe
+
+
+def test_an_error_map_holds_the_errors_of_probes_where_the_truth_is_seen(opened):
+    session, pair, recipe = described(opened, HalfHidden())
+    answer = session.errors(pair, recipe, "a")
+    rows, columns = answer.states.shape
+    assert (rows, columns) == answer.errors.values.shape
+    extent = answer.errors.extent
+    xs = extent.left_px + (np.arange(columns) + 0.5) * (extent.right_px - extent.left_px) / columns
+    ys = extent.top_px + (np.arange(rows) + 0.5) * (extent.bottom_px - extent.top_px) / rows
+    found = pair.open_truth(SIZE_PX, SIZE_PX).locate(
+        "a", np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    )
+    np.testing.assert_array_equal(answer.states.ravel(), found.visibility)
+    assert set(answer.states.ravel()) == {
+        Visibility.SEEN, Visibility.OCCLUDED, Visibility.OUTSIDE
+    }  # fmt: skip
+    seen = answer.states == Visibility.SEEN
+    np.testing.assert_array_equal(np.isfinite(answer.errors.values), seen)
+    assert np.median(answer.errors.values[seen]) < 1
+    for row, column in np.argwhere(seen)[:: max(1, seen.sum() // 12)]:
+        request = ProbeRequest(
+            pair=pair, recipe=recipe, side="a", point_px=(float(xs[column]), float(ys[row]))
+        )
+        error_px = session.probe(request).error_px
+        assert answer.errors.values[row, column] == pytest.approx(error_px, abs=1e-3)
+
+
+@pytest.mark.parametrize(("truth", "has"), [(None, "none"), (listed(9), "a list")])
+def test_no_error_map_is_made_of_what_is_not_known(opened, truth, has):
+    session, pair, recipe = described(opened, truth)
+    with pytest.raises(DescSpaceError, match=f"known all over the images, .* has {has}"):
+        session.errors(pair, recipe, "b")
