@@ -305,25 +305,29 @@ def _straightened(bend: _Bend, bent: Points, parameters: tuple[Any, ...]) -> Poi
         rays = bent * np.where(length > 0, drawn_out, 1.0)[:, None]
     else:
         rays = bent.copy()
+    moving = np.arange(len(bent))
     with np.errstate(all="ignore"):
         for _ in range(_ROUNDS):
-            off = bend(rays, *parameters) - bent
-            if not (np.abs(off) > _CONVERGED / 100).any():
-                break
-            step = _STEP * (1 + np.abs(rays).max(axis=1, initial=0.0, keepdims=True))
+            here = rays[moving]
+            off = bend(here, *parameters) - bent[moving]
+            step = _STEP * (1 + np.abs(here).max(axis=1, initial=0.0, keepdims=True))
             along_x, along_y = (
-                (bend(rays + step * axis, *parameters) - bend(rays - step * axis, *parameters))
+                (bend(here + step * axis, *parameters) - bend(here - step * axis, *parameters))
                 / (2 * step)
                 for axis in (np.array([1.0, 0.0]), np.array([0.0, 1.0]))
             )
             area = along_x[:, 0] * along_y[:, 1] - along_x[:, 1] * along_y[:, 0]
-            rays = rays - np.stack(
+            rays[moving] = here - np.stack(
                 [
                     (off[:, 0] * along_y[:, 1] - off[:, 1] * along_y[:, 0]) / area,
                     (along_x[:, 0] * off[:, 1] - along_x[:, 1] * off[:, 0]) / area,
                 ],
                 axis=1,
             )
+            rays[moving[~(area > 0)]] = np.nan  # where the model folds back, it shows nothing
+            moving = moving[(area > 0) & (np.abs(off).max(axis=1) > _CONVERGED / 100)]
+            if not len(moving):
+                break
         found = np.abs(bend(rays, *parameters) - bent).max(axis=1) <= _CONVERGED
     rays[~found] = np.nan
     return rays

@@ -7,6 +7,7 @@ lens, with names that contain spaces and slashes, and an image without points.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_what_is_behind_or_folded_back_has_no_pixel():
     points = np.array([[0.5, 0, 1], [1.5, 0, 1], [0.5, 0, -1], [0.5, 0, 0]])
     found = camera.project(points)
     assert np.isfinite(found).all(axis=1).tolist() == [True, False, False, False]
+
+
+def test_a_pixel_beyond_what_the_lens_shows_has_no_ray():
+    """r (1 - 0.5 r²) is at most 0.5443, at 163.3 px; farther out its cubic has another root."""
+    camera = Camera.of_colmap("SIMPLE_RADIAL", (640, 480), [300, 320.5, 240.5, -0.5], STILL)
+    aside_px = np.array([0.0, 100, 163, 164, 200, 300])
+    rays = camera.rays(np.column_stack([320 + aside_px, np.full(6, 240.0)]))
+    assert np.isfinite(rays).all(axis=1).tolist() == [True, True, True, False, False, False]
+    assert (rays[:3, 0] <= math.sqrt(2 / 3)).all()
 
 
 def test_an_undistorted_point_is_where_a_plain_camera_shows_it():
