@@ -65,9 +65,11 @@ if TYPE_CHECKING:
     )
     from engine.evaluation.comparison import MergedResults, merge_results
     from engine.evaluation.datasets import find_data_folder
+    from engine.evaluation.metric_summary import MetricRow, metric_gaps
     from engine.evaluation.report import REPORT_HTML
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
+    from engine.evaluation.slices import SLICINGS, Slicing, slice_rows
     from engine.evaluation.study import STUDY_HTML, LayerRow, StudyResult
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
         is_better,
         judge_of,
         metric_info,
+        metric_text,
         pck_name,
     )
     from engine.paths import (

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import ShownRun
+from descgui.models.shown_metric import ShownMetric, shown_metrics
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_form import EvaluationForm
 from descgui.views.evaluation_tables import (
@@ -63,6 +64,7 @@ class EvaluationPanel(QWidget):
         self._model = models.evaluation
         self._shown = models.evaluation.shown
         self._actions = actions
+        self._shown_metrics: dict[str, ShownMetric] = {}
         self.form = EvaluationForm(models, actions, self)
         self.runs = RunList(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
@@ -140,16 +142,16 @@ class EvaluationPanel(QWidget):
         results = self._split = QSplitter(Qt.Orientation.Horizontal, parent)
         self.means_tab = SegmentButton("Means", results)
         self.pairs_tab = SegmentButton("Pairs", results)
-        tip = "A match this close to the true point is correct"
-        self.threshold = narrow_combo(results, name="Threshold", tip=tip)
+        tip = "What the tables show, and from what distance matches are correct"
+        self.metrics = narrow_combo(results, name="Metric", tip=tip)
         self.queries = narrow_combo(results, name="Queries", tip="Which points are matched")
-        for combo in (self.threshold, self.queries):
+        for combo in (self.metrics, self.queries):
             combo.currentIndexChanged.connect(self._on_filter)
         views = QButtonGroup(self)
         row = segment_row(views, (self.means_tab, self.pairs_tab))
         self.means_tab.setChecked(True)
         row.addSpacing(8)
-        row.addWidget(self.threshold, 1)
+        row.addWidget(self.metrics, 1)
         row.addWidget(self.queries, 1)
         self.table = SummaryTable(results)
         self.pairs = PairTable(results)
@@ -228,33 +230,45 @@ class EvaluationPanel(QWidget):
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
     def _show_filters(self, content: MergedResults) -> None:
-        thresholds = sorted({row.threshold_px for row in content.summary})
         queries = sorted({row.queries for row in content.summary})
-        entries = [(f"PCK ≤ {threshold_px:g} px", threshold_px) for threshold_px in thresholds]
-        refill(self.threshold, entries, place=len(entries) - 1)
         names = {"harris": "Harris corners", "uniform": "Uniform points"}
         refill(self.queries, [(names.get(word, word), word) for word in queries])
         self.queries.setVisible(len(queries) > 1)
+        shown = shown_metrics(content, self._queries)
+        pck = sum(not one.name for one in shown)
+        self._shown_metrics = {one.key: one for one in shown}
+        refill(self.metrics, [(one.title, one.key) for one in shown], place=pck - 1)
+        for place, one in enumerate(shown):
+            self.metrics.setItemData(place, one.definition, Qt.ItemDataRole.ToolTipRole)
 
     def _show_content(self, content: MergedResults) -> None:
-        labels = content.labels
-        threshold_px = float(self.threshold.currentData() or 0.0)
-        queries = str(self.queries.currentData() or "harris")
-        self.table.show_summary(content.summary, labels, queries=queries, threshold_px=threshold_px)
-        self.pairs.show_rows(content.pairs, queries=queries, threshold_px=threshold_px)
+        metric, queries = self._metric, self._queries
+        if metric is None:
+            return
+        self.table.show_summary(content, queries=queries, metric=metric)
+        self.pairs.show_rows(content.pairs, queries=queries, metric=metric)
         self.bars.show_scores(
-            sequence_scores(content.pairs, labels, queries=queries, threshold_px=threshold_px)
+            sequence_scores(content.pairs, content.labels, queries=queries, metric=metric)
         )
+
+    @property
+    def _metric(self) -> ShownMetric | None:
+        return self._shown_metrics.get(str(self.metrics.currentData()))
+
+    @property
+    def _queries(self) -> str:
+        return str(self.queries.currentData() or "harris")
 
     # What the user does
 
     def _on_filter(self) -> None:
         if self._shown.state.content is not None:
+            self._show_filters(self._shown.state.content)
             self._show_content(self._shown.state.content)
 
     def _on_continue(self) -> None:
         self._actions.runs.resume()
 
     def _on_pair(self, sequence: str, index: int, label: str) -> None:
-        threshold_px = float(self.threshold.currentData() or 0.0)
+        threshold_px = 0.0 if self._metric is None else self._metric.threshold_px
         self._actions.results.open_pair(sequence, index, label, threshold_px)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QPalette, QPen, QResizeEvent
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QKeyEvent,
+    QPainter,
+    QPalette,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -20,11 +30,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from descgui.models.shown_metric import ShownMetric
 from descgui.views.panel_parts import blended, bold, muted, tabular
 from engine.api import SERIES
 
 if TYPE_CHECKING:
-    from engine.api import PairRow, SummaryRow
+    from engine.api import MergedResults, MetricRow, PairRow, SummaryRow
 
 _HEADINGS = {"all": "All", "viewpoint": "View.", "illumination": "Illum."}
 _STRETCHED_COLUMNS = 4
@@ -46,55 +57,67 @@ class SequenceScore:
         sequence: name of the group.
         label: of the descriptor.
         series: number of the descriptor, for its colour.
-        share: mean PCK of the group's pairs.
+        value: mean over the group's pairs.
         pairs: how many they are.
         worst: number of the worst pair.
-        worst_share: PCK of that pair.
+        worst_value: of that pair.
+        texts: both values in words.
+        reach: the value at which a bar is full.
         first: whether it is the first one of its group in the list.
     """
 
     sequence: str
     label: str
     series: int
-    share: float
+    value: float
     pairs: int
     worst: int
-    worst_share: float
+    worst_value: float
+    texts: tuple[str, str]
+    reach: float
     first: bool
 
 
 def sequence_scores(
-    rows: Sequence[PairRow], labels: Sequence[str], *, queries: str, threshold_px: float
+    rows: Sequence[PairRow], labels: Sequence[str], *, queries: str, metric: ShownMetric
 ) -> tuple[SequenceScore, ...]:
-    """Means by group, in the order in which the groups come, descriptors side by side."""
-    found: dict[str, dict[str, list[PairRow]]] = {}
+    """Means by group, in the order in which the groups come, descriptors side by side.
+
+    A pair without a value is left out.
+    """
+    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for row in rows:
-        if row.queries == queries:
-            found.setdefault(row.sequence, {}).setdefault(row.descriptor, []).append(row)
+        value = metric.of_pair(row) if row.queries == queries else None
+        if value is not None:
+            mine = found.setdefault(row.sequence, {}).setdefault(row.descriptor, [])
+            mine.append((row.index, value))
+    sign = -1 if metric.low_pairs_are_better else 1
+    values = [value for some in found.values() for mine in some.values() for _, value in mine]
+    reach = 1.0 if metric.is_share else max(values, default=0.0) or 1.0
     scores = []
     for sequence, by_label in found.items():
         first = True
         for series, label in enumerate(labels):
             mine = by_label.get(label, [])
             if mine:
-                worst = min(mine, key=lambda row: (row.share(threshold_px), row.index))
-                total = sum(row.share(threshold_px) for row in mine)
+                worst, value = min(mine, key=lambda one: (sign * one[1], one[0]))
+                mean = sum(value for _, value in mine) / len(mine)
+                texts = metric.pair_text(mean), metric.pair_text(value)
                 scores.append(
                     SequenceScore(
-                        sequence, label, series, total / len(mine), len(mine), worst.index,
-                        worst.share(threshold_px), first,
+                        sequence, label, series, mean, len(mine), worst, value, texts, reach, first
                     )
-                )  # fmt: skip
+                )
                 first = False
     return tuple(scores)
 
 
 class SummaryTable(QTableWidget):
-    """PCK by descriptor and subset; the best of each column is bold."""
+    """A metric by descriptor and subset; the best of each column is bold."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 0, parent)
-        self.setAccessibleName("PCK by descriptor and subset")
+        self.setAccessibleName("Means by descriptor and subset")
         self._subsets: tuple[str, ...] = ()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
@@ -104,29 +127,21 @@ class SummaryTable(QTableWidget):
         self.horizontalHeader().setMinimumSectionSize(30)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
-    def show_summary(
-        self,
-        summary: Sequence[SummaryRow],
-        labels: Sequence[str],
-        *,
-        queries: str,
-        threshold_px: float,
-    ) -> None:
-        """Draw the means at one threshold."""
-        cells: dict[tuple[str, str], SummaryRow] = {
-            (row.descriptor, row.subset): row
-            for row in summary
-            if row.queries == queries and row.threshold_px == threshold_px
+    def show_summary(self, content: MergedResults, *, queries: str, metric: ShownMetric) -> None:
+        """Draw the means or areas of one metric."""
+        labels = content.labels
+        cells: dict[tuple[str, str], SummaryRow | MetricRow] = {
+            (row.descriptor, row.subset): row for row in metric.rows_in(content, queries)
         }
-        self._show_subsets(tuple(dict.fromkeys(row.subset for row in summary)))
+        self._show_subsets(tuple(dict.fromkeys(row.subset for row in content.summary)))
         self.setRowCount(len(labels))
         self.setVerticalHeaderLabels(list(labels))
         for column, subset in enumerate(self._subsets):
             column_rows = [cells.get((label, subset)) for label in labels]
-            values = [row.pck for row in column_rows if row is not None and row.pck is not None]
-            best = max(values, default=None)
+            values = [r.value for r in column_rows if r is not None and r.value is not None]
+            best = (min if metric.lower_is_better else max)(values) if len(values) > 1 else None
             for line, row in enumerate(column_rows):
-                self.setItem(line, column, self._cell(row, best if len(values) > 1 else None))
+                self.setItem(line, column, _mean_cell(row, metric, best, self.font()))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -160,28 +175,34 @@ class SummaryTable(QTableWidget):
                     item.setText(item.data(_TEXTS)[int(roomy)])
             self.resizeRowToContents(line)
 
-    def _cell(self, row: SummaryRow | None, best: float | None) -> QTableWidgetItem:
-        item = QTableWidgetItem("–")
-        item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-        if row is None or row.pck is None:
-            item.setToolTip("No pair of this part yet")
-            return item
-        mean = text = f"{row.pck:.3f}"
-        tip = f"{row.pairs} pairs"
-        if row.ends is not None:
-            if not row.few:
-                # Without leading zeros: three columns have to fit next to the bars.
-                text += f"\n{row.low:.2f}–{row.high:.2f}".replace("0.", ".")
-            interval = f"{row.low:.3f} to {row.high:.3f}"
-            tip += f"\n95 % interval {interval}, by bootstrap over groups"
-            if row.few:
-                tip += f"; over only {row.sequences} it means little"
-        item.setText(text)
-        item.setData(_TEXTS, (mean, text))
-        item.setToolTip(tip)
-        if row.pck == best:
-            item.setFont(bold(self.font()))
+
+def _mean_cell(
+    row: SummaryRow | MetricRow | None, metric: ShownMetric, best: float | None, font: QFont
+) -> QTableWidgetItem:
+    item = QTableWidgetItem("–")
+    item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+    if row is None or row.value is None:
+        item.setToolTip("No pair of this part has a value")
         return item
+    mean = text = metric.text(row.value)
+    tip = f"{row.pairs} pairs"
+    if row.ends is not None:
+        low, high = map(metric.text, row.ends)
+        if not row.few:
+            short = f"{low}–{high}"
+            if metric.is_share_over_pairs:
+                # Without leading zeros: three columns have to fit next to the bars.
+                short = "{:.2f}–{:.2f}".format(*row.ends).replace("0.", ".")
+            text += f"\n{short}"
+        tip += f"\n95 % interval {low} to {high}, by bootstrap over groups"
+        if row.few:
+            tip += f"; over only {row.sequences} it means little"
+    item.setText(text)
+    item.setData(_TEXTS, (mean, text))
+    item.setToolTip(tip)
+    if row.value == best:
+        item.setFont(bold(font))
+    return item
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,28 +309,42 @@ class PairTable(_PairList):
     def __init__(self, parent: QWidget | None = None) -> None:
         headings = ("Pair", "Descriptor", "PCK", "Queries")
         super().__init__(parent, name="Pairs", headings=headings)
-        self._known: tuple[list[PairRow], float] = ([], 0.0)
+        self._known: tuple[list[PairRow], ShownMetric | None] = ([], None)
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
-    def show_rows(self, rows: Sequence[PairRow], *, queries: str, threshold_px: float) -> None:
+    def show_rows(self, rows: Sequence[PairRow], *, queries: str, metric: ShownMetric) -> None:
         """Show the rows of one list of queries."""
         chosen = [row for row in rows if row.queries == queries]
         known, before = self._known
-        kept = len(known) if (chosen[: len(known)], threshold_px) == (known, before) else 0
-        self._known = chosen, threshold_px
+        kept = len(known) if (chosen[: len(known)], metric) == (known, before) else 0
+        if metric != before:
+            self._worst_first(metric)
+        self._known = chosen, metric
         lines = [item.line for item in self._items[:kept]]
-        self.show_lines([*lines, *(_pair_line(row, threshold_px) for row in chosen[kept:])])
+        self.show_lines([*lines, *(_pair_line(row, metric) for row in chosen[kept:])])
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 
+    def _worst_first(self, metric: ShownMetric) -> None:
+        """Name the column of values, and keep the worst first where it was."""
+        self.headerItem().setText(2, metric.pair_title)
+        low_first, high_first = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
+        if self.header().sortIndicatorSection() == 2:
+            self.sortByColumn(2, high_first if metric.low_pairs_are_better else low_first)
 
-def _pair_line(row: PairRow, threshold_px: float) -> _Line:
-    share, name = row.share(threshold_px), f"{row.sequence} 1 → {row.index}"
+
+def _pair_line(row: PairRow, metric: ShownMetric) -> _Line:
+    value, name = metric.of_pair(row), f"{row.sequence} 1 → {row.index}"
+    # No value, such as of a homography that could not be estimated, is worse than any.
+    key = value
+    if key is None:
+        key = math.inf if metric.low_pairs_are_better else -math.inf
+    text = "–" if value is None else metric.pair_text(value)
     return _Line(
-        (name, row.descriptor, f"{share:.3f}", str(row.count)),
-        ((row.sequence, row.index), row.descriptor, share, row.count),
+        (name, row.descriptor, text, str(row.count)),
+        ((row.sequence, row.index), row.descriptor, key, row.count),
         (row.sequence, row.index, row.descriptor),
         f"Click to open {name} with its matches",
     )
@@ -320,7 +355,7 @@ class SequenceBars(_PairList):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         headings = ("Group", "Descriptor", "", "PCK")
-        super().__init__(parent, name="PCK by group", headings=headings)
+        super().__init__(parent, name="Means by group", headings=headings)
         self.setHeaderHidden(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -333,12 +368,11 @@ class SequenceBars(_PairList):
         self.show_lines(
             [
                 _Line(
-                    (score.sequence, score.label, "", f"{score.share:.3f}"),
+                    (score.sequence, score.label, "", score.texts[0]),
                     (score.sequence, score.label),
                     (score.sequence, score.worst, score.label),
-                    f"{score.sequence}, {score.label}: {score.share:.3f} over {score.pairs} "
-                    f"pairs.\nClick to open the worst, 1 → {score.worst} "
-                    f"({score.worst_share:.3f}).",
+                    f"{score.sequence}, {score.label}: {score.texts[0]} over {score.pairs} "
+                    f"pairs.\nClick to open the worst, 1 → {score.worst} ({score.texts[1]}).",
                     score,
                 )
                 for score in scores
@@ -392,11 +426,11 @@ class _LineDelegate(QStyledItemDelegate):
         track = QRectF(option.rect).adjusted(_PAD_PX, 4, -_PAD_PX, -4)
         painter.fillRect(track, blended(text, base, 0.08))
         done = QRectF(track)
-        done.setWidth(score.share * track.width())
+        done.setWidth(score.value / score.reach * track.width())
         # The label next to the bar means the same as its colour.
         painter.fillRect(done, QColor(SERIES[score.series % len(SERIES)]))
         # The worst pair as a tick on the bar: how much the mean hides.
-        worst = round(track.left() + score.worst_share * track.width())
+        worst = round(track.left() + score.worst_value / score.reach * track.width())
         painter.setPen(QPen(text, 1.5))
         painter.drawLine(worst, round(track.top()), worst, round(track.bottom()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.evaluation.fingerprint import MeasuredDescriptor, differences
-from engine.evaluation.metric_summary import MetricRow
+from engine.evaluation.metric_summary import MetricRow, metric_gaps
 from engine.evaluation.result import EvaluationResult, PairRow, SummaryRow
 from engine.evaluation.stress import STRESS_KINDS
 from engine.evaluation.switches import QUERY_KINDS
@@ -72,7 +72,18 @@ class MergedResults:
     def notes(self) -> tuple[str, ...]:
         """How the results differ, what was wrong with the data, and what is missing."""
         problems = [problem for result in self.results for problem in result.problems]
-        return (*self.warnings, *problems, *self.without_points)
+        return (*self.warnings, *problems, *self.unmeasured, *self.without_points)
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """A sentence for each metric that was asked for and that not every pair's truth tells."""
+        gaps = [
+            text
+            for one in self.results
+            if one.fingerprint.metrics is not None
+            for text in metric_gaps(one.pairs, one.fingerprint.metrics.chosen)
+        ]
+        return tuple(dict.fromkeys(gaps))
 
     @property
     def without_points(self) -> tuple[str, ...]:

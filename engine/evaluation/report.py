@@ -121,7 +121,6 @@ class Report:
         problems: what was wrong with the data sets when they were opened.
         facts: the names and values of each run's fingerprint.
         command: makes this report again.
-        remarks: what was to be measured and could not be, or not of all pairs.
     """
 
     title: str
@@ -135,7 +134,6 @@ class Report:
     problems: tuple[str, ...]
     facts: tuple[Mapping[str, str], ...]
     command: str
-    remarks: tuple[str, ...] = ()
 
 
 def number_text(value: float | None) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from engine.evaluation.comparison import MergedResults
-from engine.evaluation.metric_summary import MetricRow, metric_gaps, summarise_metrics
+from engine.evaluation.metric_summary import MetricRow, summarise_metrics
 from engine.evaluation.pck import RESAMPLES, bootstrap_mean
 from engine.evaluation.report import (
     NONE,
@@ -34,13 +33,12 @@ _SLICED: Final = (
 
 def metric_tables(stats: Statistics) -> Iterator[Table]:
     """The means or areas of all metrics: a table for each list of queries, and one of pairs."""
-    subsets = [stats.subsets]
-    if len(stats.subsets) * len(stats.labels) > _COLUMNS_AT_MOST:
-        subsets = [(subset,) for subset in stats.subsets]
+    subsets = stats.subsets
+    if len(subsets) * len(stats.labels) > _COLUMNS_AT_MOST:
+        subsets = subsets[:1]  # slices have the chief metrics of the others
     for kind in dict.fromkeys(row.queries for row in stats.merged.metrics):
         rows = [row for row in stats.merged.metrics if row.queries == kind]
-        for some in subsets:
-            yield _metric_table(stats, kind, some, rows)
+        yield _metric_table(stats, kind, subsets, rows)
 
 
 def _metric_table(
@@ -63,8 +61,7 @@ def _metric_table(
     for subset in subsets:
         columns += [Column(title, group=subset) for title in (*labels, "pairs")]
     of = f"of {list_name(kind)} queries" if kind else "of pairs"
-    part = "" if len(subsets) == len(stats.subsets) else f"-{subsets[0]}"
-    return make_table(f"metrics-{kind or 'pairs'}{part}", f"Metrics {of}", columns, table)
+    return make_table(f"metrics-{kind or 'pairs'}", f"Metrics {of}", columns, table)
 
 
 def _best(stats: Statistics, name: str, rows: Sequence[MetricRow | None]) -> list[MetricRow]:
@@ -106,40 +103,27 @@ def _cell(row: MetricRow | None, *, strong: bool = False) -> Cell:
     return Cell(metric_text(row.metric, row.value), ends, strong=strong, keys=keys)
 
 
-def metric_remarks(merged: MergedResults) -> tuple[str, ...]:
-    """What was asked for and could not be measured, or not of all pairs."""
-    remarks = [
-        text
-        for result in merged.results
-        if result.fingerprint.metrics is not None
-        for text in metric_gaps(result.pairs, result.fingerprint.metrics.chosen)
-    ]
-    return tuple(dict.fromkeys(remarks))
-
-
 def slice_tables(stats: Statistics) -> Iterator[Table]:
     """PCK and the chief of the other metrics by what pairs are like, a table for each."""
     if not stats.lists:
         return
     kind = stats.lists[0]
     rows = [row for row in stats.merged.pairs if row.queries == kind]
-    slices = {one: slice_rows(rows, one) for one in SLICINGS}
-    slices = {one: bands for one, bands in slices.items() if len(bands) > 1}
+    slices = list(_slices(stats, rows))
     if not slices:
         return
-    names = _sliced_names(stats)
     found: dict[tuple[str, str], dict[tuple[str, str], MetricRow]] = {}
-    for slicing, bands in slices.items():
+    for heading, bands in slices:
         for row in _band_rows(stats, bands, kind):
-            found.setdefault((row.metric, slicing.name), {})[row.subset, row.descriptor] = row
+            found.setdefault((row.metric, heading), {})[row.subset, row.descriptor] = row
     labels = stats.labels_with(kind)
-    for name in names:
+    for name in _sliced_names(stats):
         table: list[Sequence[Cell | str]] = []
-        for slicing, bands in slices.items():
-            mine = found.get((name, slicing.name), {})
+        for heading, bands in slices:
+            mine = found.get((name, heading), {})
             if not mine:
                 continue
-            table.append([f"{slicing.title}: {slicing.explanation}"])
+            table.append([heading])
             for band, some in bands.items():
                 cells = [_cell(mine.get((band, label))) for label in labels]
                 pairs = len({row.key for row in some})
@@ -152,6 +136,19 @@ def slice_tables(stats: Statistics) -> Iterator[Table]:
                 [left_column(""), *map(Column, labels), Column("pairs")],
                 table,
             )
+
+
+def _slices(
+    stats: Statistics, rows: Sequence[PairRow]
+) -> Iterator[tuple[str, Mapping[str, Sequence[PairRow]]]]:
+    """The heading and the bands of each property in which pairs differ, then the set's parts."""
+    for slicing in SLICINGS:
+        bands = slice_rows(rows, slicing)
+        if len(bands) > 1:
+            yield f"{slicing.title}: {slicing.explanation}", bands
+    if len(stats.subsets) > 1:
+        parts = {part: [row for row in rows if row.subset == part] for part in stats.subsets[1:]}
+        yield "part of the set", {part: some for part, some in parts.items() if some}
 
 
 def _sliced_names(stats: Statistics) -> list[str]:

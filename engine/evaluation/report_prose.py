@@ -28,7 +28,6 @@ from engine.evaluation.report import (
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_metrics import (
     definition_tables,
-    metric_remarks,
     metric_tables,
     slice_tables,
 )
@@ -106,7 +105,6 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         judgements=Figures((right, wrong)) if any(one.figure for one in worst) else None,
         worst=tuple(worst),
         problems=tuple(_problems(merged)),
-        remarks=metric_remarks(merged),
         facts=tuple(facts_of(result.fingerprint) for result in merged.results),
         command=command,
     )

@@ -134,6 +134,11 @@ class SummaryRow:
     sequences: int
 
     @property
+    def value(self) -> float | None:
+        """The mean, as rows of other metrics call theirs."""
+        return self.pck
+
+    @property
     def few(self) -> bool:
         """Whether there is an interval that means little, over so few groups."""
         return self.ends is not None and self.sequences < LEAST_SEQUENCES

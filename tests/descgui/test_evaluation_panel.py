@@ -18,6 +18,7 @@ from descgui.models.evaluation_state import (
     EvaluationChoice,
     ShownRun,
 )
+from descgui.models.shown_metric import ShownMetric, shown_metrics, sorting_metrics
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
@@ -32,7 +33,14 @@ from engine.evaluation.fingerprint import (
     Sampler,
     Versions,
 )
-from engine.evaluation.result import EvaluationResult, LeftOut, PairRow, Sources, summarise
+from engine.evaluation.result import (
+    EvaluationResult,
+    LeftOut,
+    PairRow,
+    Sources,
+    sum_metrics_up,
+    summarise,
+)
 from engine.jobs.estimate import Estimate
 from engine.jobs.runs import RunInfo
 
@@ -237,18 +245,18 @@ def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
 
 def test_another_threshold_changes_table_pairs_and_bars(models, panel):
     models.evaluation.shown.set(ShownRun("done", content()))
-    assert panel.threshold.currentData() == 5.0
-    panel.threshold.setCurrentIndex(0)
+    assert panel.metrics.currentData() == "pck@5"
+    panel.metrics.setCurrentIndex(0)
     assert cell(panel, 0, 0) == "0.333"
-    assert panel.bars.model().index(0, 0).data(SCORE_ROLE).share == pytest.approx(0.4)
+    assert panel.bars.model().index(0, 0).data(SCORE_ROLE).value == pytest.approx(0.4)
 
 
 def test_the_chosen_threshold_stays_while_other_ones_are_offered(models, panel):
     models.evaluation.shown.set(ShownRun("done", content()))
-    panel.threshold.setCurrentIndex(0)
+    panel.metrics.setCurrentIndex(0)
     more = tuple(replace(one, pck=((0.5, 0.0), *one.pck)) for one in ROWS)
     models.evaluation.shown.set(ShownRun("done", content(more)))
-    assert panel.threshold.currentData() == 1.0
+    assert panel.metrics.currentData() == "pck@1"
     assert cell(panel, 0, 0) == "0.333"
 
 
@@ -316,8 +324,8 @@ def test_warnings_and_pairs_left_out_are_told_and_counted(models, panel):
 
 
 def test_scores_of_sequences_are_means_and_name_the_worst_pair():
-    scores = sequence_scores(ROWS, ("daisy", "msnet_v0"), queries="harris", threshold_px=5.0)
-    found = [(s.sequence, s.label, round(s.share, 3), s.pairs, s.worst, s.first) for s in scores]
+    scores = sequence_scores(ROWS, ("daisy", "msnet_v0"), queries="harris", metric=ShownMetric(5.0))
+    found = [(s.sequence, s.label, round(s.value, 3), s.pairs, s.worst, s.first) for s in scores]
     assert found == [
         ("i_light", "daisy", 0.8, 2, 3, True),
         ("i_light", "msnet_v0", 0.55, 2, 2, False),
@@ -358,7 +366,7 @@ def test_thousands_of_pairs_follow_another_threshold_at_once(models, panel):
     models.evaluation.shown.set(ShownRun("done", content(many)))
     panel.pairs_tab.click()
     began_s = time.perf_counter()
-    panel.threshold.setCurrentIndex(0)
+    panel.metrics.setCurrentIndex(0)
     assert time.perf_counter() - began_s < 10.0  # minutes, if each cell laid the columns out again
     shares = [float(panel.pairs.model().index(line, 2).data()) for line in range(len(many))]
     assert shares == sorted(shares)
@@ -371,6 +379,71 @@ def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
     models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
     assert panel.pairs.currentIndex().data() == before
+
+
+# ---- other metrics -----------------------------------------------------------------------------
+
+AUC = "corner_error[MAGSAC++ 3 px]"
+MEASURED = tuple(
+    replace(one, metrics=(("aepe", aepe), ("mma@3", aepe / 20), (AUC, corner)))
+    for one, aepe, corner in zip(
+        ROWS, (2.0, 4.0, 8.0, 12.0, 6.0, 3.0), (1.0, None, 2.0, 30.0, 4.0, 0.5), strict=True
+    )
+)
+
+
+def measured_content():
+    plain = content(MEASURED)
+    result = plain.results[0]
+    metrics = sum_metrics_up(MEASURED, result.fingerprint, resamples=0)
+    return merge_results([("run", replace(result, metrics=metrics))])
+
+
+def test_every_measured_metric_can_be_shown_behind_pck(models, panel):
+    models.evaluation.shown.set(ShownRun("done", measured_content()))
+    texts = [panel.metrics.itemText(place) for place in range(panel.metrics.count())]
+    assert texts == [
+        "PCK ≤ 1 px", "PCK ≤ 5 px", "AEPE (px)", "MMA@3",
+        *(f"Corner AUC@{limit} (MAGSAC++ 3 px)" for limit in (1, 3, 5, 10)),
+    ]  # fmt: skip
+    assert panel.metrics.currentText() == "PCK ≤ 5 px"
+    tip = panel.metrics.itemData(2, Qt.ItemDataRole.ToolTipRole)
+    assert tip == "Mean distance of match and truth over all pixels that both images show."
+
+
+def test_of_an_error_the_lowest_mean_is_bold_and_the_largest_pair_comes_first(models, panel):
+    models.evaluation.shown.set(ShownRun("done", measured_content()))
+    panel.metrics.setCurrentIndex(panel.metrics.findText("AEPE (px)"))
+    assert panel.table.item(0, 0).text() == f"{16 / 3:.3f}"
+    assert panel.table.item(1, 0).text() == f"{19 / 3:.3f}"
+    assert panel.table.item(0, 0).font().bold()
+    assert not panel.table.item(1, 0).font().bold()
+    model = panel.pairs.model()
+    assert panel.pairs.headerItem().text(2) == "AEPE (px)"
+    shown = [model.index(line, 2).data() for line in range(6)]
+    assert shown == ["12.0", "8.000", "6.000", "4.000", "3.000", "2.000"]
+    first = panel.bars.model().index(0, 0).data(SCORE_ROLE)
+    assert (first.value, first.worst, first.worst_value, first.reach) == (5.0, 3, 8.0, 12.0)
+
+
+def test_of_an_area_pairs_show_their_errors_and_failures_come_first(models, panel, asked):
+    models.evaluation.shown.set(ShownRun("done", measured_content()))
+    panel.metrics.setCurrentIndex(panel.metrics.findText("Corner AUC@5 (MAGSAC++ 3 px)"))
+    # Of daisy: errors of 1, 2 and 4 px; rises to 1/3 at 1, 2/3 at 2, 1 at 4, level up to 5.
+    area = (1 / 6 + 1 / 2 + 2 * 5 / 6 + 1) / 5
+    assert panel.table.item(0, 0).text() == f"{area:.3f}"
+    model = panel.pairs.model()
+    shown = [model.index(line, 2).data() for line in range(6)]
+    assert shown == ["–", "30.0", "4.000", "2.000", "1.000", "0.500"]
+    panel._on_pair("i_light", 2, "daisy")
+    assert asked.of("open_pair") == [("i_light", 2, "daisy", 5.0)]
+
+
+def test_areas_of_one_error_sort_pairs_once():
+    both = measured_content()
+    keys = [one.key for one in sorting_metrics(both, "harris")]
+    assert keys == ["pck@1", "pck@5", "aepe", "mma@3", "corner_auc@1[MAGSAC++ 3 px]"]
+    assert len(shown_metrics(both, "harris")) == 8
 
 
 # ---- the past ----------------------------------------------------------------------------------

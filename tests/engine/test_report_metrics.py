@@ -15,7 +15,6 @@ from engine.evaluation.report import Cell, Table
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.report_metrics import (
     definition_tables,
-    metric_remarks,
     metric_tables,
     slice_tables,
 )
@@ -116,7 +115,7 @@ def test_only_what_was_measured_is_defined_each_with_its_source(stats: Statistic
 
 
 def test_what_could_not_be_measured_is_said(stats: Statistics):
-    assert metric_remarks(stats.merged) == ("Pose error: no pair's truth knows both cameras.",)
+    assert stats.merged.unmeasured == ("Pose error: no pair's truth knows both cameras.",)
 
 
 def test_slices_are_means_over_the_pairs_of_each_band(stats: Statistics):
@@ -141,6 +140,23 @@ def test_slices_are_means_over_the_pairs_of_each_band(stats: Statistics):
     assert areas["over 4×"][1].text == "0.000"
     # A property that no pair differs in, or whose truth does not tell, makes no slices.
     assert not any("texture" in row[0].text or "overlap" in row[0].text for row in areas.values())
+
+
+def test_parts_of_the_set_are_slices_and_many_of_them_leave_one_table(stats: Statistics):
+    one = result_of("good")
+    rows = tuple(replace(row, subset=f"part {row.sequence}") for row in one.pairs)
+    metrics = sum_metrics_up(rows, one.fingerprint)
+    summary = summarise(rows, one.fingerprint)
+    parted = replace(one, pairs=rows, metrics=metrics, summary=summary)
+    apart = Statistics(merge_results([("one", parted), ("two", replace(parted))]))
+    (table,) = metric_tables(apart)  # 4 subsets of 2 descriptors would be 8 columns
+    assert {column.group for column in table.columns} == {"", "all"}
+    slices = {table.name: table for table in slice_tables(apart)}["slices-aepe"]
+    places = [row[0].text for row in slices.rows]
+    first = places.index("part of the set")
+    assert [(row[0].text, row[1].text) for row in slices.rows[first + 1 :]] == [
+        ("part v_a", "4.500"), ("part v_b", "3.000"), ("part v_c", "25.0")
+    ]  # fmt: skip
 
 
 def test_a_bound_belongs_to_the_band_below_and_unknown_rows_to_none():
