@@ -42,7 +42,7 @@ from descgui.views.panel_parts import in_column, in_row
 from descgui.views.pictures import Overlay, Photo
 from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
-from descgui.views.viewport import Box, clamped, linked
+from descgui.views.viewport import Box, Carry, by_homography, by_truth, clamped, linked
 from engine.api import Image, Point, ProbeAnswer, Side, other_side, snap
 
 _SCALAR_MODES: Final = ("heat", "cycle", "members", "norms", "error")
@@ -502,7 +502,6 @@ class PairView(QWidget):
             pane.canvas.fit()
             return
         same = source.key.side == pane.key.side
-        homography = None if state.truth is None else state.truth.matrix_from(source.key.side)
         pane.canvas.set_viewport(
             linked(
                 source.canvas.viewport,
@@ -510,9 +509,20 @@ class PairView(QWidget):
                 source.canvas.extent,
                 pane.canvas.photo.size_px,
                 pane.canvas.extent,
-                np.eye(3) if same else homography,
+                partial(by_homography, np.eye(3)) if same else self._carry(source, state),
             )
         )
+
+    def _carry(self, source: ImagePane, state: PairState) -> Carry | None:
+        """How the truth carries points of a pane's image into the other image."""
+        side, truth, canvas = source.key.side, state.truth, source.canvas
+        if truth is None:
+            return None
+        matrix = truth.matrix_from(side)
+        if matrix is not None:
+            return partial(by_homography, matrix)
+        reach_px = min(canvas.width(), canvas.height()) / 2 / canvas.viewport.scale
+        return partial(by_truth, truth, side, reach_px)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the lines over all panes."""

@@ -9,15 +9,18 @@ corner.  **This is the only view file with a half-pixel in it**: everything else
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import Extent, Point
+from engine.api import Extent, Point, Side, Truth
 
 Size = tuple[int, int]
+Carry = Callable[[Point], tuple[Point, float] | None]
+"""Where a point lies in another image, and by how much lengths grow there; None if unknown."""
 
 MAX_SCALE: Final = 64.0
 """No pixel is shown larger than this many logical pixels."""
@@ -27,6 +30,10 @@ MIN_SHOWN_EDGE_PX: Final = 24.0
 
 KEPT_PX: Final = 48.0
 """So much of an image stays in sight however far it is panned."""
+
+_ASKED: Final = 9  # of the surroundings, along either axis
+_LEAST_FOR_GROWTH: Final = 3
+_MOST_GROWTH: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +210,7 @@ def linked(
     source_widget: Size,
     target_size_px: Size,
     target_widget: Size,
-    h_target_from_source: NDArray[np.float64] | None,
+    carry: Carry | None,
 ) -> Viewport:
     """The other pane's viewport that shows the same part of the scene at the same size.
 
@@ -213,22 +220,21 @@ def linked(
         source_widget: (width, height) of its widget.
         target_size_px: (width, height) of the other image.
         target_widget: (width, height) of the other widget.
-        h_target_from_source: ``(3, 3)``; None links plainly: the same relative place, and the
-            same zoom relative to a fitted image.
+        carry: where a point of the source lies in the target, and by how much lengths grow there,
+            such as :func:`by_homography` or :func:`by_truth`; None links plainly: the same relative
+            place, and the same zoom relative to a fitted image.
 
     Returns:
-        A viewport around the counterpart of the view's centre.  Through a homography its scale is
-        the source's over the local enlargement there; where the homography has no finite,
-        unmirrored answer, panes are linked plainly.
+        A viewport around the counterpart of the view's centre, whose scale is the source's over the
+        local enlargement there.  Where ``carry`` has no answer, panes are linked plainly.
     """
     centre = source.to_image((source_widget[0] / 2, source_widget[1] / 2))
     low, high = scale_limits(target_size_px)
-    if h_target_from_source is not None:
-        place = _through(h_target_from_source, centre)
-        if place is not None:
-            point_px, enlargement = place
-            scale = min(max(source.scale / enlargement, low), high)
-            return centred(point_px, scale, target_widget)
+    place = None if carry is None else carry(centre)
+    if place is not None:
+        point_px, enlargement = place
+        scale = min(max(source.scale / enlargement, low), high)
+        return centred(point_px, scale, target_widget)
     ratio = fit(target_size_px, target_widget).scale / fit(source_size_px, source_widget).scale
     scale = min(max(source.scale * ratio, low), high)
     point_px = (
@@ -238,7 +244,49 @@ def linked(
     return centred(point_px, scale, target_widget)
 
 
-def _through(h: NDArray[np.float64], point_px: Point) -> tuple[Point, float] | None:
+def by_truth(
+    truth: Truth, side: Side, reach_px: float, point_px: Point
+) -> tuple[Point, float] | None:
+    """Where the surroundings of a point lie, and by how much they grow; None if that is unknown.
+
+    The truth may jump from pixel to pixel, and is unknown in places.  So it is asked for the
+    surroundings, the nearer ones counting more, and the view moves without leaps.
+
+    Args:
+        truth: of any kind.
+        side: the image with the point.
+        reach_px: how far the surroundings reach, such as half of what is in sight.
+        point_px: the point.
+    """
+    centre = np.array(point_px)
+    listed = truth.listed_px
+    if listed is None:
+        steps = np.linspace(-reach_px, reach_px, _ASKED)
+        around = centre + np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    else:
+        around = listed[0 if side == "a" else 1]
+        around = around[np.abs(around - centre).max(axis=1) <= reach_px]
+    places = truth.locate(side, around).points_px
+    known = np.isfinite(places).all(axis=1)
+    if not known.any():
+        return None
+    around, places = around[known], places[known]
+    squared = np.square(around - centre).sum(axis=1)
+    weights = np.exp(-2 * squared / reach_px**2)
+    weights /= weights.sum()
+    middle, target = weights @ around, weights @ places
+    before, after = (
+        float(weights @ np.square(points - mean).sum(axis=1))
+        for points, mean in ((around, middle), (places, target))
+    )
+    growth = 1.0
+    if len(places) >= _LEAST_FOR_GROWTH and before > 0 and after > 0:
+        growth = min(max(math.sqrt(after / before), 1 / _MOST_GROWTH), _MOST_GROWTH)
+    x, y = (target + growth * (centre - middle)).tolist()
+    return (x, y), growth
+
+
+def by_homography(h: NDArray[np.float64], point_px: Point) -> tuple[Point, float] | None:
     """A point through a homography, and by how much lengths grow there; None if undefined."""
     if not np.isfinite(h).all():
         return None

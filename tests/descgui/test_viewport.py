@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from descgui.views.viewport import (
     MAX_SCALE,
     Viewport,
+    by_homography,
+    by_truth,
     centred,
     clamped,
     covers,
@@ -20,7 +24,7 @@ from descgui.views.viewport import (
     scale_limits,
     whole_extent,
 )
-from engine.api import Extent
+from engine.api import Extent, HeldPointsSource
 
 numbers = st.floats(-2000, 2000)
 scales = st.floats(0.02, 60)
@@ -156,7 +160,8 @@ def test_links_through_a_homography_show_the_counterpart_at_the_same_size():
         ]
     )
     view = centred((200.0, 150.0), 4.0, (500, 400))
-    found = linked(view, (640, 480), (500, 400), (900, 700), (500, 400), h)
+    carry = partial(by_homography, h)
+    found = linked(view, (640, 480), (500, 400), (900, 700), (500, 400), carry)
 
     def through(x, y):
         u, v, w = h @ (x, y, 1)
@@ -181,8 +186,45 @@ def test_links_through_a_homography_show_the_counterpart_at_the_same_size():
 )
 def test_homographies_without_a_usable_answer_link_plainly(h):
     view = centred((320.0, 240.0), 2.0, (500, 400))
-    found = linked(view, (641, 481), (500, 400), (641, 481), (500, 400), h)
+    carry = partial(by_homography, h)
+    found = linked(view, (641, 481), (500, 400), (641, 481), (500, 400), carry)
     assert (found.scale, found.left, found.top) == pytest.approx((view.scale, view.left, view.top))
+
+
+class ShiftedPlanes:
+    """A truth that moves what is left of x = 100 by (-20, 0) and the rest by (-60, 0)."""
+
+    listed_px = None
+
+    def locate(self, _side, points):
+        moved = points - np.where(points[:, :1] < 100, 20.0, 60.0) * np.array([1.0, 0])
+        moved[points[:, 1] < 0] = np.nan
+        return SimpleNamespace(points_px=moved)
+
+
+def test_a_view_follows_what_most_of_its_middle_does():
+    (x, y), growth = by_truth(ShiftedPlanes(), "a", 10.0, (50.0, 40.0))
+    assert (x, y, growth) == pytest.approx((30.0, 40.0, 1.0))
+    (x, y), growth = by_truth(ShiftedPlanes(), "a", 10.0, (150.0, 40.0))
+    assert (x, y, growth) == pytest.approx((90.0, 40.0, 1.0))
+    (x, _), _ = by_truth(ShiftedPlanes(), "a", 40.0, (100.0, 40.0))
+    assert 40 < x < 80, "between both planes, so that it does not leap"
+    (x, y), _ = by_truth(ShiftedPlanes(), "a", 30.0, (50.0, 0.0))
+    assert (x, y) == pytest.approx((30.0, 0.0)), "half of the view is unknown"
+    assert by_truth(ShiftedPlanes(), "a", 10.0, (50.0, -40.0)) is None
+
+
+def test_a_view_follows_listed_points_that_are_in_sight_and_grows_with_them():
+    here = np.array([[10.0, 10], [30, 10], [10, 30], [30, 30], [300, 300]])
+    source = HeldPointsSource.of(here, 2 * here + 5)
+    truth = source.open((800, 800), (800, 800))
+    (x, y), growth = by_truth(truth, "a", 25.0, (18.0, 22.0))
+    assert (x, y, growth) == pytest.approx((41.0, 49.0, 2.0))
+    (x, y), growth = by_truth(truth, "b", 60.0, (41.0, 49.0))
+    assert (x, y, growth) == pytest.approx((18.0, 22.0, 0.5))
+    (x, y), growth = by_truth(truth, "a", 25.0, (290.0, 300.0))
+    assert (x, y, growth) == pytest.approx((595.0, 605.0, 1.0)), "one point tells no growth"
+    assert by_truth(truth, "a", 25.0, (150.0, 150.0)) is None
 
 
 def test_scale_limits_let_every_image_be_seen_whole():

@@ -389,7 +389,7 @@ def test_points_near_a_listed_one_snap_to_it_on_their_own_side():
 def described(
     opened: EvaluationSet, truth: TruthSource | None
 ) -> tuple[Session, ImagePair, Recipe]:
-    ((one,),) = opened.sequences
+    ((one,),) = opened.groups
     pair = replace(one.pair, truth=truth)
     recipe = Recipe(spec=CHOICE.spec, long_edge_px=96, device="cpu")
     session = Session()
