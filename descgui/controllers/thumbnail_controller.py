@@ -1,8 +1,8 @@
-"""Reads the small pictures of the browser, the last wanted first."""
+"""Reads the small pictures of the browser, and only those that are still in view."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject
@@ -14,7 +14,7 @@ from descgui.workers.lane import JobLane
 from engine import api
 
 THUMBNAIL_EDGE_PX = 192
-_BATCH = 8
+_BATCH = 4
 Show = Callable[[Path, QImage], object]
 
 
@@ -23,33 +23,35 @@ class ThumbnailController(QObject):
 
     def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._wanted: dict[Path, Show] = {}
+        self._waiting: list[Path] = []
+        self._reading: frozenset[Path] = frozenset()
         self.lane = JobLane(messages.report, self)
 
-    def want(self, path: Path, show: Show) -> None:
-        """Read one and show it; those that were asked for last are read first.
+    def want(self, paths: Sequence[Path], show: Show) -> None:
+        """Read some and show each; what was wanted before and is not among them is forgotten.
 
         Args:
-            path: the image file.
-            show: called with the path and the thumbnail, null where the file cannot be read.
+            paths: the image files, the first one to be read first.
+            show: called with a path and its thumbnail, null where the file cannot be read.
         """
-        self._wanted.setdefault(path, show)
+        self._waiting = [path for path in reversed(paths) if path not in self._reading]
         if not self.lane.busy:
-            self._next()
+            self._next(show)
 
-    def _next(self) -> None:
-        batch = [self._wanted.popitem() for _ in range(min(_BATCH, len(self._wanted)))]
+    def _next(self, show: Show) -> None:
+        batch = [self._waiting.pop() for _ in range(min(_BATCH, len(self._waiting)))]
+        self._reading = frozenset(batch)
         if batch:
             self.lane.submit(
-                lambda context: [(show, *_load(path, context)) for path, show in batch],
+                lambda context: [_load(path, context) for path in batch],
                 key="thumbnails",
-                done=self._read,
+                done=lambda found: self._read(found, show),
             )
 
-    def _read(self, found: list[tuple[Show, Path, QImage]]) -> None:
-        for show, path, picture in found:
+    def _read(self, found: list[tuple[Path, QImage]], show: Show) -> None:
+        for path, picture in found:
             show(path, picture)
-        self._next()
+        self._next(show)
 
 
 def _load(path: Path, context: api.JobContext) -> tuple[Path, QImage]:

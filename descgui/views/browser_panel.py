@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, Qt, Signal
+from collections.abc import Sequence
+
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QButtonGroup,
     QLabel,
     QLineEdit,
+    QListView,
     QPushButton,
     QStackedWidget,
     QToolButton,
-    QTreeView,
     QWidget,
 )
 
 from descgui.models.browser_state import BrowserState
 from descgui.models.bundle import AppModels
 from descgui.views.icons import icon
+from descgui.views.pair_list import PairDelegate, PairList
 from descgui.views.panel_parts import (
     PANEL_MARGIN_PX,
     ElidedLabel,
     Notice,
-    SegmentButton,
     Sentence,
     in_column,
     in_row,
+    narrow_combo,
+    refill,
+    show_value,
     word_buttons,
 )
 from descgui.views.ports import Files, Opening, Thumbnails
-from descgui.views.thumbnails import GroupDelegate, GroupTree
+from descgui.views.thumbnails import ThumbnailCache
 from descgui.views.words import counted
+from engine.api import PairGroup, PairSet
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
 _PROBLEMS_SHOWN = 30
 
 
-class _Tree(QTreeView):
-    """A tree whose Enter key chooses a row.
+class _View(QListView):
+    """A list that unfolds by the arrow keys, as a tree does, and whose Enter key chooses a row.
 
     Signals:
         chosen(QModelIndex): Enter or Return on a row.
@@ -46,15 +51,48 @@ class _Tree(QTreeView):
 
     chosen = Signal(QModelIndex)
 
+    def __init__(self, listed: PairList, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._list = listed
+        self.setModel(listed)
+        self.setItemDelegate(PairDelegate(listed, self))
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setAccessibleName("Groups and pairs")
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self.chosen.emit(self.currentIndex())
-            return
-        super().keyPressEvent(event)
+        index, key = self.currentIndex(), event.key()
+        if not index.isValid():
+            super().keyPressEvent(event)
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.chosen.emit(index)
+        elif key == Qt.Key.Key_Right and self._list.unfolds(index):
+            if self._list.is_unfolded(index):
+                self.setCurrentIndex(self._list.index(index.row() + 1))
+            else:
+                self._list.unfold(index, True)
+        elif key == Qt.Key.Key_Left:
+            if self._list.is_unfolded(index):
+                self._list.unfold(index, False)
+            elif (holder := self._list.holder_of(index)).isValid():
+                self.setCurrentIndex(holder)
+        else:
+            super().keyPressEvent(event)
+
+    def rows_in_view(self) -> range:
+        """The numbers of the rows that are seen, also in part."""
+        first = self.indexAt(QPoint(1, 1))
+        if not first.isValid():
+            return range(0)
+        last = self.indexAt(QPoint(1, self.viewport().height() - 1))
+        return range(first.row(), last.row() + 1 if last.isValid() else self._list.rowCount())
 
 
 class BrowserPanel(QWidget):
-    """Lists the open data set; a click on a pair, or Enter, chooses it."""
+    """Lists the open set; a click on a pair, or Enter, chooses it."""
 
     def __init__(
         self,
@@ -68,21 +106,26 @@ class BrowserPanel(QWidget):
         self._browser = models.browser
         self._opening = opening
         self._files = files
-        self.tree_model = GroupTree(models.browser, thumbnails, self)
+        self.thumbnails = ThumbnailCache(thumbnails, self)
+        self.list = PairList(models.browser, self.thumbnails, self)
         self.search = QLineEdit(self)
-        self.tree = _Tree(self)
-        self.subset_buttons: dict[str, QToolButton] = {}
-        self._count = ElidedLabel(parent=self)
+        self.subset = narrow_combo(self, name="Part of the set", chosen=self._on_subset)
+        self.view = _View(self.list, self)
+        self.count = ElidedLabel(parent=self)
         self.problem_button = QToolButton(self)
         self.problems = Notice("warning", self)
         self._unmatched = Sentence(parent=self)
         self._filters = self._make_filters()
         self._pages = QStackedWidget(self)
-        for page in (self._make_empty_page(), self._make_tree(), self._make_no_hit_page()):
+        for page in (self._make_empty_page(), self.view, self._make_no_hit_page()):
             self._pages.addWidget(page)
         margins_px = (PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX, PANEL_MARGIN_PX)
         in_column(self, self._filters, self.problems, (self._pages, 1), margins_px=margins_px)
-        self.tree_model.modelReset.connect(self._reveal_current)
+        self.view.clicked.connect(self._on_clicked)
+        self.view.chosen.connect(self._on_chosen)
+        self.thumbnails.missed.connect(self._want_pictures)
+        self.thumbnails.arrived.connect(self.view.viewport().update)
+        self.list.modelReset.connect(self._reveal_current)
         models.browser.changed.connect(self._on_changed)
         self._on_changed(models.browser.state)
 
@@ -92,46 +135,16 @@ class BrowserPanel(QWidget):
         box = QWidget(self)
         self.search.setPlaceholderText("Search")
         self.search.setClearButtonEnabled(True)
-        self.search.setAccessibleName("Search groups by name")
+        self.search.setAccessibleName("Search groups and pairs by name")
         self.search.textChanged.connect(self._on_search)
-        group = QButtonGroup(box)
-        words: tuple[tuple[str, str, str], ...] = (
-            ("", "All", "List all groups"),
-            ("viewpoint", "Viewpoint", "List viewpoint groups"),
-            ("illumination", "Illumination", "List illumination groups"),
-        )
-        for subset, title, help_ in words:
-            button = SegmentButton(title, box)
-            button.setToolTip(help_)
-            button.setAccessibleName(help_)
-            button.setProperty("subset", subset)
-            group.addButton(button)
-            self.subset_buttons[subset] = button
-        group.buttonClicked.connect(self._on_subset)
-        segments = ((button, len(button.text())) for button in self.subset_buttons.values())
         self.problem_button.setIcon(icon("warning"))
         self.problem_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.problem_button.setAutoRaise(True)
         self.problem_button.setCheckable(True)
         self.problem_button.toggled.connect(self._show_problems)
-        counts = in_row(None, (self._count, 1), self.problem_button)
-        in_column(box, self.search, in_row(None, *segments, spacing_px=2), counts)
+        counts = in_row(None, (self.count, 1), self.problem_button)
+        in_column(box, self.search, self.subset, counts)
         return box
-
-    def _make_tree(self) -> QWidget:
-        tree = self.tree
-        tree.setModel(self.tree_model)
-        tree.setItemDelegate(GroupDelegate(self.tree_model, tree))
-        tree.setHeaderHidden(True)
-        tree.setIndentation(14)
-        tree.setMouseTracking(True)
-        tree.setExpandsOnDoubleClick(False)
-        tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        tree.setAccessibleName("Groups and pairs")
-        tree.clicked.connect(self._on_clicked)
-        tree.chosen.connect(self._on_chosen)
-        return tree
 
     def _make_empty_page(self) -> QWidget:
         page = QWidget(self)
@@ -159,33 +172,25 @@ class BrowserPanel(QWidget):
     def _on_changed(self, state: BrowserState) -> None:
         dataset = state.dataset
         self._filters.setVisible(dataset is not None)
-        if state.subset in self.subset_buttons:
-            self.subset_buttons[state.subset].setChecked(True)
         if self.search.text() != state.search:
             self.search.setText(state.search)
-        listed = len(self._browser.listed())
         if dataset is None:
             self.problems.say("")
             self._pages.setCurrentIndex(_NO_DATASET)
             return
-        total = len(dataset.groups)
-        count = counted(total, "1 group", "{n} groups")
-        if listed != total:
-            count = f"{listed} of {count}"
-        self._count.say(count, str(dataset.root))
+        refill(self.subset, [("All", ""), *((part, part) for part in dataset.subsets)])
+        show_value(self.subset, state.subset)
+        self.subset.setVisible(bool(dataset.subsets))
+        listed = self._browser.listed()
+        self.count.say(_count_text(dataset, listed), f"{dataset.root}\n{dataset.layout}")
         self.problem_button.setVisible(bool(dataset.problems))
         self.problem_button.setText(counted(len(dataset.problems), "1 problem", "{n} problems"))
-        self.problem_button.setToolTip("What is wrong in this folder")
+        self.problem_button.setToolTip("What was left out or chosen in this set")
         self._show_problems(self.problem_button.isChecked())
-        self._unmatched.say(self._no_hit_text(state))
+        self._unmatched.say(_no_hit_text(state))
         self._pages.setCurrentIndex(_LIST if listed else _NO_HIT)
         self._reveal_current()
-
-    def _no_hit_text(self, state: BrowserState) -> str:
-        kind = f"{state.subset} group".strip()
-        if state.search:
-            return f"No {kind} has “{state.search}” in its name."
-        return f"There is no {kind} in this folder."
+        self.view.viewport().update()
 
     def _show_problems(self, shown: bool) -> None:
         dataset = self._browser.state.dataset
@@ -194,34 +199,56 @@ class BrowserPanel(QWidget):
 
     def _reveal_current(self) -> None:
         state = self._browser.state
-        index = self.tree_model.index_of(state.group, state.index)
-        if index.isValid() and index != self.tree.currentIndex():
-            self.tree.expand(index.parent())
-            self.tree.setCurrentIndex(index)
-            self.tree.scrollTo(index)
+        shown = self.list.pair_at(self.view.currentIndex())
+        if shown is not None and (shown.sequence, shown.index) == (state.group, state.index):
+            return
+        index = self.list.reveal(state.group, state.index)
+        if index.isValid():
+            self.view.setCurrentIndex(index)
+            self.view.scrollTo(index)
+
+    def _want_pictures(self) -> None:
+        """Ask for the thumbnails of the rows in view, from the top."""
+        paths = (self.list.path_of(self.list.index(row)) for row in self.view.rows_in_view())
+        self.thumbnails.want([path for path in paths if path is not None])
 
     # What the user does
 
     def _on_search(self, text: str) -> None:
         self._browser.set_filter(search=text)
 
-    def _on_subset(self, button: QToolButton) -> None:
-        self._browser.set_filter(subset=button.property("subset"))
+    def _on_subset(self) -> None:
+        self._browser.set_filter(subset=self.subset.currentData())
 
     def _on_clear(self) -> None:
         self._browser.set_filter(subset="", search="")
         self.search.setFocus()
 
     def _on_clicked(self, index: QModelIndex) -> None:
-        if self.tree_model.pair_at(index) is None:
-            self.tree.setExpanded(index, not self.tree.isExpanded(index))
+        if self.list.unfolds(index):
+            self.list.unfold(index, not self.list.is_unfolded(index))
         else:
             self._on_chosen(index)
 
     def _on_chosen(self, index: QModelIndex) -> None:
-        pair = self.tree_model.pair_at(index)
-        if pair is None:
-            pairs = self.tree_model.pairs_of(index)
-            pair = pairs[0] if pairs else None
-        if pair is not None:
-            self._opening.open_pair(pair)
+        group, pair = self.list.group_at(index), self.list.pair_at(index)
+        if group is None:
+            self.list.unfold(index, not self.list.is_unfolded(index))
+        else:
+            self._opening.open_pair(pair or group.pairs[0])
+
+
+def _count_text(dataset: PairSet, listed: Sequence[PairGroup]) -> str:
+    groups, pairs = len(dataset.groups), sum(len(one.pairs) for one in dataset.groups)
+    shown = sum(len(one.pairs) for one in listed)
+    count = counted(pairs, "1 pair", "{n} pairs")
+    if shown != pairs:
+        return f"{shown} of {count}"
+    return count if groups == pairs else f"{count} in {counted(groups, '1 group', '{n} groups')}"
+
+
+def _no_hit_text(state: BrowserState) -> str:
+    where = f" in “{state.subset}”" if state.subset else ""
+    if state.search:
+        return f"Nothing{where} has “{state.search}” in its name."
+    return f"There is no pair{where}."

@@ -6,7 +6,7 @@ controller.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -60,8 +60,8 @@ class Opening(Protocol):
 class Thumbnails(Protocol):
     """Small pictures."""
 
-    def want(self, path: Path, show: Callable[[Path, QImage], object]) -> None:
-        """Read one and show it; a null image where the file cannot be read."""
+    def want(self, paths: Sequence[Path], show: Callable[[Path, QImage], object]) -> None:
+        """Read these alone and show each; a null image where a file cannot be read."""
 
 
 class Describing(Protocol):

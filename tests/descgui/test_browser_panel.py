@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication
 
 from descgui.models.bundle import make_models
 from descgui.views.browser_panel import BrowserPanel
+from descgui.views.pair_list import PairDelegate
 from tests.descgui.pair_sets import a_group, a_set
 
 ROOT = Path("/data/ö")
@@ -48,12 +50,16 @@ def heard(signal):
 
 
 def click(qtbot, panel, index):
-    panel.tree.scrollTo(index)
+    panel.view.scrollTo(index)
     qtbot.mouseClick(
-        panel.tree.viewport(),
+        panel.view.viewport(),
         Qt.MouseButton.LeftButton,
-        pos=panel.tree.visualRect(index).center(),
+        pos=panel.view.visualRect(index).center(),
     )
+
+
+def titles(panel):
+    return [panel.list.index(row).data() for row in range(panel.list.rowCount())]
 
 
 def test_without_a_folder_the_panel_offers_to_open_one(panel, asked):
@@ -63,105 +69,175 @@ def test_without_a_folder_the_panel_offers_to_open_one(panel, asked):
     assert asked.calls == [("open_folder", ()), ("open_demo", ())]
 
 
-def test_every_sequence_is_listed_with_its_pairs(panel, models):
-    models.browser.set_dataset(dataset())
-    assert panel.tree.isVisible()
-    tree = panel.tree_model
-    assert tree.rowCount() == 116
-    first = tree.index(0, 0)
-    assert tree.rowCount(first) == 5
-    assert [tree.index(row, 0, first).data() for row in range(5)] == [
-        f"1 → {number}" for number in range(2, 7)
+def test_parts_hold_groups_and_groups_their_pairs(panel, models):
+    models.browser.set_dataset(dataset(4))
+    assert panel.view.isVisible()
+    # The parts come in the order of their first group; they are unfolded, and groups are not.
+    assert titles(panel) == ["viewpoint", "v_000", "v_002", "illumination", "i_001", "i_003"]
+    listed = panel.list
+    assert [listed.unfolds(listed.index(row)) for row in range(6)] == [True] * 6
+    listed.unfold(listed.index(1), True)
+    numbers = [f"1 → {number}" for number in NUMBERS]
+    assert titles(panel) == [
+        *("viewpoint", "v_000", *numbers, "v_002", "illumination", "i_001", "i_003")
     ]
-    assert tree.parent(tree.index(4, 0, first)) == first
-    assert not tree.parent(first).isValid()
-    assert not tree.index(5, 0, first).isValid()
+    assert listed.holder_of(listed.index(4)) == listed.index(1)
+    assert listed.holder_of(listed.index(1)) == listed.index(0)
+    assert not listed.holder_of(listed.index(0)).isValid()
+    listed.unfold(listed.index(0), False)
+    assert titles(panel) == ["viewpoint", "illumination", "i_001", "i_003"]
+    listed.unfold(listed.index(0), True)
+    assert titles(panel)[2] == "1 → 2", "the group is still unfolded"
 
 
-def test_only_rows_in_view_ask_for_thumbnails_and_each_asks_once(panel, models, qtbot, asked):
+def test_a_group_with_one_pair_is_that_pair(panel, models, qtbot, asked):
+    models.browser.set_dataset(a_set(ROOT, *(a_group(ROOT, n, "", (2,)) for n in ("a", "b"))))
+    assert titles(panel) == ["a 1 → 2", "b 1 → 2"]
+    click(qtbot, panel, panel.list.index(1))
+    assert [pair.sequence for (pair,) in asked.of("open_pair")] == ["b"]
 
+
+def test_the_only_group_is_unfolded(panel, models):
+    models.browser.set_dataset(a_set(ROOT, a_group(ROOT, "a")))
+    assert titles(panel) == ["a", "1 → 2", "1 → 3"]
+
+
+def test_groups_without_a_part_come_last_as_others(panel, models):
+    groups = (a_group(ROOT, "x"), a_group(ROOT, "v_y", "viewpoint"))
+    models.browser.set_dataset(a_set(ROOT, *groups))
+    assert titles(panel) == ["viewpoint", "v_y", "Others", "x"]
+
+
+def test_the_files_of_a_set_are_counted_as_pairs(panel, models):
+    models.browser.set_dataset(dataset(4))
+    assert panel.count.text() == "20 pairs in 4 groups"
+    models.browser.set_filter(subset="viewpoint")
+    assert panel.count.text() == "10 of 20 pairs"
+
+
+def test_only_rows_in_view_ask_for_thumbnails_from_the_top(panel, models, qtbot, asked):
     def wanted():
-        return [path for path, _show in asked.of("want")]
+        return [path for paths, _show in asked.of("want") for path in paths]
 
     models.browser.set_dataset(dataset())
     qtbot.waitUntil(lambda: len(wanted()) >= 5)
-    assert len(wanted()) < 20
+    assert len(set(wanted())) < 20
     assert wanted()[0] == ROOT / "v_000" / "1.ppm"
-    panel.tree.viewport().repaint()
-    panel.tree.scrollToBottom()
-    qtbot.waitUntil(lambda: ROOT / "i_115" / "1.ppm" in wanted())
-    panel.tree.scrollToTop()
-    panel.tree.viewport().repaint()
-    assert len(wanted()) == len(set(wanted())) < 40
+    panel.view.scrollToBottom()
+    qtbot.waitUntil(lambda: ROOT / "i_115" / "1.ppm" in asked.of("want")[-1][0])
+    assert ROOT / "v_000" / "1.ppm" not in asked.of("want")[-1][0], "it is out of view"
 
 
-def test_a_thumbnail_is_kept_small_and_drawn_and_a_broken_one_is_marked(panel, models, qtbot):
+def test_a_thumbnail_that_arrived_is_not_asked_for_again(panel, models, qtbot, asked):
+    models.browser.set_dataset(dataset(4))
+    qtbot.waitUntil(lambda: bool(asked.of("want")))
+    paths, show = asked.of("want")[-1]
+    picture = QImage(8, 6, QImage.Format.Format_RGB888)
+    picture.fill(Qt.GlobalColor.red)
+    for path in paths:
+        show(path, picture)
+    asked.calls.clear()
+    panel.view.viewport().repaint()
+    QApplication.processEvents()
+    assert asked.of("want") == []
+
+
+def test_a_thumbnail_is_kept_small_and_drawn_and_a_broken_one_is_marked(panel, models):
     models.browser.set_dataset(dataset(4))
     path = ROOT / "v_000" / "1.ppm"
     picture = QImage(800, 600, QImage.Format.Format_RGB888)
     picture.fill(Qt.GlobalColor.red)
-    panel.tree_model.set_thumbnail(path, picture)
-    kept = panel.tree_model.thumbnail(path)
+    panel.thumbnails.put(path, picture)
+    kept = panel.thumbnails.picture(path)
     assert max(kept.width(), kept.height()) <= 160
     assert kept.width() * 3 == kept.height() * 4
-    row = panel.tree.visualRect(panel.tree_model.index(0, 0))
-    shown = panel.tree.viewport().grab().toImage()
+    row = panel.view.visualRect(panel.list.index(1))
+    shown = panel.view.viewport().grab().toImage()
     ratio = shown.devicePixelRatio()
-    at = shown.pixelColor(int((row.left() + 30) * ratio), int(row.center().y() * ratio))
+    at = shown.pixelColor(int((row.left() + 40) * ratio), int(row.center().y() * ratio))
     assert (at.red(), at.green(), at.blue()) == (255, 0, 0)
-    panel.tree_model.set_thumbnail(path, QImage())
-    assert panel.tree_model.thumbnail(path).isNull()
-    panel.tree.viewport().repaint()
+    panel.thumbnails.put(path, QImage())
+    assert panel.thumbnails.picture(path).isNull()
+    panel.view.viewport().repaint()
 
 
-def test_a_click_on_a_pair_chooses_it_and_a_click_on_a_sequence_unfolds(
-    panel, models, qtbot, asked
-):
+def test_thumbnails_do_not_fill_the_memory(panel):
+    for number in range(600):
+        panel.thumbnails.put(Path(f"{number}.png"), QImage(8, 8, QImage.Format.Format_RGB888))
+    assert panel.thumbnails.picture(Path("0.png")) is None
+    assert panel.thumbnails.picture(Path("599.png")) is not None
+
+
+def test_a_click_on_a_pair_chooses_it_and_a_click_on_a_group_unfolds(panel, models, qtbot, asked):
     models.browser.set_dataset(dataset(6))
-    first = panel.tree_model.index(0, 0)
+    first = panel.list.index(1)
     click(qtbot, panel, first)
-    assert panel.tree.isExpanded(first)
-    assert asked.calls == []
-    click(qtbot, panel, panel.tree_model.index(2, 0, first))
+    assert panel.list.is_unfolded(first)
+    assert asked.of("open_pair") == []
+    click(qtbot, panel, panel.list.index(4))
     assert [(pair.sequence, pair.index) for (pair,) in asked.of("open_pair")] == [("v_000", 4)]
     click(qtbot, panel, first)
-    assert not panel.tree.isExpanded(first)
+    assert not panel.list.is_unfolded(first)
 
 
 def test_the_keyboard_alone_unfolds_walks_and_chooses(panel, models, qtbot, asked):
     models.browser.set_dataset(dataset(6))
-    panel.tree.setFocus()
-    panel.tree.setCurrentIndex(panel.tree_model.index(1, 0))
-    qtbot.keyClick(panel.tree, Qt.Key.Key_Return)
-    for key in (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Return):
-        qtbot.keyClick(panel.tree, key)
+    panel.view.setFocus()
+    panel.view.setCurrentIndex(panel.list.index(1))
+    qtbot.keyClick(panel.view, Qt.Key.Key_Return)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Return):
+        qtbot.keyClick(panel.view, key)
     assert [(pair.sequence, pair.index) for (pair,) in asked.of("open_pair")] == [
-        ("i_001", 2),
-        ("i_001", 3),
+        ("v_000", 2),
+        ("v_000", 3),
     ]
+    for _ in range(2):
+        qtbot.keyClick(panel.view, Qt.Key.Key_Left)
+    assert panel.view.currentIndex() == panel.list.index(1)
+    assert not panel.list.is_unfolded(panel.list.index(1))
+    qtbot.keyClick(panel.view, Qt.Key.Key_Left)
+    assert panel.view.currentIndex() == panel.list.index(0)
 
 
 def test_the_open_pair_is_unfolded_selected_and_in_view(panel, models):
     models.browser.set_dataset(dataset())
     models.browser.set_current("i_099", 5)
-    index = panel.tree.currentIndex()
-    assert panel.tree_model.pair_at(index).index == 5
-    assert panel.tree_model.is_current(index)
-    assert panel.tree_model.is_current(index.parent())
-    assert panel.tree.isExpanded(index.parent())
-    assert panel.tree.viewport().rect().intersects(panel.tree.visualRect(index))
+    index = panel.view.currentIndex()
+    assert panel.list.pair_at(index).index == 5
+    assert panel.list.is_current(index)
+    assert panel.list.is_current(panel.list.holder_of(index))
+    assert panel.view.viewport().rect().intersects(panel.view.visualRect(index))
 
 
 def test_filters_write_the_model_and_show_what_it_holds(panel, models, qtbot):
     models.browser.set_dataset(dataset())
-    panel.subset_buttons["viewpoint"].click()
+    assert [panel.subset.itemText(row) for row in range(panel.subset.count())] == [
+        *("All", "viewpoint", "illumination")
+    ]
+    panel.subset.setCurrentIndex(1)
+    panel.subset.activated.emit(1)
     qtbot.keyClicks(panel.search, "01")
     assert (models.browser.state.subset, models.browser.state.search) == ("viewpoint", "01")
-    names = {panel.tree_model.index(row, 0).data() for row in range(panel.tree_model.rowCount())}
-    assert names == {"v_010", "v_012", "v_014", "v_016", "v_018"}
+    assert titles(panel) == ["v_010", "v_012", "v_014", "v_016", "v_018"]
     models.browser.set_filter(subset="", search="")
     assert panel.search.text() == ""
-    assert panel.subset_buttons[""].isChecked()
+    assert panel.subset.currentText() == "All"
+
+
+def test_a_set_without_parts_offers_none(panel, models):
+    models.browser.set_dataset(a_set(ROOT, a_group(ROOT, "a"), a_group(ROOT, "b")))
+    assert not panel.subset.isVisible()
+    assert titles(panel) == ["a", "b"]
+
+
+def test_a_pair_is_found_by_its_own_name_in_its_group(panel, models):
+    models.browser.set_dataset(dataset(4))
+    panel.search.setText("→ 5")
+    assert titles(panel) == [
+        *("viewpoint", "v_000 1 → 5", "v_002 1 → 5"),
+        *("illumination", "i_001 1 → 5", "i_003 1 → 5"),
+    ]
+    assert {len(group.pairs) for group in models.browser.listed()} == {1}
 
 
 def test_no_hit_says_so_and_can_be_cleared(panel, models, qtbot):
@@ -169,7 +245,7 @@ def test_no_hit_says_so_and_can_be_cleared(panel, models, qtbot):
     qtbot.keyClicks(panel.search, "xyz")
     assert panel.clear_button.isVisible()
     panel.clear_button.click()
-    assert panel.tree.isVisible()
+    assert panel.view.isVisible()
     assert models.browser.state.search == ""
 
 
@@ -177,20 +253,18 @@ def test_the_open_pair_stays_marked_when_a_filter_hides_and_shows_it(panel, mode
     models.browser.set_dataset(dataset(10))
     models.browser.set_current("v_004", 3)
     models.browser.set_filter(subset="illumination")
-    assert panel.tree_model.pair_at(panel.tree.currentIndex()) is None
+    assert panel.list.pair_at(panel.view.currentIndex()) is None
     models.browser.set_filter(subset="")
-    assert panel.tree_model.pair_at(panel.tree.currentIndex()).index == 3
+    assert panel.list.pair_at(panel.view.currentIndex()).index == 3
 
 
 def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
     sentence = "v_bad: H_1_3 is singular, so the pair 1 → 3 is left out."
-    bad = a_group(ROOT, "v_bad", "viewpoint", NUMBERS, (sentence,))
+    bad = a_group(ROOT, "v_bad", "", NUMBERS, (sentence,))
     problems = (sentence, "v_worse: image 1 is missing.")
     models.browser.set_dataset(a_set(ROOT, bad, problems=problems))
     assert panel.problem_button.text() == "2 problems"
-    assert panel.tree_model.problems_of(panel.tree_model.index(0, 0)) == (sentence,)
-    tooltip = panel.tree_model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
-    assert sentence in tooltip
+    assert sentence in panel.list.index(0).data(Qt.ItemDataRole.ToolTipRole)
     assert panel.problems.sentence == ""
     panel.problem_button.click()
     assert "v_worse" in panel.problems.sentence
@@ -201,12 +275,37 @@ def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
 
 def test_a_screen_reader_hears_whole_words(panel, models):
     models.browser.set_dataset(dataset(2))
-    first = panel.tree_model.index(0, 0)
-    role = Qt.ItemDataRole.AccessibleTextRole
-    assert first.data(role) == "v_000, viewpoint, 5 pairs"
-    assert panel.tree_model.index(0, 0, first).data(role) == "v_000, 1 → 2"
+    listed, role = panel.list, Qt.ItemDataRole.AccessibleTextRole
+    assert listed.index(0).data(role) == "viewpoint, 1 group, 5 pairs, unfolded"
+    assert listed.index(1).data(role) == "v_000, 5 pairs, folded"
+    listed.unfold(listed.index(1), True)
+    assert listed.index(2).data(role) == "1 → 2, 1.ppm → 2.ppm"
 
 
 def test_the_panel_can_be_narrow(panel, models):
     models.browser.set_dataset(dataset(3))
     assert panel.minimumSizeHint().width() <= 260
+
+
+def test_of_ten_thousand_pairs_only_those_in_view_cost_anything(panel, models, qtbot, monkeypatch):
+    painted = []
+    paint = PairDelegate.paint
+
+    def counted_paint(self, painter, option, index):
+        painted.append(index.row())
+        paint(self, painter, option, index)
+
+    monkeypatch.setattr(PairDelegate, "paint", counted_paint)
+    groups = [a_group(ROOT, f"pair_{number:05}", "", (2,)) for number in range(10_000)]
+    models.browser.set_dataset(a_set(ROOT, *groups))
+    assert panel.list.rowCount() == 10_000
+    for step in (0, 1_000, 200_000):
+        panel.view.verticalScrollBar().setValue(step)
+        panel.view.viewport().repaint()
+    panel.view.scrollToBottom()
+    panel.view.viewport().repaint()
+    assert 9_999 in painted
+    assert len(set(painted)) < 100
+    models.browser.set_current("pair_05000", 2)
+    assert models.browser.neighbour(1).sequence == "pair_05001"
+    assert panel.view.currentIndex().row() == 5_000

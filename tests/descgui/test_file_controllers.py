@@ -593,20 +593,25 @@ def test_self_similarity_travels_with_its_radius_which_is_not_kept(
 # Thumbnails
 
 
-def test_thumbnails_are_read_last_asked_first_and_a_broken_file_is_null(qtbot, models, tmp_path):
-    for name in ("1.png", "2.png"):
+def test_thumbnails_are_read_in_order_and_what_is_no_longer_wanted_is_not(
+    qtbot, models, tmp_path, close_after
+):
+    names = [f"{number}.png" for number in range(1, 10)]
+    for name in names:
         api.write_image(tmp_path / name, np.full((400, 600, 3), 90, np.uint8))
-    (tmp_path / "3.png").write_text("no picture")
+    (tmp_path / "2.png").write_text("no picture")
     shown: list[tuple[str, int]] = []
 
     def show(path: Path, picture: QImage) -> None:
         shown.append((path.name, max(picture.width(), picture.height())))
 
     thumbnails = ThumbnailController(models.messages)
-    for number in (1, 2, 3):
-        thumbnails.want(tmp_path / f"{number}.png", show)
-    qtbot.waitUntil(lambda: len(shown) == 3 and not thumbnails.lane.busy, timeout=WAIT_MS)
-    assert shown == [("1.png", 192), ("3.png", 0), ("2.png", 192)]
+    close_after(thumbnails.lane)
+    thumbnails.want([tmp_path / name for name in names[:8]], show)
+    thumbnails.want([tmp_path / "9.png", tmp_path / "3.png"], show)  # scrolled while four are read
+    qtbot.waitUntil(lambda: len(shown) >= 5 and not thumbnails.lane.busy, timeout=WAIT_MS)
+    sizes = [("1.png", 192), ("2.png", 0), ("3.png", 192), ("4.png", 192), ("9.png", 192)]
+    assert shown == sizes
 
 
 # Screenshots
