@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from engine.api import MatchTable, PointsKind
 
-RIGHT, WRONG, OUTSIDE, BLANK, UNJUDGED = 1, 0, -1, -2, 2
+RIGHT, WRONG, UNSEEN, BLANK, UNJUDGED = 1, 0, -1, -2, 2
 """What is known of a match: right or wrong, by the truth or else by the estimate; its true point is
-outside the image; without a truth, its query has no texture, or nothing is known."""
+not in sight; without a truth, its query has no texture, or nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ class MatchesState:
             return None
         correct, known = self.correct(correct_px), np.isfinite(self.table.error_px)
         if known.any() and correct is not None:
-            verdicts = np.where(known, correct, OUTSIDE)
+            verdicts = np.where(known, correct, UNSEEN)
         elif correct is None and self.table.textured.all():
             return None
         else:

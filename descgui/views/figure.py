@@ -32,13 +32,13 @@ _DOTS_PER_PIXEL: Final = 3.0  # of the pictures, for each pixel that marks are m
 _WORDS: Final[dict[content.Judgement, str]] = {
     "right": "right",
     "wrong": "wrong",
-    "unknown": "true point outside",
+    "unknown": "true point not in sight",
     "blank": "no texture",
 }
 _JUDGEMENTS: Final[dict[int, content.Judgement]] = {
     verdict.RIGHT: "right",
     verdict.WRONG: "wrong",
-    verdict.OUTSIDE: "unknown",
+    verdict.UNSEEN: "unknown",
     verdict.BLANK: "blank",
     verdict.UNJUDGED: "agrees",
 }
@@ -205,6 +205,8 @@ def _answer_text(answer: ProbeAnswer) -> str:
     parts = []
     if answer.error_px is not None:
         parts.append(f"error {scene.px_text(answer.error_px)}")
+    elif answer.request.pair.truth is not None:
+        parts.append(answer.visibility.words)
     parts.append(f"similarity {answer.peaks[0].similarity:.3f}")
     if not answer.textured:
         parts.append("no texture")
@@ -227,9 +229,13 @@ def _matches_text(models: AppModels) -> str:
     without = f", {blank} without texture" if blank else ""
     if correct is None:
         return f"{count} matches{without}"
-    right, known = int((correct & shown).sum()), bool(np.isfinite(state.table.error_px).any())
-    judged = count if known else count - blank
+    measured = np.isfinite(state.table.error_px)
+    right, known = int((correct & shown).sum()), bool(measured.any())
+    judged = int((measured & shown).sum()) if known else count - blank
     share = f"{right} of {judged} matches ({100 * right / max(1, judged):.0f} %)"
     if known:
-        return f"{share} within {models.settings.state.correct_px:g} px of the truth{without}"
+        limit, truth = f"{models.settings.state.correct_px:g} px", state.table.truth
+        whose = "" if truth in ("", "homography") else f" ({truth})"
+        beyond = f", {count - judged} whose true point is not in sight" if count > judged else ""
+        return f"{share} within {limit} of the truth{whose}{beyond}{without}"
     return f"{share} agree with the estimated homography{without}"

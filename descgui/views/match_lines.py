@@ -222,7 +222,7 @@ class MatchLines(QWidget):
             return [(self._segments, UNJUDGED)]
         order = (
             (verdict.BLANK, _BLANK),
-            (verdict.OUTSIDE, _NO_TRUTH),
+            (verdict.UNSEEN, _NO_TRUTH),
             (verdict.UNJUDGED, UNJUDGED),
             (verdict.WRONG, WRONG),
             (verdict.RIGHT, RIGHT),

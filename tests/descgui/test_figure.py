@@ -30,6 +30,7 @@ from engine.api import (
     ProbeAnswer,
     ProbeRequest,
     Recipe,
+    Visibility,
     figure_content,
 )
 from engine.descriptors.registry import DescriptorSpec
@@ -122,6 +123,22 @@ def test_the_figure_shows_both_whole_images_equally_high_on_white(models):
     blue_columns = np.flatnonzero(blue.any(axis=0))
     assert red_columns[-1] < blue_columns[0]
     assert len(red_columns) / len(blue_columns) == pytest.approx(2.0, rel=0.03)
+
+
+def test_the_caption_says_what_is_not_in_sight_and_who_made_the_truth(models):
+    ask(models)
+    hidden = replace(models.probe.answer, error_px=None, rank=None, visibility=Visibility.OCCLUDED)
+    models.probe.set_answer(hidden)
+    (line,) = caption_lines(models)
+    assert line.startswith("daisy: occluded, similarity 0.912")
+    models.probe.move(None)
+    found = replace(table([1.0, 9.0, np.nan, np.nan]), truth="homography, estimated")
+    models.matches.update(table=found)
+    (line,) = caption_lines(models)
+    assert line == (
+        "daisy: 1 of 2 matches (50 %) within 3 px of the truth (homography, estimated), 2 whose "
+        "true point is not in sight"
+    )
 
 
 def test_dots_per_inch_multiply_pixels_and_leave_the_layout(models):

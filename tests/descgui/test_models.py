@@ -13,7 +13,7 @@ from descgui.models.browser_state import BrowserModel
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
-from descgui.models.matches_state import BLANK, OUTSIDE, RIGHT, UNJUDGED, WRONG, MatchesState
+from descgui.models.matches_state import BLANK, RIGHT, UNJUDGED, UNSEEN, WRONG, MatchesState
 from descgui.models.messages import KEPT_MESSAGES, MessagesModel
 from descgui.models.pair_state import PairModel, PairState
 from descgui.models.pictures_state import PicturesState
@@ -464,7 +464,7 @@ def test_what_is_known_of_a_match_without_texture_depends_on_the_truth():
     nan = float("nan")
     textured = np.array([True, False, True])
     with_truth = MatchesState(table=replace(table([1.0, 1.0, nan]), textured=textured))
-    assert with_truth.verdicts(3.0).tolist() == [RIGHT, RIGHT, OUTSIDE]
+    assert with_truth.verdicts(3.0).tolist() == [RIGHT, RIGHT, UNSEEN]
     estimated = table([nan] * 3, homography=np.eye(3), inlier=[True, False, False])
     judged = MatchesState(table=replace(estimated, textured=textured))
     assert judged.verdicts(3.0).tolist() == [RIGHT, BLANK, WRONG]
