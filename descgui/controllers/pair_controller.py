@@ -74,7 +74,9 @@ class PairController(QObject):
 
         def read(_context: api.JobContext) -> _Opened:
             source = api.read_truth((path_a, path_b), homography, truth)
-            return self._read(_in_ranges(_free_pair(path_a, path_b, source), ranges), None)
+            opened = self._read(_in_ranges(_free_pair(path_a, path_b, source), ranges), None)
+            text = truth or ("" if homography is None else f"homography:{homography}")
+            return replace(opened, state=replace(opened.state, truth_text=text))
 
         self._submit(path_a.name, read)
 

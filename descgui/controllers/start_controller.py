@@ -103,13 +103,14 @@ def current_options(models: AppModels) -> api.ViewOptions:
     values = dict(choice.values)
     weights = values.pop("weights", None)
     images: tuple[Path, ...] = ()
-    group, index = None, None
+    group, index, truth = None, None, None
     dataset = models.browser.state.dataset
     if pair is not None and pair.pair.sequence and dataset is not None:
         images, index = (Path(dataset.opened),), pair.pair.index
         group = pair.pair.sequence if len(dataset.groups) > 1 else None
     elif pair is not None:
         images = (pair.pair.path_a, pair.pair.path_b)
+        truth = pair.truth_text or None
     pins = [pin.probe for pin in models.pins.pins if pin.probe.side == "a"]
     live = models.probe.probe
     probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
@@ -124,6 +125,7 @@ def current_options(models: AppModels) -> api.ViewOptions:
         images=images,
         group=group,
         pair_index=index,
+        truth=truth,
         descriptor=choice.name or None,
         weights=Path(weights) if weights else None,
         settings=api.override_texts(dict(sorted(values.items()))),

@@ -30,11 +30,11 @@ class TruthController(QObject):
         Args:
             text: ``[KIND:]FILE[|FILE][|SETTING=VALUE]…``.
         """
-        self._read(lambda state: api.named_truth(text, Path(), _images(state)))
+        self._read(text, lambda state: api.named_truth(text, Path(), _images(state)))
 
     def load_homography(self, path: Path) -> None:
         """Take the homography from image a to image b in a file."""
-        self._read(lambda _state: api.HomographySource.read(path))
+        self._read(f"homography:{path}", lambda _state: api.HomographySource.read(path))
 
     def clear(self) -> None:
         """Drop the truth of the open pair."""
@@ -60,7 +60,7 @@ class TruthController(QObject):
             points = np.array(rows)
             self._take(state, api.HeldPointsSource.of(points[:, 0], points[:, 1]))
 
-    def _read(self, read: Callable[[PairState], api.TruthSource]) -> None:
+    def _read(self, text: str, read: Callable[[PairState], api.TruthSource]) -> None:
         state = self._models.pair.state
         if state is None:
             self._models.pair.report_failure("Open a pair before its truth.")
@@ -74,7 +74,7 @@ class TruthController(QObject):
             source, truth = found
             now = self._models.pair.state
             if now is not None and _images(now) == _images(state):
-                self._show(now, source, truth)
+                self._show(now, source, truth, text)
 
         self._lane.submit(work, key="truth", done=done, failed=self._failed)
 
@@ -88,10 +88,14 @@ class TruthController(QObject):
         self._show(state, source, truth)
 
     def _show(
-        self, state: PairState, source: api.TruthSource | None, truth: api.Truth | None
+        self,
+        state: PairState,
+        source: api.TruthSource | None,
+        truth: api.Truth | None,
+        text: str = "",
     ) -> None:
         pair = replace(state.pair, truth=source)
-        self._models.pair.set_pair(replace(state, pair=pair, truth=truth))
+        self._models.pair.set_pair(replace(state, pair=pair, truth=truth, truth_text=text))
         if source is not None:
             self._models.messages.notify(f"Truth of this pair: {pair.truth_words}.")
 

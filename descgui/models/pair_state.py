@@ -20,6 +20,8 @@ class PairState:
         display_a, display_b: ``(H, W, 3)`` uint8 pictures that the panes draw, shrunk where an
             image is very large.
         truth: that of the pair, opened; None where nothing is known.
+        truth_text: what names its files to ``--truth``; "" where the set of pairs gives it, or it
+            is in memory alone.
     """
 
     pair: ImagePair
@@ -28,6 +30,7 @@ class PairState:
     display_a: NDArray[np.uint8]
     display_b: NDArray[np.uint8]
     truth: Truth | None = None
+    truth_text: str = ""
 
 
 class PairModel(QObject):

@@ -705,6 +705,7 @@ def test_an_estimate_and_pins_become_truths_that_are_called_so(models, opener, t
     assert models.pair.state.pair.truth_words == "points, pins"
     np.testing.assert_array_equal(models.pair.state.truth.listed_px[0], [[1, 2], [0, 1]])
     np.testing.assert_array_equal(models.pair.state.truth.listed_px[1], [[3, 3], [5, 4]])
+    assert current_options(models).truth is None, "it is in memory alone"
     truths.clear()
     assert models.pair.state.truth is None
 
@@ -737,6 +738,7 @@ def test_a_file_of_any_kind_becomes_the_truth_or_says_why_not(qtbot, models, ope
     truths.load(f"points:{tmp_path / 'list.txt'}")
     qtbot.waitUntil(lambda: models.pair.state is not state)
     assert models.pair.state.truth.kind == "points"
+    assert current_options(models).truth == f"points:{tmp_path / 'list.txt'}"
     opened = models.pair.state
     truths.load(f"flow:{tmp_path / 'list.txt'}")
     qtbot.waitUntil(lambda: bool(failed))
