@@ -297,7 +297,8 @@ class Application(QObject):
         view.range_requested.connect(self._choose_range)
         self.descriptor.network_requested.connect(self._open_network)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
-        self.actions.recents.folder_requested.connect(self.pairs.open_set)
+        self.actions.recents.folder_requested.connect(self.pairs.show_set)
+        self.pairs.layout_wanted.connect(self.files.choose_layout)
 
     # ---- what users do -------------------------------------------------------------------------
 

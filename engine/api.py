@@ -64,7 +64,7 @@ if TYPE_CHECKING:
         OutputError,
     )
     from engine.evaluation.comparison import MergedResults, merge_results
-    from engine.evaluation.datasets import find_data_folder
+    from engine.evaluation.datasets import WITHOUT_LARGE, find_data_folder
     from engine.evaluation.metric_summary import MetricRow, metric_gaps
     from engine.evaluation.report import REPORT_HTML
     from engine.evaluation.result import PairRow, SummaryRow

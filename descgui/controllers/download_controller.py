@@ -47,7 +47,7 @@ class DownloadController(QObject):
         self.lane.cancel()
 
     def use_folder(self, folder: Path) -> None:
-        """Evaluate on a folder of sequences."""
+        """Evaluate on a folder with pairs."""
         self._models.settings.remember_folder(str(folder))
         self._models.evaluation.choice.update(dataset=str(folder))
 

@@ -53,16 +53,24 @@ class FileController(QObject):
         self._exports = exports
 
     def open_pair(self) -> None:
-        """Choose two photos."""
+        """Choose two photos, or a file that lists pairs."""
         chosen = dialogs.ask_pair(self._owner(), self._models.pair.folder)
-        if chosen is not None:
+        if chosen is not None and len(chosen) == 2:
             self._pairs.open_files(*chosen)
+        elif chosen is not None:
+            self._pairs.open_paths(list(chosen))
+
+    def choose_layout(self, path: Path, readers: tuple[api.PairSetReader, ...]) -> None:
+        """Ask which of several layouts a set has, and open it."""
+        word = dialogs.ask_layout(self._owner(), path, readers)
+        if word is not None:
+            self._pairs.show_set(f"{word}:{path}")
 
     def open_folder(self) -> None:
         """Choose a folder with pairs."""
         folder = dialogs.ask_folder(self._owner(), self._models.pair.folder)
         if folder is not None:
-            self._pairs.open_set(str(folder))
+            self._pairs.show_set(str(folder))
 
     def paste(self) -> None:
         """Open the image on the clipboard, or else the images that it names; if empty, nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from descgui.controllers.truth_controller import TruthController
@@ -34,12 +35,25 @@ class _Opened:
     choices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unclear:
+    """What a worker brings back where a set can be read in several ways."""
+
+    path: Path
+    readers: tuple[api.PairSetReader, ...]
+
+
 class PairController(QObject):
     """Reads images in a lane of its own; whatever fails leaves the open pair as it is.
 
     Args:
         prepare: turns an image into the uint8 picture that is drawn, on the worker's thread.
+
+    Signals:
+        layout_wanted(Path, tuple of PairSetReader): several layouts fit what the user chose.
     """
+
+    layout_wanted = Signal(object, object)
 
     def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -80,10 +94,29 @@ class PairController(QObject):
 
         self._submit(path_a.name, read)
 
+    def show_set(self, named: str) -> None:
+        """Open a set that the user chose, where it was left; ask where several layouts fit."""
+
+        def read(context: api.JobContext) -> _Opened | _Unclear:
+            layout, path = api.split_layout(named)
+            fitting = () if layout else api.fitting_readers(Path(path))
+            if len(fitting) > 1:
+                return _Unclear(Path(path), fitting)
+            dataset = api.open_named_set(named)
+            place = read_recent(self._models.settings.place_in(dataset.opened))
+            if place is not None:
+                with contextlib.suppress(api.DescSpaceError):  # it is no longer there
+                    return self._read_of_set(dataset, place.group, place.index)
+            context.cancel.check()
+            return self._read_of_set(dataset, "", 0)
+
+        self._models.settings.remember_folder(named)
+        self._submit(Path(named).name, read)
+
     def open_set(
         self, named: str, *, group: str = "", index: int = 0, ranges: Ranges = (None, None)
     ) -> None:
-        """Open a set of pairs.
+        """Open a pair of a set.
 
         Args:
             named: its folder or file, as a path or ``LAYOUT:PATH``.
@@ -93,11 +126,7 @@ class PairController(QObject):
         """
 
         def read(_context: api.JobContext) -> _Opened:
-            dataset = api.open_named_set(named)
-            chosen = _in_ranges(_choose(dataset, group, index), ranges)
-            choices = (*dataset.choices, *dataset.group(chosen.sequence).choices)
-            opened = self._read(chosen, dataset)
-            return replace(opened, notes=dataset.problems, choices=choices)
+            return self._read_of_set(api.open_named_set(named), group, index, ranges)
 
         self._models.settings.remember_folder(named)
         self._submit(Path(named).name, read)
@@ -130,7 +159,7 @@ class PairController(QObject):
             side: the pane it was dropped on; an image replaces that side.
         """
         if len(paths) == 1 and paths[0].is_dir():
-            self.open_set(str(paths[0]))
+            self.show_set(str(paths[0]))
             return
         pictures = [path for path in paths if path.suffix.lower() in api.IMAGE_SUFFIXES]
         others = [path for path in paths if path not in pictures]
@@ -148,7 +177,7 @@ class PairController(QObject):
         elif len(pictures) == 1:
             self._replace_side(pictures[0], side or "b")
         elif len(paths) == 1:
-            self.truths.load(str(paths[0]))
+            self._open_file(paths[0])
         else:
             self._models.pair.report_failure(
                 "Nothing there can be opened: drop images, a folder or a file with truth."
@@ -221,7 +250,20 @@ class PairController(QObject):
         else:
             self.open_files(state.pair.path_a, path)
 
-    def _submit(self, what: str, read: Callable[[api.JobContext], _Opened]) -> None:
+    def _open_file(self, path: Path) -> None:
+        """Open a list of pairs, or else load the truth of the open pair."""
+
+        def done(readers: tuple[api.PairSetReader, ...]) -> None:
+            if readers:
+                self.show_set(str(path))
+            else:
+                self.truths.load(str(path))
+
+        self.lane.submit(
+            lambda _context: api.fitting_readers(path), key="look", done=done, failed=self._failed
+        )
+
+    def _submit(self, what: str, read: Callable[[api.JobContext], _Opened | _Unclear]) -> None:
         self._models.pair.set_loading(what)
         self.lane.submit(
             read,
@@ -230,6 +272,15 @@ class PairController(QObject):
             failed=self._failed,
             cancelled=partial(self._models.pair.set_loading, ""),
         )
+
+    def _read_of_set(
+        self, dataset: api.PairSet, group: str, index: int, ranges: Ranges = (None, None)
+    ) -> _Opened:
+        """On the worker's thread: decode the images of a pair of a set."""
+        chosen = _in_ranges(_choose(dataset, group, index), ranges)
+        choices = (*dataset.choices, *dataset.group(chosen.sequence).choices)
+        opened = self._read(chosen, dataset)
+        return replace(opened, notes=dataset.problems, choices=choices)
 
     def _read(self, pair: api.ImagePair, dataset: api.PairSet | None) -> _Opened:
         """On the worker's thread: decode both images."""
@@ -242,7 +293,11 @@ class PairController(QObject):
         truth = pair.open_truth(image_a.size_px, image_b.size_px)
         return _Opened(PairState(pair, image_a, image_b, *displays, truth), dataset)
 
-    def _opened(self, opened: _Opened) -> None:
+    def _opened(self, opened: _Opened | _Unclear) -> None:
+        if isinstance(opened, _Unclear):
+            self._models.pair.set_loading("")
+            self.layout_wanted.emit(opened.path, opened.readers)
+            return
         browser, pair = self._models.browser, opened.state.pair
         if opened.dataset is not browser.state.dataset:
             browser.set_dataset(opened.dataset)
@@ -250,7 +305,10 @@ class PairController(QObject):
         self._models.pair.set_loading("")
         self._models.pair.set_pair(opened.state)
         set_name = opened.dataset.opened if opened.dataset is not None else ""
-        self._models.settings.remember_pair(write_recent(pair, set_name))
+        entry = write_recent(pair, set_name)
+        self._models.settings.remember_pair(entry)
+        if set_name:
+            self._models.settings.remember_place(set_name, entry)
         if difference := _differing_ranges(opened.state):
             self._models.messages.notify(difference)
         for choice in opened.choices:

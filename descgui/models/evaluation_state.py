@@ -27,9 +27,9 @@ class EvaluationChoice:
     """The evaluation to run.
 
     Attributes:
-        dataset: a folder, or ``demo``.
+        dataset: what opens a set of pairs, or ``demo``.
         stress: how the pairs are warped to make them harder; "" for not at all.
-        subset: which sequences.
+        subset: which part of the set.
         protocol: see docs/PROTOCOLS.md.
         device: torch device name, or ``auto``.
         descriptors: registered names.

@@ -29,6 +29,7 @@ from engine.api import (
 logger = logging.getLogger(__name__)
 
 RECENT_LIMIT = 12
+PLACES_LIMIT = 100
 _COMPUTING = ("long_edge_px", "device", "precision")
 _QUERIES = ("peaks", "separation_px", "exclude_px")
 
@@ -66,6 +67,7 @@ class Settings:
     descriptor: str = option("descspace-fast", help="descriptor shown at start")
     recent_pairs: tuple[str, ...] = option((), help="recently opened pairs")
     recent_folders: tuple[str, ...] = option((), help="recently opened folders")
+    places: tuple[str, ...] = option((), help="the pair shown last of each set of pairs")
     recent_photos: tuple[str, ...] = option((), help="folders of photos to train on")
     recent_networks: tuple[str, ...] = option((), help="recently opened networks")
     favourite_networks: tuple[str, ...] = option((), help="networks with a star")
@@ -136,8 +138,23 @@ class SettingsModel(StateModel[Settings]):
         """Put a pair on top of the recent ones."""
         self.update(recent_pairs=_on_top(entry, self.state.recent_pairs))
 
+    def remember_place(self, opened: str, entry: str) -> None:
+        """Note which pair of a set is shown, as an entry of the recent pairs.
+
+        Args:
+            opened: what opens the set.
+            entry: begins with it.
+        """
+        others = (one for one in self.state.places if one.partition("\t")[0] != opened)
+        self.update(places=(entry, *others)[:PLACES_LIMIT])
+
+    def place_in(self, opened: str) -> str:
+        """The entry of the pair of a set that was shown last; "" where none is known."""
+        known = (one for one in self.state.places if one.partition("\t")[0] == opened)
+        return next(known, "")
+
     def remember_folder(self, entry: str) -> None:
-        """Put a folder on top of the recent ones."""
+        """Put the folder or file of a set of pairs on top of the recent ones."""
         self.update(recent_folders=_on_top(entry, self.state.recent_folders))
 
     def remember_photos(self, entry: str) -> None:

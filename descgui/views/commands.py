@@ -186,7 +186,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (
             Command("open_pair", "&Open pair…", "Open two images", "open-pair", (_Standard.Open,)),
             Command(
-                "open_folder", "Open &folder…", "Open a folder of sequences or of two images",
+                "open_folder", "Open &folder…", "Open a folder with pairs of images",
                 "open-folder", ("Ctrl+Shift+O",),
             ),
             Command("open_demo", "Open &demo", "Open the built-in demo sequences", "demo"),
@@ -390,7 +390,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         ),
         (
             Command(
-                "evaluate", "&Evaluate…", "Measure descriptors on HPatches or sequences like it",
+                "evaluate", "&Evaluate…", "Measure descriptors on HPatches or another set of pairs",
                 "evaluate", ("Ctrl+Shift+R",),
             ),
             Command(

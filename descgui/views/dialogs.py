@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QAbstractButton, QFileDialog, QMessageBox, QWidget
 
-from engine.api import IMAGE_SUFFIXES
+from engine.api import IMAGE_SUFFIXES, PairSetReader
 
 
 def image_filter() -> str:
@@ -16,13 +17,15 @@ def image_filter() -> str:
     return f"Images ({patterns});;All files (*)"
 
 
-def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
-    """Two image files, chosen together or one after the other."""
+def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, ...] | None:
+    """Two image files, chosen together or one after the other; or one file that lists pairs."""
     names, _ = QFileDialog.getOpenFileNames(
-        parent, "Open one or two images", str(folder), image_filter()
+        parent, "Open one or two images, or a list of pairs", str(folder), image_filter()
     )
     if not names:
         return None
+    if len(names) == 1 and Path(names[0]).suffix.lower() not in IMAGE_SUFFIXES:
+        return (Path(names[0]),)
     if len(names) == 1:
         second, _ = QFileDialog.getOpenFileName(
             parent, "Open the second image", str(Path(names[0]).parent), image_filter()
@@ -31,6 +34,23 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:
             return None
         names.append(second)
     return Path(names[0]), Path(names[1])
+
+
+def ask_layout(parent: QWidget, path: Path, readers: Sequence[PairSetReader]) -> str | None:
+    """The word of the layout that a set of pairs has, of several that fit."""
+    answer = QMessageBox(
+        QMessageBox.Icon.Question,
+        "Which layout is it?",
+        f"“{path.name}” can be read in several ways.",
+        parent=parent,
+    )
+    buttons: dict[QAbstractButton, str] = {
+        answer.addButton(reader.layout, QMessageBox.ButtonRole.AcceptRole): reader.word
+        for reader in readers
+    }
+    answer.setEscapeButton(answer.addButton(QMessageBox.StandardButton.Cancel))
+    answer.exec()
+    return buttons.get(answer.clickedButton())
 
 
 def ask_folder(

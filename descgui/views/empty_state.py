@@ -91,7 +91,7 @@ class EmptyState(QWidget):
         self._heading.setText("Opening…" if what else "Drop two images here")
         self._text.setText(
             what
-            or "Two photographs open as a pair, a folder opens as HPatches sequences. "
+            or "Two photographs open as a pair, a folder as a set of pairs. "
             "Then move the mouse over one image and watch where it is found in the other."
         )
         if what:

@@ -34,6 +34,7 @@ from descgui.views.panel_parts import (
     in_row,
     labelled_rows,
     narrow_combo,
+    refill,
     segment_row,
     show_value,
     word_buttons,
@@ -42,8 +43,10 @@ from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_dev
 from descgui.views.words import clock_text, size_text
 from engine.api import (
     PRECOMPUTED,
+    WITHOUT_LARGE,
     DescSpaceError,
     EvaluateConfig,
+    HPatchesReader,
     describe_options,
     weights_in_use,
     weights_title,
@@ -59,6 +62,13 @@ _PROTOCOLS = {
         "The same with exact ground truth: which of the queries' true counterparts is nearest?"
     ),
     "dense": "As in practice: every place in the other image is a candidate. Slower.",
+}
+
+
+_HPATCHES_PARTS = {
+    "viewpoint": "Viewpoint (v_*)",
+    "illumination": "Illumination (i_*)",
+    WITHOUT_LARGE: "540 pairs (without 8 large)",
 }
 
 
@@ -144,7 +154,7 @@ class EvaluationForm(QWidget):
     def _make_data(self) -> Section:
         section = Section("Data set", self)
         self.dataset = narrow_combo(section, name="Data set")
-        self.browse = icon_button("open-folder", "Choose a folder of sequences", section)
+        self.browse = icon_button("open-folder", "Choose a folder with pairs", section)
         self.browse.clicked.connect(self._choose_folder)
         section.body.addLayout(field_row(self.dataset, self.browse))
         tip = "Download the 116 sequences"
@@ -152,13 +162,7 @@ class EvaluationForm(QWidget):
             section, ("download", "Download HPatches…", tip, self._open_download)
         )
         section.body.addWidget(self.download)
-        subsets = (
-            ("All", "all"),
-            ("Viewpoint (v_*)", "viewpoint"),
-            ("Illumination (i_*)", "illumination"),
-            ("540 pairs (without 8 large)", "540"),
-        )
-        self.subset = narrow_combo(section, name="Sequences", entries=subsets)
+        self.subset = narrow_combo(section, name="Part of the set")
         warps = (
             ("As they are", ""),
             ("Rotated by any angle", "rotated"),
@@ -166,7 +170,7 @@ class EvaluationForm(QWidget):
         )
         tip = "Warp the second image to make the pairs harder"
         self.stress = narrow_combo(section, name="Pairs", tip=tip, entries=warps)
-        section.body.addLayout(labelled_rows(("Sequences", self.subset), ("Pairs", self.stress)))
+        section.body.addLayout(labelled_rows(("Part", self.subset), ("Pairs", self.stress)))
         return section
 
     def _make_protocol(self) -> Section:
@@ -241,10 +245,24 @@ class EvaluationForm(QWidget):
         add_folders(self.dataset, folders, icon_name="folder")
         show_value(self.dataset, current)
         self.dataset.setToolTip(current)
+        self._list_subsets()
+
+    def _list_subsets(self) -> None:
+        """Offer the parts of the open set, or those of HPatches for one that is not open."""
+        opened, choice = self._models.browser.state.dataset, self._choice.state
+        names: tuple[str, ...] = tuple(_HPATCHES_PARTS)
+        if opened is not None and choice.dataset == opened.opened:
+            is_hpatches = opened.layout == HPatchesReader.layout
+            names = (*opened.subsets, WITHOUT_LARGE) if is_hpatches else opened.subsets
+        if choice.subset not in ("all", *names):
+            names = (*names, choice.subset)
+        titles = [(_HPATCHES_PARTS.get(name, name), name) for name in names]
+        refill(self.subset, [("All", "all"), *titles])
 
     def _on_choice(self, choice: EvaluationChoice) -> None:
         if self.dataset.currentData() != choice.dataset:
             self._on_data()
+        self._list_subsets()
         for setting, combo in self._combos.items():
             show_value(combo, getattr(choice, setting))
         self.protocols[choice.protocol].setChecked(True)

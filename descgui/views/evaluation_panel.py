@@ -164,7 +164,7 @@ class EvaluationPanel(QWidget):
         first.setMinimumWidth(_LEAST_TABLE_PX)
         in_column(first, row, (tables, 1), margins_px=(0, 0, 4, 0))
         second = QWidget(results)
-        heading = QLabel("By sequence; a tick marks the worst pair", second)
+        heading = QLabel("By group; a tick marks the worst pair", second)
         heading.setProperty("subtle", True)
         heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
@@ -246,9 +246,10 @@ class EvaluationPanel(QWidget):
         if metric is None:
             return
         self.table.show_summary(content, queries=queries, metric=metric)
-        self.pairs.show_rows(content.pairs, queries=queries, metric=metric)
+        self.pairs.show_rows(content.pairs, title=content.title_of, queries=queries, metric=metric)
         self.bars.show_scores(
-            sequence_scores(content.pairs, content.labels, queries=queries, metric=metric)
+            sequence_scores(content.pairs, content.labels, queries=queries, metric=metric),
+            content.title_of,
         )
 
     @property

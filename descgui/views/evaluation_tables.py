@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ _PAD_PX = 6
 _BAR_COLUMN = 2
 _LARGEST_SHARE = 0.34
 _Index = QModelIndex | QPersistentModelIndex
+Title = Callable[[str, int], str]
+"""What users call a pair, by its group and its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,9 @@ class PairTable(_PairList):
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
-    def show_rows(self, rows: Sequence[PairRow], *, queries: str, metric: ShownMetric) -> None:
+    def show_rows(
+        self, rows: Sequence[PairRow], *, title: Title, queries: str, metric: ShownMetric
+    ) -> None:
         """Show the rows of one list of queries."""
         chosen = [row for row in rows if row.queries == queries]
         known, before = self._known
@@ -323,7 +327,7 @@ class PairTable(_PairList):
             self._worst_first(metric)
         self._known = chosen, metric
         lines = [item.line for item in self._items[:kept]]
-        self.show_lines([*lines, *(_pair_line(row, metric) for row in chosen[kept:])])
+        self.show_lines([*lines, *(_pair_line(row, metric, title) for row in chosen[kept:])])
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 
@@ -335,8 +339,8 @@ class PairTable(_PairList):
             self.sortByColumn(2, high_first if metric.low_pairs_are_better else low_first)
 
 
-def _pair_line(row: PairRow, metric: ShownMetric) -> _Line:
-    value, name = metric.of_pair(row), f"{row.sequence} 1 → {row.index}"
+def _pair_line(row: PairRow, metric: ShownMetric, title: Title) -> _Line:
+    value, name = metric.of_pair(row), title(*row.key)
     # No value, such as of a homography that could not be estimated, is worse than any.
     key = value
     if key is None:
@@ -362,7 +366,7 @@ class SequenceBars(_PairList):
         self.header().setMinimumSectionSize(8)
         self.header().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)
 
-    def show_scores(self, scores: Sequence[SequenceScore]) -> None:
+    def show_scores(self, scores: Sequence[SequenceScore], title: Title) -> None:
         """Draw other bars."""
         self.setColumnHidden(1, len({score.label for score in scores}) <= 1)
         self.show_lines(
@@ -372,7 +376,8 @@ class SequenceBars(_PairList):
                     (score.sequence, score.label),
                     (score.sequence, score.worst, score.label),
                     f"{score.sequence}, {score.label}: {score.texts[0]} over {score.pairs} "
-                    f"pairs.\nClick to open the worst, 1 → {score.worst} ({score.texts[1]}).",
+                    f"pairs.\nClick to open the worst, {title(score.sequence, score.worst)} "
+                    f"({score.texts[1]}).",
                     score,
                 )
                 for score in scores

@@ -639,10 +639,10 @@ class PairView(QWidget):
             case "pair", _:
                 return "Drop two images: opens as a pair"
             case "folder", _:
-                return "Drop a folder: opens as sequences"
+                return "Drop a folder: opens as a set of pairs"
             case "truth", _:
-                return "Drop: becomes the truth of this pair"
-        return "Only one or two images, one folder, or a file with truth can be opened"
+                return "Drop: becomes the truth of this pair, or opens as a list of pairs"
+        return "Only one or two images, one folder, or a file with pairs or truth can be opened"
 
     def _offer(self, event: QDragMoveEvent) -> None:
         paths = _dropped_paths(event.mimeData().urls())

@@ -28,6 +28,7 @@ from engine.api import OptionInfo, describe_options
 HIDDEN = (
     "recent_pairs",
     "recent_folders",
+    "places",
     "recent_photos",
     "recent_networks",
     "favourite_networks",

@@ -121,7 +121,7 @@ class StudyDialog(QDialog):
         self.network.setProperty("heading", True)
         self.untrained = Notice("warning", self)
         self.dataset = narrow_combo(self, name="Data set", chosen=self._on_dataset)
-        self.browse = icon_button("open-folder", "Choose a folder of sequences", self)
+        self.browse = icon_button("open-folder", "Choose a folder with pairs", self)
         self.browse.clicked.connect(self._on_browse)
         place = QWidget(self)
         in_column(place, field_row(self.dataset, self.browse))

@@ -138,6 +138,10 @@ class MergedResults:
         names = [one.fingerprint.dataset.name.partition(":")[0] for one in self.results]
         return any(name in STRESS_KINDS for name in names)
 
+    def title_of(self, group: str, index: int) -> str:
+        """What users call a pair."""
+        return self.results[0].fingerprint.dataset.title(group, index)
+
     def result_of(self, label: str) -> EvaluationResult:
         """The result that a descriptor belongs to."""
         return next(one for one in self.results if label in one.labels)

@@ -44,6 +44,8 @@ from engine.api import (
 )
 from engine.cli.command import options_from
 from engine.cli.parser import build_parser, parse
+from engine.data import layouts
+from engine.data.layouts.two_images import TwoImagesReader
 from tests.descgui.pair_sets import a_group, a_set
 
 WAIT_MS = 5000
@@ -121,7 +123,8 @@ def answer(monkeypatch):
     ("command", "dialog", "result", "expected"),
     [
         ("open_pair", "ask_pair", (Path("a"), Path("b")), ("open_files", (Path("a"), Path("b")))),
-        ("open_folder", "ask_folder", Path("f"), ("open_set", ("f",))),
+        ("open_pair", "ask_pair", (Path("p.csv"),), ("open_paths", ([Path("p.csv")],))),
+        ("open_folder", "ask_folder", Path("f"), ("show_set", ("f",))),
         ("load_homography", "ask_file", Path("H"), ("load_homography", (Path("H"),))),
         ("load_truth", "ask_truth", "flow:f.flo", ("load", ("flow:f.flo",))),
         ("load_basis", "ask_file", Path("b.npz"), ("use_basis", (Path("b.npz"),))),
@@ -306,6 +309,81 @@ def test_what_was_chosen_in_the_opened_sequence_is_said(qtbot, pairs, models, no
     pairs.open_set(str(tmp_path), group="v_y")
     qtbot.waitUntil(lambda: models.pair.state is not None, timeout=WAIT_MS)
     assert notified == [("warning", "v_y: image 2 is there twice; 2.png is used.")]
+
+
+def some_sequences(root: Path, *names: str) -> Path:
+    """Sequences of three images of one colour, that stand still."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in (1, 2, 3):
+            path = root / name / f"{number}.png"
+            api.write_image(path, np.full((24, 32, 3), 60 * number, np.uint8))
+            if number > 1:
+                (root / name / f"H_1_{number}").write_text("1 0 0 0 1 0 0 0 1")
+    return root
+
+
+def shown_pair(qtbot, models) -> tuple[str, int]:
+    """The pair that is open once nothing is being opened."""
+    qtbot.waitUntil(lambda: not models.pair.loading, timeout=WAIT_MS)
+    pair = models.pair.state.pair
+    return pair.sequence, pair.index
+
+
+def test_a_set_is_shown_where_it_was_left_and_from_its_start_where_that_is_gone(
+    qtbot, pairs, models, tmp_path
+):
+    root = some_sequences(tmp_path / "set", "v_x", "v_y")
+    other = some_sequences(tmp_path / "other", "v_z")
+    pairs.show_set(str(root))
+    assert shown_pair(qtbot, models) == ("v_x", 2)
+    pairs.open_set(str(root), group="v_y", index=3)
+    assert shown_pair(qtbot, models) == ("v_y", 3)
+    pairs.show_set(str(other))
+    assert shown_pair(qtbot, models) == ("v_z", 2)
+    pairs.show_set(str(root))
+    assert shown_pair(qtbot, models) == ("v_y", 3)
+    pairs.open_set(str(root))
+    assert shown_pair(qtbot, models) == ("v_x", 2), "as the command line names it"
+    pairs.open_set(str(root), group="v_y", index=3)
+    assert shown_pair(qtbot, models) == ("v_y", 3)
+    (root / "v_y" / "H_1_3").unlink()
+    pairs.show_set(str(root))
+    assert shown_pair(qtbot, models) == ("v_x", 2)
+
+
+def test_where_several_layouts_fit_the_user_is_asked_and_a_command_is_not(
+    qtbot, pairs, models, notified, tmp_path, monkeypatch
+):
+    root = some_sequences(tmp_path / "set", "v_x")
+    readers = (api.HPatchesReader(), TwoImagesReader())
+    monkeypatch.setattr(layouts, "fitting_readers", lambda _path: readers)
+    monkeypatch.setattr(api, "fitting_readers", lambda _path: readers, raising=False)
+    asked: list[tuple[Path, object]] = []
+    pairs.layout_wanted.connect(lambda path, found: asked.append((path, found)))
+    pairs.show_set(str(root))
+    qtbot.waitUntil(lambda: bool(asked), timeout=WAIT_MS)
+    assert asked == [(root, readers)]
+    assert models.pair.state is None
+    assert models.pair.loading == ""
+    pairs.show_set(f"hpatches:{root}")
+    assert shown_pair(qtbot, models) == ("v_x", 2)
+    assert models.browser.state.dataset.opened == f"hpatches:{root}"
+    pairs.open_set(str(root))
+    shown_pair(qtbot, models)
+    assert f"two-images:{root}" in notified[-1][1]
+
+
+def test_a_dropped_list_of_pairs_opens_as_a_set(qtbot, pairs, models, tmp_path):
+    root = some_sequences(tmp_path / "set", "v_x")
+    manifest = tmp_path / "pairs.csv"
+    rows = ["image_a,image_b,group", *(f"{root}/v_x/1.png,{root}/v_x/{k}.png,g" for k in (2, 3))]
+    manifest.write_text("\n".join(rows))
+    assert api.fitting_readers(manifest), "the list is understood"
+    pairs.open_paths([manifest])
+    qtbot.waitUntil(lambda: models.pair.state is not None, timeout=WAIT_MS)
+    assert models.browser.state.dataset.opened == str(manifest)
+    assert len(models.browser.state.dataset.pairs()) == 2
 
 
 def test_making_the_demo_can_be_stopped(qtbot, pairs, models, monkeypatch):
