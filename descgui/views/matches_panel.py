@@ -552,8 +552,8 @@ class MatchesPanel(QWidget):
         points = f"{blank} of {counted(len(table.textured), '1 point', '{n} points')}"
         counts = "counted in PCK all the same" if known else "left out of the estimate"
         self.texture.say(
-            f"{points} {'has' if blank == 1 else 'have'} no texture: similarity means nothing "
-            f"there; {counts}."
+            f"{points} {'has' if blank == 1 else 'have'} no texture, or the same one elsewhere: "
+            f"similarity means nothing there; {counts}."
         )
 
     # What the user does

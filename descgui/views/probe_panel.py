@@ -520,8 +520,8 @@ def _maker(answer: ProbeAnswer) -> str:
 
 _SHOWN_UNCERTAINTY_PX: Final = 0.05
 _NO_TEXTURE: Final = (
-    "The image has no texture around this point, so similarity, ratio and cycle error mean "
-    "nothing: what is found may follow the image's border."
+    "The image has no texture around this point, or exactly the same one elsewhere, so similarity, "
+    "ratio and cycle error mean nothing: what is found may follow the image's border."
 )
 
 _READINGS: dict[str, Callable[[ProbePanel, ProbeAnswer], Reading]] = {

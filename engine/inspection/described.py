@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
+from engine.matching.same_places import SAME, likely_cells, zoom_in
 from engine.matching.similarity import ROUNDING, SearchLevel, lay_out, peaks_between_cells
 from engine.matching.texture import find_texture
 
@@ -28,6 +29,8 @@ POSITION_DIM = 2
 _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
 _LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
 _STARTS: Final = 4
+_ZOOMED_AT_ONCE: Final = 1024
+_BEYOND: Final = 0.5  # of a cell
 
 
 def _offsets(reach: int) -> NDArray[np.int64]:
@@ -38,6 +41,19 @@ def _offsets(reach: int) -> NDArray[np.int64]:
 
 _NEAR: Final = _offsets(1)
 _WIDE: Final = _offsets(2)
+
+
+class Found(NamedTuple):
+    """Where queries were found between cells.
+
+    Attributes:
+        places_px: ``(N, 2)`` in original pixels.
+        twice: ``(N,)`` True where several places, more than a cell apart, have the very descriptor
+            of the query, so that nothing tells which it is.
+    """
+
+    places_px: Points
+    twice: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,43 +123,151 @@ class Described:
         return functional.normalize(torch.stack(sampled), dim=-1).to(device)
 
     def has_texture(self, points_px: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """``(N,)`` False for points ``(N, 2)``, in original pixels, with none around them."""
+        """``(N,)`` False for points ``(N, 2)``, in original pixels, with none around them.
+
+        So are points more than half a cell beyond the centres of the outermost cells: what is
+        there was not described.
+        """
         height, width = self.texture.shape
-        columns, rows = np.rint(self.resize.forward(points_px)).astype(np.int64).T
-        found: NDArray[np.bool_] = self.texture[
-            rows.clip(0, height - 1), columns.clip(0, width - 1)
-        ]
+        working = self.resize.forward(points_px)
+        columns, rows = np.rint(working).astype(np.int64).T
+        contrast = self.texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        reached = np.zeros(len(working), np.bool_)
+        for level in self.levels:
+            cells = level.grid.to_cells(working)
+            last = np.array(level.cells) - 1
+            reached |= ((cells >= -_BEYOND) & (cells <= last + _BEYOND)).all(axis=1)
+        found: NDArray[np.bool_] = contrast & reached
         return found
 
-    def find_between_cells(self, queries: Tensor, index: Tensor, *, best: int) -> Points:
+    def repeats(self, queries: Tensor, index: Tensor) -> NDArray[np.bool_]:
+        """Where a search tells nothing: two places have the same descriptor, or the query has none.
+
+        Args:
+            queries: ``(L, N, D)`` the sets that were searched for.
+            index: ``(N, 2)`` their two most similar cells that are apart; -1 where there is none.
+
+        Returns:
+            ``(N,)`` True where the first cell's descriptor is found at the second or next to it
+            too, and for queries that are zero.
+        """
+        twin = np.zeros(len(index), np.bool_)
+        first_cell, second_cell = index.cpu().numpy().T
+        best = self._rows(first_cell)
+        first = 0
+        for level in self.levels:
+            mine = (second_cell >= first) & (second_cell < first + len(level.vectors))
+            if mine.any():
+                row, column = np.divmod(second_cell[mine] - first, level.cells[0])
+                # The same structure may lie between cells, and so be nearest to different ones.
+                near, _ = _clamp(level, np.stack([column, row], axis=1)[:, None] + _NEAR)
+                alike = np.matmul(_read(level, near), best[mine][:, :, None])
+                twin[mine] = alike.max(axis=(1, 2)) >= 1 - SAME
+            first += len(level.vectors)
+        blank = ~queries.any(dim=-1).any(dim=0).cpu().numpy()
+        found: NDArray[np.bool_] = twin | blank
+        return found
+
+    def _rows(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``(N, D)`` the descriptors of cells ``(N,)``."""
+        rows = np.zeros((len(index), self.info.dim), np.float32)
+        first = 0
+        for level in self.levels:
+            mine = (index >= first) & (index < first + len(level.vectors))
+            if mine.any():
+                rows[mine] = _read_rows(level, index[mine] - first)
+            first += len(level.vectors)
+        return rows
+
+    def find_between_cells(
+        self,
+        queries: Tensor,
+        index: Tensor,
+        *,
+        best: int,
+        similarities: Sequence[NDArray[np.float32]] | None = None,
+    ) -> Found:
         """The places around found cells that are most similar to the queries.
 
         A descriptor that was read between cells that differ may be more similar to a cell one or
         two away.  So the search begins at four cells: the found one, and those at most two away
-        that are most similar.
+        that are most similar.  And if the map holds a query's very descriptor, anywhere, that is
+        its place: see :mod:`engine.matching.same_places`.
 
         Args:
             queries: ``(L, N, D)`` the sets that were searched for.
             index: ``(N,)`` the found cells.
             best: how many of them, counted from the first, are their query's best in the map.  The
                 others stay within half a cell, or they would move towards the best one.
+            similarities: of the first query with the cells of each level, if they are known.
 
-        Returns:
-            ``(N, 2)`` in original pixels.
         """
         sets = queries.permute(1, 0, 2).cpu().numpy()
         places = index.cpu().numpy()
         found = np.full((len(places), 2), np.nan)
         first = 0
         for level in self.levels:
-            mine = (places >= first) & (places < first + len(level.vectors))
-            if mine.any():
+            mine = np.flatnonzero((places >= first) & (places < first + len(level.vectors)))
+            if mine.size:
                 cells = _most_similar_places(
-                    level, sets[mine], places[mine] - first, int(mine[:best].sum())
+                    level, sets[mine], places[mine] - first, int((mine < best).sum())
                 )
                 found[mine] = self.resize.backward(level.grid.to_px(cells))
             first += len(level.vectors)
-        return found
+        reached = np.matmul(sets[:best], self._rows(places[:best])[:, :, None]).max(axis=(1, 2))
+        twice = np.zeros(len(places), np.bool_)
+        twice[:best] = self._move_to_same(found[:best], sets[:best], reached, similarities)
+        return Found(found, twice)
+
+    def _move_to_same(
+        self,
+        found: Points,
+        sets: NDArray[np.float32],
+        reached: NDArray[np.float32],
+        similarities: Sequence[NDArray[np.float32]] | None,
+    ) -> NDArray[np.bool_]:
+        """Write the places of descriptors equal to the queries' ``(N, L, D)``, if there are any.
+
+        Args:
+            found: ``(N, 2)`` in original pixels; changed.
+            sets: the queries.
+            reached: ``(N,)`` similarity of each query's best cell.
+            similarities: as for :meth:`find_between_cells`.
+
+        Returns:
+            ``(N,)`` True where there are several such places, more than a cell apart.
+        """
+        owners, likes, places = [], [], []
+        for number, level in enumerate(self.levels):
+            least = level.least_lengths()
+            asked = np.flatnonzero(reached >= least.min(initial=np.inf) - SAME)
+            if not asked.size:
+                continue
+            if similarities is not None and len(found) == 1:
+                similarity = similarities[number].reshape(1, -1)
+            else:
+                similarity = _cell_similarities(level, sets[asked])
+            query, cell = likely_cells(similarity, least)
+            cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
+            for part in range(0, len(cell), _ZOOMED_AT_ONCE):
+                some = slice(part, part + _ZOOMED_AT_ONCE)
+                there, outside = _clamp(level, cells[some, None] + _NEAR)
+                owner = asked[query[some]]
+                shift, like = zoom_in(_read(level, there), outside, sets[owner])
+                same = like >= 1 - SAME
+                owners.append(owner[same])
+                likes.append(like[same])
+                px = level.grid.to_px(cells[some][same] + shift[same])
+                places.append(self.resize.backward(px))
+        twice = np.zeros(len(found), np.bool_)
+        if owners:
+            owner, like = np.concatenate(owners), np.concatenate(likes)
+            place = np.concatenate(places)
+            for one in np.unique(owner):
+                own = place[owner == one]
+                found[one] = own[like[owner == one].argmax()]
+                twice[one] = (np.abs(own - found[one]).max(axis=1) > self.info.stride_px).any()
+        return twice
 
     def merge_levels(
         self, similarities: Sequence[NDArray[np.float32]]
@@ -296,9 +420,23 @@ def _clamp(
 
 def _read(level: SearchLevel, cells: NDArray[np.int64]) -> NDArray[np.float32]:
     """``(..., D)`` the descriptors of cells ``(..., 2)``."""
-    index = cells[..., 1] * level.cells[0] + cells[..., 0]
+    return _read_rows(level, cells[..., 1] * level.cells[0] + cells[..., 0])
+
+
+def _read_rows(level: SearchLevel, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """``(..., D)`` the rows ``(...)`` of a level's matrix."""
     if level.vectors.device.type == "cpu":
         read: NDArray[np.float32] = level.vectors.numpy()[index]
     else:
         read = level.vectors[torch.from_numpy(index).to(level.vectors.device)].cpu().numpy()
     return read
+
+
+def _cell_similarities(level: SearchLevel, sets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(N, M)`` of sets ``(N, L, D)`` with all cells of a level; the best of a set counts."""
+    queries = torch.from_numpy(np.ascontiguousarray(sets)).to(level.vectors.device)
+    best = queries[:, 0] @ level.vectors.T
+    for member in range(1, queries.shape[1]):
+        torch.maximum(best, queries[:, member] @ level.vectors.T, out=best)
+    found: NDArray[np.float32] = best.cpu().numpy()
+    return found

@@ -47,6 +47,7 @@ def make_table(
     count = len(points_a)
     points_b, returned = np.empty((count, 2)), np.empty((count, 2))
     similarity, ratio = np.empty(count, np.float32), np.empty(count, np.float32)
+    textured = a.has_texture(points_a)
     with torch.inference_mode():
         positions = b.positions.to(b.device)
         for part in blocks(count, Stage.MATCHING, context):
@@ -63,12 +64,14 @@ def make_table(
             best, second = found.similarity.T
             similarity[part] = best.cpu().numpy()
             ratio[part] = distance_ratio(best, second).cpu().numpy()
-            points_b[part] = b.find_between_cells(queries, found.index[:, 0], best=len(queries[0]))
+            textured[part] &= ~b.repeats(queries, found.index)
+            places = b.find_between_cells(queries, found.index[:, 0], best=len(queries[0]))
+            points_b[part] = places.places_px
+            textured[part] &= ~places.twice
             back = b.describe_points(points_b[part], device=a.device)
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
-            returned[part] = a.find_between_cells(back, home.index, best=len(back[0]))
+            returned[part] = a.find_between_cells(back, home.index, best=len(back[0])).places_px
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
-    textured = a.has_texture(points_a)
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
     )

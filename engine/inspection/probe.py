@@ -44,9 +44,12 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
             separation=request.separation_px,
         )
         best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
+        two = torch.tensor([[*picked[:2], -1][:2]], device=other.device)
+        textured = asked.has_texture(point) & ~other.repeats(queries, two)
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
-        places = other.find_between_cells(repeated, index, best=1)
+        found = other.find_between_cells(repeated, index, best=1, similarities=similarities)
+        places = found.places_px
         members = _members_texts(asked, other, repeated, index)
         cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
         own = _search_own(request, asked, queries.to(asked.device))
@@ -58,7 +61,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         request=request,
         peaks=peaks,
         ratio=float(distance_ratio(best, second)),
-        textured=bool(asked.has_texture(point)[0]),
+        textured=bool(textured[0] and not found.twice[0]),
         heat=similarity_map(other.levels, similarities) if request.heat else None,
         heat_extent=other.extent,
         visibility=Visibility(int(true.visibility[0])),
@@ -122,7 +125,7 @@ def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> Sel
         _cut_out(heat, asked, request.point_px, radius_px)
     return SelfSimilarity(
         peaks=_as_peaks(
-            asked.find_between_cells(repeated, index, best=0),
+            asked.find_between_cells(repeated, index, best=0).places_px,
             flat[picked].tolist(),
             _members_texts(asked, asked, repeated, index),
         ),
@@ -182,11 +185,11 @@ def _members_texts(asked: Described, found: Described, queries: Tensor, index: T
 def _match_back(asked: Described, other: Described, found_px: Points) -> Point:
     """The best match, in the asking image, of one point ``(1, 2)`` of the other."""
     queries = other.describe_points(found_px, device=asked.device)
-    similarities = [cell_similarity(level, queries[:, 0]).ravel() for level in asked.levels]
-    best = int(np.concatenate(similarities).argmax())
-    return _as_point(
-        asked.find_between_cells(queries, torch.tensor([best], device=asked.device), best=1)[0]
-    )
+    similarities = [cell_similarity(level, queries[:, 0]) for level in asked.levels]
+    best = int(np.concatenate([one.ravel() for one in similarities]).argmax())
+    index = torch.tensor([best], device=asked.device)
+    found = asked.find_between_cells(queries, index, best=1, similarities=similarities)
+    return _as_point(found.places_px[0])
 
 
 def _rank(other: Described, similarities: Sequence[NDArray[np.float32]], truth_px: Points) -> int:

@@ -183,8 +183,8 @@ class ProbeAnswer:
         peaks: the best matches, best first; never empty.
         ratio: distance of the best peak over that of the second (0 sure, 1 ambiguous); 1 if there
             is no second.
-        textured: False where there is no texture around the asked point: then similarity, ratio and
-            cycle error mean nothing.
+        textured: False where the image has no texture around the asked point, or the same one
+            elsewhere: then similarity, ratio and cycle error mean nothing.
         heat: ``(H, W)`` float32 cosine similarity over the other image at working size, None if
             not asked for.
         heat_extent: the place of the heat map in the other image.
@@ -371,8 +371,10 @@ class MatchTable:
         truth: what the truth is known from, and who made it; "" without one.
         h_b_from_a: robust estimate from these matches, ``(3, 3)``; None if there is none.
         inlier: ``(N,)`` True for the matches that agree with the estimate.
-        textured: ``(N,)`` False for queries without texture around them, which neither make nor
-            support the estimate; all True where it is not given.
+        textured: ``(N,)`` False for queries that tell nothing: without texture around them, more
+            than half a cell beyond the map, or equally like two places of image b that have the
+            same descriptor.  They neither make nor support the estimate; all True where it is not
+            given.
         seconds: time to match.
     """
 

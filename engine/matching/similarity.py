@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.geometry.coords import CellGrid
+from engine.matching.same_places import LeastLengths
 
 _FINE_STEPS: Final = 8
 _FINE_EDGE: Final = 2 * _FINE_STEPS + 1
@@ -100,6 +101,7 @@ class SearchLevel:
         grid: placement of the cells in the image that was described.
         member: which member of the set it is.
         upsampler: enlarges one value per cell to the working size.
+        least_lengths: which cells a query's very descriptor may be next to.
     """
 
     vectors: Tensor
@@ -107,6 +109,7 @@ class SearchLevel:
     grid: CellGrid
     member: Member
     upsampler: Upsampler
+    least_lengths: LeastLengths
 
     @property
     def values(self) -> Tensor:
@@ -125,12 +128,14 @@ def lay_out(level: DescriptorMap, size_px: tuple[int, int]) -> SearchLevel:
     batch, dim, height, width = level.values.shape
     assert batch == 1, "queries go to one image at a time"
     cells = (width, height)
+    vectors = level.values[0].permute(1, 2, 0).reshape(-1, dim).float().contiguous()
     return SearchLevel(
-        vectors=level.values[0].permute(1, 2, 0).reshape(-1, dim).float().contiguous(),
+        vectors=vectors,
         cells=cells,
         grid=level.grid,
         member=level.member,
         upsampler=Upsampler(level.grid, cells, size_px),
+        least_lengths=LeastLengths(vectors, cells),
     )
 
 

@@ -210,3 +210,77 @@ def test_an_image_is_judged_at_the_size_that_was_described(tmp_path):
     assert not find_texture(small).any()
     assert find_texture(read_image(path).as_float()).mean() > 0.99
     assert not table.textured.any()
+
+
+def against_itself(path: Path, name: str, points: str, **settings: object):
+    """The table of an image against itself, its stride, and which queries lie on the map."""
+    how = Recipe(spec=make_spec(name, settings), device="cpu")
+    pair = ImagePair(path, path, HomographySource.of(np.eye(3)))
+    session = Session()
+    table = session.match(
+        MatchRequest(pair=pair, recipe=how, points=points, count=120), JobContext()
+    )
+    info = session.described(pair, "a", how)
+    assert info is not None
+    return table, info.stride_px
+
+
+PARTS = {
+    "phantom": ("phantom.png", (slice(150, 230), slice(60, 180))),
+    "mug": ("coffee.png", (slice(190, 214), slice(284, 316))),
+}
+
+
+@pytest.mark.parametrize("points", ["grid", "harris"])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["daisy", "descspace-fast"])
+def test_every_query_with_texture_is_found_again_in_its_own_image(tmp_path, name, part, points):
+    """By DAISY, beside blank areas, cells far away are more similar than those around one in 50."""
+    picture, where = PARTS[part]
+    pixels = np.asarray(PilImage.open(PHOTOS / picture).convert("RGB"))[where]
+    write_image(tmp_path / "a.png", np.ascontiguousarray(pixels))
+    table, stride_px = against_itself(tmp_path / "a.png", name, points)
+    assert table.textured.sum() > 20
+    off_px = np.abs(table.points_b - table.points_a).max(axis=1)
+    assert off_px[table.textured].max() <= stride_px / 2 + 1e-6
+
+
+@pytest.mark.parametrize("pattern", ["checkers", "stripes", "tiles"])
+def test_what_repeats_exactly_is_no_evidence_and_all_else_is_found(tmp_path, pattern):
+    ys, xs = np.mgrid[:144, :176]
+    random = cv2.GaussianBlur(np.random.default_rng(3).uniform(0, 1, (24, 24)), (0, 0), 1.5)
+    grey = {
+        "checkers": 0.2 + 0.6 * ((xs // 16 + ys // 16) % 2),
+        "stripes": 0.2 + 0.6 * (xs // 16 % 2),
+        "tiles": np.tile(0.5 + 0.2 * (random - random.mean()) / random.std(), (6, 8))[:144, :176],
+    }[pattern]
+    path = save(tmp_path, "a.png", grey.clip(0, 1))
+    table, stride_px = against_itself(path, "daisy", "grid")
+    off_px = np.abs(table.points_b - table.points_a).max(axis=1)
+    assert (off_px[table.textured] <= stride_px / 2 + 1e-6).all()
+    inside = ((table.points_a > 48) & (table.points_a < [127, 95])).all(axis=1)
+    assert inside.any()
+    assert not table.textured[inside].any()
+
+
+def test_the_probe_tells_that_a_pattern_repeats(tmp_path):
+    ys, xs = np.mgrid[:128, :160]
+    path = save(tmp_path, "a.png", 0.2 + 0.6 * ((xs // 16 + ys // 16) % 2))
+    pair, how, session = ImagePair(path, path), recipe("daisy"), Session()
+    session.describe(pair, "a", how, JobContext())
+    answer = session.probe(
+        ProbeRequest(pair=pair, recipe=how, side="a", point_px=(80.5, 62.0), separation_px=16)
+    )
+    assert not answer.textured
+
+
+def test_a_query_beyond_the_map_is_no_evidence(tmp_path):
+    random = cv2.GaussianBlur(np.random.default_rng(4).uniform(0, 1, (64, 96)), (0, 0), 1.5)
+    path = save(tmp_path, "a.png", (0.5 + 0.2 * (random - random.mean()) / random.std()).clip(0, 1))
+    pair, how, session = ImagePair(path, path), recipe("descspace-fast"), Session()
+    session.describe(pair, "a", how, JobContext())
+    texts = [
+        session.probe(ProbeRequest(pair=pair, recipe=how, side="a", point_px=(x, 30.0))).textured
+        for x in (88.0, 92.0, 93.9, 94.1, 95.0)  # the last cells' centres are at 92, a cell is 4
+    ]
+    assert texts == [True, True, True, False, False]

@@ -131,8 +131,8 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
         lines.append(f"mutual  {100 * summary.mutual:.1f} %{of}")
     if blank:
         lines.append(
-            f"{blank} of {summary.count} points have no texture around them, and similarity means "
-            "nothing there"
+            f"{blank} of {summary.count} points have no texture around them, or the same one "
+            "elsewhere, and similarity means nothing there"
         )
     if summary.pck:
         shares = "   ".join(f"{100 * share:.1f} % ≤ {limit:g} px" for limit, share in summary.pck)
