@@ -405,8 +405,10 @@ def _draw_scale(sheet: _Sheet, content: PairFigure, left: float, top: float, wid
     axes = sheet.figure.add_axes((*place, (width - 6.0) / whole_width, 5.0 / whole_height))
     low, high = scale.low, scale.high if scale.high > scale.low else scale.low + 1.0
     ramp = np.linspace(0.0, 1.0, 256)[None]
+    marker = scale.marker
     if scale.logarithmic:
         low, high = math.log10(low), math.log10(high)
+        marker = math.log10(marker) if marker is not None and marker > 0 else None
     axes.imshow(ramp, cmap=scale.colormap, extent=(low, high, 0.0, 1.0), aspect="auto")
     axes.set_yticks([])
     if scale.logarithmic:
@@ -416,8 +418,8 @@ def _draw_scale(sheet: _Sheet, content: PairFigure, left: float, top: float, wid
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(length=2.0, pad=1.5, width=0.5)
     axes.spines[:].set_linewidth(0.5)
-    if scale.marker is not None and math.isfinite(scale.marker):
-        at = min(max(scale.marker, low), high)
+    if marker is not None and math.isfinite(marker):
+        at = min(max(marker, low), high)
         effects = [withStroke(linewidth=1.8, foreground=_EDGE)]
         axes.plot([at, at], [0.0, 1.0], color="white", lw=0.8, clip_on=False, path_effects=effects)
         axes.plot([at], [1.3], "v", color=mpl.rcParams["text.color"], ms=3.5, clip_on=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -15,12 +16,13 @@ from PIL import Image as PilImage
 
 from engine.errors import ConfigError
 from engine.figures import FIGURE_SUFFIXES, render_figure, write_figure
-from engine.figures.figure_content import PairFigure, Panel, Paper
+from engine.figures.figure_content import ColorScale, PairFigure, Panel, Paper
 from engine.inspection.requests import MatchTable
 from engine.jobs.matches import match_figure, summarise_matches
 
 SVG = "{http://www.w3.org/2000/svg}"
 HREF = "{http://www.w3.org/1999/xlink}href"
+NONE = np.empty((0, 2))
 GREEN, VERMILION = (0, 158, 115), (213, 94, 0)
 
 
@@ -270,3 +272,22 @@ def test_figures_may_be_drawn_by_several_threads_at_once():
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda one: render_figure(make_figure(), ".svg", one), papers))
     assert together == alone
+
+
+def test_a_logarithmic_scale_puts_its_marker_where_its_logarithm_is():
+    """Its bar looks as a linear one of the logarithms does; only the numbers below differ."""
+
+    def bar(scale: ColorScale) -> np.ndarray:
+        data = render_figure(
+            make_figure(points_a=NONE, points_b=NONE, judgements=(), scale=scale), ".png"
+        )
+        pixels = np.array(PilImage.open(io.BytesIO(data)).convert("RGB"))
+        first = (np.abs(pixels.astype(int) - (68, 1, 84)).max(axis=-1) < 12).any(axis=1)
+        return pixels[np.flatnonzero(first)[0] : np.flatnonzero(first)[-1] + 1]
+
+    words = {"title": "Error (px)", "colormap": "viridis"}
+    by_factor = bar(ColorScale(low=0.1, high=100.0, marker=3.0, logarithmic=True, **words))
+    linear = bar(ColorScale(low=-1.0, high=2.0, marker=math.log10(3.0), **words))
+    other = bar(ColorScale(low=-1.0, high=2.0, marker=1.9, **words))
+    np.testing.assert_array_equal(by_factor, linear)
+    assert (linear != other).any()
