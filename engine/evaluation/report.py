@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, Literal
 
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.switches import QueryKind
+
+if TYPE_CHECKING:
+    from engine.figures.figure_content import CurvesFigure
 
 REPORT_HTML: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
@@ -71,19 +75,34 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing as SVG on a clear ground, in the colours of paper."""
+    """A drawing as SVG on a clear ground, in the colours of paper.
+
+    Attributes:
+        svg: as it stands in a page.
+        title: what it shows.
+        content: of a plot, from which other kinds of files are drawn; None of other drawings.
+    """
 
     svg: str
     title: str
+    content: CurvesFigure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Drawings side by side with one legend; each of its entries has a drawn sample."""
+    """Drawings side by side with one legend; each of its entries has a drawn sample.
+
+    Attributes:
+        legend: a sample of each kind of line.
+        figures: the drawings.
+        caption: below them.
+        title: what all of them show, in a few words.
+    """
 
     legend: tuple[Figure, ...]
     figures: tuple[Figure, ...] = ()
     caption: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,7 @@ class Report:
         problems: what was wrong with the data sets when they were opened.
         facts: the names and values of each run's fingerprint.
         command: makes this report again.
+        beside: the files beside the page that hold the same to copy, in words; "" for none.
     """
 
     title: str
@@ -134,6 +154,12 @@ class Report:
     problems: tuple[str, ...]
     facts: tuple[Mapping[str, str], ...]
     command: str
+    beside: str = ""
+
+    @property
+    def every_table(self) -> tuple[Table, ...]:
+        """The tables of all sections, in order."""
+        return tuple(one for some in self.tables.values() for one in some)
 
 
 def number_text(value: float | None) -> str:
@@ -154,6 +180,11 @@ def counted(count: int, word: str) -> str:
 def left_column(title: str) -> Column:
     """A column of words."""
     return Column(title, align="left")
+
+
+def column_groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
+    """Neighbouring columns under one heading: (heading, how many); "" where there is none."""
+    return [(group, len(list(same))) for group, same in groupby(columns, lambda one: one.group)]
 
 
 def make_table(

@@ -5,14 +5,18 @@ Their ground is clear and their colours are those of paper; a page puts its them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluation.report import Figure
-from engine.figures import render_figure
+from engine.evaluation.report import Figure, Figures
+from engine.figures import render_figure, write_figure
 from engine.figures.figure_content import (
     Content,
     CurvesFigure,
@@ -23,7 +27,13 @@ from engine.figures.figure_content import (
     Sample,
 )
 from engine.figures.figure_content import Curve as Curve
+from engine.files import make_folder
 
+FigureFormat = Literal["pdf", "svg", "png"]
+
+FIGURES_FOLDER: Final = "figures"
+
+_COLUMN: Final = Paper(width_cm=8.6, font_pt=7.5)
 _PLOT: Final = Paper(width_cm=9.0, font_pt=9.0, clear=True)
 _LAYERS: Final = Paper(width_cm=12.0, font_pt=9.0, clear=True)
 _SAMPLE: Final = Paper(width_cm=1.16, clear=True)
@@ -33,7 +43,38 @@ _LINES_AT_MOST: Final = 60
 
 def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Figure:
     """A plot of PCK over thresholds from 0 to the last one, shares from 0 to 1."""
-    return _drawn(CurvesFigure(title, "threshold in px", tuple(curves), series_count), _PLOT)
+    content = CurvesFigure(title, "threshold in px", tuple(curves), series_count)
+    return replace(_drawn(content, _PLOT), content=content)
+
+
+def write_curves(folder: Path, blocks: Sequence[Figures], kind: FigureFormat) -> Iterator[Path]:
+    """Write each plot to a file of its own, with its legend inside, for a column of a paper.
+
+    Args:
+        folder: the plots' own; made if it is not there.
+        blocks: drawings, of which those with content are written.
+        kind: of the files.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    taken: set[str] = set()
+    for block in blocks:
+        for one in block.figures:
+            if one.content is None:
+                continue
+            title = f"{block.title}: {one.title}"
+            plain = re.sub(r"[^\w.]+", "-", title.lower()).strip("-.")
+            name = next(name for name in _numbered(plain) if name.casefold() not in taken)
+            taken.add(name.casefold())
+            path = make_folder(folder) / f"{name}.{kind}"
+            write_figure(path, replace(one.content, title=title, legend=True), _COLUMN)
+            yield path
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
 
 
 def draw_layers(title: str, curves: Sequence[Curve], ticks: Sequence[tuple[float, str]]) -> Figure:

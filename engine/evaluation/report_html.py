@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +10,7 @@ import jinja2
 
 import engine
 from engine.colors import SERIES_ON_PAPER
-from engine.evaluation.report import Column, Report, Table, counted, list_name
+from engine.evaluation.report import Report, Table, column_groups, counted, list_name
 from engine.evaluation.report_prose import LISTED_AT_MOST
 from engine.figures.figure_content import INKS, printable
 from engine.files import write_atomically
@@ -96,11 +95,6 @@ def templates(medium: Medium) -> jinja2.Environment:
         "version": engine.__version__,
     }
     return environment
-
-
-def column_groups(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
-    """Neighbouring columns under one heading: (heading, how many); "" where there is none."""
-    return [(group, len(list(same))) for group, same in groupby(columns, lambda one: one.group)]
 
 
 def themed(svg: str) -> str:

@@ -71,13 +71,16 @@ _PROTOCOLS: Final = {
 }
 
 
-def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: str) -> Report:
+def build_report(
+    stats: Statistics, *, worst: Sequence[PairPicture], command: str, beside: Sequence[str] = ()
+) -> Report:
     """Write a report about one or several results.
 
     Args:
         stats: of the results.
         worst: the pairs of :meth:`Statistics.worst_rows`.
         command: makes this report again.
+        beside: names of the files that are written beside the page, to copy from.
     """
     merged, labels = stats.merged, stats.labels
     about = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} descriptors"
@@ -107,7 +110,15 @@ def build_report(stats: Statistics, *, worst: Sequence[PairPicture], command: st
         problems=tuple(_problems(merged)),
         facts=tuple(facts_of(result.fingerprint) for result in merged.results),
         command=command,
+        beside=_beside(beside),
     )
+
+
+def _beside(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    every = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"{every} beside this page {'hold' if len(names) > 1 else 'holds'} the same to copy."
 
 
 def pair_in_words(stats: Statistics, row: PairRow) -> tuple[str, str]:
@@ -340,7 +351,7 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
         for label in labels:
             if curve := stats.curve(label, kind, subset):
                 whiskers = stats.whiskers(label, kind, subset)
-                lines.append(Curve(stats.series[label], CURVE_PX, curve, whiskers))
+                lines.append(Curve(stats.series[label], CURVE_PX, curve, whiskers, label))
         panels.append(draw_curves(subset, lines, series_count=len(stats.labels)))
     barred = any("whisker" in one.svg for one in panels)
     return Figures(
@@ -348,6 +359,7 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
         tuple(panels),
         f"Mean PCK, {list_name(kind)} queries, at thresholds in steps of half a pixel."
         + (f" Bars are 95 % intervals.{_caveat(stats)}" if barred else ""),
+        f"PCK, {list_name(kind)} queries",
     )
 
 

@@ -31,6 +31,7 @@ from engine.errors import ConfigError, quoted
 from engine.figures.figure_content import (
     INKS,
     Content,
+    Curve,
     CurvesFigure,
     Disc,
     Judgement,
@@ -501,9 +502,11 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
     axes.hlines(
         axes.get_yticks(), 0.0, end, INKS[paper.theme].rule, linewidth=0.75, clip_on=False, zorder=0
     )
-    for curve in sorted(content.curves, key=lambda curve: -curve.series):
+    drawn = []
+    for curve in sorted(content.curves, key=_by_series, reverse=True):
         style = _series_style(curve.series)
-        axes.plot(curve.xs, curve.ys, marker="o" if content.ticks else "", markersize=3, **style)
+        marker = "o" if content.ticks else ""
+        drawn += axes.plot(curve.xs, curve.ys, marker=marker, markersize=3, **style)
         if content.series_count <= _WHISKERS_UP_TO and curve.whiskers:
             aside = (curve.series - (content.series_count - 1) / 2) * _WHISKER_APART_PT
             shift = ScaledTranslation(aside / _POINTS_PER_INCH, 0.0, figure.dpi_scale_trans)
@@ -512,7 +515,17 @@ def _curves(content: CurvesFigure, paper: Paper) -> Figure:
                 xs, lows, highs, style["color"], linewidth=1.05, alpha=0.75, clip_on=False,
                 transform=axes.transData + shift, gid="whisker",
             )  # fmt: skip
+    if content.legend:
+        names = [printable(curve.name) for curve in sorted(content.curves, key=_by_series)]
+        axes.legend(
+            drawn[::-1], names, loc="best", frameon=False, fontsize=0.92 * paper.font_pt,
+            handlelength=2.6,
+        )  # fmt: skip
     return figure
+
+
+def _by_series(curve: Curve) -> int:
+    return curve.series
 
 
 def _sample(content: Sample, paper: Paper) -> Figure:

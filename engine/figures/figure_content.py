@@ -199,12 +199,14 @@ class Curve:
         xs: ascending.
         ys: the value at each.
         whiskers: (x, low, high) intervals that are known.
+        name: what a legend calls it.
     """
 
     series: int
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     whiskers: tuple[tuple[float, float, float], ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ class CurvesFigure:
         curves: the first one is drawn on top.
         series_count: how many series there are in all; whiskers of a few stand side by side.
         ticks: words at places along x, which has no other value then, so values are marked.
+        legend: whether a legend inside the plot names the curves.
     """
 
     title: str
@@ -224,6 +227,7 @@ class CurvesFigure:
     curves: tuple[Curve, ...]
     series_count: int
     ticks: tuple[tuple[float, str], ...] = ()
+    legend: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,6 +296,14 @@ class ReportOptions:
         folder=True,
     )  # fmt: skip
     pdf: bool = option(False, help="write report.pdf too")
+    tables: tuple[Literal["markdown", "latex"], ...] = option(
+        ("markdown", "latex"), help="write its tables as text to copy: tables.md, and tables.tex "
+        "for booktabs; '' for none",
+    )  # fmt: skip
+    figures: tuple[Literal["pdf", "svg", "png"], ...] = option(
+        ("pdf",), help="write its curves into the folder figures, as files of these kinds; '' for "
+        "none",
+    )  # fmt: skip
     dataset: Path | None = option(
         None, help="where the images are now (default: where they were)", folder=True,
         group="the worst pairs",

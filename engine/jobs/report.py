@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,19 @@ from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import MeasuredDescriptor
 from engine.evaluation.points import MeasuredImage, read_points, sha256_of
 from engine.evaluation.report import REPORT_HTML, PairPicture, Report
-from engine.evaluation.report_figures import draw_pair
+from engine.evaluation.report_figures import (
+    FIGURES_FOLDER,
+    FigureFormat,
+    draw_pair,
+    write_curves,
+)
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.report_prose import build_report, pair_in_words
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import PairRow, Sources, read_result
 from engine.evaluation.stress import Stress, stress_of
-from engine.files import make_folder
+from engine.evaluation.table_text import TABLE_FILES, TableFormat, tables_text
+from engine.files import make_folder, write_atomically
 from engine.imagefiles.value_range import ValueRange
 from engine.images import read_image, resize_pixels
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
@@ -32,7 +38,7 @@ from engine.progress import JobContext, Note, Progress, Saved, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
-    """Write ``report.html``.
+    """Write ``report.html``, and what is copied into other documents beside it.
 
     Attributes:
         folders: of the runs, or their ``result.json`` files; several become one table.
@@ -40,6 +46,8 @@ class ReportJob:
         pictures: whether to show the worst pairs with their matches.
         dataset: where the images are now; None for where they were.
         command: the command that makes this report again.
+        tables: how its tables are written beside it, as text to copy.
+        figures: the kinds of files that its curves are written to, below ``figures``.
     """
 
     folders: tuple[Path, ...]
@@ -47,6 +55,8 @@ class ReportJob:
     pictures: bool = True
     dataset: Path | None = None
     command: str = ""
+    tables: tuple[TableFormat, ...] = ("markdown", "latex")
+    figures: tuple[FigureFormat, ...] = ()
 
     def run(self, context: JobContext) -> Report:
         """Read, draw the worst pairs, and write.
@@ -70,11 +80,30 @@ class ReportJob:
             context.emit(Progress(Stage.WORST_PAIRS, done, len(rows)))
             worst.append(self._picture(stats, row))
         command = self.command or command_line("report", ReportOptions(folders=self.folders))
-        report = build_report(stats, worst=worst, command=command)
+        report = build_report(stats, worst=worst, command=command, beside=self._beside(stats))
         context.cancel.check()
         write_report_html(self.out / REPORT_HTML, report)
         context.emit(Saved(self.out / REPORT_HTML, "report"))
+        for path in self._write_copies(report, context):
+            context.emit(Saved(path, path.stem))
         return report
+
+    def _beside(self, stats: Statistics) -> tuple[str, ...]:
+        """What is written beside the page, by name."""
+        figures = [f"{FIGURES_FOLDER}/*.{kind}" for kind in self.figures if stats.lists]
+        return (*(TABLE_FILES[kind] for kind in self.tables), *figures)
+
+    def _write_copies(self, report: Report, context: JobContext) -> Iterator[Path]:
+        """Write the tables and the curves; yields the files."""
+        for table in self.tables:
+            path = self.out / TABLE_FILES[table]
+            text = tables_text(table, report.title, report.every_table)
+            write_atomically(path, text.encode("utf-8"))
+            yield path
+        for kind in self.figures:
+            for path in write_curves(self.out / FIGURES_FOLDER, report.curves, kind):
+                context.cancel.check()
+                yield path
 
     def _picture(self, stats: Statistics, row: PairRow) -> PairPicture:
         """A pair with its matches, where they were kept and its images can be read."""

@@ -13,7 +13,9 @@ from engine.progress import Stage
 def run(arguments: Namespace, shell: Shell) -> int:
     """Make the report."""
     from engine.evaluation.report import REPORT_HTML, REPORT_PDF
+    from engine.evaluation.report_figures import FIGURES_FOLDER
     from engine.evaluation.report_html import paper_html
+    from engine.evaluation.table_text import TABLE_FILES
     from engine.jobs.report import ReportJob
 
     options = options_from(arguments, ReportOptions)
@@ -29,6 +31,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
         pictures=not options.no_pictures,
         dataset=options.dataset,
         command=command_line("report", options),
+        tables=options.tables,
+        figures=options.figures,
     )
     report = job.run(shell.context())
     if options.pdf:
@@ -41,6 +45,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
     shell.print(f"\nreport: {out / REPORT_HTML}")
     if options.pdf:
         shell.print(f"as PDF: {out / REPORT_PDF}")
+    for kind in options.tables:
+        shell.print(f"tables: {out / TABLE_FILES[kind]}")
+    if options.figures:
+        shell.print(f"figures: {out / FIGURES_FOLDER}")
     return 0
 
 
@@ -53,7 +61,7 @@ COMMAND = Command(
     ),
     description="Write report.html, one file without anything to load, from the results of "
     "'evaluate'.\nThe worst pairs are shown with their matches, where their images "
-    "can be found.",
+    "can be found.\nTables and curves are written beside it, to copy into a paper.",
     options=(ReportOptions,),
     run=run,
 )
