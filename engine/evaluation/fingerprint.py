@@ -63,6 +63,11 @@ class MeasuredPairs:
     truths: tuple[str, ...] = ()
     layout: str = HPatchesReader.layout
 
+    @property
+    def truth_words(self) -> str:
+        """What the truths are known from, in words; "" where all are given homographies."""
+        return f"truth: {'; '.join(self.truths)}" if self.truths else ""
+
     def title(self, group: str, index: int) -> str:
         """What users call a pair of a group."""
         arrow = "1 → " if self.layout == HPatchesReader.layout else ""

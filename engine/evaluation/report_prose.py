@@ -149,8 +149,10 @@ def _subtitle(merged: MergedResults) -> str:
     measured = {row.key for row in merged.pairs}
     sequences = {sequence for sequence, _ in measured}
     asked = "/".join(_each(merged, "dataset.pairs"))
+    truths = dict.fromkeys(one.fingerprint.dataset.truth_words for one in merged.results)
     parts = [
         f"protocol {' and '.join(_each(merged, 'protocol'))}",
+        *filter(None, truths),
         f"{len(measured)} of {asked} pairs from {counted(len(sequences), 'group')}",
         f"{' and '.join(_each(merged, 'matcher'))} matching",
         f"at most {'/'.join(_each(merged, 'sampler.query_limit'))} queries a pair",

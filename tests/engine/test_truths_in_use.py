@@ -190,6 +190,8 @@ def test_sets_of_all_kinds_have_the_lists_of_each(opened):
     assert lists == [("listed",), ("harris", "uniform"), ("harris", "uniform")]
     assert fingerprint.sampler.queries == ("harris", "uniform", "listed")
     assert fingerprint.dataset.truths == ("flow", "homography, estimated", "points, pins")
+    words = "truth: flow; homography, estimated; points, pins"
+    assert fingerprint.dataset.truth_words == words
 
 
 def test_given_homographies_leave_no_trace_in_the_fingerprint(opened):

@@ -95,6 +95,8 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
         f"pairs, "
         f"protocol {fingerprint.protocol}, {fingerprint.matcher} matching, on {fingerprint.device}"
     )
+    if dataset.truth_words:
+        yield dataset.truth_words
     width = max(len(label) for label in result.labels)
     first = max(width + 10, len("uniform queries  "))
     subsets = dict.fromkeys(row.subset for row in result.summary)
