@@ -25,6 +25,7 @@ from descgui.controllers.estimate_controller import EstimateController
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
+from descgui.controllers.gallery_controller import GalleryController
 from descgui.controllers.maps_controller import MapsController
 from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.networks_controller import NetworksController
@@ -159,6 +160,7 @@ class Application(QObject):
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(models.messages, self)
+        self.gallery = GalleryController(models.messages, self)
         results = ResultsController(models, self.pairs, self.matches, self)
         evaluation = EvaluationController(models, results, self)
         estimate, download = EstimateController(models, self), DownloadController(models, self)
@@ -194,6 +196,7 @@ class Application(QObject):
             self.studies.lane,
             self.work_lane,
             self.thumbnails.lane,
+            self.gallery.lane,
             *(part.lane for part in (evaluation, results, estimate, download)),
             *self.trainings.lanes,
         )
@@ -287,6 +290,7 @@ class Application(QObject):
             "remove_pin": lambda: self.probes.remove_pin(models.pins.selected),
             "clear_pins": self.probes.clear_pins,
             "evaluate": partial(self.window.open_dock, "evaluation"),
+            "gallery": self._open_gallery,
             "study": self._open_study,
             "train": partial(self.window.open_dock, "training"),
             "stop_training": self.trainings.stop,
@@ -296,6 +300,7 @@ class Application(QObject):
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
         self.descriptor.network_requested.connect(self._open_network)
+        self.evaluation_panel.gallery_requested.connect(self._open_gallery)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(self.pairs.show_set)
         self.pairs.layout_wanted.connect(self.files.choose_layout)
@@ -324,6 +329,12 @@ class Application(QObject):
 
     def _open_network(self, maps: MapsModel) -> None:
         self.window.open_dialog(NetworkDialog(self.models, maps, self.networks, self.window))
+
+    def _open_gallery(self) -> None:
+        from descgui.views.gallery_dialog import GalleryDialog
+
+        results, pictures = self.evaluations.results, self.gallery
+        self.window.open_dialog(GalleryDialog(self.models, results, pictures, self.window))
 
     def _open_study(self) -> None:
         self.window.open_dialog(StudyDialog(self.models, self.studies, self.window))

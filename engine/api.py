@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Importing these loads no torch.
     from engine import __version__
-    from engine.colors import BEST, CYCLE, OCCLUDED, OUTSIDE, RIGHT, SERIES, TRUTH, WRONG
+    from engine.colors import (
+        BEST,
+        CYCLE,
+        ERROR_RANGE_PX,
+        OCCLUDED,
+        OUTSIDE,
+        RIGHT,
+        SERIES,
+        TRUTH,
+        WRONG,
+    )
     from engine.config import (
         OptionInfo,
         build_config,
@@ -66,6 +76,7 @@ if TYPE_CHECKING:
     from engine.evaluation.comparison import MergedResults, merge_results
     from engine.evaluation.datasets import WITHOUT_LARGE, find_data_folder
     from engine.evaluation.metric_summary import MetricRow, metric_gaps
+    from engine.evaluation.pair_pictures import pair_picture
     from engine.evaluation.report import REPORT_HTML
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun

@@ -46,3 +46,6 @@ SERIES_ON_PAPER: Final = (
     *("#5b6670", "#2f93cc", "#7d5d14", "#1b1b1b"),
 )
 """The same hues, darkened for white paper."""
+
+ERROR_RANGE_PX: Final = (0.3, 100.0)
+"""Errors of matches at both ends of a map's colours, on a logarithmic scale."""

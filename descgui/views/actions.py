@@ -56,6 +56,7 @@ class Actions(QObject):
             models.pins.selected_changed,
             models.training.status.changed,
             models.study.changed,
+            models.evaluation.shown.changed,
         ):
             signal.connect(self.refresh)
         for maps in models.descriptors:

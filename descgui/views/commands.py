@@ -84,6 +84,11 @@ def _has_network(models: AppModels) -> bool:
     return _has_pair(models) and network_of(models.maps.choice.name) is not None
 
 
+def _has_results(models: AppModels) -> bool:
+    content = models.evaluation.shown.state.content
+    return content is not None and bool(content.pairs)
+
+
 def _has_network_open(models: AppModels) -> bool:
     shown = network_of(models.maps.choice.name) is not None
     return _engine_ready(models) and (shown or models.study.state.stage != "none")
@@ -392,6 +397,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "evaluate", "&Evaluate…", "Measure descriptors on HPatches or another set of pairs",
                 "evaluate", ("Ctrl+Shift+R",),
+            ),
+            Command(
+                "gallery", "Measured pa&irs…",
+                "All pairs of the results on display: pictures, sorted and filtered, and a scatter "
+                "plot", "images", enabled=_has_results,
             ),
             Command(
                 "study", "St&udy a network…",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -55,7 +55,13 @@ _NARROW_PX = 780
 
 
 class EvaluationPanel(QWidget):
-    """Sets up an evaluation, shows its progress and its results."""
+    """Sets up an evaluation, shows its progress and its results.
+
+    Signals:
+        gallery_requested(): show all measured pairs in a window of their own.
+    """
+
+    gallery_requested = Signal()
 
     def __init__(
         self, models: AppModels, actions: EvaluationActions, parent: QWidget | None = None
@@ -114,17 +120,22 @@ class EvaluationPanel(QWidget):
         pause = "Pause; the measured pairs are kept"
         cancel = "Stop; you can continue the run from the list of past runs"
         report = "Open the report in the browser"
-        self.pause_button, self.cancel_button, self.continue_button, self.report_button = (
-            word_buttons(
-                right,
-                ("pause", "Pause", pause, runs.pause),
-                ("stop", "Cancel", cancel, runs.cancel),
-                ("play", "Continue", "", self._on_continue),
-                ("export", "Report", report, results.open_report),
-            )
+        gallery = "All pairs as pictures, sorted and filtered, and in a scatter plot"
+        (
+            self.pause_button,
+            self.continue_button,
+            self.cancel_button,
+            self.gallery_button,
+            self.report_button,
+        ) = buttons = word_buttons(
+            right,
+            ("pause", "Pause", pause, runs.pause),
+            ("play", "Continue", "", self._on_continue),
+            ("stop", "Cancel", cancel, runs.cancel),
+            ("images", "Pairs…", gallery, self.gallery_requested),
+            ("export", "Report", report, results.open_report),
         )
         words = in_column(None, self.title, self.status, spacing_px=2)
-        buttons = (self.pause_button, self.continue_button, self.cancel_button, self.report_button)
         head = in_row(None, (words, 1), *buttons, spacing_px=4)
         self._pages = QStackedWidget(right)
         self.empty = centred_words(
@@ -227,6 +238,8 @@ class EvaluationPanel(QWidget):
         self.cancel_button.setEnabled(shown.stage in ("running", "paused"))
         self.continue_button.setVisible(shown.can_continue and content is not None)
         self.report_button.setVisible(content is not None and content.finished)
+        self.gallery_button.setVisible(content is not None and bool(content.pairs))
+        self.gallery_button.setEnabled(not shown.busy)
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
     def _show_filters(self, content: MergedResults) -> None:

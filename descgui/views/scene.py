@@ -49,6 +49,7 @@ from descgui.views.pixels import (
 from descgui.views.viewport import whole_extent
 from descgui.views.words import counted
 from engine.api import (
+    ERROR_RANGE_PX,
     RIGHT,
     SIDES,
     WRONG,
@@ -71,8 +72,6 @@ _MOST_LISTED: Final = 300
 
 # One range for all pairs and descriptors, so that maps can be compared; wrong is wrong beyond it.
 _CYCLE_RANGE_PX: Final = 20.0
-ERROR_RANGE_PX: Final = (0.3, 100.0)
-"""The least and the greatest error that have colours of their own."""
 
 _KEPT_RANGES: Final = 8
 _PRIMES: Final = ("", "′", "″", "‴")

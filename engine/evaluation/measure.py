@@ -29,7 +29,6 @@ from engine.errors import (
     DescSpaceError,
     ImageError,
     WeightsError,
-    file_errors,
 )
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet
 from engine.evaluation.fingerprint import (
@@ -43,7 +42,7 @@ from engine.evaluation.metrics.estimators import poselib_version
 from engine.evaluation.oracle import check_oracle, describe_knowing
 from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
 from engine.evaluation.pair_properties import pair_properties
-from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points, sha256_of
+from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points
 from engine.evaluation.protocols import (
     QueryPoints,
     WorkingImage,
@@ -65,6 +64,7 @@ from engine.evaluation.switches import (
     matcher_for,
     queries_for,
 )
+from engine.files import sha256_of
 from engine.geometry.coords import inside
 from engine.images import read_image
 from engine.progress import Event, JobContext, Note
@@ -550,8 +550,7 @@ def _read(
     """An image as the protocol wants it, changed first where that makes it harder."""
     try:
         image = read_image(path, shown=protocol.value_range)
-        with file_errors(ImageError, path, "cannot be read"):
-            sha256 = sha256_of(path)
+        sha256 = sha256_of(path, ImageError)
     except ImageError as error:
         return error
     pixels = image.pixels if stress is None else stress.apply(image.pixels)
@@ -591,5 +590,4 @@ def noting_once(context: JobContext) -> JobContext:
 
 def _weights_sha256(place: object) -> str:
     path = Path(str(place))
-    with file_errors(WeightsError, path, "cannot be read"):
-        return sha256_of(path)
+    return sha256_of(path, WeightsError)

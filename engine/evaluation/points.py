@@ -13,7 +13,6 @@ Nothing here loads torch.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ResultError
+from engine.errors import ImageError, ResultError
 from engine.evaluation.pck import errors_px
 from engine.evaluation.switches import QUERY_KINDS, QueryKind
-from engine.files import read_npz, write_atomically
+from engine.files import read_npz, sha256_of, write_atomically
 from engine.geometry.coords import Resize
 
 Points = NDArray[np.float64]
@@ -84,6 +83,16 @@ class MeasuredPair:
 
     images: tuple[MeasuredImage, MeasuredImage]
     points: Mapping[QueryKind, tuple[PairPoints, ...]]
+
+
+def check_unchanged(path: Path, image: MeasuredImage) -> None:
+    """Refuse an image that is no longer the one that was measured.
+
+    Raises:
+        ImageError: it has changed, or cannot be read.
+    """
+    if sha256_of(path, ImageError) != image.sha256:
+        raise ImageError(path, "has changed since it was measured")
 
 
 def has_points(folder: Path) -> bool:
@@ -155,16 +164,6 @@ def read_points(folder: Path, sequence: str, index: int) -> MeasuredPair:
         return MeasuredPair((first, second), points)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ResultError(path, "is damaged") from error
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _file(folder: Path, sequence: str, index: int) -> Path:

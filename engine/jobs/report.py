@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from engine.config import config_values, option_text, override_texts
 from engine.data.layouts import split_layout
 from engine.descriptors.registry import get_descriptor
-from engine.errors import DescSpaceError, ImageError, ResultError
+from engine.errors import DescSpaceError, ResultError
 from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import MeasuredDescriptor
-from engine.evaluation.points import MeasuredImage, read_points, sha256_of
+from engine.evaluation.points import MeasuredImage, check_unchanged, read_points
 from engine.evaluation.report import REPORT_HTML, PairPicture, Report
 from engine.evaluation.report_figures import (
     FIGURES_FOLDER,
@@ -173,8 +173,7 @@ def _read(
         ImageError: it cannot be read, or it is not the one that was measured.
     """
     pixels = read_image(path, shown=shown).pixels
-    if sha256_of(path) != image.sha256:
-        raise ImageError(path, "has changed since it was measured")
+    check_unchanged(path, image)
     changed = pixels if stress is None else stress.apply(pixels)
     return resize_pixels(changed, image.resize.to_size_px, antialias=True)
 

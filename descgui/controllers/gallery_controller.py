@@ -1,0 +1,41 @@
+"""Draws the small pictures of measured pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QImage
+
+from descgui.models.gallery_state import WantedPicture
+from descgui.models.messages import MessagesModel
+from descgui.workers.in_view import InView
+from engine import api
+
+
+class GalleryController(InView[WantedPicture, QImage]):
+    """Draws pictures from the points that a run kept; null ones where they or images are gone."""
+
+    def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
+        super().__init__(_draw, messages.report, parent)
+
+
+def _draw(wanted: WantedPicture) -> QImage:
+    """On the worker's thread."""
+    root = wanted.content.root
+    if root is None:
+        return QImage()
+    try:
+        pixels = api.pair_picture(
+            wanted.content,
+            wanted.row,
+            root=root,
+            kind=wanted.kind,
+            right_px=wanted.right_px,
+            size_px=wanted.size_px,
+        )
+    except api.DescSpaceError:
+        return QImage()
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    view = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
+    return view.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)  # owns its pixels

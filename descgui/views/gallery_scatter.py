@@ -1,0 +1,189 @@
+"""Two values of each measured pair against one another: of two descriptors, or of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QPainter, QPalette, QPen
+from PySide6.QtWidgets import QWidget
+
+from descgui.models.gallery_state import (
+    ListedPair,
+    belongs_to_pair,
+    part_of,
+    title_of,
+    values_of,
+)
+from descgui.views.panel_parts import blended, muted
+from descgui.views.training_lines import number_text
+from engine.api import SERIES, metric_info
+
+_SIZE_PX: Final = 9.0
+_SHARE_ROOM: Final = 0.03
+_CARD_GAP_PX: Final = 14
+_PAD_PX: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class AxisChoice:
+    """What an axis shows: a value, and the descriptor whose value it is."""
+
+    value: str
+    label: str
+
+    @property
+    def title(self) -> str:
+        """As it stands beside the axis."""
+        title = title_of(self.value)
+        return title if belongs_to_pair(self.value) else f"{title}, {self.label}"
+
+    def of(self, pair: ListedPair) -> float | None:
+        """The value of a pair."""
+        return values_of(pair.rows.get(self.label)).get(self.value)
+
+
+class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
+    """A point for each pair; the pointer shows its name and picture, a click opens it.
+
+    Signals:
+        pair_pointed(object): the :class:`ListedPair` under the pointer, None beside all.
+        pair_chosen(object): the clicked one.
+    """
+
+    pair_pointed = Signal(object)
+    pair_chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Values of pairs against one another")
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self._pairs: list[ListedPair] = []
+        self._pointed: ListedPair | None = None
+        self._card: tuple[str, QImage] | None = None
+        self._diagonal = pg.InfiniteLine(angle=45)
+        self.addItem(self._diagonal, ignoreBounds=True)
+        self._points = pg.ScatterPlotItem(size=_SIZE_PX, hoverable=True, tip=None)
+        self._points.sigClicked.connect(self._on_click)
+        self._points.sigHovered.connect(self._on_hover)
+        self.addItem(self._points)
+        self._legend = self.addLegend(offset=(10, 10))
+        self.restyle()
+
+    def show_pairs(self, pairs: Sequence[ListedPair], x: AxisChoice, y: AxisChoice) -> int:
+        """Draw the pairs that have both values; returns how many do."""
+        known = [(one, x.of(one), y.of(one)) for one in pairs]
+        drawn = [(one, a, b) for one, a, b in known if a is not None and b is not None]
+        self._pairs = [one for one, _, _ in drawn]
+        parts = list(dict.fromkeys(part_of(one) for one in pairs))
+        brushes = [
+            pg.mkBrush(SERIES[parts.index(part_of(one)) % len(SERIES)]) for one in self._pairs
+        ]
+        self._points.setData(
+            x=np.array([a for _, a, _ in drawn], float),
+            y=np.array([b for _, _, b in drawn], float),
+            data=np.arange(len(drawn)),
+            brush=brushes,
+            pen=pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1),
+        )
+        self._legend.clear()
+        for number, part in enumerate(parts if len(parts) > 1 else ()):
+            sample = pg.ScatterPlotItem(
+                size=_SIZE_PX, brush=pg.mkBrush(SERIES[number % len(SERIES)])
+            )
+            self._legend.addItem(sample, part or "other")
+        same = x.value == y.value and x.label != y.label
+        self._diagonal.setVisible(same)
+        self.setLabel("bottom", x.title)
+        self.setLabel("left", y.title)
+        for axis, choice in (("x", x), ("y", y)):
+            self._set_range(axis, choice, [a if axis == "x" else b for _, a, b in drawn])
+        self._point_at(None)
+        return len(drawn)
+
+    def restyle(self) -> None:
+        """Take the colours of the palette."""
+        palette = self.palette()
+        text, base = (palette.color(r) for r in (QPalette.ColorRole.Text, QPalette.ColorRole.Base))
+        self.setBackground(base)
+        for side in ("bottom", "left"):
+            axis = self.getAxis(side)
+            axis.setPen(blended(text, base, 0.3))
+            axis.setTextPen(muted(palette))
+        self._legend.setLabelTextColor(text)
+        self._diagonal.setPen(QPen(blended(text, base, 0.25), 0))
+
+    def set_card(self, pair: ListedPair, text: str, picture: QImage) -> None:
+        """Show words and a picture beside the pointed pair, if it is still pointed at."""
+        if pair is self._pointed:
+            self._card = text, picture
+            self.viewport().update()
+
+    def _set_range(self, axis: str, choice: AxisChoice, values: Sequence[float]) -> None:
+        shares = metric_info(choice.value).group.unit == "" and all(0 <= v <= 1 for v in values)
+        if not values:
+            return
+        low, high = (0.0, 1.0) if shares else (min(values), max(values))
+        room = _SHARE_ROOM * ((high - low) or 1.0)
+        setter = self.setXRange if axis == "x" else self.setYRange
+        setter(low - room, high + room, padding=0)
+
+    def _on_click(self, _item: Any, points: Sequence[Any], _event: Any) -> None:
+        if len(points):
+            self.pair_chosen.emit(self._pairs[int(points[0].data())])
+
+    def _on_hover(self, _item: Any, points: Sequence[Any], _event: Any) -> None:
+        self._point_at(self._pairs[int(points[0].data())] if len(points) else None)
+
+    def _point_at(self, pair: ListedPair | None) -> None:
+        if pair is self._pointed:
+            return
+        self._pointed, self._card = pair, None
+        self.setCursor(Qt.CursorShape.PointingHandCursor if pair else Qt.CursorShape.ArrowCursor)
+        self.viewport().update()
+        self.pair_pointed.emit(pair)
+
+    def drawForeground(self, painter: QPainter, rect: Any) -> None:
+        """Draw the card of the pointed pair beside it."""
+        super().drawForeground(painter, rect)
+        if self._card is None or self._pointed is None:
+            return
+        place = self._pairs.index(self._pointed)
+        x, y = (float(values[place]) for values in self._points.getData())
+        at = self.mapFromScene(self.getViewBox().mapViewToScene(QPointF(x, y)))
+        text, picture = self._card
+        painter.save()
+        painter.resetTransform()
+        metrics = painter.fontMetrics()
+        lines = text.split("\n")
+        width = max(picture.width(), *(metrics.horizontalAdvance(line) for line in lines))
+        height = picture.height() + len(lines) * metrics.height() + 3 * _PAD_PX
+        left = at.x() + _CARD_GAP_PX
+        if left + width + 2 * _PAD_PX > self.viewport().width():
+            left = max(0, at.x() - _CARD_GAP_PX - width - 2 * _PAD_PX)
+        top = min(max(0, at.y() - height // 2), max(0, self.viewport().height() - height))
+        palette = self.palette()
+        ink, base = (palette.color(r) for r in (QPalette.ColorRole.Text, QPalette.ColorRole.Base))
+        painter.setPen(blended(ink, base, 0.35))
+        painter.setBrush(QColor(base))
+        painter.drawRoundedRect(left, top, width + 2 * _PAD_PX, height, 4, 4)
+        painter.drawImage(left + _PAD_PX, top + _PAD_PX, picture)
+        painter.setPen(ink)
+        for number, line in enumerate(lines):
+            baseline = top + 2 * _PAD_PX + picture.height() + number * metrics.height()
+            painter.drawText(left + _PAD_PX, baseline + metrics.ascent(), line)
+        painter.restore()
+
+
+def card_text(pair: ListedPair, choices: Sequence[AxisChoice]) -> str:
+    """Name and values of a pair."""
+    lines = [pair.name]
+    for choice in choices:
+        value = choice.of(pair)
+        lines.append(f"{choice.title}: {'–' if value is None else number_text(value)}")
+    return "\n".join(lines)
