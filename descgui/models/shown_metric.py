@@ -34,21 +34,19 @@ class ShownMetric:
         """What it is called in a list of metrics, with its unit."""
         if not self.name:
             return f"PCK ≤ {self.threshold_px:g} px"
-        heading = metric_info(self.name).heading
-        return f"{heading[:1].upper()}{heading[1:]}"
+        return _capital(metric_info(self.name).heading)
 
     @property
     def pair_title(self) -> str:
-        """What the value of a single pair is called: of an AUC, it is an error."""
-        return metric_info(self._of).heading if self.name else "PCK"
+        """What the value of a single pair is called, in few words: of an AUC, it is an error."""
+        return _capital(metric_info(self._of.partition("[")[0]).heading) if self.name else "PCK"
 
     @property
     def definition(self) -> str:
         """What it is, in a sentence."""
         if not self.name:
             return "Share of a pair's queries matched within this distance of the true point."
-        text = metric_info(self.name).definition
-        return f"{text[:1].upper()}{text[1:]}."
+        return f"{_capital(metric_info(self.name).definition)}."
 
     @property
     def lower_is_better(self) -> bool:
@@ -117,3 +115,7 @@ def sorting_metrics(content: MergedResults, queries: str) -> tuple[ShownMetric, 
     for one in shown_metrics(content, queries):
         taken.setdefault(one.pair_title if one.name else one.title, one)
     return tuple(taken.values())
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

@@ -52,6 +52,7 @@ FIRST_HEIGHT_PX = 360
 _TABLE_PX = 284
 _LEAST_TABLE_PX = 210
 _NARROW_PX = 780
+_SCROLL_BAR_PX = 28
 
 
 class EvaluationPanel(QWidget):
@@ -253,11 +254,14 @@ class EvaluationPanel(QWidget):
         refill(self.metrics, [(one.title, one.key) for one in shown], place=pck - 1)
         for place, one in enumerate(shown):
             self.metrics.setItemData(place, one.definition, Qt.ItemDataRole.ToolTipRole)
+        entries = self.metrics.view()  # their names are longer than the box is wide
+        entries.setMinimumWidth(entries.sizeHintForColumn(0) + _SCROLL_BAR_PX)
 
     def _show_content(self, content: MergedResults) -> None:
         metric, queries = self._metric, self._queries
         if metric is None:
             return
+        self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
         self.table.show_summary(content, queries=queries, metric=metric)
         self.pairs.show_rows(content.pairs, title=content.title_of, queries=queries, metric=metric)
         self.bars.show_scores(

@@ -328,6 +328,7 @@ class PairTable(_PairList):
         self._known = chosen, metric
         lines = [item.line for item in self._items[:kept]]
         self.show_lines([*lines, *(_pair_line(row, metric, title) for row in chosen[kept:])])
+        self.setColumnHidden(1, len({row.descriptor for row in chosen}) <= 1)
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 

@@ -435,6 +435,8 @@ def test_of_an_area_pairs_show_their_errors_and_failures_come_first(models, pane
     model = panel.pairs.model()
     shown = [model.index(line, 2).data() for line in range(6)]
     assert shown == ["–", "30.0", "4.000", "2.000", "1.000", "0.500"]
+    assert panel.pairs.headerItem().text(2) == "Corner error (px)"
+    assert panel.metrics.toolTip().startswith("Corner AUC@5 (MAGSAC++ 3 px)\nArea under")
     panel._on_pair("i_light", 2, "daisy")
     assert asked.of("open_pair") == [("i_light", 2, "daisy", 5.0)]
 
