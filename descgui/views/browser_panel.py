@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from descgui.models.browser_state import BrowserState
 from descgui.models.bundle import AppModels
 from descgui.views.icons import icon
-from descgui.views.pair_list import PairDelegate, PairList
+from descgui.views.pair_list import PairDelegate, PairList, pairs_in_groups
 from descgui.views.panel_parts import (
     PANEL_MARGIN_PX,
     ElidedLabel,
@@ -112,6 +112,8 @@ class BrowserPanel(QWidget):
         self.subset = narrow_combo(self, name="Part of the set", chosen=self._on_subset)
         self.view = _View(self.list, self)
         self.count = ElidedLabel(parent=self)
+        self.layout_name = ElidedLabel(parent=self)
+        self.layout_name.setProperty("subtle", True)
         self.problem_button = QToolButton(self)
         self.problems = Notice("warning", self)
         self._unmatched = Sentence(parent=self)
@@ -143,7 +145,7 @@ class BrowserPanel(QWidget):
         self.problem_button.setCheckable(True)
         self.problem_button.toggled.connect(self._show_problems)
         counts = in_row(None, (self.count, 1), self.problem_button)
-        in_column(box, self.search, self.subset, counts)
+        in_column(box, self.search, self.subset, counts, self.layout_name)
         return box
 
     def _make_empty_page(self) -> QWidget:
@@ -182,7 +184,8 @@ class BrowserPanel(QWidget):
         show_value(self.subset, state.subset)
         self.subset.setVisible(bool(dataset.subsets))
         listed = self._browser.listed()
-        self.count.say(_count_text(dataset, listed), f"{dataset.root}\n{dataset.layout}")
+        self.count.say(_count_text(dataset, listed), str(dataset.root))
+        self.layout_name.say(f"Read as {dataset.layout}", f"{dataset.layout}\n{dataset.root}")
         self.problem_button.setVisible(bool(dataset.problems))
         self.problem_button.setText(counted(len(dataset.problems), "1 problem", "{n} problems"))
         self.problem_button.setToolTip("What was left out or chosen in this set")
@@ -239,12 +242,11 @@ class BrowserPanel(QWidget):
 
 
 def _count_text(dataset: PairSet, listed: Sequence[PairGroup]) -> str:
-    groups, pairs = len(dataset.groups), sum(len(one.pairs) for one in dataset.groups)
+    pairs = sum(len(one.pairs) for one in dataset.groups)
     shown = sum(len(one.pairs) for one in listed)
-    count = counted(pairs, "1 pair", "{n} pairs")
-    if shown != pairs:
-        return f"{shown} of {count}"
-    return count if groups == pairs else f"{count} in {counted(groups, '1 group', '{n} groups')}"
+    if shown == pairs:
+        return pairs_in_groups(pairs, len(dataset.groups))
+    return f"{shown} of {counted(pairs, '1 pair', '{n} pairs')}"
 
 
 def _no_hit_text(state: BrowserState) -> str:

@@ -220,8 +220,7 @@ class PairList(QStringListModel):
             return counted(len(row.group.pairs), "1 pair", "{n} pairs")
         groups = self._parts[row.part]
         pairs = sum(len(one.pairs) for one in groups)
-        said = counted(len(groups), "1 group", "{n} groups")
-        return f"{said}, {counted(pairs, '1 pair', '{n} pairs')}"
+        return pairs_in_groups(pairs, len(groups))
 
     def _fold(self, index: Index) -> tuple[str, ...]:
         if not self.unfolds(index):
@@ -257,6 +256,12 @@ class PairList(QStringListModel):
                 row = Row(part)
                 self._rows += [row, *(self._held(row) if part not in self._closed else ())]
         self.setStringList([""] * len(self._rows))
+
+
+def pairs_in_groups(pairs: int, groups: int) -> str:
+    """How many pairs there are, and in how many groups where these are not the pairs."""
+    said = counted(pairs, "1 pair", "{n} pairs")
+    return said if groups == pairs else f"{said} in {counted(groups, '1 group', '{n} groups')}"
 
 
 def _title(row: Row) -> str:
