@@ -2,6 +2,7 @@
 
 The file's fields are explained in docs/PROTOCOLS.md and checked by
 ``resources/schemas/result.schema.json``.  Undefined numbers are None, which JSON writes as null.
+Files of the formats before the present one are brought up to it as they are read.
 ``summary`` and ``pairs`` hold nothing that depends on time, so the same command writes the same.
 """
 
@@ -36,7 +37,9 @@ from engine.evaluation.points import has_points
 from engine.evaluation.switches import Protocol, QueryKind
 from engine.files import csv_text, parse_json, read_input, write_atomically
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Of the files that are written: 1 knew sequences of HPatches alone; 2 has parts and groups of any
+set of pairs, and other metrics beside PCK."""
 RESULT_FILE: Final = "result.json"
 RESULT_BYTES: Final = 1 << 30  # ten thousand pairs and ten descriptors take 50 MB
 PAIRS_CSV: Final = "pairs.csv"
@@ -100,12 +103,11 @@ class PairRow:
 
     @classmethod
     def from_json(cls, values: Json) -> PairRow:
-        """Back from the file; older ones have sequences of HPatches alone, and no subset."""
+        """Back from the file."""
         pck = tuple((float(name), float(share)) for name, share in values["pck"].items())
-        before: Json = {"subset": kind_of(str(values["sequence"]))}
         named = {name: tuple(values.get(name, {}).items()) for name in _NAMED}
         within = tuple(values["counts_within"])
-        return cls(**before | values | named | {"pck": pck, "counts_within": within})
+        return cls(**values | named | {"pck": pck, "counts_within": within})
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +292,7 @@ class EvaluationResult:
         timings = values["timings"]["descriptors"]
         names = [field.name for field in fields(Timing)]
         rows = tuple(PairRow.from_json(row) for row in values["pairs"])
-        summary = tuple(
-            SummaryRow(**({"sequences": _sequences(rows, row)} | row)) for row in values["summary"]
-        )
+        summary = tuple(SummaryRow(**row) for row in values["summary"])
         metrics = tuple(MetricRow(**row) for row in values.get("metrics", ()))
         check_rows(rows, fingerprint)
         _check_summary(summary, rows, fingerprint)
@@ -365,16 +365,27 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _sequences(rows: Iterable[PairRow], row: Json) -> int:
-    """How many groups a summary's row is of; older files do not say."""
-    return len(
-        {
-            one.sequence
-            for one in rows
-            if (one.descriptor, one.queries) == (row["descriptor"], row["queries"])
-            and row["subset"] in (ALL, one.subset)
-        }
-    )
+def with_subset(row: Json) -> Json:
+    """A row of a file, which of format 1 has sequences of HPatches alone, and no subset."""
+    return {"subset": kind_of(str(row["sequence"])), **row}
+
+
+def _from_format_1(values: Json) -> Json:
+    """The content of a file as the present format has it; what is there stays as it is."""
+    rows = [with_subset(row) for row in values["pairs"]]
+
+    def sequences(mean: Json) -> int:
+        return len(
+            {
+                row["sequence"]
+                for row in rows
+                if (row["descriptor"], row["queries"]) == (mean["descriptor"], mean["queries"])
+                and mean["subset"] in (ALL, row["subset"])
+            }
+        )
+
+    summary = [{"sequences": sequences(mean), **mean} for mean in values["summary"]]
+    return {**values, "pairs": rows, "summary": summary}
 
 
 def _check_summary(
@@ -386,7 +397,7 @@ def _check_summary(
         ValueError: it is not, and where.
     """
     summary, rows = tuple(summary), tuple(rows)
-    # Older files have a mean of each kind of HPatches, also of one without pairs.
+    # Files of format 1 have a mean of each kind of HPatches, also of one without pairs.
     subsets = tuple(dict.fromkeys(row.subset for row in summary)) or (ALL,)
     if subsets[0] != ALL or not set(subsets_of(rows)) <= set(subsets):
         raise ValueError("the summary is not that of the pairs")
@@ -595,7 +606,7 @@ def read_result(path: Path) -> EvaluationResult:
     """Read ``result.json``, or the one in a run folder.
 
     Raises:
-        ResultError: missing, not JSON, of another format, or not complete.
+        ResultError: missing, not JSON, of a later format, or not complete.
     """
     path = path / RESULT_FILE if path.is_dir() else path
     missing = "does not exist; the evaluation may not have been finished"
@@ -604,9 +615,14 @@ def read_result(path: Path) -> EvaluationResult:
         values = parse_json(data)
     except ValueError as error:
         raise ResultError(path, f"is not JSON ({error})") from error
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ResultError(path, f"is no evaluation result of format {FORMAT}")
+    version = values.get("format") if isinstance(values, dict) else None
+    if not _is_count(version) or not version:
+        raise ResultError(path, "is no evaluation result")
+    if version > FORMAT:
+        reason = f"has format {version}, and this version of the program reads {FORMAT} at most"
+        raise ResultError(path, f"{reason}; a later version wrote it, and reads it")
     try:
+        values = _from_format_1(values) if version == 1 else values
         return EvaluationResult.from_json(values, path.parent)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"is not a complete evaluation result ({type(error).__name__}: {error})"

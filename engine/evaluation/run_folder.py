@@ -27,6 +27,7 @@ from engine.evaluation.result import (
     dump_line,
     sum_metrics_up,
     summarise,
+    with_subset,
 )
 from engine.files import parse_json, read_input
 
@@ -76,7 +77,7 @@ class PairRecord:
         return cls(
             sequence,
             index,
-            tuple(PairRow.from_json(row) for row in values["rows"]),
+            tuple(PairRow.from_json(with_subset(row)) for row in values["rows"]),
             tuple(LeftOut(sequence, index, *entry) for entry in values["left_out"]),
             tuple(Timing(*entry) for entry in values["timings"]),
         )

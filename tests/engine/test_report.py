@@ -341,6 +341,7 @@ def test_a_result_without_counts_of_sequences_gets_them_from_its_pairs(tmp_path:
     (path, *_) = write_result(tmp_path, result)
     values = json.loads(path.read_text(encoding="utf-8"))
     assert {row["sequences"] for row in values["summary"]} == {1, 2, 3}
+    values["format"] = 1
     for row in values["summary"]:
         del row["sequences"]
     path.write_text(json.dumps(values), encoding="utf-8")
