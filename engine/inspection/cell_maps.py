@@ -147,7 +147,7 @@ def find_errors(
             mine = seen[part]
             queries = asked.describe_points(cells.points[mine], device=other.device)
             index = _search(queries, other, context).index
-            found = other.find_between_cells(queries, index, best=len(mine))
+            found = other.find_between_cells(queries, index, best=len(mine)).places_px
             gap = np.linalg.norm(found - true.points_px[mine], axis=1)
             error[mine] = np.where(_holds_something(queries), gap, np.nan)
     return ErrorsAnswer(

@@ -235,6 +235,7 @@ def snap(
     if not len(points):
         return point_px
     squared = np.square(points - np.array(point_px)).sum(axis=1)
+    squared[np.isnan(squared)] = np.inf
     nearest = int(squared.argmin())
     if squared[nearest] > radius_px**2:
         return point_px

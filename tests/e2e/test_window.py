@@ -277,7 +277,12 @@ def test_an_untrained_network_is_shown_as_such(qtbot, open_window, sequences):
 def test_every_mode_shows_its_picture(qtbot, open_window, sequences):
     window = open_ready(qtbot, open_window, sequences)
     pictures = window.models.pictures
-    for mode, field in (("pca", "pca"), ("warp", "warped_b"), ("cycle", "cycle_a")):
+    for mode, field in (
+        ("pca", "pca"),
+        ("warp", "warped_b"),
+        ("cycle", "cycle_a"),
+        ("error", "errors_b"),
+    ):
         window.actions[f"mode_{mode}"].trigger()
         qtbot.waitUntil(
             lambda field=field: getattr(pictures.state, field) is not None, timeout=WAIT_MS
