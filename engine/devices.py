@@ -50,7 +50,9 @@ def list_devices() -> tuple[DeviceInfo, ...]:
         )
         for index in range(torch.cuda.device_count())
     )
-    return (*gpus, DeviceInfo("cpu", f"CPU ({torch.get_num_threads()} threads)"))
+    threads = torch.get_num_threads()
+    cpu = DeviceInfo("cpu", f"CPU ({threads} {'thread' if threads == 1 else 'threads'})")
+    return (*gpus, cpu)
 
 
 def memory_bytes() -> int:

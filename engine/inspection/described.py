@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -43,7 +43,8 @@ _NEAR: Final = _offsets(1)
 _WIDE: Final = _offsets(2)
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
     """Where queries were found between cells.
 
     Attributes:
