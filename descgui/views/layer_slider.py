@@ -18,6 +18,11 @@ from descgui.views.panel_parts import (
 from engine.api import ModelName, NetworkInfo
 
 _ALIKE_PX: Final = 0.01
+_METHODS: Final = {
+    "gradient": "gradients",
+    "differences": "differences",
+    "mirror": "mirroring images",
+}
 
 
 class LayerSlider(QWidget):
@@ -106,8 +111,8 @@ class LayerSlider(QWidget):
         self.grid.say(
             f"Measured: every {stride} px from {offset} ± {error_text(network.error_px)} px",
             "Where the cells of this layer were found in the network's input, by "
-            f"{network.method}s: the distance of the cells, and the first one's place with its "
-            "standard error.",
+            f"{_METHODS.get(network.method, network.method)}: the distance of the cells, and the "
+            "first one's place with its standard error.",
         )
 
     def _on_value(self, layer: int) -> None:

@@ -359,7 +359,9 @@ def _layer_grids(descriptor: DenseDescriptor) -> Iterator[Finding]:
 
 def _quality(found: MeasuredGrid) -> str:
     """How well a grid is known, and how it was found."""
-    how = "gradients" if found.method == "gradient" else "differences"
+    how = {"gradient": "gradients", "differences": "differences", "mirror": "mirroring"}[
+        found.method
+    ]
     return f"error {_tiny(found.error_px)} px, spread {_tiny(found.spread_px)} px, by {how}"
 
 

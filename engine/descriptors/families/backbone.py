@@ -110,6 +110,7 @@ class FeatureNetwork(nn.Module, ABC):
         multiple_px: both sides of its input are multiples of this.
         fixed_size_px: (width, height), if it takes images of one size only.
         trained: whether its weights were learnt.
+        has_gradient: whether torch can differentiate it.
         known_grids: cells of layers, by their numbers, that follow from kernels and strides of a
             network that never changes; those of the others are measured.
     """
@@ -120,6 +121,7 @@ class FeatureNetwork(nn.Module, ABC):
     multiple_px: int
     fixed_size_px: tuple[int, int] | None = None
     trained: bool
+    has_gradient: bool = True
     known_grids: Mapping[int, CellGrid] = MappingProxyType({})
 
     @abstractmethod
@@ -144,6 +146,13 @@ class FeatureNetwork(nn.Module, ABC):
         std = images.new_tensor(self.expects.std).view(-1, 1, 1)
         ordered = images.flip(1) if self.expects.channels == "BGR" else images
         return (ordered - mean) / std
+
+    @property
+    def blank(self) -> tuple[float, float, float]:
+        """RGB in [0, 1] that becomes zero, as padding is."""
+        mean = self.expects.mean
+        red, green, blue = mean[::-1] if self.expects.channels == "BGR" else mean
+        return red, green, blue
 
     def input_size_px(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the input for an image: the only one, or the next that is allowed."""

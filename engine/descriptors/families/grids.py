@@ -27,6 +27,7 @@ from engine.descriptors.grid_measure import (
     without_pull,
 )
 from engine.descriptors.held_state import state_sha256
+from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.reach import measured_reach_px
 from engine.errors import DescSpaceError, OutputError
 from engine.files import make_folder, parse_json, read_input, write_atomically
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
 
 _CODE_OF_PLACE: Final = re.compile(r"pos_emb|position_emb|absolute_pos|pos_enc")
-_VERSION: Final = 2  # of the measure: what was remembered by others is measured again
+_VERSION: Final = 3  # of the measure: what was remembered by others is measured again
 _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
 _NEAR_HALF_PX: Final = 0.05
@@ -173,6 +174,18 @@ def _measure(
 
     size_px, device = _size_px(network, guess_px), device_of(network)
     try:
+        # Exact for convolutions, and needed where derivatives are slow to have or lean inwards.
+        if network.fixed_size_px is not None or not network.has_gradient:
+            mirrored = mirrored_grid(
+                map_of,
+                size_px=size_px,
+                stride_px=guess_px,
+                blank=network.blank,
+                networks=(network,),
+                device=device,
+            )
+            if mirrored is not None:
+                return mirrored
         found = measure_grid(
             map_of,
             size_px=size_px,

@@ -63,6 +63,8 @@ class OnnxNetwork(FileNetwork):
         DescSpaceError: it takes no images, or gives no map.
     """
 
+    has_gradient = False
+
     def __init__(self, file: Path, config: FileConfig) -> None:
         super().__init__(file, config)
         check_file(file, ours=_OURS, wanted=_WANTED)
