@@ -15,6 +15,7 @@ from engine.descriptors.families.backbone import BackboneConfig, BackboneDescrip
 from engine.descriptors.families.kornia_models import KorniaNetwork, build_kornia
 from engine.descriptors.families.libraries import use_library
 from engine.descriptors.grid_measure import fitting_size, measure_grid
+from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.model_names import parse_model_name
 from engine.descriptors.registry import list_families, weights_in_use
 from engine.descriptors.tensors import to_luminance
@@ -158,6 +159,19 @@ def test_cells_are_measured_where_they_are_said_to_lie(name: str):
         grid = network.known_grids[number]
         assert found.stride_px == pytest.approx((grid.stride_px,) * 2, abs=0.01), layer.name
         assert found.offset_px == pytest.approx((grid.offset_px,) * 2, abs=0.1), layer.name
+
+
+def test_cells_of_loftr_are_found_where_they_are_said_to_lie_by_mirroring_too():
+    network = KorniaNetwork("loftr").eval()
+    found = mirrored_grid(
+        lambda images: network.features(images, (0,), facet="token", norm=False)[0],
+        size_px=(80, 80),
+        stride_px=2.0,
+        blank=(0.0, 0.0, 0.0),
+        networks=(network,),
+    )
+    assert found is not None
+    assert (found.offset_px, found.error_px) == ((0.0, 0.0), 0.0)
 
 
 def test_dense_sift_lies_where_a_single_step_turns_it_over():

@@ -529,7 +529,7 @@ def test_a_grid_is_remembered_by_what_the_file_holds(
     def forbidden(*_: Any, **__: Any) -> Any:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("engine.descriptors.families.grids.measure_grid", forbidden)
+    monkeypatch.setattr("engine.descriptors.families.grids.mirrored_grid", forbidden)
     assert build(moved).grid == CellGrid(4.0, 0.0)
     with pytest.raises(AssertionError, match="measured again"):
         build(plain(tmp_path / "a.onnx", shape=(1, 3, 32, 32)))

@@ -13,6 +13,7 @@ from engine.descriptors.families.timm_models import TimmNetwork, import_timm
 from engine.descriptors.families.timm_weights import find_model
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.errors import ConfigError, WeightsError
+from engine.paths import cache_dir
 
 IMAGE = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(3))
 
@@ -141,6 +142,39 @@ def test_a_way_to_the_size_of_the_image_is_found(model: str, way: str) -> None:
     network = TimmNetwork(find_model(model))
     assert network.sizes == way
     assert (network.fixed_size_px is not None) == (way == "one size")
+
+
+@pytest.mark.parametrize("model", ["levit_128s", "test_vit"])
+def test_a_way_that_was_found_is_taken_at_once_and_left_where_it_no_longer_leads(
+    model: str, fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, int]] = []
+    takes = TimmNetwork._takes
+
+    def noted(self: TimmNetwork, way: str, multiple_px: int) -> bool:
+        tried.append((way, multiple_px))
+        return takes(self, way, multiple_px)
+
+    monkeypatch.setattr(TimmNetwork, "_takes", noted)
+    first = TimmNetwork(find_model(model))
+    found = (first.sizes, first.multiple_px)
+    searched = len(tried)
+    assert searched == (11 if model == "levit_128s" else 1)
+    tried.clear()
+    second = TimmNetwork(find_model(model))
+    assert (second.sizes, second.multiple_px) == found
+    assert second.fixed_size_px == first.fixed_size_px
+    assert tried == [found]
+    (kept,) = (cache_dir() / "sizes").iterdir()
+    for text in (
+        '{"way": "set", "multiple_px": 7}',
+        '{"way": "any size", "multiple_px": 0}',
+        '{"way": 3}',
+        "[",
+    ):
+        kept.write_text(text)
+        third = TimmNetwork(find_model(model))
+        assert (third.sizes, third.multiple_px) == found
 
 
 def test_random_weights_are_always_the_same_and_disturb_no_one() -> None:

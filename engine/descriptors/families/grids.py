@@ -7,17 +7,15 @@ weights lean to one side or the other.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import json
 import re
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from torch import Tensor
 
+from engine.descriptors.families.kept_values import keep, kept_at, read_kept
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
     NoInfluenceError,
@@ -29,10 +27,8 @@ from engine.descriptors.grid_measure import (
 from engine.descriptors.held_state import state_sha256
 from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.reach import measured_reach_px
-from engine.errors import DescSpaceError, OutputError
-from engine.files import make_folder, parse_json, read_input, write_atomically
+from engine.errors import DescSpaceError
 from engine.geometry.coords import CellGrid
-from engine.paths import cache_dir
 from engine.progress import tell_choice
 
 if TYPE_CHECKING:
@@ -159,7 +155,7 @@ def _remembered(
     found = _read(kept)
     if found is None:
         found = _measure(choose(network), layer, facet, check)
-        _keep(kept, asdict(found))
+        keep(kept, asdict(found))
     return found
 
 
@@ -228,7 +224,7 @@ def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int 
     if any(_CODE_OF_PLACE.search(name) for name, _ in network.named_parameters()):
         return None  # cells would be told other places in tiles, which no derivative shows
     kept = _kept_at(network, layer, facet, "reach")
-    known = _values(kept)
+    known = read_kept(kept)
     if known is not None and isinstance(known.get("reach_px", ""), int | None):
         return cast("int | None", known["reach_px"])
     measured = _twin_of(network)
@@ -239,7 +235,7 @@ def measured_reach(network: FeatureNetwork, layer: int, *, facet: Facet) -> int 
         networks=(measured,),
         device=device_of(measured),
     )
-    _keep(kept, {"reach_px": reach_px})
+    keep(kept, {"reach_px": reach_px})
     return reach_px
 
 
@@ -272,15 +268,13 @@ def _simple(offset_px: float, error_px: float) -> float:
 
 def _kept_at(network: FeatureNetwork, layer: int, facet: Facet, what: str = "") -> Path:
     sizes = (network.multiple_px, network.fixed_size_px)
-    known: tuple[object, ...] = (
-        *(_VERSION, torch.__version__, network.architecture, layer, facet, sizes),
-        *([what] if what else []),
+    return kept_at(
+        "grids", _VERSION, network.architecture, layer, facet, sizes, *([what] if what else [])
     )
-    return cache_dir() / "grids" / f"{hashlib.sha256(repr(known).encode()).hexdigest()}.json"
 
 
 def _read(path: Path) -> MeasuredGrid | None:
-    values = _values(path)
+    values = read_kept(path)
     try:
         if values is None:
             return None
@@ -288,18 +282,3 @@ def _read(path: Path) -> MeasuredGrid | None:
         return MeasuredGrid(**{**values, **pairs})
     except (TypeError, KeyError):
         return None
-
-
-def _values(path: Path) -> dict[str, Any] | None:
-    """What was remembered; None where nothing was, or it is damaged."""
-    try:
-        values = parse_json(read_input(path, OutputError))
-    except (OutputError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def _keep(path: Path, values: dict[str, Any]) -> None:
-    with contextlib.suppress(OutputError):
-        make_folder(path.parent)
-        write_atomically(path, json.dumps(values).encode())

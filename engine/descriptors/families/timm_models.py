@@ -30,6 +30,7 @@ from engine.descriptors.families.backbone import (
 )
 from engine.descriptors.families.efficientnet_names import of_efficientnet_pytorch, timm_names
 from engine.descriptors.families.hub_files import cached_repos
+from engine.descriptors.families.kept_values import keep, kept_at, read_kept
 from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.timm_weights import (
     TimmModel,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TRIED_MULTIPLES: Final = (1, 2, 4, 7, 8)
+_ONE_SIZE: Final = "one size"
+_VERSION: Final = 1  # of the search for a way; what another one found is looked for again
 _REFUSALS: Final = (AssertionError, RuntimeError, ValueError, TypeError, IndexError)
 _Outputs = tuple[Tensor, ...]
 
@@ -141,35 +144,50 @@ class TimmNetwork(FeatureNetwork):
         return net.eval()
 
     def _find_sizes(self) -> str:
-        """How it takes images of other sizes than its own, found by trying; sets the multiples."""
-        largest = max(math.ceil(layer.stride_px) for layer in self.layers)
+        """How it takes images of other sizes than its own; sets the multiples.
+
+        Found by trying, and remembered for the architecture.
+
+        Raises:
+            DescSpaceError: it gives no map of any image.
+        """
         ways = ["any size"]
         if not self._options:
             if hasattr(self.net, "set_input_size"):
                 ways.append("set")
             ways.append("built anew")
-        for way in ways:
-            self.sizes = way
-            for times in _TRIED_MULTIPLES:
-                self.multiple_px = largest * times
-                # Unlike its own size, and not square.
-                size = (2 * self.multiple_px, 3 * self.multiple_px)
-                if self._runs(size):
-                    return way
-        self.sizes = "one size"
+        kept = kept_at("sizes", _VERSION, self.architecture)
+        known = read_kept(kept) or {}
+        way, multiple = known.get("way"), known.get("multiple_px")
+        usable = way in (*ways, _ONE_SIZE) and isinstance(multiple, int) and multiple > 0
+        # It has to work all the same: it is only not looked for.
+        if usable and self._takes(way, multiple):
+            return self.sizes
+        largest = max(math.ceil(layer.stride_px) for layer in self.layers)
+        tries = [(way, largest * times) for way in ways for times in _TRIED_MULTIPLES]
+        for way, multiple in (*tries, (_ONE_SIZE, largest)):
+            if self._takes(way, multiple):
+                keep(kept, {"way": way, "multiple_px": multiple})
+                return self.sizes
+        fault = self._fault(self._usual_px)
+        raise DescSpaceError(
+            f"timm:{self._model.name} gives no map of an image of {self._usual_px[1]} × "
+            f"{self._usual_px[0]} px: {fault}."
+        ) from fault
+
+    def _takes(self, way: str, multiple_px: int) -> bool:
+        """Whether it describes images one way, which it is set to."""
+        self.sizes, self.multiple_px = way, multiple_px
+        if way != _ONE_SIZE:
+            # Unlike its own size, and not square.
+            return self._fault((2 * multiple_px, 3 * multiple_px)) is None
         self.fixed_size_px = (self._usual_px[1], self._usual_px[0])
         self._size_px = None
         self.net = self._build({})
-        fault = self._fault(self._usual_px)
-        if fault is not None:
-            raise DescSpaceError(
-                f"timm:{self._model.name} gives no map of an image of {self._usual_px[1]} × "
-                f"{self._usual_px[0]} px: {fault}."
-            ) from fault
-        return self.sizes
-
-    def _runs(self, size: tuple[int, int]) -> bool:
-        return self._fault(size) is None
+        if self._fault(self._usual_px) is None:
+            return True
+        self.fixed_size_px = None
+        return False
 
     def _fault(self, size: tuple[int, int]) -> Exception | None:
         """What keeps the network from describing an image of (height, width)."""
@@ -184,7 +202,7 @@ class TimmNetwork(FeatureNetwork):
 
     def _set_size(self, size: tuple[int, int]) -> None:
         """Prepare the network for inputs of (height, width)."""
-        if self.sizes in ("any size", "one size") or size == self._size_px:
+        if self.sizes in ("any size", _ONE_SIZE) or size == self._size_px:
             return
         self._size_px = None
         if self.sizes == "set":
