@@ -13,12 +13,19 @@ from typing import Any, Final
 
 from engine.config import build_config
 from engine.data.download import Patience
-from engine.data.hub import OFFLINE_REASON, ask_hub, download_hub_file, download_torch_file, offline
-from engine.descriptors.families.hub_files import Published
+from engine.data.hub import (
+    OFFLINE_REASON,
+    HubFile,
+    ask_hub,
+    download_hub_file,
+    download_torch_file,
+    offline,
+)
+from engine.descriptors.families.hub_files import HubRepo, Published, listed_parts
 from engine.descriptors.known_models import WeightsState
 from engine.descriptors.model_names import ModelName, parse_model_name
 from engine.descriptors.registry import FamilyEntry, get_descriptor, list_families
-from engine.errors import ConfigError, DownloadError
+from engine.errors import ConfigError, DownloadError, quoted
 from engine.progress import JobContext, Note, Saved
 
 _MB: Final = 1_000_000
@@ -124,17 +131,42 @@ class FetchJob:
             if offline():
                 raise DownloadError(published.url, OFFLINE_REASON)
             return download_torch_file(published.url, target, context, patience=self.patience)
-        patience = self.patience
-        found = ask_hub(repo.name, repo.revision, published.names, context, patience=patience)
-        if found is None:
-            raise DownloadError(published.address, "has no file of weights that is known here")
-        size_mb = max(1, round(found.size_bytes / _MB))
+        files = self._files(published, repo, context)
+        size_mb = max(1, round(sum(one.size_bytes for one in files) / _MB))
         context.emit(Note(f"Loading {size_mb} MB from {published.address}."))
         for name in published.beside:
-            small = ask_hub(repo.name, repo.revision, (name,), context, patience=patience)
+            small = ask_hub(repo.name, repo.revision, (name,), context, patience=self.patience)
             if small is not None:
-                download_hub_file(small, context, patience=patience)
-        return download_hub_file(found, context, patience=patience)
+                download_hub_file(small, context, patience=self.patience)
+        paths = [download_hub_file(one, context, patience=self.patience) for one in files]
+        return paths[0]
+
+    def _files(
+        self, published: Published, repo: HubRepo, context: JobContext
+    ) -> tuple[HubFile, ...]:
+        """The file with the weights, or the list of its parts and these.
+
+        Raises:
+            DownloadError: there is none, or a part is missing.
+            WeightsError: the list is damaged.
+        """
+        patience = self.patience
+        found = ask_hub(repo.name, repo.revision, published.names, context, patience=patience)
+        if found is not None:
+            return (found,)
+        listed = ask_hub(repo.name, repo.revision, published.lists, context, patience=patience)
+        if listed is None:
+            raise DownloadError(published.address, "has no file of weights that is known here")
+        files = [listed]
+        for name in listed_parts(download_hub_file(listed, context, patience=patience)):
+            # Of the same commit: all of them have to be of one training.
+            part = ask_hub(repo.name, listed.commit, (name,), context, patience=patience)
+            if part is None:
+                raise DownloadError(
+                    published.address, f"lists {quoted(name)}, but does not have it"
+                )
+            files.append(part)
+        return tuple(files)
 
 
 def fetch_missing(choices: Iterable[tuple[str, Mapping[str, Any]]], context: JobContext) -> None:

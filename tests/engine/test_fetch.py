@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 from engine.cli.run import main
 from engine.data.download import Patience
 from engine.data.hub import HubFile, ask_hub, download_hub_file, download_torch_file
+from engine.descriptors.families.transformers_models import weights_files
 from engine.descriptors.registry import weights_were_found
 from engine.errors import ConfigError, DescSpaceError, DownloadError, JobCancelled, OutputError
 from engine.extras import EXTRAS
@@ -513,6 +515,50 @@ def test_a_model_of_transformers_is_fetched_with_what_describes_it(hub: Hub, cac
     hub.asked.clear()
     fetch_missing([(name, {})], JobContext())  # the third file, which there is none of, is optional
     assert hub.asked == []
+
+
+PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+def serve_parts(hub: Hub, listed: object) -> str:
+    del hub.files[NAME]
+    hub.files |= dict.fromkeys(PARTS[:1], BODY) | dict.fromkeys(PARTS[1:], BODY[:2000])
+    hub.files[f"{NAME}.index.json"] = json.dumps({"weight_map": listed}).encode()
+    return "transformers:someone/net"
+
+
+def test_weights_in_several_parts_are_fetched_as_a_whole(hub: Hub, cache: Path) -> None:
+    name = serve_parts(hub, {"a.weight": PARTS[0], "b.weight": PARTS[1], "c.weight": PARTS[0]})
+    assert model_weights_state(name).state == "download"
+    FetchJob(names=(name,), patience=AT_ONCE).run(JobContext())
+    folder = cache / "models--someone--net" / "snapshots" / COMMIT
+    assert weights_files(folder) == tuple(folder / one for one in PARTS)
+    assert [len((folder / one).read_bytes()) for one in PARTS] == [3_000_000, 2000]
+    hub.asked.clear()
+    fetch_missing([(name, {})], JobContext())
+    assert hub.asked == []
+    (folder / PARTS[1]).unlink()  # a download that was stopped
+    fetch_missing([(name, {})], JobContext())
+    assert weights_files(folder) == tuple(folder / one for one in PARTS)
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ({"a": "../config.json"}, "which is not in its folder"),
+        ({"a": "/etc/passwd"}, "which is not in its folder"),
+        ({"a": "deep/part.safetensors"}, "which is not in its folder"),
+        ({"a": 3}, "which is not in its folder"),
+        ({"a": "absent.safetensors"}, "but does not have it"),
+        ([], "lists no files"),
+    ],
+)
+def test_a_list_of_parts_that_cannot_be_followed_is_refused(
+    hub: Hub, listed: object, words: str
+) -> None:
+    name = serve_parts(hub, listed)
+    with pytest.raises(DescSpaceError, match=words):
+        FetchJob(names=(name,), patience=AT_ONCE).run(JobContext())
 
 
 # ---- named networks ------------------------------------------------------------------------------

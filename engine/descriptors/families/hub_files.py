@@ -18,6 +18,7 @@ import torch.hub
 
 from engine.descriptors.families.libraries import use_library
 from engine.errors import ConfigError, WeightsError, quoted
+from engine.files import parse_json, read_input
 
 CONFIG_FILE: Final = "config.json"
 
@@ -93,6 +94,7 @@ class Published:
         repo: the hub's repository that has them; None if none does.
         names: how their file may be called there, the best first.
         url: where else they are; "" for nowhere.
+        lists: how the list of files may be called in which weights are kept in several parts.
         beside: files of the repository that belong to them; the first one is needed, further ones
             are left out where it lacks them.
     """
@@ -100,6 +102,7 @@ class Published:
     repo: HubRepo | None = None
     names: tuple[str, ...] = WEIGHTS_FILES
     url: str = ""
+    lists: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
     @property
@@ -121,8 +124,18 @@ class Published:
         return Path(torch.hub.get_dir()) / "checkpoints" / name
 
     def cached(self) -> Path | None:
-        """The file on this computer; None if it is not there."""
+        """The file on this computer, or the list of its parts; None if any of it is not there.
+
+        Raises:
+            WeightsError: the list is damaged.
+        """
         found = None if self.repo is None else self.repo.cached(self.names)
+        if found is None and self.repo is not None and self.lists:
+            found = self.repo.cached(self.lists)
+            if found is not None and not all(
+                (found.parent / part).is_file() for part in listed_parts(found)
+            ):
+                return None
         if found is None:
             found = self.url_file
         return found if found is not None and found.is_file() else None
@@ -164,6 +177,29 @@ def folder_weights(folder: Path) -> Path | None:
         if files:
             return files[0]
     return None
+
+
+def listed_parts(path: Path) -> tuple[str, ...]:
+    """The names of the files that a list of the parts of weights names, in order.
+
+    Raises:
+        WeightsError: it is damaged, or names something else than files beside it.
+    """
+    try:
+        values = parse_json(read_input(path, WeightsError))
+    except ValueError as error:
+        raise WeightsError(path, f"is damaged or no JSON ({error})") from error
+    listed = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise WeightsError(path, "lists no files")
+    for one in listed.values():
+        try:
+            beside = PurePosixPath(safe_file_name(one)).name == one
+        except ValueError:
+            beside = False
+        if not beside:
+            raise WeightsError(path, f"lists {quoted(one)}, which is not in its folder")
+    return tuple(sorted(set(listed.values())))
 
 
 def safe_file_name(name: object) -> str:

@@ -161,7 +161,7 @@ class TimmNetwork(FeatureNetwork):
         way, multiple = known.get("way"), known.get("multiple_px")
         usable = way in (*ways, _ONE_SIZE) and isinstance(multiple, int) and multiple > 0
         # It has to work all the same: it is only not looked for.
-        if usable and self._takes(way, multiple):
+        if usable and self._takes(str(way), int(multiple or 0)):
             return self.sizes
         largest = max(math.ceil(layer.stride_px) for layer in self.layers)
         tries = [(way, largest * times) for way in ways for times in _TRIED_MULTIPLES]

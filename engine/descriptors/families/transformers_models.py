@@ -42,6 +42,7 @@ from engine.descriptors.families.hub_files import (
     HubRepo,
     Published,
     cached_repos,
+    listed_parts,
 )
 from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
@@ -55,6 +56,7 @@ from engine.progress import tell_choice
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+_LIST: Final = ".index.json"  # behind the name of weights in several parts
 # Where it is told how colours are normalised, and under which name.
 _COLOURS: Final = (("preprocessor_config.json", ""), ("processor_config.json", "image_processor"))
 # What a config may hold beside the architecture: where to get code, kernels or weights from, and
@@ -743,16 +745,13 @@ def weights_files(folder: Path) -> tuple[Path, ...]:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return (folder / name,)
-        index = folder / f"{name}.index.json"
+        index = folder / f"{name}{_LIST}"
         if index.is_file():
-            listed = _read_config(index).get("weight_map")
-            if not isinstance(listed, dict) or not listed:
-                raise WeightsError(index, "lists no files")
-            names = sorted({str(one) for one in listed.values()})
-            for one in names:
-                if Path(one).name != one or not (folder / one).is_file():
+            parts = listed_parts(index)
+            for one in parts:
+                if not (folder / one).is_file():
                     raise WeightsError(index, f"lists {quoted(one)}, which is not in its folder")
-            return tuple(folder / one for one in names)
+            return tuple(folder / one for one in parts)
     return ()
 
 
@@ -877,7 +876,12 @@ def _published(name: ModelName) -> Published | None:
     if not _is_hub_name(name.model) or _is_path(name.model):
         return None
     beside = (CONFIG_FILE, *(file for file, _part in _COLOURS))
-    return Published(HubRepo.parse(name.model), _WEIGHTS, beside=beside)
+    return Published(
+        HubRepo.parse(name.model),
+        _WEIGHTS,
+        lists=tuple(f"{one}{_LIST}" for one in _WEIGHTS),
+        beside=beside,
+    )
 
 
 def _weights_title(name: ModelName, config: BackboneConfig) -> str:
