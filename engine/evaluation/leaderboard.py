@@ -2,7 +2,8 @@
 
 Figures compare only if everything but the descriptors was the same.  Results that agree make up a
 board; two boards are never ranked against each other, and the page tells in which fields they
-differ.  Fields may be declared harmless, which the page tells, too.
+differ.  Fields may be declared harmless, which the page tells, too.  What decides is the mean PCK
+at the main threshold, or any metric of the catalogue that the results have.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from engine.errors import ConfigError, quoted
 from engine.evaluation.comparison import MergedResults, merge_results
+from engine.evaluation.datasets import ALL
 from engine.evaluation.fingerprint import differences
+from engine.evaluation.metric_summary import MetricRow
 from engine.evaluation.report import (
     NONE,
     Cell,
@@ -26,6 +30,7 @@ from engine.evaluation.report import (
     make_table,
 )
 from engine.evaluation.report_html import write_page
+from engine.evaluation.report_metrics import chief_metrics, metric_cell
 from engine.evaluation.report_prose import (
     facts_of,
     gain_cell,
@@ -35,8 +40,9 @@ from engine.evaluation.report_prose import (
     value_text,
 )
 from engine.evaluation.report_statistics import Statistics
-from engine.evaluation.result import EvaluationResult
+from engine.evaluation.result import EvaluationResult, SummaryRow
 from engine.evaluation.switches import QueryKind
+from engine.metrics import metric_info, metric_text, pck_name
 
 LEADERBOARD_HTML: Final = "leaderboard.html"
 
@@ -48,8 +54,8 @@ class Standing:
     """A descriptor's place on a board.
 
     Attributes:
-        rank: 1 for the best; equal means share a rank.  None for a descriptor that was given the
-            true scales, which is an upper bound and no competitor.
+        rank: 1 for the best; equal values share a rank.  None for a descriptor without a value,
+            and for one that was given the true scales, which is an upper bound and no competitor.
         label: of the descriptor; unique on its board.
         run: name of the run it was measured in.
     """
@@ -66,10 +72,13 @@ class Board:
     Attributes:
         merged: the results, with distinct labels.
         tolerated: the fields that were declared harmless and differ: name -> values.
+        by: the metric that decides, without the settings of its estimator; "" for PCK at the main
+            threshold.
     """
 
     merged: MergedResults
     tolerated: Mapping[str, tuple[str, ...]]
+    by: str = ""
 
     @cached_property
     def stats(self) -> Statistics:
@@ -88,20 +97,62 @@ class Board:
         """The list of queries that decides: the first one; None where no pair has any."""
         return self.stats.lists[0] if self.stats.lists else None
 
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides, with the settings of its estimator."""
+        name = self.by or pck_name(self.stats.main_px)
+        return next((one for one in self.metrics if _plain(one) == name), name)
+
+    @property
+    def ranked_by(self) -> str:
+        """The same in words."""
+        return metric_info(self.metric).title
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all metrics beside PCK that a result has."""
+        return tuple(dict.fromkeys(row.metric for row in self.merged.metrics))
+
+    def value(self, label: str, metric: str = "") -> MetricRow | SummaryRow | None:
+        """What a descriptor reached over all pairs, with the first list of queries.
+
+        Args:
+            label: of the descriptor.
+            metric: with its settings; "" for the one that decides.
+        """
+        return self._values.get((label, metric or self.metric))
+
     def standings(self) -> tuple[Standing, ...]:
-        """The descriptors, best first, by their mean PCK at the main threshold."""
+        """The descriptors, best first, by the metric that decides."""
         if self.queries is None:
             return ()
-        ranked = self.stats.ranked(self.queries)
-        found, rank = [], 0
-        for place, row in enumerate(ranked):
-            if not place or row.pck != ranked[place - 1].pck:
-                rank = place + 1
-            oracle = self.merged.descriptor(row.descriptor).oracle
-            found.append(self._standing(row.descriptor, None if oracle else rank))
-        placed = {one.label for one in found}
-        rest = (label for label in self.stats.labels_with(self.queries) if label not in placed)
-        return (*found, *(self._standing(label, None) for label in rest))
+        labels = self.stats.labels_with(self.queries)
+        rows = {label: self.value(label) for label in labels}
+        known = {label: row.value for label, row in rows.items() if row and row.value is not None}
+        oracles = {one.label for one in self.merged.descriptors if one.oracle}
+        sign = 1 if metric_info(self.metric).better == "lower" else -1
+        order = sorted((sign * value, labels.index(label)) for label, value in known.items())
+        competing = [value for value, place in order if labels[place] not in oracles]
+        found = [
+            self._standing(label, None if label in oracles else 1 + competing.index(value))
+            for value, label in ((value, labels[place]) for value, place in order)
+        ]
+        first = [one for one in found if one.rank is not None]
+        rest = (self._standing(label, None) for label in labels if label not in known)
+        return (*first, *(one for one in found if one.rank is None), *rest)
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], MetricRow | SummaryRow]:
+        lists = (self.queries, None)
+        found: dict[tuple[str, str], MetricRow | SummaryRow] = {
+            (row.descriptor, row.metric): row
+            for row in self.merged.metrics
+            if row.subset == ALL and row.queries in lists
+        }
+        for row in self.merged.summary:
+            if row.subset == ALL and row.queries == self.queries:
+                found[row.descriptor, pck_name(row.threshold_px)] = row
+        return found
 
     def _standing(self, label: str, rank: int | None) -> Standing:
         merged = self.merged
@@ -110,7 +161,7 @@ class Board:
 
 
 def make_boards(
-    named: Sequence[tuple[str, EvaluationResult]], allowed: Sequence[str] = ()
+    named: Sequence[tuple[str, EvaluationResult]], allowed: Sequence[str] = (), by: str = ""
 ) -> tuple[Board, ...]:
     """Put results that compare on one board each.
 
@@ -118,9 +169,13 @@ def make_boards(
         named: (name, result) of finished evaluations.
         allowed: fields of the fingerprint that may differ on a board, by their dotted names, such
             as ``device``; ``versions`` stands for all that begin with ``versions.``.
+        by: the metric that decides, such as ``mma@3``; "" for PCK at the main threshold.
 
     Returns:
         The boards in the order of their first results.
+
+    Raises:
+        ConfigError: no result has this metric, or neither high nor low values of it are better.
     """
     groups: list[list[tuple[str, EvaluationResult]]] = []
     for name, result in named:
@@ -131,7 +186,30 @@ def make_boards(
                 break
         else:
             groups.append([(name, result)])
-    return tuple(Board(merge_results(group), _tolerated(group)) for group in groups)
+    boards = tuple(Board(merge_results(group), _tolerated(group), by) for group in groups)
+    if by:
+        _check_metric(boards, by)
+    return boards
+
+
+def _check_metric(boards: Sequence[Board], by: str) -> None:
+    known = dict.fromkeys(
+        _plain(name)
+        for board in boards
+        for name in (*map(pck_name, board.stats.thresholds_px), *board.metrics)
+    )
+    ranking = [name for name in known if metric_info(name).better is not None]
+    if by in ranking:
+        return
+    text = f"the results can be ranked by {', '.join(ranking)}"
+    if by in known:
+        raise ConfigError("by", f"neither many nor few {quoted(by)} are better; {text}")
+    raise ConfigError("by", f"no result has {quoted(by)}; {text}")
+
+
+def _plain(metric: str) -> str:
+    """The name of a metric without the settings of its estimator."""
+    return metric.partition("[")[0]
 
 
 def _unlike(one: EvaluationResult, other: EvaluationResult) -> tuple[tuple[str, Any, Any], ...]:
@@ -158,11 +236,24 @@ def _tolerated(group: Sequence[tuple[str, EvaluationResult]]) -> dict[str, tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardSection:
-    """What the page shows of a board."""
+    """What the page shows of a board.
+
+    Attributes:
+        title: data set and protocol.
+        detail: how many pairs and results.
+        standings: the table.
+        ranked_by: what decides, and what that is.
+        compares: whether it tells how far each descriptor is behind the first.
+        tolerated: fields that differ and were declared harmless, with their values.
+        oracles: the descriptors that were given the true scales.
+        facts: the names and values of the fingerprint.
+    """
 
     title: str
     detail: str
     standings: Table
+    ranked_by: str
+    compares: bool
     tolerated: Mapping[str, tuple[str, ...]]
     oracles: str
     facts: Mapping[str, str]
@@ -218,11 +309,17 @@ def summary_of(boards: Sequence[Board]) -> str:
         if not leaders or board.queries is None:
             sentences.append(f"On {board.title}, no descriptor can be ranked.")
             continue
-        row = board.stats.mean(leaders[0].label, "all", board.queries)
+        row = board.value(leaders[0].label)
         assert row is not None
-        share = f"{100 * (row.pck or 0):.1f} %"
+        assert row.value is not None
         names = " and ".join(one.label for one in leaders)
         verb = "leads" if len(leaders) == 1 else "lead"
+        if board.by:
+            unit = metric_info(board.metric).group.unit
+            value = f"{metric_text(board.metric, row.value)}{f' {unit}' if unit else ''}"
+            sentences.append(f"On {board.title}, {names} {verb} with {board.ranked_by} of {value}.")
+            continue
+        share = f"{100 * row.value:.1f} %"
         sentences.append(
             f"On {board.title}, {names} {verb} with {share} of the {list_name(board.queries)} "
             f"queries within {board.stats.main_px:g} px."
@@ -243,6 +340,8 @@ def _section(board: Board) -> BoardSection:
         detail=f"{counted(fingerprint.dataset.pairs, 'pair')}, "
         f"{counted(len(board.merged.results), 'result')}",
         standings=_standings_table(board),
+        ranked_by=_ranking_words(board),
+        compares=not board.by,
         tolerated=board.tolerated,
         oracles=" and ".join(oracles),
         facts={
@@ -253,21 +352,38 @@ def _section(board: Board) -> BoardSection:
     )
 
 
+def _ranking_words(board: Board) -> str:
+    """What decides, and what that is."""
+    info = metric_info(board.metric)
+    if info.definition:
+        return f"{info.title}: {info.definition}"
+    limit = f" (at most {board.by.partition('@')[2]} px)" if board.by else ""
+    words = "the mean over pairs of the share of queries that are matched within the threshold"
+    return words + limit
+
+
 def _standings_table(board: Board) -> Table:
     stats, standings = board.stats, board.standings()
+    metrics = dict.fromkeys(
+        (*([board.metric] if board.metric in board.metrics else []), *chief_metrics(stats))
+    )
     lists = stats.lists
     columns = [left_column("rank"), left_column("descriptor"), left_column("run")]
     wanted = [(kind, limit) for kind in lists for limit in stats.thresholds_px]
     columns += [
         Column(f"≤ {limit:g} px", group=f"PCK, {list_name(kind)} queries") for kind, limit in wanted
     ]
-    columns += [left_column(f"behind the first, ≤ {stats.main_px:g} px"), Column("an image")]
+    columns += [Column(metric_info(name).heading) for name in metrics]
+    if not board.by:
+        columns.append(left_column(f"behind the first, ≤ {stats.main_px:g} px"))
+    columns.append(Column("an image"))
     timings = {one.descriptor: one for result in board.merged.results for one in result.timings}
     first = standings[0].label if standings else ""
     best = {
         key: max((row.pck or 0 for row in stats.ranked(key[0], limit=key[1])), default=None)
         for key in wanted
     }
+    tops = {name: _best_value(board, name, standings) for name in metrics}
     rows: list[list[Cell | str]] = []
     for one in standings:
         cells: list[Cell | str] = [NONE if one.rank is None else str(one.rank)]
@@ -276,14 +392,31 @@ def _standings_table(board: Board) -> Table:
             row = stats.mean(one.label, "all", kind, limit)
             strong = one.rank is not None and row is not None and row.pck == best[kind, limit]
             cells.append(pck_cell(row, strong=strong and len(standings) > 1))
-        gain = None
-        if one.label != first and board.queries is not None:
-            gain = stats.gain(board.queries, one.label, first)
-        cells.append(gain_cell(gain, {"descriptor": one.label}))
+        for name in metrics:
+            found = board.value(one.label, name)
+            assert not isinstance(found, SummaryRow)
+            leads = found is not None and found.value is not None and found.value == tops[name]
+            cells.append(metric_cell(found, strong=leads and one.rank is not None))
+        if not board.by:
+            gain = None
+            if one.label != first and board.queries is not None:
+                gain = stats.gain(board.queries, one.label, first)
+            cells.append(gain_cell(gain, {"descriptor": one.label}))
         timing = timings.get(one.label)
         cells.append(seconds_text(timing.s_per_image if timing else None))
         rows.append(cells)
     return make_table("standings", "", columns, rows)
+
+
+def _best_value(board: Board, metric: str, standings: Sequence[Standing]) -> float | None:
+    """The best value of those that compete; None where fewer than two do, or none is better."""
+    better = metric_info(metric).better
+    oracles = {one.label for one in board.merged.descriptors if one.oracle}
+    found = [board.value(one.label, metric) for one in standings if one.label not in oracles]
+    values = [row.value for row in found if row is not None and row.value is not None]
+    if better is None or len(values) < 2:
+        return None
+    return max(values) if better == "higher" else min(values)
 
 
 def _apart(boards: Sequence[Board]) -> Table:

@@ -24,11 +24,11 @@ from engine.metrics import evaluation_metrics, metric_info, metric_stem, metric_
 
 _COLUMNS_AT_MOST: Final = 6  # descriptors under the subsets, beside each other
 _PCK: Final = "pck"
-_SLICED: Final = (
+_CHIEF: Final = (
     *("pck_box@0.1", "pck_box_points@0.1", "aepe", "mma@3"),
     *("corner_auc@5", "pose_auc@10", "round_trip", "stability"),
 )
-"""The metrics by which slices are shown, of those that were measured; without their settings."""
+"""The metrics of which slices and standings are shown; without their settings."""
 
 
 def metric_tables(stats: Statistics) -> Iterator[Table]:
@@ -55,7 +55,7 @@ def _metric_table(
         for subset in subsets:
             mine = [found.get((name, subset, label)) for label in labels]
             best = _best(stats, name, mine)
-            table[-1] += [_cell(row, strong=row is not None and row in best) for row in mine]
+            table[-1] += [metric_cell(row, strong=row is not None and row in best) for row in mine]
             table[-1].append(str(max((row.pairs for row in mine if row is not None), default=0)))
     columns = [left_column("metric")]
     for subset in subsets:
@@ -93,7 +93,8 @@ def definition_tables(stats: Statistics) -> Iterator[Table]:
         yield make_table("definitions", "Definitions", columns, rows)
 
 
-def _cell(row: MetricRow | None, *, strong: bool = False) -> Cell:
+def metric_cell(row: MetricRow | None, *, strong: bool = False) -> Cell:
+    """A mean or area with its interval; a dash where there is none."""
     if row is None or row.value is None:
         return Cell(NONE)
     keys = {"metric": row.metric, "descriptor": row.descriptor, "subset": row.subset}
@@ -117,7 +118,7 @@ def slice_tables(stats: Statistics) -> Iterator[Table]:
         for row in _band_rows(stats, bands, kind):
             found.setdefault((row.metric, heading), {})[row.subset, row.descriptor] = row
     labels = stats.labels_with(kind)
-    for name in _sliced_names(stats):
+    for name in (_PCK, *chief_metrics(stats)):
         table: list[Sequence[Cell | str]] = []
         for heading, bands in slices:
             mine = found.get((name, heading), {})
@@ -125,7 +126,7 @@ def slice_tables(stats: Statistics) -> Iterator[Table]:
                 continue
             table.append([heading])
             for band, some in bands.items():
-                cells = [_cell(mine.get((band, label))) for label in labels]
+                cells = [metric_cell(mine.get((band, label))) for label in labels]
                 pairs = len({row.key for row in some})
                 table.append([band, *cells, str(pairs)])
         if table:
@@ -151,12 +152,10 @@ def _slices(
         yield "part of the set", {part: some for part, some in parts.items() if some}
 
 
-def _sliced_names(stats: Statistics) -> list[str]:
+def chief_metrics(stats: Statistics) -> tuple[str, ...]:
+    """The names of the metrics that stand for the others, of those that were measured."""
     measured = dict.fromkeys(row.metric for row in stats.merged.metrics)
-    return [
-        _PCK,
-        *(name for wanted in _SLICED for name in measured if name.partition("[")[0] == wanted),
-    ]
+    return tuple(name for wanted in _CHIEF for name in measured if name.partition("[")[0] == wanted)
 
 
 def _band_rows(

@@ -320,6 +320,10 @@ class LeaderboardOptions:
         metavar="DIR", group="what to read and write",
     )  # fmt: skip
     out: Path = option(Path("leaderboard.html"), help="the page", metavar="FILE")
+    by: str = option(
+        "", help="rank by this metric, such as mma@3, corner_auc@5 or pck@1 (default: PCK at 5 px)",
+        metavar="METRIC",
+    )  # fmt: skip
     allow: tuple[str, ...] = option(
         (), help="a field of the fingerprint that may differ within a board, such as device or "
         "versions; the page names it; can be given several times", metavar="FIELD", repeated=True,

@@ -47,7 +47,7 @@ class LeaderboardJob:
                 context.emit(Note(str(error), "warning"))
         if not named:
             raise ResultError(self.options.folders[0], "holds no result of a finished evaluation")
-        boards = make_boards(named, self.options.allow)
+        boards = make_boards(named, self.options.allow, self.options.by)
         write_leaderboard(
             self.options.out,
             boards,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.cli.run import main
+from engine.errors import ConfigError
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.leaderboard import make_boards
 from engine.evaluation.pck import CURVE_PX, count_within
@@ -21,6 +22,7 @@ from engine.evaluation.result import (
     PairRow,
     Sources,
     Timing,
+    sum_metrics_up,
     summarise,
     write_result,
 )
@@ -236,3 +238,84 @@ def test_labels_that_several_runs_use_stay_apart() -> None:
     better = replace(a_result({"ours": 0.6}))
     (board,) = make_boards([("monday", result), ("tuesday", better)])
     assert [one.label for one in board.standings()] == ["ours (tuesday)", "ours (monday)"]
+
+
+AUC = "corner_error[MAGSAC++ 3 px]"
+SWITCHES = {
+    "chosen": ["dense", "found", "homography"], "grid_stride_px": 4, "refined": False,
+    "found_on": "grid", "keypoint_limit": 2048, "estimator": "opencv", "inlier_px": 3.0,
+}  # fmt: skip
+
+
+def with_metrics(
+    errors_px: dict[str, float], share: float = 0.5, *, oracles: tuple[str, ...] = ()
+) -> EvaluationResult:
+    """Descriptors of one PCK whose dense and corner errors are these on each pair."""
+    plain = a_result(dict.fromkeys(errors_px, share), oracles=oracles, metrics=SWITCHES)
+    rows = tuple(
+        replace(
+            row,
+            metrics=(
+                ("aepe", errors_px[row.descriptor]),
+                ("matches", 100.0),
+                (AUC, errors_px[row.descriptor]),
+            ),
+        )
+        for row in plain.pairs
+    )
+    return replace(plain, pairs=rows, metrics=sum_metrics_up(rows, plain.fingerprint))
+
+
+def ranks(named: list[tuple[str, EvaluationResult]], by: str) -> list[tuple[int | None, str]]:
+    (board,) = make_boards(named, by=by)
+    return [(one.rank, one.label) for one in board.standings()]
+
+
+def test_any_measured_metric_ranks_in_its_own_direction_and_what_lacks_it_has_no_rank() -> None:
+    named = [
+        ("one", with_metrics({"far": 4.0, "near": 1.0, "twin": 1.0})),
+        ("two", with_metrics({"seer": 0.5}, oracles=("seer",))),
+        ("three", a_result({"plain": 0.9})),
+    ]
+    order = [(1, "near"), (1, "twin"), (3, "far"), (None, "seer"), (None, "plain")]
+    assert ranks(named, "aepe") == order  # lower is better
+    assert ranks(named, "corner_auc@5") == order  # higher is, whatever the estimator
+    by_pck = [(1, "plain"), (2, "far"), (2, "near"), (2, "twin"), (None, "seer")]
+    assert ranks(named, "pck@3") == ranks(named, "") == by_pck
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [
+        ("mma@3", "no result has 'mma@3'; .*ranked by pck@3, pck@5, aepe, corner_auc@1"),
+        ("matches", "neither many nor few 'matches' are better"),
+        ("aep", "no result has"),
+    ],
+)
+def test_what_cannot_rank_is_refused_with_what_can(by: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        make_boards([("one", with_metrics({"ours": 1.0}))], by=by)
+
+
+def test_the_page_and_the_terminal_show_the_metric_that_ranks_and_the_chief_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "runs" / "one", with_metrics({"far": 4.0, "near": 1.25}))
+    page = tmp_path / "board.html"
+    command = ["leaderboard", str(tmp_path / "runs"), "--out", str(page)]
+    assert run([*command, "--by", "corner_auc@3"]) == 0
+    printed = capsys.readouterr().out
+    (value,) = set(re.findall(r"near +(\d\.\d{3})", printed))
+    assert "corner AUC@3" in printed
+    assert re.search(r"1 +near +.*\n +2 +far +0\.000", printed)
+    text = texts_of(page.read_text(encoding="utf-8"))
+    assert f"near leads with corner AUC@3 (MAGSAC++ 3 px) of {value}" in text
+    assert "Ranked by corner AUC@3 (MAGSAC++ 3 px): area under the share of pairs" in text
+    for heading in ("corner AUC@3 (MAGSAC++ 3 px)", "AEPE (px)", "corner AUC@5 (MAGSAC++ 3 px)"):
+        assert heading in text
+    assert "1.250" in text
+    assert "behind the first" not in text
+    assert run(command) == 0
+    text = texts_of(page.read_text(encoding="utf-8"))
+    assert "behind the first, ≤ 5 px" in text
+    assert "corner AUC@3" not in text  # no chief one, and not asked for

@@ -30,17 +30,20 @@ def run(arguments: Namespace, shell: Shell) -> int:
 def _as_text(board: Board) -> Iterator[str]:
     """The standings in the terminal, line by line."""
     from engine.evaluation.report_prose import remark_on
+    from engine.metrics import metric_text
 
-    standings, limit = board.standings(), board.stats.main_px
-    yield f"{board.title}: PCK at {limit:g} px"
+    standings = board.standings()
+    yield f"{board.title}: {board.ranked_by}"
     for field, values in board.tolerated.items():
         yield f"  allowed to differ: {field} ({', '.join(values)})"
     width = max((len(one.label) for one in standings), default=0)
     for one in standings:
-        assert board.queries is not None
-        row = board.stats.mean(one.label, "all", board.queries)
-        share = "–" if row is None or row.pck is None else f"{row.pck:.3f}"
-        ends = "" if row is None or row.ends is None else "[{:.3f}, {:.3f}]".format(*row.ends)
+        row = board.value(one.label)
+        share, ends = "–", ""
+        if row is not None and row.value is not None:
+            share = metric_text(board.metric, row.value)
+            some = [metric_text(board.metric, end) for end in row.ends or ()]
+            ends = f"[{', '.join(some)}]" if some else ""
         rank = "–" if one.rank is None else str(one.rank)
         remark = remark_on(board.merged, one.label)
         said = f"{one.run} ({remark})" if remark else one.run
@@ -53,6 +56,7 @@ COMMAND = Command(
         "leaderboard runs",
         "leaderboard runs/1 runs/2 --out board.html",
         "leaderboard runs --allow device --allow versions",
+        "leaderboard runs --by corner_auc@5",
     ),
     description="Write one page that ranks the descriptors of many results of 'evaluate'.\n"
     "Only results whose fingerprints agree in everything but the descriptors are ranked together; "
