@@ -47,6 +47,7 @@ from engine.inspection.session import Session
 from engine.matching.colouring import Colouring
 from engine.matching.projection import fit_basis, load_basis, save_basis
 from engine.progress import CancelToken, JobContext, Note, Progress
+from engine.truth.base import Visibility
 from engine.truth.homography import HomographySource
 
 TAPS = 8
@@ -442,10 +443,11 @@ def test_what_is_not_asked_for_is_not_made(shifted):
     assert answer.ratio == both.ratio
 
 
-def test_a_point_that_leaves_the_other_image_has_no_truth(shifted):
+def test_a_point_that_leaves_the_other_image_is_out_of_view_and_has_no_error(shifted):
     session = ready(Session(), shifted, recipe())
     answer = probe(session, shifted, recipe(), (5.0, 5.0))
-    assert answer.truth_px is None
+    assert answer.visibility is Visibility.OUTSIDE
+    assert answer.truth_px == (-7.0, -3.0)  # where it would be
     assert answer.error_px is None
     assert answer.rank is None
     assert len(answer.peaks) == 5
