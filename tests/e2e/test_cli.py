@@ -259,6 +259,24 @@ def test_the_doctor_reports_as_json_wherever_it_runs():
     assert report["packages"]["torch"]
 
 
+def test_listed_points_are_matched_and_told_from_a_homography(photos, tmp_path: Path):
+    pair = photos / "a.png", photos / "b.jpg"
+    dx, dy = SHIFT_PX
+    listed = tmp_path / "corrs.txt"
+    listed.write_text(f"40 30 {40 + dx} {30 + dy}\n50.5 60 {50.5 + dx} {60 + dy}\n")
+    out = tmp_path / "m.csv"
+    words = ["--points", "listed", "--out", out, "--device", "cpu"]
+    done = run("match", *pair, "--truth", f"points:{listed}", *words)
+    assert done.returncode == 0, done.stderr
+    assert "truth   points: 2 seen" in done.stdout
+    rows = rows_of(out)
+    assert [(row["x_a"], row["truth"], row["truth_from"]) for row in rows] == [
+        ("40.0000", "seen", "points"), ("50.5000", "seen", "points")
+    ]  # fmt: skip
+    both = ("--truth", listed, "--homography", photos / "H.txt")
+    assert "does not go with --homography" in refused(run("match", *pair, *both, *words))
+
+
 def test_the_demo_is_written_and_matched_by_sequence_and_number(tmp_path: Path):
     folder = tmp_path / "demo ü"
     done = run("demo", folder)
@@ -272,7 +290,7 @@ def test_the_demo_is_written_and_matched_by_sequence_and_number(tmp_path: Path):
     assert f"{viewpoint.name} 1 → 2" in matched.stdout
     errors = [float(row["error_px"]) for row in rows_of(out) if row["error_px"]]
     assert np.mean(np.array(errors) <= 10) > 0.5
-    assert "there is no pair" in refused(run("match", viewpoint, "--pair", 99, *words))
+    assert "has no pair 99" in refused(run("match", viewpoint, "--pair", 99, *words))
 
 
 def test_daisy_finds_three_quarters_of_churchill_within_5_px(shared_data: Path, tmp_path: Path):
