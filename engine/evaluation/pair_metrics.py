@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.descriptors.base import Levels
-from engine.evaluation.match_field import Matches, grid_shape, match_places
+from engine.evaluation.match_field import Matches, grid_shape, match_both_ways, match_places
 from engine.evaluation.metrics import dense_error, found_matches, stability
 from engine.evaluation.metrics.estimators import homography_from, pose_from
 from engine.evaluation.metrics.found_matches import FoundMatches
@@ -61,49 +61,70 @@ class MeasuredMaps:
     seed: int
     cancel: CancelToken
 
-    def match(self, query_px: Points, places_px: Points | None = None) -> Matches:
-        """Match points of image a to places of image b, those of its grid by default."""
-        return self._match(0, query_px, self._grid(1) if places_px is None else places_px)
+    def match(self, query_px: Points) -> Matches:
+        """Match points of image a to the grid over image b."""
+        return self._match(0, query_px)
 
-    def match_back(self, query_px: Points, places_px: Points | None = None) -> Matches:
-        """Match points of image b to places of image a, those of its grid by default."""
-        return self._match(1, query_px, self._grid(0) if places_px is None else places_px)
+    def match_back(self, query_px: Points) -> Matches:
+        """Match points of image b to the grid over image a."""
+        return self._match(1, query_px)
 
     @cached_property
     def field(self) -> Matches:
         """The matches of the grid over image a."""
-        return self.match(self._grid(0))
+        both_ways = self.switches.found_on == "grid" and self.switches.finds_matches
+        return self._grids[0] if both_ways else self.match(self._grid(0))
 
     @cached_property
     def found(self) -> tuple[Points, FoundMatches]:
         """The points of image a that took part, and the mutual matches."""
-        if self.switches.found_on == "keypoints":
+        if self.switches.found_on == "grid":
+            points_a, (there, back) = self._grid(0), self._grids
+        else:
             points_a, points_b = (
                 find_keypoints(image.pixels, self.switches.keypoint_limit) for image in self.images
             )
             if not (len(points_a) and len(points_b)):
                 nothing = np.empty((0, 2))
                 return points_a, FoundMatches(nothing, nothing, np.empty(0, np.float32))
-            there = self.match(points_a, points_b)
-        else:
-            points_a, points_b, there = self._grid(0), self._grid(1), self.field
-        back = self.match_back(points_b, points_a)
-        mutual = found_matches.mutual_pairs(there.index, back.index)[:, 0]
-        # A keypoint is where its detector says; between keypoints there is nothing to refine.
-        ends = points_b[there.index] if self.switches.found_on == "keypoints" else there.match_px
-        return points_a, FoundMatches(points_a[mutual], ends[mutual], there.similarity[mutual])
+            # A keypoint is where its detector says: there is nothing to refine.
+            there, back = self._both_ways(points_a, points_b, refine_px=None)
+        mutual = found_matches.mutual_pairs(there.index, back)[:, 0]
+        ends, similarity = there.match_px[mutual], there.similarity[mutual]
+        return points_a, FoundMatches(points_a[mutual], ends, similarity)
+
+    @cached_property
+    def _grids(self) -> tuple[Matches, NDArray[np.int64]]:
+        return self._both_ways(self._grid(0), self._grid(1), refine_px=self._refine_px)
+
+    @property
+    def _refine_px(self) -> float | None:
+        return self.switches.grid_stride_px if self.switches.refined else None
 
     def _grid(self, side: int) -> Points:
         return grid_places(self.images[side].size_px, self.switches.grid_stride_px)
 
-    def _match(self, side: int, query_px: Points, places_px: Points) -> Matches:
+    def _both_ways(
+        self, points_a: Points, points_b: Points, *, refine_px: float | None
+    ) -> tuple[Matches, NDArray[np.int64]]:
+        return match_both_ways(
+            self.levels[0],
+            points_a,
+            self.levels[1],
+            self.images[1].size_px,
+            points_b,
+            refine_px=refine_px,
+            cancel=self.cancel,
+        )
+
+    def _match(self, side: int, query_px: Points) -> Matches:
         return match_places(
             self.levels[side],
             query_px,
             self.levels[1 - side],
             self.images[1 - side].size_px,
-            places_px,
-            refine_px=self.switches.grid_stride_px if self.switches.refined else None,
+            self._grid(1 - side),
+            refine_px=self._refine_px,
             cancel=self.cancel,
         )
 

@@ -57,6 +57,11 @@ class MetricSwitches:
         return not {"homography", "pose"}.isdisjoint(self.chosen)
 
     @property
+    def finds_matches(self) -> bool:
+        """Whether a metric needs the mutual matches."""
+        return self.estimates or "found" in self.chosen
+
+    @property
     def uses_poselib(self) -> bool:
         """Whether PoseLib estimates."""
         return self.estimates and self.estimator == "poselib"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.descriptors.base import DescriptorMap, Levels
+from engine.evaluation import match_field
 from engine.evaluation.match_field import match_places
 from engine.evaluation.metrics.found_matches import FoundMatches
 from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
@@ -299,3 +300,27 @@ def test_keypoints_of_both_images_are_matched_and_blank_images_have_none():
     maps = replace(maps, images=(maps.images[0], WorkingImage(blank, maps.images[1].resize)))
     values = measure_pair(maps)
     assert (values["matches"], values["mma@3"], values["ap"]) == (0, 0, 0)
+
+
+def test_each_two_places_are_compared_once_for_both_ways(monkeypatch: pytest.MonkeyPatch):
+    """Also in many blocks, with several members, and where similarities are equal."""
+    random = np.random.default_rng(5)
+    sides = []
+    for size in (SIZE_A, SIZE_B):
+        vectors = [random.normal(size=(size[0] * size[1], 24)) for _ in range(2)]
+        vectors = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in vectors]
+        vectors[1][: 8 * size[0]] = vectors[0][: 8 * size[0]] = 0  # nothing to describe: all alike
+        sides.append((vectors, tuple(levels_of(one, size)[0] for one in vectors)))
+    (vectors_a, levels_a), (vectors_b, levels_b) = sides
+    similarity = np.max(
+        [at(a, SIZE_A, GRID_A) @ at(b, SIZE_B, GRID_B).T for a in vectors_a for b in vectors_b],
+        axis=0,
+    )
+    monkeypatch.setattr(match_field, "SEARCH_BUDGET_BYTES", 8000)
+    there, back = match_field.match_both_ways(
+        levels_a, GRID_A, levels_b, SIZE_B, GRID_B, refine_px=None, cancel=CancelToken()
+    )
+    assert there.index.tolist() == similarity.argmax(axis=1).tolist()
+    assert back.tolist() == similarity.argmax(axis=0).tolist()
+    assert there.similarity == pytest.approx(similarity.max(axis=1), abs=1e-6)
+    assert np.array_equal(there.match_px, GRID_B[there.index])
