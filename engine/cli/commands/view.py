@@ -32,7 +32,6 @@ def view_options(arguments: Namespace) -> ViewOptions:
     from engine.imagefiles.value_range import parse_pair_ranges
     from engine.jobs.open_pair import check_images
     from engine.jobs.output import check_output
-    from engine.truth.named import check_named
 
     options = options_from(arguments, ViewOptions)
     given = (options.group, options.pair_index, options.homography, options.truth)
@@ -54,6 +53,8 @@ def view_options(arguments: Namespace) -> ViewOptions:
     if options.pca_basis is not None and options.pca_fit not in (None, "file"):
         raise ConfigError("pca_basis", f"is already fitted, not on {options.pca_fit!r}")
     if options.truth is not None:
+        from engine.truth.named import check_named  # late: it loads readers of all kinds
+
         check_named(options.truth, Path())
     files = (options.homography, options.weights, options.pca_basis, *options.plugins)
     for path in (*files, *(options.maps or ())):
