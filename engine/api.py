@@ -77,11 +77,12 @@ if TYPE_CHECKING:
     from engine.evaluation.datasets import WITHOUT_LARGE, find_data_folder
     from engine.evaluation.metric_summary import MetricRow, metric_gaps
     from engine.evaluation.pair_pictures import pair_picture
-    from engine.evaluation.report import REPORT_HTML
+    from engine.evaluation.report import REPORT_HTML, Cell, Column, Table
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
     from engine.evaluation.slices import SLICINGS, Slicing, slice_rows
     from engine.evaluation.study import STUDY_HTML, LayerRow, StudyResult
+    from engine.evaluation.table_text import CopyFormat, table_text
     from engine.figures import figure_content, write_figure
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import warp_image, warp_points

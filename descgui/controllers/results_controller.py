@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.pair_controller import PairController
@@ -96,6 +96,11 @@ class ResultsController(QObject):
                 failed=self._on_report_failed,
                 cancelled=lambda: self._shown.update(reporting=False),
             )
+
+    def copy_table(self, kind: api.CopyFormat, table: api.Table) -> None:
+        """Put a table on the clipboard, as text."""
+        QGuiApplication.clipboard().setText(api.table_text(kind, table))
+        self._models.messages.notify("The table is on the clipboard.")
 
     def open_pair(self, group: str, index: int, label: str, threshold_px: float) -> None:
         """Open a measured pair with the descriptor called ``label``, and match it."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from engine.api import CopyFormat, Table
 
 
 class RunActions(Protocol):
@@ -25,6 +28,7 @@ class ResultActions(Protocol):
     def delete(self, folders: Sequence[Path]) -> None: ...
     def undo_delete(self) -> None: ...
     def open_report(self) -> None: ...
+    def copy_table(self, kind: CopyFormat, table: Table) -> None: ...
     def open_pair(self, group: str, index: int, label: str, threshold_px: float) -> None: ...
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QAction, QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QLabel,
+    QMenu,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
+    QToolButton,
     QWidget,
 )
 
 from descgui.models.bundle import AppModels
+from descgui.models.copied_tables import means_table, pairs_table
 from descgui.models.evaluation_state import ShownRun
 from descgui.models.shown_metric import ShownMetric, shown_metrics
 from descgui.views.evaluation_actions import EvaluationActions
@@ -33,6 +36,7 @@ from descgui.views.panel_parts import (
     ThinBar,
     bold,
     centred_words,
+    icon_button,
     in_column,
     in_row,
     narrow_combo,
@@ -49,7 +53,12 @@ if TYPE_CHECKING:
     from engine.api import MergedResults, RunInfo
 
 FIRST_HEIGHT_PX = 360
-_TABLE_PX = 284
+_TABLE_PX = 312
+_COPIES = (
+    ("Copy as Markdown", "markdown"),
+    ("Copy as LaTeX", "latex"),
+    ("Copy as CSV", "csv"),
+)
 _LEAST_TABLE_PX = 210
 _NARROW_PX = 780
 _SCROLL_BAR_PX = 28
@@ -165,16 +174,20 @@ class EvaluationPanel(QWidget):
         row.addSpacing(8)
         row.addWidget(self.metrics, 1)
         row.addWidget(self.queries, 1)
+        self._tables = QStackedWidget(results)
+        self.copy_button = self._make_copy_button(results)
+        row.addWidget(self.copy_button)
         self.table = SummaryTable(results)
         self.pairs = PairTable(results)
         self.pairs.pair_chosen.connect(self._on_pair)
-        tables = QStackedWidget(results)
-        tables.addWidget(self.table)
-        tables.addWidget(self.pairs)
-        views.idClicked.connect(tables.setCurrentIndex)
+        for table in (self.table, self.pairs):
+            self._tables.addWidget(table)
+            table.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+            table.addActions(self.copy_button.menu().actions())
+        views.idClicked.connect(self._tables.setCurrentIndex)
         first = QWidget(results)
         first.setMinimumWidth(_LEAST_TABLE_PX)
-        in_column(first, row, (tables, 1), margins_px=(0, 0, 4, 0))
+        in_column(first, row, (self._tables, 1), margins_px=(0, 0, 4, 0))
         second = QWidget(results)
         heading = QLabel("By group; a tick marks the worst pair", second)
         heading.setProperty("subtle", True)
@@ -189,6 +202,17 @@ class EvaluationPanel(QWidget):
         results.setStretchFactor(1, 1)
         results.setSizes([_TABLE_PX, 10 * _TABLE_PX])
         return results
+
+    def _make_copy_button(self, parent: QWidget) -> QToolButton:
+        button = icon_button("copy", "Copy this table", parent, flat=True)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        menu = QMenu(button)
+        for text, kind in _COPIES:
+            menu.addAction(text).setData(kind)
+        menu.triggered.connect(self._on_copy)
+        button.setMenu(menu)
+        return button
 
     # Drawing the model
 
@@ -283,6 +307,17 @@ class EvaluationPanel(QWidget):
         if self._shown.state.content is not None:
             self._show_filters(self._shown.state.content)
             self._show_content(self._shown.state.content)
+
+    def _on_copy(self, action: QAction) -> None:
+        content, metric = self._shown.state.content, self._metric
+        if content is None or metric is None:
+            return
+        if self._tables.currentWidget() is self.table:
+            table = means_table(content, queries=self._queries, metric=metric)
+        else:
+            caption = f"{metric.title}, {self._queries} queries, {content.title}"
+            table = pairs_table(*self.pairs.texts(), caption)
+        self._actions.results.copy_table(action.data(), table)
 
     def _on_continue(self) -> None:
         self._actions.runs.resume()

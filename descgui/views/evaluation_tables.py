@@ -332,6 +332,12 @@ class PairTable(_PairList):
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 
+    def texts(self) -> tuple[list[str], list[tuple[str, ...]]]:
+        """Its headings and its lines, in the order on display."""
+        headings = [self.headerItem().text(column) for column in range(self.columnCount())]
+        items = (self.topLevelItem(place) for place in range(self.topLevelItemCount()))
+        return headings, [item.line.texts for item in items if isinstance(item, _Item)]
+
     def _worst_first(self, metric: ShownMetric) -> None:
         """Name the column of values, and keep the worst first where it was."""
         self.headerItem().setText(2, metric.pair_title)

@@ -1,4 +1,4 @@
-"""A report's tables as text to copy: Markdown as GitHub reads it, and LaTeX with booktabs."""
+"""Tables as text to copy: Markdown as GitHub reads it, LaTeX with booktabs, and CSV."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Final, Literal
 
 from engine.evaluation.report import Cell, Column, Table, column_groups
 from engine.figures.figure_content import printable
+from engine.files import csv_text
 
 TableFormat = Literal["markdown", "latex"]
+CopyFormat = Literal["markdown", "latex", "csv"]
 
 TABLE_FILES: Final[Mapping[TableFormat, str]] = {"markdown": "tables.md", "latex": "tables.tex"}
 
+_ENDS: Final = re.compile(r"\[(\S+), (\S+)\]")
 _LONG_SIGNS: Final = 36  # words that are longer break into lines, in LaTeX
+_MINUS: Final = "\N{MINUS SIGN}"
 _BROKEN: Final = r">{\raggedright\arraybackslash}p{0.28\linewidth}"
 _LATEX: Final = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -48,6 +52,35 @@ def tables_text(kind: TableFormat, title: str, tables: Iterable[Table]) -> str:
     write = {"markdown": markdown_table, "latex": latex_table}[kind]
     head = f"# {markdown_text(title)}" if kind == "markdown" else f"{_LATEX_HEAD}\n% {_line(title)}"
     return "\n\n".join([head, *(write(one) for one in tables if one.rows)]) + "\n"
+
+
+def table_text(kind: CopyFormat, table: Table) -> str:
+    """One table, ending with its last line."""
+    write = {"markdown": markdown_table, "latex": latex_table, "csv": csv_table}[kind]
+    return f"{write(table).rstrip()}\n"
+
+
+def csv_table(table: Table) -> str:
+    """A table for spreadsheets: intervals have columns of their own, headings among rows none."""
+    rows = [row for row in table.rows if len(row) == len(table.columns)]
+    spread = [
+        any(_ENDS.fullmatch(row[place].detail) for row in rows)
+        for place in range(len(table.columns))
+    ]
+    heading = []
+    for column, has_ends in zip(table.columns, spread, strict=True):
+        title = f"{column.group}: {column.title}" if column.group else column.title
+        heading += [title, f"{title}, low", f"{title}, high"] if has_ends else [title]
+    lines = [heading]
+    for row in rows:
+        lines.append([])
+        for cell, has_ends in zip(row, spread, strict=True):
+            ends = _ENDS.fullmatch(cell.detail)
+            aside = f" ({cell.detail})" if cell.detail and not ends else ""
+            lines[-1].append(f"{cell.text}{aside}")
+            lines[-1] += [*(ends.groups() if ends else ("", ""))] if has_ends else []
+    plain = ([text.replace(_MINUS, "-") for text in line] for line in lines)
+    return csv_text(plain)
 
 
 def markdown_table(table: Table) -> str:

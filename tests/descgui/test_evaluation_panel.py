@@ -617,3 +617,56 @@ def test_the_form_says_which_weights_are_used_where_no_file_is_chosen(models, pa
     rows = panel.form._rows
     assert rows["descspace"].weights.text() == "Weights: shipped with the program"
     assert rows["superpoint"].weights.text() == "Weights: no file chosen"
+
+
+# ---- copying -----------------------------------------------------------------------------------
+
+
+def copied(panel, asked, text):
+    """The table that a click on an entry of the menu asks for, and its kind."""
+    (entry,) = (one for one in panel.copy_button.menu().actions() if one.text() == text)
+    entry.trigger()
+    return asked.of("copy_table")[-1]
+
+
+def test_the_means_are_copied_as_they_are_shown(models, panel, asked):
+    models.evaluation.shown.set(ShownRun("done", content()))
+    kind, table = copied(panel, asked, "Copy as Markdown")
+    assert kind == "markdown"
+    assert [one.title for one in table.columns] == [
+        "descriptor", "all", "viewpoint", "illumination",
+    ]  # fmt: skip
+    assert [[one.text for one in row] for row in table.rows] == [
+        ["daisy", "0.667", "0.400", "0.800"],
+        ["msnet_v0", "0.633", "0.800", "0.550"],
+    ]
+    assert [[one.strong for one in row] for row in table.rows] == [
+        [False, True, False, True],
+        [False, False, True, False],
+    ]
+    assert table.caption.startswith("PCK ≤ 5 px, harris queries, daisy, msnet_v0")
+
+
+def test_the_pairs_are_copied_in_the_order_on_display(models, panel, asked):
+    models.evaluation.shown.set(ShownRun("done", content()))
+    panel.pairs_tab.click()
+    kind, table = copied(panel, asked, "Copy as CSV")
+    assert kind == "csv"
+    shares = [row[2].text for row in table.rows]
+    assert shares == sorted(shares)
+    assert [one.text for one in table.rows[0]] == ["v_turn 1 → 2", "daisy", "0.400", "100"]
+    panel.pairs.sortByColumn(2, Qt.SortOrder.DescendingOrder)
+    _, table = copied(panel, asked, "Copy as LaTeX")
+    assert [row[2].text for row in table.rows] == shares[::-1]
+
+
+def test_a_right_click_on_either_table_offers_the_same(panel):
+    texts = [one.text() for one in panel.copy_button.menu().actions()]
+    for table in (panel.table, panel.pairs):
+        assert table.contextMenuPolicy() == Qt.ContextMenuPolicy.ActionsContextMenu
+        assert [one.text() for one in table.actions()] == texts
+
+
+def test_nothing_is_copied_where_nothing_is_shown(panel, asked):
+    panel.copy_button.menu().actions()[0].trigger()
+    assert not asked.calls

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from descgui.controllers.results_controller import ResultsController
 from descgui.models.bundle import make_models
@@ -297,3 +297,18 @@ def test_a_pair_of_warped_images_is_shown_as_it_is_on_the_disk(results, evaluati
     evaluation.shown.set(ShownRun("done", replace(content, opened=None)))
     results.open_pair("v_turn", 3, "mine", 5.0)
     assert "moved or deleted" in last_message(models)
+
+
+def test_a_table_is_put_on_the_clipboard_as_text(results):
+    table = api.Table(
+        "t",
+        "",
+        (api.Column("a"), api.Column("b")),
+        ((api.Cell("0.5", "[0.25, 0.75]"), api.Cell("9")),),
+    )
+    results.copy_table("csv", table)
+    assert QGuiApplication.clipboard().text() == 'a,"a, low","a, high",b\n0.5,0.25,0.75,9\n'
+    results.copy_table("markdown", table)
+    assert (
+        QGuiApplication.clipboard().text() == "| a | b |\n| --: | --: |\n| 0.5 [0.25, 0.75] | 9 |\n"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -15,7 +17,13 @@ from engine.cli.run import main
 from engine.evaluation.report import Cell, Column, Figures, Table, left_column
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample, write_curves
 from engine.evaluation.result import write_result
-from engine.evaluation.table_text import latex_table, latex_text, markdown_table, tables_text
+from engine.evaluation.table_text import (
+    latex_table,
+    latex_text,
+    markdown_table,
+    table_text,
+    tables_text,
+)
 from engine.jobs.report import ReportJob
 from engine.progress import JobContext
 from tests.engine.test_report import a_result
@@ -149,6 +157,25 @@ def test_a_table_in_latex_has_its_headings_rules_and_rows():
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
+    ]
+
+
+def test_a_spreadsheet_gets_numbers_with_a_column_for_each_end_of_an_interval():
+    table = Table(
+        "t",
+        "",
+        (left_column("descriptor"), Column("x", group="all"), Column("pairs")),
+        (
+            (Cell("others"),),
+            (Cell("=a", "untrained"), Cell("−0.5", "[−0.75, −0.25]", strong=True), Cell("7")),
+            (Cell("b,c"), Cell("–"), Cell("9")),
+        ),
+    )
+    lines = list(csv.reader(io.StringIO(table_text("csv", table))))
+    assert lines == [
+        ["descriptor", "all: x", "all: x, low", "all: x, high", "pairs"],
+        ["'=a (untrained)", "-0.5", "-0.75", "-0.25", "7"],
+        ["b,c", "–", "", "", "9"],
     ]
 
 
