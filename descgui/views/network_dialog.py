@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     Qt,
     QTimer,
 )
-from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QShowEvent
+from PySide6.QtGui import QColor, QGuiApplication, QPainter, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QDialog,
@@ -37,6 +37,7 @@ from descgui.models.settings import Settings
 from descgui.views import dialogs
 from descgui.views.fuzzy import paint_matched
 from descgui.views.icons import icon_pixmap
+from descgui.views.list_keys import key_of, rows_of
 from descgui.views.network_search import NetworkRow, find_networks
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -291,27 +292,20 @@ class NetworkDialog(QDialog):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Move through the list from the field that is typed in."""
-        if not isinstance(event, QKeyEvent) or event.type() not in (
-            QEvent.Type.KeyPress,
-            QEvent.Type.ShortcutOverride,
-        ):
+        key = key_of(event)
+        if key is None:
             return False
-        steps = {
-            Qt.Key.Key_Down: 1,
-            Qt.Key.Key_Up: -1,
-            Qt.Key.Key_PageDown: _PAGE_ROWS,
-            Qt.Key.Key_PageUp: -_PAGE_ROWS,
-        }
-        control = event.modifiers() == Qt.KeyboardModifier.ControlModifier
-        stars = control and event.key() == _STAR_KEY
-        if event.key() not in steps and not stars:
+        rows = rows_of(key, page_rows=_PAGE_ROWS)
+        control = key.modifiers() == Qt.KeyboardModifier.ControlModifier
+        stars = control and key.key() == _STAR_KEY
+        if not rows and not stars:
             return False
-        event.accept()
-        if event.type() == QEvent.Type.KeyPress:
+        key.accept()
+        if key.type() == QEvent.Type.KeyPress:
             if stars:
                 self._star(self._current())
             else:
-                self._step(steps[Qt.Key(event.key())])
+                self._step(rows)
         return True
 
     # Drawing the models

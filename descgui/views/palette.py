@@ -10,7 +10,6 @@ from PySide6.QtGui import (
     QAction,
     QColor,
     QIcon,
-    QKeyEvent,
     QKeySequence,
     QPainter,
     QPaintEvent,
@@ -33,6 +32,7 @@ from PySide6.QtWidgets import (
 from descgui.views.actions import Actions
 from descgui.views.commands import MENU_TITLES, MENUS, SUBMENU_TITLES
 from descgui.views.fuzzy import fuzzy_match, paint_matched
+from descgui.views.list_keys import key_of, rows_of
 from descgui.views.panel_parts import in_column
 from descgui.views.theme import theme_colors
 
@@ -172,25 +172,17 @@ class CommandPalette(QDialog):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Move through the list and run from the field that is typed in."""
-        if not isinstance(event, QKeyEvent) or event.type() not in (
-            QEvent.Type.KeyPress,
-            QEvent.Type.ShortcutOverride,
-        ):
+        key = key_of(event)
+        if key is None:
             return False
-        steps = {
-            Qt.Key.Key_Down: 1,
-            Qt.Key.Key_Up: -1,
-            Qt.Key.Key_PageDown: _ROWS - 1,
-            Qt.Key.Key_PageUp: 1 - _ROWS,
-        }
-        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-        if event.type() == QEvent.Type.ShortcutOverride:
+        if key.type() == QEvent.Type.ShortcutOverride:
             # The window's own Esc and letters must not act while the palette is up.
-            event.accept()
+            key.accept()
             return True
-        if event.key() in steps:
-            self._step(steps[Qt.Key(event.key())], wrap=abs(steps[Qt.Key(event.key())]) == 1)
-        elif enter:
+        rows = rows_of(key, page_rows=_ROWS - 1)
+        if rows:
+            self._step(rows, wrap=abs(rows) == 1)
+        elif key.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._run(self.list.currentIndex())
         else:
             return False

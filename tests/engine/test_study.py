@@ -314,6 +314,19 @@ def test_the_files_say_the_same_and_the_page_loads_nothing(
     assert page.count('<figure class="pair">') == 3
 
 
+def test_the_file_holds_what_the_documentation_lists(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path
+):
+    study(sequences, tmp_path / "out", layers="patch")
+    values = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
+    document = (Path(__file__).parents[2] / "docs" / "PROTOCOLS.md").read_text(encoding="utf-8")
+    section = document.partition("`study.json`, which")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(values)
+    named = re.findall(r"`(\w+)`", section.partition("| `layers` |")[2].partition("\n")[0])
+    assert set(named) - {"low", "high"} <= set(values["layers"][0])
+
+
 def test_the_commands_of_the_worst_pairs_open_them(
     network: LayeredNetwork, sequences: Path, tmp_path: Path
 ):
