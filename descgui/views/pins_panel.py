@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from PySide6.QtCore import (
     QItemSelectionModel,
@@ -32,7 +32,8 @@ from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
 from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import RowTable
-from engine.api import Point, Visibility
+from descgui.views.scene import descriptor_title
+from engine.api import Point, ProbeAnswer, Visibility
 
 _NUMBER, _FROM, _MATCH, _SIMILARITY, _ERROR = range(5)
 _CHIP_PX = 12
@@ -46,22 +47,37 @@ _ROWS_SHOWN = 5
 _MATCH_FROM_WIDTH_PX = 290
 
 
-class PinsTable(RowTable[Pin]):
-    """The pins of :class:`~descgui.models.probe_state.PinsModel` as rows."""
+class PinMatch(NamedTuple):
+    """A row: a pin, and by which of the compared descriptors it is matched, from 0."""
+
+    pin: Pin
+    descriptor: int
+
+    @property
+    def answer(self) -> ProbeAnswer | None:
+        """The match; None until it is computed."""
+        return self.pin.answer_of(self.descriptor)
+
+
+class PinsTable(RowTable[PinMatch]):
+    """The pins of :class:`~descgui.models.probe_state.PinsModel`, a row for each descriptor."""
 
     def __init__(self, models: AppModels, parent: QObject | None = None) -> None:
         super().__init__(("#", "From", "Match", "Sim.", "Error"), left=1, parent=parent)
+        self._models = models
         self._correct_px = models.settings.state.correct_px
         self._chips: dict[str, QIcon] = {}
         self._on_pins(models.pins.pins)
         models.pins.changed.connect(self._on_pins)
         models.settings.changed.connect(self._on_settings)
+        for maps in models.descriptors:
+            maps.choice_changed.connect(self._on_choice)
 
     def row_of(self, number: int) -> int:
-        """The row of a pin, -1 if there is none."""
-        return next((row for row, pin in enumerate(self.rows) if pin.number == number), -1)
+        """The first row of a pin, -1 if there is none."""
+        return next((at for at, row in enumerate(self.rows) if row.pin.number == number), -1)
 
-    def cell(self, row: Pin, column: int, role: int) -> Any:
+    def cell(self, row: PinMatch, column: int, role: int) -> Any:
         """Texts, chips and ticks."""
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
@@ -69,23 +85,25 @@ class PinsTable(RowTable[Pin]):
             return self._tooltip(row)
         if role == Qt.ItemDataRole.DecorationRole:
             if column == _NUMBER:
-                return self._chip(pin_color(row.number))
+                return None if row.descriptor else self._chip(pin_color(row.pin.number))
             right = self._right(row)
             if column == _ERROR and right is not None:
                 return self._chip("right" if right else "wrong")
         if role == Qt.ItemDataRole.AccessibleTextRole and column == _NUMBER:
-            return f"Pin {row.number}"
+            return f"Pin {row.pin.number}"
         return None
 
-    def _right(self, pin: Pin) -> bool | None:
-        error_px = pin.answer.error_px if pin.answer is not None else None
+    def _right(self, row: PinMatch) -> bool | None:
+        error_px = row.answer.error_px if row.answer is not None else None
         return None if error_px is None else error_px <= self._correct_px
 
-    def _text(self, pin: Pin, column: int) -> str:
-        answer = pin.answer
+    def _text(self, row: PinMatch, column: int) -> str:
+        pin, answer = row.pin, row.answer
         if column == _NUMBER:
-            return str(pin.number)
+            return "" if row.descriptor else str(pin.number)
         if column == _FROM:
+            if row.descriptor:
+                return self._title(row)
             return f"{pin.probe.side.upper()} {_rounded(pin.probe.point_px)}"
         if answer is None:
             return "–"
@@ -97,10 +115,16 @@ class PinsTable(RowTable[Pin]):
             return f"{answer.error_px:.1f}"
         return "–" if answer.request.pair.truth is None else _STATES[answer.visibility]
 
-    def _tooltip(self, pin: Pin) -> str:
+    def _title(self, row: PinMatch) -> str:
+        return descriptor_title(self._models, self._models.descriptors[row.descriptor])
+
+    def _tooltip(self, row: PinMatch) -> str:
+        pin = row.pin
         x_px, y_px = pin.probe.point_px
         lines = [f"Pin {pin.number}: image {pin.probe.side.upper()} at {x_px:.1f}, {y_px:.1f} px"]
-        answer, right = pin.answer, self._right(pin)
+        if self._models.comparing:
+            lines.append(f"By {self._title(row)}")
+        answer, right = row.answer, self._right(row)
         if answer is None:
             lines.append("Its match is not computed yet.")
         else:
@@ -143,8 +167,12 @@ class PinsTable(RowTable[Pin]):
         return self._chips[kind]
 
     def _on_pins(self, pins: tuple[Pin, ...]) -> None:
-        numbers = [pin.number for pin in self.rows]
-        self.show_rows(pins, same=[pin.number for pin in pins] == numbers)
+        rows = [PinMatch(pin, number) for pin in pins for number in self._models.numbers]
+        same = [_key(row) for row in rows] == [_key(row) for row in self.rows]
+        self.show_rows(rows, same=same)
+
+    def _on_choice(self, *_change: object) -> None:
+        self._on_pins(self._models.pins.pins)
 
     def _on_settings(self, settings: Settings) -> None:
         if settings.correct_px != self._correct_px:
@@ -260,7 +288,7 @@ class PinsPanel(QWidget):
         selection = self.view.selectionModel()
         if row < 0:
             selection.clear()
-        elif self.view.currentIndex().row() != row:
+        elif number != self._number_at(self.view.currentIndex()):
             selection.setCurrentIndex(
                 self.table.index(row, 0),
                 QItemSelectionModel.SelectionFlag.ClearAndSelect
@@ -269,11 +297,19 @@ class PinsPanel(QWidget):
 
     def _on_row(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
-            self._pins.select(self.table.rows[current.row()].number)
+            self._pins.select(self._number_at(current))
+
+    def _number_at(self, index: QModelIndex) -> int:
+        """The number of a row's pin; 0 for none."""
+        return self.table.rows[index.row()].pin.number if index.isValid() else 0
 
     def _remove(self) -> None:
         if self._pins.selected:
             self._probing.remove_pin(self._pins.selected)
+
+
+def _key(row: PinMatch) -> tuple[int, int]:
+    return row.pin.number, row.descriptor
 
 
 def _rounded(point_px: Point) -> str:

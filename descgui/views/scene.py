@@ -370,7 +370,7 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
         answers = tuple(answer_for(models, PaneKey(side, key.descriptor)) for side in SIDES)
         best = next((answer.peaks[0].similarity for answer in answers if answer), None)
         own = any(self_answer_for(models, PaneKey(side, key.descriptor)) for side in SIDES)
-        title = "Cosine similarity, A and B" if own else "Cosine similarity"
+        title = "Cosine, A and B" if own else "Cosine similarity"
         return Scale(title, *found, "", best)
     shown = scalar_for(models, key)
     if shown is None:

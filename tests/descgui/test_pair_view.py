@@ -427,7 +427,7 @@ def test_both_images_share_one_range_and_the_circle_is_left_out_of_it(view, mode
     heat[4:8, 5:9] = np.nan
     ask_own(models, opened, "a", Peak((50.0, 9.0), 0.8), heat=heat)
     assert shown_range(view, 0)[1] == pytest.approx(1.4)
-    assert view._bars[0].scale.title == "Cosine similarity, A and B"
+    assert view._bars[0].scale.title == "Cosine, A and B"
     assert not view._bars[1].isVisible()
     colours = view.canvases[0].overlay.picture
     assert colours.level(1.0).pixelColor(6, 5).alpha() == 0

@@ -256,6 +256,23 @@ def test_an_answer_or_a_new_pin_keeps_the_selection(ready, models):
     assert ready.pins.view.currentIndex().row() == 1
 
 
+def test_pins_show_their_match_by_each_compared_descriptor(ready, models):
+    models.pins.set_pins(pins(2))
+    models.descriptors[1].choose(DescriptorChoice("daisy"))
+    assert [row_texts(ready, row)[0] for row in range(4)] == ["1", "", "2", ""]
+    models.pins.set_answer(2, answer(), 1)
+    assert row_texts(ready, 2) == ["2", "A 20, 5", "–", "–", "–"]
+    assert row_texts(ready, 3)[2:] == ["100, 50", "0.900", "1.5"]
+    assert "daisy" in row_texts(ready, 3)[1].lower()
+    ready.pins.view.setCurrentIndex(ready.pins.table.index(3, 1))
+    assert models.pins.selected == 2
+    assert ready.pins.view.currentIndex().row() == 3
+    models.pins.select(1)
+    assert ready.pins.view.currentIndex().row() == 0
+    models.descriptors[1].choose(DescriptorChoice(""))
+    assert ready.pins.table.rowCount() == 2
+
+
 def test_pins_are_removed_and_cleared_by_asking(ready, models, qtbot, asked):
     models.pins.set_pins(pins(2))
     assert not ready.pins.remove_button.isEnabled()
