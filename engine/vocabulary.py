@@ -35,9 +35,6 @@ Colormap = Literal["viridis", "cividis"]
 FigureTheme = Literal["light", "dark"]
 """Dark on white, or light on dark."""
 
-SequenceKind = Literal["viewpoint", "illumination", "other"]
-"""What differs within a sequence."""
-
 TruthKind = Literal["homography", "points", "flow", "disparity", "depth", "landmarks"]
 """What the ground truth of a pair is known from."""
 

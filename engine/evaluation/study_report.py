@@ -170,7 +170,7 @@ def _findings(result: StudyResult) -> Iterator[str]:
         yield "All other layers are clearly worse."
     if result.sequences < LEAST_SEQUENCES:
         yield (
-            f"{counted(result.sequences, 'sequence')} {'is' if result.sequences == 1 else 'are'} "
+            f"{counted(result.sequences, 'group')} {'is' if result.sequences == 1 else 'are'} "
             "too few to say how certain that is."
         )
     if not result.fingerprint.descriptors[0].trained:
@@ -232,7 +232,7 @@ def _subtitle(result: StudyResult) -> str:
     return " · ".join(
         [
             f"{counted(len(result.layers), 'layer')}",
-            f"{counted(result.pairs, 'pair')} from {counted(result.sequences, 'sequence')}",
+            f"{counted(result.pairs, 'pair')} from {counted(result.sequences, 'group')}",
             f"at most {fingerprint.sampler.query_limit} queries a pair",
             f"long edge {fingerprint.sampler.long_edge_px} px",
             f"on {fingerprint.device}",
@@ -280,7 +280,7 @@ def _curve(result: StudyResult) -> Figures | None:
             _panel(result, f"PCK at {MAIN_PX:g} px, {name}", [(name, False), (name, True)])
             for name in shown
         ]
-    few = f" Intervals over fewer than {LEAST_SEQUENCES} sequences mean little."
+    few = f" Intervals over fewer than {LEAST_SEQUENCES} groups mean little."
     caption = "Mean PCK of Harris queries; bars are 95 % intervals."
     return Figures(
         tuple(draw_sample(series, name) for series, name in enumerate(names)),
