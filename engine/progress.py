@@ -64,6 +64,7 @@ class Stage(StrEnum):
     TRAINING = "training"
     UNPACKING = "files unpacked"
     WORST_PAIRS = "worst pairs"
+    WRITING_IMAGES = "images written"
 
 
 @dataclass(frozen=True, slots=True)

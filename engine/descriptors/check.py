@@ -307,7 +307,7 @@ def _first_look(descriptor: DenseDescriptor, size_px: tuple[int, int]) -> Iterat
         return
     dim = descriptor.dim
     for number, level in enumerate(levels):
-        name = _numbered("dim", number, levels)
+        name = numbered("dim", number, levels)
         shape = tuple(level.values.shape)
         shown = "×".join(map(str, shape))
         if len(shape) != 4 or shape[0] != 2 or 0 in shape:
@@ -339,7 +339,8 @@ def _first_look(descriptor: DenseDescriptor, size_px: tuple[int, int]) -> Iterat
         yield Finding("unit length", "1", shown)
 
 
-def _numbered(name: str, number: int, levels: Levels) -> str:
+def numbered(name: str, number: int, levels: Levels) -> str:
+    """What is told of one of several maps."""
     return name if len(levels) == 1 else f"{name} of map {number + 1}"
 
 
@@ -390,7 +391,7 @@ def _grids(
             text = "nothing in the image changes the map, so its cells have no place"
             yield Finding("stride", _px(level.grid.stride_px), "–", "unknown", text)
             continue
-        yield from _compared(level, measured, number, levels)
+        yield from compare_grid(level, measured, number, levels)
 
 
 def _measured(
@@ -414,11 +415,12 @@ def _measured(
     return None
 
 
-def _compared(
+def compare_grid(
     level: DescriptorMap, found: MeasuredGrid, number: int, levels: Levels
 ) -> Iterator[Finding]:
+    """What a level declares of its grid, beside what was measured of it."""
     stride_px, offset_px = level.grid.stride_px, level.grid.offset_px
-    name, shown = _numbered("stride", number, levels), _both(found.stride_px)
+    name, shown = numbered("stride", number, levels), _both(found.stride_px)
     if found.crossed:
         text = (
             "cells do not lie in rows and columns as the map has them: its axes are swapped, or "
@@ -440,8 +442,8 @@ def _compared(
         yield Finding(name, _px(stride_px), shown, "unknown", text)
     else:
         yield Finding(name, _px(stride_px), shown)
-    yield Finding(_numbered("precision", number, levels), "–", _quality(found))
-    name = _numbered("offset", number, levels)
+    yield Finding(numbered("precision", number, levels), "–", _quality(found))
+    name = numbered("offset", number, levels)
     shown = f"{_both(found.offset_px)} ± {found.error_px:.2f}"
     off_px = max((one - offset_px for one in found.offset_px), key=abs)
     if abs(off_px) <= max(_OFFSET_PX, 3 * found.error_px):
@@ -562,7 +564,7 @@ def _moved(descriptor: DenseDescriptor) -> Iterator[Finding]:
         return
     for number, (one, other) in enumerate(zip(here, there, strict=True)):
         stride_px = one.grid.stride_px
-        name = _numbered("shift period", number, here)
+        name = numbered("shift period", number, here)
         if abs(period_px / stride_px - round(period_px / stride_px)) > 1e-6:
             text = f"it is no multiple of the stride, {_px(stride_px)}"
             yield Finding(name, _px(period_px), "–", "differs", f"the shift period: {text}")

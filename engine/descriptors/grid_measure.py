@@ -40,7 +40,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
@@ -493,12 +493,90 @@ def _by_differences(
                         energy[:, first : first + wide] = strip[:, None] / wide
                 total += energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY)
             influences.append(total)
-    if not bool((influences[0].sum(dim=1) > 0).any()):
+    return _from_influences(influences[0], influences[1], rows, columns, (width, height))
+
+
+def _from_influences(
+    along_x: Tensor, along_y: Tensor, rows: Tensor, columns: Tensor, cells: tuple[int, int]
+) -> tuple[_Positions, _Positions]:
+    """Positions of some cells, by rows, from the influence of each column and row of pixels.
+
+    Args:
+        along_x: ``(R * C, width)`` of the image's columns on the cells.
+        along_y: ``(R * C, height)`` of its rows.
+        rows: ``(R,)`` of the cells.
+        columns: ``(C,)``.
+        cells: (width, height) of the map.
+
+    Raises:
+        NoInfluenceError: nothing has any.
+    """
+    if not bool((along_x.sum(dim=1) > 0).any()):
         raise NoInfluenceError("no pixel has any influence on the map")
-    cells = torch.cartesian_prod(rows, columns)
-    return _positions(influences[0], cells[:, 1], cells[:, 0], width), _positions(
-        influences[1], cells[:, 0], cells[:, 1], height
+    both = torch.cartesian_prod(rows, columns)
+    return (
+        _positions(along_x, both[:, 1], both[:, 0], cells[0]),
+        _positions(along_y, both[:, 0], both[:, 1], cells[1]),
     )
+
+
+def changed_strips(image: Tensor, axis: int, strip_px: int, generator: torch.Generator) -> Tensor:
+    """Copies of an image, in each of which some columns or rows are changed by random signs.
+
+    Args:
+        image: ``(3, H, W)`` in [0.25, 0.75].
+        axis: 0 for columns, 1 for rows.
+        strip_px: how many are changed in each copy; all are, once.
+        generator: what the signs are drawn from.
+
+    Returns:
+        ``(N, 3, H, W)``, from left to right or from above.
+    """
+    side = 2 - axis
+    size = image.shape[side]
+    copies = []
+    for first in range(0, size, strip_px):
+        changed = image.clone()
+        part = changed.narrow(side, first, min(strip_px, size - first))
+        part += _STEP * (2 * torch.randint(0, 2, part.shape, generator=generator) - 1).to(part)
+        copies.append(changed)
+    return torch.stack(copies)
+
+
+def grid_from_changes(
+    rounds: Sequence[tuple[Tensor, Tensor, Tensor]],
+    *,
+    size_px: tuple[int, int],
+    strip_px: int,
+    expected_px: float | None,
+) -> MeasuredGrid:
+    """Find stride and offset from maps that were made elsewhere.
+
+    Args:
+        rounds: for each image its map ``(D, H', W')``, and those of the copies that
+            :func:`changed_strips` made along columns and along rows, ``(N, D, H', W')``.
+        size_px: (width, height) of the images.
+        strip_px: how many columns or rows were changed in each copy.
+        expected_px: a stride that is taken unless the measure speaks against it.
+
+    Raises:
+        NoInfluenceError: no change changed the map.
+        ValueError: the map has less than two cells along an axis.
+    """
+    found = []
+    for base, *changed in rounds:
+        height, width = base.shape[1:]
+        rows, columns = _chosen(height), _chosen(width)
+        influences = []
+        for maps, size in zip(changed, size_px, strict=True):
+            change = (maps.double() - base.double())[:, :, rows[:, None], columns].flatten(2)
+            wide = torch.tensor([min(strip_px, size - at) for at in range(0, size, strip_px)])
+            energy = change.square().sum(dim=1) / wide[:, None]  # (strips, cells)
+            energy = energy.repeat_interleave(wide, dim=0).T
+            influences.append(energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY))
+        along_x, along_y = influences
+        found.append(_from_influences(along_x, along_y, rows, columns, (width, height)))
+    return _fit(found, size_px, expected_px, "differences")
 
 
 def _chosen(count: int) -> Tensor:

@@ -31,6 +31,20 @@ class DescriptorsOptions(OwnSettings):
         "against what they declare; the file's code will run; ends with 1 where they differ",
         metavar="FILE|NAME", group="what to print",
     )  # fmt: skip
+    write_probes: Path | None = option(
+        None, help="write images into this new folder for your network to describe; then "
+        "--check-maps measures where the cells of its map files lie", metavar="FOLDER",
+        group="what to print",
+    )  # fmt: skip
+    stride_px: float = option(
+        8.0, help="about the stride of the maps that --write-probes is for", unit="px",
+        low=1, high=128, group="what to print",
+    )  # fmt: skip
+    check_maps: Path | None = option(
+        None, help="hold the map files beside the images that --write-probes wrote against the "
+        "stride and offset they declare; ends with 1 where they differ", metavar="FOLDER",
+        group="what to print",
+    )  # fmt: skip
     json: bool = option(False, help="print it as JSON")
 
 
@@ -47,6 +61,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
         from engine.jobs.recipe import load_descriptor_sources
 
     options = options_from(arguments, DescriptorsOptions)
+    if options.write_probes is not None:
+        return _write_probes(options.write_probes, options.stride_px, shell)
+    if options.check_maps is not None:
+        return _check_maps(options, options.check_maps, shell)
     load_descriptor_sources(options.plugins, shell.context())
     if options.download:
         named = [*options.names, *([str(options.check)] if options.check else [])]
@@ -96,6 +114,31 @@ def _check(options: DescriptorsOptions, place: Path, shell: Shell) -> int:
     return 1 if any(one.refusals or one.warnings for one in reports) else 0
 
 
+def _write_probes(folder: Path, about_px: float, shell: Shell) -> int:
+    from engine.descriptors.map_check import write_probe_images
+
+    count = write_probe_images(folder.expanduser(), about_px=about_px, context=shell.context())
+    shell.sink.close()
+    shell.print(
+        f"{count} images in {folder}. Write the map of each beside it under the same name "
+        f"(image0.npz for image0.png), then: descriptors --check-maps {folder}"
+    )
+    return 0
+
+
+def _check_maps(options: DescriptorsOptions, folder: Path, shell: Shell) -> int:
+    from engine.descriptors.map_check import check_map_files
+    from engine.jobs.check import report_json, report_text
+
+    report = check_map_files(folder.expanduser(), shell.context())
+    shell.sink.close()
+    if options.json:
+        shell.print(json.dumps([report_json(report, str(folder))], indent=2))
+    else:
+        shell.print(report_text(report, "Precomputed maps", str(folder)))
+    return 1 if report.refusals or report.warnings else 0
+
+
 def as_text(entry: DescriptorEntry) -> str:
     """One descriptor with its settings, as paragraphs for a terminal."""
     source = "" if entry.source == "built-in" else f"  [{entry.source}]"
@@ -141,6 +184,8 @@ COMMAND = Command(
         "descriptors --plugin my_network.py",
         "descriptors --check my_network.py --set weights=my_weights.pth",
         "descriptors --check timm:resnet18@2,3",
+        "descriptors --write-probes probes --stride 8",
+        "descriptors --check-maps probes",
     ),
     options=(DescriptorsOptions,),
     run=run,
