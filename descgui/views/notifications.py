@@ -50,6 +50,7 @@ _STAY_PER_CHARACTER_MS = 55
 _WIDTH_PX = 460
 _MARGIN_PX = 12
 _GAP_PX = 8
+_MOST_COVERED = 0.35  # of the height of what lies below
 _LEAST_HEIGHT_PX = 44
 
 
@@ -254,6 +255,7 @@ class Notifications(QObject):
         room = self._over.rect().adjusted(_MARGIN_PX, _MARGIN_PX, -_MARGIN_PX, -_MARGIN_PX)
         width = min(_WIDTH_PX, room.width())
         bottom = room.bottom()
+        highest = bottom - round(_MOST_COVERED * self._over.height())
         for toast in reversed(self.toasts):
             toast.ensurePolished()
             toast.setFixedWidth(width)
@@ -262,6 +264,6 @@ class Notifications(QObject):
             layout.activate()
             height = max(layout.totalHeightForWidth(width), _LEAST_HEIGHT_PX)
             toast.setGeometry(room.center().x() - width // 2, bottom - height + 1, width, height)
-            # What does not fit waits until there is room again.
-            toast.setVisible(bottom - height >= room.top() or toast is self.toasts[-1])
+            # Older ones wait until there is room again: several would hide the lower panes.
+            toast.setVisible(bottom - height >= highest or toast is self.toasts[-1])
             bottom -= height + _GAP_PX

@@ -431,6 +431,22 @@ def test_details_open_within_the_panes(window: MainWindow, models: AppModels):
     assert window.centralWidget().rect().contains(toast.geometry())
 
 
+def test_several_toasts_leave_most_of_the_panes_free_and_older_ones_wait(
+    window: MainWindow, models: AppModels
+):
+    for word in ("first", "second", "third"):
+        models.messages.notify(f"{word}: {'a long sentence that wraps ' * 8}", "error")
+    toasts = window.notifications.toasts
+    assert [toast.isVisible() for toast in toasts] == [False, False, True] or (
+        sum(toast.height() for toast in toasts if toast.isVisible())
+        <= 0.35 * window.centralWidget().height()
+    )
+    assert toasts[-1].isVisible()
+    while toasts:
+        assert toasts[-1].isVisible()
+        toasts[-1].close_now()
+
+
 def test_the_same_sentence_is_counted_and_old_information_makes_room(
     window: MainWindow, models: AppModels
 ):
