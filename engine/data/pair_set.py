@@ -118,6 +118,10 @@ class PairSetReader(Protocol):
         """What users call the layout; ``PairSet.layout`` of what it reads."""
 
     @property
+    def group(self) -> str:
+        """What users call a group, such as "scene"; "pair" where each pair is a group."""
+
+    @property
     def expected(self) -> str:
         """A phrase on the files that it looks for, for whoever named something else."""
 

@@ -28,6 +28,7 @@ from engine.evaluation.report import (
     left_column,
     list_name,
     make_table,
+    plural,
 )
 from engine.evaluation.report_html import write_page
 from engine.evaluation.report_metrics import chief_metrics, metric_cell
@@ -244,6 +245,7 @@ class BoardSection:
         standings: the table.
         ranked_by: what decides, and what that is.
         compares: whether it tells how far each descriptor is behind the first.
+        groups: what the set calls its groups of pairs.
         tolerated: fields that differ and were declared harmless, with their values.
         oracles: the descriptors that were given the true scales.
         facts: the names and values of the fingerprint.
@@ -254,6 +256,7 @@ class BoardSection:
     standings: Table
     ranked_by: str
     compares: bool
+    groups: str
     tolerated: Mapping[str, tuple[str, ...]]
     oracles: str
     facts: Mapping[str, str]
@@ -342,6 +345,7 @@ def _section(board: Board) -> BoardSection:
         standings=_standings_table(board),
         ranked_by=_ranking_words(board),
         compares=not board.by,
+        groups=plural(board.stats.group),
         tolerated=board.tolerated,
         oracles=" and ".join(oracles),
         facts={

@@ -173,8 +173,13 @@ def list_name(kind: QueryKind) -> str:
 
 
 def counted(count: int, word: str) -> str:
-    """A number with its noun: ``1 pair``, ``2 pairs``."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+    """A number with its noun: ``1 pair``, ``2 pairs``, ``2 classes``."""
+    return f"{count} {word}" if count == 1 else f"{count} {plural(word)}"
+
+
+def plural(word: str) -> str:
+    """Several of them: ``pairs``, ``classes``."""
+    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def left_column(title: str) -> Column:

@@ -10,7 +10,7 @@ import jinja2
 
 import engine
 from engine.colors import SERIES_ON_PAPER
-from engine.evaluation.report import Report, Table, column_groups, counted, list_name
+from engine.evaluation.report import Report, Table, column_groups, counted, list_name, plural
 from engine.evaluation.report_prose import LISTED_AT_MOST
 from engine.figures.figure_content import INKS, printable
 from engine.files import write_atomically
@@ -80,6 +80,7 @@ def templates(medium: Medium) -> jinja2.Environment:
     environment.filters |= {
         "column_groups": column_groups,
         "counted": counted,
+        "plural": plural,
         "themed": themed,
         "data_url": data_url,
         "font_scale": font_scale,

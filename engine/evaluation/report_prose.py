@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
+from engine.data.layouts.hpatches import HPatchesReader
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
@@ -24,6 +25,7 @@ from engine.evaluation.report import (
     list_name,
     make_table,
     number_text,
+    plural,
 )
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_metrics import (
@@ -41,7 +43,6 @@ from engine.evaluation.switches import QueryKind
 
 MINUS: Final = "\N{MINUS SIGN}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-_FEW: Final = f"Intervals over fewer than {LEAST_SEQUENCES} groups mean little."
 _PUBLISHED_PX: Final = 3.0
 LISTED_AT_MOST: Final = 40
 _NAMED_AT_MOST: Final = 4
@@ -88,7 +89,7 @@ def build_report(
     right, wrong = draw_sample("right", f"within {limit}"), draw_sample("wrong", "farther off")
     tables = {
         "results": _results(stats),
-        "published": [_published(stats)],
+        "published": [_published(stats)] if _has_sequences(merged) else [],
         "sequences": [_by_sequence(stats, kind) for kind in stats.lists[:1]],
         "differences": _differences(stats),
         "metrics": metric_tables(stats),
@@ -100,7 +101,7 @@ def build_report(
     }
     return Report(
         title=f"PCK of {about} on {' and '.join(_each(merged, 'dataset.name'))}",
-        subtitle=_subtitle(merged),
+        subtitle=_subtitle(stats),
         summary=_summary(stats),
         stats=stats,
         tables={name: tuple(some) for name, some in tables.items()},
@@ -145,15 +146,17 @@ def signed(value: float) -> str:
 # ---- the head ----------------------------------------------------------------------------------
 
 
-def _subtitle(merged: MergedResults) -> str:
+def _subtitle(stats: Statistics) -> str:
+    merged = stats.merged
     measured = {row.key for row in merged.pairs}
-    sequences = {sequence for sequence, _ in measured}
+    groups = {group for group, _ in measured}
+    of = f" from {counted(len(groups), stats.group)}" if len(groups) < len(measured) else ""
     asked = "/".join(_each(merged, "dataset.pairs"))
     truths = dict.fromkeys(one.fingerprint.dataset.truth_words for one in merged.results)
     parts = [
         f"protocol {' and '.join(_each(merged, 'protocol'))}",
         *filter(None, truths),
-        f"{len(measured)} of {asked} pairs from {counted(len(sequences), 'group')}",
+        f"{len(measured)} of {asked} pairs{of}",
         f"{' and '.join(_each(merged, 'matcher'))} matching",
         f"at most {'/'.join(_each(merged, 'sampler.query_limit'))} queries a pair",
         f"long edge {'/'.join(_each(merged, 'sampler.long_edge_px'))} px",
@@ -209,7 +212,11 @@ def _leaders(stats: Statistics, kind: QueryKind, ranked: Sequence[SummaryRow]) -
         interval = ""
         if row.ends is not None:
             low, high = (100 * end for end in row.ends)
-            little = f", which means little over {row.sequences} groups" if row.few else ""
+            little = (
+                f", which means little over {counted(row.sequences, stats.group)}"
+                if row.few
+                else ""
+            )
             interval = f" (95 % interval {low:.1f} to {high:.1f} %{little})"
         found.append((_who(stats.merged, row), f"{_percent(row)}{interval}"))
     first = " finds ".join(found[0])
@@ -233,7 +240,8 @@ def _lead(stats: Statistics, kind: QueryKind, better: str, other: str) -> Iterat
         "the pairs that both have"
     )
     if gain.few:
-        yield f"{lead}, which come from {gain.sequences} groups: too few to say more."
+        groups = counted(gain.sequences, stats.group)
+        yield f"{lead}, which come from {groups}: too few to say more."
         return
     verdict = "does not contain 0" if gain.certain else "contains 0, so the two are level"
     yield f"{lead}; its 95 % interval, {low} to {high}, {verdict}."
@@ -306,6 +314,12 @@ def pck_cell(row: SummaryRow | None, *, strong: bool = False) -> Cell:
     return Cell(number_text(row.pck), ends, strong=strong, keys=keys)
 
 
+def _has_sequences(merged: MergedResults) -> bool:
+    """Whether a result is of sequences like those that the published figures are of."""
+    layouts = (one.fingerprint.dataset.layout for one in merged.results)
+    return HPatchesReader.layout in layouts
+
+
 def _published(stats: Statistics) -> Table:
     ours: dict[str, list[str]] = {}
     if _PUBLISHED_PX in stats.thresholds_px:
@@ -367,11 +381,18 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
 
 def _caveat(stats: Statistics) -> str:
     """What must be said where intervals over few sequences are shown; "" where none is."""
-    return f" {_FEW}" if any(row.few for row in stats.merged.summary) else ""
+    return f" {_few(stats)}" if any(row.few for row in stats.merged.summary) else ""
+
+
+def _few(stats: Statistics) -> str:
+    return f"Intervals over fewer than {LEAST_SEQUENCES} {plural(stats.group)} mean little."
 
 
 def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
     labels, means = stats.labels_with(kind), stats.by_sequence(kind)
+    what = f"PCK at {stats.main_px:g} px of each pair"
+    if stats.group != "pair":
+        what = f"Mean PCK at {stats.main_px:g} px of each {stats.group}'s pairs"
     limit = threshold_name(stats.main_px)
     rows: list[list[Cell | str]] = []
     for subset in (*stats.subsets[1:], ""):
@@ -388,9 +409,8 @@ def _by_sequence(stats: Statistics, kind: QueryKind) -> Table:
                 rows[-1].append(Cell(number_text(mean), bar=mean or 0.0, series=series, keys=keys))
     return make_table(
         "sequences",
-        f"Mean PCK at {stats.main_px:g} px of each group's pairs, {list_name(kind)} queries, "
-        "hardest group first",
-        [left_column("group"), *map(left_column, labels)],
+        f"{what}, {list_name(kind)} queries, hardest {stats.group} first",
+        [left_column(stats.group), *map(left_column, labels)],
         rows,
     )
 
@@ -414,7 +434,7 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         reach = max([0.05, *map(abs, ends)])
         columns = [left_column("")]
         columns += [replace(left_column(subset), axis=(-reach, reach)) for subset in stats.subsets]
-        columns.append(Column("groups"))
+        columns.append(Column(plural(stats.group)))
         rows: list[Sequence[Cell | str]] = []
         for (better, other), some in gains.items():
             keys = {"better": better, "other": other, "queries": kind}
@@ -427,7 +447,7 @@ def _differences(stats: Statistics) -> Iterator[Table]:
         yield make_table(
             f"differences-{kind}",
             f"Difference of PCK at {stats.main_px:g} px, pair by pair, {list_name(kind)} queries"
-            + (f". {_FEW}" if few else ""),
+            + (f". {_few(stats)}" if few else ""),
             columns,
             rows,
         )

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 
 from engine.data.folders import natural_key
+from engine.data.layouts import group_word
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.datasets import ALL
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES, Interval, bootstrap_mean
@@ -55,6 +56,12 @@ class Statistics:
         self.merged = merged
         self.labels = merged.labels
         self.series = {label: place for place, label in enumerate(self.labels)}
+
+    @cached_property
+    def group(self) -> str:
+        """What a group of pairs is called: as the set calls it, where all results agree."""
+        words = {group_word(one.fingerprint.dataset.layout) for one in self.merged.results}
+        return words.pop() if len(words) == 1 else "group"
 
     @cached_property
     def lists(self) -> tuple[QueryKind, ...]:

@@ -327,9 +327,9 @@ def test_below_five_sequences_intervals_are_said_to_mean_little_and_nothing_is_c
     assert all(row.sequences in (0, count) for row in result.summary)
     if count < 5:
         assert "does not contain 0" not in text
-        assert f"come from {count} groups: too few to say more" in text
-        assert f"which means little over {count} groups" in text
-        assert "Intervals over fewer than 5 groups mean little." in page.elements[0].text
+        assert f"come from {count} sequences: too few to say more" in text
+        assert f"which means little over {count} sequences" in text
+        assert "Intervals over fewer than 5 sequences mean little." in page.elements[0].text
         assert "intervals over fewer than 5 groups mean little" in terminal
     else:
         assert "does not contain 0" in text
@@ -375,6 +375,57 @@ def test_times_are_means_over_images_and_pairs(tmp_path: Path):
 def test_a_difference_that_rounds_to_nothing_has_no_sign():
     assert [signed(value) for value in (0.1, -0.1)] == ["+0.100", f"{MINUS}0.100"]
     assert [signed(value) for value in (0.0001, -0.0001)] == ["0.000", "0.000"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "word", "words"),
+    [
+        ("HPatches sequences", "sequence", "sequences"),
+        ("SPair-71k", "class", "classes"),
+        ("Middlebury stereo", "scene", "scenes"),
+        ("table of pairs", "group", "groups"),
+        ("a plugin's", "group", "groups"),
+    ],
+)
+def test_groups_are_called_as_their_set_calls_them(
+    tmp_path: Path, layout: str, word: str, words: str
+):
+    plain = a_result()
+    dataset = replace(plain.fingerprint.dataset, layout=layout)
+    result = replace(plain, fingerprint=replace(plain.fingerprint, dataset=dataset))
+    report, page = report_on(tmp_path, result)
+    assert f"9 of 9 pairs from 3 {words}" in report.subtitle
+    assert f"come from 3 {words}: too few to say more" in report.summary
+    assert f"By {word}" in page.text_of("h2")
+    assert ("Published figures" in page.text_of("h2")) == (layout == "HPatches sequences")
+    text = page.text_of("p")
+    for sentence in (
+        f"95 % interval by bootstrap over {words}.",
+        f"counts the {words} on which the first descriptor is better",
+        f"of each {word}'s pairs, Harris queries, hardest {word} first",
+    ):
+        assert sentence in text
+    others = {"sequences", "classes", "scenes", "groups"} - {words}
+    shown = re.sub(r"#[a-z]+", "", text)
+    assert not [
+        other
+        for other in others
+        if re.search(rf"\b{other}\b", shown.replace("HPatches sequences", ""))
+    ]
+
+
+def test_where_each_pair_is_a_group_nothing_is_said_of_groups(tmp_path: Path):
+    plain = a_result()
+    rows = tuple(replace(row, sequence=f"{row.sequence} {row.index}") for row in plain.pairs)
+    dataset = replace(plain.fingerprint.dataset, layout="WxBS")
+    fingerprint = replace(plain.fingerprint, dataset=dataset)
+    result = replace(
+        plain, pairs=rows, fingerprint=fingerprint, summary=summarise(rows, fingerprint)
+    )
+    report, page = report_on(tmp_path, result)
+    assert "9 of 9 pairs · " in report.subtitle
+    assert "PCK at 5 px of each pair, Harris queries, hardest pair first" in page.text_of("p")
+    assert "by bootstrap over pairs" in page.text_of("p")
 
 
 # ---- what must be said -------------------------------------------------------------------------

@@ -54,6 +54,15 @@ def readers() -> tuple[PairSetReader, ...]:
     return (*_READERS, _PLAIN)
 
 
+def group_word(layout: str) -> str:
+    """What users call a group of a layout's sets.
+
+    Args:
+        layout: what users call the layout; of one that is not known, groups are "groups".
+    """
+    return next((one.group for one in readers() if one.layout == layout), "group")
+
+
 def split_layout(text: str) -> tuple[str, str]:
     """The layout and the path in ``WORD:PATH``; the layout is "" where none is asked for."""
     word, colon, path = text.partition(":")

@@ -39,6 +39,7 @@ class ColmapReader:
 
     word: Final = "colmap"
     layout: Final = "COLMAP models"
+    group: Final = "scene"
     expected: Final = "cameras and images of a model, as .bin or .txt, and a folder with its images"
 
     def recognises(self, root: Path) -> bool:

@@ -28,6 +28,7 @@ class EvdReader:
 
     word: Final = "evd"
     layout: Final = "EVD"
+    group: Final = "pair"
     expected: Final = "folders 1 and 2 with an image of each pair and h with its homography"
 
     def recognises(self, root: Path) -> bool:

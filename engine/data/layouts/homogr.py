@@ -29,6 +29,7 @@ class HomogrReader:
 
     word: Final = "homogr"
     layout: Final = "homogr"
+    group: Final = "pair"
     expected: Final = "NAMEA.jpg, NAMEB.jpg and NAME_H_A_to_B.txt for each pair, in one folder"
 
     def recognises(self, root: Path) -> bool:

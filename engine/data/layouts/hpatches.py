@@ -49,6 +49,7 @@ class HPatchesReader:
 
     word: Final = "hpatches"
     layout: Final = "HPatches sequences"
+    group: Final = "sequence"
     expected: Final = "images 1, 2, … and a file H_1_k for each further image k, in folders"
 
     def recognises(self, root: Path) -> bool:

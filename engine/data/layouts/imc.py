@@ -45,6 +45,7 @@ class ImcReader:
 
     word: Final = "imc"
     layout: Final = "Image Matching Challenge 2022"
+    group: Final = "scene"
     expected: Final = f"folders with {_PAIRS}, {_CAMERAS} and {_IMAGES}"
 
     def recognises(self, root: Path) -> bool:

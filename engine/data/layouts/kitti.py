@@ -83,6 +83,7 @@ class KittiReader:
 
     word: Final = "kitti"
     layout: Final = "KITTI stereo and flow"
+    group: Final = "scene"
     expected: Final = (
         "folders image_2 and image_3 (2015) or colored_0 and colored_1 (2012), beside disp_occ_0, "
         "disp_occ or flow_occ"

@@ -40,6 +40,7 @@ class ManifestReader:
 
     word: Final = "manifest"
     layout: Final = "table of pairs"
+    group: Final = "group"
     expected: Final = (
         "a CSV file with the columns image_a and image_b, and perhaps truth, group, subset"
     )

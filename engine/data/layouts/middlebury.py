@@ -75,6 +75,7 @@ class MiddleburyReader:
 
     word: Final = "middlebury"
     layout: Final = "Middlebury stereo"
+    group: Final = "scene"
     expected: Final = (
         "folders with im2, im6, disp2 and disp6; view1, view5, disp1 and disp5; or im0, im1, "
         "disp0.pfm and disp1.pfm"

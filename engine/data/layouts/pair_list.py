@@ -58,6 +58,7 @@ class PairListReader:
 
     word: Final = "pair-list"
     layout: Final = "list of pairs"
+    group: Final = "group"
     expected: Final = "a text file with two names of images on each line, and the images"
 
     def recognises(self, root: Path) -> bool:

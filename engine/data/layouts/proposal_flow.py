@@ -37,6 +37,7 @@ class ProposalFlowReader:
 
     word: Final = "proposal-flow"
     layout: Final = "PF-PASCAL or PF-WILLOW"
+    group: Final = "class"
     expected: Final = (
         "a CSV list with source_image, target_image, XA, YA, XB and YB, and the images"
     )

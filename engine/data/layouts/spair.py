@@ -39,6 +39,7 @@ class SPairReader:
 
     word: Final = "spair"
     layout: Final = "SPair-71k"
+    group: Final = "class"
     expected: Final = (
         "the folders JPEGImages and PairAnnotation, and Layout with the lists of splits"
     )

@@ -36,6 +36,7 @@ class TssReader:
 
     word: Final = "tss"
     layout: Final = "TSS"
+    group: Final = "pair"
     expected: Final = "folders SET/NAME with image1.png, image2.png, flow1.flo and flow2.flo"
 
     def recognises(self, root: Path) -> bool:

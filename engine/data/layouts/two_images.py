@@ -16,6 +16,7 @@ class TwoImagesReader:
 
     word: Final = "two-images"
     layout: Final = "two images"
+    group: Final = "pair"
     expected: Final = "a folder with exactly two pictures"
 
     def recognises(self, root: Path) -> bool:

@@ -37,6 +37,7 @@ class WxbsReader:
 
     word: Final = "wxbs"
     layout: Final = "WxBS"
+    group: Final = "pair"
     expected: Final = "folders KIND/NAME with two images 01 and 02 and the points in corrs.txt"
 
     def recognises(self, root: Path) -> bool:
