@@ -49,13 +49,9 @@ from descgui.views.evaluation_panel import FIRST_HEIGHT_PX, EvaluationPanel
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import DockSpec, MainWindow
 from descgui.views.matches_panel import MatchesPanel
-from descgui.views.network_dialog import NetworkDialog
 from descgui.views.pair_view import PairView
-from descgui.views.pca_dialog import PcaDialog
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
-from descgui.views.range_dialog import RangeDialog
-from descgui.views.study_dialog import StudyDialog
 from descgui.views.theme import Theme
 from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
 from descgui.views.training_panel import TrainingPanel
@@ -316,6 +312,8 @@ class Application(QObject):
             self.descriptor.ask_comparison()
 
     def _show_pca(self) -> None:
+        from descgui.views.pca_dialog import PcaDialog
+
         dialog = PcaDialog(self.models, self.files, self.window)
         bar = self.window.tool_bar  # below its right end, over the panels and not over the panes
         dialog.move(bar.mapToGlobal(bar.rect().bottomRight()) - QPoint(dialog.width(), 0))
@@ -324,10 +322,14 @@ class Application(QObject):
             self.models.view.update(mode="pca")
 
     def _choose_range(self) -> None:
+        from descgui.views.range_dialog import RangeDialog
+
         if self.models.pair.state is not None:
             self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
 
     def _open_network(self, maps: MapsModel) -> None:
+        from descgui.views.network_dialog import NetworkDialog
+
         self.window.open_dialog(NetworkDialog(self.models, maps, self.networks, self.window))
 
     def _open_gallery(self) -> None:
@@ -337,6 +339,8 @@ class Application(QObject):
         self.window.open_dialog(GalleryDialog(self.models, results, pictures, self.window))
 
     def _open_study(self) -> None:
+        from descgui.views.study_dialog import StudyDialog
+
         self.window.open_dialog(StudyDialog(self.models, self.studies, self.window))
 
     def _run_matches(self) -> None:

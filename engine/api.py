@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         OutputError,
     )
     from engine.evaluation.comparison import MergedResults, merge_results
-    from engine.evaluation.datasets import WITHOUT_LARGE, find_data_folder
+    from engine.evaluation.datasets import find_data_folder
     from engine.evaluation.metric_summary import MetricRow, metric_gaps
     from engine.evaluation.pair_pictures import pair_picture
     from engine.evaluation.report import REPORT_HTML, Cell, Column, Table
@@ -193,6 +193,7 @@ if TYPE_CHECKING:
         PRECOMPUTED,
         SIDES,
         VIEW_MODES,
+        WITHOUT_LARGE,
         Colormap,
         Panel,
         PcaFit,

@@ -62,6 +62,10 @@ def truth_words(kind: TruthKind, origin: TruthOrigin) -> str:
     return kind if origin == "given" else f"{kind}, {origin}"
 
 
+WITHOUT_LARGE = "540"
+"""The part of HPatches without its eight largest sequences, 540 pairs."""
+
+
 def other_side(side: Side) -> Side:
     """The opposite side."""
     return "b" if side == "a" else "a"

@@ -134,7 +134,8 @@ def test_the_window_is_built_without_torch_an_extra_or_what_draws_plots():
         "from engine import api\n"
         "application = make_application([])\n"
         "window = Application(api.ViewOptions(), make_models(None))\n"
-        "slow = {'cv2', 'matplotlib', 'pyqtgraph', 'skimage', 'torch'}\n"
+        "slow = {'cv2', 'matplotlib', 'PIL', 'pyqtgraph', 'skimage', 'torch'}\n"
+        "slow |= {'engine.images', 'engine.data.layouts', 'engine.inspection.requests'}\n"
         f"print(*sorted((slow | {EXTRA_MODULES}) & set(sys.modules)))\n"
     )
     assert run_python(code).split() == []

@@ -15,7 +15,7 @@ from descgui.models.networks_state import same_network
 from descgui.workers.lane import JobLane
 from engine import api
 
-_Asked = tuple[api.ImagePair, api.Recipe]
+_Asked = tuple["api.ImagePair", "api.Recipe"]
 
 _ALWAYS_KEPT = 2
 """How many descriptors' maps a session keeps even if they take more than its budget."""

@@ -21,8 +21,8 @@ from descgui.models.recents import read_recent, write_recent
 from descgui.workers.lane import JobLane
 from engine import api
 
-Prepare = Callable[[api.Image], NDArray[np.uint8]]
-Ranges = tuple[api.ValueRange | None, api.ValueRange | None]
+Prepare = Callable[["api.Image"], NDArray[np.uint8]]
+Ranges = tuple["api.ValueRange | None", "api.ValueRange | None"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import ImagePair, PairGroup, PairSet
+from engine import api
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class BrowserState:
         index: number of the open pair in its group.
     """
 
-    dataset: PairSet | None = field(default=None, compare=False)
+    dataset: api.PairSet | None = field(default=None, compare=False)
     subset: str = ""
     search: str = ""
     group: str = ""
@@ -33,9 +33,9 @@ class BrowserState:
 class _Listing:
     """What passes the filter, with the places of its pairs by group and number."""
 
-    parts: dict[str, tuple[PairGroup, ...]] = field(default_factory=dict)
-    groups: tuple[PairGroup, ...] = ()
-    pairs: tuple[ImagePair, ...] = ()
+    parts: dict[str, tuple[api.PairGroup, ...]] = field(default_factory=dict)
+    groups: tuple[api.PairGroup, ...] = ()
+    pairs: tuple[api.ImagePair, ...] = ()
     places: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
@@ -60,7 +60,7 @@ class BrowserModel(QObject):
         """The present state."""
         return self._state
 
-    def set_dataset(self, dataset: PairSet | None) -> None:
+    def set_dataset(self, dataset: api.PairSet | None) -> None:
         """List another set, unfiltered."""
         self._set(BrowserState(dataset=dataset))
 
@@ -79,18 +79,18 @@ class BrowserModel(QObject):
         """Mark the open pair; ("", 0) marks none."""
         self._set(replace(self._state, group=group, index=index))
 
-    def listed(self) -> tuple[PairGroup, ...]:
+    def listed(self) -> tuple[api.PairGroup, ...]:
         """The groups that pass the filter, part by part, with those of their pairs that do.
 
         All pairs of a group are listed where its own name has the text, else those that have it.
         """
         return self._listing.groups
 
-    def listed_parts(self) -> Mapping[str, tuple[PairGroup, ...]]:
+    def listed_parts(self) -> Mapping[str, tuple[api.PairGroup, ...]]:
         """The same groups by the part of the set that they belong to, "" for none, in order."""
         return self._listing.parts
 
-    def neighbour(self, step: int) -> ImagePair | None:
+    def neighbour(self, step: int) -> api.ImagePair | None:
         """The pair ``step`` places after the open one among the listed ones; None at the ends."""
         pairs = self._listing.pairs
         if not pairs:
@@ -116,7 +116,7 @@ def _list(state: BrowserState) -> _Listing:
     if state.dataset is None:
         return _Listing()
     text = state.search.casefold()
-    found: dict[str, list[PairGroup]] = {part: [] for part in (*state.dataset.subsets, "")}
+    found: dict[str, list[api.PairGroup]] = {part: [] for part in (*state.dataset.subsets, "")}
     for group in state.dataset.groups:
         if state.subset in ("", group.subset):
             hit = _hits(group, text) if text else group
@@ -129,7 +129,7 @@ def _list(state: BrowserState) -> _Listing:
     return _Listing(parts, groups, pairs, places)
 
 
-def _hits(group: PairGroup, text: str) -> PairGroup:
+def _hits(group: api.PairGroup, text: str) -> api.PairGroup:
     """The group with the pairs that have a text in their names, or all if its own name has it."""
     if text in group.name.casefold():
         return group

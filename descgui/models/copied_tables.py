@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from descgui.models.shown_metric import ShownMetric
-from engine.api import Cell, Column, Table
+from engine import api
 
 if TYPE_CHECKING:
     from engine.api import MergedResults, MetricRow, SummaryRow
 
 
-def means_table(content: MergedResults, *, queries: str, metric: ShownMetric) -> Table:
+def means_table(content: MergedResults, *, queries: str, metric: ShownMetric) -> api.Table:
     """One metric by descriptor and subset, with intervals; the best of each column is bold."""
     rows = {(row.descriptor, row.subset): row for row in metric.rows_in(content, queries)}
     subsets = tuple(dict.fromkeys(row.subset for row in content.summary))
@@ -24,27 +24,27 @@ def means_table(content: MergedResults, *, queries: str, metric: ShownMetric) ->
         best[subset] = choose(values) if len(values) > 1 else None
     lines = tuple(
         (
-            Cell(label),
+            api.Cell(label),
             *(_cell(rows.get((label, subset)), metric, best[subset]) for subset in subsets),
         )
         for label in content.labels
     )
-    columns = (Column("descriptor", align="left"), *map(Column, subsets))
-    return Table("means", f"{metric.title}, {queries} queries, {content.title}", columns, lines)
+    columns = (api.Column("descriptor", align="left"), *map(api.Column, subsets))
+    return api.Table("means", f"{metric.title}, {queries} queries, {content.title}", columns, lines)
 
 
-def _cell(row: SummaryRow | MetricRow | None, metric: ShownMetric, best: float | None) -> Cell:
+def _cell(row: SummaryRow | MetricRow | None, metric: ShownMetric, best: float | None) -> api.Cell:
     if row is None or row.value is None:
-        return Cell("\N{EN DASH}")
+        return api.Cell("\N{EN DASH}")
     ends = "" if row.ends is None else f"[{', '.join(map(metric.text, row.ends))}]"
-    return Cell(metric.text(row.value), ends, strong=row.value == best)
+    return api.Cell(metric.text(row.value), ends, strong=row.value == best)
 
 
-def pairs_table(headings: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> Table:
+def pairs_table(headings: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> api.Table:
     """Lines of a list of pairs, whose first two columns are words."""
     columns = (
-        Column(heading, align="left" if place < 2 else "right")
+        api.Column(heading, align="left" if place < 2 else "right")
         for place, heading in enumerate(headings)
     )
-    cells = (tuple(map(Cell, line)) for line in lines)
-    return Table("pairs", caption, tuple(columns), tuple(cells))
+    cells = (tuple(map(api.Cell, line)) for line in lines)
+    return api.Table("pairs", caption, tuple(columns), tuple(cells))

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import MapInfo, Side
+from engine import api
+from engine.api import Side
 
 MapStage = Literal["none", "waiting", "computing", "ready", "failed"]
 
@@ -43,7 +44,7 @@ class MapStatus:
 
     stage: MapStage = "none"
     fraction: float | None = None
-    info: MapInfo | None = None
+    info: api.MapInfo | None = None
     message: str = ""
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import MatchTable, PointsKind
+from engine import api
+from engine.api import PointsKind
 
 RIGHT, WRONG, UNSEEN, BLANK, UNJUDGED = 1, 0, -1, -2, 2
 """What is known of a match: right or wrong, by the truth or else by the estimate; its true point is
@@ -39,7 +40,7 @@ class MatchesState:
     max_ratio: float = 1.0
     mutual_only: bool = False
     visible: bool = True
-    table: MatchTable | None = None
+    table: api.MatchTable | None = None
     running: bool = False
 
     def shown(self) -> NDArray[np.bool_]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.api import NetworkList, network_of
+from engine import api
+from engine.api import NetworkList
 from engine.api import WeightsState as Where
 
 
@@ -51,7 +52,7 @@ class WeightsState:
 
 def same_network(one: str, other: str) -> bool:
     """Whether two names mean the same model, at whatever layers."""
-    parts, others = network_of(one), network_of(other)
+    parts, others = api.network_of(one), api.network_of(other)
     return parts is not None and others is not None and parts.at() == others.at()
 
 
@@ -66,9 +67,9 @@ def menu_networks(chosen: Iterable[str], recent: Iterable[str]) -> tuple[str, ..
         The recent ones in their order.  The chosen layers take the place of those that were
         opened; what was chosen without having been opened comes first.
     """
-    wanted = [name for name in dict.fromkeys(chosen) if network_of(name) is not None]
+    wanted = [name for name in dict.fromkeys(chosen) if api.network_of(name) is not None]
     listed: list[str] = []
     for name in recent:
-        if network_of(name) is not None:
+        if api.network_of(name) is not None:
             listed += [one for one in wanted if same_network(one, name)] or [name]
     return tuple(dict.fromkeys((*(one for one in wanted if one not in listed), *listed)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import Image, ImagePair, Truth
+from engine import api
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,12 +24,12 @@ class PairState:
             is in memory alone.
     """
 
-    pair: ImagePair
-    image_a: Image
-    image_b: Image
+    pair: api.ImagePair
+    image_a: api.Image
+    image_b: api.Image
     display_a: NDArray[np.uint8]
     display_b: NDArray[np.uint8]
-    truth: Truth | None = None
+    truth: api.Truth | None = None
     truth_text: str = ""
 
 

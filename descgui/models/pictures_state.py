@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import ErrorsAnswer, NormsAnswer, PcaAnswer, ScalarMap, WinnersAnswer
+from engine import api
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,15 +29,15 @@ class PicturesState:
         problem: one sentence why the picture of the present mode is missing, "" when it is not.
     """
 
-    pca: PcaAnswer | None = None
-    pca_compared: Mapping[int, PcaAnswer] = field(default_factory=lambda: MappingProxyType({}))
-    cycle_a: ScalarMap | None = None
-    cycle_b: ScalarMap | None = None
-    winners: WinnersAnswer | None = None
-    norms_a: NormsAnswer | None = None
-    norms_b: NormsAnswer | None = None
-    errors_a: ErrorsAnswer | None = None
-    errors_b: ErrorsAnswer | None = None
+    pca: api.PcaAnswer | None = None
+    pca_compared: Mapping[int, api.PcaAnswer] = field(default_factory=lambda: MappingProxyType({}))
+    cycle_a: api.ScalarMap | None = None
+    cycle_b: api.ScalarMap | None = None
+    winners: api.WinnersAnswer | None = None
+    norms_a: api.NormsAnswer | None = None
+    norms_b: api.NormsAnswer | None = None
+    errors_a: api.ErrorsAnswer | None = None
+    errors_b: api.ErrorsAnswer | None = None
     warped_b: NDArray[np.uint8] | None = None
     warped_a: NDArray[np.uint8] | None = None
     busy: str = ""

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from PySide6.QtCore import QObject, Signal
 
-from engine.api import Point, ProbeAnswer, Side
+from engine import api
+from engine.api import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Probe:
     """A point of one image that is asked about."""
 
     side: Side
-    point_px: Point
+    point_px: api.Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Pin:
 
     number: int
     probe: Probe
-    answer: ProbeAnswer | None = None
-    compared: Mapping[int, ProbeAnswer] = field(default_factory=lambda: MappingProxyType({}))
+    answer: api.ProbeAnswer | None = None
+    compared: Mapping[int, api.ProbeAnswer] = field(default_factory=lambda: MappingProxyType({}))
 
-    def answer_of(self, descriptor: int) -> ProbeAnswer | None:
+    def answer_of(self, descriptor: int) -> api.ProbeAnswer | None:
         """Its match by one descriptor, None until computed."""
         return self.answer if descriptor == 0 else self.compared.get(descriptor)
 
-    def with_answer(self, descriptor: int, answer: ProbeAnswer | None) -> Pin:
+    def with_answer(self, descriptor: int, answer: api.ProbeAnswer | None) -> Pin:
         """The pin with the match by one descriptor; None removes it."""
         if descriptor == 0:
             return replace(self, answer=answer)
@@ -66,8 +67,8 @@ class ProbeModel(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._probe: Probe | None = None
-        self._answer: ProbeAnswer | None = None
-        self._comparisons: dict[int, ProbeAnswer] = {}
+        self._answer: api.ProbeAnswer | None = None
+        self._comparisons: dict[int, api.ProbeAnswer] = {}
 
     @property
     def probe(self) -> Probe | None:
@@ -75,11 +76,11 @@ class ProbeModel(QObject):
         return self._probe
 
     @property
-    def answer(self) -> ProbeAnswer | None:
+    def answer(self) -> api.ProbeAnswer | None:
         """The shown descriptor's latest answer."""
         return self._answer
 
-    def answer_of(self, descriptor: int) -> ProbeAnswer | None:
+    def answer_of(self, descriptor: int) -> api.ProbeAnswer | None:
         """The latest answer of a descriptor, counted from 0, the shown one."""
         return self._answer if descriptor == 0 else self._comparisons.get(descriptor)
 
@@ -92,7 +93,7 @@ class ProbeModel(QObject):
         if probe is None:
             self.clear_answers()
 
-    def set_answer(self, answer: ProbeAnswer | None, descriptor: int = 0) -> None:
+    def set_answer(self, answer: api.ProbeAnswer | None, descriptor: int = 0) -> None:
         """Show a descriptor's answer; by default the shown one's."""
         if answer is self.answer_of(descriptor):
             return
@@ -153,7 +154,7 @@ class PinsModel(QObject):
             if self._selected not in {pin.number for pin in pins}:
                 self.select(0)
 
-    def set_answer(self, number: int, answer: ProbeAnswer | None, descriptor: int = 0) -> None:
+    def set_answer(self, number: int, answer: api.ProbeAnswer | None, descriptor: int = 0) -> None:
         """Give one pin the answer of a descriptor; ignored if the pin is gone."""
         self.set_pins(
             tuple(

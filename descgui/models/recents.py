@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.api import ImagePair
+from engine import api
 
 _SEPARATOR = "\t"  # cannot be typed into a path by accident
 
@@ -38,7 +38,7 @@ class RecentPair:
         return f"{self.path_a.name} ↔ {self.path_b.name}"
 
 
-def write_recent(pair: ImagePair, opened: str) -> str:
+def write_recent(pair: api.ImagePair, opened: str) -> str:
     """One line for the settings file.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.api import PLAIN, Colouring, PcaFit, ViewMode
+from engine import api
+from engine.api import PLAIN, PcaFit, ViewMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ViewState:
     own_ranges: bool = False
     pca_fit: PcaFit = "both"
     pca_basis: Path | None = None
-    pca_colouring: Colouring = PLAIN
+    pca_colouring: api.Colouring = PLAIN
     pca_level: int = 0
     self_similarity: bool = False
     stacked: bool = False

@@ -36,7 +36,7 @@ from descgui.views.panel_parts import (
 from descgui.views.ports import Files, Opening, Thumbnails
 from descgui.views.thumbnails import ThumbnailCache
 from descgui.views.words import counted
-from engine.api import PairGroup, PairSet
+from engine import api
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
 _PROBLEMS_SHOWN = 30
@@ -241,7 +241,7 @@ class BrowserPanel(QWidget):
             self._opening.open_pair(pair or group.pairs[0])
 
 
-def _count_text(dataset: PairSet, listed: Sequence[PairGroup]) -> str:
+def _count_text(dataset: api.PairSet, listed: Sequence[api.PairGroup]) -> str:
     pairs = sum(len(one.pairs) for one in dataset.groups)
     shown = sum(len(one.pairs) for one in listed)
     if shown == pairs:

@@ -36,7 +36,7 @@ from descgui.views.viewport import (
     fit,
     scale_limits,
 )
-from engine.api import Point
+from engine import api
 
 FIT_MARGIN: Final = 10.0
 WHEEL_STEP: Final = 1.2
@@ -194,7 +194,7 @@ class ImageCanvas(QWidget):
         """Show one image pixel on one device pixel, keeping the centre."""
         self.zoom_by(1.0 / self.devicePixelRatioF() / self._view.scale)
 
-    def zoom_by(self, factor: float, about: Point | None = None) -> None:
+    def zoom_by(self, factor: float, about: api.Point | None = None) -> None:
         """Enlarge about a widget position, by default the centre."""
         if self._photo is None:
             return
@@ -388,7 +388,7 @@ class ImageCanvas(QWidget):
 
     # Pointing
 
-    def pin_at(self, position: Point) -> PinMark | None:
+    def pin_at(self, position: api.Point) -> PinMark | None:
         """The topmost pin of this image under a widget position; matches of pins do not count."""
         stage = self._stage()
         for mark in reversed(self._marks):
@@ -412,7 +412,7 @@ class ImageCanvas(QWidget):
             self._over_image = False
             self.pointer_left.emit()
 
-    def _grab_point(self, position: QPointF) -> Point:
+    def _grab_point(self, position: QPointF) -> api.Point:
         assert self._photo is not None, "a pin without an image"
         tip = (position.x() + self._grab_offset[0], position.y() + self._grab_offset[1])
         return clamped(self.viewport.to_image(tip), self._photo.size_px)
@@ -444,5 +444,5 @@ def _muted(overlay: Overlay | None) -> bool:
     return overlay is not None and overlay.muted
 
 
-def _point(position: QPointF) -> Point:
+def _point(position: QPointF) -> api.Point:
     return position.x(), position.y()

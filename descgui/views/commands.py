@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
-from engine.api import LISTED_TRUTHS, PANELS, SIDES, VIEW_MODES, network_of
+from engine import api
+from engine.api import (
+    LISTED_TRUTHS,
+    PANELS,
+    SIDES,
+    VIEW_MODES,
+)
 
 Key = str | QKeySequence.StandardKey
 Section = tuple["Command", ...]
@@ -81,7 +87,7 @@ def _has_members(models: AppModels) -> bool:
 
 
 def _has_network(models: AppModels) -> bool:
-    return _has_pair(models) and network_of(models.maps.choice.name) is not None
+    return _has_pair(models) and api.network_of(models.maps.choice.name) is not None
 
 
 def _has_results(models: AppModels) -> bool:
@@ -90,7 +96,7 @@ def _has_results(models: AppModels) -> bool:
 
 
 def _has_network_open(models: AppModels) -> bool:
-    shown = network_of(models.maps.choice.name) is not None
+    shown = api.network_of(models.maps.choice.name) is not None
     return _engine_ready(models) and (shown or models.study.state.stage != "none")
 
 

@@ -38,16 +38,13 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.ports import Describing, Files
 from descgui.views.words import duration_text, size_text
+from engine import api
 from engine.api import (
     PRECISIONS,
     PRECOMPUTED,
     SIDES,
-    ImagePair,
-    NetworkInfo,
     OptionInfo,
     Side,
-    network_of,
-    weights_in_use,
 )
 
 _OPEN_NETWORK = "Open network…"
@@ -162,14 +159,14 @@ class DescriptorChooser(QWidget):
         self._maps = maps
         self._none_title = none_title
         self._values: dict[str, Mapping[str, Any]] = {}
-        self._map_files: tuple[ImagePair, tuple[Path, Path]] | None = None
+        self._map_files: tuple[api.ImagePair, tuple[Path, Path]] | None = None
         self._wheel = WheelNeedsFocus(self)
         self.combo = narrow_combo(self, name=title, chosen=self._on_activated)
         self._wheel.guard(self.combo)
         self.summary = Sentence(parent=self, quiet=True)
         self.form: OptionForm | None = None
         self._shown_info: DescriptorChoiceInfo | None = None
-        self._network: tuple[str, NetworkInfo] | None = None
+        self._network: tuple[str, api.NetworkInfo] | None = None
         self.layers = LayerSlider(self)
         self.layers.layer_chosen.connect(self._on_layer)
         maps.preparing_changed.connect(self.layers.show_preparing)
@@ -254,7 +251,7 @@ class DescriptorChooser(QWidget):
             self.form.set_values(choice.values)
         if self.form is not None and info is not None and info.takes_weights:
             without_file = {k: v for k, v in choice.values.items() if k != "weights"}
-            self.form.say_empty("weights", weights_in_use(info.name, without_file))
+            self.form.say_empty("weights", api.weights_in_use(info.name, without_file))
 
     def _show_layers(self) -> None:
         """Show the network's layers; they stay while another one of them is described."""
@@ -267,7 +264,7 @@ class DescriptorChooser(QWidget):
             self._network = None
             self.layers.show_network(None, None)
         else:
-            self.layers.show_network(self._network[1], network_of(name))
+            self.layers.show_network(self._network[1], api.network_of(name))
 
     def _show_untrained(self) -> None:
         infos = [self._maps.status(side).info for side in SIDES]
@@ -275,7 +272,7 @@ class DescriptorChooser(QWidget):
         text = "Untrained: its weights are random numbers."
         if self._shown_info is not None and self._shown_info.takes_weights:
             text += " Choose a weights file below"
-            found = network_of(self._shown_info.name) is not None
+            found = api.network_of(self._shown_info.name) is not None
             text += ", or download them: File ▸ Open network…" if found else "."
         self.untrained.say(text if untrained and self._maps.choice.name else "")
 
@@ -311,7 +308,7 @@ class DescriptorChooser(QWidget):
 
     def _on_layer(self, layer: int) -> None:
         current = self._maps.choice
-        name = network_of(current.name)
+        name = api.network_of(current.name)
         if name is not None and self._network is not None:
             count = len(self._network[1].layers)
             chosen = DescriptorChoice(str(name.at_number(layer, count)), current.values)

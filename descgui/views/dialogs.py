@@ -8,12 +8,12 @@ from typing import Final, Literal
 
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QMessageBox, QWidget
 
-from engine.api import IMAGE_SUFFIXES, PairSetReader
+from engine import api
 
 
 def image_filter() -> str:
     """The name filter of all readable pictures."""
-    patterns = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
+    patterns = " ".join(f"*{suffix}" for suffix in sorted(api.IMAGE_SUFFIXES))
     return f"Images ({patterns});;All files (*)"
 
 
@@ -24,7 +24,7 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, ...] | None:
     )
     if not names:
         return None
-    if len(names) == 1 and Path(names[0]).suffix.lower() not in IMAGE_SUFFIXES:
+    if len(names) == 1 and Path(names[0]).suffix.lower() not in api.IMAGE_SUFFIXES:
         return (Path(names[0]),)
     if len(names) == 1:
         second, _ = QFileDialog.getOpenFileName(
@@ -36,7 +36,7 @@ def ask_pair(parent: QWidget, folder: Path) -> tuple[Path, ...] | None:
     return Path(names[0]), Path(names[1])
 
 
-def ask_layout(parent: QWidget, path: Path, readers: Sequence[PairSetReader]) -> str | None:
+def ask_layout(parent: QWidget, path: Path, readers: Sequence[api.PairSetReader]) -> str | None:
     """The word of the layout that a set of pairs has, of several that fit."""
     answer = QMessageBox(
         QMessageBox.Icon.Question,

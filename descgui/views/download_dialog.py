@@ -29,7 +29,8 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.words import clock_text
-from engine.api import HPATCHES_FOLDER, HPATCHES_URLS, Stage, find_data_folder
+from engine import api
+from engine.api import Stage
 
 _WIDTH_PX = 480
 
@@ -45,9 +46,9 @@ class DownloadDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self._actions = actions
-        self._place = find_data_folder()
+        self._place = api.find_data_folder()
         self.setWindowTitle("Download HPatches")
-        hosts = " or ".join(str(urlsplit(url).hostname) for url in HPATCHES_URLS)
+        hosts = " or ".join(str(urlsplit(url).hostname) for url in api.HPATCHES_URLS)
         self.intro = Sentence(
             (
                 "116 sequences of six images each, with homographies (Balntas and others, 2017). "
@@ -91,7 +92,7 @@ class DownloadDialog(QDialog):
         self._place = there = folder
         while not there.exists() and there != there.parent:
             there = there.parent
-        text = f"Into {folder / HPATCHES_FOLDER}"
+        text = f"Into {folder / api.HPATCHES_FOLDER}"
         with suppress(OSError):
             text += f" ({shutil.disk_usage(there).free / 1e9:.0f} GB free)"
         self.place.say(text)

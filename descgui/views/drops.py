@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from engine.api import IMAGE_SUFFIXES, MATRIX_SUFFIXES, Side
+from engine import api
+from engine.api import Side
 
 _FURTHER_SUFFIXES: Final = frozenset({".flo", ".h5", ".hdf5", ".db"})
 
@@ -31,7 +32,7 @@ class DropPlan:
 def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
     """Decide what dropping ``paths`` on a pane ("" outside all panes) would do."""
     folders = [path for path in paths if path.is_dir()]
-    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in paths if path.suffix.lower() in api.IMAGE_SUFFIXES]
     match len(paths), len(folders), len(images) - len(set(images) & set(folders)):
         case 1, 1, _:
             return DropPlan("folder")
@@ -39,6 +40,6 @@ def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
             return DropPlan("image", side)
         case 2, 0, 2:
             return DropPlan("pair")
-        case 1, 0, 0 if paths[0].suffix.lower() in MATRIX_SUFFIXES | _FURTHER_SUFFIXES:
+        case 1, 0, 0 if paths[0].suffix.lower() in api.MATRIX_SUFFIXES | _FURTHER_SUFFIXES:
             return DropPlan("truth")
     return DropPlan("refused")

@@ -19,7 +19,7 @@ from descgui.models.evaluation_state import DEMO, IN_FORM, EstimateState, Evalua
 from descgui.views import dialogs
 from descgui.views.download_dialog import DownloadDialog
 from descgui.views.evaluation_actions import EvaluationActions
-from descgui.views.form import OptionForm
+from descgui.views.form import LateSection, OptionForm
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -41,15 +41,13 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_parts import RunFoot, add_folders, lay_out_form, list_devices
 from descgui.views.words import clock_text, size_text
+from engine import api
 from engine.api import (
     PRECOMPUTED,
     WITHOUT_LARGE,
     DescSpaceError,
     EvaluateConfig,
-    HPatchesReader,
     describe_options,
-    weights_in_use,
-    weights_title,
 )
 
 _WEIGHTS = "Weights (*.safetensors *.pt *.pth *.ckpt)"
@@ -101,7 +99,7 @@ class _DescriptorRow(QWidget):
         """Show whether it is ticked, and its weights."""
         self.box.setChecked(chosen)
         shown = chosen and self._takes_weights
-        words = weights_title(Path(weights)) if weights else weights_in_use(self.name)
+        words = api.weights_title(Path(weights)) if weights else api.weights_in_use(self.name)
         self.weights.say(words if weights or not words else f"Weights: {words}", weights)
         self.weights.setVisible(shown)
         self.browse.setVisible(shown)
@@ -187,15 +185,14 @@ class EvaluationForm(QWidget):
         section.body.addLayout(labelled_rows(("Device", self.device)))
         return section
 
-    def _make_more(self) -> Section:
-        section = Section("More settings", self, open_=False)
-        options = tuple(
-            info for info in describe_options(EvaluateConfig) if info.name not in IN_FORM
-        )
-        self.more = OptionForm(options, self._choice.state.more, section.content)
-        self.more.changed.connect(self._on_more)
-        section.body.addWidget(self.more)
-        return section
+    def _make_more(self) -> LateSection:
+        options = [info for info in describe_options(EvaluateConfig) if info.name not in IN_FORM]
+        self.more = LateSection("More settings", {"": options}, self._adopt_more, self)
+        return self.more
+
+    def _adopt_more(self, form: OptionForm) -> None:
+        form.set_values(self._choice.state.more)
+        form.changed.connect(self._on_more)
 
     def _make_foot(self) -> RunFoot:
         foot = RunFoot(self)
@@ -252,7 +249,7 @@ class EvaluationForm(QWidget):
         opened, choice = self._models.browser.state.dataset, self._choice.state
         names: tuple[str, ...] = tuple(_HPATCHES_PARTS)
         if opened is not None and choice.dataset == opened.opened:
-            is_hpatches = opened.layout == HPatchesReader.layout
+            is_hpatches = opened.layout == api.HPatchesReader.layout
             names = (*opened.subsets, WITHOUT_LARGE) if is_hpatches else opened.subsets
         if choice.subset not in ("all", *names):
             names = (*names, choice.subset)
@@ -270,8 +267,9 @@ class EvaluationForm(QWidget):
         for name, row in self._rows.items():
             row.show_choice(name in choice.descriptors, choice.weights.get(name, ""))
         self.open_report.setChecked(choice.open_report)
-        if self.more.values() != dict(choice.more):
-            self.more.set_values(choice.more)
+        for form in self.more.forms:
+            if form.values() != dict(choice.more):
+                form.set_values(choice.more)
         self._show_problem()
 
     def _on_estimate(self, state: EstimateState) -> None:

@@ -23,7 +23,7 @@ from descgui.views.pictures import Photo
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, Viewport
 from engine import api
-from engine.api import SIDES, ProbeAnswer, Side
+from engine.api import SIDES, Side
 from engine.api import figure_content as content
 
 _DOTS_PER_INCH: Final = 450
@@ -201,7 +201,7 @@ def caption_lines(models: AppModels) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _answer_text(answer: ProbeAnswer) -> str:
+def _answer_text(answer: api.ProbeAnswer) -> str:
     parts = []
     if answer.error_px is not None:
         parts.append(f"error {scene.px_text(answer.error_px)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Notice, StayingMenu, WheelNeedsFocus, in_row, narrow_combo
+from descgui.views.panel_parts import (
+    Notice,
+    Section,
+    StayingMenu,
+    WheelNeedsFocus,
+    in_row,
+    narrow_combo,
+)
 from engine.api import ConfigError, OptionInfo, typed_path
 
 _SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
@@ -548,3 +555,40 @@ class OptionForm(QWidget):
                 row.editor.show_value(row.default)
                 row.editor.control.setFocus()
         self._on_edited()
+
+
+class LateSection(Section):
+    """A section whose forms have many fields and are made when it is first opened.
+
+    Args:
+        title: heading of the section.
+        groups: settings by the titles of their forms.
+        made: called with each form once it is made.
+        parent: owner.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        groups: Mapping[str, list[OptionInfo]],
+        made: Callable[[OptionForm], None],
+        parent: QWidget,
+    ) -> None:
+        super().__init__(title, parent, open_=False)
+        self._groups = groups
+        self._made = made
+        self.forms: list[OptionForm] = []
+        self.heading.toggled.connect(self._make)
+
+    def _make(self, shown: bool) -> None:
+        if not shown or self.forms:
+            return
+        for title, options in self._groups.items():
+            if title:
+                label = QLabel(title, self.content)
+                label.setProperty("subtle", True)
+                self.body.addWidget(label)
+            form = OptionForm(tuple(options), parent=self.content)
+            self.body.addWidget(form)
+            self.forms.append(form)
+            self._made(form)

@@ -15,7 +15,7 @@ from descgui.views.panel_parts import (
     in_row,
     tabular,
 )
-from engine.api import ModelName, NetworkInfo
+from engine import api
 
 _ALIKE_PX: Final = 0.01
 _METHODS: Final = {
@@ -36,7 +36,7 @@ class LayerSlider(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._network: NetworkInfo | None = None
+        self._network: api.NetworkInfo | None = None
         self._wheel = WheelNeedsFocus(self)
         title = QLabel("Layer", self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
@@ -62,7 +62,7 @@ class LayerSlider(QWidget):
         self.show_preparing(None)
         self.show_network(None, None)
 
-    def show_network(self, network: NetworkInfo | None, name: ModelName | None) -> None:
+    def show_network(self, network: api.NetworkInfo | None, name: api.ModelName | None) -> None:
         """Show a network at the layers of a name; hide without one."""
         self.setVisible(network is not None and len(network.layers) > 1)
         if network is None or name is None:
@@ -101,7 +101,7 @@ class LayerSlider(QWidget):
         self.layer.say(f"{names} · stride {stride_px:g} px · {dim}-d")
         self.slider.setAccessibleDescription(self.layer.text())
 
-    def _show_grid(self, network: NetworkInfo) -> None:
+    def _show_grid(self, network: api.NetworkInfo) -> None:
         stride, offset = (
             f"{sum(pair) / 2:.3g}"  # what is used
             if abs(pair[0] - pair[1]) <= max(_ALIKE_PX, 4 * network.error_px)
@@ -121,7 +121,7 @@ class LayerSlider(QWidget):
             self.layer_chosen.emit(layer)
 
 
-def layers_of(name: ModelName, network: NetworkInfo) -> tuple[int, ...]:
+def layers_of(name: api.ModelName, network: api.NetworkInfo) -> tuple[int, ...]:
     """The numbers of the layers in a network's name, ascending; its last one where it has none."""
     names = [layer.name for layer in network.layers]
     count = len(names)

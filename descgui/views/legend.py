@@ -23,13 +23,13 @@ from descgui.views.marks import (
     paint_shapes,
 )
 from descgui.views.viewport import Box, Viewport
+from engine import api
 from engine.api import (
     LISTED_TRUTHS,
     OCCLUDED,
     OUTSIDE,
     RIGHT,
     WRONG,
-    Truth,
     Visibility,
     figure_content,
 )
@@ -63,14 +63,14 @@ class MarkLegend(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._truth: Truth | None = None
+        self._truth: api.Truth | None = None
         self._with_own = False
         self._states: tuple[Visibility, ...] = ()
         self.setAccessibleName("Meaning of the marks")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._describe()
 
-    def set_truth(self, truth: Truth | None) -> None:
+    def set_truth(self, truth: api.Truth | None) -> None:
         """What is known of the pair, so that its marks can appear."""
         if truth is not self._truth:
             self._truth = truth
@@ -128,7 +128,7 @@ class MarkLegend(QWidget):
 
 
 def legend_entries(
-    truth: Truth | None, *, with_own: bool, states: tuple[Visibility, ...] = ()
+    truth: api.Truth | None, *, with_own: bool, states: tuple[Visibility, ...] = ()
 ) -> tuple[tuple[Shapes, str], ...]:
     """Symbols, as shapes about (0, 0), with their words.
 

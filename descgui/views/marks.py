@@ -29,7 +29,14 @@ from PySide6.QtGui import (
 )
 
 from descgui.views.viewport import Box, Viewport
-from engine.api import BEST, CYCLE, RIGHT, TRUTH, WRONG, Point
+from engine import api
+from engine.api import (
+    BEST,
+    CYCLE,
+    RIGHT,
+    TRUTH,
+    WRONG,
+)
 from engine.api import figure_content as content
 
 Shapes = tuple[content.Shape, ...]
@@ -89,7 +96,7 @@ def label_font() -> QFont:
     return font
 
 
-def place_label(anchor: Point, width: float, height: float, area: Box, *, gap: float) -> Box:
+def place_label(anchor: api.Point, width: float, height: float, area: Box, *, gap: float) -> Box:
     """Where a label goes: up and right of its point, mirrored where room is short, always inside.
 
     Args:
@@ -114,7 +121,7 @@ def place_label(anchor: Point, width: float, height: float, area: Box, *, gap: f
 class Reticle:
     """The query point: four white arms around an open centre."""
 
-    point_px: Point
+    point_px: api.Point
 
     def shapes(self, stage: Stage) -> Shapes:
         at = stage.view.to_widget(self.point_px)
@@ -126,7 +133,7 @@ class Reticle:
 class BestMatch:
     """The best match: a yellow cross; ``color`` is a pin's colour for the match of a pin."""
 
-    point_px: Point
+    point_px: api.Point
     color: str = BEST
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -137,7 +144,7 @@ class BestMatch:
 class PeakRing:
     """A further good match: a small disc that holds its rank."""
 
-    point_px: Point
+    point_px: api.Point
     rank: int
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -153,7 +160,7 @@ class PeakRing:
 class ExcludedCircle:
     """What self-similarity leaves out around the query: a dashed white circle in image pixels."""
 
-    point_px: Point
+    point_px: api.Point
     radius_px: float
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -175,7 +182,7 @@ class CellFrame:
         size_px: (width, height).
     """
 
-    corner_px: Point
+    corner_px: api.Point
     size_px: tuple[float, float]
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -192,7 +199,7 @@ class TruthPoint:
     Where the 3 px ring would be too small to see, a ring of fixed size replaces it.
     """
 
-    point_px: Point
+    point_px: api.Point
 
     def shapes(self, stage: Stage) -> Shapes:
         at = stage.view.to_widget(self.point_px)
@@ -209,7 +216,7 @@ class TruthPoint:
 class HiddenTruth:
     """Where the true point would be if nothing stood in front of it: an open, dashed ring."""
 
-    point_px: Point
+    point_px: api.Point
 
     def shapes(self, stage: Stage) -> Shapes:
         circle = tuple(_arc(stage.view.to_widget(self.point_px), 6.5, 0.0, 2 * math.pi, 24))
@@ -220,7 +227,7 @@ class HiddenTruth:
 class ListedPoint:
     """A point whose partner the truth lists: a small, faint dot."""
 
-    point_px: Point
+    point_px: api.Point
 
     def shapes(self, stage: Stage) -> Shapes:
         at = stage.view.to_widget(self.point_px)
@@ -232,8 +239,8 @@ class ListedPoint:
 class ErrorLine:
     """A line from the match to the true point: solid when right, dashed when wrong."""
 
-    found_px: Point
-    truth_px: Point
+    found_px: api.Point
+    truth_px: api.Point
     right: bool
 
     def shapes(self, stage: Stage) -> Shapes:
@@ -245,8 +252,8 @@ class ErrorLine:
 class CycleArrow:
     """An arrow from the query point to where matching back ends."""
 
-    asked_px: Point
-    cycle_px: Point
+    asked_px: api.Point
+    cycle_px: api.Point
 
     def shapes(self, stage: Stage) -> Shapes:
         """Nothing where the arrow would be shorter than its own head."""
@@ -275,18 +282,18 @@ class PinMark:
         selected: drawn with a white rim and a little larger.
     """
 
-    point_px: Point
+    point_px: api.Point
     number: int
     found: bool = False
     selected: bool = False
 
-    def head(self, stage: Stage) -> Point:
+    def head(self, stage: Stage) -> api.Point:
         """Widget position of the middle of the head; below its tip at the upper edge."""
         x, y = stage.view.to_widget(self.point_px)
         upright = y - PIN_HEIGHT - PIN_HEAD - 3.0 >= stage.area.top
         return x, y - PIN_HEIGHT if upright else y + PIN_HEIGHT
 
-    def hit(self, position: Point, stage: Stage) -> bool:
+    def hit(self, position: api.Point, stage: Stage) -> bool:
         """Whether a widget position is on the pin."""
         tip = stage.view.to_widget(self.point_px)
         head = self.head(stage)
@@ -322,7 +329,7 @@ class Label:
         gap: distance from the point, in widget pixels.
     """
 
-    point_px: Point
+    point_px: api.Point
     text: str
     color: str = ""
     dashed: bool = False
@@ -452,7 +459,7 @@ def readable_on(color: QColor) -> str:
     return EDGE if light > 0.5 else PROBE
 
 
-def _arms(at: Point, start: float, end: float) -> content.Lines:
+def _arms(at: api.Point, start: float, end: float) -> content.Lines:
     x, y = at
     ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
     return tuple(
@@ -460,7 +467,7 @@ def _arms(at: Point, start: float, end: float) -> content.Lines:
     )
 
 
-def _ring(at: Point, radius: float, width: float, *, white: bool) -> Shapes:
+def _ring(at: api.Point, radius: float, width: float, *, white: bool) -> Shapes:
     middle = (content.Disc(at, radius, PROBE, width + 1.0),) if white else ()
     rim = content.Disc(at, radius, EDGE, width + 2.6)
     return rim, *middle, content.Disc(at, radius, TRUTH, width)
@@ -476,7 +483,7 @@ def _number_size(number: str, size: float) -> float:
     return size if len(number) < 3 else 0.78
 
 
-def _arc(centre: Point, radius: float, begin: float, end: float, steps: int) -> list[Point]:
+def _arc(centre: api.Point, radius: float, begin: float, end: float, steps: int) -> list[api.Point]:
     """Points of an arc between two angles, from the x axis towards the y axis."""
     turns = [begin + (end - begin) * step / steps for step in range(steps + 1)]
     return [(centre[0] + radius * math.cos(t), centre[1] + radius * math.sin(t)) for t in turns]

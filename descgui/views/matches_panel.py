@@ -42,12 +42,12 @@ from descgui.views.panel_parts import (
 from descgui.views.ports import Files, Matching, Truths
 from descgui.views.scene import descriptor_title
 from descgui.views.words import counted
+from engine import api
 from engine.api import (
     LISTED_TRUTHS,
     PCK_THRESHOLDS_PX,
     RIGHT,
     WRONG,
-    MatchTable,
     OptionInfo,
     describe_options,
 )
@@ -490,7 +490,7 @@ class MatchesPanel(QWidget):
             self.none_left.say("")
 
     def _show_verdicts(
-        self, state: MatchesState, table: MatchTable, shown: NDArray[np.bool_], *, known: bool
+        self, state: MatchesState, table: api.MatchTable, shown: NDArray[np.bool_], *, known: bool
     ) -> None:
         correct = state.correct(self._models.settings.state.correct_px)
         if correct is None:
@@ -509,7 +509,7 @@ class MatchesPanel(QWidget):
         self.verdicts.show()
 
     def _show_errors(
-        self, state: MatchesState, table: MatchTable, shown: NDArray[np.bool_]
+        self, state: MatchesState, table: api.MatchTable, shown: NDArray[np.bool_]
     ) -> None:
         for key, rows in (("all", np.ones_like(shown)), ("shown", shown)):
             errors_px = table.error_px[rows & np.isfinite(table.error_px)]
@@ -526,7 +526,7 @@ class MatchesPanel(QWidget):
             logarithmic=self.logarithmic.isChecked(),
         )
 
-    def _show_estimate(self, table: MatchTable, *, known: bool) -> None:
+    def _show_estimate(self, table: api.MatchTable, *, known: bool) -> None:
         by_homography = table.truth in ("", "homography")
         self.estimate.setVisible(not known or not by_homography)
         if known:
@@ -544,7 +544,7 @@ class MatchesPanel(QWidget):
             f"median error {median} px"
         )
 
-    def _show_texture(self, table: MatchTable, *, known: bool) -> None:
+    def _show_texture(self, table: api.MatchTable, *, known: bool) -> None:
         blank = int((~table.textured).sum())
         self.texture.setVisible(blank > 0)
         if not blank:
@@ -577,7 +577,7 @@ class MatchesPanel(QWidget):
         self._models.settings.update(correct_px=self.correct.box.number())
 
 
-def transfer_errors(table: MatchTable) -> NDArray[np.float64]:
+def transfer_errors(table: api.MatchTable) -> NDArray[np.float64]:
     """``(N,)`` distances in image b between the matches and the estimated homography, in px."""
     assert table.h_b_from_a is not None
     found = np.column_stack([table.points_a, np.ones(len(table.points_a))]) @ table.h_b_from_a.T

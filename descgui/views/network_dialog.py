@@ -54,7 +54,7 @@ from descgui.views.ports import Networks
 from descgui.views.row_table import Index, RowTable
 from descgui.views.theme import theme_colors
 from descgui.views.words import counted
-from engine.api import KnownModel
+from engine import api
 
 _SIZE_PX: Final = QSize(720, 560)
 _ROW_PX: Final = 30
@@ -472,7 +472,7 @@ class NetworkDialog(QDialog):
 
 def _sentences(row: NetworkRow, where: str) -> str:
     """What is known about a network, with its weights being somewhere."""
-    model: KnownModel = row.model
+    model: api.KnownModel = row.model
     facts = []
     if model.parameters is not None:
         facts.append(f"{millions_text(model.parameters).removesuffix(' M')} million weights")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from descgui.views.fuzzy import fuzzy_match
-from engine.api import KnownModel, network_of
+from engine import api
 
 _MOST_FUZZY = 60
 _LAYERS = re.compile(r"^(.*?)(@[\w.,\-]*)?$")
@@ -28,7 +28,7 @@ class NetworkRow:
     """
 
     name: str
-    model: KnownModel
+    model: api.KnownModel
     group: Group
     starred: bool
     places: tuple[int, ...] = ()
@@ -36,7 +36,7 @@ class NetworkRow:
 
 def find_networks(
     typed: str,
-    known: Sequence[KnownModel],
+    known: Sequence[api.KnownModel],
     *,
     recent: Iterable[str] = (),
     favourites: Iterable[str] = (),
@@ -58,7 +58,7 @@ def find_networks(
         rows = [
             NetworkRow(name, _known(name, by_name), group, name in stars)
             for name, group in firsts.items()
-            if network_of(name) is not None
+            if api.network_of(name) is not None
         ]
         return rows + [
             NetworkRow(model.name, model, "known", model.name in stars)
@@ -72,7 +72,7 @@ def find_networks(
         )
         for model, places in found
     ]
-    exact = network_of(typed.strip())
+    exact = api.network_of(typed.strip())
     if exact is not None and str(exact.at()) not in by_name:
         name = str(exact)
         rows.append(NetworkRow(name, _known(name, by_name), "typed", name in stars))
@@ -87,18 +87,20 @@ def _split(typed: str) -> tuple[str, str]:
     return match[1].strip().casefold(), layers if len(layers) > 1 else ""
 
 
-def _known(name: str, by_name: Mapping[str, KnownModel]) -> KnownModel:
+def _known(name: str, by_name: Mapping[str, api.KnownModel]) -> api.KnownModel:
     """What a list tells about a network, whose name may have layers, or its name alone."""
-    parts = network_of(name)
+    parts = api.network_of(name)
     bare = name if parts is None else str(parts.at())
     if bare in by_name:
         return by_name[bare]
-    return KnownModel(bare, bare.partition(":")[2])
+    return api.KnownModel(bare, bare.partition(":")[2])
 
 
-def _ranked(searched: str, known: Sequence[KnownModel]) -> list[tuple[KnownModel, tuple[int, ...]]]:
+def _ranked(
+    searched: str, known: Sequence[api.KnownModel]
+) -> list[tuple[api.KnownModel, tuple[int, ...]]]:
     words = searched.replace(":", " ").split()
-    exact: list[tuple[tuple[int, int, int], KnownModel, tuple[int, ...]]] = []
+    exact: list[tuple[tuple[int, int, int], api.KnownModel, tuple[int, ...]]] = []
     rest = []
     for number, model in enumerate(known):
         title = model.title.casefold()

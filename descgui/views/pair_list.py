@@ -27,7 +27,7 @@ from descgui.models.browser_state import BrowserModel, BrowserState
 from descgui.views.panel_parts import blended, draw_sign, muted
 from descgui.views.thumbnails import ThumbnailCache
 from descgui.views.words import counted
-from engine.api import ImagePair, PairGroup
+from engine import api
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -49,8 +49,8 @@ class Row(NamedTuple):
     """
 
     part: str
-    group: PairGroup | None = None
-    pair: ImagePair | None = None
+    group: api.PairGroup | None = None
+    pair: api.ImagePair | None = None
 
     @property
     def inner(self) -> bool:
@@ -70,8 +70,8 @@ class PairList(QStringListModel):
         super().__init__(parent)
         self.thumbnails = thumbnails
         self._browser = browser
-        self._groups: tuple[PairGroup, ...] = ()
-        self._parts: Mapping[str, tuple[PairGroup, ...]] = {}
+        self._groups: tuple[api.PairGroup, ...] = ()
+        self._parts: Mapping[str, tuple[api.PairGroup, ...]] = {}
         self._rows: list[Row] = []
         self._closed: set[str] = set()
         self._open: set[str] = set()
@@ -85,12 +85,12 @@ class PairList(QStringListModel):
         """The row of an address; None for an invalid one."""
         return self._rows[index.row()] if index.isValid() else None
 
-    def pair_at(self, index: Index) -> ImagePair | None:
+    def pair_at(self, index: Index) -> api.ImagePair | None:
         """The pair of a row; None for the row of a part or of a group with several pairs."""
         row = self.row_at(index)
         return None if row is None else row.pair
 
-    def group_at(self, index: Index) -> PairGroup | None:
+    def group_at(self, index: Index) -> api.PairGroup | None:
         """The group of a row; None for the row of a part."""
         row = self.row_at(index)
         return None if row is None else row.group
@@ -185,7 +185,7 @@ class PairList(QStringListModel):
         groups = self._parts.get(row.part, ())
         return [held for group in groups for held in self._rows_of(group)]
 
-    def _rows_of(self, group: PairGroup) -> list[Row]:
+    def _rows_of(self, group: api.PairGroup) -> list[Row]:
         if len(group.pairs) == 1:
             return [Row(group.subset, group, group.pairs[0])]
         row = Row(group.subset, group)

@@ -43,7 +43,8 @@ from descgui.views.pictures import Overlay, Photo
 from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
 from descgui.views.viewport import Box, Carry, by_homography, by_truth, clamped, linked
-from engine.api import Image, Point, ProbeAnswer, Side, other_side, snap
+from engine import api
+from engine.api import Side, other_side
 
 _SCALAR_MODES: Final = ("heat", "cycle", "members", "norms", "error")
 _SNAP_PX: Final = 8.0
@@ -74,9 +75,9 @@ class PairView(QWidget):
         self._opening = opening
         self._describing = describing
         self._photos: dict[Side, Photo] = {}
-        self._images: dict[Side, Image] = {}
+        self._images: dict[Side, api.Image] = {}
         self._store = PictureStore()
-        self._dragged: tuple[int, Point] | None = None
+        self._dragged: tuple[int, api.Point] | None = None
         self._pins_before_click: frozenset[int] = frozenset()
         self._answering: Side = "b"
         self._placed: tuple[tuple[ImagePane, Cell], ...] = ()
@@ -220,7 +221,7 @@ class PairView(QWidget):
         self._legend.set_truth(state.truth)
         self._refresh()
 
-    def _take_image(self, side: Side, image: Image, display: NDArray[np.uint8]) -> None:
+    def _take_image(self, side: Side, image: api.Image, display: NDArray[np.uint8]) -> None:
         before = self._images.get(side)
         if before is image:
             return
@@ -269,11 +270,11 @@ class PairView(QWidget):
         self._refresh_marks()
         self._refresh_headers()
 
-    def _on_compared(self, descriptor: int, answer: ProbeAnswer | None) -> None:
+    def _on_compared(self, descriptor: int, answer: api.ProbeAnswer | None) -> None:
         if descriptor in self._models.numbers:
             self._on_answer(answer)
 
-    def _on_answer(self, _answer: ProbeAnswer | None) -> None:
+    def _on_answer(self, _answer: api.ProbeAnswer | None) -> None:
         self._refresh_overlays()
         self._refresh_marks()
         self._refresh_headers()
@@ -553,13 +554,13 @@ class PairView(QWidget):
     def _on_click(self, pane: ImagePane, x: float, y: float) -> None:
         self._probing.pin(pane.key.side, *self._snapped(pane, x, y))
 
-    def _snapped(self, pane: ImagePane, x: float, y: float) -> Point:
+    def _snapped(self, pane: ImagePane, x: float, y: float) -> api.Point:
         """The listed point that is near on the screen, else the point itself."""
         state = self._models.pair.state
         if state is None or state.truth is None:
             return x, y
         radius_px = _SNAP_PX / pane.canvas.viewport.scale
-        return snap(state.truth, pane.key.side, (x, y), radius_px)
+        return api.snap(state.truth, pane.key.side, (x, y), radius_px)
 
     def _on_pin_dragged(self, pane: ImagePane, number: int, x: float, y: float) -> None:
         place = self._snapped(pane, x, y)

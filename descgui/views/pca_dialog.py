@@ -35,7 +35,7 @@ from descgui.views.panel_parts import (
     word_buttons,
 )
 from descgui.views.ports import Files
-from engine.api import MOST_COMPONENTS, PLAIN, PcaAnswer
+from engine import api
 
 _CHANNELS: Final = ("Red", "Green", "Blue")
 _PERCENT: Final = 100
@@ -51,7 +51,7 @@ class ExplainedBars(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._shares: tuple[float, ...] = ()
-        self._components = PLAIN.components
+        self._components = api.PLAIN.components
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Variance that each component explains")
 
@@ -211,7 +211,7 @@ class PcaDialog(QDialog):
             self,
             name=f"Component shown in {name.lower()}",
             tip=f"Which component is {name.lower()}, and how much of the variance it explains",
-            entries=[(str(number + 1), number) for number in range(MOST_COMPONENTS)],
+            entries=[(str(number + 1), number) for number in range(api.MOST_COMPONENTS)],
             chosen=self._on_colouring,
         )
 
@@ -271,7 +271,7 @@ class PcaDialog(QDialog):
         red, green, blue = (f"{_PERCENT * share:.1f}" for share in answer.shares)
         self.explained.setToolTip(f"Red {red} %, green {green} %, blue {blue} %")
 
-    def _show_shares(self, answer: PcaAnswer) -> None:
+    def _show_shares(self, answer: api.PcaAnswer) -> None:
         self.bars.show_shares(answer.explained, answer.colouring.components)
         titles = [
             f"{number + 1}   {_PERCENT * share:.1f} %"
@@ -293,7 +293,7 @@ class PcaDialog(QDialog):
             self._models.view.update(pca_fit=word)
 
     def _on_reset(self) -> None:
-        self._models.view.update(pca_colouring=PLAIN)
+        self._models.view.update(pca_colouring=api.PLAIN)
 
     def _on_level(self) -> None:
         self._models.view.update(pca_level=self.level.currentData())

@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
 from descgui.views.pixels import Pixels, muted_image, rgb_image
 from descgui.views.viewport import Box, Size, Viewport
-from engine.api import Extent, Image
+from engine import api
 
 BACKGROUND: Final = "#1E1F22"
 """Behind the images, in both themes, so that they look the same in both."""
@@ -91,7 +91,7 @@ class Photo:
         size_px: (width, height) of the image.
     """
 
-    def __init__(self, image: Image, display: NDArray[np.uint8]) -> None:
+    def __init__(self, image: api.Image, display: NDArray[np.uint8]) -> None:
         self._pixels: Pixels = image.pixels
         self.size_px: Size = image.size_px
         self._display_scale = display.shape[1] / self.size_px[0]
@@ -162,7 +162,7 @@ class Overlay:
     """
 
     picture: Mipmap
-    extent: Extent
+    extent: api.Extent
     opacity: float = 1.0
     muted: bool = False
     live: bool = False

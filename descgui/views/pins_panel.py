@@ -33,7 +33,8 @@ from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
 from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import RowTable
 from descgui.views.scene import descriptor_title
-from engine.api import Point, ProbeAnswer, Visibility
+from engine import api
+from engine.api import Visibility
 
 _NUMBER, _FROM, _MATCH, _SIMILARITY, _ERROR = range(5)
 _CHIP_PX = 12
@@ -54,7 +55,7 @@ class PinMatch(NamedTuple):
     descriptor: int
 
     @property
-    def answer(self) -> ProbeAnswer | None:
+    def answer(self) -> api.ProbeAnswer | None:
         """The match; None until it is computed."""
         return self.pin.answer_of(self.descriptor)
 
@@ -312,5 +313,5 @@ def _key(row: PinMatch) -> tuple[int, int]:
     return row.pin.number, row.descriptor
 
 
-def _rounded(point_px: Point) -> str:
+def _rounded(point_px: api.Point) -> str:
     return f"{point_px[0]:.0f}, {point_px[1]:.0f}"

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QImage
 
-from engine.api import OCCLUDED, OUTSIDE, Image, Visibility, as_uint8
+from engine import api
+from engine.api import OCCLUDED, OUTSIDE
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
@@ -35,7 +36,7 @@ _STOPS: Final = {
 }
 
 
-def prepare_display(image: Image, *, long_edge_px: int = DISPLAY_EDGE_PX) -> NDArray[np.uint8]:
+def prepare_display(image: api.Image, *, long_edge_px: int = DISPLAY_EDGE_PX) -> NDArray[np.uint8]:
     """Make the 8-bit picture that is shown while zoomed out; pure numpy, for a worker thread.
 
     Args:
@@ -49,8 +50,8 @@ def prepare_display(image: Image, *, long_edge_px: int = DISPLAY_EDGE_PX) -> NDA
     pixels = image.pixels
     factor = _block_edge(pixels, long_edge_px)
     if factor <= 1:
-        return as_uint8(pixels)
-    return as_uint8(block_means(pixels, factor))
+        return api.as_uint8(pixels)
+    return api.as_uint8(block_means(pixels, factor))
 
 
 def block_means(pixels: Pixels, factor: int) -> Pixels:
@@ -88,7 +89,7 @@ def _block_edge(pixels: Pixels, long_edge_px: int) -> int:
 
 def rgb_image(pixels: Pixels) -> QImage:
     """``(H, W, 3)`` RGB or ``(H, W)`` grey pixels, 8 bit, 16 bit or float, as an opaque QImage."""
-    eight = np.ascontiguousarray(as_uint8(pixels))
+    eight = np.ascontiguousarray(api.as_uint8(pixels))
     height, width = eight.shape[:2]
     if eight.ndim == 2:
         layout = QImage.Format.Format_Grayscale8
@@ -191,8 +192,8 @@ def error_image(
         steps = heat_indices(np.log10(errors_px), math.log10(low), math.log10(high))
     hidden, gone = (np.uint32(int(f"FF{color.lstrip('#')}", 16)) for color in (OCCLUDED, OUTSIDE))
     colours = np.array(color_table(name), np.uint32)[steps]
-    colours[states == Visibility.OCCLUDED] = hidden
-    colours[states == Visibility.OUTSIDE] = gone
+    colours[states == api.Visibility.OCCLUDED] = hidden
+    colours[states == api.Visibility.OUTSIDE] = gone
     height, width = colours.shape
     view = QImage(colours.data, width, height, 4 * width, QImage.Format.Format_ARGB32)
     return view.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)

@@ -13,7 +13,8 @@ from typing import Protocol
 from PySide6.QtGui import QImage
 
 from descgui.models.maps_state import DescriptorChoice, MapsModel
-from engine.api import ImagePair, Side, ValueRange
+from engine import api
+from engine.api import Side
 
 
 class Probing(Protocol):
@@ -41,7 +42,7 @@ class Probing(Protocol):
 class Opening(Protocol):
     """Opening pairs."""
 
-    def open_pair(self, pair: ImagePair) -> None:
+    def open_pair(self, pair: api.ImagePair) -> None:
         """Open a pair of the open data set."""
 
     def open_paths(self, paths: list[Path], side: str = "") -> None:
@@ -50,7 +51,7 @@ class Opening(Protocol):
     def open_demo(self) -> None:
         """Open the demo."""
 
-    def show_range(self, side: Side, shown: ValueRange | None) -> None:
+    def show_range(self, side: Side, shown: api.ValueRange | None) -> None:
         """Choose which values of one image are black and white; None for the file's own range."""
 
     def fit_range(self, side: Side) -> None:

@@ -48,7 +48,7 @@ from descgui.views.panel_parts import (
 from descgui.views.pins_panel import PinsPanel
 from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import Index, RowTable
-from engine.api import Peak, Point, ProbeAnswer, Visibility
+from engine import api
 
 DASH = "–"
 _MARK_PX = 10
@@ -132,7 +132,7 @@ class ValueCell(QWidget):
             painter.fillRect(filled, palette.color(role.Accent))
 
 
-class PeaksTable(RowTable[Peak | None]):
+class PeaksTable(RowTable["api.Peak | None"]):
     """The k best matches; always k rows, so that the table keeps its height."""
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -143,7 +143,7 @@ class PeaksTable(RowTable[Peak | None]):
         if length != len(self.rows):
             self.show_rows([None] * length)
 
-    def set_peaks(self, peaks: tuple[Peak, ...]) -> None:
+    def set_peaks(self, peaks: tuple[api.Peak, ...]) -> None:
         """Show other peaks."""
         length = len(self.rows)
         rows = [*peaks, *[None] * length][:length]
@@ -155,7 +155,7 @@ class PeaksTable(RowTable[Peak | None]):
             return str(index.row() + 1)
         return super().data(index, role)
 
-    def cell(self, row: Peak | None, column: int, role: int) -> Any:
+    def cell(self, row: api.Peak | None, column: int, role: int) -> Any:
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         if row is None:
@@ -436,21 +436,21 @@ class ProbePanel(QWidget):
 
     # One function a row
 
-    def _match(self, answer: ProbeAnswer) -> Reading:
+    def _match(self, answer: api.ProbeAnswer) -> Reading:
         x_px, y_px = answer.found_px
         return Reading(f"{_point(answer.found_px)} px", f"{x_px:.0f}, {y_px:.0f}")
 
-    def _similarity(self, answer: ProbeAnswer) -> Reading:
+    def _similarity(self, answer: api.ProbeAnswer) -> Reading:
         similarity = answer.peaks[0].similarity
         if not answer.textured:
             return Reading(f"no texture  {similarity:.3f}", f"{similarity:.3f}", _NO_TEXTURE)
         return Reading(f"{similarity:.3f}", share=similarity)
 
-    def _ratio(self, answer: ProbeAnswer) -> Reading:
+    def _ratio(self, answer: api.ProbeAnswer) -> Reading:
         why = "" if len(answer.peaks) > 1 else "There is no second peak."
         return Reading(f"{answer.ratio:.3f}", why=why)
 
-    def _truth(self, answer: ProbeAnswer) -> Reading:
+    def _truth(self, answer: api.ProbeAnswer) -> Reading:
         if answer.error_px is None or answer.truth_px is None:
             known = answer.request.pair.truth is not None
             return Reading(
@@ -464,7 +464,7 @@ class ProbePanel(QWidget):
         why = f"By the truth: {answer.request.pair.truth_words}."
         return Reading(f"{text}  {made}".rstrip(), f"{x_px:.0f}, {y_px:.0f}", why)
 
-    def _error(self, answer: ProbeAnswer) -> Reading:
+    def _error(self, answer: api.ProbeAnswer) -> Reading:
         if answer.error_px is None:
             return Reading(why=self._why_no_truth(answer))
         threshold_px = self._models.settings.state.correct_px
@@ -479,40 +479,40 @@ class ProbePanel(QWidget):
         ).format(f"{threshold_px:g}")
         return Reading(f"{word}  {number}{made}", number, why, right=right)
 
-    def _rank(self, answer: ProbeAnswer) -> Reading:
+    def _rank(self, answer: api.ProbeAnswer) -> Reading:
         if answer.rank is None:
             return Reading(why=self._why_no_truth(answer))
         return Reading(str(answer.rank))
 
-    def _cycle(self, answer: ProbeAnswer) -> Reading:
+    def _cycle(self, answer: api.ProbeAnswer) -> Reading:
         if answer.cycle_error_px is None:
             return Reading(why="The reverse match was not computed.")
         back = f"{_point(answer.cycle_px)} px" if answer.cycle_px is not None else ""
         return Reading(f"{answer.cycle_error_px:.1f} px", why=f"Back at {back}")
 
-    def _members(self, answer: ProbeAnswer) -> Reading:
+    def _members(self, answer: api.ProbeAnswer) -> Reading:
         members = answer.peaks[0].members
         if not members:
             return Reading(why="This descriptor is not a set.")
         return Reading(members, why=members)
 
-    def _time(self, answer: ProbeAnswer) -> Reading:
+    def _time(self, answer: api.ProbeAnswer) -> Reading:
         return Reading(f"{1000.0 * answer.seconds:.1f} ms")
 
-    def _why_no_truth(self, answer: ProbeAnswer) -> str:
+    def _why_no_truth(self, answer: api.ProbeAnswer) -> str:
         truth = answer.request.pair.truth_words
         if not truth:
             return "There is no ground truth for this pair."
         place = f" It would be at {_point(answer.truth_px)} px." if answer.truth_px else ""
         match answer.visibility:
-            case Visibility.OCCLUDED:
+            case api.Visibility.OCCLUDED:
                 return f"Something in the other image hides the true point.{place}"
-            case Visibility.OUTSIDE:
+            case api.Visibility.OUTSIDE:
                 return f"The true point leaves the other image.{place}"
         return f"The truth ({truth}) says nothing about this point."
 
 
-def _maker(answer: ProbeAnswer) -> str:
+def _maker(answer: api.ProbeAnswer) -> str:
     """Who made the truth, if the data set did not."""
     source = answer.request.pair.truth
     return "" if source is None or source.origin == "given" else source.origin
@@ -524,7 +524,7 @@ _NO_TEXTURE: Final = (
     "ratio and cycle error mean nothing: what is found may follow the image's border."
 )
 
-_READINGS: dict[str, Callable[[ProbePanel, ProbeAnswer], Reading]] = {
+_READINGS: dict[str, Callable[[ProbePanel, api.ProbeAnswer], Reading]] = {
     "match": ProbePanel._match,
     "similarity": ProbePanel._similarity,
     "ratio": ProbePanel._ratio,
@@ -545,5 +545,5 @@ def _row_title(text: str, parent: QWidget) -> QLabel:
     return label
 
 
-def _point(point_px: Point) -> str:
+def _point(point_px: api.Point) -> str:
     return f"{point_px[0]:.1f}, {point_px[1]:.1f}"

@@ -17,7 +17,13 @@ from descgui.models.bundle import AppModels
 from descgui.models.pair_state import PairState
 from descgui.views.panel_parts import ElidedLabel, Notice, Sentence, in_column, in_row
 from descgui.views.ports import Opening
-from engine.api import SIDES, ConfigError, Image, Side, ValueRange, check_value_range, other_side
+from engine import api
+from engine.api import (
+    SIDES,
+    ConfigError,
+    Side,
+    other_side,
+)
 
 _FIELD_WIDTH_PX = 96
 _EXPLANATION = (
@@ -32,7 +38,7 @@ class RangeRow(QWidget):
         super().__init__(parent)
         self.side: Side = side
         self._opening = opening
-        self._shown: ValueRange | None = None
+        self._shown: api.ValueRange | None = None
         self.title = ElidedLabel(parent=self)
         self.title.setProperty("heading", True)
         self.kind = QLabel(self)
@@ -60,7 +66,7 @@ class RangeRow(QWidget):
         buttons = in_row(None, self.automatic, self.fit, self.both, 1, spacing_px=6)
         in_column(self, self.title, self.kind, fields, buttons, self.problem, spacing_px=6)
 
-    def show_image(self, image: Image) -> None:
+    def show_image(self, image: api.Image) -> None:
         """Fill the fields."""
         self._shown = image.range
         kind = image.judged.kind if image.judged is not None else str(image.samples.dtype)
@@ -88,7 +94,7 @@ class RangeRow(QWidget):
             self.problem.say("Black and white are numbers, such as 0 and 4095.")
             return
         try:
-            entered = check_value_range(*ends)
+            entered = api.check_value_range(*ends)
         except ConfigError as error:
             self.problem.say(f"{error.reason[0].upper()}{error.reason[1:]}.")
             return

@@ -48,22 +48,14 @@ from descgui.views.pixels import (
 )
 from descgui.views.viewport import whole_extent
 from descgui.views.words import counted
+from engine import api
 from engine.api import (
     ERROR_RANGE_PX,
     RIGHT,
     SIDES,
     WRONG,
-    ErrorsAnswer,
-    Extent,
-    NormsAnswer,
-    Picture,
-    Point,
-    ProbeAnswer,
-    ScalarMap,
     Side,
-    Visibility,
     other_side,
-    weights_title,
 )
 
 Range = tuple[float, float]
@@ -172,11 +164,11 @@ def descriptor_title(models: AppModels, maps: MapsModel) -> str:
         return title
     file = Path(weights)
     # Weights tell two runs of one network apart, so these come first where room is short.
-    of_run = weights_title(file) != file.name
-    return f"{weights_title(file)} · {title}" if of_run else f"{title} · {file.name}"
+    of_run = api.weights_title(file) != file.name
+    return f"{api.weights_title(file)} · {title}" if of_run else f"{title} · {file.name}"
 
 
-def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
+def answer_for(models: AppModels, key: PaneKey) -> api.ProbeAnswer | None:
     """The answer that lies in a pane: of the live probe, else of the selected pin."""
     probe = models.probe.probe
     if probe is not None:
@@ -191,7 +183,7 @@ def answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
     )
 
 
-def self_answer_for(models: AppModels, key: PaneKey) -> ProbeAnswer | None:
+def self_answer_for(models: AppModels, key: PaneKey) -> api.ProbeAnswer | None:
     """The answer whose self-similarity lies in a pane, which shows the query's own image."""
     if key.compared or key.second:
         return None
@@ -305,7 +297,7 @@ def second_key(models: AppModels) -> PaneKey:
     return PaneKey("a", second=True) if members else PaneKey("b")
 
 
-def scalar_for(models: AppModels, key: PaneKey) -> ScalarMap | None:
+def scalar_for(models: AppModels, key: PaneKey) -> api.ScalarMap | None:
     """The scalar map that a pane shows in the modes cycle, members, norms and error."""
     pictures = models.pictures.state
     if models.view.state.mode == "cycle":
@@ -324,7 +316,7 @@ def scalar_for(models: AppModels, key: PaneKey) -> ScalarMap | None:
     return None
 
 
-def errors_for(models: AppModels, key: PaneKey) -> ErrorsAnswer | None:
+def errors_for(models: AppModels, key: PaneKey) -> api.ErrorsAnswer | None:
     """How far the matches of a pane's image are off; None for the compared descriptor."""
     if key.compared:
         return None
@@ -332,16 +324,16 @@ def errors_for(models: AppModels, key: PaneKey) -> ErrorsAnswer | None:
     return pictures.errors_a if key.side == "a" else pictures.errors_b
 
 
-def unseen_states(models: AppModels) -> tuple[Visibility, ...]:
+def unseen_states(models: AppModels) -> tuple[api.Visibility, ...]:
     """Why cells have no error, where error maps are shown."""
     if models.view.state.mode != "error":
         return ()
     answers = [one for side in SIDES if (one := errors_for(models, PaneKey(side))) is not None]
-    states = (Visibility.OCCLUDED, Visibility.OUTSIDE, Visibility.UNKNOWN)
+    states = (api.Visibility.OCCLUDED, api.Visibility.OUTSIDE, api.Visibility.UNKNOWN)
     return tuple(one for one in states if any((a.states == one).any() for a in answers))
 
 
-def norms_for(models: AppModels, key: PaneKey) -> NormsAnswer | None:
+def norms_for(models: AppModels, key: PaneKey) -> api.NormsAnswer | None:
     """How long the vectors of a pane's image are; None for the compared descriptor."""
     if key.compared:
         return None
@@ -349,7 +341,7 @@ def norms_for(models: AppModels, key: PaneKey) -> NormsAnswer | None:
     return pictures.norms_a if key.side == "a" else pictures.norms_b
 
 
-def norms_range(norms: Sequence[NormsAnswer]) -> Range | None:
+def norms_range(norms: Sequence[api.NormsAnswer]) -> Range | None:
     """From the shortest vector to the longest that is no outlier; None where there is none."""
     usual = [one.norms.values[(one.norms.values > 0) & ~one.high] for one in norms]
     values = np.concatenate(usual) if usual else np.zeros(0)
@@ -395,7 +387,7 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
 
 
 def marks_for(
-    models: AppModels, key: PaneKey, *, dragged: tuple[int, Point] | None = None
+    models: AppModels, key: PaneKey, *, dragged: tuple[int, api.Point] | None = None
 ) -> tuple[Mark, ...]:
     """What is drawn over a pane's image, lowest first.
 
@@ -493,7 +485,7 @@ def _heat_overlay(
     return Overlay(mipmap, extent, opacity=models.settings.state.opacity, muted=True, live=True)
 
 
-def _heat_of(models: AppModels, key: PaneKey) -> tuple[NDArray[np.float32], Extent] | None:
+def _heat_of(models: AppModels, key: PaneKey) -> tuple[NDArray[np.float32], api.Extent] | None:
     """The heat map that lies in a pane, and where; None where there is none."""
     answer = answer_for(models, key)
     own = self_answer_for(models, key)
@@ -507,7 +499,7 @@ def _coloured(values: NDArray[np.float32], found: Range, colormap: str) -> QImag
     return indexed_image(heat_indices(values, *found), color_table(colormap))
 
 
-def _pca_picture(pictures: PicturesState, key: PaneKey) -> Picture | None:
+def _pca_picture(pictures: PicturesState, key: PaneKey) -> api.Picture | None:
     answer = pictures.pca_compared.get(key.descriptor) if key.compared else pictures.pca
     if answer is None:
         return None
@@ -518,7 +510,7 @@ def _warped(pictures: PicturesState, side: Side) -> NDArray[np.uint8] | None:
     return pictures.warped_b if side == "a" else pictures.warped_a
 
 
-def _scale_of(title: str, maps: tuple[ScalarMap, ...]) -> Scale | None:
+def _scale_of(title: str, maps: tuple[api.ScalarMap, ...]) -> Scale | None:
     finite = np.concatenate([one.values[np.isfinite(one.values)] for one in maps])
     if finite.size == 0:
         return None
@@ -554,7 +546,7 @@ def _add_pin(
     models: AppModels,
     key: PaneKey,
     pin: Pin,
-    dragged: tuple[int, Point] | None,
+    dragged: tuple[int, api.Point] | None,
     marks: list[Mark],
     labels: list[Mark],
 ) -> None:
@@ -574,7 +566,7 @@ def _add_pin(
         marks.append(ErrorLine(answer.found_px, answer.truth_px, right))
         if selected:
             marks.append(TruthPoint(answer.truth_px))
-    elif selected and answer.truth_px is not None and answer.visibility is Visibility.OCCLUDED:
+    elif selected and answer.truth_px is not None and answer.visibility is api.Visibility.OCCLUDED:
         marks.append(HiddenTruth(answer.truth_px))
     if selected:
         marks.append(BestMatch(answer.found_px, pin_color(pin.number)))
@@ -584,11 +576,11 @@ def _add_pin(
 
 
 def _add_answer(
-    models: AppModels, answer: ProbeAnswer, marks: list[Mark], labels: list[Mark]
+    models: AppModels, answer: api.ProbeAnswer, marks: list[Mark], labels: list[Mark]
 ) -> None:
     for rank, peak in reversed(list(enumerate(answer.peaks[1:], start=2))):
         marks.append(PeakRing(peak.point_px, rank))
-    if answer.truth_px is not None and answer.visibility is Visibility.OCCLUDED:
+    if answer.truth_px is not None and answer.visibility is api.Visibility.OCCLUDED:
         marks.append(HiddenTruth(answer.truth_px))
     elif answer.truth_px is not None and answer.error_px is not None:
         marks.append(TruthPoint(answer.truth_px))
@@ -598,7 +590,7 @@ def _add_answer(
     labels.append(_answer_label(models, answer))
 
 
-def _add_own(answer: ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> None:
+def _add_own(answer: api.ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> None:
     own, radius_px = answer.own, answer.request.exclude_px
     assert own is not None, "it was asked for"
     assert radius_px is not None, "it was asked for"
@@ -609,7 +601,7 @@ def _add_own(answer: ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> None
         labels.append(Label(own.peaks[0].point_px, f"{own.peaks[0].similarity:.3f}"))
 
 
-def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) -> Label:
+def _answer_label(models: AppModels, answer: api.ProbeAnswer, *, gap: float = 11.0) -> Label:
     similarity = f"{answer.peaks[0].similarity:.3f}"
     if not answer.textured:
         similarity += "   no texture"
@@ -624,7 +616,7 @@ def _answer_label(models: AppModels, answer: ProbeAnswer, *, gap: float = 11.0) 
     return Label(answer.found_px, similarity, gap=gap)
 
 
-def _asked_marks(models: AppModels, point_px: Point, labels: list[Mark]) -> list[Mark]:
+def _asked_marks(models: AppModels, point_px: api.Point, labels: list[Mark]) -> list[Mark]:
     answer = models.probe.answer
     probe = models.probe.probe
     marks: list[Mark] = []

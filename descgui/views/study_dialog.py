@@ -40,7 +40,13 @@ from descgui.views.panel_parts import (
 from descgui.views.row_table import Index, RowTable
 from descgui.views.run_parts import add_folders
 from descgui.views.theme import theme_colors
-from engine.api import SIDES, StudyConfig, build_config, describe_options, network_of
+from engine import api
+from engine.api import (
+    SIDES,
+    StudyConfig,
+    build_config,
+    describe_options,
+)
 
 _WIDTH_PX: Final = 620
 _DEMO: Final = "demo"
@@ -189,7 +195,7 @@ class StudyDialog(QDialog):
     def _on_choice(self, *_change: object) -> None:
         state, maps = self._models.study.state, self._models.maps
         ready = self._models.engine.state.stage == "ready"
-        name = network_of(state.descriptor if state.busy else maps.choice.name)
+        name = api.network_of(state.descriptor if state.busy else maps.choice.name)
         self.network.say(
             "Open a network first: File ▸ Open network…"
             if name is None

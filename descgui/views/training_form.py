@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.training_state import (
@@ -19,7 +19,7 @@ from descgui.models.training_state import (
     preset_values,
 )
 from descgui.views import dialogs
-from descgui.views.form import OptionForm, plain_value
+from descgui.views.form import LateSection, OptionForm, plain_value
 from descgui.views.panel_parts import (
     Notice,
     Section,
@@ -70,43 +70,6 @@ def training_options() -> dict[str, OptionInfo]:
     """All settings of a training by dotted name, in order of declaration; sections come last."""
     options = describe_options(TrainConfig, sections=True)
     return {info.name: info for info in options if info.name.startswith("train.")}
-
-
-class _LateSection(Section):
-    """A section whose forms have many fields and are made when it is first opened.
-
-    Args:
-        title: heading of the section.
-        groups: settings by the titles of their forms.
-        made: called with each form once it is made.
-        parent: owner.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        groups: Mapping[str, list[OptionInfo]],
-        made: Callable[[OptionForm], None],
-        parent: QWidget,
-    ) -> None:
-        super().__init__(title, parent, open_=False)
-        self._groups = groups
-        self._made = made
-        self.forms: list[OptionForm] = []
-        self.heading.toggled.connect(self._make)
-
-    def _make(self, shown: bool) -> None:
-        if not shown or self.forms:
-            return
-        for title, options in self._groups.items():
-            if title:
-                label = QLabel(title, self.content)
-                label.setProperty("subtle", True)
-                self.body.addWidget(label)
-            form = OptionForm(tuple(options), parent=self.content)
-            self.body.addWidget(form)
-            self.forms.append(form)
-            self._made(form)
 
 
 class TrainingForm(QWidget):
@@ -197,7 +160,7 @@ class TrainingForm(QWidget):
         section.body.addWidget(self.common)
         return section
 
-    def _make_late(self) -> tuple[_LateSection, ...]:
+    def _make_late(self) -> tuple[LateSection, ...]:
         """Sections for all that is not among the common settings."""
         groups: dict[str, list[OptionInfo]] = {}
         for name, info in self._options.items():
@@ -207,9 +170,9 @@ class TrainingForm(QWidget):
         titles = {"train": "", "saving": "Saving and log"}
         others = {titles.get(key, key.capitalize()): some for key, some in groups.items()}
         return (
-            _LateSection("Warp", {"": warp}, self._adopt, self),
-            _LateSection("Light", {"": light}, self._adopt, self),
-            _LateSection("All other settings", others, self._adopt, self),
+            LateSection("Warp", {"": warp}, self._adopt, self),
+            LateSection("Light", {"": light}, self._adopt, self),
+            LateSection("All other settings", others, self._adopt, self),
         )
 
     def _make_foot(self) -> RunFoot:

@@ -16,10 +16,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import Extent, Point, Side, Truth
+from engine import api
+from engine.api import Side
 
 Size = tuple[int, int]
-Carry = Callable[[Point], tuple[Point, float] | None]
+Carry = Callable[["api.Point"], "tuple[api.Point, float] | None"]
 """Where a point lies in another image, and by how much lengths grow there; None if unknown."""
 
 MAX_SCALE: Final = 64.0
@@ -69,14 +70,14 @@ class Viewport:
     left: float
     top: float
 
-    def to_widget(self, point_px: Point) -> Point:
+    def to_widget(self, point_px: api.Point) -> api.Point:
         """Widget position of an image point."""
         return (
             self.left + self.scale * (point_px[0] + 0.5),
             self.top + self.scale * (point_px[1] + 0.5),
         )
 
-    def to_image(self, position: Point) -> Point:
+    def to_image(self, position: api.Point) -> api.Point:
         """Image point under a widget position."""
         return (
             (position[0] - self.left) / self.scale - 0.5,
@@ -94,7 +95,7 @@ class Viewport:
         """The widget rectangle that an image of (width, height) covers."""
         return Box(self.left, self.top, self.scale * size_px[0], self.scale * size_px[1])
 
-    def extent_box(self, extent: Extent) -> Box:
+    def extent_box(self, extent: api.Extent) -> Box:
         """The widget rectangle that a map covers."""
         left, top = self.to_widget((extent.left_px, extent.top_px))
         right, bottom = self.to_widget((extent.right_px, extent.bottom_px))
@@ -121,7 +122,7 @@ class Viewport:
         """Moved by widget pixels."""
         return replace(self, left=self.left + dx, top=self.top + dy)
 
-    def zoomed(self, factor: float, about: Point, *, low: float, high: float) -> Viewport:
+    def zoomed(self, factor: float, about: api.Point, *, low: float, high: float) -> Viewport:
         """Enlarged about a widget position, which keeps its image point.
 
         Args:
@@ -172,7 +173,7 @@ def fit(size_px: Size, widget: Size, *, margin: float = 0.0) -> Viewport:
     return centred(((size_px[0] - 1) / 2, (size_px[1] - 1) / 2), scale, widget)
 
 
-def centred(point_px: Point, scale: float, widget: Size) -> Viewport:
+def centred(point_px: api.Point, scale: float, widget: Size) -> Viewport:
     """The viewport of a scale that shows an image point in the widget's centre."""
     return Viewport(
         scale,
@@ -186,7 +187,7 @@ def scale_limits(size_px: Size) -> tuple[float, float]:
     return min(1.0, MIN_SHOWN_EDGE_PX / max(size_px)), MAX_SCALE
 
 
-def clamped(point_px: Point, size_px: Size) -> Point:
+def clamped(point_px: api.Point, size_px: Size) -> api.Point:
     """The nearest point that lies between the centres of the image's border pixels."""
     return (
         min(max(point_px[0], 0.0), size_px[0] - 1.0),
@@ -194,12 +195,12 @@ def clamped(point_px: Point, size_px: Size) -> Point:
     )
 
 
-def whole_extent(size_px: Size) -> Extent:
+def whole_extent(size_px: Size) -> api.Extent:
     """The area of a whole image, border pixels whole."""
-    return Extent(-0.5, -0.5, size_px[0] - 0.5, size_px[1] - 0.5)
+    return api.Extent(-0.5, -0.5, size_px[0] - 0.5, size_px[1] - 0.5)
 
 
-def covers(point_px: Point, size_px: Size) -> bool:
+def covers(point_px: api.Point, size_px: Size) -> bool:
     """True where a point lies on the area of an image, border pixels whole."""
     return -0.5 <= point_px[0] <= size_px[0] - 0.5 and -0.5 <= point_px[1] <= size_px[1] - 0.5
 
@@ -245,8 +246,8 @@ def linked(
 
 
 def by_truth(
-    truth: Truth, side: Side, reach_px: float, point_px: Point
-) -> tuple[Point, float] | None:
+    truth: api.Truth, side: Side, reach_px: float, point_px: api.Point
+) -> tuple[api.Point, float] | None:
     """Where the surroundings of a point lie, and by how much they grow; None if that is unknown.
 
     The truth may jump from pixel to pixel, and is unknown in places.  So it is asked for the
@@ -286,7 +287,7 @@ def by_truth(
     return (x, y), growth
 
 
-def by_homography(h: NDArray[np.float64], point_px: Point) -> tuple[Point, float] | None:
+def by_homography(h: NDArray[np.float64], point_px: api.Point) -> tuple[api.Point, float] | None:
     """A point through a homography, and by how much lengths grow there; None if undefined."""
     if not np.isfinite(h).all():
         return None

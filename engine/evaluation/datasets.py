@@ -27,13 +27,10 @@ from engine.paths import user_data_dir
 from engine.progress import JobContext, tell_choice
 from engine.truth.base import Size, Truth, TruthSource, open_truth
 from engine.truth.moved import moved_truth
-from engine.vocabulary import TruthKind, truth_words
+from engine.vocabulary import WITHOUT_LARGE, TruthKind, truth_words
 
 ALL: Final = "all"
 """The subset of all pairs."""
-
-WITHOUT_LARGE: Final = "540"
-"""The subset of HPatches without the large sequences."""
 
 LARGE_SEQUENCES: Final = frozenset(
     {
