@@ -451,6 +451,4 @@ def build_kornia(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
             f"No weights of {name.at()} are on this computer: random numbers. {FETCHES} "
             f"them from {published.address}."
         )
-    descriptor = BackboneDescriptor(name, network, config)
-    descriptor.weights_path = weights
-    return descriptor
+    return BackboneDescriptor(name, network, config, weights_path=weights)

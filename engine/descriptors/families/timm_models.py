@@ -458,9 +458,7 @@ def build_timm(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     file = _weights_file(name, config, load=True)
     if file is None and not config.untrained:
         tell_choice(f"No weights of {name.at()} are on this computer{_cure(model)}")
-    descriptor = BackboneDescriptor(name, TimmNetwork(model, file), config)
-    descriptor.weights_path = file
-    return descriptor
+    return BackboneDescriptor(name, TimmNetwork(model, file), config, weights_path=file)
 
 
 def _cure(model: TimmModel) -> str:

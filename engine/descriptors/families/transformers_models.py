@@ -922,7 +922,6 @@ def build_transformers(name: ModelName, config: BackboneConfig) -> BackboneDescr
     if not weights and not config.untrained:
         where = "belong to the name of a kind" if found.folder is None else f"lie in {found.folder}"
         tell_choice(f"No weights {where}, so those of {name.at()} are random numbers.")
-    descriptor = BackboneDescriptor(name, TransformersNetwork(found, weights), config)
-    if len(weights) == 1:
-        descriptor.weights_path = weights[0]
-    return descriptor
+    network = TransformersNetwork(found, weights)
+    whole = weights[0] if len(weights) == 1 else None
+    return BackboneDescriptor(name, network, config, weights_path=whole)
