@@ -340,6 +340,20 @@ def _sequences(folder: Path, _file: Path) -> None:
             _sound(functools.partial(read_size, path))
 
 
+def _layouts(folder: Path, file: Path) -> None:
+    """The set that holds the damaged file, by its own reader and by the one that is recognised."""
+    from engine.data.layouts import open_pair_set
+
+    root = folder / file.relative_to(folder).parts[0]
+    for layout in (root.name, ""):
+        found = _sound(functools.partial(open_pair_set, root, layout))
+        if found is not None:
+            assert all("\n" not in problem for problem in found.problems), found.problems
+            for pair in itertools.islice(found.pairs(), 6):
+                if pair.truth is not None:
+                    _sound(functools.partial(pair.truth.open, (96, 72), (96, 72)))
+
+
 def _photos(folder: Path, _file: Path) -> None:
     from engine.data.photos import open_photos, read_covering, split_photos
 
@@ -436,6 +450,7 @@ READERS = (
     Reader("resumed training's state", "runs", "train-*/state/last.pt", _resumed, 0.02),
     Reader("archives", "archives", "*", _archives, 1.5),
     Reader("sequences", "sequences", "*/*", _sequences, 2.5),
+    Reader("sets of pairs", "layouts", "*/*", _layouts, 3),
     Reader("photos", "photos", "*", _photos, 1),
     Reader("index of photos", "index", "index.json", _photo_index, 6),
     Reader("records of downloads", "records", "data/*", _records, 8),
