@@ -76,6 +76,9 @@ def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fr
     ):  # random weights, and no attempt to have others
         named = ["--descriptor", "timm:test_resnet@1"]
         lines.append(["describe", images[0], *named, "--out", str(tmp_path / "named.npz")])
+        sets = ["--dataset", str(sequence.parent), "--out", str(tmp_path / "study")]
+        lines.append(["study", "timm:test_resnet", *sets])
+        lines.append(["descriptors", "--write-probes", str(tmp_path / "probes"), "--stride", "32"])
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, json.dumps(lines)],
         cwd=REPOSITORY,
