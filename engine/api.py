@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from engine.evaluation.metric_summary import MetricRow, metric_gaps
     from engine.evaluation.pair_pictures import pair_picture
     from engine.evaluation.report import REPORT_HTML, Cell, Column, Table
+    from engine.evaluation.report_metrics import slices_of
     from engine.evaluation.result import PairRow, SummaryRow
     from engine.evaluation.run_folder import Begun
     from engine.evaluation.slices import SLICINGS, Slicing, slice_rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
@@ -17,6 +19,17 @@ class GalleryController(InView[WantedPicture, QImage]):
 
     def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
         super().__init__(_draw, messages.report, parent)
+
+    def slice(
+        self, content: api.MergedResults, show: Callable[[Sequence[api.Table]], object]
+    ) -> None:
+        """Measure the slices of results and show them; slices that were asked before are dropped.
+
+        Args:
+            content: the results.
+            show: called with a table for each metric; none where all pairs are alike.
+        """
+        self.lane.submit(lambda _context: api.slices_of(content), key="slices", done=show)
 
 
 def _draw(wanted: WantedPicture) -> QImage:

@@ -40,7 +40,7 @@ from descgui.views.row_table import Index
 from descgui.views.training_lines import number_text
 
 if TYPE_CHECKING:
-    from engine.api import MergedResults
+    from engine.api import MergedResults, Table
 
 _NO_INDEX: Final = QModelIndex()
 _PICTURE_ROLE: Final = int(Qt.ItemDataRole.UserRole)
@@ -63,6 +63,9 @@ class PairPictures(Protocol):
         self, keys: Sequence[WantedPicture], show: Callable[[WantedPicture, QImage], object]
     ) -> None:
         """Draw these alone and show each; a null image where one cannot be drawn."""
+
+    def slice(self, content: MergedResults, show: Callable[[Sequence[Table]], object]) -> None:
+        """Measure the slices of results and show them, a table for each metric."""
 
 
 class GalleryModel(QAbstractTableModel):

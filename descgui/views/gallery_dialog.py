@@ -1,7 +1,8 @@
-"""The window of measured pairs: a gallery of small pictures, and a scatter plot."""
+"""The window of measured pairs: a gallery of small pictures, a scatter plot, and slices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QEvent, QSize, Qt, QTimer
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QSizePolicy,
     QStackedWidget,
     QWidget,
 )
@@ -32,6 +34,7 @@ from descgui.models.pair_filter import parse_filter
 from descgui.views.color_bar import ColorBar
 from descgui.views.evaluation_actions import ResultActions
 from descgui.views.gallery import GalleryModel, GalleryView, PairPictures
+from descgui.views.gallery_slices import SlicesView
 from descgui.views.panel_parts import (
     SegmentButton,
     Sentence,
@@ -49,13 +52,16 @@ from engine.api import ERROR_RANGE_PX
 
 if TYPE_CHECKING:
     from descgui.views.gallery_scatter import AxisChoice, GalleryScatter
-    from engine.api import MergedResults
+    from engine.api import MergedResults, Table
 
 _SIZE: Final = QSize(1120, 760)
+_MOST: Final = 100  # of what a row can share out
 _TYPING_MS: Final = 200
 _CARD_PX: Final = (236, 92)
 _KINDS: Final[tuple[PictureKind, ...]] = ("matches", "errors")
-_GALLERY, _SCATTER, _EMPTY = range(3)
+_GALLERY, _SCATTER, _SLICES, _EMPTY = range(4)
+_MEASURING: Final = "Measuring the slices…"
+_ALIKE: Final = "All pairs are alike in scale, rotation, overlap and texture, as far as is known."
 _NOTHING_MEASURED: Final = "No measured pairs.\n\nRun an evaluation, or select a past run."
 _NOTHING_FOUND: Final = "No pair passes the filter."
 
@@ -89,7 +95,9 @@ class GalleryDialog(QDialog):
         self.empty = centred_words(self, margin_px=24)
         self._scatter_page = QWidget(self)
         self._pages = QStackedWidget(self)
-        for page in (self.view, self._scatter_page, self.empty):
+        self.slices = SlicesView(self)
+        self._tables: Sequence[Table] | None = None
+        for page in (self.view, self._scatter_page, self.slices, self.empty):
             self._pages.addWidget(page)
         in_column(
             self, self._first, self._second, self.problem, (self._pages, 1),
@@ -109,11 +117,12 @@ class GalleryDialog(QDialog):
     # Making
 
     def _make_fields(self) -> None:
-        self.gallery_tab, self.scatter_tab = (
-            SegmentButton(word, self) for word in ("Gallery", "Scatter")
+        self.gallery_tab, self.scatter_tab, self.slices_tab = (
+            SegmentButton(word, self) for word in ("Gallery", "Scatter", "Slices")
         )
+        self.slices_tab.setToolTip("Results by scale, rotation, overlap, texture and part")
         tabs = QButtonGroup(self)
-        tab_row = segment_row(tabs, (self.gallery_tab, self.scatter_tab))
+        tab_row = segment_row(tabs, (self.gallery_tab, self.scatter_tab, self.slices_tab))
         self.gallery_tab.setChecked(True)
         tabs.idClicked.connect(self._refresh)
         self.kinds = QButtonGroup(self)
@@ -126,9 +135,10 @@ class GalleryDialog(QDialog):
         self._kind_row = _boxed(kind_row, self)
         self.matches_button.setChecked(True)
         self.kinds.idClicked.connect(self._refresh)
-        self.queries, self.sort, self.of, self.across, self.up = (
+        self.sliced, self.queries, self.sort, self.of, self.across, self.up = (
             narrow_combo(self, name=name, tip=tip, chosen=self._refresh)
             for name, tip in (
+                ("Metric", "Which metric the slices show"),
                 ("Queries", "Which points were matched"),
                 ("Sort by", "Which value the pairs are sorted by"),
                 ("Descriptor", "The descriptor whose values sort and filter"),
@@ -157,8 +167,15 @@ class GalleryDialog(QDialog):
         self.problem = Sentence(parent=self, quiet=True)
         tab_box = _boxed(tab_row, self)
         self._first = in_row(
-            None, tab_box, self._kind_row, (self.filter, 1), self.queries, self.count, spacing_px=8
-        )
+            None,
+            tab_box,
+            self._kind_row,
+            (self.filter, _MOST),
+            self.queries,
+            self.count,
+            1,
+            spacing_px=8,
+        )  # fmt: skip
         across, up, sort, of = (
             _named(text, field, self)
             for text, field in (
@@ -172,7 +189,8 @@ class GalleryDialog(QDialog):
         self._sorts: tuple[QWidget, ...] = (sort, self.sort, self.order, of, self.of)
         self._second = in_row(
             None, sort, (self.sort, 1), self.order, of, (self.of, 1),
-            across, (self.across, 1), up, (self.up, 1), (self.scale, 1), spacing_px=6,
+            across, (self.across, 1), up, (self.up, 1), (self.scale, 1), (self.sliced, 1),
+            spacing_px=6,
         )  # fmt: skip
 
     # Drawing the model
@@ -181,7 +199,7 @@ class GalleryDialog(QDialog):
         content = shown.content
         if content is self._content or (content is not None and shown.busy):
             return
-        self._content = content
+        self._content, self._tables = content, None
         self._fill_fields()
         self._refresh()
 
@@ -214,18 +232,24 @@ class GalleryDialog(QDialog):
         total, count = len(self._pairs), len(self._shown_pairs)
         all_of = counted(total, "1 pair", "{n} pairs")
         self.count.setText(all_of if count == total else f"{count} of {all_of}")
-        scattered = self.scatter_tab.isChecked()
-        for field in self._axes:
-            field.setVisible(scattered)
-        for field in self._sorts:
-            field.setVisible(not scattered)
-        self._kind_row.setVisible(not scattered)
-        errors = _KINDS[self.kinds.checkedId()] == "errors"
-        self.scale.setVisible(errors and not scattered)
-        if not self._shown_pairs:
-            self.empty.setText(_NOTHING_FOUND if self._pairs else _NOTHING_MEASURED)
-            self._pages.setCurrentIndex(_EMPTY)
+        scattered, sliced = self.scatter_tab.isChecked(), self.slices_tab.isChecked()
+        listed = not scattered and not sliced
+        kind = _KINDS[self.kinds.checkedId()]
+        for fields, shown in (
+            (self._axes, scattered),
+            (self._sorts, listed),
+            ((self._kind_row,), listed),
+            ((self.scale,), listed and kind == "errors"),
+            ((self.filter, self.count), not sliced),
+            ((self.sliced,), sliced),
+        ):
+            for field in fields:
+                field.setVisible(shown)
+        if not self._shown_pairs and not (sliced and self._pairs):
+            self._show_words(_NOTHING_FOUND if self._pairs else _NOTHING_MEASURED)
             self.model.show_pairs(None, (), value="", kind="matches", right_px=0.0)
+        elif sliced:
+            self._show_slices()
         elif scattered:
             self._show_scatter(values, pck)
         else:
@@ -236,9 +260,34 @@ class GalleryDialog(QDialog):
                 content,
                 self._shown_pairs,
                 value=below,
-                kind=_KINDS[self.kinds.checkedId()],
+                kind=kind,
                 right_px=_limit(pck) if pck else 5.0,
             )
+
+    def _show_words(self, text: str) -> None:
+        self.empty.setText(text)
+        self._pages.setCurrentIndex(_EMPTY)
+
+    def _show_slices(self) -> None:
+        self._say("")
+        content = self._content
+        assert content is not None
+        if self._tables is None:
+            self._show_words(_MEASURING)
+
+            def show(tables: Sequence[Table]) -> None:
+                if content is self._content:
+                    self._tables = tables
+                    self._refresh()
+
+            self._pictures.slice(content, show)
+            return
+        refill(self.sliced, [(one.caption, number) for number, one in enumerate(self._tables)])
+        if not self._tables:
+            self._show_words(_ALIKE)
+            return
+        self.slices.show_table(self._tables[self.sliced.currentData()])
+        self._pages.setCurrentIndex(_SLICES)
 
     def _show_scatter(self, values: tuple[str, ...], pck: str) -> None:
         assert self._content is not None
@@ -326,6 +375,7 @@ def _limit(name: str) -> float:
 def _boxed(row: QHBoxLayout, parent: QWidget) -> QWidget:
     """A widget with a row, which can be hidden as a whole."""
     box = QWidget(parent)
+    box.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
     row.setContentsMargins(0, 0, 0, 0)
     box.setLayout(row)
     return box

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from engine.evaluation.comparison import MergedResults
 from engine.evaluation.metric_summary import MetricRow, summarise_metrics
 from engine.evaluation.pck import RESAMPLES, bootstrap_mean
 from engine.evaluation.report import (
@@ -137,6 +138,11 @@ def slice_tables(stats: Statistics) -> Iterator[Table]:
                 [left_column(""), *map(Column, labels), Column("pairs")],
                 table,
             )
+
+
+def slices_of(merged: MergedResults) -> tuple[Table, ...]:
+    """The tables of :func:`slice_tables`, which take seconds for many pairs."""
+    return tuple(slice_tables(Statistics(merged)))
 
 
 def _slices(

@@ -15,6 +15,7 @@ from descgui.models.gallery_state import chosen_pairs, list_pairs, value_names
 from descgui.models.pair_filter import parse_filter
 from descgui.views.gallery_dialog import GalleryDialog
 from descgui.workers.in_view import InView
+from engine import api
 from engine.evaluation.result import PairRow
 from tests.descgui.test_evaluation_panel import content, row
 
@@ -43,9 +44,13 @@ class Pictures:
 
     def __init__(self):
         self.wanted = []
+        self.sliced = []
 
     def want(self, keys, show):
         self.wanted += [(key, show) for key in keys]
+
+    def slice(self, content, show):
+        self.sliced.append((content, show))
 
 
 @pytest.fixture
@@ -233,6 +238,33 @@ def test_the_plot_has_a_point_for_each_pair_with_both_values(dialog, asked, pict
     assert dialog.scatter._card is None
     dialog.scatter.pair_chosen.emit(pair)
     assert asked.of("open_pair") == [("v_turn", 3, "net", 5.0)]
+
+
+# The slices
+
+
+def test_slices_are_measured_once_and_shown_by_metric(dialog, models, pictures, qtbot):
+    dialog.slices_tab.click()
+    assert dialog.empty.isVisible()
+    (measured, show), *more = pictures.sliced
+    assert measured is models.evaluation.shown.state.content
+    assert not more
+    show(api.slices_of(measured))
+    model = dialog.slices.model()
+    lines = [[model.index(row, c).data() for c in range(4)] for row in range(model.rowCount())]
+    assert ["25 to 50 %", "0.200", "0.800", "1"] in lines
+    assert ["over 75 %", "0.900", "0.500", "1"] in lines
+    assert next(line[0] for line in lines if line[1] is None).startswith("change of scale")
+    assert not dialog.filter.isVisible()
+    dialog.gallery_tab.click()
+    dialog.slices_tab.click()
+    assert len(pictures.sliced) == 1
+    other = content(ROWS[:2], labels=("daisy", "net"))
+    models.evaluation.shown.set(ShownRun("done", other))
+    show(api.slices_of(measured))  # of results that are gone
+    assert dialog.empty.isVisible()
+    pictures.sliced[1][1](())
+    assert "alike" in dialog.empty.text()
 
 
 def test_ten_thousand_pairs_ask_for_the_visible_pictures_alone(models, asked, pictures, qtbot):
