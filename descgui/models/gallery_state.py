@@ -49,7 +49,7 @@ class WantedPicture:
     content: MergedResults = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ListedPair:
     """A pair in the list.
 
@@ -62,6 +62,13 @@ class ListedPair:
     pair: Pair
     name: str
     rows: Mapping[str, PairRow]
+    _values: dict[str, dict[str, float | None]] = field(default_factory=dict, repr=False)
+
+    def values(self, label: str) -> dict[str, float | None]:
+        """All values of a descriptor by name; none where it was not measured."""
+        if label not in self._values:  # once: ten thousand pairs are sorted again and again
+            self._values[label] = values_of(self.rows.get(label))
+        return self._values[label]
 
 
 def list_pairs(content: MergedResults, queries: str) -> tuple[ListedPair, ...]:
@@ -78,15 +85,14 @@ def list_pairs(content: MergedResults, queries: str) -> tuple[ListedPair, ...]:
 
 def value_names(pairs: Iterable[ListedPair]) -> tuple[str, ...]:
     """Names of the values that the pairs have: PCK at each threshold, metrics, then the pair's."""
-    pcks: dict[str, None] = {}
-    metrics: dict[str, None] = {}
-    properties: dict[str, None] = {}
-    for one in pairs:
-        for row in one.rows.values():
-            pcks |= dict.fromkeys(pck_name(limit) for limit, _ in row.pck)
-            metrics |= dict.fromkeys(name for name, _ in row.metrics)
-            properties |= dict.fromkeys(name for name, _ in row.properties)
-    return (*pcks, *metrics, *properties)
+    rows = [row for one in pairs for row in one.rows.values()]
+    # Rows of one measurement have the same names, so there are few lists of them.
+    limits = dict.fromkeys(tuple(limit for limit, _ in row.pck) for row in rows)
+    named = dict.fromkeys(tuple(name for name, _ in row.metrics) for row in rows)
+    known = dict.fromkeys(tuple(name for name, _ in row.properties) for row in rows)
+    pcks = dict.fromkeys(pck_name(limit) for some in limits for limit in some)
+    others = dict.fromkeys(name for some in (*named, *known) for name in some)
+    return (*pcks, *others)
 
 
 def values_of(row: PairRow | None) -> dict[str, float | None]:
@@ -130,7 +136,7 @@ def chosen_pairs(
         worst_first: the worst values first (of values that are neither better nor worse, the
             smallest); pairs without the value always come last.
     """
-    known = [(one, values_of(one.rows.get(label))) for one in pairs]
+    known = [(one, one.values(label)) for one in pairs]
     kept = [(one, values) for one, values in known if accepted.accepts(one.name, values)]
     if not sort_by:
         return tuple(one for one, _ in kept)

@@ -165,7 +165,7 @@ class GalleryModel(QAbstractTableModel):
         if role == _PICTURE_ROLE:
             return None if row is None else self._picture(one, row.descriptor)
         if role == _VALUE_ROLE:
-            value = values_of(row).get(self._value)
+            value = one.values(self._labels[index.column() - 1]).get(self._value)
             return "–" if value is None else f"{title_of(self._value)}  {value:.3f}"
         if role == Qt.ItemDataRole.ToolTipRole and row is not None:
             known = {name: value for name, value in values_of(row).items() if value is not None}

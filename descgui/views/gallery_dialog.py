@@ -83,7 +83,9 @@ class GalleryDialog(QDialog):
         self._results = results
         self._pictures = pictures
         self._content: MergedResults | None = None
+        self._listed: tuple[MergedResults | None, str] = (None, "")
         self._pairs: tuple[ListedPair, ...] = ()
+        self._names: tuple[str, ...] = ()
         self._shown_pairs: tuple[ListedPair, ...] = ()
         self.setWindowTitle("Measured pairs")
         self.setWindowFlag(Qt.WindowType.Window)
@@ -215,8 +217,11 @@ class GalleryDialog(QDialog):
     def _refresh(self, *_why: Any) -> None:
         content = self._content
         queries = str(self.queries.currentData() or "harris")
-        self._pairs = list_pairs(content, queries) if content is not None else ()
-        values = value_names(self._pairs)
+        if self._listed != (content, queries):
+            self._listed = content, queries
+            self._pairs = list_pairs(content, queries) if content is not None else ()
+            self._names = value_names(self._pairs)
+        values = self._names
         pck = max((name for name in values if name.startswith("pck@")), key=_limit, default="")
         entries = [("Order of the data set", ""), *((title_of(name), name) for name in values)]
         refill(self.sort, entries, place=1 + values.index(pck) if pck else 0)

@@ -17,7 +17,6 @@ from descgui.models.gallery_state import (
     belongs_to_pair,
     part_of,
     title_of,
-    values_of,
 )
 from descgui.views.panel_parts import blended, muted
 from descgui.views.training_lines import number_text
@@ -44,7 +43,7 @@ class AxisChoice:
 
     def of(self, pair: ListedPair) -> float | None:
         """The value of a pair."""
-        return values_of(pair.rows.get(self.label)).get(self.value)
+        return pair.values(self.label).get(self.value)
 
 
 class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
@@ -68,10 +67,9 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         self._card: tuple[str, QImage] | None = None
         self._diagonal = pg.InfiniteLine(angle=45)
         self.addItem(self._diagonal, ignoreBounds=True)
-        self._points = pg.ScatterPlotItem(size=_SIZE_PX, hoverable=True, tip=None)
-        self._points.sigClicked.connect(self._on_click)
-        self._points.sigHovered.connect(self._on_hover)
-        self.addItem(self._points)
+        # One item for each part of the set: points that look alike are drawn much faster.
+        self._clouds: dict[str, pg.ScatterPlotItem] = {}
+        self._places: list[tuple[float, float]] = []
         self._legend = self.addLegend(offset=(10, 10))
         self.restyle()
 
@@ -80,23 +78,8 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         known = [(one, x.of(one), y.of(one)) for one in pairs]
         drawn = [(one, a, b) for one, a, b in known if a is not None and b is not None]
         self._pairs = [one for one, _, _ in drawn]
-        parts = list(dict.fromkeys(part_of(one) for one in pairs))
-        brushes = [
-            pg.mkBrush(SERIES[parts.index(part_of(one)) % len(SERIES)]) for one in self._pairs
-        ]
-        self._points.setData(
-            x=np.array([a for _, a, _ in drawn], float),
-            y=np.array([b for _, _, b in drawn], float),
-            data=np.arange(len(drawn)),
-            brush=brushes,
-            pen=pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1),
-        )
-        self._legend.clear()
-        for number, part in enumerate(parts if len(parts) > 1 else ()):
-            sample = pg.ScatterPlotItem(
-                size=_SIZE_PX, brush=pg.mkBrush(SERIES[number % len(SERIES)])
-            )
-            self._legend.addItem(sample, part or "other")
+        self._places = [(a, b) for _, a, b in drawn]
+        self._draw(list(dict.fromkeys(map(part_of, pairs))))
         same = x.value == y.value and x.label != y.label
         self._diagonal.setVisible(same)
         self.setLabel("bottom", x.title)
@@ -105,6 +88,34 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
             self._set_range(axis, choice, [a if axis == "x" else b for _, a, b in drawn])
         self._point_at(None)
         return len(drawn)
+
+    def _draw(self, parts: Sequence[str]) -> None:
+        """Draw the points, those of each part in a colour of its own."""
+        for cloud in self._clouds.values():
+            self.removeItem(cloud)
+        self._clouds.clear()
+        self._legend.clear()
+        places = np.array(self._places, float).reshape(-1, 2)
+        mine = np.array([parts.index(part_of(one)) for one in self._pairs], int)
+        pen = pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1)
+        for number, part in enumerate(parts):
+            chosen = np.flatnonzero(mine == number)
+            cloud = pg.ScatterPlotItem(
+                x=places[chosen, 0],
+                y=places[chosen, 1],
+                data=chosen,
+                size=_SIZE_PX,
+                brush=pg.mkBrush(SERIES[number % len(SERIES)]),
+                pen=pen,
+                hoverable=True,
+                tip=None,
+            )
+            cloud.sigClicked.connect(self._on_click)
+            cloud.sigHovered.connect(self._on_hover)
+            self.addItem(cloud)
+            self._clouds[part] = cloud
+            if len(parts) > 1:
+                self._legend.addItem(cloud, part or "other")
 
     def restyle(self) -> None:
         """Take the colours of the palette."""
@@ -137,8 +148,11 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         if len(points):
             self.pair_chosen.emit(self._pairs[int(points[0].data())])
 
-    def _on_hover(self, _item: Any, points: Sequence[Any], _event: Any) -> None:
-        self._point_at(self._pairs[int(points[0].data())] if len(points) else None)
+    def _on_hover(self, cloud: Any, points: Sequence[Any], _event: Any) -> None:
+        if len(points):
+            self._point_at(self._pairs[int(points[0].data())])
+        elif self._pointed is not None and self._clouds.get(part_of(self._pointed)) is cloud:
+            self._point_at(None)
 
     def _point_at(self, pair: ListedPair | None) -> None:
         if pair is self._pointed:
@@ -153,8 +167,7 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         super().drawForeground(painter, rect)
         if self._card is None or self._pointed is None:
             return
-        place = self._pairs.index(self._pointed)
-        x, y = (float(values[place]) for values in self._points.getData())
+        x, y = self._places[self._pairs.index(self._pointed)]
         at = self.mapFromScene(self.getViewBox().mapViewToScene(QPointF(x, y)))
         text, picture = self._card
         painter.save()

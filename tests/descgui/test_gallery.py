@@ -220,20 +220,26 @@ def test_a_run_under_way_waits_until_it_is_finished(dialog, models):
 
 def test_the_plot_has_a_point_for_each_pair_with_both_values(dialog, asked, pictures, qtbot):
     dialog.scatter_tab.click()
-    points = dialog.scatter._points
-    xs, ys = points.getData()
-    assert sorted(zip(xs.tolist(), ys.tolist(), strict=True)) == [(0.2, 0.8), (0.9, 0.5)]
+    clouds = dialog.scatter._clouds
+    assert {part: len(cloud.data) for part, cloud in clouds.items()} == {
+        "illumination": 1,
+        "viewpoint": 1,
+    }
+    assert sorted(dialog.scatter._places) == [(0.2, 0.8), (0.9, 0.5)]
     assert dialog.problem.sentence == "1 pair lacks one of the values."
     assert dialog.scatter._diagonal.isVisible()
-    place = xs.tolist().index(0.2)
-    pair = dialog.scatter._pairs[place]
+    cloud = clouds["viewpoint"]
+    assert [values.tolist() for values in cloud.getData()] == [[0.2], [0.8]]
+    pair = dialog.scatter._pairs[cloud.data["data"][0]]
     asked_before = len(pictures.wanted)
-    dialog.scatter._on_hover(points, [points.points()[place]], None)
+    dialog.scatter._on_hover(cloud, cloud.points(), None)
     key, show = pictures.wanted[asked_before]
     assert (key.pair, key.label, key.kind) == (("v_turn", 3), "net", "matches")
     show(key, QImage(10, 10, QImage.Format.Format_RGB32))
     assert "PCK@5, net: 0.8" in dialog.scatter._card[0]
-    dialog.scatter._on_hover(points, [], None)
+    dialog.scatter._on_hover(clouds["illumination"], [], None)
+    assert dialog.scatter._card is not None
+    dialog.scatter._on_hover(cloud, [], None)
     show(key, QImage(10, 10, QImage.Format.Format_RGB32))
     assert dialog.scatter._card is None
     dialog.scatter.pair_chosen.emit(pair)
