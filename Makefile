@@ -3,8 +3,9 @@
 VENV_PYTHON := .venv/bin/python
 TESTS ?=
 # A process a core with one thread each, as more would only wait for one another; a file stays in one
-# of them, as its tests share what is costly to make.
-ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
+# of them, as its tests share what is costly to make, and files keep their order: by the number of tests
+# the slow files with few of them would come last, one process would work and the others wait.
+ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TIME ?= 30m
 KINDS ?= fuzz,kills,monkey,hover,shared
 ARGS ?=
