@@ -480,8 +480,10 @@ class Monkey:
         if modifiers != Qt.KeyboardModifier.NoModifier and key in (keys.Key_Q, keys.Key_W):
             return
         self.report.act(f"key {key.name} {modifiers.name} in {_named(target)}")
-        for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
-            QApplication.sendEvent(target, QKeyEvent(kind, key, modifiers, text))
+        QApplication.sendEvent(target, QKeyEvent(QEvent.Type.KeyPress, key, modifiers, text))
+        # The press may have destroyed its widget; as Qt does, release what has the focus now.
+        target = QApplication.focusWidget() or self.window.window
+        QApplication.sendEvent(target, QKeyEvent(QEvent.Type.KeyRelease, key, modifiers, text))
 
     def _escape(self) -> None:
         from PySide6.QtCore import QEvent, Qt

@@ -290,7 +290,8 @@ class DescriptorChooser(QWidget):
     def _on_activated(self, index: int) -> None:
         name = self.combo.itemData(index)
         current = self._maps.choice
-        if name == current.name:
+        if name is None or name == current.name:  # a line between groups stands for nothing
+            show_value(self.combo, current.name)
             return
         if name == _OPEN_NETWORK:
             show_value(self.combo, current.name)

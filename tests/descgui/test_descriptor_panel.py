@@ -106,6 +106,16 @@ def test_choosing_asks_and_changes_nothing_by_itself(ready, models, asked):
     assert models.maps.choice == DescriptorChoice("daisy")
 
 
+def test_the_line_between_groups_cannot_be_chosen(ready, models, asked):
+    combo = ready.shown.combo
+    lines = [place for place in range(combo.count()) if combo.itemData(place) is None]
+    assert lines
+    combo.setCurrentIndex(lines[0])
+    combo.activated.emit(lines[0])
+    assert asked.calls == []
+    assert combo.currentData() == "daisy"
+
+
 def test_settings_are_asked_for_at_once_and_come_back_with_their_descriptor(
     ready, models, qtbot, asked
 ):
