@@ -288,6 +288,25 @@ def test_ten_thousand_pairs_ask_for_the_visible_pictures_alone(models, asked, pi
     assert dialog.model.rowCount(QModelIndex()) == 10_000
 
 
+def test_what_comes_after_the_dialog_was_closed_is_dropped(models, asked, pictures, qtbot):
+    models.evaluation.shown.set(ShownRun("done", content(ROWS, labels=("daisy", "net"))))
+    dialog = GalleryDialog(models, asked, pictures)
+    dialog.show()
+    qtbot.waitUntil(lambda: bool(pictures.wanted), timeout=WAIT_MS)
+    dialog.slices_tab.click()
+    dialog.scatter_tab.click()
+    cloud = dialog.scatter._clouds["viewpoint"]
+    dialog.scatter._on_hover(cloud, cloud.points(), None)
+    late = [*pictures.wanted]
+    (_, sliced), *_ = pictures.sliced
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    with qtbot.waitSignal(dialog.destroyed, timeout=WAIT_MS):
+        dialog.close()
+    for key, show in late:
+        show(key, QImage(*key.size_px, QImage.Format.Format_ARGB32_Premultiplied))
+    sliced(())
+
+
 # Work
 
 
