@@ -300,6 +300,31 @@ class ResizedTruth:
         return both if side == "a" else both[::-1]
 
 
+class NoHomography:
+    """What the kinds share that are no homography."""
+
+    __slots__ = ()
+
+    def matrix_from(self, _side: Side) -> None:
+        """None: it is no homography."""
+        return
+
+    def resized(self: Truth, resize_a: Resize, resize_b: Resize) -> Truth:
+        """The same between resized images, asked of the original ones."""
+        return ResizedTruth(self, resize_a, resize_b)
+
+
+class DenseTruth(NoHomography):
+    """What these kinds share if they are known all over the images."""
+
+    __slots__ = ()
+
+    @property
+    def listed_px(self) -> None:
+        """None: it is dense."""
+        return
+
+
 def box_in(truth: Truth, side: Side) -> Box | None:
     """The box of the object whose points a truth lists; None where it knows of none."""
     return truth.boxes_px[0 if side == "a" else 1] if isinstance(truth, Boxed) else None

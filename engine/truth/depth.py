@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from engine.errors import TruthError
 from engine.files import sha256_of
 from engine.geometry.coords import Resize, inside
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth, Visibility
+from engine.truth.base import DenseTruth, Points, Size, TruePoints, Visibility
 from engine.truth.cameras import Camera
 from engine.truth.map_files import read_map
 from engine.truth.surfaces import are_apart, read_surface
@@ -119,7 +119,7 @@ class DepthSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DepthTruth:
+class DepthTruth(DenseTruth):
     """Opened depth maps with their cameras.
 
     Attributes:
@@ -175,19 +175,6 @@ class DepthTruth:
             moved_px = np.linalg.norm(other.project(farther) - places, axis=1)
             uncertainty_px = moved_px / math.sqrt(12)
         return TruePoints(places, visibility, uncertainty_px)
-
-    @property
-    def listed_px(self) -> None:
-        """None: it is dense."""
-        return
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
-        """The same between resized images, read from the maps as they are."""
-        return ResizedTruth(self, resize_a, resize_b)
 
     def _lifted(self, image: int, points_px: Points, depth: NDArray[np.float64]) -> Points:
         """``(N, 3)`` what an image shows at points, in the coordinates of the other camera."""

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from engine.errors import TruthError
 from engine.files import sha256_of
-from engine.geometry.coords import Resize, inside
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth, Visibility
+from engine.geometry.coords import inside
+from engine.truth.base import DenseTruth, Points, Size, TruePoints, Visibility
 from engine.truth.map_files import read_map
 from engine.truth.surfaces import read_surface
 from engine.vocabulary import Side, TruthKind, TruthOrigin
@@ -109,7 +109,7 @@ class DisparitySource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DisparityTruth:
+class DisparityTruth(DenseTruth):
     """Opened disparity maps.
 
     Attributes:
@@ -163,19 +163,6 @@ class DisparityTruth:
         places[visibility == Visibility.UNKNOWN] = np.nan
         uncertainty_px = np.where(np.isfinite(places[:, 0]), step_px / math.sqrt(12), np.nan)
         return TruePoints(places, visibility, uncertainty_px)
-
-    @property
-    def listed_px(self) -> None:
-        """None: it is dense."""
-        return
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
-        """The same between resized images, read from the maps as they are."""
-        return ResizedTruth(self, resize_a, resize_b)
 
 
 def carried_over(left: NDArray[np.float32], width_px: int) -> NDArray[np.float32]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import TruthError
 from engine.files import sha256_of
-from engine.geometry.coords import Resize
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Visibility, exact_points
+from engine.truth.base import DenseTruth, Points, Size, TruePoints, Visibility, exact_points
 from engine.truth.displacements import Displacements
 from engine.truth.map_files import read_map
 from engine.vocabulary import Side, TruthKind, TruthOrigin
@@ -89,7 +88,7 @@ class FlowSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FlowTruth:
+class FlowTruth(DenseTruth):
     """An opened flow.
 
     Without a backward flow, places in image a are found by turning the forward flow
@@ -145,19 +144,6 @@ class FlowTruth:
             return self.backward, self.forward
         shown = self.forward if self.unoccluded is None else self.unoccluded
         return shown.inverse(self.sizes_px[1]), None
-
-    @property
-    def listed_px(self) -> None:
-        """None: it is dense."""
-        return
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> ResizedTruth:
-        """The same flow between resized images."""
-        return ResizedTruth(self, resize_a, resize_b)
 
 
 def _read_optional(path: Path | None, size_px: Size) -> Displacements | None:

@@ -35,7 +35,7 @@ from engine.errors import TruthError, quoted
 from engine.files import parse_json, read_input, sha256_of
 from engine.geometry.coords import Resize
 from engine.paths import FileStamp
-from engine.truth.base import Box, Points, Size, TruePoints, Truth
+from engine.truth.base import Box, NoHomography, Points, Size, TruePoints, Truth
 from engine.truth.points import PointsTruth
 from engine.vocabulary import Side, TruthKind, TruthOrigin
 
@@ -106,7 +106,7 @@ class LandmarksSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LandmarksTruth:
+class LandmarksTruth(NoHomography):
     """Opened landmarks.
 
     Attributes:
@@ -137,10 +137,6 @@ class LandmarksTruth:
     def locate(self, side: Side, points_px: Points) -> TruePoints:
         """The partner of a landmark within :data:`~engine.truth.points.SNAP_PX`, else unknown."""
         return self.points.locate(side, points_px)
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: no homography joins two objects."""
-        return
 
     def resized(self, resize_a: Resize, resize_b: Resize) -> LandmarksTruth:
         """Landmarks and boxes in the resized images."""

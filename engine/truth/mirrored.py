@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.geometry.coords import Resize
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth
+from engine.truth.base import DenseTruth, Points, Size, TruePoints, Truth
 from engine.truth.flow import FlowSource
 from engine.vocabulary import Side, TruthKind, TruthOrigin
 
@@ -66,7 +65,7 @@ class MirroredFlowSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MirroredFlowTruth:
+class MirroredFlowTruth(DenseTruth):
     """Opened flows to the mirrored image.
 
     Attributes:
@@ -94,16 +93,3 @@ class MirroredFlowTruth:
         width_px = own.sizes_px[1][0]
         places = np.column_stack([width_px - 1 - found.points_px[:, 0], found.points_px[:, 1]])
         return TruePoints(places, found.visibility, found.uncertainty_px)
-
-    @property
-    def listed_px(self) -> None:
-        """None: it is dense."""
-        return
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> ResizedTruth:
-        """The same between resized images."""
-        return ResizedTruth(self, resize_a, resize_b)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geometry.coords import Resize, inside
+from engine.geometry.coords import inside
 from engine.geometry.homography import local_scale, warp_points
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints, Truth, Visibility
+from engine.truth.base import NoHomography, Points, Size, TruePoints, Truth, Visibility
 from engine.truth.homography import HomographyTruth
 from engine.vocabulary import Side, TruthKind
 
@@ -28,7 +28,7 @@ def moved_truth(original: Truth, h_moved_from_b: NDArray[np.float64]) -> Truth:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _MovedTruth:
+class _MovedTruth(NoHomography):
     """Carries the places of image b, for kinds that are no homography.
 
     Attributes:
@@ -71,11 +71,3 @@ class _MovedTruth:
         """The listed points, those of image b carried."""
         listed = self.original.listed_px
         return None if listed is None else (listed[0], warp_points(self.h_moved_from_b, listed[1]))
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
-        """The same between resized images."""
-        return ResizedTruth(self, resize_a, resize_b)

@@ -11,15 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DescSpaceError, TruthError
-from engine.geometry.coords import Resize, inside
-from engine.truth.base import (
-    Points,
-    ResizedTruth,
-    Size,
-    TruePoints,
-    Visibility,
-    exact_points,
-)
+from engine.geometry.coords import inside
+from engine.truth.base import NoHomography, Points, Size, TruePoints, Visibility, exact_points
 from engine.truth.point_files import Images, read_point_pairs
 from engine.vocabulary import Side, TruthKind, TruthOrigin
 
@@ -153,7 +146,7 @@ def _identity(table: NDArray[np.float64], uncertainty_px: float | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PointsTruth:
+class PointsTruth(NoHomography):
     """An opened list of points.
 
     Attributes:
@@ -217,14 +210,6 @@ class PointsTruth:
             np.where(known, found.visibility, Visibility.UNKNOWN).astype(np.uint8),
             np.where(known, self.uncertainty_px, np.nan),
         )
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> ResizedTruth:
-        """The same list between resized images."""
-        return ResizedTruth(self, resize_a, resize_b)
 
 
 def _nearest(listed: Points, order: NDArray[np.intp], points: Points) -> NDArray[np.intp]:

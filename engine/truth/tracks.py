@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.errors import TruthError, quoted
 from engine.geometry.coords import Resize
-from engine.truth.base import Points, ResizedTruth, Size, TruePoints
+from engine.truth.base import NoHomography, Points, Size, TruePoints
 from engine.truth.cameras import Camera
 from engine.truth.colmap_model import model_files, read_observations
 from engine.truth.points import PointsTruth
@@ -99,7 +99,7 @@ class TracksSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TracksTruth:
+class TracksTruth(NoHomography):
     """Opened tracks.
 
     Attributes:
@@ -128,11 +128,3 @@ class TracksTruth:
     def locate(self, side: Side, points_px: Points) -> TruePoints:
         """As for any list of points."""
         return self.points.locate(side, points_px)
-
-    def matrix_from(self, _side: Side) -> None:
-        """None: it is no homography."""
-        return
-
-    def resized(self, resize_a: Resize, resize_b: Resize) -> ResizedTruth:
-        """The same between resized images."""
-        return ResizedTruth(self, resize_a, resize_b)
