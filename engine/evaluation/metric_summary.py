@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.metrics.recall_auc import recall_auc
-from engine.evaluation.pck import LEAST_SEQUENCES
+from engine.evaluation.pck import DRAWS_AT_ONCE, LEAST_SEQUENCES, PERCENTILES
 from engine.evaluation.switches import QueryKind
 from engine.metrics import (
     METRIC_FAMILIES,
@@ -27,9 +27,6 @@ from engine.metrics import (
 
 if TYPE_CHECKING:
     from engine.evaluation.result import PairRow
-
-_PERCENTILES: Final = (2.5, 97.5)
-_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +250,8 @@ class _Draws:
     def _times(self) -> Iterator[NDArray[np.float64]]:
         """``(R, G)`` how often each group was drawn, in parts."""
         generator = np.random.default_rng(self._seed)
-        for begin in range(0, self._resamples, _AT_ONCE):
-            many = min(_AT_ONCE, self._resamples - begin)
+        for begin in range(0, self._resamples, DRAWS_AT_ONCE):
+            many = min(DRAWS_AT_ONCE, self._resamples - begin)
             drawn = generator.integers(self._count, size=(many, self._count))
             rows = self._count * np.arange(many)[:, None]
             times = np.bincount((drawn + rows).ravel(), minlength=many * self._count)
@@ -267,7 +264,7 @@ class _Draws:
         for name, column in zip(names, drawn.T, strict=True):
             known = column[~np.isnan(column)]  # a draw may have no pair with a value
             if len(known):
-                low, high = np.percentile(known, _PERCENTILES)
+                low, high = np.percentile(known, PERCENTILES)
                 ends[name] = (float(low), float(high))
         return ends
 

@@ -21,8 +21,11 @@ LEAST_SEQUENCES: Final = 5
 """Intervals over fewer sequences mean little, and nothing is concluded from them: drawn from two, a
 95 % interval is from one sequence's mean to the other's, whatever further sequences would show."""
 
-_PERCENTILES: Final = (2.5, 97.5)
-_AT_ONCE: Final = 256
+PERCENTILES: Final = (2.5, 97.5)
+"""The ends of a 95 % interval."""
+
+DRAWS_AT_ONCE: Final = 256
+"""Whatever is to draw the same groups from a seed makes its draws in parts of this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,9 @@ def bootstrap_mean(
         return Interval(mean, None)
     generator = np.random.default_rng(seed)
     means = []
-    for begin in range(0, resamples, _AT_ONCE):
-        shape = (min(_AT_ONCE, resamples - begin), len(names))
+    for begin in range(0, resamples, DRAWS_AT_ONCE):
+        shape = (min(DRAWS_AT_ONCE, resamples - begin), len(names))
         drawn = generator.integers(len(names), size=shape)
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), _PERCENTILES)
+    low, high = np.percentile(np.concatenate(means), PERCENTILES)
     return Interval(mean, (float(low), float(high)))

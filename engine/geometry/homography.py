@@ -31,8 +31,8 @@ _TYPICAL_PX: Final = 1000.0
 # In units of a typical image, no real pair of cameras comes near this ratio of singular values,
 # while a rank-deficient matrix that was written with 6 digits still exceeds it.
 _WORST_CONDITION: Final = 1e6
-_CONFIDENCE: Final = 0.9999
-_MAX_ITERATIONS: Final = 10_000
+CONFIDENCE: Final = 0.9999
+MAX_ITERATIONS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,17 +219,7 @@ def estimate_homography(
     finite = np.isfinite(points_a).all(axis=1) & np.isfinite(points_b).all(axis=1)
     if finite.sum() < 4:
         return None
-    parameters = cv2.UsacParams()
-    parameters.confidence = _CONFIDENCE
-    parameters.maxIterations = _MAX_ITERATIONS
-    parameters.threshold = threshold_px
-    parameters.randomGeneratorState = seed % (2**31)
-    parameters.isParallel = False
-    parameters.sampler = cv2.SAMPLING_UNIFORM
-    parameters.score = cv2.SCORE_METHOD_MAGSAC
-    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
-    parameters.final_polisher = cv2.MAGSAC
-    parameters.final_polisher_iterations = 10
+    parameters = magsac_parameters(threshold_px, seed)
     found: Any  # None where OpenCV has no estimate, which its stubs lack
     try:
         found, _ = cv2.findHomography(points_a[finite], points_b[finite], parameters)
@@ -247,6 +237,32 @@ def estimate_homography(
     assert best is not None
     agreeing = (points_a[best.inlier], points_b[best.inlier])
     return best if all(_spans_a_plane(points) for points in agreeing) else None
+
+
+def magsac_parameters(threshold: float, seed: int) -> Any:
+    """OpenCV's settings of MAGSAC++, which gives the same answer for the same input and seed.
+
+    Args:
+        threshold: a match this close to where a model puts it is an inlier, in the model's unit.
+        seed: of the random samples.
+
+    Returns:
+        A ``cv2.UsacParams``.
+    """
+    import cv2  # late, as in warp_image
+
+    parameters = cv2.UsacParams()
+    parameters.confidence = CONFIDENCE
+    parameters.maxIterations = MAX_ITERATIONS
+    parameters.threshold = threshold
+    parameters.randomGeneratorState = seed % (2**31)
+    parameters.isParallel = False
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.final_polisher = cv2.MAGSAC
+    parameters.final_polisher_iterations = 10
+    return parameters
 
 
 def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matrix]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.folders import sub_folders
-from engine.errors import DescSpaceError, ResultError
+from engine.data.layouts.building import fitting_folders
+from engine.errors import ResultError
 from engine.evaluation.leaderboard import Board, make_boards, write_leaderboard
 from engine.evaluation.result import RESULT_FILE, EvaluationResult, read_result
 from engine.evaluation.run_folder import SETTINGS_FILE, has_rows
@@ -66,20 +66,11 @@ def _results_below(place: Path) -> Iterator[Path]:
     """
     if not place.exists():
         raise ResultError(place, "does not exist")
-    if not place.is_dir() or _is_run(place):
+    if not place.is_dir():
         yield place
         return
-    waiting = [(place, _DEPTH)]
-    while waiting:
-        folder, depth = waiting.pop()
-        if _is_run(folder):
-            yield folder
-        elif depth:
-            try:
-                below = sub_folders(folder)
-            except DescSpaceError:  # what may not be read holds nothing that could be shown
-                continue
-            waiting += [(one, depth - 1) for one in reversed(below)]
+    found = fitting_folders(place, lambda folder, _names: _is_run(folder), depth=_DEPTH)
+    yield from (folder for folder, _ in found)
 
 
 def _is_run(folder: Path) -> bool:

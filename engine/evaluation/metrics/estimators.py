@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,15 @@ from engine.errors import ConfigError
 from engine.evaluation.metrics.pose_auc import RelativePose
 from engine.evaluation.switches import Estimator
 from engine.extras import install_command
-from engine.geometry.homography import estimate_homography, is_usable
+from engine.geometry.homography import (
+    CONFIDENCE,
+    MAX_ITERATIONS,
+    estimate_homography,
+    is_usable,
+    magsac_parameters,
+)
 
 Points = NDArray[np.float64]
-
-_CONFIDENCE: Final = 0.9999
-_MAX_ITERATIONS: Final = 10_000
 
 
 def check_estimator(estimator: Estimator) -> None:
@@ -121,17 +124,7 @@ def _opencv_pose(
         for points, matrix in zip((points_a, points_b), intrinsics, strict=True)
     )
     focal_px = float(np.mean([matrix[axis, axis] for matrix in intrinsics for axis in (0, 1)]))
-    parameters = cv2.UsacParams()
-    parameters.confidence = _CONFIDENCE
-    parameters.maxIterations = _MAX_ITERATIONS
-    parameters.threshold = inlier_px / focal_px
-    parameters.randomGeneratorState = seed % (2**31)
-    parameters.isParallel = False
-    parameters.sampler = cv2.SAMPLING_UNIFORM
-    parameters.score = cv2.SCORE_METHOD_MAGSAC
-    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
-    parameters.final_polisher = cv2.MAGSAC
-    parameters.final_polisher_iterations = 10
+    parameters = magsac_parameters(inlier_px / focal_px, seed)
     essential: Any
     none, one = np.zeros(0), np.eye(3)
     try:
@@ -171,8 +164,8 @@ def _poselib_pose(
 
 def _poselib_options(seed: int) -> dict[str, Any]:
     return {
-        "success_prob": _CONFIDENCE,
-        "max_iterations": _MAX_ITERATIONS,
+        "success_prob": CONFIDENCE,
+        "max_iterations": MAX_ITERATIONS,
         "seed": seed % (2**31),
     }
 
