@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from descgui.models.pair_filter import PairFilter
+from engine import api
 from engine.api import metric_info, pck_name
 
 if TYPE_CHECKING:
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 PictureKind = Literal["matches", "errors"]
 Pair = tuple[str, int]
 
-PAIR_VALUES: Mapping[str, str] = {
-    "overlap": "Overlap",
-    "scale": "Scale change",
-    "angle_deg": "Rotation",
-    "texture": "Texture",
-}
-"""Values that do not depend on the descriptor, and their titles."""
+
+@lru_cache(maxsize=1)
+def pair_values() -> Mapping[str, str]:
+    """Names and titles of the values that are the same for all descriptors."""
+    return {one.name: one.title.capitalize() for one in api.SLICINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ def part_of(pair: ListedPair) -> str:
 
 def title_of(name: str) -> str:
     """What people call a value."""
-    return PAIR_VALUES.get(name) or metric_info(name).title
+    return pair_values().get(name) or metric_info(name).title
 
 
 def belongs_to_pair(name: str) -> bool:
     """Whether a value is the same for all descriptors."""
-    return name in PAIR_VALUES
+    return name in pair_values()
 
 
 def chosen_pairs(

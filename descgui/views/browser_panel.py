@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
+from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -33,13 +34,15 @@ from descgui.views.panel_parts import (
     show_value,
     word_buttons,
 )
-from descgui.views.ports import Files, Opening, Thumbnails
-from descgui.views.thumbnails import ThumbnailCache
+from descgui.views.ports import Files, Opening
+from descgui.views.thumbnails import PictureCache, Pictures, rows_in_view
 from descgui.views.words import counted
 from engine import api
 
 _NO_DATASET, _LIST, _NO_HIT = range(3)
 _PROBLEMS_SHOWN = 30
+_KEPT_THUMBNAILS = 512
+_THUMBNAIL_EDGE_PX = 160
 
 
 class _View(QListView):
@@ -82,14 +85,6 @@ class _View(QListView):
         else:
             super().keyPressEvent(event)
 
-    def rows_in_view(self) -> range:
-        """The numbers of the rows that are seen, also in part."""
-        first = self.indexAt(QPoint(1, 1))
-        if not first.isValid():
-            return range(0)
-        last = self.indexAt(QPoint(1, self.viewport().height() - 1))
-        return range(first.row(), last.row() + 1 if last.isValid() else self._list.rowCount())
-
 
 class BrowserPanel(QWidget):
     """Lists the open set; a click on a pair, or Enter, chooses it."""
@@ -98,7 +93,7 @@ class BrowserPanel(QWidget):
         self,
         models: AppModels,
         opening: Opening,
-        thumbnails: Thumbnails,
+        thumbnails: Pictures[Path],
         files: Files,
         parent: QWidget | None = None,
     ) -> None:
@@ -106,7 +101,9 @@ class BrowserPanel(QWidget):
         self._browser = models.browser
         self._opening = opening
         self._files = files
-        self.thumbnails = ThumbnailCache(thumbnails, self)
+        self.thumbnails = PictureCache(
+            thumbnails, self, kept=_KEPT_THUMBNAILS, edge_px=_THUMBNAIL_EDGE_PX
+        )
         self.list = PairList(models.browser, self.thumbnails, self)
         self.search = QLineEdit(self)
         self.subset = narrow_combo(self, name="Part of the set", chosen=self._on_subset)
@@ -212,7 +209,7 @@ class BrowserPanel(QWidget):
 
     def _want_pictures(self) -> None:
         """Ask for the thumbnails of the rows in view, from the top."""
-        paths = (self.list.path_of(self.list.index(row)) for row in self.view.rows_in_view())
+        paths = (self.list.path_of(self.list.index(row)) for row in rows_in_view(self.view))
         self.thumbnails.want([path for path in paths if path is not None])
 
     # What the user does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -13,10 +12,9 @@ from PySide6.QtCore import (
     QRect,
     QSize,
     Qt,
-    QTimer,
     Signal,
 )
-from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPalette, QPixmap, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QPainter, QPalette, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -28,15 +26,16 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.models.gallery_state import (
-    PAIR_VALUES,
     ListedPair,
     PictureKind,
     WantedPicture,
+    pair_values,
     title_of,
     values_of,
 )
 from descgui.views.panel_parts import blended, bold, muted, tabular
 from descgui.views.row_table import Index
+from descgui.views.thumbnails import PictureCache, Pictures, rows_in_view
 from descgui.views.training_lines import number_text
 
 if TYPE_CHECKING:
@@ -56,13 +55,8 @@ _MARGIN_PX: Final = 6
 _NAME_PX: Final = 188
 
 
-class PairPictures(Protocol):
-    """Small pictures of measured pairs."""
-
-    def want(
-        self, keys: Sequence[WantedPicture], show: Callable[[WantedPicture, QImage], object]
-    ) -> None:
-        """Draw these alone and show each; a null image where one cannot be drawn."""
+class PairPictures(Pictures[WantedPicture], Protocol):
+    """Small pictures of measured pairs, and their slices."""
 
     def slice(self, content: MergedResults, show: Callable[[Sequence[Table]], object]) -> None:
         """Measure the slices of results and show them, a table for each metric."""
@@ -71,16 +65,12 @@ class PairPictures(Protocol):
 class GalleryModel(QAbstractTableModel):
     """The listed pairs; the first column names them.
 
-    Signals:
-        missed(): a picture that is not there was about to be drawn; the view answers with the rows
-            that are in view.
+    Attributes:
+        cache: of the pictures; the view says what is in view when one is missed.
     """
-
-    missed = Signal()
 
     def __init__(self, pictures: PairPictures, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pictures = pictures
         self._content: MergedResults | None = None
         self._labels: tuple[str, ...] = ()
         self._value = ""
@@ -88,15 +78,13 @@ class GalleryModel(QAbstractTableModel):
         self._right_px = 5.0
         self._size = QSize()
         self.set_room(0)
-        self._drawn: OrderedDict[WantedPicture, QPixmap] = OrderedDict()
-        self._changed = QTimer(self)
-        self._changed.setSingleShot(True)
-        self._changed.setInterval(0)
-        self._changed.timeout.connect(self._draw_again)
-        self._missing = QTimer(self)
-        self._missing.setSingleShot(True)
-        self._missing.setInterval(0)
-        self._missing.timeout.connect(self.missed)
+        self.cache = PictureCache(
+            pictures,
+            self,
+            kept=_KEPT_PICTURES,
+            accepts=lambda wanted: wanted.content is self._content,
+        )
+        self.cache.arrived.connect(self._draw_again)
         self.pairs: tuple[ListedPair, ...] = ()
 
     def show_pairs(
@@ -119,7 +107,7 @@ class GalleryModel(QAbstractTableModel):
         """
         self.beginResetModel()
         if content is not self._content:
-            self._drawn.clear()
+            self.cache.clear()
         self._content, self.pairs = content, tuple(pairs)
         self._labels = content.labels if content is not None else ()
         self._value, self._kind, self._right_px = value, kind, right_px
@@ -163,7 +151,7 @@ class GalleryModel(QAbstractTableModel):
             return one.name if role == Qt.ItemDataRole.DisplayRole else self._told(one, role)
         row = one.rows.get(self._labels[index.column() - 1])
         if role == _PICTURE_ROLE:
-            return None if row is None else self._picture(one, row.descriptor)
+            return None if row is None else self.cache.picture(self._key(one, row.descriptor))
         if role == _VALUE_ROLE:
             value = one.values(self._labels[index.column() - 1]).get(self._value)
             return "–" if value is None else f"{title_of(self._value)}  {value:.3f}"
@@ -181,7 +169,7 @@ class GalleryModel(QAbstractTableModel):
         return (
             [
                 f"{title} {number_text(value)}{'°' if name == 'angle_deg' else ''}"
-                for name, title in PAIR_VALUES.items()
+                for name, title in pair_values().items()
                 if (value := values.get(name)) is not None
             ]
             if role == _VALUE_ROLE
@@ -190,13 +178,14 @@ class GalleryModel(QAbstractTableModel):
 
     def want(self, rows: range) -> None:
         """Ask for the pictures of some rows that are not there, and for no other."""
-        keys = (
-            self._key(self.pairs[row], label)
-            for row in rows
-            for label in self._labels
-            if label in self.pairs[row].rows
+        self.cache.want(
+            [
+                self._key(self.pairs[row], label)
+                for row in rows
+                for label in self._labels
+                if label in self.pairs[row].rows
+            ]
         )
-        self._pictures.want([key for key in keys if key not in self._drawn], self._on_picture)
 
     def _key(self, one: ListedPair, label: str) -> WantedPicture:
         assert self._content is not None
@@ -204,23 +193,6 @@ class GalleryModel(QAbstractTableModel):
         return WantedPicture(
             label, one.pair, row.queries, self._kind, self._right_px, size_px, row, self._content
         )
-
-    def _picture(self, one: ListedPair, label: str) -> QPixmap | None:
-        """A picture; None until it is there.  A null one cannot be drawn."""
-        key = self._key(one, label)
-        if key not in self._drawn:
-            self._missing.start()
-            return None
-        self._drawn.move_to_end(key)
-        return self._drawn[key]
-
-    def _on_picture(self, wanted: WantedPicture, picture: QImage) -> None:
-        if wanted.content is not self._content:
-            return
-        self._drawn[wanted] = QPixmap.fromImage(picture)
-        while len(self._drawn) > _KEPT_PICTURES:
-            self._drawn.popitem(last=False)
-        self._changed.start()
 
     def _draw_again(self) -> None:
         if self.pairs and self._labels:
@@ -256,14 +228,8 @@ class GalleryView(QTableView):
         self.horizontalHeader().setHighlightSections(False)
         self.clicked.connect(self._choose)
         model.modelReset.connect(self._fit)
-        model.missed.connect(lambda: model.want(self.rows_in_view()))
+        model.cache.missed.connect(lambda: model.want(rows_in_view(self)))
         self._fit()
-
-    def rows_in_view(self) -> range:
-        """The rows of which something is in view."""
-        count = self._gallery.rowCount()
-        first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
-        return range(max(0, first), count if last < 0 else last + 1)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem,
 
 from descgui.models.browser_state import BrowserModel, BrowserState
 from descgui.views.panel_parts import blended, draw_sign, muted
-from descgui.views.thumbnails import ThumbnailCache
+from descgui.views.thumbnails import PictureCache
 from descgui.views.words import counted
 from engine import api
 
@@ -65,7 +65,7 @@ class PairList(QStringListModel):
     """
 
     def __init__(
-        self, browser: BrowserModel, thumbnails: ThumbnailCache, parent: QObject | None = None
+        self, browser: BrowserModel, thumbnails: PictureCache[Path], parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self.thumbnails = thumbnails

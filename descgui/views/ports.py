@@ -6,11 +6,8 @@ controller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
-
-from PySide6.QtGui import QImage
 
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from engine import api
@@ -56,13 +53,6 @@ class Opening(Protocol):
 
     def fit_range(self, side: Side) -> None:
         """Show an image from its least to its greatest value."""
-
-
-class Thumbnails(Protocol):
-    """Small pictures."""
-
-    def want(self, paths: Sequence[Path], show: Callable[[Path, QImage], object]) -> None:
-        """Read these alone and show each; a null image where a file cannot be read."""
 
 
 class Describing(Protocol):

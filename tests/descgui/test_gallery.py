@@ -190,7 +190,7 @@ def test_a_picture_of_results_that_are_gone_is_not_shown(dialog, models, picture
     qtbot.waitUntil(lambda: len(pictures.wanted) > asked_before, timeout=WAIT_MS)
     picture = QImage(*key.size_px, QImage.Format.Format_ARGB32_Premultiplied)
     show(key, picture)
-    assert not dialog.model._drawn
+    assert not dialog.model.cache._kept
     assert all(one.content is other for one, _ in pictures.wanted[asked_before:])
 
 
