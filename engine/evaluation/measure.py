@@ -40,7 +40,12 @@ from engine.evaluation.fingerprint import (
 )
 from engine.evaluation.metrics.estimators import poselib_version
 from engine.evaluation.oracle import check_oracle, describe_knowing
-from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
+from engine.evaluation.pair_metrics import (
+    MeasuredMaps,
+    measure_pair,
+    measure_queries,
+    precision_curve,
+)
 from engine.evaluation.pair_properties import pair_properties
 from engine.evaluation.points import MeasuredImage, MeasuredPair, PairPoints, Points
 from engine.evaluation.protocols import (
@@ -479,14 +484,14 @@ class _SharedFirst:
                 seed=pair_seed(self.protocol.seed, *one.key, "estimator"),
                 cancel=self.context.cancel,
             )
-            of_pair = measure_pair(maps)
+            of_pair, precision = measure_pair(maps), precision_curve(maps)
             for kind in lists:
                 found = points[kind][-1]
                 metrics = of_pair | measure_queries(maps, found)
                 rows.append(
                     make_row(
                         self.protocol, found.errors_px, label, one, kind,
-                        metrics=metrics, properties=properties,
+                        metrics=metrics, properties=properties, precision=precision,
                     )
                 )  # fmt: skip
         return PairRecord(

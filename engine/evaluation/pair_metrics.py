@@ -94,6 +94,15 @@ class MeasuredMaps:
         return points_a, FoundMatches(points_a[mutual], ends, similarity)
 
     @cached_property
+    def found_errors(self) -> tuple[NDArray[np.float64], int]:
+        """``(N,)`` errors of the mutual matches, and how many points have a place in image b."""
+        points_a, found = self.found
+        errors = found_matches.match_errors_px(
+            found.points_b, self.truth.locate("a", found.points_a)
+        )
+        return errors, int(np.count_nonzero(self.truth.locate("a", points_a).seen))
+
+    @cached_property
     def _grids(self) -> tuple[Matches, NDArray[np.int64]]:
         return self._both_ways(self._grid(0), self._grid(1), refine_px=self._refine_px)
 
@@ -136,6 +145,18 @@ def measure_pair(maps: MeasuredMaps) -> Values:
         if family in chosen:
             values |= measure(maps)
     return values
+
+
+def precision_curve(maps: MeasuredMaps) -> tuple[float, ...]:
+    """The precision of the matches as found at each of :data:`~.found_matches.RECALLS`.
+
+    Empty where these were not asked for, or where the truth does not tell.
+    """
+    if "found" not in maps.switches.chosen or maps.truth.listed_px is not None:
+        return ()
+    errors, partners = maps.found_errors
+    limit, similarity = found_matches.AP_THRESHOLD_PX, maps.found[1].similarity
+    return found_matches.precision_at_recalls(errors, similarity, limit, partners)
 
 
 def measure_queries(maps: MeasuredMaps, points: PairPoints) -> Values:
@@ -231,10 +252,9 @@ def _dense_values(suffix: str, errors_px: NDArray[np.float64]) -> Values:
 def _found(maps: MeasuredMaps) -> Values:
     if maps.truth.listed_px is not None:
         return {}
-    points_a, found = maps.found
-    errors = found_matches.match_errors_px(found.points_b, maps.truth.locate("a", found.points_a))
+    _, found = maps.found
+    errors, partners = maps.found_errors
     limit = found_matches.AP_THRESHOLD_PX
-    shown = points_a[maps.truth.locate("a", points_a).seen]
     places = grid_places(maps.images[0].size_px, maps.switches.grid_stride_px)
     area = places[maps.truth.locate("a", places).seen]
     right_px, radius_px = found.points_a[errors <= limit], found_matches.COVERAGE_RADIUS_PX
@@ -244,7 +264,7 @@ def _found(maps: MeasuredMaps) -> Values:
         **{
             metric_name("mma", at): one for at, one in zip(MMA_THRESHOLDS_PX, accuracy, strict=True)
         },
-        "ap": found_matches.average_precision(errors, found.similarity, limit, len(shown)),
+        "ap": found_matches.average_precision(errors, found.similarity, limit, partners),
         "coverage": found_matches.coverage(right_px, area, radius_px),
     }
 

@@ -135,6 +135,7 @@ class Report:
         stats: of the results.
         tables: by section; a section without any says nothing that needs one.
         curves: PCK over the threshold, by list of queries.
+        precision: of the matches as found over recall; none where these were not measured.
         judgements: legend of the pictures of pairs; None without pictures.
         worst: the pairs with the lowest PCK.
         problems: what was wrong with the data sets when they were opened.
@@ -149,12 +150,18 @@ class Report:
     stats: Statistics
     tables: Mapping[str, tuple[Table, ...]]
     curves: tuple[Figures, ...]
+    precision: tuple[Figures, ...]
     judgements: Figures | None
     worst: tuple[PairPicture, ...]
     problems: tuple[str, ...]
     facts: tuple[Mapping[str, str], ...]
     command: str
     beside: str = ""
+
+    @property
+    def every_curve(self) -> tuple[Figures, ...]:
+        """The plots of all sections, in order."""
+        return (*self.curves, *self.precision)
 
     @property
     def every_table(self) -> tuple[Table, ...]:

@@ -41,9 +41,9 @@ _PAIR: Final = Paper(width_cm=8.5, clear=True, jpeg_quality=80)
 _LINES_AT_MOST: Final = 60
 
 
-def draw_curves(title: str, curves: Sequence[Curve], *, series_count: int) -> Figure:
-    """A plot of PCK over thresholds from 0 to the last one, shares from 0 to 1."""
-    content = CurvesFigure(title, "threshold in px", tuple(curves), series_count)
+def draw_curves(title: str, x_label: str, curves: Sequence[Curve], *, series_count: int) -> Figure:
+    """A plot of shares from 0 to 1: of PCK over thresholds, or of precision over recall."""
+    content = CurvesFigure(title, x_label, tuple(curves), series_count)
     return replace(_drawn(content, _PLOT), content=content)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from engine.data.layouts.hpatches import HPatchesReader
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.fingerprint import Fingerprint
+from engine.evaluation.metrics.found_matches import AP_THRESHOLD_PX, RECALLS
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES
 from engine.evaluation.report import (
     NONE,
@@ -106,6 +107,7 @@ def build_report(
         stats=stats,
         tables={name: tuple(some) for name, some in tables.items()},
         curves=tuple(_curves(stats, kind) for kind in stats.lists),
+        precision=tuple(_precision_curves(stats)),
         judgements=Figures((right, wrong)) if any(one.figure for one in worst) else None,
         worst=tuple(worst),
         problems=tuple(_problems(merged)),
@@ -368,7 +370,7 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
             if curve := stats.curve(label, kind, subset):
                 whiskers = stats.whiskers(label, kind, subset)
                 lines.append(Curve(stats.series[label], CURVE_PX, curve, whiskers, label))
-        panels.append(draw_curves(subset, lines, series_count=len(stats.labels)))
+        panels.append(draw_curves(subset, "threshold in px", lines, series_count=len(stats.labels)))
     barred = any("whisker" in one.svg for one in panels)
     return Figures(
         tuple(draw_sample(stats.series[label], label) for label in labels),
@@ -377,6 +379,30 @@ def _curves(stats: Statistics, kind: QueryKind) -> Figures:
         + (f" Bars are 95 % intervals.{_caveat(stats)}" if barred else ""),
         f"PCK, {list_name(kind)} queries",
     )
+
+
+def _precision_curves(stats: Statistics) -> Iterator[Figures]:
+    """Precision over recall of the matches as found; nothing where these were not measured."""
+    panels, drawn = [], []
+    for subset in stats.subsets:
+        curves = [(label, stats.precision_curve(label, subset)) for label in stats.labels]
+        lines = [
+            Curve(stats.series[label], RECALLS, curve, name=label)
+            for label, curve in curves
+            if curve
+        ]
+        drawn += [line.name for line in lines]
+        if lines:
+            panels.append(draw_curves(subset, "recall", lines, series_count=len(stats.labels)))
+    if panels:
+        yield Figures(
+            tuple(draw_sample(stats.series[one], one) for one in stats.labels if one in drawn),
+            tuple(panels),
+            "Mean precision of the mutual matches over recall, as the least similarity falls: "
+            f"right within {AP_THRESHOLD_PX:g} px, recall of all points of image a that image b "
+            "shows. The area is the average precision.",
+            "Precision over recall",
+        )
 
 
 def _caveat(stats: Statistics) -> str:

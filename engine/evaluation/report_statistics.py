@@ -130,6 +130,13 @@ class Statistics:
         rows = self.rows[label, kind].values()
         return mean_curve([row for row in rows if subset in (ALL, row.subset)])
 
+    def precision_curve(self, label: str, subset: str) -> tuple[float, ...]:
+        """The mean precision at each recall of matches as found; empty where none was measured."""
+        mine = {row.key: row for row in self.merged.pairs if row.descriptor == label}
+        curves = [row.precision for row in mine.values() if subset in (ALL, row.subset)]
+        known = [one for one in curves if one]
+        return tuple(sum(shares) / len(known) for shares in zip(*known, strict=True))
+
     def whiskers(
         self, label: str, kind: QueryKind, subset: str
     ) -> tuple[tuple[float, float, float], ...]:

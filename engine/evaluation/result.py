@@ -26,6 +26,7 @@ from engine.errors import ResultError, quoted
 from engine.evaluation.datasets import ALL, EvaluationPair
 from engine.evaluation.fingerprint import Fingerprint, Json
 from engine.evaluation.metric_summary import MetricRow, metric_columns, summarise_metrics
+from engine.evaluation.metrics.found_matches import RECALLS
 from engine.evaluation.pck import (
     CURVE_PX,
     LEAST_SEQUENCES,
@@ -72,6 +73,9 @@ class PairRow:
         metrics: (name, value) of the field's metrics; None where one is undefined or failed.
         properties: (name, value) of what the pair is like; None where its truth does not tell.
         subset: the part of the set that the pair belongs to, "" for none.
+        precision: of the matches as found, at each of
+            :data:`~engine.evaluation.metrics.found_matches.RECALLS`, to a millionth; empty where
+            it was not measured.
     """
 
     descriptor: str
@@ -84,6 +88,7 @@ class PairRow:
     metrics: NamedValues = ()
     properties: NamedValues = ()
     subset: str = ""
+    precision: tuple[float, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -99,6 +104,8 @@ class PairRow:
         values = asdict(self)
         named = {name: dict(values.pop(name)) for name in _NAMED}
         pck = {threshold_name(limit): share for limit, share in self.pck}
+        if not self.precision:
+            del values["precision"]
         return values | {"pck": pck} | {name: some for name, some in named.items() if some}
 
     @classmethod
@@ -106,8 +113,11 @@ class PairRow:
         """Back from the file."""
         pck = tuple((float(name), float(share)) for name, share in values["pck"].items())
         named = {name: tuple(values.get(name, {}).items()) for name in _NAMED}
-        within = tuple(values["counts_within"])
-        return cls(**values | named | {"pck": pck, "counts_within": within})
+        lists = {
+            "counts_within": tuple(values["counts_within"]),
+            "precision": tuple(values.get("precision", ())),
+        }
+        return cls(**values | named | lists | {"pck": pck})
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +349,8 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
             and all(map(_is_count, within))
             and list(within) == sorted(within)
             and within[-1] <= row.count,
+            "precision": not row.precision
+            or (len(row.precision) == len(RECALLS) and all(map(_is_share, row.precision))),
             **{name: all(map(_is_known, dict(getattr(row, name)).values())) for name in _NAMED},
         }
         for name, is_sound in sound.items():
@@ -359,6 +371,10 @@ def is_group_name(value: object) -> bool:
 def _is_known(value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value is None or (is_number and math.isfinite(float(str(value))))
+
+
+def _is_share(value: object) -> bool:
+    return value is not None and _is_known(value) and 0 <= float(str(value)) <= 1
 
 
 def _is_count(value: object) -> bool:
@@ -453,6 +469,7 @@ def make_row(
     *,
     metrics: Mapping[str, float | None] = _NOTHING,
     properties: Mapping[str, float | None] = _NOTHING,
+    precision: Sequence[float] = (),
 ) -> PairRow:
     """Sum ``(N,)`` errors of at least one query up; NaN is never right."""
     count, limits = len(errors_px), protocol.thresholds_px
@@ -468,6 +485,7 @@ def make_row(
         metrics=tuple(metrics.items()),
         properties=tuple(properties.items()),
         subset=one.subset,
+        precision=tuple(round(share, 6) for share in precision),
     )
 
 

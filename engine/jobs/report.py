@@ -101,7 +101,7 @@ class ReportJob:
             write_atomically(path, text.encode("utf-8"))
             yield path
         for kind in self.figures:
-            for path in write_curves(self.out / FIGURES_FOLDER, report.curves, kind):
+            for path in write_curves(self.out / FIGURES_FOLDER, report.every_curve, kind):
                 context.cancel.check()
                 yield path
 

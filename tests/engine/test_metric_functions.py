@@ -24,6 +24,7 @@ from engine.evaluation.metrics.found_matches import (
     match_errors_px,
     matching_accuracy,
     mutual_pairs,
+    precision_at_recalls,
 )
 from engine.evaluation.metrics.homography_auc import corner_error_px
 from engine.evaluation.metrics.pck_box import average_shares, count_in_box, longest_side_px
@@ -268,6 +269,36 @@ def test_average_precision_is_the_area_that_a_loop_adds_up(seed: int):
     right = [error <= 3 for error in errors[known].tolist()]
     expected = plain_average_precision(right, similarity[known].tolist(), 150)
     assert average_precision(errors, similarity, 3.0, 150) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_precision_at_a_recall_is_that_of_the_fewest_matches_that_reach_it(seed: int):
+    random = np.random.default_rng(seed)
+    errors = random.exponential(4, 120)
+    errors[::10], errors[1::10] = np.inf, np.nan
+    similarity = (random.integers(0, 40, 120) / 40).astype(np.float32)  # with many ties
+    expected = []
+    for step in range(51):
+        shares = [0.0]
+        for limit in sorted(set(similarity.tolist())):  # the last one is the shortest list
+            kept = [e for e, s in zip(errors, similarity, strict=True) if s >= limit and e == e]
+            right = sum(error <= 3 for error in kept)
+            if right and 50 * right >= step * 75:
+                shares.append(right / len(kept))
+        expected.append(shares[-1])
+    found = precision_at_recalls(errors, similarity, 3.0, 75)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert 0 < sum(share > 0 for share in found) < 51
+
+
+def test_the_area_under_the_precision_recall_curve_is_the_average_precision():
+    random = np.random.default_rng(7)
+    errors, similarity = random.exponential(4, 90), random.random(90).astype(np.float32)
+    middles = [(step + 0.5) / 200 for step in range(200)]  # of the steps of a curve with 100 points
+    curve = precision_at_recalls(errors, similarity, 3.0, 100, middles)
+    assert sum(curve) / 200 == pytest.approx(average_precision(errors, similarity, 3.0, 100))
+    assert precision_at_recalls(errors, similarity, 3.0, 0) == ()
+    assert set(precision_at_recalls(np.empty(0), np.empty(0, np.float32), 3.0, 9)) == {0.0}
 
 
 def test_average_precision_of_nothing_and_of_all_right():

@@ -15,7 +15,12 @@ from engine.descriptors.base import DescriptorMap, Levels
 from engine.evaluation import match_field
 from engine.evaluation.match_field import match_places
 from engine.evaluation.metrics.found_matches import FoundMatches
-from engine.evaluation.pair_metrics import MeasuredMaps, measure_pair, measure_queries
+from engine.evaluation.pair_metrics import (
+    MeasuredMaps,
+    measure_pair,
+    measure_queries,
+    precision_curve,
+)
 from engine.evaluation.points import PairPoints
 from engine.evaluation.protocols import WorkingImage
 from engine.evaluation.switches import NO_METRICS, MetricSwitches
@@ -109,11 +114,18 @@ def test_found_matches_are_those_of_a_double_loop():
         assert values[f"mma@{limit}"] == pytest.approx(right / len(matches), abs=1e-6)
     shown = [GRID_A[i] for i in range(len(GRID_A)) if is_shown(*TRUE[i])]
     ranked = sorted(zip((-SIMILARITY[i, j] for i, j in matches), errors, strict=True))
-    area, right = 0.0, 0
+    area, right, reached = 0.0, 0, {0: 0.0}
     for rank, (_, error) in enumerate(ranked, start=1):
         right += error <= 3
         area += (error <= 3) * right / rank
+        reached.setdefault(right, right / rank)
     assert values["ap"] == pytest.approx(area / len(shown), abs=1e-6)
+    wanted = [max(1, -(-step * len(shown) // 50)) for step in range(51)]
+    expected = [reached.get(count, 0.0) for count in wanted]
+    curve = precision_curve(maps_of(replace(ALL, chosen=("found",))))
+    assert curve == pytest.approx(expected, abs=1e-6)
+    assert set(curve) == {1.0, 0.0}  # no match is wrong, and some are missing
+    assert precision_curve(maps_of(replace(ALL, chosen=("dense",)))) == ()
     good = [GRID_A[i] for (i, _), error in zip(matches, errors, strict=True) if error <= 3]
     near = sum(any(math.dist(place, one) <= 16 for one in good) for place in shown)
     assert values["coverage"] == pytest.approx(near / len(shown), abs=1e-6)

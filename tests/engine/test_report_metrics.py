@@ -12,6 +12,7 @@ from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.metric_summary import MetricRow
 from engine.evaluation.report import Cell, Table
+from engine.evaluation.report_figures import write_curves
 from engine.evaluation.report_html import write_report_html
 from engine.evaluation.report_metrics import (
     definition_tables,
@@ -50,6 +51,7 @@ def rows_of(label: str, worse: float) -> tuple[PairRow, ...]:
                     pck=((5.0, share),), counts_within=(0,) * 21, metrics=metrics,
                     properties=(("scale", scale), ("angle_deg", angle), ("overlap", None),
                                 ("texture", 1.0)),
+                    precision=tuple(share * (1 - step / 50) for step in range(51)) * (index == 2),
                 )
             )  # fmt: skip
     return tuple(rows)
@@ -93,6 +95,35 @@ def cells_by(table: Table, **keys: str) -> list[Cell]:
         for cell in row
         if all(cell.keys.get(name) == value for name, value in keys.items())
     ]
+
+
+def test_precision_over_recall_is_the_mean_of_the_pairs_that_have_it(
+    stats: Statistics, tmp_path: Path
+):
+    report = build_report(stats, worst=(), command="")
+    (block,) = report.precision
+    (plot,) = block.figures
+    assert plot.content is not None
+    good, bad = plot.content.curves
+    first = (0.9 + 0.5 + 0.1) / 3  # at recall 0, of the first pair of each sequence
+    assert good.ys == pytest.approx([first * (1 - step / 50) for step in range(51)])
+    assert good.xs[::25] == (0.0, 0.5, 1.0)
+    assert (good.name, bad.name, plot.content.x_label) == ("good", "bad", "recall")
+    write_report_html(tmp_path / "report.html", report)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Precision over recall" in page
+    assert [one.name for one in write_curves(tmp_path, report.every_curve, "pdf")] == [
+        "pck-harris-queries-all.pdf", "precision-over-recall-all.pdf"
+    ]  # fmt: skip
+
+
+def test_without_matches_as_found_there_is_no_curve_of_precision(tmp_path: Path):
+    one = result_of("good")
+    bare = replace(one, pairs=tuple(replace(row, precision=()) for row in one.pairs))
+    report = build_report(Statistics(merge_results([("one", bare)])), worst=(), command="")
+    assert report.precision == ()
+    write_report_html(tmp_path / "report.html", report)
+    assert "Precision over recall" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_table_of_pairs_has_a_row_for_each_metric_and_marks_the_best(stats: Statistics):

@@ -515,6 +515,9 @@ def edited(path: Path, place: tuple[Any, ...], value: Any) -> None:
         (("pairs", 0, "counts_within"), [0] * 20, "counts_within of"),
         (("pairs", 0, "counts_within"), [0] * 20 + [41], "counts_within of"),
         (("pairs", 0, "counts_within"), [1] + [0] * 20, "counts_within of"),
+        (("pairs", 0, "precision"), [0.5] * 50, "precision of"),
+        (("pairs", 0, "precision"), [1.5] * 51, "precision of"),
+        (("pairs", 0, "precision"), [None] * 51, "precision of"),
         (("pairs", 1, "index"), 2, "queries of"),  # the same pair twice
         (("summary", 0, "pck"), 0.99, "summary's pck"),
         (("summary", 0, "pck"), 10**400, "not a complete evaluation result"),

@@ -228,7 +228,8 @@ def test_a_plot_in_a_file_names_its_curves_and_names_that_look_alike_do_not_coll
     tmp_path: Path,
 ):
     curve = Curve(1, (0.0, 10.0), (0.0, 1.0), name="its name")
-    plots = tuple(draw_curves(title, [curve], series_count=2) for title in ("a/b", "A b", "../.."))
+    titles = ("a/b", "A b", "../..")
+    plots = tuple(draw_curves(title, "x", [curve], series_count=2) for title in titles)
     block = Figures((draw_sample(1, "its name"),), plots, title="PCK")
     assert "its name" not in plots[0].svg
     paths = list(write_curves(tmp_path / "figures", [block], "svg"))

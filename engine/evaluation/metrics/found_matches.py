@@ -3,12 +3,13 @@
 *Matching accuracy* is the share of the found matches within a distance of the truth; its mean over
 pairs is the MMA of K. Mikolajczyk and C. Schmid (PAMI 2005) as M. Dusmanu et al. (D2-Net, CVPR
 2019) average it: a pair without matches counts as 0.  *Average precision* ranks them by similarity
-(compare V. Balntas et al., HPatches, CVPR 2017).  *Coverage* tells whether right matches lie all
-over what both images show.
+(compare V. Balntas et al., HPatches, CVPR 2017); it is the area under the *precision–recall curve*.
+*Coverage* tells whether right matches lie all over what both images show.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,9 @@ AP_THRESHOLD_PX: Final = 3.0
 """A match this close to the truth is right, for average precision and for coverage."""
 
 COVERAGE_RADIUS_PX: Final = 16.0
+RECALLS: Final = tuple(step / 50 for step in range(51))
+"""Where a precision–recall curve is read: recall from 0 to 1 in steps of 0.02."""
+
 _AT_ONCE: Final = 1024
 
 
@@ -117,15 +121,59 @@ def average_precision(
     """
     if not partners:
         return None
+    found, kept = _ranked(errors_px, similarity, threshold_px)
+    gained = np.diff(found, prepend=0)
+    return float((found / kept * gained).sum() / max(partners, int(found[-1:].sum())))
+
+
+def precision_at_recalls(
+    errors_px: NDArray[np.float64],
+    similarity: NDArray[np.float32],
+    threshold_px: float,
+    partners: int,
+    recalls: Sequence[float] = RECALLS,
+) -> tuple[float, ...]:
+    """The precision–recall curve whose area is :func:`average_precision`.
+
+    At each recall stands the precision of the fewest of the most similar matches that reach it,
+    hence at 0 that of the fewest with a right one among them.  Nothing is smoothed: precision may
+    rise with recall.
+
+    Args:
+        errors_px: ``(N,)``; NaN is left out.
+        similarity: ``(N,)``.
+        threshold_px: an error equal to it is right.
+        partners: how many points of image a are shown by image b, found or not.
+        recalls: in [0, 1].
+
+    Returns:
+        A share for each recall, 0 where no matches reach it; empty without partners.
+    """
+    if not partners:
+        return ()
+    found, kept = _ranked(errors_px, similarity, threshold_px)
+    total = max(partners, int(found[-1:].sum()))
+    shares = []
+    for recall in recalls:
+        # Rounding must not ask for one match more than the recall is made of.
+        wanted = max(1, math.ceil(recall * total - 1e-9))
+        first = int(np.searchsorted(found, wanted))
+        shares.append(float(found[first] / kept[first]) if first < len(found) else 0.0)
+    return tuple(shares)
+
+
+def _ranked(
+    errors_px: NDArray[np.float64], similarity: NDArray[np.float32], threshold_px: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many matches are right, of how many, as the least similarity of a match falls."""
     judged = ~np.isnan(errors_px)
     right, ranks = errors_px[judged] <= threshold_px, similarity[judged]
     order = np.argsort(-ranks, kind="stable")
     right, ranks = right[order], ranks[order]
-    ends = np.flatnonzero(np.append(ranks[1:] != ranks[:-1], True)) if len(ranks) else ranks[:0]
-    found = np.cumsum(right)[ends.astype(np.intp)]
-    precision = found / (ends + 1)
-    gained = np.diff(found, prepend=0)
-    return float((precision * gained).sum() / max(partners, int(right.sum())))
+    # Matches of equal similarity enter together.
+    ends = np.flatnonzero(np.append(ranks[1:] != ranks[:-1], np.ones(len(ranks[:1]), bool)))
+    found: NDArray[np.int64] = np.cumsum(right, dtype=np.int64)[ends]
+    return found, ends + 1
 
 
 def coverage(
