@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.kernels.ops import Backend, search_nearest
+from engine.matching import shortlist
 from engine.progress import CancelToken
 
 _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a second query member
@@ -99,7 +100,8 @@ def nearest(
         budget_bytes: memory the comparison may take, its inputs and its result not counted.
         cancel: checked once per block.
         backend: on a CUDA GPU a kernel does the work where it can, with float32 sums whatever the
-            dtype; ``torch`` and ``cuda`` demand one way.
+            dtype, and on a processor that multiplies bfloat16 a shortlist; ``torch`` and ``cuda``
+            demand one way.
 
     Raises:
         JobCancelled: ``cancel`` was raised.
@@ -113,6 +115,9 @@ def nearest(
         searched = search_nearest(sets, candidates, backend=backend)
         if searched is not None:
             return Nearest(*searched, *winning_members(sets, candidates, searched[0]))
+    if backend == "auto" and shortlist.pays(sets, candidates, budget_bytes=budget_bytes):
+        index, best = shortlist.search(sets, candidates, budget_bytes=budget_bytes, cancel=cancel)
+        return Nearest(index, best, *winning_members(sets, candidates, index))
     best = sets.new_full((count,), -torch.inf)
     index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
     total = sum(len(member) for member in candidates)
