@@ -300,6 +300,7 @@ class Application(QObject):
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(self.pairs.show_set)
         self.pairs.layout_wanted.connect(self.files.choose_layout)
+        self.pairs.truth_unclear.connect(self.files.ask_truth)
 
     # ---- what users do -------------------------------------------------------------------------
 

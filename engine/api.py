@@ -184,6 +184,7 @@ if TYPE_CHECKING:
     from engine.training.settings import TrainSettings
     from engine.truth.base import Truth, TruthSource, Visibility, snap
     from engine.truth.homography import HomographySource
+    from engine.truth.looks import TruthLook, look_at_truth, truth_summary
     from engine.truth.named import named_truth
     from engine.truth.points import HeldPointsSource
     from engine.vocabulary import (

@@ -100,10 +100,28 @@ class FileController(QObject):
             self._truths.load_homography(path)
 
     def load_truth(self) -> None:
-        """Choose the files with the open pair's truth, of any kind."""
-        text = dialogs.ask_truth(self._owner(), self._models.pair.folder)
-        if text is not None:
-            self._truths.load(text)
+        """Choose a file with the open pair's truth, and say what it holds."""
+        title = "Ground truth of the open pair"
+        path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, "All files (*)")
+        if path is not None:
+            self._truths.look(path, lambda look: self.ask_truth(path, look))
+
+    def ask_truth(self, path: Path, look: api.TruthLook, side: str = "") -> None:
+        """Ask what a file with truth holds, and load it.
+
+        Args:
+            path: the file.
+            look: what it seems to hold.
+            side: the image that it replaces if it is one; "" where it cannot be one.
+        """
+        from descgui.views.truth_dialog import TruthDialog
+
+        window = self._owner()
+        image = f"image {side.upper()}" if side else ""
+        dialog = TruthDialog(path, look, self._truths, image=image, parent=window)
+        dialog.named.connect(self._truths.load)
+        dialog.image_wanted.connect(lambda: self._pairs.replace_side(path, side))
+        window.open_dialog(dialog)
 
     def load_maps(self, model: MapsModel) -> None:
         """Choose the map files of both images, for the shown or the compared descriptor."""

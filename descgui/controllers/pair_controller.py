@@ -21,6 +21,7 @@ from descgui.models.recents import read_recent, write_recent
 from descgui.workers.lane import JobLane
 from engine import api
 
+_MAP_SUFFIXES = frozenset({".png", ".pfm"})
 Prepare = Callable[["api.Image"], NDArray[np.uint8]]
 Ranges = tuple["api.ValueRange | None", "api.ValueRange | None"]
 
@@ -51,9 +52,12 @@ class PairController(QObject):
 
     Signals:
         layout_wanted(Path, tuple of PairSetReader): several layouts fit what the user chose.
+        truth_unclear(Path, TruthLook, str): what a dropped file holds has to be asked; the side
+            that it replaces if it is an image, "" where it cannot be one.
     """
 
     layout_wanted = Signal(object, object)
+    truth_unclear = Signal(object, object, str)
 
     def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -175,7 +179,7 @@ class PairController(QObject):
                 )
             self.open_files(pictures[0], pictures[1])
         elif len(pictures) == 1:
-            self._replace_side(pictures[0], side or "b")
+            self._open_picture(pictures[0], side or "b")
         elif len(paths) == 1:
             self._open_file(paths[0])
         else:
@@ -241,7 +245,25 @@ class PairController(QObject):
 
         self.lane.submit(change, key=("range", side), done=done)
 
-    def _replace_side(self, path: Path, side: str) -> None:
+    def _open_picture(self, path: Path, side: str) -> None:
+        """Show an image in place of another, or ask where it may be a map of the open pair."""
+        state = self._models.pair.state
+        if state is None or path.suffix.lower() not in _MAP_SUFFIXES:
+            self.replace_side(path, side)
+            return
+        sizes = (state.image_a.size_px, state.image_b.size_px)
+
+        def done(look: api.TruthLook) -> None:
+            deep = look.numbers in ("16-bit", "float") or look.likely is not None
+            if deep and look.size_px in sizes:
+                self.truth_unclear.emit(path, look, side)
+            else:
+                self.replace_side(path, side)
+
+        self.truths.look(path, done)
+
+    def replace_side(self, path: Path, side: str) -> None:
+        """Open the pair with another image on one side."""
         state = self._models.pair.state
         if state is None:
             self.open_files(path, path)
@@ -256,6 +278,14 @@ class PairController(QObject):
         def done(readers: tuple[api.PairSetReader, ...]) -> None:
             if readers:
                 self.show_set(str(path))
+            elif self._models.pair.state is None:
+                self.truths.load(str(path))  # which says what is missing
+            else:
+                self.truths.look(path, looked)
+
+        def looked(look: api.TruthLook) -> None:
+            if look.kind is None:
+                self.truth_unclear.emit(path, look, "")
             else:
                 self.truths.load(str(path))
 

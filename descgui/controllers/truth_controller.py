@@ -32,6 +32,31 @@ class TruthController(QObject):
         """
         self._read(text, lambda state: api.named_truth(text, Path(), _images(state)))
 
+    def look(self, path: Path, show: Callable[[api.TruthLook], object]) -> None:
+        """Find out what a file seems to hold, and show it."""
+        self._lane.submit(
+            lambda _context: api.look_at_truth(path), key="look", done=show, failed=self._failed
+        )
+
+    def check(self, text: str, show: Callable[[str, str], object]) -> None:
+        """Open the truth that a text names, and show what is wrong or else what it tells."""
+        state = self._models.pair.state
+        if state is None:
+            show("Open a pair before its truth.", "")
+            return
+
+        def work(_context: api.JobContext) -> str:
+            truth = _opened(state, api.named_truth(text, Path(), _images(state), _say_nothing))
+            assert truth is not None
+            return api.truth_summary(truth)
+
+        self._lane.submit(
+            work,
+            key="check truth",
+            done=lambda summary: show("", summary),
+            failed=lambda failure: show(failure.summary, ""),
+        )
+
     def load_homography(self, path: Path) -> None:
         """Take the homography from image a to image b in a file."""
         self._read(f"homography:{path}", lambda _state: api.HomographySource.read(path))
@@ -101,6 +126,10 @@ class TruthController(QObject):
 
     def _failed(self, failure: Failure) -> None:
         self._models.pair.report_failure(failure.summary)
+
+
+def _say_nothing(_choice: str) -> None:
+    """Choices are told when the truth is loaded."""
 
 
 def _images(state: PairState) -> tuple[Path, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QMessageBox, QWidget
 
@@ -74,44 +74,6 @@ def ask_target(parent: QWidget, title: str, proposal: Path, name_filter: str) ->
         return None
     path = Path(name)
     return path if path.suffix else path.with_suffix(proposal.suffix)
-
-
-_TRUTHS: Final = (
-    ("Recognised by its content", "", ()),
-    ("Homography", "homography", ()),
-    ("List of points", "points", ()),
-    ("Optical flow", "flow", (("Flow from B to A (cancel if there is none)", "", True),)),
-    ("Disparity", "disparity", (("Disparity of image B (cancel if there is none)", "", True),)),
-    (
-        "Depth and cameras",
-        "depth",
-        (("Depth map of image B", "", False), ("List of cameras", "cameras=", False)),
-    ),
-    ("Landmarks", "landmarks", (("Landmarks of B (cancel if A's are all)", "", True),)),
-)
-"""Name filters, their kinds, and the titles of further files, with their setting's name."""
-
-
-def ask_truth(parent: QWidget, folder: Path) -> str | None:
-    """Files with the truth of a pair, as a text that :func:`engine.api.named_truth` reads.
-
-    The name filter says which kind it is; kinds with several files ask for these one by one.
-    """
-    filters = [f"{title} (*)" for title, _, _ in _TRUTHS]
-    name, chosen = QFileDialog.getOpenFileName(
-        parent, "Ground truth of the open pair", str(folder), ";;".join(filters)
-    )
-    if not name:
-        return None
-    _, kind, further = _TRUTHS[filters.index(chosen) if chosen in filters else 0]
-    parts = [name]
-    for title, setting, optional in further:
-        path = ask_file(parent, title, Path(name).parent, "All files (*)")
-        if path is None and not optional:
-            return None
-        if path is not None:
-            parts.append(f"{setting}{path}")
-    return f"{kind}:{'|'.join(parts)}" if kind else name
 
 
 def ask_maps(parent: QWidget, folder: Path) -> tuple[Path, Path] | None:

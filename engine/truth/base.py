@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.geometry.coords import Resize, inside
 from engine.paths import FileStamp
-from engine.vocabulary import Side, TruthKind, TruthOrigin
+from engine.vocabulary import Side, TruthKind, TruthOrigin, other_side
 
 Points = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -300,6 +300,46 @@ class ResizedTruth:
         return both if side == "a" else both[::-1]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SwappedTruth:
+    """A truth whose image a is the pair's image b, and the other way round.
+
+    Attributes:
+        original: the truth between image b and image a.
+    """
+
+    original: Truth
+
+    @property
+    def kind(self) -> TruthKind:
+        """That of the original."""
+        return self.original.kind
+
+    @property
+    def sizes_px(self) -> tuple[Size, Size]:
+        """(width, height) of both images."""
+        size_b_px, size_a_px = self.original.sizes_px
+        return size_a_px, size_b_px
+
+    def locate(self, side: Side, points_px: Points) -> TruePoints:
+        """Ask the original about its other side."""
+        return self.original.locate(other_side(side), points_px)
+
+    @property
+    def listed_px(self) -> tuple[Points, Points] | None:
+        """The listed points of image a, and their partners."""
+        listed = self.original.listed_px
+        return None if listed is None else listed[::-1]
+
+    def matrix_from(self, side: Side) -> NDArray[np.float64] | None:
+        """The original's homography from its other side, if it is one."""
+        return self.original.matrix_from(other_side(side))
+
+    def resized(self, resize_a: Resize, resize_b: Resize) -> Truth:
+        """The original between resized images, swapped."""
+        return SwappedTruth(self.original.resized(resize_b, resize_a))
+
+
 class NoHomography:
     """What the kinds share that are no homography."""
 
@@ -327,6 +367,8 @@ class DenseTruth(NoHomography):
 
 def box_in(truth: Truth, side: Side) -> Box | None:
     """The box of the object whose points a truth lists; None where it knows of none."""
+    if isinstance(truth, SwappedTruth):
+        return box_in(truth.original, other_side(side))
     return truth.boxes_px[0 if side == "a" else 1] if isinstance(truth, Boxed) else None
 
 
@@ -345,6 +387,9 @@ def cameras_of(truth: Truth) -> tuple[tuple[Matrix, Matrix], tuple[Matrix, Matri
         (matrix_a, pose_a), (matrix_b, pose_b) = found
         resized_a, resized_b = (one.matrix() for one in (truth.resize_a, truth.resize_b))
         return (resized_a @ matrix_a, pose_a), (resized_b @ matrix_b, pose_b)
+    if isinstance(truth, SwappedTruth):
+        found = cameras_of(truth.original)
+        return None if found is None else found[::-1]
     if not isinstance(truth, Filmed):
         return None
     a, b = truth.cameras
@@ -368,6 +413,8 @@ def undistorted(truth: Truth, side: Side, points_px: Points) -> Points:
     if isinstance(truth, ResizedTruth):
         resize = truth.resize_a if side == "a" else truth.resize_b
         return resize.forward(undistorted(truth.original, side, resize.backward(points_px)))
+    if isinstance(truth, SwappedTruth):
+        return undistorted(truth.original, other_side(side), points_px)
     if not isinstance(truth, Filmed):
         return points_px
     return truth.cameras[0 if side == "a" else 1].undistorted(points_px)

@@ -31,10 +31,12 @@ from engine.truth.homography import HomographySource
 from engine.truth.landmarks import LandmarksSource
 from engine.truth.point_files import lists_points
 from engine.truth.points import PointsSource
+from engine.truth.swapped import SwappedSource
 from engine.truth.view_lists import read_views
 from engine.vocabulary import TruthKind
 
 _STROKE: Final = "|"
+_FROM: Final = "from"
 _FLO_HEAD: Final = b"PIEH"
 _MATLAB_HEAD: Final = b"MATLAB 5.0"
 _LANDMARKS: Final = (b'"src_kps"', b'"kps"')
@@ -128,11 +130,18 @@ def named_truth(
     known = _KINDS[kind]
     if not known.fewest <= len(files) <= known.most:
         wanted = str(known.most) if known.fewest == known.most else f"1 to {known.most}"
-        raise TruthError(text, f"names {len(files)} files, and {kind} takes {wanted}")
-    foreign = sorted(set(settings) - set(known.settings))
+        count = f"{len(files)} file{'s' if len(files) > 1 else ''}"
+        raise TruthError(text, f"names {count}, and {kind} takes {wanted}")
+    foreign = sorted(set(settings) - {*known.settings, _FROM})
     if foreign:
         raise TruthError(text, f"has {foreign[0]}, which {kind} does not take")
-    return known.make(_Named(text, files, settings, folder, images, tell))
+    start = settings.get(_FROM, "a").lower()
+    if start not in ("a", "b"):
+        raise TruthError(text, f"{_FROM} is {quoted(settings[_FROM])}, neither a nor b")
+    swapped = start == "b"
+    shown = images[::-1] if swapped else images
+    source = known.make(_Named(text, files, settings, folder, shown, tell))
+    return SwappedSource(source) if swapped else source
 
 
 def check_named(text: str, folder: Path) -> None:
@@ -152,7 +161,7 @@ def _split(text: str, folder: Path) -> tuple[TruthKind | None, tuple[Path, ...],
     # The name of a file may hold a comma.
     sign = _STROKE if _STROKE in plain or (folder / plain.strip()).is_file() else ","
     parts = [part.strip() for part in plain.split(sign)]
-    names = {name for known in _KINDS.values() for name in known.settings}
+    names = {_FROM, *(name for known in _KINDS.values() for name in known.settings)}
     settings = {
         part.partition("=")[0].strip(): part.partition("=")[2].strip()
         for part in parts

@@ -126,7 +126,6 @@ def answer(monkeypatch):
         ("open_pair", "ask_pair", (Path("p.csv"),), ("open_paths", ([Path("p.csv")],))),
         ("open_folder", "ask_folder", Path("f"), ("show_set", ("f",))),
         ("load_homography", "ask_file", Path("H"), ("load_homography", (Path("H"),))),
-        ("load_truth", "ask_truth", "flow:f.flo", ("load", ("flow:f.flo",))),
         ("load_basis", "ask_file", Path("b.npz"), ("use_basis", (Path("b.npz"),))),
         ("save_basis", "ask_target", Path("b.npz"), ("save_basis", (Path("b.npz"),))),
         ("save_panes", "ask_target", Path("p.png"), ("save_panes", (Path("p.png"),))),
@@ -144,6 +143,13 @@ def test_a_chosen_file_goes_where_it_belongs_and_a_cancelled_dialog_nowhere(
     answer(dialog, result)
     getattr(files, command)()
     assert asked.calls == [expected]
+
+
+def test_a_chosen_file_with_truth_is_looked_at_before_its_kind_is_asked(files, asked, answer):
+    answer("ask_file", Path("d.png"))
+    files.load_truth()
+    ((name, (path, _show)),) = asked.calls
+    assert (name, path) == ("look", Path("d.png"))
 
 
 def test_dialogs_start_beside_the_open_pair(files, models, answer, tmp_path):

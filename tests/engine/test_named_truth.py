@@ -12,8 +12,9 @@ from scipy.io import savemat
 
 from engine.data.layouts.manifest import ManifestReader
 from engine.errors import ConfigError, DatasetError, FileError, TruthError
+from engine.geometry.coords import Resize
 from engine.jobs.open_pair import open_pair
-from engine.truth.base import Visibility, open_truth
+from engine.truth.base import Visibility, box_in, cameras_of, open_truth, undistorted
 from engine.truth.depth import DepthSource
 from engine.truth.disparity import DisparitySource
 from engine.truth.flow import FlowSource
@@ -115,12 +116,62 @@ def test_what_a_line_names_reaches_the_source(folder):
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["homography:H", "points:corrs.txt", "flow:ab.flo", "flow:ab.flo|ba.flo", "landmarks:pair.json",
+     "disparity:disp2.png|factor=8", "disparity:disp2.png|disp6.png|factor=8"],
+)  # fmt: skip
+def test_files_that_lead_from_image_b_are_read_the_other_way_round(folder, text):
+    there, back = (named(folder, one) for one in (text, f"{text}|from=b"))
+    assert (back.kind, back.files, back.origin) == (there.kind, there.files, there.origin)
+    assert back.identity() != there.identity()
+    sizes = SIZE, (WIDTH + 6, HEIGHT)  # image b of the pair is the wide one
+    with_maps = there.kind in ("flow", "disparity")
+    first, second = (SIZE, SIZE) if with_maps else sizes
+    plain, turned = open_truth(there, first, second), open_truth(back, second, first)
+    assert (plain.sizes_px, turned.sizes_px) == ((first, second), (second, first))
+    points = np.array([[10.0, 20.0], [14.0, 20.0], [6.0, 20.0], [30.0, 5.0]])
+    for side, other in (("a", "b"), ("b", "a")):
+        expected, found = plain.locate(other, points), turned.locate(side, points)
+        np.testing.assert_array_equal(found.points_px, expected.points_px)
+        np.testing.assert_array_equal(found.visibility, expected.visibility)
+        matrix = plain.matrix_from(other)
+        if matrix is not None:
+            np.testing.assert_array_equal(turned.matrix_from(side), matrix)
+    if plain.listed_px is not None:
+        np.testing.assert_array_equal(turned.listed_px, plain.listed_px[::-1])
+    halves = Resize(second, (second[0] // 2, 20)), Resize(first, (first[0] // 2, 20))
+    small = turned.resized(*halves)
+    assert small.sizes_px == ((second[0] // 2, 20), (first[0] // 2, 20))
+    if with_maps:  # a shift of 4 px, to one side or the other, in images of half the size
+        shift = -2 if there.kind == "flow" else 2
+        place = small.locate("a", np.array([[15.0, 10.0]])).points_px
+        np.testing.assert_allclose(place, [[15 + shift, 10]], atol=1e-6)
+
+
+def test_cameras_and_boxes_change_sides_with_the_direction(folder):
+    marks = {"src_kps": [[10, 20]], "trg_kps": [[14, 20]], "kps_ids": ["1"],
+             "src_bndbox": [0, 0, 20, 30], "trg_bndbox": [5, 5, 50, 35]}  # fmt: skip
+    (folder / "boxes.json").write_text(json.dumps(marks))
+    boxed = open_truth(named(folder, "landmarks:boxes.json|from=b"), SIZE, SIZE)
+    assert [box_in(boxed, side) for side in ("a", "b")] == [(5, 5, 50, 35), (0, 0, 20, 30)]
+    filmed = open_truth(named(folder, "depth:b.npy|a.npy|cameras=views.txt|from=b"), SIZE, SIZE)
+    plain = open_truth(named(folder, "depth:a.npy|b.npy|cameras=views.txt"), SIZE, SIZE)
+    for one, other in zip(cameras_of(filmed), cameras_of(plain), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+    points = np.array([[10.0, 20.0]])
+    np.testing.assert_array_equal(undistorted(filmed, "b", points), undistorted(plain, "b", points))
+    np.testing.assert_allclose(filmed.locate("a", points).points_px, [[14, 20]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("homography:H|from=c", "from is 'c', neither a nor b"),
         ("none.txt", "none.txt: does not exist"),
         ("points:", "names no file"),
         ("homography:H|H.json", "names 2 files, and homography takes 1"),
-        ("depth:a.npy|cameras=views.txt", "names 1 files, and depth takes 2"),
+        ("depth:a.npy|cameras=views.txt", "names 1 file, and depth takes 2"),
         ("depth:a.npy|b.npy", "names no cameras="),
         ("depth:a.npy|b.npy|cameras=none.txt", "none.txt: does not exist"),
         ("points:corrs.txt|factor=8", "has factor, which points does not take"),
