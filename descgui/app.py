@@ -34,6 +34,7 @@ from descgui.controllers.pictures_controller import PicturesController
 from descgui.controllers.probe_controller import ProbeController
 from descgui.controllers.results_controller import ResultsController
 from descgui.controllers.screenshot_controller import ScreenshotController
+from descgui.controllers.session_controller import SessionController
 from descgui.controllers.start_controller import StartController
 from descgui.controllers.study_controller import StudyController
 from descgui.controllers.thumbnail_controller import ThumbnailController
@@ -168,6 +169,19 @@ class Application(QObject):
             self.work_lane,
             grab_panes=lambda: self.pair_view.grab().toImage(),
             grab_window=lambda: self.window.grab().toImage(),
+            parts_in_sight=lambda: self.pair_view.parts_in_sight(),
+            parent=self,
+        )
+        self.sessions = SessionController(
+            models,
+            self.pairs.lane,
+            pairs=self.pairs,
+            engine=self.engine,
+            maps=self.maps,
+            probes=self.probes,
+            matches=self.matches,
+            parts_in_sight=lambda: self.pair_view.parts_in_sight(),
+            show_parts=lambda parts: self.pair_view.show_parts(parts),
             parent=self,
         )
         self.files = FileController(
@@ -178,10 +192,17 @@ class Application(QObject):
             engine=self.engine,
             pictures=self.pictures,
             exports=self.exports,
+            sessions=self.sessions,
             parent=self,
         )
         self.start = StartController(
-            models, self.options, self.pairs, self.probes, self.matches, self
+            models,
+            self.options,
+            self.pairs,
+            self.probes,
+            self.matches,
+            lambda parts: self.pair_view.show_parts(parts),
+            self,
         )
         self._lanes = (
             self.engine.lane,
@@ -256,6 +277,8 @@ class Application(QObject):
         for name, slot in {
             "open_pair": self.files.open_pair,
             "open_folder": self.files.open_folder,
+            "open_session": self.files.open_session,
+            "save_session": self.files.save_session,
             "open_demo": self.pairs.open_demo,
             "paste_image": self.files.paste,
             "value_range": self._choose_range,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         read_yaml,
         typed_path,
     )
-    from engine.data.demo import demo_dataset, first_demo_pair
+    from engine.data.demo import demo_dataset, first_demo_pair, is_demo
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches
     from engine.data.folders import natural_key
     from engine.data.layouts import fitting_readers, open_named_set, open_pair_set, split_layout
@@ -131,6 +131,8 @@ if TYPE_CHECKING:
         command_line,
         compared_options,
         parse_compared,
+        parse_pins,
+        pin_options,
     )
     from engine.jobs.doctor import diagnosis_text, examine
     from engine.jobs.match_files import MATCH_FORMATS, write_matches
@@ -138,6 +140,19 @@ if TYPE_CHECKING:
     from engine.jobs.qt_platform import window_problem
     from engine.jobs.report import ReportJob
     from engine.jobs.runs import RunInfo, list_runs, read_runs, restore_run, run_settings, trash_run
+    from engine.jobs.session_file import (
+        OpenedSession,
+        SavedDescriptor,
+        SavedMatches,
+        SavedPair,
+        SavedPin,
+        SavedSession,
+        SavedSettings,
+        SavedTruth,
+        SavedView,
+        read_session,
+        write_session,
+    )
     from engine.jobs.settings import (
         EvaluateConfig,
         StudyConfig,
@@ -193,6 +208,7 @@ if TYPE_CHECKING:
         PANELS,
         PRECISIONS,
         PRECOMPUTED,
+        SESSION_SUFFIX,
         SIDES,
         VIEW_MODES,
         WITHOUT_LARGE,

@@ -13,6 +13,7 @@ Every error below is one whole sentence that names the thing and the reason, and
     ├── MapFileError         a file of precomputed descriptor maps cannot be used
     ├── BasisFileError       a file with a PCA basis cannot be used
     ├── ResultError          the results of an earlier run cannot be read or continued
+    ├── SessionError         a session file cannot be read
     ├── PluginError          a plugin file failed to load
     ├── DeviceError          the chosen device does not exist or ran out of memory
     ├── KernelUnavailable    the CUDA path was demanded and cannot run
@@ -167,6 +168,10 @@ class BasisFileError(FileError):
 
 class ResultError(FileError):
     """The results of an earlier run cannot be read or continued."""
+
+
+class SessionError(FileError):
+    """A session file cannot be read, or names what is not there."""
 
 
 class PluginError(FileError):

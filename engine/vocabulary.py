@@ -50,6 +50,9 @@ VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 PANELS: tuple[Panel, ...] = get_args(Panel)
 
 
+SESSION_SUFFIX = ".descspace"
+"""How the names of session files end."""
+
 MOST_COMPARED = 3
 """How many descriptors can be shown beside the first."""
 

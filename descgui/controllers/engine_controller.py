@@ -21,9 +21,11 @@ class EngineController(QObject):
 
     Signals:
         ready(): torch is loaded and the session exists.
+        plugin_loaded(): there are further descriptors.
     """
 
     ready = Signal()
+    plugin_loaded = Signal()
 
     def __init__(
         self, models: AppModels, plugins: tuple[Path, ...] = (), parent: QObject | None = None
@@ -31,6 +33,7 @@ class EngineController(QObject):
         super().__init__(parent)
         self._models = models
         self._plugins = plugins
+        self._started = False
         self._session: api.Session | None = None
         self.lane = JobLane(models.messages.report, self)
         models.settings.changed.connect(self._list_networks)
@@ -44,6 +47,7 @@ class EngineController(QObject):
 
     def start(self) -> None:
         """Load torch in the background; call it after the first paint."""
+        self._started = True
         plugins = self._plugins
         budget_bytes = self._models.settings.state.map_budget_mb * 2**20
 
@@ -60,13 +64,19 @@ class EngineController(QObject):
         self.lane.submit(load, key="engine", done=self._loaded, failed=self._failed)
 
     def load_plugin(self, path: Path) -> None:
-        """Run a user's file that registers descriptors; the user has already agreed to it."""
+        """Run a user's file that registers descriptors; the user has already agreed to it.
+
+        Before torch is loaded it waits for that.
+        """
+        if not self._started:
+            self._plugins = (*self._plugins, path)
+            return
 
         def load(_context: api.JobContext) -> tuple[tuple[str, ...], EngineState]:
             names = api.load_plugin(path)
             return names, _engine_state()
 
-        self.lane.submit(load, key="plugin", done=self._plugin_loaded)
+        self.lane.submit(load, key=("plugin", path), done=self._plugin_loaded)
 
     def _loaded(self, loaded: tuple[api.Session, EngineState, tuple[str, ...]]) -> None:
         self._session, state, problems = loaded
@@ -81,6 +91,7 @@ class EngineController(QObject):
         self._models.engine.set(state)
         self._list_networks()
         self._models.messages.notify(f"The plugin added {', '.join(names)}.")
+        self.plugin_loaded.emit()
 
     def _list_networks(self) -> None:
         """Offer the opened networks as descriptors; this asks no library about them."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QGuiApplication, QImage
 
-from descgui.controllers.start_controller import current_options
+from descgui.controllers.start_controller import current_options, left_out
 from descgui.models.bundle import AppModels
+from descgui.models.saved_session import Part
 from descgui.views import figure
 from descgui.workers.lane import JobLane
 from engine import api
+from engine.api import Side
 
 Grab = Callable[[], QImage]
 
@@ -24,6 +26,7 @@ class ExportController(QObject):
         lane: draws figures.
         grab_panes: the panes as a picture, at the screen's resolution.
         grab_window: the whole window.
+        parts_in_sight: what shows of each image that is not fitted.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class ExportController(QObject):
         *,
         grab_panes: Grab,
         grab_window: Grab,
+        parts_in_sight: Callable[[], Mapping[Side, Part]],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -40,6 +44,7 @@ class ExportController(QObject):
         self._lane = lane
         self._grab_panes = grab_panes
         self._grab_window = grab_window
+        self._parts_in_sight = parts_in_sight
 
     def save_panes(self, path: Path) -> None:
         """Write what the panes show as a picture."""
@@ -76,9 +81,16 @@ class ExportController(QObject):
 
     def copy_command(self) -> None:
         """Put the command that opens this very view on the clipboard."""
-        command = api.command_line("view", current_options(self._models))
+        options = current_options(self._models, self._parts_in_sight())
+        command = api.command_line("view", options)
         QGuiApplication.clipboard().setText(command)
-        self._models.messages.notify(f"On the clipboard: {command}")
+        missing = left_out(self._models)
+        beyond = (
+            f"\nLeft out: {', '.join(missing)}. File ▸ Save session… keeps these, too."
+            if missing
+            else ""
+        )
+        self._models.messages.notify(f"On the clipboard: {command}{beyond}")
 
     def _try(self, path: Path, write: Callable[[], None]) -> None:
         try:

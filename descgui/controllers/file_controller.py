@@ -12,6 +12,7 @@ from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.pair_controller import PairController
 from descgui.controllers.pictures_controller import PicturesController
+from descgui.controllers.session_controller import SessionController
 from descgui.controllers.truth_controller import TruthController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
@@ -21,6 +22,7 @@ from descgui.views.main_window import MainWindow
 from engine import api
 
 _PNG = "PNG (*.png)"
+_SESSION = f"Sessions (*{api.SESSION_SUFFIX})"
 _BASIS = "PCA basis (*.npz)"
 
 
@@ -41,6 +43,7 @@ class FileController(QObject):
         engine: EngineController,
         pictures: PicturesController,
         exports: ExportController,
+        sessions: SessionController,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -51,6 +54,8 @@ class FileController(QObject):
         self._engine = engine
         self._pictures = pictures
         self._exports = exports
+        self._sessions = sessions
+        sessions.consent_wanted = self.may_run
 
     def open_pair(self) -> None:
         """Choose two photos, or a file that lists pairs."""
@@ -71,6 +76,22 @@ class FileController(QObject):
         folder = dialogs.ask_folder(self._owner(), self._models.pair.folder)
         if folder is not None:
             self._pairs.show_set(str(folder))
+
+    def open_session(self) -> None:
+        """Choose a session file."""
+        folder = self._sessions.file.parent if self._sessions.file else self._models.pair.folder
+        path = dialogs.ask_file(self._owner(), "Open a session", folder, _SESSION)
+        if path is not None:
+            self._sessions.open(path)
+
+    def save_session(self) -> None:
+        """Choose where the session is saved: over the one that is open, or beside the images."""
+        proposal = self._sessions.file or self._models.pair.folder / self._sessions.proposed_name
+        path = dialogs.ask_target(self._owner(), "Save the session", proposal, _SESSION)
+        if path is not None:
+            if path.suffix != api.SESSION_SUFFIX:
+                path = path.with_name(f"{path.name}{api.SESSION_SUFFIX}")
+            self._sessions.save(path)
 
     def paste(self) -> None:
         """Open the image on the clipboard, or else the images that it names; if empty, nothing."""
@@ -135,13 +156,19 @@ class FileController(QObject):
         path = dialogs.ask_file(self._owner(), title, self._models.pair.folder, "Python (*.py)")
         if path is None:
             return
+        if self.may_run(path):
+            self._engine.load_plugin(path)
+
+    def may_run(self, plugin: Path) -> bool:
+        """Whether the user lets a Python file run; asked once for each file."""
         settings = self._models.settings
         trusted = settings.state.trusted_plugins
-        if str(path) not in trusted:
-            if not dialogs.consents_to_plugin(self._owner(), path):
-                return
-            settings.update(trusted_plugins=(*trusted, str(path)))
-        self._engine.load_plugin(path)
+        if str(plugin) in trusted:
+            return True
+        if not dialogs.consents_to_plugin(self._owner(), plugin):
+            return False
+        settings.update(trusted_plugins=(*trusted, str(plugin)))
+        return True
 
     def load_basis(self) -> None:
         """Choose a saved PCA basis."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal
@@ -40,8 +41,10 @@ class MapsController(QObject):
         self._prepared: dict[MapsModel, object] = {}
         self._sizes_bytes: dict[MapsModel, tuple[_Asked, int]] = {}
         self._given_up: set[MapsModel] = set()
+        self._held = False
         self.lane = JobLane(models.messages.report, self)
         engine.ready.connect(self.refresh)
+        engine.plugin_loaded.connect(self.refresh)
         models.pair.changed.connect(self.refresh)
         models.settings.computing_changed.connect(self.refresh)
         for model in models.descriptors:
@@ -79,10 +82,22 @@ class MapsController(QObject):
 
     def ready_recipe(self, model: MapsModel) -> api.Recipe | None:
         """The recipe of a model whose maps are finished, else None."""
-        return self.recipe(model) if model.ready else None
+        return self.recipe(model) if model.ready and not self._held else None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside the block pair, settings and descriptors change; describing waits for its end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.refresh()
 
     def refresh(self) -> None:
         """Describe what is missing; finished maps are taken from memory at once."""
+        if self._held:
+            return
         for model in self._models.descriptors:
             self._refresh(model)
 

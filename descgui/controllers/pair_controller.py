@@ -23,6 +23,9 @@ from engine import api
 
 _MAP_SUFFIXES = frozenset({".png", ".pfm"})
 Prepare = Callable[["api.Image"], NDArray[np.uint8]]
+Around = Callable[[Callable[[], None]], None]
+"""Shows what was opened, by the function that it is given, and what belongs to it."""
+
 Ranges = tuple["api.ValueRange | None", "api.ValueRange | None"]
 
 
@@ -34,6 +37,7 @@ class _Opened:
     dataset: api.PairSet | None
     notes: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    around: Around | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +58,12 @@ class PairController(QObject):
         layout_wanted(Path, tuple of PairSetReader): several layouts fit what the user chose.
         truth_unclear(Path, TruthLook, str): what a dropped file holds has to be asked; the side
             that it replaces if it is an image, "" where it cannot be one.
+        session_wanted(Path): a session file is to be opened.
     """
 
     layout_wanted = Signal(object, object)
     truth_unclear = Signal(object, object, str)
+    session_wanted = Signal(object)
 
     def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -135,6 +141,41 @@ class PairController(QObject):
         self._models.settings.remember_folder(named)
         self._submit(Path(named).name, read)
 
+    def open_saved(self, session: api.SavedSession, around: Around) -> None:
+        """Open the pair of a session with its truth.
+
+        Args:
+            session: what was saved.
+            around: shows the pair; called only once it is read.
+        """
+        saved, truth = session.pair, session.truth
+        ranges = api.parse_pair_ranges(saved.range_a, saved.range_b or api.AUTO)
+
+        def read(context: api.JobContext) -> _Opened:
+            if saved.image_a is not None and saved.image_b is not None:
+                opened = self._read(
+                    _in_ranges(_free_pair(saved.image_a, saved.image_b, None), ranges), None
+                )
+            else:
+                if saved.demo:
+                    dataset = api.open_pair_set(api.demo_dataset(context), api.HPatchesReader.word)
+                else:
+                    word = f"{saved.layout}:" if saved.layout else ""
+                    dataset = api.open_named_set(f"{word}{saved.dataset}")
+                opened = self._read_of_set(dataset, saved.group, saved.index, ranges)
+            state = opened.state
+            if not truth.of_set:
+                source, pair = truth.source, state.pair
+                if truth.text:
+                    images = (pair.path_a, pair.path_b)
+                    source = api.named_truth(truth.text, Path(), images)
+                pair = replace(pair, truth=source)
+                known = pair.open_truth(state.image_a.size_px, state.image_b.size_px)
+                state = replace(state, pair=pair, truth=known, truth_text=truth.text)
+            return replace(opened, state=state, around=around)
+
+        self._submit("the session", read)
+
     def open_demo(self) -> None:
         """Open the demo sequences, made from scikit-image's photographs at the first call."""
 
@@ -159,9 +200,12 @@ class PairController(QObject):
         """Open whatever was dropped or pasted.
 
         Args:
-            paths: one folder, one or two images, or a file with truth.
+            paths: one folder, one or two images, a session, or a file with truth.
             side: the pane it was dropped on; an image replaces that side.
         """
+        if len(paths) == 1 and paths[0].suffix == api.SESSION_SUFFIX:
+            self.session_wanted.emit(paths[0])
+            return
         if len(paths) == 1 and paths[0].is_dir():
             self.show_set(str(paths[0]))
             return
@@ -333,7 +377,11 @@ class PairController(QObject):
             browser.set_dataset(opened.dataset)
         browser.set_current(pair.sequence, pair.index)
         self._models.pair.set_loading("")
-        self._models.pair.set_pair(opened.state)
+        show = partial(self._models.pair.set_pair, opened.state)
+        if opened.around is None:
+            show()
+        else:
+            opened.around(show)
         set_name = opened.dataset.opened if opened.dataset is not None else ""
         entry = write_recent(pair, set_name)
         self._models.settings.remember_pair(entry)

@@ -143,6 +143,17 @@ class ProbeController(QObject):
         """Take all pins away."""
         self._push((), "remove all pins")
 
+    def restore_pins(self, pins: tuple[Pin, ...], selected: int) -> None:
+        """Show the pins of a session, by their numbers there; undo brings back what was shown.
+
+        Args:
+            pins: without answers.
+            selected: number of the selected one, 0 for none.
+        """
+        self._models.pins.count_from(1 + max((pin.number for pin in pins), default=0))
+        self._push(pins, "open session")
+        self._models.pins.select(selected)
+
     def _push(self, pins: tuple[Pin, ...], text: str) -> None:
         if pins != self._models.pins.pins:
             self.undo_stack.push(_SetPins(self._models.pins, pins, text))

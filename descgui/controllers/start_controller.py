@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,12 @@ from descgui.controllers.pair_controller import PairController
 from descgui.controllers.probe_controller import ProbeController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
+from descgui.models.matches_state import MatchesState
+from descgui.models.saved_session import Part, rounded_part
+from descgui.models.view_options import colouring_of, component_numbers, signed_share
+from descgui.models.view_state import ViewState
 from engine import api
+from engine.api import Side
 
 
 class StartController(QObject):
@@ -22,6 +27,7 @@ class StartController(QObject):
 
     Args:
         options: what was asked on the command line.
+        show_parts: shows parts of the images, and the others whole.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class StartController(QObject):
         pairs: PairController,
         probes: ProbeController,
         matches: MatchesController,
+        show_parts: Callable[[Mapping[Side, Part]], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -39,17 +46,20 @@ class StartController(QObject):
         self._pairs = pairs
         self._probes = probes
         self._matches = matches
-        models.pair.changed.connect(self._pair_opened)
+        self._show_parts = show_parts
         self._choose()
 
     def open_first(self) -> None:
         """Open what was asked for, else the last pair, else the demo."""
+        self._models.pair.changed.connect(self._pair_opened)  # now: behind the panes
         options, settings = self._options, self._models.settings.state
         ranges = api.parse_pair_ranges(options.value_range, options.value_range_b)
         if len(options.images) == 2:
             self._pairs.open_files(
                 *options.images, options.homography, truth=options.truth, ranges=ranges
             )
+        elif options.images and options.images[0].suffix == api.SESSION_SUFFIX:
+            self._pairs.open_paths(list(options.images))
         elif options.images:
             group, index = options.group or "", options.pair_index or 0
             self._pairs.open_set(str(options.images[0]), group=group, index=index, ranges=ranges)
@@ -70,7 +80,9 @@ class StartController(QObject):
             models.view.update(pca_fit="file", pca_basis=options.pca_basis)
         elif options.pca_fit is not None:
             models.view.update(pca_fit=options.pca_fit)
-        models.view.update(pca_colouring=_colouring(options))
+        models.view.update(
+            pca_colouring=colouring_of(options.pca, options.pca_foreground), linked=options.linked
+        )
         if options.self_similarity_px is not None:
             models.settings.override(exclude_px=options.self_similarity_px)
             models.view.update(self_similarity=True)
@@ -85,10 +97,21 @@ class StartController(QObject):
             maps.choose(DescriptorChoice(name, MappingProxyType(own)))
 
     def _pair_opened(self) -> None:
-        """Place the asked probe and matches in the first pair."""
+        """Place the asked probe, pins and matches in the first pair, and zoom."""
         self._models.pair.changed.disconnect(self._pair_opened)
+        for side, point_px in api.parse_pins(self._options.pins):
+            self._probes.pin(side, *point_px)
+        parts: dict[Side, Part] = {}
+        if self._options.zoom is not None:
+            parts["a"] = self._options.zoom
+        if self._options.zoom_b is not None:
+            parts["b"] = self._options.zoom_b
+        if parts:
+            self._show_parts(parts)
         if self._options.probe_px is not None:
-            if self._options.screenshot is None:  # the mouse will take the live probe away
+            if (
+                self._options.screenshot is None and not self._options.pins
+            ):  # the mouse will take the live probe away
                 self._probes.pin("a", *self._options.probe_px)
             self._probes.hover("a", *self._options.probe_px)
         if self._options.matches:
@@ -96,8 +119,13 @@ class StartController(QObject):
             self._matches.run()
 
 
-def current_options(models: AppModels) -> api.ViewOptions:
-    """The options that open the window in its present state, for "copy as command"."""
+def current_options(models: AppModels, parts: Mapping[Side, Part]) -> api.ViewOptions:
+    """The options that open the window in its present state, for "copy as command".
+
+    Args:
+        models: all of the window.
+        parts: what is in sight of each image that is not fitted.
+    """
     pair, view = models.pair.state, models.view.state
     choice = models.maps.choice
     values = dict(choice.values)
@@ -111,13 +139,12 @@ def current_options(models: AppModels) -> api.ViewOptions:
     elif pair is not None:
         images = (pair.pair.path_a, pair.pair.path_b)
         truth = pair.truth_text or None
-    pins = [pin.probe for pin in models.pins.pins if pin.probe.side == "a"]
-    live = models.probe.probe
-    probe = live if live is not None and live.side == "a" else (pins[-1] if pins else None)
+    probe = models.probe.probe
     table = models.matches.state.table
     value_range, value_range_b = _range_texts(None if pair is None else pair.pair)
     chosen = [models.descriptors[number].choice for number in models.numbers]
     chosen_place = models.numbers.index(models.matches.state.descriptor)
+    numbers = component_numbers(view.pca_colouring)
     beside = ((one.name, one.values) for one in chosen[1:])
     compare, compare_settings = api.compared_options(beside)
     return api.ViewOptions(
@@ -130,12 +157,16 @@ def current_options(models: AppModels) -> api.ViewOptions:
         weights=Path(weights) if weights else None,
         settings=api.override_texts(dict(sorted(values.items()))),
         device=models.settings.state.device,
-        probe_px=probe.point_px if probe is not None else None,
+        probe_px=probe.point_px if probe is not None and probe.side == "a" else None,
+        pins=api.pin_options((pin.probe.side, pin.probe.point_px) for pin in models.pins.pins),
+        zoom=rounded_part(parts.get("a")),
+        zoom_b=rounded_part(parts.get("b")),
+        linked=view.linked,
         mode=view.mode,
-        pca=_component_numbers(view.pca_colouring),
+        pca=None if numbers == (1, 2, 3) else numbers,
         pca_fit=view.pca_fit if view.pca_fit not in ("both", "file") else None,
         pca_basis=view.pca_basis if view.pca_fit == "file" else None,
-        pca_foreground=_signed_share(view.pca_colouring),
+        pca_foreground=signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
         own_ranges=view.own_ranges,
         matches_by=chosen_place,
@@ -149,6 +180,32 @@ def current_options(models: AppModels) -> api.ViewOptions:
     )
 
 
+def left_out(models: AppModels) -> tuple[str, ...]:
+    """What the command line cannot say of the present state, in words; a session holds it all."""
+    view, matches, pair = models.view.state, models.matches.state, models.pair.state
+    usual_view, usual_matches = ViewState(), MatchesState()
+    probe = models.probe.probe
+    held = False
+    if pair is not None and not pair.truth_text:
+        truth = pair.pair.truth
+        held = truth is None if pair.pair.sequence else truth is not None
+        held |= truth is not None and truth.origin != "given"
+    filters = ("points", "seed", "min_similarity", "max_ratio", "mutual_only", "visible")
+    others = [models.descriptors[number].choice for number in models.numbers[1:]]
+    found = {
+        "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),
+        "the query in image B": probe is not None and probe.side == "b",
+        "stacked panes": view.stacked,
+        "blinking": view.blink,
+        "the heat map's fixed range": not view.heat_auto,
+        "the member that PCA shows": view.pca_level != usual_view.pca_level,
+        "the filters of matches": matches.table is not None
+        and any(getattr(matches, name) != getattr(usual_matches, name) for name in filters),
+        "map files of compared descriptors": any(one.map_files for one in others),
+    }
+    return tuple(words for words, missing in found.items() if missing)
+
+
 def _range_texts(pair: api.ImagePair | None) -> tuple[str | None, str | None]:
     """The options ``--range`` and ``--range-b`` of a pair; None for what need not be given."""
     if pair is None:
@@ -157,35 +214,3 @@ def _range_texts(pair: api.ImagePair | None) -> tuple[str | None, str | None]:
     if pair.range_a == pair.range_b:
         return both, None
     return both, api.AUTO if pair.range_b is None else str(pair.range_b)
-
-
-def _colouring(options: api.ViewOptions) -> api.Colouring:
-    """Which component is which colour, by ``--pca`` and ``--pca-foreground``."""
-    shown = api.PLAIN
-    if options.pca is not None:
-        red, green, blue = options.pca
-        shown = replace(
-            shown,
-            components=(abs(red) - 1, abs(green) - 1, abs(blue) - 1),
-            flipped=(red < 0, green < 0, blue < 0),
-        )
-    share = options.pca_foreground
-    if share is not None:
-        shown = replace(shown, foreground=abs(share), inverted=share < 0)
-    return shown
-
-
-def _component_numbers(shown: api.Colouring) -> tuple[int, int, int] | None:
-    """The option ``--pca``; None where it need not be given."""
-    red, green, blue = (
-        -(number + 1) if flipped else number + 1
-        for number, flipped in zip(shown.components, shown.flipped, strict=True)
-    )
-    return None if (red, green, blue) == (1, 2, 3) else (red, green, blue)
-
-
-def _signed_share(shown: api.Colouring) -> float | None:
-    """The option ``--pca-foreground``."""
-    if shown.foreground is None:
-        return None
-    return -shown.foreground if shown.inverted else shown.foreground

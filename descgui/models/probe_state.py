@@ -146,6 +146,10 @@ class PinsModel(QObject):
         self._next += 1
         return number
 
+    def count_from(self, number: int) -> None:
+        """Give new pins this number or a higher one."""
+        self._next = max(self._next, number)
+
     def set_pins(self, pins: tuple[Pin, ...]) -> None:
         """Replace all pins."""
         if pins != self._pins:

@@ -24,12 +24,14 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from descgui.models.saved_session import Part
 from descgui.views.marks import Mark, PinMark, Stage, paint_marks, shaped
 from descgui.views.pictures import BACKGROUND, Overlay, Photo, paint_grid
 from descgui.views.viewport import (
     Box,
     Size,
     Viewport,
+    around_part,
     centred,
     clamped,
     covers,
@@ -94,6 +96,7 @@ class ImageCanvas(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._view = Viewport(1.0, 0.0, 0.0)
         self._fitted = True
+        self._part: Part | None = None
         self._underlay: Callable[[QPainter, QRectF], None] | None = None
         self._kept: QPixmap | None = None
         self._press: QPointF | None = None
@@ -182,11 +185,19 @@ class ImageCanvas(QWidget):
     def set_viewport(self, view: Viewport) -> None:
         """Show another part; for linked panes."""
         self._fitted = False
+        self._part = None
         self._move_to(view)
+
+    def show_part(self, part: Part) -> None:
+        """Show a part as large as it goes, and keep doing so while the widget changes its size."""
+        if self._photo is not None:
+            self.set_viewport(around_part(part, self._photo.size_px, self.extent))
+            self._part = part
 
     def fit(self) -> None:
         """Show the whole image, and keep doing so while the widget changes its size."""
         self._fitted = True
+        self._part = None
         if self._photo is not None:
             self._show(fit(self._photo.size_px, self.extent, margin=FIT_MARGIN))
 
@@ -201,6 +212,7 @@ class ImageCanvas(QWidget):
         low, high = scale_limits(self._photo.size_px)
         place = about or (self.width() / 2, self.height() / 2)
         self._fitted = False
+        self._part = None
         self._move_to(self._view.zoomed(factor, place, low=low, high=high))
 
     def _move_to(self, view: Viewport) -> None:
@@ -273,11 +285,14 @@ class ImageCanvas(QWidget):
     # Events
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the fit, or the point in the centre."""
+        """Keep the fit, the part that was asked for, or the point in the centre."""
         super().resizeEvent(event)
         self._kept = None
         if self._fitted:
             self.fit()
+            return
+        if self._part is not None:
+            self.show_part(self._part)
             return
         before = event.oldSize()
         if self._photo is not None and before.isValid():
@@ -419,6 +434,7 @@ class ImageCanvas(QWidget):
 
     def _pan(self, dx: float, dy: float) -> None:
         self._fitted = False
+        self._part = None
         self._move_to(self._view.panned(dx, dy))
         self.moved_by_user.emit()
 

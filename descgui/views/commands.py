@@ -200,6 +200,10 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 "open_folder", "Open &folder…", "Open a folder with pairs of images",
                 "open-folder", ("Ctrl+Shift+O",),
             ),
+            Command(
+                "open_session", "Open sess&ion…", "Open a saved session: pair, pins, view and all",
+                "open-session", ("Ctrl+Alt+O",),
+            ),
             Command("open_demo", "Open &demo", "Open the built-in demo sequences", "demo"),
         ),
         (),  # the recent pairs and folders stand between
@@ -235,6 +239,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             ),
         ),
         (
+            Command(
+                "save_session", "Sa&ve session…",
+                "Save pair, truth, descriptors, settings, pins and view to a small file",
+                "save-session", ("Ctrl+Shift+S",), _has_pair,
+            ),
             Command(
                 "export_canvas", "&Save picture…", "Save both panes as a PNG", "export-image",
                 (_Standard.Save,), _has_pair,

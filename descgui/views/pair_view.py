@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from descgui.models.matches_state import MatchesState
 from descgui.models.pair_state import PairState
 from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin, Probe
+from descgui.models.saved_session import Part
 from descgui.models.settings import Settings
 from descgui.models.view_state import ViewState
 from descgui.views import scene
@@ -42,7 +44,15 @@ from descgui.views.panel_parts import in_column, in_row
 from descgui.views.pictures import Overlay, Photo
 from descgui.views.ports import Describing, Files, Opening, Probing
 from descgui.views.scene import PaneKey, PictureStore
-from descgui.views.viewport import Box, Carry, by_homography, by_truth, clamped, linked
+from descgui.views.viewport import (
+    Box,
+    Carry,
+    by_homography,
+    by_truth,
+    clamped,
+    linked,
+    part_in_sight,
+)
 from engine import api
 from engine.api import Side, other_side
 
@@ -111,6 +121,29 @@ class PairView(QWidget):
     def canvases(self) -> tuple[ImageCanvas, ...]:
         """The canvases in sight: a, b, and one for each descriptor beside the shown one."""
         return tuple(pane.canvas for pane in self._shown_panes())
+
+    def parts_in_sight(self) -> dict[Side, Part]:
+        """What shows of each image; an image that is fitted as a whole is left out."""
+        return {
+            pane.key.side: part_in_sight(pane.canvas.viewport, pane.canvas.extent)
+            for pane in reversed(self._panes[:2])
+            if not pane.canvas.fitted
+        }
+
+    def show_parts(self, parts: Mapping[Side, Part]) -> None:
+        """Show parts of the images, and keep them in sight until the user zooms or pans.
+
+        Args:
+            parts: those that are left out are shown whole, or follow where views are linked.
+        """
+        for pane in self._shown_panes():
+            part = parts.get(pane.key.side)
+            if part is None:
+                pane.canvas.fit()
+            else:
+                pane.canvas.show_part(part)
+        if self._models.view.state.linked and len(parts) == 1:
+            self._follow(next(pane for pane in self._panes if pane.key.side in parts))
 
     def fit(self) -> None:
         """Show the whole images."""
@@ -641,9 +674,11 @@ class PairView(QWidget):
                 return "Drop two images: opens as a pair"
             case "folder", _:
                 return "Drop a folder: opens as a set of pairs"
+            case "session", _:
+                return "Drop: opens this session"
             case "truth", _:
                 return "Drop: becomes the truth of this pair, or opens as a list of pairs"
-        return "Only one or two images, one folder, or a file with pairs or truth can be opened"
+        return "Only images, one folder, a session, or a file with pairs or truth can be opened"
 
     def _offer(self, event: QDragMoveEvent) -> None:
         paths = _dropped_paths(event.mimeData().urls())

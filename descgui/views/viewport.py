@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from descgui.models.saved_session import Part
 from engine import api
 from engine.api import Side
 
@@ -180,6 +181,20 @@ def centred(point_px: api.Point, scale: float, widget: Size) -> Viewport:
         widget[0] / 2 - scale * (point_px[0] + 0.5),
         widget[1] / 2 - scale * (point_px[1] + 0.5),
     )
+
+
+def part_in_sight(view: Viewport, widget: Size) -> Part:
+    """The part of the image that a widget of (width, height) shows, with what surrounds it."""
+    left, top = view.to_image((0.0, 0.0))
+    return left, top, widget[0] / view.scale, widget[1] / view.scale
+
+
+def around_part(part: Part, size_px: Size, widget: Size) -> Viewport:
+    """The viewport that shows a part of an image of (width, height) as large as it goes."""
+    left, top, width, height = part
+    low, high = scale_limits(size_px)
+    scale = min(max(min(widget[0] / width, widget[1] / height), low), high)
+    return centred((left + width / 2, top + height / 2), scale, widget)
 
 
 def scale_limits(size_px: Size) -> tuple[float, float]:

@@ -48,6 +48,7 @@ Light = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]
 VERSION: Final = 1
 """Part of the cache folder's name; raised whenever the pictures change."""
 
+_FOLDER: Final = "demo-v"
 _LONG_EDGE_PX: Final = 640
 _SURROUND: Final = 0.75  # of the photo's long edge, on every side
 _FOCAL_LENGTH: Final = 1.4  # in image widths: a normal lens
@@ -133,7 +134,7 @@ def demo_dataset(context: JobContext | None = None) -> Path:
         OutputError: the cache folder cannot be written.
         JobCancelled: it was stopped; nothing is left behind.
     """
-    folder = cache_dir() / f"demo-v{VERSION}"
+    folder = cache_dir() / f"{_FOLDER}{VERSION}"
     if _is_complete(folder):
         return folder
     part = part_path(folder)
@@ -194,6 +195,11 @@ def write_demo(folder: Path, context: JobContext | None = None) -> Path:
     write_atomically(folder / _STAMP, (json.dumps(stamp, indent=1) + "\n").encode())
     context.emit(Saved(folder, "demo"))
     return folder
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether a folder holds the demo sequences, which any computer can make again."""
+    return folder.parent == cache_dir() and folder.name.startswith(_FOLDER)
 
 
 def first_demo_pair() -> ImagePair:

@@ -7,6 +7,7 @@ anything else.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from engine.config import (
     override_texts,
     parse_overrides,
 )
-from engine.errors import ConfigError
+from engine.errors import ConfigError, quoted
 from engine.jobs.settings import SECTION, STRICT
 from engine.matching.colouring import MOST_COMPONENTS
-from engine.vocabulary import MOST_COMPARED, Panel, PcaFit, ViewMode
+from engine.vocabulary import MOST_COMPARED, SIDES, Panel, PcaFit, Side, ViewMode
 
 Theme = Literal["light", "dark"]
 
@@ -119,7 +120,7 @@ class MapFiles:
 class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     """How to open the window; the defaults open it as it was left.
 
-    ``images`` are none, one folder or file with pairs, or two image files;
+    ``images`` are none, one folder or file with pairs, one session, or two image files;
     naming ``plugins`` is consent to run them.
     """
 
@@ -139,6 +140,18 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
         None, help="put the probe on this pixel of the first image, such as 300,400; write "
         "--probe=X,Y if X is negative", flag="--probe", metavar="X,Y", group="what to show",
     )  # fmt: skip
+    pins: tuple[str, ...] = option(
+        (), help="pin this pixel of the first image, such as 300,400, or b:300,400 of the second; "
+        "can be given several times", flag="--pin", metavar="[b:]X,Y", repeated=True,
+    )  # fmt: skip
+    zoom: tuple[float, float, float, float] | None = option(
+        None, help="show this part of the first image as large as it goes, in pixels; write "
+        "--zoom=LEFT,… if LEFT is negative", metavar="LEFT,TOP,WIDTH,HEIGHT",
+    )  # fmt: skip
+    zoom_b: tuple[float, float, float, float] | None = option(
+        None, help="the same of the second image", metavar="LEFT,TOP,WIDTH,HEIGHT"
+    )
+    linked: bool = option(False, help="pan and zoom both panes together", flag="--link")
     mode: ViewMode | None = option(
         None, help="what the panes show: images, PCA colours, these over the images, the "
         "similarity map, or the other image warped",
@@ -204,6 +217,31 @@ def parse_compared(options: ViewOptions) -> tuple[tuple[str, dict[str, Any]], ..
             f"is the number of a compared descriptor, and --compare is given {len(names)} times",
         )
     return tuple((name, settings.get(number, {})) for number, name in names.items())
+
+
+def parse_pins(texts: Iterable[str]) -> tuple[tuple[Side, tuple[float, float]], ...]:
+    """The image and the pixel of each pin.
+
+    Raises:
+        ConfigError: one is not ``[SIDE:]X,Y``.
+    """
+    found: list[tuple[Side, tuple[float, float]]] = []
+    for text in texts:
+        word, colon, rest = text.rpartition(":")
+        side = SIDES[-1] if word == "b" else SIDES[0]
+        try:
+            x, y = (float(part) for part in rest.split(","))
+        except ValueError:
+            x = y = math.nan
+        if not (math.isfinite(x) and math.isfinite(y)) or (colon and word not in SIDES):
+            raise ConfigError("pin", f"{quoted(text)} is not X,Y or b:X,Y")
+        found.append((side, (x, y)))
+    return tuple(found)
+
+
+def pin_options(pins: Iterable[tuple[Side, tuple[float, float]]]) -> tuple[str, ...]:
+    """``pins`` from which :func:`parse_pins` reads this back."""
+    return tuple(f"{'b:' if side == 'b' else ''}{option_text(point_px)}" for side, point_px in pins)
 
 
 def compared_options(

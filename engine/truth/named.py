@@ -8,7 +8,7 @@ Names of files are relative to a folder that the caller knows.  Nothing here imp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -41,6 +41,9 @@ _FLO_HEAD: Final = b"PIEH"
 _MATLAB_HEAD: Final = b"MATLAB 5.0"
 _LANDMARKS: Final = (b'"src_kps"', b'"kps"')
 _JSON_BYTES: Final = 1 << 16
+FILE_SETTINGS: Final = ("cameras", "unoccluded")
+"""The settings that name a file or folder."""
+
 _KEPT_CAMERAS: Final = 4  # tables name the same ones in every row
 
 
@@ -124,7 +127,7 @@ def named_truth(
         FileError: a file is missing or unusable, or its kind is not recognised; or the text names
             more or less than the kind takes.
     """
-    kind, files, settings = _split(text, folder)
+    kind, files, settings = split_named(text, folder)
     if kind is None:
         kind = recognise_kind(files[0])
     known = _KINDS[kind]
@@ -150,11 +153,17 @@ def check_named(text: str, folder: Path) -> None:
     Raises:
         FileError: it does not.
     """
-    _split(text, folder)
+    split_named(text, folder)
 
 
-def _split(text: str, folder: Path) -> tuple[TruthKind | None, tuple[Path, ...], dict[str, str]]:
-    """The kind that a text names, its files, all there, and its settings."""
+def split_named(
+    text: str, folder: Path
+) -> tuple[TruthKind | None, tuple[Path, ...], dict[str, str]]:
+    """The kind that a text names, None where the file shall tell, its files, and its settings.
+
+    Raises:
+        FileError: the text names no file, or one that is not there.
+    """
     word, colon, rest = text.partition(":")
     kind = next((kind for kind in _KINDS if colon and kind == word.strip().lower()), None)
     plain = rest if kind else text
@@ -176,6 +185,12 @@ def _split(text: str, folder: Path) -> tuple[TruthKind | None, tuple[Path, ...],
         if not path.exists():
             raise TruthError(path, "does not exist")
     return kind, files, settings
+
+
+def join_named(kind: TruthKind | None, files: Sequence[Path], settings: Mapping[str, str]) -> str:
+    """The text from which :func:`split_named` reads this back."""
+    parts = [*map(str, files), *(f"{name}={value}" for name, value in settings.items())]
+    return f"{kind}:{_STROKE.join(parts)}" if kind else _STROKE.join(parts)
 
 
 def recognise_kind(path: Path) -> TruthKind:

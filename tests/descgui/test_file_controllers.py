@@ -99,6 +99,7 @@ def files(models, asked):
         engine=asked,
         pictures=asked,
         exports=asked,
+        sessions=asked,
     )
 
 
@@ -419,7 +420,13 @@ def lane(models, close_after):
 def exports(models, lane):
     picture = QImage(8, 6, QImage.Format.Format_RGB32)
     picture.fill(QColor("blue"))
-    return ExportController(models, lane, grab_panes=lambda: picture, grab_window=lambda: picture)
+    return ExportController(
+        models,
+        lane,
+        grab_panes=lambda: picture,
+        grab_window=lambda: picture,
+        parts_in_sight=lambda: {"b": (-1.0, 2.0, 30.25, 40.0)},
+    )
 
 
 def test_pictures_are_written_and_named(exports, notified, tmp_path):
@@ -531,7 +538,7 @@ def test_the_copied_command_has_the_pca_colours(exports, models, asked, tmp_path
     assert words or "--pca" not in command
     options = options_from(parse(build_parser("main.py"), shlex.split(command)[2:]), ViewOptions)
     again = make_models(None)
-    StartController(again, options, asked, asked, asked)
+    StartController(again, options, asked, asked, asked, asked.show_parts)
     assert again.view.state == models.view.state
 
 
@@ -539,7 +546,7 @@ def test_the_copied_command_has_the_pca_colours(exports, models, asked, tmp_path
 
 
 def start(models, asked, **options: Any) -> StartController:
-    return StartController(models, ViewOptions(**options), asked, asked, asked)
+    return StartController(models, ViewOptions(**options), asked, asked, asked, asked.show_parts)
 
 
 @pytest.mark.parametrize(
@@ -603,7 +610,9 @@ def test_options_go_into_the_models_and_a_device_is_not_kept(models, asked, tmp_
 
 def test_probe_and_matches_are_asked_for_in_the_first_pair_alone(models, asked, tmp_path):
     controller = start(models, asked, probe_px=(3.0, 4.0), matches=50)
-    assert asked.calls == []
+    controller.open_first()
+    assert asked.calls == [("open_demo", ())]
+    asked.calls.clear()
     open_in(models, tmp_path)
     assert asked.calls == [
         ("pin", ("a", 3.0, 4.0)),
@@ -621,14 +630,66 @@ def test_the_state_of_the_window_reads_back_as_options(models, tmp_path):
     models.maps.choose(DescriptorChoice("daisy", {"rings": 2}))
     models.pins.set_pins((Pin(1, Probe("a", (1.0, 2.0))), Pin(2, Probe("b", (5.0, 6.0)))))
     models.matches.update(table=table(), count=9)
-    options = current_options(models)
+    options = current_options(models, {})
     assert options.images == (tmp_path / "1.png", tmp_path / "2.png")
     assert options.settings == ("rings=2",)
-    assert options.probe_px == (1.0, 2.0)
+    assert options.pins == ("1,2", "b:5,6")
+    assert (options.probe_px, options.zoom, options.linked) == (None, None, False)
     assert options.matches == 9
     models.probe.move(Probe("a", (7.0, 8.0)))
-    assert current_options(models).probe_px == (7.0, 8.0)
+    models.view.update(linked=True)
+    moved = current_options(models, {"a": (1.00049, -2.0, 3.0, 4.0)})
+    assert moved.probe_px == (7.0, 8.0)
+    assert (moved.zoom, moved.zoom_b, moved.linked) == ((1.0, -2.0, 3.0, 4.0), None, True)
     assert options.self_similarity_px is None
+
+
+def test_pins_zoom_and_link_of_a_copied_command_come_back(exports, models, asked, tmp_path):
+    open_in(models, tmp_path)
+    models.pins.set_pins((Pin(1, Probe("a", (1.5, 2.0))), Pin(4, Probe("b", (5.0, 6.0)))))
+    models.view.update(linked=True)
+    exports.copy_command()
+    words = shlex.split(QGuiApplication.clipboard().text())[2:]
+    options = options_from(parse(build_parser("main.py"), words), ViewOptions)
+    again = make_models(None)
+    controller = StartController(again, options, asked, asked, asked, asked.show_parts)
+    assert again.view.state.linked
+    controller.open_first()
+    open_in(again, tmp_path)
+    assert asked.calls[1:] == [
+        ("pin", ("a", 1.5, 2.0)),
+        ("pin", ("b", 5.0, 6.0)),
+        ("show_parts", ({"b": (-1.0, 2.0, 30.25, 40.0)},)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda models: models.view.update(stacked=True, blink=True), "stacked panes, blinking"),
+        (lambda models: models.view.update(heat_auto=False), "the heat map's fixed range"),
+        (lambda models: models.probe.move(Probe("b", (1.0, 1.0))), "the query in image B"),
+        (
+            lambda models: models.matches.update(table=table(), mutual_only=True),
+            "the filters of matches",
+        ),
+        (lambda models: None, ""),
+    ],
+)
+def test_copying_a_command_says_what_it_leaves_out(
+    exports, models, notified, tmp_path, change, words
+):
+    open_in(models, tmp_path, truth=None)
+    change(models)
+    exports.copy_command()
+    _, _, missing = notified[-1][1].partition("Left out: ")
+    assert missing.partition(".")[0] == words
+
+
+def test_a_truth_in_memory_alone_is_named_as_left_out(exports, models, notified, tmp_path):
+    open_in(models, tmp_path)
+    exports.copy_command()
+    assert "Left out: the truth." in notified[-1][1]
 
 
 def test_compared_descriptors_travel_with_settings_ranges_and_the_one_that_matches(
@@ -789,7 +850,7 @@ def test_an_estimate_and_pins_become_truths_that_are_called_so(models, opener, t
     assert models.pair.state.pair.truth_words == "points, pins"
     np.testing.assert_array_equal(models.pair.state.truth.listed_px[0], [[1, 2], [0, 1]])
     np.testing.assert_array_equal(models.pair.state.truth.listed_px[1], [[3, 3], [5, 4]])
-    assert current_options(models).truth is None, "it is in memory alone"
+    assert current_options(models, {}).truth is None, "it is in memory alone"
     truths.clear()
     assert models.pair.state.truth is None
 
@@ -822,7 +883,7 @@ def test_a_file_of_any_kind_becomes_the_truth_or_says_why_not(qtbot, models, ope
     truths.load(f"points:{tmp_path / 'list.txt'}")
     qtbot.waitUntil(lambda: models.pair.state is not state)
     assert models.pair.state.truth.kind == "points"
-    assert current_options(models).truth == f"points:{tmp_path / 'list.txt'}"
+    assert current_options(models, {}).truth == f"points:{tmp_path / 'list.txt'}"
     opened = models.pair.state
     truths.load(f"flow:{tmp_path / 'list.txt'}")
     qtbot.waitUntil(lambda: bool(failed))

@@ -130,6 +130,7 @@ class Engine(QObject):
     """Owns the session, like the controller that loads torch."""
 
     ready = Signal()
+    plugin_loaded = Signal()
 
     def __init__(self) -> None:
         super().__init__()

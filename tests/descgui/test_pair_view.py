@@ -1062,6 +1062,8 @@ def test_zoomed_out_the_prepared_copy_is_drawn(view, models):
         (["folder", "a.png"], "a", DropPlan("refused")),
         (["a.png", "b.png", "c.png"], "a", DropPlan("refused")),
         (["notes.pdf"], "a", DropPlan("refused")),
+        (["graf.descspace"], "a", DropPlan("session")),
+        (["graf.descspace", "a.png"], "a", DropPlan("refused")),
         (["H_1_2"], "a", DropPlan("truth")),
         (["truth.txt"], "", DropPlan("truth")),
         (["truth.XML"], "", DropPlan("truth")),

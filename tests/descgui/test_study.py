@@ -29,6 +29,7 @@ class Engine(QObject):
     """Owns no session: nothing is described here."""
 
     ready = Signal()
+    plugin_loaded = Signal()
     session = None
 
 

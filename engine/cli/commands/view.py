@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.cli.command import Command, Shell, options_from
-from engine.config import parse_overrides
+from engine.config import describe_options, parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
 from engine.files import input_size
-from engine.jobs.command_line import ViewOptions, parse_compared
+from engine.jobs.command_line import ViewOptions, parse_compared, parse_pins
 from engine.progress import Stage
-from engine.vocabulary import PRECOMPUTED
+from engine.vocabulary import PRECOMPUTED, SESSION_SUFFIX
 
+_BESIDE_SESSION = ("images", "plugins", "device", "theme", "panel", "size", "screenshot")
 SCREENSHOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -43,8 +44,14 @@ def view_options(arguments: Namespace) -> ViewOptions:
             homography=options.homography,
             truth=options.truth,
         )
+    _check_session(options)
     parse_overrides(options.settings)
     parse_compared(options)
+    parse_pins(options.pins)
+    for name in ("zoom", "zoom_b"):
+        part = getattr(options, name)
+        if part is not None and min(part[2:]) <= 0:
+            raise ConfigError(name, "its width and height must be above 0")
     parse_pair_ranges(options.value_range, options.value_range_b)
     if options.pca is not None and 0 in options.pca:
         raise ConfigError("pca", "counts components from 1; 0 is none")
@@ -69,6 +76,19 @@ def view_options(arguments: Namespace) -> ViewOptions:
             "maps", f"go with the descriptor 'precomputed', not with {options.descriptor!r}"
         )
     return replace(options, descriptor=PRECOMPUTED)
+
+
+def _check_session(options: ViewOptions) -> None:
+    """Refuse what a session itself says.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    if len(options.images) != 1 or options.images[0].suffix != SESSION_SUFFIX:
+        return
+    for info in describe_options(ViewOptions):
+        if info.name not in _BESIDE_SESSION and getattr(options, info.name) != info.default:
+            raise ConfigError(info.name, "is what the session says; leave it out, or name images")
 
 
 def _open(options: ViewOptions, shell: Shell) -> int:
@@ -102,7 +122,7 @@ def _fetch(options: ViewOptions, shell: Shell) -> None:
 
 
 COMMAND = Command(
-    usage="A B | SET [option …]",
+    usage="A B | SET | SESSION [option …]",
     examples=(
         "view a.jpg b.jpg --homography h.txt --descriptor daisy",
         "view left.png right.png --truth flow:forward.flo,backward.flo",
@@ -111,6 +131,7 @@ COMMAND = Command(
         "view v_graf --descriptor daisy --compare superpoint --compare descspace-fast",
         "view v_graf --probe 300,400 --mode heat --screenshot graf.png",
         "view a.jpg b.jpg --maps a.npz b.npz",
+        "view graf.descspace",
     ),
     options=(ViewOptions,),
     run=run,
