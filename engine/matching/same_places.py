@@ -33,6 +33,9 @@ _CELLS_AT_ONCE: Final = 1 << 16
 _TINY: Final = 1e-6
 _ZOOM_STEPS: Final = 4  # of a grid to either side
 _ZOOM_ROUNDS: Final = 10  # each halves the grid: from 1/4 to 1/2048 of a cell
+_STEPS: Final = 6
+_ROUNDING: Final = 2e-7  # of the similarity of float32 vectors
+_BESIDE: Final = 1 / 64  # of a cell
 _MOST_CANDIDATES: Final = 256  # the place was among 29 in drawings, and among more in brickwork
 
 
@@ -167,4 +170,59 @@ def zoom_in(
         rows, columns = np.divmod(chosen, len(steps))
         place = np.stack([xs[each, columns], ys[each, rows]], axis=1)
         span /= 2  # no less: the similar places may lie along a narrow ridge
+    # Along a ridge narrower than the first grids, the zoom ends beside the top.
+    for _ in range(_STEPS):
+        moved = (place - _step(place, products, squares)).clip(low, high)
+        like = _similarity_at(moved, products, squares)
+        better = like > best
+        place[better], best[better] = moved[better], like[better]
+    # Rounding decides between places this near; a query half a cell beyond the outermost cells
+    # belongs to these cells, not to places still farther from it.
+    on_cell = np.where(np.abs(place) <= _BESIDE, 0.0, place)
+    same = _similarity_at(on_cell, products, squares) >= best - _ROUNDING
+    place[same] = on_cell[same]
     return place, best
+
+
+def _shares(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(N, 2, 3)`` shares of the columns and rows of 3 × 3 cells in places ``(N, 2)``."""
+    shares: NDArray[np.float64] = np.maximum(0, 1 - np.abs(place[:, :, None] - np.arange(-1, 2)))
+    return shares
+
+
+def _similarity_at(
+    place: NDArray[np.float64], products: NDArray[np.float64], squares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``(N,)`` of the queries at places ``(N, 2)``; the others as in :func:`zoom_in`."""
+    along, down = _shares(place).swapaxes(0, 1)
+    shares = (down[:, :, None] * along[:, None]).reshape(len(place), 9, 1)
+    square = (shares.swapaxes(1, 2) @ squares @ shares)[:, 0, 0]
+    best = (products @ shares)[:, :, 0].max(axis=1)
+    found: NDArray[np.float64] = best / np.sqrt(np.maximum(square, _TINY))
+    return found
+
+
+def _step(
+    place: NDArray[np.float64], products: NDArray[np.float64], squares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A Gauss-Newton step ``(N, 2)`` towards where the part across the query vanishes.
+
+    What is read from the cells is v = sum s_i c_i.  Its part across a unit query q has the squared
+    length s' (C C' - C q q' C') s; C are the nine cells.
+    """
+    along, down = _shares(place).swapaxes(0, 1)
+    left = np.floor(np.clip(place, -1.0, 1.0 - 1e-12))[:, :, None]
+    axis = np.arange(-1, 2)
+    slope = (axis == left + 1).astype(np.float64) - (axis == left)
+    shares, by_x, by_y = (
+        (rows[:, :, None] * columns[:, None]).reshape(len(place), 9)
+        for rows, columns in ((down, along), (down, slope[:, 0]), (slope[:, 1], along))
+    )
+    member = (products @ shares[:, :, None])[:, :, 0].argmax(axis=1)
+    own = products[np.arange(len(place)), member]
+    across = squares - own[:, :, None] * own[:, None]
+    slopes = np.stack([by_x, by_y], axis=1)
+    normal = slopes @ across @ slopes.swapaxes(1, 2) + _TINY * np.eye(2)
+    gradient = slopes @ across @ shares[:, :, None]
+    step: NDArray[np.float64] = np.linalg.solve(normal, gradient)[:, :, 0]
+    return step

@@ -245,6 +245,27 @@ def test_every_query_with_texture_is_found_again_in_its_own_image(tmp_path, name
     assert off_px[table.textured].max() <= stride_px / 2 + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("edge_px", "top_px", "reason"),
+    [
+        (33, 140, "the similar places lie along a ridge that is narrower than the zoom's grid"),
+        (17, 180, "the last row of queries lies half a cell beyond the last cells"),
+        (25, 140, "both"),
+    ],
+)
+def test_small_pictures_are_found_again_by_daisy(tmp_path, edge_px, top_px, reason):
+    part = slice(top_px, top_px + edge_px)
+    pixels = np.asarray(PilImage.open(PHOTOS / "brick.png").convert("RGB"))[part, part]
+    write_image(tmp_path / "a.png", np.ascontiguousarray(pixels))
+    how = Recipe(spec=make_spec("daisy", {}), device="cpu")
+    pair = ImagePair(tmp_path / "a.png", tmp_path / "a.png")
+    request = MatchRequest(pair=pair, recipe=how, points="grid", count=240)
+    table = Session().match(request, JobContext())
+    assert table.textured.sum() == 240
+    off_px = np.abs(table.points_b - table.points_a).max(axis=1)
+    assert off_px.max() <= 1 + 1e-6, reason  # half a cell
+
+
 @pytest.mark.parametrize("pattern", ["checkers", "stripes", "tiles"])
 def test_what_repeats_exactly_is_no_evidence_and_all_else_is_found(tmp_path, pattern):
     ys, xs = np.mgrid[:144, :176]
