@@ -10,7 +10,8 @@ for each.  Settings are chosen on these pairs, never on sequences that figures a
 Kinds: ``view`` is a moderate change of viewpoint, ``tilt`` a tilt of up to 65° out of the plane,
 ``steep`` a tilt of 45° to 68° with little other change, ``turn`` any rotation, ``zoom`` a factor of
 2 to 4 in either direction, ``light`` the same view in other light, and ``night`` the same view by
-day and by lamplight.
+day and by lamplight.  ``hard`` changes view and appearance so much that the vote of a pair may be
+wrong; :mod:`benchmarks.vote` calibrates it on them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from engine.progress import JobContext
 from engine.seeding import Draws
 
 LIST: Final = Path(__file__).with_name("heldout_pairs.csv")
-KINDS: Final = ("view", "tilt", "turn", "zoom", "light", "night", "steep")
+KINDS: Final = ("view", "tilt", "turn", "zoom", "light", "night", "steep", "hard")
 _SAME_VIEW: Final = ("light", "night")
 _VIEWS: Final = 3
 _FOCAL: Final = 1.2  # of the width: an ordinary camera
@@ -47,7 +48,12 @@ _OTHER_LIGHT: Final = LightRecipe(
     local_light=1.0, local_light_share=1.0, shadow=0.9, shadow_share=0.6,
 )  # fmt: skip
 _NIGHT: Final = replace(_EVERY_DAY, night_octaves=12.0, night_share=1.0)
-_LIGHTS: Final = {"light": _OTHER_LIGHT, "night": _NIGHT, "depth": _OTHER_LIGHT}
+_HARD: Final = replace(
+    _OTHER_LIGHT, blur_px=2.5, blur_share=0.6, noise=0.15, jpeg_quality=10, jpeg_share=1.0,
+    night_octaves=12.0, night_share=0.4, cover=0.9, cover_share=0.5, curve=0.3, curve_share=0.5,
+    inverted_share=0.2,
+)  # fmt: skip
+_LIGHTS: Final = {"light": _OTHER_LIGHT, "night": _NIGHT, "depth": _OTHER_LIGHT, "hard": _HARD}
 _SCENES: Final = {
     "relief": SceneRecipe(relief_share=1, relief=0.25),
     "patches": SceneRecipe(patches_share=1, patches=5),
@@ -179,6 +185,9 @@ def _draw(kind: str, key: int, size_px: tuple[int, int]) -> NDArray[np.float64]:
         turn_deg = either(30, 180)
     if kind == "zoom":
         octaves = either(1, 2)
+    if kind == "hard":
+        turn_deg = either(0, float(draw.choice((30.0, 180.0))))
+        octaves, tilt_deg = either(0, 2), float(draw.uniform(0, 65))
     return _camera(turn_deg, 2.0**octaves, tilt_deg, float(draw.uniform(0, 360)), size_px)
 
 

@@ -173,11 +173,15 @@ class DescriptorChooser(QWidget):
         self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
         self.sides: dict[Side, SideStatus] = {side: SideStatus(side, self) for side in SIDES}
+        self.vote = Sentence(parent=self, quiet=True)
+        self.weak_vote = Notice("warning", self)
         layout = in_column(
             self, self.combo, self.summary, self.untrained, self.layers, self.settings
         )
         for status in self.sides.values():
             layout.addWidget(status)
+        layout.addWidget(self.vote)
+        layout.addWidget(self.weak_vote)
         self.failure = Notice("error", self)
         layout.addWidget(self.failure)
         maps.choice_changed.connect(self._on_choice)
@@ -220,6 +224,7 @@ class DescriptorChooser(QWidget):
         self._show_info(info, choice)
         self._show_layers()
         self._show_untrained()
+        self._show_vote()
         for status in self.sides.values():
             status.setVisible(bool(choice.name) and state.stage == "ready")
 
@@ -276,6 +281,17 @@ class DescriptorChooser(QWidget):
             text += ", or download them: File ▸ Open network…" if found else "."
         self.untrained.say(text if untrained and self._maps.choice.name else "")
 
+    def _show_vote(self) -> None:
+        """Tell how the two images are related, as far as they could tell."""
+        infos = [self._maps.status(side).info for side in SIDES]
+        chosen, weak_vote = next(
+            ((info.chosen, info.weak_vote) for info in infos if info is not None), ("", "")
+        )
+        told = bool(self._maps.choice.name) and self._maps.ready
+        self.vote.say(chosen[:1].upper() + chosen[1:] if told and not weak_vote else "")
+        self.vote.setVisible(bool(self.vote.text()))
+        self.weak_vote.say(weak_vote if told else "")
+
     def _on_status(self, side: Side, status: MapStatus) -> None:
         self.sides[side].show_status(status)
         failures = {failure_of(self._maps.status(each)) for each in SIDES}
@@ -286,6 +302,7 @@ class DescriptorChooser(QWidget):
             shown.failure.say("" if common else failure_of(self._maps.status(each)))
         self._show_layers()
         self._show_untrained()
+        self._show_vote()
 
     def _on_activated(self, index: int) -> None:
         name = self.combo.itemData(index)

@@ -30,7 +30,6 @@ _BAR_HEIGHT: Final = 2.0
 _FRAME_MS: Final = 40
 _LAP_FRAMES: Final = 45
 _SIGN_PX: Final = 16
-_BADGE: Final = "untrained"
 _BADGE_GAP: Final = 8.0
 
 
@@ -157,11 +156,13 @@ class PaneHeader(QWidget):
         caption_color = QColor(theme_colors(palette).error) if self._caption.problem else ink
         share = 0.75 if self._caption.problem or self._caption.busy else 0.6
         most = (1.0 if self._brief else share) * (room.right() - left)
-        if self._caption.untrained:
-            most = min(most, room.right() - left - self._badge_width() - _BADGE_GAP)
+        badges = self._badges()
+        if badges:
+            widths = sum(self._badge_width(text) + _BADGE_GAP for text in badges)
+            most = min(most, room.right() - left - widths)
         right = self._paint_caption(painter, room, caption_color, most)
-        if self._caption.untrained:
-            right = self._paint_badge(painter, room, right)
+        for text in reversed(badges):
+            right = self._paint_badge(painter, room, right, text)
         self._paint_name(
             painter, QRectF(left, room.top(), right - left - 10.0, room.height()), faint
         )
@@ -207,18 +208,23 @@ class PaneHeader(QWidget):
         painter.drawLine(centre + QPointF(0.0, -3.0), centre + QPointF(0.0, 0.8))
         painter.drawPoint(centre + QPointF(0.0, 3.0))
 
-    def _paint_badge(self, painter: QPainter, room: QRectF, right: float) -> float:
-        width, height = self._badge_width(), QFontMetricsF(self.font()).height() + 2.0
+    def _badges(self) -> list[str]:
+        """What the reader has to know of all numbers in this pane, in a word or two."""
+        shown = {"untrained": self._caption.untrained, "weak vote": bool(self._caption.weak_vote)}
+        return [text for text, applies in shown.items() if applies]
+
+    def _paint_badge(self, painter: QPainter, room: QRectF, right: float, text: str) -> float:
+        width, height = self._badge_width(text), QFontMetricsF(self.font()).height() + 2.0
         plate = QRectF(right - width - _BADGE_GAP, room.center().y() - height / 2, width, height)
         color = QColor(theme_colors(self.palette()).warning)
         painter.setPen(QPen(color, 1.2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(plate, height / 2, height / 2)
-        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, _BADGE)
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, text)
         return plate.left()
 
-    def _badge_width(self) -> float:
-        return QFontMetricsF(self.font()).horizontalAdvance(_BADGE) + 14.0
+    def _badge_width(self, text: str) -> float:
+        return QFontMetricsF(self.font()).horizontalAdvance(text) + 14.0
 
     def _paint_name(self, painter: QPainter, frame: QRectF, faint: QColor) -> None:
         metrics = QFontMetricsF(self.font())
@@ -279,11 +285,13 @@ class PaneHeader(QWidget):
         parts.append(caption.text)
         if caption.untrained:
             parts.append("untrained: random weights")
+        parts.append(caption.weak_vote)
         self.setAccessibleName(", ".join(part for part in parts if part))
         lines = [self._name, self._size_text, self._values, *self._remarks]
         lines.append(caption.text if caption.problem or self._brief else "")
         if caption.untrained:
             lines.append("The descriptor's weights are random: it has not been trained.")
+        lines.append(caption.weak_vote)
         if caption.detail and caption.detail not in lines:
             lines.append(caption.detail)
         self.setToolTip("\n".join(line for line in lines if line))

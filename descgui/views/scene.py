@@ -111,6 +111,7 @@ class Caption:
         busy: work is under way for this pane.
         fraction: done share of that work, None when unknown.
         untrained: the descriptor's weights are random.
+        weak_vote: why the pair could not tell how its images are related; "" where it could.
         detail: a longer text for the tool tip.
     """
 
@@ -119,6 +120,7 @@ class Caption:
     busy: bool = False
     fraction: float | None = None
     untrained: bool = False
+    weak_vote: str = ""
     detail: str = ""
 
 
@@ -420,7 +422,7 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
     maps = maps_of(models, key)
     title = descriptor_title(models, maps)
     status = maps.status(key.side)
-    untrained = status.info is not None and not status.info.trained
+    info = status.info
     if models.pair.loading:
         return Caption(f"Opening {models.pair.loading}…", busy=True)
     if status.stage == "waiting":
@@ -437,8 +439,12 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
         return missing
     texts = (title, _truth_made(models, key), _mode_text(models, key), *_facts(models, key))
     parts = [part for part in texts if part]
-    notes = status.info.notes if status.info is not None else ()
-    return Caption(" · ".join(parts), untrained=untrained, detail="\n".join(notes))
+    return Caption(
+        " · ".join(parts),
+        untrained=info is not None and not info.trained,
+        weak_vote=info.weak_vote if info is not None and key.side == "b" else "",
+        detail="" if info is None else "\n".join(info.notes),
+    )
 
 
 def colour_of(right: bool) -> str:

@@ -193,11 +193,13 @@ class Choice:
         members_a: of image a.
         members_b: of image b.
         text: why, in words: "b shows things 1.4 times as large, turned by 30°; ...".
+        weak_vote: why the pair could not tell, as a sentence; "" where it could.
     """
 
     members_a: tuple[Member, ...]
     members_b: tuple[Member, ...]
     text: str = ""
+    weak_vote: str = ""
 
 
 @runtime_checkable

@@ -30,10 +30,11 @@ from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
 from engine.descriptors.local_fits import fit_members
-from engine.descriptors.member_steps import tilted
+from engine.descriptors.member_steps import contradicts, is_moderate, tilted
 from engine.descriptors.members import describe_member, lay_on, make_view
 from engine.descriptors.networks import NetworkDescriptor, make_network, weights_to_load
 from engine.descriptors.registry import register_descriptor
+from engine.descriptors.support import Support
 from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import (
     MemberPoints,
@@ -52,6 +53,8 @@ from engine.vocabulary import Side
 _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one
 _CLEAR: Final = 3.0  # a vote is trusted that exceeds chance by this many times chance
+_TRUSTED: Final = 0.7  # a vote that is less likely to be right is weak, see docs/EXPERIMENTS.md
+_WORTH_A_TRY: Final = 0.15  # a weak vote that is not hopeless adds its member
 _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged at most to this edge, see docs/EXPERIMENTS.md
@@ -83,6 +86,8 @@ class SetPlan:
             clear.
         tilts: squeezes that are tried around the winner before.
         rounds: how often members are fitted, each time to the matches of those before.
+        luck: by this factor more points agree about the best fitted member than if as few were
+            fitted as by ``BALANCED``, where the winner is wrong.
         tight_px, fits: where this share of the best member's votes agree this closely, it fits the
             whole scene, and the pair keeps no other; ``tight_px`` is measured as ``bin_px``.
         least: members with less than this share of the best one's votes, both beyond what chance
@@ -103,6 +108,7 @@ class SetPlan:
     kept_beside: int = 2
     tilts: tuple[float, ...] = ()
     rounds: int = 2
+    luck: float = 1.0
     tight_px: float = 10.0
     fits: float = 0.8
     least: float = 0.3
@@ -130,6 +136,7 @@ ROBUST: Final = SetPlan(
     parts=9,
     kept_beside=3,
     tilts=(1.4, 2.0),
+    luck=1.35,
     detail=2.0,
 )
 
@@ -267,7 +274,27 @@ class DescSpace(DescSpaceFast):
         return Look(grey, points_px, tuple(asking), offering, kept)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
-        """Let the pair vote, and fit members to parts of the scene around the winners."""
+        """Let the pair vote; if it is likely to be right, describe by the winners."""
+        votes, fine, support = self.vote(look_a, look_b)
+        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
+        largest, area = max(1.0, _LARGEST_PX / edge_px), self.plan.area
+        if support.right < _TRUSTED:
+            return _stay_upright((fine or votes)[0], support, largest=largest, area=area)
+        if not fine and self._fits(votes[0]):
+            kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
+        else:
+            kept = self._keep(votes, fine)
+            detail = max(1.0, min(self.plan.detail, _ENLARGED_PX / edge_px))
+        return _as_choice(kept, support, detail=detail, largest=largest, area=area)
+
+    def vote(self, look_a: Look, look_b: Look) -> tuple[list[Vote], list[Vote], Support]:
+        """Let the pair vote, and fit members to parts of the scene around the winners.
+
+        Returns:
+            Votes for members that were tried, votes for members that were fitted, both the best
+            ones first, and what speaks for the best one of all.  No member is fitted where the
+            winner fits the whole scene or where too little is agreed about.
+        """
         plan = self.plan
         votes = in_order(
             hold_vote(look_a.asking, look_b.offering, side="a", scales=plan.asking_a,
@@ -275,27 +302,26 @@ class DescSpace(DescSpaceFast):
             + hold_vote(look_b.asking, look_a.offering, side="b", scales=plan.asking_b,
                         bin_px=plan.bin_px)
         )  # fmt: skip
-        edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
-        if self._fits(votes[0]):
-            kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
-        else:
-            kept = self._keep(look_a, look_b, votes)
-            detail = max(1.0, min(plan.detail, _ENLARGED_PX / edge_px))
-        largest = max(1.0, _LARGEST_PX / edge_px)
-        return _as_choice(kept, detail=detail, largest=largest, area=plan.area)
-
-    def _keep(self, look_a: Look, look_b: Look, votes: list[Vote]) -> list[Vote]:
-        """Votes for the members of a pair that no single one fits, the best ones first."""
-        plan = self.plan
-        kept = _with_share(votes, plan.least)[: plan.kept]
+        support = _support(votes, [], luck=1.0)
+        if self._fits(votes[0]) and support.right >= _TRUSTED:
+            return votes, [], support
         asker, other = (look_a, look_b) if votes[0].side == "a" else (look_b, look_a)
         fine = self._fit_parts(asker, other, votes)
-        if not fine:
-            return kept
+        return votes, fine, _support(votes, fine, luck=plan.luck)
+
+    def _keep(self, votes: list[Vote], fine: list[Vote]) -> list[Vote]:
+        """Votes for the members of a pair that no single one fits, the best ones first."""
+        plan = self.plan
         # Members that are fitted to a vote hardly above chance may all be wrong.
-        if votes[0].beyond_chance >= _CLEAR * votes[0].chance:
-            kept = kept[: plan.kept_beside]
-        return [*_with_share(fine, plan.least), *kept]
+        clear = votes[0].beyond_chance >= _CLEAR * votes[0].chance
+        most = plan.kept_beside if fine and clear else plan.kept
+        kept = _with_share(votes, plan.least)[:most]
+        if is_moderate((fine or votes)[0].member) and all(vote.member != Member() for vote in kept):
+            # The network alone finds much of a scene that is neither turned nor much resized, and
+            # all of an image in itself.
+            upright = [vote for vote in votes if vote.member == Member()][:1]
+            kept = [*kept[: max(1, most - 1)], *upright]
+        return [*_with_share(fine, plan.least), *kept] if fine else kept
 
     def _fits(self, vote: Vote) -> bool:
         """Whether what agreed about a member agrees closely: the scene is changed by it alone."""
@@ -377,7 +403,22 @@ def _with_share(votes: list[Vote], share: float) -> list[Vote]:
     return [vote for vote in votes if vote.beyond_chance >= min(share * best, best)]
 
 
-def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float) -> Choice:
+def _support(votes: list[Vote], fine: list[Vote], *, luck: float) -> Support:
+    """What speaks for the winner of a vote, and for the members that were fitted around it."""
+    winner = votes[0]
+    rivals = [vote.beyond_chance for vote in votes if contradicts(vote.member, winner.member)]
+    return Support(
+        agreeing=winner.agreeing,
+        chance=winner.chance,
+        fitted=fine[0].agreeing if fine else winner.agreeing,
+        rival=max([0.0, *rivals]),
+        luck=luck if fine else 1.0,
+    )
+
+
+def _as_choice(
+    votes: list[Vote], support: Support, *, detail: float, largest: float, area: float
+) -> Choice:
     """The members of votes.
 
     The image that shows things smaller is described at the scale ``detail``, the other one as the
@@ -385,6 +426,7 @@ def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float)
 
     Args:
         votes: the best one first.
+        support: what speaks for it.
         detail: of the best one's.
         largest: members under which image a would grow by more are left out, except the best one.
         area: the largest area of all views together, in images, about.
@@ -395,11 +437,25 @@ def _as_choice(votes: list[Vote], *, detail: float, largest: float, area: float)
     wanted = scale_b**2 * (1 + sum(member.growth**2 for member in members))
     scale_b *= min(1.0, math.sqrt(area / wanted))
     scaled = dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members)
-    return Choice(tuple(scaled), (Member(scale_b),), _in_words(votes[0]))
+    return Choice(tuple(scaled), (Member(scale_b),), _in_words(votes[0], support))
 
 
-def _in_words(vote: Vote) -> str:
-    """What the pair decided, in words."""
+def _stay_upright(vote: Vote, support: Support, *, largest: float, area: float) -> Choice:
+    """The images as they are, and beside that image a as a weak vote has it.
+
+    Where it has hardly any support, or its view would be much to describe, it is left out.
+    """
+    members, told = [Member()], "the images are compared as they are"
+    fits = vote.member.growth <= largest and 2 + vote.member.growth**2 <= area
+    if support.right >= _WORTH_A_TRY and fits and vote.member != Member():
+        members.append(vote.member)
+        told += ", and as the vote has it"
+    weak_vote = f"Weak vote: {_in_words(vote, support)}, so {told}."
+    return Choice(tuple(members), (Member(),), told, weak_vote)
+
+
+def _in_words(vote: Vote, support: Support) -> str:
+    """What the pair decided, in words, and how sure that is."""
     member = vote.member
     turn_deg = (member.angle_deg + 180) % 360 - 180
     larger = "b" if member.growth >= 1 else "a"
@@ -413,7 +469,7 @@ def _in_words(vote: Vote) -> str:
     if member.tilt > _WORTH_SAYING:
         parts.append(f"b is tilted by {math.degrees(math.acos(1 / member.tilt)):.0f}°")
     changes = ", ".join(parts) or "both show things at the same size"
-    return f"{changes}; {vote.agreeing:.0f} points agree"
+    return f"{changes}; {support.in_words()}"
 
 
 def _checking(members: Iterable[Member], check: Callable[[], None]) -> Iterator[Member]:

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from engine.descriptors.base import Member
 
+_OTHER_TURN_DEG: Final = 50.0  # neighbours of 12 or of 8 turns find the same
+_OTHER_OCTAVES: Final = 0.6
+_LITTLE_TURNED_DEG: Final = 45.0
 # ASIFT (Morel and Yu, SIAM J. Imaging Sciences 2009) samples directions the finer, the stronger the
 # tilt; between these, a network that was trained on tilts bridges the rest.
 _DIRECTIONS: Final = {1.4: 4, 2.0: 6, 2.8: 8}
@@ -47,6 +50,19 @@ def tilted(member: Member, tilts: tuple[float, ...]) -> list[Member]:
             for number in range(count)
         ]
     return result
+
+
+def contradicts(one: Member, other: Member) -> bool:
+    """Whether two ways of changing an image cannot both be right, tilts aside."""
+    turn_deg = abs((one.angle_deg - other.angle_deg + 180) % 360 - 180)
+    octaves = abs(math.log2(one.growth / other.growth))
+    return turn_deg > _OTHER_TURN_DEG or octaves > _OTHER_OCTAVES
+
+
+def is_moderate(member: Member) -> bool:
+    """Whether a changed image is still much like the image as it was."""
+    turn_deg = abs((member.angle_deg + 180) % 360 - 180)
+    return turn_deg <= _LITTLE_TURNED_DEG and abs(math.log2(member.growth)) <= 1
 
 
 def member_from(linear: Tensor) -> Member:

@@ -40,11 +40,13 @@ class PairMaps:
         levels: its maps, a batch of one.
         notes: sentences for the user about what was computed now.
         chosen: what the pair decided, "" where each image is described alone.
+        weak_vote: why it could not tell, "" where it could.
     """
 
     levels: Levels
     notes: tuple[str, ...]
     chosen: str = ""
+    weak_vote: str = ""
 
 
 @dataclass(slots=True, eq=False, kw_only=True, weakref_slot=True)
@@ -128,7 +130,8 @@ class PairImage:
         if self.keep_maps:
             full = len(self._maps.keys() | found.keys()) > _KEPT_MEMBERS
             self._maps = found if full else self._maps | found
-        return PairMaps(tuple(found[member] for member in members), notes, choice.text)
+        levels = tuple(found[member] for member in members)
+        return PairMaps(levels, notes, choice.text, choice.weak_vote)
 
     def _describe(
         self, members: tuple[Member, ...] | None, context: JobContext

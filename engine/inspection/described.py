@@ -332,6 +332,7 @@ def describe_maps(
     trained: bool,
     notes: tuple[str, ...] = (),
     chosen: str = "",
+    weak_vote: str = "",
     values: str = "",
     network: NetworkInfo | None = None,
 ) -> MapInfo:
@@ -352,6 +353,7 @@ def describe_maps(
         trained=trained,
         notes=notes,
         chosen=chosen,
+        weak_vote=weak_vote,
         values=values,
         network=network,
     )

@@ -100,6 +100,7 @@ class MapInfo:
         trained: False for random weights: show it.
         notes: sentences the user should see, such as a fall-back to the CPU.
         chosen: what the pair voted for, "" where each image is described alone.
+        weak_vote: why the pair could not tell, as a sentence; "" where it could.
         values: which values of the file are black and white, "" for 0 to 255 of 8 bit.
         network: where they were made by layers of a network.
     """
@@ -116,6 +117,7 @@ class MapInfo:
     trained: bool
     notes: tuple[str, ...] = ()
     chosen: str = ""
+    weak_vote: str = ""
     values: str = ""
     network: NetworkInfo | None = None
 

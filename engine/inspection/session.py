@@ -428,7 +428,8 @@ class Session:
             if isinstance(one.descriptor, LayeredDescriptor):
                 network = network_info(one.descriptor, one.descriptor.chosen)
             if made.chosen and side == "a":  # once for both images
-                context.emit(Note(made.chosen))
+                weak = made.weak_vote
+                context.emit(Note(weak, "warning") if weak else Note(made.chosen))
         context.cancel.check()
         info = describe_maps(
             made.levels,
@@ -437,6 +438,7 @@ class Session:
             trained=trained,
             notes=(*image.remarks, *made.notes),
             chosen=made.chosen,
+            weak_vote=made.weak_vote,
             values=image.range_words,
             network=network,
         )

@@ -395,3 +395,21 @@ def test_opened_networks_stand_in_the_list_of_descriptors(on_network):
     for combo in (on_network.shown.combo, on_network.compared[0].combo):
         assert combo.itemText(combo.findData("timm:net")) == "timm net"
     assert on_network.shown.combo.currentData() == "timm:net"
+
+
+def test_what_the_pair_voted_for_is_told_and_a_weak_vote_is_a_warning(ready, models):
+    def described(**changes):
+        for side in ("a", "b"):
+            models.maps.set_status(side, MapStatus("ready", info=info(**changes)))
+        return ready.shown.vote.sentence, ready.shown.weak_vote.sentence
+
+    assert described() == ("", "")
+    assert not ready.shown.vote.isVisible()
+    chosen = "b is turned 5° clockwise; 40 points agree, 5 by chance"
+    assert described(chosen=chosen) == (f"B{chosen[1:]}", "")
+    assert ready.shown.vote.isVisible()
+    weak = "Weak vote: 9 points agree, 7 by chance."
+    assert described(chosen=chosen, weak_vote=weak) == ("", weak)
+    assert ready.shown.weak_vote.isVisible()
+    models.maps.set_status("a", MapStatus("computing"))
+    assert (ready.shown.vote.sentence, ready.shown.weak_vote.sentence) == ("", "")

@@ -672,6 +672,23 @@ def test_untrained_descriptors_wear_a_badge(view, models, opened):
     assert not view.grab().isNull()
 
 
+def test_a_weak_vote_is_a_badge_with_its_numbers(view, models, opened):
+    told = "Weak vote: 9 points agree, 7 by chance."
+    before = view._panes[1].header.grab().toImage()
+    models.maps.set_status("b", MapStatus("ready", info=replace(INFO, weak_vote=told)))
+    assert header(view, 1).weak_vote == told
+    shown = view._panes[1].header
+    assert shown._badges() == ["weak vote"]
+    assert told in shown.accessibleName()
+    assert told in shown.toolTip()
+    assert shown.grab().toImage() != before
+    info = replace(INFO, weak_vote=told, trained=False)
+    models.maps.set_status("b", MapStatus("ready", info=info))
+    assert shown._badges() == ["untrained", "weak vote"]
+    models.maps.set_status("b", MapStatus("ready", info=replace(INFO, chosen="b is turned")))
+    assert shown._badges() == []
+
+
 # The compared descriptor
 
 

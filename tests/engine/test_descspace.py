@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import skimage
 import torch
+from PIL import Image as PilImage
 from torch import Tensor
 
-from engine.descriptors.base import Member
+from engine.data.pairs import ImagePair
+from engine.descriptors.base import Choice, Member
 from engine.descriptors.descspace import (
     ROBUST,
     DescSpace,
@@ -25,6 +31,12 @@ from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import sample_map
+from engine.images import write_image
+from engine.inspection.requests import MatchRequest, Recipe
+from engine.inspection.session import Session
+from engine.progress import JobContext
+
+PHOTOS = Path(skimage.__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +121,13 @@ def turns_kept(
 
 
 def test_members_far_behind_the_best_one_are_left_out(network: DescSpaceNetwork):
-    assert turns_kept(network, PLAN, [10, 60, 10, 30, 10, 12]) == [30.0, 90.0]
+    assert turns_kept(network, PLAN, [10, 10, 10, 60, 10, 30, 12]) == [90.0, 150.0]
 
 
 def test_a_member_that_fits_the_whole_scene_closely_is_kept_alone(network: DescSpaceNetwork):
     agreeing = [10, 60, 10, 30, 10, 12]
     assert turns_kept(network, PLAN, agreeing, spread_px=8.0) == [30.0]
-    assert len(turns_kept(network, PLAN, agreeing, spread_px=24.0)) == 2
+    assert turns_kept(network, PLAN, agreeing, spread_px=24.0) == [30.0, 90.0, 0.0]
 
 
 def test_images_are_enlarged_where_no_member_fits_and_only_so_far(network: DescSpaceNetwork):
@@ -142,7 +154,7 @@ def test_the_views_of_a_pair_are_bounded(
 ):
     """Of two members that are agreed about, one shows things five times as large as the winner."""
     plan = replace(PLAN, asking_a=((0.5, 0.5), (0.5, 0.1)), kept=8, least=0.01, area=area)
-    look_a, look_b = looks([10, 60, 10, 10, 10, 10])
+    look_a, look_b = looks([10, 10, 10, 60, 10, 10])
     far = replace(look_b.offering[0], member=Member(0.1))
     descriptor = DescSpace(network, None, wider=(), plan=plan)
     choice = descriptor.choose(
@@ -160,8 +172,101 @@ def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [50, 60, 45, 40, *[5] * 8]) == [30.0, 0.0, 60.0]
 
 
-def test_where_no_member_stands_out_several_get_a_chance(network: DescSpaceNetwork):
-    assert turns_kept(network, PLAN, [10] * 6) == [0.0, 30.0, 60.0]
+def test_what_is_little_turned_is_described_upright_too(network: DescSpaceNetwork):
+    assert turns_kept(network, PLAN, [10, 60, 10, 10, 10, 12]) == [30.0, 0.0]
+    assert turns_kept(network, PLAN, [10, 60, 10, 40, 10, 50]) == [30.0, 150.0, 0.0]  # for a third
+    assert turns_kept(network, PLAN, [10, 10, 60, 10, 10, 12]) == [60.0]
+
+
+def test_where_no_member_stands_out_images_stay_upright(network: DescSpaceNetwork):
+    descriptor = DescSpace(network, None, wider=(), plan=replace(PLAN, detail=2.0))
+    for agreeing, expected in (
+        ([10, 10, 10, 11], [Member()]),
+        ([10, 10, 10, 28], [Member(), Member(1.0, 90.0)]),  # added, not in place of the upright one
+    ):
+        choice = descriptor.choose(*looks(agreeing))
+        assert list(choice.members_a) == expected
+        assert choice.members_b == (Member(),)
+        assert f"turned 90° counter-clockwise; {agreeing[-1]} points agree, 10" in choice.weak_vote
+        assert choice.weak_vote.startswith("Weak vote: b is ")
+    choice = descriptor.choose(*looks([10, 10, 10, 60]))
+    assert choice.weak_vote == ""
+    assert Member() not in choice.members_a
+
+
+# ---- whether a pair can tell ---------------------------------------------------------------------
+
+
+def part_of(name: str, rows: slice, columns: slice) -> Tensor:
+    pixels = np.asarray(PilImage.open(PHOTOS / name).convert("RGB"))[rows, columns]
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None] / 255
+
+
+def chosen(image_a: Tensor, image_b: Tensor, name: str = "descspace") -> Choice:
+    descriptor = build_descriptor(make_spec(name))
+    assert isinstance(descriptor, DescSpace)
+    with torch.inference_mode():
+        look_a = descriptor.look(image_a, "a", lambda: None)
+        return descriptor.choose(look_a, descriptor.look(image_b, "b", lambda: None))
+
+
+def test_a_pair_that_is_turned_round_and_one_that_is_enlarged_get_their_members():
+    image = part_of("chelsea.png", slice(60, 220), slice(90, 290))
+    choice = chosen(image, image.flip(2, 3))
+    assert choice.weak_vote == ""
+    assert "turned 180°" in choice.text
+    assert all(abs(member.angle_deg - 180) < 10 for member in choice.members_a)
+    near = torch.nn.functional.interpolate(
+        image[..., 40:120, 50:150], scale_factor=2, mode="bicubic"
+    ).clamp(0, 1)
+    for one, other, growth in ((image, near, 2.0), (near, image, 0.5)):
+        choice = chosen(one, other)
+        assert choice.weak_vote == ""
+        (member_b,) = choice.members_b
+        best = choice.members_a[0]
+        assert best.growth / member_b.scale == pytest.approx(growth, rel=0.1)
+
+
+def test_images_that_have_nothing_in_common_are_compared_as_they_are():
+    image_a = part_of("chelsea.png", slice(60, 220), slice(90, 290))
+    image_b = part_of("coffee.png", slice(100, 260), slice(200, 400))
+    choice = chosen(image_a, image_b)
+    assert choice.members_a[0] == Member()
+    assert choice.members_b == (Member(),)
+    assert len(choice.members_a) <= 2
+    found = re.search(
+        r"(\d+) points agree, (\d+) by chance; right with .* of (\d+) %", choice.weak_vote
+    )
+    assert found is not None
+    agreeing, chance, percent = map(int, found.groups())
+    assert agreeing > chance
+    assert percent < 50
+
+
+@pytest.mark.parametrize("name", ["descspace", "descspace-robust"])
+@pytest.mark.parametrize(
+    ("picture", "top_px", "left_px", "size_px"),
+    [
+        ("brick.png", 100, 300, (64, 48)),
+        ("brick.png", 200, 200, (64, 48)),
+        ("chelsea.png", 100, 200, (20, 20)),
+        ("chelsea.png", 100, 200, (25, 25)),
+        ("chelsea.png", 100, 180, (80, 64)),  # here the vote knows
+    ],
+)
+def test_a_small_picture_is_found_again_in_itself(
+    tmp_path, picture, top_px, left_px, size_px, name
+):
+    width, height = size_px
+    image = part_of(picture, slice(top_px, top_px + height), slice(left_px, left_px + width))
+    path = tmp_path / "a.png"
+    write_image(path, (255 * image[0].permute(1, 2, 0)).round().byte().numpy())
+    recipe = Recipe(spec=make_spec(name), device="cpu")
+    request = MatchRequest(pair=ImagePair(path, path), recipe=recipe, points="grid", count=240)
+    table = Session().match(request, JobContext())
+    assert table.textured.sum() > 200
+    off_px = np.abs(table.points_b - table.points_a).max(axis=1)
+    assert off_px[table.textured].max() <= 2  # half a cell of the network
 
 
 def test_a_scene_that_leans_by_parts_is_described_by_members_that_fit_them():

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.cli.commands.match import as_text
 from engine.data.pairs import ImagePair
 from engine.descriptors import registry
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
@@ -22,10 +23,11 @@ from engine.descriptors.tensors import unit_length
 from engine.errors import JobCancelled
 from engine.geometry.coords import CellGrid
 from engine.images import write_image
-from engine.inspection.requests import PcaRequest, Recipe
+from engine.inspection.requests import MatchRequest, PcaRequest, Recipe
 from engine.inspection.session import Session
+from engine.jobs.match import MatchJob
 from engine.progress import JobContext, Note
-from engine.vocabulary import Side
+from engine.vocabulary import SIDES, Side
 
 GRID = CellGrid(1.0, 0.0)
 
@@ -51,7 +53,9 @@ class ByBrightness:
 
     def choose(self, look_a: float, look_b: float) -> Choice:
         steps = round(10 * (look_b - look_a))
-        return Choice((Member(1.0), Member(1.0 + steps)), (Member(0.5),), f"{steps} steps")
+        weak_vote = "It is too dark." if look_a + look_b < 0.3 else ""
+        members_a = (Member(1.0), Member(1.0 + steps))
+        return Choice(members_a, (Member(0.5),), f"{steps} steps", weak_vote)
 
     def describe_members(
         self, images: Tensor, members: tuple[Member, ...], look: float, check: Callable[[], None]
@@ -189,6 +193,27 @@ def test_maps_in_a_session_depend_on_the_partner_but_looks_do_not(
     session.forget(files["three"])
     assert session.described(far, "a", recipe) is None
     assert session.described(near, "a", recipe) is not None
+
+
+def test_a_weak_vote_is_a_warning_in_place_of_what_it_voted_for(
+    descriptor: ByBrightness, tmp_path: Path
+):
+    files = pictures(tmp_path, {"dark": 0.1, "darker": 0.0, "light": 0.9})
+    recipe = Recipe(spec=DescriptorSpec("by-pair"), device="cpu")
+    session, told = Session(), []
+    context = JobContext(emit=told.append)
+    for other, weak in (("darker", "It is too dark."), ("light", "")):
+        pair = ImagePair(files["dark"], files[other], None)
+        for side in SIDES:
+            assert session.describe(pair, side, recipe, context).weak_vote == weak
+        request = MatchRequest(pair=pair, recipe=recipe, points="grid", count=4)
+        text = as_text(MatchJob(request=request).run(JobContext()), pair)
+        assert f"vote    {weak or '8 steps'}\n" in text
+    notes = [event for event in told if isinstance(event, Note)]
+    assert [(note.text, note.level) for note in notes] == [
+        ("It is too dark.", "warning"),
+        ("8 steps", "info"),
+    ]
 
 
 def test_a_picture_that_changed_is_looked_at_again(descriptor: ByBrightness, tmp_path: Path):

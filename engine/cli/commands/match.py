@@ -123,6 +123,8 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
         for side, info in zip("AB", result.infos, strict=True)
         if info.values
     ]
+    vote = result.infos[0].weak_vote or result.infos[0].chosen
+    lines += [f"vote    {vote}"] if vote else []
     if not summary.count:
         return "\n".join(lines) + "\nno point was found to match"
     blank = summary.count - summary.textured
