@@ -44,7 +44,13 @@ if TYPE_CHECKING:
     from engine.data.demo import demo_dataset, first_demo_pair, is_demo
     from engine.data.download import HPATCHES_FOLDER, HPATCHES_URLS, download_hpatches
     from engine.data.folders import natural_key
-    from engine.data.layouts import fitting_readers, open_named_set, open_pair_set, split_layout
+    from engine.data.layouts import (
+        fitting_readers,
+        group_word,
+        open_named_set,
+        open_pair_set,
+        split_layout,
+    )
     from engine.data.layouts.hpatches import HPatchesReader
     from engine.data.pair_set import PairGroup, PairSet, PairSetReader
     from engine.data.pairs import ImagePair
@@ -220,6 +226,7 @@ if TYPE_CHECKING:
         Side,
         ViewMode,
         other_side,
+        plural,
         truth_words,
     )
     from engine.weight_titles import weights_title

@@ -72,3 +72,8 @@ WITHOUT_LARGE = "540"
 def other_side(side: Side) -> Side:
     """The opposite side."""
     return "b" if side == "a" else "a"
+
+
+def plural(word: str) -> str:
+    """Several of them: ``pairs``, ``classes``."""
+    return f"{word}es" if word.endswith("s") else f"{word}s"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
 
-from descgui.models.gallery_state import WantedPicture
+from descgui.models.gallery_state import PairTable, WantedPicture, list_pairs
 from descgui.models.messages import MessagesModel
 from descgui.workers.in_view import InView
 from engine import api
@@ -19,6 +20,23 @@ class GalleryController(InView[WantedPicture, QImage]):
 
     def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
         super().__init__(_draw, messages.report, parent)
+
+    def tabulate(
+        self, content: api.MergedResults, queries: str, show: Callable[[PairTable], object]
+    ) -> None:
+        """Collect the values of pairs and show them; what was asked before is dropped.
+
+        Args:
+            content: the results.
+            queries: the list of queries.
+            show: called with the values.
+        """
+
+        def work(_context: api.JobContext) -> PairTable:
+            importlib.import_module("pyqtgraph")  # the plot would stop the window for it
+            return list_pairs(content, queries)
+
+        self.lane.submit(work, key="table", done=show)
 
     def slice(
         self, content: api.MergedResults, show: Callable[[Sequence[api.Table]], object]

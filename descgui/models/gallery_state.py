@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from descgui.models.pair_filter import PairFilter
 from engine import api
@@ -62,37 +64,77 @@ class ListedPair:
     pair: Pair
     name: str
     rows: Mapping[str, PairRow]
-    _values: dict[str, dict[str, float | None]] = field(default_factory=dict, repr=False)
 
     def values(self, label: str) -> dict[str, float | None]:
         """All values of a descriptor by name; none where it was not measured."""
-        if label not in self._values:  # once: ten thousand pairs are sorted again and again
-            self._values[label] = values_of(self.rows.get(label))
-        return self._values[label]
+        return values_of(self.rows.get(label))
 
 
-def list_pairs(content: MergedResults, queries: str) -> tuple[ListedPair, ...]:
-    """The pairs that were measured with a list of queries, in the order of the results."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTable:
+    """All measured pairs with their values as columns, so that many are sorted in no time.
+
+    Attributes:
+        pairs: in the order of the results.
+        names: of the values: PCK at each threshold, metrics, then those of the pair itself.
+        columns: ``(N,)`` by label of the descriptor and name of the value; NaN for none.
+        folded: the pairs' names as the filter compares them.
+        parts: of the data set that pairs belong to, "" for none.
+        part_of: ``(N,)`` the place of each pair's part in ``parts``.
+    """
+
+    pairs: tuple[ListedPair, ...] = ()
+    names: tuple[str, ...] = ()
+    columns: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    folded: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    part_of: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+
+    def column(self, label: str, name: str) -> NDArray[np.float64]:
+        """``(N,)`` a value of all pairs by a descriptor; NaN where a pair has none."""
+        missing = np.full(len(self.pairs), np.nan)
+        return self.columns.get((label, name), missing)
+
+
+def list_pairs(content: MergedResults, queries: str) -> PairTable:
+    """The pairs that were measured with a list of queries; takes a second for ten thousand."""
     found: dict[Pair, dict[str, PairRow]] = {}
-    for row in content.pairs:
-        if row.queries == queries:
-            found.setdefault(row.key, {})[row.descriptor] = row
-    return tuple(
-        ListedPair((sequence, index), f"{sequence} 1 → {index}", rows)
-        for (sequence, index), rows in found.items()
+    titles = content.titles
+    rows = [row for row in content.pairs if row.queries == queries]
+    for row in rows:
+        found.setdefault(row.key, {})[row.descriptor] = row
+    pairs = tuple(
+        ListedPair((sequence, index), titles(sequence, index), mine)
+        for (sequence, index), mine in found.items()
+    )
+    columns: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for place, one in enumerate(pairs):
+        for label, row in one.rows.items():
+            for name, value in values_of(row).items():
+                if (label, name) not in columns:
+                    columns[label, name] = np.full(len(pairs), np.nan)
+                if value is not None:
+                    columns[label, name][place] = value
+    subsets = [next(iter(one.rows.values())).subset for one in pairs]
+    parts = tuple(dict.fromkeys(subsets))
+    places = {part: place for place, part in enumerate(parts)}
+    return PairTable(
+        pairs,
+        _value_names(rows),
+        columns,
+        tuple(one.name.casefold() for one in pairs),
+        parts,
+        np.array([places[part] for part in subsets], np.intp),
     )
 
 
-def value_names(pairs: Iterable[ListedPair]) -> tuple[str, ...]:
-    """Names of the values that the pairs have: PCK at each threshold, metrics, then the pair's."""
-    rows = [row for one in pairs for row in one.rows.values()]
-    # Rows of one measurement have the same names, so there are few lists of them.
-    limits = dict.fromkeys(tuple(limit for limit, _ in row.pck) for row in rows)
-    named = dict.fromkeys(tuple(name for name, _ in row.metrics) for row in rows)
-    known = dict.fromkeys(tuple(name for name, _ in row.properties) for row in rows)
-    pcks = dict.fromkeys(pck_name(limit) for some in limits for limit in some)
-    others = dict.fromkeys(name for some in (*named, *known) for name in some)
-    return (*pcks, *others)
+def _value_names(rows: Iterable[PairRow]) -> tuple[str, ...]:
+    """Names of the values of rows, each kind together."""
+    rows = tuple(rows)
+    limits = dict.fromkeys(limit for row in rows for limit, _ in row.pck)
+    named = dict.fromkeys(name for row in rows for name, _ in row.metrics)
+    known = dict.fromkeys(name for row in rows for name, _ in row.properties)
+    return (*map(pck_name, limits), *named, *known)
 
 
 def values_of(row: PairRow | None) -> dict[str, float | None]:
@@ -101,11 +143,6 @@ def values_of(row: PairRow | None) -> dict[str, float | None]:
         return {}
     pck = {pck_name(limit): share for limit, share in row.pck}
     return {**pck, **dict(row.metrics), **dict(row.properties)}
-
-
-def part_of(pair: ListedPair) -> str:
-    """The part of the data set that a pair belongs to, "" for none."""
-    return next(iter(pair.rows.values())).subset
 
 
 def title_of(name: str) -> str:
@@ -119,32 +156,31 @@ def belongs_to_pair(name: str) -> bool:
 
 
 def chosen_pairs(
-    pairs: Sequence[ListedPair],
+    table: PairTable,
     *,
     label: str,
     accepted: PairFilter,
     sort_by: str,
     worst_first: bool,
-) -> tuple[ListedPair, ...]:
+) -> NDArray[np.intp]:
     """The pairs that a filter accepts, sorted.
 
     Args:
-        pairs: all.
+        table: all.
         label: the descriptor whose values count.
         accepted: the filter.
         sort_by: name of a value; "" for the order of the results.
         worst_first: the worst values first (of values that are neither better nor worse, the
             smallest); pairs without the value always come last.
+
+    Returns:
+        ``(M,)`` their places in the table, in order.
     """
-    known = [(one, one.values(label)) for one in pairs]
-    kept = [(one, values) for one, values in known if accepted.accepts(one.name, values)]
+    columns = {name: table.column(label, name) for name in accepted.wanted}
+    kept = accepted.accepts(table.folded, columns)
     if not sort_by:
-        return tuple(one for one, _ in kept)
+        return kept
     lower = not belongs_to_pair(sort_by) and metric_info(sort_by).better == "lower"
-    sign = -1.0 if lower == worst_first else 1.0
-
-    def place(entry: tuple[ListedPair, dict[str, float | None]]) -> tuple[bool, float]:
-        value = entry[1].get(sort_by)
-        return (True, 0.0) if value is None or math.isnan(value) else (False, sign * value)
-
-    return tuple(one for one, _ in sorted(kept, key=place))
+    values = table.column(label, sort_by)[kept]
+    order = np.argsort(-values if lower == worst_first else values, kind="stable")  # NaN comes last
+    return kept[order]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-Values = Mapping[str, float | None]
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = Mapping[str, NDArray[np.float64]]
 
 _CONDITION: Final = re.compile(r"([^\s<>=]+?)(<=|>=|<|>|=)(\S+)")
-_COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
+_COMPARISONS: Final[dict[str, Callable[[Any, float], Any]]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "<": operator.lt,
@@ -34,16 +37,26 @@ class PairFilter:
     conditions: tuple[tuple[str, str, float], ...] = ()
     problem: str = ""
 
-    def accepts(self, name: str, values: Values) -> bool:
-        """Whether a pair satisfies all of it."""
-        folded = name.casefold()
-        if not all(word in folded for word in self.words):
-            return False
-        for value_name, sign, limit in self.conditions:
-            value = values.get(value_name)
-            if value is None or not _COMPARISONS[sign](value, limit):
-                return False
-        return True
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The names of the values that it asks for."""
+        return frozenset(name for name, _, _ in self.conditions)
+
+    def accepts(self, folded: Sequence[str], values: Columns) -> NDArray[np.intp]:
+        """The places of the pairs that satisfy all of it.
+
+        Args:
+            folded: names of pairs, case-folded.
+            values: ``(N,)`` by name, of all that are wanted; NaN where a pair has none.
+        """
+        kept = np.ones(len(folded), np.bool_)
+        for name, sign, limit in self.conditions:
+            kept &= _COMPARISONS[sign](values[name], limit)
+        places = np.flatnonzero(kept)
+        if not self.words:
+            return places
+        named = [all(word in folded[place] for word in self.words) for place in places.tolist()]
+        return places[np.array(named, np.bool_)]
 
 
 def parse_filter(text: str, known: Collection[str]) -> PairFilter:

@@ -242,7 +242,7 @@ def _count_text(dataset: api.PairSet, listed: Sequence[api.PairGroup]) -> str:
     pairs = sum(len(one.pairs) for one in dataset.groups)
     shown = sum(len(one.pairs) for one in listed)
     if shown == pairs:
-        return pairs_in_groups(pairs, len(dataset.groups))
+        return pairs_in_groups(pairs, len(dataset.groups), api.group_word(dataset.layout))
     return f"{shown} of {counted(pairs, '1 pair', '{n} pairs')}"
 
 

@@ -189,7 +189,7 @@ class EvaluationPanel(QWidget):
         first.setMinimumWidth(_LEAST_TABLE_PX)
         in_column(first, row, (self._tables, 1), margins_px=(0, 0, 4, 0))
         second = QWidget(results)
-        heading = QLabel("By group; a tick marks the worst pair", second)
+        heading = self._bars_heading = QLabel(second)
         heading.setProperty("subtle", True)
         heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
@@ -287,11 +287,14 @@ class EvaluationPanel(QWidget):
             return
         self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
         self.table.show_summary(content, queries=queries, metric=metric)
-        self.pairs.show_rows(content.pairs, title=content.title_of, queries=queries, metric=metric)
+        titles = content.titles
+        self.pairs.show_rows(content.pairs, title=titles, queries=queries, metric=metric)
         self.bars.show_scores(
             sequence_scores(content.pairs, content.labels, queries=queries, metric=metric),
-            content.title_of,
+            titles,
+            content.group,
         )
+        self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
 
     @property
     def _metric(self) -> ShownMetric | None:

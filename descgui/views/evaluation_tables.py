@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.shown_metric import ShownMetric
 from descgui.views.panel_parts import blended, bold, muted, tabular
-from engine.api import SERIES
+from engine.api import SERIES, plural
 
 if TYPE_CHECKING:
     from engine.api import MergedResults, MetricRow, PairRow, SummaryRow
@@ -131,7 +131,7 @@ class SummaryTable(QTableWidget):
 
     def show_summary(self, content: MergedResults, *, queries: str, metric: ShownMetric) -> None:
         """Draw the means or areas of one metric."""
-        labels = content.labels
+        labels, groups = content.labels, plural(content.group)
         cells: dict[tuple[str, str], SummaryRow | MetricRow] = {
             (row.descriptor, row.subset): row for row in metric.rows_in(content, queries)
         }
@@ -143,7 +143,7 @@ class SummaryTable(QTableWidget):
             values = [r.value for r in column_rows if r is not None and r.value is not None]
             best = (min if metric.lower_is_better else max)(values) if len(values) > 1 else None
             for line, row in enumerate(column_rows):
-                self.setItem(line, column, _mean_cell(row, metric, best, self.font()))
+                self.setItem(line, column, _mean_cell(row, metric, best, self.font(), groups))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -179,7 +179,11 @@ class SummaryTable(QTableWidget):
 
 
 def _mean_cell(
-    row: SummaryRow | MetricRow | None, metric: ShownMetric, best: float | None, font: QFont
+    row: SummaryRow | MetricRow | None,
+    metric: ShownMetric,
+    best: float | None,
+    font: QFont,
+    groups: str,
 ) -> QTableWidgetItem:
     item = QTableWidgetItem("–")
     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -196,9 +200,9 @@ def _mean_cell(
                 # Without leading zeros: three columns have to fit next to the bars.
                 short = "{:.2f}–{:.2f}".format(*row.ends).replace("0.", ".")
             text += f"\n{short}"
-        tip += f"\n95 % interval {low} to {high}, by bootstrap over groups"
+        tip += f"\n95 % interval {low} to {high}, by bootstrap over {groups}"
         if row.few:
-            tip += f"; over only {row.sequences} it means little"
+            tip += f"; over only {row.sequences} of them it means little"
     item.setText(text)
     item.setData(_TEXTS, (mean, text))
     item.setToolTip(tip)
@@ -366,15 +370,17 @@ class SequenceBars(_PairList):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         headings = ("Group", "Descriptor", "", "PCK")
-        super().__init__(parent, name="Means by group", headings=headings)
+        super().__init__(parent, name="Means", headings=headings)
         self.setHeaderHidden(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.header().setMinimumSectionSize(8)
         self.header().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)
 
-    def show_scores(self, scores: Sequence[SequenceScore], title: Title) -> None:
-        """Draw other bars."""
+    def show_scores(self, scores: Sequence[SequenceScore], title: Title, group: str) -> None:
+        """Draw other bars, of what the set calls a group so."""
+        self.setAccessibleName(f"Means by {group}")
+        self.headerItem().setText(0, group.capitalize())
         self.setColumnHidden(1, len({score.label for score in scores}) <= 1)
         self.show_lines(
             [

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.gallery_state import (
     ListedPair,
+    PairTable,
     PictureKind,
     WantedPicture,
     pair_values,
@@ -56,7 +57,12 @@ _NAME_PX: Final = 188
 
 
 class PairPictures(Pictures[WantedPicture], Protocol):
-    """Small pictures of measured pairs, and their slices."""
+    """Small pictures of measured pairs, their values, and their slices."""
+
+    def tabulate(
+        self, content: MergedResults, queries: str, show: Callable[[PairTable], object]
+    ) -> None:
+        """Collect the values of the pairs that were measured with a list of queries."""
 
     def slice(self, content: MergedResults, show: Callable[[Sequence[Table]], object]) -> None:
         """Measure the slices of results and show them, a table for each metric."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import (
@@ -22,13 +23,12 @@ from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import ShownRun
 from descgui.models.gallery_state import (
     ListedPair,
+    PairTable,
     PictureKind,
     WantedPicture,
     belongs_to_pair,
     chosen_pairs,
-    list_pairs,
     title_of,
-    value_names,
 )
 from descgui.models.pair_filter import parse_filter
 from descgui.views.color_bar import ColorBar
@@ -60,6 +60,7 @@ _TYPING_MS: Final = 200
 _CARD_PX: Final = (236, 92)
 _KINDS: Final[tuple[PictureKind, ...]] = ("matches", "errors")
 _GALLERY, _SCATTER, _SLICES, _EMPTY = range(4)
+_LISTING: Final = "Listing the pairs…"
 _MEASURING: Final = "Measuring the slices…"
 _ALIKE: Final = "All pairs are alike in scale, rotation, overlap and texture, as far as is known."
 _NOTHING_MEASURED: Final = "No measured pairs.\n\nRun an evaluation, or select a past run."
@@ -84,9 +85,8 @@ class GalleryDialog(QDialog):
         self._pictures = pictures
         self._content: MergedResults | None = None
         self._listed: tuple[MergedResults | None, str] = (None, "")
-        self._pairs: tuple[ListedPair, ...] = ()
-        self._names: tuple[str, ...] = ()
-        self._shown_pairs: tuple[ListedPair, ...] = ()
+        self._table: PairTable | None = PairTable()
+        self._chosen = np.empty(0, np.intp)
         self.setWindowTitle("Measured pairs")
         self.setWindowFlag(Qt.WindowType.Window)
         self._make_fields()
@@ -226,25 +226,26 @@ class GalleryDialog(QDialog):
         content = self._content
         queries = str(self.queries.currentData() or "harris")
         if self._listed != (content, queries):
-            self._listed = content, queries
-            self._pairs = list_pairs(content, queries) if content is not None else ()
-            self._names = value_names(self._pairs)
-        values = self._names
+            self._list(content, queries)
+        table = self._table or PairTable()
+        values = table.names
         pck = max((name for name in values if name.startswith("pck@")), key=_limit, default="")
         entries = [("Order of the data set", ""), *((title_of(name), name) for name in values)]
         refill(self.sort, entries, place=1 + values.index(pck) if pck else 0)
         accepted = parse_filter(self.filter.text(), values)
         self._say(accepted.problem)
-        self._shown_pairs = chosen_pairs(
-            self._pairs,
+        self._chosen = chosen_pairs(
+            table,
             label=str(self.of.currentData() or ""),
             accepted=accepted,
             sort_by=str(self.sort.currentData() or ""),
             worst_first=not self.order.isChecked(),
         )
-        total, count = len(self._pairs), len(self._shown_pairs)
+        total, count = len(table.pairs), len(self._chosen)
         all_of = counted(total, "1 pair", "{n} pairs")
         self.count.setText(all_of if count == total else f"{count} of {all_of}")
+        if self._table is None:
+            self.count.clear()
         scattered, sliced = self.scatter_tab.isChecked(), self.slices_tab.isChecked()
         listed = not scattered and not sliced
         kind = _KINDS[self.kinds.checkedId()]
@@ -258,24 +259,39 @@ class GalleryDialog(QDialog):
         ):
             for field in fields:
                 field.setVisible(shown)
-        if not self._shown_pairs and not (sliced and self._pairs):
-            self._show_words(_NOTHING_FOUND if self._pairs else _NOTHING_MEASURED)
+        if not count and not (sliced and total):
+            nothing = _NOTHING_FOUND if total else _NOTHING_MEASURED
+            self._show_words(_LISTING if self._table is None else nothing)
             self.model.show_pairs(None, (), value="", kind="matches", right_px=0.0)
         elif sliced:
             self._show_slices()
         elif scattered:
-            self._show_scatter(values, pck)
+            self._show_scatter(table, pck)
         else:
             self._pages.setCurrentIndex(_GALLERY)
             sort_by = str(self.sort.currentData() or "")
             below = sort_by if sort_by and not belongs_to_pair(sort_by) else pck
             self.model.show_pairs(
                 content,
-                self._shown_pairs,
+                [table.pairs[place] for place in self._chosen.tolist()],
                 value=below,
                 kind=kind,
                 right_px=_limit(pck) if pck else 5.0,
             )
+
+    def _list(self, content: MergedResults | None, queries: str) -> None:
+        """Collect the pairs, which takes a while for thousands of them."""
+        self._listed = content, queries
+        self._table = PairTable() if content is None else None
+        if content is None:
+            return
+
+        def show(table: PairTable) -> None:
+            if self._listed == (content, queries) and content is self._content:
+                self._table = table
+                self._refresh()
+
+        self._pictures.tabulate(content, queries, show)
 
     def _show_words(self, text: str) -> None:
         self.empty.setText(text)
@@ -302,11 +318,11 @@ class GalleryDialog(QDialog):
         self.slices.show_table(self._tables[self.sliced.currentData()])
         self._pages.setCurrentIndex(_SLICES)
 
-    def _show_scatter(self, values: tuple[str, ...], pck: str) -> None:
+    def _show_scatter(self, table: PairTable, pck: str) -> None:
         assert self._content is not None
         from descgui.views.gallery_scatter import AxisChoice
 
-        labels = self._content.labels
+        labels, values = self._content.labels, table.names
         choices = [
             AxisChoice(name, label)
             for name in values
@@ -319,12 +335,13 @@ class GalleryDialog(QDialog):
         for combo, place in ((self.across, 0), (self.up, -1)):
             first = choices.index(wanted[place]) if wanted and wanted[place] in choices else 0
             refill(combo, entries, place=first)
-        if self.scatter is None:
-            self._make_scatter()
-        assert self.scatter is not None
         self._pages.setCurrentIndex(_SCATTER)
-        drawn = self.scatter.show_pairs(self._shown_pairs, *self._axis_choices())
-        missing = len(self._shown_pairs) - drawn
+        if self.scatter is None:  # its points come in a step of their own
+            self._make_scatter()
+            QTimer.singleShot(0, self._refresh)
+            return
+        drawn = self.scatter.show_pairs(table, self._chosen, *self._axis_choices())
+        missing = len(self._chosen) - drawn
         if missing and not self.problem.sentence:
             pairs = counted(missing, "1 pair lacks", "{n} pairs lack")
             self._say(f"{pairs} one of the values.")
@@ -376,7 +393,8 @@ class GalleryDialog(QDialog):
         self._open(*pair.pair, label if label in pair.rows else next(iter(pair.rows)))
 
     def _open(self, sequence: str, index: int, label: str) -> None:
-        row = next(one for one in self._pairs if one.pair == (sequence, index)).rows[label]
+        pairs = self._table.pairs if self._table is not None else ()
+        row = next(one for one in pairs if one.pair == (sequence, index)).rows[label]
         self._results.open_pair(sequence, index, label, max(limit for limit, _ in row.pck))
 
 

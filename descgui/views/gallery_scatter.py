@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
+from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPalette, QPen
 from PySide6.QtWidgets import QWidget
 
 from descgui.models.gallery_state import (
     ListedPair,
+    PairTable,
     belongs_to_pair,
-    part_of,
     title_of,
 )
 from descgui.views.panel_parts import blended, muted
@@ -45,6 +46,10 @@ class AxisChoice:
         """The value of a pair."""
         return pair.values(self.label).get(self.value)
 
+    def column(self, table: PairTable) -> NDArray[np.float64]:
+        """``(N,)`` the value of all pairs, NaN for none."""
+        return table.column(self.label, self.value)
+
 
 class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
     """A point for each pair; the pointer shows its name and picture, a click opens it.
@@ -62,48 +67,48 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         self.setAccessibleName("Values of pairs against one another")
         self.setMenuEnabled(False)
         self.hideButtons()
-        self._pairs: list[ListedPair] = []
-        self._pointed: ListedPair | None = None
+        self._table = PairTable()
+        self._pointed: int | None = None
         self._card: tuple[str, QImage] | None = None
         self._diagonal = pg.InfiniteLine(angle=45)
         self.addItem(self._diagonal, ignoreBounds=True)
         # One item for each part of the set: points that look alike are drawn much faster.
         self._clouds: dict[str, pg.ScatterPlotItem] = {}
-        self._places: list[tuple[float, float]] = []
+        self._places = np.empty((0, 2))
         self._legend = self.addLegend(offset=(10, 10))
         self.restyle()
 
-    def show_pairs(self, pairs: Sequence[ListedPair], x: AxisChoice, y: AxisChoice) -> int:
-        """Draw the pairs that have both values; returns how many do."""
-        known = [(one, x.of(one), y.of(one)) for one in pairs]
-        drawn = [(one, a, b) for one, a, b in known if a is not None and b is not None]
-        self._pairs = [one for one, _, _ in drawn]
-        self._places = [(a, b) for _, a, b in drawn]
-        self._draw(list(dict.fromkeys(map(part_of, pairs))))
+    def show_pairs(
+        self, table: PairTable, chosen: NDArray[np.intp], x: AxisChoice, y: AxisChoice
+    ) -> int:
+        """Draw the chosen pairs that have both values; returns how many do."""
+        self._table = table
+        self._places = np.column_stack([x.column(table), y.column(table)])
+        drawn = chosen[np.isfinite(self._places[chosen]).all(axis=1)]
+        self._draw(drawn, np.unique(table.part_of[chosen]))
         same = x.value == y.value and x.label != y.label
         self._diagonal.setVisible(same)
         self.setLabel("bottom", x.title)
         self.setLabel("left", y.title)
-        for axis, choice in (("x", x), ("y", y)):
-            self._set_range(axis, choice, [a if axis == "x" else b for _, a, b in drawn])
+        for number, choice in enumerate((x, y)):
+            self._set_range("xy"[number], choice, self._places[drawn, number])
         self._point_at(None)
         return len(drawn)
 
-    def _draw(self, parts: Sequence[str]) -> None:
+    def _draw(self, drawn: NDArray[np.intp], parts: NDArray[np.intp]) -> None:
         """Draw the points, those of each part in a colour of its own."""
         for cloud in self._clouds.values():
             self.removeItem(cloud)
         self._clouds.clear()
         self._legend.clear()
-        places = np.array(self._places, float).reshape(-1, 2)
-        mine = np.array([parts.index(part_of(one)) for one in self._pairs], int)
+        mine = self._table.part_of[drawn]
         pen = pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1)
-        for number, part in enumerate(parts):
-            chosen = np.flatnonzero(mine == number)
+        for number, place in enumerate(parts.tolist()):
+            part, some = self._table.parts[place], drawn[mine == place]
             cloud = pg.ScatterPlotItem(
-                x=places[chosen, 0],
-                y=places[chosen, 1],
-                data=chosen,
+                x=self._places[some, 0],
+                y=self._places[some, 1],
+                data=some,
                 size=_SIZE_PX,
                 brush=pg.mkBrush(SERIES[number % len(SERIES)]),
                 pen=pen,
@@ -135,43 +140,48 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
 
     def set_card(self, pair: ListedPair, text: str, picture: QImage) -> None:
         """Show words and a picture beside the pointed pair, if it is still pointed at."""
-        if pair is self._pointed:
+        if self._pointed is not None and pair is self._table.pairs[self._pointed]:
             self._card = text, picture
             self.viewport().update()
 
-    def _set_range(self, axis: str, choice: AxisChoice, values: Sequence[float]) -> None:
-        shares = metric_info(choice.value).group.unit == "" and all(0 <= v <= 1 for v in values)
-        if not values:
+    def _set_range(self, axis: str, choice: AxisChoice, values: NDArray[np.float64]) -> None:
+        if not len(values):
             return
-        low, high = (0.0, 1.0) if shares else (min(values), max(values))
+        low, high = float(values.min()), float(values.max())
+        if metric_info(choice.value).group.unit == "" and low >= 0 and high <= 1:
+            low, high = 0.0, 1.0
         room = _SHARE_ROOM * ((high - low) or 1.0)
         setter = self.setXRange if axis == "x" else self.setYRange
         setter(low - room, high + room, padding=0)
 
     def _on_click(self, _item: Any, points: Sequence[Any], _event: Any) -> None:
         if len(points):
-            self.pair_chosen.emit(self._pairs[int(points[0].data())])
+            self.pair_chosen.emit(self._table.pairs[int(points[0].data())])
 
     def _on_hover(self, cloud: Any, points: Sequence[Any], _event: Any) -> None:
         if len(points):
-            self._point_at(self._pairs[int(points[0].data())])
-        elif self._pointed is not None and self._clouds.get(part_of(self._pointed)) is cloud:
-            self._point_at(None)
+            self._point_at(int(points[0].data()))
+        elif self._pointed is not None:
+            part = self._table.parts[self._table.part_of[self._pointed]]
+            if self._clouds.get(part) is cloud:
+                self._point_at(None)
 
-    def _point_at(self, pair: ListedPair | None) -> None:
-        if pair is self._pointed:
+    def _point_at(self, place: int | None) -> None:
+        """Point at the pair at a place of the table."""
+        if place == self._pointed:
             return
-        self._pointed, self._card = pair, None
-        self.setCursor(Qt.CursorShape.PointingHandCursor if pair else Qt.CursorShape.ArrowCursor)
+        self._pointed, self._card = place, None
+        points = place is not None
+        self.setCursor(Qt.CursorShape.PointingHandCursor if points else Qt.CursorShape.ArrowCursor)
         self.viewport().update()
-        self.pair_pointed.emit(pair)
+        self.pair_pointed.emit(None if place is None else self._table.pairs[place])
 
     def drawForeground(self, painter: QPainter, rect: Any) -> None:
         """Draw the card of the pointed pair beside it."""
         super().drawForeground(painter, rect)
         if self._card is None or self._pointed is None:
             return
-        x, y = self._places[self._pairs.index(self._pointed)]
+        x, y = self._places[self._pointed].tolist()
         at = self.mapFromScene(self.getViewBox().mapViewToScene(QPointF(x, y)))
         text, picture = self._card
         painter.save()

@@ -220,7 +220,9 @@ class PairList(QStringListModel):
             return counted(len(row.group.pairs), "1 pair", "{n} pairs")
         groups = self._parts[row.part]
         pairs = sum(len(one.pairs) for one in groups)
-        return pairs_in_groups(pairs, len(groups))
+        dataset = self._browser.state.dataset
+        word = api.group_word("" if dataset is None else dataset.layout)
+        return pairs_in_groups(pairs, len(groups), word)
 
     def _fold(self, index: Index) -> tuple[str, ...]:
         if not self.unfolds(index):
@@ -258,10 +260,18 @@ class PairList(QStringListModel):
         self.setStringList([""] * len(self._rows))
 
 
-def pairs_in_groups(pairs: int, groups: int) -> str:
-    """How many pairs there are, and in how many groups where these are not the pairs."""
+def pairs_in_groups(pairs: int, groups: int, word: str) -> str:
+    """How many pairs there are, and in how many groups where these are not the pairs.
+
+    Args:
+        pairs: the number of pairs.
+        groups: of groups.
+        word: what the set calls a group.
+    """
     said = counted(pairs, "1 pair", "{n} pairs")
-    return said if groups == pairs else f"{said} in {counted(groups, '1 group', '{n} groups')}"
+    if groups == pairs:
+        return said
+    return f"{said} in {counted(groups, f'1 {word}', f'{{n}} {api.plural(word)}')}"
 
 
 def _title(row: Row) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.data.layouts import group_word
 from engine.evaluation.fingerprint import MeasuredDescriptor, differences
 from engine.evaluation.metric_summary import MetricRow, metric_gaps
 from engine.evaluation.result import EvaluationResult, PairRow, SummaryRow
@@ -138,9 +139,18 @@ class MergedResults:
         names = [one.fingerprint.dataset.name.partition(":")[0] for one in self.results]
         return any(name in STRESS_KINDS for name in names)
 
-    def title_of(self, group: str, index: int) -> str:
-        """What users call a pair."""
-        return self.results[0].fingerprint.dataset.title(group, index)
+    @property
+    def group(self) -> str:
+        """What a group of pairs is called: as the set calls it, where all results agree."""
+        words = {group_word(one.fingerprint.dataset.layout) for one in self.results}
+        return words.pop() if len(words) == 1 else "group"
+
+    @property
+    def titles(self) -> Callable[[str, int], str]:
+        """What users call a pair, by its group and its number."""
+        names = {row.key: row.name for row in self.pairs if row.name}
+        title = self.results[0].fingerprint.dataset.title
+        return lambda group, index: names.get((group, index)) or title(group, index)
 
     def result_of(self, label: str) -> EvaluationResult:
         """The result that a descriptor belongs to."""

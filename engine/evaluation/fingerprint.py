@@ -70,8 +70,13 @@ class MeasuredPairs:
 
     def title(self, group: str, index: int) -> str:
         """What users call a pair of a group."""
-        arrow = "1 → " if self.layout == HPatchesReader.layout else ""
-        return f"{group} {arrow}{index}"
+        in_sequence, plain = plain_titles(group, index)
+        return in_sequence if self.layout == HPatchesReader.layout else plain
+
+
+def plain_titles(group: str, index: int) -> tuple[str, str]:
+    """What a pair is called by its group and number: in a sequence of HPatches, and elsewhere."""
+    return f"{group} 1 → {index}", f"{group} {index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

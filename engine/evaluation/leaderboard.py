@@ -28,7 +28,6 @@ from engine.evaluation.report import (
     left_column,
     list_name,
     make_table,
-    plural,
 )
 from engine.evaluation.report_html import write_page
 from engine.evaluation.report_metrics import chief_metrics, metric_cell
@@ -44,6 +43,7 @@ from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import EvaluationResult, SummaryRow
 from engine.evaluation.switches import QueryKind
 from engine.metrics import metric_info, metric_text, pck_name
+from engine.vocabulary import plural
 
 LEADERBOARD_HTML: Final = "leaderboard.html"
 

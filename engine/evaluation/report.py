@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.switches import QueryKind
+from engine.vocabulary import plural
 
 if TYPE_CHECKING:
     from engine.figures.figure_content import CurvesFigure
@@ -182,11 +183,6 @@ def list_name(kind: QueryKind) -> str:
 def counted(count: int, word: str) -> str:
     """A number with its noun: ``1 pair``, ``2 pairs``, ``2 classes``."""
     return f"{count} {word}" if count == 1 else f"{count} {plural(word)}"
-
-
-def plural(word: str) -> str:
-    """Several of them: ``pairs``, ``classes``."""
-    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def left_column(title: str) -> Column:

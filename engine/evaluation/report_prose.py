@@ -26,7 +26,6 @@ from engine.evaluation.report import (
     list_name,
     make_table,
     number_text,
-    plural,
 )
 from engine.evaluation.report_figures import Curve, draw_curves, draw_sample
 from engine.evaluation.report_metrics import (
@@ -41,6 +40,7 @@ from engine.evaluation.result import (
     threshold_name,
 )
 from engine.evaluation.switches import QueryKind
+from engine.vocabulary import plural
 
 MINUS: Final = "\N{MINUS SIGN}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
@@ -134,7 +134,7 @@ def pair_in_words(stats: Statistics, row: PairRow) -> tuple[str, str]:
         if row.key in its and stats.main_px in dict(its[row.key].pck)
     ]
     dataset = stats.merged.result_of(row.descriptor).fingerprint.dataset
-    return dataset.title(*row.key), " · ".join(shares)
+    return row.name or dataset.title(*row.key), " · ".join(shares)
 
 
 def signed(value: float) -> str:

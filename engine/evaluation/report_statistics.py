@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Final
 
 from engine.data.folders import natural_key
-from engine.data.layouts import group_word
 from engine.evaluation.comparison import MergedResults
 from engine.evaluation.datasets import ALL
 from engine.evaluation.pck import CURVE_PX, LEAST_SEQUENCES, Interval, bootstrap_mean
@@ -57,11 +56,10 @@ class Statistics:
         self.labels = merged.labels
         self.series = {label: place for place, label in enumerate(self.labels)}
 
-    @cached_property
+    @property
     def group(self) -> str:
         """What a group of pairs is called: as the set calls it, where all results agree."""
-        words = {group_word(one.fingerprint.dataset.layout) for one in self.merged.results}
-        return words.pop() if len(words) == 1 else "group"
+        return self.merged.group
 
     @cached_property
     def lists(self) -> tuple[QueryKind, ...]:

@@ -24,7 +24,7 @@ from engine.data.folders import natural_key
 from engine.data.layouts.hpatches import kind_of
 from engine.errors import ResultError, quoted
 from engine.evaluation.datasets import ALL, EvaluationPair
-from engine.evaluation.fingerprint import Fingerprint, Json
+from engine.evaluation.fingerprint import Fingerprint, Json, plain_titles
 from engine.evaluation.metric_summary import MetricRow, metric_columns, summarise_metrics
 from engine.evaluation.metrics.found_matches import RECALLS
 from engine.evaluation.pck import (
@@ -76,6 +76,7 @@ class PairRow:
         precision: of the matches as found, at each of
             :data:`~engine.evaluation.metrics.found_matches.RECALLS`, to a millionth; empty where
             it was not measured.
+        name: what the set calls the pair; "" where its group and its number say it.
     """
 
     descriptor: str
@@ -89,6 +90,7 @@ class PairRow:
     properties: NamedValues = ()
     subset: str = ""
     precision: tuple[float, ...] = ()
+    name: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -104,8 +106,9 @@ class PairRow:
         values = asdict(self)
         named = {name: dict(values.pop(name)) for name in _NAMED}
         pck = {threshold_name(limit): share for limit, share in self.pck}
-        if not self.precision:
-            del values["precision"]
+        for optional in ("precision", "name"):
+            if not values[optional]:
+                del values[optional]
         return values | {"pck": pck} | {name: some for name, some in named.items() if some}
 
     @classmethod
@@ -339,6 +342,7 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
             "descriptor": row.descriptor in fingerprint.labels,
             "sequence": is_group_name(row.sequence),
             "subset": row.subset != ALL and row.subset.isprintable(),
+            "name": row.name.isprintable(),
             "index": _is_count(row.index),
             "queries": row.queries in fingerprint.sampler.queries and place not in seen,
             "count": _is_count(row.count) and row.count > 0,
@@ -486,6 +490,7 @@ def make_row(
         properties=tuple(properties.items()),
         subset=one.subset,
         precision=tuple(round(share, 6) for share in precision),
+        name="" if one.pair.name in plain_titles(*one.key) else one.pair.name,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import ConfigError, DatasetError, ImageError
 from engine.progress import tell_choice
+from engine.vocabulary import plural
 
 if TYPE_CHECKING:
     from engine.data.pairs import ImagePair
@@ -124,7 +125,7 @@ def read_truth(
 
 
 def _pair_of_set(named: Path, name: str | None, index: int | None) -> ImagePair:
-    from engine.data.layouts import open_named_set
+    from engine.data.layouts import group_word, open_named_set
 
     found = open_named_set(str(named))
     if name is None and len(found.groups) > 1:
@@ -132,7 +133,8 @@ def _pair_of_set(named: Path, name: str | None, index: int | None) -> ImagePair:
         more = ", …" if len(found.groups) > _NAMED_GROUPS else ""
         raise DatasetError(
             found.root,
-            f"holds {len(found.groups)} groups of pairs; name one with --group: {names}{more}",
+            f"holds {len(found.groups)} {plural(group_word(found.layout))}; name one with --group: "
+            f"{names}{more}",
         )
     group = found.groups[0] if name is None else found.group(name)
     for choice in (*found.choices, *group.choices):

@@ -110,7 +110,7 @@ def test_groups_without_a_part_come_last_as_others(panel, models):
 
 def test_the_files_of_a_set_are_counted_as_pairs(panel, models):
     models.browser.set_dataset(dataset(4))
-    assert panel.count.text() == "20 pairs in 4 groups"
+    assert panel.count.text() == "20 pairs in 4 sequences"
     assert panel.layout_name.text() == "Read as HPatches sequences"
     models.browser.set_filter(subset="viewpoint")
     assert panel.count.text() == "10 of 20 pairs"
@@ -277,7 +277,7 @@ def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
 def test_a_screen_reader_hears_whole_words(panel, models):
     models.browser.set_dataset(dataset(2))
     listed, role = panel.list, Qt.ItemDataRole.AccessibleTextRole
-    assert listed.index(0).data(role) == "viewpoint, 5 pairs in 1 group, unfolded"
+    assert listed.index(0).data(role) == "viewpoint, 5 pairs in 1 sequence, unfolded"
     assert listed.index(1).data(role) == "v_000, 5 pairs, folded"
     listed.unfold(listed.index(1), True)
     assert listed.index(2).data(role) == "1 → 2, 1.ppm → 2.ppm"

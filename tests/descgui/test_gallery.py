@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QImage
 from descgui.controllers.gallery_controller import GalleryController
 from descgui.models.bundle import make_models
 from descgui.models.evaluation_state import ShownRun
-from descgui.models.gallery_state import chosen_pairs, list_pairs, value_names
+from descgui.models.gallery_state import chosen_pairs, list_pairs
 from descgui.models.pair_filter import parse_filter
 from descgui.views.gallery_dialog import GalleryDialog
 from descgui.workers.in_view import InView
@@ -48,6 +48,9 @@ class Pictures:
 
     def want(self, keys, show):
         self.wanted += [(key, show) for key in keys]
+
+    def tabulate(self, content, queries, show):
+        show(list_pairs(content, queries))
 
     def slice(self, content, show):
         self.sliced.append((content, show))
@@ -88,7 +91,7 @@ def test_pairs_come_worst_first_and_those_without_the_value_last():
             pairs, label="daisy", accepted=parse_filter("", ()), sort_by="pck@5",
             worst_first=worst_first,
         )  # fmt: skip
-        assert [one.pair[0] for one in chosen] == [*expected, "v_far"]
+        assert [pairs.pairs[place].pair[0] for place in chosen] == [*expected, "v_far"]
 
 
 def test_of_an_error_the_largest_is_the_worst():
@@ -98,11 +101,11 @@ def test_of_an_error_the_largest_is_the_worst():
         full_row("none", 2, "net", 0.5, metrics=(("epe", float("nan")),)),
     ]
     pairs = list_pairs(content(tuple(rows), labels=("net",)), "harris")
-    metric = next(name for name in value_names(pairs) if name == "epe")
+    metric = next(name for name in pairs.names if name == "epe")
     chosen = chosen_pairs(
         pairs, label="net", accepted=parse_filter("", ()), sort_by=metric, worst_first=True
     )
-    order = [one.pair[0] for one in chosen]
+    order = [pairs.pairs[place].pair[0] for place in chosen]
     assert order[-1] == "none"
     from engine.metrics import metric_info
 
@@ -126,10 +129,10 @@ def test_of_an_error_the_largest_is_the_worst():
 )
 def test_words_and_conditions_have_all_to_hold(text, accepted):
     pairs = list_pairs(content(ROWS, labels=("daisy", "net")), "harris")
-    read = parse_filter(text, value_names(pairs))
+    read = parse_filter(text, pairs.names)
     assert read.problem == ""
     chosen = chosen_pairs(pairs, label="net", accepted=read, sort_by="", worst_first=True)
-    assert [one.pair[0] for one in chosen] == accepted
+    assert [pairs.pairs[place].pair[0] for place in chosen] == accepted
 
 
 @pytest.mark.parametrize(
@@ -220,17 +223,19 @@ def test_a_run_under_way_waits_until_it_is_finished(dialog, models):
 
 def test_the_plot_has_a_point_for_each_pair_with_both_values(dialog, asked, pictures, qtbot):
     dialog.scatter_tab.click()
+    qtbot.waitUntil(lambda: bool(dialog.scatter._clouds), timeout=WAIT_MS)
     clouds = dialog.scatter._clouds
     assert {part: len(cloud.data) for part, cloud in clouds.items()} == {
         "illumination": 1,
         "viewpoint": 1,
     }
-    assert sorted(dialog.scatter._places) == [(0.2, 0.8), (0.9, 0.5)]
+    drawn = [place for cloud in clouds.values() for place in cloud.data["data"].tolist()]
+    assert sorted(dialog.scatter._places[drawn].tolist()) == [[0.2, 0.8], [0.9, 0.5]]
     assert dialog.problem.sentence == "1 pair lacks one of the values."
     assert dialog.scatter._diagonal.isVisible()
     cloud = clouds["viewpoint"]
     assert [values.tolist() for values in cloud.getData()] == [[0.2], [0.8]]
-    pair = dialog.scatter._pairs[cloud.data["data"][0]]
+    pair = dialog.scatter._table.pairs[cloud.data["data"][0]]
     asked_before = len(pictures.wanted)
     dialog.scatter._on_hover(cloud, cloud.points(), None)
     key, show = pictures.wanted[asked_before]
@@ -295,6 +300,7 @@ def test_what_comes_after_the_dialog_was_closed_is_dropped(models, asked, pictur
     qtbot.waitUntil(lambda: bool(pictures.wanted), timeout=WAIT_MS)
     dialog.slices_tab.click()
     dialog.scatter_tab.click()
+    qtbot.waitUntil(lambda: bool(dialog.scatter._clouds), timeout=WAIT_MS)
     cloud = dialog.scatter._clouds["viewpoint"]
     dialog.scatter._on_hover(cloud, cloud.points(), None)
     late = [*pictures.wanted]

@@ -330,7 +330,7 @@ def test_below_five_sequences_intervals_are_said_to_mean_little_and_nothing_is_c
         assert f"come from {count} sequences: too few to say more" in text
         assert f"which means little over {count} sequences" in text
         assert "Intervals over fewer than 5 sequences mean little." in page.elements[0].text
-        assert "intervals over fewer than 5 groups mean little" in terminal
+        assert "intervals over fewer than 5 sequences mean little" in terminal
     else:
         assert "does not contain 0" in text
         assert "little" not in text + page.elements[0].text + terminal

@@ -132,7 +132,7 @@ def _is_always_there(kind: type, field: Field[Any]) -> bool:
     if kind is Sources:
         return True
     if kind is PairRow:
-        return field.name not in ("metrics", "properties", "precision")
+        return field.name not in ("metrics", "properties", "precision", "name")
     return field.default is MISSING and field.default_factory is MISSING
 
 

@@ -15,6 +15,7 @@ from engine.jobs.settings import EvaluateConfig
 from engine.metrics import metric_info, metric_text
 from engine.paths import new_run_dir
 from engine.progress import Event, JobContext, Progress, Stage, ignore_event
+from engine.vocabulary import plural
 
 if TYPE_CHECKING:
     from engine.evaluation.metric_summary import MetricRow
@@ -85,6 +86,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
 
 def as_text(result: EvaluationResult) -> Iterator[str]:
     """The table in the terminal, line by line."""
+    from engine.data.layouts import group_word
     from engine.evaluation.pck import LEAST_SEQUENCES
 
     fingerprint = result.fingerprint
@@ -114,7 +116,8 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
             yield f"{label:<{width}} ≤ {threshold_px:g} px".ljust(first) + shown.rstrip()
     yield from _metric_lines(result, width)
     if any(row.few for row in result.summary) or any(row.few for row in result.metrics):
-        yield f"intervals over fewer than {LEAST_SEQUENCES} groups mean little"
+        groups = plural(group_word(dataset.layout))
+        yield f"intervals over fewer than {LEAST_SEQUENCES} {groups} mean little"
     yield ""
     for timing in result.timings:
         if timing.images:
@@ -191,7 +194,8 @@ def _pair_line(begun: Begun, record: PairRecord) -> str:
     ]
     found = "; ".join(rows) if rows else "left out"
     done, dataset = len(begun.records), begun.fingerprint.dataset
-    return f"{done}/{dataset.pairs} {dataset.title(*record.key)}: {found}"
+    name = next((row.name for row in record.rows if row.name), dataset.title(*record.key))
+    return f"{done}/{dataset.pairs} {name}: {found}"
 
 
 COMMAND = Command(
