@@ -5,13 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
+from pylatexenc.latexwalker import (
+    LatexEnvironmentNode,
+    LatexMacroNode,
+    LatexSpecialsNode,
+    LatexWalker,
+    get_default_latex_context_db,
+)
+from pylatexenc.macrospec import MacroSpec
 
 from engine.cli.run import main
 from engine.evaluation.report import Cell, Column, Figures, Table, left_column
@@ -128,6 +138,79 @@ def test_latex_prints_every_name_as_it_is(name: str):
     assert printed(latex_text(name)) == shown(name)
 
 
+KNOWN = {
+    *("begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule"),
+    *("cmidrule", "multicolumn", "addlinespace", "textbf", "emph", "scriptsize", "char"),
+    *("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"),
+    *("textasciigrave", "ldots", "times", "le", "ge", "circ", "cdot", "to", "surd"),
+    *("raggedright", "arraybackslash", "linewidth", "\\", "{", "}", "&", "%", "$", "#", "_"),
+}
+"""The commands of LaTeX, booktabs, array and textcomp that tables use, by their manuals."""
+_PARSED = get_default_latex_context_db()
+_PARSED.add_context_category(
+    "tables", macros=[MacroSpec("multicolumn", "{{{"), MacroSpec("cmidrule", "")], prepend=True
+)
+
+
+def nodes_in(nodes: Any) -> Iterator[Any]:
+    """All nodes of parsed LaTeX, however deep."""
+    for node in nodes or ():
+        if node is None:
+            continue
+        yield node
+        inner = getattr(node, "nodelist", None)
+        arguments = getattr(getattr(node, "nodeargd", None), "argnlist", None)
+        yield from nodes_in(inner)
+        yield from nodes_in(arguments)
+
+
+def tables_in(latex: str) -> list[tuple[str, list[int]]]:
+    """The columns of each tabular, and how many each of its rows has, as another parser sees it.
+
+    Fails for braces and environments that do not match, and for unknown commands.
+    """
+    walker = LatexWalker(latex, latex_context=_PARSED, tolerant_parsing=False)
+    nodes, _, _ = walker.get_latex_nodes()
+    every = list(nodes_in(nodes))
+    macros = {node.macroname for node in every if node.isNodeType(LatexMacroNode)}
+    assert macros <= KNOWN, macros - KNOWN
+    found = []
+    for node in every:
+        if not (node.isNodeType(LatexEnvironmentNode) and node.environmentname == "tabular"):
+            continue
+        spec = node.nodeargd.argnlist[-1].latex_verbatim()[1:-1]
+        rows, cells = [], 1
+        for inner in node.nodelist:
+            if inner.isNodeType(LatexMacroNode) and inner.macroname == "\\":
+                rows.append(cells)
+                cells = 1
+            elif inner.isNodeType(LatexMacroNode) and inner.macroname == "multicolumn":
+                cells += int(inner.nodeargd.argnlist[0].latex_verbatim().strip("{}")) - 1
+            elif inner.isNodeType(LatexSpecialsNode) and inner.specials_chars == "&":
+                cells += 1
+        found.append((spec, rows))
+    return found
+
+
+def column_count(spec: str) -> int:
+    """How many columns a tabular's argument declares."""
+    return len(re.findall(r"p\{[^}]*\}|[lrc]", re.sub(r">\{[^}]*\}", "", spec)))
+
+
+@settings(max_examples=40)
+@given(NAMES)
+@example("--[a]--- \\_%")
+@example("*")
+def test_another_parser_of_latex_finds_every_row_complete(name: str):
+    table = table_of(name)
+    ((spec, rows),) = tables_in(latex_table(table))
+    wide = len(table.columns)
+    assert column_count(spec) == wide
+    assert rows == [wide] * len(rows)
+    # Headings over columns, the headings, and the rows.
+    assert len(rows) == 2 + len(table.rows)
+
+
 def test_a_table_in_latex_has_its_headings_rules_and_rows():
     table = Table(
         "summary/harris",
@@ -195,6 +278,10 @@ def test_the_tables_beside_a_report_hold_its_means_and_intervals(tmp_path: Path)
         place = heading.index(f"{row.subset}: ≤ {row.threshold_px:g} px")
         assert line[place] == f"{row.pck:.3f}{ends}"
     latex = (tmp_path / "tables.tex").read_text(encoding="utf-8")
+    found = tables_in(latex)
+    assert len(found) == latex.count(r"\begin{tabular}") > 3
+    for spec, counts in found:
+        assert set(counts) == {column_count(spec)}
     assert latex.count(r"\begin{tabular}") == text.count("\n| :-- ") == latex.count(r"\toprule")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "tables.md and tables.tex beside this page hold the same to copy." in page
