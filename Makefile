@@ -1,6 +1,6 @@
 # From a clean clone, `make run` and `make test` do everything.
 
-VENV_PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 TESTS ?=
 # A process a core with one thread each, as more would only wait for one another; a file stays in one
 # of them, as its tests share what is costly to make, and files keep their order: by the number of tests
@@ -26,10 +26,10 @@ test: setup-dev ## set up if needed, then run every check
 	@$(MAKE) --no-print-directory check pytest
 
 setup: ## set up only: .venv and the system libraries; EXTRAS=timm,onnx adds optional packages
-	@.ci/setup.sh $(if $(EXTRAS),--extras "$(EXTRAS)")
+	@sh .ci/setup.sh $(if $(EXTRAS),--extras "$(EXTRAS)")
 
 setup-dev: ## the same with all that the checks need
-	@.ci/setup.sh --extras "dev $(EXTRAS)" $(if $(CI),--xvfb)
+	@sh .ci/setup.sh --extras "dev $(EXTRAS)" $(if $(CI),--xvfb)
 
 check: ## check formatting, lint, types and import rules (after `make setup-dev`)
 	$(VENV_PYTHON) -m ruff format --check .

@@ -37,13 +37,17 @@ add_venv_module() {
 # setup.py deletes this file when everything is installed, or when pip failed cleanly.  If it still
 # exists, an earlier set-up was killed half-way and .venv may be damaged.
 unfinished=.venv/unfinished
+case "$(uname -s)" in
+    MINGW* | MSYS* | CYGWIN*) venv_python=.venv/Scripts/python ;; # the shell of Git for Windows
+    *) venv_python=.venv/bin/python ;;
+esac
 
 if [ -e "$unfinished" ]; then
     say "An earlier set-up was interrupted: recreating .venv."
-elif [ -d .venv ] && ! new_enough .venv/bin/python; then
+elif [ -d .venv ] && ! new_enough "$venv_python"; then
     say "The Python of .venv is missing or older than 3.11: recreating .venv."
 elif [ -d .venv ]; then
-    exec .venv/bin/python .ci/setup.py "$@"
+    exec "$venv_python" .ci/setup.py "$@"
 fi
 
 python=$(find_python)
@@ -56,4 +60,4 @@ mkdir .venv
 : >"$unfinished"
 [ -z "$extras" ] || printf '%s\n' "$extras" >.venv/extras # setup.py installs these again
 "$python" -m venv .venv
-exec .venv/bin/python .ci/setup.py "$@"
+exec "$venv_python" .ci/setup.py "$@"

@@ -110,6 +110,18 @@ def began_s(folder: Path) -> float:
     return 0.0
 
 
+def checkout_dir() -> Path | None:
+    """The folder with the project's sources; None where the program was installed."""
+    root = Path(__file__).resolve().parent.parent
+    found = all((root / name).is_file() for name in ("main.py", "pyproject.toml"))
+    return root if found else None
+
+
+def program_call() -> str:
+    """What starts the program in the command lines that it writes."""
+    return APP_NAME if checkout_dir() is None else "python main.py"
+
+
 def data_dir(name: str) -> Path:
     """The project's own folder ``cuda`` or ``resources``, in a checkout and in an installed wheel.
 

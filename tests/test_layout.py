@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FIXED = {"cuda", "descgui", "engine", "main.py", "pyproject.toml", "resources", "tests"}
 BESIDE = {
     ".ci",
+    ".github",
     ".gitignore",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

@@ -32,7 +32,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=28)
         # WORKAROUND argparse (seen in 3.11): the names of commands are measured without their
         # indentation, and the longest would get a line of its own.
-        self._action_max_length = 16
+        self._action_max_length = 19
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
         """Give the parser the arguments of its command, unless it has them."""
         name, self._undeclared = self._undeclared, ""
         if name:
-            module = importlib.import_module(f"engine.cli.commands.{name}")
+            module = importlib.import_module(f"engine.cli.commands.{name.replace('-', '_')}")
             _declare(self, module.COMMAND, SUMMARIES[name], self.prog.removesuffix(f" {name}"))
 
     def format_help(self) -> str:

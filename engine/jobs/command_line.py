@@ -27,6 +27,7 @@ from engine.config import (
 from engine.errors import ConfigError, quoted
 from engine.jobs.settings import SECTION, STRICT
 from engine.matching.colouring import MOST_COMPONENTS
+from engine.paths import program_call
 from engine.vocabulary import MOST_COMPARED, SIDES, Panel, PcaFit, Side, ViewMode
 
 Theme = Literal["light", "dark"]
@@ -372,7 +373,7 @@ def command_line(
     command: str,
     *parts: Any,
     own: Mapping[str, Any] | None = None,
-    program: str = "python main.py",
+    program: str = "",
 ) -> str:
     """The line that runs a command, quoted for a POSIX shell.
 
@@ -380,9 +381,10 @@ def command_line(
         command: its name.
         parts: objects with its settings and options; what is at its default is left out.
         own: the descriptor's own settings.
-        program: how the program itself is called, inserted as it is.
+        program: how the program itself is called, inserted as it is; by default as this
+            installation is.
     """
-    return f"{program} {shlex.join([command, *option_words(*parts, own=own)])}"
+    return f"{program or program_call()} {shlex.join([command, *option_words(*parts, own=own)])}"
 
 
 def option_words(*parts: Any, own: Mapping[str, Any] | None = None) -> list[str]:

@@ -1,6 +1,7 @@
 """The commands in the order in which help lists them: name -> what it does, in one line.
 
-Each has a module of its name with a ``COMMAND``, which is imported when it is needed.
+Each has a module of its name (underscores for hyphens) with a ``COMMAND``, which is imported when
+it is needed.
 """
 
 SUMMARIES = {
@@ -17,5 +18,6 @@ SUMMARIES = {
     "demo": "write the demo sequences into a folder",
     "download": "download the HPatches sequences",
     "doctor": "check this computer and suggest fixes",
+    "install-desktop": "put the program among the applications of a Linux desktop",
     "bench": "measure the program on this computer",
 }
