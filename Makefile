@@ -14,7 +14,7 @@ EXTRAS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-dev check pytest soak gpu-check format clean clean-all
+.PHONY: help run test setup setup-dev check pytest soak bench-check gpu-check format clean clean-all
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
 
 soak: setup-dev ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
 	@$(VENV_PYTHON) -m benchmarks.soak --time $(TIME) --kinds $(KINDS)
+
+bench-check: setup ## compare ratios of times with the recorded ones; fails where one is 20 % worse
+	@$(VENV_PYTHON) main.py bench --against benchmarks/recorded.json
 
 gpu-check: ## check the CUDA kernels on this GPU; GPU_PYTHON=python3 with torch, WHEELS=PyCUDA folder
 	@$(or $(GPU_PYTHON),python3) .ci/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)")

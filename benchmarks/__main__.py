@@ -17,40 +17,54 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figure import Figure, table
+from benchmarks import peers
+from benchmarks.figure import Figure, Row, make_rows, table
 
 # Module in this folder -> what it measures.
 BENCHMARKS = {
     "start": "from the command to the first painted window, and stalls while torch loads",
     "hover": "from a pointer event to the painted heat map",
+    "nearest": "exact nearest neighbours, compared with faiss",
+    "daisy": "DAISY, compared with scikit-image and OpenCV",
+    "match": "the match command, from its start to the table",
+    "mining": "hard negatives: the CUDA kernel compared with torch",
     "training": "from a pointer event to the painted heat map during a training",
     "study": "what a study of layers takes beyond describing once and matching",
-    "mining": "hard negatives: the CUDA kernel compared with torch",
 }
+# They take minutes each, and run when they are asked for.
+LONG = ("training", "study")
 _TIMEOUT_S = 1800
+_MOST_WORSE = 1.2  # a ratio over the recorded one
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the selected benchmarks; 1 if one failed or, with --check, missed a target, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,…")
+    parser.add_argument("--only", metavar="NAME,…")
     parser.add_argument("--runs", type=int, default=5, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--against", type=Path, metavar="FILE")
+    parser.add_argument("--install-peers", action="store_true")
     parser.add_argument("--measure", choices=BENCHMARKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     if arguments.list:
         for name, words_for_it in BENCHMARKS.items():
-            print(f"{name}  {words_for_it}")
+            print(f"{name}  {words_for_it}{' (only when asked for)' if name in LONG else ''}")
         return 0
+    if arguments.install_peers:
+        return peers.install()
     if arguments.runs < 1:
         print("--runs must be at least 1.", file=sys.stderr)
         return 1
     if arguments.measure:
         _measure(arguments.measure, arguments.runs, arguments.json)
         return 0
-    names = [name.strip() for name in arguments.only.split(",") if name.strip()]
+    if arguments.only is None:
+        names = [name for name in BENCHMARKS if name not in LONG]
+    else:
+        names = [name.strip() for name in arguments.only.split(",") if name.strip()]
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown or not names:
         print(
@@ -60,13 +74,17 @@ def main(words: list[str] | None = None) -> int:
         )
         return 1
     figures, failed = _run_all(names, arguments.runs)
-    print(table(figures))
+    rows = make_rows(figures)
+    print(table(rows))
     if arguments.json is not None:
-        report = {"machine": _machine(), "figures": [_plain(figure) for figure in figures]}
+        report = {"machine": _machine(), "figures": [asdict(row) for row in rows]}
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         arguments.json.write_text(text, encoding="utf-8")
-    missed = arguments.check and any(figure.met is False for figure in figures)
-    return 1 if failed or missed else 0
+    worse = [] if arguments.against is None else _worse(rows, arguments.against)
+    for line in worse:
+        print(line, file=sys.stderr)
+    missed = arguments.check and any(row.met is False for row in rows)
+    return 1 if failed or missed or worse else 0
 
 
 def _run_all(names: list[str], runs: int) -> tuple[list[Figure], bool]:
@@ -108,17 +126,40 @@ def _measure(name: str, runs: int, path: Path | None) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
-    return {**asdict(figure), "met": figure.met}
+def _worse(rows: list[Row], path: Path) -> list[str]:
+    """What is worse than recorded, in words: ratios, as times differ from hour to hour."""
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    kind, own = recorded["machine"].get("processor"), _machine()["processor"]
+    if kind != own:
+        return [f"{path}: was recorded on another kind of machine ({kind}; this is {own})."]
+    before = {row["name"]: row["ratio"] for row in recorded["figures"] if row["ratio"]}
+    lines = []
+    for row in rows:
+        if row.ratio and row.name in before:
+            change = row.ratio / before[row.name]
+            change = change if row.direction == "lower" else 1 / change
+            if change > _MOST_WORSE:
+                ratio = f"{row.ratio:.2f} × {row.reference}"
+                lines.append(f"{row.name}: {ratio}, recorded {before[row.name]:.2f}")
+    return lines
 
 
 def _machine() -> dict[str, Any]:
     return {
+        "processor": _processor(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def _processor() -> str:
+    """What multiplies here: ratios hold where this is the same."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return f"{platform.machine()}, {found.get('cpu_name')}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

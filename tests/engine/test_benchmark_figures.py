@@ -5,20 +5,41 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks.figure import Figure, summarise, table
+from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
 
 
 def test_a_figure_is_the_middle_and_the_ends_of_its_samples():
     figure = summarise("paint", [3.0, 1.0, 2.0, 10.0], unit="ms", target=2.5)
     assert (figure.median, figure.low, figure.high, figure.n) == (2.5, 1.0, 10.0, 4)
-    assert figure.met is True
-    assert summarise("paint", [2.6], unit="ms", target=2.5).met is False
-    assert summarise("paint", [2.6], unit="ms").met is None
+    assert [row.met for row in make_rows([figure])] == [True]
+    slow = summarise("paint", [2.6], unit="ms", target=2.5)
+    aimless = summarise("paint", [2.6], unit="ms")
+    assert [row.met for row in make_rows([slow, aimless])] == [False, None]
+
+
+def test_a_target_of_a_ratio_needs_what_it_is_compared_with():
+    base = summarise("faiss", [10.0], unit="ms")
+    ours = summarise("ours", [5.0], unit="ms", ratio_to="faiss", target=0.4, of_ratio=True)
+    assert [(row.ratio, row.met) for row in make_rows([base, ours])] == [(None, None), (0.5, False)]
+    assert [(row.reference, row.met) for row in make_rows([ours])] == [(None, None)]
+    faster = replace(ours, direction="higher")
+    assert make_rows([base, faster])[1].met is True
+    assert "≤ 0.40 ×" in table(make_rows([base, ours]))
+
+
+def test_works_take_turns_and_the_first_round_does_not_count():
+    done: list[str] = []
+    works = {"a": lambda: done.append("a"), "b": lambda: 3.0 if done.append("b") is None else 0.0}
+    times = take_turns(works, 2)
+    assert done == ["a", "b"] * 3
+    assert len(times["a"]) == 2
+    assert times["b"] == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("samples", [[], [1.0, float("nan")]])
@@ -34,7 +55,7 @@ def test_the_table_shows_spread_ratio_and_verdict():
         summarise("hover", [8.0], unit="ms", target=16.0, note="at 640×480"),
         summarise("nothing", [0.0], unit="ms"),
     ]
-    head, _, bare, paint, hover, nothing, note = table(figures).splitlines()
+    head, _, bare, paint, hover, nothing, note = table(make_rows(figures)).splitlines()
     assert head.split()[:3] == ["figure", "median", "low"]
     assert "90.0 … 110" in bare
     assert "20 %" in bare
@@ -67,7 +88,7 @@ def test_a_benchmark_hands_its_figures_over_as_json(benchmark: str, tmp_path: Pa
     path = tmp_path / "out.json"
     assert runner.main(["--measure", benchmark, "--runs", "3", "--json", str(path)]) == 0
     figures = [Figure(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
-    assert [(figure.name, figure.n, figure.met) for figure in figures] == [
+    assert [(row.name, row.runs, row.met) for row in make_rows(figures)] == [
         ("one", 3, True),
         ("two", 3, False),
     ]
@@ -88,6 +109,48 @@ def test_a_missed_target_fails_only_when_checked(
     assert report["figures"][0]["met"] is False
     assert report["machine"]["cpus"] >= 1
     assert runner.main(["--check"]) == 1
+
+
+def test_a_ratio_that_became_worse_fails_against_the_recorded_one(
+    benchmark: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    took = {"two": 3.0}
+
+    def run_one(name: str, runs: int) -> list[Figure]:
+        base = summarise("one", [1.0], unit="s")
+        return [base, summarise("two", [took["two"]], unit="s", ratio_to="one")]
+
+    monkeypatch.setattr(runner, "_run_one", run_one)
+    path = tmp_path / "recorded.json"
+    assert runner.main(["--json", str(path)]) == 0
+    took["two"] = 3.5
+    assert runner.main(["--against", str(path)]) == 0
+    took["two"] = 3.7
+    assert runner.main(["--against", str(path)]) == 1
+    assert "two: 3.70 × one, recorded 3.00" in capsys.readouterr().err
+    monkeypatch.setattr(runner, "_processor", lambda: "another")
+    assert runner.main(["--against", str(path)]) == 1
+    assert "recorded on another kind of machine" in capsys.readouterr().err
+
+
+def test_long_benchmarks_run_only_when_they_are_asked_for(
+    benchmark: str, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def run_one(name: str, runs: int) -> list[Figure]:
+        asked.append(name)
+        return [summarise(name, [1.0], unit="s")]
+
+    monkeypatch.setattr(runner, "BENCHMARKS", {"short": "…", "long": "…"})
+    monkeypatch.setattr(runner, "LONG", ("long",))
+    monkeypatch.setattr(runner, "_run_one", run_one)
+    assert runner.main([]) == 0
+    assert runner.main(["--only", "long"]) == 0
+    assert asked == ["short", "long"]
 
 
 def test_a_benchmark_that_breaks_is_named_and_the_others_go_on(

@@ -27,6 +27,12 @@ class BenchOptions:
     runs: int | None = option(None, help="repetitions of each measurement (default: 5)", low=1)
     json: Path | None = option(None, help="write the figures to this file, too")
     check: bool = option(False, help="fail when a figure misses its target")
+    against: Path | None = option(
+        None, help="fail when a ratio is 20 % worse than in this file, which --json wrote"
+    )
+    install_peers: bool = option(
+        False, help="make the environment of the libraries that are compared with, and end"
+    )
 
 
 def run(arguments: Namespace, shell: Shell) -> int:
@@ -37,6 +43,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
     options = options_from(arguments, BenchOptions)
     if options.json is not None:
         options = replace(options, json=options.json.absolute())
+    if options.against is not None:
+        options = replace(options, against=options.against.absolute())
     command = [sys.executable, "-m", "benchmarks", *option_words(options)]
     paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

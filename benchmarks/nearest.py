@@ -1,0 +1,144 @@
+"""Exact nearest neighbours of unit vectors of dimension 128, compared with faiss's flat index.
+
+Candidates are random; a query is one of them with noise, as a match is.  Torch gets as many threads
+as the processor has cores, at most two, and faiss as many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmarks.figure import Figure, summarise, take_turns
+from benchmarks.peers import Peer
+from engine.matching import shortlist
+from engine.matching.nearest import nearest, nearest_apart
+
+_DIM = 128
+_BUDGET_BYTES = 256 << 20
+_SIZES = ((1000, 19_200), (1000, 307_200), (19_200, 19_200))
+_NOISE = 0.05  # of each of the 128 numbers
+_APART = 5
+_MAP_CELLS = (160, 120)  # of an image of 640×480 at stride 4
+_SOME, _ALL = 500, 19_200
+_SET = 5
+
+
+def measure(runs: int) -> list[Figure]:
+    """Ours, plain float32 products, and faiss, at several sizes; then what is built on them."""
+    threads = min(2, os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    figures: list[Figure] = []
+    for queries, candidates in _SIZES:
+        figures += _measure_size(queries, candidates, runs, threads)
+    return figures + _measure_sets(runs) + _measure_apart(runs)
+
+
+def _measure_size(queries: int, candidates: int, runs: int, threads: int) -> list[Figure]:
+    asked, offered = _descriptors(queries, candidates)
+    case = f"{queries:,} among {candidates:,}"
+    names = {kind: f"nearest, {case}: {kind}" for kind in ("ours", "float32", "faiss")}
+    works: dict[str, Callable[[], float | None]] = {
+        names["ours"]: lambda: _run(asked, [offered]),
+        names["float32"]: lambda: _run(asked, [offered], plain=True),
+    }
+    with contextlib.ExitStack() as stack:
+        try:
+            peer = stack.enter_context(
+                Peer(
+                    "faiss flat",
+                    threads=threads,
+                    queries=asked.numpy(),
+                    candidates=offered.numpy(),
+                )
+            )
+            works[names["faiss"]] = peer.run
+        except RuntimeError as error:
+            print(f"faiss is not measured: {error}", file=sys.stderr)
+        times = take_turns(works, runs)
+    target = 1.0
+    if shortlist.in_hardware():
+        target = 0.3 if queries > 1000 else 0.4
+    return [
+        summarise(
+            name,
+            [1000 * time_s for time_s in times[name]],
+            unit="ms",
+            ratio_to=None if name == names["faiss"] else names["faiss"],
+            target=target if name == names["ours"] else None,
+            of_ratio=name == names["ours"],
+        )
+        for name in works
+    ]
+
+
+def _measure_sets(runs: int) -> list[Figure]:
+    asked, offered = _descriptors(_SOME * _SET, _ALL)
+    sets = asked.view(_SET, _SOME, _DIM)
+    one, several = "nearest, sets of 5: as 2,500 queries", "nearest, sets of 5: 500 among 19,200"
+    times = take_turns(
+        {one: lambda: _run(asked, [offered]), several: lambda: _run(sets, [offered])}, runs
+    )
+    return [
+        summarise(one, [1000 * time_s for time_s in times[one]], unit="ms"),
+        summarise(several, [1000 * time_s for time_s in times[several]], unit="ms", ratio_to=one),
+    ]
+
+
+def _measure_apart(runs: int) -> list[Figure]:
+    asked, offered = _descriptors(_SOME, _ALL)
+    many, _ = _descriptors(_ALL, _ALL)
+    columns, rows = _MAP_CELLS
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(1).float()
+    alone, apart = "nearest, 500 alone", f"{_APART} best apart, 500 among 19,200"
+    both, once = "mutual, 19,200 and 19,200", "nearest, 19,200 alone"
+
+    def pick() -> None:
+        nearest_apart(
+            asked, [offered], places, count=_APART, separation=4.0, budget_bytes=_BUDGET_BYTES
+        )
+
+    def there_and_back() -> None:
+        found = nearest(many, [offered], budget_bytes=_BUDGET_BYTES)
+        nearest(offered[found.index], [many], budget_bytes=_BUDGET_BYTES)
+
+    times = take_turns(
+        {
+            alone: lambda: _run(asked, [offered]),
+            apart: pick,
+            once: lambda: _run(many, [offered]),
+            both: there_and_back,
+        },
+        runs,
+    )
+    return [
+        summarise(
+            name,
+            [1000 * time_s for time_s in times[name]],
+            unit="ms",
+            ratio_to=base,
+            target=target,
+            of_ratio=target is not None,
+        )
+        for name, base, target in (
+            (alone, None, None), (apart, alone, 1.5), (once, None, None), (both, once, 2.2),
+        )
+    ]  # fmt: skip
+
+
+def _descriptors(queries: int, candidates: int) -> tuple[Tensor, Tensor]:
+    generator = torch.manual_seed(0)
+    offered = normalize(torch.randn(candidates, _DIM, generator=generator), dim=1)
+    chosen = torch.randint(candidates, (queries,), generator=generator)
+    noise = _NOISE * torch.randn(queries, _DIM, generator=generator)
+    return normalize(offered[chosen] + noise, dim=1), offered
+
+
+def _run(queries: Tensor, candidates: list[Tensor], *, plain: bool = False) -> None:
+    nearest(queries, candidates, budget_bytes=_BUDGET_BYTES, backend="torch" if plain else "auto")
