@@ -135,10 +135,24 @@ class Described:
         contrast = self.texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
         reached = np.zeros(len(working), np.bool_)
         for level in self.levels:
-            cells = level.grid.to_cells(working)
-            last = np.array(level.cells) - 1
-            reached |= ((cells >= -_BEYOND) & (cells <= last + _BEYOND)).all(axis=1)
+            reached |= _is_on(level, working)
         found: NDArray[np.bool_] = contrast & reached
+        return found
+
+    def describes(self, points_px: NDArray[np.floating[Any]], members: Tensor) -> NDArray[np.bool_]:
+        """``(N,)`` whether points ``(N, 2)``, in original pixels, lie on the maps of members.
+
+        Beyond a map a descriptor is read from its border: it is that of another place.
+
+        Args:
+            points_px: the points.
+            members: ``(N,)`` the number of a level for each; -1 for none.
+        """
+        working, chosen = self.resize.forward(points_px), members.cpu().numpy()
+        found = np.zeros(len(working), np.bool_)
+        for number, level in enumerate(self.levels):
+            mine = chosen == number
+            found[mine] = _is_on(level, working[mine])
         return found
 
     def repeats(self, queries: Tensor, index: Tensor) -> NDArray[np.bool_]:
@@ -294,6 +308,14 @@ class Described:
                 places.append(self.positions[first : first + flat.size].numpy())
             first += flat.size
         return np.concatenate(list(merged.values())), np.concatenate(places)
+
+
+def _is_on(level: SearchLevel, places: Points) -> NDArray[np.bool_]:
+    """``(N,)`` whether places ``(N, 2)``, in working pixels, are within half a cell of a map."""
+    cells = level.grid.to_cells(places)
+    last = np.array(level.cells) - 1
+    on_axis: NDArray[np.bool_] = (cells >= -_BEYOND) & (cells <= last + _BEYOND)
+    return on_axis[:, 0] & on_axis[:, 1]
 
 
 def extent_of(resize: Resize, grid: CellGrid, cells: tuple[int, int]) -> Extent:

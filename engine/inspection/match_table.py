@@ -13,7 +13,7 @@ from engine.geometry.homography import estimate_homography, warp_points
 from engine.inspection.described import Described, Points
 from engine.inspection.probe import true_points
 from engine.inspection.requests import MatchRequest, MatchTable
-from engine.matching.nearest import distance_ratio, nearest, nearest_apart
+from engine.matching.nearest import distance_ratio, nearest, nearest_apart, winning_members
 from engine.progress import JobContext, Progress, Stage
 
 SEARCH_BUDGET_BYTES = 64 << 20
@@ -65,6 +65,8 @@ def make_table(
             similarity[part] = best.cpu().numpy()
             ratio[part] = distance_ratio(best, second).cpu().numpy()
             textured[part] &= ~b.repeats(queries, found.index)
+            members, _ = winning_members(queries, b.vectors, found.index[:, 0])
+            textured[part] &= a.describes(points_a[part], members)
             places = b.find_between_cells(queries, found.index[:, 0], best=len(queries[0]))
             points_b[part] = places.places_px
             textured[part] &= ~places.twice

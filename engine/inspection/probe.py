@@ -46,6 +46,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
         two = torch.tensor([[*picked[:2], -1][:2]], device=other.device)
         textured = asked.has_texture(point) & ~other.repeats(queries, two)
+        textured &= asked.describes(point, winning_members(queries, other.vectors, two[:, 0])[0])
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
         found = other.find_between_cells(repeated, index, best=1, similarities=similarities)
