@@ -72,7 +72,10 @@ class ShownMetric:
 
     def of_pair(self, row: PairRow) -> float | None:
         """Its value of one pair; None where it has none."""
-        return dict(row.metrics).get(self._of) if self.name else row.share(self.threshold_px)
+        if not self.name:
+            return row.share(self.threshold_px)
+        wanted = self._of
+        return next((value for name, value in row.metrics if name == wanted), None)
 
     def rows_in(self, content: MergedResults, queries: str) -> Sequence[SummaryRow | MetricRow]:
         """The means or areas of a list of queries, of all descriptors and subsets."""

@@ -179,12 +179,13 @@ class EvaluationPanel(QWidget):
         row.addWidget(self.copy_button)
         self.table = SummaryTable(results)
         self.pairs = PairTable(results)
+        self._pairs_behind = False
         self.pairs.pair_chosen.connect(self._on_pair)
         for table in (self.table, self.pairs):
             self._tables.addWidget(table)
             table.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
             table.addActions(self.copy_button.menu().actions())
-        views.idClicked.connect(self._tables.setCurrentIndex)
+        views.idClicked.connect(self._on_view)
         first = QWidget(results)
         first.setMinimumWidth(_LEAST_TABLE_PX)
         in_column(first, row, (self._tables, 1), margins_px=(0, 0, 4, 0))
@@ -288,13 +289,24 @@ class EvaluationPanel(QWidget):
         self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
         self.table.show_summary(content, queries=queries, metric=metric)
         titles = content.titles
-        self.pairs.show_rows(content.pairs, title=titles, queries=queries, metric=metric)
+        self._pairs_behind = True
+        self._show_pairs(content)
         self.bars.show_scores(
             sequence_scores(content.pairs, content.labels, queries=queries, metric=metric),
             titles,
             content.group,
         )
         self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
+
+    def _show_pairs(self, content: MergedResults) -> None:
+        """List the pairs, of which there may be thousands, once their list is on display."""
+        metric = self._metric
+        if metric is None or not self._pairs_behind or self._tables.currentWidget() is self.table:
+            return
+        self._pairs_behind = False
+        self.pairs.show_rows(
+            content.pairs, title=content.titles, queries=self._queries, metric=metric
+        )
 
     @property
     def _metric(self) -> ShownMetric | None:
@@ -305,6 +317,11 @@ class EvaluationPanel(QWidget):
         return str(self.queries.currentData() or "harris")
 
     # What the user does
+
+    def _on_view(self, place: int) -> None:
+        self._tables.setCurrentIndex(place)
+        if self._shown.state.content is not None:
+            self._show_pairs(self._shown.state.content)
 
     def _on_filter(self) -> None:
         if self._shown.state.content is not None:

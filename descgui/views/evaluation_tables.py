@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QFont,
     QFontMetrics,
-    QKeyEvent,
     QPainter,
     QPalette,
     QPen,
@@ -25,12 +26,11 @@ from PySide6.QtWidgets import (
     QStyleOptionViewItem,
     QTableWidget,
     QTableWidgetItem,
-    QTreeWidget,
-    QTreeWidgetItem,
     QWidget,
 )
 
 from descgui.models.shown_metric import ShownMetric
+from descgui.views.pair_lines import SCORE_ROLE, Line, Lines, PairLines
 from descgui.views.panel_parts import blended, bold, muted, tabular
 from engine.api import SERIES, plural
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _HEADINGS = {"all": "All", "viewpoint": "View.", "illumination": "Illum."}
 _STRETCHED_COLUMNS = 4
-SCORE_ROLE = int(Qt.ItemDataRole.UserRole)
 _TEXTS = Qt.ItemDataRole.UserRole
 _WIDEST_INTERVAL = ".88–1.00"
 _CELL_MARGIN_PX = 10
@@ -211,111 +210,13 @@ def _mean_cell(
     return item
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line of a list.
-
-    Attributes:
-        texts: by column; the first two name the line.
-        keys: what each column is sorted by.
-        pair: group and number of the pair that it opens, and label.
-        tip: its tooltip.
-        score: what its bar shows.
-    """
-
-    texts: tuple[str, ...]
-    keys: tuple[Any, ...]
-    pair: tuple[str, int, str]
-    tip: str
-    score: SequenceScore | None = None
-
-
-class _Item(QTreeWidgetItem):
-    def __init__(self, line: _Line) -> None:
-        super().__init__()
-        self.show_line(line)
-
-    def show_line(self, line: _Line) -> None:
-        self.line = line
-        for column, text in enumerate(line.texts):
-            self.setText(column, text)
-            self.setToolTip(column, line.tip)
-            if column >= 2:
-                self.setTextAlignment(
-                    column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                )
-        self.setData(0, SCORE_ROLE, line.score)
-
-    def __lt__(self, other: object) -> bool:
-        assert isinstance(other, _Item)
-        column = self.treeWidget().sortColumn()
-        return bool(self.line.keys[column] < other.line.keys[column])
-
-
-class _PairList(QTreeWidget):
-    """Lines that open a pair, by a click or with Enter.
-
-    Signals:
-        pair_chosen(str, int, str): sequence, number of the second image, label of the descriptor.
-    """
-
-    pair_chosen = Signal(str, int, str)
-
-    def __init__(self, parent: QWidget | None, *, name: str, headings: Sequence[str]) -> None:
-        super().__init__(parent)
-        self._items: list[_Item] = []
-        self.setAccessibleName(name)
-        self.setFont(tabular(self.font()))
-        self.setHeaderLabels(headings)
-        self.setRootIsDecorated(False)
-        self.setIndentation(0)
-        self.setUniformRowHeights(True)
-        self.setAllColumnsShowFocus(True)
-        self.setItemDelegate(_LineDelegate(self))
-        self.header().setStretchLastSection(False)
-        self.header().setResizeContentsPrecision(0)  # widths fit the visible lines
-        self.itemClicked.connect(self._choose)
-
-    def show_lines(self, lines: Sequence[_Line]) -> None:
-        """Show other lines; while the first ones stay, so do selection and scroll position."""
-        names = [line.keys[:2] for line in lines[: len(self._items)]]
-        if names != [item.line.keys[:2] for item in self._items]:
-            self.clear()
-            self._items = []
-        changed = [
-            (item, line)
-            for item, line in zip(self._items, lines, strict=False)
-            if line is not item.line and line != item.line
-        ]
-        sort_once = self.isSortingEnabled() and (changed or not self._items)
-        if sort_once:
-            self.setSortingEnabled(False)
-        for item, line in changed:
-            item.show_line(line)
-        added = [_Item(line) for line in lines[len(self._items) :]]
-        self._items += added
-        self.addTopLevelItems(added)
-        if sort_once:
-            self.setSortingEnabled(True)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self._choose(self.currentItem())
-        else:
-            super().keyPressEvent(event)
-
-    def _choose(self, item: QTreeWidgetItem) -> None:
-        assert isinstance(item, _Item)
-        self.pair_chosen.emit(*item.line.pair)
-
-
-class PairTable(_PairList):
+class PairTable(PairLines):
     """All pairs, the worst first."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        headings = ("Pair", "Descriptor", "PCK", "Queries")
-        super().__init__(parent, name="Pairs", headings=headings)
-        self._known: tuple[list[PairRow], ShownMetric | None] = ([], None)
+        super().__init__(parent, name="Pairs", titles=("Pair", "Descriptor", "PCK", "Queries"))
+        self._metric: ShownMetric | None = None
+        self.setItemDelegate(_LineDelegate(self))
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -325,52 +226,62 @@ class PairTable(_PairList):
     ) -> None:
         """Show the rows of one list of queries."""
         chosen = [row for row in rows if row.queries == queries]
-        known, before = self._known
-        kept = len(known) if (chosen[: len(known)], metric) == (known, before) else 0
-        if metric != before:
+        if metric != self._metric:
             self._worst_first(metric)
-        self._known = chosen, metric
-        lines = [item.line for item in self._items[:kept]]
-        self.show_lines([*lines, *(_pair_line(row, metric, title) for row in chosen[kept:])])
+        self._metric = metric
+        # No value, such as of a homography that could not be estimated, is worse than any.
+        worst = math.inf if metric.low_pairs_are_better else -math.inf
+        values = np.array(
+            [worst if (value := metric.of_pair(row)) is None else value for row in chosen], float
+        )
+
+        def keys(column: int) -> NDArray[Any] | Sequence[Any]:
+            if column == 2:
+                return values
+            name = ("key", "descriptor", "", "count")[column]
+            return [getattr(row, name) for row in chosen]
+
+        self.show_lines(
+            Lines(
+                chosen,
+                lambda place: _pair_line(chosen[place], metric, title),
+                keys,
+            )
+        )
         self.setColumnHidden(1, len({row.descriptor for row in chosen}) <= 1)
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 
     def texts(self) -> tuple[list[str], list[tuple[str, ...]]]:
         """Its headings and its lines, in the order on display."""
-        headings = [self.headerItem().text(column) for column in range(self.columnCount())]
-        items = (self.topLevelItem(place) for place in range(self.topLevelItemCount()))
-        return headings, [item.line.texts for item in items if isinstance(item, _Item)]
+        lines = self.lines
+        headings = [lines.title(column) for column in range(lines.columnCount())]
+        return headings, [lines.line_at(row).texts for row in range(lines.rowCount())]
 
     def _worst_first(self, metric: ShownMetric) -> None:
         """Name the column of values, and keep the worst first where it was."""
-        self.headerItem().setText(2, metric.pair_title)
+        self.lines.set_title(2, metric.pair_title)
         low_first, high_first = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
         if self.header().sortIndicatorSection() == 2:
             self.sortByColumn(2, high_first if metric.low_pairs_are_better else low_first)
 
 
-def _pair_line(row: PairRow, metric: ShownMetric, title: Title) -> _Line:
+def _pair_line(row: PairRow, metric: ShownMetric, title: Title) -> Line:
     value, name = metric.of_pair(row), title(*row.key)
-    # No value, such as of a homography that could not be estimated, is worse than any.
-    key = value
-    if key is None:
-        key = math.inf if metric.low_pairs_are_better else -math.inf
     text = "–" if value is None else metric.pair_text(value)
-    return _Line(
+    return Line(
         (name, row.descriptor, text, str(row.count)),
-        ((row.sequence, row.index), row.descriptor, key, row.count),
         (row.sequence, row.index, row.descriptor),
         f"Click to open {name} with its matches",
     )
 
 
-class SequenceBars(_PairList):
+class SequenceBars(PairLines):
     """A bar for each group and descriptor, with a tick at the worst pair."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        headings = ("Group", "Descriptor", "", "PCK")
-        super().__init__(parent, name="Means", headings=headings)
+        super().__init__(parent, name="Means", titles=("Group", "Descriptor", "", "PCK"))
+        self.setItemDelegate(_LineDelegate(self))
         self.setHeaderHidden(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -380,22 +291,21 @@ class SequenceBars(_PairList):
     def show_scores(self, scores: Sequence[SequenceScore], title: Title, group: str) -> None:
         """Draw other bars, of what the set calls a group so."""
         self.setAccessibleName(f"Means by {group}")
-        self.headerItem().setText(0, group.capitalize())
+        self.lines.set_title(0, group.capitalize())
         self.setColumnHidden(1, len({score.label for score in scores}) <= 1)
-        self.show_lines(
-            [
-                _Line(
-                    (score.sequence, score.label, "", score.texts[0]),
-                    (score.sequence, score.label),
-                    (score.sequence, score.worst, score.label),
-                    f"{score.sequence}, {score.label}: {score.texts[0]} over {score.pairs} "
-                    f"pairs.\nClick to open the worst, {title(score.sequence, score.worst)} "
-                    f"({score.texts[1]}).",
-                    score,
-                )
-                for score in scores
-            ]
-        )
+
+        def make(place: int) -> Line:
+            score = scores[place]
+            worst = title(score.sequence, score.worst)
+            return Line(
+                (score.sequence, score.label, "", score.texts[0]),
+                (score.sequence, score.worst, score.label),
+                f"{score.sequence}, {score.label}: {score.texts[0]} over {score.pairs} pairs.\n"
+                f"Click to open the worst, {worst} ({score.texts[1]}).",
+                score,
+            )
+
+        self.show_lines(Lines([(score.sequence, score.label) for score in scores], make))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

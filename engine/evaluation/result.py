@@ -99,7 +99,10 @@ class PairRow:
 
     def share(self, threshold_px: float) -> float:
         """PCK at one of its thresholds; 0 where it has no such threshold."""
-        return dict(self.pck).get(threshold_px, 0.0)
+        for limit, share in self.pck:  # millions of times: no dictionary
+            if limit == threshold_px:
+                return share
+        return 0.0
 
     def to_json(self) -> Json:
         """As in the file; lists of values that are empty are left out."""

@@ -22,7 +22,8 @@ from descgui.models.shown_metric import ShownMetric, shown_metrics, sorting_metr
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
-from descgui.views.evaluation_tables import SCORE_ROLE, sequence_scores
+from descgui.views.evaluation_tables import sequence_scores
+from descgui.views.pair_lines import SCORE_ROLE
 from descgui.views.words import clock_text
 from engine.api import ConfigError, EvaluateConfig, Stage, list_descriptors
 from engine.evaluation.comparison import merge_results
@@ -268,6 +269,7 @@ def test_a_second_list_of_queries_can_be_chosen(models, panel):
     assert panel.queries.isVisible()
     panel.queries.setCurrentIndex(panel.queries.findData("uniform"))
     assert cell(panel, 0, 0) == "0.250"
+    panel.pairs_tab.click()
     assert panel.pairs.model().rowCount() == 1
 
 
@@ -374,7 +376,8 @@ def test_thousands_of_pairs_follow_another_threshold_at_once(models, panel):
 
 def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
     models.evaluation.shown.set(ShownRun("running", content(ROWS[:4], finished=False)))
-    panel.pairs.setCurrentItem(panel.pairs.topLevelItem(0))
+    panel.pairs_tab.click()
+    panel.pairs.setCurrentIndex(panel.pairs.lines.index(0, 0))
     before = panel.pairs.currentIndex().data()
     models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
@@ -418,8 +421,9 @@ def test_of_an_error_the_lowest_mean_is_bold_and_the_largest_pair_comes_first(mo
     assert panel.table.item(1, 0).text() == f"{19 / 3:.3f}"
     assert panel.table.item(0, 0).font().bold()
     assert not panel.table.item(1, 0).font().bold()
+    panel.pairs_tab.click()
     model = panel.pairs.model()
-    assert panel.pairs.headerItem().text(2) == "AEPE (px)"
+    assert panel.pairs.lines.title(2) == "AEPE (px)"
     shown = [model.index(line, 2).data() for line in range(6)]
     assert shown == ["12.0", "8.000", "6.000", "4.000", "3.000", "2.000"]
     first = panel.bars.model().index(0, 0).data(SCORE_ROLE)
@@ -432,10 +436,11 @@ def test_of_an_area_pairs_show_their_errors_and_failures_come_first(models, pane
     # Of daisy: errors of 1, 2 and 4 px; rises to 1/3 at 1, 2/3 at 2, 1 at 4, level up to 5.
     area = (1 / 6 + 1 / 2 + 2 * 5 / 6 + 1) / 5
     assert panel.table.item(0, 0).text() == f"{area:.3f}"
+    panel.pairs_tab.click()
     model = panel.pairs.model()
     shown = [model.index(line, 2).data() for line in range(6)]
     assert shown == ["–", "30.0", "4.000", "2.000", "1.000", "0.500"]
-    assert panel.pairs.headerItem().text(2) == "Corner error (px)"
+    assert panel.pairs.lines.title(2) == "Corner error (px)"
     assert panel.metrics.toolTip().startswith("Corner AUC@5 (MAGSAC++ 3 px)\nArea under")
     panel._on_pair("i_light", 2, "daisy")
     assert asked.of("open_pair") == [("i_light", 2, "daisy", 5.0)]
