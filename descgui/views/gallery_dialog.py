@@ -231,7 +231,8 @@ class GalleryDialog(QDialog):
         values = table.names
         pck = max((name for name in values if name.startswith("pck@")), key=_limit, default="")
         entries = [("Order of the data set", ""), *((title_of(name), name) for name in values)]
-        refill(self.sort, entries, place=1 + values.index(pck) if pck else 0)
+        if self._table is not None:  # what is chosen stays chosen until other values are known
+            refill(self.sort, entries, place=1 + values.index(pck) if pck else 0)
         accepted = parse_filter(self.filter.text(), values)
         self._say(accepted.problem)
         self._chosen = chosen_pairs(

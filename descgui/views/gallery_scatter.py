@@ -24,6 +24,8 @@ from descgui.views.training_lines import number_text
 from engine.api import SERIES, metric_info
 
 _SIZE_PX: Final = 9.0
+_MANY: Final = 2000
+_SMALL_PX: Final = 5.0  # of many points, which would hide each other
 _SHARE_ROOM: Final = 0.03
 _CARD_GAP_PX: Final = 14
 _PAD_PX: Final = 6
@@ -109,7 +111,7 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
                 x=self._places[some, 0],
                 y=self._places[some, 1],
                 data=some,
-                size=_SIZE_PX,
+                size=_SIZE_PX if len(drawn) < _MANY else _SMALL_PX,
                 brush=pg.mkBrush(SERIES[number % len(SERIES)]),
                 pen=pen,
                 hoverable=True,

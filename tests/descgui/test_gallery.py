@@ -147,6 +147,24 @@ def test_a_condition_that_is_not_understood_is_told_and_ignored(text, said):
 # The dialog
 
 
+def test_pairs_that_are_listed_later_are_sorted_by_pck_all_the_same(
+    models, asked, pictures, qtbot, monkeypatch
+):
+    later = []
+    monkeypatch.setattr(pictures, "tabulate", lambda *one: later.append(one))
+    models.evaluation.shown.set(ShownRun("done", content(ROWS, labels=("daisy", "net"))))
+    dialog = GalleryDialog(models, asked, pictures)
+    qtbot.addWidget(dialog)
+    assert (dialog.empty.text(), dialog.count.text()) == ("Listing the pairs…", "")
+    ((measured, queries, show),) = later
+    show(list_pairs(measured, queries))
+    assert dialog.sort.currentText() == "PCK@5"
+    assert names(dialog) == ["v_turn 1 → 3", "i_light 1 → 2", "v_far 1 → 2"]
+    models.evaluation.shown.set(ShownRun())
+    show(list_pairs(measured, queries))  # of results that are gone
+    assert names(dialog) == []
+
+
 def test_the_dialog_sorts_filters_and_counts(dialog, qtbot):
     assert names(dialog) == ["v_turn 1 → 3", "i_light 1 → 2", "v_far 1 → 2"]
     assert dialog.count.text() == "3 pairs"
