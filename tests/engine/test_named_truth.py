@@ -7,12 +7,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from scipy.io import savemat
 
 from engine.data.layouts.manifest import ManifestReader
 from engine.errors import ConfigError, DatasetError, FileError, TruthError
 from engine.geometry.coords import Resize
+from engine.images import as_uint8, read_image, read_size
 from engine.jobs.open_pair import open_pair
 from engine.truth.base import Visibility, box_in, cameras_of, open_truth, undistorted
 from engine.truth.depth import DepthSource
@@ -315,3 +317,22 @@ def test_two_images_open_with_any_truth_that_fits_them_and_no_other(folder: Path
         open_pair(both, truth="x", homography=folder / "H")
     with pytest.raises(ConfigError, match="brings its own"):
         open_pair((folder,), truth="x")
+
+
+def test_the_truth_of_a_turned_photo_is_that_of_the_photo_as_it_is_seen(folder: Path):
+    """EXIF turns the stored 40 × 60 pixels into 60 × 40, and maps have the size that is seen."""
+    seen = np.arange(HEIGHT * WIDTH * 3, dtype=np.uint32).reshape(HEIGHT, WIDTH, 3)
+    turned = PIL.Image.fromarray(np.rot90((seen % 251).astype(np.uint8)).copy())
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise by a quarter
+    turned.save(folder / "turned.png", exif=exif)
+    both = (folder / "turned.png", folder / "right.png")
+    np.testing.assert_array_equal(as_uint8(read_image(both[0]).pixels), seen % 251)
+    pair = open_pair(both, truth=f"flow:{folder}/ab.flo")
+    truth = pair.open_truth(read_size(both[0]), read_size(both[1]))
+    place = truth.locate("a", np.array([[50.0, 30.0]])).points_px
+    np.testing.assert_allclose(place, [[54, 30]], atol=1e-6)
+    head = struct.pack("<fii", 202021.25, HEIGHT, WIDTH)
+    (folder / "stored.flo").write_bytes(head + bytes(8 * HEIGHT * WIDTH))
+    with pytest.raises(TruthError, match=r"has 40 × 60 pixels, and its image has 60 × 40"):
+        open_pair(both, truth=f"flow:{folder}/stored.flo")
