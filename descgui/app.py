@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, cast
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
@@ -45,21 +46,24 @@ from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
 from descgui.views.descriptor_panel import DescriptorPanel
+from descgui.views.dock_layouts import DockSpec
 from descgui.views.evaluation_actions import EvaluationActions
-from descgui.views.evaluation_panel import FIRST_HEIGHT_PX, EvaluationPanel
+from descgui.views.lazy_panel import LazyPanel
 from descgui.views.log_dock import LogPanel
-from descgui.views.main_window import DockSpec, MainWindow
+from descgui.views.main_window import MainWindow
 from descgui.views.matches_panel import MatchesPanel
 from descgui.views.pair_view import PairView
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
 from descgui.views.theme import Theme
-from descgui.views.training_panel import FIRST_HEIGHT_PX as TRAINING_HEIGHT_PX
-from descgui.views.training_panel import TrainingPanel
 from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.cli import STOPPED
+
+if TYPE_CHECKING:
+    from descgui.views.evaluation_panel import EvaluationPanel
+    from descgui.views.training_panel import TrainingPanel
 
 SETTINGS_FILE = "settings.yaml"
 LAYOUT_FILE = "window.ini"
@@ -115,9 +119,19 @@ class Application(QObject):
         self.window.installEventFilter(self)
         self.window.show()
         if self.options.matches:
-            self._raise("matches")
+            self.window.open_dock("matches")
         if self.options.panel:
             self.window.open_dock(self.options.panel)
+
+    @property
+    def evaluation_panel(self) -> EvaluationPanel:
+        """The panel of evaluations, made on first use."""
+        return cast("EvaluationPanel", self._evaluation.content)
+
+    @property
+    def training_panel(self) -> TrainingPanel:
+        """The panel of trainings, made on first use."""
+        return cast("TrainingPanel", self._training.content)
 
     @property
     def busy(self) -> bool:
@@ -229,8 +243,8 @@ class Application(QObject):
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
         self.probe = ProbePanel(models, self.probes, self.pairs.truths)
         self.match_panel = MatchesPanel(models, self.matches, self.files, self.pairs.truths)
-        self.evaluation_panel = EvaluationPanel(models, self.evaluations)
-        self.training_panel = TrainingPanel(models, self.trainings)
+        self._evaluation = LazyPanel(self._make_evaluation)
+        self._training = LazyPanel(self._make_training)
         self.window = MainWindow(
             models,
             self.actions,
@@ -241,34 +255,28 @@ class Application(QObject):
                 "probe": DockSpec(self.probe, "Probe", "probe"),
                 "matches": DockSpec(self.match_panel, "Matches", "matches"),
                 "evaluation": DockSpec(
-                    self.evaluation_panel,
-                    "Evaluation",
-                    "evaluate",
-                    "bottom",
-                    visible=False,
-                    height_px=FIRST_HEIGHT_PX,
+                    self._evaluation, "Evaluation", "evaluate", "bottom", height_px=360
                 ),
-                "training": DockSpec(
-                    self.training_panel,
-                    "Training",
-                    "train",
-                    "bottom",
-                    visible=False,
-                    height_px=TRAINING_HEIGHT_PX,
-                ),
-                "log": DockSpec(
-                    LogPanel(models.messages, api.log_dir()),
-                    "Log",
-                    "log",
-                    "bottom",
-                    visible=False,
-                ),
+                "training": DockSpec(self._training, "Training", "train", "bottom", height_px=400),
+                "log": DockSpec(LogPanel(models.messages, api.log_dir()), "Log", "log", "bottom"),
             },
             layout_file=layout_file,
         )
         self.window.may_close = self._may_close
         self.window.can_close = self._can_close
         self.window.closing.connect(self._close)
+
+    def _make_evaluation(self) -> EvaluationPanel:
+        from descgui.views.evaluation_panel import EvaluationPanel
+
+        panel = EvaluationPanel(self.models, self.evaluations)
+        panel.gallery_requested.connect(self._open_gallery)
+        return panel
+
+    def _make_training(self) -> TrainingPanel:
+        from descgui.views.training_panel import TrainingPanel
+
+        return TrainingPanel(self.models, self.trainings)
 
     # ---- wires ---------------------------------------------------------------------------------
 
@@ -308,10 +316,10 @@ class Application(QObject):
             "cancel": self._cancel,
             "remove_pin": lambda: self.probes.remove_pin(models.pins.selected),
             "clear_pins": self.probes.clear_pins,
-            "evaluate": partial(self.window.open_dock, "evaluation"),
+            "evaluate": partial(self.window.show_workspace, "evaluate"),
             "gallery": self._open_gallery,
             "study": self._open_study,
-            "train": partial(self.window.open_dock, "training"),
+            "train": partial(self.window.show_workspace, "train"),
             "stop_training": self.trainings.stop,
             "doctor": self._show_doctor,
             "open_log_folder": partial(_open, api.log_dir()),
@@ -319,7 +327,6 @@ class Application(QObject):
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
         self.descriptor.network_requested.connect(self._open_network)
-        self.evaluation_panel.gallery_requested.connect(self._open_gallery)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(self.pairs.show_set)
         self.pairs.layout_wanted.connect(self.files.choose_layout)
@@ -332,7 +339,7 @@ class Application(QObject):
             for maps in self.models.compared:
                 maps.choose(DescriptorChoice())
         else:
-            self._raise("descriptor")
+            self.window.open_dock("descriptor")
             self.descriptor.ask_comparison()
 
     def _show_pca(self) -> None:
@@ -368,16 +375,12 @@ class Application(QObject):
         self.window.open_dialog(StudyDialog(self.models, self.studies, self.window))
 
     def _run_matches(self) -> None:
-        self._raise("matches")
+        self.window.open_dock("matches")
         self.matches.run()
 
     def _show_evaluation(self) -> None:
-        self.window.open_dock("evaluation")
+        self.window.show_workspace("evaluate")
         self.evaluation_panel.new_tab.click()
-
-    def _raise(self, dock: str) -> None:
-        self.window.docks[dock].setVisible(True)
-        self.window.docks[dock].raise_()
 
     def _cancel(self) -> None:
         self.maps.cancel()

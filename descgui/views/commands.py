@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
+from descgui.views.workspaces import WORKSPACES
 from engine import api
 from engine.api import (
     LISTED_TRUTHS,
@@ -183,12 +184,27 @@ def _panel(name: str) -> Command:
         "descriptor": ("&Descriptor", "descriptor", "F3"),
         "probe": ("&Probe", "probe", "F4"),
         "matches": ("&Matches", "matches", "F6"),
-        "evaluation": ("&Evaluation", "evaluate", "F8"),
-        "training": ("&Training", "train", "F9"),
+        "evaluation": ("&Evaluation", "evaluate", ""),
+        "training": ("&Training", "train", ""),
         "log": ("&Log", "log", "F7"),
     }[name]
     tip = "Show or hide this panel"
-    return Command(f"dock_{name}", text, tip, icon, (key,), set_elsewhere, checkable=True)
+    keys = (key,) if key else ()
+    return Command(f"dock_{name}", text, tip, icon, keys, set_elsewhere, checkable=True)
+
+
+def _workspace(name: str) -> Command:
+    text, tip, icon, keys = {
+        "inspect": ("&Inspect", "Look at the pair and probe it", "search", ("I",)),
+        "evaluate": (
+            "E&valuate", "Measure descriptors on sets of pairs, or go back to the pair",
+            "evaluate", ("E", "F8"),
+        ),
+        "train": ("Trai&n", "Train a descriptor, or go back to the pair", "train", ("T", "F9")),
+    }[name]  # fmt: skip
+    return Command(
+        f"workspace_{name}", text, tip, icon, keys, set_elsewhere, checkable=True, group="workspace"
+    )
 
 
 # fmt: off
@@ -435,9 +451,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (Command("cancel", "&Stop", "Stop the current computation", "stop", ("Esc",), is_busy),),
     ),
     "window": (
+        tuple(_workspace(name) for name in WORKSPACES),
         tuple(_panel(name) for name in PANELS),
         (
-            Command("reset_layout", "&Reset layout", "Restore the default layout", "layout-reset"),
+            Command(
+                "reset_layout", "&Reset layout", "Restore the default layout of this workspace",
+                "layout-reset",
+            ),
             Command(
                 "full_screen", "&Full screen", "Fill the screen", "fullscreen", ("F11",),
                 checkable=True,

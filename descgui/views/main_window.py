@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent, QShowEvent
@@ -15,8 +13,9 @@ from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 from descgui.models.bundle import AppModels
 from descgui.models.pair_state import PairState
 from descgui.views.actions import Actions
+from descgui.views.dock_layouts import DockLayouts, DockSpec
 from descgui.views.environment import about_text, collect_facts, facts_as_text
-from descgui.views.icons import app_icon, icon
+from descgui.views.icons import app_icon
 from descgui.views.layout_store import restore_layout, save_layout
 from descgui.views.notifications import Notifications
 from descgui.views.palette import CommandPalette
@@ -27,47 +26,16 @@ from descgui.views.shortcuts_sheet import ShortcutsSheet
 from descgui.views.status_bar import StatusBar
 from descgui.views.text_dialog import TextDialog, tour_text
 from descgui.views.tool_bar import MainToolBar
+from descgui.views.workspace_bars import WorkspaceSwitch
+from descgui.views.workspaces import INSPECT
 
 if TYPE_CHECKING:
     from descgui.logs import CrashReport
 
-Area = Literal["left", "right", "bottom"]
-
 APP_TITLE = "Descriptor Space"
 
-_AREAS = {
-    "left": Qt.DockWidgetArea.LeftDockWidgetArea,
-    "right": Qt.DockWidgetArea.RightDockWidgetArea,
-    "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
-}
 _FIRST_SIZE_PX = QSize(1400, 880)
 _LEAST_SIZE_PX = QSize(640, 420)
-# Below these sizes the panes need the room more than the panels do.
-_NARROW_PX = 1000
-_LOW_PX = 840
-_DOCK_WIDTHS_PX = {"left": 236, "right": 324}
-_SMALL_DOCK_WIDTH_PX = 280
-
-
-@dataclass(frozen=True, slots=True)
-class DockSpec:
-    """A panel: its content, its title, and where it is at first.
-
-    Attributes:
-        widget: its content.
-        title: shown on its title bar and its tab.
-        icon: name of its icon.
-        area: side of the window.
-        visible: open at first.
-        height_px: initial height, if it is at the bottom.
-    """
-
-    widget: QWidget
-    title: str
-    icon: str = ""
-    area: Area = "right"
-    visible: bool = True
-    height_px: int = 180
 
 
 class MainWindow(QMainWindow):
@@ -103,14 +71,11 @@ class MainWindow(QMainWindow):
         self._models = models
         self._actions = actions
         self._layout_file = layout_file
-        self._specs = dict(docks)
-        self._docks: dict[str, QDockWidget] = {}
         self.may_close: Callable[[], bool] = lambda: True
         self.can_close: Callable[[], bool] = lambda: True
         self._ending = False
         self._report: ReportDialog | None = None
         self._reported: set[str] = set()
-        self._laid_out = False
         self.setObjectName("main_window")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(_LEAST_SIZE_PX)
@@ -126,19 +91,22 @@ class MainWindow(QMainWindow):
         self.addToolBar(self.tool_bar)
         self.setStatusBar(StatusBar(models, self))
         self.command_palette = CommandPalette(actions, self)
-        self._add_docks()
+        self._layouts = DockLayouts(self, actions, docks)
+        self._add_switch(WorkspaceSwitch(actions, self))
         self._connect()
         self._show_title(models.pair.state)
         # The panes come first for the keyboard, not the first button of the tool bar.
         central.setFocus()
         self.resize(_FIRST_SIZE_PX.boundedTo(self.screen().availableSize()))
         if layout_file is not None:
-            self._laid_out = restore_layout(self, layout_file)
+            kept = restore_layout(self, layout_file)
+            if kept is not None:
+                self._layouts.take(kept)
 
     @property
     def docks(self) -> Mapping[str, QDockWidget]:
         """The panels by name."""
-        return self._docks
+        return self._layouts.docks
 
     def finish_close(self) -> None:
         """Close now if closing was put off; otherwise do nothing."""
@@ -152,41 +120,22 @@ class MainWindow(QMainWindow):
 
     def reset_layout(self) -> None:
         """Put all panels where they belong at the window's current size."""
-        self._laid_out = True
-        for name, dock in self._docks.items():
-            dock.setFloating(False)
-            self.addDockWidget(_AREAS[self._specs[name].area], dock)
-            dock.setVisible(self._specs[name].visible)
+        self._layouts.reset()
         self.addToolBar(self.tool_bar)
         self.tool_bar.show()
-        small = self.width() < _NARROW_PX
-        right = self._docks_at("right")
-        for above, below in pairwise(right):
-            if above is right[0] and self.height() >= _LOW_PX:
-                self.splitDockWidget(above, below, Qt.Orientation.Vertical)
-            else:
-                self.tabifyDockWidget(above, below)
-        if len(right) > 1:
-            right[1].raise_()
-        for dock in self._docks_at("left"):
-            dock.setVisible(dock.isVisibleTo(self) and not small)
-        for area in ("left", "right"):
-            width = _SMALL_DOCK_WIDTH_PX if small else _DOCK_WIDTHS_PX[area]
-            shown = self._docks_at(area)
-            self.resizeDocks(shown, [width] * len(shown), Qt.Orientation.Horizontal)
-        below_panes = self._docks_at("bottom")
-        for one, other in pairwise(below_panes):
-            self.tabifyDockWidget(one, other)
-        heights = [spec.height_px for spec in self._specs.values() if spec.area == "bottom"]
-        self.resizeDocks(below_panes, heights, Qt.Orientation.Vertical)
 
     def open_dock(self, name: str) -> None:
-        """Show a panel in front of its tabs, and high enough if it is at the bottom."""
-        dock, spec = self._docks[name], self._specs[name]
-        dock.show()
-        dock.raise_()
-        if spec.area == "bottom" and not dock.isFloating() and dock.height() < spec.height_px:
-            self.resizeDocks([dock], [spec.height_px], Qt.Orientation.Vertical)
+        """Show a panel in its workspace."""
+        self._layouts.open(name)
+
+    def show_workspace(self, name: str) -> None:
+        """Lay the window out for another kind of work."""
+        self._layouts.show_workspace(name)
+
+    def show_pair(self) -> None:
+        """Bring the pair into sight where a workspace has no room for it."""
+        if self.centralWidget().isHidden():
+            self._layouts.show_workspace(INSPECT)
 
     def show_report(self, report: CrashReport) -> None:
         """Report a bug: in a dialog the first time, as a notification when it happens again."""
@@ -213,12 +162,12 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         """Arrange the panels for the size that the window actually got."""
         super().showEvent(event)
-        if not self._laid_out:
-            self.reset_layout()
+        self._layouts.show()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.tool_bar.fit_to(self.width())
+        self._layouts.fit()
 
     def changeEvent(self, event: QEvent) -> None:
         """Keep the full-screen command in step with the window."""
@@ -246,42 +195,15 @@ class MainWindow(QMainWindow):
             self.statusBar().showMessage("Stopping the running work…")
             return
         if self._layout_file is not None:
-            save_layout(self, self._layout_file)
+            save_layout(self, self._layouts.keep(), self._layout_file)
         event.accept()
 
-    def _add_docks(self) -> None:
-        self.setDockOptions(
-            QMainWindow.DockOption.AllowTabbedDocks | QMainWindow.DockOption.AllowNestedDocks
-        )
-        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
-        self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        for name, spec in self._specs.items():
-            dock = QDockWidget(spec.title, self)
-            dock.setObjectName(f"dock_{name}")
-            dock.setWidget(spec.widget)
-            if spec.icon:
-                dock.setWindowIcon(icon(spec.icon))
-            self._docks[name] = dock
-            self.addDockWidget(_AREAS[spec.area], dock)
-            dock.setVisible(spec.visible)
-            self._join(name, dock)
-
-    def _join(self, name: str, dock: QDockWidget) -> None:
-        """Keep a panel and its command in step."""
-        command, toggle = self._actions[f"dock_{name}"], dock.toggleViewAction()
-        command.setEnabled(True)
-        command.setChecked(toggle.isChecked())
-        toggle.toggled.connect(command.setChecked)
-        command.triggered.connect(self._on_dock_command)
-
-    def _on_dock_command(self, shown: bool) -> None:
-        dock = self._docks[self.sender().objectName().removeprefix("dock_")]
-        dock.setVisible(shown)
-        if shown:
-            dock.raise_()
-
-    def _docks_at(self, area: Area) -> list[QDockWidget]:
-        return [dock for name, dock in self._docks.items() if self._specs[name].area == area]
+    def _add_switch(self, switch: WorkspaceSwitch) -> None:
+        """Put the workspaces at the top right, beside the menus or, on macOS, in the tool bar."""
+        if self.menuBar().isNativeMenuBar():
+            self.tool_bar.add_at_end(switch)
+        else:
+            self.menuBar().setCornerWidget(switch, Qt.Corner.TopRightCorner)
 
     def _connect(self) -> None:
         self._models.pair.changed.connect(self._show_title)

@@ -216,6 +216,8 @@ class CommandPalette(QDialog):
                     title = f"Show: {title}"
                 elif command.id.startswith("dock_"):
                     title = f"Panel: {title}"
+                elif command.group == "workspace":
+                    title = f"Workspace: {title}"
                 entries.append(
                     PaletteEntry(action, title, _plain(MENU_TITLES[menu]), _shortcut(action))
                 )

@@ -203,6 +203,8 @@ def make_palette(colors: ThemeColors) -> QPalette:
 def make_style_sheet(colors: ThemeColors) -> str:
     """The few rules Fusion lacks: flat bars, thin lines, and buttons that stand in a row."""
     check = (data_dir("resources") / "icons" / f"tick-on-{colors.tick}.svg").as_posix()
+    bars = ("QToolBar#main_tool_bar", "QWidget#workspaces")
+    segments = "".join(_segment_rules(bar, colors) for bar in bars)
     return f"""
 QToolTip {{
     color: {colors.text}; background: {colors.raised};
@@ -214,6 +216,10 @@ QMenuBar {{ background: {colors.window}; padding: 2px 4px; }}
 QMenuBar::item {{ padding: 4px 8px; border-radius: 4px; background: transparent; }}
 QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {colors.hover}; }}
 QMenuBar::item:disabled {{ color: {colors.disabled}; }}
+QToolBar#panel_rail {{
+    background: {colors.window}; border: 0; border-right: 1px solid {colors.line}; padding: 4px 3px;
+    spacing: 4px;
+}}
 QToolBar#main_tool_bar {{
     background: {colors.window}; border: 0; border-top: 1px solid {colors.line};
     border-bottom: 1px solid {colors.line};
@@ -221,37 +227,23 @@ QToolBar#main_tool_bar {{
 QToolBar#main_tool_bar::separator {{
     background: {colors.line}; width: 1px; margin: 4px 6px;
 }}
-QToolBar#main_tool_bar QToolButton, QToolButton[flat="true"] {{
+QToolBar#main_tool_bar QToolButton, QToolBar#panel_rail QToolButton, QToolButton[flat="true"] {{
     border: 1px solid transparent; border-radius: 5px; padding: 4px;
 }}
-QToolBar#main_tool_bar QToolButton:hover, QToolButton[flat="true"]:hover {{
+QToolBar#main_tool_bar QToolButton:hover, QToolBar#panel_rail QToolButton:hover,
+QToolButton[flat="true"]:hover {{
     background: {colors.hover};
 }}
 QToolBar#main_tool_bar QToolButton:pressed, QToolButton[flat="true"]:pressed,
-QToolBar#main_tool_bar QToolButton:checked, QToolButton[flat="true"]:checked {{
+QToolBar#main_tool_bar QToolButton:checked, QToolBar#panel_rail QToolButton:checked,
+QToolButton[flat="true"]:checked {{
     background: {colors.selected};
 }}
-QToolBar#main_tool_bar QToolButton:focus, QToolButton[flat="true"]:focus {{
+QToolBar#main_tool_bar QToolButton:focus, QToolBar#panel_rail QToolButton:focus,
+QToolButton[flat="true"]:focus {{
     border: 1px solid {colors.accent};
 }}
-QToolBar#main_tool_bar QToolButton[segment] {{
-    background: {colors.raised}; border: 1px solid {colors.line}; border-radius: 0;
-    padding: 4px 7px; margin: 0 0 0 -1px;
-}}
-QToolBar#main_tool_bar QToolButton[segment]:hover:!checked:enabled {{
-    background: {colors.hover};
-}}
-QToolBar#main_tool_bar QToolButton[segment]:checked {{
-    background: {colors.selected}; border: 1px solid {colors.accent};
-}}
-QToolBar#main_tool_bar QToolButton[segment]:focus {{ border: 1px solid {colors.accent}; }}
-QToolBar#main_tool_bar QToolButton[segment="first"] {{
-    border-top-left-radius: 5px; border-bottom-left-radius: 5px; margin-left: 0;
-}}
-QToolBar#main_tool_bar QToolButton[segment="last"] {{
-    border-top-right-radius: 5px; border-bottom-right-radius: 5px;
-}}
-QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
+{segments}QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QStatusBar {{ background: {colors.window}; border-top: 1px solid {colors.line}; }}
 QStatusBar::item {{ border: 0; }}
 QStatusBar QLabel {{ color: {colors.subtle}; }}
@@ -273,4 +265,27 @@ QCheckBox::indicator:checked:disabled {{ background: {colors.disabled}; }}
 QLabel[subtle="true"] {{ color: {colors.subtle}; }}
 QLabel[heading="true"] {{ font-weight: 600; }}
 QFrame[line="true"] {{ background: {colors.line}; border: 0; max-height: 1px; }}
+"""
+
+
+def _segment_rules(bar: str, colors: ThemeColors) -> str:
+    """Buttons that hang together, in the widget that the selector ``bar`` names."""
+    return f"""
+{bar} QToolButton[segment] {{
+    background: {colors.raised}; border: 1px solid {colors.line}; border-radius: 0;
+    padding: 4px 7px; margin: 0 0 0 -1px;
+}}
+{bar} QToolButton[segment]:hover:!checked:enabled {{
+    background: {colors.hover};
+}}
+{bar} QToolButton[segment]:checked {{
+    background: {colors.selected}; border: 1px solid {colors.accent};
+}}
+{bar} QToolButton[segment]:focus {{ border: 1px solid {colors.accent}; }}
+{bar} QToolButton[segment="first"] {{
+    border-top-left-radius: 5px; border-bottom-left-radius: 5px; margin-left: 0;
+}}
+{bar} QToolButton[segment="last"] {{
+    border-top-right-radius: 5px; border-bottom-right-radius: 5px;
+}}
 """

@@ -166,6 +166,14 @@ class MainToolBar(QToolBar):
         self.modes.show_small(width_px < none)
         self._show_names(2 if width_px >= all_names else 1 if width_px >= some else 0)
 
+    def add_at_end(self, widget: QWidget) -> None:
+        """Put something at the right end."""
+        gap = QWidget(self)
+        gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.addWidget(gap)
+        self.addWidget(widget)
+        self._widths = None
+
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
