@@ -111,6 +111,8 @@ class Application(QObject):
         self._make_window(layout_file)
         self._connect_actions()
         self.trainings.evaluation_wanted.connect(self._show_evaluation)
+        self.trainings.pair_wanted.connect(self.window.show_pair)
+        self.results.pair_wanted.connect(self.window.show_pair)
 
     def show(self) -> None:
         """Show the window; all loading waits for its first painting."""
@@ -172,7 +174,7 @@ class Application(QObject):
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(models.messages, self)
         self.gallery = GalleryController(models.messages, self)
-        results = ResultsController(models, self.pairs, self.matches, self)
+        results = self.results = ResultsController(models, self.pairs, self.matches, self)
         evaluation = EvaluationController(models, results, self)
         estimate, download = EstimateController(models, self), DownloadController(models, self)
         self.evaluations = EvaluationActions(evaluation, results, download)

@@ -205,18 +205,21 @@ def _window_settings(_folder: Path, file: Path) -> None:
 
 
 def _window_layout(_folder: Path, file: Path) -> None:
-    from descgui.views.layout_store import restore_layout
+    from descgui.views.layout_store import STATE_VERSION, restore_layout
 
-    restore_layout(_window(), file)
+    layouts = restore_layout(_window(), file)
+    for state in layouts.states.values() if layouts is not None else ():
+        _window().restoreState(state, STATE_VERSION)
 
 
 def write_layout(samples: str) -> None:
     """Write the sample of a window's layout."""
-    from descgui.views.layout_store import save_layout
+    from descgui.views.layout_store import STATE_VERSION, Layouts, save_layout
 
     folder = Path(samples) / "layout"
     folder.mkdir(parents=True, exist_ok=True)
-    save_layout(_window(), folder / "window.ini")
+    layouts = Layouts("inspect", {"inspect": _window().saveState(STATE_VERSION)})
+    save_layout(_window(), layouts, folder / "window.ini")
 
 
 @functools.cache

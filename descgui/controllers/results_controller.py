@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl
+from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from descgui.controllers.matches_controller import MatchesController
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class ResultsController(QObject):
-    """Reads and moves the folders of past runs, writes reports, and opens measured pairs."""
+    """Reads and moves the folders of past runs, writes reports, and opens measured pairs.
+
+    Signals:
+        pair_wanted(): a measured pair is being opened, which should come into sight.
+    """
+
+    pair_wanted = Signal()
 
     def __init__(
         self,
@@ -123,6 +129,7 @@ class ResultsController(QObject):
         self._models.matches.update(visible=True, descriptor=0)
         self._wants_matches = True
         self._pairs.open_set(content.opened, group=group, index=index)
+        self.pair_wanted.emit()
 
     @property
     def _ready(self) -> bool:

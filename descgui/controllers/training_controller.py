@@ -47,9 +47,11 @@ class TrainingController(QObject):
 
     Signals:
         evaluation_wanted(): a network was chosen in the evaluation, which is to be shown.
+        pair_wanted(): a network describes the pair, which should come into sight.
     """
 
     evaluation_wanted = Signal()
+    pair_wanted = Signal()
 
     def __init__(
         self,
@@ -328,6 +330,7 @@ class TrainingController(QObject):
             self._maps.refresh()  # the file may have changed since
         else:
             self._models.maps.choose(choice)
+        self.pair_wanted.emit()
 
     def evaluate(self, run: TrainingRunInfo, weights: Path) -> None:
         """Choose a run's network in the evaluation."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from engine import api
 from engine.api import PLAIN, PcaFit, ViewMode
+
+Placement = Literal["auto", "beside", "stacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class ViewState:
         pca_colouring: which component is which colour.
         pca_level: which member of a set PCA shows.
         self_similarity: the heat map and the best places are also shown in the query's own image.
-        stacked: panes above one another instead of side by side.
+        arrangement: panes side by side, above one another (stacked), or whichever shows more.
     """
 
     mode: ViewMode = "heat"
@@ -43,4 +46,4 @@ class ViewState:
     pca_colouring: api.Colouring = PLAIN
     pca_level: int = 0
     self_similarity: bool = False
-    stacked: bool = False
+    arrangement: Placement = "auto"

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from descgui.models.view_state import Placement
+
 SPACING_PX: Final = 8
 """Between panes."""
+
+_CLEARLY: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Arrangement:
 def best_arrangement(
     answers: int,
     *,
-    stacked: bool,
+    arrangement: Placement,
     room_px: tuple[int, int],
     image_px: tuple[int, int],
     header_px: int,
@@ -54,15 +58,21 @@ def best_arrangement(
 
     Args:
         answers: how many panes answer, at least 1.
-        stacked: they stand below the query's pane instead of beside it.
+        arrangement: whether they stand beside the query's pane or below it (stacked); ``auto`` is
+            below only where that shows clearly more, so that panes seldom change places.
         room_px: width and height for all panes.
         image_px: width and height of the larger image.
         header_px: height of a pane's header.
     """
-    return max(
-        _arrangements(answers, stacked=stacked),
-        key=lambda one: one.image_scale(room_px, image_px, header_px=header_px),
-    )
+
+    def scale(one: Arrangement) -> float:
+        return one.image_scale(room_px, image_px, header_px=header_px)
+
+    if arrangement != "auto":
+        return max(_arrangements(answers, stacked=arrangement == "stacked"), key=scale)
+    beside = max(_arrangements(answers, stacked=False), key=scale)
+    stacked = max(_arrangements(answers, stacked=True), key=scale)
+    return stacked if scale(stacked) > _CLEARLY * max(scale(beside), 0.0) else beside
 
 
 def _arrangements(answers: int, *, stacked: bool) -> Iterator[Arrangement]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
+from descgui.models.view_state import Placement
 from descgui.views.workspaces import WORKSPACES
 from engine import api
 from engine.api import (
@@ -34,7 +35,7 @@ MENU_TITLES = {
     "window": "&Window",
     "help": "&Help",
 }
-SUBMENU_TITLES = {"colormap": "C&olour map", "theme": "&Theme"}
+SUBMENU_TITLES = {"stacked": "P&anes", "colormap": "C&olour map", "theme": "&Theme"}
 
 
 def always(_models: AppModels) -> bool:
@@ -162,6 +163,26 @@ def _mode(number: int, mode: str) -> Command:
         checked=lambda models: models.view.state.mode == mode,
         apply=lambda models, _on: models.view.update(mode=mode),
         group="mode",
+    )
+
+
+def _arrangement(name: Placement, text: str, tip: str) -> Command:
+    key = ("Shift+L",) if name == "stacked" else ()
+
+    def apply(models: AppModels, _on: bool) -> None:
+        again = models.view.state.arrangement == name  # the key also leads back
+        models.view.update(arrangement="auto" if again else name)
+
+    return Command(
+        f"panes_{name}",
+        text,
+        tip,
+        "stacked" if name == "stacked" else "side-by-side",
+        key,
+        checked=lambda models: models.view.state.arrangement == name,
+        apply=apply,
+        group="arrangement",
+        submenu="stacked",
     )
 
 
@@ -354,12 +375,9 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 checked=lambda models: models.view.state.linked,
                 apply=lambda models, on: models.view.update(linked=on),
             ),
-            Command(
-                "stacked", "&Stacked panes", "Stack the panes instead of placing them abreast",
-                "stacked", ("Shift+L",),
-                checked=lambda models: models.view.state.stacked,
-                apply=lambda models, on: models.view.update(stacked=on),
-            ),
+            _arrangement("auto", "&Automatic", "Place the panes where the images are largest"),
+            _arrangement("beside", "&Side by side", "Place the panes side by side"),
+            _arrangement("stacked", "S&tacked", "Place the panes above one another"),
         ),
         (
             Command(

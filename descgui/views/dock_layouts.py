@@ -209,10 +209,9 @@ class DockLayouts(QObject):
         window, workspace = self._window, WORKSPACES[self.workspace]
         for name, dock in self.docks.items():
             dock.setFloating(False)
-            area: Area = "left" if name == workspace.main else self._specs[name].area
-            window.addDockWidget(_AREAS[area], dock)
+            window.addDockWidget(_AREAS[self._area(name)], dock)
             dock.setVisible(name in workspace.panels and (bool(workspace.main) or not self.compact))
-        right, left = self._at("right"), self._at("left")
+        right = self._at("right")
         for above, below in pairwise(right):
             if above is right[0] and window.height() >= _LOW_PX and not self.compact:
                 window.splitDockWidget(above, below, Qt.Orientation.Vertical)
@@ -220,16 +219,25 @@ class DockLayouts(QObject):
                 window.tabifyDockWidget(above, below)
         if len(right) > 1:
             right[1].raise_()
-        for one, other in pairwise(left):
-            window.splitDockWidget(one, other, Qt.Orientation.Horizontal)
         for one, other in pairwise(self._at("bottom")):
             window.tabifyDockWidget(one, other)
         self._size()
 
+    def _area(self, name: str) -> Area:
+        """Where a panel is at first: the main one has the left side to itself."""
+        main, area = WORKSPACES[self.workspace].main, self._specs[name].area
+        if name == main:
+            return "left"
+        return "right" if main and area == "left" else area
+
     def _size(self) -> None:
         window, main = self._window, WORKSPACES[self.workspace].main
         for area in ("left", "right"):
-            shown = [dock for dock in self._at(area) if dock.isVisibleTo(window)]
+            shown = [
+                dock
+                for dock in self._at(area)
+                if dock.isVisibleTo(window) and dock is not self.docks.get(main)
+            ]
             width_px = (_COMPACT_WIDTHS_PX if self.compact else _DOCK_WIDTHS_PX)[area]
             window.resizeDocks(shown, [width_px] * len(shown), Qt.Orientation.Horizontal)
         if main in self.docks and not self.compact:

@@ -1,4 +1,4 @@
-"""What the marks mean, in one line, as far as it fits."""
+"""What the marks mean, in as many lines as it takes."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ _SCALE = 0.72
 _SYMBOL = 26.0
 _GAP = 7.0
 _PART = 16.0
+_LEFT = 2.0
+_LEAST_PX = 150
 _EXCLUDED: Final = 4.6
 _LINE: Final = (((-18.0, 0.0), (18.0, 0.0)),)
 
@@ -59,7 +61,7 @@ _STAGE: Final = _stage()
 
 
 class MarkLegend(QWidget):
-    """The symbols with their names; those that do not fit are left out.  It emits nothing."""
+    """The symbols with their names, in lines as wide as the widget.  It emits nothing."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -67,7 +69,9 @@ class MarkLegend(QWidget):
         self._with_own = False
         self._states: tuple[Visibility, ...] = ()
         self.setAccessibleName("Meaning of the marks")
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self._describe()
 
     def set_truth(self, truth: api.Truth | None) -> None:
@@ -92,35 +96,62 @@ class MarkLegend(QWidget):
             self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, math.ceil(max(26.0, QFontMetricsF(self.font()).height() + 4.0)))
+        return QSize(300, self.heightForWidth(300))
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(0, self.sizeHint().height())
+        return QSize(_LEAST_PX, self.heightForWidth(max(self.width(), _LEAST_PX)))
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """As many lines as it takes."""
+        rows = len(self._lines(width))
+        return math.ceil(max(26.0, rows * self._line_height()))
+
+    def _line_height(self) -> float:
+        return max(22.0, QFontMetricsF(self.font()).height() + 4.0)
+
+    def _lines(self, width: float) -> list[list[tuple[Shapes, str]]]:
+        """The entries by line."""
+        metrics = QFontMetricsF(self.font())
+        lines: list[list[tuple[Shapes, str]]] = [[]]
+        left = _LEFT
+        for entry in self._entries():
+            entry_width = _SYMBOL + _GAP + metrics.horizontalAdvance(entry[1])
+            if lines[-1] and left + entry_width > width:
+                lines.append([])
+                left = _LEFT
+            lines[-1].append(entry)
+            left += entry_width + _PART
+        return lines
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         ink.setAlpha(190)
-        frame = QRectF(self.rect())
-        left = 2.0
-        for shapes, words in self._entries():
-            width = _SYMBOL + _GAP + QFontMetricsF(self.font()).horizontalAdvance(words)
-            if left + width > frame.right():
-                break
-            painter.save()
-            painter.translate(left + _SYMBOL / 2, frame.center().y())
-            painter.scale(_SCALE, _SCALE)
-            paint_shapes(painter, shapes)
-            painter.restore()
-            painter.setFont(self.font())
-            painter.setPen(ink)
-            place = QRectF(left + _SYMBOL + _GAP, frame.top(), width, frame.height())
-            middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-            painter.drawText(place, middle, words)
-            left += width + _PART
+        metrics = QFontMetricsF(self.font())
+        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+        lines = self._lines(self.width())
+        height = self.height() / len(lines)
+        for number, entries in enumerate(lines):
+            left = _LEFT
+            for shapes, words in entries:
+                width = _SYMBOL + _GAP + metrics.horizontalAdvance(words)
+                painter.save()
+                painter.translate(left + _SYMBOL / 2, (number + 0.5) * height)
+                painter.scale(_SCALE, _SCALE)
+                paint_shapes(painter, shapes)
+                painter.restore()
+                painter.setFont(self.font())
+                painter.setPen(ink)
+                place = QRectF(left + _SYMBOL + _GAP, number * height, width, height)
+                painter.drawText(place, middle, words)
+                left += width + _PART
 
     def _describe(self) -> None:
+        self.updateGeometry()
         self.setAccessibleDescription(", ".join(name for _, name in self._entries()))
 
     def _entries(self) -> tuple[tuple[Shapes, str], ...]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QRegion
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPixmap, QRegion
 from PySide6.QtWidgets import QWidget
 
 from descgui.models import matches_state as verdict
@@ -132,13 +132,18 @@ class MatchLines(QWidget):
         region = QRegion(event.rect())
         for box in (*self._canvases, *self._others):
             region -= QRect(round(box.left), round(box.top), round(box.width), round(box.height))
+        gutter = self._gutter()
+        if gutter is not None:
+            region += gutter & event.rect()
         if region.isEmpty():
             return
         painter = QPainter(self)
         painter.setClipRegion(region)
-        gutter = self._gutter()
         if gutter is not None:  # as dark as the canvases, or the lines would flicker across it
             painter.fillRect(gutter, QColor(BACKGROUND))
+            painter.setPen(self.palette().color(QPalette.ColorRole.Mid))
+            painter.drawLine(gutter.topLeft(), gutter.topRight())
+            painter.drawLine(gutter.bottomLeft(), gutter.bottomRight())
         self.paint_part(painter, QRectF(region.boundingRect()), QPoint(0, 0))
 
     def paint_part(self, painter: QPainter, part: QRectF, corner: QPoint) -> None:
@@ -160,15 +165,19 @@ class MatchLines(QWidget):
             part, self._kept, QRectF(source.topLeft() * ratio, source.size() * ratio)
         )
 
-    def _gutter(self) -> QRectF | None:
-        """The gap between two canvases that stand side by side; None where a header lies there."""
+    def _gutter(self) -> QRect | None:
+        """The gap between two canvases that stand side by side; None where a header lies there.
+
+        It takes in the borders that face it, which would frame it brightly.
+        """
         if len(self._canvases) != 2:
             return None
         left, right = sorted(self._canvases, key=lambda box: box.left)
         if left.right > right.left:
             return None
         top, bottom = max(left.top, right.top), min(left.bottom, right.bottom)
-        return QRectF(left.right, top, right.left - left.right, bottom - top)
+        first, last = round(left.right) - 1, round(right.left) + 1
+        return QRect(first, round(top), last - first, round(bottom - top))
 
     def _drawn(self, size: QSize, ratio: float) -> QPixmap:
         kept = QPixmap(size)

@@ -1,179 +1,159 @@
-"""Sentences that appear over the lower edge of the panes and never take the keyboard away.
+"""Sentences that users should notice, in places of their own: they cover nothing.
 
-Information fades after a while; warnings and errors stay until they are closed.  The same sentence
-said again counts up instead of piling up.
+Information stands in the status bar for a while.  Warnings, errors and what has details stand in a
+row below the tool bar until they are closed, the newest first; they never take the keyboard away.
+The same sentence said again counts up instead of piling up.
 """
 
 from __future__ import annotations
 
-from PySide6.QtCore import (
-    QAbstractAnimation,
-    QEasingCurve,
-    QEvent,
-    QObject,
-    QPropertyAnimation,
-    QSize,
-    Qt,
-    QTimer,
-    Signal,
-)
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
     QColor,
-    QEnterEvent,
     QGuiApplication,
     QPainter,
     QPaintEvent,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import (
     QFrame,
-    QGraphicsOpacityEffect,
     QLabel,
+    QMainWindow,
     QPlainTextEdit,
     QSizePolicy,
+    QToolBar,
     QToolButton,
     QWidget,
 )
 
 from descgui.models.messages import Message, MessagesModel
 from descgui.views.icons import icon, icon_pixmap
-from descgui.views.panel_parts import in_column, in_row
+from descgui.views.panel_parts import blended, in_column, in_row
+from descgui.views.status_bar import StatusBar
 from descgui.views.theme import theme_colors
 
-SHOWN_AT_ONCE = 3
-"""More toasts push the oldest one out, errors last."""
+KEPT = 20
+"""More waiting messages push the oldest one out."""
 
-_FADE_MS = 250
 _LEAST_STAY_MS = 5000
 _STAY_PER_CHARACTER_MS = 55
-_WIDTH_PX = 460
-_MARGIN_PX = 12
-_GAP_PX = 8
-_MOST_COVERED = 0.35  # of the height of what lies below
-_LEAST_HEIGHT_PX = 44
+_LEAST_HEIGHT_PX = 36
+_DETAIL_PX = 140
 
 
 def stay_ms(message: Message) -> int | None:
     """How long a message stays: long enough to be read; None until it is closed."""
-    if message.level != "info":
+    if message.level != "info" or message.detail:
         return None
     return max(_LEAST_STAY_MS, _STAY_PER_CHARACTER_MS * len(message.text))
 
 
-class Toast(QFrame):
-    """One message.
+@dataclass
+class _Waiting:
+    """A message that is shown or waits below the newest one, and how often it was said."""
+
+    message: Message
+    count: int = 1
+
+
+class MessageRow(QFrame):
+    """One message with its buttons, as wide as the window.
 
     Signals:
-        closed(): it is gone for good.
-        resized(): its details were opened or closed.
+        closed(): the user has read it.
+        resized(): it needs another height.
     """
 
     closed = Signal()
     resized = Signal()
 
-    def __init__(self, message: Message, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.message = message
-        self._count = 1
-        self.setAccessibleName(message.text)
+        self.message = Message("")
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._text = QLabel(message.text)
-        self._text.setWordWrap(True)
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
-        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        policy.setHeightForWidth(True)
-        self._text.setSizePolicy(policy)
-        self._detail = QPlainTextEdit(message.detail)
-        self._detail.setReadOnly(True)
-        self._detail.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self._detail.setFixedHeight(140)
-        self._detail.setAccessibleName("Details")
-        self._detail.hide()
-        self._details_button = self._button("chevron-down", "Details", with_text=True)
-        self._details_button.setCheckable(True)
-        self._details_button.toggled.connect(self._show_details)
-        self._details_button.setVisible(bool(message.detail))
-        copy = self._button("copy", "Copy", with_text=True)
-        copy.clicked.connect(self._copy)
-        copy.setVisible(message.level != "info" or bool(message.detail))
-        close = self._button("close", "Close this message")
-        close.clicked.connect(self.close_now)
-        self._lay_out(copy, close)
-        self._effect = QGraphicsOpacityEffect(self)
-        self._effect.setEnabled(False)
-        self.setGraphicsEffect(self._effect)
-        self._fade = QPropertyAnimation(self._effect, b"opacity", self)
-        self._fade.setDuration(_FADE_MS)
-        self._fade.setEasingCurve(QEasingCurve.Type.InOutQuad)
-        self._fade.finished.connect(self.close_now)
-        self.timer = QTimer(self)
-        self.timer.setSingleShot(True)
-        self.timer.timeout.connect(self.fade_away)
-        self._wait()
+        self.text = QLabel(self)
+        self.text.setWordWrap(True)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.more = QLabel(self)
+        self.more.setProperty("subtle", True)
+        self.detail = QPlainTextEdit(self)
+        self.detail.setReadOnly(True)
+        self.detail.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.detail.setFixedHeight(_DETAIL_PX)
+        self.detail.setAccessibleName("Details")
+        self.detail.hide()
+        self.details_button = self._button("chevron-down", "Details", with_text=True)
+        self.details_button.setCheckable(True)
+        self.details_button.toggled.connect(self._show_details)
+        self.copy_button = self._button("copy", "Copy", with_text=True)
+        self.copy_button.clicked.connect(self._copy)
+        self.close_button = self._button("close", "Close this message")
+        self.close_button.clicked.connect(self.closed)
+        buttons = (self.more, self.details_button, self.copy_button, self.close_button)
+        row = in_row(None, (self.text, 1), *buttons, spacing_px=6)
+        in_column(self, row, self.detail, margins_px=(40, 3, 8, 3), spacing_px=4)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def repeat(self) -> None:
-        """The same message once more: count it and start its time again."""
-        self._count += 1
-        self._text.setText(f"{self.message.text}  (×{self._count})")
-        self._wait()
+    def show_message(self, message: Message, *, count: int, waiting: int) -> None:
+        """Show a message.
 
-    def fade_away(self) -> None:
-        """Fade, then close."""
-        self._effect.setEnabled(True)
-        self._fade.setStartValue(1.0)
-        self._fade.setEndValue(0.0)
-        self._fade.start()
+        Args:
+            message: what to show.
+            count: how often it was said.
+            waiting: how many others appear once it is closed.
+        """
+        if message is not self.message:
+            self.details_button.setChecked(False)
+        self.message = message
+        self.text.setText(f"{message.text}  (×{count})" if count > 1 else message.text)
+        self.more.setText(f"{waiting} more" if waiting else "")
+        self.more.setVisible(bool(waiting))
+        self.detail.setPlainText(message.detail)
+        self.details_button.setVisible(bool(message.detail))
+        self.setAccessibleName(message.text)
+        self._fit()
+        self.update()
 
-    def close_now(self) -> None:
-        """Close at once."""
-        self.timer.stop()
-        self._fade.stop()
-        self.hide()
-        self.closed.emit()
+    def sizeHint(self) -> QSize:
+        return QSize(600, self.height())
 
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self.timer.stop()
-        if self._fade.state() == QAbstractAnimation.State.Running:
-            self._fade.stop()
-            self._effect.setEnabled(False)
-        super().enterEvent(event)
+    def minimumSizeHint(self) -> QSize:
+        return QSize(300, self.height())
 
-    def leaveEvent(self, event: QEvent) -> None:
-        self._wait()
-        super().leaveEvent(event)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Be as high as the wrapped sentence."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._fit()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         colors = theme_colors(self.palette())
         tint = QColor(getattr(colors, self.message.level))
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        card = self.rect().adjusted(0, 0, -1, -1)
+        painter.fillRect(self.rect(), blended(tint, QColor(colors.window), 0.12))
+        painter.fillRect(0, 0, 3, self.height(), tint)
+        sign = icon_pixmap(self.message.level, QSize(18, 18), tint, ratio=self.devicePixelRatioF())
+        painter.drawPixmap(12, (_LEAST_HEIGHT_PX - 18) // 2, sign)
         painter.setPen(QColor(colors.line))
-        painter.setBrush(QColor(colors.raised))
-        painter.drawRoundedRect(card, 6, 6)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(tint)
-        painter.drawRoundedRect(card.left() + 1, card.top() + 6, 3, card.height() - 11, 1.5, 1.5)
-        picture = icon_pixmap(
-            self.message.level, QSize(20, 20), tint, ratio=self.devicePixelRatioF()
-        )
-        painter.drawPixmap(14, 11, picture)
+        painter.drawLine(self.rect().bottomLeft(), self.rect().bottomRight())
 
-    def _lay_out(self, copy: QToolButton, close: QToolButton) -> None:
-        buttons = in_row(None, self._details_button, copy, 1, spacing_px=4)
-        body = in_column(None, self._text, spacing_px=4)
-        if not (self._details_button.isHidden() and copy.isHidden()):
-            body.addLayout(buttons)
-        body.addWidget(self._detail)
-        row = in_row(self, (body, 1), margins_px=(44, 8, 8, 8), spacing_px=8)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
-        body.setContentsMargins(0, 6, 0, 0)
+    def _fit(self) -> None:
+        layout = self.layout()
+        assert layout is not None
+        layout.invalidate()
+        height = max(layout.totalHeightForWidth(self.width()), _LEAST_HEIGHT_PX)
+        if height != self.height():
+            self.setFixedHeight(height)
+            self.resized.emit()
 
     def _button(self, icon_id: str, text: str, *, with_text: bool = False) -> QToolButton:
-        button = QToolButton()
+        button = QToolButton(self)
         button.setIcon(icon(icon_id))
         button.setIconSize(QSize(16, 16))
         button.setText(text)
@@ -185,16 +165,10 @@ class Toast(QFrame):
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         return button
 
-    def _wait(self) -> None:
-        time_ms = stay_ms(self.message)
-        if time_ms is not None and not self._detail.isVisible():
-            self.timer.start(time_ms)
-
     def _show_details(self, shown: bool) -> None:
-        self._detail.setVisible(shown)
-        self._details_button.setIcon(icon("chevron-up" if shown else "chevron-down"))
-        self.timer.stop()
-        self.resized.emit()
+        self.detail.setVisible(shown)
+        self.details_button.setIcon(icon("chevron-up" if shown else "chevron-down"))
+        self._fit()
 
     def _copy(self) -> None:
         detail = f"\n\n{self.message.detail}" if self.message.detail else ""
@@ -202,68 +176,98 @@ class Toast(QFrame):
 
 
 class Notifications(QObject):
-    """Shows what a :class:`MessagesModel` wants noticed, as toasts over the foot of a widget."""
+    """Shows what a :class:`MessagesModel` wants noticed.
 
-    def __init__(self, messages: MessagesModel, over: QWidget) -> None:
-        super().__init__(over)
-        self._over = over
-        self.toasts: list[Toast] = []
-        over.installEventFilter(self)
+    Args:
+        messages: says what.
+        window: gets a row of its own below its tool bar.
+        status_bar: shows passing information.
+
+    Attributes:
+        row: shows the newest message.
+        bar: holds the row; hidden while there is nothing to say.
+    """
+
+    def __init__(self, messages: MessagesModel, window: QMainWindow, status_bar: StatusBar) -> None:
+        super().__init__(window)
+        self._window = window
+        self._status_bar = status_bar
+        self._waiting: list[_Waiting] = []
+        self.bar = QToolBar("Messages", window)
+        self.bar.setObjectName("messages")
+        self.bar.setMovable(False)
+        self.bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.row = MessageRow(self.bar)
+        self.row.closed.connect(self.close_newest)
+        self.row.resized.connect(self._on_resized)
+        self.bar.addWidget(self.row)
+        self.bar.installEventFilter(self)
+        layout = self.bar.layout()
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
+        window.addToolBar(self.bar)
+        self.place()
         messages.notified.connect(self.show)
+
+    @property
+    def waiting(self) -> tuple[Message, ...]:
+        """What has not been closed yet, the newest last."""
+        return tuple(one.message for one in self._waiting)
 
     def show(self, message: Message) -> None:
         """Show one message."""
-        for toast in self.toasts:
-            if (toast.message.text, toast.message.level) == (message.text, message.level):
-                toast.repeat()
-                self._place()
-                return
-        toast = Toast(message, self._over)
-        toast.closed.connect(self._on_closed)
-        toast.resized.connect(self._place)
-        self.toasts.append(toast)
-        while len(self.toasts) > SHOWN_AT_ONCE:
-            passing = [shown for shown in self.toasts[:-1] if shown.message.level == "info"]
-            (passing or self.toasts)[0].close_now()
-        # Hidden children have no height, so it is shown before it is measured.
-        toast.show()
-        toast.raise_()
-        self._place()
-        announcement = QAccessibleAnnouncementEvent(toast, message.text)
+        time_ms = stay_ms(message)
+        if time_ms is not None:
+            self._status_bar.say(message.text, time_ms)
+        else:
+            self._add(message)
+            self._refresh()
+        announcement = QAccessibleAnnouncementEvent(self._window, message.text)
         QAccessible.updateAccessibility(announcement)
+
+    def close_newest(self) -> None:
+        """Close the message that is shown; the one before it appears again."""
+        if self._waiting:
+            self._waiting.pop()
+        self._refresh()
 
     def clear(self) -> None:
         """Close all."""
-        for toast in list(self.toasts):
-            toast.close_now()
+        self._waiting.clear()
+        self._refresh()
+
+    def place(self) -> None:
+        """Take the row's place again after the window's bars were laid out anew."""
+        self._window.removeToolBarBreak(self.bar)
+        self._window.insertToolBarBreak(self.bar)
+        self.bar.setVisible(bool(self._waiting))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Follow the size of the widget below."""
-        if watched is self._over and event.type() == QEvent.Type.Resize:
-            self._place()
+        """Keep the row as wide as its bar."""
+        if watched is self.bar and event.type() == QEvent.Type.Resize:
+            self.row.setMinimumWidth(self.bar.width())
         return False
 
-    def _on_closed(self) -> None:
-        toast = self.sender()
-        assert isinstance(toast, Toast)
-        if toast in self.toasts:
-            self.toasts.remove(toast)
-            toast.deleteLater()
-            self._place()
+    def _add(self, message: Message) -> None:
+        said = (message.text, message.level)
+        for one in self._waiting:
+            if (one.message.text, one.message.level) == said:
+                one.count += 1
+                self._waiting.remove(one)
+                self._waiting.append(one)
+                return
+        self._waiting.append(_Waiting(message))
+        if len(self._waiting) > KEPT:
+            passing = [one for one in self._waiting[:-1] if one.message.level != "error"]
+            self._waiting.remove((passing or self._waiting)[0])
 
-    def _place(self) -> None:
-        room = self._over.rect().adjusted(_MARGIN_PX, _MARGIN_PX, -_MARGIN_PX, -_MARGIN_PX)
-        width = min(_WIDTH_PX, room.width())
-        bottom = room.bottom()
-        highest = bottom - round(_MOST_COVERED * self._over.height())
-        for toast in reversed(self.toasts):
-            toast.ensurePolished()
-            toast.setFixedWidth(width)
-            layout = toast.layout()
-            assert layout is not None
-            layout.activate()
-            height = max(layout.totalHeightForWidth(width), _LEAST_HEIGHT_PX)
-            toast.setGeometry(room.center().x() - width // 2, bottom - height + 1, width, height)
-            # Older ones wait until there is room again: several would hide the lower panes.
-            toast.setVisible(bottom - height >= highest or toast is self.toasts[-1])
-            bottom -= height + _GAP_PX
+    def _refresh(self) -> None:
+        if self._waiting:
+            newest = self._waiting[-1]
+            self.row.show_message(
+                newest.message, count=newest.count, waiting=len(self._waiting) - 1
+            )
+        self.bar.setVisible(bool(self._waiting))
+
+    def _on_resized(self) -> None:
+        self.bar.updateGeometry()

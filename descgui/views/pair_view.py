@@ -19,7 +19,7 @@ from PySide6.QtGui import (
     QPainter,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QGridLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QGridLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapStatus
@@ -57,6 +57,9 @@ from engine import api
 from engine.api import Side, other_side
 
 _SCALAR_MODES: Final = ("heat", "cycle", "members", "norms", "error")
+_ABREAST_PX: Final = 560
+"""Where there is less room, the colour bars stand below the legend."""
+
 _SNAP_PX: Final = 8.0
 """A listed point of the truth this close to the pointer, on the screen, is the one meant."""
 
@@ -179,14 +182,12 @@ class PairView(QWidget):
         for pane in self._panes:
             pane.setParent(area)  # now: a pane that is moved later is not seen at once
             pane.setVisible(not pane.key.compared)
-        strip = in_row(None, (self._legend, 3), self._explained, spacing_px=18)
+        strip = self._strip = in_row(None, (self._legend, 3), self._explained, spacing_px=18)
         for bar in self._bars:
             bar.setMaximumWidth(420)
             strip.addWidget(bar, 2)
         filled = QWidget(self)
         in_column(filled, (area, 1), strip, margins_px=(8, 4, 8, 4), spacing_px=4)
-        self._strip_height = max(self._bars[0].sizeHint().height(), 26)
-        self._legend.setFixedHeight(self._strip_height)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(filled)
         outer = QVBoxLayout(self)
@@ -350,7 +351,7 @@ class PairView(QWidget):
         )
         found = best_arrangement(
             len(shown) - 1,
-            stacked=self._models.view.state.stacked,
+            arrangement=self._models.view.state.arrangement,
             room_px=(self._area.width(), self._area.height()),
             image_px=largest,
             header_px=self._panes[0].header.sizeHint().height(),
@@ -463,7 +464,8 @@ class PairView(QWidget):
             verdicts = verdicts[keep][seen]
         boxes = (self._box_of(first), self._box_of(second))
         others: list[QWidget] = [pane for pane in self._shown_panes() if pane not in ends]
-        if others:  # then lines may run slantwise, and would hide names
+        level = boxes[0].top == boxes[1].top
+        if others or not level:  # then lines cross headers, and would hide names
             others += [part for pane in ends for part in (pane.header, pane.bar)]
         behind = tuple(self._box_of(one) for one in others if not one.isHidden())
         self._lines.set_lines(segments[seen], verdicts, boxes, behind, moving=moving)
@@ -566,6 +568,10 @@ class PairView(QWidget):
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         """Follow panes and canvases that move, and remember which pins stood before a click."""
         if watched is self._area and event.type() == QEvent.Type.Resize:
+            abreast = self._area.width() >= _ABREAST_PX
+            ways = QBoxLayout.Direction
+            self._strip.setDirection(ways.LeftToRight if abreast else ways.TopToBottom)
+            self._strip.setSpacing(18 if abreast else 2)
             self._arrange()
         if isinstance(watched, ImageCanvas):
             if event.type() == QEvent.Type.MouseButtonPress:

@@ -31,6 +31,7 @@ _FRAME_MS: Final = 40
 _LAP_FRAMES: Final = 45
 _SIGN_PX: Final = 16
 _BADGE_GAP: Final = 8.0
+_BETWEEN: Final = " · "
 
 
 class PaneHeader(QWidget):
@@ -190,7 +191,7 @@ class PaneHeader(QWidget):
 
     def _paint_caption(self, painter: QPainter, room: QRectF, color: QColor, most: float) -> float:
         metrics = QFontMetricsF(self.font())
-        text = metrics.elidedText(self._caption.text, Qt.TextElideMode.ElideRight, most)
+        text = _shortened(self._caption.text, metrics, most)
         width = metrics.horizontalAdvance(text)
         painter.setFont(self.font())
         painter.setPen(color)
@@ -288,13 +289,21 @@ class PaneHeader(QWidget):
         parts.append(caption.weak_vote)
         self.setAccessibleName(", ".join(part for part in parts if part))
         lines = [self._name, self._size_text, self._values, *self._remarks]
-        lines.append(caption.text if caption.problem or self._brief else "")
+        lines.append(caption.text)
         if caption.untrained:
             lines.append("The descriptor's weights are random: it has not been trained.")
         lines.append(caption.weak_vote)
         if caption.detail and caption.detail not in lines:
             lines.append(caption.detail)
         self.setToolTip("\n".join(line for line in lines if line))
+
+
+def _shortened(text: str, metrics: QFontMetricsF, most: float) -> str:
+    """What fits of a caption: its first parts, the last ones being the least important."""
+    parts = text.split(_BETWEEN)
+    while len(parts) > 2 and metrics.horizontalAdvance(_BETWEEN.join(parts)) > most:
+        parts.pop()
+    return metrics.elidedText(_BETWEEN.join(parts), Qt.TextElideMode.ElideMiddle, most)
 
 
 class ImagePane(QWidget):

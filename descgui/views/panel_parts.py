@@ -300,18 +300,33 @@ class Sentence(QLabel):
 
 
 class ElidedLabel(QLabel):
-    """One line that is cut short with an ellipsis; the tooltip holds all of it."""
+    """One line whose middle gives way to an ellipsis; the tooltip holds all of it.
 
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+    Args:
+        text: what it says.
+        parent: what it belongs to.
+        fills: it takes the room that is left; otherwise, no more than its text is wide.
+    """
+
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, fills: bool = True
+    ) -> None:
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy.Policy.Ignored if fills else QSizePolicy.Policy.Maximum
+        self.setSizePolicy(policy, QSizePolicy.Policy.Fixed)
         self.setText(text)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(
+            min(hint.width(), self.fontMetrics().horizontalAdvance("m") * 8), hint.height()
+        )
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         shown = self.fontMetrics().elidedText(
-            self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width()
+            self.text(), Qt.TextElideMode.ElideMiddle, self.contentsRect().width()
         )
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         painter.drawText(self.contentsRect(), int(self.alignment()), shown)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
+from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
+from descgui.views.panel_parts import ElidedLabel
 from descgui.views.theme import theme_colors
 from descgui.views.words import short_device, size_text
 from engine.api import SIDES
@@ -69,10 +70,13 @@ class StatusBar(QStatusBar):
         self.setContentsMargins(8, 0, 8, 0)
         self.spinner = Spinner(self)
         self.engine = self._label("Where descriptors are computed")
-        self.work = self._label("What is being computed")
+        self.work = self._label("What is being computed", ElidedLabel(parent=self, fills=False))
+        self.note = self._label("What was done", ElidedLabel(parent=self, fills=False))
+        self._note_timer = QTimer(self, singleShot=True)
+        self._note_timer.timeout.connect(self._end_note)
         self.pixel = self._label("Pixel under the mouse and its red, green and blue")
         self.cursor_position = self._label("Point under the mouse, in image pixels")
-        self.pair = self._label("Open pair")
+        self.pair = self._label("Open pair", ElidedLabel(parent=self, fills=False))
         self.memory = self._label("Memory of the maps")
         # Digits change all the time: the labels keep their place.
         for label, sample in (
@@ -80,8 +84,7 @@ class StatusBar(QStatusBar):
             (self.cursor_position, "A  x 8888.8  y 8888.8"),
         ):
             label.setMinimumWidth(label.fontMetrics().horizontalAdvance(sample) + 12)
-        self.pair.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
-        for left in (self.spinner, self.engine, self.work):
+        for left in (self.note, self.spinner, self.engine, self.work):
             self.addWidget(left)
         for right in (self.pixel, self.cursor_position, self.pair, self.memory):
             self.addPermanentWidget(right)
@@ -92,8 +95,18 @@ class StatusBar(QStatusBar):
         super().resizeEvent(event)
         self.pixel.setVisible(self.width() >= _ROOM_FOR_PIXEL_PX and bool(self.pixel.text()))
 
-    def _label(self, name: str) -> QLabel:
-        label = QLabel(self)
+    def say(self, text: str, time_ms: int) -> None:
+        """Say what was done, in place of the device and the work, for a while."""
+        _say(self.note, text, text)
+        self._note_timer.start(time_ms)
+        self._show_work()
+
+    def _end_note(self) -> None:
+        _say(self.note, "")
+        self._show_work()
+
+    def _label(self, name: str, label: QLabel | None = None) -> QLabel:
+        label = QLabel(self) if label is None else label
         label.setAccessibleName(name)
         label.setTextFormat(Qt.TextFormat.PlainText)
         label.setContentsMargins(4, 0, 8, 0)
@@ -142,7 +155,8 @@ class StatusBar(QStatusBar):
         _say(
             self.pair,
             state.pair.name,
-            "\n".join(
+            f"{state.pair.name}\n"
+            + "\n".join(
                 f"{side}: {path}, {size}"
                 for side, path, size in zip(
                     "AB", (state.pair.path_a, state.pair.path_b), sizes, strict=True
@@ -180,7 +194,10 @@ class StatusBar(QStatusBar):
 
     def _show_work(self, *_state: Any) -> None:
         text = self._work_text()
-        _say(self.work, text)
+        _say(self.work, text, text)
+        quiet = self.note.isHidden()
+        self.work.setVisible(bool(text) and quiet)
+        self.engine.setVisible(bool(self.engine.text()) and quiet)
         self.spinner.setVisible(bool(text) or self._models.engine.state.stage == "loading")
 
     def _work_text(self) -> str:

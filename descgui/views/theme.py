@@ -203,8 +203,8 @@ def make_palette(colors: ThemeColors) -> QPalette:
 def make_style_sheet(colors: ThemeColors) -> str:
     """The few rules Fusion lacks: flat bars, thin lines, and buttons that stand in a row."""
     check = (data_dir("resources") / "icons" / f"tick-on-{colors.tick}.svg").as_posix()
-    bars = ("QToolBar#main_tool_bar", "QWidget#workspaces")
-    segments = "".join(_segment_rules(bar, colors) for bar in bars)
+    bars = {"QToolBar#main_tool_bar": "4px 7px", "QWidget#workspaces": "2px 9px"}
+    segments = "".join(_segment_rules(bar, colors, padding) for bar, padding in bars.items())
     return f"""
 QToolTip {{
     color: {colors.text}; background: {colors.raised};
@@ -216,6 +216,7 @@ QMenuBar {{ background: {colors.window}; padding: 2px 4px; }}
 QMenuBar::item {{ padding: 4px 8px; border-radius: 4px; background: transparent; }}
 QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {colors.hover}; }}
 QMenuBar::item:disabled {{ color: {colors.disabled}; }}
+QToolBar#messages {{ border: 0; padding: 0; margin: 0; spacing: 0; }}
 QToolBar#panel_rail {{
     background: {colors.window}; border: 0; border-right: 1px solid {colors.line}; padding: 4px 3px;
     spacing: 4px;
@@ -268,12 +269,12 @@ QFrame[line="true"] {{ background: {colors.line}; border: 0; max-height: 1px; }}
 """
 
 
-def _segment_rules(bar: str, colors: ThemeColors) -> str:
+def _segment_rules(bar: str, colors: ThemeColors, padding: str) -> str:
     """Buttons that hang together, in the widget that the selector ``bar`` names."""
     return f"""
 {bar} QToolButton[segment] {{
     background: {colors.raised}; border: 1px solid {colors.line}; border-radius: 0;
-    padding: 4px 7px; margin: 0 0 0 -1px;
+    padding: {padding}; margin: 0 0 0 -1px;
 }}
 {bar} QToolButton[segment]:hover:!checked:enabled {{
     background: {colors.hover};

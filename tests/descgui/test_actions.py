@@ -39,7 +39,7 @@ ASKED_FOR = {
     "export_matches", "copy_command", "settings", "quit", "undo", "redo", "clear_pins",
     "remove_pin", "mode_image", "mode_pca", "mode_overlay", "mode_heat", "mode_warp",
     "mode_cycle", "mode_members", "mode_norms", "mode_error", "open_network", "blink",
-    "self_similarity", "linked", "stacked", "fit",
+    "self_similarity", "linked", "panes_auto", "panes_beside", "panes_stacked", "fit",
     "one_to_one", "zoom_in", "zoom_out", "theme_system", "theme_light", "theme_dark",
     "colormap_viridis", "colormap_cividis", "dock_browser", "dock_descriptor", "dock_probe",
     "dock_matches",
@@ -186,10 +186,13 @@ def test_a_click_on_a_mode_changes_the_model_and_the_model_moves_the_tick(
 def test_linked_stacked_colormap_and_theme_are_written_where_they_belong(
     models: AppModels, actions: Actions
 ):
-    for name in ("linked", "stacked", "colormap_cividis", "theme_dark"):
+    for name in ("linked", "panes_stacked", "colormap_cividis", "theme_dark"):
         actions[name].trigger()
         assert actions[name].isChecked()
-    assert (models.view.state.linked, models.view.state.stacked) == (True, True)
+    assert (models.view.state.linked, models.view.state.arrangement) == (True, "stacked")
+    actions["panes_stacked"].trigger()
+    assert models.view.state.arrangement == "auto"
+    assert actions["panes_auto"].isChecked()
     assert models.settings.state.colormap == "cividis"
     assert models.settings.state.colormap == "cividis"
     assert models.settings.state.theme == "dark"

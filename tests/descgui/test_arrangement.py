@@ -12,8 +12,9 @@ HEADER_PX = 30
 
 
 def best(answers: int, room_px: tuple[int, int], image_px=(800, 640), *, stacked=False):
+    placement = "stacked" if stacked else "beside"
     return best_arrangement(
-        answers, stacked=stacked, room_px=room_px, image_px=image_px, header_px=HEADER_PX
+        answers, arrangement=placement, room_px=room_px, image_px=image_px, header_px=HEADER_PX
     )
 
 
@@ -73,3 +74,13 @@ def test_the_image_is_as_large_as_the_narrower_room_lets_it_be():
     found = best(1, (1000, 500), (100, 100))
     scale = found.image_scale((1000, 500), (100, 100), header_px=HEADER_PX)
     assert scale == pytest.approx((500 - SPACING_PX - HEADER_PX) / 100)
+
+
+@pytest.mark.parametrize(
+    ("room_px", "rows"), [((960, 560), 1), ((440, 560), 2), ((560, 900), 2), ((700, 620), 1)]
+)
+def test_panes_stack_by_themselves_where_that_shows_clearly_more(room_px, rows):
+    found = best_arrangement(
+        1, arrangement="auto", room_px=room_px, image_px=(800, 640), header_px=HEADER_PX
+    )
+    assert found.rows == rows

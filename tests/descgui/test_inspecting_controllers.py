@@ -771,7 +771,7 @@ def test_a_basis_is_fitted_on_all_images_of_the_open_folder_with_progress(ready,
     assert ready.session.of("pca")[-1][0].fit == "both"  # no folder is open
     ready.models.browser.set_dataset(a_set(Path(), *groups))
     ready.session.gate.clear()
-    ready.models.view.update(pca_level=0, stacked=True)
+    ready.models.view.update(pca_level=0, arrangement="stacked")
     words = "images for the PCA basis: 1 of 3"
     qtbot.waitUntil(lambda: ready.models.pictures.state.busy == words, timeout=WAIT_MS)
     ready.session.gate.set()

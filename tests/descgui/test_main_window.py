@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, Qt
+from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, QSettings, Qt
 from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
@@ -34,15 +34,18 @@ from descgui.models.messages import Message
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.actions import Actions
+from descgui.views.dock_layouts import DockSpec
 from descgui.views.environment import about_text, collect_facts, facts_as_text
-from descgui.views.layout_store import keep_on_screen, restore_layout, save_layout
+from descgui.views.layout_store import keep_on_screen, restore_layout
+from descgui.views.lazy_panel import LazyPanel
 from descgui.views.log_dock import LogPanel
-from descgui.views.main_window import DockSpec, MainWindow
-from descgui.views.notifications import SHOWN_AT_ONCE, stay_ms
+from descgui.views.main_window import MainWindow
+from descgui.views.notifications import KEPT, stay_ms
 from descgui.views.report_dialog import ReportDialog
 from descgui.views.status_bar import StatusBar
 from descgui.views.text_dialog import TextDialog, section_of, tour_text
 from descgui.views.words import short_device, size_text
+from descgui.views.workspace_bars import PanelRail, WorkspaceSwitch
 from engine.api import Image, ImagePair, MapInfo
 
 MakeWindow = Callable[..., MainWindow]
@@ -72,7 +75,7 @@ def make_window(qtbot: QtBot, models: AppModels, actions: Actions, tmp_path: Pat
                 "probe": DockSpec(QLabel("probe"), "Probe", "probe"),
                 "matches": DockSpec(QLabel("matches"), "Matches", "matches"),
                 "log": DockSpec(
-                    LogPanel(models.messages, tmp_path / "log"), "Log", "log", "bottom", False
+                    LogPanel(models.messages, tmp_path / "log"), "Log", "log", "bottom"
                 ),
             },
             layout_file=layout,
@@ -237,9 +240,8 @@ def test_panels_stand_apart_in_a_high_window_and_share_tabs_in_a_low_one(
     high = make_window(1400, 900)
     assert high.tabifiedDockWidgets(high.docks["descriptor"]) == []
     assert high.tabifiedDockWidgets(high.docks["probe"]) == [high.docks["matches"]]
-    low = make_window(900, 600)
+    low = make_window(1300, 700)
     assert len(low.tabifiedDockWidgets(low.docks["descriptor"])) == 2
-    assert not low.docks["browser"].isVisible()
     assert not high.docks["log"].isVisible()
 
 
@@ -301,10 +303,10 @@ def test_a_damaged_layout_is_not_handed_to_qt(make_window: MakeWindow, tmp_path:
     """Qt reads such states without looking: some end the process, at every start."""
     file = tmp_path / "layout.ini"
     window = make_window(1400, 900, file)
-    save_layout(window, file)
+    window.close()
     assert restore_layout(window, file)
     text = file.read_text("latin-1")
-    place = text.index("state=") + len("state=@ByteArray(") + 40
+    place = text.index("inspect=") + len("inspect=@ByteArray(") + 40
     for damaged in (text[:place] + "e" + text[place + 1 :], text[:place] + text[place + 8 :]):
         file.write_text(damaged, "latin-1")
         assert not restore_layout(window, file)
@@ -388,95 +390,301 @@ def test_information_fades_and_errors_stay():
     assert stay_ms(Message("odd", "warning")) is None
 
 
-def test_a_toast_shows_over_the_panes_and_leaves_the_focus(
+def test_a_warning_gets_a_row_of_its_own_and_leaves_the_focus(
     qtbot: QtBot, window: MainWindow, models: AppModels
 ):
     field = window.docks["descriptor"].widget()
     field.setFocus()
     qtbot.waitUntil(field.hasFocus)
+    high = window.centralWidget().height()
     models.messages.notify("a.png: cut short.", "error", "its trace")
-    toast = window.notifications.toasts[0]
-    assert toast.isVisible()
-    assert not toast.timer.isActive()
-    assert toast.accessibleName() == "a.png: cut short."
+    notifications = window.notifications
+    qtbot.waitUntil(lambda: window.centralWidget().height() < high)
+    assert notifications.row.isVisible()
+    assert notifications.row.accessibleName() == "a.png: cut short."
     assert field.hasFocus()
-    assert window.centralWidget().rect().contains(toast.geometry())
+    row = QRect(notifications.row.mapTo(window, QPoint(0, 0)), notifications.row.size())
+    for part in (window.centralWidget(), window.tool_bar, *window.docks.values()):
+        place = QRect(part.mapTo(window, QPoint(0, 0)), part.size())
+        assert not part.isVisible() or not row.intersects(place)
+    assert row.width() == window.width()
 
 
-def test_a_toast_is_closed_by_its_button_and_copied_by_the_other(
+def test_a_message_is_closed_by_its_button_and_copied_by_the_other(
     window: MainWindow, models: AppModels
 ):
     models.messages.notify("cut short.", "error", "its trace")
-    buttons = {
-        button.accessibleName(): button
-        for button in window.notifications.toasts[0].findChildren(QAbstractButton)
-    }
-    buttons["Copy"].click()
+    row = window.notifications.row
+    row.copy_button.click()
     assert QGuiApplication.clipboard().text() == "cut short.\n\nits trace"
-    buttons["Close this message"].click()
-    assert window.notifications.toasts == []
+    row.close_button.click()
+    assert window.notifications.waiting == ()
+    assert not row.isVisible()
 
 
-def test_details_open_within_the_panes(window: MainWindow, models: AppModels):
+def test_details_and_long_sentences_make_the_row_higher(
+    qtbot: QtBot, window: MainWindow, models: AppModels
+):
     models.messages.notify("cut short.", "error", "its trace")
-    toast = window.notifications.toasts[0]
-    low = toast.height()
-    details = next(
-        button
-        for button in toast.findChildren(QAbstractButton)
-        if button.accessibleName() == "Details"
-    )
-    details.click()
-    assert toast.height() > low + 100
-    assert window.centralWidget().rect().contains(toast.geometry())
+    row = window.notifications.row
+    low = row.height()
+    row.details_button.click()
+    assert row.height() > low + 100
+    assert row.detail.isVisible()
+    models.messages.notify("a long sentence that wraps " * 20, "warning")
+    qtbot.waitUntil(lambda: low < row.height() < low + 100)
+    assert not row.detail.isVisible()
+    needed = row.text.heightForWidth(row.text.width())
+    assert row.text.height() >= needed
 
 
-def test_several_toasts_leave_most_of_the_panes_free_and_older_ones_wait(
-    window: MainWindow, models: AppModels
-):
+def test_older_messages_wait_below_the_newest(window: MainWindow, models: AppModels):
     for word in ("first", "second", "third"):
-        models.messages.notify(f"{word}: {'a long sentence that wraps ' * 8}", "error")
-    toasts = window.notifications.toasts
-    assert [toast.isVisible() for toast in toasts] == [False, False, True] or (
-        sum(toast.height() for toast in toasts if toast.isVisible())
-        <= 0.35 * window.centralWidget().height()
-    )
-    assert toasts[-1].isVisible()
-    while toasts:
-        assert toasts[-1].isVisible()
-        toasts[-1].close_now()
+        models.messages.notify(f"{word}.", "error")
+    row = window.notifications.row
+    assert (row.message.text, row.more.text()) == ("third.", "2 more")
+    row.close_button.click()
+    assert (row.message.text, row.more.text()) == ("second.", "1 more")
+    row.close_button.click()
+    assert row.message.text == "first."
+    assert not row.more.isVisible()
 
 
-def test_the_same_sentence_is_counted_and_old_information_makes_room(
+def test_the_same_sentence_is_counted_and_old_warnings_make_room(
     window: MainWindow, models: AppModels
 ):
     models.messages.notify("bad.", "error")
     models.messages.notify("bad.", "error")
-    assert len(window.notifications.toasts) == 1
-    for number in range(SHOWN_AT_ONCE + 2):
-        models.messages.notify(f"news {number}.")
-    texts = [toast.message.text for toast in window.notifications.toasts]
-    assert len(texts) == SHOWN_AT_ONCE
+    assert window.notifications.row.text.text() == "bad.  (×2)"
+    for number in range(KEPT + 2):
+        models.messages.notify(f"odd {number}.", "warning")
+    texts = [message.text for message in window.notifications.waiting]
+    assert len(texts) == KEPT
     assert texts[0] == "bad."
-    assert texts[-1] == f"news {SHOWN_AT_ONCE + 1}."
+    assert texts[-1] == f"odd {KEPT + 1}."
 
 
-def test_toasts_do_not_lie_over_one_another(qtbot: QtBot, window: MainWindow, models: AppModels):
-    for text in ("one.", "two, which is " + "much " * 40 + "longer.", "three."):
-        models.messages.notify(text, "warning")
-    window.resize(1000, 700)
-    places = [toast.geometry() for toast in window.notifications.toasts]
-    for above, below in pairwise(places):
-        assert above.bottom() < below.top()
+def test_information_stands_in_the_status_bar_for_a_while(window: MainWindow, models: AppModels):
+    bar = bar_of(window)
+    models.engine.set(EngineState("ready", devices=(DeviceChoice("cpu", "CPU"),)))
+    models.messages.notify("Written to x.csv.")
+    assert window.notifications.waiting == ()
+    assert bar.note.text() == "Written to x.csv."
+    assert not bar.engine.isVisible()
+    assert 0 < bar._note_timer.remainingTime() <= 5500
+    bar._note_timer.timeout.emit()
+    assert not bar.note.isVisible()
+    assert bar.engine.isVisible()
 
 
-def test_a_toast_fades_away_by_itself(qtbot: QtBot, window: MainWindow, models: AppModels):
-    models.messages.notify("done.")
-    toast = window.notifications.toasts[0]
-    assert 0 < toast.timer.remainingTime() <= 5500
-    with qtbot.waitSignal(toast.closed):
-        toast.fade_away()
-    assert window.notifications.toasts == []
+def test_a_long_name_leaves_room_for_the_rest_of_the_status_bar(
+    window: MainWindow, models: AppModels
+):
+    window.resize(1024, 700)
+    open_a_pair(models, name="a_sequence_with_a_long_name " * 12)
+    models.maps.set_status("a", MapStatus("ready", info=map_info(40_000_000)))
+    models.pair.set_loading("another_very_long_name_of_a_file_that_is_opened " * 6)
+    bar = bar_of(window)
+    bar.layout().activate()
+    assert window.width() == 1024
+    for label in (bar.pair, bar.memory, bar.work):
+        assert label.isVisible()
+        assert label.geometry().right() <= bar.width()
+        assert label.width() > 40
+    assert bar.memory.width() >= bar.memory.sizeHint().width()
+    assert bar.pair.toolTip().startswith(models.pair.state.pair.name)
+    assert bar.work.toolTip() == bar.work.text()
+
+
+# Workspaces --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def worker(
+    qtbot: QtBot, models: AppModels, actions: Actions, tmp_path: Path, made: list[str]
+) -> MakeWindow:
+    """Makes windows with all panels; those of other workspaces note when they are made."""
+
+    def lazy(name: str) -> LazyPanel:
+        def make() -> QWidget:
+            made.append(name)
+            return QListWidget()
+
+        return LazyPanel(make)
+
+    def make(width: int = 1400, height: int = 900, layout: Path | None = None) -> MainWindow:
+        window = MainWindow(
+            models,
+            actions if not windows else Actions(models),
+            central=QWidget(),
+            docks={
+                "browser": DockSpec(QListWidget(), "Browser", "browser", "left"),
+                "descriptor": DockSpec(QLineEdit(), "Descriptor", "descriptor"),
+                "probe": DockSpec(QLabel("probe"), "Probe", "probe"),
+                "matches": DockSpec(QLabel("matches"), "Matches", "matches"),
+                "evaluation": DockSpec(lazy("evaluation"), "Evaluation", "evaluate", "bottom"),
+                "training": DockSpec(lazy("training"), "Training", "train", "bottom"),
+                "log": DockSpec(QListWidget(), "Log", "log", "bottom"),
+            },
+            layout_file=layout,
+        )
+        qtbot.addWidget(window)
+        windows.append(window)
+        window.resize(width, height)
+        window.show()
+        window.activateWindow()
+        qtbot.waitUntil(window.isActiveWindow)
+        return window
+
+    windows: list[MainWindow] = []
+    return make
+
+
+def seen(window: MainWindow) -> set[str]:
+    return {name for name, dock in window.docks.items() if not dock.isHidden()}
+
+
+def test_keys_switch_the_workspaces_and_lead_back_to_the_pair(
+    qtbot: QtBot, worker: MakeWindow, made: list[str]
+):
+    window = worker()
+    assert made == []  # the start does not wait for panels that are not shown
+    field = window.docks["descriptor"].widget()
+    QTest.keyClick(window, Qt.Key.Key_E)
+    assert seen(window) == {"evaluation"}
+    assert made == ["evaluation"]
+    work, pair = window.docks["evaluation"], window.centralWidget()
+    qtbot.waitUntil(lambda: work.width() > pair.width() > 300)
+    QTest.keyClick(window, Qt.Key.Key_F9)
+    assert seen(window) == {"training"}
+    QTest.keyClick(window, Qt.Key.Key_F9)
+    assert seen(window) == {"browser", "descriptor", "probe", "matches"}
+    field.setFocus()
+    QTest.keyClick(field, Qt.Key.Key_T)
+    assert field.text() == "t"  # a text field keeps letters …
+    QTest.keyClick(field, Qt.Key.Key_F8)
+    assert seen(window) == {"evaluation"}  # … and the other key works everywhere
+    QTest.keyClick(window, Qt.Key.Key_I)
+    assert field.isVisible()
+    assert made == ["evaluation", "training"]
+
+
+def test_the_buttons_at_the_top_show_the_workspace(
+    qtbot: QtBot, worker: MakeWindow, actions: Actions
+):
+    window = worker()
+    buttons = window.findChild(WorkspaceSwitch).buttons
+    qtbot.mouseClick(buttons["train"], Qt.MouseButton.LeftButton)
+    assert seen(window) == {"training"}
+    assert [name for name, button in buttons.items() if button.isChecked()] == ["train"]
+    window.open_dock("matches")  # which belongs to another one
+    assert window.docks["matches"].isVisible()
+    assert [name for name, button in buttons.items() if button.isChecked()] == ["inspect"]
+
+
+def test_each_workspace_keeps_its_layout_and_can_be_reset(
+    worker: MakeWindow, actions: Actions, tmp_path: Path
+):
+    file = tmp_path / "layout.ini"
+    window = worker(layout=file)
+    window.docks["probe"].hide()
+    window.show_workspace("evaluate")
+    actions["dock_log"].trigger()
+    window.show_workspace("inspect")
+    assert seen(window) == {"browser", "descriptor", "matches"}
+    window.show_workspace("evaluate")
+    assert seen(window) == {"evaluation", "log"}
+    window.close()
+    again = worker(layout=file)
+    assert seen(again) == {"evaluation", "log"}
+    again.reset_layout()
+    assert seen(again) == {"evaluation"}
+    again.show_workspace("inspect")
+    assert seen(again) == {"browser", "descriptor", "matches"}
+    again.reset_layout()
+    assert seen(again) == {"browser", "descriptor", "probe", "matches"}
+
+
+def test_a_narrow_window_shows_icons_and_one_panel_on_each_side(
+    qtbot: QtBot, worker: MakeWindow, actions: Actions
+):
+    window = worker(1024, 700)
+    rail = window.findChild(PanelRail)
+    assert rail.isVisible()
+    assert seen(window) == set()
+    assert window.centralWidget().width() > 940
+    for name in ("probe", "matches"):
+        button = rail.widgetForAction(actions[f"dock_{name}"])
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert seen(window) == {name}
+    actions["dock_browser"].trigger()
+    assert seen(window) == {"browser", "matches"}
+    actions["dock_matches"].trigger()
+    assert seen(window) == {"browser"}
+    window.resize(1400, 900)
+    qtbot.waitUntil(lambda: seen(window) == {"browser", "descriptor", "probe", "matches"})
+    assert not rail.isVisible()
+    window.resize(1024, 700)
+    qtbot.waitUntil(lambda: seen(window) == {"browser"})
+
+
+def test_a_narrow_window_gives_other_work_all_its_room_and_brings_the_pair_back(
+    qtbot: QtBot, worker: MakeWindow
+):
+    window = worker(1024, 700)
+    window.show_workspace("evaluate")
+    assert not window.centralWidget().isVisible()
+    qtbot.waitUntil(lambda: window.docks["evaluation"].width() == window.width())
+    window.show_pair()
+    assert window.centralWidget().isVisible()
+    assert seen(window) == set()
+    window.resize(1400, 900)
+    window.show_workspace("train")
+    window.show_pair()  # it is in sight
+    assert seen(window) == {"training"}
+
+
+def test_the_row_of_messages_keeps_its_place_in_all_workspaces(
+    qtbot: QtBot, worker: MakeWindow, models: AppModels
+):
+    window = worker()
+    models.messages.notify("odd.", "warning")
+    window.show_workspace("evaluate")
+    bar = window.notifications.bar
+    assert bar.isVisible()
+    qtbot.waitUntil(lambda: bar.width() == window.width())
+    window.notifications.clear()
+    window.show_workspace("inspect")  # whose layout was kept while the row was shown
+    assert not bar.isVisible()
+    models.messages.notify("odd again.", "warning")
+    assert bar.isVisible()
+    assert bar.y() > window.tool_bar.y()
+
+
+def test_the_layout_of_an_earlier_version_becomes_that_of_inspect(
+    worker: MakeWindow, tmp_path: Path
+):
+    window = worker()
+    window.docks["browser"].hide()
+    window.docks["log"].show()
+    geometry, state = window.saveGeometry(), window.saveState(2)
+    checksum = hashlib.sha256(bytes(geometry.data()) + b"|" + bytes(state.data())).hexdigest()
+    file = tmp_path / "old.ini"
+    store = QSettings(str(file), QSettings.Format.IniFormat)
+    for key, value in {
+        "version": 2, "geometry": geometry, "state": state, "checksum": checksum,
+    }.items():  # fmt: skip
+        store.setValue(key, value)
+    store.sync()
+    again = worker(layout=file)
+    assert seen(again) == {"descriptor", "probe", "matches", "log"}
+    again.show_workspace("train")
+    assert seen(again) == {"training"}
 
 
 # Reports and dialogs -----------------------------------------------------------------------------
@@ -501,7 +709,7 @@ def test_a_fault_is_reported_once_counted_while_open_and_said_in_passing_later(
     dialogs[0].close()
     window.show_report(report())
     assert not any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
-    assert "happened again" in window.notifications.toasts[-1].message.text
+    assert "happened again" in window.notifications.row.message.text
     window.show_report(report("another"))
     assert any(dialog.isVisible() for dialog in window.findChildren(ReportDialog))
     for dialog in window.findChildren(ReportDialog):

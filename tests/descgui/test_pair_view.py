@@ -880,10 +880,10 @@ def test_zoom_commands_reach_all_panes(view, opened):
 
 
 def test_stacking_puts_the_panes_above_one_another(view, qtbot, models, opened):
-    models.view.update(stacked=True)
+    models.view.update(arrangement="stacked")
     qtbot.waitUntil(lambda: view._panes[1].y() > view._panes[0].y())
     assert view._panes[0].x() == view._panes[1].x()
-    models.view.update(stacked=False)
+    models.view.update(arrangement="beside")
     qtbot.waitUntil(lambda: view._panes[1].x() > view._panes[0].x())
 
 
