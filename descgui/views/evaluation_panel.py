@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from engine.api import MergedResults, RunInfo
 
 FIRST_HEIGHT_PX = 360
-_TABLE_PX = 312
+_ABREAST = [3000, 2000]  # the table's share, and that of the bars
 _COPIES = (
     ("Copy as Markdown", "markdown"),
     ("Copy as LaTeX", "latex"),
@@ -104,7 +104,7 @@ class EvaluationPanel(QWidget):
         wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
         if wanted != self._split.orientation():
             self._split.setOrientation(wanted)
-            self._split.setSizes([1, 1] if narrow else [_TABLE_PX, 10 * _TABLE_PX])
+            self._split.setSizes([1, 1] if narrow else _ABREAST)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -200,8 +200,9 @@ class EvaluationPanel(QWidget):
         results.setChildrenCollapsible(False)
         results.addWidget(first)
         results.addWidget(second)
-        results.setStretchFactor(1, 1)
-        results.setSizes([_TABLE_PX, 10 * _TABLE_PX])
+        results.setStretchFactor(0, 3)
+        results.setStretchFactor(1, 2)
+        results.setSizes(_ABREAST)
         return results
 
     def _make_copy_button(self, parent: QWidget) -> QToolButton:

@@ -283,7 +283,6 @@ class SequenceBars(PairLines):
         super().__init__(parent, name="Means", titles=("Group", "Descriptor", "", "PCK"))
         self.setItemDelegate(_LineDelegate(self))
         self.setHeaderHidden(True)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.header().setMinimumSectionSize(8)
         self.header().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)

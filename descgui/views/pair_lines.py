@@ -163,6 +163,7 @@ class PairLines(QTreeView):
         super().__init__(parent)
         self.lines = LineModel(titles, self)
         self.setModel(self.lines)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setAccessibleName(name)
         self.setFont(tabular(self.font()))
         self.setRootIsDecorated(False)

@@ -93,7 +93,7 @@ class RunDelegate(QStyledItemDelegate):
             )
         ):
             place = area.adjusted(0, line * (metrics.height() + 1), -right_px, 0)
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width())
             painter.setPen(ink)
             painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, shown)
 
