@@ -221,6 +221,7 @@ if TYPE_CHECKING:
         Colormap,
         Panel,
         PcaFit,
+        Placement,
         PointsKind,
         Precision,
         Side,

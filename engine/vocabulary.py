@@ -29,6 +29,9 @@ ViewMode = Literal["image", "pca", "overlay", "heat", "warp", "cycle", "members"
 Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "training", "log"]
 """The panels around the panes."""
 
+Placement = Literal["auto", "beside", "stacked"]
+"""Panes side by side, above one another (stacked), or whichever shows the images larger."""
+
 Colormap = Literal["viridis", "cividis"]
 """The colours of scalar maps."""
 

@@ -195,7 +195,7 @@ def left_out(models: AppModels) -> tuple[str, ...]:
     found = {
         "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),
         "the query in image B": probe is not None and probe.side == "b",
-        "stacked panes": view.stacked,
+        "the place of the panes": view.arrangement != usual_view.arrangement,
         "blinking": view.blink,
         "the heat map's fixed range": not view.heat_auto,
         "the member that PCA shows": view.pca_level != usual_view.pca_level,

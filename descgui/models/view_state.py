@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from engine import api
-from engine.api import PLAIN, PcaFit, ViewMode
-
-Placement = Literal["auto", "beside", "stacked"]
+from engine.api import PLAIN, PcaFit, Placement, ViewMode
 
 
 @dataclass(frozen=True, slots=True)

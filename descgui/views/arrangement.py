@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from descgui.models.view_state import Placement
+from engine.api import Placement
 
 SPACING_PX: Final = 8
 """Between panes."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
-from descgui.models.view_state import Placement
 from descgui.views.workspaces import WORKSPACES
 from engine import api
 from engine.api import (
@@ -21,6 +20,7 @@ from engine.api import (
     PANELS,
     SIDES,
     VIEW_MODES,
+    Placement,
 )
 
 Key = str | QKeySequence.StandardKey

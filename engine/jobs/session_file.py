@@ -35,6 +35,7 @@ from engine.vocabulary import (
     MOST_COMPARED,
     Colormap,
     PcaFit,
+    Placement,
     PointsKind,
     Precision,
     Side,
@@ -147,7 +148,7 @@ class SavedView:
 
     mode: ViewMode = option("heat", help="what the panes show")
     linked: bool = option(False, help="both panes share pan and zoom")
-    stacked: bool = option(False, help="panes above one another")
+    arrangement: Placement = option("auto", help="panes side by side or above one another")
     blink: bool = option(False, help="in warp mode, the other image instead of the blend")
     self_similarity: bool = option(False, help="heat map in the query's own image, too")
     heat_auto: bool = option(True, help="fit the heat map's colours to every probe")
