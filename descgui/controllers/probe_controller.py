@@ -85,6 +85,8 @@ class ProbeController(QObject):
         self._searches_own = models.view.state.self_similarity
         self._queries = tuple(LatestOnly(self._failed, self) for _ in models.descriptors)
         self.undo_stack = QUndoStack(self)
+        self._resting = False  # the mouse has left the images
+        models.pins.selected_changed.connect(self._on_selected)
         maps.ready.connect(self._ask_again)
         models.pair.changed.connect(self._pair_changed)
         for number, compared in enumerate(models.compared, start=1):
@@ -108,15 +110,21 @@ class ProbeController(QObject):
     def hover(self, side: api.Side, x_px: float, y_px: float) -> None:
         """The mouse is over a point of one image."""
         probe = Probe(side, (x_px, y_px))
+        self._resting = False
         # Asked first, so that the answer is computed while the pointer's marks are drawn.
         self._ask_about(probe)
         self._models.probe.move(probe)
 
     def leave(self) -> None:
-        """The mouse is over no image."""
-        for number, queries in enumerate(self._queries):
-            queries.drop(_Key(number))
-        self._models.probe.move(None)
+        """The mouse is over no image: what it found last stays, until a pin is selected."""
+        self._resting = True
+
+    def _on_selected(self, number: int) -> None:
+        """Let a selected pin be seen in place of what the mouse found last."""
+        if number and self._resting:
+            for place, queries in enumerate(self._queries):
+                queries.drop(_Key(place))
+            self._models.probe.move(None)
 
     def pin(self, side: api.Side, x_px: float, y_px: float) -> None:
         """Keep a probe at a point."""

@@ -69,10 +69,16 @@ class ProbeModel(QObject):
         self._probe: Probe | None = None
         self._answer: api.ProbeAnswer | None = None
         self._comparisons: dict[int, api.ProbeAnswer] = {}
+        self._used = False
+
+    @property
+    def was_used(self) -> bool:
+        """Whether any point was ever probed."""
+        return self._used
 
     @property
     def probe(self) -> Probe | None:
-        """The point under the mouse."""
+        """The point under the mouse, or the last one that was."""
         return self._probe
 
     @property
@@ -89,6 +95,7 @@ class ProbeModel(QObject):
         if probe == self._probe:
             return
         self._probe = probe
+        self._used = self._used or probe is not None
         self.moved.emit(probe)
         if probe is None:
             self.clear_answers()

@@ -16,8 +16,8 @@ from descgui.views.commands import (
     Command,
     Section,
     key_sequences,
-    set_elsewhere,
 )
+from descgui.views.conditions import set_elsewhere
 from descgui.views.icons import icon
 from descgui.views.key_guard import KeyGuard
 from descgui.views.recent_menus import RecentMenus
@@ -41,6 +41,7 @@ class Actions(QObject):
             for command in section
         }
         self._groups: dict[str, QActionGroup] = {}
+        self._whys: dict[str, str] = {}
         self._actions = {name: self._make(command) for name, command in self.commands.items()}
         self.recents = RecentMenus(models.settings, self)
         self._guard = KeyGuard(self)
@@ -76,7 +77,7 @@ class Actions(QObject):
         for name, sections in MENUS.items():
             menu = bar.addMenu(MENU_TITLES[name])
             menu.setObjectName(f"menu_{name}")
-            menu.setToolTipsVisible(False)
+            menu.setToolTipsVisible(True)  # they say why a command cannot be used
             self._fill(menu, sections)
 
     def follow_undo_stack(self, stack: QUndoStack) -> None:
@@ -93,12 +94,25 @@ class Actions(QObject):
         self._name_undo(stack.undoText())
         self._name_redo(stack.redoText())
 
+    def why_not(self, keys: QKeySequence) -> str:
+        """Why the command with this shortcut cannot be used now, as a sentence; "" otherwise."""
+        for name, action in self._actions.items():
+            why = self._whys.get(name, "")
+            if why and not action.isEnabled() and keys in action.shortcuts():
+                title = action.text().replace("&", "").removesuffix("…")
+                return f"{title}: {why[0].lower()}{why[1:]}."
+        return ""
+
     def refresh(self) -> None:
         """Bring every enabled and checked state up to the models."""
         for name, command in self.commands.items():
             action = self._actions[name]
-            if command.enabled is not set_elsewhere:
-                action.setEnabled(command.enabled(self._models))
+            if command.needs is not set_elsewhere:
+                why = command.needs(self._models)
+                if (why == "") != action.isEnabled() or why != self._whys.get(name, ""):
+                    self._whys[name] = why
+                    action.setEnabled(not why)
+                    action.setToolTip(self._tip(command, action))
             if command.checked is not None:
                 action.setChecked(command.checked(self._models))
 
@@ -106,8 +120,7 @@ class Actions(QObject):
         action = QAction(command.text, self)
         action.setObjectName(command.id)
         action.setShortcuts([key for entry in command.keys for key in key_sequences(entry)])
-        shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-        action.setToolTip(f"{command.tip} ({shortcut})" if shortcut else command.tip)
+        action.setToolTip(self._tip(command, action))
         action.setMenuRole(
             {
                 "quit": QAction.MenuRole.QuitRole,
@@ -117,7 +130,7 @@ class Actions(QObject):
         )
         action.setIcon(icon(command.icon))
         action.setCheckable(command.checkable or command.checked is not None)
-        if command.enabled is set_elsewhere:
+        if command.needs is set_elsewhere:
             action.setEnabled(False)
         if command.group:
             group = self._groups.setdefault(command.group, QActionGroup(self))
@@ -125,6 +138,12 @@ class Actions(QObject):
         if command.checked is not None:
             action.triggered.connect(self._on_clicked)
         return action
+
+    def _tip(self, command: Command, action: QAction) -> str:
+        shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        tip = f"{command.tip} ({shortcut})" if shortcut else command.tip
+        why = self._whys.get(command.id, "")
+        return f"{tip}\n{why}" if why else tip
 
     def _on_clicked(self, on: bool) -> None:
         command = self.commands[self.sender().objectName()]

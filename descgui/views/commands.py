@@ -13,12 +13,30 @@ from dataclasses import dataclass
 from PySide6.QtGui import QKeySequence
 
 from descgui.models.bundle import AppModels
+from descgui.views.conditions import (
+    always,
+    needs_comparison,
+    needs_dense_truth,
+    needs_engine,
+    needs_homography,
+    needs_maps,
+    needs_matches,
+    needs_members,
+    needs_network,
+    needs_pair,
+    needs_pair_and_engine,
+    needs_pins,
+    needs_results,
+    needs_selected_pin,
+    needs_study,
+    needs_training,
+    needs_truth,
+    needs_work,
+    set_elsewhere,
+)
 from descgui.views.workspaces import WORKSPACES
-from engine import api
 from engine.api import (
-    LISTED_TRUTHS,
     PANELS,
-    SIDES,
     VIEW_MODES,
     Placement,
 )
@@ -38,78 +56,6 @@ MENU_TITLES = {
 SUBMENU_TITLES = {"stacked": "P&anes", "colormap": "C&olour map", "theme": "&Theme"}
 
 
-def always(_models: AppModels) -> bool:
-    """True."""
-    return True
-
-
-def set_elsewhere(_models: AppModels) -> bool:
-    """Marks commands that something else enables: an undo stack, a dock, the browser's list."""
-    return False
-
-
-def is_busy(models: AppModels) -> bool:
-    """True while something can be stopped: a pair being opened, maps or matches computed."""
-    working = any(
-        maps.status(side).stage in ("waiting", "computing")
-        for maps in models.descriptors
-        for side in SIDES
-    )
-    running = models.matches.state.running or models.pictures.state.busy != ""
-    return working or running or models.pair.loading != ""
-
-
-def _can_match(models: AppModels) -> bool:
-    state = models.matches.state
-    return models.descriptors[state.descriptor].ready and not state.running
-
-
-def _has_pair(models: AppModels) -> bool:
-    return models.pair.state is not None
-
-
-def _has_truth(models: AppModels) -> bool:
-    state = models.pair.state
-    return state is not None and state.truth is not None
-
-
-def _has_homography(models: AppModels) -> bool:
-    state = models.pair.state
-    return state is not None and state.truth is not None and state.truth.kind == "homography"
-
-
-def _has_dense_truth(models: AppModels) -> bool:
-    state = models.pair.state
-    return state is not None and state.truth is not None and state.truth.kind not in LISTED_TRUTHS
-
-
-def _has_members(models: AppModels) -> bool:
-    info = models.maps.status("a").info
-    return _has_pair(models) and info is not None and info.levels > 1
-
-
-def _has_network(models: AppModels) -> bool:
-    return _has_pair(models) and api.network_of(models.maps.choice.name) is not None
-
-
-def _has_results(models: AppModels) -> bool:
-    content = models.evaluation.shown.state.content
-    return content is not None and bool(content.pairs)
-
-
-def _has_network_open(models: AppModels) -> bool:
-    shown = api.network_of(models.maps.choice.name) is not None
-    return _engine_ready(models) and (shown or models.study.state.stage != "none")
-
-
-def _has_matches(models: AppModels) -> bool:
-    return models.matches.state.table is not None
-
-
-def _engine_ready(models: AppModels) -> bool:
-    return models.engine.state.stage == "ready"
-
-
 @dataclass(frozen=True, slots=True)
 class Command:
     """What a command is called, how it looks, and when it can be used.
@@ -120,7 +66,7 @@ class Command:
         tip: one sentence without a full stop, for the tooltip and the palette.
         icon: name of an icon.
         keys: its shortcuts.
-        enabled: whether it can be used now.
+        needs: why it cannot be used now; "" if it can.
         checked: whether it is on, by the models; None where they do not know.
         checkable: it is on or off, but something other than a model decides which.
         apply: what a click changes in the models; None where something else acts.
@@ -133,7 +79,7 @@ class Command:
     tip: str
     icon: str
     keys: tuple[Key, ...] = ()
-    enabled: Callable[[AppModels], bool] = always
+    needs: Callable[[AppModels], str] = always
     checked: Callable[[AppModels], bool] | None = None
     checkable: bool = False
     apply: Callable[[AppModels, bool], None] | None = None
@@ -142,16 +88,16 @@ class Command:
 
 
 def _mode(number: int, mode: str) -> Command:
-    text, tip, enabled = {
-        "image": ("&Image", "Show the images alone", _has_pair),
-        "pca": ("&PCA", "Show the descriptors as colours", _has_pair),
-        "overlay": ("O&verlay", "Show the descriptors' colours over the images", _has_pair),
-        "heat": ("&Heat map", "Show the similarity of every point to the query", _has_pair),
-        "warp": ("&Warp", "Warp one image onto the other by the homography", _has_homography),
-        "cycle": ("&Cycle", "Show the error of matching there and back", _has_pair),
-        "members": ("&Members", "Show which member of the set won at each point", _has_members),
-        "norms": ("&Norms", "Show how long a network's vectors are", _has_network),
-        "error": ("&Error", "Show how far the match of every cell is off", _has_dense_truth),
+    text, tip, needs = {
+        "image": ("&Image", "Show the images alone", needs_pair),
+        "pca": ("&PCA", "Show the descriptors as colours", needs_pair),
+        "overlay": ("O&verlay", "Show the descriptors' colours over the images", needs_pair),
+        "heat": ("&Heat map", "Show the similarity of every point to the query", needs_pair),
+        "warp": ("&Warp", "Warp one image onto the other by the homography", needs_homography),
+        "cycle": ("&Cycle", "Show the error of matching there and back", needs_pair),
+        "members": ("&Members", "Show which member of the set won at each point", needs_members),
+        "norms": ("&Norms", "Show how long a network's vectors are", needs_network),
+        "error": ("&Error", "Show how far the match of every cell is off", needs_dense_truth),
     }[mode]
     return Command(
         f"mode_{mode}",
@@ -159,7 +105,7 @@ def _mode(number: int, mode: str) -> Command:
         tip,
         f"mode-{mode}",
         (str(number),),
-        enabled,
+        needs,
         checked=lambda models: models.view.state.mode == mode,
         apply=lambda models, _on: models.view.update(mode=mode),
         group="mode",
@@ -248,42 +194,42 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "load_homography", "Load &homography…",
                 "Load the true homography of the open pair from a file", "homography",
-                enabled=_has_pair,
+                needs=needs_pair,
             ),
             Command(
                 "load_truth", "Load tr&uth…",
                 "Load ground truth of any kind for the open pair: flow, disparity, points, …",
-                "truth", enabled=_has_pair,
+                "truth", needs=needs_pair,
             ),
             Command(
                 "clear_truth", "&Clear truth",
                 "Remove the ground truth of the open pair", "homography-clear",
-                enabled=_has_truth,
+                needs=needs_truth,
             ),
             Command(
                 "open_network", "Open &network…",
                 "Describe by a network of timm or another library, or by one in a file",
-                "network", ("Ctrl+Shift+N",), _engine_ready,
+                "network", ("Ctrl+Shift+N",), needs_engine,
             ),
             Command(
                 "load_maps", "Load precomputed &maps…",
                 "Show dense descriptors of your own, one map file for each image", "maps",
-                enabled=_has_pair,
+                needs=needs_pair,
             ),
             Command(
                 "load_plugin", "Load p&lugin…", "Run a Python file that registers a descriptor",
-                "plugin", enabled=_engine_ready,
+                "plugin", needs=needs_engine,
             ),
         ),
         (
             Command(
                 "save_session", "Sa&ve session…",
                 "Save pair, truth, descriptors, settings, pins and view to a small file",
-                "save-session", ("Ctrl+Shift+S",), _has_pair,
+                "save-session", ("Ctrl+Shift+S",), needs_pair,
             ),
             Command(
                 "export_canvas", "&Save picture…", "Save both panes as a PNG", "export-image",
-                (_Standard.Save,), _has_pair,
+                (_Standard.Save,), needs_pair,
             ),
             Command(
                 "export_window", "Save &window picture…", "Save the whole window as a PNG",
@@ -291,12 +237,12 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             ),
             Command(
                 "export_figure", "&Export figure…", "Export a figure for a paper", "export-figure",
-                ("Ctrl+E",), _has_pair,
+                ("Ctrl+E",), needs_pair,
             ),
             Command(
                 "export_matches", "Export ma&tches…",
                 "Export all matches as CSV, NumPy or COLMAP files", "table", ("Ctrl+Shift+E",),
-                _has_matches,
+                needs_matches,
             ),
         ),
         (Command("quit", "&Quit", "Quit the program", "quit", ("Ctrl+Q",)),),
@@ -315,11 +261,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (
             Command(
                 "copy_canvas", "&Copy picture", "Copy both panes as a picture", "copy",
-                (_Standard.Copy,), _has_pair,
+                (_Standard.Copy,), needs_pair,
             ),
             Command(
                 "copy_command", "Copy as co&mmand", "Copy the command line that opens this view",
-                "terminal", ("Ctrl+Shift+C",), _has_pair,
+                "terminal", ("Ctrl+Shift+C",), needs_pair,
             ),
             Command(
                 "paste_image", "&Paste images", "Open images or their paths from the clipboard",
@@ -329,11 +275,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (
             Command(
                 "remove_pin", "Remove p&in", "Remove the selected pin", "pin-remove",
-                (_Standard.Delete,), lambda models: models.pins.selected != 0,
+                (_Standard.Delete,), needs_selected_pin,
             ),
             Command(
                 "clear_pins", "Remove &all pins", "Remove all pins", "clear-pins",
-                enabled=lambda models: bool(models.pins.pins),
+                needs=needs_pins,
             ),
         ),
         (Command("settings", "&Settings…", "Change the settings", "settings", ("Ctrl+,",)),),
@@ -343,7 +289,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
         (
             Command(
                 "blink", "&Blink", "Alternate an image with the other one warped onto it", "blink",
-                ("Space",), _has_truth,
+                ("Space",), needs_truth,
                 checked=lambda models: models.view.state.blink and models.view.state.mode == "warp",
                 apply=lambda models, on: models.view.update(
                     blink=on, mode="warp" if on else models.view.state.mode
@@ -352,12 +298,12 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "pca_colours", "PCA colou&rs…",
                 "Choose the components that are red, green and blue, and the foreground",
-                "pca-colours", ("P",), _has_pair,
+                "pca-colours", ("P",), needs_pair,
             ),
             Command(
                 "self_similarity", "Self-similarit&y",
                 "Show the heat map in the query's own image, too", "self-similarity", ("S",),
-                _has_pair,
+                needs_pair,
                 checked=lambda models: models.view.state.self_similarity,
                 apply=lambda models, on: models.view.update(
                     self_similarity=on, mode="heat" if on else models.view.state.mode
@@ -366,7 +312,7 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "own_ranges", "Colour ran&ge for each descriptor",
                 "Fit the heat map's colours for each descriptor alone", "colormap", ("G",),
-                lambda models: models.comparing,
+                needs_comparison,
                 checked=lambda models: models.view.state.own_ranges,
                 apply=lambda models, on: models.view.update(own_ranges=on),
             ),
@@ -383,21 +329,21 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "value_range", "Blac&k and white points…",
                 "Choose which values of the images are black and white", "value-range",
-                enabled=_has_pair,
+                needs=needs_pair,
             ),
         ),
         (
-            Command("fit", "&Fit", "Fit both images", "fit", ("Ctrl+0",), _has_pair),
+            Command("fit", "&Fit", "Fit both images", "fit", ("Ctrl+0",), needs_pair),
             Command(
                 "one_to_one", "&1:1", "Show each image pixel as one screen pixel", "one-to-one",
-                ("Ctrl+1",), _has_pair,
+                ("Ctrl+1",), needs_pair,
             ),
             Command(
                 "zoom_in", "&Zoom in", "Zoom in", "zoom-in", (_Standard.ZoomIn, "Ctrl+="),
-                _has_pair,
+                needs_pair,
             ),
             Command(
-                "zoom_out", "Zoom o&ut", "Zoom out", "zoom-out", (_Standard.ZoomOut,), _has_pair,
+                "zoom_out", "Zoom o&ut", "Zoom out", "zoom-out", (_Standard.ZoomOut,), needs_pair,
             ),
         ),
         (
@@ -423,11 +369,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "describe_again", "&Describe again", "Recompute the open pair's descriptors",
                 "refresh", (_Standard.Refresh,),
-                enabled=lambda models: _has_pair(models) and _engine_ready(models),
+                needs=needs_pair_and_engine,
             ),
             Command(
                 "compare", "&Compare descriptors…", "Show up to four descriptors at one cursor",
-                "compare", ("C",), _engine_ready,
+                "compare", ("C",), needs_engine,
                 checked=lambda models: models.comparing,
             ),
         ),
@@ -435,11 +381,11 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "run_matches", "&Match points", "Match many points of image A", "matches",
                 ("Ctrl+M",),
-                enabled=_can_match,
+                needs=needs_maps,
             ),
             Command(
                 "clear_matches", "C&lear matches", "Clear the matches", "matches-clear",
-                enabled=_has_matches,
+                needs=needs_matches,
             ),
         ),
         (
@@ -450,12 +396,12 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "gallery", "Measured pa&irs…",
                 "All pairs of the results on display: pictures, sorted and filtered, and a scatter "
-                "plot", "images", enabled=_has_results,
+                "plot", "images", needs=needs_results,
             ),
             Command(
                 "study", "St&udy a network…",
                 "Find out which layer of the shown network matches best", "study",
-                enabled=_has_network_open,
+                needs=needs_study,
             ),
             Command(
                 "train", "&Train…", "Train a descriptor on your own photos", "train",
@@ -463,10 +409,10 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             ),
             Command(
                 "stop_training", "St&op training", "Stop training and keep a checkpoint", "stop",
-                enabled=lambda models: models.training.status.state.busy,
+                needs=needs_training,
             ),
         ),
-        (Command("cancel", "&Stop", "Stop the current computation", "stop", ("Esc",), is_busy),),
+        (Command("cancel", "&Stop", "Stop the current computation", "stop", ("Esc",), needs_work),),
     ),
     "window": (
         tuple(_workspace(name) for name in WORKSPACES),

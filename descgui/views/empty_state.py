@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
@@ -136,6 +136,25 @@ class DropBanner(QWidget):
         painter.setPen(QColor("#C9CBD1" if self._refused else "#FFFFFF"))
         flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
         painter.drawText(sheet.adjusted(16.0, 16.0, -16.0, -16.0), flags, self.text)
+
+
+class Hint(QLabel):
+    """One sentence on a dark plate over the images, which lets the mouse through."""
+
+    def __init__(self, text: str, parent: QWidget) -> None:
+        super().__init__(text, parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setStyleSheet(
+            "color: white; background: rgba(16, 17, 20, 205);border-radius: 6px; padding: 5px 12px;"
+        )
+        self.hide()
+
+    def show_at(self, place: QPoint) -> None:
+        """Appear with the middle of its upper edge at a point of its parent."""
+        self.adjustSize()
+        self.move(place.x() - self.width() // 2, place.y())
+        self.show()
+        self.raise_()
 
 
 def _larger(font: QFont, factor: float) -> QFont:

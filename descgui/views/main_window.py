@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 
 from descgui.models.bundle import AppModels
@@ -178,9 +178,13 @@ class MainWindow(QMainWindow):
             self._actions["full_screen"].setChecked(self.isFullScreen())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape leaves the full screen when there is nothing to stop."""
-        if event.key() == Qt.Key.Key_Escape and self.isFullScreen():
-            self.showNormal()
+        """Escape leaves the full screen when there is nothing to stop; other keys say why not."""
+        why = self._actions.why_not(QKeySequence(event.keyCombination()))
+        if event.key() == Qt.Key.Key_Escape:
+            if self.isFullScreen():
+                self.showNormal()
+        elif why:
+            self._models.messages.notify(why)
         else:
             super().keyPressEvent(event)
 

@@ -36,7 +36,7 @@ from descgui.views.arrangement import SPACING_PX, Cell, best_arrangement
 from descgui.views.canvas import ImageCanvas
 from descgui.views.color_bar import ColorBar
 from descgui.views.drops import DropPlan, plan_drop
-from descgui.views.empty_state import DropBanner, EmptyState
+from descgui.views.empty_state import DropBanner, EmptyState, Hint
 from descgui.views.legend import MarkLegend
 from descgui.views.match_lines import MatchLines, line_segments
 from descgui.views.pane import ImagePane
@@ -113,6 +113,7 @@ class PairView(QWidget):
         self._stack = QStackedWidget(self)
         self._lines = MatchLines(self)
         self._banner = DropBanner(self)
+        self._hint = Hint("Move the mouse over an image", self)
         self._build()
         self._connect_panes()
         self._connect_models()
@@ -400,7 +401,20 @@ class PairView(QWidget):
         for pane in self._shown_panes():
             pane.canvas.set_marks(scene.marks_for(self._models, pane.key, dragged=self._dragged))
 
+    def _place_hint(self) -> None:
+        """Say what to do until it was done once."""
+        models = self._models
+        idle = models.maps.ready and models.view.state.mode == "heat" and not models.pins.pins
+        shown = idle and self.isVisible() and not models.probe.was_used
+        if shown:
+            canvas = self._panes[0].canvas
+            middle = canvas.mapTo(self, canvas.rect().center())
+            self._hint.show_at(QPoint(middle.x(), canvas.mapTo(self, QPoint(0, 0)).y() + 28))
+        elif not self._hint.isHidden():
+            self._hint.hide()
+
     def _refresh_headers(self) -> None:
+        self._place_hint()
         for pane in self._shown_panes():
             caption = scene.caption_for(self._models, pane.key)
             stage = scene.maps_of(self._models, pane.key).status(pane.key.side).stage
@@ -630,8 +644,7 @@ class PairView(QWidget):
         point_px = clamped((x + dx, y + dy), image.size_px)
         if pin is not None:
             self._probing.move_pin(pin.number, side, *point_px)
-        else:
-            self._probing.hover(side, *point_px)
+        self._probing.hover(side, *point_px)
 
     def _on_confirm(self) -> None:
         probe = self._models.probe.probe

@@ -132,6 +132,15 @@ class ShortcutsSheet(QDialog):
                     rows.append((text, command.tip, shortcuts))
             self._add_group(MENU_TITLES[menu].replace("&", ""), rows)
         self._add_group(
+            "Over an image",
+            [
+                ("Move the query or the selected pin by a pixel", "", ["Arrow keys"]),
+                ("Move it by ten pixels", "", ["Shift+Arrow keys"]),
+                ("Pin the query", "", ["Enter"]),
+                ("Deselect the pin", "", ["Esc"]),
+            ],
+        )
+        self._add_group(
             "Mouse",
             [
                 ("Find the match of a point", "", ["Move over an image"]),

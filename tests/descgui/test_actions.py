@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QUndoCommand, QUndoStack
+from PySide6.QtGui import QKeySequence, QUndoCommand, QUndoStack
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QLineEdit,
@@ -364,3 +364,19 @@ def test_the_focused_widget_may_be_deleted(qtbot: QtBot, actions: Actions):
 def test_every_panel_has_a_command(actions: Actions):
     assert {f"dock_{name}" for name in PANELS} <= set(actions)
     assert all(actions[f"dock_{name}"].isCheckable() for name in PANELS)
+
+
+def test_commands_that_cannot_be_used_say_why(models: AppModels, actions: Actions):
+    members = actions["mode_members"]
+    assert members.toolTip().endswith("\nOpen a pair first")
+    open_a_pair(models)
+    assert members.toolTip().endswith("\nThe images are not described yet")
+    models.maps.set_status("a", MapStatus("ready", info=map_info(levels=1)))
+    assert "no members" in members.toolTip()
+    assert actions.why_not(QKeySequence("7")).startswith("Members: the shown descriptor has no")
+    models.maps.set_status("a", MapStatus("ready", info=map_info(levels=4)))
+    assert members.isEnabled()
+    assert "\n" not in members.toolTip()
+    assert actions.why_not(QKeySequence("7")) == ""
+    assert actions.why_not(QKeySequence("5")) == "Warp: the pair has no ground truth."
+    assert actions.why_not(QKeySequence("1")) == ""

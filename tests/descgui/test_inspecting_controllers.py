@@ -19,6 +19,7 @@ from descgui.controllers.probe_controller import ProbeController
 from descgui.models.bundle import make_models
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.pair_state import PairState
+from descgui.models.probe_state import Probe
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import DescSpaceError, HomographySource, Image, ImagePair, Note, Progress
@@ -625,12 +626,27 @@ def test_a_pin_that_moves_while_it_is_answered_gets_the_answer_of_its_new_place(
     assert [answer.request.point_px for answer in seen] == [(9.0, 9.0)]
 
 
-def test_leaving_drops_the_question_and_the_answers(ready, qtbot, rest):
+def test_the_last_query_stays_when_the_pointer_leaves(ready, qtbot, rest):
     ready.session.gate.clear()
     ready.probes.hover("a", 3.0, 4.0)
     qtbot.waitUntil(lambda: bool(ready.session.of("probe")), timeout=WAIT_MS)
     ready.probes.leave()
     ready.session.gate.set()
+    rest()
+    assert ready.models.probe.probe == Probe("a", (3.0, 4.0))
+    assert ready.models.probe.answer.request.point_px == (3.0, 4.0)
+
+
+def test_a_pin_selected_after_the_pointer_left_is_shown_in_place_of_the_last_query(ready, rest):
+    ready.probes.pin("a", 1.0, 2.0)
+    ready.models.pins.select(0)
+    ready.probes.hover("a", 3.0, 4.0)
+    ready.models.pins.select(1)
+    rest()
+    assert ready.models.probe.probe == Probe("a", (3.0, 4.0))  # the pointer is still there
+    ready.models.pins.select(0)
+    ready.probes.leave()
+    ready.models.pins.select(1)
     rest()
     assert ready.models.probe.probe is None
     assert ready.models.probe.answer is None

@@ -496,6 +496,11 @@ def test_a_long_name_leaves_room_for_the_rest_of_the_status_bar(
     assert bar.work.toolTip() == bar.work.text()
 
 
+def test_the_key_of_a_command_that_cannot_be_used_says_why(window: MainWindow, models: AppModels):
+    QTest.keyClick(window, Qt.Key.Key_7)
+    assert bar_of(window).note.text() == "Members: open a pair first."
+
+
 # Workspaces --------------------------------------------------------------------------------------
 
 

@@ -879,6 +879,21 @@ def test_zoom_commands_reach_all_panes(view, opened):
     assert [c.viewport.scale for c in view.canvases] == pytest.approx(scales)
 
 
+def test_the_default_view_says_what_to_do_until_it_was_done_once(view, models, opened):
+    for side in ("a", "b"):
+        models.maps.set_status(side, MapStatus("ready", info=INFO))
+    hint = view._hint
+    assert hint.isVisible()
+    assert hint.text() == "Move the mouse over an image"
+    models.view.update(mode="image")
+    assert not hint.isVisible()
+    models.view.update(mode="heat")
+    models.probe.move(Probe("a", (3.0, 4.0)))
+    assert not hint.isVisible()
+    models.probe.move(None)
+    assert not hint.isVisible()
+
+
 def test_stacking_puts_the_panes_above_one_another(view, qtbot, models, opened):
     models.view.update(arrangement="stacked")
     qtbot.waitUntil(lambda: view._panes[1].y() > view._panes[0].y())
@@ -989,6 +1004,7 @@ def test_arrow_keys_step_the_selected_pin_else_the_probe_and_stop_at_the_border(
     QTest.keyClick(view.canvases[0], Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     moved = asked.of("move_pin")[-1]
     assert moved == (pin.number, "a", 63.0, 25.0)
+    assert asked.of("hover")[-1] == ("a", 63.0, 25.0)  # so that the heat map follows
     models.pins.select(0)
     models.probe.move(Probe("b", (5.0, 6.0)))
     QTest.keyClick(view.canvases[0], Qt.Key.Key_Up)
