@@ -300,7 +300,7 @@ class Application(QObject):
             "load_plugin": self.files.load_plugin,
             "export_canvas": self.files.save_panes,
             "export_window": self.files.save_window,
-            "export_figure": self.files.save_figure,
+            "export_figure": self._export_figure,
             "export_matches": self.files.save_matches,
             "copy_canvas": self.exports.copy_panes,
             "copy_command": self.exports.copy_command,
@@ -359,6 +359,11 @@ class Application(QObject):
 
         if self.models.pair.state is not None:
             self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
+
+    def _export_figure(self) -> None:
+        from descgui.views.figure_dialog import FigureDialog
+
+        self.window.open_dialog(FigureDialog(self.models, self.files, self.window))
 
     def _open_network(self, maps: MapsModel) -> None:
         from descgui.views.network_dialog import NetworkDialog

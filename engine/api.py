@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from engine.evaluation.slices import SLICINGS, Slicing, slice_rows
     from engine.evaluation.study import STUDY_HTML, LayerRow, StudyResult
     from engine.evaluation.table_text import CopyFormat, table_text
-    from engine.figures import figure_content, write_figure
+    from engine.figures import figure_content, render_figure, write_figure
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import warp_image, warp_points
     from engine.geometry.matrix_files import MATRIX_SUFFIXES
@@ -219,6 +219,7 @@ if TYPE_CHECKING:
         VIEW_MODES,
         WITHOUT_LARGE,
         Colormap,
+        FigureTheme,
         Panel,
         PcaFit,
         Placement,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject
@@ -11,11 +12,13 @@ from PySide6.QtGui import QGuiApplication, QImage
 from descgui.controllers.start_controller import current_options, left_out
 from descgui.models.bundle import AppModels
 from descgui.models.saved_session import Part
+from descgui.models.settings import FigureSettings
 from descgui.views import figure
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import Side
 
+_PREVIEW_PX = 1000
 Grab = Callable[[], QImage]
 
 
@@ -62,9 +65,28 @@ class ExportController(QObject):
             self._models.messages.notify(str(error), "error")
             return
         self._lane.submit(
-            lambda _context: figure.write_figure(drawn, path),
+            partial(_write_figure, drawn, path, self._models.settings.state.figure),
             key=f"figure {path}",
             done=lambda _: self._saved(path),
+        )
+
+    def preview_figure(self, show: Callable[[bytes], object], say: Callable[[str], object]) -> None:
+        """Draw the figure as a small PNG; a newer request replaces one that waits.
+
+        Args:
+            show: gets the bytes.
+            say: gets the reason where there is nothing to draw.
+        """
+        try:
+            drawn = figure.pair_figure(self._models, _PREVIEW_PX)
+        except api.DescSpaceError as error:
+            say(str(error))
+            return
+        self._lane.submit(
+            partial(_draw_preview, drawn, self._models.settings.state.figure),
+            key="figure preview",
+            done=show,
+            failed=lambda failure: say(failure.summary),
         )
 
     def save_matches(self, path: Path) -> None:
@@ -102,3 +124,18 @@ class ExportController(QObject):
 
     def _saved(self, path: Path) -> None:
         self._models.messages.notify(f"Saved as {path}.")
+
+
+def _write_figure(
+    drawn: api.figure_content.PairFigure,
+    path: Path,
+    settings: FigureSettings,
+    _context: api.JobContext,
+) -> None:
+    figure.write_figure(drawn, path, settings)
+
+
+def _draw_preview(
+    drawn: api.figure_content.PairFigure, settings: FigureSettings, _context: api.JobContext
+) -> bytes:
+    return figure.preview_png(drawn, settings, _PREVIEW_PX)

@@ -15,6 +15,7 @@ from descgui.controllers.pictures_controller import PicturesController
 from descgui.controllers.session_controller import SessionController
 from descgui.controllers.truth_controller import TruthController
 from descgui.models.bundle import AppModels
+from descgui.models.file_names import file_stem
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
 from descgui.views.addresses import read_text, read_urls
@@ -183,7 +184,7 @@ class FileController(QObject):
 
     def save_panes(self) -> None:
         """Write what the panes show."""
-        self._save("pair.png", _PNG, self._exports.save_panes)
+        self._save(self._named(".png"), _PNG, self._exports.save_panes)
 
     def save_window(self) -> None:
         """Write a picture of the whole window."""
@@ -191,15 +192,35 @@ class FileController(QObject):
 
     def save_figure(self) -> None:
         """Write a figure for a paper."""
-        self._save("figure.svg", f"SVG (*.svg);;PDF (*.pdf);;{_PNG}", self._exports.save_figure)
+        kind = self._models.settings.state.figure.kind
+        filters = {"svg": "SVG (*.svg)", "pdf": "PDF (*.pdf)", "png": _PNG}
+        ordered = [filters.pop(kind), *filters.values()]
+        self._save(self._named(f".{kind}"), ";;".join(ordered), self._exports.save_figure)
+
+    def export(self) -> None:
+        """As :meth:`save_figure`, for the dialog with its settings."""
+        self.save_figure()
+
+    def preview_figure(self, show: Callable[[bytes], object], say: Callable[[str], object]) -> None:
+        """Draw the figure as a small PNG; see :meth:`ExportController.preview_figure`."""
+        self._exports.preview_figure(show, say)
 
     def save_matches(self) -> None:
         """Write the table of matches."""
         formats = (f"{one.title} (*{suffix})" for suffix, one in api.MATCH_FORMATS.items())
-        self._save("matches.csv", ";;".join(formats), self._exports.save_matches)
+        self._save(self._named("_matches.csv"), ";;".join(formats), self._exports.save_matches)
 
     def _save(self, name: str, name_filter: str, write: Callable[[Path], None]) -> None:
-        proposal = self._models.pair.folder / name
-        path = dialogs.ask_target(self._owner(), "Save as", proposal, name_filter)
+        last = self._models.settings.state.export_folder
+        folder = Path(last) if last and Path(last).is_dir() else self._models.pair.folder
+        path = dialogs.ask_target(self._owner(), "Save as", folder / name, name_filter)
         if path is not None:
+            self._models.settings.update(export_folder=str(path.absolute().parent))
             write(path)
+
+    def _named(self, end: str) -> str:
+        """A file's name from the pair and the shown descriptor."""
+        state = self._models.pair.state
+        words = [state.pair.name] if state is not None else []
+        words += [self._models.descriptors[number].choice.name for number in self._models.numbers]
+        return f"{file_stem(*words) or 'pair'}{end}"

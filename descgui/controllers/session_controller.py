@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.pair_controller import PairController
 from descgui.controllers.probe_controller import ProbeController
 from descgui.models.bundle import AppModels
+from descgui.models.file_names import file_stem
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.messages import Failure
 from descgui.models.saved_session import (
@@ -28,8 +28,6 @@ from descgui.models.saved_session import (
 from descgui.workers.lane import JobLane
 from engine import api
 from engine.api import LISTED_TRUTHS, Side
-
-_UNFIT = re.compile(r"[^\w.-]+")
 
 
 class SessionController(QObject):
@@ -78,7 +76,7 @@ class SessionController(QObject):
         """A name for a new session, by the pair."""
         state = self._models.pair.state
         name = state.pair.name if state is not None else ""
-        return f"{_UNFIT.sub('_', name).strip('_.') or 'session'}{api.SESSION_SUFFIX}"
+        return f"{file_stem(name) or 'session'}{api.SESSION_SUFFIX}"
 
     def save(self, path: Path) -> None:
         """Write what is shown."""

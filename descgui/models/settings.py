@@ -16,6 +16,7 @@ from descgui.models.state import StateModel
 from engine.api import (
     Colormap,
     ConfigError,
+    FigureTheme,
     OutputError,
     Precision,
     build_config,
@@ -32,6 +33,25 @@ RECENT_LIMIT = 12
 PLACES_LIMIT = 100
 _COMPUTING = ("long_edge_px", "device", "precision")
 _QUERIES = ("peaks", "separation_px", "exclude_px")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureSettings:
+    """How figures for papers are exported, and what they show."""
+
+    kind: Literal["svg", "pdf", "png"] = option("svg", help="kind of file")
+    width_cm: float = option(17.0, help="of the whole figure", unit="cm", low=3.0, high=100.0)
+    font_pt: float = option(7.5, help="size of most text", unit="pt", low=4.0, high=24.0)
+    theme: FigureTheme = option("light", help="dark on white, or light on dark")
+    dots_per_inch: int = option(
+        450, help="dots per inch of PNG, and of photographs inside SVG and PDF", low=72, high=1200
+    )
+    titles: bool = option(True, help="show the names above the images")
+    marks: bool = option(True, help="show query, matches and pins")
+    lines: bool = option(True, help="show the lines of many matches")
+    legend: bool = option(True, help="show the legend")
+    scale: bool = option(True, help="show the colour scale")
+    caption: bool = option(True, help="show the figures below")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +92,8 @@ class Settings:
     recent_networks: tuple[str, ...] = option((), help="recently opened networks")
     favourite_networks: tuple[str, ...] = option((), help="networks with a star")
     trusted_plugins: tuple[str, ...] = option((), help="plugin files that may run")
+    export_folder: str = option("", help="where files were exported to last")
+    figure: FigureSettings = FigureSettings()
 
 
 class SettingsModel(StateModel[Settings]):

@@ -236,8 +236,8 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 "export-window",
             ),
             Command(
-                "export_figure", "&Export figure…", "Export a figure for a paper", "export-figure",
-                ("Ctrl+E",), needs_pair,
+                "export_figure", "&Export figure…", "Export a figure for a paper, with a preview",
+                "export-figure", ("Ctrl+E",), needs_pair,
             ),
             Command(
                 "export_matches", "Export ma&tches…",

@@ -15,6 +15,7 @@ from PySide6.QtGui import QImage, QPainter
 
 from descgui.models import matches_state as verdict
 from descgui.models.bundle import AppModels
+from descgui.models.settings import FigureSettings
 from descgui.views import scene
 from descgui.views.legend import legend_entries
 from descgui.views.marks import Shapes, Stage
@@ -26,7 +27,7 @@ from engine import api
 from engine.api import SIDES, Side
 from engine.api import figure_content as content
 
-_DOTS_PER_INCH: Final = 450
+_CM_PER_INCH: Final = 2.54
 _WIDTH_PX: Final = 3000
 _DOTS_PER_PIXEL: Final = 3.0  # of the pictures, for each pixel that marks are measured in
 _WORDS: Final[dict[content.Judgement, str]] = {
@@ -48,15 +49,69 @@ class FigureError(api.DescSpaceError):
     """A figure could not be drawn."""
 
 
-def write_figure(figure: content.PairFigure, path: Path) -> None:
+def write_figure(
+    figure: content.PairFigure, path: Path, settings: FigureSettings | None = None
+) -> None:
     """Draw a figure of :func:`pair_figure` into a PNG, SVG or PDF file, by its suffix.
 
     It takes a second and more, and may be done on any thread.
 
+    Args:
+        figure: all that could be shown.
+        path: the file.
+        settings: what is shown, and how; the defaults for None.
+
     Raises:
         OutputError: the file cannot be written.
     """
-    api.write_figure(path, figure, content.Paper(dots_per_inch=_DOTS_PER_INCH))
+    chosen = settings or FigureSettings()
+    api.write_figure(path, chosen_content(figure, chosen), _paper(chosen))
+
+
+def preview_png(figure: content.PairFigure, settings: FigureSettings, width_px: int) -> bytes:
+    """A figure as a small PNG, with all proportions as they will be; on any thread.
+
+    Args:
+        figure: all that could be shown.
+        settings: what is shown, and how.
+        width_px: of the picture.
+    """
+    dots = max(1, round(width_px * _CM_PER_INCH / settings.width_cm))
+    paper = replace(_paper(settings), dots_per_inch=dots)
+    return api.render_figure(chosen_content(figure, settings), ".png", paper)
+
+
+def chosen_content(figure: content.PairFigure, settings: FigureSettings) -> content.PairFigure:
+    """A figure without what the settings leave out."""
+    panels = tuple(
+        replace(
+            panel,
+            letter=panel.letter if settings.titles else "",
+            title=panel.title if settings.titles else "",
+            shapes=panel.shapes if settings.marks else (),
+        )
+        for panel in figure.panels
+    )
+    lines: dict[str, Any] = {}
+    if not settings.lines:
+        lines = {"points_a": np.empty((0, 2)), "points_b": np.empty((0, 2)), "judgements": ()}
+    return replace(
+        figure,
+        panels=panels,
+        legend=figure.legend if settings.legend else (),
+        scale=figure.scale if settings.scale else None,
+        caption=figure.caption if settings.caption else (),
+        **lines,
+    )
+
+
+def _paper(settings: FigureSettings) -> content.Paper:
+    return content.Paper(
+        width_cm=settings.width_cm,
+        font_pt=settings.font_pt,
+        theme=settings.theme,
+        dots_per_inch=settings.dots_per_inch,
+    )
 
 
 def write_picture(picture: QImage, path: Path) -> None:
@@ -75,8 +130,12 @@ def pixels_of(picture: QImage) -> NDArray[np.uint8]:
     return rows[:, : 3 * plain.width()].reshape(plain.height(), plain.width(), 3).copy()
 
 
-def pair_figure(models: AppModels) -> content.PairFigure:
+def pair_figure(models: AppModels, width_px: float = _WIDTH_PX) -> content.PairFigure:
     """What the panes show, as a figure.
+
+    Args:
+        models: all of the window.
+        width_px: of all images together, at most.
 
     Raises:
         FigureError: no pair is open.
@@ -95,8 +154,10 @@ def pair_figure(models: AppModels) -> content.PairFigure:
     photos = [Photo(*shown[key.side]) for key in keys]
     aspects = [photo.size_px[0] / photo.size_px[1] for photo in photos]
     height_px = _WIDTH_PX / max(1.0, sum(aspects))
+    share = min(1.0, width_px / _WIDTH_PX)
     panels = [
-        _panel(models, key, photo, height_px) for key, photo in zip(keys, photos, strict=True)
+        _panel(models, key, photo, height_px, share)
+        for key, photo in zip(keys, photos, strict=True)
     ]
     matches = models.matches.state
     keep = matches.shown()
@@ -124,9 +185,14 @@ def pair_figure(models: AppModels) -> content.PairFigure:
     )
 
 
-def _panel(models: AppModels, key: PaneKey, photo: Photo, height_px: float) -> content.Panel:
-    """The whole image of a pane with its colours, at most ``height_px`` high."""
-    scale = min(1.0, height_px / photo.size_px[1])
+def _panel(
+    models: AppModels, key: PaneKey, photo: Photo, height_px: float, share: float
+) -> content.Panel:
+    """The whole image of a pane with its colours, at most ``share * height_px`` high.
+
+    Its marks are those of an image ``height_px`` high.
+    """
+    scale = min(1.0, share * height_px / photo.size_px[1])
     size = (max(1, round(scale * photo.size_px[0])), max(1, round(scale * photo.size_px[1])))
     picture = QImage(*size, QImage.Format.Format_RGB32)
     view = Viewport(scale, 0.0, 0.0)

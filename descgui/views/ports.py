@@ -6,6 +6,7 @@ controller.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -104,6 +105,16 @@ class Matching(Protocol):
 
     def clear(self) -> None:
         """Clear the matches."""
+
+
+class Figures(Protocol):
+    """Figures for papers."""
+
+    def preview_figure(self, show: Callable[[bytes], object], say: Callable[[str], object]) -> None:
+        """Draw the figure as a small PNG, or say why it cannot be drawn."""
+
+    def export(self) -> None:
+        """Choose a file and write the figure."""
 
 
 class Truths(Protocol):

@@ -33,6 +33,7 @@ HIDDEN = (
     "recent_networks",
     "favourite_networks",
     "trusted_plugins",
+    "export_folder",
 )
 """Settings that the program keeps for itself."""
 

@@ -315,3 +315,10 @@ def test_matches_without_texture_are_marked_and_counted(models):
     figure = pair_figure(models)
     assert figure.judgements == ("agrees", "blank", "blank")
     assert "3 matches, 2 without texture" in figure.caption[-1]
+
+
+def test_a_smaller_picture_has_the_same_layout_and_marks(models):
+    whole, small = pair_figure(models), pair_figure(models, 30)
+    for one, other in zip(whole.panels, small.panels, strict=True):
+        assert (one.shapes, one.stage_px) == (other.shapes, other.stage_px)
+        assert other.image.shape[1] < one.image.shape[1]

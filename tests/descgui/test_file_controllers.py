@@ -157,7 +157,7 @@ def test_dialogs_start_beside_the_open_pair(files, models, answer, tmp_path):
     open_in(models, tmp_path)
     calls = answer("ask_target", None)
     files.save_matches()
-    assert calls[0][2] == tmp_path / "matches.csv"
+    assert calls[0][2] == tmp_path / "a_pair_matches.csv"
 
 
 def test_precomputed_maps_become_the_choice_of_their_model(files, models, answer):

@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 
 from descgui.models.maps_state import DescriptorChoice
 from descgui.views import dialogs
+from descgui.views.figure_dialog import FigureDialog
 from engine.api import warp_points, write_image
 from tests.e2e.driving import (
     H_B_FROM_A,
@@ -214,6 +215,8 @@ def test_pictures_figures_and_the_command_can_be_taken_out(
         target = tmp_path / name
         monkeypatch.setattr(dialogs, "ask_target", lambda *_args, target=target: target)
         window.actions[action].trigger()
+        for dialog in window.window.findChildren(FigureDialog):
+            dialog.export.click()
         wait_rest(qtbot, window)
         assert target.stat().st_size > 1000, action
         if target.suffix == ".png":
