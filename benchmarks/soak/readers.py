@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.soak.layout_samples import SIZE_PX
+
 Read = Callable[[Path, Path], object]
 """Reads the folder with the samples, of which one file is damaged."""
 
@@ -76,10 +78,13 @@ def _depths(folder: Path, file: Path) -> None:
 
 
 def _check_truth(source: Any, size_px: tuple[int, int]) -> None:
+    _check_places(source.open(size_px, size_px))
+
+
+def _check_places(truth: Any) -> None:
     from engine.truth.base import Visibility
     from engine.vocabulary import SIDES
 
-    truth = source.open(size_px, size_px)
     points = np.random.default_rng(0).uniform(-2, 26, (200, 2))
     for side in SIDES:
         found = truth.locate(side, points)
@@ -353,8 +358,9 @@ def _layouts(folder: Path, file: Path) -> None:
         if found is not None:
             assert all("\n" not in problem for problem in found.problems), found.problems
             for pair in itertools.islice(found.pairs(), 6):
-                if pair.truth is not None:
-                    _sound(functools.partial(pair.truth.open, (96, 72), (96, 72)))
+                truth = _sound(pair.truth.open, SIZE_PX, SIZE_PX) if pair.truth else None
+                if truth is not None:
+                    _check_places(truth)
 
 
 def _photos(folder: Path, _file: Path) -> None:
@@ -453,7 +459,7 @@ READERS = (
     Reader("resumed training's state", "runs", "train-*/state/last.pt", _resumed, 0.02),
     Reader("archives", "archives", "*", _archives, 1.5),
     Reader("sequences", "sequences", "*/*", _sequences, 2.5),
-    Reader("sets of pairs", "layouts", "*/*", _layouts, 3),
+    Reader("sets of pairs", "layouts", "**/*", _layouts, 10),
     Reader("photos", "photos", "*", _photos, 1),
     Reader("index of photos", "index", "index.json", _photo_index, 6),
     Reader("records of downloads", "records", "data/*", _records, 8),

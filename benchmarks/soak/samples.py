@@ -18,6 +18,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.soak.layout_samples import write_layouts
 from benchmarks.soak.ledger import quiet_environment
 
 DAISY = ("--descriptor", "daisy", "--set", "stride_px=8", "--device", "cpu")
@@ -94,7 +95,7 @@ def _make(folder: Path) -> None:
     _write_depths(folder)
     _write_points(folder / "points")
     _write_flows(folder / "flow")
-    _write_layouts(folder)
+    write_layouts(folder / "layouts")
     picture = photos / "0.png"
     run_main("describe", picture, *DAISY, "--out", _in(folder / "maps") / "a.npz", home=home)
     values = np.random.default_rng(0).standard_normal((8, 9, 12)).astype(np.float32)
@@ -234,24 +235,6 @@ def _write_flows(folder: Path) -> None:
     known = np.isfinite(flow[..., 0])
     kitti = np.nan_to_num(flow)[..., ::-1] * 64 + 2**15
     cv2.imwrite(str(folder / "f.png"), np.dstack([known, kitti]).astype(np.uint16))
-
-
-LISTED_SETS = {
-    "homogr": {"wall_H_A_to_B.txt": "1 0 4\n0 1 4\n0 0 1\n"},
-    "manifest": {"pairs.csv": "image_a,image_b,truth,group\nwallA.png,wallB.png,h.txt,wall\n",
-                 "h.txt": "1 0 4\n0 1 4\n0 0 1\n"},
-    "pair-list": {"pairs.txt": "wallA.png wallB.png 1 0 4 0 1 4 0 0 1\n"},
-}  # fmt: skip
-"""For each word of a layout, what its set holds beside a pair of pictures."""
-
-
-def _write_layouts(folder: Path) -> None:
-    for word, files in LISTED_SETS.items():
-        place = _in(folder / "layouts" / word)
-        for number, side in enumerate("AB"):
-            cv2.imwrite(str(place / f"wall{side}.png"), texture(number))
-        for name, text in files.items():
-            (place / name).write_text(text)
 
 
 def _write_weights(folder: Path) -> None:

@@ -41,8 +41,11 @@ class WxbsReader:
     expected: Final = "folders KIND/NAME with two images 01 and 02 and the points in corrs.txt"
 
     def recognises(self, root: Path) -> bool:
-        """Whether a folder, or one up to three levels down, holds ``corrs.txt``."""
-        return any(fitting_folders(root, _fits, depth=_DEPTH))
+        """Whether a folder, or one up to three levels down, holds ``corrs.txt`` and its images.
+
+        One image is enough: of a pair that lacks the other one, :meth:`read` says so.
+        """
+        return any(fitting_folders(root, _fits_with_images, depth=_DEPTH))
 
     def read(self, root: Path) -> PairSet:
         """Groups are called ``KIND/NAME``, since names repeat over kinds.
@@ -72,3 +75,7 @@ class WxbsReader:
 
 def _fits(_folder: Path, names: Sequence[str]) -> bool:
     return _POINTS in names
+
+
+def _fits_with_images(_folder: Path, names: Sequence[str]) -> bool:
+    return _POINTS in names and not {*_FIRST, *_SECOND}.isdisjoint(pictures_by_stem(names))
