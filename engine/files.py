@@ -48,6 +48,20 @@ def named_path(path: Path | str, fault: FileFault) -> Path:
     return Path(path)
 
 
+def is_there(path: Path) -> bool:
+    """Whether anything has this path; False also for one that nothing can have.
+
+    A path that was read from a list may be of any length and hold any character, for which
+    :meth:`pathlib.Path.exists` raises errors.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file_there(path: Path) -> bool:
+    """Whether a regular file has this path; False also for one that nothing can have."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 @contextlib.contextmanager
 def open_input(path: Path, fault: FileFault, *, missing: str = "") -> Iterator[BinaryIO]:
     """Open a regular file for reading in binary.

@@ -190,7 +190,7 @@ class StudyJob:
         for number in wanted:
             context.cancel.check()
             try:
-                descriptor.grid_of(number)
+                descriptor.grid_of(number, context.cancel.check)
             except DescSpaceError as error:
                 fault = f"Layer {number} is left out. {error}"
                 problems.append(fault)

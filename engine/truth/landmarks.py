@@ -36,6 +36,7 @@ from engine.files import parse_json, read_input, sha256_of
 from engine.geometry.coords import Resize
 from engine.paths import FileStamp
 from engine.truth.base import Box, NoHomography, Points, Size, TruePoints, Truth
+from engine.truth.matlab_file import MATLAB_HEAD, read_matlab
 from engine.truth.points import PointsTruth
 from engine.vocabulary import Side, TruthKind, TruthOrigin
 
@@ -43,7 +44,6 @@ _MOST_TABLE_BYTES: Final = 64 << 20
 _KEPT_TABLES: Final = 4
 _JOINED: Final = ("XA", "YA", "XB", "YB")
 _NUMBERED: Final = re.compile(r"(XA|YA|XB|YB)(\d+)")
-_MAT_HEADS: Final = (b"MATLAB 5.0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _of_pair(path: Path, told: Mapping[str, Any]) -> _Landmarks:
 
 def _read_image(path: Path) -> _OneImage:
     data = _content(path)
-    if data.startswith(_MAT_HEADS):
+    if data.startswith(MATLAB_HEAD):
         return _of_matlab(path, data)
     told = _parsed(path, data)
     points = told.get("kps")
@@ -224,17 +224,13 @@ def _read_image(path: Path) -> _OneImage:
 def _of_matlab(path: Path, data: bytes) -> _OneImage:
     """PF-PASCAL's annotation of an image."""
     try:
-        from scipy.io import loadmat  # late: it takes 0.2 s to load, and few need it
-    except ImportError as error:
-        reason = "is a MATLAB file, which is read with SciPy; install it by 'pip install scipy'"
-        raise TruthError(path, reason) from error
-    try:
-        told = loadmat(io.BytesIO(data))
-        points = np.asarray(told["kps"], np.float64)
-        box = np.asarray(told["bbox"], np.float64).ravel() if "bbox" in told else None
-    except Exception as error:  # a parser of foreign files
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise TruthError(path, f"is a MATLAB file without kps ({detail})") from error
+        told = read_matlab(data)
+    except ValueError as error:
+        raise TruthError(path, f"is a damaged MATLAB file ({error})") from error
+    points = told.get("kps")
+    if points is None:
+        raise TruthError(path, "is a MATLAB file without kps")
+    box = told["bbox"].ravel() if "bbox" in told else None
     if points.ndim != 2 or points.shape[1] != 2:
         raise TruthError(path, f"has kps of the shape {points.shape}, not N × 2")
     shown = {

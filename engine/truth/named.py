@@ -16,7 +16,7 @@ from typing import Final
 
 from engine.errors import HomographyError, TruthError, quoted
 from engine.file_kinds import name_kind
-from engine.files import open_input
+from engine.files import is_file_there, is_there, open_input
 from engine.geometry.homography import read_homography
 from engine.imagefiles.kinds import HEAD_BYTES, Unread, recognise
 from engine.paths import FileStamp
@@ -168,7 +168,7 @@ def split_named(
     kind = next((kind for kind in _KINDS if colon and kind == word.strip().lower()), None)
     plain = rest if kind else text
     # The name of a file may hold a comma.
-    sign = _STROKE if _STROKE in plain or (folder / plain.strip()).is_file() else ","
+    sign = _STROKE if _STROKE in plain or is_file_there(folder / plain.strip()) else ","
     parts = [part.strip() for part in plain.split(sign)]
     names = {_FROM, *(name for known in _KINDS.values() for name in known.settings)}
     settings = {
@@ -182,7 +182,7 @@ def split_named(
     if not files:
         raise TruthError(text, "names no file")
     for path in files:
-        if not path.exists():
+        if not is_there(path):
             raise TruthError(path, "does not exist")
     return kind, files, settings
 

@@ -200,8 +200,8 @@ def test_a_broken_file_is_refused_with_the_reason(tmp_path, content, reason):
 def test_a_damaged_matlab_file_is_refused(tmp_path):
     savemat(tmp_path / "a.mat", {"points": [[1, 2]]})
     (tmp_path / "b.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:150])
-    for name in ("a.mat", "b.mat"):
-        with pytest.raises(TruthError, match="is a MATLAB file without kps"):
+    for name, reason in (("a.mat", "is a MATLAB file without kps"), ("b.mat", "is a damaged MATL")):
+        with pytest.raises(TruthError, match=reason):
             opened(LandmarksSource(tmp_path / name, tmp_path / name))
 
 

@@ -171,3 +171,47 @@ def test_every_set_for_developing_has_one_layout_and_opens_whole(shared_data, fo
         truth = pair.open_truth(read_size(pair.path_a), read_size(pair.path_b))
         assert truth is not None
         assert pair.truth.identity()
+
+
+NO_NAMES = {"long": "x" * 300 + ".png", "zero": "x\0y.png"}
+
+
+def write_text_model(folder: Path, *names: str) -> None:
+    """A COLMAP model whose images show the same five points."""
+    folder.mkdir(exist_ok=True)
+    (folder / "cameras.txt").write_text("1 SIMPLE_PINHOLE 200 100 150 100 50\n")
+    shown = " ".join(f"{10 * at} {7 * at} {at}" for at in range(5))
+    lines = [f"{at} 1 0 0 0 {at} 0 0 1 {name}\n{shown}\n" for at, name in enumerate(names, 1)]
+    (folder / "images.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
+@pytest.mark.parametrize("word", ["manifest", "pair-list", "proposal-flow", "colmap"])
+def test_a_list_that_names_what_no_file_can_be_called_loses_that_pair_alone(tmp_path, word, name):
+    for image in ("a.png", "b.png"):
+        (tmp_path / image).touch()
+    if word == "manifest":
+        rows = f"image_a,image_b\n{name},b.png\na.png,b.png\n"
+        (tmp_path / "pairs.csv").write_text(rows)
+    elif word == "pair-list":
+        (tmp_path / "pairs.txt").write_text(f"a.png b.png\na.png {name}\n{name} b.png\n")
+    elif word == "proposal-flow":
+        marks = '8,"1","2","3","4"\n'
+        header = "source_image,target_image,class,XA,YA,XB,YB\n"
+        rows = f"{name},b.png,{marks}a.png,b.png,{marks}"
+        (tmp_path / "test_pairs.csv").write_text(header + rows)
+    else:
+        write_text_model(tmp_path, "a.png", "b.png", name)
+    found = open_pair_set(tmp_path, word)
+    assert [(pair.path_a.name, pair.path_b.name) for pair in found.pairs()] == [("a.png", "b.png")]
+    assert found.problems
+    assert all(problem.isprintable() for problem in found.problems)
+
+
+def test_points_beside_a_table_of_pairs_do_not_make_it_wxbs(tmp_path):
+    for image in ("a.png", "b.png"):
+        (tmp_path / image).touch()
+    (tmp_path / "corrs.txt").write_text("1 2 3 4\n5 6 7 8\n")
+    (tmp_path / "pairs.csv").write_text("image_a,image_b,truth\na.png,b.png,corrs.txt\n")
+    found = open_pair_set(tmp_path)
+    assert (found.layout, found.problems) == ("table of pairs", ())

@@ -26,7 +26,7 @@ from engine.data.layouts.tss import TssReader
 from engine.data.layouts.two_images import TwoImagesReader
 from engine.data.layouts.wxbs import WxbsReader
 from engine.data.pair_set import PairSet, PairSetReader
-from engine.errors import ConfigError, DatasetError, quoted
+from engine.errors import ConfigError, DatasetError, printable, quoted
 from engine.files import named_path
 
 _READERS: Final[tuple[PairSetReader, ...]] = (
@@ -100,7 +100,7 @@ def open_pair_set(path: Path, layout: str = "") -> PairSet:
     """
     root = named_path(path, DatasetError)
     if layout:
-        return replace(_reader(layout).read(root), opened=f"{layout}:{root.absolute()}")
+        return replace(_read(_reader(layout), root), opened=f"{layout}:{root.absolute()}")
     fitting = fitting_readers(path)
     if not fitting:
         known = ", ".join(f"{reader.layout} ({reader.word})" for reader in readers())
@@ -110,7 +110,7 @@ def open_pair_set(path: Path, layout: str = "") -> PairSet:
             f"{_READERS[0].word}:{root}, a layout says what it looks for",
         )
     used, *others = fitting
-    found = replace(used.read(root), opened=str(root.absolute()))
+    found = replace(_read(used, root), opened=str(root.absolute()))
     if not others:
         return found
     asked = " or ".join(f"{other.word}:{root} for {other.layout}" for other in others)
@@ -126,6 +126,13 @@ def open_named_set(text: str) -> PairSet:
     """
     layout, path = split_layout(text)
     return open_pair_set(Path(path), layout)
+
+
+def _read(reader: PairSetReader, root: Path) -> PairSet:
+    """The set, with sentences that show control characters of names in it as escapes."""
+    found = reader.read(root)
+    problems, choices = (tuple(map(printable, one)) for one in (found.problems, found.choices))
+    return replace(found, problems=problems, choices=choices)
 
 
 def _reader(word: str) -> PairSetReader:

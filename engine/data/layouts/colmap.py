@@ -17,6 +17,7 @@ from engine.data.layouts.building import finished_set, fitting_folders
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import TruthError
+from engine.files import is_file_there
 from engine.truth.colmap_model import (
     MODEL_FILES,
     Observations,
@@ -78,7 +79,7 @@ def _scene(model: Path, problems: list[str]) -> PairGroup | None:
     if folder is None:
         problems.append(f"{name}: the images of the model are not found, so it is left out.")
         return None
-    there = sorted((one for one in cameras if (folder / one).is_file()), key=natural_key)
+    there = sorted((one for one in cameras if is_file_there(folder / one)), key=natural_key)
     if len(there) < len(cameras):
         count = len(cameras) - len(there)
         problems.append(f"{name}: {count} of its {len(cameras)} images are not in {folder}.")
@@ -114,7 +115,7 @@ def _images_of(model: Path, names: Sequence[str]) -> tuple[Path | None, str]:
     levels = (place, *place.parents[:_LEVELS_UP])
     for level in levels:
         for folder in (level / _IMAGES, level):
-            if any((folder / name).is_file() for name in names):
+            if any(is_file_there(folder / name) for name in names):
                 return folder, level.name
     return None, place.name
 

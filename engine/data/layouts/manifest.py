@@ -24,7 +24,7 @@ from engine.data.layouts.building import finished_set, first_line, fitting_folde
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, FileError
-from engine.files import read_input
+from engine.files import is_file_there, read_input
 from engine.truth.base import TruthSource
 from engine.truth.named import named_truth
 
@@ -133,7 +133,7 @@ def _add(
         if not cells.get(name):
             raise DatasetError(name, "is empty")
         image = path.parent / cells[name]
-        if not image.is_file():
+        if not is_file_there(image):
             raise DatasetError(image, "does not exist")
         images.append(image)
     a, b = images

@@ -30,7 +30,7 @@ from engine.data.layouts.building import finished_set, first_line, fitting_folde
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, FileError, TruthError
-from engine.files import read_input
+from engine.files import is_file_there, read_input
 from engine.geometry.coords import CORNER_PX
 from engine.geometry.homography import check_homography, normalise
 from engine.images import read_size
@@ -133,7 +133,7 @@ class _List:
                 continue
             names = (words[0], words[1])
             a, b = (base / name for name in names)
-            if not (a.is_file() and b.is_file()):
+            if not (is_file_there(a) and is_file_there(b)):
                 self.faults["an image is missing"] += 1
                 continue
             truth = self._by_views(names, views, depths) or self._by_numbers((a, b), words[2:])
@@ -154,7 +154,7 @@ class _List:
         bases = (folder, folder / _IMAGES, folder.parent, folder.parent / _IMAGES)
         for words in rows[:_TRIED]:
             for base in bases:
-                if len(words) > 1 and all((base / name).is_file() for name in words[:2]):
+                if len(words) > 1 and all(is_file_there(base / name) for name in words[:2]):
                     return base
         return folder
 

@@ -19,6 +19,7 @@ from engine.data.layouts.building import finished_set, first_line, fitting_folde
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import TruthError
+from engine.files import is_file_there
 from engine.truth.landmarks import LandmarksSource, read_table
 
 _IMAGES, _MARKS = "JPEGImages", "Annotations"
@@ -92,7 +93,7 @@ def _read_list(path: Path, problems: list[str]) -> list[PairGroup]:
             faults["they are mirrored copies of others"] += 1
             continue
         a, b = (_image(base, row[name]) for name in names)
-        if not (a.is_file() and b.is_file()):
+        if not (is_file_there(a) and is_file_there(b)):
             faults["their images are missing"] += 1
             continue
         word = _class_of(row, a)
@@ -114,7 +115,7 @@ def _base(path: Path, rows: Sequence[Mapping[str, str]]) -> Path | None:
     for row in rows:
         name = next((row[keys[0]] for keys in _HEADERS if keys[0] in row), "")
         for base in (path.parent, path.parent.parent, path.parent / _IMAGES):
-            if name and _image(base, name).is_file():
+            if name and is_file_there(_image(base, name)):
                 return base
     return None
 
@@ -139,6 +140,6 @@ def _truth(
     if "XA" in row or "XA1" in row:
         return LandmarksSource(path, row=number)
     marks = [image.parent.parent / _MARKS / word / f"{image.stem}.mat" for image in images]
-    if not all(mark.is_file() for mark in marks):
+    if not all(is_file_there(mark) for mark in marks):
         return None
     return LandmarksSource(marks[0], marks[1])
