@@ -157,6 +157,15 @@ class CancelToken:
             raise JobCancelled
 
     @contextlib.contextmanager
+    def everywhere(self) -> Iterator[None]:
+        """Inside the block :func:`check_stop` checks this token, wherever this thread calls it."""
+        outer, _running.token = _running.token, self
+        try:
+            yield
+        finally:
+            _running.token = outer
+
+    @contextlib.contextmanager
     def holding(self, lock: threading.Lock | threading.RLock) -> Iterator[None]:
         """Hold a lock inside the block; waiting for it ends when the work is asked to stop.
 
@@ -169,6 +178,25 @@ class CancelToken:
             yield
         finally:
             lock.release()
+
+
+class _Running(threading.local):
+    """The token of what runs on a thread."""
+
+    token: CancelToken | None = None
+
+
+_running = _Running()
+
+
+def check_stop() -> None:
+    """Raise :class:`~engine.errors.JobCancelled` if the work on this thread was asked to stop.
+
+    For what takes long where no token is handed to, such as measuring a network while it is built:
+    builders have the signature that plugins know.  See :meth:`CancelToken.everywhere`.
+    """
+    if _running.token is not None:
+        _running.token.check()
 
 
 class PauseToken:

@@ -43,9 +43,10 @@ from engine.descriptors.registry import (
     build_descriptor,
     get_descriptor,
 )
-from engine.errors import ConfigError, DescSpaceError, OutputError, PluginError
+from engine.errors import ConfigError, DescSpaceError, JobCancelled, OutputError, PluginError
 from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.paths import cache_dir
+from engine.progress import check_stop
 
 _VERSION: Final = 1  # of the checks: what was kept by others is made again
 _FAILED: Final = "describing"
@@ -155,6 +156,8 @@ def naming_plugin() -> Iterator[None]:
     """Inside the block an error that arises in a plugin's code names its file and line."""
     try:
         yield
+    except JobCancelled:
+        raise
     except Exception as error:
         fault = plugin_fault(error)
         if fault is None:
@@ -233,6 +236,8 @@ def _check(
     for find in parts:
         try:
             findings += find()
+        except JobCancelled:
+            raise
         except Exception as error:  # a stranger's code: anything may come
             findings.append(Finding(_FAILED, "", "fails", "refused", f"it fails: {_why(error)}"))
         if any(one.verdict == "refused" for one in findings):
@@ -279,6 +284,7 @@ def _images(count: int, size_px: tuple[int, int], seed: int = 0) -> Tensor:
 
 
 def _describe(descriptor: DenseDescriptor, images: Tensor) -> Levels:
+    check_stop()
     with torch.inference_mode():
         return descriptor.describe(images)
 

@@ -42,7 +42,7 @@ from engine.descriptors.tiles import describe_in_tiles, tile_count
 from engine.devices import free_memory_bytes, ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError, JobCancelled
 from engine.geometry.coords import CellGrid
-from engine.progress import CancelToken, JobContext, Note
+from engine.progress import CancelToken, JobContext, Note, check_stop
 from engine.vocabulary import Precision
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -329,18 +329,26 @@ def working(
         yield
 
 
-def get_built(spec: DescriptorSpec) -> DenseDescriptor:
+def get_built(spec: DescriptorSpec, cancel: CancelToken | None = None) -> DenseDescriptor:
     """The descriptor of a spec, built once as long as its files stay the same.
 
     One that did not come with this program is checked when it is first built, which describes some
-    small images; what is not as it declares is noted whenever it describes.
+    small images; what is not as it declares is noted whenever it describes.  Where the cells of a
+    network lie may have to be measured, which takes seconds.
+
+    Args:
+        spec: names it.
+        cancel: stops waiting, loading and measuring.
 
     Raises:
         ConfigError: the spec does not fit the registered settings.
         WeightsError: its weights cannot be used.
         PluginError: it fails, or its length or stride is wrong.
+        JobCancelled: ``cancel`` was raised.
     """
-    with _built_lock:
+    cancel = cancel or CancelToken()
+    with cancel.holding(_built_lock), cancel.everywhere():
+        check_stop()
         return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps(load=True))
 
 

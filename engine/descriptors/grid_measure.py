@@ -12,7 +12,9 @@ an offset.  A wrong one shifts every match without a word.  Here a map is asked 
    (numpy, another framework, rounding to bytes), all pixels of one column of the image are changed
    by random signs, then of the next one, then of every row.  The squared change of a cell is then,
    on average, the sum of the influences along that column, which is what the centroid needs; and
-   one look at an image serves all cells.
+   one look at an image serves all cells.  Where several columns are changed at once, it is not
+   known which of them a cell noticed, and a narrow one would be drawn to the middle of its strip:
+   so strips begin elsewhere for every image, which takes that off the mean.
 3. **The window.**  Attention, normalisation over a whole image and the like give every pixel some
    influence on every cell, which would draw all centroids to the middle of the image.  So their
    median is taken off influences, and they are weighted by a bell curve that is moved until it is
@@ -49,6 +51,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from engine.progress import check_stop
 
 MapOf = Callable[[Tensor], Tensor]
 Method = Literal["gradient", "differences", "mirror"]
@@ -144,10 +148,12 @@ def measure_grid(
     Raises:
         NoInfluenceError: nothing in the image changes the map.
         ValueError: the map has less than two cells along an axis.
+        JobCancelled: the work on this thread was asked to stop.
     """
     clocks = (time.monotonic, time.process_time)
     started_s = [clock() for clock in clocks]
     networks = tuple(networks)
+    map_of = _stoppable(map_of)
     generator = torch.Generator().manual_seed(seed)
     rounds: list[tuple[_Positions, _Positions]] = []
     method: Method = "gradient"
@@ -161,7 +167,7 @@ def measure_grid(
             if method == "gradient":
                 method, rounds = "differences", []
             with symmetric_kernels(networks, generator), Smoothed():
-                found = _by_differences(map_of, image, generator)
+                found = _by_differences(map_of, image, generator, len(rounds))
         rounds.append(found)
         measured = _fit(rounds, size_px, expected_px, method)
         # Whichever is less: a computer that is busy with other things leaves it as exact.
@@ -174,6 +180,14 @@ def measure_grid(
         )
         if len(rounds) >= _FEWEST_ROUNDS and settled:
             return measured
+
+
+def _stoppable(map_of: MapOf) -> MapOf:
+    def map_unless_stopped(images: Tensor) -> Tensor:
+        check_stop()
+        return map_of(images)
+
+    return map_unless_stopped
 
 
 def without_pull(
@@ -459,9 +473,16 @@ def _by_gradient(
 
 
 def _by_differences(
-    map_of: MapOf, images: Tensor, generator: torch.Generator
+    map_of: MapOf, images: Tensor, generator: torch.Generator, number: int
 ) -> tuple[_Positions, _Positions]:
-    """Positions along x and y by changing one column or row of the images after the other."""
+    """Positions along x and y by changing one strip of the images after the other.
+
+    Args:
+        map_of: as for :func:`measure_grid`.
+        images: ``(B, 3, H, W)``.
+        generator: what changes are drawn from.
+        number: of the round, on which it depends where strips begin.
+    """
     with torch.inference_mode():
         height, width = map_of(images[:1]).shape[2:]
         rows, columns = _chosen(height), _chosen(width)
@@ -476,20 +497,19 @@ def _by_differences(
         for axis in (3, 2):
             size = images.shape[axis]
             total = torch.zeros(base.shape[2], size, dtype=torch.float64)
-            for number, image in enumerate(images):
+            strips = list(strips_of(size, strip_px, _shift_px(number, strip_px)))
+            for place, image in enumerate(images):
                 energy = torch.zeros_like(total)
-                starts = range(0, size, strip_px)
-                for at in range(0, len(starts), _AT_ONCE):
-                    some = starts[at : at + _AT_ONCE]
+                for at in range(0, len(strips), _AT_ONCE):
+                    some = strips[at : at + _AT_ONCE]
                     changed = image.expand(len(some), -1, -1, -1).clone()
-                    for one, first in zip(changed, some, strict=True):
-                        part = one.narrow(axis - 1, first, min(strip_px, size - first))
+                    for one, (first, wide) in zip(changed, some, strict=True):
+                        part = one.narrow(axis - 1, first, wide)
                         draw = torch.randint(0, 2, part.shape, generator=generator)
                         part += _STEP * (2 * draw - 1).to(part)
-                    change = cells_of(changed) - base[number]
+                    change = cells_of(changed) - base[place]
                     found = change.square().sum(dim=1).cpu().T  # (cells, strips)
-                    for strip, first in zip(found.T, some, strict=True):
-                        wide = min(strip_px, size - first)
+                    for strip, (first, wide) in zip(found.T, some, strict=True):
                         energy[:, first : first + wide] = strip[:, None] / wide
                 total += energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY)
             influences.append(total)
@@ -520,13 +540,39 @@ def _from_influences(
     )
 
 
-def changed_strips(image: Tensor, axis: int, strip_px: int, generator: torch.Generator) -> Tensor:
+def strips_of(size_px: int, strip_px: int, shift_px: int) -> Iterator[tuple[int, int]]:
+    """Beginning and width of the strips that a side of an image is cut into, in pixels.
+
+    Args:
+        size_px: of the side.
+        strip_px: of a strip; the first and the last one may be narrower.
+        shift_px: where the second one begins; 0 for a whole first one.
+    """
+    first = 0
+    while first < size_px:
+        wide = (shift_px if first == 0 else 0) or strip_px
+        yield first, min(wide, size_px - first)
+        first += wide
+
+
+def _shift_px(number: int, strip_px: int) -> int:
+    """Where strips begin in a round: the beginnings of any few rounds are spread evenly."""
+    share, step = 0.0, 0.5
+    while number:
+        share, number, step = share + step * (number % 2), number // 2, step / 2
+    return int(share * strip_px)
+
+
+def changed_strips(
+    image: Tensor, axis: int, strip_px: int, shift_px: int, generator: torch.Generator
+) -> Tensor:
     """Copies of an image, in each of which some columns or rows are changed by random signs.
 
     Args:
         image: ``(3, H, W)`` in [0.25, 0.75].
         axis: 0 for columns, 1 for rows.
         strip_px: how many are changed in each copy; all are, once.
+        shift_px: see :func:`strips_of`.
         generator: what the signs are drawn from.
 
     Returns:
@@ -535,9 +581,9 @@ def changed_strips(image: Tensor, axis: int, strip_px: int, generator: torch.Gen
     side = 2 - axis
     size = image.shape[side]
     copies = []
-    for first in range(0, size, strip_px):
+    for first, wide in strips_of(size, strip_px, shift_px):
         changed = image.clone()
-        part = changed.narrow(side, first, min(strip_px, size - first))
+        part = changed.narrow(side, first, wide)
         part += _STEP * (2 * torch.randint(0, 2, part.shape, generator=generator) - 1).to(part)
         copies.append(changed)
     return torch.stack(copies)
@@ -548,35 +594,39 @@ def grid_from_changes(
     *,
     size_px: tuple[int, int],
     strip_px: int,
+    shifts_px: Sequence[int],
     expected_px: float | None,
 ) -> MeasuredGrid:
     """Find stride and offset from maps that were made elsewhere.
+
+    Which of a strip's pixels a cell noticed is not known.  Over images whose strips begin at all
+    places alike, what is not known is the same to the left and to the right.
 
     Args:
         rounds: for each image its map ``(D, H', W')``, and those of the copies that
             :func:`changed_strips` made along columns and along rows, ``(N, D, H', W')``.
         size_px: (width, height) of the images.
         strip_px: how many columns or rows were changed in each copy.
+        shifts_px: of each image, see :func:`strips_of`.
         expected_px: a stride that is taken unless the measure speaks against it.
 
     Raises:
         NoInfluenceError: no change changed the map.
         ValueError: the map has less than two cells along an axis.
     """
-    found = []
-    for base, *changed in rounds:
-        height, width = base.shape[1:]
-        rows, columns = _chosen(height), _chosen(width)
-        influences = []
-        for maps, size in zip(changed, size_px, strict=True):
+    height, width = rounds[0][0].shape[1:]
+    rows, columns = _chosen(height), _chosen(width)
+    totals: list[Tensor | float] = [0.0, 0.0]
+    for (base, *changed), shift_px in zip(rounds, shifts_px, strict=True):
+        for axis, (maps, size) in enumerate(zip(changed, size_px, strict=True)):
             change = (maps.double() - base.double())[:, :, rows[:, None], columns].flatten(2)
-            wide = torch.tensor([min(strip_px, size - at) for at in range(0, size, strip_px)])
+            wide = torch.tensor([wide for _, wide in strips_of(size, strip_px, shift_px)])
             energy = change.square().sum(dim=1) / wide[:, None]  # (strips, cells)
             energy = energy.repeat_interleave(wide, dim=0).T
-            influences.append(energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY))
-        along_x, along_y = influences
-        found.append(_from_influences(along_x, along_y, rows, columns, (width, height)))
-    return _fit(found, size_px, expected_px, "differences")
+            totals[axis] += energy / energy.sum(dim=1, keepdim=True).clamp_min(_TINY)
+    along_x, along_y = map(torch.as_tensor, totals)
+    found = _from_influences(along_x, along_y, rows, columns, (width, height))
+    return _fit([found], size_px, expected_px, "differences", images=len(rounds))
 
 
 def _chosen(count: int) -> Tensor:
@@ -635,9 +685,15 @@ def _fit(
     size_px: tuple[int, int],
     expected_px: float | None,
     method: Method,
+    *,
+    images: int = 0,
 ) -> MeasuredGrid:
-    """Lines through the positions of all rounds."""
-    x, y = (_fit_axis([one[axis] for one in rounds], size_px[axis], expected_px) for axis in (0, 1))
+    """Lines through the positions of all rounds, which were found in so many images or one each."""
+    looks = images or len(rounds)
+    x, y = (
+        _fit_axis([one[axis] for one in rounds], size_px[axis], expected_px, looks)
+        for axis in (0, 1)
+    )
     least_px = min(x.stride, y.stride)
     return MeasuredGrid(
         stride_px=(x.stride, y.stride),
@@ -666,7 +722,9 @@ class _Line(NamedTuple):
     crossed_error: float
 
 
-def _fit_axis(rounds: list[_Positions], size_px: int, expected_px: float | None) -> _Line:
+def _fit_axis(
+    rounds: list[_Positions], size_px: int, expected_px: float | None, looks: int
+) -> _Line:
     """The line through the positions of cells along one axis."""
     cells = torch.cat([one.cells for one in rounds]).double()
     across = torch.cat([one.across for one in rounds]).double()
@@ -675,9 +733,9 @@ def _fit_axis(rounds: list[_Positions], size_px: int, expected_px: float | None)
     solved = torch.linalg.lstsq(design, found[:, None]).solution[:, 0]
     residual = found - design @ solved
     spread = float((residual.square().sum() / max(1, len(cells) - 3)).sqrt())
-    # Cells of a column are no chances of their own: most of what they read is the same.
     count = len(set(rounds[0].cells.tolist()))
-    mean_error = spread / math.sqrt(count * len(rounds))
+    # Cells of a column, or of a row, may be no chances of their own: they may read the same.
+    mean_error = max(_error_by(residual, one) for one in (cells, across))
     strides = torch.stack([_stride(one) for one in rounds])
     stride = float(strides.mean())
     stride_error = max(_error(strides, 0.0), 4 * mean_error / count)
@@ -689,7 +747,7 @@ def _fit_axis(rounds: list[_Positions], size_px: int, expected_px: float | None)
     middle = float(cells.mean())
     offset = float(found.mean()) - stride * middle
     means = torch.stack([(one.found_px - stride * one.cells).mean() for one in rounds])
-    error = _error(means, _FEW * mean_error)
+    error = _error(means, mean_error * (_FEW if looks < _FEWEST_ROUNDS else 1.0))
     if near is None:
         error = math.hypot(error, stride_error * middle)
     crossed_error = mean_error / float(across.std(correction=0))
@@ -705,6 +763,12 @@ def _stride(one: _Positions) -> Tensor:
     second = one.cells >= one.cells.double().mean()
     apart = one.cells[second].double().mean() - one.cells[~second].double().mean()
     return (one.found_px[second].mean() - one.found_px[~second].mean()) / apart
+
+
+def _error_by(residual: Tensor, group: Tensor) -> float:
+    """The standard error of the mean of cells, if those of a group count as one."""
+    means = torch.stack([residual[group == one].mean() for one in group.unique()])
+    return float(means.std() / math.sqrt(len(means)))
 
 
 def _error(by_round: Tensor, by_chance: float) -> float:

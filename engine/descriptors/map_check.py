@@ -3,7 +3,8 @@
 A map file declares its stride and offset, and a wrong one shifts every match without a word.  Here
 this program writes images, the network describes them wherever it runs, and the maps tell where
 their cells lie: each copy of an image has a few columns or rows changed, and a cell lies at the
-centroid of the changes it noticed; see :mod:`engine.descriptors.grid_measure`.
+centroid of the changes it noticed; see :mod:`engine.descriptors.grid_measure`.  These strips begin
+elsewhere in each image, so that they lean to neither side.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from engine.descriptors.grid_measure import (
     fitting_size,
     grid_from_changes,
     random_images,
+    strips_of,
 )
 from engine.descriptors.precomputed import MapFile, read_map_file
 from engine.errors import MapFileError, OutputError
@@ -39,6 +41,7 @@ from engine.progress import JobContext, Progress, Stage
 from engine.vocabulary import PRECOMPUTED
 
 _ROUNDS: Final = 3
+_FINE_PX: Final = 4.0  # so fine a map is measured by single columns and rows
 _AXES: Final = ("columns", "rows")
 _MAP_ENDINGS: Final = (".npz", ".npy", ".pt", ".pth", ".safetensors")
 _NAME: Final = re.compile(r"image(\d)_(columns|rows)_(\d{4})_(\d{1,3})")
@@ -66,19 +69,24 @@ def write_probe_images(folder: Path, *, about_px: float, context: JobContext) ->
     except OSError as error:
         raise OutputError(folder, f"cannot be read ({error.strerror})") from error
     width, height = size_px = fitting_size(about_px)
-    strip_px = max(1, int(about_px / 2))
+    strip_px = _strip_px(about_px)
     generator = torch.Generator().manual_seed(0)
-    total = _ROUNDS * (1 + -(-width // strip_px) + -(-height // strip_px))
+    shifts_px = [number * strip_px // _ROUNDS for number in range(_ROUNDS)]
+    total = _ROUNDS + sum(
+        len(list(strips_of(side, strip_px, shift_px)))
+        for side in (width, height)
+        for shift_px in shifts_px
+    )
     written = 0
     for number, image in enumerate(random_images(_ROUNDS, size_px, generator)):
         base = (image * 255).round() / 255  # what a file holds
         pictures = {f"image{number}": base}
         for axis, name in enumerate(_AXES):
-            copies = changed_strips(base, axis, strip_px, generator)
-            starts = range(0, size_px[axis], strip_px)
+            copies = changed_strips(base, axis, strip_px, shifts_px[number], generator)
+            strips = strips_of(size_px[axis], strip_px, shifts_px[number])
             pictures |= {
                 f"image{number}_{name}_{start:04d}_{strip_px}": copy
-                for start, copy in zip(starts, copies, strict=True)
+                for (start, _), copy in zip(strips, copies, strict=True)
             }
         for stem, picture in pictures.items():
             context.cancel.check()
@@ -86,6 +94,13 @@ def write_probe_images(folder: Path, *, about_px: float, context: JobContext) ->
             written += 1
             context.emit(Progress(Stage.WRITING_IMAGES, written, total))
     return written
+
+
+def _strip_px(about_px: float) -> int:
+    """How wide strips are: about half a cell, and as many pixels as they begin at places."""
+    if about_px < _FINE_PX:
+        return 1
+    return _ROUNDS * max(1, int(about_px / 2 / _ROUNDS))
 
 
 def check_map_files(folder: Path, context: JobContext) -> CheckReport:
@@ -112,9 +127,7 @@ def check_map_files(folder: Path, context: JobContext) -> CheckReport:
     findings.append(Finding("dim", "–", str(dim)))
     findings.append(Finding("cells", "–", f"{columns} × {rows}"))
     for number, level in enumerate(first.levels):
-        findings += _grid_findings(
-            level, number, first.levels, rounds[number], probes.strip_px, resize
-        )
+        findings += _grid_findings(level, number, first.levels, rounds[number], probes, resize)
         if any(one.verdict == "refused" for one in findings):
             break
     return CheckReport(PRECOMPUTED, tuple(findings), time.perf_counter() - started_s)
@@ -127,6 +140,7 @@ class _Probes(NamedTuple):
     columns: list[list[Path]]
     rows: list[list[Path]]
     strip_px: int
+    shifts_px: list[int]
 
 
 def _find_probes(folder: Path) -> _Probes:
@@ -145,13 +159,20 @@ def _find_probes(folder: Path) -> _Probes:
         ]
         for axis in _AXES
     }  # fmt: skip
-    found = _Probes(bases, changed["columns"], changed["rows"], next(iter(strips), 0))
+    strip_px = next(iter(strips), 0)
+    starts = {
+        axis: [[int(one.stem.split("_")[2]) for one in images] for images in changed[axis]]
+        for axis in _AXES
+    }
+    shifts_px = [one[1] % strip_px if strip_px and len(one) > 1 else 0 for one in starts[_AXES[0]]]
+    found = _Probes(bases, changed["columns"], changed["rows"], strip_px, shifts_px)
     complete = bool(bases) and len(strips) == 1
     if complete:
-        width, height = read_size(bases[0])
-        wanted = [-(-side // found.strip_px) for side in (width, height)]
+        sides = dict(zip(_AXES, read_size(bases[0]), strict=True))
         complete = all(
-            [len(x), len(y)] == wanted for x, y in zip(found.columns, found.rows, strict=True)
+            begun == [start for start, _ in strips_of(sides[axis], strip_px, shift_px)]
+            for axis in _AXES
+            for begun, shift_px in zip(starts[axis], shifts_px, strict=True)
         )
     if not complete:
         raise MapFileError(
@@ -212,7 +233,7 @@ def _grid_findings(
     number: int,
     levels: Levels,
     rounds: list[tuple[Tensor, Tensor, Tensor]],
-    strip_px: int,
+    probes: _Probes,
     resize: Resize,
 ) -> Iterator[Finding]:
     declared = level.grid
@@ -226,7 +247,8 @@ def _grid_findings(
         found = grid_from_changes(
             rounds,
             size_px=resize.from_size_px,
-            strip_px=strip_px,
+            strip_px=probes.strip_px,
+            shifts_px=probes.shifts_px,
             expected_px=declared.stride_px / min(scale_x, scale_y),
         )
     except NoInfluenceError:

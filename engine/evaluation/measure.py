@@ -126,7 +126,7 @@ def prepare_descriptor(
     Raises:
         DescSpaceError: its settings, its weights or the device cannot be used.
     """
-    label, descriptor, notes = choice.label, get_built(choice.spec), []
+    label, descriptor, notes = choice.label, get_built(choice.spec, context.cancel), []
     if precision != "float32" and not descriptor.half_precision:
         notes.append(f"{label} is not safe in {precision} and is computed in float32.")
         precision = "float32"

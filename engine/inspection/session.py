@@ -63,7 +63,7 @@ from engine.inspection.store import ByteCache, MapKey, return_freed_memory
 from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_listed, choose_points
 from engine.paths import FileStamp
-from engine.progress import JobContext, Note, Progress, Stage
+from engine.progress import CancelToken, JobContext, Note, Progress, Stage
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
@@ -143,7 +143,7 @@ class Session:
         if name is None:
             return 0
         with context.cancel.holding(self._describing):
-            one = self._pair_image(pair, side, recipe)
+            one = self._pair_image(pair, side, recipe, context.cancel)
             descriptor, size_px = one.descriptor, one.pixels.shape[1::-1]
             if (
                 not isinstance(descriptor, LayeredDescriptor)
@@ -286,7 +286,7 @@ class Session:
             JobCancelled: ``context.cancel`` was raised.
         """
         with context.cancel.holding(self._describing):
-            one = self._pair_image(pair, side, recipe)
+            one = self._pair_image(pair, side, recipe, context.cancel)
             descriptor = one.descriptor
             if not isinstance(descriptor, LayeredDescriptor):
                 raise DescSpaceError(
@@ -422,8 +422,10 @@ class Session:
                 context.emit(Note(text, "warning"))
         else:
             resize = fit_long_edge(image.size_px, recipe.long_edge_px)
-            one = self._pair_image(pair, side, recipe)
-            made = one.describe(lambda: self._pair_image(pair, other_side(side), recipe), context)
+            one = self._pair_image(pair, side, recipe, context.cancel)
+            made = one.describe(
+                lambda: self._pair_image(pair, other_side(side), recipe, context.cancel), context
+            )
             trained, pixels = one.descriptor.trained, one.pixels
             if isinstance(one.descriptor, LayeredDescriptor):
                 network = network_info(one.descriptor, one.descriptor.chosen)
@@ -445,12 +447,14 @@ class Session:
         with torch.inference_mode():
             return make_described(made.levels, resize, info, pixels)
 
-    def _pair_image(self, pair: ImagePair, side: Side, recipe: Recipe) -> PairImage:
+    def _pair_image(
+        self, pair: ImagePair, side: Side, recipe: Recipe, cancel: CancelToken
+    ) -> PairImage:
         """An image at its working size; what a descriptor of pairs saw in it is kept."""
         key = MapKey.of(pair, side, recipe).alone
         found = self._looked_at.get(key)
         if found is None:
-            image, descriptor = self._image(pair, side), get_built(recipe.spec)
+            image, descriptor = self._image(pair, side), get_built(recipe.spec, cancel)
             size_px = fit_long_edge(image.size_px, recipe.long_edge_px).to_size_px
             _refuse_too_large(pair.path(side), descriptor, size_px, recipe.device)
             found = PairImage(

@@ -51,7 +51,7 @@ class DescribeJob:
         image = read_image(self.image, shown=self.shown, allow_cut=True)
         for text in image.remarks:
             context.emit(Note(text, "warning"))
-        descriptor = get_built(recipe.spec)
+        descriptor = get_built(recipe.spec, context.cancel)
         resize = fit_long_edge(image.size_px, recipe.long_edge_px)
         levels, notes = describe_image(
             descriptor,

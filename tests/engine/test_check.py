@@ -20,9 +20,10 @@ from engine.descriptors.compute import describe_image, get_built
 from engine.descriptors.held_state import networks_of, state_sha256
 from engine.descriptors.plugins import load_plugin
 from engine.descriptors.registry import list_descriptors, make_spec
-from engine.errors import DescSpaceError, PluginError
+from engine.errors import DescSpaceError, JobCancelled, PluginError
 from engine.jobs.command_line import ViewOptions
 from engine.paths import cache_dir
+from engine.progress import CancelToken
 
 PLUGIN = '''
 from dataclasses import dataclass
@@ -116,6 +117,35 @@ def plant(tmp_path: Path, *changes: tuple[str, str]) -> Path:
     path.write_text(code)
     load_plugin(path)
     return path
+
+
+class Counting(CancelToken):
+    """Counts how often it is asked, and stops the work at the last time of some."""
+
+    def __init__(self, last: int = 0) -> None:
+        super().__init__()
+        self.asked, self.last = 0, last
+
+    def check(self) -> None:
+        self.asked += 1
+        if self.asked == self.last:
+            self.cancel()
+        super().check()
+
+
+def test_building_a_plugin_stops_before_its_next_image_and_can_begin_again(tmp_path):
+    plant(tmp_path)
+    spec = make_spec("mine", {})
+    stopped = Counting(last=5)
+    with pytest.raises(JobCancelled):
+        get_built(spec, stopped)
+    assert stopped.asked < 10
+    whole = Counting()
+    get_built(spec, whole)
+    assert whole.asked > 10
+    again = Counting()
+    get_built(spec, again)
+    assert again.asked <= 1  # it is built
 
 
 def checked(tmp_path: Path, *changes: tuple[str, str], **values: Any) -> CheckReport:

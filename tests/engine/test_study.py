@@ -382,6 +382,24 @@ def test_a_stopped_study_writes_nothing(network: LayeredNetwork, sequences: Path
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_study_stops_at_the_next_pass_while_a_layers_cells_are_measured(
+    network: LayeredNetwork, sequences: Path, tmp_path: Path
+):
+    from engine.descriptors.families import grids
+
+    grids._kept_at(network, 1, "token").unlink()
+
+    class Stopping(CancelToken):
+        def check(self) -> None:
+            if network.passes == 6:  # preparing takes two, and measuring dozens
+                self.cancel()
+            super().check()
+
+    with pytest.raises(JobCancelled):
+        make_job(sequences, tmp_path / "out", pairs=2).run(JobContext(cancel=Stopping()))
+    assert network.passes == 6
+
+
 def test_a_folder_that_holds_a_study_is_left_alone(
     network: LayeredNetwork, sequences: Path, tmp_path: Path
 ):

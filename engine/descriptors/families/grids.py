@@ -29,7 +29,7 @@ from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.reach import measured_reach_px
 from engine.errors import DescSpaceError
 from engine.geometry.coords import CellGrid
-from engine.progress import tell_choice
+from engine.progress import check_stop, tell_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +166,7 @@ def _measure(
 
     def map_of(images: Tensor) -> Tensor:
         check()
+        check_stop()
         return _map_of(network, layer, facet, images)
 
     size_px, device = _size_px(network, guess_px), device_of(network)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import torch
 
 from engine.descriptors.families.torchvision_operators import ensure_torchvision
-from engine.errors import ConfigError
+from engine.errors import ConfigError, JobCancelled
 from engine.extras import install_command
+from engine.progress import check_stop
 
 _SEED: Final = 20
 FETCHES: Final = "Open network… or --download fetches"
@@ -25,6 +26,7 @@ def use_library(module: str, *, extra: str) -> Any:
 
     Raises:
         ConfigError: it is not installed, or does not load; the message says what helps.
+        JobCancelled: the work on this thread was asked to stop meanwhile.
     """
     try:
         known = module in sys.modules
@@ -34,7 +36,10 @@ def use_library(module: str, *, extra: str) -> Any:
         if not known:
             # It stays: a collector of garbage that searched it would stop all threads for 0.2 s.
             gc.freeze()
+        check_stop()  # it takes seconds, and cannot be interrupted
         return loaded
+    except JobCancelled:
+        raise
     except ModuleNotFoundError as error:
         raise ConfigError(
             "descriptor",
