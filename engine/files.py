@@ -32,7 +32,7 @@ FileFault = Callable[[Path, str], DescSpaceError]
 _MOST_TEXT_BYTES, _MOST_ARRAY_BYTES = 16 << 20, 1 << 30
 _HASHED_BYTES = 1 << 20
 _NAME_BYTES = 180  # file systems allow 255; the rest is for what a temporary name adds
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _YAML_DEPTH, _YAML_NODES = 32, 20_000
 
 

@@ -1,4 +1,4 @@
-"""A small set of pairs of every layout that the program reads, each read whole before it is used."""
+"""Small sets of pairs of every layout that the program reads, each read whole before its use."""
 
 from __future__ import annotations
 

@@ -8,13 +8,28 @@ decodes no picture and no dense truth.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, quoted
 
 _SHOWN: Final = 20
+WHOLE_SET: Final = "all"
+"""What stands for all subsets where one is chosen, so that none may be called so."""
+
+
+def is_group_name(value: object) -> bool:
+    """Whether something can be a group's name: some text that leads out of no folder."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    path = PurePosixPath(value)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def is_subset_name(value: str) -> bool:
+    """Whether a text can be a subset's name; "" is none."""
+    return value != WHOLE_SET and value.isprintable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -767,7 +767,7 @@ def _stride(one: _Positions) -> Tensor:
 
 def _error_by(residual: Tensor, group: Tensor) -> float:
     """The standard error of the mean of cells, if those of a group count as one."""
-    means = torch.stack([residual[group == one].mean() for one in group.unique()])
+    means = torch.stack([residual[group == one].mean() for one in sorted(set(group.tolist()))])
     return float(means.std() / math.sqrt(len(means)))
 
 

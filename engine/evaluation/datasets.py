@@ -19,7 +19,7 @@ from typing import Final
 from engine.config import typed_path
 from engine.data.layouts import open_pair_set, split_layout
 from engine.data.layouts.hpatches import HPatchesReader
-from engine.data.pair_set import PairSet
+from engine.data.pair_set import WHOLE_SET, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError, DescSpaceError, quoted
 from engine.evaluation.stress import STRESS_KINDS, Stress, StressKind, choose_stress
@@ -29,7 +29,7 @@ from engine.truth.base import Size, Truth, TruthSource, open_truth
 from engine.truth.moved import moved_truth
 from engine.vocabulary import WITHOUT_LARGE, TruthKind, truth_words
 
-ALL: Final = "all"
+ALL: Final = WHOLE_SET
 """The subset of all pairs."""
 
 LARGE_SEQUENCES: Final = frozenset(

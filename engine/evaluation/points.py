@@ -13,6 +13,7 @@ Nothing here loads torch.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ Points = NDArray[np.float64]
 POINTS_FOLDER: Final = "points"
 KEPT_QUERIES: Final = 4096
 _UNSAFE: Final = frozenset('/\\:*?"<>|%') | frozenset(map(chr, range(32)))
+_MOST_NAME_BYTES: Final = 180  # file systems allow 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,11 @@ def _file(folder: Path, sequence: str, index: int) -> Path:
 
 
 def _folder_name(group: str) -> str:
-    """The name of a group as that of one folder, on any system: what cannot be there as %XX."""
+    """A group's name as that of one folder, on any system: what cannot be there as %XX, and cut."""
     safe = "".join(f"%{ord(sign):02X}" if sign in _UNSAFE else sign for sign in group)
-    return f"%2E{safe[1:]}" if safe.startswith(".") else safe
+    safe = f"%2E{safe[1:]}" if safe.startswith(".") else safe
+    data = safe.encode("utf-8", "surrogatepass")
+    if len(data) <= _MOST_NAME_BYTES:
+        return safe
+    told_apart = hashlib.sha256(data).hexdigest()[:16]
+    return f"{data[: _MOST_NAME_BYTES - 17].decode('utf-8', 'ignore')}~{told_apart}"

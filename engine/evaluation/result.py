@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.data.folders import natural_key
 from engine.data.layouts.hpatches import kind_of
+from engine.data.pair_set import is_group_name, is_subset_name
 from engine.errors import ResultError, quoted
 from engine.evaluation.datasets import ALL, EvaluationPair
 from engine.evaluation.fingerprint import Fingerprint, Json, plain_titles
@@ -344,7 +345,7 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
         sound = {
             "descriptor": row.descriptor in fingerprint.labels,
             "sequence": is_group_name(row.sequence),
-            "subset": row.subset != ALL and row.subset.isprintable(),
+            "subset": is_subset_name(row.subset),
             "name": row.name.isprintable(),
             "index": _is_count(row.index),
             "queries": row.queries in fingerprint.sampler.queries and place not in seen,
@@ -365,14 +366,6 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
                 value = quoted(getattr(row, name))
                 raise ValueError(f"{name} of {row.sequence} {row.index} cannot be {value}")
         seen.add(place)
-
-
-def is_group_name(value: object) -> bool:
-    """Whether something can be a group's name: some text that leads out of no folder."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        return False
-    path = PurePosixPath(value)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _is_known(value: object) -> bool:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from os import SEEK_CUR
+from os import SEEK_CUR, SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -219,12 +219,21 @@ def _binary_images(stream: BinaryIO, *, with_points: bool = False) -> Iterator[_
         (count_of_points,) = _unpack(stream, "<Q")
         points = None
         if with_points:
-            points = np.frombuffer(stream.read(count_of_points * _POINT.itemsize), _POINT)
+            size_bytes = min(count_of_points * _POINT.itemsize, _left_bytes(stream))
+            points = np.frombuffer(stream.read(size_bytes - size_bytes % _POINT.itemsize), _POINT)
             if len(points) != count_of_points:
                 raise ValueError(f"it ends within the points of {name}")
         else:
             stream.seek(count_of_points * _POINT.itemsize, SEEK_CUR)
         yield _View(name, lens, pose_matrix(pose[:4], pose[4:]), points)
+
+
+def _left_bytes(stream: BinaryIO) -> int:
+    """How much of a file is left; a damaged one may announce more than there is memory."""
+    at = stream.tell()
+    left = stream.seek(0, SEEK_END) - at
+    stream.seek(at)
+    return left
 
 
 def _read_name(stream: BinaryIO) -> str:

@@ -12,7 +12,7 @@ import pytest
 from engine.data import layouts
 from engine.data.folders import file_names
 from engine.data.layouts import fitting_readers, open_pair_set, readers, split_layout
-from engine.data.pair_set import PairGroup, PairSet
+from engine.data.pair_set import PairGroup, PairSet, is_group_name
 from engine.data.pairs import ImagePair
 from engine.errors import ConfigError, DatasetError
 from engine.images import read_size
@@ -215,3 +215,19 @@ def test_points_beside_a_table_of_pairs_do_not_make_it_wxbs(tmp_path):
     (tmp_path / "pairs.csv").write_text("image_a,image_b,truth\na.png,b.png,corrs.txt\n")
     found = open_pair_set(tmp_path)
     assert (found.layout, found.problems) == ("table of pairs", ())
+
+
+def test_names_of_groups_and_subsets_that_no_run_could_keep_are_changed_and_told(tmp_path):
+    for image in ("a.png", "b.png"):
+        (tmp_path / image).touch()
+    names = ("../../out", "/out", "x\x1b[2J", "..", "fine")
+    rows = [f"a.png,b.png,{name},all\n" for name in names]
+    (tmp_path / "pairs.csv").write_text("image_a,image_b,group,subset\n" + "".join(rows))
+    found = open_pair_set(tmp_path)
+    called = [group.name for group in found.groups]
+    assert sorted(called) == ["fine", "group", "out", "out (2)", "x\\x1b[2J"]
+    assert all(is_group_name(name) and name.isprintable() for name in called)
+    assert found.subsets == ("all (subset)",)
+    assert {pair.sequence for pair in found.pairs()} == set(called)
+    assert "The group '..' is called 'group' here." in found.problems
+    assert "The subset 'all' is called 'all (subset)' here." in found.problems

@@ -104,6 +104,17 @@ def test_points_are_read_back_as_they_were(tmp_path: Path):
                 assert getattr(one, name).dtype == getattr(other, name).dtype
 
 
+def test_groups_with_names_too_long_for_a_folder_are_kept_and_told_apart(tmp_path: Path):
+    names = [f"{'é' * 300}{end}" for end in "ab"]
+    pairs = [some_pair(count) for count in (5, 6)]
+    for name, pair in zip(names, pairs, strict=True):
+        write_points(tmp_path, name, 1, pair)
+    for name, pair in zip(names, pairs, strict=True):
+        again = read_points(tmp_path, name, 1)
+        for kind, found in pair.points.items():
+            np.testing.assert_array_equal(again.points[kind][0].query_px, found[0].query_px)
+
+
 def test_of_a_long_list_the_first_points_are_kept_so_that_a_file_stays_small(tmp_path: Path):
     pair = some_pair(3 * KEPT_QUERIES)
     write_points(tmp_path, "v", 2, pair)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from engine.data.layouts.building import usable_names
 from engine.data.layouts.colmap import ColmapReader
 from engine.data.layouts.evd import EvdReader
 from engine.data.layouts.homogr import HomogrReader
@@ -129,10 +130,11 @@ def open_named_set(text: str) -> PairSet:
 
 
 def _read(reader: PairSetReader, root: Path) -> PairSet:
-    """The set, with sentences that show control characters of names in it as escapes."""
+    """The set; control characters are shown as escapes in its sentences and names."""
     found = reader.read(root)
+    groups, changed = usable_names(found.groups)
     problems, choices = (tuple(map(printable, one)) for one in (found.problems, found.choices))
-    return replace(found, problems=problems, choices=choices)
+    return replace(found, groups=groups, problems=(*changed, *problems), choices=choices)
 
 
 def _reader(word: str) -> PairSetReader:

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from engine.data.folders import file_names, is_picture, natural_key, sub_folders
-from engine.data.pair_set import PairGroup, PairSet, PairSetReader
+from engine.data.pair_set import (
+    WHOLE_SET,
+    PairGroup,
+    PairSet,
+    PairSetReader,
+    is_group_name,
+    is_subset_name,
+)
 from engine.data.pairs import ImagePair
-from engine.errors import DatasetError, HomographyError
+from engine.errors import DatasetError, HomographyError, printable, quoted
 from engine.files import open_input
 from engine.truth.base import TruthSource
 from engine.truth.homography import HomographySource
@@ -196,6 +203,43 @@ def renamed(group: PairGroup, name: str) -> PairGroup:
         for pair in group.pairs
     )
     return replace(group, name=name, pairs=pairs)
+
+
+def usable_names(groups: Sequence[PairGroup]) -> tuple[tuple[PairGroup, ...], list[str]]:
+    """Groups whose names and subsets can be written down: lists may call them anything.
+
+    Returns:
+        The groups, and a sentence for each name that was changed.
+    """
+    faulty = [
+        group
+        for group in groups
+        if not (group.name.isprintable() and is_group_name(group.name))
+        or not is_subset_name(group.subset)
+    ]
+    if not faulty:
+        return tuple(groups), []
+    taken = {group.name for group in groups}
+    found, told = [], []
+    for one in groups:
+        group = one
+        if group in faulty:
+            kept = [part for part in printable(group.name).split("/") if part.strip(". ")]
+            wanted = name = "/".join(kept) or "group"
+            if name != group.name:
+                number = 2
+                while name in taken:
+                    name, number = f"{wanted} ({number})", number + 1
+                taken.add(name)
+                told.append(f"The group {quoted(group.name)} is called {quoted(name)} here.")
+                group = renamed(group, name)
+            if not is_subset_name(group.subset):
+                subset = printable(group.subset)
+                subset = f"{subset} (subset)" if subset == WHOLE_SET else subset
+                told.append(f"The subset {quoted(group.subset)} is called {quoted(subset)} here.")
+                group = replace(group, subset=subset)
+        found.append(group)
+    return tuple(found), list(dict.fromkeys(told))
 
 
 def _loss(name: str) -> int:
