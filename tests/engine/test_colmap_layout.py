@@ -150,6 +150,17 @@ def test_a_model_that_is_cut_short_is_refused_with_the_reason(tmp_path, cut):
         ColmapReader().read(tmp_path)
 
 
+def test_a_model_that_announces_more_points_than_its_file_holds_takes_no_memory_for_them(tmp_path):
+    model = write_model(tmp_path / "sparse", "bin")
+    make_images(tmp_path / "images")
+    data = (model / "images.bin").read_bytes()
+    at = data.index(b"left/1.jpg\0") + len(b"left/1.jpg\0")
+    announced = struct.pack("<Q", 2**60)
+    (model / "images.bin").write_bytes(data[:at] + announced + data[at + 8 :])
+    with pytest.raises(TruthError, match=r"it ends within the points of left/1\.jpg"):
+        read_observations(model)
+
+
 def test_a_broken_line_of_points_is_refused(tmp_path):
     model = write_model(tmp_path, "txt")
     text = (model / "images.txt").read_text()

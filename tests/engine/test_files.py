@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -277,10 +278,38 @@ def test_nothing_is_left_where_writing_fails(tmp_path: Path):
 
 
 def test_cells_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not():
-    cells = ["=1+1", "+cmd", "-x", "@sum", "\tx", "-1.5", "+2", "-1e-3", "-inf", "a=b", "", None]
+    cells = [
+        "=1+1",
+        "+cmd",
+        "-x",
+        "@sum",
+        "\tx",
+        "\n=1",
+        "-1.5",
+        "+2",
+        "-1e-3",
+        "-inf",
+        "a=b",
+        "",
+        None,
+    ]
     text = csv_text([cells, [-0.1, 1 / 3, 2, True]])
-    assert list(csv.reader(text.splitlines())) == [
-        ["'=1+1", "'+cmd", "'-x", "'@sum", "'\tx", "-1.5", "+2", "-1e-3", "-inf", "a=b", "", ""],
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [
+        [
+            "'=1+1",
+            "'+cmd",
+            "'-x",
+            "'@sum",
+            "'\tx",
+            "'\n=1",
+            "-1.5",
+            "+2",
+            "-1e-3",
+            "-inf",
+            "a=b",
+            "",
+            "",
+        ],
         ["-0.1", "0.3333333333333333", "2", "True"],
     ]
 

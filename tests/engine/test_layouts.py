@@ -218,16 +218,19 @@ def test_points_beside_a_table_of_pairs_do_not_make_it_wxbs(tmp_path):
 
 
 def test_names_of_groups_and_subsets_that_no_run_could_keep_are_changed_and_told(tmp_path):
-    for image in ("a.png", "b.png"):
+    for image in ("a.png", "b.png", "c\x07.png"):
         (tmp_path / image).touch()
     names = ("../../out", "/out", "x\x1b[2J", "..", "fine")
     rows = [f"a.png,b.png,{name},all\n" for name in names]
+    rows.append("a.png,c\x07.png,fine,all\n")
     (tmp_path / "pairs.csv").write_text("image_a,image_b,group,subset\n" + "".join(rows))
     found = open_pair_set(tmp_path)
     called = [group.name for group in found.groups]
     assert sorted(called) == ["fine", "group", "out", "out (2)", "x\\x1b[2J"]
     assert all(is_group_name(name) and name.isprintable() for name in called)
     assert found.subsets == ("all (subset)",)
+    assert all(pair.name.isprintable() for pair in found.pairs())
+    assert found.group("fine").pairs[1].path_b.name == "c\x07.png"
     assert {pair.sequence for pair in found.pairs()} == set(called)
     assert "The group '..' is called 'group' here." in found.problems
     assert "The subset 'all' is called 'all (subset)' here." in found.problems

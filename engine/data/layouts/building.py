@@ -206,40 +206,35 @@ def renamed(group: PairGroup, name: str) -> PairGroup:
 
 
 def usable_names(groups: Sequence[PairGroup]) -> tuple[tuple[PairGroup, ...], list[str]]:
-    """Groups whose names and subsets can be written down: lists may call them anything.
+    """Groups with names that can be written down and printed: lists may call them anything.
 
     Returns:
-        The groups, and a sentence for each name that was changed.
+        The groups, and a sentence for each group and subset whose name was changed.
     """
-    faulty = [
-        group
-        for group in groups
-        if not (group.name.isprintable() and is_group_name(group.name))
-        or not is_subset_name(group.subset)
-    ]
-    if not faulty:
-        return tuple(groups), []
     taken = {group.name for group in groups}
-    found, told = [], []
-    for one in groups:
-        group = one
-        if group in faulty:
-            kept = [part for part in printable(group.name).split("/") if part.strip(". ")]
-            wanted = name = "/".join(kept) or "group"
-            if name != group.name:
-                number = 2
-                while name in taken:
-                    name, number = f"{wanted} ({number})", number + 1
-                taken.add(name)
-                told.append(f"The group {quoted(group.name)} is called {quoted(name)} here.")
-                group = renamed(group, name)
-            if not is_subset_name(group.subset):
-                subset = printable(group.subset)
-                subset = f"{subset} (subset)" if subset == WHOLE_SET else subset
-                told.append(f"The subset {quoted(group.subset)} is called {quoted(subset)} here.")
-                group = replace(group, subset=subset)
-        found.append(group)
-    return tuple(found), list(dict.fromkeys(told))
+    told: dict[str, None] = {}
+    return tuple(_with_usable_names(group, taken, told) for group in groups), list(told)
+
+
+def _with_usable_names(group: PairGroup, taken: set[str], told: dict[str, None]) -> PairGroup:
+    if not (group.name.isprintable() and is_group_name(group.name)):
+        parts = [part for part in printable(group.name).split("/") if part.strip(". ")]
+        wanted = name = "/".join(parts) or "group"
+        number = 2
+        while name in taken:
+            name, number = f"{wanted} ({number})", number + 1
+        taken.add(name)
+        told[f"The group {quoted(group.name)} is called {quoted(name)} here."] = None
+        group = renamed(group, name)
+    if not is_subset_name(group.subset):
+        subset = printable(group.subset)
+        subset = f"{subset} (subset)" if subset == WHOLE_SET else subset
+        told[f"The subset {quoted(group.subset)} is called {quoted(subset)} here."] = None
+        group = replace(group, subset=subset)
+    if not all(pair.name.isprintable() for pair in group.pairs):
+        pairs = tuple(replace(pair, name=printable(pair.name)) for pair in group.pairs)
+        group = replace(group, pairs=pairs)
+    return group
 
 
 def _loss(name: str) -> int:
