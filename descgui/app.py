@@ -17,7 +17,7 @@ os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from descgui import display, logs
 from descgui.controllers.download_controller import DownloadController
@@ -40,6 +40,7 @@ from descgui.controllers.start_controller import StartController
 from descgui.controllers.study_controller import StudyController
 from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController
+from descgui.controllers.video_controller import VideoController
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
@@ -53,9 +54,11 @@ from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import MainWindow
 from descgui.views.matches_panel import MatchesPanel
 from descgui.views.pair_view import PairView
+from descgui.views.panel_parts import in_column
 from descgui.views.pixels import prepare_display
 from descgui.views.probe_panel import ProbePanel
 from descgui.views.theme import Theme
+from descgui.views.video_bar import VideoBar
 from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
 from engine import api
@@ -198,6 +201,7 @@ class Application(QObject):
             matches=self.matches,
             parts_in_sight=lambda: self.pair_view.parts_in_sight(),
             show_parts=lambda parts: self.pair_view.show_parts(parts),
+            resume_video=lambda path, frame: self.videos.resume(path, frame),
             parent=self,
         )
         self.files = FileController(
@@ -211,6 +215,7 @@ class Application(QObject):
             sessions=self.sessions,
             parent=self,
         )
+        self.videos = VideoController(models, self.pairs, self)
         self.start = StartController(
             models,
             self.options,
@@ -241,6 +246,10 @@ class Application(QObject):
         self.actions = Actions(models, self)
         self.actions.follow_undo_stack(self.probes.undo_stack)
         self.pair_view = PairView(models, self.probes, self.pairs, self.maps, self.files)
+        self.central = QWidget()
+        self.video_bar = VideoBar(models.video, self.videos, self.central)
+        in_column(self.central, (self.pair_view, 1), self.video_bar, spacing_px=0)
+        self.central.setFocusProxy(self.pair_view)
         self.browser = BrowserPanel(models, self.pairs, self.thumbnails, self.files)
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
         self.probe = ProbePanel(models, self.probes, self.pairs.truths)
@@ -250,7 +259,7 @@ class Application(QObject):
         self.window = MainWindow(
             models,
             self.actions,
-            central=self.pair_view,
+            central=self.central,
             docks={
                 "browser": DockSpec(self.browser, "Browser", "browser", "left"),
                 "descriptor": DockSpec(self.descriptor, "Descriptor", "descriptor"),

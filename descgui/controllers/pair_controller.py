@@ -38,6 +38,7 @@ class _Opened:
     notes: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     around: Around | None = None
+    remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +60,14 @@ class PairController(QObject):
         truth_unclear(Path, TruthLook, str): what a dropped file holds has to be asked; the side
             that it replaces if it is an image, "" where it cannot be one.
         session_wanted(Path): a session file is to be opened.
+        video_wanted(Path, Path | None): frames of a video are to be image B; image A, None for the
+            present one.
     """
 
     layout_wanted = Signal(object, object)
     truth_unclear = Signal(object, object, str)
     session_wanted = Signal(object)
+    video_wanted = Signal(object, object)
 
     def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -141,6 +145,37 @@ class PairController(QObject):
         self._models.settings.remember_folder(named)
         self._submit(Path(named).name, read)
 
+    def open_frame(self, video: api.Video, number: int, image_a: Path | None = None) -> None:
+        """Show a frame of a video as image B.
+
+        Args:
+            video: the video.
+            number: of the frame, from 0.
+            image_a: the other image; None for the present one, or else for the first frame.
+        """
+        state = self._models.pair.state
+
+        def read(_context: api.JobContext) -> _Opened:
+            path_b = api.frame_file(video.path, number)
+            kept = state if image_a is None else None
+            path_a = image_a or (api.frame_file(video.path, 0) if kept is None else None)
+            if path_a is not None or kept is None:
+                first = path_a or path_b
+                return self._read(replace(_free_pair(first, path_b, None), name=name(first)), None)
+            image_b = api.read_image(path_b, allow_cut=True)
+            pair = replace(
+                _free_pair(kept.pair.path_a, path_b, None),
+                name=name(kept.pair.path_a),
+                range_a=kept.pair.range_a,
+            )
+            shown = PairState(pair, kept.image_a, image_b, kept.display_a, self._prepare(image_b))
+            return _Opened(shown, None, remembered=False)
+
+        def name(path_a: Path) -> str:
+            return f"{path_a.name} ↔ {video.path.name}, frame {number + 1}"
+
+        self._submit(video.path.name, read)
+
     def open_saved(self, session: api.SavedSession, around: Around) -> None:
         """Open the pair of a session with its truth.
 
@@ -152,9 +187,12 @@ class PairController(QObject):
         ranges = api.parse_pair_ranges(saved.range_a, saved.range_b or api.AUTO)
 
         def read(context: api.JobContext) -> _Opened:
-            if saved.image_a is not None and saved.image_b is not None:
+            second = saved.image_b
+            if saved.video_b is not None:
+                second = api.frame_file(saved.video_b, saved.frame_b)
+            if saved.image_a is not None and second is not None:
                 opened = self._read(
-                    _in_ranges(_free_pair(saved.image_a, saved.image_b, None), ranges), None
+                    _in_ranges(_free_pair(saved.image_a, second, None), ranges), None
                 )
             else:
                 if saved.demo:
@@ -205,6 +243,9 @@ class PairController(QObject):
         """
         if len(paths) == 1 and paths[0].suffix == api.SESSION_SUFFIX:
             self.session_wanted.emit(paths[0])
+            return
+        if paths and len(paths) <= 2 and api.is_video(paths[-1]):
+            self.video_wanted.emit(paths[-1], paths[0] if len(paths) == 2 else None)
             return
         if len(paths) == 1 and paths[0].is_dir():
             self.show_set(str(paths[0]))
@@ -384,7 +425,8 @@ class PairController(QObject):
             opened.around(show)
         set_name = opened.dataset.opened if opened.dataset is not None else ""
         entry = write_recent(pair, set_name)
-        self._models.settings.remember_pair(entry)
+        if opened.remembered:
+            self._models.settings.remember_pair(entry)
         if set_name:
             self._models.settings.remember_place(set_name, entry)
         if difference := _differing_ranges(opened.state):

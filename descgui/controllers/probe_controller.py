@@ -246,7 +246,11 @@ class ProbeController(QObject):
 
     def _pair_changed(self) -> None:
         state = self._models.pair.state
-        key = (state.pair.path_a, state.pair.path_b) if state is not None else None
+        key = None
+        if state is not None:
+            second = state.pair.path_b
+            # Queries are followed from frame to frame of a video.
+            key = (state.pair.path_a, second.parent if api.is_frame(second) else second)
         if key != self._pair_key:
             self._pair_key = key
             self._models.probe.move(None)

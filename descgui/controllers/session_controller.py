@@ -37,6 +37,7 @@ class SessionController(QObject):
         lane: reads and writes session files.
         parts_in_sight: what shows of each image that is not fitted.
         show_parts: shows parts of the images, and the others whole.
+        resume_video: offers the frames of a video, of which one is shown.
 
     Attributes:
         file: the session that was opened or saved last; None before.
@@ -55,6 +56,7 @@ class SessionController(QObject):
         matches: MatchesController,
         parts_in_sight: Callable[[], Mapping[Side, Part]],
         show_parts: Callable[[Mapping[Side, Part]], None],
+        resume_video: Callable[[Path, int], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -67,6 +69,7 @@ class SessionController(QObject):
         self._matches = matches
         self._parts_in_sight = parts_in_sight
         self._show_parts = show_parts
+        self._resume_video = resume_video
         self.file: Path | None = None
         self.consent_wanted: Callable[[Path], bool] = lambda _plugin: False
         pairs.session_wanted.connect(self.open)
@@ -126,6 +129,8 @@ class SessionController(QObject):
             self._take_matches(session.matches, chosen)
         self._probes.restore_pins(saved_pins(session), session.selected)
         self._show_parts(parts_of(session.view))
+        if session.pair.video_b is not None:
+            self._resume_video(session.pair.video_b, session.pair.frame_b)
         if session.probe is not None:
             probe = session.probe
             self._probes.hover(probe.image, probe.x_px, probe.y_px)

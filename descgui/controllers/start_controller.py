@@ -54,7 +54,9 @@ class StartController(QObject):
         self._models.pair.changed.connect(self._pair_opened)  # now: behind the panes
         options, settings = self._options, self._models.settings.state
         ranges = api.parse_pair_ranges(options.value_range, options.value_range_b)
-        if len(options.images) == 2:
+        if options.images and api.is_video(options.images[-1]):
+            self._pairs.open_paths(list(options.images))
+        elif len(options.images) == 2:
             self._pairs.open_files(
                 *options.images, options.homography, truth=options.truth, ranges=ranges
             )
@@ -194,6 +196,7 @@ def left_out(models: AppModels) -> tuple[str, ...]:
     others = [models.descriptors[number].choice for number in models.numbers[1:]]
     found = {
         "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),
+        "the video, of which a frame is named": pair is not None and api.is_frame(pair.pair.path_b),
         "the query in image B": probe is not None and probe.side == "b",
         "the place of the panes": view.arrangement != usual_view.arrangement,
         "blinking": view.blink,

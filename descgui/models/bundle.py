@@ -20,6 +20,7 @@ from descgui.models.settings import SettingsModel
 from descgui.models.state import StateModel
 from descgui.models.study_state import StudyState
 from descgui.models.training_state import TrainingModel
+from descgui.models.video_state import VideoState
 from descgui.models.view_state import ViewState
 from engine.api import MOST_COMPARED
 
@@ -57,6 +58,7 @@ class AppModels:
     pins: PinsModel = field(default_factory=PinsModel)
     matches: StateModel[MatchesState] = field(default_factory=partial(StateModel, MatchesState()))
     evaluation: EvaluationModels = field(default_factory=EvaluationModels)
+    video: StateModel[VideoState] = field(default_factory=partial(StateModel, VideoState()))
     study: StateModel[StudyState] = field(default_factory=partial(StateModel, StudyState()))
     training: TrainingModel = field(default_factory=TrainingModel)
     messages: MessagesModel = field(default_factory=MessagesModel)

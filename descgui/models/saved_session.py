@@ -88,6 +88,11 @@ def _pair_of(models: AppModels, pair: api.ImagePair) -> api.SavedPair:
     dataset = models.browser.state.dataset
     if not pair.sequence or dataset is None:
         saved = api.SavedPair(image_a=pair.path_a, image_b=pair.path_b)
+        video = models.video.state
+        if video.video is not None:
+            saved = api.SavedPair(
+                image_a=pair.path_a, video_b=video.video.path, frame_b=video.frame
+            )
     elif api.is_demo(dataset.root):
         saved = api.SavedPair(demo=True, group=pair.sequence, index=pair.index)
     else:

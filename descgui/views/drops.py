@@ -12,7 +12,7 @@ from engine.api import Side
 
 _FURTHER_SUFFIXES: Final = frozenset({".flo", ".h5", ".hdf5", ".db"})
 
-DropKind = Literal["image", "pair", "folder", "session", "truth", "refused"]
+DropKind = Literal["image", "pair", "folder", "session", "video", "truth", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class DropPlan:
     """What a drop would do.
 
     Attributes:
-        kind: one image, two images, one folder, a session, the open pair's truth, or nothing that
-            can be opened.
+        kind: one image, two images, one folder, a session, a video, the open pair's truth, or
+            nothing that can be opened.
         side: the pane that one image goes to; "" where that does not matter.
     """
 
@@ -42,6 +42,8 @@ def plan_drop(paths: Sequence[Path], side: Side | Literal[""]) -> DropPlan:
             return DropPlan("pair")
         case 1, 0, 0 if paths[0].suffix == api.SESSION_SUFFIX:
             return DropPlan("session")
+        case 1 | 2, 0, _ if api.is_video(paths[-1]) and not any(map(api.is_video, paths[:-1])):
+            return DropPlan("video")
         case 1, 0, 0 if paths[0].suffix.lower() in api.MATRIX_SUFFIXES | _FURTHER_SUFFIXES:
             return DropPlan("truth")
     return DropPlan("refused")

@@ -264,6 +264,8 @@ class PairView(QWidget):
         self._photos[side] = Photo(image, display)
         if before is not None and before.samples is image.samples:
             return  # the same image with other black and white points, seen from the same place
+        if before is not None and _in_one_video(before, image):
+            return
         self._dragged = None
         self._answering = "b"
         for pane in self._panes:
@@ -693,6 +695,8 @@ class PairView(QWidget):
                 return "Drop two images: opens as a pair"
             case "folder", _:
                 return "Drop a folder: opens as a set of pairs"
+            case "video", _:
+                return "Drop a video: its frames become image B"
             case "session", _:
                 return "Drop: opens this session"
             case "truth", _:
@@ -724,6 +728,11 @@ class PairView(QWidget):
             if QRect(pane.mapTo(self, QPoint(0, 0)), pane.size()).contains(place):
                 return pane.key.side
         return ""
+
+
+def _in_one_video(before: api.Image, after: api.Image) -> bool:
+    """Whether two images are frames of one video, which is watched from one place."""
+    return before.path.parent == after.path.parent and api.is_frame(after.path)
 
 
 def _same_overlay(one: Overlay, other: Overlay) -> bool:

@@ -62,6 +62,8 @@ class SavedPair:
 
     image_a: Path | None = option(None, help="the first of two images")
     image_b: Path | None = option(None, help="the second of two images")
+    video_b: Path | None = option(None, help="image b is a frame of this video")
+    frame_b: int = option(0, help="its number, from 0", low=0, high=10**9)
     dataset: Path | None = option(None, help="folder or file with pairs")
     layout: str = option("", help="its layout, where the user named it")
     demo: bool = option(False, help="the set is the demo, which every computer can make")
@@ -450,9 +452,9 @@ class _Reader:
 
     def _pair(self, values: Any) -> SavedPair:
         pair = _read(SavedPair, values, "pair")
-        images = (pair.image_a, pair.image_b)
+        images = (pair.image_a, pair.image_b or pair.video_b)
         found: dict[str, Path] = {}
-        for name in ("image_a", "image_b", "dataset"):
+        for name in ("image_a", "image_b", "video_b", "dataset"):
             if getattr(pair, name) is not None:
                 found[name] = self.find(str(values[name]))
                 if not found[name].exists():
