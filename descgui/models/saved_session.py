@@ -113,10 +113,11 @@ def _truth_of(state: PairState) -> api.SavedTruth:
         return api.SavedTruth()
     if state.truth_text:
         return api.SavedTruth(text=state.truth_text)
-    held = isinstance(source, api.HomographySource) and source.origin != "given"
+    of_set = bool(state.pair.sequence)
+    held = isinstance(source, api.HomographySource) and (source.origin != "given" or not of_set)
     if held or isinstance(source, api.HeldPointsSource):
         return api.SavedTruth(source=source)
-    return api.SavedTruth(of_set=True)
+    return api.SavedTruth(of_set=of_set)
 
 
 def _descriptor_of(choice: DescriptorChoice) -> api.SavedDescriptor:

@@ -91,7 +91,7 @@ def frame_file(path: Path, number: int) -> Path:
     stamp = FileStamp.of(path)
     digest = hashlib.sha256(f"{stamp.path}|{stamp.mtime_ns}|{stamp.size_bytes}".encode())
     folder = cache_dir() / _FRAMES / digest.hexdigest()[:16]
-    kept = folder / f"{path.stem}_frame_{number:06d}.png"
+    kept = folder / f"{path.stem}_frame_{number + 1:06d}.png"
     if kept.is_file():
         with contextlib.suppress(OSError):
             kept.touch()

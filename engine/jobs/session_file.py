@@ -479,7 +479,7 @@ class _Reader:
                     rest[name] = str(self.find(rest[name]))
             files = [self.find(str(one)) for _, one in _entries(values, "files")]
             return SavedTruth(text=join_named(values.get("kind"), files, rest))
-        origin: TruthOrigin = "pins" if values.get("origin") == "pins" else "estimated"
+        origin = _read(_Origin, {"origin": values.get("origin", "estimated")}, "truth").origin
         shape = 3 if "homography" in values else 4
         rows = _numbers(values.get("homography", values.get("points")), shape)
         if "homography" in values:
@@ -589,6 +589,13 @@ def _numbers(rows: Any, count: int) -> list[tuple[float, ...]]:
             raise ConfigError("truth", f"a row has {count} numbers, not {quoted(row)}")
         read.append(_read(_Numbers, {"row": row}, "truth").row)
     return read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origin:
+    """Who made a truth."""
+
+    origin: TruthOrigin = option("estimated", help="who made it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

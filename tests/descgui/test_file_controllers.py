@@ -666,7 +666,10 @@ def test_pins_zoom_and_link_of_a_copied_command_come_back(exports, models, asked
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda models: models.view.update(stacked=True, blink=True), "stacked panes, blinking"),
+        (
+            lambda models: models.view.update(arrangement="stacked", blink=True),
+            "the place of the panes, blinking",
+        ),
         (lambda models: models.view.update(heat_auto=False), "the heat map's fixed range"),
         (lambda models: models.probe.move(Probe("b", (1.0, 1.0))), "the query in image B"),
         (

@@ -58,7 +58,7 @@ def test_the_cache_keeps_the_frames_that_were_used_last(clip, monkeypatch):
     monkeypatch.setattr(video, "_KEPT_FRAMES", 2)
     for number in (0, 1, 0, 2):
         kept = video.frame_file(clip, number)
-    assert sorted(path.stem[-1] for path in kept.parent.iterdir()) == ["0", "2"]
+    assert sorted(path.stem[-1] for path in kept.parent.iterdir()) == ["1", "3"]
 
 
 @pytest.mark.parametrize(
