@@ -21,7 +21,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -128,7 +128,7 @@ def describe_options(config: type, *, sections: bool = False) -> tuple[OptionInf
 
 
 def _describe(config: type, prefix: str, sections: bool) -> Iterator[OptionInfo]:
-    hints = typing.get_type_hints(config)
+    hints = _hints_of(config)
     inner = []
     for field in dataclasses.fields(config):
         hint, optional = _without_none(hints[field.name])
@@ -153,6 +153,12 @@ def _describe(config: type, prefix: str, sections: bool) -> Iterator[OptionInfo]
         yield from _describe(section, name, sections)
 
 
+@functools.lru_cache(maxsize=256)
+def _hints_of(config: Hashable) -> Mapping[str, Any]:
+    """The types of the settings of a class; evaluating their text takes most of building one."""
+    return typing.get_type_hints(config)
+
+
 def read_option(config: type, name: str, value: Any) -> Any:
     """The value of one setting, checked as :func:`build_config` does it.
 
@@ -165,7 +171,7 @@ def read_option(config: type, name: str, value: Any) -> Any:
         ConfigError: the value is wrong.
     """
     section, _, rest = name.partition(".")
-    hint = typing.get_type_hints(config)[section]
+    hint = _hints_of(config)[section]
     if rest:
         return read_option(hint, rest, value)
     metadata = next(field.metadata for field in dataclasses.fields(config) if field.name == name)
@@ -183,7 +189,7 @@ def build_config(config: type[Config], values: Mapping[str, Any], *, where: str 
     Raises:
         ConfigError: an unknown name (with the nearest known one) or a value out of its range.
     """
-    hints = typing.get_type_hints(config)
+    hints = _hints_of(typing.cast("Hashable", config))
     fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     made: dict[str, Any] = {}
     for name, value in values.items():

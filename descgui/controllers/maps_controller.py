@@ -57,10 +57,11 @@ class MapsController(QObject):
         elif choice.name != model.choice.name:
             self._browsing.add(model)  # who looks at a second layer will look at more
         model.choose(choice)
+        shown = {"descriptor": choice.name} if model is self._models.maps else {}
         if api.network_of(choice.name) is not None:
-            self._models.settings.remember_network(choice.name)
-        if model is self._models.maps:
-            self._models.settings.update(descriptor=choice.name)
+            self._models.settings.remember_network(choice.name, **shown)
+        else:
+            self._models.settings.update(**shown)
 
     def recipe(self, model: MapsModel) -> api.Recipe | None:
         """How the maps of a model are made; None without a descriptor or before torch.

@@ -183,10 +183,15 @@ class SettingsModel(StateModel[Settings]):
         """Put a folder of photos on top of the recent ones."""
         self.update(recent_photos=_on_top(entry, self.state.recent_photos))
 
-    def remember_network(self, name: str) -> None:
-        """Put a network on top of the recent ones; it stands there once, whatever its layers."""
+    def remember_network(self, name: str, **changes: Any) -> None:
+        """Put a network on top of the recent ones; it stands there once, whatever its layers.
+
+        Args:
+            name: of the network.
+            changes: of other settings, so that the file is written once.
+        """
         others = (one for one in self.state.recent_networks if not same_network(one, name))
-        self.update(recent_networks=(name, *others)[:RECENT_LIMIT])
+        self.update(recent_networks=(name, *others)[:RECENT_LIMIT], **changes)
 
     def _keep_broken(self) -> str:
         """Copy a file that cannot be used aside, before the next change overwrites it."""

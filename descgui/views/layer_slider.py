@@ -22,6 +22,7 @@ _METHODS: Final = {
     "gradient": "gradients",
     "differences": "differences",
     "mirror": "mirroring images",
+    "enlarging": "matching photos with enlarged copies, by the published weights",
 }
 
 

@@ -366,9 +366,12 @@ def _layer_grids(descriptor: DenseDescriptor) -> Iterator[Finding]:
 
 def _quality(found: MeasuredGrid) -> str:
     """How well a grid is known, and how it was found."""
-    how = {"gradient": "gradients", "differences": "differences", "mirror": "mirroring"}[
-        found.method
-    ]
+    how = {
+        "gradient": "gradients",
+        "differences": "differences",
+        "mirror": "mirroring",
+        "enlarging": "matching enlarged photos",
+    }[found.method]
     return f"error {_tiny(found.error_px)} px, spread {_tiny(found.spread_px)} px, by {how}"
 
 

@@ -55,7 +55,7 @@ from torch.overrides import TorchFunctionMode
 from engine.progress import check_stop
 
 MapOf = Callable[[Tensor], Tensor]
-Method = Literal["gradient", "differences", "mirror"]
+Method = Literal["gradient", "differences", "mirror", "enlarging"]
 
 _CONTRAST: Final = (0.25, 0.75)  # images keep off black and white, where a step would be cut off
 _STEP: Final = 0.1  # beyond the rounding to bytes, and to half precision
@@ -101,8 +101,8 @@ class MeasuredGrid:
         crossed_px: by how much x changes from row to row, or y from column to column, at most.
         crossed: whether that is more than chance: the axes of the map are swapped, or its cells are
             out of order.
-        method: how it was found: by derivatives, see above, or by mirroring, see
-            :mod:`engine.descriptors.mirrored`.
+        method: how it was found: by derivatives, see above, by mirroring, see
+            :mod:`engine.descriptors.mirrored`, or by hand, by matching enlarged images.
     """
 
     stride_px: tuple[float, float]
@@ -292,12 +292,24 @@ class DrawsKernels(Protocol):
         ...
 
 
+@runtime_checkable
+class Steers(Protocol):
+    """A network some of whose layers say where others read, as in deformable convolutions.
+
+    Attributes:
+        steering_layers: these layers.  Where they say depends on the picture by chance, so they
+            say nothing while the network is measured.
+    """
+
+    steering_layers: tuple[nn.Module, ...]
+
+
 @contextlib.contextmanager
 def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator) -> Iterator[None]:
     """Inside the block convolutions read symmetrically; afterwards all is as before.
 
     Kernels are random, without a bias, and keep signals as large as they are; batch normalisation
-    passes on what it gets.
+    passes on what it gets, and layers that steer others give zero.
 
     Args:
         networks: whose layers they are; nothing else may use them meanwhile.
@@ -307,6 +319,12 @@ def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator)
     for network in networks:
         if isinstance(network, DrawsKernels):
             network.draw_kernels(generator)
+    silent = {
+        layer
+        for network in networks
+        if isinstance(network, Steers)
+        for layer in network.steering_layers
+    }
     layers = dict.fromkeys(layer for network in networks for layer in network.modules())
     changed = [layer for layer in layers if isinstance(layer, (*_CONVOLUTIONS, *_BATCH_NORMS))]
     before = [(value, value.detach().clone()) for layer in changed for value in _own_state(layer)]
@@ -317,9 +335,8 @@ def symmetric_kernels(networks: Iterable[nn.Module], generator: torch.Generator)
                     layer.reset_parameters()
                 else:
                     transposed = isinstance(layer, _TRANSPOSED)
-                    layer.weight.copy_(
-                        symmetric_kernel(layer.weight, generator, transposed=transposed)
-                    )
+                    kernel = symmetric_kernel(layer.weight, generator, transposed=transposed)
+                    layer.weight.copy_(0 * kernel if layer in silent else kernel)
                     if layer.bias is not None:
                         layer.bias.zero_()
         yield

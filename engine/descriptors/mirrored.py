@@ -18,7 +18,7 @@ for them nothing is found.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -49,6 +49,7 @@ def mirrored_grid(
     size_px: tuple[int, int],
     stride_px: float,
     blank: Sequence[float],
+    period_px: int | None = None,
     networks: Iterable[nn.Module] = (),
     device: torch.device | str = "cpu",
 ) -> MeasuredGrid | None:
@@ -59,12 +60,14 @@ def mirrored_grid(
         size_px: (width, height) of the images to measure with.
         stride_px: of the map.
         blank: RGB in [0, 1] that the network takes for zero.
+        period_px: a multiple of the stride that images may be moved by where a stride changes more
+            than the place of the map, as in a map that coarser ones are added to.
         networks: what to put symmetric kernels into meanwhile.  Nothing else may use them.
         device: where ``map_of`` computes.
 
     Returns:
-        The grid; None where maps are not mirrored with their images, or not moved by a cell with
-        images that are moved by a stride.
+        The grid; None where maps are not mirrored with their images, or not moved with images that
+        are moved by a stride or a period.
     """
     networks = tuple(networks)
     if stride_px != round(stride_px):
@@ -76,6 +79,7 @@ def mirrored_grid(
         return None
     generator = torch.Generator().manual_seed(0)
     found: list[tuple[float, float]] = []
+    exact_steps: set[int] = set()
     around = torch.tensor(tuple(blank)).view(1, -1, 1, 1).to(device)
 
     def placed(content: Tensor, rights: Sequence[int], downs: Sequence[int]) -> Tensor:
@@ -89,7 +93,8 @@ def mirrored_grid(
     for _ in range(_ROUNDS):
         content = _content(side, generator)
         with symmetric_kernels(networks, generator), torch.inference_mode():
-            offsets = _offsets(map_of, content, placed, size_px, stride)
+            period = period_px or stride
+            offsets = _offsets(map_of, content, placed, size_px, stride, period, exact_steps)
         if offsets is None:
             return None
         found.append(offsets)
@@ -114,48 +119,82 @@ _Placed = Callable[[Tensor, Sequence[int], Sequence[int]], Tensor]
 
 
 def _offsets(
-    map_of: MapOf, content: Tensor, placed: _Placed, size_px: tuple[int, int], stride: int
+    map_of: MapOf,
+    content: Tensor,
+    placed: _Placed,
+    size_px: tuple[int, int],
+    stride: int,
+    period_px: int,
+    exact_steps: set[int],
 ) -> tuple[float, float] | None:
-    """The place of cell 0 along x and y; None where it is not to be had."""
-    upright, moved_right, moved_down = _maps(
-        map_of, placed(content, (0, stride, 0), (0, 0, stride))
-    )
+    """The place of cell 0 along x and y; None where it is not to be had.
+
+    Steps that make maps the same are added to ``exact_steps``, and those in it are tried first.
+    """
+    upright = _maps(map_of, placed(content, (0,), (0,)))[0]
     rows, columns = upright.shape[1:]
     if min(rows, columns) < 3:
         return None
     zero = _maps(map_of, placed(0 * content, (0,), (0,)))[0]
     scale = float((upright - zero).square().sum())
-    farthest = round(_FARTHEST * _STEPS)
-    steps = sorted({round(one * stride / _STEPS) for one in range(-farthest, farthest + 1)})
     found = []
-    for axis, moved in ((2, moved_right), (1, moved_down)):
+    for axis in (2, 1):
         # An image moved by a stride gives the same map, moved: the stride is what it is taken for.
-        if _difference(upright.roll(1, dims=axis), moved) > _ALIKE * scale:
+        for step_px in dict.fromkeys((stride, period_px)):
+            moves = ((step_px,), (0,)) if axis == 2 else ((0,), (step_px,))
+            moved = _maps(map_of, placed(content, *moves))[0]
+            expected = upright.roll(step_px // stride, dims=axis)
+            if _difference(expected, moved) <= _ALIKE * scale:
+                break
+        else:
             return None
         flipped = content.flip(axis)
 
         def differences(
             tried: Sequence[int], axis: int = axis, flipped: Tensor = flipped
-        ) -> Iterator[tuple[int, float]]:
+        ) -> list[float]:
             still = [0] * len(tried)
             images = placed(flipped, *((tried, still) if axis == 2 else (still, tried)))
-            for step, one in zip(tried, _maps(map_of, images), strict=True):
-                yield step, _difference(upright, one.flip(axis)) / scale
+            return [_difference(upright, one.flip(axis)) / scale for one in _maps(map_of, images)]
 
-        known = dict(differences(steps))
-        lowest = min(known, key=known.__getitem__)
-        apart = math.ceil(stride / _STEPS)
-        around = [one for one in range(lowest - apart, lowest + apart + 1) if one not in known]
-        known |= dict(differences(around)) if around else {}
-        step = _lowest(known, stride)
-        if step is None:
-            return None
         size, count = (size_px[0], columns) if axis == 2 else (size_px[1], rows)
         side = content.shape[-1]
+        step = _best_step(differences, stride, odd=(size - side) % 2, exact_steps=exact_steps)
+        if step is None:
+            return None
         # Twice the middle of the content, less twice that of the map without its offset.
         begin = (size - side) // 2
         found.append((2 * begin + step + side - 1 - stride * (count - 1)) / 2)
     return found[0], found[1]
+
+
+def _best_step(
+    differences: Callable[[Sequence[int]], Sequence[float]],
+    stride: int,
+    *,
+    odd: int,
+    exact_steps: set[int],
+) -> float | None:
+    """By how much mirrored content is moved where its map is the mirrored one; None if nowhere."""
+    known: dict[int, float] = {}
+
+    def look(steps: Iterable[int]) -> int:
+        new = [one for one in dict.fromkeys(steps) if one not in known]
+        known.update(zip(new, differences(new) if new else (), strict=True))
+        return min(known, key=known.__getitem__)
+
+    # Cells that lie alike on both sides, on the first pixel or on the last one, or a pixel off.
+    usual = [one + odd for one in (0, 1 - stride, stride - 1, -1, 1)]
+    for steps in filter(None, (exact_steps, usual)):
+        best = look(steps)
+        if known[best] <= _EXACT:
+            exact_steps.add(best)
+            return best
+    farthest = round(_FARTHEST * _STEPS)
+    best = look(round(one * stride / _STEPS) for one in range(-farthest, farthest + 1))
+    apart = math.ceil(stride / _STEPS)
+    look(range(best - apart, best + apart + 1))
+    return _lowest(known, stride)
 
 
 def _maps(map_of: MapOf, images: Tensor) -> list[Tensor]:

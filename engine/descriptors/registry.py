@@ -21,7 +21,7 @@ import contextlib
 import difflib
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -55,6 +55,13 @@ class FindsWeights(Protocol):
         """The file; None without one, or if a library would have to be loaded to tell."""
 
 
+class FindsBeside(Protocol):
+    """Finds the files that a file with weights names, such as those with its large tensors."""
+
+    def __call__(self, file: Path, *, load: bool) -> Sequence[Path]:
+        """Their paths; none where the file would have to be read first to tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class DescriptorEntry:
     """One registered descriptor.
@@ -70,6 +77,7 @@ class DescriptorEntry:
             depend on the other image too.
         weights_title: of the weights that it has with some settings, where these do not tell it.
         weights_file: the file they are read from, where these do not tell it either.
+        files_beside: further files that this one names and needs.
     """
 
     name: str
@@ -81,6 +89,7 @@ class DescriptorEntry:
     by_pair: bool = False
     weights_title: Callable[[Any], str] | None = None
     weights_file: FindsWeights | None = None
+    files_beside: FindsBeside | None = None
 
     @property
     def takes_weights(self) -> bool:
@@ -101,6 +110,7 @@ class FamilyEntry:
         weights_title: of the weights that a model has with some settings; answers at once.
         weights_file: the file they are read from, with ``load=False`` at once and without loading
             the library, which may leave it unknown (None) until a model was built.
+        files_beside: further files that this one names and needs, with ``load=False`` at once.
         published: where its weights can be had; may load the library.
         weights_bytes: about how long their file is; None where that is not known.
         models: lists what it knows by name; may import the library.
@@ -120,6 +130,7 @@ class FamilyEntry:
     weights_file: Callable[..., Path | None] | None = None
     published: Callable[[ModelName], Published | None] | None = None
     weights_bytes: Callable[[ModelName], int | None] | None = None
+    files_beside: FindsBeside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,8 @@ class DescriptorSpec:
             config: Any = build_config(entry.config, dict(self.settings), where=self.name)
             found = entry.weights_file(config, load=load)
             named += [] if found is None else [found]
+            if found is not None and entry.files_beside is not None:
+                named += entry.files_beside(found, load=load)
         named += [file for name, file in self.settings if file and name == UPSAMPLER]
         return tuple(FileStamp.of(file) for file in named)
 
@@ -209,6 +222,7 @@ def register_family(
     weights_file: Callable[..., Path | None] | None = None,
     published: Callable[[ModelName], Published | None] | None = None,
     weights_bytes: Callable[[ModelName], int | None] | None = None,
+    files_beside: FindsBeside | None = None,
 ) -> Callable[
     [Callable[[ModelName, Any], DenseDescriptor]], Callable[[ModelName, Any], DenseDescriptor]
 ]:
@@ -233,6 +247,7 @@ def register_family(
             weights_file,
             published,
             weights_bytes,
+            files_beside,
         )
         return build
 
@@ -294,6 +309,7 @@ def _model_entry(family: FamilyEntry, model: ModelName) -> DescriptorEntry:
         weights_file=None
         if family.weights_file is None
         else functools.partial(family.weights_file, model),
+        files_beside=family.files_beside,
     )
 
 

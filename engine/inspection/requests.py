@@ -72,7 +72,7 @@ class NetworkInfo:
         stride_px, offset_px: where the cells of the finest of them were found, (x, y) in pixels of
             the network's input, before they were brought to simple numbers.
         error_px: standard error of the offset.
-        method: how they were found: by derivatives, by differences or by mirroring.
+        method: how they were found, see :class:`~engine.descriptors.grid_measure.MeasuredGrid`.
     """
 
     layers: tuple[LayerInfo, ...]

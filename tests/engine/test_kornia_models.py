@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.descriptors.families.backbone import BackboneConfig, BackboneDescriptor
+from engine.descriptors.families.grids import measure_layer
 from engine.descriptors.families.kornia_models import KorniaNetwork, build_kornia
 from engine.descriptors.families.libraries import use_library
-from engine.descriptors.grid_measure import fitting_size, measure_grid
-from engine.descriptors.mirrored import mirrored_grid
+from engine.descriptors.grid_measure import symmetric_kernels
 from engine.descriptors.model_names import parse_model_name
 from engine.descriptors.registry import list_families, weights_in_use
 from engine.descriptors.tensors import to_luminance
@@ -114,64 +114,47 @@ def test_layers_have_the_size_that_is_told_and_cover_the_image(name: str):
 
 # ---- where cells lie -----------------------------------------------------------------------------
 
-# Of paths that disagree all but the finest are cut, before the last map and everywhere.
-CUT_BEFORE_LAST = {
-    "xfeat": ("block4.2.layer.0", "block5.3.layer.0"),
-    "aliked-t16": ("conv2", "conv3", "conv4"),
-}
-CUT = {"xfeat": ("skip1.1",)}
+# Padded convolutions keep the first cell on the first pixel, and means or maxima of squares put it
+# into the middle of one; a 4 px bin of SIFT lies half a pixel before one.
+CELLS = [
+    ("disk", "down.0", 1, 0.0),
+    ("disk", "down.3", 8, 3.5),
+    ("disk", "up.0", 8, 3.5),
+    ("disk", "up.2", 2, 0.5),
+    ("disk", "descriptors", 1, 0.0),
+    ("dedode-b", "stages.0", 1, 0.0),
+    ("aliked-t16", "block2", 2, 0.5),
+    ("aliked-t16", "block3", 8, 3.5),
+    ("aliked-t16", "features", 1, 0.0),
+    ("loftr", "layer1", 2, 0.0),
+]
 
 
-def make_even(network: KorniaNetwork, cut: tuple[str, ...]) -> None:
-    """Let every cell read its surroundings evenly: what it reads is then centred where it lies."""
-    generator = torch.Generator().manual_seed(0)
-    net: Any = network.whole.net
-    for path, module in list(net.named_modules()):
-        parent = net.get_submodule(path.rpartition(".")[0])
-        name = path.rpartition(".")[2]
-        if isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
-            parent._modules[name] = nn.Identity()
-        elif isinstance(module, nn.Conv2d):
-            zero = path in cut or path.endswith("offset_conv")
-            with torch.no_grad():
-                mixing = torch.rand(module.weight.shape[:2], generator=generator)
-                share = 1 / module.weight[0].numel()
-                module.weight.copy_((0 if zero else share) * mixing[:, :, None, None])
-                if module.bias is not None:
-                    module.bias.zero_()
-
-
-@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "dense-sift"])
-def test_cells_are_measured_where_they_are_said_to_lie(name: str):
+@pytest.mark.parametrize(("name", "layer", "stride_px", "offset_px"), CELLS)
+def test_cells_are_measured_where_kernels_put_them(
+    name: str, layer: str, stride_px: int, offset_px: float
+):
     network = KorniaNetwork(name).eval()
-    make_even(network, CUT.get(name, ()))
-    for number, layer in enumerate(network.layers):
-        multiple = network.multiple_px
-        size = tuple(-(-side // multiple) * multiple for side in fitting_size(layer.stride_px))
-        if number == len(network.layers) - 1:
-            make_even(network, CUT.get(name, ()) + CUT_BEFORE_LAST.get(name, ()))
-
-        def map_of(images: Tensor, number: int = number) -> Tensor:
-            return network.features(images, (number,), facet="token", norm=True)[0]
-
-        # Even weights leave nothing to chance: one round says as much as many.
-        found = measure_grid(map_of, size_px=(size[0], size[1]), budget_s=0)
-        grid = network.known_grids[number]
-        assert found.stride_px == pytest.approx((grid.stride_px,) * 2, abs=0.01), layer.name
-        assert found.offset_px == pytest.approx((grid.offset_px,) * 2, abs=0.1), layer.name
+    number = [one.name for one in network.layers].index(layer)
+    found = measure_layer(network, number, facet="token")
+    assert found.stride_px == (stride_px, stride_px)
+    assert found.offset_px == pytest.approx((offset_px, offset_px), abs=0.1)
+    assert found.method == "mirror"
 
 
-def test_cells_of_loftr_are_found_where_they_are_said_to_lie_by_mirroring_too():
-    network = KorniaNetwork("loftr").eval()
-    found = mirrored_grid(
-        lambda images: network.features(images, (0,), facet="token", norm=False)[0],
-        size_px=(80, 80),
-        stride_px=2.0,
-        blank=(0.0, 0.0, 0.0),
-        networks=(network,),
-    )
-    assert found is not None
-    assert (found.offset_px, found.error_px) == ((0.0, 0.0), 0.0)
+def test_what_steers_deformable_convolutions_says_nothing_while_cells_are_measured():
+    network = KorniaNetwork("aliked-t16")
+    assert len(network.steering_layers) == 4
+    generator = torch.Generator().manual_seed(0)
+    with symmetric_kernels((network,), generator):
+        assert not any(layer.weight.any() for layer in network.steering_layers)
+    assert all(layer.weight.any() for layer in network.steering_layers)
+
+
+def test_cells_of_xfeat_lie_where_its_published_weights_put_them():
+    found = build("xfeat").measured_layer(4)
+    assert (found.stride_px, found.offset_px) == ((8, 8), (2.9, 2.9))
+    assert found.method == "enlarging"
 
 
 def test_dense_sift_lies_where_a_single_step_turns_it_over():

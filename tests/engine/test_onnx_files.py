@@ -419,6 +419,11 @@ def test_weights_beside_the_file_count_as_the_file(tmp_path: Path) -> None:
     expected = by_torch((images() - MEAN) / STD)
     found = build(file).describe(images())[0].values
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    spec = make_spec(f"onnx:{file}")
+    stamps = spec.weights_stamps(load=True)
+    assert [Path(one.path).name for one in stamps] == ["e.onnx", "e.bin"]
+    (tmp_path / "e.bin").write_bytes((tmp_path / "e.bin").read_bytes() + bytes(8))
+    assert spec.weights_stamps() != stamps  # maps of the other weights are not shown any more
     write(2.0)
     assert state_sha256(build(file)) != before
     (tmp_path / "e.bin").unlink()

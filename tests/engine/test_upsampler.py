@@ -22,6 +22,7 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
+from engine.descriptors.families.grids import known_grid
 from engine.descriptors.families.upsampler import Upsampler
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import make_spec
@@ -41,7 +42,8 @@ class Patches(FeatureNetwork):
         self.architecture = f"patches {corner}"
         self.layers = (Layer("plain", STRIDE_PX, DIM),)
         self.expects = ExpectedInput((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        self.known_grids = {0: CellGrid(STRIDE_PX, 0.0 if corner else (STRIDE_PX - 1) / 2)}
+        grid = CellGrid(STRIDE_PX, 0.0 if corner else (STRIDE_PX - 1) / 2)
+        self.known_grids = {0: known_grid(grid)}
         self.multiple_px = STRIDE_PX
         self.trained = False
         generator = torch.Generator().manual_seed(1)

@@ -33,12 +33,13 @@ from engine.descriptors.denser import (
 from engine.descriptors.families.grids import (
     cells_of,
     device_of,
+    known_grid,
     measure_layer,
     measured_grid,
     measured_reach,
     usable_grid,
 )
-from engine.descriptors.families.upsampler import Place, Upsampler, cells_before, exactly, placed
+from engine.descriptors.families.upsampler import Place, Upsampler, cells_before, placed
 from engine.descriptors.grid_measure import MeasuredGrid, random_images
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.position import PositionRemover
@@ -111,8 +112,8 @@ class FeatureNetwork(nn.Module, ABC):
         fixed_size_px: (width, height), if it takes images of one size only.
         trained: whether its weights were learnt.
         has_gradient: whether torch can differentiate it.
-        known_grids: cells of layers, by their numbers, that follow from kernels and strides of a
-            network that never changes; those of the others are measured.
+        known_grids: where cells of layers, by their numbers, were found by hand, because random
+            weights do not tell it; those of the others are measured.
     """
 
     architecture: str
@@ -122,7 +123,7 @@ class FeatureNetwork(nn.Module, ABC):
     fixed_size_px: tuple[int, int] | None = None
     trained: bool
     has_gradient: bool = True
-    known_grids: Mapping[int, CellGrid] = MappingProxyType({})
+    known_grids: Mapping[int, MeasuredGrid] = MappingProxyType({})
 
     @abstractmethod
     def features(
@@ -338,7 +339,7 @@ class BackboneDescriptor:
         if layer not in self._grids:
             grid = measured_grid(self.network, layer, facet=self.facet, check=check or _never_stop)
             if self._upsampler is not None:
-                finer = placed(self._place_of(layer), exactly(grid))
+                finer = placed(self._place_of(layer), known_grid(grid))
                 grid = usable_grid(finer, f"{cells_of(self.network, layer)}, enlarged,")
                 self._outside[layer] = outside = cells_before(grid)
                 grid = CellGrid(grid.stride_px, float(grid.to_px(outside)))

@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.descriptors.families.kept_values import keep, kept_at, read_kept
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
+    Method,
     NoInfluenceError,
     fitting_size,
     measure_grid,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
 
 _CODE_OF_PLACE: Final = re.compile(r"pos_emb|position_emb|absolute_pos|pos_enc")
-_VERSION: Final = 3  # of the measure: what was remembered by others is measured again
+_VERSION: Final = 4  # of the measure: what was remembered by others is measured again
 _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
 _NEAR_HALF_PX: Final = 0.05
@@ -46,6 +47,7 @@ _EQUAL_SHARE: Final = 0.01
 _UNSURE_SHARE: Final = 0.125
 _APART_PX: Final = 0.25
 _TOLD_PX: Final = 0.25
+_EXACT_PX: Final = 0.01
 _MOST_PULL: Final = 0.75  # what is left of a stride where the first order still tells places
 
 
@@ -58,8 +60,9 @@ def measured_grid(
 ) -> CellGrid:
     """Stride and offset of a layer's cells, in pixels of the network's input.
 
-    Those that the network knows are not measured.  Padded layers of whole strides place cells at
-    whole or half pixels; an offset that is one of these within its error is brought to it.
+    Those that the network knows were measured before, by hand.  Padded layers of whole strides
+    place cells at whole or half pixels; an offset that is one of these within its error is brought
+    to it.
 
     Args:
         network: with the layer.
@@ -70,10 +73,30 @@ def measured_grid(
     Raises:
         DescSpaceError: the cells do not lie on a grid of one stride, or no pixel changes them.
     """
-    if facet == "token" and layer in network.known_grids:
-        return network.known_grids[layer]
     return usable_grid(
         measure_layer(network, layer, facet=facet, check=check), cells_of(network, layer)
+    )
+
+
+def known_grid(
+    grid: CellGrid, *, error_px: float = 0.0, method: Method = "gradient"
+) -> MeasuredGrid:
+    """A grid that is known, as if it were measured now.
+
+    Args:
+        grid: where cells lie.
+        error_px: how far off the first one may be.
+        method: how it was found.
+    """
+    return MeasuredGrid(
+        stride_px=(grid.stride_px, grid.stride_px),
+        offset_px=(grid.offset_px, grid.offset_px),
+        stride_error_px=0.0,
+        error_px=error_px,
+        spread_px=0.0,
+        crossed_px=0.0,
+        crossed=False,
+        method=method,
     )
 
 
@@ -134,6 +157,8 @@ def measure_layer(
     check: Callable[[], None] = lambda: None,
 ) -> MeasuredGrid:
     """As :func:`measured_grid`, with all that was measured."""
+    if facet == "token" and layer in network.known_grids:
+        return network.known_grids[layer]
     found = _remembered(_twin_of, network, layer, facet, check)
     if network.trained and _fault(found):
         # What random weights mix all over the image, trained ones may leave in its place.
@@ -171,18 +196,20 @@ def _measure(
 
     size_px, device = _size_px(network, guess_px), device_of(network)
     try:
-        # Exact for convolutions, and needed where derivatives are slow to have or lean inwards.
-        if network.fixed_size_px is not None or not network.has_gradient:
-            mirrored = mirrored_grid(
-                map_of,
-                size_px=size_px,
-                stride_px=guess_px,
-                blank=network.blank,
-                networks=(network,),
-                device=device,
-            )
-            if mirrored is not None:
-                return mirrored
+        mirrored = mirrored_grid(
+            map_of,
+            size_px=size_px,
+            stride_px=guess_px,
+            blank=network.blank,
+            period_px=network.multiple_px if network.multiple_px % guess_px == 0 else None,
+            networks=(network,),
+            device=device,
+        )
+        # Exact for convolutions, and soon given up where attention is.  What is not exact is of use
+        # only where derivatives are slow to have or lean inwards.
+        needed = network.fixed_size_px is not None or not network.has_gradient
+        if mirrored is not None and (needed or mirrored.error_px <= _EXACT_PX):
+            return mirrored
         found = measure_grid(
             map_of,
             size_px=size_px,

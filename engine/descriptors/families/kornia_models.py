@@ -20,9 +20,9 @@ dense-sift     D. Lowe, IJCV 2004                                               
 ALIKED's features are what its descriptors are computed from, by sampling around each point; LoFTR's
 are those of its network for one image, before both images are looked at.
 
-Where cells lie follows from the kernels of these networks.  Where their paths disagree, the finest
-one counts: XFeat adds maps of its deeper blocks as if they lay 4 and 12 px further on, and ALIKED
-stretches its coarser maps about the middle of the image.
+Where cells lie is measured.  XFeat joins paths that disagree: it adds means of squares to padded
+convolutions, which lie 1.5 px apart, and maps of deeper blocks as if they lay 4 and 12 px further
+on.  What each path weighs is up to the trained weights, so its cells were placed by these.
 
 Weights are those that kornia or torch downloaded before; nothing is downloaded here.
 """
@@ -47,9 +47,11 @@ from engine.descriptors.families.backbone import (
     FeatureNetwork,
     Layer,
 )
+from engine.descriptors.families.grids import known_grid
 from engine.descriptors.families.hub_files import Published
 from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
+from engine.descriptors.grid_measure import MeasuredGrid
 from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
@@ -72,13 +74,11 @@ class _Place:
 
     Attributes:
         layer: what is told of it; its stride is exact here.
-        offset_px: position of its first cell.
         module: the module that gives it, by its name in the network; ``_LAST`` for the last map.
         item: of the maps that the module gives, this one.
     """
 
     layer: Layer
-    offset_px: float
     module: str = _LAST
     item: int | None = None
 
@@ -92,6 +92,7 @@ class _Model:
         make: builds it with random weights, from the library.
         call: gives the last map, from the network and its input.
         places: of its maps, from the image to the end.
+        known_grids: where their cells were found by hand, see :class:`FeatureNetwork`.
         multiple_px: sides of its input are multiples of this.
         url: where kornia has its weights from; "" if it has none.
         inside: what stands before its tensors there, if other tensors are published with them.
@@ -106,6 +107,7 @@ class _Model:
     call: Callable[[Any, Tensor], Tensor]
     places: tuple[_Place, ...]
     multiple_px: int
+    known_grids: Mapping[int, MeasuredGrid] = field(default_factory=dict)
     url: str = ""
     inside: str = ""
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -114,24 +116,25 @@ class _Model:
     grey: bool = False
 
 
-def _pooled(name: str, stride: int, dim: int, module: str, item: int | None = None) -> _Place:
-    """A map that was made smaller by taking means or maxima of squares, side by side."""
-    return _Place(Layer(name, float(stride), dim), (stride - 1) / 2, module, item)
+def _place(
+    name: str, stride: int, dim: int, module: str = _LAST, item: int | None = None
+) -> _Place:
+    return _Place(Layer(name, float(stride), dim), module, item)
 
 
 def _disk(weights: str) -> _Model:
     down = tuple(
-        _pooled(f"down.{number}", 1 << number, dim, f"unet.path_down.{number}")
+        _place(f"down.{number}", 1 << number, dim, f"unet.path_down.{number}")
         for number, dim in enumerate((16, 32, 64, 64, 64))
     )
     up = tuple(
-        _pooled(f"up.{number}", 8 >> number, 64, f"unet.path_up.{number}") for number in range(3)
+        _place(f"up.{number}", 8 >> number, 64, f"unet.path_up.{number}") for number in range(3)
     )
     return _Model(
         architecture="disk",
         make=lambda kornia: kornia.feature.DISK(),
         call=lambda net, image: net.heatmap_and_dense_descriptors(image)[1],
-        places=(*down, *up, _Place(Layer("descriptors", 1.0, 128), 0.0)),
+        places=(*down, *up, _place("descriptors", 1, 128)),
         multiple_px=16,
         url=f"{_HUB}/disk/resolve/main/{weights}-save.pth",
         inside="extractor.",
@@ -150,32 +153,43 @@ def _make_dedode(_kornia: Any) -> nn.Module:
 
 def _dedode(weights: str) -> _Model:
     stages = tuple(
-        _pooled(f"stages.{number}", 1 << number, dim, "encoder", number)
+        _place(f"stages.{number}", 1 << number, dim, "encoder", number)
         for number, dim in enumerate((64, 128, 256, 512))
     )
     return _Model(
         architecture="dedode-b",
         make=_make_dedode,
         call=lambda net, image: net(image),
-        places=(*stages, _Place(Layer("descriptors", 1.0, 256), 0.0)),
+        places=(*stages, _place("descriptors", 1, 256)),
         multiple_px=8,
         url=f"{_HUB}/dedode/resolve/main/{weights}.pth",
         expects=_IMAGENET,
     )
 
 
+# Stride, the first cell's place and its error: mutual best matches between nine photos and
+# copies of them, enlarged 1.25, 1.5 and 2 times, by the published weights.  Cells that lie d px
+# beyond their assumed place are matched (factor - 1) d px too far.
+_XFEAT_PX: Final = (
+    (4.0, 1.7, 0.1), (8.0, 1.2, 0.3), (16.0, 5.8, 0.7), (32.0, 12.0, 4.0), (8.0, 2.9, 0.4),
+)  # fmt: skip
+
+
 def _xfeat() -> _Model:
     blocks = ((2, 4, 24), (3, 8, 64), (4, 16, 64), (5, 32, 64))
     places = tuple(
-        _Place(Layer(f"block{number}", float(stride), dim), 0.0, f"block{number}")
-        for number, stride, dim in blocks
+        _place(f"block{number}", stride, dim, f"block{number}") for number, stride, dim in blocks
     )
     return _Model(
         architecture="xfeat",
         make=lambda kornia: kornia.feature.XFeatModel(),
         call=lambda net, image: net(image)[0],
-        places=(*places, _Place(Layer("descriptors", 8.0, 64), 0.0)),
+        places=(*places, _place("descriptors", 8, 64)),
         multiple_px=32,
+        known_grids={
+            number: known_grid(CellGrid(stride, place), error_px=error, method="enlarging")
+            for number, (stride, place, error) in enumerate(_XFEAT_PX)
+        },
         url="https://github.com/verlab/accelerated_features/raw/main/weights/xfeat.pt",
     )
 
@@ -183,14 +197,14 @@ def _xfeat() -> _Model:
 def _aliked(variant: str, dims: tuple[int, int, int, int]) -> _Model:
     name = f"aliked-{variant}"
     blocks = tuple(
-        _pooled(f"block{number + 1}", stride, dim, f"block{number + 1}")
+        _place(f"block{number + 1}", stride, dim, f"block{number + 1}")
         for number, (stride, dim) in enumerate(zip((1, 2, 8, 32), dims, strict=True))
     )
     return _Model(
         architecture=name,
         make=lambda kornia: kornia.feature.ALIKED(name),
         call=lambda net, image: net.extract_dense_map(image)[0],
-        places=(*blocks, _Place(Layer("features", 1.0, dims[3]), 0.0)),
+        places=(*blocks, _place("features", 1, dims[3])),
         multiple_px=32,
         url=f"{_HUB}/aliked/resolve/main/{name}.pth",
     )
@@ -202,9 +216,9 @@ def _loftr(weights: str) -> _Model:
         make=lambda kornia: kornia.feature.LoFTR(None).backbone,
         call=lambda net, image: net(image)[0],
         places=(
-            _Place(Layer("layer1", 2.0, 128), 0.0, "layer1"),
-            _Place(Layer("layer2", 4.0, 196), 0.0, "layer2"),
-            _Place(Layer("coarse", 8.0, 256), 0.0, "layer3_outconv"),
+            _place("layer1", 2, 128, "layer1"),
+            _place("layer2", 4, 196, "layer2"),
+            _place("coarse", 8, 256, "layer3_outconv"),
         ),
         multiple_px=8,
         url=f"{_HUB}/loftr/resolve/main/{weights}.ckpt",
@@ -220,8 +234,8 @@ def _sold2() -> _Model:
         make=lambda kornia: kornia.feature.SOLD2(pretrained=False).model,
         call=lambda net, image: net(image)["descriptors"],
         places=(
-            _Place(Layer("backbone", 4.0, 256), 1.0, "backbone_net"),
-            _Place(Layer("descriptors", 4.0, 128), 1.0, "descriptor_decoder"),
+            _place("backbone", 4, 256, "backbone_net"),
+            _place("descriptors", 4, 128, "descriptor_decoder"),
         ),
         multiple_px=64,
         url=f"{_HUB}/sold2/resolve/main/sold2_wireframe.pth",
@@ -236,8 +250,7 @@ def _dense_sift() -> _Model:
         architecture="dense-sift",
         make=lambda kornia: kornia.feature.DenseSIFTDescriptor(padding=_SIFT_PADDING),
         call=lambda net, image: net(image),
-        # The middle of four bins of 4 px, half a pixel before a pixel, by kornia's own formula.
-        places=(_Place(Layer("descriptors", 1.0, 128), 5.5 - _SIFT_PADDING),),
+        places=(_place("descriptors", 1, 128),),
         multiple_px=1,
         grey=True,
     )
@@ -299,10 +312,10 @@ class KorniaNetwork(FeatureNetwork):
         self.whole = _Whole(net, model.call)
         self.architecture = f"kornia {kornia.__version__} {model.architecture}"
         self.layers = tuple(one.layer for one in model.places)
-        self.known_grids = {
-            number: CellGrid(one.layer.stride_px, one.offset_px)
-            for number, one in enumerate(model.places)
-        }
+        self.known_grids = model.known_grids
+        self.steering_layers = tuple(
+            part for path, part in net.named_modules() if path.endswith("offset_conv")
+        )
         self.expects = model.expects
         self.multiple_px = model.multiple_px
         self.trained = weights is not None or not model.url

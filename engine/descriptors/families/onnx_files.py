@@ -7,6 +7,7 @@ random symmetric kernels in place of the file's own.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import threading
@@ -34,6 +35,7 @@ from engine.descriptors.grid_measure import symmetric_kernel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import DescSpaceError, WeightsError, printable
+from engine.paths import FileStamp
 
 _OURS: Final = ("an ONNX network",)
 _WANTED: Final = "an ONNX network"
@@ -195,6 +197,23 @@ def import_onnxruntime() -> Any:
     return use_library("onnxruntime", extra="onnx")
 
 
+_BESIDE: Final[dict[FileStamp, tuple[Path, ...]]] = {}
+
+
+def files_with_weights(file: Path, *, load: bool) -> tuple[Path, ...]:
+    """The files beside a network that hold weights of it.
+
+    Args:
+        file: with the network.
+        load: read it; without this, what was read before is told.
+    """
+    stamp = FileStamp.of(file)
+    if load and stamp not in _BESIDE:
+        with contextlib.suppress(WeightsError):  # which is said when it is built
+            _BESIDE[stamp] = tuple(file.parent / name for name in read_onnx_graph(file).external)
+    return _BESIDE.get(stamp, ())
+
+
 @register_family(
     "onnx",
     title="ONNX",
@@ -202,6 +221,7 @@ def import_onnxruntime() -> Any:
     summary="A network in an ONNX file.",
     weights_title=weights_title_of_file,
     weights_file=weights_file_of,
+    files_beside=files_with_weights,
     opens=(".onnx",),
     extra="onnx",
 )

@@ -51,7 +51,6 @@ from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError, quoted
 from engine.files import parse_json, read_input
-from engine.geometry.coords import CellGrid
 from engine.progress import tell_choice
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
@@ -87,6 +86,7 @@ _NARROW: Final = {
     "intermediate_size": 32,
     "mlp_dim": 32,
 }
+_NARROW_STAGE: Final = 8
 _CALM: Final = 0.02
 
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -129,8 +129,6 @@ class _Anatomy:
         norm: the last normalisation, "" for none.
         normed: how many of the last layers it can be applied to.
         narrows: it can be built with few channels.
-        offsets_px: of the first cells of its layers, where measuring them takes long and is not
-            exact; empty for those that are measured.
         call: what the network is called with beside the image.
     """
 
@@ -141,7 +139,6 @@ class _Anatomy:
     norm: str = ""
     normed: int = 0
     narrows: bool = False
-    offsets_px: tuple[float, ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -289,17 +286,12 @@ def _sam2(config: Any) -> _Anatomy:
         )
         for number in range(int(config.num_feature_levels))
     )
-    # A square of cells becomes one at each halving, whose middle is that of the square.
-    begin_px = (_one_number(hiera.patch_kernel_size, "patches") - 1) / 2 - _one_number(
-        hiera.patch_padding, "borders"
-    )
-    offsets_px = [begin_px + (stride - first) / 2 for stride in strides]
     # Its table of positions is tiled by the windows of the first stage.
     tile_px = first * int(hiera.window_size_per_stage[0])
     return _Anatomy(
         places=(*stages, *levels),
         multiple_px=math.lcm(tile_px, strides[-1]),
-        offsets_px=(*offsets_px, *offsets_px[: len(levels)]),
+        narrows=True,
     )
 
 
@@ -406,18 +398,12 @@ class TransformersNetwork(FeatureNetwork):
         self.layers = tuple(one.layer for one in self._anatomy.places)
         self.multiple_px = self._anatomy.multiple_px
         self.fixed_size_px = self._anatomy.fixed_size_px
-        self.known_grids = {
-            number: CellGrid(self.layers[number].stride_px, offset_px)
-            for number, offset_px in enumerate(self._anatomy.offsets_px)
-        }
         self.trained = bool(weights)
         self.expects = ExpectedInput(*_colours(found))
         self.architecture = f"transformers {library.__version__} {found.kind} {_digest(config)}"
         narrow = narrow and self._anatomy.narrows
         if narrow:
-            for name, value in _NARROW.items():
-                if hasattr(config, name):
-                    setattr(config, name, value)
+            _narrow(config)
         self.net = _build(library, kind, config, weights, found)
         if narrow:
             _calm(self.net)
@@ -578,6 +564,21 @@ def _build(
         except Exception as error:  # sizes that do not go together raise all kinds
             raise _unfit(found, f"cannot be built: {_first_line(error)}") from error
         return net.eval()
+
+
+def _narrow(config: Any) -> None:
+    """Few channels, instead of those that a config tells."""
+    for name, value in _NARROW.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    hiera = getattr(config, "backbone_config", None)
+    if hiera is not None:  # of SAM 2
+        dims = [_NARROW_STAGE << number for number in range(len(hiera.blocks_per_stage))]
+        hiera.hidden_size = dims[0]
+        hiera.embed_dim_per_stage = dims
+        hiera.num_attention_heads_per_stage = [1] * len(dims)
+        config.backbone_channel_list = dims[::-1]
+        config.fpn_hidden_size = _NARROW_STAGE
 
 
 def _calm(net: nn.Module) -> None:

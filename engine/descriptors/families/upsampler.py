@@ -206,20 +206,6 @@ def placed(place: Place, coarse: MeasuredGrid) -> MeasuredGrid:
     )
 
 
-def exactly(grid: CellGrid) -> MeasuredGrid:
-    """A grid that is known, as if it had been measured."""
-    return MeasuredGrid(
-        stride_px=(grid.stride_px, grid.stride_px),
-        offset_px=(grid.offset_px, grid.offset_px),
-        stride_error_px=0.0,
-        error_px=0.0,
-        spread_px=0.0,
-        crossed_px=0.0,
-        crossed=False,
-        method="gradient",
-    )
-
-
 def cells_before(grid: CellGrid) -> int:
     """How many of a grid's first cells lie before the image."""
     return max(0, math.ceil((-0.5 - grid.offset_px) / grid.stride_px))
