@@ -22,6 +22,7 @@ from descgui.views.pixels import color_stops, rgb_image
 from descgui.views.scene import Scale
 
 _THICKNESS: Final = 10.0
+_LEAST_PX: Final = 90.0  # of the bar with its numbers, beside a long title
 _TICK: Final = 3.0
 _NICE: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -103,7 +104,8 @@ class ColorBar(QWidget):
         half = numbers.horizontalAdvance("−0.00") / 2
         painter.setFont(self.font())
         painter.setPen(ink)
-        width = min(metrics.horizontalAdvance(title), 0.45 * frame.width())
+        room = max(0.45 * frame.width(), frame.width() - _LEAST_PX)
+        width = min(metrics.horizontalAdvance(title), room)
         shown = metrics.elidedText(title, Qt.TextElideMode.ElideRight, width + 1.0)
         middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
         painter.drawText(frame.adjusted(2.0, 0.0, 0.0, 0.0), middle, shown)

@@ -30,6 +30,7 @@ _BAR_HEIGHT: Final = 2.0
 _FRAME_MS: Final = 40
 _LAP_FRAMES: Final = 45
 _SIGN_PX: Final = 16
+_PROBLEM_PX: Final = 20.0  # the sign before the words of a problem, with its gaps
 _BADGE_GAP: Final = 8.0
 _BETWEEN: Final = " · "
 
@@ -161,6 +162,8 @@ class PaneHeader(QWidget):
         if badges:
             widths = sum(self._badge_width(text) + _BADGE_GAP for text in badges)
             most = min(most, room.right() - left - widths)
+        if self._caption.problem:
+            most = min(most, room.right() - left - _PROBLEM_PX)
         right = self._paint_caption(painter, room, caption_color, most)
         for text in reversed(badges):
             right = self._paint_badge(painter, room, right, text)
@@ -198,8 +201,10 @@ class PaneHeader(QWidget):
         frame = QRectF(room.right() - width - 1.0, room.top(), width + 2.0, room.height())
         painter.drawText(frame, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
         if self._caption.problem:
-            self._paint_sign(painter, QPointF(frame.left() - 10.0, room.center().y()), color)
-            return frame.left() - 20.0
+            self._paint_sign(
+                painter, QPointF(frame.left() - _PROBLEM_PX / 2, room.center().y()), color
+            )
+            return frame.left() - _PROBLEM_PX
         return frame.left()
 
     def _paint_sign(self, painter: QPainter, centre: QPointF, color: QColor) -> None:

@@ -137,6 +137,8 @@ def _offsets(
         return None
     zero = _maps(map_of, placed(0 * content, (0,), (0,)))[0]
     scale = float((upright - zero).square().sum())
+    if not scale > 0:
+        return None
     found = []
     for axis in (2, 1):
         # An image moved by a stride gives the same map, moved: the stride is what it is taken for.

@@ -64,7 +64,8 @@ def test_cells_lie_where_the_layers_put_them(layer: int, stride_px: int, offset_
 
 def test_a_grid_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     describe_by("1")
-    monkeypatch.setattr("engine.descriptors.families.grids.measure_grid", None)
+    for measure in ("mirrored_grid", "measure_grid"):
+        monkeypatch.setattr(f"engine.descriptors.families.grids.{measure}", None)
     assert describe_by("1").grid == CellGrid(8.0, 3.5)
     with pytest.raises(TypeError):  # another layer has to be measured
         describe_by("0")
@@ -256,6 +257,7 @@ def test_a_doubtful_place_is_told(
     error_px: float, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     measure = grids.measure_grid
+    monkeypatch.setattr(grids, "mirrored_grid", lambda *_a, **_k: None)
     monkeypatch.setattr(
         grids, "measure_grid", lambda *a, **k: replace(measure(*a, **k), error_px=error_px)
     )

@@ -314,7 +314,9 @@ class KorniaNetwork(FeatureNetwork):
         self.layers = tuple(one.layer for one in model.places)
         self.known_grids = model.known_grids
         self.steering_layers = tuple(
-            part for path, part in net.named_modules() if path.endswith("offset_conv")
+            part
+            for path, part in net.named_modules()
+            if path.endswith("offset_conv") and isinstance(part, nn.Conv2d)
         )
         self.expects = model.expects
         self.multiple_px = model.multiple_px
