@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -46,9 +46,11 @@ from descgui.models.maps_state import DescriptorChoice, MapsModel
 from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
+from descgui.views.canvas import ImageCanvas
 from descgui.views.descriptor_panel import DescriptorPanel
 from descgui.views.dock_layouts import DockSpec
 from descgui.views.evaluation_actions import EvaluationActions
+from descgui.views.image_menu import image_menu
 from descgui.views.lazy_panel import LazyPanel
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import MainWindow
@@ -310,6 +312,9 @@ class Application(QObject):
             "export_canvas": self.files.save_panes,
             "export_window": self.files.save_window,
             "export_figure": self._export_figure,
+            "export_points": self.files.save_readings,
+            "copy_points_csv": partial(self.exports.copy_readings, "csv"),
+            "copy_points_markdown": partial(self.exports.copy_readings, "markdown"),
             "export_matches": self.files.save_matches,
             "copy_canvas": self.exports.copy_panes,
             "copy_command": self.exports.copy_command,
@@ -337,6 +342,7 @@ class Application(QObject):
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
+        view.menu_requested.connect(self._show_image_menu)
         self.descriptor.network_requested.connect(self._open_network)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
         self.actions.recents.folder_requested.connect(self.pairs.show_set)
@@ -368,6 +374,25 @@ class Application(QObject):
 
         if self.models.pair.state is not None:
             self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
+
+    def _show_image_menu(
+        self, side: api.Side, canvas: ImageCanvas, x_px: float, y_px: float, where: QPoint
+    ) -> None:
+        menu = image_menu(
+            self.models,
+            side,
+            (x_px, y_px),
+            probing=self.probes,
+            truths=self.pairs.truths,
+            zoom_here=partial(self.pair_view.zoom_at, canvas, (x_px, y_px)),
+            save=partial(self._save_view, canvas),
+            parent=canvas,
+        )
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(where)
+
+    def _save_view(self, canvas: ImageCanvas) -> None:
+        self.files.save_view(canvas.grab().toImage())
 
     def _export_figure(self) -> None:
         from descgui.views.figure_dialog import FigureDialog

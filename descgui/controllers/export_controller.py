@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 
 from descgui.controllers.start_controller import current_options, left_out
 from descgui.models.bundle import AppModels
+from descgui.models.readings_table import readings_table
 from descgui.models.saved_session import Part
 from descgui.models.settings import FigureSettings
 from descgui.views import figure
@@ -52,6 +53,21 @@ class ExportController(QObject):
     def save_panes(self, path: Path) -> None:
         """Write what the panes show as a picture."""
         self._try(path, lambda: figure.write_picture(self._grab_panes(), path))
+
+    def save_picture(self, picture: QImage, path: Path) -> None:
+        """Write a picture of one pane."""
+        self._try(path, lambda: figure.write_picture(picture, path))
+
+    def save_readings(self, path: Path) -> None:
+        """Write the probe and the pins as CSV, or as Markdown by the file's ending."""
+        kind: api.CopyFormat = "markdown" if path.suffix.lower() == ".md" else "csv"
+        text = api.table_text(kind, readings_table(self._models))
+        self._try(path, lambda: api.write_atomically(path, text.encode("utf-8")))
+
+    def copy_readings(self, kind: api.CopyFormat) -> None:
+        """Put the probe and the pins on the clipboard, as CSV or Markdown."""
+        QGuiApplication.clipboard().setText(api.table_text(kind, readings_table(self._models)))
+        self._models.messages.notify("The points are on the clipboard.")
 
     def save_window(self, path: Path) -> None:
         """Write the whole window as a picture."""

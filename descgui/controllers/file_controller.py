@@ -205,6 +205,17 @@ class FileController(QObject):
         """Draw the figure as a small PNG; see :meth:`ExportController.preview_figure`."""
         self._exports.preview_figure(show, say)
 
+    def save_view(self, picture: QImage) -> None:
+        """Write a picture of one pane."""
+        self._save(
+            self._named("_view.png"), _PNG, lambda path: self._exports.save_picture(picture, path)
+        )
+
+    def save_readings(self) -> None:
+        """Write the probe and the pins."""
+        filters = "CSV (*.csv);;Markdown (*.md)"
+        self._save(self._named("_points.csv"), filters, self._exports.save_readings)
+
     def save_matches(self) -> None:
         """Write the table of matches."""
         formats = (f"{one.title} (*{suffix})" for suffix, one in api.MATCH_FORMATS.items())

@@ -85,6 +85,21 @@ class TruthController(QObject):
             points = np.array(rows)
             self._take(state, api.HeldPointsSource.of(points[:, 0], points[:, 1]))
 
+    def use_point(self, a_px: api.Point, b_px: api.Point) -> None:
+        """Add one point of image A with its true match in B to those that the user gave.
+
+        A truth of another kind is replaced.
+        """
+        state = self._models.pair.state
+        if state is None:
+            return
+        before = state.pair.truth
+        rows = [(*a_px, *b_px)]
+        if isinstance(before, api.HeldPointsSource):
+            rows = [*(row for row in before.rows if row[:2] != a_px), *rows]
+        points = np.array(rows)
+        self._take(state, api.HeldPointsSource.of(points[:, :2], points[:, 2:]))
+
     def _read(self, text: str, read: Callable[[PairState], api.TruthSource]) -> None:
         state = self._models.pair.state
         if state is None:

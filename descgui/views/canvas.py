@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
+    QContextMenuEvent,
     QEnterEvent,
     QKeyEvent,
     QMouseEvent,
@@ -68,6 +69,8 @@ class ImageCanvas(QWidget):
         confirm_requested(): Enter.
         remove_requested(): Delete or Backspace.
         dismiss_requested(): Escape.
+        menu_requested(float x, float y, QPoint): a right click on an image point, or the menu key;
+            where on the screen.
     """
 
     pointer_moved = Signal(float, float)
@@ -83,6 +86,7 @@ class ImageCanvas(QWidget):
     confirm_requested = Signal()
     remove_requested = Signal()
     dismiss_requested = Signal()
+    menu_requested = Signal(float, float, QPoint)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -187,6 +191,13 @@ class ImageCanvas(QWidget):
         self._fitted = False
         self._part = None
         self._move_to(view)
+
+    def centre_on(self, point_px: api.Point, *, factor: float) -> None:
+        """Put an image point into the centre, and enlarge about it."""
+        if self._photo is not None:
+            low, high = scale_limits(self._photo.size_px)
+            scale = min(max(self._view.scale * factor, low), high)
+            self.set_viewport(centred(point_px, scale, self.extent))
 
     def show_part(self, part: Part) -> None:
         """Show a part as large as it goes, and keep doing so while the widget changes its size."""
@@ -337,11 +348,29 @@ class ImageCanvas(QWidget):
             return
         if grabbed and dragged:
             self.pin_dropped.emit(grabbed, *self._grab_point(event.position()))
+        elif event.button() == Qt.MouseButton.RightButton:
+            moved = event.position() - press
+            if math.hypot(moved.x(), moved.y()) <= _DRAG_START:
+                self._ask_menu(event.position())
         elif not dragged and not grabbed and self._photo is not None:
             point_px = self.viewport.to_image(_point(event.position()))
             if covers(point_px, self._photo.size_px):
                 self.clicked.emit(*clamped(point_px, self._photo.size_px))
         self._show_cursor(event.position())
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """The menu key; a right click is known only once the button is up, as it may drag."""
+        if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            self._ask_menu(QPointF(self.rect().center()))
+        event.accept()
+
+    def _ask_menu(self, position: QPointF) -> None:
+        if self._photo is None:
+            return
+        point_px = self.viewport.to_image(_point(position))
+        if covers(point_px, self._photo.size_px):
+            place = self.mapToGlobal(position.toPoint())
+            self.menu_requested.emit(*clamped(point_px, self._photo.size_px), place)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:

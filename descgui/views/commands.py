@@ -26,6 +26,7 @@ from descgui.views.conditions import (
     needs_pair,
     needs_pair_and_engine,
     needs_pins,
+    needs_points,
     needs_results,
     needs_selected_pin,
     needs_study,
@@ -245,6 +246,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 needs_matches,
             ),
         ),
+        (
+            Command(
+                "export_points", "E&xport points…",
+                "Export the query and all pins with their matches as CSV or Markdown", "table",
+                needs=needs_points,
+            ),
+        ),
         (Command("quit", "&Quit", "Quit the program", "quit", ("Ctrl+Q",)),),
     ),
     "edit": (
@@ -266,6 +274,16 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             Command(
                 "copy_command", "Copy as co&mmand", "Copy the command line that opens this view",
                 "terminal", ("Ctrl+Shift+C",), needs_pair,
+            ),
+            Command(
+                "copy_points_csv", "Copy points as CS&V",
+                "Copy the query and all pins with their matches for a spreadsheet", "table",
+                needs=needs_points,
+            ),
+            Command(
+                "copy_points_markdown", "Copy points as Mark&down",
+                "Copy the query and all pins with their matches as a Markdown table", "table",
+                needs=needs_points,
             ),
             Command(
                 "paste_image", "&Paste images", "Open images or their paths from the clipboard",

@@ -145,6 +145,12 @@ def needs_pins(models: AppModels) -> str:
     return "" if models.pins.pins else "There are no pins"
 
 
+def needs_points(models: AppModels) -> str:
+    """There is a probe or a pin."""
+    shown = models.pins.pins or models.probe.probe is not None
+    return "" if shown else "There is no query and no pin"
+
+
 def needs_training(models: AppModels) -> str:
     """A training runs."""
     return "" if models.training.status.state.busy else "No training is running"

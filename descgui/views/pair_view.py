@@ -69,9 +69,12 @@ class PairView(QWidget):
 
     Signals:
         range_requested(): a pane's range was pressed, to change it.
+        menu_requested(str, ImageCanvas, float x, float y, QPoint): a right click on a point of an
+            image, "a" or "b", and where on the screen.
     """
 
     range_requested = Signal()
+    menu_requested = Signal(str, object, float, float, QPoint)
 
     def __init__(
         self,
@@ -149,6 +152,11 @@ class PairView(QWidget):
         if self._models.view.state.linked and len(parts) == 1:
             self._follow(next(pane for pane in self._panes if pane.key.side in parts))
 
+    def zoom_at(self, canvas: ImageCanvas, point_px: api.Point) -> None:
+        """Enlarge one pane twice about a point, which comes to its centre."""
+        canvas.centre_on(point_px, factor=2.0)
+        self._on_moved([pane.canvas for pane in self._panes].index(canvas))
+
     def fit(self) -> None:
         """Show the whole images."""
         for canvas in self.canvases:
@@ -207,6 +215,11 @@ class PairView(QWidget):
             canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))
             canvas.installEventFilter(self)
             canvas.set_underlay(partial(self._paint_lines, pane))
+            canvas.menu_requested.connect(
+                lambda x, y, where, pane=pane: self.menu_requested.emit(
+                    pane.key.side, pane.canvas, *self._snapped(pane, x, y), where
+                )
+            )
             if index >= 2:
                 continue  # These panes answer; a probe in one would swap its own image.
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))

@@ -126,6 +126,9 @@ class Truths(Protocol):
     def use_pins(self) -> None:
         """Take the pins with their matches."""
 
+    def use_point(self, a_px: api.Point, b_px: api.Point) -> None:
+        """Add one point of image A with its true match in B."""
+
 
 class Files(Protocol):
     """Requests that open a file dialog first."""

@@ -6,7 +6,9 @@ import csv
 
 import numpy as np
 import pytest
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QMenu
 
 from descgui.models.maps_state import DescriptorChoice
 from descgui.views import dialogs
@@ -120,6 +122,44 @@ def test_a_click_pins_and_undo_redo_and_delete_work(qtbot, open_window, sequence
     window.actions["undo"].trigger()
     assert [pin.number for pin in pins.pins] == [1, 2]
     qtbot.waitUntil(lambda: all(pin.answer is not None for pin in pins.pins))
+
+
+def test_a_right_click_pins_zooms_and_gives_pins_a_true_match_and_points_are_exported(
+    qtbot, open_window, sequences, tmp_path, monkeypatch
+):
+    window = open_ready(qtbot, open_window, sequences, descriptor="daisy")
+    models, view = window.models, window.pair_view
+
+    def choose(pane: int, point_px: tuple[float, float], words: str) -> None:
+        canvas = view.canvases[pane]
+        place = canvas.viewport.to_widget(point_px)
+        where = QPoint(round(place[0]), round(place[1]))
+        qtbot.mouseClick(canvas, Qt.MouseButton.RightButton, pos=where)
+        (menu,) = (one for one in canvas.findChildren(QMenu) if one.isVisible())
+        (action,) = (one for one in menu.actions() if words in one.text().replace("&", ""))
+        action.trigger()
+        menu.close()
+
+    choose(0, (60.0, 50.0), "Pin here")
+    wait_rest(qtbot, window)
+    assert models.pins.pins[0].answer is not None
+    choose(0, (80.0, 70.0), "Zoom here")
+    assert not view.canvases[0].fitted
+    choose(1, (90.0, 70.0), "true match of pin 1")
+    qtbot.waitUntil(lambda: models.pair.state.truth.kind == "points", timeout=WAIT_MS)
+    wait_rest(qtbot, window)
+    found = models.pair.state.truth.locate("a", np.array([models.pins.pins[0].probe.point_px]))
+    np.testing.assert_allclose(found.points_px, [(90.0, 70.0)], atol=1.0)
+    for name, begin in (("view.png", b"\x89PNG"), ("points.csv", b"point,"), ("points.md", b"**")):
+        target = tmp_path / name
+        monkeypatch.setattr(dialogs, "ask_target", lambda *_args, target=target: target)
+        if name == "view.png":
+            choose(1, (90.0, 70.0), "Save view")
+        else:
+            window.actions["export_points"].trigger()
+        assert target.read_bytes().startswith(begin)
+    window.actions["copy_points_markdown"].trigger()
+    assert "| pin 1 | A |" in QGuiApplication.clipboard().text()
 
 
 def test_a_pin_dragged_elsewhere_is_asked_about_anew(qtbot, open_window, sequences):
