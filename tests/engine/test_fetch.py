@@ -24,7 +24,7 @@ import pytest
 from engine.cli.run import main
 from engine.data.download import Patience
 from engine.data.hub import HubFile, ask_hub, download_hub_file, download_torch_file
-from engine.descriptors.families.transformers_models import weights_files
+from engine.descriptors.families.transformers_files import weights_files
 from engine.descriptors.registry import weights_were_found
 from engine.errors import ConfigError, DescSpaceError, DownloadError, JobCancelled, OutputError
 from engine.extras import EXTRAS

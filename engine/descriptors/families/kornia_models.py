@@ -167,9 +167,10 @@ def _dedode(weights: str) -> _Model:
     )
 
 
-# Stride, the first cell's place and its error: mutual best matches between nine photos and
-# copies of them, enlarged 1.25, 1.5 and 2 times, by the published weights.  Cells that lie d px
-# beyond their assumed place are matched (factor - 1) d px too far.
+# Stride, the first cell's place and its error: best matches between photos and enlarged copies of
+# them, by the published weights.  Cells that lie d px beyond their assumed place are matched
+# (factor - 1) d px too far.  Mutual matches of nine photos, enlarged 1.25, 1.5 and 2 times; for
+# block5 all matches of four photos, enlarged 1.5 and 2 times.
 _XFEAT_PX: Final = (
     (4.0, 1.7, 0.1), (8.0, 1.2, 0.3), (16.0, 5.8, 0.7), (32.0, 12.0, 4.0), (8.0, 2.9, 0.4),
 )  # fmt: skip
