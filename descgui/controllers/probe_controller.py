@@ -134,11 +134,24 @@ class ProbeController(QObject):
         self._push((*pins.pins, new), f"pin {number}")
         pins.select(number)
 
+    def pin_region(
+        self, side: api.Side, x_px: float, y_px: float, size_px: tuple[float, float]
+    ) -> None:
+        """Keep a box around a point, whose mean descriptor asks, and show its answer."""
+        pins, probe = self._models.pins, Probe(side, (x_px, y_px), size_px)
+        number = pins.take_number()
+        self._push((*pins.pins, Pin(number, probe)), f"pin {number}")
+        pins.select(number)
+        self._ask_about(probe)
+        self._models.probe.move(probe)
+
     def move_pin(self, number: int, side: api.Side, x_px: float, y_px: float) -> None:
         """Put a pin somewhere else."""
-        probe = Probe(side, (x_px, y_px))
         pins = tuple(
-            Pin(number, probe) if pin.number == number else pin for pin in self._models.pins.pins
+            Pin(number, Probe(side, (x_px, y_px), pin.probe.region_px))
+            if pin.number == number
+            else pin
+            for pin in self._models.pins.pins
         )
         self._push(pins, f"move pin {number}")
 
@@ -181,6 +194,7 @@ class ProbeController(QObject):
             separation_px=settings.separation_px,
             heat=heat,
             exclude_px=settings.exclude_px if self._searches_own and shown else None,
+            region_px=probe.region_px,
         )
 
     def _ask_probe(self) -> None:
@@ -271,7 +285,9 @@ class ProbeController(QObject):
     def _answered(self, number: int, answer: api.ProbeAnswer) -> None:
         """Show an answer, also about a point that the pointer has left on the same image."""
         newest = self._newest.get(_Key(number))
-        if newest and replace(answer.request, point_px=newest.point_px) == newest:
+        if newest and (
+            replace(answer.request, point_px=newest.point_px, region_px=newest.region_px) == newest
+        ):
             self._models.probe.set_answer(answer, number)
 
     def _pin_answered(

@@ -197,6 +197,7 @@ def left_out(models: AppModels) -> tuple[str, ...]:
     found = {
         "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),
         "the video, of which a frame is named": pair is not None and api.is_frame(pair.pair.path_b),
+        "the boxes of pins": any(pin.probe.region_px for pin in models.pins.pins),
         "the query in image B": probe is not None and probe.side == "b",
         "the place of the panes": view.arrangement != usual_view.arrangement,
         "blinking": view.blink,

@@ -14,10 +14,15 @@ from engine.api import Side
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A point of one image that is asked about."""
+    """A point of one image that is asked about.
+
+    Attributes:
+        region_px: width and height of a box around it, whose mean descriptor asks.
+    """
 
     side: Side
     point_px: api.Point
+    region_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

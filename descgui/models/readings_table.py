@@ -41,6 +41,8 @@ def _row(
     models: AppModels, name: str, probe: Probe, number: int, answer: api.ProbeAnswer | None
 ) -> tuple[str, ...]:
     title = models.descriptors[number].choice.name
+    if probe.region_px is not None:
+        name += " (mean of {:.0f} x {:.0f} px)".format(*probe.region_px)
     place = (name, probe.side.upper(), *_point(probe.point_px), title)
     if answer is None:
         return (*place, *("",) * (len(_COLUMNS) - len(place)))

@@ -65,7 +65,12 @@ def saved_choice(saved: api.SavedDescriptor) -> DescriptorChoice:
 
 def saved_pins(session: api.SavedSession) -> tuple[Pin, ...]:
     """The pins of a session, without answers."""
-    return tuple(Pin(pin.number, Probe(pin.image, (pin.x_px, pin.y_px))) for pin in session.pins)
+    return tuple(Pin(pin.number, _probe_of(pin)) for pin in session.pins)
+
+
+def _probe_of(saved: api.SavedPin) -> Probe:
+    region_px = (saved.width_px, saved.height_px)
+    return Probe(saved.image, (saved.x_px, saved.y_px), region_px if min(region_px) > 0 else None)
 
 
 def parts_of(saved: api.SavedView) -> dict[Side, Part]:
@@ -129,7 +134,15 @@ def _descriptor_of(choice: DescriptorChoice) -> api.SavedDescriptor:
 
 def _point(probe: Probe, number: int) -> api.SavedPin:
     x_px, y_px = (float(value) for value in probe.point_px)
-    return api.SavedPin(number=number, image=probe.side, x_px=x_px, y_px=y_px)
+    width_px, height_px = probe.region_px or (0.0, 0.0)
+    return api.SavedPin(
+        number=number,
+        image=probe.side,
+        x_px=x_px,
+        y_px=y_px,
+        width_px=width_px,
+        height_px=height_px,
+    )
 
 
 def _view_of(view: ViewState, parts: Mapping[Side, Part]) -> api.SavedView:

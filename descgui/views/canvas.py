@@ -26,7 +26,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from descgui.models.saved_session import Part
-from descgui.views.marks import Mark, PinMark, Stage, paint_marks, shaped
+from descgui.views.marks import Mark, PinMark, RegionBox, Stage, paint_marks, shaped
 from descgui.views.pictures import BACKGROUND, Overlay, Photo, paint_grid
 from descgui.views.viewport import (
     Box,
@@ -59,6 +59,8 @@ class ImageCanvas(QWidget):
         pointer_moved(float x, float y): the pointer is over an image point.
         pointer_left(): it has left the image.
         clicked(float x, float y): the image was clicked, away from any pin.
+        region_chosen(float x, float y, float width, float height): a box around an image point was
+            drawn with Shift held, in image pixels.
         pin_pressed(int): a pin was pressed.
         pin_dragged(int, float x, float y): it is being moved.
         pin_dropped(int, float x, float y): it was moved.
@@ -76,6 +78,7 @@ class ImageCanvas(QWidget):
     pointer_moved = Signal(float, float)
     pointer_left = Signal()
     clicked = Signal(float, float)
+    region_chosen = Signal(float, float, float, float)
     pin_pressed = Signal(int)
     pin_dragged = Signal(int, float, float)
     pin_dropped = Signal(int, float, float)
@@ -109,6 +112,7 @@ class ImageCanvas(QWidget):
         self._grabbed = 0
         self._grab_offset = (0.0, 0.0)
         self._over_image = False
+        self._boxing = False
 
     # What is shown
 
@@ -258,6 +262,9 @@ class ImageCanvas(QWidget):
             if self._underlay is not None:
                 self._underlay(painter, part)
             paint_marks(painter, self._marks, self._stage(), part)
+            if self._boxing and self._panning and self._press is not None:
+                box = self._box(self._press, self._last)
+                paint_marks(painter, () if box is None else (box,), self._stage(), part)
         self._paint_border(painter)
 
     def _kept_layers(self, ratio: float) -> QPixmap:
@@ -314,7 +321,9 @@ class ImageCanvas(QWidget):
         self._press = self._last = event.position()
         self._panning = event.button() != Qt.MouseButton.LeftButton
         self._grabbed = 0
-        pin = self.pin_at(_point(event.position()))
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        self._boxing = shift and event.button() == Qt.MouseButton.LeftButton
+        pin = None if self._boxing else self.pin_at(_point(event.position()))
         if event.button() == Qt.MouseButton.LeftButton and pin is not None:
             tip = self.viewport.to_widget(pin.point_px)
             self._grabbed = pin.number
@@ -334,7 +343,9 @@ class ImageCanvas(QWidget):
             self._panning = True
         step = position - self._last
         self._last = position
-        if self._grabbed:
+        if self._boxing:
+            self.update()
+        elif self._grabbed:
             self.pin_dragged.emit(self._grabbed, *self._grab_point(position))
         else:
             self._pan(step.x(), step.y())
@@ -344,7 +355,14 @@ class ImageCanvas(QWidget):
         press, self._press = self._press, None
         dragged, self._panning = self._panning, False
         grabbed, self._grabbed = self._grabbed, 0
+        boxing, self._boxing = self._boxing, False
         if press is None:
+            return
+        if boxing and dragged:
+            box = self._box(press, event.position())
+            if box is not None:
+                self.region_chosen.emit(*box.point_px, *box.size_px)
+            self.update()
             return
         if grabbed and dragged:
             self.pin_dropped.emit(grabbed, *self._grab_point(event.position()))
@@ -460,6 +478,19 @@ class ImageCanvas(QWidget):
         assert self._photo is not None, "a pin without an image"
         tip = (position.x() + self._grab_offset[0], position.y() + self._grab_offset[1])
         return clamped(self.viewport.to_image(tip), self._photo.size_px)
+
+    def _box(self, start: QPointF, end: QPointF) -> RegionBox | None:
+        """The box between two widget positions, cut to the image; None where nothing is left."""
+        if self._photo is None:
+            return None
+        corners = [self.viewport.to_image(_point(one)) for one in (start, end)]
+        (left, right), (top, bottom) = (
+            sorted(min(max(one[axis], -0.5), size - 0.5) for one in corners)
+            for axis, size in enumerate(self._photo.size_px)
+        )
+        if right <= left or bottom <= top:
+            return None
+        return RegionBox(((left + right) / 2, (top + bottom) / 2), (right - left, bottom - top))
 
     def _pan(self, dx: float, dy: float) -> None:
         self._fitted = False

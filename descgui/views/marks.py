@@ -174,6 +174,21 @@ class ExcludedCircle:
 
 
 @dataclass(frozen=True, slots=True)
+class RegionBox:
+    """What a query averages over: a dashed white box around its point, in image pixels."""
+
+    point_px: api.Point
+    size_px: tuple[float, float]
+
+    def shapes(self, stage: Stage) -> Shapes:
+        (x, y), (width, height) = self.point_px, self.size_px
+        left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        corners = ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))
+        frame = tuple(stage.view.to_widget(corner) for corner in corners)
+        return _edged((frame,), PROBE, 1.4, dashed=True)
+
+
+@dataclass(frozen=True, slots=True)
 class CellFrame:
     """A cell that stands out: a yellow frame around its area, in image pixels.
 

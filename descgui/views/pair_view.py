@@ -225,6 +225,11 @@ class PairView(QWidget):
             canvas.pointer_moved.connect(lambda x, y, pane=pane: self._on_pointer(pane, x, y))
             canvas.pointer_left.connect(self._probing.leave)
             canvas.clicked.connect(lambda x, y, pane=pane: self._on_click(pane, x, y))
+            canvas.region_chosen.connect(
+                lambda x, y, width, height, pane=pane: self._probing.pin_region(
+                    pane.key.side, x, y, (width, height)
+                )
+            )
             canvas.pin_pressed.connect(self._models.pins.select)
             canvas.pin_dragged.connect(
                 lambda number, x, y, pane=pane: self._on_pin_dragged(pane, number, x, y)

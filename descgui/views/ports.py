@@ -27,6 +27,11 @@ class Probing(Protocol):
     def pin(self, side: Side, x_px: float, y_px: float) -> None:
         """Pin a point."""
 
+    def pin_region(
+        self, side: Side, x_px: float, y_px: float, size_px: tuple[float, float]
+    ) -> None:
+        """Pin a box around a point, whose mean descriptor asks."""
+
     def move_pin(self, number: int, side: Side, x_px: float, y_px: float) -> None:
         """Move a pin."""
 

@@ -32,6 +32,7 @@ from descgui.views.marks import (
     Mark,
     PeakRing,
     PinMark,
+    RegionBox,
     Reticle,
     TruthPoint,
     pin_color,
@@ -562,6 +563,8 @@ def _add_pin(
             marks.append(PinMark(dragged[1], pin.number, selected=True))
         return
     if pin.probe.side == key.side:
+        if pin.probe.region_px is not None:
+            marks.append(RegionBox(pin.probe.point_px, pin.probe.region_px))
         marks.append(PinMark(pin.probe.point_px, pin.number, selected=selected))
         return
     answer = pin.answer_of(key.descriptor)

@@ -144,6 +144,8 @@ class ShortcutsSheet(QDialog):
             "Mouse",
             [
                 ("Find the match of a point", "", ["Move over an image"]),
+                ("Ask by the mean descriptor of a box", "", ["Shift+Drag"]),
+                ("Copy a point or its values, and more", "", ["Right click"]),
                 ("Pin a point", "", ["Click"]),
                 ("Zoom about the pointer", "", ["Wheel"]),
                 ("Open images or a folder", "", ["Drop"]),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from engine.data.pairs import ImagePair
 from engine.inspection.described import Described, Points, implied_turn_deg
@@ -20,6 +21,7 @@ from engine.truth.base import TruePoints, Truth, Visibility
 from engine.vocabulary import Side
 
 _TRUTH_RADIUS_PX = 3.0
+_MOST_IN_REGION = 16  # along either side
 
 
 def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> ProbeAnswer:
@@ -34,7 +36,10 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
     point = np.array([request.point_px], np.float64)
     assert np.isfinite(point).all(), "a point on the screen is finite"
     with torch.inference_mode():
-        queries = asked.describe_points(point, device=other.device)
+        within = _points_within(request, asked)
+        queries = asked.describe_points(within, device=other.device)
+        if len(within) > 1:
+            queries = functional.normalize(queries.mean(dim=1, keepdim=True), dim=-1)
         similarities = [cell_similarity(level, queries[:, 0]) for level in other.levels]
         flat = np.concatenate([one.ravel() for one in similarities])
         picked = pick_apart_one(
@@ -45,7 +50,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         )
         best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
         two = torch.tensor([[*picked[:2], -1][:2]], device=other.device)
-        textured = asked.has_texture(point) & ~other.repeats(queries, two)
+        textured = asked.has_texture(within).any(keepdims=True) & ~other.repeats(queries, two)
         textured &= asked.describes(point, winning_members(queries, other.vectors, two[:, 0])[0])
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
@@ -75,6 +80,23 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         seconds=time.perf_counter() - start,
         own=own,
     )
+
+
+def _points_within(request: ProbeRequest, asked: Described) -> Points:
+    """``(N, 2)`` the points whose descriptors ask: the point, or a grid in the box around it.
+
+    The grid is as fine as the cells are, up to a limit, and keeps to the image.
+    """
+    if request.region_px is None:
+        return np.array([request.point_px], np.float64)
+    axes = []
+    for centre, length, size in zip(
+        request.point_px, request.region_px, asked.info.size_px, strict=True
+    ):
+        count = min(max(math.ceil(length / asked.info.stride_px), 1), _MOST_IN_REGION)
+        steps = (np.arange(count) + 0.5) / count - 0.5
+        axes.append(np.clip(centre + steps * length, 0, size - 1))
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
 
 def true_points(

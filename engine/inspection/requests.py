@@ -136,6 +136,8 @@ class ProbeRequest:
         heat: also return the similarity map.
         exclude_px: also search the point's own image, outside of this radius around the point;
             None searches the other image alone.
+        region_px: width and height of a box around the point; the mean of the descriptors in it
+            asks instead of that of the point.
     """
 
     pair: ImagePair
@@ -147,6 +149,7 @@ class ProbeRequest:
     cycle: bool = True
     heat: bool = True
     exclude_px: float | None = None
+    region_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ class SavedPin:
     image: Side = option("a", help="the image it is in")
     x_px: float = option(0.0, help="its column")
     y_px: float = option(0.0, help="its row")
+    width_px: float = option(0.0, help="of a box around it, whose mean asks; 0 for none", low=0.0)
+    height_px: float = option(0.0, help="of that box", low=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

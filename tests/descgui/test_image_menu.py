@@ -118,6 +118,35 @@ def test_a_right_click_asks_for_the_menu_and_a_right_drag_pans(qtbot, models):
     assert canvas.viewport.to_image((150, 100)) == pytest.approx((3.0, 4.0), abs=0.2)
 
 
+def test_a_box_drawn_with_shift_is_cut_to_the_image_and_neither_pans_nor_pins(qtbot, models):
+    canvas = ImageCanvas()
+    qtbot.addWidget(canvas)
+    canvas.resize(300, 200)
+    canvas.set_photo(Photo(models.pair.state.image_a, models.pair.state.display_a))
+    boxes, clicked = [], []
+    canvas.region_chosen.connect(lambda *box: boxes.append(box))
+    canvas.clicked.connect(lambda x, y: clicked.append((x, y)))
+    view = canvas.viewport
+
+    def drag(start, end):
+        first, last = (QPoint(*map(round, view.to_widget(one))) for one in (start, end))
+        shift = Qt.KeyboardModifier.ShiftModifier
+        qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, shift, first)
+        qtbot.mouseMove(canvas, last)
+        canvas.grab()
+        qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, shift, last)
+
+    drag((10, 5), (16, 9))
+    assert boxes[0] == pytest.approx((13, 7, 6, 4), abs=0.3)
+    drag((26, 16), (40, 30))
+    x, y, width, height = boxes[1]
+    assert (x + width / 2, y + height / 2) == pytest.approx((29.5, 19.5))
+    assert (clicked, canvas.viewport) == ([], view)
+    drag((10, 5), (10, 5))
+    assert len(boxes) == 2
+    assert len(clicked) == 1, "a click with Shift pins a point as ever"
+
+
 def answer(models, side, point_px, **changes):
     request = api.ProbeRequest(
         pair=models.pair.state.pair, recipe=None, side=side, point_px=point_px

@@ -45,7 +45,7 @@ def test_every_part_of_the_view_comes_back(models):
 
 
 def test_pins_keep_their_numbers_and_the_matching_descriptor_its_place(models):
-    pins = (Pin(3, Probe("a", (1.5, 2.0))), Pin(9, Probe("b", (4.0, 0.1))))
+    pins = (Pin(3, Probe("a", (1.5, 2.0))), Pin(9, Probe("b", (4.0, 0.1), (6.0, 2.5))))
     models.pins.set_pins(pins)
     models.pins.select(9)
     models.descriptors[2].choose(replace(models.maps.choice, name="daisy"))

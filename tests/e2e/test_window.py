@@ -140,12 +140,26 @@ def test_a_right_click_pins_zooms_and_gives_pins_a_true_match_and_points_are_exp
         action.trigger()
         menu.close()
 
+    canvas, shift = view.canvases[0], Qt.KeyboardModifier.ShiftModifier
+    ends = [QPoint(*map(round, canvas.viewport.to_widget(one))) for one in ((90, 60), (120, 80))]
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, shift, ends[0])
+    qtbot.mouseMove(canvas, ends[1])
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, shift, ends[1])
+    wait_rest(qtbot, window)
+    (boxed,) = models.pins.pins
+    assert boxed.probe.region_px == pytest.approx((30.0, 20.0), abs=1.0)
+    assert boxed.answer.request.region_px == boxed.probe.region_px
+    assert models.probe.answer.request.region_px == boxed.probe.region_px
+    window.probes.move_pin(1, "a", 100.0, 72.0)
+    assert models.pins.pins[0].probe.region_px == boxed.probe.region_px, "the box moves along"
+    window.probes.clear_pins()
+
     choose(0, (60.0, 50.0), "Pin here")
     wait_rest(qtbot, window)
     assert models.pins.pins[0].answer is not None
     choose(0, (80.0, 70.0), "Zoom here")
     assert not view.canvases[0].fitted
-    choose(1, (90.0, 70.0), "true match of pin 1")
+    choose(1, (90.0, 70.0), "true match of pin 2")
     qtbot.waitUntil(lambda: models.pair.state.truth.kind == "points", timeout=WAIT_MS)
     wait_rest(qtbot, window)
     found = models.pair.state.truth.locate("a", np.array([models.pins.pins[0].probe.point_px]))
@@ -159,7 +173,7 @@ def test_a_right_click_pins_zooms_and_gives_pins_a_true_match_and_points_are_exp
             window.actions["export_points"].trigger()
         assert target.read_bytes().startswith(begin)
     window.actions["copy_points_markdown"].trigger()
-    assert "| pin 1 | A |" in QGuiApplication.clipboard().text()
+    assert "| pin 2 | A |" in QGuiApplication.clipboard().text()
 
 
 def test_a_pin_dragged_elsewhere_is_asked_about_anew(qtbot, open_window, sequences):

@@ -1128,3 +1128,20 @@ def test_daisy_matches_a_real_sequence_as_well_as_the_reference_does(shared_data
     np.testing.assert_allclose(
         warp_points(table.h_b_from_a, corner), warp_points(pair.truth.h_b_from_a, corner), atol=2
     )
+
+
+def test_a_box_asks_by_the_mean_of_the_descriptors_in_it(shifted):
+    """Similarity is linear in the query: that of a mean is the mean one, times a length."""
+    how = recipe()
+    session = ready(Session(), shifted, how)
+    box = probe(session, shifted, how, (40.0, 32.0), region_px=(8.0, 8.0))
+    corners = [(x, y) for x in (38.0, 42.0) for y in (30.0, 34.0)]  # one for each cell of 4 px
+    mean = np.mean([probe(session, shifted, how, point).heat for point in corners], axis=0)
+    length = float((mean * box.heat).sum() / np.square(box.heat).sum())
+    assert 0.2 < length < 0.99
+    np.testing.assert_allclose(length * box.heat, mean, atol=1e-5)
+    alone = probe(session, shifted, how, (40.0, 32.0)).heat
+    assert np.abs(alone - box.heat).max() > 0.02
+    assert box.error_px < 4.0
+    narrow = probe(session, shifted, how, (40.0, 32.0), region_px=(1.0, 1.0))
+    np.testing.assert_array_equal(narrow.heat, alone)
