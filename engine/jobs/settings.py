@@ -43,6 +43,29 @@ _DEVICE_HELP: Final = "where to compute: auto, cpu, cuda or cuda:0"
 _PRECISION_HELP: Final = "arithmetic of networks; reduced only where it changes no match"
 
 
+# What evaluate and study ask alike, each among its own settings.
+
+
+def _grid_stride_px() -> Any:
+    return option(4, help="spacing of the places that the protocol 'dense' searches", unit="px")
+
+
+def _measured_edge_px() -> Any:
+    return option(640, help="resize every image to this long edge", unit="px", low=32, high=4096)
+
+
+def _value_range() -> Any:
+    return option(
+        None, help="which values of the image files are black and white, such as 0,4095; by "
+        "default what each file states or its values suggest",
+        flag="--range", metavar="BLACK,WHITE",
+    )  # fmt: skip
+
+
+def _measuring_seed() -> Any:
+    return option(0, help="seed of the random choice of queries and of the intervals", low=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeConfig:
     """How an image becomes dense maps."""
@@ -110,18 +133,10 @@ class EvaluateConfig:
     query_limit: int = option(
         1000, help="queries of a pair and list, at most", low=1, high=1_000_000
     )
-    grid_stride_px: Literal[4, 1] = option(
-        4, help="spacing of the places that the protocol 'dense' searches", unit="px"
-    )
-    long_edge_px: int = option(
-        640, help="resize every image to this long edge", unit="px", low=32, high=4096
-    )
-    value_range: tuple[float, float] | None = option(
-        None, help="which values of the image files are black and white, such as 0,4095; by "
-        "default what each file states or its values suggest",
-        flag="--range", metavar="BLACK,WHITE",
-    )  # fmt: skip
-    seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
+    grid_stride_px: Literal[4, 1] = _grid_stride_px()
+    long_edge_px: int = _measured_edge_px()
+    value_range: tuple[float, float] | None = _value_range()
+    seed: int = _measuring_seed()
     device: str = option("auto", help=_DEVICE_HELP)
     precision: Precision = option("float32", help=_PRECISION_HELP)
     metric: tuple[Literal["all", MetricFamily], ...] = option(
@@ -172,18 +187,10 @@ class StudyConfig:
         0, help="also measure with this many directions of position taken off", low=0, high=64
     )
     query_limit: int = option(300, help="queries of a pair, at most", low=1, high=1_000_000)
-    grid_stride_px: Literal[4, 1] = option(
-        4, help="spacing of the places that the protocol 'dense' searches", unit="px"
-    )
-    long_edge_px: int = option(
-        640, help="resize every image to this long edge", unit="px", low=32, high=4096
-    )
-    value_range: tuple[float, float] | None = option(
-        None, help="which values of the image files are black and white, such as 0,4095; by "
-        "default what each file states or its values suggest",
-        flag="--range", metavar="BLACK,WHITE",
-    )  # fmt: skip
-    seed: int = option(0, help="seed of the random choice of queries and of the intervals", low=0)
+    grid_stride_px: Literal[4, 1] = _grid_stride_px()
+    long_edge_px: int = _measured_edge_px()
+    value_range: tuple[float, float] | None = _value_range()
+    seed: int = _measuring_seed()
     device: str = option("auto", help=_DEVICE_HELP)
     precision: Precision = option("float32", help=_PRECISION_HELP)
 
