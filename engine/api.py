@@ -198,6 +198,7 @@ if TYPE_CHECKING:
         Metric,
         Note,
         PauseToken,
+        Phase,
         Preview,
         Progress,
         Saved,

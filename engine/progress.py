@@ -51,7 +51,9 @@ class Stage(StrEnum):
     DRAWING_PDF = "drawing the PDF"
     EXAMINING = "checking packages, GPU and folders"
     FITTING_BASIS = "images for the PCA basis"
+    LAYING_OUT = "laying out maps"
     LOADING_TORCH = "loading torch"
+    LOOKING = "looking at both images"
     MAKING_DEMO = "demo"
     MATCHING = "matching"
     MATCHING_BACK = "matching back"
@@ -63,6 +65,7 @@ class Stage(StrEnum):
     SAMPLING_PAIRS = "sample pairs"
     TRAINING = "training"
     UNPACKING = "files unpacked"
+    VOTING = "voting for members"
     WORST_PAIRS = "worst pairs"
     WRITING_IMAGES = "images written"
 
@@ -74,6 +77,13 @@ class Progress:
     stage: Stage
     done: int
     total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of work began whose share of the whole is unknown."""
+
+    stage: Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ class Preview:
     pictures: Mapping[str, NDArray[np.uint8]]
 
 
-Event = Progress | Metric | Note | Saved | Checkpoint | Preview
+Event = Progress | Phase | Metric | Note | Saved | Checkpoint | Preview
 
 
 class CancelToken:

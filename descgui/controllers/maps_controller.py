@@ -291,7 +291,9 @@ class MapsController(QObject):
             self._models.messages.notify(event.text, event.level, topic=model.choice.name)
         elif isinstance(event, api.Progress):
             fraction = event.done / event.total if event.total else None
-            model.set_status(side, MapStatus("computing", fraction))
+            model.set_status(side, MapStatus("computing", fraction, phase=event.stage.value))
+        elif isinstance(event, api.Phase):
+            model.set_status(side, MapStatus("computing", phase=event.stage.value))
 
     def _described(self, model: MapsModel, side: api.Side, info: api.MapInfo) -> None:
         model.set_status(side, MapStatus("ready", info=info))

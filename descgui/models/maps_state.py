@@ -38,6 +38,7 @@ class MapStatus:
     Attributes:
         stage: where the work stands.
         fraction: done share while computing, None when unknown.
+        phase: what is being done while computing, such as "voting for members".
         info: facts about the finished maps.
         message: why it failed, as one sentence.
     """
@@ -46,6 +47,7 @@ class MapStatus:
     fraction: float | None = None
     info: api.MapInfo | None = None
     message: str = ""
+    phase: str = ""
 
 
 class MapsModel(QObject):

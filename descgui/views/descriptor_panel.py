@@ -121,12 +121,13 @@ class SideStatus(QWidget):
             if info.levels > 1:
                 facts.append(f"{info.levels} levels")
             return " · ".join(facts)
-        if status.stage == "computing" and status.fraction is not None:
-            return f"Describing… {round(100 * status.fraction)} %"
+        if status.stage == "computing":
+            words = (status.phase or "describing").capitalize()
+            done = "" if status.fraction is None else f" {round(100 * status.fraction)} %"
+            return f"{words}…{done}"
         return {
             "none": "Not described",
             "waiting": "Waiting…",
-            "computing": "Describing…",
             "ready": "Ready",
             "failed": "Not described",
         }[status.stage]

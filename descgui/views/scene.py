@@ -384,9 +384,9 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
     winners = pictures.winners
     assert winners is not None, "scalar_for found one"
     if shown is winners.angle:
-        return _scale_of("Winning rotation", (shown,))
+        return _scale_of("Rotation found, A to B", (shown,))
     both = [found for found in (winners.scale, winners.true_scale) if found is not None]
-    return _scale_of("Scale of B over A", tuple(both))
+    return _scale_of("Size in B over that in A", tuple(both))
 
 
 def marks_for(
@@ -418,6 +418,19 @@ def marks_for(
     return (*marks, *labels)
 
 
+_MEMBERS_MEANING: Final = (
+    "Both panes show image A. Colours say which member of the set matched each cell best: by how "
+    "much larger or smaller, and how far turned, B is there. Scales are powers of two: 1 is twice "
+    "as large in B, −1 half as large."
+)
+
+
+def _meaning(models: AppModels, key: PaneKey) -> tuple[str, ...]:
+    """What colours mean that a scale alone does not explain."""
+    shown = models.view.state.mode == "members" and not key.compared
+    return (_MEMBERS_MEANING,) if shown else ()
+
+
 def caption_for(models: AppModels, key: PaneKey) -> Caption:
     """What a pane's header says: work under way, what is missing, or what is shown."""
     maps = maps_of(models, key)
@@ -429,7 +442,7 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
     if status.stage == "waiting":
         return Caption(f"{title} · waiting", busy=True, fraction=0.0)
     if status.stage == "computing":
-        text = f"{title} · describing"
+        text = f"{title} · {status.phase or 'describing'}"
         if status.fraction is not None:
             text = f"{text} {status.fraction:.0%}".replace("%", " %")
         return Caption(text, busy=True, fraction=status.fraction)
@@ -444,7 +457,7 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
         " · ".join(parts),
         untrained=info is not None and not info.trained,
         weak_vote=info.weak_vote if info is not None and key.side == "b" else "",
-        detail="" if info is None else "\n".join(info.notes),
+        detail="\n".join((*_meaning(models, key), *(() if info is None else info.notes))),
     )
 
 
@@ -732,10 +745,10 @@ def _members_text(models: AppModels, key: PaneKey) -> str:
     if winners is None:
         return ""
     if not key.second:
-        return "scale of the winning member"
+        return "scale found, A to B"
     if winners.true_scale is not None:
-        return "true scale"
-    return "rotation of the winning member"
+        return "true scale, A to B"
+    return "rotation found, A to B"
 
 
 def _facts(models: AppModels, key: PaneKey) -> list[str]:

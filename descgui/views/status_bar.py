@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
+from descgui.models.maps_state import MapStatus
 from descgui.models.pair_state import PairState
 from descgui.models.probe_state import Probe
 from descgui.views.panel_parts import ElidedLabel
@@ -207,14 +208,18 @@ class StatusBar(QStatusBar):
         for maps in models.descriptors:
             stages = [maps.status(side) for side in SIDES]
             if any(status.stage == "computing" for status in stages):
-                fractions = [
-                    1.0 if status.stage == "ready" else status.fraction or 0.0 for status in stages
-                ]
-                percent = round(100 * sum(fractions) / len(fractions))
-                return f"Describing with {maps.choice.name} · {percent} %"
+                return _describing_text(maps.choice.name, stages)
         if models.matches.state.running:
             return "Matching…"
         return models.pictures.state.busy
+
+
+def _describing_text(name: str, stages: list[MapStatus]) -> str:
+    """Which image is being described, what is done just now, and how far it is if that is known."""
+    place = next(place for place, status in enumerate(stages) if status.stage == "computing")
+    words = f"{name} · image {'AB'[place]} · {stages[place].phase or 'describing'}"
+    fraction = stages[place].fraction
+    return words if fraction is None else f"{words} · {round(100 * fraction)} %"
 
 
 def _pixel_text(pixels: np.ndarray[Any, Any], column: int, row: int) -> str:

@@ -26,7 +26,7 @@ from engine.descriptors.base import (
 )
 from engine.descriptors.compute import describe_image, run_on_image, working
 from engine.devices import resolve_device
-from engine.progress import CancelToken, JobContext
+from engine.progress import CancelToken, JobContext, Phase, Stage
 from engine.vocabulary import SIDES, Precision, Side
 
 _KEPT_MEMBERS = 8
@@ -98,6 +98,7 @@ class PairImage:
 
     def _look_with(self, descriptor: PairDescriptor, context: JobContext) -> Any:
         if self._look is None:
+            context.emit(Phase(Stage.LOOKING))
             self._look, _ = run_on_image(
                 descriptor,
                 self.pixels,
@@ -114,6 +115,7 @@ class PairImage:
         choice = self._choices.get(image_b)
         if choice is None:
             look_a, look_b = (one._look_with(descriptor, context) for one in (self, image_b))
+            context.emit(Phase(Stage.VOTING))
             device = resolve_device(self.device)
             with working(descriptor, device, self.precision, context.cancel):
                 choice = self._choices[image_b] = descriptor.choose(look_a, look_b)
@@ -136,6 +138,7 @@ class PairImage:
     def _describe(
         self, members: tuple[Member, ...] | None, context: JobContext
     ) -> tuple[Levels, tuple[str, ...]]:
+        context.emit(Phase(Stage.DESCRIBING))
         return describe_image(
             self.descriptor,
             self.pixels,

@@ -63,7 +63,7 @@ from engine.inspection.store import ByteCache, MapKey, return_freed_memory
 from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_listed, choose_points
 from engine.paths import FileStamp
-from engine.progress import CancelToken, JobContext, Note, Progress, Stage
+from engine.progress import CancelToken, JobContext, Note, Phase, Progress, Stage
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
@@ -433,6 +433,7 @@ class Session:
                 weak = made.weak_vote
                 context.emit(Note(weak, "warning") if weak else Note(made.chosen))
         context.cancel.check()
+        context.emit(Phase(Stage.LAYING_OUT))
         info = describe_maps(
             made.levels,
             resize,

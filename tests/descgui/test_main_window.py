@@ -163,7 +163,9 @@ def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: Ap
     models.maps.choose(DescriptorChoice("daisy"))
     models.maps.set_status("a", MapStatus("ready", info=map_info(40_000_000)))
     models.maps.set_status("b", MapStatus("computing", fraction=0.5))
-    assert bar.work.text() == "Describing with daisy · 75 %"
+    assert bar.work.text() == "daisy · image B · describing · 50 %"
+    models.maps.set_status("b", MapStatus("computing", phase="voting for members"))
+    assert bar.work.text() == "daisy · image B · voting for members"  # no share that never moves
     assert bar.spinner.isVisible()
     models.maps.set_status("b", MapStatus("ready", info=map_info(2_400_000)))
     assert bar.memory.text() == "Maps 42.4 MB"

@@ -523,6 +523,11 @@ def test_the_second_members_map_lies_over_the_image_it_belongs_to(view, models, 
     assert [pane.key.side for pane in view._panes[:2]] == ["a", "a"]
     assert view.canvases[0].photo is view.canvases[1].photo
     assert shown_range(view, 1) == pytest.approx((-30.0, 30.0))
+    assert [header(view, pane).text.partition(" · ")[2] for pane in (0, 1)] == [
+        "scale found, A to B",
+        "rotation found, A to B",
+    ]
+    assert "Both panes show image A" in view._panes[1].header.toolTip()
     truth = WinnersAnswer(scale=scale, angle=angle, true_scale=scale)
     models.pictures.update(winners=truth)
     assert view._bars[1].isHidden()

@@ -26,7 +26,7 @@ from engine.images import write_image
 from engine.inspection.requests import MatchRequest, PcaRequest, Recipe
 from engine.inspection.session import Session
 from engine.jobs.match import MatchJob
-from engine.progress import JobContext, Note
+from engine.progress import JobContext, Note, Phase, Stage
 from engine.vocabulary import SIDES, Side
 
 GRID = CellGrid(1.0, 0.0)
@@ -238,3 +238,13 @@ def test_colours_of_a_level_that_one_image_lacks_are_those_of_its_last(
         session.describe(pair, side, recipe, JobContext())
     answer = session.pca(PcaRequest(pair=pair, recipe=recipe, fit="both", level=1))
     assert answer.a.pixels.shape == answer.b.pixels.shape == (16, 20, 3)
+
+
+def test_each_part_of_describing_a_pair_is_told_when_it_begins():
+    descriptor = ByBrightness()
+    events: list[Any] = []
+    context = JobContext(emit=events.append)
+    describe_pair(pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b"), context)
+    phases = [event.stage for event in events if isinstance(event, Phase)]
+    looked = [Stage.LOOKING, Stage.LOOKING, Stage.VOTING]
+    assert phases == [*looked, Stage.DESCRIBING, Stage.DESCRIBING]
