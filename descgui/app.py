@@ -42,7 +42,7 @@ from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController
 from descgui.controllers.video_controller import VideoController
 from descgui.models.bundle import AppModels, make_models
-from descgui.models.maps_state import DescriptorChoice, MapsModel
+from descgui.models.maps_state import MapsModel
 from descgui.views import dialogs
 from descgui.views.actions import Actions
 from descgui.views.browser_panel import BrowserPanel
@@ -326,7 +326,7 @@ class Application(QObject):
             "next_pair": partial(self.pairs.step, 1),
             "pca_colours": self._show_pca,
             "describe_again": self.maps.describe_again,
-            "compare": self._toggle_comparison,
+            "compare": self._open_comparison,
             "run_matches": self._run_matches,
             "clear_matches": self.matches.clear,
             "cancel": self._cancel,
@@ -351,13 +351,15 @@ class Application(QObject):
 
     # ---- what users do -------------------------------------------------------------------------
 
-    def _toggle_comparison(self) -> None:
-        if self.models.comparing:
-            for maps in self.models.compared:
-                maps.choose(DescriptorChoice())
-        else:
-            self.window.open_dock("descriptor")
-            self.descriptor.ask_comparison()
+    def _open_comparison(self) -> None:
+        from descgui.views.compare_popup import ComparePopup
+
+        popup = self.window.findChild(ComparePopup)
+        if popup is None:
+            popup = ComparePopup(self.models, self.maps, self.window)
+            popup.network_requested.connect(self._open_network)
+        bar = self.window.tool_bar
+        popup.pop_up(bar.widgetForAction(self.actions["compare"]))
 
     def _show_pca(self) -> None:
         from descgui.views.pca_dialog import PcaDialog

@@ -390,8 +390,9 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 needs=needs_pair_and_engine,
             ),
             Command(
-                "compare", "&Compare descriptors…", "Show up to four descriptors at one cursor",
-                "compare", ("C",), needs_engine,
+                "compare", "&Compare descriptors…",
+                "Add, remove and order descriptors: up to four at one cursor", "compare", ("C",),
+                needs_engine,
                 checked=lambda models: models.comparing,
             ),
         ),

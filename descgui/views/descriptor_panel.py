@@ -397,13 +397,6 @@ class DescriptorPanel(QWidget):
         self._on_engine(models.engine.state)
         self._on_status()
 
-    def ask_comparison(self) -> None:
-        """Bring the choice of the first descriptor to compare into view and open its list."""
-        combo = self.compared[0].combo
-        self._scroll.ensureWidgetVisible(combo)
-        combo.setFocus()
-        combo.showPopup()
-
     # Making
 
     def _make_computing(self) -> Section:

@@ -268,6 +268,14 @@ class Notifications(QObject):
                 newest.message, count=newest.count, waiting=len(self._waiting) - 1
             )
         self.bar.setVisible(bool(self._waiting))
+        self._settle()
 
     def _on_resized(self) -> None:
         self.bar.updateGeometry()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Lay the window out now: a pointer event must not meet panes that are about to move."""
+        layout = self._window.layout()
+        if layout is not None:
+            layout.activate()

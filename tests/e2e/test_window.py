@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMenu
 
 from descgui.models.maps_state import DescriptorChoice
 from descgui.views import dialogs
+from descgui.views.compare_popup import ComparePopup
 from descgui.views.figure_dialog import FigureDialog
 from engine.api import warp_points, write_image
 from tests.e2e.driving import (
@@ -201,6 +202,11 @@ def test_a_compared_descriptor_answers_the_same_point_in_its_own_pane(
     assert models.probe.answer_of(1).request.point_px == answer.request.point_px
     assert models.probe.answer_of(1).request.recipe != answer.request.recipe
     window.actions["compare"].trigger()
+    popup = window.window.findChild(ComparePopup)
+    assert popup.isVisible()
+    popup.list.setCurrentRow(1)
+    popup.remove_button.click()
+    popup.close()
     assert len(window.pair_view.canvases) == 2
     assert models.probe.answer_of(1) is None
 
