@@ -34,12 +34,14 @@ class Sampler:
         query_limit: queries of a pair and list, at most.
         long_edge_px: every image was brought to this long edge.
         grid_stride_px: distance of the places searched; None where no grid is.
+        refined: matches were looked for around the best of these places, too.
     """
 
     queries: tuple[QueryKind, ...]
     query_limit: int
     long_edge_px: int
     grid_stride_px: int | None
+    refined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

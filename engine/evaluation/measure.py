@@ -210,6 +210,7 @@ def make_fingerprint(
             query_limit=protocol.query_limit,
             long_edge_px=protocol.long_edge_px,
             grid_stride_px=protocol.grid_stride_px if protocol.name == "dense" else None,
+            refined=protocol.refines,
         ),
         seed=protocol.seed,
         dataset=MeasuredPairs(

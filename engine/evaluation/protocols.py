@@ -7,7 +7,8 @@
     the same question with exact homographies and true points.
 ``dense``
     what a user meets: images are shrunk with antialiasing, and every place of a grid over the whole
-    other image is a candidate.  The grid starts at the centre of the top-left pixel.
+    other image is a candidate.  The grid starts at the centre of the top-left pixel.  Where matches
+    are refined, they are looked for around the best place, too.
 
 Queries and truth depend on the pair and the seed alone, never on what was measured before.
 """
@@ -34,6 +35,7 @@ from engine.geometry.sampling import sample_map
 from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
+from engine.matching.subcell import refine_places
 from engine.progress import CancelToken
 from engine.truth.base import Truth
 from engine.truth.homography import HomographyTruth
@@ -42,6 +44,7 @@ SEARCH_BUDGET_BYTES: Final = 64 << 20
 """Memory that one block of a search may take, and about what sampled candidates may."""
 
 _HARRIS_PERCENTILE: Final = 90.0
+_REFINED_AT_ONCE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +202,10 @@ def match_points(
     number = index.cpu().numpy()
     match_px: Points = places[number]  # a copy
     match_px[number < 0] = np.nan
+    if protocol.refines:
+        match_px = refine_matches(
+            asked, levels_b, match_px, reach_px=protocol.grid_stride_px, cancel=cancel
+        )
     return PairPoints(queries.query_px, queries.true_px, match_px, similarity.cpu().numpy())
 
 
@@ -249,6 +256,48 @@ def search_places(
         best[better] = found.similarity[better]
         index[better] = found.index[better] % len(part) + begin
     return index, best
+
+
+def refine_matches(
+    asked: Tensor, levels_b: Levels, match_px: Points, *, reach_px: float, cancel: CancelToken
+) -> Points:
+    """Where near their matches the maps are most similar to ``(L, N, D)`` sets.
+
+    The two members that are most similar at the match are compared, see
+    :mod:`engine.matching.subcell`.
+
+    Args:
+        asked: on the maps' device.
+        levels_b: maps of the image with the matches, a batch of one.
+        match_px: ``(N, 2)`` in pixels of that image.
+        reach_px: how far a place may be from the match along either axis; a cell, if that is more.
+        cancel: checked once per block.
+
+    Returns:
+        ``(N, 2)`` places.
+    """
+    refined = match_px.copy()
+    for begin in range(0, len(match_px), _REFINED_AT_ONCE):
+        cancel.check()
+        sets, at_px = (
+            asked[:, begin : begin + _REFINED_AT_ONCE],
+            match_px[begin:][:_REFINED_AT_ONCE],
+        )
+        likes = torch.einsum("lnd,mnd->nlm", sets, describe_points(levels_b, at_px))
+        pair = likes.flatten(1).argmax(dim=1)
+        mine, other = pair // len(levels_b), (pair % len(levels_b)).cpu().numpy()
+        queries = sets[mine, torch.arange(len(mine), device=mine.device)].float().cpu().numpy()
+        for number, level in enumerate(levels_b):
+            won = np.flatnonzero(other == number)
+            found = refine_places(
+                level.values[0].permute(1, 2, 0),
+                level.grid,
+                queries[won],
+                at_px[won],
+                reach_px=max(reach_px, level.grid.stride_px),
+            )
+            refined[begin + won] = found.places_px
+    return refined
 
 
 def _flann(asked: Tensor, offered: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -97,6 +97,7 @@ class Protocol:
         query_limit: queries of a pair and list, at most.
         long_edge_px: every image is brought to this long edge.
         grid_stride_px: distance of candidates in the dense protocol.
+        refined: the dense protocol looks for matches around the best candidate, too.
         seed: of the draws.
         value_range: which values of the files are black and white; None for each file's own range.
         metrics: what is measured beyond PCK.
@@ -110,6 +111,7 @@ class Protocol:
     long_edge_px: int
     grid_stride_px: int
     seed: int
+    refined: bool = False
     value_range: ValueRange | None = None
     metrics: MetricSwitches = NO_METRICS
 
@@ -118,6 +120,11 @@ class Protocol:
             raise ConfigError("threshold_px", "at least one threshold is needed")
         if self.name == "dense" and self.matcher != "exact":
             raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
+
+    @property
+    def refines(self) -> bool:
+        """Whether matches are refined: only the dense protocol does not offer the true points."""
+        return self.refined and self.name == "dense"
 
 
 def default_queries(name: ProtocolName) -> tuple[DrawnQueries, ...]:

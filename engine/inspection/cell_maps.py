@@ -84,7 +84,8 @@ def find_winners(
 def find_cycle_errors(asked: Described, other: Described, context: JobContext) -> ScalarMap:
     """How far from where it began each cell of one image ends, matched there and back.
 
-    Both matches are whole cells.  In original pixels; NaN where there is nothing to describe.
+    Both matches are the places that a probe finds.  In original pixels; NaN where there is nothing
+    to describe.
 
     Args:
         asked: maps of the image whose cells are asked.
@@ -96,20 +97,18 @@ def find_cycle_errors(asked: Described, other: Described, context: JobContext) -
     """
     cells = _choose_cells(asked, other)
     count = len(cells.points)
-    found, something = np.empty(count, np.int64), np.empty(count, np.bool_)
+    matches, something = np.empty((count, 2)), np.empty(count, np.bool_)
     with torch.inference_mode():
         for part in blocks(count, Stage.MATCHING_THERE, context):
             queries = asked.describe_points(cells.points[part], device=other.device)
-            found[part] = _search(queries, other, context).index.cpu().numpy()
+            matches[part] = _search_places(queries, cells.points[part], asked, other, context)
             something[part] = _holds_something(queries)
-        # Many cells share their match; each match is matched back once.
-        matches, of_cell = np.unique(found, return_inverse=True)
-        ends = np.empty((len(matches), 2))
-        for part in blocks(len(matches), Stage.MATCHING_BACK, context):
-            places = other.positions.numpy()[matches[part]]
-            queries = other.describe_points(places, device=asked.device)
-            home = _search(queries, asked, context).index.cpu().numpy()
-            ends[part] = asked.positions.numpy()[home]
+        # Cells without texture stay at cells' centres, and many share one; it is asked once.
+        places, of_cell = np.unique(matches, axis=0, return_inverse=True)
+        ends = np.empty((len(places), 2))
+        for part in blocks(len(places), Stage.MATCHING_BACK, context):
+            queries = other.describe_points(places[part], device=asked.device)
+            ends[part] = _search_places(queries, places[part], other, asked, context)
     error = np.linalg.norm(ends[of_cell] - cells.points, axis=1)
     return cells.as_map(np.where(something, error, np.nan), "px")
 
@@ -146,8 +145,7 @@ def find_errors(
         for part in blocks(len(seen), Stage.MATCHING, context):
             mine = seen[part]
             queries = asked.describe_points(cells.points[mine], device=other.device)
-            index = _search(queries, other, context).index
-            found = other.find_between_cells(queries, index, best=len(mine)).places_px
+            found = _search_places(queries, cells.points[mine], asked, other, context)
             gap = np.linalg.norm(found - true.points_px[mine], axis=1)
             error[mine] = np.where(_holds_something(queries), gap, np.nan)
     return ErrorsAnswer(
@@ -191,6 +189,15 @@ def _choose_cells(asked: Described, other: Described) -> _Cells:
         shape=(len(rows), len(columns)),
         extent=asked.extent_of(grid, (len(columns), len(rows))),
     )
+
+
+def _search_places(
+    queries: Tensor, points: Points, asked: Described, other: Described, context: JobContext
+) -> Points:
+    """``(N, 2)`` where the sets of points ``(N, 2)`` are in the other image, as a probe tells."""
+    index = _search(queries, other, context).index
+    textured = asked.has_texture(points)
+    return other.find_between_cells(queries, index, best=len(index), refined=textured).places_px
 
 
 def _search(queries: Tensor, map_: Described, context: JobContext) -> Nearest:

@@ -18,7 +18,8 @@ from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
 from engine.matching.same_places import SAME, likely_cells, zoom_in
-from engine.matching.similarity import ROUNDING, SearchLevel, lay_out, peaks_between_cells
+from engine.matching.similarity import ROUNDING, SearchLevel, lay_out
+from engine.matching.subcell import Refined, most_similar_places, refine_places, soft_places
 from engine.matching.texture import find_texture
 
 Points = NDArray[np.float64]
@@ -49,11 +50,14 @@ class Found:
 
     Attributes:
         places_px: ``(N, 2)`` in original pixels.
+        uncertainty_px: ``(N,)`` of each place along an axis, in original pixels, see
+            :mod:`engine.matching.subcell`; a cell where the place is a cell's centre.
         twice: ``(N,)`` True where several places, more than a cell apart, have the very descriptor
             of the query, so that nothing tells which it is.
     """
 
     places_px: Points
+    uncertainty_px: NDArray[np.float64]
     twice: NDArray[np.bool_]
 
 
@@ -200,9 +204,10 @@ class Described:
         index: Tensor,
         *,
         best: int,
+        refined: NDArray[np.bool_],
         similarities: Sequence[NDArray[np.float32]] | None = None,
     ) -> Found:
-        """The places around found cells that are most similar to the queries.
+        """The places around found cells at which the map is most similar to the queries.
 
         A descriptor that was read between cells that differ may be more similar to a cell one or
         two away.  So the search begins at four cells: the found one, and those at most two away
@@ -214,51 +219,68 @@ class Described:
             index: ``(N,)`` the found cells.
             best: how many of them, counted from the first, are their query's best in the map.  The
                 others stay within half a cell, or they would move towards the best one.
+            refined: ``(N,)`` False for those that stay at the centres of their cells.
             similarities: of the first query with the cells of each level, if they are known.
-
         """
         sets = queries.permute(1, 0, 2).cpu().numpy()
-        places = index.cpu().numpy()
-        found = np.full((len(places), 2), np.nan)
+        cells = index.cpu().numpy()
+        rows = self._rows(cells)
+        likes = np.matmul(sets, rows[:, :, None])[:, :, 0]
+        each = np.arange(len(cells))
+        won = sets[each, likes.argmax(axis=1)]
+        found = self.positions.numpy()[cells].astype(np.float64)
+        uncertainty_px = np.empty(len(cells))
         first = 0
         for level in self.levels:
-            mine = np.flatnonzero((places >= first) & (places < first + len(level.vectors)))
-            if mine.size:
-                cells = _most_similar_places(
-                    level, sets[mine], places[mine] - first, int((mine < best).sum())
-                )
-                found[mine] = self.resize.backward(level.grid.to_px(cells))
+            mine = (cells >= first) & (cells < first + len(level.vectors))
+            uncertainty_px[mine] = self._length_px(level.grid.stride_px)
+            chosen = np.flatnonzero(mine & refined)
+            if chosen.size:
+                place = cells[chosen] - first
+                wide = int((chosen < best).sum())
+                there = _places_between(level, won[chosen], place, wide)
+                found[chosen] = self.resize.backward(there.places_px)
+                uncertainty_px[chosen] = self._length_px(there.uncertainty_px)
             first += len(level.vectors)
-        reached = np.matmul(sets[:best], self._rows(places[:best])[:, :, None]).max(axis=(1, 2))
-        twice = np.zeros(len(places), np.bool_)
-        twice[:best] = self._move_to_same(found[:best], sets[:best], reached, similarities)
-        return Found(found, twice)
+        twice = np.zeros(len(cells), np.bool_)
+        asked = np.flatnonzero(refined[:best])
+        if asked.size:
+            reached = likes[asked].max(axis=1)
+            same = self._same_places(sets[asked], reached, similarities)
+            for number, (place_px, spread_px, several) in same.items():
+                found[asked[number]] = place_px
+                uncertainty_px[asked[number]] = spread_px
+                twice[asked[number]] = several
+        return Found(found, uncertainty_px, twice)
 
-    def _move_to_same(
+    def _length_px(self, working_px: Any) -> Any:
+        """A length in working pixels in original ones, the larger of x and y."""
+        return working_px / min(self.resize.scale_xy)
+
+    def _same_places(
         self,
-        found: Points,
         sets: NDArray[np.float32],
         reached: NDArray[np.float32],
         similarities: Sequence[NDArray[np.float32]] | None,
-    ) -> NDArray[np.bool_]:
-        """Write the places of descriptors equal to the queries' ``(N, L, D)``, if there are any.
+    ) -> dict[int, tuple[Points, float, bool]]:
+        """The places of descriptors equal to the queries' ``(N, L, D)``, where there are any.
 
         Args:
-            found: ``(N, 2)`` in original pixels; changed.
             sets: the queries.
             reached: ``(N,)`` similarity of each query's best cell.
             similarities: as for :meth:`find_between_cells`.
 
         Returns:
-            ``(N,)`` True where there are several such places, more than a cell apart.
+            By the query's number: ``(2,)`` the place and its uncertainty in original pixels, and
+            whether there are several such places, more than a cell apart.
         """
-        owners, likes, places = [], [], []
+        owners, likes, places, spreads = [], [], [], []
         for number, level in enumerate(self.levels):
             least = level.least_lengths()
             asked = np.flatnonzero(reached >= least.min(initial=np.inf) - SAME)
             if not asked.size:
                 continue
-            if similarities is not None and len(found) == 1:
+            if similarities is not None and len(sets) == 1:
                 similarity = similarities[number].reshape(1, -1)
             else:
                 similarity = _cell_similarities(level, sets[asked])
@@ -270,19 +292,39 @@ class Described:
                 owner = asked[query[some]]
                 shift, like = zoom_in(_read(level, there), outside, sets[owner])
                 same = like >= 1 - SAME
+                if not same.any():
+                    continue
+                place = cells[some][same] + shift[same]
                 owners.append(owner[same])
                 likes.append(like[same])
-                px = level.grid.to_px(cells[some][same] + shift[same])
-                places.append(self.resize.backward(px))
-        twice = np.zeros(len(found), np.bool_)
+                places.append(self.resize.backward(level.grid.to_px(place)))
+                spreads.append(self._spread_px(level, sets[owner[same]], place))
+        found = {}
         if owners:
             owner, like = np.concatenate(owners), np.concatenate(likes)
-            place = np.concatenate(places)
+            place, spread = np.concatenate(places), np.concatenate(spreads)
             for one in np.unique(owner):
-                own = place[owner == one]
-                found[one] = own[like[owner == one].argmax()]
-                twice[one] = (np.abs(own - found[one]).max(axis=1) > self.info.stride_px).any()
-        return twice
+                own = np.flatnonzero(owner == one)
+                top = own[like[own].argmax()]
+                gaps = np.abs(place[own] - place[top]).max(axis=1)
+                found[int(one)] = (
+                    place[top],
+                    float(spread[top]),
+                    bool((gaps > self.info.stride_px).any()),
+                )
+        return found
+
+    def _spread_px(
+        self, level: SearchLevel, sets: NDArray[np.float32], place: Points
+    ) -> NDArray[np.float64]:
+        """``(N,)`` uncertainty, in original pixels, of places ``(N, 2)`` in cells of a level."""
+        nearest_cell, _ = _clamp(level, np.rint(place).astype(np.int64))
+        like = np.matmul(sets, _read(level, nearest_cell)[:, :, None])[:, :, 0]
+        won = sets[np.arange(len(sets)), like.argmax(axis=1)]
+        at_px = level.grid.to_px(place)
+        there = soft_places(level.rows_and_columns, level.grid, won, at_px, at_px, reach_px=0.0)
+        found: NDArray[np.float64] = self._length_px(there.uncertainty_px)
+        return found
 
     def merge_levels(
         self, similarities: Sequence[NDArray[np.float32]]
@@ -392,35 +434,50 @@ def implied_turn_deg(asked: Member, found: Member) -> float:
     return 180.0 - (180.0 - (asked.angle_deg - found.angle_deg)) % 360.0
 
 
-def _most_similar_places(
+def _places_between(
     level: SearchLevel, queries: NDArray[np.float32], place: NDArray[np.int64], best: int
-) -> Points:
-    """Where a level is most similar to queries, around a cell of each.
+) -> Refined:
+    """Where between its cells a level is most similar to queries, around a cell of each.
 
     Args:
         level: the map.
-        queries: ``(N, L, D)``.
+        queries: ``(N, D)``.
         place: ``(N,)`` row of the cell in the level's matrix.
         best: how many, counted from the first, are searched widely; the others within half a cell.
 
     Returns:
-        ``(N, 2)`` (x, y) in cells.
+        Their places in working pixels.
     """
-    width = level.cells[0]
+    width, vectors, grid = level.cells[0], level.rows_and_columns, level.grid
     cells = np.stack([place % width, place // width], axis=1)
-    starts = _start_cells(level, queries[:best], cells[:best])
-    each = np.arange(len(cells))
-    owner = np.concatenate([each[:best].repeat(_STARTS), each[best:]])
-    reach = np.where(owner < best, 1.0, 0.5)
-    begin = np.concatenate([starts.reshape(-1, 2), cells[best:]])
-    there, outside = _clamp(level, begin[:, None] + _NEAR)
-    shift, similarity = peaks_between_cells(_read(level, there), outside, queries[owner], reach)
-    found = begin + shift
-    wide = len(starts) * _STARTS
-    reached = similarity[:wide].reshape(-1, _STARTS)
+    at_px = grid.to_px(cells.astype(np.float64))
+    wide, others = queries[:best], queries[best:]
+    starts_px = grid.to_px(_start_cells(level, wide, cells[:best]).astype(np.float64))
+    near_px, similarity = most_similar_places(
+        vectors,
+        grid,
+        wide.repeat(_STARTS, axis=0),
+        starts_px.reshape(-1, 2),
+        reach_px=grid.stride_px,
+    )
+    reached = similarity.reshape(-1, _STARTS)
     reached[:, 0] += ROUNDING  # where all places are equally similar, the cell itself counts
-    chosen = reached.argmax(axis=1)
-    return np.concatenate([found[_STARTS * each[:best] + chosen], found[wide:]])
+    chosen = np.arange(len(wide)), reached.argmax(axis=1)
+    found = (
+        soft_places(
+            vectors,
+            grid,
+            wide,
+            starts_px[chosen],
+            near_px.reshape(starts_px.shape)[chosen],
+            reach_px=grid.stride_px,
+        ),
+        refine_places(vectors, grid, others, at_px[best:], reach_px=grid.stride_px / 2),
+    )
+    return Refined(
+        np.concatenate([one.places_px for one in found]),
+        np.concatenate([one.uncertainty_px for one in found]),
+    )
 
 
 def _start_cells(
@@ -428,7 +485,7 @@ def _start_cells(
 ) -> NDArray[np.int64]:
     """``(N, S, 2)`` cells ``(N, 2)``, and the others at most two away that are most similar."""
     there, outside = _clamp(level, cells[:, None] + _WIDE)
-    similarity = np.matmul(queries, _read(level, there).transpose(0, 2, 1)).max(axis=1)
+    similarity = np.matmul(_read(level, there), queries[:, :, None])[:, :, 0]
     similarity[outside] = -np.inf
     similarity[:, len(_WIDE) // 2] = np.inf
     order = np.argsort(-similarity, axis=1)[:, :_STARTS]

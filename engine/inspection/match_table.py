@@ -47,6 +47,7 @@ def make_table(
     count = len(points_a)
     points_b, returned = np.empty((count, 2)), np.empty((count, 2))
     similarity, ratio = np.empty(count, np.float32), np.empty(count, np.float32)
+    uncertainty_px = np.empty(count)
     textured = a.has_texture(points_a)
     with torch.inference_mode():
         positions = b.positions.to(b.device)
@@ -64,15 +65,24 @@ def make_table(
             best, second = found.similarity.T
             similarity[part] = best.cpu().numpy()
             ratio[part] = distance_ratio(best, second).cpu().numpy()
-            textured[part] &= ~b.repeats(queries, found.index)
             members, _ = winning_members(queries, b.vectors, found.index[:, 0])
-            textured[part] &= a.describes(points_a[part], members)
-            places = b.find_between_cells(queries, found.index[:, 0], best=len(queries[0]))
+            described = textured[part] & a.describes(points_a[part], members)
+            textured[part] = described & ~b.repeats(queries, found.index)
+            places = b.find_between_cells(
+                queries,
+                found.index[:, 0],
+                best=len(queries[0]),
+                refined=described & request.refine,
+            )
             points_b[part] = places.places_px
+            uncertainty_px[part] = places.uncertainty_px
             textured[part] &= ~places.twice
             back = b.describe_points(points_b[part], device=a.device)
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
-            returned[part] = a.find_between_cells(back, home.index, best=len(back[0])).places_px
+            again = b.has_texture(points_b[part]) & request.refine
+            returned[part] = a.find_between_cells(
+                back, home.index, best=len(back[0]), refined=again
+            ).places_px
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
@@ -81,6 +91,7 @@ def make_table(
     return MatchTable(
         points_a=points_a,
         points_b=points_b,
+        uncertainty_px=uncertainty_px,
         similarity=similarity,
         ratio=ratio,
         mutual=mutual,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.data.pairs import ImagePair
-from engine.inspection.described import Described, Points, implied_turn_deg
+from engine.inspection.described import Described, Found, Points, implied_turn_deg
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest, SelfSimilarity
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
@@ -50,16 +50,22 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         )
         best, second = torch.from_numpy(np.append(flat[picked[:2]], [-np.inf] * (len(picked) < 2)))
         two = torch.tensor([[*picked[:2], -1][:2]], device=other.device)
-        textured = asked.has_texture(within).any(keepdims=True) & ~other.repeats(queries, two)
+        textured = asked.has_texture(within).any(keepdims=True)
         textured &= asked.describes(point, winning_members(queries, other.vectors, two[:, 0])[0])
+        told = textured & ~other.repeats(queries, two)
         index = torch.tensor(picked[: max(1, request.peaks)], device=other.device)
         repeated = queries.expand(-1, len(index), -1)
-        found = other.find_between_cells(repeated, index, best=1, similarities=similarities)
-        places = found.places_px
+        found = other.find_between_cells(
+            repeated,
+            index,
+            best=1,
+            refined=textured.repeat(len(index)),
+            similarities=similarities,
+        )
         members = _members_texts(asked, other, repeated, index)
-        cycle_px = _match_back(asked, other, places[:1]) if request.cycle else None
+        cycle_px = _match_back(asked, other, found.places_px[:1]) if request.cycle else None
         own = _search_own(request, asked, queries.to(asked.device))
-    peaks = _as_peaks(places, flat[picked].tolist(), members)
+    peaks = _as_peaks(found, flat[picked].tolist(), members)
     true = true_points(request.pair, request.side, point, asked, other)
     seen, truth = bool(true.seen[0]), true.points_px[0]
     uncertainty_px = float(true.uncertainty_px[0])
@@ -67,7 +73,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         request=request,
         peaks=peaks,
         ratio=float(distance_ratio(best, second)),
-        textured=bool(textured[0] and not found.twice[0]),
+        textured=bool(told[0] and not found.twice[0]),
         heat=similarity_map(other.levels, similarities) if request.heat else None,
         heat_extent=other.extent,
         visibility=Visibility(int(true.visibility[0])),
@@ -142,13 +148,14 @@ def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> Sel
     )
     index = torch.tensor(picked, dtype=torch.int64, device=asked.device)
     repeated = queries.expand(-1, len(index), -1)
+    textured = asked.has_texture(np.array([request.point_px]))
     heat = None
     if request.heat:
         heat = similarity_map(asked.levels, similarities)
         _cut_out(heat, asked, request.point_px, radius_px)
     return SelfSimilarity(
         peaks=_as_peaks(
-            asked.find_between_cells(repeated, index, best=0).places_px,
+            asked.find_between_cells(repeated, index, best=0, refined=textured.repeat(len(index))),
             flat[picked].tolist(),
             _members_texts(asked, asked, repeated, index),
         ),
@@ -211,7 +218,9 @@ def _match_back(asked: Described, other: Described, found_px: Points) -> Point:
     similarities = [cell_similarity(level, queries[:, 0]) for level in asked.levels]
     best = int(np.concatenate([one.ravel() for one in similarities]).argmax())
     index = torch.tensor([best], device=asked.device)
-    found = asked.find_between_cells(queries, index, best=1, similarities=similarities)
+    found = asked.find_between_cells(
+        queries, index, best=1, refined=other.has_texture(found_px), similarities=similarities
+    )
     return _as_point(found.places_px[0])
 
 
@@ -226,11 +235,12 @@ def _rank(other: Described, similarities: Sequence[NDArray[np.float32]], truth_p
 
 
 def _as_peaks(
-    places: Points, similarities: Sequence[float], members: Sequence[str]
+    found: Found, similarities: Sequence[float], members: Sequence[str]
 ) -> tuple[Peak, ...]:
+    each = zip(found.places_px, similarities, members, found.uncertainty_px, strict=False)
     return tuple(
-        Peak(_as_point(place), similarity, text)
-        for place, similarity, text in zip(places, similarities, members, strict=False)
+        Peak(_as_point(place), similarity, text, float(uncertainty_px))
+        for place, similarity, text, uncertainty_px in each
     )
 
 

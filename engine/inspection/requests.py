@@ -154,11 +154,15 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A local best match: where, how similar (cosine, -1 to 1), and which set members met."""
+    """A local best match: where, how similar (cosine, -1 to 1), and which set members met.
+
+    ``uncertainty_px`` is as in :class:`MatchTable`; None where it is not known.
+    """
 
     point_px: Point
     similarity: float
     members: str = ""
+    uncertainty_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -350,6 +354,7 @@ class MatchRequest:
         count: how many at most.
         seed: of the random choice.
         separation_px: least distance of the second best match of the ratio from the best.
+        refine: look for matches between the cells; False takes the centres of the best ones.
     """
 
     pair: ImagePair
@@ -358,6 +363,7 @@ class MatchRequest:
     count: int = 500
     seed: int = 0
     separation_px: float = 16.0
+    refine: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -381,6 +387,9 @@ class MatchTable:
             same descriptor.  They neither make nor support the estimate; all True where it is not
             given.
         seconds: time to match.
+        uncertainty_px: ``(N,)`` float64 standard deviation of the match along an axis, as the
+            similarities around it tell, see :mod:`engine.matching.subcell`; a cell where it was
+            not refined, NaN where it is not given.
     """
 
     points_a: NDArray[np.float64]
@@ -395,6 +404,7 @@ class MatchTable:
     seconds: float = 0.0
     visibility: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     truth: str = ""
+    uncertainty_px: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         if not len(self.visibility):
@@ -403,3 +413,5 @@ class MatchTable:
             object.__setattr__(self, "visibility", states)
         if not len(self.textured):
             object.__setattr__(self, "textured", np.ones(len(self.points_a), np.bool_))
+        if not len(self.uncertainty_px):
+            object.__setattr__(self, "uncertainty_px", np.full(len(self.points_a), np.nan))

@@ -287,6 +287,7 @@ def make_protocol(config: EvaluateConfig) -> Protocol:
         query_limit=config.query_limit,
         long_edge_px=config.long_edge_px,
         grid_stride_px=config.grid_stride_px,
+        refined=config.refine,
         seed=config.seed,
         value_range=config.value_range and check_value_range(*config.value_range),
         metrics=_metric_switches(config),

@@ -93,6 +93,10 @@ class MatchConfig(DescribeConfig):
         16.0, help="for the ratio, the second best match is at least this far from the best",
         unit="px", low=1.0, high=4096.0,
     )  # fmt: skip
+    refine: bool = option(
+        True, help="look for matches between the cells of image B's map; without it a match is "
+        "the centre of the most similar cell"
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,10 @@ class EvaluateConfig:
         1000, help="queries of a pair and list, at most", low=1, high=1_000_000
     )
     grid_stride_px: Literal[4, 1] = _grid_stride_px()
+    refine: bool = option(
+        False, help="look for matches between the places that the protocol 'dense' and the metrics "
+        "beyond PCK search, as match does",
+    )  # fmt: skip
     long_edge_px: int = _measured_edge_px()
     value_range: tuple[float, float] | None = _value_range()
     seed: int = _measuring_seed()
@@ -151,9 +159,6 @@ class EvaluateConfig:
     keypoint_limit: int = option(2048, help="keypoints of an image, at most", low=1, high=1_000_000)
     metric_stride_px: int = option(
         4, help="spacing of the grid that these metrics match and search", unit="px", low=1, high=64
-    )
-    refine: bool = option(
-        False, help="for these metrics, look for matches between the places of the grid"
     )
     estimator: Literal["opencv", "poselib"] = option(
         "opencv", help="of homographies and poses: MAGSAC++ in OpenCV, or PoseLib"

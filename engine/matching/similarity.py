@@ -1,4 +1,4 @@
-"""One query against a whole map: the heat map behind the probe, and where exactly its peak is.
+"""One query against a whole map: the heat map behind the probe.
 
 What a query needs is laid out once, when an image has been described: the cells of each level as
 one contiguous matrix, so that a query is a single matrix-vector product, and the weights that
@@ -19,40 +19,9 @@ from engine.descriptors.base import DescriptorMap, Member
 from engine.geometry.coords import CellGrid
 from engine.matching.same_places import LeastLengths
 
-_FINE_STEPS: Final = 8
-_FINE_EDGE: Final = 2 * _FINE_STEPS + 1
-_CENTRE: Final = (_FINE_EDGE**2) // 2
 _BLOCK_NUMBERS: Final = 8192  # OpenBLAS takes several threads from 9216 on
-_LEAST_SQUARED_LENGTH: Final = 1e-6
 ROUNDING: Final = 1e-6
 """Similarities that differ by less are the same."""
-
-
-def _bilinear_shares() -> NDArray[np.float32]:
-    """``(P, 9)`` shares of 3 × 3 cells in each place of a fine grid from -1 to 1 cell, by rows."""
-    places = np.linspace(-1, 1, _FINE_EDGE)
-    along = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(-1, 2)))
-    shares: NDArray[np.float32] = (along[:, None, :, None] * along[None, :, None, :]).astype(
-        np.float32
-    )
-    return shares.reshape(-1, 9)
-
-
-_SHARES: Final = _bilinear_shares()
-_REACHES: Final = np.abs(np.indices((_FINE_EDGE, _FINE_EDGE)) / _FINE_STEPS - 1).max(axis=0).ravel()
-_PLACES: Final = np.indices((_FINE_EDGE, _FINE_EDGE))[::-1].reshape(2, -1).T
-_PAIRED_SHARES: Final = (_SHARES[:, :, None] * _SHARES[:, None, :]).reshape(-1, 81)
-
-
-def _near_places() -> NDArray[np.intp]:
-    """``(P, 9)`` the places around each place of the fine grid, by rows; P for those outside."""
-    edge = _FINE_EDGE
-    padded = np.full((edge + 2, edge + 2), edge**2)
-    padded[1:-1, 1:-1] = np.arange(edge**2).reshape(edge, edge)
-    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(-1, 9)
-
-
-_NEAR: Final = _near_places()
 
 
 class Upsampler:
@@ -110,6 +79,11 @@ class SearchLevel:
     member: Member
     upsampler: Upsampler
     least_lengths: LeastLengths
+
+    @property
+    def rows_and_columns(self) -> Tensor:
+        """``(H', W', D)`` view of the same memory."""
+        return self.vectors.view(self.cells[1], self.cells[0], -1)
 
     @property
     def values(self) -> Tensor:
@@ -197,83 +171,6 @@ def similarity_map(
     for level, similarity in zip(levels[1:], similarities[1:], strict=True):
         np.maximum(heat, level.upsampler(similarity), out=heat)
     return heat
-
-
-def peaks_between_cells(
-    around: NDArray[np.float32],
-    outside: NDArray[np.bool_],
-    queries: NDArray[np.float32],
-    reach: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where, between a cell and those around it, the map is most similar to a query.
-
-    The map is read there as a query's own place is: interpolated bilinearly and brought to unit
-    length.  So the place at which a descriptor was read is the place at which it is found.  It is
-    looked for on a grid of eight steps a cell, and between these by :func:`refine_peaks`.
-
-    Args:
-        around: ``(N, 9, D)`` descriptors around each found cell, by rows.
-        outside: ``(N, 9)`` True for cells outside the map, whose descriptors mean nothing.
-        queries: ``(N, L, D)`` the sets that were searched for.
-        reach: ``(N,)`` how far to look along either axis, at most 1 cell.
-
-    Returns:
-        ``(N, 2)`` shift (x, y) in cells; 0 where no place is more similar than the
-        cell itself.  ``(N,)`` the similarity at the nearest place of the grid; -inf where the
-        map holds nothing.
-    """
-    # A probe asks for a few peaks only, so the number of calls is what takes time.
-    count = len(around)
-    turned = around.transpose(0, 2, 1)
-    similarity = np.matmul(queries, turned) @ _SHARES.T
-    squared_length = np.matmul(around, turned).reshape(count, 81) @ _PAIRED_SHARES.T
-    lost = squared_length < _LEAST_SQUARED_LENGTH
-    lost |= reach[:, None] < _REACHES
-    if outside.any():
-        lost |= outside.astype(np.float32) @ _SHARES.T > 0
-    best = similarity.max(axis=1) if similarity.shape[1] > 1 else similarity[:, 0]
-    fine = np.full((count, _FINE_EDGE**2 + 1), -np.inf)
-    fine[:, :-1] = best / np.sqrt(np.maximum(squared_length, _LEAST_SQUARED_LENGTH))
-    fine[:, :-1][lost] = -np.inf
-    place = fine.argmax(axis=1)
-    each = np.arange(count)
-    # Where all places are equally similar, no rounding decides.
-    better = fine[each, place] > fine[:, _CENTRE] + ROUNDING
-    place[~better] = _CENTRE
-    near = fine[each[:, None], _NEAR[place]]
-    near[near == -np.inf] = np.nan
-    found = _PLACES[place] + refine_peaks(near.reshape(count, 3, 3))
-    shift: NDArray[np.float64] = (found / _FINE_STEPS - 1.0) * better[:, None]
-    return shift, fine[each, place]
-
-
-def refine_peaks(around: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The place of a peak between the cells: the top of the quadric around 3 × 3 values.
-
-    The quadric goes through the middle value and its four neighbours, and takes its twist from the
-    corners.  (One fitted to all nine by least squares was no better on DAISY maps with cells 2 and
-    4 px apart, and worse at 8 px.)  At the border of the map a peak moves along the border only.
-
-    Args:
-        around: ``(N, 3, 3)`` rows and columns of values around each peak, NaN outside the map.
-
-    Returns:
-        ``(N, 2)`` shift (x, y) in cells, each within ±0.5; 0 where the values have no top.
-    """
-    before, after = around[:, (1, 0), (0, 1)], around[:, (1, 2), (2, 1)]  # along x, along y
-    bend = before + after - 2 * around[:, 1, 1, None]
-    known = np.isfinite(bend)  # else the peak stays where it is along this axis
-    bend = np.where(known, bend, -1.0)
-    slope = np.where(known, (after - before) / 2, 0.0)
-    corners = around[:, 0, 0] + around[:, 2, 2] - around[:, 0, 2] - around[:, 2, 0]
-    twist = np.where(np.isfinite(corners), corners / 4, 0.0)
-
-    determinant = bend[:, 0] * bend[:, 1] - twist * twist
-    has_top = (bend[:, 0] < 0) & (bend[:, 1] < 0) & (determinant > 0)
-    top = twist[:, None] * slope[:, ::-1] - bend[:, ::-1] * slope
-    shift = np.where(has_top[:, None], top / np.where(has_top, determinant, 1.0)[:, None], 0.0)
-    clamped: NDArray[np.float64] = np.minimum(np.maximum(shift, -0.5), 0.5)
-    return clamped
 
 
 def _weights(

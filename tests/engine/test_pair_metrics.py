@@ -197,7 +197,7 @@ def test_refined_matches_lie_between_the_places_where_the_map_is_most_similar():
     maps = maps_of()
     plain, refined = (
         match_places(
-            maps.levels[0], query, maps.levels[1], SIZE_B, GRID_B,
+            maps.levels[0], query, maps.levels[1], GRID_B,
             refine_px=reach, cancel=CancelToken(),
         )
         for reach in (None, STRIDE)
@@ -330,7 +330,7 @@ def test_each_two_places_are_compared_once_for_both_ways(monkeypatch: pytest.Mon
     )
     monkeypatch.setattr(match_field, "SEARCH_BUDGET_BYTES", 8000)
     there, back = match_field.match_both_ways(
-        levels_a, GRID_A, levels_b, SIZE_B, GRID_B, refine_px=None, cancel=CancelToken()
+        levels_a, GRID_A, levels_b, GRID_B, refine_px=None, cancel=CancelToken()
     )
     assert there.index.tolist() == similarity.argmax(axis=1).tolist()
     assert back.tolist() == similarity.argmax(axis=0).tolist()

@@ -91,6 +91,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         count=config.count,
         seed=config.seed,
         separation_px=config.separation_px,
+        refine=config.refine,
     )
     job = MatchJob(
         request=request,
