@@ -122,7 +122,11 @@ def read_disparities(path: Path, factor: float) -> NDArray[np.float64]:
 
 
 def judge(
-    descriptor: DenseDescriptor, pair: JudgedPair, precision: str = "float32"
+    descriptor: DenseDescriptor,
+    pair: JudgedPair,
+    precision: str = "float32",
+    *,
+    refined: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``(N,)`` errors of the closed and the dense protocol, in working pixels of image b."""
     closed = replace(_CLOSED, long_edge_px=pair.long_edge_px)
@@ -148,7 +152,7 @@ def judge(
     levels_a, levels_b = describe_pair(first, second, JobContext())
     closed_errors, dense_errors = (
         match_points(
-            replace(closed, name=name),
+            replace(closed, name=name, refined=refined),
             levels_a,
             levels_b,
             queries,
@@ -183,6 +187,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with homogr, wxbs and middlebury")
     parser.add_argument("--weights", type=Path, help="default: the shipped weights")
     parser.add_argument("--descriptor", default="descspace-fast")
+    parser.add_argument("--refine", action="store_true", help="refine the matches of dense")
     parser.add_argument("--every", type=int, default=1, help="use every Nth generated pair")
     parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
     return parser.parse_args()
@@ -208,7 +213,7 @@ def main() -> None:
     descriptor = build_descriptor(make_spec(arguments.descriptor, settings))
     rows: dict[str, list[list[float]]] = {}
     for pair in _pairs(arguments):
-        closed, dense = judge(descriptor, pair, arguments.precision)
+        closed, dense = judge(descriptor, pair, arguments.precision, refined=arguments.refine)
         figures = [float((closed <= 5).mean())]
         figures += [float((dense <= limit).mean()) for limit in (1, 3, 5, 10)]
         figures.append(float(dense.mean()))

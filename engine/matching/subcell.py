@@ -44,6 +44,7 @@ _STEPS_A_CELL: Final = 4
 _WINDOW: Final = 3  # steps to either side
 _FLAT: Final = 1e-4  # no place is told from others whose similarity is within this on the average
 _SAME: Final = 1e-6  # rounding
+_TINY: Final = 1e-9  # of a cell
 _LEAST_SQUARED_LENGTH: Final = 1e-6
 _READ_AT_ONCE: Final = 1 << 22  # numbers of descriptors, of all queries together
 
@@ -103,7 +104,7 @@ def most_similar_places(
         ``(N, 2)`` places, ``start_px`` where none is more similar, and ``(N,)`` similarities there;
         -inf where the map holds nothing.
     """
-    count = math.floor(reach_px / _step_px(grid) + 1e-9)
+    count = math.floor(reach_px / _step_px(grid) + _TINY)
     steps = _steps(grid, count)
     start = grid.to_cells(start_px)
     found, similarity = start.copy(), np.empty(len(start))
@@ -167,7 +168,7 @@ def _parts(count: int, dim: int, steps: Numbers) -> list[slice]:
 
 def _edge(steps: Numbers) -> int:
     """Cells along an axis that are needed to read these steps from anywhere."""
-    return math.ceil(float(steps[-1] - steps[0]) - 1e-9) + 2
+    return math.ceil(float(steps[-1] - steps[0]) - _TINY) + 2
 
 
 def _surface(
@@ -189,7 +190,7 @@ def _surface(
     """
     edge = _edge(steps)
     last = np.array([vectors.shape[1], vectors.shape[0]]) - 1
-    low, high = np.minimum(start, 0), np.maximum(start, last)
+    low, high = np.minimum(start, 0) - _TINY, np.maximum(start, last) + _TINY
     first = np.floor(centre + steps[0]).astype(np.int64)
     columns, rows = (
         np.clip(first[:, axis, None] + np.arange(edge), 0, last[axis]) for axis in (0, 1)

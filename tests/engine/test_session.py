@@ -719,16 +719,16 @@ def test_the_cycle_error_is_zero_where_both_images_show_the_same(shifted):
     assert (extent.top_px, extent.bottom_px) == (5.0, 65.0)
 
 
-def test_the_cycle_error_is_what_a_loop_over_cells_finds(tmp_path):
+def test_the_cycle_error_of_a_cell_is_what_a_probe_at_its_centre_says(tmp_path):
     pair = save_pair(tmp_path, texture(40, 50, 1), texture(50, 40, 2))
-    session = ready(Session(), pair, recipe(long_edge_px=44))
-    values = session.cycle_error(pair, recipe(long_edge_px=44), "b").values
-    cells_a = cells_of(pair.path_a, 44, Patches())
-    cells_b = cells_of(pair.path_b, 44, Patches())
-    for (place, vector), value in zip(cells_b, values.ravel(), strict=True):
-        there = max(cells_a, key=lambda cell: float(cell[1] @ vector))
-        back = max(cells_b, key=lambda cell: float(cell[1] @ there[1]))
-        assert value == pytest.approx(math.dist(place, back[0]), abs=1e-3)
+    how = recipe(long_edge_px=44)
+    session = ready(Session(), pair, how)
+    values = session.cycle_error(pair, how, "b").values
+    places = [place for place, _ in cells_of(pair.path_b, 44, Patches())]
+    assert np.ptp(values) > 1
+    for place, value in list(zip(places, values.ravel(), strict=True))[::3]:
+        answer = probe(session, pair, how, place, side="b")
+        assert value == pytest.approx(answer.cycle_error_px, abs=1e-3)
 
 
 def test_cells_with_nothing_to_describe_have_no_cycle_error_and_no_winner(tmp_path):
@@ -738,7 +738,7 @@ def test_cells_with_nothing_to_describe_have_no_cycle_error_and_no_winner(tmp_pa
     session = ready(Session(), pair, recipe())
     values = session.cycle_error(pair, recipe(), "a").values
     assert np.isnan(values[:, :5]).all()
-    assert (values[:, 5:] == 0).all()
+    assert (values[:, 5:] <= 1e-3).all()
     assert np.isnan(session.winners(pair, recipe(), "a").scale.values[:, :5]).all()
 
 
@@ -748,7 +748,7 @@ def test_a_map_too_costly_to_ask_everywhere_is_thinned_over_the_same_area(shifte
     cells = 21 * 15
     monkeypatch.setattr("engine.inspection.cell_maps._WORK", cells * cells * 64 / 8)
     thin = session.cycle_error(shifted, recipe(), "a")
-    np.testing.assert_array_equal(thin.values, full.values[1::3, 1::3])
+    np.testing.assert_allclose(thin.values, full.values[1::3, 1::3], atol=1e-3)
     assert thin.extent.left_px == pytest.approx(full.extent.left_px)
     assert thin.extent.top_px == pytest.approx(full.extent.top_px)
     width = (thin.extent.right_px - thin.extent.left_px) / thin.values.shape[1]
