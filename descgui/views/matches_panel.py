@@ -468,9 +468,11 @@ class MatchesPanel(QWidget):
             return
         total = len(table.similarity)
         shown = state.shown() if state.visible else np.zeros(total, dtype=np.bool_)
+        spread_px = table.median_uncertainty_px(shown & table.textured)
+        spread = "" if math.isnan(spread_px) else f" · ± {spread_px:.1f} px (median)"
         self.summary.say(
             f"{int(shown.sum())} of {counted(total, '1 match', '{n} matches')} shown · "
-            f"{1000.0 * table.seconds:.0f} ms"
+            f"{1000.0 * table.seconds:.0f} ms{spread}"
         )
         self._show_none_left(state, total, shown)
         self._show_verdicts(state, table, shown, known=known)

@@ -438,7 +438,10 @@ class ProbePanel(QWidget):
 
     def _match(self, answer: api.ProbeAnswer) -> Reading:
         x_px, y_px = answer.found_px
-        return Reading(f"{_point(answer.found_px)} px", f"{x_px:.0f}, {y_px:.0f}")
+        spread_px = answer.peaks[0].uncertainty_px
+        spread = "" if spread_px is None else f" ± {spread_px:.1f}"
+        why = "" if spread_px is None else _UNCERTAINTY
+        return Reading(f"{_point(answer.found_px)}{spread} px", f"{x_px:.0f}, {y_px:.0f}", why)
 
     def _similarity(self, answer: api.ProbeAnswer) -> Reading:
         similarity = answer.peaks[0].similarity
@@ -519,6 +522,10 @@ def _maker(answer: api.ProbeAnswer) -> str:
 
 
 _SHOWN_UNCERTAINTY_PX: Final = 0.05
+_UNCERTAINTY: Final = (
+    "±: one standard deviation along an axis, as the similarities around the match tell; a cell of "
+    "the map where they tell nothing."
+)
 _NO_TEXTURE: Final = (
     "The image has no texture around this point, or exactly the same one elsewhere, so similarity, "
     "ratio and cycle error mean nothing: what is found may follow the image's border."

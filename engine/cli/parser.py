@@ -188,7 +188,7 @@ def _add_argument(group: argparse._ArgumentGroup, info: OptionInfo) -> None:
     }
     if info.kind == "bool":
         del words["metavar"]
-        words["action"] = "store_true"
+        words["action"] = argparse.BooleanOptionalAction if info.default else "store_true"
     elif info.repeated:
         words["action"] = "append"
     elif info.separator == " ":

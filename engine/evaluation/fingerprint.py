@@ -161,6 +161,11 @@ class Fingerprint:
     metrics: MetricSwitches | None = None
 
     @property
+    def protocol_words(self) -> str:
+        """The protocol, and whether its matches were refined."""
+        return f"{self.protocol}, matches refined" if self.sampler.refined else self.protocol
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What the rows of the descriptors are called, in order."""
         return tuple(one.label for one in self.descriptors)

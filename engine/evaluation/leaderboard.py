@@ -91,7 +91,7 @@ class Board:
         """Data set and protocol."""
         fingerprint = self.merged.results[0].fingerprint
         part = "" if fingerprint.dataset.subset == "all" else f" ({fingerprint.dataset.subset})"
-        return f"{fingerprint.dataset.name}{part}, protocol {fingerprint.protocol}"
+        return f"{fingerprint.dataset.name}{part}, protocol {fingerprint.protocol_words}"
 
     @property
     def queries(self) -> QueryKind | None:

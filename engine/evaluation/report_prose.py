@@ -155,8 +155,9 @@ def _subtitle(stats: Statistics) -> str:
     of = f" from {counted(len(groups), stats.group)}" if len(groups) < len(measured) else ""
     asked = "/".join(_each(merged, "dataset.pairs"))
     truths = dict.fromkeys(one.fingerprint.dataset.truth_words for one in merged.results)
+    protocols = dict.fromkeys(one.fingerprint.protocol_words for one in merged.results)
     parts = [
-        f"protocol {' and '.join(_each(merged, 'protocol'))}",
+        f"protocol {' and '.join(protocols)}",
         *filter(None, truths),
         f"{len(measured)} of {asked} pairs{of}",
         f"{' and '.join(_each(merged, 'matcher'))} matching",

@@ -415,3 +415,8 @@ class MatchTable:
             object.__setattr__(self, "textured", np.ones(len(self.points_a), np.bool_))
         if not len(self.uncertainty_px):
             object.__setattr__(self, "uncertainty_px", np.full(len(self.points_a), np.nan))
+
+    def median_uncertainty_px(self, rows: NDArray[np.bool_]) -> float:
+        """The median uncertainty of the matches in ``(N,)`` rows; NaN where none is known."""
+        known = self.uncertainty_px[rows & np.isfinite(self.uncertainty_px)]
+        return float(np.median(known)) if len(known) else float("nan")

@@ -409,7 +409,7 @@ def _words(info: OptionInfo, value: Any) -> list[str]:
     if info.flag is None:
         return ["--set", *override_texts({info.name: value})]
     if info.kind == "bool":
-        return [info.flag]
+        return [info.flag if value else f"--no-{info.flag.removeprefix('--')}"]
     if info.repeated:
         return [word for part in value for word in _flagged(info.flag, _text(part))]
     if info.flag and info.separator != " ":

@@ -30,6 +30,7 @@ class MatchSummary:
         outside: rows whose true point leaves image b.
         pck: (threshold in px, share of these within it); empty without any.
         inliers: textured rows that agree with the estimated homography; None without an estimate.
+        uncertainty_px: median over textured rows, NaN of none.
     """
 
     count: int
@@ -40,6 +41,7 @@ class MatchSummary:
     outside: int
     pck: tuple[tuple[float, float], ...]
     inliers: int | None
+    uncertainty_px: float
 
     @property
     def states(self) -> str:
@@ -71,6 +73,7 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
         if len(errors)
         else (),
         inliers=None if table.h_b_from_a is None else int(np.count_nonzero(table.inlier)),
+        uncertainty_px=table.median_uncertainty_px(table.textured),
     )
 
 

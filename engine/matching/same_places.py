@@ -36,6 +36,7 @@ _ZOOM_ROUNDS: Final = 10  # each halves the grid: from 1/4 to 1/2048 of a cell
 _STEPS: Final = 6
 _ROUNDING: Final = 2e-7  # of the similarity of float32 vectors
 _BESIDE: Final = 1 / 64  # of a cell
+_NEARER: Final = 1e-9  # beside a cell that holds nothing, all places up to it are the same
 _MOST_CANDIDATES: Final = 256  # the place was among 29 in drawings, and among more in brickwork
 
 
@@ -165,6 +166,8 @@ def zoom_in(
         shares = shares.reshape(len(around), -1, 9)
         length = np.sqrt(np.maximum(((shares @ squares) * shares).sum(axis=2), _TINY))
         similarity = (products @ shares.transpose(0, 2, 1)).max(axis=1) / length
+        away = np.square(ys)[:, :, None] + np.square(xs)[:, None, :]
+        similarity -= _NEARER * away.reshape(similarity.shape)
         chosen = similarity.argmax(axis=1)
         best = similarity[each, chosen]
         rows, columns = np.divmod(chosen, len(steps))

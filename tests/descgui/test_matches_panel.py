@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,9 @@ def test_right_and_wrong_are_counted_among_those_shown_with_a_known_truth(ready,
     errors = [0.5, 2.0, 3.0, 3.5, 40.0, np.nan]
     models.matches.update(table=table(errors))
     assert ready.summary.sentence == "6 of 6 matches shown · 250 ms"
+    spread = np.array([0.4, 0.6, 0.8, 1.0, 4.0, np.nan])
+    models.matches.update(table=replace(table(errors), uncertainty_px=spread))
+    assert ready.summary.sentence == "6 of 6 matches shown · 250 ms · ± 0.8 px (median)"
     assert ready.verdicts.sentence == "3 right · 2 wrong · 60.0 % · 1 not in sight"
     models.matches.update(min_similarity=0.25)  # hides the first
     assert ready.summary.sentence.startswith("5 of 6")

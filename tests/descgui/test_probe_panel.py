@@ -192,13 +192,19 @@ def test_nothing_moves_while_hovering(ready, models, qapp):
     qapp.processEvents()
     names = ("match", "similarity", "error", "rank", "time")
     before = [ready.cell(name).geometry() for name in names]
-    long = Peak((12345.67, 12345.67), -1.0, "a very long name of members")
+    long = Peak((12345.67, 12345.67), -1.0, "a very long name of members", 123.4)
     models.probe.set_answer(
         answer(peaks=(long,) * 3, error_px=99999.9, rank=1234567, truth_px=(99999.9, 99999.9))
     )
     qapp.processEvents()
     ready.grab()
     assert [ready.cell(name).geometry() for name in names] == before
+
+
+def test_the_match_says_how_certain_its_place_is(ready, models):
+    models.probe.set_answer(answer(peaks=(Peak((100.0, 50.25), 0.9, uncertainty_px=0.74),)))
+    assert text(ready, "match") == "100.0, 50.2 ± 0.7 px"
+    assert "standard deviation" in ready.cell("match").reading.why
 
 
 def test_peaks_are_listed_best_first_in_a_table_of_fixed_height(ready, models):

@@ -239,6 +239,14 @@ def test_flags_win_over_set_and_set_wins_over_the_file():
     assert values == {"stride_px": 4, "x": 1, "radius_px": 7.5}
 
 
+def test_a_switch_that_is_on_can_be_turned_off(parser: Parser):
+    words = ["match", "a.png", "b.png", "--out", "m.csv"]
+    for flag, refine in (([], True), (["--refine"], True), (["--no-refine"], False)):
+        config, _ = settings_from(parse(parser, [*words, *flag]), MatchConfig)
+        assert config.refine is refine
+    assert command_line("match", MatchConfig(refine=False)).count("--no-refine") == 1
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [

@@ -358,6 +358,19 @@ def test_a_map_that_knows_its_place_is_matched_to_the_nearest_place_of_the_grid(
     assert errors[inner].max() <= farthest
 
 
+@pytest.mark.parametrize("stride_px", [1.0, 4.0])
+def test_refined_matches_of_the_dense_protocol_lie_between_the_places_of_the_grid(stride_px: float):
+    queries, levels = random_queries(), (own_place_map((64, 48), stride_px),)
+    inner = (queries.true_px >= 6).all(axis=1) & (queries.true_px <= [56, 40]).all(axis=1)
+    rough, fine = (
+        errors_of(protocol("dense", refine=one), levels, queries)[inner] for one in (False, True)
+    )
+    assert np.median(rough) > 1
+    assert fine.max() < 0.15
+    closed = [errors_of(protocol("closed", refine=one), levels, queries) for one in (False, True)]
+    np.testing.assert_array_equal(*closed)
+
+
 def test_only_true_points_of_queries_are_candidates_in_the_closed_protocol():
     """Turned descriptors: each query is nearest to the next one's true point, and is off by the
     distance of the two."""

@@ -76,9 +76,11 @@ def test_a_set_of_homographies_with_all_metrics_keeps_to_the_schema(tmp_path: Pa
     write_sequence(tmp_path / "set" / "i_b", 2, images=2)
     values = evaluate(
         tmp_path / "set", tmp_path / "out", metric=("all",), queries="both", protocol="dense",
-        value_range=(0.0, 255.0),
+        value_range=(0.0, 255.0), refine=True,
     )  # fmt: skip
     assert faults(values, SCHEMA) == []
+    assert values["fingerprint"]["sampler"]["refined"] is True
+    assert values["fingerprint"]["metrics"]["refined"] is True
     assert {row["subset"] for row in values["pairs"]} == {"viewpoint", "illumination"}
     assert values["fingerprint"]["value_range"] == [0.0, 255.0]
     assert {"metrics", "properties"} <= set(values["pairs"][0])
@@ -87,8 +89,9 @@ def test_a_set_of_homographies_with_all_metrics_keeps_to_the_schema(tmp_path: Pa
 
 
 def test_a_set_of_listed_points_keeps_to_the_schema(tmp_path: Path):
-    values = evaluate(write_listed(tmp_path), tmp_path / "out")
+    values = evaluate(write_listed(tmp_path), tmp_path / "out", refine=True)
     assert faults(values, SCHEMA) == []
+    assert "refined" not in values["fingerprint"]["sampler"]  # nothing between is offered in closed
     assert {row["queries"] for row in values["pairs"]} == {"listed"}
     assert [row["subset"] for row in values["summary"]][::3] == ["all", "day", "night"]
     assert values["fingerprint"]["dataset"]["layout"] == "table of pairs"

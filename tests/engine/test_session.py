@@ -941,6 +941,25 @@ def test_each_row_says_what_a_probe_at_its_point_says(shifted):
         assert answer.peaks[0].similarity == pytest.approx(table.similarity[row], abs=1e-5)
         assert answer.ratio == pytest.approx(table.ratio[row], abs=1e-3)
         assert table.mutual[row] == (answer.cycle_error_px <= 4 * 96 / 80)
+        assert table.uncertainty_px[row] == pytest.approx(answer.peaks[0].uncertainty_px, abs=1e-3)
+
+
+def test_matches_that_are_not_refined_are_centres_of_cells_and_uncertain_by_a_cell(shifted):
+    how = recipe(long_edge_px=80)
+    session = ready(Session(), shifted, how)
+    request = MatchRequest(pair=shifted, recipe=how, points="random", count=40, seed=5)
+    rough, fine = (
+        session.match(replace(request, refine=one), JobContext()) for one in (False, True)
+    )
+    cell_px = STRIDE_PX * 96 / 80
+    places = np.array([place for place, _ in cells_of(shifted.path_b, 80, Patches())])
+    gaps = np.abs(rough.points_b[:, None] - places).max(axis=2).min(axis=1)
+    assert gaps.max() < 1e-4
+    np.testing.assert_allclose(rough.uncertainty_px, cell_px)
+    assert (fine.uncertainty_px[fine.textured] < cell_px / 2).mean() > 0.9
+    seen = np.isfinite(fine.error_px) & fine.textured
+    assert np.median(fine.error_px[seen]) < 0.5 * np.median(rough.error_px[seen])
+    np.testing.assert_array_equal(rough.similarity, fine.similarity)
 
 
 def test_the_same_seed_gives_the_same_points_and_another_others(shifted):

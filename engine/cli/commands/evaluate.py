@@ -95,7 +95,8 @@ def as_text(result: EvaluationResult) -> Iterator[str]:
     yield (
         f"{dataset.name} ({dataset.subset}), {dataset.layout}: {len(measured)} of {dataset.pairs} "
         f"pairs, "
-        f"protocol {fingerprint.protocol}, {fingerprint.matcher} matching, on {fingerprint.device}"
+        f"protocol {fingerprint.protocol_words}, {fingerprint.matcher} matching, "
+        f"on {fingerprint.device}"
     )
     if dataset.truth_words:
         yield dataset.truth_words

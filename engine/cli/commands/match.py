@@ -132,6 +132,9 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     if summary.textured:
         of = f"   (of {summary.textured} with texture)" if blank else ""
         lines.append(f"mutual  {100 * summary.mutual:.1f} %{of}")
+        lines.append(
+            f"place   ± {summary.uncertainty_px:.2f} px along an axis (standard deviation, median)"
+        )
     if blank:
         lines.append(
             f"{blank} of {summary.count} points have no texture around them, or the same one "
@@ -175,8 +178,9 @@ COMMAND = Command(
     description="Match points of one image to the whole of another and write one row for each, "
     "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where "
     "image B does not show the true point), texture (false where similarity means nothing), truth\n"
-    "(seen, occluded, outside or unknown), truth_from (what it is known from).  The same as .npz\n"
-    "or as COLMAP's text, by the ending of --out.",
+    "(seen, occluded, outside or unknown), truth_from (what it is known from), uncertainty_px\n"
+    "(standard deviation of x_b and y_b; a cell where the match was not refined).  The same as\n"
+    ".npz or as COLMAP's text, by the ending of --out.",
     options=(MatchOptions, MatchConfig),
     run=run,
 )
