@@ -30,6 +30,7 @@ POSITION_DIM = 2
 _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
 _LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
 _STARTS: Final = 4
+_ROUNDING: Final = 1e-8  # of the similarity of very descriptors
 _ZOOMED_AT_ONCE: Final = 1024
 _BEYOND: Final = 0.5  # of a cell
 
@@ -246,7 +247,7 @@ class Described:
         asked = np.flatnonzero(refined[:best])
         if asked.size:
             reached = likes[asked].max(axis=1)
-            same = self._same_places(sets[asked], reached, similarities)
+            same = self._same_places(sets[asked], found[asked], reached, similarities)
             for number, (place_px, spread_px, several) in same.items():
                 found[asked[number]] = place_px
                 uncertainty_px[asked[number]] = spread_px
@@ -260,6 +261,7 @@ class Described:
     def _same_places(
         self,
         sets: NDArray[np.float32],
+        near_px: Points,
         reached: NDArray[np.float32],
         similarities: Sequence[NDArray[np.float32]] | None,
     ) -> dict[int, tuple[Points, float, bool]]:
@@ -267,6 +269,7 @@ class Described:
 
         Args:
             sets: the queries.
+            near_px: ``(N, 2)`` where they were found; the nearest of several equal places counts.
             reached: ``(N,)`` similarity of each query's best cell.
             similarities: as for :meth:`find_between_cells`.
 
@@ -305,7 +308,9 @@ class Described:
             place, spread = np.concatenate(places), np.concatenate(spreads)
             for one in np.unique(owner):
                 own = np.flatnonzero(owner == one)
-                top = own[like[own].argmax()]
+                alike = own[like[own] >= like[own].max() - _ROUNDING]
+                away = np.square(place[alike] - near_px[one]).sum(axis=1)
+                top = alike[away.argmin()]
                 gaps = np.abs(place[own] - place[top]).max(axis=1)
                 found[int(one)] = (
                     place[top],

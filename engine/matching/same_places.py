@@ -177,7 +177,7 @@ def zoom_in(
     for _ in range(_STEPS):
         moved = (place - _step(place, products, squares)).clip(low, high)
         like = _similarity_at(moved, products, squares)
-        better = like > best
+        better = like > best + _NEARER
         place[better], best[better] = moved[better], like[better]
     # Rounding decides between places this near; a query half a cell beyond the outermost cells
     # belongs to these cells, not to places still farther from it.
