@@ -19,7 +19,7 @@ from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
 from engine.matching.same_places import SAME, likely_cells, zoom_in
 from engine.matching.similarity import ROUNDING, SearchLevel, lay_out
-from engine.matching.subcell import Refined, most_similar_places, refine_places, soft_places
+from engine.matching.subcell import Refined, most_similar_places, soft_places
 from engine.matching.texture import find_texture
 
 Points = NDArray[np.float64]
@@ -455,34 +455,20 @@ def _places_between(
     """
     width, vectors, grid = level.cells[0], level.rows_and_columns, level.grid
     cells = np.stack([place % width, place // width], axis=1)
-    at_px = grid.to_px(cells.astype(np.float64))
-    wide, others = queries[:best], queries[best:]
-    starts_px = grid.to_px(_start_cells(level, wide, cells[:best]).astype(np.float64))
+    starts = _start_cells(level, queries[:best], cells[:best]).reshape(-1, 2)
+    each = np.arange(len(cells))
+    owner = np.concatenate([each[:best].repeat(_STARTS), each[best:]])
+    reach_px = grid.stride_px * np.where(each < best, 1.0, 0.5)
+    start_px = grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64))
     near_px, similarity = most_similar_places(
-        vectors,
-        grid,
-        wide.repeat(_STARTS, axis=0),
-        starts_px.reshape(-1, 2),
-        reach_px=grid.stride_px,
+        vectors, grid, queries[owner], start_px, reach_px=reach_px[owner]
     )
-    reached = similarity.reshape(-1, _STARTS)
+    reached = similarity[: len(starts)].reshape(-1, _STARTS)
     reached[:, 0] += ROUNDING  # where all places are equally similar, the cell itself counts
-    chosen = np.arange(len(wide)), reached.argmax(axis=1)
-    found = (
-        soft_places(
-            vectors,
-            grid,
-            wide,
-            starts_px[chosen],
-            near_px.reshape(starts_px.shape)[chosen],
-            reach_px=grid.stride_px,
-        ),
-        refine_places(vectors, grid, others, at_px[best:], reach_px=grid.stride_px / 2),
+    chosen = np.concatenate(
+        [_STARTS * each[:best] + reached.argmax(axis=1), np.arange(len(starts), len(owner))]
     )
-    return Refined(
-        np.concatenate([one.places_px for one in found]),
-        np.concatenate([one.uncertainty_px for one in found]),
-    )
+    return soft_places(vectors, grid, queries, start_px[chosen], near_px[chosen], reach_px=reach_px)
 
 
 def _start_cells(

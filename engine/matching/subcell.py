@@ -71,7 +71,7 @@ def refine_places(
     queries: NDArray[np.float32],
     start_px: Numbers,
     *,
-    reach_px: float,
+    reach_px: float | Numbers,
 ) -> Refined:
     """Refine the places at which queries were found.
 
@@ -82,7 +82,7 @@ def refine_places(
         grid: placement of its cells in the image that was described.
         queries: ``(N, D)`` unit vectors; of sets, the members that were found.
         start_px: ``(N, 2)`` where they were found.
-        reach_px: how far from there a place may be along either axis.
+        reach_px: how far from there a place may be along either axis; one for all, or ``(N,)``.
     """
     best_px, _ = most_similar_places(vectors, grid, queries, start_px, reach_px=reach_px)
     return soft_places(vectors, grid, queries, start_px, best_px, reach_px=reach_px)
@@ -94,7 +94,7 @@ def most_similar_places(
     queries: NDArray[np.float32],
     start_px: Numbers,
     *,
-    reach_px: float,
+    reach_px: float | Numbers,
 ) -> tuple[Numbers, Numbers]:
     """The first step: the most similar places, a step apart from each other.
 
@@ -104,20 +104,23 @@ def most_similar_places(
         ``(N, 2)`` places, ``start_px`` where none is more similar, and ``(N,)`` similarities there;
         -inf where the map holds nothing.
     """
-    count = math.floor(reach_px / _step_px(grid) + _TINY)
+    reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, len(start_px))
+    count = math.floor(reach.max(initial=0.0) * grid.stride_px / _step_px(grid) + _TINY)
     steps = _steps(grid, count)
+    far = np.maximum(np.abs(steps)[:, None], np.abs(steps)) - _TINY
     start = grid.to_cells(start_px)
     found, similarity = start.copy(), np.empty(len(start))
     middle = len(steps) ** 2 // 2
     for part in _parts(len(start), vectors.shape[2], steps):
         places, surface = _surface(vectors, queries[part], start[part], start[part], steps)
+        surface[far > reach[part, None, None]] = -np.inf
         flat = surface.reshape(len(surface), -1)
         each = np.arange(len(flat))
         chosen = flat.argmax(axis=1)
         # Where all places are equally similar, no rounding decides.
         chosen[flat[each, chosen] <= flat[:, middle] + _SAME] = middle
         rows, columns = np.divmod(chosen, len(steps))
-        found[part] = np.stack([places[0][each, columns], places[1][each, rows]], axis=1)
+        found[part] = np.stack([places[each, 0, columns], places[each, 1, rows]], axis=1)
         similarity[part] = flat[each, chosen]
     return grid.to_px(found), similarity
 
@@ -129,7 +132,7 @@ def soft_places(
     start_px: Numbers,
     near_px: Numbers,
     *,
-    reach_px: float,
+    reach_px: float | Numbers,
 ) -> Refined:
     """The second and third step: the weighted means around the most similar places.
 
@@ -137,15 +140,15 @@ def soft_places(
     places near ``start_px``.
     """
     steps = _steps(grid, _WINDOW)
-    reach = reach_px / grid.stride_px
+    reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, len(start_px))
     start, cells = grid.to_cells(start_px), grid.to_cells(near_px)
     spread = np.empty(len(start))
     for part in _parts(len(start), vectors.shape[2], steps):
-        mine, origin = cells[part], start[part]
+        mine, origin, far = cells[part], start[part], reach[part, None]
         for _ in range(2):
             places, surface = _surface(vectors, queries[part], mine, origin, steps)
             mean, deviation, told = _weigh(places, surface)
-            mine = np.clip(mean, origin - reach, origin + reach)
+            mine = np.clip(mean, origin - far, origin + far)
         cells[part] = np.where(told[:, None], mine, origin)
         spread[part] = np.where(told, np.minimum(deviation, 1.0), 1.0)
     return Refined(grid.to_px(cells), grid.stride_px * spread)
@@ -177,7 +180,7 @@ def _surface(
     centre: Numbers,
     start: Numbers,
     steps: Numbers,
-) -> tuple[tuple[Numbers, Numbers], Numbers]:
+) -> tuple[Numbers, Numbers]:
     """How similar the map is to queries at places around centres.
 
     The map and the queries are those of :func:`refine_places`; ``start`` and ``centre`` are
@@ -185,27 +188,21 @@ def _surface(
     ascending.
 
     Returns:
-        ``(N, P)`` x and ``(N, P)`` y of the places' columns and rows, and ``(N, P, P)`` (row,
-        column) similarities; -inf outside the map, and where it holds nothing.
+        ``(N, 2, P)`` x and y of the places' columns and rows, and ``(N, P, P)`` (row, column)
+        similarities; -inf outside the map, and where it holds nothing.
     """
     edge = _edge(steps)
-    last = np.array([vectors.shape[1], vectors.shape[0]]) - 1
-    low, high = np.minimum(start, 0) - _TINY, np.maximum(start, last) + _TINY
-    first = np.floor(centre + steps[0]).astype(np.int64)
-    columns, rows = (
-        np.clip(first[:, axis, None] + np.arange(edge), 0, last[axis]) for axis in (0, 1)
-    )
+    last = np.array([[vectors.shape[1] - 1.0], [vectors.shape[0] - 1.0]])
+    low, high = np.minimum(start[:, :, None], 0), np.maximum(start[:, :, None], last)
+    first = np.floor(centre + steps[0])[:, :, None]
+    cells = first + np.arange(edge)
+    columns, rows = np.clip(cells, 0, last).astype(np.int64).swapaxes(0, 1)
     patch = _read(vectors, rows, columns)
-    places, outside, shares, neighbours = [], [], [], []
-    for axis in (0, 1):
-        place = centre[:, axis, None] + steps
-        away = (place - first[:, axis, None])[:, :, None] - np.arange(edge)
-        share = np.maximum(0, 1 - np.abs(away))
-        places.append(place)
-        outside.append((place < low[:, axis, None]) | (place > high[:, axis, None]))
-        shares.append(share)
-        neighbours.append(share[:, :, :-1] * share[:, :, 1:])
-    (share_x, share_y), (next_x, next_y) = shares, neighbours
+    place = centre[:, :, None] + steps
+    outside = (place < low - _TINY) | (place > high + _TINY)
+    share = np.maximum(0, 1 - np.abs(place[:, :, :, None] - cells[:, :, None]))
+    share_x, share_y = share.swapaxes(0, 1)
+    next_x, next_y = (share[..., :-1] * share[..., 1:]).swapaxes(0, 1)
     turned_x, turned_next_x = (one.transpose(0, 2, 1) for one in (share_x, next_x))
     square_x = np.square(turned_x)
 
@@ -216,9 +213,10 @@ def _surface(
     across = across + np.vecdot(patch[:, :-1, 1:], patch[:, 1:, :-1])
     squared = np.square(share_y) @ (np.vecdot(patch, patch) @ square_x + 2 * right @ turned_next_x)
     squared += 2 * next_y @ (down @ square_x + across @ turned_next_x)
-    lost = outside[1][:, :, None] | outside[0][:, None, :] | (squared < _LEAST_SQUARED_LENGTH)
+    lost = outside[:, 1, :, None] | outside[:, 0, None] | (squared < _LEAST_SQUARED_LENGTH)
     surface = product / np.sqrt(np.maximum(squared, _LEAST_SQUARED_LENGTH))
-    return (places[0], places[1]), np.where(lost, -np.inf, surface)
+    surface[lost] = -np.inf
+    return place, surface
 
 
 def _read(
@@ -233,28 +231,22 @@ def _read(
     return there
 
 
-def _weigh(
-    places: tuple[Numbers, Numbers], surface: Numbers
-) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
-    """The soft argmax of ``(N, P, P)`` similarities.
+def _weigh(places: Numbers, surface: Numbers) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """The soft argmax of ``(N, P, P)`` similarities at ``(N, 2, P)`` x and y.
 
     Returns:
         ``(N, 2)`` weighted mean, ``(N,)`` spread, and ``(N,)`` False where the surface tells none.
     """
     known = surface > -np.inf
-    count = known.sum(axis=(1, 2))
-    highest = np.where(count > 0, surface.max(axis=(1, 2)), 0.0)
-    mean_known = np.where(known, surface, 0.0).sum(axis=(1, 2)) / np.maximum(count, 1)
-    contrast = highest - mean_known
+    highest = surface.max(axis=(1, 2), initial=-1.0)
+    count = np.maximum(known.sum(axis=(1, 2)), 1)
+    contrast = highest - surface.sum(axis=(1, 2), where=known) / count
     told = contrast > _FLAT
     sharpness = np.maximum(SHARPNESS, LEAST_CONTRAST / np.maximum(contrast, _FLAT))
-    below = np.where(known | ~told[:, None, None], surface - highest[:, None, None], -np.inf)
-    weights = np.exp(sharpness[:, None, None] * np.where(told[:, None, None], below, 0.0))
+    weights = np.exp(sharpness[:, None, None] * (surface - highest[:, None, None]))
+    weights[~told] = 1.0
     weights /= weights.sum(axis=(1, 2), keepdims=True)
-    along = weights.sum(axis=1), weights.sum(axis=2)  # of columns and of rows
-    mean = np.stack([np.vecdot(*one) for one in zip(along, places, strict=True)], axis=1)
-    variances = [
-        np.vecdot(share, np.square(place - mean[:, axis, None]))
-        for axis, (share, place) in enumerate(zip(along, places, strict=True))
-    ]
-    return mean, np.sqrt((variances[0] + variances[1]) / 2), told
+    along = np.stack([weights.sum(axis=1), weights.sum(axis=2)], axis=1)  # columns, rows
+    mean = np.vecdot(along, places)
+    variances = np.vecdot(along, np.square(places - mean[:, :, None]))
+    return mean, np.sqrt(variances.mean(axis=1)), told
