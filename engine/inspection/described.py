@@ -31,6 +31,7 @@ _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
 _LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
 _STARTS: Final = 4
 _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
+_ONE_PLACE_PX: Final = 0.01  # a place may be found from several cells, once more exactly
 _ZOOMED_AT_ONCE: Final = 1024
 _BEYOND: Final = 0.5  # of a cell
 
@@ -310,7 +311,9 @@ class Described:
                 own = np.flatnonzero(owner == one)
                 alike = own[like[own] >= like[own].max() - _ROUNDING]
                 away = np.square(place[alike] - near_px[one]).sum(axis=1)
-                top = alike[away.argmin()]
+                nearest_px = place[alike[away.argmin()]]
+                one_place = np.abs(place[alike] - nearest_px).max(axis=1) <= _ONE_PLACE_PX
+                top = alike[one_place][like[alike[one_place]].argmax()]
                 gaps = np.abs(place[own] - place[top]).max(axis=1)
                 found[int(one)] = (
                     place[top],

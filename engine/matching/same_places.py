@@ -36,6 +36,7 @@ _ZOOM_ROUNDS: Final = 10  # each halves the grid: from 1/4 to 1/2048 of a cell
 _STEPS: Final = 6
 _ROUNDING: Final = 2e-7  # of the similarity of float32 vectors
 _BESIDE: Final = 1 / 64  # of a cell
+_EXACT: Final = 1e-12  # rounding of a float64 similarity
 _NEARER: Final = 1e-9  # beside a cell that holds nothing, all places up to it are the same
 _MOST_CANDIDATES: Final = 256  # the place was among 29 in drawings, and among more in brickwork
 
@@ -177,7 +178,7 @@ def zoom_in(
     for _ in range(_STEPS):
         moved = (place - _step(place, products, squares)).clip(low, high)
         like = _similarity_at(moved, products, squares)
-        better = like > best + _NEARER
+        better = like > best + _EXACT
         place[better], best[better] = moved[better], like[better]
     # Rounding decides between places this near; a query half a cell beyond the outermost cells
     # belongs to these cells, not to places still farther from it.
