@@ -31,7 +31,7 @@ _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
 _LEAST_LENGTH: Final = 1e-12  # as in torch's normalize
 _STARTS: Final = 4
 _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
-_ONE_PLACE_PX: Final = 0.01  # a place may be found from several cells, once more exactly
+_ONE_PLACE_PX: Final = 0.01  # a place is found from several cells, from the nearest most exactly
 _ZOOMED_AT_ONCE: Final = 1024
 _BEYOND: Final = 0.5  # of a cell
 
@@ -278,7 +278,7 @@ class Described:
             By the query's number: ``(2,)`` the place and its uncertainty in original pixels, and
             whether there are several such places, more than a cell apart.
         """
-        owners, likes, places, spreads = [], [], [], []
+        owners, likes, places, spreads, shifts = [], [], [], [], []
         for number, level in enumerate(self.levels):
             least = level.least_lengths()
             asked = np.flatnonzero(reached >= least.min(initial=np.inf) - SAME)
@@ -301,19 +301,21 @@ class Described:
                 place = cells[some][same] + shift[same]
                 owners.append(owner[same])
                 likes.append(like[same])
+                shifts.append(np.abs(shift[same]).max(axis=1))
                 places.append(self.resize.backward(level.grid.to_px(place)))
                 spreads.append(self._spread_px(level, sets[owner[same]], place))
         found = {}
         if owners:
             owner, like = np.concatenate(owners), np.concatenate(likes)
             place, spread = np.concatenate(places), np.concatenate(spreads)
+            away_cells = np.concatenate(shifts)
             for one in np.unique(owner):
                 own = np.flatnonzero(owner == one)
                 alike = own[like[own] >= like[own].max() - _ROUNDING]
                 away = np.square(place[alike] - near_px[one]).sum(axis=1)
                 nearest_px = place[alike[away.argmin()]]
                 one_place = np.abs(place[alike] - nearest_px).max(axis=1) <= _ONE_PLACE_PX
-                top = alike[one_place][like[alike[one_place]].argmax()]
+                top = alike[one_place][away_cells[alike[one_place]].argmin()]
                 gaps = np.abs(place[own] - place[top]).max(axis=1)
                 found[int(one)] = (
                     place[top],
