@@ -148,7 +148,7 @@ def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> Sel
     )
     index = torch.tensor(picked, dtype=torch.int64, device=asked.device)
     repeated = queries.expand(-1, len(index), -1)
-    textured = asked.has_texture(np.array([request.point_px]))
+    textured = asked.has_texture(_points_within(request, asked)).any(keepdims=True)
     heat = None
     if request.heat:
         heat = similarity_map(asked.levels, similarities)
