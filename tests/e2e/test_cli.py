@@ -1,4 +1,4 @@
-"""The commands as a user types them: real processes, real files, real exit codes."""
+"""The commands as a user types them: real files, real exit codes, and some real processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.cli.run import main
+from tests.e2e.in_process import run_here
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SHIFT_PX = (6, 3)
@@ -116,8 +116,8 @@ def test_settings_come_from_a_file_and_an_estimate_stands_in_for_the_truth(
 ):
     settings, out = tmp_path / "s.yaml", tmp_path / "m.csv"
     settings.write_text("points: grid\ncount: 40\nlong_edge_px: 160\ndevice: cpu\n")
-    done = run("--quiet", "match", *pair, "--config", settings, "--out", out, "--figure",
-               tmp_path / "f.png")  # fmt: skip
+    done = run_here("--quiet", "match", *pair, "--config", settings, "--out", out, "--figure",
+                    tmp_path / "f.png")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "estimated homography" in done.stdout
@@ -132,12 +132,14 @@ def test_described_maps_can_be_matched_as_precomputed_ones(
 ):
     maps = [tmp_path / "ä.npz", tmp_path / "b.npz"]
     for path, image in zip(maps, pair, strict=True):
-        done = run("describe", image, "--descriptor", "daisy", "--out", path, "--device", "cpu")
+        done = run_here(
+            "describe", image, "--descriptor", "daisy", "--out", path, "--device", "cpu"
+        )
         assert done.returncode == 0, done.stderr
         assert "DAISY" in done.stdout
     out = tmp_path / "m.csv"
-    done = run("match", *pair, "--maps", *maps, "--homography", photos / "H.txt", "--out", out,
-               "--points", "random", "--count", 30)  # fmt: skip
+    done = run_here("match", *pair, "--maps", *maps, "--homography", photos / "H.txt", "--out", out,
+                    "--points", "random", "--count", 30)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(rows_of(out)) == 30
 
@@ -166,41 +168,88 @@ def test_a_plugin_runs_with_a_notice_and_ctrl_c_ends_with_130(
     assert not out.exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["match", "{a}", "{dir}/none.png", "--out", "{tmp}/m.csv"], "none.png: there is no such"),
-        (["match", "{a}", "--out", "{tmp}/m.csv"], "name a second one"),
-        (["match", "{a}", "{b}"], "--out"),
-        (["match", "{a}", "{b}", "--out", "{tmp}"], "this is a folder"),
-        (["match", "{a}", "{b}", "--out", "{a}"], "will not be overwritten"),
-        (["match", "{a}", "{b}", "--out", "{a}/m.csv"], "cannot be written"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m", "--figure", "{tmp}/f.bmp"], "must end in"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.svg", "--figure", "{tmp}/m.svg"], "both for"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--count", "0"], "out of range"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--count", "1e9"], "out of range"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--points", "all"], "grid, random"),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--pair", "2"], "of two images"),
-        (
-            ["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--homography", "{dir}/singular.txt"],
-            "singular",
-        ),
-        (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--config", "{a}"], "cannot be read"),
-        (["match", "{dir}", "--pair", "2", "--out", "{tmp}/m.csv"], "sequence"),
-        (["describe", "{dir}/none.png", "--out", "{tmp}/m.npz"], "there is no such file"),
-        (["describe", "{a}", "--out", "{tmp}/m.txt"], "must end in .npz"),
-        (["view", "{a}", "{b}", "--screenshot", "{tmp}/a.gif"], "must end in"),
-        (["view", "{dir}/none"], "no such folder"),
-        (["bench", "--runs", "0"], "at least 1"),
-        (["descriptor"], "did you mean 'descriptors'"),
-    ],
-)
+LIGHT: list[tuple[list[str], str]] = [
+    (["match", "{a}", "{dir}/none.png", "--out", "{tmp}/m.csv"], "none.png: there is no such"),
+    (["match", "{a}", "--out", "{tmp}/m.csv"], "name a second one"),
+    (["match", "{a}", "{b}"], "--out"),
+    (["match", "{a}", "{b}", "--out", "{tmp}"], "this is a folder"),
+    (["match", "{a}", "{b}", "--out", "{a}"], "will not be overwritten"),
+    (["match", "{a}", "{b}", "--out", "{a}/m.csv"], "cannot be written"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m", "--figure", "{tmp}/f.bmp"], "must end in"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.svg", "--figure", "{tmp}/m.svg"], "both for"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--count", "0"], "out of range"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--count", "1e9"], "out of range"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--points", "all"], "grid, random"),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--pair", "2"], "of two images"),
+    (
+        ["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--homography", "{dir}/singular.txt"],
+        "singular",
+    ),
+    (["match", "{a}", "{b}", "--out", "{tmp}/m.csv", "--config", "{a}"], "cannot be read"),
+    (["match", "{dir}", "--pair", "2", "--out", "{tmp}/m.csv"], "sequence"),
+    (["describe", "{dir}/none.png", "--out", "{tmp}/m.npz"], "there is no such file"),
+    (["describe", "{a}", "--out", "{tmp}/m.txt"], "must end in .npz"),
+    (["view", "{a}", "{b}", "--screenshot", "{tmp}/a.gif"], "must end in"),
+    (["view", "{dir}/none"], "no such folder"),
+    (["bench", "--runs", "0"], "at least 1"),
+    (["descriptor"], "did you mean 'descriptors'"),
+]
+RUN_LINES = """
+import contextlib, io, json, sys
+from descgui.__main__ import main
+
+sys.argv = ["main.py"]
+for line in json.load(sys.stdin):
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        code = main(line)
+    heavy = [name for name in ("torch", "PySide6") if name in sys.modules]
+    print(json.dumps([code, out.getvalue(), errors.getvalue(), heavy]))
+"""
+
+
+@pytest.fixture(scope="module")
+def light(
+    photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Path, subprocess.CompletedProcess[str], list[str]]]:
+    """Of each line of ``LIGHT``, run in one process: its folder, its end, and what is loaded."""
+    names = {"a": photos / "a.png", "b": photos / "b.jpg", "dir": photos}
+    folders = [tmp_path_factory.mktemp("light") for _ in LIGHT]
+    lines = [
+        [word.format(**names, tmp=folder) for word in words]
+        for folder, (words, _) in zip(folders, LIGHT, strict=True)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_LINES],
+        input=json.dumps(lines),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+        check=True,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    ends = [json.loads(row) for row in done.stdout.splitlines()]
+    return [
+        (folder, subprocess.CompletedProcess(line, *end), heavy)
+        for folder, line, (*end, heavy) in zip(folders, lines, ends, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(LIGHT)), ids=[reason for _, reason in LIGHT])
 def test_what_cannot_be_done_is_refused_before_anything_heavy_is_loaded(
-    words: list[str], reason: str, photos: Path, pair: tuple[Path, Path], tmp_path: Path
+    number: int, light: list[tuple[Path, subprocess.CompletedProcess[str], list[str]]]
 ):
-    names = {"a": pair[0], "b": pair[1], "dir": photos, "tmp": tmp_path}
-    assert reason in refused(run(*(word.format(**names) for word in words)))
-    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+    folder, done, heavy = light[number]
+    assert LIGHT[number][1] in refused(done)
+    assert heavy == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_refused_command_ends_its_process_with_1(photos: Path, tmp_path: Path):
+    done = run("match", photos / "a.png", photos / "none.png", "--out", tmp_path / "m.csv")
+    assert "none.png: there is no such" in refused(done)
 
 
 @pytest.mark.parametrize(
@@ -221,20 +270,11 @@ def test_what_cannot_be_done_is_refused_before_anything_heavy_is_loaded(
     ],
 )
 def test_what_turns_out_to_be_impossible_is_one_sentence_and_no_file(
-    words: list[str],
-    reason: str,
-    photos: Path,
-    pair: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    words: list[str], reason: str, photos: Path, pair: tuple[Path, Path], tmp_path: Path
 ):
-    """In this process, since torch is loaded here already and takes seconds in a new one."""
     names = {"a": pair[0], "b": pair[1], "dir": photos}
-    words = ["match", *(word.format(**names) for word in words), "--out", str(tmp_path / "m.csv")]
-    code = main(words, open_window=lambda options: pytest.fail("a window was opened"))
-    captured = capsys.readouterr()
-    done = subprocess.CompletedProcess(words, code, captured.out, captured.err)
-    assert reason in refused(done)
+    words = ["match", *(word.format(**names) for word in words)]
+    assert reason in refused(run_here(*words, "--out", tmp_path / "m.csv"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,7 +286,7 @@ def test_the_list_of_descriptors_shows_settings_and_plugins_run_in_it(tmp_path: 
     settings = {setting["name"]: setting for setting in listed["daisy"]["settings"]}
     assert settings["stride_px"]["unit"] == "px"
     assert settings["radius_px"]["default"] == 15.0
-    one = run("descriptors", "daisy")
+    one = run_here("descriptors", "daisy")
     assert one.stdout.startswith("daisy")
     assert "radius_px" in one.stdout
     assert "superpoint" not in one.stdout
@@ -266,7 +306,7 @@ def test_listed_points_are_matched_and_told_from_a_homography(photos, tmp_path: 
     listed.write_text(f"40 30 {40 + dx} {30 + dy}\n50.5 60 {50.5 + dx} {60 + dy}\n")
     out = tmp_path / "m.csv"
     words = ["--points", "listed", "--out", out, "--device", "cpu"]
-    done = run("match", *pair, "--truth", f"points:{listed}", *words)
+    done = run_here("match", *pair, "--truth", f"points:{listed}", *words)
     assert done.returncode == 0, done.stderr
     assert "truth   points: 2 seen" in done.stdout
     rows = rows_of(out)
@@ -274,23 +314,23 @@ def test_listed_points_are_matched_and_told_from_a_homography(photos, tmp_path: 
         ("40.0000", "seen", "points"), ("50.5000", "seen", "points")
     ]  # fmt: skip
     both = ("--truth", listed, "--homography", photos / "H.txt")
-    assert "does not go with --homography" in refused(run("match", *pair, *both, *words))
+    assert "does not go with --homography" in refused(run_here("match", *pair, *both, *words))
 
 
 def test_the_demo_is_written_and_matched_by_sequence_and_number(tmp_path: Path):
     folder = tmp_path / "demo ü"
-    done = run("demo", folder)
+    done = run_here("demo", folder)
     assert done.returncode == 0, done.stderr
     sequences = [Path(line) for line in done.stdout.splitlines()]
     viewpoint = next(path for path in sequences if path.name.startswith("v_"))
     out = tmp_path / "m.csv"
     words = ["--long-edge", 320, "--count", 60, "--out", out, "--device", "cpu"]
-    matched = run("match", viewpoint, "--pair", 2, *words)
+    matched = run_here("match", viewpoint, "--pair", 2, *words)
     assert matched.returncode == 0, matched.stderr
     assert f"{viewpoint.name} 1 → 2" in matched.stdout
     errors = [float(row["error_px"]) for row in rows_of(out) if row["error_px"]]
     assert np.mean(np.array(errors) <= 10) > 0.5
-    assert "has no pair 99" in refused(run("match", viewpoint, "--pair", 99, *words))
+    assert "has no pair 99" in refused(run_here("match", viewpoint, "--pair", 99, *words))
 
 
 def test_daisy_finds_three_quarters_of_churchill_within_5_px(shared_data: Path, tmp_path: Path):
@@ -298,7 +338,7 @@ def test_daisy_finds_three_quarters_of_churchill_within_5_px(shared_data: Path, 
     sequence = shared_data / "sequences" / "v_churchill"
     if not sequence.is_dir():
         pytest.skip(f"{sequence} is not there")
-    done = run("match", sequence, "--pair", 2, "--descriptor", "daisy", "--points", "harris",
+    done = run_here("match", sequence, "--pair", 2, "--descriptor", "daisy", "--points", "harris",
                "--count", 500, "--out", out, "--figure", tmp_path / "f.png")  # fmt: skip
     assert done.returncode == 0, done.stderr
     errors = np.array([float(row["error_px"]) for row in rows_of(out) if row["error_px"]])

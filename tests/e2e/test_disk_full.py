@@ -5,17 +5,16 @@ The limit on the size of a file stands in for it: it fails at the same calls, af
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.e2e.in_process import run_here
+
 resource = pytest.importorskip("resource", reason="no limits on the size of files here")
-REPOSITORY = Path(__file__).parents[2]
 DAISY = ("--descriptor", "daisy", "--set", "stride_px=8", "--device", "cpu")
 TINY = (
     "batch=1", "width=48", "height=32", "points=40", "steps=3", "mining.kind=none",
@@ -45,15 +44,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object, limit_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    limit = resource.RLIM_INFINITY if limit_bytes is None else limit_bytes
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "main.py"), *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    """Run a command line here; Python ignores the signal that the limit sends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        return run_here(*words, CUDA_VISIBLE_DEVICES="")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def refused(done: subprocess.CompletedProcess[str], out: Path) -> str:

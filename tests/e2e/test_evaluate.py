@@ -1,4 +1,4 @@
-"""The command ``evaluate`` as a user types it: real processes, real files, real exit codes."""
+"""The command ``evaluate`` as a user types it: real files, real exit codes, and processes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+from tests.e2e.in_process import run_here
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MAIN = str(REPOSITORY / "main.py")
@@ -97,15 +99,15 @@ def test_the_command_in_the_result_measures_the_same_again(finished: Path, tmp_p
     values = json.loads((finished / "result.json").read_text("utf-8"))
     words = shlex.split(values["sources"]["command"])
     assert words[:2] == ["python", "main.py"]
-    done = run(MAIN, *words[2:], "--out", tmp_path / "again", "--json")
+    done = run_here(*words[2:], "--out", tmp_path / "again", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["fingerprint"] == values["fingerprint"]
     assert lasting(tmp_path / "again") == lasting(finished)
 
 
 def test_the_originals_way_with_a_config_and_an_override(data: Path, tmp_path: Path):
-    done = run(
-        MAIN, "evaluate", "--config", REPOSITORY / "resources" / "configs" / "daisy.yaml",
+    done = run_here(
+        "evaluate", "--config", REPOSITORY / "resources" / "configs" / "daisy.yaml",
         "--set", "dataset.test=HPATCHES_ILLUM", *SMALL, "--out", tmp_path / "out", "--quiet",
         DESCGUI_DATA=str(data),
     )  # fmt: skip
@@ -138,7 +140,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
     if process.returncode != 0:
         assert process.returncode == 130
         assert "--resume continues there" in rest
-    done = run(MAIN, *command, "--resume")
+    done = run_here(*command, "--resume")
     assert done.returncode == 0, done.stderr
     assert lasting(out) == lasting(finished)
 
@@ -175,9 +177,11 @@ def test_a_wrong_command_is_refused_in_one_sentence(
     words: list[str], reason: str, data: Path, finished: Path, tmp_path: Path
 ):
     names = {"data": str(data / "hpatches"), "finished": str(finished)}
-    done = run(MAIN, "evaluate", "--device", "cpu", *[word.format(**names) for word in words],
-               *(["--protocol", "closed", *SMALL] if "{finished}" in words else []),
-               DESCGUI_HOME=str(tmp_path))  # fmt: skip
+    more = ["--protocol", "closed", *SMALL] if "{finished}" in words else []
+    done = run_here(
+        "evaluate", "--device", "cpu", *[word.format(**names) for word in words], *more,
+        DESCGUI_HOME=str(tmp_path),
+    )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout == ""
     last = done.stderr.splitlines()[-1]

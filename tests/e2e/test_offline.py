@@ -78,7 +78,7 @@ def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fr
         named = ["--descriptor", "timm:test_resnet@1"]
         lines.append(["describe", images[0], *named, "--out", str(tmp_path / "named.npz")])
         sets = ["--dataset", str(sequence.parent), "--out", str(tmp_path / "study")]
-        lines.append(["study", "timm:test_resnet", *sets])
+        lines.append(["study", "timm:test_resnet@1", "--query-limit", "20", *sets])
         lines.append(["descriptors", "--write-probes", str(tmp_path / "probes"), "--stride", "32"])
     codes, tried, blocked, told = run_blocked(lines)
     assert codes == [[line[0], 0] for line in lines], told

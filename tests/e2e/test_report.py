@@ -12,20 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.e2e.in_process import run_here
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-
-
-def run(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "main.py"), *map(str, words)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=240,
-        check=False,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +31,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (sequence / name).write_bytes(data.tobytes())
     (sequence / "H_1_2").write_text("1 0 8\n0 1 0\n0 0 1\n")
     for name, protocol in (("a", "closed"), ("b", "seed")):
-        done = run(
+        done = run_here(
             "evaluate", "--dataset", "data", "--descriptor", "daisy", "--protocol", protocol,
             "--long-edge", 160, "--query-limit", 60, "--device", "cpu", "--out", name,
             folder=folder,
@@ -52,7 +41,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_report_and_its_pdf_come_from_one_command(evaluated: Path):
-    done = run("report", "a", "--pdf", folder=evaluated)
+    done = run_here("report", "a", "--pdf", folder=evaluated)
     assert done.returncode == 0, done.stderr
     page = (evaluated / "a" / "report.html").read_text(encoding="utf-8")
     values = json.loads((evaluated / "a" / "result.json").read_text(encoding="utf-8"))
@@ -69,10 +58,10 @@ def test_a_report_and_its_pdf_come_from_one_command(evaluated: Path):
 
 
 def test_several_runs_need_a_folder_and_get_one_report_with_a_warning(evaluated: Path):
-    done = run("report", "a", "b", folder=evaluated)
+    done = run_here("report", "a", "b", folder=evaluated)
     assert (done.returncode, done.stdout) == (1, "")
     assert "--out" in done.stderr or "out:" in done.stderr
-    done = run("report", "a", "b", "--out", "both", "--no-pictures", folder=evaluated)
+    done = run_here("report", "a", "b", "--out", "both", "--no-pictures", folder=evaluated)
     assert done.returncode == 0, done.stderr
     assert "warning: a and b are not comparable: they differ in protocol" in done.stderr
     page = (evaluated / "both" / "report.html").read_text(encoding="utf-8")
@@ -82,7 +71,7 @@ def test_several_runs_need_a_folder_and_get_one_report_with_a_warning(evaluated:
 
 
 def test_a_folder_without_a_result_is_refused_in_a_sentence(evaluated: Path):
-    done = run("report", "data", folder=evaluated)
+    done = run_here("report", "data", folder=evaluated)
     assert (done.returncode, done.stdout) == (1, "")
     assert "result.json" in done.stderr
     assert "Traceback" not in done.stderr

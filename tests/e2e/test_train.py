@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+
+from tests.e2e.in_process import run_here
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MAIN = str(REPOSITORY / "main.py")
@@ -30,6 +34,15 @@ SHORT = (
 TIMEOUT_S = 240
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many as the processes below have: two would add up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fotos") / "Größe 日本"
@@ -45,16 +58,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(command: str, *rest: object, settings: tuple[str, ...] = ()) -> list[str]:
     flags = [word for setting in settings for word in ("--set", setting)]
-    return [MAIN, command, *map(str, rest), *flags]
+    return [command, *map(str, rest), *flags]
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, *launcher, MAIN, *arguments],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -66,7 +79,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def begin(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, MAIN, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,7 +114,7 @@ def wait_for_step(process: subprocess.Popen[str], step: int) -> None:
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    done = run(*words("train", "--photos", photos, "--run-dir", run_dir, settings=SHORT))
+    done = run_here(*words("train", "--photos", photos, "--run-dir", run_dir, settings=SHORT))
     assert done.returncode == 0, done.stderr
     return run_dir
 
@@ -123,15 +136,15 @@ def test_a_run_is_trained_told_exported_and_refused_a_second_time(photos: Path, 
     assert {"step", "loss", "rate", "data_wait_s", "step_s"} <= set(metrics[-2])
     assert "pck@3" in metrics[-1]
 
-    again = run(*train)
+    again = run_here(*train)
     assert again.returncode == 1
     assert str(run_dir) in again.stderr
     assert "--resume" in again.stderr
-    done = run(*words("export", run_dir, "--which", "last", "--out", out))
+    done = run_here(*words("export", run_dir, "--which", "last", "--out", out))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"msnet_v0 at step 3: {out}\n"
     picture = photos / "0.png"
-    done = run(*words(
+    done = run_here(*words(
         "describe", picture, "--descriptor", "msnet_v0", "--weights", out,
         "--out", tmp_path / "m.npz",
     ))  # fmt: skip
@@ -151,7 +164,7 @@ def test_a_run_that_is_stopped_or_killed_goes_on_as_if_nothing_had_been(
     process.send_signal(number)
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), errors
-    done = run(*words("train", "--run-dir", parts, "--resume"))
+    done = run_here(*words("train", "--run-dir", parts, "--resume"))
     assert done.returncode == 0, done.stderr
     assert curve(parts) == curve(whole)
     assert not list(parts.rglob("*.part"))
@@ -160,12 +173,12 @@ def test_a_run_that_is_stopped_or_killed_goes_on_as_if_nothing_had_been(
 def test_two_processes_follow_the_curve_of_one(photos: Path, tmp_path: Path):
     settings = (*TINY, "train.steps=4", "train.batch_norm=frozen", "train.optimiser.clip_norm=1")
     one, two = tmp_path / "one", tmp_path / "two"
-    done = run(*words("train", "--photos", photos, "--run-dir", one, settings=settings))
+    done = run_here(*words("train", "--photos", photos, "--run-dir", one, settings=settings))
     assert done.returncode == 0, done.stderr
     done = run(
-        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
         *words("train", "--photos", photos, "--run-dir", two, settings=settings[:-2]),
         *("--set", "train.optimiser.clip_norm=1"),
+        launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
     )
     assert done.returncode == 0, done.stderr
     assert "batch normalisation stay as they are" in done.stderr
@@ -186,7 +199,7 @@ def test_what_cannot_be_begun_is_refused_in_one_sentence(tmp_path: Path, photos:
         (["--run-dir", tmp_path / "none", "--photos", photos, "--resume"], "no training run"),
     ):
         run_dir = [] if "--resume" in rest else ["--run-dir", tmp_path / "r"]
-        done = run(*words("train", *rest, *run_dir))
+        done = run_here(*words("train", *rest, *run_dir))
         assert done.returncode == 1, done.stderr
         assert text in done.stderr
         assert "Traceback" not in done.stderr
