@@ -133,7 +133,7 @@ def test_the_estimate_rests_on_the_textured_half_of_a_picture_and_pck_on_all_of_
     tables = [
         session.match(
             MatchRequest(
-                pair=ImagePair(a, b, truth), recipe=recipe("daisy"), points="grid", count=300
+                pair=ImagePair(a, b, truth), recipe=recipe("daisy"), points="grid", count=120
             ),
             JobContext(),
         )
