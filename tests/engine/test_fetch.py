@@ -664,7 +664,7 @@ def test_nothing_is_fetched_without_the_flag(
 
     image = tmp_path / "photo.png"
     Image.new("RGB", (96, 64)).save(image)
-    line = ["describe", str(image), "--descriptor", f"timm:{MODEL}", "--out"]
+    line = ["describe", str(image), "--descriptor", f"timm:{MODEL}@0", "--out"]
     assert run([*line, str(tmp_path / "a.npz")]) == 0
     assert served_model.asked == []
     assert "(untrained)" in capsys.readouterr().out

@@ -44,6 +44,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 MODEL = "test_resnet.r160_in1k"
+FINEST = f"timm:{MODEL}@0"  # a layer whose cells are found at once
 REPO = "timm/test_resnet.r160_in1k"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -107,7 +108,7 @@ def stem_of(descriptor: BackboneDescriptor) -> Tensor:
 def test_weights_in_the_hubs_cache_are_used(hub_cache: Path, tmp_path: Path) -> None:
     state = full_model().state_dict()
     put_in_cache(hub_cache, "model.safetensors", safetensors_of(state, tmp_path))
-    found = built(f"timm:{MODEL}")
+    found = built(FINEST)
     assert found.trained
     assert found.weights_path is not None
     assert found.weights_path.name == "model.safetensors"
@@ -123,13 +124,13 @@ def test_the_default_weights_of_an_architecture_are_meant_without_a_tag(
 ) -> None:
     state = full_model().state_dict()
     put_in_cache(hub_cache, "model.safetensors", safetensors_of(state, tmp_path))
-    assert built("timm:test_resnet").trained
+    assert built("timm:test_resnet@0").trained
 
 
 def test_a_model_without_weights_is_random_and_says_how_to_have_them(
     told: Callable[[], list[str]],
 ) -> None:
-    found = built(f"timm:{MODEL}")
+    found = built(FINEST)
     assert not found.trained
     assert found.weights_path is None
     size_mb = sum(4 * one.numel() for one in full_model().state_dict().values()) / 1e6
@@ -159,7 +160,7 @@ def test_a_chosen_file_counts_more_than_the_cache_and_untrained_more_than_both(
     mine = full_model(seed=6).state_dict()
     file = tmp_path / "mine.safetensors"
     save_file(mine, file)
-    name = f"timm:{MODEL}"
+    name = FINEST
     assert torch.equal(stem_of(built(name, weights=str(file))), mine["conv1.0.weight"])
     untrained = built(name, weights=str(file), untrained=True)
     assert not untrained.trained
@@ -168,7 +169,7 @@ def test_a_chosen_file_counts_more_than_the_cache_and_untrained_more_than_both(
 
 
 def test_weights_that_arrive_later_make_another_descriptor(hub_cache: Path, tmp_path: Path) -> None:
-    spec = make_spec(f"timm:{MODEL}")
+    spec = make_spec(FINEST)
     before = get_built(spec)
     assert get_built(spec) is before
     stamps = spec.weights_stamps()
@@ -198,7 +199,7 @@ def test_what_is_not_known_yet_is_answered_at_once_and_not_looked_up(
     put_in_cache(
         hub_cache, "model.safetensors", safetensors_of(full_model().state_dict(), tmp_path)
     )
-    spec = make_spec(f"timm:{MODEL}")
+    spec = make_spec(FINEST)
     assert spec.weights_stamps() == ()
     assert weights_in_use(spec.name) == ""
     assert len(spec.weights_stamps(load=True)) == 1
@@ -214,28 +215,28 @@ def test_a_pickled_file_in_the_cache_runs_no_code(hub_cache: Path, tmp_path: Pat
 
     put_in_cache(hub_cache, "pytorch_model.bin", pickle.dumps({"conv1.0.weight": Hostile()}))
     with pytest.raises(WeightsError, match=r"pytorch_model\.bin: "):
-        built(f"timm:{MODEL}")
+        built(FINEST)
     assert not ran.exists()
 
 
 def test_a_half_deleted_cache_counts_as_none(hub_cache: Path) -> None:
     pointer = put_in_cache(hub_cache, "model.safetensors", b"gone")
     pointer.resolve().unlink()
-    assert not built(f"timm:{MODEL}").trained
+    assert not built(FINEST).trained
 
 
 def test_weights_of_another_network_are_refused_instead_of_left_out(tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
     save_file({"nothing.weight": torch.zeros(3)}, file)
     with pytest.raises(WeightsError, match=r"does not fit this model: \d+ of its \d+ tensors are"):
-        built(f"timm:{MODEL}", weights=str(file))
+        built(FINEST, weights=str(file))
 
 
 def test_weights_that_lack_the_state_of_a_normalisation_are_refused(tmp_path: Path) -> None:
     state = {k: v for k, v in full_model().state_dict().items() if "running_var" not in k}
     save_file(state, tmp_path / "part.safetensors")
     with pytest.raises(WeightsError, match="running_var"):
-        built(f"timm:{MODEL}", weights=str(tmp_path / "part.safetensors"))
+        built(FINEST, weights=str(tmp_path / "part.safetensors"))
 
 
 def test_weights_of_a_deeper_network_are_told_to_be_left_out(
@@ -243,7 +244,7 @@ def test_weights_of_a_deeper_network_are_told_to_be_left_out(
 ) -> None:
     state = {**full_model().state_dict(), "layer4.7.conv1.weight": torch.zeros(2, 2)}
     save_file(state, tmp_path / "deep.safetensors")
-    assert built(f"timm:{MODEL}", weights=str(tmp_path / "deep.safetensors")).trained
+    assert built(FINEST, weights=str(tmp_path / "deep.safetensors")).trained
     [sentence] = told()
     assert "layer4.7.conv1.weight" in sentence
     assert "left out" in sentence
