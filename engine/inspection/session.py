@@ -430,8 +430,7 @@ class Session:
             if isinstance(one.descriptor, LayeredDescriptor):
                 network = network_info(one.descriptor, one.descriptor.chosen)
             if made.chosen and side == "a":  # once for both images
-                weak = made.weak_vote
-                context.emit(Note(weak, "warning") if weak else Note(made.chosen))
+                context.emit(Note(made.weak_vote or made.chosen))
         context.cancel.check()
         context.emit(Phase(Stage.LAYING_OUT))
         info = describe_maps(

@@ -195,7 +195,7 @@ def test_maps_in_a_session_depend_on_the_partner_but_looks_do_not(
     assert session.described(near, "a", recipe) is not None
 
 
-def test_a_weak_vote_is_a_warning_in_place_of_what_it_voted_for(
+def test_a_weak_vote_is_told_in_place_of_what_it_voted_for(
     descriptor: ByBrightness, tmp_path: Path
 ):
     files = pictures(tmp_path, {"dark": 0.1, "darker": 0.0, "light": 0.9})
@@ -210,10 +210,7 @@ def test_a_weak_vote_is_a_warning_in_place_of_what_it_voted_for(
         text = as_text(MatchJob(request=request).run(JobContext()), pair)
         assert f"vote    {weak or '8 steps'}\n" in text
     notes = [event for event in told if isinstance(event, Note)]
-    assert [(note.text, note.level) for note in notes] == [
-        ("It is too dark.", "warning"),
-        ("8 steps", "info"),
-    ]
+    assert [note.text for note in notes] == ["It is too dark.", "8 steps"]
 
 
 def test_a_picture_that_changed_is_looked_at_again(descriptor: ByBrightness, tmp_path: Path):
