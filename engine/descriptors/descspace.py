@@ -54,6 +54,7 @@ _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one
 _CLEAR: Final = 3.0  # a vote is trusted that exceeds chance by this many times chance
 _TRUSTED: Final = 0.7  # a vote that is less likely to be right is weak, see docs/EXPERIMENTS.md
+_RIVALS: Final = 3  # winners that contradict the first one, tried where that is weak
 _WORTH_A_TRY: Final = 0.15  # a weak vote that is not hopeless adds its member
 _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
@@ -278,14 +279,21 @@ class DescSpace(DescSpaceFast):
         votes, fine, support = self.vote(look_a, look_b)
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         largest, area = max(1.0, _LARGEST_PX / edge_px), self.plan.area
-        if support.right < _TRUSTED:
-            return _stay_upright((fine or votes)[0], support, largest=largest, area=area)
-        if not fine and self._fits(votes[0]):
+        weak = support.right < _TRUSTED
+        if support.right < _WORTH_A_TRY:
+            told = "the images are compared as they are"
+            weak_vote = f"Weak vote: {_in_words((fine or votes)[0], support)}, so {told}."
+            return Choice((Member(),), (Member(),), told, weak_vote)
+        if not weak and not fine and self._fits(votes[0]):
             kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
         else:
-            kept = self._keep(votes, fine)
+            kept = self._keep(votes, fine, weak=weak)
             detail = max(1.0, min(self.plan.detail, _ENLARGED_PX / edge_px))
-        return _as_choice(kept, support, detail=detail, largest=largest, area=area)
+        choice = _as_choice(kept, support, detail=detail, largest=largest, area=area)
+        if not weak:
+            return choice
+        told = f"Weak vote: {choice.text}, so the images are also compared as they are."
+        return replace(choice, weak_vote=told)
 
     def vote(self, look_a: Look, look_b: Look) -> tuple[list[Vote], list[Vote], Support]:
         """Let the pair vote, and fit members to parts of the scene around the winners.
@@ -305,22 +313,44 @@ class DescSpace(DescSpaceFast):
         support = _support(votes, [], luck=1.0)
         if self._fits(votes[0]) and support.right >= _TRUSTED:
             return votes, [], support
+        found = self._fit_around(look_a, look_b, votes)
+        # Flat parts of images match by where they are, upright and turned round; what fits a scene
+        # may be behind.
+        rivals = [vote for vote in votes if contradicts(vote.member, votes[0].member)]
+        for _ in range(_RIVALS):
+            if found[2].right >= _TRUSTED or not rivals:
+                break
+            leader = rivals[0]
+            rivals = [vote for vote in rivals if contradicts(vote.member, leader.member)]
+            own = [vote for vote in votes if not contradicts(vote.member, leader.member)]
+            others = [vote for vote in votes if contradicts(vote.member, leader.member)]
+            tried = self._fit_around(
+                look_a, look_b, [leader, *(vote for vote in own if vote is not leader), *others]
+            )
+            found = max(found, tried, key=lambda one: one[2].right)
+        return found
+
+    def _fit_around(
+        self, look_a: Look, look_b: Look, votes: list[Vote]
+    ) -> tuple[list[Vote], list[Vote], Support]:
+        """Take the first vote for the winner; see :meth:`vote`."""
         asker, other = (look_a, look_b) if votes[0].side == "a" else (look_b, look_a)
         fine = self._fit_parts(asker, other, votes)
-        return votes, fine, _support(votes, fine, luck=plan.luck)
+        return votes, fine, _support(votes, fine, luck=self.plan.luck)
 
-    def _keep(self, votes: list[Vote], fine: list[Vote]) -> list[Vote]:
+    def _keep(self, votes: list[Vote], fine: list[Vote], *, weak: bool) -> list[Vote]:
         """Votes for the members of a pair that no single one fits, the best ones first."""
         plan = self.plan
         # Members that are fitted to a vote hardly above chance may all be wrong.
         clear = votes[0].beyond_chance >= _CLEAR * votes[0].chance
         most = plan.kept_beside if fine and clear else plan.kept
         kept = _with_share(votes, plan.least)[:most]
-        if is_moderate((fine or votes)[0].member) and all(vote.member != Member() for vote in kept):
+        moderate = is_moderate((fine or votes)[0].member)
+        if (weak or moderate) and all(vote.member != Member() for vote in kept):
             # The network alone finds much of a scene that is neither turned nor much resized, and
             # all of an image in itself.
             upright = [vote for vote in votes if vote.member == Member()][:1]
-            kept = [*kept[: max(1, most - 1)], *upright]
+            kept = [*(kept if weak else kept[: max(1, most - 1)]), *upright]
         return [*_with_share(fine, plan.least), *kept] if fine else kept
 
     def _fits(self, vote: Vote) -> bool:
@@ -438,20 +468,6 @@ def _as_choice(
     scale_b *= min(1.0, math.sqrt(area / wanted))
     scaled = dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members)
     return Choice(tuple(scaled), (Member(scale_b),), _in_words(votes[0], support))
-
-
-def _stay_upright(vote: Vote, support: Support, *, largest: float, area: float) -> Choice:
-    """The images as they are, and beside that image a as a weak vote has it.
-
-    Where it has hardly any support, or its view would be much to describe, it is left out.
-    """
-    members, told = [Member()], "the images are compared as they are"
-    fits = vote.member.growth <= largest and 2 + vote.member.growth**2 <= area
-    if support.right >= _WORTH_A_TRY and fits and vote.member != Member():
-        members.append(vote.member)
-        told += ", and as the vote has it"
-    weak_vote = f"Weak vote: {_in_words(vote, support)}, so {told}."
-    return Choice(tuple(members), (Member(),), told, weak_vote)
 
 
 def _in_words(vote: Vote, support: Support) -> str:
