@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +95,7 @@ def frame_file(path: Path, number: int) -> Path:
     folder = cache_dir() / _FRAMES / digest.hexdigest()[:16]
     kept = folder / f"{path.stem}_frame_{number + 1:06d}.png"
     if kept.is_file():
-        with contextlib.suppress(OSError):
-            kept.touch()
+        _mark_used(kept)
         return kept
     with _opened(path) as capture:
         capture.set(cv2.CAP_PROP_POS_FRAMES, number)
@@ -103,6 +104,7 @@ def frame_file(path: Path, number: int) -> Path:
         raise ImageError(path, f"has no frame {number + 1} that can be read")
     make_folder(folder)
     write_image(kept, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    _mark_used(kept)
     _drop_old(cache_dir() / _FRAMES)
     return kept
 
@@ -119,6 +121,13 @@ def _opened(path: Path) -> Iterator[Any]:
         yield capture
     finally:
         capture.release()
+
+
+def _mark_used(frame: Path) -> None:
+    """Note that a frame was used now; the clock of the file system is too coarse for this."""
+    now_ns = time.time_ns()
+    with contextlib.suppress(OSError):
+        os.utime(frame, ns=(now_ns, now_ns))
 
 
 def _drop_old(root: Path) -> None:

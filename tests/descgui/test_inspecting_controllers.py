@@ -69,7 +69,7 @@ class Session:
         return self.maps.get((pair.path(side), recipe))
 
     def describe(self, pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> Any:
-        context.emit(Progress("describe", 1, 4))
+        context.emit(Progress(api.Stage.DESCRIBING, 1, 4))
         context.emit(Note("It ran on the CPU."))
         self._work("describe", pair.path(side), recipe)
         context.cancel.check()
@@ -79,7 +79,7 @@ class Session:
         return made
 
     def describe_layers(self, pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> int:
-        context.emit(Progress("layers", 1, 2))
+        context.emit(Progress(api.Stage.PREPARING_LAYERS, 1, 2))
         self._work("describe_layers", pair.path(side), recipe)
         context.cancel.check()
         return 2

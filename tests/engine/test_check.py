@@ -527,7 +527,7 @@ def test_the_command_checks_a_network_that_is_opened_by_its_name(
     # Patches of 4 px, and of 2 × 2 of these, begin with the image's first pixel.
     for name, grid in (("stages.0", "4 px from 1.5 px"), ("stages.1", "8 px from 3.5 px")):
         (row,) = [row for row in rows if f"layer {name}" in row]
-        pattern = rf"{grid}; error (below 0\.001|[\d.]+) px, spread .* px, by gradients$"
+        pattern = rf"{grid}; error (below 0\.001|[\d.]+) px, spread .* px, by mirroring$"
         assert re.search(pattern, row)
 
 

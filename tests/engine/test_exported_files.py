@@ -132,7 +132,7 @@ def test_cells_lie_where_the_layers_place_them_whatever_the_weights(
     before = {name: one.clone() for name, one in net.state_dict().items()}
     descriptor = build(write(tmp_path / "left.pt2", net))
     assert descriptor.grid == CellGrid(4.0, 1.5)
-    assert measure_layer(descriptor.network, 0, facet="token").method == "gradient"
+    assert measure_layer(descriptor.network, 0, facet="token").method == "mirror"
     held = dict(descriptor.network.named_parameters())
     for name, values in before.items():
         assert torch.equal(next(one for key, one in held.items() if key.endswith(name)), values)

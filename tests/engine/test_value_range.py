@@ -22,7 +22,7 @@ from engine.images import Image, read_image, read_thumbnail, resize_pixels
 from engine.inspection.requests import Recipe
 from engine.inspection.session import Session
 from engine.inspection.store import MapKey
-from engine.progress import JobContext, Note
+from engine.progress import CancelToken, JobContext, Note
 
 SHAPE = (40, 56)
 GENERATOR = np.random.default_rng(11)
@@ -282,7 +282,7 @@ def test_a_session_describes_what_is_shown(tmp_path):
     np.testing.assert_allclose(
         seen[..., 0], np.clip((whole(4000, "float64") - 1000) / 2000, 0, 1), atol=1e-5
     )
-    looked = session._pair_image(pair, "a", recipe())
+    looked = session._pair_image(pair, "a", recipe(), CancelToken())
     np.testing.assert_array_equal(looked.pixels, seen)
 
 
