@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+import shiboken6
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette, QPixmap
 from PySide6.QtWidgets import (
@@ -179,4 +180,14 @@ class FigureDialog(QDialog):
         self._wait.start()
 
     def _draw(self) -> None:
-        self._figures.preview_figure(self.preview.show_png, self.preview.say)
+        preview = self.preview
+
+        def show(png: bytes) -> None:
+            if shiboken6.isValid(preview):  # the dialog may have been closed meanwhile
+                preview.show_png(png)
+
+        def say(text: str) -> None:
+            if shiboken6.isValid(preview):
+                preview.say(text)
+
+        self._figures.preview_figure(show, say)

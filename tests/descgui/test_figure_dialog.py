@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shiboken6
 from PySide6.QtGui import QImage
 
 from descgui.controllers.file_controller import FileController
@@ -90,6 +91,14 @@ def test_what_is_left_out_is_gone_and_nothing_else(part):
     }
     assert [name for name, gone in left.items() if gone] == [part]
     assert less.title == whole.title
+
+
+def test_a_preview_that_is_drawn_after_the_dialog_was_closed_is_dropped(qapp, models, asked):
+    dialog = FigureDialog(models, asked)
+    (show, say) = asked.of("preview_figure")[0]
+    shiboken6.delete(dialog)
+    show(b"")
+    say("No pair is open.")
 
 
 def test_width_and_theme_hold_for_preview_and_size():
