@@ -16,7 +16,7 @@ from descgui.views.scene import descriptor_title
 from descgui.views.theme import theme_colors
 from engine.api import PRECOMPUTED
 
-_CHOICE_ROLE: Final = int(Qt.ItemDataRole.UserRole)
+_NUMBER_ROLE: Final = int(Qt.ItemDataRole.UserRole)
 _NETWORK: Final = "network…"
 _WIDTH_PX: Final = 300
 _ROW_PX: Final = 26
@@ -36,6 +36,8 @@ class ComparePopup(QFrame):
         self._models = models
         self._describing = describing
         self._filling = False
+        # Beside the list: a drag copies what its rows hold, which a choice does not allow.
+        self._listed: dict[int, DescriptorChoice] = {}
         self.setAccessibleName("Compared descriptors")
         self.list = QListWidget(self)
         self.list.setAccessibleName("Descriptors, the first one on top")
@@ -88,12 +90,13 @@ class ComparePopup(QFrame):
         self._filling = True
         models, row = self._models, self.list.currentRow()
         self.list.clear()
+        self._listed = {number: models.descriptors[number].choice for number in models.numbers}
         for number in models.numbers:
             maps = models.descriptors[number]
             item = QListWidgetItem(descriptor_title(models, maps) or maps.choice.name)
             item.setToolTip(item.text())
             item.setSizeHint(QSize(0, _ROW_PX))
-            item.setData(_CHOICE_ROLE, maps.choice)
+            item.setData(_NUMBER_ROLE, number)
             self.list.addItem(item)
         self.list.setCurrentRow(min(row, self.list.count() - 1))
         self.list.setFixedHeight(_ROW_PX * len(models.descriptors) + 4)
@@ -140,7 +143,8 @@ class ComparePopup(QFrame):
         self._choose(self._choices())
 
     def _choices(self) -> list[DescriptorChoice]:
-        return [self.list.item(row).data(_CHOICE_ROLE) for row in range(self.list.count())]
+        rows = (self.list.item(row) for row in range(self.list.count()))
+        return [self._listed[row.data(_NUMBER_ROLE)] for row in rows]
 
     def _choose(self, choices: list[DescriptorChoice]) -> None:
         """Put the choices into the places of the panes; the places after them become free."""

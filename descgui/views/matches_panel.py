@@ -469,7 +469,11 @@ class MatchesPanel(QWidget):
         total = len(table.similarity)
         shown = state.shown() if state.visible else np.zeros(total, dtype=np.bool_)
         spread_px = table.median_uncertainty_px(shown & table.textured)
-        spread = "" if math.isnan(spread_px) else f" · ± {spread_px:.1f} px (median)"
+        spread = (
+            ""
+            if math.isnan(spread_px)
+            else f" · ±\N{NO-BREAK SPACE}{spread_px:.1f}\N{NO-BREAK SPACE}px (median)"
+        )
         self.summary.say(
             f"{int(shown.sum())} of {counted(total, '1 match', '{n} matches')} shown · "
             f"{1000.0 * table.seconds:.0f} ms{spread}"

@@ -103,7 +103,8 @@ def test_a_removed_descriptor_leaves_its_place_to_the_next(popup, models):
 def test_dragging_changes_the_order_of_the_panes(popup, models, qtbot):
     models.compared[0].choose(DescriptorChoice("msnet", {"weights": "x.pth"}))
     add(popup, "other")
-    root = QModelIndex()
+    root, rows = QModelIndex(), popup.list.model()
+    assert rows.mimeData([rows.index(1, 0)]) is not None  # what a drag copies
     popup.list.model().moveRow(root, 2, root, 0)  # what a drop does
     qtbot.waitUntil(lambda: chosen(models) == ["other", "daisy", "msnet", ""])
     assert models.descriptors[2].choice.values == {"weights": "x.pth"}

@@ -153,7 +153,10 @@ def test_right_and_wrong_are_counted_among_those_shown_with_a_known_truth(ready,
     assert ready.summary.sentence == "6 of 6 matches shown · 250 ms"
     spread = np.array([0.4, 0.6, 0.8, 1.0, 4.0, np.nan])
     models.matches.update(table=replace(table(errors), uncertainty_px=spread))
-    assert ready.summary.sentence == "6 of 6 matches shown · 250 ms · ± 0.8 px (median)"
+    assert (
+        ready.summary.sentence
+        == "6 of 6 matches shown · 250 ms · ±\N{NO-BREAK SPACE}0.8\N{NO-BREAK SPACE}px (median)"
+    )
     assert ready.verdicts.sentence == "3 right · 2 wrong · 60.0 % · 1 not in sight"
     models.matches.update(min_similarity=0.25)  # hides the first
     assert ready.summary.sentence.startswith("5 of 6")

@@ -231,6 +231,23 @@ def test_a_path_with_any_letters_opens(tmp_path):
     assert read(tmp_path / "données 東京").pairs()[0].sequence == "v_é"
 
 
+def test_links_to_one_folder_are_sequences_of_their_own(tmp_path):
+    make_sequence(tmp_path / "kept" / "v_wall")
+    (tmp_path / "links").mkdir()
+    for name in ("v_one", "v_two"):
+        (tmp_path / "links" / name).symlink_to(tmp_path / "kept" / "v_wall")
+    names = [group.name for group in read(tmp_path / "links").groups]
+    assert names == ["v_one", "v_two"]
+
+
+def test_names_that_their_parents_do_not_tell_apart_are_numbered(tmp_path):
+    for place in ("a", "b"):
+        make_sequence(tmp_path / place / "same" / "v_wall")
+    groups = read(tmp_path).groups
+    assert [group.name for group in groups] == ["same/v_wall", "same/v_wall (2)"]
+    assert groups[1].pairs[0].name == "same/v_wall (2) 1 → 2"
+
+
 def test_a_sequence_is_named_by_its_folder_however_the_path_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(make_sequence(tmp_path / "v_here"))
     assert read(Path()).groups[0].name == "v_here"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -185,15 +185,20 @@ def _told_apart(groups: Sequence[PairGroup]) -> tuple[PairGroup, ...]:
     apart = []
     for group in groups:
         if group.name in repeated:
-            wanted = f"{group.pairs[0].path_a.resolve().parent.name}/{group.name}"
-            name, number = wanted, 2
-            while name in taken:
-                name, number = f"{wanted} ({number})", number + 1
+            name = free_name(f"{group.pairs[0].path_a.resolve().parent.name}/{group.name}", taken)
             taken.add(name)
             apart.append(renamed(group, name))
         else:
             apart.append(group)
     return tuple(apart)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """A name that no other group has: the one that is wanted, or that and a number."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted} ({number})", number + 1
+    return name
 
 
 def renamed(group: PairGroup, name: str) -> PairGroup:

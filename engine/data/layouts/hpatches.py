@@ -12,6 +12,7 @@ homography to one image, say, a sentence reports which one is used.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.folders import file_names, natural_key, sub_folders
+from engine.data.layouts.building import free_name
 from engine.data.layouts.sequence_files import (
     holds_homographies,
     holds_patches,
@@ -95,12 +97,14 @@ class HPatchesReader:
             wrong = f" ({'; '.join(first)})" if first else ""
             raise DatasetError(root, f"holds no usable sequence{wrong}; {_EXPECTED}")
         counts = Counter(group.name for _, group in found)
-        groups = [
-            _renamed(group, f"{folder.parent.name}/{group.name}")
-            if counts[group.name] > 1
-            else group
-            for folder, group in found
-        ]
+        taken = {name for name, count in counts.items() if count == 1}
+        groups = []
+        for folder, group in found:
+            if counts[group.name] > 1:
+                name = free_name(f"{_name_of(folder.parent)}/{group.name}", taken)
+                taken.add(name)
+                group = _renamed(group, name)
+            groups.append(group)
         groups.sort(key=lambda group: natural_key(group.name))
         return PairSet(root, self.layout, tuple(groups), tuple(problems))
 
@@ -147,7 +151,7 @@ def _candidates(
             if looks_like_a_sequence(names):
                 yield folder, names
             elif holds_patches(names):
-                patches.append(folder.resolve().name)
+                patches.append(_name_of(folder))
             elif depth > 0:
                 waiting += [(below, depth - 1) for below in reversed(sub_folders(folder))]
         except DatasetError as error:
@@ -156,7 +160,7 @@ def _candidates(
 
 def _read_sequence(folder: Path, names: list[str]) -> PairGroup:
     """A folder that looks like a sequence, and what is wrong with it; it may have no pair."""
-    name = folder.resolve().name
+    name = _name_of(folder)
     files = sort_files(sorted(names, key=natural_key))
     choices = [f"{name}: {files.choice}."] if files.choice else []
     problems = []
@@ -200,6 +204,11 @@ def _read_sequence(folder: Path, names: list[str]) -> PairGroup:
         problems=(*choices, *problems),
         choices=tuple(choices),
     )
+
+
+def _name_of(folder: Path) -> str:
+    """What a folder is called: a link by its own name, as several may lead to one folder."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 - resolve() follows links
 
 
 def _renamed(group: PairGroup, name: str) -> PairGroup:
