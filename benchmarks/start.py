@@ -49,7 +49,7 @@ def measure(runs: int) -> list[Figure]:
         ),
         summarise(
             "ready to hover", [run["ready_s"] for run in found["ours"]], unit="s",
-            note="demo pair described with DAISY",
+            note="demo pair described with descspace-fast",
         ),
     ]  # fmt: skip
 
