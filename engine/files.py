@@ -17,7 +17,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import yaml
 
@@ -259,6 +259,10 @@ def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
+_STDOUT_NAMES: Final = frozenset(("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"))
+_stdout_is_taken = False
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Rows as CSV; floats with all their digits, None as an empty cell.
 
@@ -321,12 +325,26 @@ def output_errors(path: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def stdout_taken() -> Iterator[None]:
+    """Inside the block standard output is for what a command says, and no output goes there."""
+    global _stdout_is_taken
+    before, _stdout_is_taken = _stdout_is_taken, True
+    try:
+        yield
+    finally:
+        _stdout_is_taken = before
+
+
 def is_stream(path: Path) -> bool:
     """Whether writing to a path means to send bytes along, not to make a file.
 
     Raises:
         OSError: the path cannot be looked at.
+        OutputError: it is standard output, which is taken.
     """
+    if _stdout_is_taken and path.absolute().as_posix() in _STDOUT_NAMES:
+        raise OutputError(path, "is where this command says what it did: name a file")
     if path.absolute().parts[1:2] in (("dev",), ("proc",)):
         return path.exists()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-import shiboken6
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette, QPixmap
 from PySide6.QtWidgets import (
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.bundle import AppModels
 from descgui.models.settings import FigureSettings
+from descgui.views.alive import while_alive
 from descgui.views.form import NumberBox
 from descgui.views.panel_parts import Sentence, in_column, in_row, labelled_rows, show_value
 from descgui.views.ports import Figures
@@ -181,13 +181,6 @@ class FigureDialog(QDialog):
 
     def _draw(self) -> None:
         preview = self.preview
-
-        def show(png: bytes) -> None:
-            if shiboken6.isValid(preview):  # the dialog may have been closed meanwhile
-                preview.show_png(png)
-
-        def say(text: str) -> None:
-            if shiboken6.isValid(preview):
-                preview.say(text)
-
-        self._figures.preview_figure(show, say)
+        self._figures.preview_figure(
+            while_alive(preview, preview.show_png), while_alive(preview, preview.say)
+        )

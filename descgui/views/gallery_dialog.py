@@ -31,6 +31,7 @@ from descgui.models.gallery_state import (
     title_of,
 )
 from descgui.models.pair_filter import parse_filter
+from descgui.views.alive import while_alive
 from descgui.views.color_bar import ColorBar
 from descgui.views.evaluation_actions import ResultActions
 from descgui.views.gallery import GalleryModel, GalleryView, PairPictures
@@ -292,7 +293,7 @@ class GalleryDialog(QDialog):
                 self._table = table
                 self._refresh()
 
-        self._pictures.tabulate(content, queries, show)
+        self._pictures.tabulate(content, queries, while_alive(self, show))
 
     def _show_words(self, text: str) -> None:
         self.empty.setText(text)
@@ -310,7 +311,7 @@ class GalleryDialog(QDialog):
                     self._tables = tables
                     self._refresh()
 
-            self._pictures.slice(content, show)
+            self._pictures.slice(content, while_alive(self, show))
             return
         refill(self.sliced, [(one.caption, number) for number, one in enumerate(self._tables)])
         if not self._tables:
@@ -387,7 +388,8 @@ class GalleryDialog(QDialog):
             _CARD_PX, row, self._content,
         )  # fmt: skip
         scatter = self.scatter
-        self._pictures.want([wanted], lambda _key, picture: scatter.set_card(pair, text, picture))
+        show = while_alive(scatter, lambda _key, picture: scatter.set_card(pair, text, picture))
+        self._pictures.want([wanted], show)
 
     def _on_point_chosen(self, pair: ListedPair) -> None:
         label = self._axis_choices()[1].label

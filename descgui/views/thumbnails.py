@@ -10,6 +10,8 @@ from PySide6.QtCore import QObject, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QAbstractItemView
 
+from descgui.views.alive import while_alive
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -71,7 +73,8 @@ class PictureCache(QObject, Generic[Key]):
 
     def want(self, keys: Sequence[Key]) -> None:
         """Make those of these that are missing, and none that was wanted before."""
-        self._pictures.want([key for key in keys if key not in self._kept], self.put)
+        missing = [key for key in keys if key not in self._kept]
+        self._pictures.want(missing, while_alive(self, self.put))
 
     def put(self, key: Key, image: QImage) -> None:
         """Take a picture; a null image where it cannot be made."""

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from descgui.views import dialogs
+from descgui.views.alive import while_alive
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -250,7 +251,7 @@ class TruthDialog(QDialog):
                 self.summary.setVisible(bool(summary))
                 self._ok().setEnabled(not problem)
 
-        self._checking.check(text, show)
+        self._checking.check(text, while_alive(self, show))
 
     def _ok(self) -> QWidget:
         return self.buttons.button(QDialogButtonBox.StandardButton.Ok)

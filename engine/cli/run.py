@@ -17,6 +17,7 @@ from engine.cli.command import DrawPdf, OpenWindow, Shell
 from engine.cli.parser import build_parser, parse
 from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
+from engine.files import stdout_taken
 from engine.jobs.command_line import ViewOptions
 from engine.progress import CancelToken
 
@@ -108,6 +109,7 @@ def results_apart() -> Iterator[TextIO]:
     """
     real = sys.stdout
     with contextlib.ExitStack() as stack:
+        stack.enter_context(stdout_taken())
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         kept = _moved_aside(real)
         if kept is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import shiboken6
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QDialogButtonBox, QLineEdit
 
@@ -65,6 +67,20 @@ def type_in(field: QLineEdit, text: str) -> None:
 
 def ok(dialog: TruthDialog):
     return dialog.buttons.button(QDialogButtonBox.StandardButton.Ok)
+
+
+def test_an_answer_that_comes_after_the_dialog_was_closed_is_dropped(qtbot, opened, tmp_path):
+    shows: list[Callable[[str, str], object]] = []
+
+    class Checking:
+        def check(self, _text: str, show: Callable[[str, str], object]) -> None:
+            shows.append(show)
+
+    path = tmp_path / "map.npy"
+    dialog = TruthDialog(path, api.look_at_truth(path), Checking(), image="")
+    qtbot.waitUntil(lambda: bool(shows), timeout=WAIT_MS)
+    shiboken6.delete(dialog)
+    shows[0]("", "shows 100 %")
 
 
 def answered(qtbot, dialog: TruthDialog) -> str:

@@ -252,6 +252,14 @@ def test_a_refused_command_ends_its_process_with_1(photos: Path, tmp_path: Path)
     assert "none.png: there is no such" in refused(done)
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="/dev/stdout is needed")
+def test_a_table_is_not_mixed_with_what_a_command_says(pair: tuple[Path, Path]):
+    """Its standard output leads elsewhere meanwhile, so the table would be lost, too."""
+    done = run("match", *pair, "--descriptor", "daisy", "--out", "/dev/stdout")
+    assert "/dev/stdout: is where this command says what it did: name a file" in refused(done)
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
