@@ -242,21 +242,22 @@ class Daisy:
             )
             for shift_x, _, sigma_px in places
         }
-        batch, count, width = gradients.shape[1], len(places), cells[1].count
+        batch, width = gradients.shape[1], cells[1].count
         values = gradients.new_empty(batch, self.dim, cells[0].count, width)
         # Normalising passes over the numbers many times; a few rows at a time stay in the cache.
         few = max(1, _CACHED_NUMBERS // (batch * self.dim * width))
-        for top in range(0, cells[0].count, _ROWS):
-            rows = cells[0].part(top, top + _ROWS)
-            block = gradients.new_empty(rows.count, batch, count, self.config.orientations, width)
-            for index, (shift_x, shift_y, sigma_px) in enumerate(places):
-                columns = averaged[shift_x, sigma_px]
-                block[:, :, index] = _average_down(
-                    columns, samples[0], rows.moved(shift_y), sigma_px
-                )
-            for first in range(0, rows.count, few):
-                normal = self._normalise(block[first : first + few])
-                values[:, :, top + first : top + first + len(normal)] = normal.permute(1, 2, 0, 3)
+        by_place = [
+            _blocks_down(
+                averaged[shift_x, sigma_px], samples[0], cells[0].moved(shift_y), sigma_px, _ROWS
+            )
+            for shift_x, shift_y, sigma_px in places
+        ]
+        top = 0
+        for parts in zip(*by_place, strict=True):
+            for block in torch.split(torch.stack(parts, dim=2), few):
+                normal = self._normalise(block)
+                values[:, :, top : top + len(normal)] = normal.permute(1, 2, 0, 3)
+                top += len(normal)
         return values
 
     def _normalise(self, histograms: Tensor) -> Tensor:
@@ -286,11 +287,6 @@ class _Samples:
         """As many, beside these."""
         return replace(self, first_px=self.first_px + shift_px)
 
-    def part(self, begin: int, end: int) -> _Samples:
-        """Those of a range, which may end beyond the last one."""
-        first_px = self.first_px + begin * self.spacing_px
-        return _Samples(first_px, self.spacing_px, min(end, self.count) - begin)
-
 
 def _average_across(
     values: Tensor, samples: _Samples, centres: _Samples, sigma_px: float
@@ -306,17 +302,30 @@ def _average_across(
 
 def _average_down(values: Tensor, samples: _Samples, centres: _Samples, sigma_px: float) -> Tensor:
     """Average ``(h, ...)`` samples under a Gaussian about each of ``n`` centres: ``(n, ...)``."""
+    return torch.cat(list(_blocks_down(values, samples, centres, sigma_px)))
+
+
+def _blocks_down(
+    values: Tensor,
+    samples: _Samples,
+    centres: _Samples,
+    sigma_px: float,
+    rows: int | None = None,
+) -> Iterator[Tensor]:
+    """The same in blocks ``(rows, ...)``, of a size that suits the Gaussian if none is given."""
     flat = values.reshape(samples.count, -1)
-    blocks = [
-        weights @ _taken(flat, first, last, dim=0)
-        for first, last, weights in _blocks(samples, centres, sigma_px, like=values)
-    ]
-    joined = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-    return joined.reshape(centres.count, *values.shape[1:])
+    for first, last, weights in _blocks(samples, centres, sigma_px, rows, like=values):
+        block = weights @ _taken(flat, first, last, dim=0)
+        yield block.reshape(len(weights), *values.shape[1:])
 
 
 def _blocks(
-    samples: _Samples, centres: _Samples, sigma_px: float, *, like: Tensor
+    samples: _Samples,
+    centres: _Samples,
+    sigma_px: float,
+    rows: int | None = None,
+    *,
+    like: Tensor,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """The matrix of Gaussians about evenly spaced centres, in blocks along its diagonal.
 
@@ -326,7 +335,7 @@ def _blocks(
     """
     step = round(centres.spacing_px / samples.spacing_px)
     first, bell = _gaussian(centres.first_px, sigma_px, samples)
-    rows = min(centres.count, max(_ROWS, len(bell) // step))
+    rows = min(centres.count, rows or max(_ROWS, len(bell) // step))
     weights = torch.zeros(rows, (rows - 1) * step + len(bell), dtype=torch.float64)
     row_stride, column_stride = weights.stride()
     diagonal = weights.as_strided((rows, len(bell)), (row_stride + step, column_stride))
