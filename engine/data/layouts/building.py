@@ -224,10 +224,7 @@ def usable_names(groups: Sequence[PairGroup]) -> tuple[tuple[PairGroup, ...], li
 def _with_usable_names(group: PairGroup, taken: set[str], told: dict[str, None]) -> PairGroup:
     if not (group.name.isprintable() and is_group_name(group.name)):
         parts = [part for part in printable(group.name).split("/") if part.strip(". ")]
-        wanted = name = "/".join(parts) or "group"
-        number = 2
-        while name in taken:
-            name, number = f"{wanted} ({number})", number + 1
+        name = free_name("/".join(parts) or "group", taken)
         taken.add(name)
         told[f"The group {quoted(group.name)} is called {quoted(name)} here."] = None
         group = renamed(group, name)
