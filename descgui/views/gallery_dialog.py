@@ -117,14 +117,6 @@ class GalleryDialog(QDialog):
         if event.type() == QEvent.Type.PaletteChange and self.scatter is not None:
             self.scatter.restyle()
 
-    def done(self, result: int) -> None:
-        """Close; what is still being drawn or measured finds nothing to show it in."""
-        self._content = None
-        self.model.show_pairs(None, (), value="", kind="matches", right_px=0.0)
-        if self.scatter is not None:
-            self.scatter.forget()
-        super().done(result)
-
     # Making
 
     def _make_fields(self) -> None:

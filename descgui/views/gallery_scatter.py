@@ -136,10 +136,6 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         self._legend.setLabelTextColor(text)
         self._diagonal.setPen(QPen(blended(text, base, 0.25), 0))
 
-    def forget(self) -> None:
-        """Point at nothing, so that no picture is waited for."""
-        self._pointed, self._card = None, None
-
     def set_card(self, pair: ListedPair, text: str, picture: QImage) -> None:
         """Show words and a picture beside the pointed pair, if it is still pointed at."""
         if self._pointed is not None and pair is self._table.pairs[self._pointed]:
