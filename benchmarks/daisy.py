@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +11,7 @@ import torch
 from skimage import data
 
 from benchmarks.figure import Figure, summarise, take_turns
-from benchmarks.peers import Peer
+from benchmarks.peers import join, share_threads
 from engine.descriptors.daisy import Daisy, DaisyConfig
 
 _STRIDES_PX = (1, 2, 4)
@@ -22,8 +20,7 @@ _PEERS = {"scikit-image DAISY": 0.5, "OpenCV DAISY": 0.7}  # and the largest rat
 
 def measure(runs: int) -> list[Figure]:
     """At each stride: ours, and both others."""
-    threads = min(2, os.cpu_count() or 1)
-    torch.set_num_threads(threads)
+    threads = share_threads()
     camera: Any = data.camera
     grey = camera()[:480] / 255.0
     grey = np.ascontiguousarray(np.concatenate([grey, grey[:, :128]], axis=1))
@@ -45,11 +42,9 @@ def _measure_stride(image: torch.Tensor, stride_px: int, runs: int, threads: int
     works: dict[str, Callable[[], float | None]] = {"ours": describe}
     with contextlib.ExitStack() as stack:
         for name in _PEERS:
-            try:
-                peer = Peer(name, threads=threads, grey=grey, stride_px=np.array(stride_px))
-                works[name] = stack.enter_context(peer).run
-            except RuntimeError as error:
-                print(f"{name} is not measured: {error}", file=sys.stderr)
+            join(
+                stack, works, name, name, threads=threads, grey=grey, stride_px=np.array(stride_px)
+            )
         times = take_turns(works, runs)
     case = f"stride {stride_px}"
     figures = [

@@ -7,8 +7,6 @@ as the processor has cores, at most two, and faiss as many.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable
 
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks.figure import Figure, summarise, take_turns
-from benchmarks.peers import Peer
+from benchmarks.peers import join, share_threads
 from engine.matching import shortlist
 from engine.matching.nearest import nearest, nearest_apart
 
@@ -32,8 +30,7 @@ _SET = 5
 
 def measure(runs: int) -> list[Figure]:
     """Ours, plain float32 products, and faiss, at several sizes; then what is built on them."""
-    threads = min(2, os.cpu_count() or 1)
-    torch.set_num_threads(threads)
+    threads = share_threads()
     figures: list[Figure] = []
     for queries, candidates in _SIZES:
         figures += _measure_size(queries, candidates, runs, threads)
@@ -49,18 +46,15 @@ def _measure_size(queries: int, candidates: int, runs: int, threads: int) -> lis
         names["float32"]: lambda: _run(asked, [offered], plain=True),
     }
     with contextlib.ExitStack() as stack:
-        try:
-            peer = stack.enter_context(
-                Peer(
-                    "faiss flat",
-                    threads=threads,
-                    queries=asked.numpy(),
-                    candidates=offered.numpy(),
-                )
-            )
-            works[names["faiss"]] = peer.run
-        except RuntimeError as error:
-            print(f"faiss is not measured: {error}", file=sys.stderr)
+        join(
+            stack,
+            works,
+            names["faiss"],
+            "faiss flat",
+            threads=threads,
+            queries=asked.numpy(),
+            candidates=offered.numpy(),
+        )
         times = take_turns(works, runs)
     target = 1.0
     if shortlist.in_hardware():

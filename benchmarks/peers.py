@@ -8,11 +8,14 @@ them has no ratio.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +41,38 @@ def install() -> int:
     venv.create(place, clear=True, with_pip=True)
     command = [str(python()), "-m", "pip", "install", "--quiet", *PACKAGES]
     return subprocess.run(command, check=False).returncode
+
+
+def share_threads() -> int:
+    """Let torch use as many threads as a peer gets, one a core and at most two; how many."""
+    import torch
+
+    threads = min(2, os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def join(
+    stack: contextlib.ExitStack,
+    works: dict[str, Callable[[], float | None]],
+    title: str,
+    name: str,
+    *,
+    threads: int,
+    **arrays: NDArray[np.generic],
+) -> None:
+    """Add a peer's work to those that take turns, until the stack ends; if it is there.
+
+    Args:
+        stack: ends its process.
+        works: by title.
+        title: the peer's in ``works``.
+        name, threads, arrays: as for :class:`Peer`.
+    """
+    try:
+        works[title] = stack.enter_context(Peer(name, threads=threads, **arrays)).run
+    except RuntimeError as error:
+        print(f"{name} is not measured: {error}", file=sys.stderr)
 
 
 class Peer:
