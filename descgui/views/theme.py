@@ -8,7 +8,7 @@ not themed: a figure must look the same to everyone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
@@ -20,7 +20,6 @@ from engine.api import data_dir
 
 ThemeName = Literal["system", "light", "dark"]
 Scheme = Literal["light", "dark"]
-_STYLE: Final = "fusion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,7 @@ class Theme(QObject):
         self._name: ThemeName = settings.state.theme
         self._wished = self._name
         self._scheme: Scheme | None = None
-        if _application().style().name() != _STYLE:
-            QApplication.setStyle(_STYLE)
+        QApplication.setStyle("Fusion")
         self.apply(self._name)
         settings.changed.connect(self._follow)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._refresh)
@@ -157,25 +155,15 @@ class Theme(QObject):
             return
         self._scheme = scheme
         colors = DARK if dark else LIGHT
-        application, sheet = _application(), make_style_sheet(colors)
-        if application.styleSheet() != sheet:
-            self._restyle(application, make_palette(colors), sheet)
-        retint_icons()
-        self.changed.emit(scheme)
-
-    @staticmethod
-    def _restyle(application: QApplication, palette: QPalette, sheet: str) -> None:
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
         # WORKAROUND for Qt 6.10: when one style sheet follows another, every widget is styled once
         # for each of its ancestors, which takes 0.26 s of computing a window; off and on, 0.07 s.
         application.setStyleSheet("")
-        QApplication.setPalette(palette)
-        application.setStyleSheet(sheet)
-
-
-def _application() -> QApplication:
-    application = QApplication.instance()
-    assert isinstance(application, QApplication)
-    return application
+        QApplication.setPalette(make_palette(colors))
+        application.setStyleSheet(make_style_sheet(colors))
+        retint_icons()
+        self.changed.emit(scheme)
 
 
 def make_palette(colors: ThemeColors) -> QPalette:
