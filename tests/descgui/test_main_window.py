@@ -61,6 +61,16 @@ def actions(models: AppModels) -> Actions:
     return Actions(models)
 
 
+def on_screen(qtbot: QtBot, window: MainWindow, width: int, height: int) -> MainWindow:
+    """The window, once it is on the screen and takes keys."""
+    qtbot.addWidget(window)
+    window.resize(width, height)
+    window.show()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    return window
+
+
 @pytest.fixture
 def make_window(qtbot: QtBot, models: AppModels, actions: Actions, tmp_path: Path) -> MakeWindow:
     def make(width: int = 1400, height: int = 900, layout: Path | None = None) -> MainWindow:
@@ -80,13 +90,8 @@ def make_window(qtbot: QtBot, models: AppModels, actions: Actions, tmp_path: Pat
             },
             layout_file=layout,
         )
-        qtbot.addWidget(window)
         made.append(window)
-        window.resize(width, height)
-        window.show()
-        window.activateWindow()
-        qtbot.waitUntil(window.isActiveWindow)
-        return window
+        return on_screen(qtbot, window, width, height)
 
     made: list[MainWindow] = []
     return make
@@ -540,13 +545,8 @@ def worker(
             },
             layout_file=layout,
         )
-        qtbot.addWidget(window)
         windows.append(window)
-        window.resize(width, height)
-        window.show()
-        window.activateWindow()
-        qtbot.waitUntil(window.isActiveWindow)
-        return window
+        return on_screen(qtbot, window, width, height)
 
     windows: list[MainWindow] = []
     return make
