@@ -765,6 +765,11 @@ def _fit_axis(
     offset = float(found.mean()) - stride * middle
     means = torch.stack([(one.found_px - stride * one.cells).mean() for one in rounds])
     error = _error(means, mean_error * (_FEW if looks < _FEWEST_ROUNDS else 1.0))
+    if len(rounds) >= _FEWEST_ROUNDS:
+        # The means of a few rounds may agree by chance; what their cells do is seen more often.
+        ordered = [one.found_px[one.cells.argsort(stable=True)] for one in rounds]
+        error = max(error, _error_within(torch.stack(ordered)))
+        error *= math.sqrt(len(rounds) / (len(rounds) - 2))  # and a few may all be off
     if near is None:
         error = math.hypot(error, stride_error * middle)
     crossed_error = mean_error / float(across.std(correction=0))
@@ -786,6 +791,19 @@ def _error_by(residual: Tensor, group: Tensor) -> float:
     """The standard error of the mean of cells, if those of a group count as one."""
     means = torch.stack([residual[group == one].mean() for one in sorted(set(group.tolist()))])
     return float(means.std() / math.sqrt(len(means)))
+
+
+def _error_within(found_px: Tensor) -> float:
+    """The standard error of the mean of cells, by what each does from round to round.
+
+    What a cell does in every round, as those of a map that was enlarged, does not count.
+
+    Args:
+        found_px: ``(rounds, cells)``, at least two rounds.
+    """
+    changes = found_px - found_px.mean(dim=0)
+    variance = changes.square().sum() / (found_px.shape[1] * (found_px.shape[0] - 1))
+    return float((variance / found_px.numel()).sqrt())
 
 
 def _error(by_round: Tensor, by_chance: float) -> float:

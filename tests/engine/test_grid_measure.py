@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.descriptors import grid_measure
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
     NoInfluenceError,
@@ -334,3 +335,22 @@ def test_whether_a_cell_sees_the_border_is_found() -> None:
     assert not sees_border(narrow, size_px=(64, 64), device="cpu")
     wide = nn.Sequential(narrow, nn.Conv2d(4, 4, 15, 1, 7))
     assert sees_border(wide, size_px=(64, 64), device="cpu")
+
+
+def test_rounds_that_agree_by_chance_are_not_taken_for_certain() -> None:
+    cells = torch.arange(8)
+    scatter_px = torch.tensor([1.0, -1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
+
+    def measured(signs: tuple[float, ...]) -> grid_measure.MeasuredGrid:
+        one = [
+            grid_measure._Positions(cells, cells.flip(0), 4.0 * cells + 1.5 + sign * scatter_px, 12)
+            for sign in signs
+        ]
+        return grid_measure._fit([(each, each) for each in one], (48, 48), 4.0, "gradient")
+
+    # Every round puts cell 0 at 1.5 px, but each cell is a pixel off, now to one side, now the other.
+    found = measured((1.0, -1.0, 1.0))
+    assert found.offset_px == pytest.approx((1.5, 1.5))
+    assert 0.25 < found.error_px < 1.0  # the mean of 24 cells: 0.24 px, by three rounds only
+    # What the cells do in every round is their pattern, not chance.
+    assert measured((1.0, 1.0, 1.0)).error_px == pytest.approx(0, abs=1e-9)
