@@ -198,5 +198,8 @@ class MapsMismatchError(DescSpaceError):
     """The maps of two images cannot be compared with each other."""
 
 
-class JobCancelled(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Unwinds a job after :meth:`engine.progress.CancelToken.cancel`."""
+class JobCancelled(BaseException):
+    """Unwinds a job after :meth:`engine.progress.CancelToken.cancel`.
+
+    It is no error: whoever handles those of a stranger's code must let it pass.
+    """

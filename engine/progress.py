@@ -146,10 +146,15 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.RLock()  # a signal may cancel on the thread that holds it
+        self._reactions: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
         """Ask the work to stop; may be called from any thread, and more than once."""
-        self._event.set()
+        with self._lock:
+            self._event.set()
+            for react in tuple(self._reactions):
+                react()
 
     @property
     def cancelled(self) -> bool:
@@ -168,12 +173,35 @@ class CancelToken:
 
     @contextlib.contextmanager
     def everywhere(self) -> Iterator[None]:
-        """Inside the block :func:`check_stop` checks this token, wherever this thread calls it."""
-        outer, _running.token = _running.token, self
+        """Inside the block :func:`check_stop` checks this token, wherever this thread calls it.
+
+        Blocks inside each other check all their tokens.
+        """
+        outer = _running.tokens
+        _running.tokens = (*outer, self)
         try:
             yield
         finally:
-            _running.token = outer
+            _running.tokens = outer
+
+    @contextlib.contextmanager
+    def reacting(self, react: Callable[[], None]) -> Iterator[None]:
+        """Inside the block :meth:`cancel` calls a function, on its own thread.
+
+        For work of other libraries, which takes no token but can be told to stop.  The function
+        must return at once and raise nothing.
+
+        Raises:
+            JobCancelled: it was asked to stop before.
+        """
+        with self._lock:
+            self._reactions.append(react)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._reactions.remove(react)
 
     @contextlib.contextmanager
     def holding(self, lock: threading.Lock | threading.RLock) -> Iterator[None]:
@@ -191,9 +219,9 @@ class CancelToken:
 
 
 class _Running(threading.local):
-    """The token of what runs on a thread."""
+    """The tokens of what runs on a thread."""
 
-    token: CancelToken | None = None
+    tokens: tuple[CancelToken, ...] = ()
 
 
 _running = _Running()
@@ -205,8 +233,17 @@ def check_stop() -> None:
     For what takes long where no token is handed to, such as measuring a network while it is built:
     builders have the signature that plugins know.  See :meth:`CancelToken.everywhere`.
     """
-    if _running.token is not None:
-        _running.token.check()
+    for token in _running.tokens:
+        token.check()
+
+
+@contextlib.contextmanager
+def when_stopped(react: Callable[[], None]) -> Iterator[None]:
+    """:meth:`CancelToken.reacting` of all that runs on this thread."""
+    with contextlib.ExitStack() as stack:
+        for token in _running.tokens:
+            stack.enter_context(token.reacting(react))
+        yield
 
 
 class PauseToken:

@@ -43,7 +43,7 @@ from engine.descriptors.registry import (
     build_descriptor,
     get_descriptor,
 )
-from engine.errors import ConfigError, DescSpaceError, JobCancelled, OutputError, PluginError
+from engine.errors import ConfigError, DescSpaceError, OutputError, PluginError
 from engine.files import make_folder, parse_json, read_input, write_atomically
 from engine.paths import cache_dir
 from engine.progress import check_stop
@@ -156,8 +156,6 @@ def naming_plugin() -> Iterator[None]:
     """Inside the block an error that arises in a plugin's code names its file and line."""
     try:
         yield
-    except JobCancelled:
-        raise
     except Exception as error:
         fault = plugin_fault(error)
         if fault is None:
@@ -236,8 +234,6 @@ def _check(
     for find in parts:
         try:
             findings += find()
-        except JobCancelled:
-            raise
         except Exception as error:  # a stranger's code: anything may come
             findings.append(Finding(_FAILED, "", "fails", "refused", f"it fails: {_why(error)}"))
         if any(one.verdict == "refused" for one in findings):

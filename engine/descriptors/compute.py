@@ -37,10 +37,11 @@ from engine.descriptors.memory import (
     measure_memory,
 )
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
+from engine.descriptors.stopping import large_in_parts, stop_between_modules
 from engine.descriptors.tensors import unit_length
 from engine.descriptors.tiles import describe_in_tiles, tile_count
 from engine.devices import free_memory_bytes, ran_out_of_memory, resolve_device
-from engine.errors import DescSpaceError, DeviceError, JobCancelled
+from engine.errors import DescSpaceError, DeviceError
 from engine.geometry.coords import CellGrid
 from engine.progress import CancelToken, JobContext, Note, check_stop
 from engine.vocabulary import Precision
@@ -234,8 +235,6 @@ def _memory_of(
     model = None
     try:
         model = measure_memory(describe, period_px=descriptor.shift_period_px)
-    except JobCancelled:
-        raise
     except Exception as error:  # a stranger's code; the image itself may go well
         _log.info("The memory that describing takes could not be measured: %s", error)
     with contextlib.suppress(TypeError):
@@ -272,7 +271,9 @@ def run_on_image(
     def work_on(place: torch.device, work: Callable[[Tensor], Value]) -> Value:
         with working(descriptor, place, precision, context.cancel):
             images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-            return work(images.to(place).permute(2, 0, 1)[None].contiguous())
+            images = images.to(place).permute(2, 0, 1)[None].contiguous()
+            with large_in_parts(images):
+                return work(images)
 
     if precision != "float32" and not descriptor.half_precision:
         note(f"This descriptor is not safe in {precision}; it was computed in float32.")
@@ -313,9 +314,12 @@ def working(
     """Inside the block the descriptor is on the device, and this thread alone uses it.
 
     Grad mode and autocast hold for this thread and this block only; autocast only where the
-    descriptor allows it.
+    descriptor allows it.  A pass through a network ends before its next module once ``cancel`` is
+    raised.
     """
+    stop_between_modules()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(cancel.everywhere())
         module = getattr(descriptor, "module", None)
         if isinstance(module, nn.Module):
             # A network is in one place at a time: another thread may want it elsewhere.
@@ -347,6 +351,7 @@ def get_built(spec: DescriptorSpec, cancel: CancelToken | None = None) -> DenseD
         JobCancelled: ``cancel`` was raised.
     """
     cancel = cancel or CancelToken()
+    stop_between_modules()
     with cancel.holding(_built_lock), cancel.everywhere():
         check_stop()
         return _build(spec, get_descriptor(spec.name).build, spec.weights_stamps(load=True))

@@ -19,6 +19,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.progress import check_stop
+
 Describe = Callable[[float], Tensor]
 """Descriptors ``(K, D)`` of an image's points, for a factor by which the image may be larger."""
 
@@ -62,6 +64,7 @@ def vote_for_growth(
     """
     best, clearest = ScaleVote(1.0, 0, 0), _CLEAR
     for growth in _GROWTHS:
+        check_stop()
         similarity = describe_a(max(1.0, 1.0 / growth)) @ describe_b(max(1.0, growth)).T
         places = _mutual(similarity)
         grown, turned_deg = _draw_lines(points_a[places[:, 0]], points_b[places[:, 1]])

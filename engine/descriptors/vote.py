@@ -29,6 +29,7 @@ from engine.descriptors.members import View, read_view, to_view
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places
+from engine.progress import check_stop
 from engine.vocabulary import Side
 
 _WINDOW_PX: Final = 7
@@ -177,6 +178,7 @@ def _largest_cluster(
     if len(asking.vectors) == 0 or len(offering.vectors) == 0:
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
         return nothing, nothing
+    check_stop()
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
     # Mutual: of all points, the one that found the cell is the most similar to it.
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)

@@ -27,7 +27,7 @@ from engine.descriptors.memory import MemoryModel, measure_memory
 from engine.descriptors.position import PositionRemover, positional_shares, without_directions
 from engine.descriptors.tensors import unit_length
 from engine.devices import free_memory_bytes
-from engine.errors import ConfigError, DescSpaceError, DeviceError, JobCancelled
+from engine.errors import ConfigError, DescSpaceError, DeviceError
 from engine.evaluation.datasets import EvaluationSet
 from engine.evaluation.layer_measures import effective_rank, shift_sensitivity
 from engine.evaluation.measure import EvaluatedDescriptor, ReadImage, draw_lists, read_pairs
@@ -312,8 +312,6 @@ class StudiedDescriptor:
             period_px = self.descriptor.shift_period_px
             try:
                 found = measure_memory(lambda small: self._raw(small, context), period_px=period_px)
-            except JobCancelled:
-                raise
             except Exception as error:  # of whatever library computes; the image itself may go well
                 _log.info("The memory that layers take could not be measured: %s", error)
                 found = None

@@ -456,7 +456,8 @@ class Session:
         if found is None:
             image, descriptor = self._image(pair, side), get_built(recipe.spec, cancel)
             size_px = fit_long_edge(image.size_px, recipe.long_edge_px).to_size_px
-            _refuse_too_large(pair.path(side), descriptor, size_px, recipe.device)
+            with cancel.everywhere():
+                _refuse_too_large(pair.path(side), descriptor, size_px, recipe.device)
             found = PairImage(
                 descriptor=descriptor,
                 pixels=resize_pixels(image.pixels, size_px, antialias=True),

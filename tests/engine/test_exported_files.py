@@ -23,9 +23,9 @@ from engine.descriptors.families.backbone import BackboneDescriptor
 from engine.descriptors.families.grids import measure_layer
 from engine.descriptors.held_state import state_sha256
 from engine.descriptors.registry import build_descriptor, make_spec, weights_in_use
-from engine.errors import ConfigError, DescSpaceError, WeightsError
+from engine.errors import ConfigError, DescSpaceError, JobCancelled, WeightsError
 from engine.geometry.coords import CellGrid
-from engine.progress import CHOICES
+from engine.progress import CHOICES, CancelToken
 from engine.weight_titles import WEIGHTS_IN_FILE
 
 FREE = ({0: Dim("b"), 2: 4 * Dim("h", min=2, max=512), 3: 4 * Dim("w", min=2, max=512)},)
@@ -119,6 +119,27 @@ def test_a_program_gives_the_numbers_of_the_network(
     assert (descriptor.network.multiple_px, descriptor.network.fixed_size_px) == (4, None)
     assert (descriptor.dim, descriptor.trained) == (16, True)
     assert descriptor.describe(images(61, 93))[0].values.shape == (1, 16, 16, 24)
+
+
+@pytest.mark.parametrize("write", [exported, traced])
+def test_a_program_stops_before_its_next_step(tmp_path: Path, write: Callable[..., Path]) -> None:
+    class Stopping(CancelToken):
+        last, checks = 0, 0
+
+        def check(self) -> None:
+            self.checks += 1
+            if self.checks == self.last:
+                self.cancel()
+            super().check()
+
+    descriptor, whole, stopped = build(write(tmp_path / "net.pt2", Net())), Stopping(), Stopping()
+    with whole.everywhere():
+        descriptor.describe(images())
+    assert whole.checks >= 4  # two convolutions, a normalisation and a rectifier
+    stopped.last = 2
+    with pytest.raises(JobCancelled), stopped.everywhere():
+        descriptor.describe(images())
+    assert stopped.checks <= 3  # TorchScript makes an error of it, so it is checked once more
 
 
 @pytest.mark.parametrize("write", [exported, traced])

@@ -28,12 +28,18 @@ from engine.descriptors.families.onnx_graph import read_onnx_graph
 from engine.descriptors.held_state import state_sha256
 from engine.descriptors.model_names import parse_model_name
 from engine.descriptors.registry import build_descriptor, list_families, make_spec, weights_in_use
-from engine.errors import ConfigError, DescSpaceError, ResultError, WeightsError
+from engine.errors import (
+    ConfigError,
+    DescSpaceError,
+    JobCancelled,
+    ResultError,
+    WeightsError,
+)
 from engine.evaluation.result import EvaluationResult
 from engine.geometry.coords import CellGrid
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors
 from engine.jobs.settings import EvaluateConfig
-from engine.progress import CHOICES, JobContext
+from engine.progress import CHOICES, CancelToken, JobContext
 from engine.weight_titles import WEIGHTS_IN_FILE
 
 Shape = Sequence[int | str]
@@ -489,6 +495,27 @@ def test_outputs_with_names_of_other_frameworks_are_named_in_letters(tmp_path: P
     assert [one.name for one in build(file).layers] == ["stem_conv_0", "Identity_0", "output_0"]
     assert build(f"{file}@0").dim == 8  # by its number
     assert build(f"{file}@stem_conv_0").dim == 8
+
+
+def test_a_pass_that_is_asked_to_stop_ends_at_its_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor, cancel = build(plain(tmp_path / "a.onnx")), CancelToken()
+    network: Any = descriptor.network
+    session = network._session(torch.device("cpu"))
+
+    class Asked:
+        def run(self, *given: Any) -> Any:
+            cancel.cancel()
+            return session.run(*given)
+
+    monkeypatch.setattr(network, "_session", lambda _: Asked())
+    descriptor.describe(images())  # nothing runs under the token
+    cancel = CancelToken()
+    with pytest.raises(JobCancelled), cancel.everywhere():
+        descriptor.describe(images())
+    monkeypatch.undo()
+    descriptor.describe(images())
 
 
 def test_several_threads_get_what_one_gets(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ which has been superseded by ``torch.export``.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from engine.descriptors.families.exported_archive import check_torchscript, safe_archive
 from engine.descriptors.families.network_files import check_file
+from engine.descriptors.stopping import stoppable_operations
 from engine.errors import WeightsError
 from engine.file_kinds import EXPORTED, TORCHSCRIPT, name_kind
+from engine.progress import check_stop
 
 _WANTED: Final = f"{EXPORTED} or {TORCHSCRIPT}"
 
@@ -80,8 +83,15 @@ def run_program(
     """
     # Optimised after two runs, a program would give other last digits from then on.
     jit: Any = torch.jit
-    with jit.optimized_execution(False):
-        return functional_call(program, dict(weights), inputs) if weights else program(*inputs)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jit.optimized_execution(False))
+        if isinstance(program, torch.jit.ScriptModule):
+            stack.enter_context(stoppable_operations())
+        try:
+            return functional_call(program, dict(weights), inputs) if weights else program(*inputs)
+        except RuntimeError:
+            check_stop()  # TorchScript makes an error of whatever ends it
+            raise
 
 
 def _load_exported(file: Path) -> ExportedProgram:
@@ -89,6 +99,7 @@ def _load_exported(file: Path) -> ExportedProgram:
     try:
         program = torch.export.load(archive)
         module = program.module(check_guards=False)
+        _let_stop(module)
     except Exception as error:  # of many kinds, none of them documented
         raise WeightsError(
             file, f"is no program that torch {torch.__version__} can load ({_first_line(error)})"
@@ -100,6 +111,18 @@ def _load_exported(file: Path) -> ExportedProgram:
         if node.op == "placeholder" and node.name in names
     ]
     return ExportedProgram(module, tuple(map(_input_of, taken)))
+
+
+def _let_stop(program: nn.Module) -> None:
+    """Let a program check before each of its steps whether to stop: it has no modules to do so."""
+    for module in program.modules():
+        if not isinstance(module, fx.GraphModule):
+            continue
+        for node in module.graph.nodes:
+            if node.op == "call_function":
+                with module.graph.inserting_before(node):
+                    module.graph.call_function(check_stop)
+        module.recompile()
 
 
 def _input_of(taken: Any) -> ProgramInput | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from engine.descriptors.families.torchvision_operators import ensure_torchvision
-from engine.errors import ConfigError, JobCancelled
+from engine.errors import ConfigError
 from engine.extras import install_command
 from engine.progress import check_stop
 
@@ -38,8 +38,6 @@ def use_library(module: str, *, extra: str) -> Any:
             gc.freeze()
         check_stop()  # it takes seconds, and cannot be interrupted
         return loaded
-    except JobCancelled:
-        raise
     except ModuleNotFoundError as error:
         raise ConfigError(
             "descriptor",

@@ -36,6 +36,7 @@ from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import DescSpaceError, WeightsError, printable
 from engine.paths import FileStamp
+from engine.progress import check_stop, when_stopped
 
 _OURS: Final = ("an ONNX network",)
 _WANTED: Final = "an ONNX network"
@@ -113,7 +114,13 @@ class OnnxNetwork(FileNetwork):
         # Not detach(), which does nothing while a grid is measured.
         given = {self._input: inputs.data.cpu().contiguous().numpy()}
         names = self._names if wanted is None else [self._names[one] for one in wanted]
-        found = session.run(names, given)
+        options = self._runtime.RunOptions()
+        try:
+            with when_stopped(lambda: setattr(options, "terminate", True)):
+                found = session.run(names, given, options)
+        except Exception:  # of a kind of its own
+            check_stop()
+            raise
         return [
             torch.from_numpy(one).to(inputs.device)
             if isinstance(one, np.ndarray) and one.dtype.kind == "f"
