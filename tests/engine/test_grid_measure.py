@@ -348,7 +348,7 @@ def test_rounds_that_agree_by_chance_are_not_taken_for_certain() -> None:
         ]
         return grid_measure._fit([(each, each) for each in one], (48, 48), 4.0, "gradient")
 
-    # Every round puts cell 0 at 1.5 px, but each cell is a pixel off, now to one side, now the other.
+    # Every round puts cell 0 at 1.5 px, but each cell a pixel off, to one side or the other.
     found = measured((1.0, -1.0, 1.0))
     assert found.offset_px == pytest.approx((1.5, 1.5))
     assert 0.25 < found.error_px < 1.0  # the mean of 24 cells: 0.24 px, by three rounds only
