@@ -111,14 +111,16 @@ def measure_moves(
         late.stop()
 
     class Watch(QObject):
-        """Leaves the loop once a new answer has been painted."""
+        """Leaves the loop once the answer about another point has been painted."""
 
-        before: object = None
+        before: tuple[float, float] | None = None
 
         def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
             answer = models.probe.answer
-            if event.type() == QEvent.Type.Paint and answer not in (None, self.before):
-                self.before = answer
+            if event.type() != QEvent.Type.Paint or answer is None:
+                return False
+            if answer.request.point_px != self.before:
+                self.before = answer.request.point_px
                 QTimer.singleShot(0, loop.quit)  # after this painting
             return False
 
@@ -146,7 +148,8 @@ def measure_moves(
         times, shares = [], []
         for move in range(_WARM_UP + _MOVES):
             x, y = random.uniform(_INNER[0], _INNER[1]) * (asked.width(), asked.height())
-            watch.before = models.probe.answer
+            answer = models.probe.answer
+            watch.before = None if answer is None else answer.request.point_px
             position = QPointF(x, y)
             event = QMouseEvent(
                 QEvent.Type.MouseMove, position, asked.mapToGlobal(position),

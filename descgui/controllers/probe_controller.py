@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from descgui.controllers.engine_controller import EngineController
@@ -18,13 +19,20 @@ from descgui.models.probe_state import Pin, PinsModel, Probe
 from descgui.workers.latest_only import LatestOnly
 from engine import api
 
+_WAY_BACK_MS: Final = 8
+"""After the last answer.  At 60 moves a second a way back is found between them; it delays none."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What is asked: a descriptor's number, from 0, and a pin's, from 1; 0 for the live probe."""
+    """What is asked: a descriptor's number, from 0, and a pin's, from 1; 0 for the live probe.
+
+    The way back of the live probe is asked by itself, once its heat map is shown.
+    """
 
     descriptor: int
     pin: int = 0
+    back: bool = False
 
     def __str__(self) -> str:
         """What users read if it fails."""
@@ -86,6 +94,8 @@ class ProbeController(QObject):
         self._queries = tuple(LatestOnly(self._failed, self) for _ in models.descriptors)
         self.undo_stack = QUndoStack(self)
         self._resting = False  # the mouse has left the images
+        self._way_back = QTimer(self, singleShot=True, interval=_WAY_BACK_MS)
+        self._way_back.timeout.connect(self._ask_way_back)
         models.pins.selected_changed.connect(self._on_selected)
         maps.ready.connect(self._ask_again)
         models.pair.changed.connect(self._pair_changed)
@@ -100,10 +110,11 @@ class ProbeController(QObject):
     @property
     def busy(self) -> bool:
         """True while anything is asked."""
-        return any(queries.busy for queries in self._queries)
+        return self._way_back.isActive() or any(queries.busy for queries in self._queries)
 
     def close(self) -> None:
         """Ask no more, and wait for the queries that run (milliseconds)."""
+        self._way_back.stop()
         for queries in self._queries:
             queries.close()
 
@@ -111,6 +122,7 @@ class ProbeController(QObject):
         """The mouse is over a point of one image."""
         probe = Probe(side, (x_px, y_px))
         self._resting = False
+        self._way_back.stop()
         # Asked first, so that the answer is computed while the pointer's marks are drawn.
         self._ask_about(probe)
         self._models.probe.move(probe)
@@ -124,6 +136,7 @@ class ProbeController(QObject):
         if number and self._resting:
             for place, queries in enumerate(self._queries):
                 queries.drop(_Key(place))
+                queries.drop(_Key(place, back=True))
             self._models.probe.move(None)
 
     def pin(self, side: api.Side, x_px: float, y_px: float) -> None:
@@ -180,6 +193,7 @@ class ProbeController(QObject):
             self.undo_stack.push(_SetPins(self._models.pins, pins, text))
 
     def _request(self, model: MapsModel, probe: Probe, *, heat: bool) -> api.ProbeRequest | None:
+        """What to ask; with a heat map it comes first, and the way back by itself."""
         state, recipe = self._models.pair.state, self._maps.ready_recipe(model)
         if state is None or recipe is None:
             return None
@@ -193,6 +207,7 @@ class ProbeController(QObject):
             peaks=settings.peaks,
             separation_px=settings.separation_px,
             heat=heat,
+            cycle=not heat,
             exclude_px=settings.exclude_px if self._searches_own and shown else None,
             region_px=probe.region_px,
         )
@@ -288,6 +303,28 @@ class ProbeController(QObject):
         if newest and (
             replace(answer.request, point_px=newest.point_px, region_px=newest.region_px) == newest
         ):
+            self._models.probe.set_answer(answer, number)
+            self._way_back.start()
+
+    def _ask_way_back(self) -> None:
+        """Match the found points back, of all descriptors that have answered."""
+        session = self._engine.session
+        if session is None:
+            return
+        for number, queries in enumerate(self._queries):
+            answer = self._models.probe.answer_of(number)
+            if answer is not None and answer.cycle_px is None:
+                queries.submit(
+                    partial(session.match_back, answer),
+                    key=_Key(number, back=True),
+                    done=partial(self._way_back_answered, number, answer),
+                )
+
+    def _way_back_answered(
+        self, number: int, before: api.ProbeAnswer, answer: api.ProbeAnswer
+    ) -> None:
+        """Complete an answer, unless a newer one is shown."""
+        if self._models.probe.answer_of(number) is before:
             self._models.probe.set_answer(answer, number)
 
     def _pin_answered(

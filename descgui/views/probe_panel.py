@@ -193,7 +193,8 @@ class ProbePanel(QWidget):
         super().__init__(parent)
         self._models = models
         self._late = QTimer(self, singleShot=True, interval=delay_ms)
-        self._late.timeout.connect(self._read_probe)
+        self._late.timeout.connect(self._read_unless_incomplete)
+        self._overdue = False
         self._asked = ValueCell("Query point", self)
         self._headings = tuple(ElidedLabel(parent=self) for _ in models.descriptors)
         self._rows: dict[str, tuple[ValueCell, ...]] = {}
@@ -383,12 +384,27 @@ class ProbePanel(QWidget):
 
     def _read_later(self, *_change: object) -> None:
         """Read out soon: users read no faster, and the heat map is painted first."""
-        if self._late.interval() == 0:
+        if self._late.interval() == 0 or (self._overdue and not self._incomplete()):
             self._read_probe()
         elif not self._late.isActive():
             self._late.start()
 
+    def _incomplete(self) -> bool:
+        """Whether the way back of the shown answer is still to come."""
+        answer = self._models.probe.answer
+        return answer is not None and answer.cycle_px is None
+
+    def _read_unless_incomplete(self) -> None:
+        """Wait once more for the way back, or its row would flicker while the mouse moves."""
+        if self._incomplete() and not self._overdue:
+            self._overdue = True
+            self._late.start()
+        else:
+            self._read_probe()
+
     def _read_probe(self) -> None:
+        self._overdue = False
+        self._late.stop()
         self._on_moved(self._models.probe.probe)
         self._read_all()
 
@@ -489,7 +505,7 @@ class ProbePanel(QWidget):
 
     def _cycle(self, answer: api.ProbeAnswer) -> Reading:
         if answer.cycle_error_px is None:
-            return Reading(why="The reverse match was not computed.")
+            return Reading(why="Being computed.")
         back = f"{_point(answer.cycle_px)} px" if answer.cycle_px is not None else ""
         return Reading(f"{answer.cycle_error_px:.1f} px", why=f"Back at {back}")
 

@@ -17,9 +17,9 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
-from engine.matching.same_places import SAME, likely_cells, zoom_in
-from engine.matching.similarity import ROUNDING, SearchLevel, lay_out
-from engine.matching.subcell import Refined, most_similar_places, soft_places
+from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
+from engine.matching.similarity import SearchLevel, lay_out
+from engine.matching.subcell import Refined, refine_best, refine_places
 from engine.matching.texture import find_texture
 
 Points = NDArray[np.float64]
@@ -293,12 +293,16 @@ class Described:
             for part in range(0, len(cell), _ZOOMED_AT_ONCE):
                 some = slice(part, part + _ZOOMED_AT_ONCE)
                 there, outside = _clamp(level, cells[some, None] + _NEAR)
-                owner = asked[query[some]]
-                shift, like = zoom_in(_read(level, there), outside, sets[owner])
+                owner, around = asked[query[some]], _read(level, there)
+                held = may_hold(around, outside, sets[owner])
+                if not held.any():
+                    continue
+                owner = owner[held]
+                shift, like = zoom_in(around[held], outside[held], sets[owner])
                 same = like >= 1 - SAME
                 if not same.any():
                     continue
-                place = cells[some][same] + shift[same]
+                place = cells[some][held][same] + shift[same]
                 owners.append(owner[same])
                 likes.append(like[same])
                 shifts.append(np.abs(shift[same]).max(axis=1))
@@ -332,7 +336,7 @@ class Described:
         like = np.matmul(sets, _read(level, nearest_cell)[:, :, None])[:, :, 0]
         won = sets[np.arange(len(sets)), like.argmax(axis=1)]
         at_px = level.grid.to_px(place)
-        there = soft_places(level.rows_and_columns, level.grid, won, at_px, at_px, reach_px=0.0)
+        there = refine_places(level.rows_and_columns, level.grid, won, at_px, reach_px=0.0)
         found: NDArray[np.float64] = self._length_px(there.uncertainty_px)
         return found
 
@@ -458,22 +462,18 @@ def _places_between(
     Returns:
         Their places in working pixels.
     """
-    width, vectors, grid = level.cells[0], level.rows_and_columns, level.grid
+    width, grid = level.cells[0], level.grid
     cells = np.stack([place % width, place // width], axis=1)
     starts = _start_cells(level, queries[:best], cells[:best]).reshape(-1, 2)
     each = np.arange(len(cells))
-    owner = np.concatenate([each[:best].repeat(_STARTS), each[best:]])
-    reach_px = grid.stride_px * np.where(each < best, 1.0, 0.5)
-    start_px = grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64))
-    near_px, similarity = most_similar_places(
-        vectors, grid, queries[owner], start_px, reach_px=reach_px[owner]
+    return refine_best(
+        level.rows_and_columns,
+        grid,
+        queries,
+        grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64)),
+        np.concatenate([each[:best].repeat(_STARTS), each[best:]]),
+        reach_px=grid.stride_px * np.where(each < best, 1.0, 0.5),
     )
-    reached = similarity[: len(starts)].reshape(-1, _STARTS)
-    reached[:, 0] += ROUNDING  # where all places are equally similar, the cell itself counts
-    chosen = np.concatenate(
-        [_STARTS * each[:best] + reached.argmax(axis=1), np.arange(len(starts), len(owner))]
-    )
-    return soft_places(vectors, grid, queries, start_px[chosen], near_px[chosen], reach_px=reach_px)
 
 
 def _start_cells(

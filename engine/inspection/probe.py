@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -63,13 +64,12 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
             similarities=similarities,
         )
         members = _members_texts(asked, other, repeated, index)
-        cycle_px = _match_back(asked, other, found.places_px[:1]) if request.cycle else None
         own = _search_own(request, asked, queries.to(asked.device))
     peaks = _as_peaks(found, flat[picked].tolist(), members)
     true = true_points(request.pair, request.side, point, asked, other)
     seen, truth = bool(true.seen[0]), true.points_px[0]
     uncertainty_px = float(true.uncertainty_px[0])
-    return ProbeAnswer(
+    answer = ProbeAnswer(
         request=request,
         peaks=peaks,
         ratio=float(distance_ratio(best, second)),
@@ -81,11 +81,26 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         truth_uncertainty_px=uncertainty_px if math.isfinite(uncertainty_px) else None,
         error_px=math.dist(peaks[0].point_px, truth) if seen else None,
         rank=_rank(other, similarities, truth) if seen else None,
-        cycle_px=cycle_px,
-        cycle_error_px=None if cycle_px is None else math.dist(cycle_px, request.point_px),
+        cycle_px=None,
+        cycle_error_px=None,
         seconds=time.perf_counter() - start,
         own=own,
     )
+    return add_way_back(answer, asked, other) if request.cycle else answer
+
+
+def add_way_back(answer: ProbeAnswer, asked: Described, other: Described) -> ProbeAnswer:
+    """The answer with the match of its found point back in the asking image.
+
+    Args:
+        answer: to a probe, of the same maps.
+        asked: maps of the image with the point.
+        other: maps of the image that was searched.
+    """
+    with torch.inference_mode():
+        cycle_px = _match_back(asked, other, np.array([answer.found_px]))
+    error_px = math.dist(cycle_px, answer.request.point_px)
+    return replace(answer, cycle_px=cycle_px, cycle_error_px=error_px)
 
 
 def _points_within(request: ProbeRequest, asked: Described) -> Points:

@@ -44,7 +44,7 @@ from engine.inspection.described import (
 )
 from engine.inspection.layers import answer_norms, choose_layers, network_info
 from engine.inspection.match_table import make_table
-from engine.inspection.probe import answer_probe, opened_truth
+from engine.inspection.probe import add_way_back, answer_probe, opened_truth
 from engine.inspection.requests import (
     ErrorsAnswer,
     MapInfo,
@@ -213,6 +213,12 @@ class Session:
         """Find one point of one image in the other."""
         asked, other = self._need_both(request.pair, request.side, request.recipe)
         return answer_probe(request, asked, other)
+
+    def match_back(self, answer: ProbeAnswer) -> ProbeAnswer:
+        """The answer to a probe that did not ask for its way back, with that way."""
+        request = answer.request
+        asked, other = self._need_both(request.pair, request.side, request.recipe)
+        return add_way_back(answer, asked, other)
 
     def pca(self, request: PcaRequest, context: JobContext | None = None) -> PcaAnswer:
         """Colour both images' descriptors in one basis.

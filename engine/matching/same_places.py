@@ -29,6 +29,11 @@ _PLACES_A_CELL: Final = 5
 # difference, along either axis.  The nearest place that is tried is up to 1/8 of a cell away.
 _BETWEEN_PLACES: Final = 1 / 64
 _PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of the cells of a square
+_SQUARES: Final = np.array([(0, 1, 3, 4), (1, 2, 4, 5), (3, 4, 6, 7), (4, 5, 7, 8)])  # of 3 × 3
+# For v = sum w_i c_i with shares w, a ridge takes at most ridge / |v|² from the squared length of
+# v / |v| within the space of the cells: 1e-3 for the shortest vectors that count.
+_RIDGE: Final = 1e-9
+_WITHIN: Final = 2e-3
 _CELLS_AT_ONCE: Final = 1 << 16
 _TINY: Final = 1e-6
 _ZOOM_STEPS: Final = 4  # of a grid to either side
@@ -127,6 +132,32 @@ def likely_cells(
             own = own[np.argsort(-similarity[query, own], kind="stable")[:_MOST_CANDIDATES]]
         kept.append(own)
     return np.repeat(np.arange(len(kept)), [len(own) for own in kept]), np.concatenate(kept)
+
+
+def may_hold(
+    around: NDArray[np.float32], outside: NDArray[np.bool_], queries: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whether a query's very descriptor may be read up to a cell from a cell; cheap to tell.
+
+    What is read between four cells lies in the space that they span, so a query that is longer
+    across that space than rounding is, is not read there.
+
+    Args:
+        around: as the other arguments, that of :func:`zoom_in`.
+        outside: cells outside the map.
+        queries: ``(N, L, D)``, of unit length or zero.
+
+    Returns:
+        ``(N,)`` False where :func:`zoom_in` is sure to find less than :data:`SAME` asks for.
+    """
+    exact, asked = around.astype(np.float64), queries.astype(np.float64)
+    exact[outside] = 0  # never read
+    corners = exact[:, _SQUARES]  # (N, 4 squares, 4 cells, D)
+    own = corners @ corners.swapaxes(2, 3) + _RIDGE * np.eye(4)
+    products = corners @ asked.swapaxes(1, 2)[:, None]
+    within = (products * np.linalg.solve(own, products)).sum(axis=2)  # squared lengths
+    found: NDArray[np.bool_] = (within >= 1 - _WITHIN).any(axis=(1, 2))
+    return found
 
 
 def zoom_in(

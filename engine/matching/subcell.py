@@ -15,8 +15,8 @@ The *uncertainty* of a place is the spread of its last weights: their standard d
 axis, the root of the mean of both variances.
 
 No descriptor is interpolated for that.  The product of a query with a sum of cells is the sum of
-the products, and the squared length of the sum is made from the products of neighbouring cells: so
-a patch of 4 × 4 cells serves all places, where cells are 4 px apart or more.
+the products, and the squared length of the sum is made from the products of neighbouring cells.  So
+the cells around a start are read once, and their products serve all places of all three steps.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.geometry.coords import CellGrid
+from engine.matching.similarity import ROUNDING
 
 SHARPNESS: Final = 100.0
 """Weights are exp(SHARPNESS * similarity), or sharper where the map changes slowly."""
@@ -43,7 +44,6 @@ _STEP_PX: Final = 1.0
 _STEPS_A_CELL: Final = 4
 _WINDOW: Final = 3  # steps to either side
 _FLAT: Final = 1e-4  # no place is told from others whose similarity is within this on the average
-_SAME: Final = 1e-6  # rounding
 _TINY: Final = 1e-9  # of a cell
 _LEAST_SQUARED_LENGTH: Final = 1e-6
 _READ_AT_ONCE: Final = 1 << 22  # numbers of descriptors, of all queries together
@@ -84,74 +84,91 @@ def refine_places(
         start_px: ``(N, 2)`` where they were found.
         reach_px: how far from there a place may be along either axis; one for all, or ``(N,)``.
     """
-    best_px, _ = most_similar_places(vectors, grid, queries, start_px, reach_px=reach_px)
-    return soft_places(vectors, grid, queries, start_px, best_px, reach_px=reach_px)
+    each = np.arange(len(queries))
+    return refine_best(vectors, grid, queries, start_px, each, reach_px=reach_px)
 
 
-def most_similar_places(
+def refine_best(
     vectors: Tensor,
     grid: CellGrid,
     queries: NDArray[np.float32],
-    start_px: Numbers,
-    *,
-    reach_px: float | Numbers,
-) -> tuple[Numbers, Numbers]:
-    """The first step: the most similar places, a step apart from each other.
-
-    The arguments are those of :func:`refine_places`.
-
-    Returns:
-        ``(N, 2)`` places, ``start_px`` where none is more similar, and ``(N,)`` similarities there;
-        -inf where the map holds nothing.
-    """
-    reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, len(start_px))
-    count = math.floor(reach.max(initial=0.0) * grid.stride_px / _step_px(grid) + _TINY)
-    steps = _steps(grid, count)
-    far = np.maximum(np.abs(steps)[:, None], np.abs(steps)) - _TINY
-    start = grid.to_cells(start_px)
-    found, similarity = start.copy(), np.empty(len(start))
-    middle = len(steps) ** 2 // 2
-    for part in _parts(len(start), vectors.shape[2], steps):
-        places, surface = _surface(vectors, queries[part], start[part], start[part], steps)
-        surface[far > reach[part, None, None]] = -np.inf
-        flat = surface.reshape(len(surface), -1)
-        each = np.arange(len(flat))
-        chosen = flat.argmax(axis=1)
-        # Where all places are equally similar, no rounding decides.
-        chosen[flat[each, chosen] <= flat[:, middle] + _SAME] = middle
-        rows, columns = np.divmod(chosen, len(steps))
-        found[part] = np.stack([places[each, 0, columns], places[each, 1, rows]], axis=1)
-        similarity[part] = flat[each, chosen]
-    return grid.to_px(found), similarity
-
-
-def soft_places(
-    vectors: Tensor,
-    grid: CellGrid,
-    queries: NDArray[np.float32],
-    start_px: Numbers,
-    near_px: Numbers,
+    starts_px: Numbers,
+    owner: NDArray[np.int64],
     *,
     reach_px: float | Numbers,
 ) -> Refined:
-    """The second and third step: the weighted means around the most similar places.
+    """Refine from the best of several starts for each query.
 
-    The arguments are those of :func:`refine_places`, and ``near_px``, ``(N, 2)``: the most similar
-    places near ``start_px``.
+    Args:
+        vectors: as the other arguments, that of :func:`refine_places`.
+        grid: of the map.
+        queries: ``(N, D)``.
+        starts_px: ``(M, 2)``, at least one for each query.
+        owner: ``(M,)`` ascending, the query that starts there.  Of starts that lead to equally
+            similar places the first counts.
+        reach_px: one for all, or ``(N,)``.
     """
-    steps = _steps(grid, _WINDOW)
-    reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, len(start_px))
-    start, cells = grid.to_cells(start_px), grid.to_cells(near_px)
-    spread = np.empty(len(start))
-    for part in _parts(len(start), vectors.shape[2], steps):
-        mine, origin, far = cells[part], start[part], reach[part, None]
+    count = len(queries)
+    reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, count)
+    window, farthest = _steps(grid, _WINDOW), float(reach.max(initial=0.0))
+    steps = _steps(grid, math.floor(farthest * grid.stride_px / _step_px(grid) + _TINY))
+    far_cells = farthest + float(window[-1])
+    start, first = grid.to_cells(starts_px), np.searchsorted(owner, np.arange(count + 1))
+    cells, spread = np.empty((count, 2)), np.empty(count)
+    each_count = int(np.diff(first).max(initial=1))
+    for part in _parts(count, each_count * vectors.shape[2], far_cells):
+        mine = slice(int(first[part.start]), int(first[part.stop]))
+        origin, asking = start[mine], owner[mine]
+        patches = _read_patches(vectors, queries[asking], origin, far_cells)
+        place, similarity = _most_similar(patches, origin, reach[asking], steps)
+        if len(origin) > len(queries[part]):
+            chosen = _first_best(similarity, first[part] - mine.start)
+            patches, origin, place = patches.take(chosen), origin[chosen], place[chosen]
+        far = reach[part, None]
         for _ in range(2):
-            places, surface = _surface(vectors, queries[part], mine, origin, steps)
+            places, surface = _surface(patches, place, window)
             mean, deviation, told = _weigh(places, surface)
-            mine = np.clip(mean, origin - far, origin + far)
-        cells[part] = np.where(told[:, None], mine, origin)
+            place = np.clip(mean, origin - far, origin + far)
+        cells[part] = np.where(told[:, None], place, origin)
         spread[part] = np.where(told, np.minimum(deviation, 1.0), 1.0)
     return Refined(grid.to_px(cells), grid.stride_px * spread)
+
+
+def _first_best(similarity: Numbers, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(N,)`` the highest of ``(M,)``, the first of equal ones, from each of ``(N,)`` on."""
+    similarity = similarity.copy()
+    similarity[first] += ROUNDING
+    counts = np.diff(first, append=len(similarity))
+    best = np.flatnonzero(similarity == np.maximum.reduceat(similarity, first).repeat(counts))
+    found: NDArray[np.int64] = best[np.searchsorted(best, first)]
+    return found
+
+
+def _most_similar(
+    patches: _Patches, start: Numbers, reach: Numbers, steps: Numbers
+) -> tuple[Numbers, Numbers]:
+    """The first step: the most similar places, a step apart from each other.
+
+    Args:
+        patches: of ``N`` queries.
+        start: ``(N, 2)`` in cells.
+        reach: ``(N,)`` how far from there a place may be, in cells.
+        steps: ``(P,)`` from the start to the places, along either axis.
+
+    Returns:
+        ``(N, 2)`` places in cells, ``start`` where none is more similar, and ``(N,)`` similarities
+        there; -inf where the map holds nothing.
+    """
+    places, surface = _surface(patches, start, steps)
+    far = np.maximum(np.abs(steps)[:, None], np.abs(steps)) - _TINY
+    surface[far > reach[:, None, None]] = -np.inf
+    flat = surface.reshape(len(surface), -1)
+    each, middle = np.arange(len(flat)), len(steps) ** 2 // 2
+    chosen = flat.argmax(axis=1)
+    # Where all places are equally similar, no rounding decides.
+    chosen[flat[each, chosen] <= flat[:, middle] + ROUNDING] = middle
+    rows, columns = np.divmod(chosen, len(steps))
+    return np.stack([places[each, 0, columns], places[each, 1, rows]], axis=1), flat[each, chosen]
 
 
 def _step_px(grid: CellGrid) -> float:
@@ -163,57 +180,87 @@ def _steps(grid: CellGrid, count: int) -> Numbers:
     return np.arange(-count, count + 1, dtype=np.float64) * (_step_px(grid) / grid.stride_px)
 
 
-def _parts(count: int, dim: int, steps: Numbers) -> list[slice]:
-    """Cut queries into parts whose patches of cells fit into the memory."""
-    at_once = max(1, _READ_AT_ONCE // (_edge(steps) ** 2 * max(1, dim)))
-    return [slice(begin, begin + at_once) for begin in range(0, count, at_once)]
+def _parts(count: int, numbers: int, far_cells: float) -> list[slice]:
+    """Cut queries, with so many numbers a cell of their patches, to what fits into the memory."""
+    edge = math.ceil(2 * far_cells - _TINY) + 2
+    at_once = max(1, _READ_AT_ONCE // (edge**2 * max(1, numbers)))
+    return [slice(one, min(one + at_once, count)) for one in range(0, count, at_once)]
 
 
-def _edge(steps: Numbers) -> int:
-    """Cells along an axis that are needed to read these steps from anywhere."""
-    return math.ceil(float(steps[-1] - steps[0]) - _TINY) + 2
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patches:
+    """What is known of the cells around the start of each of ``N`` queries: ``K`` by ``K`` cells.
+
+    Attributes:
+        cells: ``(N, 2, K)`` columns and rows of the cells; those outside the map are filled with
+            its border.
+        low: ``(N, 2, 1)`` the smallest column and row that a place may have.
+        high: ``(N, 2, 1)`` the largest.
+        own: ``(N, K, K)`` products (row, column) of the query with the cells.
+        pairs: ``(N, 2K - 1, 2K - 1)`` what a squared length is made of, in the four parts of the
+            matrix: products of each cell with itself; with the one to its right; with the one
+            below; and the mean of both products along the diagonals of four cells.
+    """
+
+    cells: Numbers
+    low: Numbers
+    high: Numbers
+    own: NDArray[np.float32]
+    pairs: NDArray[np.float32]
+
+    def take(self, chosen: NDArray[np.int64]) -> _Patches:
+        """The patches of some queries, ``(M,)``."""
+        cells, low, high = self.cells[chosen], self.low[chosen], self.high[chosen]
+        return _Patches(cells, low, high, self.own[chosen], self.pairs[chosen])
 
 
-def _surface(
-    vectors: Tensor,
-    queries: NDArray[np.float32],
-    centre: Numbers,
-    start: Numbers,
-    steps: Numbers,
-) -> tuple[Numbers, Numbers]:
+def _read_patches(
+    vectors: Tensor, queries: NDArray[np.float32], start: Numbers, far_cells: float
+) -> _Patches:
+    """The patches from which all places up to so many cells from ``(N, 2)`` starts are read."""
+    last = np.array([[vectors.shape[1] - 1.0], [vectors.shape[0] - 1.0]])
+    begin, end = np.floor(start - far_cells + _TINY), np.ceil(start + far_cells - _TINY)
+    cells = begin[:, :, None] + np.arange((end - begin).max(initial=0.0) + 1)
+    columns, rows = np.clip(cells, 0, last).astype(np.int64).swapaxes(0, 1)
+    read = _read(vectors, rows, columns)
+    edge = read.shape[1]
+    pairs = np.empty((len(read), 2 * edge - 1, 2 * edge - 1), np.float32)
+    np.vecdot(read, read, out=pairs[:, :edge, :edge])
+    np.vecdot(read[:, :, :-1], read[:, :, 1:], out=pairs[:, :edge, edge:])
+    np.vecdot(read[:, :-1], read[:, 1:], out=pairs[:, edge:, :edge])
+    across = np.vecdot(read[:, :-1, :-1], read[:, 1:, 1:])
+    across += np.vecdot(read[:, :-1, 1:], read[:, 1:, :-1])
+    np.multiply(across, 0.5, out=pairs[:, edge:, edge:])
+    return _Patches(
+        cells,
+        low=np.minimum(start[:, :, None], 0) - _TINY,
+        high=np.maximum(start[:, :, None], last) + _TINY,
+        own=np.vecdot(read, queries[:, None, None]),
+        pairs=pairs,
+    )
+
+
+def _surface(patches: _Patches, centre: Numbers, steps: Numbers) -> tuple[Numbers, Numbers]:
     """How similar the map is to queries at places around centres.
 
-    The map and the queries are those of :func:`refine_places`; ``start`` and ``centre`` are
-    ``(N, 2)`` in cells, and ``steps`` is ``(P,)`` from the centre to the places, along either axis,
-    ascending.
+    Args:
+        patches: of ``N`` queries.
+        centre: ``(N, 2)`` in cells.
+        steps: ``(P,)`` from the centre to the places along either axis, ascending.
 
     Returns:
         ``(N, 2, P)`` x and y of the places' columns and rows, and ``(N, P, P)`` (row, column)
         similarities; -inf outside the map, and where it holds nothing.
     """
-    edge = _edge(steps)
-    last = np.array([[vectors.shape[1] - 1.0], [vectors.shape[0] - 1.0]])
-    low, high = np.minimum(start[:, :, None], 0), np.maximum(start[:, :, None], last)
-    first = np.floor(centre + steps[0])[:, :, None]
-    cells = first + np.arange(edge)
-    columns, rows = np.clip(cells, 0, last).astype(np.int64).swapaxes(0, 1)
-    patch = _read(vectors, rows, columns)
     place = centre[:, :, None] + steps
-    outside = (place < low - _TINY) | (place > high + _TINY)
-    share = np.maximum(0, 1 - np.abs(place[:, :, :, None] - cells[:, :, None]))
-    share_x, share_y = share.swapaxes(0, 1)
-    next_x, next_y = (share[..., :-1] * share[..., 1:]).swapaxes(0, 1)
-    turned_x, turned_next_x = (one.transpose(0, 2, 1) for one in (share_x, next_x))
-    square_x = np.square(turned_x)
-
-    product = share_y @ np.vecdot(patch, queries[:, None, None]) @ turned_x
-    right = np.vecdot(patch[:, :, :-1], patch[:, :, 1:])
-    down = np.vecdot(patch[:, :-1], patch[:, 1:])
-    across = np.vecdot(patch[:, :-1, :-1], patch[:, 1:, 1:])
-    across = across + np.vecdot(patch[:, :-1, 1:], patch[:, 1:, :-1])
-    squared = np.square(share_y) @ (np.vecdot(patch, patch) @ square_x + 2 * right @ turned_next_x)
-    squared += 2 * next_y @ (down @ square_x + across @ turned_next_x)
-    lost = outside[:, 1, :, None] | outside[:, 0, None] | (squared < _LEAST_SQUARED_LENGTH)
+    outside = (place < patches.low) | (place > patches.high)
+    share = np.maximum(0, 1 - np.abs(place[:, :, :, None] - patches.cells[:, :, None]))
+    each = np.concatenate([np.square(share), 2 * share[..., :-1] * share[..., 1:]], axis=3)
+    product = share[:, 1] @ patches.own @ share[:, 0].swapaxes(1, 2)
+    squared = each[:, 1] @ patches.pairs @ each[:, 0].swapaxes(1, 2)
+    lost = squared < _LEAST_SQUARED_LENGTH
+    lost |= outside[:, 1, :, None]
+    lost |= outside[:, 0, None]
     surface = product / np.sqrt(np.maximum(squared, _LEAST_SQUARED_LENGTH))
     surface[lost] = -np.inf
     return place, surface

@@ -26,6 +26,7 @@ from engine.api import DescSpaceError, HomographySource, Image, ImagePair, Note,
 from tests.descgui.pair_sets import a_set
 
 WAIT_MS = 5000
+BACK_PX = (7.0, 7.0)
 MAP_BYTES = 100 * 2**20
 PIXELS = np.zeros((20, 30, 3), np.uint8)
 PAIR = ImagePair(Path("1.png"), Path("2.png"), HomographySource.of(np.eye(3)), "1 ↔ 2")
@@ -94,7 +95,11 @@ class Session:
             raise DescSpaceError("The maps are no longer in memory.")
         if request.recipe.spec[0] in self.slow:
             assert self.slow[request.recipe.spec[0]].wait(WAIT_MS / 1000)
-        return SimpleNamespace(request=request)
+        return SimpleNamespace(request=request, cycle_px=None)
+
+    def match_back(self, answer: Any) -> Any:
+        self._work("match_back", answer)
+        return SimpleNamespace(request=answer.request, cycle_px=BACK_PX)
 
     def match(self, request: api.MatchRequest, context: Any) -> Any:
         self._work("match", request)
@@ -308,6 +313,35 @@ def test_hovering_asks_both_descriptors_at_the_point(ready, rest):
     }
     assert ready.models.probe.answer.request.recipe.spec[0] == "daisy"
     assert ready.models.probe.answer_of(1).request.recipe.spec[0] == "net"
+
+
+def test_the_way_back_is_asked_once_the_answer_is_shown(ready, rest):
+    shown = []
+    ready.models.probe.answered.connect(shown.append)
+    ready.session.calls.clear()
+    ready.probes.hover("a", 3.0, 4.0)
+    rest()
+    assert [call[0] for call in ready.session.calls] == ["probe", "match_back"]
+    assert not ready.session.of("probe")[0][0].cycle
+    assert [answer.cycle_px for answer in shown] == [None, BACK_PX]
+    assert ready.models.probe.answer is shown[1]
+    assert not ready.busy
+    # A pin has no heat map to wait for.
+    ready.probes.pin("a", 3.0, 4.0)
+    rest()
+    assert [request.cycle for (request,) in ready.session.of("probe")] == [False, True]
+    assert len(ready.session.of("match_back")) == 1
+
+
+def test_a_way_back_does_not_replace_the_answer_about_a_newer_point(ready, qtbot, rest):
+    ready.models.probe.answered.connect(lambda _answer: ready.session.gate.clear())
+    ready.probes.hover("a", 3.0, 4.0)
+    qtbot.waitUntil(lambda: bool(ready.session.of("match_back")), timeout=WAIT_MS)
+    newer = SimpleNamespace(request=ready.models.probe.answer.request, cycle_px=(1.0, 1.0))
+    ready.models.probe.set_answer(newer)
+    ready.session.gate.set()
+    rest()
+    assert ready.models.probe.answer is newer
 
 
 @pytest.fixture
@@ -565,23 +599,24 @@ def begin_to_answer(world, qtbot):
 
 def test_a_pointer_that_never_rests_is_answered_with_a_delay(ready, qtbot, rest):
     shown = []
-    ready.models.probe.answered.connect(lambda answer: shown.append(answer.request.point_px))
+    ready.models.probe.answered.connect(shown.append)
     begin_to_answer(ready, qtbot)
     ready.probes.hover("a", 2.0, 2.0)
     ready.probes.hover("a", 3.0, 3.0)
     ready.session.gate.set()
     rest()
-    assert shown == [(1.0, 1.0), (3.0, 3.0)]
+    points = [(one.request.point_px, one.cycle_px) for one in shown]
+    assert points == [((1.0, 1.0), None), ((3.0, 3.0), None), ((3.0, 3.0), BACK_PX)]
 
 
 def test_an_answer_about_the_image_that_the_pointer_has_left_is_not_shown(ready, qtbot, rest):
     shown = []
-    ready.models.probe.answered.connect(lambda answer: shown.append(answer.request.side))
+    ready.models.probe.answered.connect(shown.append)
     begin_to_answer(ready, qtbot)
     ready.probes.hover("b", 2.0, 2.0)
     ready.session.gate.set()
     rest()
-    assert shown == ["b"]
+    assert [(one.request.side, one.cycle_px) for one in shown] == [("b", None), ("b", BACK_PX)]
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,27 @@ def test_a_truth_that_was_made_here_says_so_beside_every_figure(ready, models):
 def test_what_was_not_asked_or_is_no_set_is_a_dash_with_a_reason(ready, models):
     models.probe.set_answer(answer(cycle_px=None, cycle_error_px=None))
     assert text(ready, "cycle") == text(ready, "members") == DASH
-    assert "not computed" in ready.cell("cycle").toolTip()
+    assert ready.cell("cycle").toolTip() == "Being computed."
     assert "not a set" in ready.cell("members").toolTip()
+
+
+def test_a_panel_that_is_due_is_read_out_with_the_way_back_and_waits_for_it_once(
+    qtbot, models, asked, ready
+):
+    late = ProbePanel(models, asked, asked, delay_ms=60)
+    qtbot.addWidget(late)
+    read = []
+    late._read_all = lambda *_change: read.append(models.probe.answer)
+    first = answer(cycle_px=None, cycle_error_px=None)
+    models.probe.set_answer(first)
+    qtbot.waitUntil(lambda: late._overdue, timeout=5000)
+    assert read == []  # a way back that is missing in every other reading would flicker
+    whole = answer()
+    models.probe.set_answer(whole)
+    assert read == [whole]
+    models.probe.set_answer(first)
+    qtbot.waitUntil(lambda: len(read) == 2, timeout=5000)  # none comes: read without it
+    assert read == [whole, first]
 
 
 def test_an_empty_panel_says_what_is_missing_step_by_step(panel, models):
