@@ -59,7 +59,8 @@ class JobThread(QThread):
         """Do the work (called by Qt in the new thread); nothing may escape from here."""
         try:
             self.cancel_token.check()
-            result = self._work(self._context)
+            with self.cancel_token.everywhere():
+                result = self._work(self._context)
         except JobCancelled:
             self.cancelled.emit()
         except Exception as error:  # the border of the thread: PySide would only print it

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QThreadPool, Signal
 
 from descgui.models.messages import Failure
 from descgui.workers.job_thread import failure_of
+from engine.api import CancelToken, JobCancelled
 
 Compute = Callable[[], Any]
 
@@ -49,6 +50,7 @@ class LatestOnly(QObject):
         self._waiting: dict[Hashable, _Query] = {}
         self._running: _Query | None = None
         self._closed = False
+        self._stop = CancelToken()
         self._computed.connect(self._finish)
 
     @property
@@ -77,9 +79,10 @@ class LatestOnly(QObject):
             self._running.wanted = False
 
     def close(self) -> None:
-        """Drop everything, accept no more, and wait for the running query (milliseconds)."""
+        """Drop everything, accept no more, and wait for the running query's next check."""
         self._closed = True
         self.drop()
+        self._stop.cancel()
         self._pool.waitForDone()
 
     def _start_next(self) -> None:
@@ -91,7 +94,10 @@ class LatestOnly(QObject):
     def _compute(self, query: _Query) -> None:
         """On the query thread: whatever happens becomes one signal."""
         try:
-            answer = query.compute()
+            with self._stop.everywhere():
+                answer = query.compute()
+        except JobCancelled:
+            self._computed.emit(None, None)  # it was dropped before
         except Exception as error:  # the border of the thread
             self._computed.emit(None, failure_of(error, str(query.key)))
         else:

@@ -56,6 +56,7 @@ def main(
         with (
             contextlib.closing(sink),
             _interrupts_cancel(cancel, sink),
+            cancel.everywhere(),
             _results(arguments.options) as out,
         ):
             shell = Shell(sink, cancel, open_window, draw_pdf, out)

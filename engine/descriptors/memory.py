@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from engine.descriptors.grid_measure import random_images
+from engine.descriptors.stopping import WatchingMode
 from engine.descriptors.tiles import largest_tile_px
 
 _SIDES_PX: Final = (128, 256)
@@ -178,7 +178,7 @@ def _record(
     return watching.lives()
 
 
-class _Watching(TorchDispatchMode):
+class _Watching(WatchingMode):  # type: ignore[no-untyped-call]
     """Inside the block every tensor that is made is noted, and when it is gone."""
 
     def __init__(self) -> None:

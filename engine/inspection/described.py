@@ -21,6 +21,7 @@ from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
 from engine.matching.similarity import SearchLevel, lay_out
 from engine.matching.subcell import Refined, refine_best, refine_places
 from engine.matching.texture import find_texture
+from engine.progress import check_stop
 
 Points = NDArray[np.float64]
 
@@ -33,6 +34,7 @@ _STARTS: Final = 4
 _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
 _ONE_PLACE_PX: Final = 0.01  # a place is found from several cells, from the nearest most exactly
 _ZOOMED_AT_ONCE: Final = 1024
+_SIMILARITIES_AT_ONCE: Final = 1 << 24
 _BEYOND: Final = 0.5  # of a cell
 
 
@@ -285,10 +287,9 @@ class Described:
             if not asked.size:
                 continue
             if similarities is not None and len(sets) == 1:
-                similarity = similarities[number].reshape(1, -1)
+                query, cell = likely_cells(similarities[number].reshape(1, -1), least)
             else:
-                similarity = _cell_similarities(level, sets[asked])
-            query, cell = likely_cells(similarity, least)
+                query, cell = _likely_cells(level, sets[asked], least)
             cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
             for part in range(0, len(cell), _ZOOMED_AT_ONCE):
                 some = slice(part, part + _ZOOMED_AT_ONCE)
@@ -508,6 +509,21 @@ def _read_rows(level: SearchLevel, index: NDArray[np.int64]) -> NDArray[np.float
     else:
         read = level.vectors[torch.from_numpy(index).to(level.vectors.device)].cpu().numpy()
     return read
+
+
+def _likely_cells(
+    level: SearchLevel, sets: NDArray[np.float32], least: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As :func:`likely_cells` of sets ``(N, L, D)``, some queries at a time."""
+    few = max(1, _SIMILARITIES_AT_ONCE // len(least))
+    queries, cells = [], []
+    for first in range(0, len(sets), few):
+        check_stop()
+        similarity = _cell_similarities(level, sets[first : first + few])
+        query, cell = likely_cells(similarity, least)
+        queries.append(query + first)
+        cells.append(cell)
+    return np.concatenate(queries), np.concatenate(cells)
 
 
 def _cell_similarities(level: SearchLevel, sets: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from engine.kernels.ops import Backend, search_nearest
 from engine.matching import shortlist
-from engine.progress import CancelToken
+from engine.progress import CancelToken, check_stop
 
 _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a second query member
 _APART_BYTES_PER_PAIR = 20  # the same, two arrays of squared distances, and the mask
@@ -198,6 +198,7 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
         return Apart(index, value)
     xs, ys = positions.to(similarity.dtype).T.contiguous()
     for round_ in range(count):
+        check_stop()
         best, place = similarity.max(dim=1)
         left = best > -torch.inf
         value[:, round_] = best
@@ -263,6 +264,7 @@ def winning_members(
     candidate_member = torch.full_like(index, -1)
     first = 0
     for number, member in enumerate(candidates):
+        check_stop()
         mine = (index >= first) & (index < first + len(member))
         won = member[index[mine] - first]
         candidate_member[mine] = number

@@ -20,6 +20,7 @@ from torch import Tensor
 from engine.errors import BasisFileError
 from engine.files import read_npz, write_atomically
 from engine.matching.colouring import PLAIN, Colouring
+from engine.progress import check_stop
 
 NEUTRAL = 128
 _COLOURS = 3
@@ -75,6 +76,7 @@ def fit_basis(
     sample = np.concatenate([_draw(map_, sample_limit) for map_ in maps])
     dim = sample.shape[1]
     mean = sample.mean(axis=0) if len(sample) else np.zeros(dim)
+    check_stop()
     centred = sample - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(sample)))
     total = float(values.clip(min=0).sum())
@@ -103,6 +105,7 @@ def project(basis: PcaBasis, values: Tensor, colouring: Colouring = PLAIN) -> ND
         Beside a foreground, all else is black, zero vectors too; where the first component is
         constant, there is no telling and all is foreground.
     """
+    check_stop()
     height, width, dim = values.shape
     flat = values.reshape(-1, dim).float()
     chosen = [*colouring.components, 0]
@@ -201,6 +204,7 @@ def load_basis(path: Path, *, dim: int) -> PcaBasis:
 
 def _draw(map_: Tensor, limit: int) -> NDArray[np.float64]:
     """Up to ``limit`` rows of ``(M, D)`` that are not zero, as float64."""
+    check_stop()
     rows = torch.nonzero((map_ != 0).any(dim=1))[:, 0]
     if len(rows) > limit:
         chosen = np.random.default_rng(0).choice(len(rows), limit, replace=False, shuffle=False)

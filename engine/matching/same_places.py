@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.progress import check_stop
+
 SAME: Final = 5e-6
 """Unit vectors whose similarity is within this of 1 are the same: they differ by 0.3 %."""
 
@@ -70,11 +72,11 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
     if width < 2 or height < 2:
         return np.zeros(width * height, np.float32)  # any cell may be near the place
     grid = vectors.view(height, width, -1)
-    square = torch.linalg.vecdot(grid, grid)
-    right = torch.linalg.vecdot(grid[:, :-1], grid[:, 1:])
-    down = torch.linalg.vecdot(grid[:-1], grid[1:])
-    falling = torch.linalg.vecdot(grid[:-1, :-1], grid[1:, 1:])
-    rising = torch.linalg.vecdot(grid[:-1, 1:], grid[1:, :-1])
+    square = _products(grid, grid)
+    right = _products(grid[:, :-1], grid[:, 1:])
+    down = _products(grid[:-1], grid[1:])
+    falling = _products(grid[:-1, :-1], grid[1:, 1:])
+    rising = _products(grid[:-1, 1:], grid[1:, :-1])
     # Of the four cells of each square, by rows: each with itself, then each with each other.
     own = square[:-1, :-1], square[:-1, 1:], square[1:, :-1], square[1:, 1:]
     top, bottom, left_side, right_side = right[:-1], right[1:], down[:, :-1], down[:, 1:]
@@ -89,9 +91,11 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
     weights += [2 * shares[i] * shares[j] for i, j in _PAIRS]
     places = torch.from_numpy(np.stack(weights)).float()
     parts = range(0, len(products), _CELLS_AT_ONCE)
-    squared = torch.cat(
-        [(products[one : one + _CELLS_AT_ONCE] @ places).amin(dim=1) for one in parts]
-    )
+    least_of_parts = []
+    for one in parts:
+        check_stop()
+        least_of_parts.append((products[one : one + _CELLS_AT_ONCE] @ places).amin(dim=1))
+    squared = torch.cat(least_of_parts)
     changes = [
         (one + other - 2 * product).flatten().cpu()
         for one, other, product in (
@@ -107,6 +111,16 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
         for columns in (slice(0, -1), slice(1, None)):
             np.minimum(least[rows, columns], between, out=least[rows, columns])
     return least.ravel()
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """``(H', W')`` dot products of vectors ``(H', W', D)``, some rows at a time."""
+    rows = max(1, _CELLS_AT_ONCE // max(1, one.shape[1]))
+    found = []
+    for mine, theirs in zip(torch.split(one, rows), torch.split(other, rows), strict=True):
+        check_stop()
+        found.append(torch.linalg.vecdot(mine, theirs))
+    return torch.cat(found)
 
 
 def likely_cells(
@@ -187,6 +201,7 @@ def zoom_in(
     span = 1.0
     steps = np.arange(-_ZOOM_STEPS, _ZOOM_STEPS + 1) / _ZOOM_STEPS
     for _ in range(_ZOOM_ROUNDS):
+        check_stop()
         xs, ys = (
             np.clip(place[:, axis, None] + span * steps, low[:, axis, None], high[:, axis, None])
             for axis in (0, 1)

@@ -20,6 +20,7 @@ from descgui.workers.latest_only import LatestOnly
 from engine import api
 from engine.api import DescSpaceError, JobContext, Note, Progress
 from engine.descriptors import plugins, registry
+from engine.progress import check_stop
 
 
 class Gate:
@@ -265,6 +266,38 @@ def test_a_failing_query_reports_and_the_next_one_is_answered(qtbot, caplog):
     assert not failures[0].expected
     assert answers == ["alive"]
     queries.close()
+
+
+def checking(started: threading.Event) -> None:
+    """Work of the engine that has no token in hand; it takes five seconds."""
+    started.set()
+    for _ in range(1000):
+        check_stop()
+        threading.Event().wait(0.005)
+    pytest.fail("it was not stopped")
+
+
+def test_a_running_query_ends_at_its_next_check_when_all_is_closed(qtbot):
+    answers: list[Any] = []
+    queries = LatestOnly(lambda _key, failure: pytest.fail(failure.summary))
+    started = threading.Event()
+    queries.submit(partial(checking, started), key="probe", done=answers.append)
+    assert started.wait(5)
+    queries.close()
+    qtbot.waitUntil(lambda: not queries.busy, timeout=5000)
+    assert answers == []
+
+
+def test_work_that_hands_its_token_to_nobody_ends_at_its_next_check(qtbot, lane):
+    ends: list[str] = []
+    started = threading.Event()
+    lane.submit(
+        lambda _context: checking(started), key="work", cancelled=lambda: ends.append("cancelled")
+    )
+    assert started.wait(5)
+    lane.cancel()
+    wait_idle(qtbot, lane)
+    assert ends == ["cancelled"]
 
 
 class Cycle(QObject):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -298,6 +301,27 @@ def test_operations_are_watched_in_large_images_only(size, in_parts: bool):
             context=JobContext(cancel=counted),
         )  # fmt: skip
     assert seen[0] == in_parts
+
+
+WATCHED = {
+    "in parts": """
+        from engine.descriptors.stopping import stoppable_operations
+        with stoppable_operations():
+            torch.ones(2) + 1
+        """,
+    "memory": """
+        from engine.descriptors.memory import measure_memory
+        measure_memory(lambda images: images + 1, period_px=8)
+        """,
+}
+
+
+@pytest.mark.parametrize("code", WATCHED.values(), ids=WATCHED)
+def test_torch_does_not_import_its_compiler_when_operations_are_watched(code: str):
+    """It takes seconds, in which nothing is checked."""
+    asked = f"import sys, torch\n{textwrap.dedent(code)}\nprint('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.filterwarnings("ignore:Using `torch.compile")  # pytest forgets the program's filter
