@@ -241,8 +241,7 @@ class StallWatch:
     def _look(self) -> None:
         while not self._ended.wait(0.2):
             if not self._trace and time.monotonic() - self._last[0] > STALL_S * 0.75:
-                frame = sys._current_frames().get(self._main or 0)
-                self._trace = "".join(traceback.format_stack(frame)) if frame else ""
+                self._trace = _traces(self._main)
 
 
 def _innermost(trace: str) -> str:
@@ -250,8 +249,8 @@ def _innermost(trace: str) -> str:
              if "/descgui/" in line or "/engine/" in line]  # fmt: skip
     if not lines:
         return "Qt"
-    words = lines[-1].split(", ")
-    return f"{Path(words[0].removeprefix('File ').strip(chr(34))).name}:{words[-1].split()[-1]}"
+    path, _, place = lines[0].removeprefix('File "').partition('", ')
+    return f"{Path(path).name}:{place.split()[-1]}"
 
 
 def stub_the_outside(rng: random.Random, inputs: list[Path], out: Path) -> None:
@@ -795,11 +794,17 @@ def _closed(window: Application) -> bool:
     return window.closed
 
 
-def _traces() -> str:
-    """Where every thread is."""
-    return "\n".join(
-        "".join(traceback.format_stack(frame)[-12:]) for frame in sys._current_frames().values()
-    )
+def _traces(thread: int | None = None) -> str:
+    """Where a thread is, or all are; the innermost call first.
+
+    Frames that Python hands out would keep alive what their functions hold, such as painters that
+    have to end, and let another thread destroy it.
+    """
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        parts = file.read().decode("utf-8", "replace").split("\n\n")
+    return "\n\n".join(one for one in parts if thread is None or f"hread 0x{thread:016x}" in one)
 
 
 def _waited_s() -> float:
