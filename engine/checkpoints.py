@@ -319,6 +319,8 @@ def _fault(name: str, tensor: Tensor) -> str:
         return f"holds {kind} numbers in {name}, which need scales; save them as float16 or float32"
     if tensor.layout is not torch.strided:
         return f"holds a sparse tensor in {name}; save it as a dense one"
+    if tensor.is_meta:
+        return f"holds no numbers in {name}, only its size"
     if tensor.is_complex():
         return f"holds complex numbers in {name}, and weights are real"
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -263,6 +263,17 @@ _STDOUT_NAMES: Final = frozenset(("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _stdout_is_taken = False
 
 
+def read_number(word: str) -> float:
+    """The number that a word in a file stands for.
+
+    Raises:
+        ValueError: it stands for none; nor does ``1_0``, which Python takes for 10.
+    """
+    if "_" in word:
+        raise ValueError(f"could not convert string to float: {word!r}")
+    return float(word)
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Rows as CSV; floats with all their digits, None as an empty cell.
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.errors import HomographyError
 from engine.file_kinds import name_kind
-from engine.files import open_input, parse_json, parse_yaml
+from engine.files import open_input, parse_json, parse_yaml, read_number
 from engine.progress import Tell, tell_choice
 
 MATRIX_SUFFIXES: Final = frozenset(
@@ -308,12 +308,12 @@ def _read_text(data: bytes) -> Found:
             raise _Refusal(f"holds {word[:20]!r} where a number of the homography should stand")
     if len(words) != _PLACES:
         raise _Refusal(f"holds {len(words)} numbers, and a homography has 9 (3 rows of 3)")
-    return {"": np.array([float(word) for word in words], np.float64)}
+    return {"": np.array([read_number(word) for word in words], np.float64)}
 
 
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        read_number(word)
     except ValueError:
         return False
     return True

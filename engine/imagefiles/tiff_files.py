@@ -128,6 +128,11 @@ class TiffSource:
 
     def _refuse_unknown(self, photometric: int) -> None:
         page = self._page
+        if 262 not in page.tags:  # the library would take the greatest value for black
+            raise SampleError(
+                "is a TIFF that does not say what its values mean (it lacks the tag "
+                "PhotometricInterpretation); save it again"
+            )
         if photometric not in _COLOURS:
             name = getattr(page.photometric, "name", str(page.photometric))
             raise SampleError(

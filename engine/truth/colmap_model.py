@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import TruthError
-from engine.files import open_input
+from engine.files import open_input, read_number
 from engine.geometry.coords import CORNER_PX
 from engine.paths import FileStamp
 from engine.truth.base import Matrix, Points, Size
@@ -187,7 +187,7 @@ def _text_images(stream: BinaryIO, *, with_points: bool = False) -> Iterator[_Vi
         words = text.split(maxsplit=9)
         if len(words) != 10:
             raise ValueError(f"{len(words)} words in the line of an image, not 10")
-        numbers = [float(word) for word in words[1:8]]
+        numbers = [read_number(word) for word in words[1:8]]
         listed = stream.readline()
         points = _text_points(listed) if with_points else None
         yield _View(words[9], int(words[8]), pose_matrix(numbers[:4], numbers[4:]), points)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.errors import TruthError, quoted
 from engine.file_kinds import name_kind
-from engine.files import open_input, read_input, read_npz
+from engine.files import open_input, read_input, read_npz, read_number
 from engine.geometry.coords import CORNER_PX
 
 Points = NDArray[np.float64]
@@ -159,7 +159,7 @@ def _read_table(path: Path, _images: Images) -> PointPairs:
             if not _is_number(fields[place]):
                 reason = f"line {number} holds {quoted(fields[place][:20])} in place of a number"
                 raise TruthError(path, reason)
-        rows.append([float(fields[place]) for place in columns])
+        rows.append([read_number(fields[place]) for place in columns])
     return _pairs(path, np.array(rows), matched=matched)
 
 
@@ -194,7 +194,7 @@ def _fields(line: str) -> list[str]:
 
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        read_number(word)
     except ValueError:
         return False
     return True

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import TruthError, quoted
-from engine.files import read_input
+from engine.files import read_input, read_number
 from engine.truth.cameras import Camera
 
 _POSE: Final = 12
@@ -45,12 +45,12 @@ def read_views(path: Path) -> dict[str, Camera]:
         if name in found:
             raise TruthError(path, f"line {number} repeats the view {quoted(name)}")
         try:
-            pose = np.array([float(word) for word in words[:_POSE]])
+            pose = np.array([read_number(word) for word in words[:_POSE]])
             model, width, height, *parameters = words[_POSE:]
             found[name] = Camera.of_colmap(
                 model,
                 (int(width), int(height)),
-                [float(word) for word in parameters],
+                [read_number(word) for word in parameters],
                 np.column_stack([pose[:9].reshape(3, 3), pose[9:]]),
             )
         except ValueError as error:

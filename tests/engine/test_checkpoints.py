@@ -481,6 +481,7 @@ def test_float8_is_refused_in_a_sentence(tmp_path: Path, kind: str, ending: str)
     ("tensor", "message"),
     [
         (torch.eye(3).to_sparse(), "a sparse tensor"),
+        (torch.ones(2, 3, device="meta"), "no numbers in layer.weight, only its size"),
         (torch.ones(2, 3, dtype=torch.complex64), "complex numbers"),
         (torch.ones(2, 3, dtype=torch.int8), "holds int8 instead of real numbers"),
     ],

@@ -197,6 +197,7 @@ def test_without_a_listener_the_choice_is_logged(tmp_path, caplog):
         ("h.gz", gzip.compress(bytes(1 << 22)), "compressed by gzip|too large"),
         ("h.npz", b"PK\x03\x04rubbish", r"damaged \.npz"),
         ("h.txt", NINE.encode() * 2, "holds 18 numbers"),
+        ("h.txt", b"1_0 0 5 0 1 6 0 0 1", "'1_0' where a number"),  # Python reads it as 10
         ("h.txt", NINE.encode("utf-16")[:-3], "holds 8 numbers|not a text file"),
     ],
 )

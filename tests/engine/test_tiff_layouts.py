@@ -6,6 +6,7 @@ plain floating-point arithmetic from the array that was handed to the writer.
 
 import itertools
 import re
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -391,3 +392,34 @@ def test_bands_beside_grey_are_left_out_with_a_word(tmp_path):
     image = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.samples, plain_row(array[..., 0]))
     assert image.remarks == ("a.tif has 5 bands; the first is shown, in grey.",)
+
+
+def by_hand(path, rows, tags):
+    """A grey TIFF of one strip with tags that tifffile does not write, numbers of 16 bit each."""
+    data = rows.tobytes()
+    height, width = rows.shape
+    entries = {256: width, 257: height, 259: 1, 273: 8, 277: 1, 278: height, 279: len(data), **tags}
+    directory = struct.pack("<H", len(entries))
+    for tag, value in sorted(entries.items()):
+        directory += struct.pack("<HHII", tag, 3, 1, value)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "<u2"])
+def test_bits_in_the_other_order_are_turned(tmp_path, dtype):
+    array = smooth(1, "uint8").reshape(smooth(1, "uint8").shape[:2]).astype(dtype)
+    turned = np.array([int(f"{one:08b}"[::-1], 2) for one in range(256)], np.uint8)
+    tags = {258: 8 * array.dtype.itemsize, 262: 1, 266: 2}
+    path = by_hand(tmp_path / "a.tif", turned[array.view(np.uint8)], tags | {256: array.shape[1]})
+    np.testing.assert_array_equal(read_image(path).samples[..., 0], array)
+
+
+def test_a_tiff_that_does_not_say_what_is_black_is_refused(tmp_path):
+    """The library alone would show the negative."""
+    array = smooth(1, "uint8").reshape(smooth(1, "uint8").shape[:2])
+    path = by_hand(tmp_path / "a.tif", array, {258: 8})
+    with pytest.raises(ImageError, match="does not say what its values mean"):
+        read_image(path)
+    path = by_hand(tmp_path / "a.tif", array, {258: 8, 262: 1})
+    np.testing.assert_array_equal(read_image(path).samples[..., 0], array)

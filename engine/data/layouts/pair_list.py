@@ -30,7 +30,7 @@ from engine.data.layouts.building import finished_set, first_line, fitting_folde
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, FileError, TruthError
-from engine.files import is_file_there, read_input
+from engine.files import is_file_there, read_input, read_number
 from engine.geometry.coords import CORNER_PX
 from engine.geometry.homography import check_homography, normalise
 from engine.images import read_size
@@ -211,7 +211,7 @@ class _List:
         if len(words) <= _TURNS:
             return None
         try:
-            numbers = np.array([float(word) for word in words])
+            numbers = np.array([read_number(word) for word in words])
         except ValueError:
             self.bare["a word stands among their numbers"] += 1
             return None
