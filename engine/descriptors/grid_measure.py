@@ -60,6 +60,7 @@ Method = Literal["gradient", "differences", "mirror", "enlarging"]
 _CONTRAST: Final = (0.25, 0.75)  # images keep off black and white, where a step would be cut off
 _STEP: Final = 0.1  # beyond the rounding to bytes, and to half precision
 _AT_ONCE: Final = 32
+_STRIPS: Final = 64  # so many passes for a side can be had; in small images no strip is wide
 _LARGEST_DENOMINATOR: Final = 4
 _NEAR_STRIDE: Final = 0.005
 _WINDOW_SIGMAS: Final = 2.0
@@ -157,12 +158,16 @@ def measure_grid(
     generator = torch.Generator().manual_seed(seed)
     rounds: list[tuple[_Positions, _Positions]] = []
     method: Method = "gradient"
+    # Cells of a map that a coarser one was added to lean to either side by as much as a direction
+    # reads of that one: with the same direction for all, this adds up to nothing.  Where that does
+    # not settle it at once, directions of their own leave less to chance.
+    shared = True
     while True:
         image = random_images(1, size_px, generator).to(device)
         found = None
         if method == "gradient":
             with symmetric_kernels(networks, generator), Smoothed():
-                found = _by_gradient(map_of, image, generator)
+                found = _by_gradient(map_of, image, generator, shared=shared)
         if found is None:
             if method == "gradient":
                 method, rounds = "differences", []
@@ -172,14 +177,23 @@ def measure_grid(
         measured = _fit(rounds, size_px, expected_px, method)
         # Whichever is less: a computer that is busy with other things leaves it as exact.
         spent_s = min(clock() - start for clock, start in zip(clocks, started_s, strict=True))
-        if len(rounds) >= _MOST_ROUNDS or spent_s > budget_s:
+        if len(rounds) >= _most_rounds(found) or spent_s > budget_s:
             return measured
         settled = measured.crossed or (
             measured.error_px <= certain_px
             and measured.stride_error_px <= _CERTAIN_SHARE * min(measured.stride_px)
         )
-        if len(rounds) >= _FEWEST_ROUNDS and settled:
-            return measured
+        if len(rounds) >= _FEWEST_ROUNDS:
+            if settled:
+                return measured
+            if shared and method == "gradient":
+                shared, rounds = False, []
+
+
+def _most_rounds(found: tuple[_Positions, _Positions]) -> int:
+    """How many rounds are made at most: more where a round finds the places of a few cells."""
+    fewest = min(len(set(one.cells.tolist())) for one in found)
+    return math.ceil(_MOST_ROUNDS * _CELLS / fewest)
 
 
 def _stoppable(map_of: MapOf) -> MapOf:
@@ -455,9 +469,16 @@ class _Positions:
 
 
 def _by_gradient(
-    map_of: MapOf, images: Tensor, generator: torch.Generator
+    map_of: MapOf, images: Tensor, generator: torch.Generator, *, shared: bool
 ) -> tuple[_Positions, _Positions] | None:
-    """Positions along x and y by gradients; None where there are none."""
+    """Positions along x and y by gradients; None where there are none.
+
+    Args:
+        map_of: as for :func:`measure_grid`.
+        images: ``(B, 3, H, W)``.
+        generator: what directions are drawn from.
+        shared: all cells get the same direction.
+    """
     along_x, along_y = [], []
     try:
         with torch.inference_mode(False), torch.enable_grad():
@@ -470,8 +491,10 @@ def _by_gradient(
             size = min(len(columns), len(rows))
             columns = columns[:size][torch.randperm(size, generator=generator)]
             rows = rows[:size]
+            direction = torch.randn(batch, dim, generator=generator).to(values)
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                direction = torch.randn(batch, dim, generator=generator).to(values)
+                if not shared:
+                    direction = torch.randn(batch, dim, generator=generator).to(values)
                 total = (values[:, :, row, column] * direction).sum()
                 (gradient,) = torch.autograd.grad(total, images, retain_graph=True)
                 energy = gradient.detach().cpu().double().square().sum(dim=1)
@@ -503,7 +526,8 @@ def _by_differences(
     with torch.inference_mode():
         height, width = map_of(images[:1]).shape[2:]
         rows, columns = _chosen(height), _chosen(width)
-        strip_px = max(1, min(images.shape[3] // width, images.shape[2] // height) // 4)
+        cell_px = min(images.shape[3] // width, images.shape[2] // height)
+        strip_px = max(1, min(cell_px // 4, min(images.shape[2:]) // _STRIPS))
 
         def cells_of(pictures: Tensor) -> Tensor:
             """Numbers ``(B, D, cells)`` of the cells that are measured."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
 
 _CODE_OF_PLACE: Final = re.compile(r"pos_emb|position_emb|absolute_pos|pos_enc")
-_VERSION: Final = 4  # of the measure: what was remembered by others is measured again
+_VERSION: Final = 5  # of the measure: what was remembered by others is measured again
 _BUDGET_S: Final = 20.0
 _CERTAIN_ERROR_PX: Final = 0.15
 _NEAR_HALF_PX: Final = 0.05
