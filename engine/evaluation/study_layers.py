@@ -111,6 +111,7 @@ class StudiedDescriptor:
         layers: numbers of the layers, ascending; only of a network with layers.
         components: how many directions of position are taken off; 0 for none.
         device: where to compute.
+        clock: what times are taken by, in seconds.
 
     Raises:
         ConfigError: position is to be taken off a descriptor that has no layers.
@@ -123,7 +124,9 @@ class StudiedDescriptor:
         *,
         components: int,
         device: torch.device,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._clock = clock
         self.descriptor: DenseDescriptor = evaluated.descriptor
         self.name = evaluated.entry.name
         self.device = device
@@ -163,7 +166,7 @@ class StudiedDescriptor:
         """
         self.images += 1
         if self.network is None:
-            start_s = self._now()
+            start_s = self.now_s()
             levels, _ = describe_image(
                 self.descriptor,
                 pixels,
@@ -171,14 +174,14 @@ class StudiedDescriptor:
                 precision=self.precision,
                 context=context,
             )
-            self.describe_s += self._now() - start_s
+            self.describe_s += self.now_s() - start_s
             return LayerMaps((levels,), (levels,))
 
         def work(images: Tensor) -> tuple[Levels, Sequence[Tensor]]:
             self._check_memory(images, context)
-            start_s = self._now()
+            start_s = self.now_s()
             levels = self._raw(images, context)
-            self.describe_s += self._now() - start_s
+            self.describe_s += self.now_s() - start_s
             bases: Sequence[Tensor] = ()
             if self._remover is not None:
                 height, width = images.shape[2:]
@@ -194,9 +197,9 @@ class StudiedDescriptor:
             context=context,
         )
         with torch.inference_mode():
-            start_s = self._now()
+            start_s = self.now_s()
             plain = [(replace(one, values=unit_length(one.values)),) for one in levels]
-            self.describe_s += self._now() - start_s
+            self.describe_s += self.now_s() - start_s
             clean = [
                 (replace(one, values=unit_length(without_directions(one.values, basis))),)
                 for one, basis in zip(levels, bases, strict=bool(bases))
@@ -274,9 +277,9 @@ class StudiedDescriptor:
             images = images.to(self.device).permute(2, 0, 1)[None].contiguous()
             while not times or (sum(times) < _TIMING_S and len(times) < _MOST_TIMED):
                 context.cancel.check()
-                start_s = self._now()
+                start_s = self.now_s()
                 work(images)
-                times.append(self._now() - start_s)
+                times.append(self.now_s() - start_s)
         return 1000 * min(times)
 
     def _check_memory(self, images: Tensor, context: JobContext) -> None:
@@ -322,10 +325,11 @@ class StudiedDescriptor:
         assert self.network is not None
         return self.network.raw_layers(images, self.layers, context.cancel.check)
 
-    def _now(self) -> float:
+    def now_s(self) -> float:
+        """The time by the clock, when all that was begun on the device is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self._clock()
 
 
 def measure_layers(
@@ -350,7 +354,7 @@ def measure_layers(
         DescSpaceError: a descriptor or the device failed, or no pair could be measured.
         JobCancelled: ``context.cancel`` was raised.
     """
-    gathering = _Gathering(studied, protocol, time.perf_counter())
+    gathering = _Gathering(studied, protocol, studied.now_s())
     total = dataset.pair_count
     context.emit(Progress(Stage.MEASURING_PAIRS, 0, total))
     first: ReadImage | None = None
@@ -372,7 +376,7 @@ def measure_layers(
             for kind, queries in lists.items():
                 maps_b = studied.describe(read[1].working.pixels, context)
                 gathering.look_at(None, maps_b, context)
-                start_s = time.perf_counter()
+                start_s = studied.now_s()
                 for variant, levels_a, levels_b in _variants(studied, maps_a, maps_b):
                     found = match_points(
                         replace(protocol, name=variant.protocol),
@@ -388,7 +392,7 @@ def measure_layers(
                     gathering.rows.setdefault(variant, []).append(row)
                     if variant.protocol == MAIN_PROTOCOL:
                         gathering.points.setdefault(variant, {})[one.key] = found
-                gathering.match_s += time.perf_counter() - start_s
+                gathering.match_s += studied.now_s() - start_s
             context.emit(Progress(Stage.MEASURING_PAIRS, done, total))
             if listener is not None:
                 listener(done, total, gathering.means())
@@ -495,7 +499,7 @@ class _Gathering:
             )
             views.append(self._view(place))
             step()
-        rest_s = time.perf_counter() - self.start_s - describe_s - self.match_s
+        rest_s = self.studied.now_s() - self.start_s - describe_s - self.match_s
         return MeasuredLayers(
             layers=tuple(layers),
             rows=self.rows,

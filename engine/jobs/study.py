@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +76,8 @@ class StudyJob:
         command: the command that repeats this study, for the page.
         listener: called from the working thread after each pair with how many are done, how many
             there are, and each layer's (name, mean PCK) so far.
+        clock: what times are taken by, in seconds; ``time.process_time`` leaves out what other
+            programs take meanwhile.
     """
 
     config: StudyConfig
@@ -83,6 +86,7 @@ class StudyJob:
     data_folder: Path | None = None
     command: str = ""
     listener: Listener | None = None
+    clock: Callable[[], float] = time.perf_counter
 
     def run(self, context: JobContext) -> StudyResult:
         """Measure, and write ``study.html``, ``study.json`` and ``study.csv``.
@@ -112,7 +116,11 @@ class StudyJob:
         )
         layers = self._layers(evaluated, problems, context)
         studied = StudiedDescriptor(
-            evaluated, layers, components=self.config.remove_position, device=device
+            evaluated,
+            layers,
+            components=self.config.remove_position,
+            device=device,
+            clock=self.clock,
         )
         measured = measure_layers(
             studied, dataset, protocol, context=context, listener=self.listener
