@@ -118,6 +118,8 @@ class FetchJob:
         if file is not None and not _missing(published):
             context.emit(Note(f"{published.title} is there already; nothing was loaded."))
             return file
+        if published.inner is not None and _missing(published.inner):
+            self._load(published.inner, context)
         file = self._load(published, context)
         context.emit(Saved(file, f"weights of {name}"))
         return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -181,6 +182,83 @@ def test_dense_sift_lies_where_a_single_step_turns_it_over():
     assert position == pytest.approx(29.5, abs=0.1)
 
 
+# ---- DeDoDe-G ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DINOv2 of one block instead of 24: as wide, and in the same place."""
+    inside: Any = use_library("kornia.feature.dedode.transformer", extra="kornia")
+    whole: Any = use_library("kornia.feature.dedode.transformer.dinov2", extra="kornia")
+    heads = {"embed_dim": 1024, "num_heads": 16}
+    small = functools.partial(whole.DinoVisionTransformer, **heads, depth=1)
+    monkeypatch.setattr(inside, "vit_large", small)
+
+
+def test_dedode_g_opens_with_a_dinov2_of_random_numbers(
+    one_block: None, caplog: pytest.LogCaptureFixture
+):
+    found = build("dedode-g")
+    assert not found.trained
+    assert "No weights of kornia:dedode-g are on this computer: random numbers" in caplog.text
+    with torch.inference_mode():
+        levels = found.raw_layers(image(112, 56), range(6))
+    assert [tuple(one.values.shape[1:]) for one in levels] == [
+        *((64, 56, 112), (128, 28, 56), (256, 14, 28), (512, 7, 14)),
+        *((1024, 4, 8), (256, 56, 112)),
+    ]
+    images = image(56, 56).requires_grad_()
+    found.network.features(images, [4], facet="token", norm=True)[0].sum().backward()
+    assert images.grad is not None, "kornia's own has none"
+
+
+def test_what_dedode_g_computes_is_what_kornias_own_modules_do(one_block: None):
+    network: Any = KorniaNetwork("dedode-g").eval()
+    theirs: Any = use_library("kornia.feature.dedode.encoder", extra="kornia").FrozenDINOv2
+    state = network.whole.net.encoder.frozen_dinov2.backbone.state_dict()
+    images = image(112, 56)
+    with torch.inference_mode():
+        (expected,), _sizes = theirs(amp=False, dinov2_weights=state)(images)
+        (found,) = network.features(images, [4], facet="token", norm=True)
+    torch.testing.assert_close(found, expected)
+
+
+def test_patches_of_dedode_g_are_measured_where_they_are_said_to_be(one_block: None):
+    network = KorniaNetwork("dedode-g").eval()
+    said = measure_layer(network, 4, facet="token")
+    network.known_grids = {}
+    found = measure_layer(network, 4, facet="token")
+    assert found.stride_px == said.stride_px == (14, 14)
+    assert found.offset_px == pytest.approx(said.offset_px, abs=0.1)
+
+
+@pytest.mark.parametrize("names", ["authors", "timm"])
+def test_weights_of_dedode_g_are_two_files(one_block: None, tmp_path: Path, names: str):
+    random: Any = KorniaNetwork("dedode-g")
+    net = random.whole.net
+    with torch.no_grad():
+        for value in net.parameters():
+            value.add_(0.25)
+    inner = "encoder.frozen_dinov2.backbone."
+    state = net.state_dict()
+    file = tmp_path / "dedode_descriptor_G.pth"
+    torch.save({one: v for one, v in state.items() if not one.startswith(inner)}, file)
+    with pytest.raises(WeightsError, match=r"weights of a DINOv2 .*timm/vit_large_patch14_dinov2"):
+        build("dedode-g", weights=file)
+    dinov2 = {one.removeprefix(inner): v for one, v in state.items() if one.startswith(inner)}
+    if names == "timm":
+        del dinov2["mask_token"]
+    cache = tmp_path / "torch" / "hub" / "checkpoints" / "dinov2_vitl14_pretrain.pth"
+    cache.parent.mkdir(parents=True)
+    torch.save(dinov2, cache)
+    found = build("dedode-g", weights=file)
+    assert found.trained
+    loaded = found.module.state_dict()
+    for one, value in state.items():
+        if names == "authors" or not one.endswith("mask_token"):
+            torch.testing.assert_close(loaded[f"whole.net.{one}"], value)
+
+
 # ---- weights -------------------------------------------------------------------------------------
 
 
@@ -263,8 +341,21 @@ def test_sift_has_nothing_to_learn():
 def test_an_unknown_name_is_answered_with_near_ones():
     with pytest.raises(ConfigError, match="near: xfeat"):
         build("XFeat2")
-    with pytest.raises(ConfigError, match="only by downloading its DINOv2; take dedode-b"):
-        build("dedode-g")
+
+
+@pytest.mark.parametrize(
+    ("model", "repo", "file"),
+    [("disk", "kornia/disk", "depth-save.pth"), ("loftr", "kornia/loftr", "loftr_outdoor.ckpt")],
+)
+def test_files_on_the_hub_are_fetched_by_its_means(model: str, repo: str, file: str):
+    family = next(one for one in list_families() if one.name == "kornia")
+    name = parse_model_name(f"kornia:{model}")
+    assert name is not None
+    assert family.published is not None
+    published = family.published(name)
+    assert published is not None
+    assert published.repo is not None
+    assert (published.repo.name, published.names) == (repo, (file,))
 
 
 def test_all_of_them_are_listed():

@@ -97,6 +97,7 @@ class Published:
         lists: how the list of files may be called in which weights are kept in several parts.
         beside: files of the repository that belong to them; the first one is needed, further ones
             are left out where it lacks them.
+        inner: weights of another network inside this one, which are needed, too.
     """
 
     repo: HubRepo | None = None
@@ -104,6 +105,7 @@ class Published:
     url: str = ""
     lists: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    inner: Published | None = None
 
     @property
     def title(self) -> str:
@@ -124,11 +126,13 @@ class Published:
         return Path(torch.hub.get_dir()) / "checkpoints" / name
 
     def cached(self) -> Path | None:
-        """The file on this computer, or the list of its parts; None if any of it is not there.
+        """The file on this computer, or the list of its parts; None if anything is not there.
 
         Raises:
             WeightsError: the list is damaged.
         """
+        if self.inner is not None and self.inner.cached() is None:
+            return None
         found = None if self.repo is None else self.repo.cached(self.names)
         if found is None and self.repo is not None and self.lists:
             found = self.repo.cached(self.lists)

@@ -2,14 +2,13 @@
 
 E. Riba et al., "Kornia: an Open Source Differentiable Computer Vision Library for PyTorch", WACV
 2020.  Kornia detects points and describes them; here the maps are taken from which it reads the
-descriptions, and maps from inside.  Its descriptors of patches (HardNet and others) give no maps,
-and DeDoDe-G is left out: kornia builds it only by downloading its DINOv2.
+descriptions, and maps from inside.  Its descriptors of patches (HardNet and others) give no maps.
 
 =============  =====================================================================  ============
 name           paper                                                                  last layer
 =============  =====================================================================  ============
 disk           M. Tyszkiewicz et al., NeurIPS 2020                                    descriptors
-dedode-b       J. Edstedt et al., 3DV 2024; -c4, -so2: G. Bökman et al., CVPR 2024    descriptors
+dedode-b, -g   J. Edstedt et al., 3DV 2024; -c4, -so2: G. Bökman et al., CVPR 2024    descriptors
 xfeat          G. Potje et al., CVPR 2024                                             descriptors
 aliked-…       X. Zhao et al., IEEE TIM 2023                                          features
 loftr          J. Sun et al., CVPR 2021                                               coarse
@@ -23,6 +22,9 @@ are those of its network for one image, before both images are looked at.
 Where cells lie is measured.  XFeat joins paths that disagree: it adds means of squares to padded
 convolutions, which lie 1.5 px apart, and maps of deeper blocks as if they lay 4 and 12 px further
 on.  What each path weighs is up to the trained weights, so its cells were placed by these.
+
+DeDoDe-G reads a frozen DINOv2 beside its own layers, whose weights are a file of their own: as its
+authors published them, or timm, which calls its tensors the same.
 
 Weights are those that kornia or torch downloaded before; nothing is downloaded here.
 """
@@ -48,7 +50,7 @@ from engine.descriptors.families.backbone import (
     Layer,
 )
 from engine.descriptors.families.grids import known_grid
-from engine.descriptors.families.hub_files import Published
+from engine.descriptors.families.hub_files import HubRepo, Published
 from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
 from engine.descriptors.grid_measure import MeasuredGrid
@@ -56,7 +58,7 @@ from engine.descriptors.known_models import KnownModel
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.descriptors.tensors import to_luminance
-from engine.errors import ConfigError, quoted
+from engine.errors import ConfigError, WeightsError, quoted
 from engine.geometry.coords import CellGrid
 from engine.progress import tell_choice
 from engine.weight_titles import RANDOM_WEIGHTS, weights_title
@@ -64,6 +66,11 @@ from engine.weight_titles import RANDOM_WEIGHTS, weights_title
 _AS_THEY_ARE: Final = ExpectedInput((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _IMAGENET: Final = ExpectedInput((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HUB: Final = "https://huggingface.co/kornia"
+_DINOV2: Final = Published(
+    HubRepo("timm/vit_large_patch14_dinov2.lvd142m"),
+    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+)
+_DINOV2_PX: Final = 518
 _SIFT_PADDING: Final = 5
 _LAST: Final = ""
 
@@ -100,6 +107,8 @@ class _Model:
         unneeded: beginnings of the names of tensors there that it lacks.
         expects: colours.
         grey: it takes grey images.
+        inner: the module inside that has weights of its own; "" if none has.
+        inner_weights: where these are.
     """
 
     architecture: str
@@ -114,6 +123,18 @@ class _Model:
     unneeded: tuple[str, ...] = ()
     expects: ExpectedInput = _AS_THEY_ARE
     grey: bool = False
+    inner: str = ""
+    inner_weights: Published | None = None
+
+    @property
+    def published(self) -> Published | None:
+        """Where its weights can be had; None if it has none."""
+        if not self.url:
+            return None
+        owner, _, path = self.url.removeprefix(_HUB).partition("/resolve/main/")
+        repo = HubRepo(f"kornia{owner}") if self.url.startswith(_HUB) else None
+        names = (path,) if repo is not None else ()
+        return Published(repo, names, url=self.url, inner=self.inner_weights)
 
 
 def _place(
@@ -141,29 +162,77 @@ def _disk(weights: str) -> _Model:
     )
 
 
-def _make_dedode(_kornia: Any) -> nn.Module:
+class _FrozenDinov2(nn.Module):
+    """In place of kornia's own, which downloads its weights and hides them from torch.
+
+    Args:
+        amp, amp_dtype, dinov2_weights: as kornia gives them; they are not needed.
+    """
+
+    def __init__(
+        self,
+        amp: bool = False,  # noqa: ARG002
+        amp_dtype: Any = None,  # noqa: ARG002
+        dinov2_weights: Any = None,  # noqa: ARG002
+    ) -> None:
+        super().__init__()
+        make: Any = use_library("kornia.feature.dedode.transformer", extra="kornia").vit_large
+        self.backbone = make(
+            img_size=_DINOV2_PX, patch_size=14, init_values=1.0, ffn_layer="mlp", block_chunks=0
+        )
+
+    def forward(self, image: Tensor) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """The map of one scale and its size, as kornia's own."""
+        rows, columns = (side // 14 for side in image.shape[2:])
+        tokens: Tensor = self.backbone.forward_features(image)["x_norm_patchtokens"]
+        return [tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)], [(rows, columns)]
+
+
+def _make_dedode(_kornia: Any, kind: str = "B") -> nn.Module:
     # Its detector is not needed, and kornia's module is not imported by its name.
     models: Any = use_library("kornia.feature.dedode.dedode_models", extra="kornia")
-    net: nn.Module = models.get_descriptor("B")
+    encoder: Any = use_library("kornia.feature.dedode.encoder", extra="kornia")
+    theirs = encoder.FrozenDINOv2
+    encoder.FrozenDINOv2 = _FrozenDinov2  # it takes no other, and would download
+    try:
+        net: nn.Module = models.get_descriptor(kind)
+    finally:
+        encoder.FrozenDINOv2 = theirs
     for part in net.modules():
         if hasattr(part, "amp"):
             setattr(part, "amp", False)  # noqa: B010 - whoever calls it decides how precise it is
     return net
 
 
-def _dedode(weights: str) -> _Model:
+# Its layers are DeDoDe-B's, where cells are measured, and patches of 14 px.  To be measured, its
+# ViT-L would have to be built twice and differentiated, which takes minutes.
+_DEDODE_G_GRIDS: Final = {
+    number: known_grid(CellGrid(stride_px, (stride_px - 1) / 2))
+    for number, stride_px in enumerate((1, 2, 4, 8, 14, 1))
+}
+
+
+def _dedode(weights: str, kind: str = "B") -> _Model:
     stages = tuple(
         _place(f"stages.{number}", 1 << number, dim, "encoder", number)
         for number, dim in enumerate((64, 128, 256, 512))
     )
+    large = kind == "G"
     return _Model(
-        architecture="dedode-b",
-        make=_make_dedode,
+        architecture=f"dedode-{kind.lower()}",
+        make=functools.partial(_make_dedode, kind=kind),
         call=lambda net, image: net(image),
-        places=(*stages, _place("descriptors", 1, 256)),
-        multiple_px=8,
+        places=(
+            *stages,
+            *([_place("dinov2", 14, 1024, "encoder", 4)] if large else []),
+            _place("descriptors", 1, 256),
+        ),
+        multiple_px=56 if large else 8,
+        known_grids=_DEDODE_G_GRIDS if large else {},
         url=f"{_HUB}/dedode/resolve/main/{weights}.pth",
         expects=_IMAGENET,
+        inner="encoder.frozen_dinov2.backbone" if large else "",
+        inner_weights=_DINOV2 if large else None,
     )
 
 
@@ -264,6 +333,9 @@ _MODELS: Final[Mapping[str, _Model]] = {
     "dedode-b": _dedode("dedode_descriptor_B"),
     "dedode-b-c4": _dedode("B_C4_Perm_descriptor_setting_C"),
     "dedode-b-so2": _dedode("B_SO2_Spread_descriptor_setting_C"),
+    "dedode-g": _dedode("dedode_descriptor_G", "G"),
+    "dedode-g-c4": _dedode("G_C4_Perm_descriptor_setting_C", "G"),
+    "dedode-g-so2": _dedode("G_SO2_Spread_descriptor_setting_C", "G"),
     "xfeat": _xfeat(),
     "aliked-t16": _aliked("t16", (8, 16, 32, 64)),
     "aliked-n16": _aliked("n16", _WIDE),
@@ -376,13 +448,12 @@ def find_model(name: str) -> _Model:
     """
     if name in _MODELS:
         return _MODELS[name]
-    if name.lower().startswith("dedode-g"):
-        reason = "kornia builds DeDoDe-G only by downloading its DINOv2; take dedode-b"
-    else:
-        near = difflib.get_close_matches(name.lower(), _MODELS, n=3)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        reason = f"kornia has no {quoted(name)} that gives maps; known: {', '.join(_MODELS)}{hint}"
-    raise ConfigError("descriptor", reason)
+    near = difflib.get_close_matches(name.lower(), _MODELS, n=3)
+    hint = f"; near: {', '.join(near)}" if near else ""
+    raise ConfigError(
+        "descriptor",
+        f"kornia has no {quoted(name)} that gives maps; known: {', '.join(_MODELS)}{hint}",
+    )
 
 
 def _load(net: nn.Module, model: _Model, file: Path) -> None:
@@ -401,7 +472,29 @@ def _load(net: nn.Module, model: _Model, file: Path) -> None:
         for name, values in net.state_dict().items()
         if name not in kept and not name.endswith(("running_mean", "running_var"))
     }
+    if model.inner:
+        state |= _inner_state(net.get_submodule(model.inner), model, file)
     load_into(net, {**constants, **state}, path=file, ignore_prefixes=model.unneeded)
+
+
+def _inner_state(inner: nn.Module, model: _Model, outer: Path) -> dict[str, Tensor]:
+    """The tensors of the network inside one, from a file of their own, as those of the whole.
+
+    Raises:
+        WeightsError: the file is not on this computer, or cannot be used.
+    """
+    published = model.inner_weights
+    file = None if published is None else published.cached()
+    if published is None or file is None:
+        wanted = "" if published is None else f", those of {published.address}"
+        raise WeightsError(
+            outer, f"is used with the weights of a DINOv2 that are not on this computer{wanted}"
+        )
+    state = load_state(file)[0]
+    # Only training needs it, and timm has none.
+    state.setdefault("mask_token", inner.get_parameter("mask_token").detach())
+    load_into(inner, state, path=file)
+    return {f"{model.inner}.{name}": values for name, values in inner.state_dict().items()}
 
 
 def _weights_file(
@@ -418,7 +511,7 @@ def _weights_file(
 
 def _published(name: ModelName) -> Published | None:
     model = _MODELS.get(name.model)
-    return None if model is None or not model.url else Published(url=model.url)
+    return None if model is None else model.published
 
 
 def _weights_title(name: ModelName, config: BackboneConfig) -> str:
