@@ -178,6 +178,7 @@ if TYPE_CHECKING:
         metric_info,
         metric_text,
         pck_name,
+        plateau_text,
     )
     from engine.paths import (
         cache_dir,
@@ -233,7 +234,7 @@ if TYPE_CHECKING:
         plural,
         truth_words,
     )
-    from engine.weight_titles import weights_title
+    from engine.weight_titles import SHIPPED_WEIGHTS, weights_title
 
 if TYPE_CHECKING:
     # Importing these loads torch: ask for them from a worker thread.

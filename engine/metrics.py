@@ -94,6 +94,19 @@ class MetricInfo:
         return f"{self.title} ({self.group.unit})" if self.group.unit else self.title
 
 
+def plateau_text(no_better: int, patience: int) -> str:
+    """For how many validations a run was no better, "" for none.
+
+    Args:
+        no_better: validations in a row since the best one.
+        patience: after how many of them the run ends; 0 for never.
+    """
+    if not no_better:
+        return ""
+    of = f" of {patience}" if patience else ""
+    return f"no better for {no_better}{of} {'check' if (patience or no_better) == 1 else 'checks'}"
+
+
 def pck_name(threshold_px: float, *, sequences: bool = False) -> str:
     """Name of the share of queries found within a threshold: on pairs of photos, or sequences."""
     return f"{'sequences ' if sequences else ''}pck@{threshold_px:g}"
@@ -131,6 +144,14 @@ _CATALOGUE: Final = (
     MetricInfo("data_wait_share", "wait share", _WAIT, "lower"),
     MetricInfo("validation_s", "validation", _VALIDATION, "lower", "validation"),
     MetricInfo("epoch", "epoch", MetricGroup("epoch", "Epoch"), hidden=True),
+    MetricInfo(
+        "no_better",
+        "no better",
+        MetricGroup("no_better", "Validations without a new best"),
+        source="validation",
+        whole=True,
+        hidden=True,
+    ),
 )
 _BY_NAME: Final = {info.name: info for info in _CATALOGUE}
 

@@ -289,9 +289,11 @@ class JobContext:
         cancel: the flag to check.
         device: torch device name, ``"auto"`` for the best one.
         pause: the flag to pause at, for work that can.
+        finish: raised to end early and well, with what was reached, for work that can.
     """
 
     emit: Callable[[Event], None] = ignore_event
     cancel: CancelToken = field(default_factory=CancelToken)
     device: str = "auto"
     pause: PauseToken = field(default_factory=PauseToken)
+    finish: CancelToken = field(default_factory=CancelToken)

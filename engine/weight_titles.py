@@ -32,7 +32,9 @@ def weights_title(path: Path) -> str:
     found = STEP_NAME.fullmatch(path.name)
     step = found[1] if found else _step_inside(FileStamp.of(path))
     run = path.parent.parent.name
-    return f"{run}, step {int(step)}" if step else f"{run}, {path.stem}"
+    if not step:
+        return f"{run}, {path.stem}"
+    return f"{run}, step {int(step)}{' (best)' if path.stem == 'best' else ''}"
 
 
 @functools.lru_cache(maxsize=64)

@@ -134,6 +134,9 @@ class LiveTraining(QObject):
         best, judge = self.status.best, api.judge_of(values)
         if judge is not None and api.is_better(judge, values[judge], than=best and best[0]):
             best = (values[judge], step)
+        epoch = values.get("epoch")
+        if epoch:
+            self._soon(steps_per_epoch=step / epoch)
         self._soon(figures=MappingProxyType({**self.status.figures, **values}), best=best)
 
     def _report_saved(self) -> None:

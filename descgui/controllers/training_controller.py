@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from engine.api import TrainingRunInfo, TrainingState, TrainJob
 
 SAMPLES_AFTER_MS = 700
+_OURS = "descspace-fast"  # the rival of what has no shipped weights of its own
 Prepared = tuple["TrainJob", Curves, tuple[api.Preview, ...]]
 
 
@@ -65,6 +66,7 @@ class TrainingController(QObject):
         self._model = models.training
         self._maps = maps
         self._pause = api.PauseToken()
+        self._finish = api.CancelToken()
         self._visible = False
         self._added: tuple[Path, ...] = ()
         self._before = self._model.choice.state
@@ -138,6 +140,12 @@ class TrainingController(QObject):
             self.live.set_stage("stopping")
             self.run_lane.cancel()
 
+    def finish(self) -> None:
+        """End the run well after the current step: its best weights are the result."""
+        if self.live.status.stage == "running":
+            self.live.set_stage("finishing")
+            self._finish.cancel()
+
     def copy_command(self) -> None:
         """Copy the command line that trains what is chosen."""
         choice, messages = self._model.choice.state, self._models.messages
@@ -192,10 +200,13 @@ class TrainingController(QObject):
         job, curves, frames = prepared
         self.live.show_past(curves, frames)
         self._pause = pause = api.PauseToken()
+        self._finish = finish = api.CancelToken()
+        patience = job.config.train.validation.patience
+        self.live.show(replace(self.live.status, patience=patience))
 
         def work(context: api.JobContext) -> TrainingState:
             leave_room()
-            return job.run(replace(context, pause=pause))
+            return job.run(replace(context, pause=pause, finish=finish))
 
         self.run_lane.submit(
             work,
@@ -209,7 +220,9 @@ class TrainingController(QObject):
     def _on_done(self, result: TrainingState) -> None:
         folder = self.live.status.folder
         name = folder.name if folder is not None else ""
-        words = f"The training “{name}” is finished after {result.step} steps."
+        early = result.ended == "patience"
+        why = f", {result.no_better} checks after its best" if early else ""
+        words = f"The training “{name}” is finished after {result.step} steps{why}."
         judge = api.judge_of(result.figures)
         if judge is not None and result.best is not None:
             title = api.metric_info(judge).title
@@ -332,6 +345,17 @@ class TrainingController(QObject):
             self._models.maps.choose(choice)
         self.pair_wanted.emit()
 
+    def compare_with_shipped(self, run: TrainingRunInfo, weights: Path) -> None:
+        """Show a run's network, and beside it the same one with the weights that are shipped."""
+        if run.config is None:
+            return
+        self.use_in_viewer(run, weights)
+        shipped = DescriptorChoice(shipped_rival(run.config.descriptor))
+        places = self._models.compared
+        if all(place.choice != shipped for place in places):
+            free = next((place for place in places if not place.choice.name), places[-1])
+            free.choose(shipped)
+
     def evaluate(self, run: TrainingRunInfo, weights: Path) -> None:
         """Choose a run's network in the evaluation."""
         if run.config is None:
@@ -385,6 +409,12 @@ class TrainingController(QObject):
         if newest is not None:
             self.overlay((newest.folder,))
             self.watch(newest.folder)
+
+
+def shipped_rival(descriptor: str) -> str:
+    """The descriptor with shipped weights that a trained one is compared with: itself if it can."""
+    own = api.weights_in_use(descriptor) == api.SHIPPED_WEIGHTS
+    return descriptor if own else _OURS
 
 
 def _read_past(folder: Path) -> tuple[Curves, tuple[api.Preview, ...]]:

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from engine.api import TrainingRunInfo, TrainingSamples
 
 Stage = Literal[
-    "none", "preparing", "running", "pausing", "paused", "stopping", "stopped", "failed", "done"
+    "none",
+    "preparing",
+    "running",
+    "pausing",
+    "paused",
+    "stopping",
+    "finishing",
+    "stopped",
+    "failed",
+    "done",
 ]
 Curves = Mapping[str, NDArray[np.float64]]
 Preset = Literal["quick", "strong", "msnet_v0"]
@@ -49,6 +58,16 @@ def preset_values(preset: Preset) -> Mapping[str, Any]:
     """
     file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
     return MappingProxyType(flatten({"train": file.get("train") or {}}))
+
+
+@functools.cache
+def preset_descriptor(preset: Preset) -> str:
+    """The network that a preset was made for.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    return str(read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")["descriptor"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,8 @@ class TrainingStatus:
         eta_s: seconds until it is done.
         figures: the latest of each kind, such as ``loss``, ``epoch`` and ``pck@3``.
         best: the best validation figure that was seen, and its step.
+        patience: after how many validations without a new best the run ends; 0 for never.
+        steps_per_epoch: how many steps go once through the photos; None while unknown.
         saved_step: step of the last checkpoint.
         message: why it failed, as a sentence with the cure where there is one.
         notes: warnings.
@@ -134,6 +155,8 @@ class TrainingStatus:
     eta_s: float | None = None
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     best: tuple[float, int] | None = None
+    patience: int = 0
+    steps_per_epoch: float | None = None
     saved_step: int | None = None
     message: str = ""
     notes: tuple[str, ...] = ()
@@ -141,7 +164,14 @@ class TrainingStatus:
     @property
     def busy(self) -> bool:
         """True while it computes or is paused."""
-        return self.stage in ("preparing", "running", "pausing", "paused", "stopping")
+        return self.stage in (
+            "preparing",
+            "running",
+            "pausing",
+            "paused",
+            "stopping",
+            "finishing",
+        )
 
     def is_live(self, folder: Path) -> bool:
         """True for the folder of the run that is in progress."""

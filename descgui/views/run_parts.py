@@ -120,10 +120,15 @@ def run_item(run: ListedRun, title: str, second: str, *, about: str) -> QListWid
     """A row; its tooltip is the run's problem, or else ``about`` and the folder."""
     item = QListWidgetItem(title)
     item.setData(RUN_ROLE, run)
+    tell_run(item, run, title, second, about=about)
+    return item
+
+
+def tell_run(item: QListWidgetItem, run: ListedRun, title: str, second: str, *, about: str) -> None:
+    """Change what a row tells about its run."""
     item.setData(SECOND_ROLE, second)
     item.setToolTip(run.problem or f"{about}\n{run.folder}")
     item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{title}, {second}")
-    return item
 
 
 class RunsColumn(QWidget):

@@ -51,7 +51,7 @@ FIRST_SHOWN: Final = tuple(metric_info(name).group.name for name in _ALWAYS_OFFE
 
 _MOST_SMOOTHING: Final = 99
 _WIDE_PX: Final = 1100
-_NARROW_PX: Final = 520
+_NARROW_PX: Final = 380
 _READOUT_SHARE: Final = 0.38
 _FORMATS: Final = (
     ("Picture (PNG)…", "curves.png", "Pictures (*.png)"),

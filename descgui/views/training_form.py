@@ -16,6 +16,7 @@ from descgui.models.training_state import (
     SamplesState,
     TrainingChoice,
     name_problem,
+    preset_descriptor,
     preset_values,
 )
 from descgui.views import dialogs
@@ -348,7 +349,14 @@ class TrainingForm(QWidget):
         self._model.choice.update(own=MappingProxyType(values))
 
     def _on_preset(self, index: int) -> None:
-        self._model.choice.update(preset=self.preset.itemData(index), changes=MappingProxyType({}))
+        """Take the preset's settings, and the network that it is for."""
+        preset, choice = self.preset.itemData(index), self._model.choice
+        changes: dict[str, Any] = {"preset": preset, "changes": MappingProxyType({})}
+        suited = preset_descriptor(preset)
+        offered = self.descriptor.findData(suited) >= 0
+        if preset != choice.state.preset and suited != choice.state.descriptor and offered:
+            changes |= {"descriptor": suited, "own": MappingProxyType({})}
+        choice.update(**changes)
 
     def _on_edited(self, _values: Mapping[str, Any]) -> None:
         changes = dict(self._model.choice.state.changes)

@@ -18,6 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QButtonGroup,
     QHBoxLayout,
+    QPushButton,
     QSplitter,
     QStackedWidget,
     QWidget,
@@ -46,21 +47,23 @@ from descgui.views.training_form import TrainingForm
 from descgui.views.training_pictures import PictureGrid
 from descgui.views.training_runs import TrainingRuns
 from descgui.views.words import clock_text, counted
-from engine.api import is_better, judge_of, metric_info
+from engine.api import is_better, judge_of, metric_info, plateau_text
 
 if TYPE_CHECKING:
     from descgui.views.training_curves import TrainingCurves
     from descgui.views.training_probe import TrainingProbe
+    from engine.api import TrainingRunInfo
 
 FIRST_HEIGHT_PX = 400
 _NARROW_LEFT_PX = 256
 _WIDE_PX = 940
-_NARROW_PX = 720
+_NARROW_PX = 800
 _PAIRS, _CURVES, _PROBE = range(3)
 _STAGES = {
     "pausing": "pausing…",
     "paused": "paused",
     "stopping": "stopping…",
+    "finishing": "stopping with the best…",
     "stopped": "stopped",
     "failed": "failed",
     "done": "finished",
@@ -81,6 +84,7 @@ class TrainingPanel(QWidget):
         self.probe: TrainingProbe | None = None
         self._page = _PAIRS
         self._last_stage = "none"
+        self._button_texts: dict[QPushButton, str] = {}
         self.form = TrainingForm(models, actions, self)
         self.runs = TrainingRuns(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Runs")
@@ -162,7 +166,8 @@ class TrainingPanel(QWidget):
         for page in (pairs, self.waiting, self._split):
             self._pages.addWidget(page)
         notices = (self.failure, self.notes, self.drop_hint)
-        parts = (head, self.status, self.bar, *notices, (self._pages, 1))
+        self.next = self._make_next(right)
+        parts = (head, self.status, self.bar, *notices, self.next, (self._pages, 1))
         in_column(right, *parts, margins_px=(10, 6, 10, 8), spacing_px=5)
         return right
 
@@ -179,19 +184,44 @@ class TrainingPanel(QWidget):
     def _make_buttons(self, parent: QWidget) -> tuple[QWidget, ...]:
         pause = "Pause and save a checkpoint"
         stop = "Stop and save a checkpoint; the run can be resumed at any time"
+        keep = "Stop and keep the best: the run ends here, and its best weights are the result"
         resume = "Continue from the last checkpoint"
         buttons = word_buttons(
             parent,
             ("pause", "Pause", pause, self._actions.pause),
             ("play", "Continue", "Continue the paused run", self._actions.unpause),
             ("stop", "Stop", stop, self._actions.stop),
+            ("success", "Keep best", keep, self._actions.finish),
             ("play", "Resume", resume, self._on_resume),
         )
-        self.pause_button, self.continue_button, self.stop_button, self.resume_button = buttons
-        self._button_texts = {button: button.text() for button in buttons}
+        self.pause_button, self.continue_button, self.stop_button = buttons[:3]
+        self.finish_button, self.resume_button = buttons[3:]
+        self._button_texts |= {button: button.text() for button in buttons}
         for button, text in self._button_texts.items():
             button.setAccessibleName(text)
+        self.finish_button.setAccessibleName("Stop and keep the best")
         return tuple(buttons)
+
+    def _make_next(self, parent: QWidget) -> QWidget:
+        """What can be done with the network once a run has ended."""
+        row = QWidget(parent)
+        self.next_words = ElidedLabel(parent=row)
+        self.next_words.setProperty("subtle", True)
+        view = "Describe the open pair with this network"
+        evaluate = "Choose this network in the evaluation"
+        compare = "Show it beside the same network with the weights that came with the program"
+        self.use_button, self.measure_button, self.compare_button = word_buttons(
+            row,
+            ("descriptor", "Use in viewer", view, self._on_use),
+            ("evaluate", "Evaluate", evaluate, self._on_evaluate),
+            ("compare", "Compare with shipped", compare, self._on_compare),
+        )
+        buttons = (self.use_button, self.measure_button, self.compare_button)
+        for button in buttons:
+            self._button_texts[button] = button.text()
+            button.setAccessibleName(button.text())
+        in_row(row, (self.next_words, 1), *buttons, spacing_px=4)
+        return row
 
     def _make_plots(self) -> None:
         """Make curves and probe: late, because what draws curves is slow to load."""
@@ -240,6 +270,7 @@ class TrainingPanel(QWidget):
 
     def _on_runs(self, _runs: object = None) -> None:
         self._left.show_count(len(self._model.runs.state))
+        self._show_next()
 
     def _on_choice(self, _choice: object) -> None:
         self._on_samples(self._model.samples.state)
@@ -265,6 +296,7 @@ class TrainingPanel(QWidget):
         self.failure.say(status.message if status.stage == "failed" else "")
         self.notes.say_first(status.notes)
         self._show_buttons(status)
+        self._show_next()
         if status.stage == "preparing" and self._last_stage != "preparing":
             self._show_page(_CURVES)
         self._last_stage = status.stage
@@ -285,8 +317,32 @@ class TrainingPanel(QWidget):
         self.pause_button.setEnabled(status.stage == "running")
         self.continue_button.setVisible(status.stage in ("pausing", "paused"))
         self.stop_button.setVisible(status.busy)
-        self.stop_button.setEnabled(status.stage != "stopping")
+        self.stop_button.setEnabled(status.stage not in ("stopping", "finishing"))
+        self.finish_button.setVisible(status.stage in ("running", "finishing"))
+        self.finish_button.setEnabled(status.stage == "running" and bool(status.best))
         self.resume_button.setVisible(status.can_resume)
+
+    def _show_next(self) -> None:
+        """Offer what to do with the network of a run that has ended."""
+        ended, status = self._ended, self._model.status.state
+        self.next.setVisible(ended is not None)
+        if ended is not None:
+            best = status.best
+            step = f"the best, of step {best[1]:,}" if ended[1].stem == "best" and best else "last"
+            self.next_words.say(f"Next, with the weights ({step}):")
+
+    @property
+    def _ended(self) -> tuple[TrainingRunInfo, Path] | None:
+        """The run that has ended in this window, and its best weights."""
+        status = self._model.status.state
+        if status.stage not in ("done", "stopped"):
+            return None
+        runs = self._model.runs.state
+        run = next((one for one in runs if one.folder == status.folder and not one.problem), None)
+        if run is None or not run.checkpoints:
+            return None
+        paths = {one.path.stem: one.path for one in run.checkpoints}
+        return run, paths.get("best", run.checkpoints[-1].path)
 
     def _on_curves(self) -> None:
         """Show curves instead of an empty sheet."""
@@ -300,6 +356,18 @@ class TrainingPanel(QWidget):
         folder = self._model.status.state.folder
         if folder is not None:
             self._actions.resume(folder)
+
+    def _on_use(self) -> None:
+        if self._ended is not None:
+            self._actions.use_in_viewer(*self._ended)
+
+    def _on_evaluate(self) -> None:
+        if self._ended is not None:
+            self._actions.evaluate(*self._ended)
+
+    def _on_compare(self) -> None:
+        if self._ended is not None:
+            self._actions.compare_with_shipped(*self._ended)
 
     def _on_step(self, step: int) -> None:
         folder = self._model.frames.watched
@@ -330,6 +398,8 @@ def _pieces(status: TrainingStatus, *, brief: bool) -> Iterator[str]:
         yield f"{clock_text(status.eta_s)} left"
     if status.steps_per_s is not None and not brief:
         yield f"{status.steps_per_s:.3g} steps/s"
+        if status.steps_per_epoch is not None:
+            yield f"{clock_text(status.steps_per_epoch / status.steps_per_s)} an epoch"
     if "loss" in figures:
         yield f"loss {figures['loss']:.4g}"
     judge, best = judge_of(figures), status.best
@@ -337,6 +407,7 @@ def _pieces(status: TrainingStatus, *, brief: bool) -> Iterator[str]:
         was_better = best is not None and is_better(judge, best[0], than=figures[judge])
         more = f" (best {best[0]:.3f})" if best is not None and was_better and not brief else ""
         yield f"{metric_info(judge).title} {figures[judge]:.3f}{more}"
+        yield plateau_text(round(figures.get("no_better", 0.0)), status.patience)
     if "data_wait_share" in figures and running and not brief:
         yield f"data wait {100 * figures['data_wait_share']:.1f} %"
     if figures.get("memory_mb") and not brief:

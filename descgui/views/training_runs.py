@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from descgui.models.training_state import TrainingModel
+from descgui.models.training_state import TrainingModel, TrainingStatus
 from descgui.views import dialogs
 from descgui.views.panel_parts import (
     Sentence,
@@ -37,6 +37,7 @@ from descgui.views.run_parts import (
     RunDelegate,
     run_item,
     run_list,
+    tell_run,
 )
 from descgui.views.training_actions import TrainingActions
 from descgui.views.training_lines import run_pen
@@ -102,7 +103,7 @@ class TrainingRuns(QWidget):
         model.runs.changed.connect(self._on_runs)
         model.curves.changed.connect(self._on_curves)
         model.can_plot.changed.connect(self._on_curves)
-        model.status.changed.connect(self._show_buttons)
+        model.status.changed.connect(self._on_status)
         self._on_runs()
 
     def _make_buttons(self) -> QGridLayout:
@@ -199,12 +200,31 @@ class TrainingRuns(QWidget):
                 item.setData(_COLOR_ROLE, color)
         self.list.viewport().update()
 
+    def _on_status(self, status: TrainingStatus) -> None:
+        """Let the row of this window's run tell the step that the panel's head tells."""
+        self._show_buttons()
+        with QSignalBlocker(self.list):
+            for line in range(self.list.count()):
+                item = self.list.item(line)
+                run = item.data(RUN_ROLE)
+                if run.folder == status.folder:
+                    second = self._second(run)
+                    tell_run(item, run, run.folder.name, second, about=second)
+        self.list.viewport().update()
+
+    def _step(self, run: TrainingRunInfo) -> int:
+        """The run's step: that of the window's own run, whose files follow it slowly."""
+        status = self._model.status.state
+        own = run.folder == status.folder and status.stage not in ("none", "preparing")
+        return status.step if own else run.step
+
     def _second(self, run: TrainingRunInfo) -> str:
         config = run.config
         if config is None:
             return "Cannot be read"
         best = "" if run.best is None else f"PCK {run.best:.3f}"
-        done = f"{run.step:,} steps" if run.finished else f"{run.step:,} of {config.train.steps:,}"
+        step, steps = self._step(run), config.train.steps
+        done = f"{step:,} steps" if run.finished else f"{step:,} of {steps:,}"
         age = age_text(max(0.0, time.time() - run.began_s))
         return " · ".join(filter(None, (best, done, age, config.descriptor)))
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from engine.cli.command import Shell
-from engine.metrics import judge_of, metric_info
+from engine.metrics import judge_of, metric_info, plateau_text
 from engine.progress import Event, Metric, Preview, Progress, Stage
 
 _LINE_WIDTH = 118
@@ -18,11 +18,13 @@ class StatusLine:
     Args:
         shell: where notes and warnings go.
         steps: of the whole run.
+        patience: after how many validations without a new best the run ends; 0 for never.
     """
 
-    def __init__(self, shell: Shell, steps: int) -> None:
+    def __init__(self, shell: Shell, steps: int, *, patience: int = 0) -> None:
         self._shell = shell
         self._steps = steps
+        self._patience = patience
         self._rewrites = shell.sink.shows_bar
         self._began: tuple[float, int] | None = None
         self._judged = ""
@@ -70,7 +72,9 @@ class StatusLine:
     def _metric(self, step: int, values: dict[str, float]) -> None:
         judge = judge_of(values)
         if judge is not None:
-            self._judged = f"{metric_info(judge).title} {values[judge]:.3f}"
+            plateau = plateau_text(round(values.get("no_better", 0.0)), self._patience)
+            judged = f"{metric_info(judge).title} {values[judge]:.3f}"
+            self._judged = f"{judged}, {plateau}" if plateau else judged
         if "loss" not in values:  # of a validation
             return
         text = self.text(step, values)

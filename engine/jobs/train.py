@@ -208,6 +208,7 @@ def _as_json(state: TrainingState, task: TrainingTask) -> dict[str, Any]:
         "validation": state.figures,
         "best": state.best,
         "best_step": state.best_step,
+        "ended": state.ended,
         "memory_mb": round(peak_memory_mb(task.device), 1),
         **{name: task.metadata[name] for name in ("descriptor", "photos", "hardware", "versions")},
         "command": task.metadata["command"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class TrainingRunInfo:
         config: its settings; None where they cannot be read.
         own: the descriptor's own settings.
         step: the last step that was written down.
-        finished: whether all steps are done.
+        finished: whether all steps are done, or it ended early and well.
         best: the best validation figure, None before the first one.
         checkpoints: the weights there are, by step, then the best and the last ones.
         problem: why it cannot be shown or continued, "" where it can.
@@ -162,10 +162,16 @@ def read_training_run(folder: Path) -> TrainingRunInfo:
         config=config,
         own=own,
         step=step,
-        finished=step >= config.train.steps and (folder / RESULT_FILE).exists(),
+        finished=_ended(events, step >= config.train.steps) and (folder / RESULT_FILE).exists(),
         best=None if best is None else best[0],
         checkpoints=RunFolder(folder).saved_weights(),
     )
+
+
+def _ended(events: Sequence[Mapping[str, Any]], all_done: bool) -> bool:
+    """Whether a run has ended: by all its steps, or early, and was not taken up again since."""
+    marks = [event for event in events if event.get("type") in ("started", "finished")]
+    return all_done or bool(marks and marks[-1].get("ended"))
 
 
 def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, distributed, nn
@@ -64,6 +65,11 @@ from engine.training.validation import (
     set_training_mode,
 )
 
+Ending = Literal["steps", "patience", "asked"]
+"""Why a run ended: all steps are done, validations were no better for long, or somebody asked."""
+
+_EARLY: Final[tuple[Ending, ...]] = ("patience", "asked")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
@@ -102,6 +108,8 @@ class TrainingState:
         best: the best value so far of the metric that judges the run; None before the first.
         best_step: when it was measured.
         measured_step: when the last validation was; -1 before the first.
+        no_better: how many validations since the best one were no better.
+        ended: why the run ended, "" while it has not.
     """
 
     step: int = 0
@@ -111,10 +119,14 @@ class TrainingState:
     best: float | None = None
     best_step: int = 0
     measured_step: int = -1
+    no_better: int = 0
+    ended: Ending | Literal[""] = ""
 
 
 def train(task: TrainingTask, context: JobContext) -> TrainingState:
     """Train until all steps are done; the folder's state, if there is one, is continued.
+
+    A run ends before that where its patience is exhausted, or when ``context.finish`` is raised.
 
     Raises:
         ConfigError: settings that do not go together.
@@ -127,6 +139,14 @@ def train(task: TrainingTask, context: JobContext) -> TrainingState:
     loop = _Loop(task, context)
     with contextlib.closing(loop.log):
         return loop.run()
+
+
+class _EarlyEndError(Exception):
+    """All processes agreed to end the run before the step that they were in."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending: Ending = ending
 
 
 class _Network(nn.Module):
@@ -152,6 +172,11 @@ class _Loop:
             raise ConfigError(
                 "train.batch",
                 f"{settings.batch} pairs cannot be shared evenly by {ranks.world} processes",
+            )
+        if settings.validation.patience and not settings.validation.every_steps:
+            raise ConfigError(
+                "train.validation.patience",
+                "counts validations, but train.validation.every_steps=0 makes none",
             )
         self._task = task
         self._settings = settings
@@ -218,9 +243,7 @@ class _Loop:
             ) as batches:
                 self._saved_s = time.monotonic()
                 self._begin()
-                while state.step < settings.steps:
-                    self._one_step(batches)
-                    self._after_step()
+                state.ended = self._do_steps(batches)
         except BaseException as error:
             self._keep_interrupted(error)
             if ran_out_of_memory(error):
@@ -229,9 +252,42 @@ class _Loop:
                     "images or fewer points need less."
                 ) from error
             raise
+        if state.ended != "steps":
+            self.log.emit(Note(self._early_words()))
         self._save("finished")
-        self.log.mark("finished", {"step": state.step, "seconds": state.seconds})
+        marked = {"step": state.step, "seconds": state.seconds, "ended": state.ended}
+        self.log.mark("finished", marked)
         return state
+
+    def _do_steps(self, batches: Prefetcher) -> Ending:
+        """Do the steps that are left, and tell why there are no more."""
+        while self._state.step < self._settings.steps:
+            early = self._early()
+            if early is not None and self._ranks.world == 1:
+                return early
+            try:
+                self._one_step(batches)
+            except _EarlyEndError as end:
+                return end.ending
+            self._after_step()
+        return "steps"
+
+    def _early(self) -> Ending | None:
+        """Why this process would end the run now, None where it goes on."""
+        patience = self._settings.validation.patience
+        if patience and self._state.no_better >= patience:
+            return "patience"
+        return "asked" if self._context.finish.cancelled else None
+
+    def _early_words(self) -> str:
+        state = self._state
+        why = "as asked"
+        if state.ended == "patience":
+            why = f"after {state.no_better} validations that were no better than the best"
+        text = f"The training ends at step {state.step}, {why}."
+        if not self._task.folder.weights_file("best").exists():
+            return f"{text} No validation was better than the first: there are no best weights."
+        return f"{text} The best weights are those of step {state.best_step}."
 
     def _begin(self) -> None:
         """Validate what is due: the untrained network, or what an interruption has left out."""
@@ -327,11 +383,16 @@ class _Loop:
             self._context.cancel.check()
             return {name: float(value) for name, value in figures.items()}
         stop = torch.tensor(float(self._context.cancel.cancelled), device=self._device)
-        packed = torch.stack([*(value.float() for value in figures.values()), stop])
+        # Only the first process validates, and so knows why the run may end early.
+        early = self._early() if self._first else None
+        code = torch.tensor(float(_EARLY.index(early) + 1 if early else 0), device=self._device)
+        packed = torch.stack([*(value.float() for value in figures.values()), stop, code])
         distributed.all_reduce(packed)
-        *values, stops = packed.tolist()
+        *values, stops, ends = packed.tolist()
         if stops:
             raise JobCancelled
+        if ends:
+            raise _EarlyEndError(_EARLY[round(ends) - 1])
         return {
             name: value / self._ranks.world for name, value in zip(figures, values, strict=True)
         }
@@ -388,9 +449,12 @@ class _Loop:
                 )
         state.figures, state.measured_step = figures, state.step
         took_s = time.perf_counter() - begin_s
-        self.log.emit(Metric(state.step, {**figures, "validation_s": took_s}))
         judge = judge_of(figures)
-        if judge is not None and is_better(judge, figures[judge], than=state.best):
+        better = judge is not None and is_better(judge, figures[judge], than=state.best)
+        state.no_better = 0 if better else state.no_better + 1
+        counted = {"validation_s": took_s, "no_better": float(state.no_better)}
+        self.log.emit(Metric(state.step, {**figures, **counted}))
+        if judge is not None and better:
             state.best, state.best_step = figures[judge], state.step
             if state.step:
                 self._save_weights("best")
@@ -486,7 +550,10 @@ class _Loop:
         try:
             self._module.load_state_dict(saved["module"])
             self._optimiser.load_state_dict(saved["optimiser"])
-            state = TrainingState(**{part.name: saved[part.name] for part in fields(TrainingState)})
+            # Checkpoints of earlier versions do not have the fields that have defaults here.
+            late = {"no_better": 0}
+            parts = [part.name for part in fields(TrainingState) if part.name != "ended"]
+            state = TrainingState(**{name: {**late, **saved}[name] for name in parts})
             if saved["mean"] is not None and self._settings.optimiser.ema:
                 self._mean = RunningMean(self._module, decay=self._settings.optimiser.ema)
                 self._mean.state = {

@@ -105,6 +105,10 @@ class ValidationSettings:
     every_steps: int = option(500, help="steps between validations; 0 for never", low=0)
     pairs: int = option(16, help="pairs made from photos kept apart", low=1, high=1000)
     points: int = option(256, help="queries of a pair", low=1, high=10_000)
+    patience: int = option(
+        0, help="end the run after this many validations in a row that were no better than the "
+        "best; 0 for never", low=0,
+    )  # fmt: skip
     sequences: Path | None = option(
         None, help="also measure on these sequences, and choose the best by them; never test data",
         folder=True,

@@ -253,6 +253,38 @@ def test_a_stopped_run_is_resumed_by_another_window_where_it_stood(qtbot, make_w
     np.testing.assert_allclose(losses, api.read_curves(stopped.folder)["loss"])
 
 
+def test_a_run_is_ended_with_its_best_and_is_compared_with_what_is_shipped(qtbot, world, photos):
+    begin_endless(qtbot, world, photos, steps=4)
+    qtbot.waitUntil(lambda: world.model.status.state.best is not None, timeout=WAIT_MS)
+    world.trainings.finish()
+    assert world.stage == "finishing"
+    wait_stage(qtbot, world, "done")
+    qtbot.waitUntil(lambda: bool(world.model.runs.state), timeout=WAIT_MS)
+    (run,) = world.model.runs.state
+    assert run.finished
+    assert run.step == world.step  # list and head agree
+    weights = run.checkpoints[-1].path
+    for _ in range(2):  # once is enough
+        world.trainings.compare_with_shipped(run, weights)
+    shown = [(one.choice.name, dict(one.choice.values)) for one in world.models.descriptors]
+    assert shown[:3] == [("msnet_v0", {"weights": str(weights)}), ("msnet_v0", {}), ("", {})]
+
+
+def test_patience_ends_a_run_and_is_known_to_the_window(qtbot, world, photos):
+    patient = {
+        "train.validation.patience": 2,
+        "train.optimiser.rate": 0.0,
+        "train.batch_norm": "frozen",
+    }
+    world.choose(photos, MappingProxyType({**ENDLESS, **patient}))
+    world.trainings.start()
+    wait_stage(qtbot, world, "done")
+    status = world.model.status.state
+    assert (status.step, status.patience, status.figures["no_better"]) == (4, 2, 2)
+    assert status.steps_per_epoch == pytest.approx(4.0)  # of five photos one is kept apart
+    assert "2 checks after its best" in world.said[-1].text
+
+
 def test_stopping_a_resting_run_ends_it(qtbot, world, photos):
     begin_endless(qtbot, world, photos)
     world.trainings.pause()

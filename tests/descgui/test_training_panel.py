@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from descgui.models.training_state import (
     preset_values,
 )
 from descgui.views import dialogs
+from descgui.views.run_parts import SECOND_ROLE
 from descgui.views.training_form import training_options
 from descgui.views.training_panel import TrainingPanel
 from descgui.views.training_pictures import best_columns
@@ -417,12 +419,74 @@ def test_the_line_tells_all_about_a_run_and_less_where_it_is_narrow(qtbot, model
     assert panel.stop_button.accessibleName() == "Stop"
 
 
+def test_a_plateau_is_counted_against_the_patience_and_epochs_have_a_time(model, panel):
+    figures = {"pck@3": 0.4, "no_better": 3.0, "epoch": 3.0}
+    model.status.set(running(figures=figures, patience=10, steps_per_epoch=400.0))
+    assert "no better for 3 of 10 checks" in texts(panel.status)
+    assert "3 min an epoch" in texts(panel.status)
+    panel.resize(560, 300)  # what tells when to stop is told in narrow panels, too
+    assert "no better for 3 of 10 checks" in texts(panel.status)
+    model.status.set(running(figures=figures))
+    assert "no better for 3 checks" in texts(panel.status)
+    model.status.set(running(figures={**figures, "no_better": 0.0}, patience=10))
+    assert "no better" not in texts(panel.status)
+
+
+def test_before_a_best_there_is_nothing_to_keep(model, panel):
+    model.status.set(running(best=None))
+    assert not panel.finish_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("steps", "words", "file"),
+    [((500, 1000), "the best, of step 1,000", "best.safetensors"), ((), "", "")],
+)
+def test_an_ended_run_offers_what_can_be_done_with_it(model, panel, actions, steps, words, file):
+    model.runs.set((run("zwei"), run("eins", steps=steps)))
+    for stage in ("running", "failed"):
+        model.status.set(running(stage=stage))
+        assert not panel.next.isVisibleTo(panel)
+    model.status.set(running(stage="done"))
+    assert panel.next.isVisibleTo(panel) == bool(steps)
+    if not steps:
+        return
+    panel.resize(1600, 400)
+    assert words in panel.next_words.text()
+    for asked, button in (
+        ("use_in_viewer", panel.use_button),
+        ("evaluate", panel.measure_button),
+        ("compare_with_shipped", panel.compare_button),
+    ):
+        button.click()
+        ((chosen, weights),) = actions.of(asked)
+        assert (chosen.folder, weights.name) == (LIVE, file)
+
+
+def test_the_row_of_the_running_training_tells_the_step_of_the_head(model, panel):
+    model.runs.set((run("eins", step=90, finished=False), run("zwei", step=7, finished=False)))
+    model.status.set(running(step=97, steps=100))
+    texts_of_rows = [panel.runs.list.item(n).data(SECOND_ROLE) for n in (0, 1)]
+    assert "97 of 100" in texts_of_rows[0]
+    assert "7 of 100" in texts_of_rows[1]
+    assert "97" not in texts_of_rows[1]
+
+
+def test_a_preset_brings_the_network_that_it_is_for(model, panel):
+    model.choice.update(descriptor="msnet_v1", own=MappingProxyType({"scale": 2.0}))
+    choose(panel.form.preset, "strong")
+    assert (model.choice.state.descriptor, dict(model.choice.state.own)) == ("msnet_v0", {})
+    choose(panel.form.descriptor, "msnet_v1")
+    choose(panel.form.preset, "strong")  # the same one: somebody chose another network for it
+    assert model.choice.state.descriptor == "msnet_v1"
+
+
 @pytest.mark.parametrize(
     ("stage", "shown"),
     [
         ("none", ()),
         ("preparing", ("pause", "stop")),
-        ("running", ("pause", "stop")),
+        ("running", ("pause", "stop", "finish")),
+        ("finishing", ("stop", "finish")),
         ("pausing", ("continue", "stop")),
         ("paused", ("continue", "stop")),
         ("stopping", ("pause", "stop")),
@@ -437,6 +501,7 @@ def test_the_buttons_fit_the_stage(model, panel, stage, shown):
         "pause": panel.pause_button,
         "continue": panel.continue_button,
         "stop": panel.stop_button,
+        "finish": panel.finish_button,
         "resume": panel.resume_button,
     }
     assert tuple(name for name, one in buttons.items() if one.isVisibleTo(panel)) == shown
@@ -448,6 +513,7 @@ def test_what_is_pressed_is_asked_for(monkeypatch, model, panel, actions):
     for asked, button, stage in (
         (("pause",), panel.pause_button, "running"),
         (("stop",), panel.stop_button, "running"),
+        (("finish",), panel.finish_button, "running"),
         (("unpause",), panel.continue_button, "paused"),
         (("resume", Path("/runs/eins")), panel.resume_button, "stopped"),
     ):

@@ -413,3 +413,28 @@ def test_a_run_without_pictures_or_with_a_damaged_log_of_them_yields_what_there_
     board.mkdir()
     (board / "events.out.tfevents.1.x").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00torn")
     assert read_previews(tmp_path) == ()
+
+
+def test_a_run_that_ended_early_is_finished_until_it_is_taken_up_again(
+    photos: Path, tmp_path: Path
+):
+    # Nothing changes, so no validation is better than the first.
+    still = ("train.steps=50", "train.optimiser.rate=0", "train.batch_norm=frozen")
+    changes = (*still, "train.validation.patience=2")
+    state = make_job(photos, tmp_path / "run", *changes).run(JobContext())
+    assert (state.step, state.ended) == (4, "patience")
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["ended"] == "patience"
+    assert read_training_run(tmp_path / "run").finished
+    changes = (*still, "train.validation.patience=0")
+    cancel = CancelToken()
+
+    def stop_at_six(event: Event) -> None:
+        if isinstance(event, Progress) and event.done == 6:
+            cancel.cancel()
+
+    with pytest.raises(JobCancelled):
+        make_job(photos, tmp_path / "run", *changes, resume=True).run(
+            JobContext(stop_at_six, cancel)
+        )
+    assert not read_training_run(tmp_path / "run").finished

@@ -460,6 +460,75 @@ def test_validation_finds_every_point_of_a_descriptor_that_knows_its_place():
     assert measure(Knowing(), [], device=CPU, cancel=CancelToken()) == {}
 
 
+def judged_by(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let validations find these values one after the other, then the last one for ever."""
+    left = list(values)
+
+    def measured(*_: Any, **__: Any) -> dict[str, float]:
+        return {"pck@3": left.pop(0) if len(left) > 1 else left[0]}
+
+    monkeypatch.setattr("engine.training.loop.measure", measured)
+
+
+def test_a_run_without_progress_ends_when_its_patience_does(
+    photos: PhotoSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    judged_by(monkeypatch, [0.1, 0.5, 0.4, 0.6, 0.3])  # at steps 0, 2, 4, 6, 8, …
+    patient = ValidationSettings(every_steps=2, pairs=2, points=20, patience=3)
+    events, state = run_task(make_task(photos, tmp_path / "run", validation=patient))
+    assert (state.step, state.ended) == (12, "patience")
+    assert (state.best, state.best_step, state.no_better) == (0.6, 6, 3)
+    counted = [e.values["no_better"] for e in events
+               if isinstance(e, Metric) and "no_better" in e.values]  # fmt: skip
+    assert counted == [0, 0, 1, 0, 1, 2, 3]
+    (note,) = [event.text for event in events if isinstance(event, Note)]
+    assert "ends at step 12, after 3 validations" in note
+    assert "those of step 6" in note
+    weights = tmp_path / "run" / "weights"
+    kept = {name: int(load_state(weights / f"{name}.safetensors")[1]["step"])
+            for name in ("best", "last")}  # fmt: skip
+    assert kept == {"best": 6, "last": 12}
+    # Continued as it is, it ends at once; with more patience it goes on.
+    _, again = run_task(make_task(photos, tmp_path / "run", validation=patient))
+    assert (again.step, again.ended) == (12, "patience")
+    patient = replace(patient, patience=5)
+    _, more = run_task(make_task(photos, tmp_path / "run", validation=patient))
+    assert (more.step, more.ended, more.no_better) == (16, "patience", 5)
+
+
+def test_a_run_can_be_asked_to_end_well(photos: PhotoSplit, tmp_path: Path):
+    finish, events = CancelToken(), []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Progress) and event.done == 7:
+            finish.cancel()
+
+    state = train(make_task(photos, tmp_path / "run"), JobContext(emit, finish=finish))
+    assert (state.step, state.ended) == (7, "asked")
+    assert [event.reason for event in events if isinstance(event, Checkpoint)][-1] == "finished"
+    (mark,) = [e for e in read_events(tmp_path / "run" / EVENTS_FILE) if e["type"] == "finished"]
+    assert (mark["step"], mark["ended"]) == (7, "asked")
+
+
+def test_a_state_of_an_earlier_version_has_counted_nothing(photos: PhotoSplit, tmp_path: Path):
+    run_task(make_task(photos, tmp_path / "run"), stop_after=7)
+    folder = RunFolder(tmp_path / "run")
+    saved = folder.load_state()
+    assert saved is not None
+    assert saved.pop("no_better") >= 0
+    del saved["ended"]
+    folder.save_state({key: value for key, value in saved.items() if key not in ("format", "kind")})
+    _, state = run_task(make_task(photos, tmp_path / "run"))
+    assert (state.step, state.ended) == (20, "steps")
+
+
+def test_patience_without_validations_is_refused(photos: PhotoSplit, tmp_path: Path):
+    never = ValidationSettings(every_steps=0, patience=2)
+    with pytest.raises(ConfigError, match=r"train\.validation\.patience"):
+        run_task(make_task(photos, tmp_path / "run", validation=never))
+
+
 def test_frozen_statistics_stay_as_they_were(photos: PhotoSplit, tmp_path: Path):
     for batch_norm, same in (("frozen", True), ("train", False)):
         descriptor = TinyDescriptor()

@@ -48,10 +48,10 @@ def test_weights_of_a_training_run_are_named_by_run_and_step(tmp_path: Path):
     folder.mkdir(parents=True)
     best = folder / "best.safetensors"
     save_safetensors(best, {"a": torch.zeros(2)}, {"step": "600"})
-    assert weights_title(best) == "quick-3, step 600"
+    assert weights_title(best) == "quick-3, step 600 (best)"
     assert weights_title(folder / "step-00000500.safetensors") == "quick-3, step 500"
     (folder / "last.safetensors").write_bytes(b"\xff" * 40)
     assert weights_title(folder / "last.safetensors") == "quick-3, last"
     assert weights_title(tmp_path / "elsewhere" / "mine.pth") == "mine.pth"
     save_safetensors(best, {"a": torch.zeros(3)}, {"step": "700"})
-    assert weights_title(best) == "quick-3, step 700"
+    assert weights_title(best) == "quick-3, step 700 (best)"

@@ -62,7 +62,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         config, own = resolve_settings(
             TrainConfig, overrides=ours, original=original.settings, **layers
         )
-    line = StatusLine(shell, config.train.steps)
+    line = StatusLine(shell, config.train.steps, patience=config.train.validation.patience)
     context = JobContext(line if speaks else ignore_event, shell.cancel)
     if speaks:
         for text in (
@@ -84,7 +84,8 @@ def run(arguments: Namespace, shell: Shell) -> int:
         if judge is not None and result.best is not None:
             title = metric_info(judge).title
             best = f", best {title} {result.best:.3f} at step {result.best_step}"
-        shell.print(f"{result.step} steps in {clock(result.seconds)}{best}\nrun: {run_dir}")
+        early = f" of {config.train.steps}, ended early" if result.ended != "steps" else ""
+        shell.print(f"{result.step} steps{early} in {clock(result.seconds)}{best}\nrun: {run_dir}")
     return 0
 
 
