@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 Better = Literal["higher", "lower"]
@@ -311,6 +312,7 @@ _PCK_NAME: Final = re.compile(r"(sequences )?pck@([0-9.]+)")
 _JUDGES: Final = (pck_name(3.0, sequences=True), pck_name(3.0))
 
 
+@lru_cache(maxsize=1024)
 def metric_info(name: str) -> MetricInfo:
     """The catalogue's entry of a metric; one made on the spot for a name it does not hold."""
     if name in _BY_NAME:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.api import metric_info, metric_text, pck_name
 
@@ -76,6 +79,22 @@ class ShownMetric:
             return row.share(self.threshold_px)
         wanted = self._of
         return next((value for name, value in row.metrics if name == wanted), None)
+
+    def of_pairs(self, rows: Iterable[PairRow]) -> NDArray[np.float64]:
+        """``(N,)`` its values of many pairs; NaN where one has none."""
+        wanted, missing = (self._of, np.nan) if self.name else (self.threshold_px, 0.0)
+        values: list[float | None] = []
+        place = 0
+        for row in rows:  # tens of thousands, which mostly have it in the same place
+            named: Sequence[tuple[object, float | None]] = row.metrics if self.name else row.pck
+            if place >= len(named) or named[place][0] != wanted:
+                names = [name for name, _ in named]
+                if wanted not in names:
+                    values.append(missing)
+                    continue
+                place = names.index(wanted)
+            values.append(named[place][1])
+        return np.array(values, np.float64)
 
     def rows_in(self, content: MergedResults, queries: str) -> Sequence[SummaryRow | MetricRow]:
         """The means or areas of a list of queries, of all descriptors and subsets."""

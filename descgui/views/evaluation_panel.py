@@ -24,10 +24,12 @@ from descgui.models.shown_metric import ShownMetric, shown_metrics
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_form import EvaluationForm
 from descgui.views.evaluation_tables import (
+    ListedRows,
     PairTable,
     SequenceBars,
+    SequenceScores,
     SummaryTable,
-    sequence_scores,
+    Title,
 )
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -81,6 +83,7 @@ class EvaluationPanel(QWidget):
         self._shown = models.evaluation.shown
         self._actions = actions
         self._shown_metrics: dict[str, ShownMetric] = {}
+        self._kept: tuple[MergedResults, ListedRows, Title] | None = None
         self.form = EvaluationForm(models, actions, self)
         self.runs = RunList(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
@@ -225,9 +228,11 @@ class EvaluationPanel(QWidget):
         content = shown.content
         before = {"none": "", "failed": "The evaluation failed."}.get(shown.stage, "Preparing…")
         self.title.say(before if content is None else content.title)
-        self.status.say(self._status(shown))
+        total = 0 if content is None else content.total
+        # Counting takes a while, and who sees a finished run sees its total.
+        done = total if content is None or content.finished else content.done
+        self.status.say(self._status(shown, done))
         self.bar.setVisible(shown.busy or shown.stage in ("paused", "stopped"))
-        done, total = (0, 0) if content is None else (content.done, content.total)
         self.bar.show_done(done, total, waiting=shown.stage == "running")
         self.failure.say(shown.message if shown.stage == "failed" else "")
         self.notes.say_first((*shown.notes, *(() if content is None else content.left_out)))
@@ -238,11 +243,11 @@ class EvaluationPanel(QWidget):
             self._show_filters(content)
             self._show_content(content)
 
-    def _status(self, shown: ShownRun) -> str:
+    def _status(self, shown: ShownRun, done: int) -> str:
         content = shown.content
         if content is None:
             return ""
-        words = [f"{content.done} of {content.total} pairs"]
+        words = [f"{done} of {content.total} pairs"]
         if shown.stage == "done":
             words = [counted(content.total, "1 pair", "{n} pairs")]
             if content.seconds is not None:
@@ -265,7 +270,7 @@ class EvaluationPanel(QWidget):
         self.cancel_button.setEnabled(shown.stage in ("running", "paused"))
         self.continue_button.setVisible(shown.can_continue and content is not None)
         self.report_button.setVisible(content is not None and content.finished)
-        self.gallery_button.setVisible(content is not None and bool(content.pairs))
+        self.gallery_button.setVisible(content is not None and content.has_pairs)
         self.gallery_button.setEnabled(not shown.busy)
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
@@ -289,14 +294,10 @@ class EvaluationPanel(QWidget):
             return
         self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
         self.table.show_summary(content, queries=queries, metric=metric)
-        titles = content.titles
+        listed, titles = self._listed(content)
         self._pairs_behind = True
         self._show_pairs(content)
-        self.bars.show_scores(
-            sequence_scores(content.pairs, content.labels, queries=queries, metric=metric),
-            titles,
-            content.group,
-        )
+        self.bars.show_scores(SequenceScores(listed, metric), titles, content.group)
         self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
 
     def _show_pairs(self, content: MergedResults) -> None:
@@ -305,9 +306,16 @@ class EvaluationPanel(QWidget):
         if metric is None or not self._pairs_behind or self._tables.currentWidget() is self.table:
             return
         self._pairs_behind = False
-        self.pairs.show_rows(
-            content.pairs, title=content.titles, queries=self._queries, metric=metric
-        )
+        listed, titles = self._listed(content)
+        self.pairs.show_rows(listed, title=titles, metric=metric)
+
+    def _listed(self, content: MergedResults) -> tuple[ListedRows, Title]:
+        """The rows of the chosen list of queries and the pairs' titles; kept for other metrics."""
+        kept = self._kept
+        if kept is None or kept[0] is not content or kept[1].queries != self._queries:
+            listed = ListedRows.of(content.pairs, content.labels, self._queries)
+            kept = self._kept = content, listed, content.titles
+        return kept[1], kept[2]
 
     @property
     def _metric(self) -> ShownMetric | None:

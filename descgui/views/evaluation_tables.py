@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,38 +79,121 @@ class SequenceScore:
     first: bool
 
 
-def sequence_scores(
-    rows: Sequence[PairRow], labels: Sequence[str], *, queries: str, metric: ShownMetric
-) -> tuple[SequenceScore, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedRows:
+    """The rows of one list of queries, and the bar that each is part of.
+
+    Attributes:
+        queries: which list.
+        labels: of the descriptors.
+        rows: in the order of the results.
+        indices: ``(N,)`` the number of each row's pair in its group.
+        bars: group and label of the descriptor; groups as they come, descriptors side by side.
+        series: ``(B,)`` the number of each bar's descriptor.
+        bar_of: ``(N,)`` the place of each row's bar.
+    """
+
+    queries: str
+    labels: tuple[str, ...]
+    rows: tuple[PairRow, ...]
+    indices: NDArray[np.intp]
+    bars: tuple[tuple[str, str], ...]
+    series: NDArray[np.intp]
+    bar_of: NDArray[np.intp]
+    _values: dict[ShownMetric, NDArray[np.float64]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[PairRow], labels: Sequence[str], queries: str) -> ListedRows:
+        """Those of a list of queries, of all that a result has."""
+        places = {label: place for place, label in enumerate(labels)}
+        groups: dict[str, int] = {}
+        chosen, codes, indices = [], [], []
+        for row in rows:
+            if row.queries == queries:
+                group = groups.setdefault(row.sequence, len(groups))
+                chosen.append(row)
+                codes.append(group * len(labels) + places[row.descriptor])
+                indices.append(row.index)
+        there, bar_of = np.unique(np.array(codes, np.intp), return_inverse=True)
+        names = list(groups)
+        series = there % len(labels)
+        bars = [
+            (names[group], labels[place])
+            for group, place in zip((there // len(labels)).tolist(), series.tolist(), strict=True)
+        ]
+        return cls(
+            queries, tuple(labels), tuple(chosen), np.array(indices, np.intp), tuple(bars), series,
+            bar_of,
+        )  # fmt: skip
+
+    def values(self, metric: ShownMetric) -> NDArray[np.float64]:
+        """``(N,)`` a metric of all rows, NaN for none; collected once."""
+        if metric not in self._values:
+            self._values[metric] = metric.of_pairs(self.rows)
+        return self._values[metric]
+
+
+class SequenceScores(Sequence[SequenceScore]):
     """Means by group, in the order in which the groups come, descriptors side by side.
 
-    A pair without a value is left out.
+    A pair without a value is left out.  Each score is made when it is asked for: there may be tens
+    of thousands.
     """
-    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for row in rows:
-        value = metric.of_pair(row) if row.queries == queries else None
-        if value is not None:
-            mine = found.setdefault(row.sequence, {}).setdefault(row.descriptor, [])
-            mine.append((row.index, value))
-    sign = -1 if metric.low_pairs_are_better else 1
-    values = [value for some in found.values() for mine in some.values() for _, value in mine]
-    reach = 1.0 if metric.is_share else max(values, default=0.0) or 1.0
-    scores = []
-    for sequence, by_label in found.items():
-        first = True
-        for series, label in enumerate(labels):
-            mine = by_label.get(label, [])
-            if mine:
-                worst, value = min(mine, key=lambda one: (sign * one[1], one[0]))
-                mean = sum(value for _, value in mine) / len(mine)
-                texts = metric.pair_text(mean), metric.pair_text(value)
-                scores.append(
-                    SequenceScore(
-                        sequence, label, series, mean, len(mine), worst, value, texts, reach, first
-                    )
-                )
-                first = False
-    return tuple(scores)
+
+    def __init__(self, listed: ListedRows, metric: ShownMetric) -> None:
+        values = listed.values(metric)
+        known = np.flatnonzero(~np.isnan(values))
+        values, bar_of, indices = values[known], listed.bar_of[known], listed.indices[known]
+        badness = values if metric.low_pairs_are_better else -values
+        worst_first = np.lexsort((indices, -badness, bar_of))
+        self._bars, first = np.unique(bar_of[worst_first], return_index=True)
+        worst = worst_first[first]
+        self._counts = np.bincount(bar_of)[self._bars]
+        self._means = np.bincount(bar_of, weights=values)[self._bars] / self._counts
+        self._worst, self._worst_values = indices[worst], values[worst]
+        self._reach = 1.0 if metric.is_share else float(values.max(initial=0.0)) or 1.0
+        self._listed, self._metric = listed, metric
+
+    @property
+    def ids(self) -> Sequence[tuple[str, str]]:
+        """Group and label of each."""
+        bars = self._listed.bars
+        if len(self) == len(bars):
+            return bars
+        return [bars[bar] for bar in self._bars.tolist()]
+
+    @property
+    def several(self) -> bool:
+        """Whether they are of more than one descriptor."""
+        return len(np.unique(self._listed.series[self._bars])) > 1
+
+    def __len__(self) -> int:
+        return len(self._bars)
+
+    @overload
+    def __getitem__(self, place: int) -> SequenceScore: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[SequenceScore]: ...
+    def __getitem__(self, place: int | slice) -> SequenceScore | list[SequenceScore]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
+        bar = self._bars[place]
+        sequence, label = self._listed.bars[bar]
+        before = self._listed.bars[self._bars[place - 1]][0] if place else None
+        value, worst_value = float(self._means[place]), float(self._worst_values[place])
+        return SequenceScore(
+            sequence=sequence,
+            label=label,
+            series=int(self._listed.series[bar]),
+            value=value,
+            pairs=int(self._counts[place]),
+            worst=int(self._worst[place]),
+            worst_value=worst_value,
+            texts=(self._metric.pair_text(value), self._metric.pair_text(worst_value)),
+            reach=self._reach,
+            first=sequence != before,
+        )
 
 
 class SummaryTable(QTableWidget):
@@ -219,21 +302,18 @@ class PairTable(PairLines):
         self.setItemDelegate(_LineDelegate(self))
         self.setSortingEnabled(True)
         self.sortByColumn(2, Qt.SortOrder.AscendingOrder)
-        self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
-    def show_rows(
-        self, rows: Sequence[PairRow], *, title: Title, queries: str, metric: ShownMetric
-    ) -> None:
+    def show_rows(self, listed: ListedRows, *, title: Title, metric: ShownMetric) -> None:
         """Show the rows of one list of queries."""
-        chosen = [row for row in rows if row.queries == queries]
+        chosen = listed.rows
         if metric != self._metric:
             self._worst_first(metric)
         self._metric = metric
         # No value, such as of a homography that could not be estimated, is worse than any.
         worst = math.inf if metric.low_pairs_are_better else -math.inf
-        values = np.array(
-            [worst if (value := metric.of_pair(row)) is None else value for row in chosen], float
-        )
+        values = listed.values(metric)
+        values = np.where(np.isnan(values), worst, values)
 
         def keys(column: int) -> NDArray[Any] | Sequence[Any]:
             if column == 2:
@@ -248,7 +328,7 @@ class PairTable(PairLines):
                 keys,
             )
         )
-        self.setColumnHidden(1, len({row.descriptor for row in chosen}) <= 1)
+        self.setColumnHidden(1, len(np.unique(listed.series)) <= 1)
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 
@@ -262,7 +342,7 @@ class PairTable(PairLines):
         """Name the column of values, and keep the worst first where it was."""
         self.lines.set_title(2, metric.pair_title)
         low_first, high_first = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
-        if self.header().sortIndicatorSection() == 2:
+        if self.horizontalHeader().sortIndicatorSection() == 2:
             self.sortByColumn(2, high_first if metric.low_pairs_are_better else low_first)
 
 
@@ -282,16 +362,16 @@ class SequenceBars(PairLines):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, name="Means", titles=("Group", "Descriptor", "", "PCK"))
         self.setItemDelegate(_LineDelegate(self))
-        self.setHeaderHidden(True)
+        self.horizontalHeader().hide()
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.header().setMinimumSectionSize(8)
-        self.header().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setMinimumSectionSize(8)
+        self.horizontalHeader().setSectionResizeMode(_BAR_COLUMN, QHeaderView.ResizeMode.Stretch)
 
-    def show_scores(self, scores: Sequence[SequenceScore], title: Title, group: str) -> None:
+    def show_scores(self, scores: SequenceScores, title: Title, group: str) -> None:
         """Draw other bars, of what the set calls a group so."""
         self.setAccessibleName(f"Means by {group}")
         self.lines.set_title(0, group.capitalize())
-        self.setColumnHidden(1, len({score.label for score in scores}) <= 1)
+        self.setColumnHidden(1, not scores.several)
 
         def make(place: int) -> Line:
             score = scores[place]
@@ -304,7 +384,7 @@ class SequenceBars(PairLines):
                 score,
             )
 
-        self.show_lines(Lines([(score.sequence, score.label) for score in scores], make))
+        self.show_lines(Lines(scores.ids, make))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

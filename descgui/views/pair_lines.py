@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
+from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QTreeView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from descgui.views.panel_parts import tabular
 from descgui.views.row_table import LEFT, RIGHT, Index
@@ -18,6 +18,7 @@ from descgui.views.row_table import LEFT, RIGHT, Index
 SCORE_ROLE: Final = int(Qt.ItemDataRole.UserRole)
 _NO_INDEX: Final = QModelIndex()
 _WORDS: Final = 2
+_SPACING_PX: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class LineModel(QAbstractTableModel):
         return sorted(range(count), key=keys.__getitem__, reverse=reverse)
 
 
-class PairLines(QTreeView):
+class PairLines(QTableView):
     """A list of such lines; a click or Enter opens the pair.
 
     Signals:
@@ -166,12 +167,19 @@ class PairLines(QTreeView):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setAccessibleName(name)
         self.setFont(tabular(self.font()))
-        self.setRootIsDecorated(False)
-        self.setIndentation(0)
-        self.setUniformRowHeights(True)
-        self.setAllColumnsShowFocus(True)
-        self.header().setStretchLastSection(False)
-        self.header().setResizeContentsPrecision(0)  # widths fit the visible lines
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        header, rows = self.horizontalHeader(), self.verticalHeader()
+        header.setDefaultAlignment(LEFT)
+        header.setHighlightSections(False)
+        for one in (header, rows):
+            one.setResizeContentsPrecision(0)  # widths fit the visible lines
+        rows.hide()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self._fit_rows()
         self.clicked.connect(self._choose)
 
     def show_lines(self, lines: Lines) -> None:
@@ -184,11 +192,26 @@ class PairLines(QTreeView):
             self.setCurrentIndex(self.lines.index(row, 0))
             self.verticalScrollBar().setValue(top)
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit_rows()
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+        ends = {Qt.Key.Key_Home: 0, Qt.Key.Key_End: self.lines.rowCount() - 1}
+        row = ends.get(Qt.Key(event.key()), -1)
+        if row >= 0:  # a table would go to the ends of the line
+            self.setCurrentIndex(self.lines.index(row, 0))
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
             self._choose(self.currentIndex())
         else:
             super().keyPressEvent(event)
+
+    def _fit_rows(self) -> None:
+        """Make all rows as high as a line of text."""
+        height_px = self.fontMetrics().height() + _SPACING_PX
+        self.verticalHeader().setMinimumSectionSize(height_px)
+        self.verticalHeader().setDefaultSectionSize(height_px)
 
     def _choose(self, index: Index) -> None:
         self.pair_chosen.emit(*self.lines.line_at(index.row()).pair)

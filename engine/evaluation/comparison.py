@@ -65,6 +65,11 @@ class MergedResults:
         return tuple(row for result in self.results for row in result.pairs)
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether there are any rows."""
+        return any(result.pairs for result in self.results)
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """A sentence for each pair or list of queries that was not measured."""
         return tuple(entry.reason for result in self.results for entry in result.left_out)

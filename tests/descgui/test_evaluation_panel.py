@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 
@@ -22,7 +24,7 @@ from descgui.models.shown_metric import ShownMetric, shown_metrics, sorting_metr
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
-from descgui.views.evaluation_tables import sequence_scores
+from descgui.views.evaluation_tables import ListedRows, SequenceScores
 from descgui.views.pair_lines import SCORE_ROLE
 from descgui.views.words import clock_text
 from engine.api import ConfigError, EvaluateConfig, Stage, list_descriptors
@@ -326,7 +328,8 @@ def test_warnings_and_pairs_left_out_are_told_and_counted(models, panel):
 
 
 def test_scores_of_sequences_are_means_and_name_the_worst_pair():
-    scores = sequence_scores(ROWS, ("daisy", "msnet_v0"), queries="harris", metric=ShownMetric(5.0))
+    listed = ListedRows.of(ROWS, ("daisy", "msnet_v0"), "harris")
+    scores = SequenceScores(listed, ShownMetric(5.0))
     found = [(s.sequence, s.label, round(s.value, 3), s.pairs, s.worst, s.first) for s in scores]
     assert found == [
         ("i_light", "daisy", 0.8, 2, 3, True),
@@ -382,6 +385,46 @@ def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
     models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
     assert panel.pairs.currentIndex().data() == before
+
+
+def test_home_and_end_go_to_the_first_and_the_last_pair(qtbot, models, panel):
+    models.evaluation.shown.set(ShownRun("done", content()))
+    panel.pairs_tab.click()
+    for key, row in ((Qt.Key.Key_End, 5), (Qt.Key.Key_Home, 0)):
+        qtbot.keyClick(panel.pairs, key)
+        assert panel.pairs.currentIndex().row() == row
+
+
+def test_values_are_found_wherever_a_row_has_them():
+    rows = tuple(
+        replace(ROWS[0], metrics=metrics)
+        for metrics in (
+            (("aepe", 1.0), ("ap", 2.0)),
+            (("ap", 3.0), ("aepe", 4.0)),
+            (("ap", 5.0),),
+            (("aepe", None), ("ap", 6.0)),
+            (),
+            (("aepe", 7.0),),
+        )
+    )
+    for metric in (ShownMetric(5.0, "aepe"), ShownMetric(5.0, "ap"), ShownMetric(5.0)):
+        one_by_one = [metric.of_pair(row) for row in rows]
+        wanted = [math.nan if value is None else value for value in one_by_one]
+        np.testing.assert_array_equal(metric.of_pairs(rows), wanted)
+    assert ShownMetric(2.0).of_pairs(rows).tolist() == [0.0] * 6  # measured at 1 and 5 px
+
+
+def test_the_worst_of_equal_pairs_is_the_first_and_pairs_without_a_value_do_not_count():
+    values = {2: 3.0, 3: 9.0, 4: 9.0, 5: None}
+    rows = tuple(
+        replace(ROWS[0], index=index, metrics=(("aepe", value),))
+        for index, value in reversed(values.items())
+    )
+    unknown = replace(ROWS[4], metrics=(("aepe", None),))
+    listed = ListedRows.of((*rows, unknown), ("msnet_v0", "daisy"), "harris")
+    (score,) = SequenceScores(listed, ShownMetric(5.0, "aepe"))
+    assert (score.pairs, score.value, score.worst, score.worst_value) == (3, 7.0, 3, 9.0)
+    assert (score.series, score.label, score.first, score.reach) == (1, "daisy", True, 9.0)
 
 
 # ---- other metrics -----------------------------------------------------------------------------
