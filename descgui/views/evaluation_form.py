@@ -34,6 +34,7 @@ from descgui.views.panel_parts import (
     in_row,
     labelled_rows,
     narrow_combo,
+    plain_tip,
     refill,
     segment_row,
     show_value,
@@ -83,7 +84,7 @@ class _DescriptorRow(QWidget):
         super().__init__()
         self.name = name
         self.box = QCheckBox(title, self)
-        self.box.setToolTip(f"{name}\n{summary}")
+        self.box.setToolTip(plain_tip(f"{name}\n{summary}"))
         self.weights = ElidedLabel(parent=self)
         self.weights.setProperty("subtle", True)
         self.browse = QToolButton(self)
@@ -241,7 +242,7 @@ class EvaluationForm(QWidget):
         self.dataset.addItem(icon("demo"), "Demo", DEMO)
         add_folders(self.dataset, folders, icon_name="folder")
         show_value(self.dataset, current)
-        self.dataset.setToolTip(current)
+        self.dataset.setToolTip(plain_tip(current))
         self._list_subsets()
 
     def _list_subsets(self) -> None:

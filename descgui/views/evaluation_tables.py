@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.shown_metric import ShownMetric
 from descgui.views.pair_lines import SCORE_ROLE, Line, Lines, PairLines
-from descgui.views.panel_parts import blended, bold, muted, tabular
+from descgui.views.panel_parts import blended, bold, muted, plain_tip, tabular
 from engine.api import SERIES, plural
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class SummaryTable(QTableWidget):
         self.setColumnCount(len(subsets))
         for column, subset in enumerate(subsets):
             heading = QTableWidgetItem(_HEADINGS.get(subset, subset))
-            heading.setToolTip(subset.capitalize() if subset in _HEADINGS else subset)
+            heading.setToolTip(subset.capitalize() if subset in _HEADINGS else plain_tip(subset))
             self.setHorizontalHeaderItem(column, heading)
         modes = QHeaderView.ResizeMode
         few = len(subsets) <= _STRETCHED_COLUMNS
@@ -287,7 +287,7 @@ def _mean_cell(
             tip += f"; over only {row.sequences} of them it means little"
     item.setText(text)
     item.setData(_TEXTS, (mean, text))
-    item.setToolTip(tip)
+    item.setToolTip(plain_tip(tip))
     if row.value == best:
         item.setFont(bold(font))
     return item

@@ -34,7 +34,7 @@ from descgui.models.gallery_state import (
     title_of,
     values_of,
 )
-from descgui.views.panel_parts import blended, bold, muted, tabular
+from descgui.views.panel_parts import blended, bold, muted, plain_tip, tabular
 from descgui.views.row_table import Index
 from descgui.views.thumbnails import PictureCache, Pictures, rows_in_view
 from descgui.views.training_lines import number_text
@@ -164,7 +164,7 @@ class GalleryModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole and row is not None:
             known = {name: value for name, value in values_of(row).items() if value is not None}
             lines = [f"{title_of(name)}: {number_text(value)}" for name, value in known.items()]
-            return "\n".join((one.name, row.descriptor, f"{row.count} queries", *lines))
+            return plain_tip("\n".join((one.name, row.descriptor, f"{row.count} queries", *lines)))
         return None
 
     def _told(self, one: ListedPair, role: int) -> Any:

@@ -36,7 +36,7 @@ from PySide6.QtWidgets import (
 
 from descgui.models.messages import KEPT_MESSAGES, Level, Message, MessagesModel
 from descgui.views.icons import icon_pixmap
-from descgui.views.panel_parts import icon_button, in_column, in_row
+from descgui.views.panel_parts import icon_button, in_column, in_row, plain_tip
 from descgui.views.row_table import Index, RowTable
 from descgui.views.theme import theme_colors
 
@@ -66,7 +66,7 @@ class LogModel(RowTable[Message]):
             )[column]
         if role == Qt.ItemDataRole.DecorationRole and column == 1:
             return _level_icon(row.level, getattr(theme_colors(), row.level))
-        return row.text if role == Qt.ItemDataRole.ToolTipRole else None
+        return plain_tip(row.text) if role == Qt.ItemDataRole.ToolTipRole else None
 
     def _on_logged(self, message: Message) -> None:
         if len(self.rows) >= KEPT_MESSAGES:

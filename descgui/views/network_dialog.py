@@ -47,6 +47,7 @@ from descgui.views.panel_parts import (
     centred_words,
     in_column,
     in_row,
+    plain_tip,
     tabular,
     word_buttons,
 )
@@ -101,7 +102,7 @@ class NetworkTable(RowTable[NetworkRow]):
             return ", ".join(filter(None, (row.name, *self._facts(row))))
         if role == Qt.ItemDataRole.ToolTipRole:
             star = "Remove from the favourites (Ctrl+D)" if row.starred else "Favourite (Ctrl+D)"
-            return star if column == 0 else f"{row.name}\n{row.model.note}".strip()
+            return star if column == 0 else plain_tip(f"{row.name}\n{row.model.note}".strip())
         if role == Qt.ItemDataRole.DisplayRole and column >= 2:
             return self._facts(row)[column - 2]
         return None

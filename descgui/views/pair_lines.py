@@ -12,7 +12,7 @@ from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from descgui.views.panel_parts import tabular
+from descgui.views.panel_parts import plain_tip, tabular
 from descgui.views.row_table import LEFT, RIGHT, Index
 
 SCORE_ROLE: Final = int(Qt.ItemDataRole.UserRole)
@@ -128,7 +128,7 @@ class LineModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.line_at(index.row()).texts[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.line_at(index.row()).tip
+            return plain_tip(self.line_at(index.row()).tip)
         if role == SCORE_ROLE and index.column() == 0:
             return self.line_at(index.row()).score
         return None

@@ -24,7 +24,7 @@ from PySide6.QtGui import QFont, QPainter, QPalette, QPixmap, QPolygonF
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from descgui.models.browser_state import BrowserModel, BrowserState
-from descgui.views.panel_parts import blended, draw_sign, muted
+from descgui.views.panel_parts import blended, draw_sign, muted, plain_tip
 from descgui.views.thumbnails import PictureCache
 from descgui.views.words import counted
 from engine import api
@@ -205,7 +205,7 @@ class PairList(QStringListModel):
                 filter(None, (_title(row), self._second_line(row), *self._fold(index)))
             )
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(row)
+            return plain_tip(self._tooltip(row))
         return None
 
     def second_line(self, index: Index) -> str:

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 from descgui.views.canvas import ImageCanvas
 from descgui.views.color_bar import ColorBar
 from descgui.views.icons import icon
-from descgui.views.panel_parts import draw_sign, in_column
+from descgui.views.panel_parts import draw_sign, in_column, plain_tip
 from descgui.views.scene import Caption, PaneKey
 from descgui.views.theme import theme_colors
 from descgui.views.viewport import Size
@@ -300,7 +300,7 @@ class PaneHeader(QWidget):
         lines.append(caption.weak_vote)
         if caption.detail and caption.detail not in lines:
             lines.append(caption.detail)
-        self.setToolTip("\n".join(line for line in lines if line))
+        self.setToolTip(plain_tip("\n".join(line for line in lines if line)))
 
 
 def _shortened(text: str, metrics: QFontMetricsF, most: float) -> str:

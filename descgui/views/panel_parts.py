@@ -6,6 +6,7 @@ instead of asking for more room.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar
@@ -271,6 +272,13 @@ def labelled_rows(*rows: tuple[str, QWidget]) -> QFormLayout:
     return form
 
 
+def plain_tip(text: str) -> str:
+    """A tooltip that shows a text as it is: Qt would take names like ``a<b>.png`` for markup."""
+    if not set("<&").intersection(text):
+        return text
+    return f"<p style='white-space:pre-wrap'>{html.escape(text)}</p>"
+
+
 class Sentence(QLabel):
     """A label that wraps, also inside long paths, and whose text can be copied."""
 
@@ -335,7 +343,7 @@ class ElidedLabel(QLabel):
         """Show another text; its tooltip is the whole text unless told otherwise."""
         if text != self.text():
             self.setText(text)
-        self.setToolTip(tooltip or text)
+        self.setToolTip(plain_tip(tooltip or text))
 
 
 class Notice(QFrame):

@@ -29,7 +29,7 @@ from descgui.models.probe_state import Pin
 from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
-from descgui.views.panel_parts import Sentence, draw_verdict, in_column, tabular
+from descgui.views.panel_parts import Sentence, draw_verdict, in_column, plain_tip, tabular
 from descgui.views.ports import Probing, Truths
 from descgui.views.row_table import RowTable
 from descgui.views.scene import descriptor_title
@@ -83,7 +83,7 @@ class PinsTable(RowTable[PinMatch]):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(row)
+            return plain_tip(self._tooltip(row))
         if role == Qt.ItemDataRole.DecorationRole:
             if column == _NUMBER:
                 return None if row.descriptor else self._chip(pin_color(row.pin.number))

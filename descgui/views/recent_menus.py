@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QMenu
 from descgui.models.recents import read_recent
 from descgui.models.settings import Settings, SettingsModel
 from descgui.views.icons import icon
+from descgui.views.panel_parts import plain_tip
 
 _DIGITS = 9
 
@@ -72,7 +73,7 @@ class RecentMenus(QObject):
             mnemonic = f"&{number} " if number <= _DIGITS else ""
             action = menu.addAction(mnemonic + recent_label(entry).replace("&", "&&"))
             action.setData(entry)
-            action.setToolTip(entry.replace("\t", "\n"))
+            action.setToolTip(plain_tip(entry.replace("\t", "\n")))
         if entries:
             menu.addSeparator()
             menu.addAction("&Clear this list")

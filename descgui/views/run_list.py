@@ -17,7 +17,14 @@ from PySide6.QtWidgets import (
 from descgui.models.evaluation_state import Deleted, EvaluationModels
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.icons import icon
-from descgui.views.panel_parts import Sentence, field_row, icon_button, in_column, word_buttons
+from descgui.views.panel_parts import (
+    Sentence,
+    field_row,
+    icon_button,
+    in_column,
+    plain_tip,
+    word_buttons,
+)
 from descgui.views.run_parts import RUN_ROLE, run_item, run_list
 from descgui.views.words import counted
 
@@ -106,7 +113,7 @@ class RunList(QWidget):
         self.deleted.setVisible(bool(deleted))
         self.undo_button.setVisible(bool(deleted))
         if deleted:
-            self.deleted.setToolTip(str(deleted[0].trashed.parent))
+            self.deleted.setToolTip(plain_tip(str(deleted[0].trashed.parent)))
 
     def _show_buttons(self) -> None:
         runs = [item.data(RUN_ROLE) for item in self.list.selectedItems()]

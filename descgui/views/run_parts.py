@@ -34,6 +34,7 @@ from descgui.views.panel_parts import (
     in_column,
     in_row,
     muted,
+    plain_tip,
     refill,
     segment_row,
     tabular,
@@ -127,7 +128,7 @@ def run_item(run: ListedRun, title: str, second: str, *, about: str) -> QListWid
 def tell_run(item: QListWidgetItem, run: ListedRun, title: str, second: str, *, about: str) -> None:
     """Change what a row tells about its run."""
     item.setData(SECOND_ROLE, second)
-    item.setToolTip(run.problem or f"{about}\n{run.folder}")
+    item.setToolTip(plain_tip(run.problem or f"{about}\n{run.folder}"))
     item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{title}, {second}")
 
 
@@ -206,6 +207,6 @@ def add_folders(combo: QComboBox, folders: Iterable[str], *, icon_name: str = ""
     """Add folders by name, each once, with their paths as tooltips."""
     for folder in dict.fromkeys(folder for folder in folders if folder.strip()):
         combo.addItem(Path(folder).name or folder, folder)
-        combo.setItemData(combo.count() - 1, folder, Qt.ItemDataRole.ToolTipRole)
+        combo.setItemData(combo.count() - 1, plain_tip(folder), Qt.ItemDataRole.ToolTipRole)
         if icon_name:
             combo.setItemIcon(combo.count() - 1, icon(icon_name))

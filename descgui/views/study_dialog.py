@@ -33,6 +33,7 @@ from descgui.views.panel_parts import (
     in_row,
     labelled_rows,
     narrow_combo,
+    plain_tip,
     show_value,
     tabular,
     word_buttons,
@@ -240,7 +241,7 @@ class StudyDialog(QDialog):
         self.dataset.addItem("Demo", _DEMO)
         add_folders(self.dataset, folders)
         show_value(self.dataset, self._dataset)
-        self.dataset.setToolTip(self._dataset)
+        self.dataset.setToolTip(plain_tip(self._dataset))
 
     # What the user does
 
@@ -260,7 +261,7 @@ class StudyDialog(QDialog):
 
     def _on_dataset(self) -> None:
         self._dataset = self.dataset.currentData()
-        self.dataset.setToolTip(self._dataset)
+        self.dataset.setToolTip(plain_tip(self._dataset))
 
     def _on_browse(self) -> None:
         start = self._models.pair.folder if self._dataset == _DEMO else Path(self._dataset)

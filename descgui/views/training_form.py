@@ -30,6 +30,7 @@ from descgui.views.panel_parts import (
     icon_button,
     labelled_rows,
     narrow_combo,
+    plain_tip,
     refill,
     show_value,
 )
@@ -207,7 +208,7 @@ class TrainingForm(QWidget):
             self.folder.clear()
             add_folders(self.folder, folders)
             self.folder.setCurrentIndex(self.folder.findData(current) if current else -1)
-        self.folder.setToolTip(current)
+        self.folder.setToolTip(plain_tip(current))
 
     def _on_choice(self, choice: TrainingChoice) -> None:
         if (self.folder.currentData() or "") != choice.folder:
@@ -284,7 +285,7 @@ class TrainingForm(QWidget):
             if found.problems and not problem:
                 one, many = "1 picture is", "{n} pictures are"
                 problem = f"{counted(len(found.problems), one, many)} left out as unusable."
-            self.photo_problems.setToolTip("\n".join(found.problems[:20]))
+            self.photo_problems.setToolTip(plain_tip("\n".join(found.problems[:20])))
         elif state.reading:
             count = "Reading the photos…"
         self.count.say(count)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QImage, QTextDocument
 from PySide6.QtWidgets import QApplication
 
 from descgui.models.bundle import make_models
@@ -272,6 +272,15 @@ def test_problems_of_the_folder_are_counted_and_told_on_demand(panel, models):
     models.browser.set_dataset(dataset(2))
     assert not panel.problem_button.isVisible()
     assert panel.problems.sentence == ""
+
+
+def test_a_name_like_markup_is_told_as_it_is(panel, models):
+    name, document = "v_<b>bold</b>", QTextDocument()
+    models.browser.set_dataset(a_set(ROOT, a_group(ROOT, name, "", NUMBERS, ())))
+    tip = panel.list.index(0).data(Qt.ItemDataRole.ToolTipRole)
+    document.setHtml(tip)
+    assert name in document.toPlainText()
+    assert tip.startswith("<p")  # or Qt would not take the escapes for markup
 
 
 def test_a_screen_reader_hears_whole_words(panel, models):
