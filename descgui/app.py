@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QWidget
 
 from descgui import display, logs
@@ -41,6 +40,7 @@ from descgui.controllers.study_controller import StudyController
 from descgui.controllers.thumbnail_controller import ThumbnailController
 from descgui.controllers.training_controller import TrainingController
 from descgui.controllers.video_controller import VideoController
+from descgui.desktop import open_on_desktop
 from descgui.models.bundle import AppModels, make_models
 from descgui.models.maps_state import MapsModel
 from descgui.views import dialogs
@@ -338,7 +338,7 @@ class Application(QObject):
             "train": partial(self.window.show_workspace, "train"),
             "stop_training": self.trainings.stop,
             "doctor": self._show_doctor,
-            "open_log_folder": partial(_open, api.log_dir()),
+            "open_log_folder": partial(open_on_desktop, api.log_dir(), self.models.messages),
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
@@ -472,11 +472,6 @@ class Application(QObject):
     def _finish(self) -> None:
         self.closed = True
         self.finished.emit(self._exit_code)
-
-
-def _open(path: Path) -> None:
-    """Open a file or folder with the program that the desktop has for it."""
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
 
 def make_application(arguments: list[str]) -> QApplication:

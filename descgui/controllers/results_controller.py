@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QGuiApplication
 
 from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.pair_controller import PairController
+from descgui.desktop import open_on_desktop
 from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import Deleted, ShownRun
 from descgui.models.maps_state import DescriptorChoice
@@ -91,7 +92,7 @@ class ResultsController(QObject):
         """Open the report of the results on display; write it first if there is none."""
         shown = self._shown.state
         if shown.report is not None and shown.report.exists():
-            _open(shown.report)
+            open_on_desktop(shown.report, self._models.messages)
         elif shown.content is not None and shown.content.finished and self._ready:
             folders = shown.content.folders
             self._shown.update(reporting=True)
@@ -162,7 +163,7 @@ class ResultsController(QObject):
         content = self._shown.state.content
         if content is not None and content.folders == folders:
             self._shown.update(report=page, reporting=False)
-        _open(page)
+        open_on_desktop(page, self._models.messages)
 
     def _on_report_failed(self, failure: Failure) -> None:
         self._shown.update(reporting=False)
@@ -191,7 +192,3 @@ def _write_report(folders: tuple[Path, ...], context: api.JobContext) -> Path:
         out = api.user_data_dir() / "reports" / "+".join(folder.name for folder in folders)[:120]
     api.ReportJob(folders=folders, out=out).run(context)
     return out / api.REPORT_HTML
-
-
-def _open(page: Path) -> None:
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(page)))

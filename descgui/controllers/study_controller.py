@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QGuiApplication
 
 from descgui.controllers.maps_controller import MapsController
+from descgui.desktop import open_on_desktop
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.messages import Failure
@@ -65,7 +66,7 @@ class StudyController(QObject):
         """Open the page with what was found in the browser."""
         folder = self._study.state.folder
         if folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder / api.STUDY_HTML)))
+            open_on_desktop(folder / api.STUDY_HTML, self._models.messages)
 
     def show_best(self) -> None:
         """Describe the open pair by the best layer, with the settings that were studied."""

@@ -19,6 +19,7 @@ from PySide6.QtGui import QGuiApplication
 from descgui.controllers.engine_controller import EngineController
 from descgui.controllers.live_training import LiveTraining
 from descgui.controllers.maps_controller import MapsController
+from descgui.desktop import open_on_desktop
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.messages import Failure
@@ -310,6 +311,10 @@ class TrainingController(QObject):
         self.refresh()
         self.overlay((*self._model.curves.shown, folder))
         self.watch(folder)
+
+    def show_folder(self, folder: Path) -> None:
+        """Show a run's folder in the desktop's file manager."""
+        open_on_desktop(folder, self._models.messages)
 
     def overlay(self, folders: tuple[Path, ...]) -> None:
         """Show the curves of these runs in one another's plots."""

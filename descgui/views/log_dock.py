@@ -11,12 +11,10 @@ from PySide6.QtCore import (
     QSize,
     QSortFilterProxyModel,
     Qt,
-    QUrl,
     Signal,
 )
 from PySide6.QtGui import (
     QColor,
-    QDesktopServices,
     QGuiApplication,
     QIcon,
     QKeyEvent,
@@ -34,6 +32,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from descgui.desktop import open_on_desktop
 from descgui.models.messages import KEPT_MESSAGES, Level, Message, MessagesModel
 from descgui.views.icons import icon_pixmap
 from descgui.views.panel_parts import icon_button, in_column, in_row, plain_tip
@@ -132,7 +131,7 @@ class LogPanel(QWidget):
         self, messages: MessagesModel, log_dir: Path, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._log_dir = log_dir
+        self._messages, self._log_dir = messages, log_dir
         self.model = LogModel(messages, self)
         self.filter = LogFilter(self)
         self.filter.setSourceModel(self.model)
@@ -170,7 +169,7 @@ class LogPanel(QWidget):
     def open_folder(self) -> None:
         """Show the folder of the log files in the file manager."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_dir)))
+        open_on_desktop(self._log_dir, self._messages)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Leave the width of a narrow panel to the table."""

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPointF, QSignalBlocker, Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QPainter, QPalette, QPen
+from PySide6.QtCore import QPointF, QSignalBlocker, Qt
+from PySide6.QtGui import QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -286,7 +286,7 @@ class TrainingRuns(QWidget):
 
     def _on_reveal(self) -> None:
         if self.current is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.current.folder)))
+            self._actions.show_folder(self.current.folder)
 
     def _on_add(self) -> None:
         folder = dialogs.ask_folder(self.window(), Path.home(), "Folder of a training run")

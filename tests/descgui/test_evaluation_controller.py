@@ -246,7 +246,7 @@ def test_the_report_is_written_when_the_run_is_done_and_opened_once(qtbot, world
     world.model.choice.update(open_report=True)
     pages = []
     monkeypatch.setattr(
-        QDesktopServices, "openUrl", lambda url: pages.append(Path(url.toLocalFile()))
+        QDesktopServices, "openUrl", lambda url: not pages.append(Path(url.toLocalFile()))
     )
     content = run_whole(qtbot, world)
     qtbot.waitUntil(lambda: bool(pages) and world.quiet, timeout=WAIT_MS)

@@ -103,9 +103,12 @@ def disk(monkeypatch):
 def pages(monkeypatch):
     """What was opened in the browser."""
     opened: list[Path] = []
-    monkeypatch.setattr(
-        QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile()))
-    )
+
+    def remember(url):
+        opened.append(Path(url.toLocalFile()))
+        return True
+
+    monkeypatch.setattr(QDesktopServices, "openUrl", remember)
     return opened
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
@@ -733,22 +733,19 @@ def test_checkpoints_are_offered_and_used(monkeypatch, actions, listed, tmp_path
     targets = []
     monkeypatch.setattr(dialogs, "ask_target", lambda *values: targets.append(values[2]) or out)
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
-    opened = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     run_ = listed.current
     for asked, button in (
         ([("use_in_viewer", run_, weights)], listed.view_button),
         ([("evaluate", run_, weights)], listed.evaluate_button),
         ([("export", weights, out)], listed.export_button),
         ([("resume", folder)], listed.resume_button),
-        ([], listed.reveal_button),
+        ([("show_folder", folder)], listed.reveal_button),
         ([("add_run", tmp_path)], listed.add_button),
     ):
         del actions.asked[:]
         button.click()
         assert actions.asked == asked
     assert [path.name for path in targets] == ["neu.safetensors"]
-    assert opened == [str(folder)]
 
 
 def test_only_what_can_be_done_with_a_run_is_offered(model, listed):
