@@ -17,8 +17,9 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
 
 from descgui.controllers.results_controller import ResultsController
+from descgui.models.browser_state import BrowserState
 from descgui.models.bundle import AppModels
-from descgui.models.evaluation_state import RunStage, ShownRun
+from descgui.models.evaluation_state import DEMO, RunStage, ShownRun
 from descgui.models.messages import Failure
 from descgui.workers.lane import JobLane
 from engine import api
@@ -44,6 +45,9 @@ class EvaluationController(QObject):
         self._began: tuple[float, int] | None = None
         self.lane = JobLane(models.messages.report, self)
         self._measured.connect(self._on_measured)
+        self._opened: api.PairSet | None = None
+        self._followed = DEMO
+        models.browser.changed.connect(self._follow_browser)
 
     def run(self) -> None:
         """Measure the chosen descriptors."""
@@ -84,6 +88,16 @@ class EvaluationController(QObject):
             return
         QGuiApplication.clipboard().setText(command)
         self._models.messages.notify(f"Copied: {command}")
+
+    def _follow_browser(self, state: BrowserState) -> None:
+        """Choose the set that was opened, unless the user has chosen another one here."""
+        if state.dataset is None or state.dataset is self._opened:
+            return
+        self._opened = state.dataset
+        opened = DEMO if api.is_demo(state.dataset.root) else state.dataset.opened
+        if self._choice.state.dataset == self._followed != opened:
+            self._choice.update(dataset=opened, subset="all")
+        self._followed = opened
 
     @property
     def _free(self) -> bool:

@@ -15,8 +15,10 @@ from descgui.controllers.pair_controller import PairController
 from descgui.controllers.results_controller import ResultsController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
+from descgui.models.evaluation_state import DEMO
 from engine import api
 from engine.images import write_image
+from tests.descgui.pair_sets import a_group, a_set
 
 WAIT_MS = 60_000
 READY = EngineState("ready", (DescriptorChoiceInfo("daisy", "DAISY", "", "built-in", False, ()),))
@@ -119,6 +121,30 @@ def stop_after(world, pairs, stop):
 
     world.model.shown.changed.connect(look)
     return look
+
+
+def test_the_form_begins_with_the_open_set_and_keeps_what_was_chosen_there(qtbot, tmp_path):
+    models = make_models(None)
+    results = ResultsController(models, PairController(models, lambda image: image), Matches())
+    runs = EvaluationController(models, results)
+    choice = models.evaluation.choice
+
+    def open_set(root):
+        models.browser.set_dataset(a_set(root, a_group(root, "v_one")))
+        return choice.state.dataset
+
+    one, two, chosen = (tmp_path / name for name in ("one", "two", "chosen"))
+    choice.update(subset="viewpoint")
+    assert open_set(api.cache_dir() / "demo-v7") == DEMO
+    assert choice.state.subset == "viewpoint"
+    assert open_set(one) == str(one)
+    assert choice.state.subset == "all"  # its parts are others
+    models.browser.set_filter(search="v")
+    assert open_set(two) == str(two)
+    choice.update(dataset=str(chosen))
+    assert open_set(one) == str(chosen)
+    runs.lane.close()
+    results.lane.close()
 
 
 def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, world):
