@@ -179,15 +179,18 @@ def measure_grid(
         spent_s = min(clock() - start for clock, start in zip(clocks, started_s, strict=True))
         if len(rounds) >= _most_rounds(found) or spent_s > budget_s:
             return measured
+        if len(rounds) < _FEWEST_ROUNDS:
+            continue
+        if shared:
+            measured = _fit(rounds, size_px, expected_px, method, shared=method == "gradient")
         settled = measured.crossed or (
             measured.error_px <= certain_px
             and measured.stride_error_px <= _CERTAIN_SHARE * min(measured.stride_px)
         )
-        if len(rounds) >= _FEWEST_ROUNDS:
-            if settled:
-                return measured
-            if shared and method == "gradient":
-                shared, rounds = False, []
+        if settled:
+            return measured
+        if shared and method == "gradient":
+            shared, rounds = False, []
 
 
 def _most_rounds(found: tuple[_Positions, _Positions]) -> int:
@@ -728,11 +731,16 @@ def _fit(
     method: Method,
     *,
     images: int = 0,
+    shared: bool = False,
 ) -> MeasuredGrid:
-    """Lines through the positions of all rounds, which were found in so many images or one each."""
+    """Lines through the positions of all rounds, which were found in so many images or one each.
+
+    ``shared`` says that the cells of a round were asked by one direction, so that what they do adds
+    up to nothing: they are no chances of their own.
+    """
     looks = images or len(rounds)
     x, y = (
-        _fit_axis([one[axis] for one in rounds], size_px[axis], expected_px, looks)
+        _fit_axis([one[axis] for one in rounds], size_px[axis], expected_px, looks, shared)
         for axis in (0, 1)
     )
     least_px = min(x.stride, y.stride)
@@ -764,7 +772,7 @@ class _Line(NamedTuple):
 
 
 def _fit_axis(
-    rounds: list[_Positions], size_px: int, expected_px: float | None, looks: int
+    rounds: list[_Positions], size_px: int, expected_px: float | None, looks: int, shared: bool
 ) -> _Line:
     """The line through the positions of cells along one axis."""
     cells = torch.cat([one.cells for one in rounds]).double()
@@ -790,9 +798,10 @@ def _fit_axis(
     means = torch.stack([(one.found_px - stride * one.cells).mean() for one in rounds])
     error = _error(means, mean_error * (_FEW if looks < _FEWEST_ROUNDS else 1.0))
     if len(rounds) >= _FEWEST_ROUNDS:
-        # The means of a few rounds may agree by chance; what their cells do is seen more often.
-        ordered = [one.found_px[one.cells.argsort(stable=True)] for one in rounds]
-        error = max(error, _error_within(torch.stack(ordered)))
+        if not shared:
+            # The means of a few rounds may agree by chance; what their cells do is seen more often.
+            ordered = [one.found_px[one.cells.argsort(stable=True)] for one in rounds]
+            error = max(error, _error_within(torch.stack(ordered)))
         error *= math.sqrt(len(rounds) / (len(rounds) - 2))  # and a few may all be off
     if near is None:
         error = math.hypot(error, stride_error * middle)

@@ -20,6 +20,7 @@ from engine import api
 RUN = Path("/runs/eins")
 TRAINING = api.Stage.TRAINING
 WAIT_MS = 10_000
+OWN_SETTINGS = SimpleNamespace(train=SimpleNamespace(validation=SimpleNamespace(patience=4)))
 
 
 def picture(step, value=0):
@@ -195,6 +196,7 @@ class Engine:
         self.go.set()
         self.work = lambda context: None
         self.fault = None
+        self.ended = "steps"
         replace(
             monkeypatch,
             TrainJob=self.make_job,
@@ -214,11 +216,14 @@ class Engine:
         self.work(context)
         if self.fault is not None:
             raise self.fault
-        return SimpleNamespace(step=7, best=0.75, best_step=6, figures={"pck@3": 0.5})
+        figures = {"pck@3": 0.5}
+        return SimpleNamespace(
+            step=7, best=0.75, best_step=6, figures=figures, ended=self.ended, no_better=3
+        )
 
     def read_run(self, folder):
         return SimpleNamespace(
-            folder=folder, began_s=0.0, problem="", step=1, config="settings", own={"a": 1}
+            folder=folder, began_s=0.0, problem="", step=1, config=OWN_SETTINGS, own={"a": 1}
         )
 
 
@@ -313,7 +318,36 @@ def test_a_run_is_resumed_with_its_own_settings(qtbot, models, engine, trainings
     trainings.resume(tmp_path / "alt")
     wait_stage(qtbot, models, "done")
     (job,) = engine.jobs
-    assert (job["config"], job["own"], job["resume"]) == ("settings", {"a": 1}, True)
+    assert (job["config"], job["own"], job["resume"]) == (OWN_SETTINGS, {"a": 1}, True)
+    assert models.training.status.state.patience == 4
+
+
+def test_a_run_whose_patience_is_exhausted_says_so(qtbot, models, engine, trainings, tmp_path):
+    said = []
+    models.messages.notified.connect(lambda message: said.append(message.text))
+    engine.ended = "patience"
+    trainings.resume(tmp_path / "alt")
+    wait_stage(qtbot, models, "done")
+    assert said == [
+        (
+            "The training “alt” is finished after 7 steps, 3 checks after its best. "
+            "Its best PCK@3 was 0.750, at step 6."
+        )
+    ]
+
+
+def test_keeping_the_best_ends_the_job_early_and_well(qtbot, models, engine, trainings, tmp_path):
+    def work(context):
+        context.emit(api.Progress(TRAINING, 0, 100))
+        while not context.finish.cancelled:
+            context.cancel.check()
+
+    engine.work = work
+    choose(models, tmp_path)
+    trainings.start()
+    wait_stage(qtbot, models, "running")
+    trainings.finish()
+    wait_stage(qtbot, models, "done")
 
 
 def test_a_taken_name_starts_nothing(models, engine, trainings, tmp_path):

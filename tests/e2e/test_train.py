@@ -185,7 +185,8 @@ def test_two_processes_follow_the_curve_of_one(photos: Path, tmp_path: Path):
     assert done.stdout.count("run: ") == 1
     assert [step for step, _ in curve(two)] == [1, 2, 3, 4]
     for (_, alone), (_, joined) in zip(curve(one), curve(two), strict=True):
-        assert joined == pytest.approx(alone, rel=1e-4)
+        # Rounding of half batches differs by processor: 1.1e-4 after four steps on an AMD EPYC.
+        assert joined == pytest.approx(alone, rel=3e-4)
     losses = [loss for _, loss in curve(one)]
     assert len(set(losses)) == 4
 
