@@ -338,6 +338,7 @@ class ProbeController(QObject):
         self._newest = {one: asked for one, asked in self._newest.items() if one != key}
         if failure.expected:  # the maps were pushed out of memory: describe them again
             self._models.messages.log(failure.summary, "warning", failure.trace, topic=str(key))
-            self._maps.refresh()
+            if not (isinstance(key, _Key) and key.back):  # the next probe will need them anyway
+                self._maps.refresh()
         else:
             self._models.messages.report(failure)

@@ -503,7 +503,8 @@ def test_descriptors_do_not_push_one_another_out_of_memory_for_ever(world, rest,
     assert stages_of(world) == ["ready"] * shown + ["failed"] * (4 - shown)
     answers = [world.models.probe.answer_of(number) for number in range(shown)]
     assert names_of(answers) == list(names[:shown])
-    assert len(world.session.of("describe")) <= 16
+    # Each side of four, twice; one that is pushed out just as it is asked may be described again.
+    assert len(world.session.of("describe")) <= 20
 
 
 def test_two_descriptors_stay_whatever_they_take_and_equal_maps_count_once(ready, rest):
