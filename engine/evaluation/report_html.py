@@ -18,6 +18,7 @@ from engine.paths import data_dir
 from engine.vocabulary import plural
 
 Medium = Literal["page", "paper"]
+_REPORT: Final = "report.html.j2"
 
 _VARIABLES: Final = {
     **{colour: f"c{number}" for number, colour in enumerate(SERIES_ON_PAPER)},
@@ -41,7 +42,9 @@ def write_report_html(path: Path, report: Report) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_atomically(path, _rendered("page", report).encode("utf-8", "replace"))
+    # In parts: as one text, a page with its pictures would be in memory twice more.
+    parts = templates("page").get_template(_REPORT).generate(report=report)
+    write_atomically(path, b"".join(part.encode("utf-8", "replace") for part in parts))
 
 
 def write_page(path: Path, template: str, **content: object) -> None:
@@ -61,11 +64,7 @@ def write_page(path: Path, template: str, **content: object) -> None:
 
 def paper_html(report: Report) -> str:
     """The report in the HTML that Qt can lay out on pages; drawings are images with data of SVG."""
-    return printable(_rendered("paper", report))
-
-
-def _rendered(medium: Medium, report: Report) -> str:
-    return templates(medium).get_template("report.html.j2").render(report=report)
+    return printable(templates("paper").get_template(_REPORT).render(report=report))
 
 
 def templates(medium: Medium) -> jinja2.Environment:

@@ -153,6 +153,9 @@ def render(content: Content, suffix: str, paper: Paper) -> bytes:
             data, format=suffix[1:], dpi=paper.dots_per_inch, metadata=_UNDATED[suffix],
             facecolor=theme.ground, **quick,
         )  # fmt: skip
+        # Its parts refer to each other: the images of one figure after the other would stay in
+        # memory until Python looks for such cycles.
+        figure.clear()
     if suffix == ".svg":
         return _plain_svg(data.getvalue().decode(), content.title, paper.jpeg_quality).encode()
     return data.getvalue()

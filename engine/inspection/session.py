@@ -32,7 +32,6 @@ from engine.errors import (
     MapsMismatchError,
     MapsMissingError,
 )
-from engine.heap import return_freed_memory
 from engine.images import Image, fit_long_edge, read_image, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_errors, find_winners
 from engine.inspection.colours import answer_pca, fit_on_images
@@ -60,7 +59,7 @@ from engine.inspection.requests import (
     ScalarMap,
     WinnersAnswer,
 )
-from engine.inspection.store import ByteCache, MapKey
+from engine.inspection.store import ByteCache, MapKey, return_freed_memory
 from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_listed, choose_points
 from engine.paths import FileStamp

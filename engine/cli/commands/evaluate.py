@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from engine.cli.command import Command, Shell, is_first_process, options_from, settings_from
 from engine.errors import ConfigError
-from engine.heap import keep_large_arrays_apart
 from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.settings import EvaluateConfig
 from engine.metrics import metric_info, metric_text
@@ -38,7 +37,6 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if options.download and "RANK" in os.environ:
         reason = "does not go with several processes; fetch with 'download NAME' before"
         raise ConfigError("download", reason)
-    keep_large_arrays_apart()
     out = options.out or new_run_dir("evaluate")
     context = _context(shell) if is_first_process() else JobContext(ignore_event, shell.cancel)
     with shell.stage(Stage.LOADING_TORCH):
