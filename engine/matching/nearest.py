@@ -19,13 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from engine.kernels.ops import Backend, search_nearest
 from engine.matching import shortlist
 from engine.progress import CancelToken, check_stop
 
 _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a second query member
-_APART_BYTES_PER_PAIR = 20  # the same, two arrays of squared distances, and the mask
+# The block of similarities, the part of it that a circle reaches, at most all of it, and the
+# squared distances there.
+_APART_BYTES_PER_PAIR = 20
+_GROUP = 64  # candidates of which the largest similarity is kept
 _WIDEST_ROWS = 256  # enough queries for a matrix product to run at full speed
 # Rounding of a float32 cosine near 1: without a floor, two identical candidates could differ by
 # one rounding and have the ratio 0, "sure", where the truth is 1, "a coin toss".
@@ -165,17 +169,19 @@ def nearest_apart(
     """
     sets = _as_sets(queries)
     total = sum(len(member) for member in candidates)
+    columns = total + -total % _GROUP
     pairs = max(1, budget_bytes // _APART_BYTES_PER_PAIR)
-    rows = max(1, min(sets.shape[1], pairs // max(1, total)))
+    # More at once would drop the block out of the processor's cache between the rounds.
+    rows = max(1, min(sets.shape[1], _WIDEST_ROWS, pairs // max(1, columns)))
     index = torch.empty((sets.shape[1], count), dtype=torch.int64, device=sets.device)
     value = sets.new_empty(index.shape)
     for begin in range(0, len(index), rows):
         block = sets[:, begin : begin + rows]
-        similarity = sets.new_empty((block.shape[1], total))
+        similarity = sets.new_full((block.shape[1], columns), -torch.inf)
         for first, member in _pieces(candidates, max(1, total)):
             if cancel is not None:
                 cancel.check()
-            similarity[:, first : first + len(member)] = _set_similarity(block, member)
+            _set_similarity(block, member, out=similarity[:, first : first + len(member)])
         found = pick_apart(similarity, positions, count=count, separation=separation)
         index[begin : begin + rows], value[begin : begin + rows] = found.index, found.similarity
     return Apart(index, value)
@@ -184,9 +190,13 @@ def nearest_apart(
 def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation: float) -> Apart:
     """Pick the best, then the best of those far enough from all picked, and so on.
 
+    The largest similarity of every group of neighbouring candidates is kept.  A pick changes only
+    the groups that reach into its circle, so all rounds but the first read a small part.
+
     Args:
-        similarity: ``(N, M)``; **overwritten**.
-        positions: ``(M, 2)`` where the candidates are.
+        similarity: ``(N, M)``; **overwritten**.  Columns beyond the positions, with -inf, are
+            never picked; a multiple of 64 columns saves a copy.
+        positions: where the candidates are, ``(M, 2)`` or fewer.
         count: how many to pick, at least 1.
         separation: a candidate is passed over if it is nearer than this to a picked one; a
             candidate is never picked twice, also when this is 0.
@@ -196,19 +206,36 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
     value = similarity.new_full((queries, count), -torch.inf)
     if total == 0 or queries == 0:
         return Apart(index, value)
-    xs, ys = positions.to(similarity.dtype).T.contiguous()
+    similarity = pad(similarity, (0, -total % _GROUP), value=-torch.inf)
+    grouped = similarity.view(queries, -1, _GROUP)
+    places = pad(
+        positions.to(similarity.dtype).T, (0, similarity.shape[1] - len(positions)), value=torch.inf
+    )
+    places = places.view(2, 1, -1, _GROUP)
+    lowest, highest = places.aminmax(dim=-1)
+    members = torch.arange(_GROUP, device=similarity.device)
+    largest = grouped.amax(dim=-1)
+    every = torch.arange(queries, device=similarity.device)
     for round_ in range(count):
         check_stop()
-        best, place = similarity.max(dim=1)
+        best, group = largest.max(dim=1)
+        member = grouped[every, group].argmax(dim=1)
         left = best > -torch.inf
         value[:, round_] = best
-        index[:, round_] = torch.where(left, place, -1)
+        index[:, round_] = torch.where(left, group * _GROUP + member, -1)
         if round_ == count - 1 or not bool(left.any()):
             break
-        squared = (xs[None] - xs[place][:, None]).square_()
-        squared += (ys[None] - ys[place][:, None]).square_()
-        similarity.masked_fill_(squared < separation**2, -torch.inf)
-        similarity.scatter_(1, place[:, None], -torch.inf)
+        picked = places[:, 0, group, member]
+        outside = (lowest - picked[..., None]).clamp_min_(0)
+        outside = torch.maximum(outside, picked[..., None] - highest).square_()
+        reached = outside[0].add_(outside[1]) < separation**2
+        query, near = reached.scatter_(1, group[:, None], True).nonzero(as_tuple=True)
+        across, down = (places[:, 0, near] - picked[:, query, None]).square_()
+        taken = across.add_(down) < separation**2
+        taken |= (near == group[query])[:, None] & (members == member[query, None])
+        block = grouped[query, near].masked_fill_(taken, -torch.inf)
+        grouped[query, near] = block
+        largest[query, near] = block.amax(dim=1)
     return Apart(index, value)
 
 
@@ -295,9 +322,9 @@ def _as_sets(queries: Tensor) -> Tensor:
     return queries[None] if queries.ndim == 2 else queries
 
 
-def _set_similarity(queries: Tensor, candidates: Tensor) -> Tensor:
+def _set_similarity(queries: Tensor, candidates: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``(L, N, D)`` sets against ``(M, D)`` candidates: ``(N, M)`` best over the L members."""
-    best = queries[0] @ candidates.T
+    best = torch.mm(queries[0], candidates.T, out=out)
     for member in queries[1:]:
         torch.maximum(best, member @ candidates.T, out=best)
     return best

@@ -118,6 +118,32 @@ def test_the_best_apart_are_what_a_greedy_loop_picks_for_any_shape_and_budget(
     assert found.index.shape == (queries, count)
 
 
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 10**6),
+    values=st.sampled_from([3, 1000]),
+    shape=st.sampled_from([(16, 8), (19, 21)]),
+    separation=st.sampled_from([0.0, 1.5, 4.0, 30.0]),
+)
+def test_on_whole_maps_the_best_apart_are_what_a_single_query_picks(
+    seed, values, shape, separation
+):
+    rng = np.random.default_rng(seed)
+    rows, columns = shape
+    cells = np.stack(np.mgrid[0:rows, 0:columns], axis=-1).reshape(-1, 2)
+    places = np.concatenate([cells, 2 * cells]).astype(np.float32)
+    similarity = rng.integers(0, values, (9, len(places))).astype(np.float32)
+    picked = pick_apart(
+        torch.from_numpy(similarity.copy()),
+        torch.from_numpy(places),
+        count=6,
+        separation=separation,
+    )
+    for one, got in zip(similarity, picked.index.tolist(), strict=True):
+        expected = pick_apart_one(one.copy(), places, count=6, separation=separation)
+        assert got == expected + [-1] * (6 - len(expected))
+
+
 @given(
     queries=st.integers(0, 3000),
     candidates=st.integers(0, 10**6),
