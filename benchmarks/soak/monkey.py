@@ -21,7 +21,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,8 @@ class Report:
 class StallWatch:
     """Sees when the window's thread does not come back to its event loop.
 
-    Time in which the system let the thread wait for a processor does not count.
+    Time in which the system let the thread wait for a processor does not count.  Nor does time in
+    which it waited for a lock while another thread, which may have held it, waited for one.
     """
 
     def __init__(self, report: Report) -> None:
@@ -192,11 +194,11 @@ class StallWatch:
 
         self._report = report
         self._main = threading.main_thread().ident
-        self._task = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-        self._last = self._now()
+        self._task = threading.get_native_id()
+        self._last = _Moment.now(self._task)
         self._trace = ""
         self._paused = False
-        self._timer = QTimer(interval=20)
+        self._timer = QTimer(interval=50)  # a look takes up to 1 ms
         self._timer.timeout.connect(self._tick)
         self._timer.start()
         self._ended = threading.Event()
@@ -210,7 +212,7 @@ class StallWatch:
 
     @paused.setter
     def paused(self, paused: bool) -> None:
-        self._paused, self._last = paused, self._now()
+        self._paused, self._last = paused, _Moment.now(self._task)
 
     def stop(self) -> None:
         """Watch no longer."""
@@ -218,15 +220,9 @@ class StallWatch:
         self._ended.set()
         self._thread.join()
 
-    def _now(self) -> tuple[float, float]:
-        waited_s = 0.0
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            waited_s = int(self._task.read_text().split()[1]) / 1e9
-        return time.monotonic(), waited_s
-
     def _tick(self) -> None:
-        (then_s, waited_then_s), (now_s, waited_s) = self._last, self._now()
-        stood_s = (now_s - then_s) - (waited_s - waited_then_s)
+        now = _Moment.now(self._task)
+        stood_s = now.stood_s(self._last)
         if not self._paused:
             name = "longest stall, s"
             self._report.figures[name] = max(self._report.figures.get(name, 0.0), round(stood_s, 2))
@@ -234,13 +230,49 @@ class StallWatch:
                 self._report.fault(
                     f"stall in {_innermost(self._trace)}", f"{stood_s:.1f} s\n{self._trace}"
                 )
-        self._last = (now_s, waited_s)
+        self._last = now
         self._trace = ""
 
     def _look(self) -> None:
         while not self._ended.wait(0.2):
-            if not self._trace and time.monotonic() - self._last[0] > STALL_S * 0.75:
+            if not self._trace and time.monotonic() - self._last.clock_s > STALL_S * 0.75:
                 self._trace = _traces(self._main)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What the system has given a thread until now.
+
+    Attributes:
+        clock_s: time of day.
+        ran_s: time on a processor.
+        waited_s: time in which the thread was ready and no processor was free.
+        others_waited_s: the same for every other thread of the process.
+    """
+
+    clock_s: float
+    ran_s: float
+    waited_s: float
+    others_waited_s: Mapping[int, float]
+
+    @classmethod
+    def now(cls, task: int) -> _Moment:
+        times = _thread_times_s()
+        ran_s, waited_s = times.pop(task, (0.0, 0.0))
+        return cls(
+            time.monotonic(), ran_s, waited_s, {other: each[1] for other, each in times.items()}
+        )
+
+    def stood_s(self, earlier: _Moment) -> float:
+        """Time since then that the program has to answer for."""
+        ran_s = self.ran_s - earlier.ran_s
+        slept_s = self.clock_s - earlier.clock_s - ran_s - (self.waited_s - earlier.waited_s)
+        known = earlier.others_waited_s
+        behind_s = max(
+            (waited_s - known.get(other, 0.0) for other, waited_s in self.others_waited_s.items()),
+            default=0.0,
+        )
+        return ran_s + max(0.0, slept_s - behind_s)
 
 
 def _innermost(trace: str) -> str:
@@ -808,11 +840,17 @@ def _traces(thread: int | None = None) -> str:
 
 def _waited_s() -> float:
     """The longest time that one of this process's threads has waited for a processor."""
-    waited = [0.0]
+    return max((waited_s for _, waited_s in _thread_times_s().values()), default=0.0)
+
+
+def _thread_times_s() -> dict[int, tuple[float, float]]:
+    """Of each thread of this process: time on a processor, and time of waiting for one."""
+    times = {}
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            waited.append(int((task / "schedstat").read_text().split()[1]) / 1e9)
-    return max(waited)
+            ran, waited = (task / "schedstat").read_text().split()[:2]
+            times[int(task.name)] = int(ran) / 1e9, int(waited) / 1e9
+    return times
 
 
 if __name__ == "__main__":
