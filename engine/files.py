@@ -30,7 +30,7 @@ FileFault = Callable[[Path, str], DescSpaceError]
 """Makes the error of a file from its path and the reason."""
 
 _MOST_TEXT_BYTES, _MOST_ARRAY_BYTES = 16 << 20, 1 << 30
-_HASHED_BYTES = 1 << 20
+_PART_BYTES = 1 << 20
 _NAME_BYTES = 180  # file systems allow 255; the rest is for what a temporary name adds
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _YAML_DEPTH, _YAML_NODES = 32, 20_000
@@ -111,8 +111,13 @@ def read_input(
         DescSpaceError: of the kind ``fault``; it cannot be read, is no regular file or too long.
     """
     with open_input(path, fault, missing=missing) as stream:
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
+        size = os.fstat(stream.fileno()).st_size
+        # A buffer as large as the limit would be a gigabyte for some kinds of files.
+        data = stream.read(size + 1) if size <= most_bytes else b""
+        while size < len(data) <= most_bytes:  # it grows, or tells no size, like those in /proc
+            size = len(data)
+            data += stream.read(_PART_BYTES)
+    if max(size, len(data)) > most_bytes:
         raise fault(path, f"is larger than {most_bytes / 2**20:.0f} MB, too large for what it is")
     return data
 
@@ -125,7 +130,7 @@ def sha256_of(path: Path, fault: FileFault) -> str:
     """
     digest = hashlib.sha256()
     with open_input(path, fault, missing="does not exist") as stream:
-        while part := stream.read(_HASHED_BYTES):
+        while part := stream.read(_PART_BYTES):
             digest.update(part)
     return digest.hexdigest()
 

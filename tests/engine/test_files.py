@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,36 @@ def test_a_link_to_a_file_is_read_and_a_file_too_long_is_not(tmp_path: Path):
     assert read_input(tmp_path / "link", ResultError, most_bytes=5) == b"12345"
     with pytest.raises(ResultError, match="is larger than"):
         read_input(tmp_path / "link", ResultError, most_bytes=4)
+
+
+def test_reading_asks_for_no_more_memory_than_the_file_needs(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_input(tmp_path / "file", ResultError, most_bytes=1 << 30) == b"12345"
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
+
+
+@posix
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there are no such files")
+def test_a_file_that_tells_no_size_is_read_to_its_end():
+    path = Path("/proc/self/status")
+    assert path.stat().st_size == 0
+    data = read_input(path, ResultError)
+    assert data.startswith(b"Name:")
+    assert data.endswith(b"\n")
+    with pytest.raises(ResultError, match="is larger than"):
+        read_input(path, ResultError, most_bytes=100)
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path):
+    with (tmp_path / "file").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(ResultError, match="is larger than 1024 MB"):
+        read_input(tmp_path / "file", ResultError, most_bytes=1 << 30)
 
 
 def test_what_the_system_raises_while_a_file_is_read_becomes_its_error(tmp_path: Path):
