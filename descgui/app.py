@@ -237,7 +237,8 @@ class Application(QObject):
             self.work_lane,
             self.thumbnails.lane,
             self.gallery.lane,
-            *(part.lane for part in (evaluation, results, estimate, download)),
+            *(part.lane for part in (results, estimate, download)),
+            *evaluation.lanes,
             *self.trainings.lanes,
         )
         for lane in self._lanes:

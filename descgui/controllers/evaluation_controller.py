@@ -13,19 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
+from descgui.controllers.live_results import LiveResults
 from descgui.controllers.results_controller import ResultsController
 from descgui.models.browser_state import BrowserState
 from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import DEMO, RunStage, ShownRun
 from descgui.models.messages import Failure
+from descgui.models.result_tables import ResultTables
 from descgui.workers.lane import JobLane
 from engine import api
 
 if TYPE_CHECKING:
-    from engine.api import Begun, EvaluateConfig, EvaluateJob, MergedResults
+    from engine.api import Begun, EvaluateConfig, EvaluateJob
+
+
+COUNT_MS = 250
 
 
 class EvaluationController(QObject):
@@ -44,6 +49,10 @@ class EvaluationController(QObject):
         self._ends_as: RunStage = "stopped"
         self._began: tuple[float, int] | None = None
         self.lane = JobLane(models.messages.report, self)
+        self._live = LiveResults(self._show_so_far, models.messages.report, self)
+        self._done = 0
+        self._counting = QTimer(self, singleShot=True, interval=COUNT_MS)
+        self._counting.timeout.connect(self._count)
         self._measured.connect(self._on_measured)
         self._opened: api.PairSet | None = None
         self._followed = DEMO
@@ -100,23 +109,28 @@ class EvaluationController(QObject):
         self._followed = opened
 
     @property
+    def lanes(self) -> tuple[JobLane, JobLane]:
+        """Where it measures, and where it sums up what was measured."""
+        return self.lane, self._live.lane
+
+    @property
     def _free(self) -> bool:
         return self._models.engine.state.stage == "ready" and not self._shown.state.busy
 
     def _start(self, prepare: Callable[[], EvaluateJob]) -> None:
-        def work(context: api.JobContext) -> MergedResults:
+        def work(context: api.JobContext) -> ResultTables:
             job = replace(prepare(), listener=self._measured.emit)
             job.run(context)
-            return api.read_runs([job.out])
+            return ResultTables.of(api.read_runs([job.out]))
 
-        self._began = None
+        self._began, self._done = None, 0
         self._shown.set(ShownRun("running"))
         self.lane.submit(
             work,
             key="evaluate",
             done=self._on_done,
             failed=self._on_failed,
-            cancelled=lambda: self._end(self._ends_as),
+            cancelled=lambda: self._live.finish(lambda: self._end(self._ends_as)),
             happened=self._on_event,
         )
 
@@ -127,28 +141,43 @@ class EvaluationController(QObject):
             self.lane.cancel()
 
     def _on_measured(self, begun: Begun, _record: object) -> None:
-        """Show the results so far, before the first pair and after each."""
-        content = api.merge_results([("this run", begun.result())])
-        eta_s = None
+        """Follow a run, from before its first pair on."""
+        self._done = len(begun.records)
+        if not self._counting.isActive():
+            self._count()
+            self._counting.start()
+        self._live.follow(begun)
+
+    def _count(self) -> None:
+        """Show how many pairs are done, and when all will be."""
+        eta_s, shown = None, self._shown.state
         if self._began is None:
-            self._began = time.monotonic(), content.done
-        elif self._shown.state.stage == "running":
+            self._began = time.monotonic(), self._done
+        elif shown.stage == "running" and shown.tables is not None:
             began_s, before = self._began
-            left = (content.total - content.done) / (content.done - before)
+            left = (shown.tables.total - self._done) / max(1, self._done - before)
             eta_s = (time.monotonic() - began_s) * left
-        self._shown.update(content=content, eta_s=eta_s)
+        if shown.busy:
+            self._shown.update(done=self._done, eta_s=eta_s)
+
+    def _show_so_far(self, tables: ResultTables) -> None:
+        self._shown.update(content=tables.content, tables=tables)
 
     def _on_event(self, event: api.Event) -> None:
         if isinstance(event, api.Note) and event.level == "warning":
             self._models.messages.log(event.text, "warning", topic="evaluation")
             self._shown.update(notes=(*self._shown.state.notes, event.text))
 
-    def _on_done(self, content: MergedResults) -> None:
-        self._end("done", content=content)
+    def _on_done(self, tables: ResultTables) -> None:
+        self._live.drop()
+        self._end("done", content=tables.content, tables=tables)
         if self._choice.state.open_report:
             self._results.open_report()
 
     def _on_failed(self, failure: Failure) -> None:
+        self._live.finish(partial(self._tell_failure, failure))
+
+    def _tell_failure(self, failure: Failure) -> None:
         self._end("failed", message=failure.summary)
         if failure.expected and self._models.evaluation.visible.state:  # the panel shows it
             self._models.messages.log(failure.summary, "error", failure.trace)
@@ -156,6 +185,7 @@ class EvaluationController(QObject):
             self._models.messages.notify(failure.summary, "error", failure.trace)
 
     def _end(self, stage: RunStage, **changes: object) -> None:
+        self._counting.stop()
         self._shown.update(stage=stage, eta_s=None, **changes)
         self._results.refresh()
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
@@ -18,11 +17,9 @@ from descgui.models.bundle import AppModels
 from descgui.models.evaluation_state import Deleted, ShownRun
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.messages import Failure
+from descgui.models.result_tables import ResultTables
 from descgui.workers.lane import JobLane
 from engine import api
-
-if TYPE_CHECKING:
-    from engine.api import MergedResults
 
 
 class ResultsController(QObject):
@@ -136,14 +133,16 @@ class ResultsController(QObject):
     def _ready(self) -> bool:
         return self._models.engine.state.stage == "ready"
 
-    def _on_read(self, found: tuple[MergedResults, Path | None]) -> None:
-        content, report = found
+    def _on_read(self, found: tuple[ResultTables, Path | None]) -> None:
+        tables, report = found
+        content = tables.content
         if not self._shown.state.busy:
             self._shown.set(
                 ShownRun(
                     "done" if content.finished else "stopped",
                     content,
-                    notes=content.notes,
+                    tables,
+                    notes=tables.notes,
                     report=report,
                 )
             )
@@ -175,9 +174,10 @@ class ResultsController(QObject):
             self._matches.run()
 
 
-def _read(folders: tuple[Path, ...]) -> tuple[MergedResults, Path | None]:
+def _read(folders: tuple[Path, ...]) -> tuple[ResultTables, Path | None]:
     page = folders[0] / api.REPORT_HTML
-    return api.read_runs(folders), page if len(folders) == 1 and page.exists() else None
+    tables = ResultTables.of(api.read_runs(folders))
+    return tables, page if len(folders) == 1 and page.exists() else None
 
 
 def _restore(deleted: tuple[Deleted, ...]) -> None:

@@ -13,6 +13,7 @@ from descgui.models.state import StateModel
 from engine.api import EvaluateConfig, Stage, build_config
 
 if TYPE_CHECKING:
+    from descgui.models.result_tables import ResultTables
     from engine.api import Estimate, MergedResults, RunInfo
 
 RunStage = Literal["none", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
@@ -91,6 +92,9 @@ class ShownRun:
     Attributes:
         stage: where it stands.
         content: the results so far.
+        tables: the same as the panel's tables need it, made in a worker's thread; None where the
+            panel may make it.
+        done: pairs that are done while it runs; the tables may know fewer.
         eta_s: seconds until it is done; None while unknown.
         message: why it failed, in one sentence.
         notes: warnings about the results.
@@ -100,6 +104,8 @@ class ShownRun:
 
     stage: RunStage = "none"
     content: MergedResults | None = None
+    tables: ResultTables | None = None
+    done: int = 0
     eta_s: float | None = None
     message: str = ""
     notes: tuple[str, ...] = ()

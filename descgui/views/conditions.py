@@ -126,7 +126,7 @@ def needs_study(models: AppModels) -> str:
 def needs_results(models: AppModels) -> str:
     """An evaluation with pairs is on display."""
     content = models.evaluation.shown.state.content
-    shown = content is not None and bool(content.pairs)
+    shown = content is not None and content.has_pairs
     return "" if shown else "No results are on display: run an evaluation, or select a past one"
 
 

@@ -20,17 +20,11 @@ from PySide6.QtWidgets import (
 from descgui.models.bundle import AppModels
 from descgui.models.copied_tables import means_table, pairs_table
 from descgui.models.evaluation_state import ShownRun
-from descgui.models.shown_metric import ShownMetric, shown_metrics
+from descgui.models.result_tables import ListTables, ResultTables
+from descgui.models.shown_metric import ShownMetric
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_form import EvaluationForm
-from descgui.views.evaluation_tables import (
-    ListedRows,
-    PairTable,
-    SequenceBars,
-    SequenceScores,
-    SummaryTable,
-    Title,
-)
+from descgui.views.evaluation_tables import PairTable, SequenceBars, SummaryTable
 from descgui.views.panel_parts import (
     ElidedLabel,
     Notice,
@@ -52,7 +46,7 @@ from descgui.views.run_parts import RunsColumn, lay_out_panel
 from descgui.views.words import clock_text, counted
 
 if TYPE_CHECKING:
-    from engine.api import MergedResults, RunInfo
+    from engine.api import RunInfo
 
 FIRST_HEIGHT_PX = 360
 _ABREAST = [3000, 2000]  # the table's share, and that of the bars
@@ -62,6 +56,7 @@ _COPIES = (
     ("Copy as CSV", "csv"),
 )
 _LEAST_TABLE_PX = 210
+_LISTS = {"harris": "Harris corners", "uniform": "Uniform points", "listed": "Listed points"}
 _NARROW_PX = 780
 _SCROLL_BAR_PX = 28
 
@@ -83,7 +78,7 @@ class EvaluationPanel(QWidget):
         self._shown = models.evaluation.shown
         self._actions = actions
         self._shown_metrics: dict[str, ShownMetric] = {}
-        self._kept: tuple[MergedResults, ListedRows, Title] | None = None
+        self._results: ResultTables | None = None
         self.form = EvaluationForm(models, actions, self)
         self.runs = RunList(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
@@ -225,33 +220,29 @@ class EvaluationPanel(QWidget):
         self._left.show_count(len(runs))
 
     def _on_shown(self, shown: ShownRun) -> None:
-        content = shown.content
-        before = {"none": "", "failed": "The evaluation failed."}.get(shown.stage, "Preparing…")
-        self.title.say(before if content is None else content.title)
-        total = 0 if content is None else content.total
-        # Counting takes a while, and who sees a finished run sees its total.
-        done = total if content is None or content.finished else content.done
-        self.status.say(self._status(shown, done))
+        before, results = self._results, _results_of(shown, self._results)
+        self._results = results
+        preparing = {"none": "", "failed": "The evaluation failed."}.get(shown.stage, "Preparing…")
+        self.title.say(preparing if results is None else results.title)
+        done, total = (0, 0) if results is None else (results.done, results.total)
+        done = max(done, shown.done)
+        self.status.say("" if results is None else self._status(shown, results, done))
         self.bar.setVisible(shown.busy or shown.stage in ("paused", "stopped"))
         self.bar.show_done(done, total, waiting=shown.stage == "running")
         self.failure.say(shown.message if shown.stage == "failed" else "")
-        self.notes.say_first((*shown.notes, *(() if content is None else content.left_out)))
+        self.notes.say_first((*shown.notes, *(() if results is None else results.left_out)))
         self._show_buttons(shown)
-        self._pages.setCurrentIndex(0 if content is None else 1)
+        self._pages.setCurrentIndex(0 if results is None else 1)
         self.empty.setVisible(shown.stage in ("none", "failed"))
-        if content is not None:
-            self._show_filters(content)
-            self._show_content(content)
+        if results is not None and results is not before:
+            self._show_results(results)
 
-    def _status(self, shown: ShownRun, done: int) -> str:
-        content = shown.content
-        if content is None:
-            return ""
-        words = [f"{done} of {content.total} pairs"]
+    def _status(self, shown: ShownRun, results: ResultTables, done: int) -> str:
+        words = [f"{done} of {results.total} pairs"]
         if shown.stage == "done":
-            words = [counted(content.total, "1 pair", "{n} pairs")]
-            if content.seconds is not None:
-                words.append(clock_text(content.seconds))
+            words = [counted(results.total, "1 pair", "{n} pairs")]
+            if results.content.seconds is not None:
+                words.append(clock_text(results.content.seconds))
             if shown.reporting:
                 words.append("writing the report…")
         elif shown.stage == "running":
@@ -274,12 +265,26 @@ class EvaluationPanel(QWidget):
         self.gallery_button.setEnabled(not shown.busy)
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
-    def _show_filters(self, content: MergedResults) -> None:
-        queries = sorted({row.queries for row in content.summary})
-        names = {"harris": "Harris corners", "uniform": "Uniform points"}
-        refill(self.queries, [(names.get(word, word), word) for word in queries])
-        self.queries.setVisible(len(queries) > 1)
-        shown = shown_metrics(content, self._queries)
+    def _show_results(self, results: ResultTables) -> None:
+        refill(self.queries, [(_LISTS.get(word, word), word) for word in results.lists])
+        self.queries.setVisible(len(results.lists) > 1)
+        listed = results.lists.get(self._queries)
+        if listed is None:
+            return
+        self._show_metrics(listed)
+        metric = self._metric
+        if metric is None:
+            return
+        self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
+        content = results.content
+        self.table.show_summary(content, queries=self._queries, metric=metric)
+        self._pairs_behind = True
+        self._show_pairs()
+        self.bars.show_scores(listed.scores[metric], results.pair_title, content.group)
+        self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
+
+    def _show_metrics(self, listed: ListTables) -> None:
+        shown = listed.metrics
         pck = sum(not one.name for one in shown)
         self._shown_metrics = {one.key: one for one in shown}
         refill(self.metrics, [(one.title, one.key) for one in shown], place=pck - 1)
@@ -288,34 +293,15 @@ class EvaluationPanel(QWidget):
         entries = self.metrics.view()  # their names are longer than the box is wide
         entries.setMinimumWidth(entries.sizeHintForColumn(0) + _SCROLL_BAR_PX)
 
-    def _show_content(self, content: MergedResults) -> None:
-        metric, queries = self._metric, self._queries
-        if metric is None:
-            return
-        self.metrics.setToolTip(f"{metric.title}\n{metric.definition}")
-        self.table.show_summary(content, queries=queries, metric=metric)
-        listed, titles = self._listed(content)
-        self._pairs_behind = True
-        self._show_pairs(content)
-        self.bars.show_scores(SequenceScores(listed, metric), titles, content.group)
-        self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
-
-    def _show_pairs(self, content: MergedResults) -> None:
+    def _show_pairs(self) -> None:
         """List the pairs, of which there may be thousands, once their list is on display."""
-        metric = self._metric
-        if metric is None or not self._pairs_behind or self._tables.currentWidget() is self.table:
+        results, metric = self._results, self._metric
+        hidden = self._tables.currentWidget() is self.table
+        if results is None or metric is None or hidden or not self._pairs_behind:
             return
         self._pairs_behind = False
-        listed, titles = self._listed(content)
-        self.pairs.show_rows(listed, title=titles, metric=metric)
-
-    def _listed(self, content: MergedResults) -> tuple[ListedRows, Title]:
-        """The rows of the chosen list of queries and the pairs' titles; kept for other metrics."""
-        kept = self._kept
-        if kept is None or kept[0] is not content or kept[1].queries != self._queries:
-            listed = ListedRows.of(content.pairs, content.labels, self._queries)
-            kept = self._kept = content, listed, content.titles
-        return kept[1], kept[2]
+        listed = results.lists[self._queries].rows
+        self.pairs.show_rows(listed, title=results.pair_title, metric=metric)
 
     @property
     def _metric(self) -> ShownMetric | None:
@@ -329,13 +315,11 @@ class EvaluationPanel(QWidget):
 
     def _on_view(self, place: int) -> None:
         self._tables.setCurrentIndex(place)
-        if self._shown.state.content is not None:
-            self._show_pairs(self._shown.state.content)
+        self._show_pairs()
 
     def _on_filter(self) -> None:
-        if self._shown.state.content is not None:
-            self._show_filters(self._shown.state.content)
-            self._show_content(self._shown.state.content)
+        if self._results is not None:
+            self._show_results(self._results)
 
     def _on_copy(self, action: QAction) -> None:
         content, metric = self._shown.state.content, self._metric
@@ -354,3 +338,12 @@ class EvaluationPanel(QWidget):
     def _on_pair(self, sequence: str, index: int, label: str) -> None:
         threshold_px = 0.0 if self._metric is None else self._metric.threshold_px
         self._actions.results.open_pair(sequence, index, label, threshold_px)
+
+
+def _results_of(shown: ShownRun, before: ResultTables | None) -> ResultTables | None:
+    """The results on display, made only where no worker did."""
+    if shown.tables is not None or shown.content is None:
+        return shown.tables
+    if before is not None and before.content is shown.content:
+        return before
+    return ResultTables.of(shown.content)

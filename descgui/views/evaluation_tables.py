@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from descgui.models.result_tables import ListedRows, SequenceScore, SequenceScores, Title
 from descgui.models.shown_metric import ShownMetric
 from descgui.views.pair_lines import SCORE_ROLE, Line, Lines, PairLines
 from descgui.views.panel_parts import blended, bold, muted, plain_tip, tabular
@@ -46,154 +46,6 @@ _PAD_PX = 6
 _BAR_COLUMN = 2
 _LARGEST_SHARE = 0.34
 _Index = QModelIndex | QPersistentModelIndex
-Title = Callable[[str, int], str]
-"""What users call a pair, by its group and its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceScore:
-    """One descriptor on one group of pairs.
-
-    Attributes:
-        sequence: name of the group.
-        label: of the descriptor.
-        series: number of the descriptor, for its colour.
-        value: mean over the group's pairs.
-        pairs: how many they are.
-        worst: number of the worst pair.
-        worst_value: of that pair.
-        texts: both values in words.
-        reach: the value at which a bar is full.
-        first: whether it is the first one of its group in the list.
-    """
-
-    sequence: str
-    label: str
-    series: int
-    value: float
-    pairs: int
-    worst: int
-    worst_value: float
-    texts: tuple[str, str]
-    reach: float
-    first: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ListedRows:
-    """The rows of one list of queries, and the bar that each is part of.
-
-    Attributes:
-        queries: which list.
-        labels: of the descriptors.
-        rows: in the order of the results.
-        indices: ``(N,)`` the number of each row's pair in its group.
-        bars: group and label of the descriptor; groups as they come, descriptors side by side.
-        series: ``(B,)`` the number of each bar's descriptor.
-        bar_of: ``(N,)`` the place of each row's bar.
-    """
-
-    queries: str
-    labels: tuple[str, ...]
-    rows: tuple[PairRow, ...]
-    indices: NDArray[np.intp]
-    bars: tuple[tuple[str, str], ...]
-    series: NDArray[np.intp]
-    bar_of: NDArray[np.intp]
-    _values: dict[ShownMetric, NDArray[np.float64]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: Iterable[PairRow], labels: Sequence[str], queries: str) -> ListedRows:
-        """Those of a list of queries, of all that a result has."""
-        places = {label: place for place, label in enumerate(labels)}
-        groups: dict[str, int] = {}
-        chosen, codes, indices = [], [], []
-        for row in rows:
-            if row.queries == queries:
-                group = groups.setdefault(row.sequence, len(groups))
-                chosen.append(row)
-                codes.append(group * len(labels) + places[row.descriptor])
-                indices.append(row.index)
-        there, bar_of = np.unique(np.array(codes, np.intp), return_inverse=True)
-        names = list(groups)
-        series = there % len(labels)
-        bars = [
-            (names[group], labels[place])
-            for group, place in zip((there // len(labels)).tolist(), series.tolist(), strict=True)
-        ]
-        return cls(
-            queries, tuple(labels), tuple(chosen), np.array(indices, np.intp), tuple(bars), series,
-            bar_of,
-        )  # fmt: skip
-
-    def values(self, metric: ShownMetric) -> NDArray[np.float64]:
-        """``(N,)`` a metric of all rows, NaN for none; collected once."""
-        if metric not in self._values:
-            self._values[metric] = metric.of_pairs(self.rows)
-        return self._values[metric]
-
-
-class SequenceScores(Sequence[SequenceScore]):
-    """Means by group, in the order in which the groups come, descriptors side by side.
-
-    A pair without a value is left out.  Each score is made when it is asked for: there may be tens
-    of thousands.
-    """
-
-    def __init__(self, listed: ListedRows, metric: ShownMetric) -> None:
-        values = listed.values(metric)
-        known = np.flatnonzero(~np.isnan(values))
-        values, bar_of, indices = values[known], listed.bar_of[known], listed.indices[known]
-        badness = values if metric.low_pairs_are_better else -values
-        worst_first = np.lexsort((indices, -badness, bar_of))
-        self._bars, first = np.unique(bar_of[worst_first], return_index=True)
-        worst = worst_first[first]
-        self._counts = np.bincount(bar_of)[self._bars]
-        self._means = np.bincount(bar_of, weights=values)[self._bars] / self._counts
-        self._worst, self._worst_values = indices[worst], values[worst]
-        self._reach = 1.0 if metric.is_share else float(values.max(initial=0.0)) or 1.0
-        self._listed, self._metric = listed, metric
-
-    @property
-    def ids(self) -> Sequence[tuple[str, str]]:
-        """Group and label of each."""
-        bars = self._listed.bars
-        if len(self) == len(bars):
-            return bars
-        return [bars[bar] for bar in self._bars.tolist()]
-
-    @property
-    def several(self) -> bool:
-        """Whether they are of more than one descriptor."""
-        return len(np.unique(self._listed.series[self._bars])) > 1
-
-    def __len__(self) -> int:
-        return len(self._bars)
-
-    @overload
-    def __getitem__(self, place: int) -> SequenceScore: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[SequenceScore]: ...
-    def __getitem__(self, place: int | slice) -> SequenceScore | list[SequenceScore]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        place = range(len(self))[place]
-        bar = self._bars[place]
-        sequence, label = self._listed.bars[bar]
-        before = self._listed.bars[self._bars[place - 1]][0] if place else None
-        value, worst_value = float(self._means[place]), float(self._worst_values[place])
-        return SequenceScore(
-            sequence=sequence,
-            label=label,
-            series=int(self._listed.series[bar]),
-            value=value,
-            pairs=int(self._counts[place]),
-            worst=int(self._worst[place]),
-            worst_value=worst_value,
-            texts=(self._metric.pair_text(value), self._metric.pair_text(worst_value)),
-            reach=self._reach,
-            first=sequence != before,
-        )
 
 
 class SummaryTable(QTableWidget):
@@ -328,7 +180,7 @@ class PairTable(PairLines):
                 keys,
             )
         )
-        self.setColumnHidden(1, len(np.unique(listed.series)) <= 1)
+        self.setColumnHidden(1, not listed.several)
         for column in (1, 2, 3):  # once: a header that does so by itself asks at each change
             self.resizeColumnToContents(column)
 

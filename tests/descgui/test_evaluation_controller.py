@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
+from descgui.controllers import live_results
 from descgui.controllers.estimate_controller import EstimateController
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.pair_controller import PairController
@@ -147,19 +148,19 @@ def test_the_form_begins_with_the_open_set_and_keeps_what_was_chosen_there(qtbot
     results.lane.close()
 
 
-def test_a_run_fills_the_table_pair_by_pair_and_ends_with_the_result(qtbot, world):
+def test_a_run_fills_the_table_as_it_goes_on_and_ends_with_the_result(qtbot, world, monkeypatch):
+    monkeypatch.setattr(live_results, "LEAST_PAUSE_MS", 0)
     seen = []
     world.model.shown.changed.connect(
-        lambda shown: (
-            seen.append((shown.content.done, shown.content.total, shown.stage))
-            if shown.content
-            else None
-        )
+        lambda shown: seen.append((shown.stage, shown.content)) if shown.content else None
     )
     content = run_whole(qtbot, world)
-    assert [entry for entry in seen if entry[2] == "running"] == [
-        (done, 6, "running") for done in range(7)
-    ]
+    running = [content for stage, content in seen if stage == "running"]
+    counts = [content.done for content in running]
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert len(set(counts)) > 1
+    assert {content.total for content in running} == {6}
     assert content.finished
     assert content.pairs == api.read_runs(content.folders).pairs
     assert any(row.low is not None for row in content.summary)
@@ -245,13 +246,18 @@ def test_runs_are_thrown_away_and_brought_back(qtbot, world):
     assert world.model.deleted.state == ()
 
 
-def test_the_run_under_way_cannot_be_thrown_away(qtbot, world):
+def test_the_run_under_way_cannot_be_thrown_away(qtbot, world, monkeypatch):
+    monkeypatch.setattr(live_results, "LEAST_PAUSE_MS", 0)
+    tried = []
+
     def throw_away(shown):
-        if shown.stage == "running" and shown.content and shown.content.done == 1:
+        if shown.stage == "running" and shown.content and shown.content.done >= 1:
             world.results.delete(shown.content.folders)
+            tried.append(shown.content.done)
 
     world.model.shown.changed.connect(throw_away)
     content = run_whole(qtbot, world)
+    assert tried
     assert content.folders[0].exists()
 
 

@@ -20,11 +20,11 @@ from descgui.models.evaluation_state import (
     EvaluationChoice,
     ShownRun,
 )
+from descgui.models.result_tables import ListedRows, ResultTables, SequenceScores
 from descgui.models.shown_metric import ShownMetric, shown_metrics, sorting_metrics
 from descgui.views import dialogs
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.evaluation_panel import EvaluationPanel
-from descgui.views.evaluation_tables import ListedRows, SequenceScores
 from descgui.views.pair_lines import SCORE_ROLE
 from descgui.views.words import clock_text
 from engine.api import ConfigError, EvaluateConfig, Stage, list_descriptors
@@ -232,6 +232,9 @@ def test_a_run_under_way_shows_its_progress_and_its_means_so_far(models, panel):
     models.evaluation.shown.set(ShownRun("running", part, eta_s=130))
     assert panel.status.text() == "1 of 3 pairs · 2 min left"
     assert (panel.bar.value(), panel.bar.maximum()) == (1, 3)
+    models.evaluation.shown.update(done=2)  # its rows are not in the tables yet
+    assert panel.status.text() == "2 of 3 pairs · 2 min left"
+    assert (panel.bar.value(), panel.bar.maximum()) == (2, 3)
     assert [panel.pause_button.isVisible(), panel.cancel_button.isVisible()] == [True, True]
     assert not panel.report_button.isVisible()
     assert not panel.form.run_button.isEnabled()
@@ -385,6 +388,24 @@ def test_the_selected_pair_stays_selected_while_the_run_goes_on(models, panel):
     models.evaluation.shown.set(ShownRun("running", content(finished=False)))
     assert panel.pairs.model().rowCount() == 6
     assert panel.pairs.currentIndex().data() == before
+
+
+def test_what_a_worker_has_collected_is_shown_and_not_collected_again(models, panel, monkeypatch):
+    shown = content()
+    tables = ResultTables.of(shown)
+    for name in ("pairs", "titles", "left_out", "done"):
+        monkeypatch.delattr(type(shown), name)
+    models.evaluation.shown.set(ShownRun("done", shown, tables))
+    panel.pairs_tab.click()
+    for place in range(panel.metrics.count()):
+        panel.metrics.setCurrentIndex(place)
+    assert panel.pairs.model().rowCount() == 6
+    assert panel.bars.model().rowCount() == 4
+    drawn = []
+    monkeypatch.setattr(panel.bars, "show_scores", lambda *_: drawn.append(1))
+    models.evaluation.shown.update(reporting=True)
+    assert panel.status.text().endswith("writing the report…")
+    assert not drawn  # the same results
 
 
 def test_home_and_end_go_to_the_first_and_the_last_pair(qtbot, models, panel):

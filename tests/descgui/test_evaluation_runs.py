@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from descgui.controllers import live_results
 from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import EngineState
 from descgui.models.evaluation_state import ShownRun
+from descgui.models.result_tables import ResultTables
 from engine import api
 from engine.errors import DatasetError
 from engine.progress import Note
@@ -32,6 +34,17 @@ class Content:
     total: int = 4
     finished: bool = False
     folders: tuple[Path, ...] = (NEW,)
+    title: str = "daisy · demo · closed"
+    labels: tuple[str, ...] = ("daisy",)
+    summary: tuple[Any, ...] = ()
+    pairs: tuple[Any, ...] = ()
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    titles: Callable[[str, int], str] | None = None
+
+    @property
+    def records(self) -> range:
+        return range(self.done)
 
     def result(self) -> Content:
         return self
@@ -113,7 +126,8 @@ def shown(models):
 @pytest.fixture
 def runs(models, measuring, asked, close_after):
     made = EvaluationController(models, asked)
-    close_after(made.lane)
+    for lane in made.lanes:
+        close_after(lane)
     return made
 
 
@@ -135,10 +149,17 @@ def test_pairs_are_shown_as_they_are_measured_and_then_the_result(
     shown.changed.connect(lambda state: seen.append(state.content and state.content.done))
     runs.run()
     assert shown.state.stage == "running"
+    for done in (0, 1):
+        wait_for_pairs(qtbot, shown, done)
+        measuring.step.release()
     measuring.free = True
     wait_for(qtbot, shown, "done")
-    assert list(dict.fromkeys(seen)) == [None, 0, 1, 2, 3, 4]
+    assert seen[0] is None
+    counts = [done for done in seen if done is not None]
+    assert counts == sorted(counts)
+    assert counts[-1] == 4
     assert shown.state.content.finished
+    assert shown.state.tables.content is shown.state.content
     assert asked.calls == [("refresh", ())]  # listed among the past runs; no report is wanted
 
 
@@ -179,8 +200,9 @@ def test_a_paused_run_continues_in_its_folder(qtbot, runs, shown, measuring):
     shown.changed.connect(
         lambda state: times.append((state.content and state.content.done, state.eta_s))
     )
-    measuring.free = True
     runs.resume()
+    wait_for_pairs(qtbot, shown, 1)
+    measuring.free = True
     wait_for(qtbot, shown, "done")
     assert measuring.folders == [(NEW, False), (NEW, True)]
     assert dict(reversed(times))[1] is None  # before its first pair nothing is known
@@ -210,15 +232,34 @@ def test_a_past_run_on_display_is_left_alone_by_pause(runs, shown):
 def test_the_time_left_counts_only_the_pairs_of_this_run(qtbot, runs, shown, monkeypatch):
     clock = iter((100.0, 110.0, 116.0))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    shown.set(ShownRun("running"))
+    shown.set(ShownRun("running", tables=ResultTables.of(Content(40, total=50))))
     times = []
     for done in (40, 41, 42):  # forty pairs were measured before
-        runs._on_measured(Content(done, total=50), None)
-        times.append(shown.state.eta_s)
-    assert times == [None, 90.0, 64.0]
+        runs._done = done
+        runs._count()
+        times.append((shown.state.done, shown.state.eta_s))
+    assert times == [(40, None), (41, 90.0), (42, 64.0)]
     shown.update(stage="pausing")
-    runs._on_measured(Content(43, total=50), None)
-    assert shown.state.eta_s is None
+    runs._done = 43
+    runs._count()
+    assert (shown.state.done, shown.state.eta_s) == (43, None)
+    shown.update(stage="paused")
+    runs._done = 44
+    runs._count()
+    assert shown.state.done == 43
+
+
+def test_pairs_are_counted_while_the_tables_wait(qtbot, runs, shown, measuring, monkeypatch):
+    monkeypatch.setattr(live_results, "LEAST_PAUSE_MS", 3_600_000)
+    runs.run()
+    wait_for_pairs(qtbot, shown, 0)
+    for _ in range(2):
+        measuring.step.release()
+    qtbot.waitUntil(lambda: shown.state.done == 2, timeout=WAIT_MS)
+    assert shown.state.content.done == 0
+    runs.pause()
+    wait_for(qtbot, shown, "paused")
+    assert shown.state.content.done == 2  # the last ones are never lost
 
 
 def test_warnings_stay_beside_the_results(qtbot, runs, shown, models, measuring):

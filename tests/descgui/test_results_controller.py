@@ -31,6 +31,14 @@ class Content:
     opened: str | None = None
     changed: bool = False
     descriptors: tuple[Any, ...] = ()
+    title: str = "daisy · demo · closed"
+    done: int = 4
+    total: int = 4
+    labels: tuple[str, ...] = ("daisy",)
+    summary: tuple[Any, ...] = ()
+    pairs: tuple[Any, ...] = ()
+    left_out: tuple[str, ...] = ()
+    titles: Any = None
 
     def weights_of(self, label):
         return None
