@@ -7,8 +7,11 @@ where depth jumps: maps know depth at the centres of pixels only.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import math
+import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from engine.truth.colmap_model import read_colmap_model
 from engine.truth.depth import DepthSource
 from engine.truth.disparity import DisparitySource
 from engine.truth.flow import FlowSource
+from engine.truth.landmarks import LandmarksSource
 from engine.truth.points import PointsSource
 from engine.truth.tracks import TracksSource
 from engine.truth.view_lists import read_views
@@ -100,10 +104,18 @@ def flow(rendered: Rendered, side: Side) -> NDArray[np.float32]:
     return grid(rendered.exact[side].points_px - pixels_px()).astype(np.float32)
 
 
-def write_kitti_flow(path: Path, values: NDArray[np.float32]) -> None:
+def write_kitti_flow(
+    path: Path, values: NDArray[np.float32], known: NDArray[np.bool_] | None = None
+) -> None:
     stored = np.rint(values * 64.0 + 2**15).astype(np.uint16)
-    known = np.ones(values.shape[:2], np.uint16)
-    cv2.imwrite(str(path), np.dstack([known, stored[..., 1], stored[..., 0]]))  # blue first
+    valid = np.ones(values.shape[:2], np.uint16) if known is None else known.astype(np.uint16)
+    cv2.imwrite(str(path), np.dstack([valid, stored[..., 1], stored[..., 0]]))  # blue first
+
+
+def write_hdf5(path: Path, values: Array | NDArray[np.float32], name: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file[name] = values.astype(np.float32)
 
 
 def write_flow_pfm(path: Path, values: NDArray[np.float32]) -> None:
@@ -116,6 +128,8 @@ FLOWS: dict[str, Callable[[Path, NDArray[np.float32]], object]] = {
     ".pfm": write_flow_pfm,
     ".npy": lambda path, values: np.save(path, values),
     ".npz": lambda path, values: np.savez(path, flow=values),
+    ".h5": lambda path, values: write_hdf5(path, values, "flow"),
+    ".tif": write_flow_pfm,
 }
 
 
@@ -147,10 +161,10 @@ def whole(dtype: type, factor: float) -> Callable[[Path, Array], None]:
     return write
 
 
-def write_hdf5(path: Path, values: Array) -> None:
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        file["depth"] = values.astype(np.float32)
+def write_colmap_map(path: Path, values: Array) -> None:
+    """As COLMAP writes its dense maps: width, height and channels, then floats by rows."""
+    head = f"{values.shape[1]}&{values.shape[0]}&1&".encode()
+    path.write_bytes(head + values.astype("<f4").tobytes())
 
 
 def writes_exr() -> bool:
@@ -163,9 +177,10 @@ def writes_exr() -> bool:
 MAPS: dict[str, Callable[[Path, Array], None]] = {
     ".npy": lambda path, values: np.save(path, values.astype(np.float32)),
     ".npz": lambda path, values: np.savez(path, depth=values.astype(np.float32)),
-    ".h5": write_hdf5,
+    ".h5": lambda path, values: write_hdf5(path, values, "depth"),
     ".pfm": write_floats,
     ".tif": write_floats,
+    ".geometric.bin": write_colmap_map,
 }
 if writes_exr():
     MAPS[".exr"] = write_floats
@@ -270,6 +285,7 @@ STEREO = [
     disparity_format("KITTI", ".png", whole(np.uint16, 256), None),
     disparity_format("PFM", ".pfm", MAPS[".pfm"], None),
     disparity_format(".npy", ".npy", MAPS[".npy"], None),
+    *(disparity_format(one, one, MAPS[one], None) for one in MAPS if one not in (".pfm", ".npy")),
 ]
 
 # ---- what is asked of them -------------------------------------------------------------------
@@ -379,6 +395,31 @@ def test_left_disparity_and_forward_flow_alone_say_the_same_where_they_say_it(
         assert gap_px[seen & clear].max() < 0.25
 
 
+@pytest.mark.parametrize("kind", ["flow", "disparity"])
+def test_kitti_s_two_maps_tell_what_is_hidden_by_what_the_second_one_lacks(
+    kind: str, rectified: Rendered, tmp_path: Path
+):
+    """All pixels in one, and in the other those that both images show; nothing leads back."""
+    exact = rectified.exact["a"]
+    shown = grid(exact.visibility == Visibility.SEEN)
+    paths = (tmp_path / "occ.png", tmp_path / "noc.png")
+    source: TruthSource
+    if kind == "flow":
+        source = FlowSource(paths[0], unoccluded=paths[1])
+        for path, known in zip(paths, (np.ones_like(shown), shown), strict=True):
+            write_kitti_flow(path, flow(rectified, "a"), known)
+    else:
+        source = DisparitySource(paths[0], unoccluded=paths[1])
+        stored = np.rint(-256.0 * flow(rectified, "a")[..., 0]).astype(np.uint16)
+        for path, known in zip(paths, (np.ones_like(shown), shown), strict=True):
+            cv2.imwrite(str(path), np.where(known, stored, 0))
+    found = open_truth(source, SIZE_PX, SIZE_PX).locate("a", pixels_px())
+    assert_same(found, rectified, "a", 0.5 / 64 * math.sqrt(2))
+    hidden = exact.visibility == Visibility.OCCLUDED
+    inner = inside(exact.points_px, SIZE_PX, margin_px=0.2)  # also beside edges, where maps guess
+    assert np.array_equal(found.visibility[inner] == Visibility.OCCLUDED, hidden[inner])
+
+
 def write_keypoints(path: Path, points_px: Array) -> None:
     """As COLMAP's feature_importer reads them, (0, 0) being the corner of the top-left pixel."""
     rows = [f"{x + 0.5:.6f} {y + 0.5:.6f} 1 0" + " 0" * 128 for x, y in points_px]
@@ -419,6 +460,40 @@ def list_colmap(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
     return PointsSource.of(folder / "m.txt", ("a.png", "b.png"))
 
 
+def list_database(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    """COLMAP's, with the tables that are read; images are numbered in the other order."""
+    path = folder / "database.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE images (image_id INTEGER PRIMARY KEY, name TEXT)")
+        database.execute("CREATE TABLE keypoints (image_id INTEGER, rows INT, cols INT, data BLOB)")
+        for table in ("matches", "two_view_geometries"):
+            database.execute(
+                f"CREATE TABLE {table} (pair_id INTEGER, rows INT, cols INT, data BLOB)"
+            )
+        database.executemany("INSERT INTO images VALUES (?, ?)", [(1, "b.png"), (2, "a.png")])
+        for image, points_px in ((1, rows[::-1, 2:]), (2, rows[:, :2])):
+            stored = (points_px + 0.5).astype(np.float32)
+            database.execute(
+                "INSERT INTO keypoints VALUES (?, ?, ?, ?)",
+                (image, *stored.shape, stored.tobytes()),
+            )
+        ones = np.arange(len(rows), dtype=np.uint32)
+        pairs = np.column_stack([ones[::-1], ones])
+        database.execute(
+            "INSERT INTO two_view_geometries VALUES (?, ?, ?, ?)",
+            (2147483647 * 1 + 2, *pairs.shape, pairs.tobytes()),
+        )
+        database.commit()
+    return PointsSource.of(path, ("a.png", "b.png"))
+
+
+def list_landmarks(folder: Path, rows: Array, _rendered: Rendered) -> TruthSource:
+    """SPair-71k's, whose own landmarks are whole numbers."""
+    told = {"src_kps": rows[:, :2].tolist(), "trg_kps": rows[:, 2:].tolist()}
+    (folder / "pair.json").write_text(json.dumps(told))
+    return LandmarksSource(folder / "pair.json")
+
+
 def list_tracks(folder: Path, rows: Array, rendered: Rendered) -> TruthSource:
     cameras = write_colmap_text(folder, rendered)
     lines = (folder / "images.txt").read_text().splitlines()
@@ -430,7 +505,17 @@ def list_tracks(folder: Path, rows: Array, rendered: Rendered) -> TruthSource:
 
 
 @pytest.mark.parametrize(
-    "write", [list_text, list_csv, list_npy, list_npz, list_colmap, list_tracks]
+    "write",
+    [
+        list_text,
+        list_csv,
+        list_npy,
+        list_npz,
+        list_colmap,
+        list_database,
+        list_tracks,
+        list_landmarks,
+    ],
 )
 def test_every_list_of_points_has_the_exact_partners(
     write: Callable[[Path, Array, Rendered], TruthSource], rendered: Rendered, tmp_path: Path
@@ -443,7 +528,9 @@ def test_every_list_of_points_has_the_exact_partners(
     for side, points_px, places in (("a", here, there), ("b", there, here)):
         found = truth.locate(side, points_px)
         assert found.seen.all()
-        assert np.abs(found.points_px - places).max() <= 1e-6
+        # A database holds floats of 32 bit, and a list six decimals.
+        rounded = write is list_database
+        assert np.abs(found.points_px - places).max() <= (FLOAT * max(SIZE_PX) if rounded else 1e-6)
 
 
 def test_the_images_show_the_same_at_true_places(rendered: Rendered):
