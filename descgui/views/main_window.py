@@ -24,7 +24,7 @@ from descgui.views.report_dialog import ReportDialog
 from descgui.views.settings_dialog import SettingsDialog
 from descgui.views.shortcuts_sheet import ShortcutsSheet
 from descgui.views.status_bar import StatusBar
-from descgui.views.text_dialog import TextDialog, tour_text
+from descgui.views.text_dialog import TextDialog
 from descgui.views.tool_bar import MainToolBar
 from descgui.views.workspace_bars import WorkspaceSwitch
 from descgui.views.workspaces import INSPECT
@@ -157,9 +157,9 @@ class MainWindow(QMainWindow):
             self._report.show()
         self._reported.add(report.trace)
 
-    def show_text(self, title: str, markdown: str, *, base: Path | None = None) -> None:
+    def show_text(self, title: str, markdown: str) -> None:
         """Show a page of Markdown, such as the doctor's report, in its own dialog."""
-        self.open_dialog(TextDialog(title, markdown, base=base, parent=self))
+        self.open_dialog(TextDialog(title, markdown, parent=self))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Arrange the panels for the size that the window actually got."""
@@ -229,13 +229,17 @@ class MainWindow(QMainWindow):
         self.open_dialog(ShortcutsSheet(self._actions, self))
 
     def _on_tour(self) -> None:
-        text, folder = tour_text()
-        if text:
-            self.show_text("First five minutes", text, base=folder)
+        from descgui.views.guide import Guide
+
+        if self._models.pair.state is None:
+            self._actions["open_demo"].trigger()
+        guide = self.findChild(Guide)
+        if guide is None:
+            self.show_workspace(INSPECT)
+            guide = Guide(self._models, self._actions, self)
+            self._layouts.laid_out.connect(guide.place_bar)
         else:
-            self._models.messages.notify(
-                "The tour is part of README.md, which this installation lacks.", "warning"
-            )
+            guide.show_step(0)
 
     def _on_about(self) -> None:
         self.show_text("About Descriptor Space", about_text(self._models.engine.state))

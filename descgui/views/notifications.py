@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtCore import QObject, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
@@ -17,15 +17,11 @@ from PySide6.QtGui import (
     QGuiApplication,
     QPainter,
     QPaintEvent,
-    QResizeEvent,
 )
 from PySide6.QtWidgets import (
-    QFrame,
     QLabel,
     QMainWindow,
     QPlainTextEdit,
-    QSizePolicy,
-    QToolBar,
     QToolButton,
     QWidget,
 )
@@ -35,6 +31,7 @@ from descgui.views.icons import icon, icon_pixmap
 from descgui.views.panel_parts import blended, in_column, in_row
 from descgui.views.status_bar import StatusBar
 from descgui.views.theme import theme_colors
+from descgui.views.wide_bar import WideBar, WideRow
 
 KEPT = 20
 """More waiting messages push the oldest one out."""
@@ -60,19 +57,17 @@ class _Waiting:
     count: int = 1
 
 
-class MessageRow(QFrame):
+class MessageRow(WideRow):
     """One message with its buttons, as wide as the window.
 
     Signals:
         closed(): the user has read it.
-        resized(): it needs another height.
     """
 
     closed = Signal()
-    resized = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent, least_height_px=_LEAST_HEIGHT_PX)
         self.message = Message("")
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.text = QLabel(self)
@@ -98,7 +93,6 @@ class MessageRow(QFrame):
         buttons = (self.more, self.details_button, self.copy_button, self.close_button)
         row = in_row(None, (self.text, 1), *buttons, spacing_px=6)
         in_column(self, row, self.detail, margins_px=(40, 3, 8, 3), spacing_px=4)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def show_message(self, message: Message, *, count: int, waiting: int) -> None:
         """Show a message.
@@ -117,20 +111,8 @@ class MessageRow(QFrame):
         self.detail.setPlainText(message.detail)
         self.details_button.setVisible(bool(message.detail))
         self.setAccessibleName(message.text)
-        self._fit()
+        self.fit()
         self.update()
-
-    def sizeHint(self) -> QSize:
-        return QSize(600, self.height())
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(300, self.height())
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Be as high as the wrapped sentence."""
-        super().resizeEvent(event)
-        if event.size().width() != event.oldSize().width():
-            self._fit()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         colors = theme_colors(self.palette())
@@ -142,15 +124,6 @@ class MessageRow(QFrame):
         painter.drawPixmap(12, (_LEAST_HEIGHT_PX - 18) // 2, sign)
         painter.setPen(QColor(colors.line))
         painter.drawLine(self.rect().bottomLeft(), self.rect().bottomRight())
-
-    def _fit(self) -> None:
-        layout = self.layout()
-        assert layout is not None
-        layout.invalidate()
-        height = max(layout.totalHeightForWidth(self.width()), _LEAST_HEIGHT_PX)
-        if height != self.height():
-            self.setFixedHeight(height)
-            self.resized.emit()
 
     def _button(self, icon_id: str, text: str, *, with_text: bool = False) -> QToolButton:
         button = QToolButton(self)
@@ -168,7 +141,7 @@ class MessageRow(QFrame):
     def _show_details(self, shown: bool) -> None:
         self.detail.setVisible(shown)
         self.details_button.setIcon(icon("chevron-up" if shown else "chevron-down"))
-        self._fit()
+        self.fit()
 
     def _copy(self) -> None:
         detail = f"\n\n{self.message.detail}" if self.message.detail else ""
@@ -193,18 +166,9 @@ class Notifications(QObject):
         self._window = window
         self._status_bar = status_bar
         self._waiting: list[_Waiting] = []
-        self.bar = QToolBar("Messages", window)
-        self.bar.setObjectName("messages")
-        self.bar.setMovable(False)
-        self.bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        self.row = MessageRow(self.bar)
+        self.row = MessageRow(window)
         self.row.closed.connect(self.close_newest)
-        self.row.resized.connect(self._on_resized)
-        self.bar.addWidget(self.row)
-        self.bar.installEventFilter(self)
-        layout = self.bar.layout()
-        if layout is not None:
-            layout.setContentsMargins(0, 0, 0, 0)
+        self.bar = WideBar("Messages", "messages", self.row, window)
         window.addToolBar(self.bar)
         self.place()
         messages.notified.connect(self.show)
@@ -242,12 +206,6 @@ class Notifications(QObject):
         self._window.insertToolBarBreak(self.bar)
         self.bar.setVisible(bool(self._waiting))
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep the row as wide as its bar."""
-        if watched is self.bar and event.type() == QEvent.Type.Resize:
-            self.row.setMinimumWidth(self.bar.width())
-        return False
-
     def _add(self, message: Message) -> None:
         said = (message.text, message.level)
         for one in self._waiting:
@@ -268,14 +226,4 @@ class Notifications(QObject):
                 newest.message, count=newest.count, waiting=len(self._waiting) - 1
             )
         self.bar.setVisible(bool(self._waiting))
-        self._settle()
-
-    def _on_resized(self) -> None:
-        self.bar.updateGeometry()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Lay the window out now: a pointer event must not meet panes that are about to move."""
-        layout = self._window.layout()
-        if layout is not None:
-            layout.activate()
+        self.bar.settle()

@@ -216,7 +216,7 @@ QMenuBar {{ background: {colors.window}; padding: 2px 4px; }}
 QMenuBar::item {{ padding: 4px 8px; border-radius: 4px; background: transparent; }}
 QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {colors.hover}; }}
 QMenuBar::item:disabled {{ color: {colors.disabled}; }}
-QToolBar#messages {{ border: 0; padding: 0; margin: 0; spacing: 0; }}
+QToolBar#messages, QToolBar#guide {{ border: 0; padding: 0; margin: 0; spacing: 0; }}
 QToolBar#panel_rail {{
     background: {colors.window}; border: 0; border-right: 1px solid {colors.line}; padding: 4px 3px;
     spacing: 4px;

@@ -43,7 +43,7 @@ from descgui.views.main_window import MainWindow
 from descgui.views.notifications import KEPT, stay_ms
 from descgui.views.report_dialog import ReportDialog
 from descgui.views.status_bar import StatusBar
-from descgui.views.text_dialog import TextDialog, section_of, tour_text
+from descgui.views.text_dialog import TextDialog
 from descgui.views.words import short_device, size_text
 from descgui.views.workspace_bars import PanelRail, WorkspaceSwitch
 from engine.api import Image, ImagePair, MapInfo
@@ -218,8 +218,7 @@ def test_the_tool_bar_fits_narrow_and_wide_windows(qtbot: QtBot, window: MainWin
     bar = window.tool_bar
     for width in (640, 900, 1200, 1400, 1900):
         window.resize(width, 600)
-        qtbot.waitUntil(lambda wanted=width: bar.width() == wanted)
-        assert bar.sizeHint().width() <= width
+        qtbot.waitUntil(lambda wanted=width: bar.width() == wanted >= bar.sizeHint().width())
     assert bar.modes.buttons[0].toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonTextBesideIcon
 
 
@@ -762,24 +761,6 @@ def test_long_lines_of_code_are_read_without_scrolling_and_copied_whole(qtbot: Q
     assert dialog.page.horizontalScrollBar().maximum() == 0
     dialog.copy()
     assert command in QGuiApplication.clipboard().text()
-
-
-def test_the_tour_is_a_section_of_the_readme(qtbot: QtBot):
-    text, folder = tour_text()
-    assert folder is not None
-    assert "five minutes" in text.splitlines()[0].lower()
-    assert text in (folder / "README.md").read_text("utf-8")
-    dialog = TextDialog("Tour", text, base=folder)
-    qtbot.addWidget(dialog)
-    dialog.copy()
-    assert QGuiApplication.clipboard().text() == text
-
-
-def test_a_section_ends_at_the_next_heading_of_its_level_but_not_inside_code():
-    page = "# A\nx\n## B part\n```\n# no heading\n```\n### C\ny\n## D\nz\n"
-    assert section_of(page, "b part") == "## B part\n```\n# no heading\n```\n### C\ny\n"
-    assert section_of(page, "d") == "## D\nz\n"
-    assert section_of(page, "missing") == page
 
 
 # Log panel ---------------------------------------------------------------------------------------
