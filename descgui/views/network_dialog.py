@@ -68,6 +68,7 @@ _WEIGHTS_WORDS: Final = {
     "here": "on this computer",
     "cached": "downloaded",
     "download": "published",
+    "by-hand": "published",
     "none": "not published",
     "unknown": "",
 }
@@ -76,6 +77,9 @@ _WEIGHTS_SENTENCES: Final = {
     "cached": "Its weights were downloaded before.",
     "download": "Its weights are published, but not on this computer: until they are downloaded or "
     "you choose a weights file, it describes with random numbers.",
+    "by-hand": "Its weights are published, but nothing tells there whether a download is whole: "
+    "load them yourself{address}, and choose that file as its weights. Until then it describes "
+    "with random numbers.",
     "none": "Its library offers no weights for it: until you choose a weights file, it describes "
     "with random numbers.",
     "unknown": "",
@@ -376,7 +380,7 @@ class NetworkDialog(QDialog):
         where = "unknown" if row is None else row.model.weights
         if row is not None and weights.name == row.model.name and weights.state != "unknown":
             where = weights.state
-        self.facts.say("" if row is None else _sentences(row, where))
+        self.facts.say("" if row is None else _sentences(row, where, ""))
         if row is not None and row.model.name != weights.name:
             self._look.start()
         self._on_weights(weights)
@@ -401,7 +405,7 @@ class NetworkDialog(QDialog):
         self.loading.say(f"{state.done_mb:,} of {total} MB · {state.name}")
         self.failure.say(state.message if mine and state.download == "failed" else "")
         if mine and row is not None and state.state != "unknown":
-            self.facts.say(_sentences(row, state.state))
+            self.facts.say(_sentences(row, state.state, state.address))
 
     # What the user does
 
@@ -471,8 +475,8 @@ class NetworkDialog(QDialog):
             self.accept()
 
 
-def _sentences(row: NetworkRow, where: str) -> str:
-    """What is known about a network, with its weights being somewhere."""
+def _sentences(row: NetworkRow, where: api.WeightsState, address: str) -> str:
+    """What is known about a network, with its weights being somewhere; "" is no known address."""
     model: api.KnownModel = row.model
     facts = []
     if model.parameters is not None:
@@ -480,4 +484,5 @@ def _sentences(row: NetworkRow, where: str) -> str:
     if model.stride_px is not None:
         facts.append(f"a cell every {model.stride_px:g} px")
     first = f"{row.name}: {', '.join(facts)}." if facts else f"{row.name}."
-    return " ".join(filter(None, (first, model.note, _WEIGHTS_SENTENCES[where])))
+    weights = _WEIGHTS_SENTENCES[where].format(address=f" from {address}" if address else "")
+    return " ".join(filter(None, (first, model.note, weights)))

@@ -34,7 +34,6 @@ _GIT_SHA1: Final = re.compile(r"[0-9a-f]{40}")
 _MOST_BYTES: Final = 50_000_000_000
 _LOOK_EVERY_S: Final = 0.2
 _TRY_AGAIN_AT: Final = frozenset({408, 429, 500, 502, 503, 504})
-_TORCH_HASH: Final = re.compile(r"-([0-9a-f]{8,64})\.")
 
 _Answer = TypeVar("_Answer")
 
@@ -137,32 +136,33 @@ def offline() -> bool:
 
 
 def download_torch_file(
-    url: str, target: Path, context: JobContext, *, patience: Patience | None = None
+    url: str,
+    target: Path,
+    context: JobContext,
+    *,
+    sha256_start: str,
+    patience: Patience | None = None,
 ) -> Path:
-    """Load a file whose name tells the beginning of its SHA-256, as torch's hub has them.
+    """Load a file of torch's hub, whose names tell how the SHA-256 of the content begins.
 
     Args:
         url: its address.
         target: where it goes; nothing is loaded if it is there.
+        sha256_start: the beginning of its SHA-256.
         context: receives progress, and is checked for cancelling.
         patience: with the server.
 
     Raises:
-        DownloadError: it cannot be loaded, or is not what its name tells.
+        DownloadError: it cannot be loaded, or has another hash.
         OutputError: it cannot be written, another process is loading it, or the disk is too small.
         JobCancelled: what was loaded is kept; the same call continues there.
     """
-    told = _TORCH_HASH.search(target.name)
-    if told is None:
-        raise DownloadError(
-            url, "tells no hash of its content; load it yourself and name it with --weights"
-        )
     with sole_writer(target.parent, target.name):
         if not target.is_file():
             _load_checked(
                 url,
                 target,
-                lambda _loaded, sha256: sha256.startswith(told[1]),
+                lambda _loaded, sha256: sha256.startswith(sha256_start),
                 context,
                 patience,
                 Wanted(),

@@ -15,7 +15,7 @@ from typing import Literal
 
 from engine.paths import data_dir
 
-WeightsState = Literal["here", "cached", "download", "none", "unknown"]
+WeightsState = Literal["here", "cached", "download", "by-hand", "none", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class KnownModel:
         parameters: how many weights it has without a classifier; None where that is not known.
         stride_px: distance of its last layer's cells as the library tells it.
         weights: "here": the name is that of a file or folder with them; "cached": they were
-            downloaded before; "download": they are published; "none": nobody publishes any.
+            downloaded before; "download": they are published; "by-hand": likewise, but nothing
+            tells whether a download is whole, so the user has to load them; "none": nobody
+            publishes any.
         note: more about it, such as a licence.
     """
 

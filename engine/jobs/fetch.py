@@ -66,7 +66,7 @@ def model_weights_state(name: str) -> ModelWeights:
     address = "" if published is None else published.address
     if _missing(published):
         return ModelWeights(
-            state="download",
+            state="download" if published is None or published.fetchable else "by-hand",
             title=published.title if published else "",
             address=address,
             size_mb=_size_mb(family, model),
@@ -130,9 +130,20 @@ class FetchJob:
             target = published.url_file
             if target is None:
                 raise DownloadError(published.url, "is of a format that is not read")
+            if not published.url_sha256:
+                raise DownloadError(
+                    published.url,
+                    "tells no hash of its content; load it yourself and name it with --weights",
+                )
             if offline():
                 raise DownloadError(published.url, OFFLINE_REASON)
-            return download_torch_file(published.url, target, context, patience=self.patience)
+            return download_torch_file(
+                published.url,
+                target,
+                context,
+                sha256_start=published.url_sha256,
+                patience=self.patience,
+            )
         files = self._files(published, repo, context)
         size_mb = max(1, round(sum(one.size_bytes for one in files) / _MB))
         context.emit(Note(f"Loading {size_mb} MB from {published.address}."))

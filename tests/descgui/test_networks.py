@@ -410,6 +410,18 @@ def test_facts_tell_size_stride_and_weights_of_the_current_network(qtbot, dialog
     assert cells == ["22.1 M", "14 px", "downloaded"]
 
 
+def test_weights_that_cannot_be_fetched_are_not_offered_and_their_address_is_told(dialog, models):
+    by_hand = KnownModel("kornia:xfeat", "xfeat", None, 8.0, "by-hand")
+    models.networks.set(NetworksState("ready", NetworkList((by_hand,))))
+    assert "load them yourself, and choose that file" in dialog.facts.sentence
+    models.network_weights.set(WeightsState("kornia:xfeat", "by-hand", "https://x/xfeat.pt"))
+    assert "load them yourself from https://x/xfeat.pt, and choose" in dialog.facts.sentence
+    assert "downloaded or" not in dialog.facts.sentence
+    assert not dialog.load_button.isVisible()
+    models.network_weights.update(state="download")
+    assert dialog.load_button.isVisible()
+
+
 def test_a_star_is_set_by_key_and_by_click_and_the_row_stays_current(qtbot, dialog, models, asked):
     dialog.field.setText("resnet")
     qtbot.keyClick(dialog.field, Qt.Key.Key_Down)

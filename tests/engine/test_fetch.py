@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,14 @@ import pytest
 from engine.cli.run import main
 from engine.data.download import Patience
 from engine.data.hub import HubFile, ask_hub, download_hub_file, download_torch_file
+from engine.descriptors.families.hub_files import Published
 from engine.descriptors.families.transformers_files import weights_files
-from engine.descriptors.registry import weights_were_found
+from engine.descriptors.registry import (
+    build_descriptor,
+    list_families,
+    make_spec,
+    weights_were_found,
+)
 from engine.errors import ConfigError, DescSpaceError, DownloadError, JobCancelled, OutputError
 from engine.extras import EXTRAS
 from engine.jobs.fetch import FetchJob, fetch_missing, model_weights_state
@@ -483,12 +489,14 @@ def test_files_of_torchs_hub_are_checked_by_their_names(hub: Hub, tmp_path: Path
     hub.other = sending(BODY)
     target = tmp_path / f"net-{digest[:8]}.pth"
     url = f"{hub.address}/x/{target.name}"
-    assert download_torch_file(url, target, JobContext(), patience=AT_ONCE).read_bytes() == BODY
-    wrong = tmp_path / "net-00000000.pth"
+
+    def load_as(place: Path) -> Path:
+        start = Published(url=f"{hub.address}/x/{place.name}").url_sha256
+        return download_torch_file(url, place, JobContext(), sha256_start=start, patience=AT_ONCE)
+
+    assert load_as(target).read_bytes() == BODY
     with pytest.raises(DownloadError, match="not what its hash tells"):
-        download_torch_file(url, wrong, JobContext(), patience=AT_ONCE)
-    with pytest.raises(DownloadError, match="tells no hash"):
-        download_torch_file(url, tmp_path / "net.pth", JobContext(), patience=AT_ONCE)
+        load_as(tmp_path / "net-00000000.pth")
     assert [one.name for one in tmp_path.glob("*.pth*")] == [target.name]
 
 
@@ -624,6 +632,33 @@ def test_models_without_published_weights_are_told_apart(tmp_path: Path, hub: Hu
         FetchJob(names=("timm:starnet_s100",)).run(JobContext())
     with pytest.raises(DescSpaceError, match="has no 'no_such_model'"):
         FetchJob(names=("timm:no_such_model",)).run(JobContext())
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("kornia") is None, reason=f"needs the extra kornia: {EXTRAS['kornia']}"
+)
+def test_weights_that_cannot_be_checked_are_to_be_loaded_by_hand_and_nothing_else_is_said(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = "https://github.com/verlab/accelerated_features/raw/main/weights/xfeat.pt"
+    found = model_weights_state("kornia:xfeat")
+    assert (found.state, found.address) == ("by-hand", where)
+    family = next(one for one in list_families() if one.name == "kornia")
+    listed = {one.name: one.weights for one in family.models()}
+    assert (listed["kornia:xfeat"], listed["kornia:disk"]) == ("by-hand", "download")
+    build_descriptor(make_spec("kornia:xfeat"))
+    assert f"random numbers. Load them yourself from {where}" in caplog.text
+    with pytest.raises(DownloadError, match="tells no hash of its content; load it yourself"):
+        FetchJob(names=("kornia:xfeat",), patience=AT_ONCE).run(JobContext())
+    assert hub.asked == []
+
+
+def test_a_network_can_be_fetched_only_if_the_one_inside_it_can() -> None:
+    checked, unchecked = (Published(url=f"https://x/{one}") for one in ("a-0123abcd.pth", "a.pth"))
+    assert checked.fetchable
+    assert not unchecked.fetchable
+    assert replace(checked, inner=checked).fetchable
+    assert not replace(checked, inner=unchecked).fetchable
 
 
 @needs_timm

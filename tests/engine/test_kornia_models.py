@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.descriptors.families import kornia_models
 from engine.descriptors.families.backbone import BackboneConfig, BackboneDescriptor
 from engine.descriptors.families.grids import measure_layer
 from engine.descriptors.families.kornia_models import KorniaNetwork, build_kornia
@@ -21,6 +22,7 @@ from engine.descriptors.model_names import parse_model_name
 from engine.descriptors.registry import list_families, weights_in_use
 from engine.descriptors.tensors import to_luminance
 from engine.errors import ConfigError, WeightsError
+from engine.jobs.fetch import model_weights_state
 
 pytest.importorskip("kornia")
 kornia: Any = use_library("kornia", extra="kornia")
@@ -193,6 +195,8 @@ def one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     heads = {"embed_dim": 1024, "num_heads": 16}
     small = functools.partial(whole.DinoVisionTransformer, **heads, depth=1)
     monkeypatch.setattr(inside, "vit_large", small)
+    uncached = kornia_models._model_bytes.__wrapped__
+    monkeypatch.setattr(kornia_models, "_model_bytes", uncached)
 
 
 def test_dedode_g_opens_with_a_dinov2_of_random_numbers(
@@ -232,6 +236,14 @@ def test_patches_of_dedode_g_are_measured_where_they_are_said_to_be(one_block: N
     assert found.offset_px == pytest.approx(said.offset_px, abs=0.1)
 
 
+def numbers_bytes(state: dict[str, Tensor]) -> int:
+    return sum(one.nbytes for one in state.values())
+
+
+def told_mb() -> float | None:
+    return model_weights_state("kornia:dedode-g").size_mb
+
+
 @pytest.mark.parametrize("names", ["authors", "timm"])
 def test_weights_of_dedode_g_are_two_files(one_block: None, tmp_path: Path, names: str):
     random: Any = KorniaNetwork("dedode-g")
@@ -246,11 +258,13 @@ def test_weights_of_dedode_g_are_two_files(one_block: None, tmp_path: Path, name
     with pytest.raises(WeightsError, match=r"weights of a DINOv2 .*timm/vit_large_patch14_dinov2"):
         build("dedode-g", weights=file)
     dinov2 = {one.removeprefix(inner): v for one, v in state.items() if one.startswith(inner)}
+    assert told_mb() == pytest.approx((file.stat().st_size + numbers_bytes(dinov2)) / 1e6, rel=0.01)
     if names == "timm":
         del dinov2["mask_token"]
     cache = tmp_path / "torch" / "hub" / "checkpoints" / "dinov2_vitl14_pretrain.pth"
     cache.parent.mkdir(parents=True)
     torch.save(dinov2, cache)
+    assert told_mb() == pytest.approx(file.stat().st_size / 1e6, rel=0.01)
     found = build("dedode-g", weights=file)
     assert found.trained
     loaded = found.module.state_dict()
@@ -315,14 +329,26 @@ def test_weights_come_from_the_cache_or_a_chosen_file(name: str, place: str, tmp
     assert not build(name, untrained=True).trained
 
 
+@pytest.mark.parametrize("name", ["dedode-b", "xfeat", "sold2"])
+def test_a_download_is_as_large_as_the_file(name: str, tmp_path: Path):
+    net: Any = KorniaNetwork(name).whole.net
+    torch.save(published(name, net), tmp_path / "file.pth")
+    told_mb = model_weights_state(f"kornia:{name}").size_mb
+    assert told_mb == pytest.approx((tmp_path / "file.pth").stat().st_size / 1e6, rel=0.05)
+
+
+def test_the_size_of_a_file_that_holds_more_than_the_network_is_not_known():
+    assert model_weights_state("kornia:loftr").size_mb is None
+
+
 def test_random_weights_are_told_with_what_fetches_the_published_ones(
     caplog: pytest.LogCaptureFixture,
 ):
-    assert not build("xfeat").trained
-    assert "No weights of kornia:xfeat are on this computer: random numbers" in caplog.text
-    assert "Open network… or --download fetches them from https://github.com/verlab" in caplog.text
+    assert not build("aliked-t16").trained
+    assert "No weights of kornia:aliked-t16 are on this computer: random numbers" in caplog.text
+    assert "Open network… or --download fetches them from huggingface.co/kornia" in caplog.text
     caplog.clear()
-    build("xfeat", untrained=True)
+    build("aliked-t16", untrained=True)
     assert "random numbers" not in caplog.text
 
 

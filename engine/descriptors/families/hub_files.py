@@ -8,6 +8,7 @@ looked into, without any network; :mod:`engine.jobs.fetch` adds to them.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import torch.hub
 
-from engine.descriptors.families.libraries import use_library
+from engine.descriptors.families.libraries import FETCHES, use_library
 from engine.errors import ConfigError, WeightsError, quoted
 from engine.files import parse_json, read_input
 
@@ -29,6 +30,7 @@ WEIGHTS_FILES: Final = (
 )
 """What timm calls the file with the weights in a repository or folder; the first one counts."""
 
+_URL_SHA256: Final = re.compile(r"-([0-9a-f]{8,64})\.")
 _SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", ".tar", ".ckpt")
 
 
@@ -124,6 +126,27 @@ class Published:
         if not name.endswith(_SUFFIXES):
             return None
         return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+    @property
+    def url_sha256(self) -> str:
+        """How the SHA-256 of the file of ``url`` begins, as torch's hub names it; "" if unnamed."""
+        told = _URL_SHA256.search(PurePosixPath(self._url_path).name)
+        return told[1] if told is not None else ""
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether a download can be checked: the hub tells hashes, elsewhere only a name may."""
+        checked = self.repo is not None or bool(self.url_file is not None and self.url_sha256)
+        return checked and (self.inner is None or self.inner.fetchable)
+
+    def remedy(self, what: str = "them") -> str:
+        """A sentence on how to have the weights, ``what`` being what a download brings."""
+        if self.fetchable:
+            return f"{FETCHES} {what} from {self.address}."
+        return (
+            f"Load them yourself from {self.address} and choose that file as its weights: nothing "
+            "tells there whether a download is whole."
+        )
 
     def cached(self) -> Path | None:
         """The file on this computer, or the list of its parts; None if anything is not there.

@@ -38,7 +38,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from engine.checkpoints import load_into, load_state
 from engine.descriptors.base import ExpectedInput
@@ -51,10 +53,10 @@ from engine.descriptors.families.backbone import (
 )
 from engine.descriptors.families.grids import known_grid
 from engine.descriptors.families.hub_files import HubRepo, Published
-from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
+from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.families.module_outputs import module_outputs
 from engine.descriptors.grid_measure import MeasuredGrid
-from engine.descriptors.known_models import KnownModel
+from engine.descriptors.known_models import KnownModel, WeightsState
 from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.descriptors.tensors import to_luminance
@@ -514,6 +516,42 @@ def _published(name: ModelName) -> Published | None:
     return None if model is None else model.published
 
 
+class _NumbersThatAreRead(TorchFunctionMode):
+    """On the meta device: what DINOv2 reads while it is built has its numbers all the same."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        read = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **{**(kwargs or {}), **read})
+
+
+@functools.lru_cache
+def _model_bytes(name: str) -> tuple[int, int]:
+    """Of the tensors of a network, built without memory for them, and of the one inside it."""
+    model = find_model(name)
+    with torch.device("meta"), _NumbersThatAreRead():
+        net = model.make(import_kornia())
+    inner = [net.get_submodule(model.inner)] if model.inner else []
+    whole_bytes, inner_bytes = (
+        sum(one.nbytes for part in parts for one in part.state_dict().values())
+        for parts in ([net], inner)
+    )
+    return whole_bytes, inner_bytes
+
+
+def _weights_bytes(name: ModelName) -> int | None:
+    """About how much a download brings; None if that cannot be told.
+
+    Raises:
+        ConfigError: there is no such model, or kornia is not installed.
+    """
+    model = find_model(name.model)
+    if model.inside:
+        return None  # other tensors are published with its own
+    whole_bytes, inner_bytes = _model_bytes(name.model)
+    inner_is_there = model.inner_weights is not None and model.inner_weights.cached() is not None
+    return whole_bytes - inner_bytes * inner_is_there
+
+
 def _weights_title(name: ModelName, config: BackboneConfig) -> str:
     if name.model in _MODELS and not _MODELS[name.model].url:
         return ""
@@ -528,10 +566,18 @@ def _known_models() -> list[KnownModel]:
             f"kornia:{name}",
             name,
             stride_px=model.places[-1].layer.stride_px,
-            weights="download" if model.url else "here",
+            weights=_state_of(model.published),
         )
         for name, model in _MODELS.items()
     ]
+
+
+def _state_of(published: Published | None) -> WeightsState:
+    if published is None:
+        return "here"  # it has none to learn
+    if published.cached() is not None:
+        return "cached"
+    return "download" if published.fetchable else "by-hand"
 
 
 @register_family(
@@ -544,6 +590,7 @@ def _known_models() -> list[KnownModel]:
     extra="kornia",
     weights_file=_weights_file,
     published=_published,
+    weights_bytes=_weights_bytes,
 )
 def build_kornia(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     """Build a network of kornia, with the weights that are on this computer.
@@ -557,7 +604,6 @@ def build_kornia(name: ModelName, config: BackboneConfig) -> BackboneDescriptor:
     published = _published(name)
     if published is not None and weights is None and not config.untrained:
         tell_choice(
-            f"No weights of {name.at()} are on this computer: random numbers. {FETCHES} "
-            f"them from {published.address}."
+            f"No weights of {name.at()} are on this computer: random numbers. {published.remedy()}"
         )
     return BackboneDescriptor(name, network, config, weights_path=weights)

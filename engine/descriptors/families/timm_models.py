@@ -31,7 +31,7 @@ from engine.descriptors.families.backbone import (
 from engine.descriptors.families.efficientnet_names import of_efficientnet_pytorch, timm_names
 from engine.descriptors.families.hub_files import cached_repos
 from engine.descriptors.families.kept_values import keep, kept_at, read_kept
-from engine.descriptors.families.libraries import FETCHES, random_weights, use_library
+from engine.descriptors.families.libraries import random_weights, use_library
 from engine.descriptors.families.timm_weights import (
     TimmModel,
     find_model,
@@ -469,4 +469,4 @@ def _cure(model: TimmModel) -> str:
         return ", and nobody published any with timm: they are random numbers."
     size = find_weights_bytes(model.name)
     much = f"about {max(1, round(size / 1e6))} MB" if size else "them"
-    return f": random numbers. {FETCHES} {much} from {model.published.address}."
+    return f": random numbers. {model.published.remedy(much)}"
