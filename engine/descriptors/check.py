@@ -27,7 +27,7 @@ from engine.descriptors.base import DenseDescriptor, DescriptorMap, Levels, Trai
 from engine.descriptors.checked_input import check_input
 from engine.descriptors.checked_weights import Loading, check_weights, watching_loads
 from engine.descriptors.families.backbone import BackboneDescriptor
-from engine.descriptors.families.grids import measure_layer
+from engine.descriptors.families.grids import EXACT_PX, measure_layer
 from engine.descriptors.findings import Finding
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
@@ -37,6 +37,7 @@ from engine.descriptors.grid_measure import (
     random_images,
 )
 from engine.descriptors.held_state import networks_of, state_sha256
+from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.plugins import code_sha256, is_plugin, plugin_fault
 from engine.descriptors.registry import (
     DescriptorSpec,
@@ -59,6 +60,7 @@ _CERTAIN_PX: Final = 0.06  # three of these are less than what is told
 _SHOWN_PX: Final = 0.001
 _STRIDE_SHARE: Final = 0.02
 _UNSURE_SHARE: Final = 0.1
+_BY_CHANCE: Final = 3.0  # standard errors
 _UNIT: Final = 0.01
 _SAME: Final = 1e-5
 _ALIKE: Final = 0.99
@@ -407,6 +409,10 @@ def _measured(
     budget_s: float,
 ) -> MeasuredGrid | None:
     """The grid of one map, by symmetric kernels, or as it is where these leave nothing to see."""
+    if isinstance(descriptor, BackboneDescriptor):
+        exact = _mirrored(descriptor, number, level, size_px)
+        if exact is not None:
+            return exact
     for networks in (networks_of(descriptor), ()):
         with contextlib.suppress(NoInfluenceError):
             return measure_grid(
@@ -418,6 +424,25 @@ def _measured(
                 budget_s=budget_s,
             )
     return None
+
+
+def _mirrored(
+    descriptor: BackboneDescriptor, number: int, level: DescriptorMap, size_px: tuple[int, int]
+) -> MeasuredGrid | None:
+    """The grid of one map of a network that was opened by its name; None if it is not exact.
+
+    Derivatives would not show it where cells see far beyond the images that are measured with.
+    """
+    network, stride_px = descriptor.network, level.grid.stride_px
+    found = mirrored_grid(
+        lambda images: descriptor.describe(images)[number].values.float(),
+        size_px=network.input_size_px(*size_px),
+        stride_px=stride_px,
+        blank=network.blank,
+        period_px=network.multiple_px if network.multiple_px % stride_px == 0 else None,
+        networks=networks_of(descriptor),
+    )
+    return found if found is not None and found.error_px <= EXACT_PX else None
 
 
 def compare_grid(
@@ -434,7 +459,8 @@ def compare_grid(
         )
         yield Finding(name, _px(stride_px), shown, "refused", text)
         return
-    if max(abs(one - stride_px) for one in found.stride_px) > _STRIDE_SHARE * stride_px:
+    off_px = max(abs(one - stride_px) for one in found.stride_px)
+    if off_px > max(_STRIDE_SHARE * stride_px, _BY_CHANCE * found.stride_error_px):
         text = (
             f"the stride is declared as {_px(stride_px)}, but cells lie {shown} apart; matches "
             "would lie in wrong places, and outside the image"
@@ -443,15 +469,18 @@ def compare_grid(
         return
     if found.stride_error_px > _UNSURE_SHARE * stride_px:
         shown += f" ± {found.stride_error_px:.2g}"
-        text = "the stride could not be measured well enough to tell"
+        text = (
+            "stride and offset could not be measured well enough to tell, as where each cell sees "
+            "much of the image"
+        )
         yield Finding(name, _px(stride_px), shown, "unknown", text)
-    else:
-        yield Finding(name, _px(stride_px), shown)
+        return
+    yield Finding(name, _px(stride_px), shown)
     yield Finding(numbered("precision", number, levels), "–", _quality(found))
     name = numbered("offset", number, levels)
     shown = f"{_both(found.offset_px)} ± {found.error_px:.2f}"
     off_px = max((one - offset_px for one in found.offset_px), key=abs)
-    if abs(off_px) <= max(_OFFSET_PX, 3 * found.error_px):
+    if abs(off_px) <= max(_OFFSET_PX, _BY_CHANCE * found.error_px):
         if found.error_px > _OFFSET_PX / 2:
             text = "the offset could not be measured well enough to tell"
             yield Finding(name, _px(offset_px), shown, "unknown", text)

@@ -141,8 +141,12 @@ def _offsets(
         return None
     found = []
     for axis in (2, 1):
+        size, side = size_px[0 if axis == 2 else 1], content.shape[-1]
+        begin = (size - side) // 2
         # An image moved by a stride gives the same map, moved: the stride is what it is taken for.
         for step_px in dict.fromkeys((stride, period_px)):
+            if begin + step_px + side > size:
+                continue  # a period may be longer than there is room for
             moves = ((step_px,), (0,)) if axis == 2 else ((0,), (step_px,))
             moved = _maps(map_of, placed(content, *moves))[0]
             expected = upright.roll(step_px // stride, dims=axis)
@@ -159,13 +163,11 @@ def _offsets(
             images = placed(flipped, *((tried, still) if axis == 2 else (still, tried)))
             return [_difference(upright, one.flip(axis)) / scale for one in _maps(map_of, images)]
 
-        size, count = (size_px[0], columns) if axis == 2 else (size_px[1], rows)
-        side = content.shape[-1]
+        count = columns if axis == 2 else rows
         step = _best_step(differences, stride, odd=(size - side) % 2, exact_steps=exact_steps)
         if step is None:
             return None
         # Twice the middle of the content, less twice that of the map without its offset.
-        begin = (size - side) // 2
         found.append((2 * begin + step + side - 1 - stride * (count - 1)) / 2)
     return found[0], found[1]
 

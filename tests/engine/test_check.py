@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from safetensors.torch import save_file
 
 from engine.cli.run import main
 from engine.descriptors import check, plugins, registry
+from engine.descriptors.base import DescriptorMap
 from engine.descriptors.check import CheckReport, build_checked, check_thoroughly
 from engine.descriptors.compute import describe_image, get_built
+from engine.descriptors.families.grids import known_grid
 from engine.descriptors.held_state import networks_of, state_sha256
 from engine.descriptors.plugins import load_plugin
 from engine.descriptors.registry import list_descriptors, make_spec
 from engine.errors import DescSpaceError, JobCancelled, PluginError
+from engine.geometry.coords import CellGrid
 from engine.jobs.command_line import ViewOptions
 from engine.paths import cache_dir
 from engine.progress import CancelToken
@@ -529,6 +533,24 @@ def test_the_command_checks_a_network_that_is_opened_by_its_name(
         (row,) = [row for row in rows if f"layer {name}" in row]
         pattern = rf"{grid}; error (below 0\.001|[\d.]+) px, spread .* px, by mirroring$"
         assert re.search(pattern, row)
+    # The joined map itself is held to the same, not only what it is made of.
+    (row,) = [row for row in rows if re.match(r" +ok +precision", row)]
+    assert row.endswith("by mirroring")
+
+
+@pytest.mark.parametrize(
+    ("stride_px", "error_px", "verdict"),
+    [(8.0, 0.1, "ok"), (4.0, 0.1, "refused"), (4.0, 2.0, "unknown"), (8.0, 2.0, "unknown")],
+)
+def test_a_stride_is_wrong_only_by_more_than_chance(
+    stride_px: float, error_px: float, verdict: str
+) -> None:
+    declared = DescriptorMap(torch.zeros(1, 2, 8, 8), CellGrid(stride_px=8.0, offset_px=3.5))
+    exact = known_grid(CellGrid(stride_px=stride_px, offset_px=3.5))
+    found = replace(exact, stride_error_px=error_px)
+    first, *others = check.compare_grid(declared, found, 0, (declared,))
+    assert (first.name, first.verdict) == ("stride", verdict)
+    assert bool(others) == (verdict == "ok"), "an offset stands on the stride"
 
 
 def test_the_table_says_how_well_a_grid_is_known_and_how_it_was_found(tmp_path: Path) -> None:

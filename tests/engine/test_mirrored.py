@@ -100,6 +100,13 @@ def test_nothing_is_found_where_maps_are_not_mirrored_with_their_images():
     assert find(Coded(), 4) is None
 
 
+def test_a_period_that_the_image_has_no_room_for_is_not_tried():
+    found = mirrored_grid(
+        Coded(), size_px=(96, 96), stride_px=4, blank=(0.5, 0.5, 0.5), period_px=64
+    )
+    assert found is None
+
+
 def test_a_map_with_its_axes_swapped_has_no_place():
     network: Any = net(padded(2), nn.ReLU())
 

@@ -47,7 +47,8 @@ _EQUAL_SHARE: Final = 0.01
 _UNSURE_SHARE: Final = 0.125
 _APART_PX: Final = 0.25
 _TOLD_PX: Final = 0.25
-_EXACT_PX: Final = 0.01
+EXACT_PX: Final = 0.01
+"""The error of a place that mirroring found, where it is no error."""
 _MOST_PULL: Final = 0.75  # what is left of a stride where the first order still tells places
 
 
@@ -208,7 +209,7 @@ def _measure(
         # Exact for convolutions, and soon given up where attention is.  What is not exact is of use
         # only where derivatives are slow to have or lean inwards.
         needed = network.fixed_size_px is not None or not network.has_gradient
-        if mirrored is not None and (needed or mirrored.error_px <= _EXACT_PX):
+        if mirrored is not None and (needed or mirrored.error_px <= EXACT_PX):
             return mirrored
         found = measure_grid(
             map_of,
