@@ -63,6 +63,12 @@ PIN_HEAD: Final = 9.5
 PIN_HEIGHT: Final = 19.0
 """From the tip to the centre of the head."""
 
+_DISC_RADIUS: Final = 8.0
+_DISC_REACH: Final = _DISC_RADIUS + 1.5  # with its dark edge
+_DISCS_APART: Final = 14.0  # between centres: rims may touch, numbers may not be covered
+_ASIDE: Final = (20.0, 28.0, 38.0, 52.0, 68.0, 86.0)  # leads out of the rings at any zoom
+_TURNS: Final = tuple(math.radians(turn) for turn in (0, 30, -30, 60, -60, 90, -90, 120, -120, 180))
+
 _DASH: Final = (3.2, 1.6)
 _PLATE_EDGE: Final = "#3A3C3F"
 
@@ -141,22 +147,6 @@ class BestMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class PeakRing:
-    """A further good match: a small disc that holds its rank."""
-
-    point_px: api.Point
-    rank: int
-
-    def shapes(self, stage: Stage) -> Shapes:
-        at = stage.view.to_widget(self.point_px)
-        return (
-            content.Disc(at, 8.0, EDGE, 3.0, fill=EDGE, opacity=0.94),
-            content.Disc(at, 8.0, BEST, 1.3),
-            content.Words(at, str(self.rank), BEST, _number_size(str(self.rank), 0.88)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class ExcludedCircle:
     """What self-similarity leaves out around the query: a dashed white circle in image pixels."""
 
@@ -216,12 +206,17 @@ class TruthPoint:
 
     point_px: api.Point
 
+    def radii(self, scale: float) -> tuple[float, ...]:
+        """Of its rings in widget pixels, the inner one first."""
+        inner, outer = (radius * scale for radius in RINGS_PX)
+        return (inner if inner >= 6.5 else 6.0, *((outer,) if outer >= 11.0 else ()))
+
     def shapes(self, stage: Stage) -> Shapes:
         at = stage.view.to_widget(self.point_px)
-        inner, outer = (radius * stage.view.scale for radius in RINGS_PX)
+        inner, *outer = self.radii(stage.view.scale)
         return (
-            *(_ring(at, outer, 1.2, white=False) if outer >= 11.0 else ()),
-            *_ring(at, inner if inner >= 6.5 else 6.0, 1.8, white=True),
+            *(shape for radius in outer for shape in _ring(at, radius, 1.2, white=False)),
+            *_ring(at, inner, 1.8, white=True),
             content.Disc(at, 2.6, fill=EDGE),
             content.Disc(at, 1.7, fill=TRUTH),
         )
@@ -233,9 +228,48 @@ class HiddenTruth:
 
     point_px: api.Point
 
+    def radii(self, _scale: float) -> tuple[float, ...]:
+        """Of its ring in widget pixels."""
+        return (6.5,)
+
     def shapes(self, stage: Stage) -> Shapes:
-        circle = tuple(_arc(stage.view.to_widget(self.point_px), 6.5, 0.0, 2 * math.pi, 24))
+        (radius,) = self.radii(stage.view.scale)
+        circle = tuple(_arc(stage.view.to_widget(self.point_px), radius, 0.0, 2 * math.pi, 24))
         return _edged((circle,), TRUTH, 1.8, dashed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PeakRing:
+    """A further good match: a small disc that holds its rank.
+
+    A disc that would cover a truth, or the disc of a better rank, is drawn aside, and a leader ends
+    in a dot at the point.
+
+    Attributes:
+        point_px: the match.
+        rank: 1 for the best.
+        better_px: the matches of better ranks that have discs, too, the best first.
+        truths: what no disc may cover.
+    """
+
+    point_px: api.Point
+    rank: int
+    better_px: tuple[api.Point, ...] = ()
+    truths: tuple[TruthPoint | HiddenTruth, ...] = ()
+
+    def shapes(self, stage: Stage) -> Shapes:
+        point = stage.view.to_widget(self.point_px)
+        at = _disc_places((*self.better_px, self.point_px), self.truths, stage)[-1]
+        leader: Shapes = ()
+        if at != point:
+            dots = content.Disc(point, 2.9, fill=EDGE), content.Disc(point, 1.8, fill=BEST)
+            leader = (*_edged(((point, at),), BEST, 1.3), *dots)
+        return (
+            *leader,
+            content.Disc(at, _DISC_RADIUS, EDGE, 3.0, fill=EDGE, opacity=0.94),
+            content.Disc(at, _DISC_RADIUS, BEST, 1.3),
+            content.Words(at, str(self.rank), BEST, _number_size(str(self.rank), 0.88)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +477,57 @@ def paint_shapes(painter: QPainter, shapes: Shapes) -> None:
                 side = Qt.AlignmentFlag.AlignLeft if shape.room else Qt.AlignmentFlag.AlignHCenter
                 frame = QRectF(left, y - 20.0, shape.room + 40.0, 40.0)
                 painter.drawText(frame, side | Qt.AlignmentFlag.AlignVCenter, shape.text)
+
+
+@lru_cache(maxsize=64)  # each disc asks for those of better ranks
+def _disc_places(
+    points_px: tuple[api.Point, ...], truths: tuple[TruthPoint | HiddenTruth, ...], stage: Stage
+) -> tuple[api.Point, ...]:
+    """Where the discs of matches are drawn, in widget pixels.
+
+    A disc is at its point, or else at the nearest place inside the stage where it covers nothing.
+    """
+    if not points_px:
+        return ()
+    before = _disc_places(points_px[:-1], truths, stage)
+    point = stage.view.to_widget(points_px[-1])
+    rings = [
+        (stage.view.to_widget(truth.point_px), truth.radii(stage.view.scale)) for truth in truths
+    ]
+
+    def covered(at: api.Point) -> tuple[int, int]:
+        """How many truths and how many discs a disc would cover."""
+        hidden = sum(_covers_truth(math.dist(at, centre), radii) for centre, radii in rings)
+        return hidden, sum(math.dist(at, other) < _DISCS_APART for other in before)
+
+    best, least = point, covered(point)
+    if least == (0, 0) or not _within(point, stage.area, 0.0):
+        return *before, point
+    centres = [centre for centre, _ in rings] + list(before)
+    nearest = min(centres, key=lambda centre: math.dist(centre, point))
+    away = math.atan2(point[1] - nearest[1], point[0] - nearest[0])
+    for distance in _ASIDE:
+        for turn in _TURNS:
+            x = point[0] + distance * math.cos(away + turn)
+            y = point[1] + distance * math.sin(away + turn)
+            if _within((x, y), stage.area, _DISC_REACH) and (found := covered((x, y))) < least:
+                best, least = (x, y), found
+        if least == (0, 0):
+            break
+    return *before, best
+
+
+def _covers_truth(distance: float, radii: tuple[float, ...]) -> bool:
+    """Whether a disc so far from a truth covers its centre or one of its rings."""
+    line = _DISC_REACH + 2.2
+    return distance < line or any(abs(distance - radius) < line for radius in radii)
+
+
+def _within(at: api.Point, area: Box, margin: float) -> bool:
+    return (
+        area.left + margin <= at[0] <= area.right - margin
+        and area.top + margin <= at[1] <= area.bottom - margin
+    )
 
 
 @lru_cache(maxsize=128)

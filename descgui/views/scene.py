@@ -401,9 +401,6 @@ def marks_for(
     """
     marks: list[Mark] = []
     labels: list[Mark] = []
-    if models.view.state.mode == "norms":
-        marks.extend(_high_norm_marks(models, key))
-    marks.extend(_listed_marks(models, key))
     for pin in models.pins.pins:
         _add_pin(models, key, pin, dragged, marks, labels)
     probe = models.probe.probe
@@ -415,7 +412,9 @@ def marks_for(
         _add_answer(models, answer, marks, labels)
     if probe is not None and probe.side == key.side and not key.compared:
         marks.extend(_asked_marks(models, probe.point_px, labels))
-    return (*marks, *labels)
+    frames = _high_norm_marks(models, key) if models.view.state.mode == "norms" else []
+    discs = _discs(answer, own, marks)
+    return (*frames, *_listed_marks(models, key), *discs, *marks, *labels)
 
 
 _MEMBERS_MEANING: Final = (
@@ -600,8 +599,6 @@ def _add_pin(
 def _add_answer(
     models: AppModels, answer: api.ProbeAnswer, marks: list[Mark], labels: list[Mark]
 ) -> None:
-    for rank, peak in reversed(list(enumerate(answer.peaks[1:], start=2))):
-        marks.append(PeakRing(peak.point_px, rank))
     if answer.truth_px is not None and answer.visibility is api.Visibility.OCCLUDED:
         marks.append(HiddenTruth(answer.truth_px))
     elif answer.truth_px is not None and answer.error_px is not None:
@@ -617,10 +614,26 @@ def _add_own(answer: api.ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> 
     assert own is not None, "it was asked for"
     assert radius_px is not None, "it was asked for"
     marks.append(ExcludedCircle(answer.request.point_px, radius_px))
-    for rank, peak in reversed(list(enumerate(own.peaks, start=1))):
-        marks.append(PeakRing(peak.point_px, rank))
     if own.peaks:
         labels.append(Label(own.peaks[0].point_px, f"{own.peaks[0].similarity:.3f}"))
+
+
+def _discs(
+    answer: api.ProbeAnswer | None, own: api.ProbeAnswer | None, marks: Sequence[Mark]
+) -> list[Mark]:
+    """The numbered discs of a pane, better ranks on top; none covers a truth among its marks."""
+    truths = tuple(mark for mark in marks if isinstance(mark, TruthPoint | HiddenTruth))
+    discs: list[Mark] = []
+    for peaks, start in (
+        (own.own.peaks if own is not None and own.own is not None else (), 1),
+        (answer.peaks[1:] if answer is not None else (), 2),
+    ):
+        points = tuple(peak.point_px for peak in peaks)
+        discs += [
+            PeakRing(points[index], start + index, points[:index], truths)
+            for index in reversed(range(len(points)))
+        ]
+    return discs
 
 
 def _answer_label(models: AppModels, answer: api.ProbeAnswer, *, gap: float = 11.0) -> Label:
