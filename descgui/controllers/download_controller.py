@@ -49,7 +49,7 @@ class DownloadController(QObject):
     def use_folder(self, folder: Path) -> None:
         """Evaluate on a folder with pairs."""
         self._models.settings.remember_folder(str(folder))
-        self._models.evaluation.choice.update(dataset=str(folder))
+        self._models.evaluation.choice.update(dataset=str(folder), groups=())
 
     def _on_event(self, event: api.Event) -> None:
         match event:

@@ -105,7 +105,7 @@ class EvaluationController(QObject):
         self._opened = state.dataset
         opened = DEMO if api.is_demo(state.dataset.root) else state.dataset.opened
         if self._choice.state.dataset == self._followed != opened:
-            self._choice.update(dataset=opened, subset="all")
+            self._choice.update(dataset=opened, subset="all", groups=())
         self._followed = opened
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RunStage = Literal["none", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
 
 DEMO = "demo"
-IN_FORM = ("dataset", "descriptor", "protocol", "subset", "device")
+IN_FORM = ("dataset", "descriptor", "protocol", "subset", "group", "device")
 """Settings with a field of their own; the form lists all others under "More settings"."""
 
 
@@ -31,6 +31,7 @@ class EvaluationChoice:
         dataset: what opens a set of pairs, or ``demo``.
         stress: how the pairs are warped to make them harder; "" for not at all.
         subset: which part of the set.
+        groups: which sequences, scenes or classes of that part; empty for all.
         protocol: see docs/PROTOCOLS.md.
         device: torch device name, or ``auto``.
         descriptors: registered names.
@@ -42,6 +43,7 @@ class EvaluationChoice:
     dataset: str = DEMO
     stress: Literal["", "rotated", "scaled"] = ""
     subset: str = "all"
+    groups: tuple[str, ...] = ()
     protocol: Literal["seed", "closed", "dense"] = "closed"
     device: str = "auto"
     descriptors: tuple[str, ...] = ("descspace-fast",)
@@ -65,6 +67,7 @@ class EvaluationChoice:
             "descriptor": tuple(names),
             "protocol": self.protocol,
             "subset": self.subset,
+            "group": self.groups,
             "device": self.device,
         }
         return build_config(EvaluateConfig, values)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QKeySequence, QPainter, QPaintEvent, QShortcut
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
-from descgui.views.panel_parts import Sentence, field_row, icon_button, in_column, narrow_combo
+from descgui.views.panel_parts import (
+    Popup,
+    Sentence,
+    field_row,
+    icon_button,
+    in_column,
+    narrow_combo,
+)
 from descgui.views.ports import Describing
 from descgui.views.scene import descriptor_title
-from descgui.views.theme import theme_colors
 from engine.api import PRECOMPUTED
 
 _NUMBER_ROLE: Final = int(Qt.ItemDataRole.UserRole)
@@ -22,7 +28,7 @@ _WIDTH_PX: Final = 300
 _ROW_PX: Final = 26
 
 
-class ComparePopup(QFrame):
+class ComparePopup(Popup):
     """A list of the shown descriptors, the first one on top; it closes by a click elsewhere.
 
     Signals:
@@ -32,7 +38,7 @@ class ComparePopup(QFrame):
     network_requested = Signal(object)
 
     def __init__(self, models: AppModels, describing: Describing, parent: QWidget) -> None:
-        super().__init__(parent, Qt.WindowType.Popup)
+        super().__init__(parent)
         self._models = models
         self._describing = describing
         self._filling = False
@@ -73,14 +79,6 @@ class ComparePopup(QFrame):
 
     def sizeHint(self) -> QSize:
         return QSize(_WIDTH_PX, super().sizeHint().height())
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        """Draw a thin outline: pop-ups have none of their own."""
-        colors = theme_colors(self.palette())
-        painter = QPainter(self)
-        painter.setPen(QColor(colors.line))
-        painter.setBrush(QColor(colors.raised))
-        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
 
     # Drawing the models
 

@@ -20,6 +20,7 @@ from descgui.views import dialogs
 from descgui.views.download_dialog import DownloadDialog
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.form import LateSection, OptionForm
+from descgui.views.group_choice import GroupChoice
 from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     ElidedLabel,
@@ -123,6 +124,7 @@ class EvaluationForm(QWidget):
         self.download_dialog: DownloadDialog | None = None
         self._wheel = WheelNeedsFocus(self)
         self._rows: dict[str, _DescriptorRow] = {}
+        self._group_names: dict[tuple[str, str], tuple[str, ...]] = {}
         data = self._make_data()
         self._descriptors = Section("Descriptors", self)
         self.waiting = Sentence("Loading the engine…", self._descriptors, quiet=True)
@@ -169,7 +171,10 @@ class EvaluationForm(QWidget):
         )
         tip = "Warp the second image to make the pairs harder"
         self.stress = narrow_combo(section, name="Pairs", tip=tip, entries=warps)
-        section.body.addLayout(labelled_rows(("Part", self.subset), ("Pairs", self.stress)))
+        self.groups = GroupChoice(section)
+        self.groups.chosen.connect(lambda ticked: self._choice.update(groups=ticked))
+        rows = (("Part", self.subset), ("Groups", self.groups), ("Pairs", self.stress))
+        section.body.addLayout(labelled_rows(*rows))
         return section
 
     def _make_protocol(self) -> Section:
@@ -263,6 +268,7 @@ class EvaluationForm(QWidget):
         self._list_subsets()
         for setting, combo in self._combos.items():
             show_value(combo, getattr(choice, setting))
+        self._show_groups()
         self.protocols[choice.protocol].setChecked(True)
         self.explanation.say(_PROTOCOLS[choice.protocol])
         for name, row in self._rows.items():
@@ -276,6 +282,9 @@ class EvaluationForm(QWidget):
     def _on_estimate(self, state: EstimateState) -> None:
         estimate = state.estimate
         if estimate is not None:
+            choice = self._choice.state
+            self._group_names[choice.dataset, choice.subset] = estimate.groups
+            self._show_groups()
             self.estimate.say(
                 f"About {clock_text(estimate.seconds)} for {estimate.pairs} pairs, "
                 f"and {size_text(estimate.maps_bytes)} for maps."
@@ -289,6 +298,11 @@ class EvaluationForm(QWidget):
         else:
             self.estimate.say("Time and memory: not known yet.")
         self._show_problem()
+
+    def _show_groups(self) -> None:
+        choice = self._choice.state
+        names = self._group_names.get((choice.dataset, choice.subset), ())
+        self.groups.show_choice(names, choice.groups)
 
     def _show_problem(self) -> None:
         """Show why the evaluation cannot run, if it cannot."""
@@ -311,13 +325,18 @@ class EvaluationForm(QWidget):
 
     def _on_combo(self) -> None:
         """Choose what the combo boxes show; one shows nothing while the engine is loading."""
-        self._choice.update(
-            **{
-                setting: combo.currentData()
-                for setting, combo in self._combos.items()
-                if combo.currentIndex() >= 0
-            }
-        )
+        values = {
+            setting: combo.currentData()
+            for setting, combo in self._combos.items()
+            if combo.currentIndex() >= 0
+        }
+        self._choice.update(**values, **self._groups_after(**values))
+
+    def _groups_after(self, dataset: str = "", subset: str = "", **_others: Any) -> dict[str, Any]:
+        """Groups of another set, or of another part of it, are not those that were ticked."""
+        choice = self._choice.state
+        same = (dataset or choice.dataset, subset or choice.subset)
+        return {} if same == (choice.dataset, choice.subset) else {"groups": ()}
 
     def _on_protocol(self, button: SegmentButton) -> None:
         self._choice.update(protocol=button.text())

@@ -613,6 +613,7 @@ class PairView(QWidget):
                 self._pins_before_click = frozenset(pin.number for pin in pins)
             elif event.type() in (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show):
                 self._refresh_lines(moving=True)
+                self._place_hint()
             elif event.type() == QEvent.Type.FocusIn:
                 self._active = next(
                     index for index, pane in enumerate(self._panes) if pane.canvas is watched

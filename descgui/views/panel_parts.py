@@ -573,6 +573,20 @@ class StayingMenu(QMenu):
             super().keyPressEvent(event)
 
 
+class Popup(QFrame):
+    """A frame above the window, which a click elsewhere closes; thinly outlined."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        colors = theme_colors(self.palette())
+        painter = QPainter(self)
+        painter.setPen(QColor(colors.line))
+        painter.setBrush(QColor(colors.raised))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+
 class PanelScroll(QScrollArea):
     """A frameless column that scrolls only up and down and takes the width it gets."""
 

@@ -8,10 +8,11 @@ imports torch or decodes a picture.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final
@@ -47,6 +48,7 @@ _HPATCHES: Final = {
     "HPATCHES_ILLUM": "illumination",
     "HPATCHES_VIEW": "viewpoint",
 }
+_NAMED_GROUPS: Final = 3  # more are counted where the part of a set is named
 _HPATCHES_FOLDERS: Final = (
     *("hpatches-sequences-release", "hpatches", "HPatches", "HPATCHES"),
     *("hpatches_sequences", "sequences"),
@@ -103,6 +105,7 @@ class EvaluationSet:
         opened: what opens it again: its absolute path, behind ``WORD:`` if the layout was asked
             for.
         subset: what was chosen of it.
+        group_names: all groups of that subset, also those that were not chosen.
         groups: the pairs of each group, at least one; in natural order of the groups' names.
         problems: a sentence for everything that was left out when it was opened.
     """
@@ -112,6 +115,7 @@ class EvaluationSet:
     layout: str
     opened: str
     subset: str
+    group_names: tuple[str, ...]
     groups: tuple[tuple[EvaluationPair, ...], ...]
     problems: tuple[str, ...]
 
@@ -155,6 +159,7 @@ def open_evaluation_set(
     name: str,
     *,
     which: str = ALL,
+    only: Collection[str] = (),
     data_folder: Path | None = None,
     context: JobContext | None = None,
 ) -> EvaluationSet:
@@ -165,11 +170,12 @@ def open_evaluation_set(
         which: a subset that the set names (kinds, classes), or ``all``; ``540`` leaves the eight
             large sequences of HPatches out; with ``HPATCHES_ILLUM`` and ``HPATCHES_VIEW``
             anything but their own kind is refused.
+        only: names of groups; empty for all of them.
         data_folder: where ``HPATCHES`` is looked for; see :func:`find_data_folder`.
         context: receives the progress while the demo is made.
 
     Raises:
-        ConfigError: no name, or a subset that contradicts it.
+        ConfigError: no name, a subset that contradicts it, or a group that is not there.
         DatasetError: nothing is there, nothing that fits the subset, or no pair whose truth is
             known.
     """
@@ -185,6 +191,8 @@ def open_evaluation_set(
     known = [(pair, subset) for pair, subset in pairs if pair.truth is not None]
     if not known:
         raise DatasetError(found.root, "knows the truth of none of these pairs")
+    names = tuple(dict.fromkeys(pair.sequence for pair, _ in known))
+    chosen = _choose_groups(names, only)
     problems = found.problems
     if unknown := len(pairs) - len(known):
         were = "pair, whose truth is unknown, is" if unknown == 1 else "pairs without truth are"
@@ -194,6 +202,7 @@ def open_evaluation_set(
             pair, subset, choose_stress(stress, pair.sequence, pair.index) if stress else None
         )
         for pair, subset in known
+        if pair.sequence in chosen
     )
     groups = itertools.groupby(ready, key=lambda one: one.pair.sequence)
     return EvaluationSet(
@@ -201,7 +210,8 @@ def open_evaluation_set(
         root=root,
         layout=found.layout,
         opened=found.opened,
-        subset=which,
+        subset=_part_title(which, chosen, names),
+        group_names=names,
         groups=tuple(tuple(group) for _, group in groups),
         problems=problems,
     )
@@ -264,3 +274,25 @@ def _choose(found: PairSet, which: str) -> PairSet:
         known = f"its subsets are {', '.join(parts)}" if parts else "it has no subsets"
         raise DatasetError(found.root, f"has no pair of the subset {quoted(which)}; {known}")
     return part
+
+
+def _choose_groups(names: Sequence[str], only: Collection[str]) -> Sequence[str]:
+    """The groups that were asked for, in the order of the set."""
+    missing = next((name for name in only if name not in names), None)
+    if missing is not None:
+        near = difflib.get_close_matches(missing, names, n=1)
+        few = ", ".join(map(quoted, names[:_NAMED_GROUPS]))
+        rest = len(names) - _NAMED_GROUPS
+        hint = f"did you mean {quoted(near[0])}?" if near else f"it has {few}"
+        more = f" and {rest} more" if not near and rest > 0 else ""
+        raise ConfigError("group", f"{quoted(missing)} is no group of the set; {hint}{more}")
+    return [name for name in names if not only or name in only]
+
+
+def _part_title(which: str, chosen: Sequence[str], names: Sequence[str]) -> str:
+    """The part of a set, as fingerprints name it; the hash of the pairs tells parts apart."""
+    if len(chosen) == len(names):
+        return which
+    few = len(chosen) <= _NAMED_GROUPS
+    words = ", ".join(chosen) if few else f"{len(chosen)} of {len(names)} groups"
+    return words if which == ALL else f"{which}, {words}"

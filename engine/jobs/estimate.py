@@ -21,6 +21,7 @@ class Estimate:
 
     Attributes:
         pairs: how many there are.
+        groups: all groups of the set, or of the part of it, also those that were not chosen.
         images: how many pictures are read and described by each descriptor.
         seconds: for all of it, if every pair takes as long as the one that was measured.
         maps_bytes: memory for the maps that are held at once; what a network needs while it
@@ -30,6 +31,7 @@ class Estimate:
     """
 
     pairs: int
+    groups: tuple[str, ...]
     images: int
     seconds: float
     maps_bytes: int
@@ -88,6 +90,7 @@ class EstimateJob:
         pixels = edge * edge * min(width, height) / max(width, height)
         return Estimate(
             pairs=pairs,
+            groups=dataset.group_names,
             images=images,
             seconds=images * described_s + pairs * (matched_s + rest_s),
             maps_bytes=round(pixels * (sum(shares) + max(shares))),

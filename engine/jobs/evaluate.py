@@ -250,7 +250,11 @@ def prepare_evaluation(
     """
     protocol = make_protocol(config)
     dataset = open_evaluation_set(
-        config.dataset, which=config.subset, data_folder=data_folder, context=context
+        config.dataset,
+        which=config.subset,
+        only=config.group,
+        data_folder=data_folder,
+        context=context,
     )
     for problem in dataset.problems:
         if strict:

@@ -122,6 +122,10 @@ class EvaluateConfig:
         "all", help="which part of the set, by the name that the set gives it, such as viewpoint; "
         "540 leaves out the eight large sequences of HPatches"
     )  # fmt: skip
+    group: tuple[str, ...] = option(
+        (), help="only this sequence, scene or class of the set; can be given several times; by "
+        "default all of them", metavar="NAME", repeated=True,
+    )  # fmt: skip
     threshold_px: tuple[float, ...] = option(
         (1.0, 3.0, 5.0), help="a match within this distance of the truth is right", unit="px",
         low=0.0, high=1000.0,

@@ -204,11 +204,56 @@ def test_data_sets_near_at_hand_are_listed_once_each(models, panel):
     assert [combo.itemData(index) for index in range(combo.count())].count("/data/one") == 1
 
 
+def an_estimate(*groups: str) -> Estimate:
+    return Estimate(
+        pairs=580, groups=groups, images=696, seconds=4000, maps_bytes=200_000_000, measured="x",
+        device="cpu",
+    )  # fmt: skip
+
+
+def test_sequences_are_ticked_from_a_list_and_go_into_the_run(qtbot, models, panel):
+    form, choice = panel.form, models.evaluation.choice
+    assert not form.groups.isEnabled()  # what there is is not known yet
+    models.evaluation.estimate.set(EstimateState(estimate=an_estimate("i_a", "v_b", "v_c")))
+    assert form.groups.currentText() == "All 3 groups"
+    panel.show()
+    qtbot.mousePress(form.groups, Qt.MouseButton.LeftButton)
+    popup = form.groups.popup
+    assert popup.ticked == ("i_a", "v_b", "v_c")
+    popup.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert choice.state.groups == ("v_b", "v_c")
+    assert choice.state.config().group == ("v_b", "v_c")
+    assert form.groups.currentText() == "2 of 3 groups"
+    models.evaluation.estimate.set(EstimateState())  # it is measured again: the list stays
+    assert popup.ticked == ("v_b", "v_c")
+    popup.search.setText("B")
+    popup.clear_button.click()
+    assert choice.state.groups == ("v_c",)
+    assert form.groups.currentText() == "v_c"
+    popup.search.setText("v_")
+    popup.clear_button.click()
+    assert choice.state.groups == ("v_c",)  # nothing is no choice
+    assert popup.hint.isVisible()
+    popup.search.clear()
+    popup.tick_button.click()
+    assert choice.state.groups == ()
+    assert popup.ticked == ("i_a", "v_b", "v_c")
+    popup.hide()
+
+
+def test_another_part_of_the_set_begins_with_all_its_groups(models, panel):
+    form, choice = panel.form, models.evaluation.choice
+    choice.update(groups=("v_b",))
+    form.protocols["dense"].click()
+    assert choice.state.groups == ("v_b",)
+    form.subset.setCurrentIndex(form.subset.findData("viewpoint"))
+    form.subset.activated.emit(form.subset.currentIndex())
+    assert choice.state.groups == ()
+
+
 def test_the_estimate_is_said_with_its_numbers_and_unknown_is_said_as_unknown(models, panel):
     assert "not known" in panel.form.estimate.sentence
-    estimate = Estimate(
-        pairs=580, images=696, seconds=4000, maps_bytes=200_000_000, measured="x", device="cpu"
-    )
+    estimate = an_estimate("v_a", "v_b")
     models.evaluation.estimate.set(EstimateState(estimate=estimate))
     assert panel.form.estimate.sentence == "About 67 min for 580 pairs, and 200 MB for maps."
     models.evaluation.estimate.set(EstimateState(message="/x: does not exist."))

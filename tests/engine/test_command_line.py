@@ -32,6 +32,7 @@ NUMBERS = st.floats(-1e6, 1e6)
 SEVERAL: dict[str, st.SearchStrategy[Any]] = {
     "descriptor": st.lists(WORDS, min_size=1),
     "allow": st.lists(WORDS, max_size=3),
+    "group": st.lists(WORDS, max_size=3),
     "settings": st.lists(st.sampled_from(["a=1", "b.c='x y'", "-d=", "e=-1"])),
     "threshold_px": st.lists(st.floats(0, 1000)),
     "compare": st.lists(WORDS, max_size=3),

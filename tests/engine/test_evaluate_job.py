@@ -514,6 +514,26 @@ def test_the_540_pairs_leave_the_eight_large_sequences_out(tmp_path: Path):
     assert every.pairs_sha256 != few.pairs_sha256
 
 
+def test_single_groups_are_measured_in_the_order_of_the_set_and_told_apart(tmp_path: Path):
+    for name in ("i_one", "v_a", "v_b", "v_c", "v_d"):
+        write_sequence(tmp_path / "set" / name, 0, images=2)
+    folder = str(tmp_path / "set")
+    every = open_evaluation_set(folder)
+    few = open_evaluation_set(folder, only=("v_b", "i_one"))
+    assert [pairs[0].pair.sequence for pairs in few.groups] == ["i_one", "v_b"]
+    assert few.group_names == every.group_names == ("i_one", "v_a", "v_b", "v_c", "v_d")
+    assert few.subset == "i_one, v_b"
+    assert few.pairs_sha256 != every.pairs_sha256
+    part = open_evaluation_set(folder, which="viewpoint", only=("v_a",))
+    assert (part.subset, part.group_names) == ("viewpoint, v_a", ("v_a", "v_b", "v_c", "v_d"))
+    whole = open_evaluation_set(folder, only=every.group_names)
+    assert (whole.subset, whole.pairs_sha256) == ("all", every.pairs_sha256)
+    with pytest.raises(ConfigError, match="'v_e' is no group of the set; did you mean 'v_"):
+        open_evaluation_set(folder, only=("v_a", "v_e"))
+    with pytest.raises(ConfigError, match="it has 'v_a', 'v_b', 'v_c' and 1 more"):
+        open_evaluation_set(folder, which="viewpoint", only=("pool",))
+
+
 def test_hpatches_is_found_in_the_data_folder_by_the_words_of_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
