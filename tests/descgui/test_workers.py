@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,46 @@ def test_the_collector_lets_a_library_load_but_does_not_wait_for_ever(qapp):
         collector.collect()
         assert len(died_on) == 1
         assert len(kept) == 60_000
+    finally:
+        collector.stop()
+        gc.disable()
+
+
+def test_all_objects_are_looked_through_only_after_they_grew(qapp, monkeypatch):
+    full, seconds = [], [0.0]
+    collect = gc.collect
+
+    def note(generation: int = 2) -> int:
+        full.append(generation == 2)
+        return collect(generation)
+
+    monkeypatch.setattr(gc, "collect", note)
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    collector = Collector()
+
+    def allocate(many: int) -> list[list[int]]:
+        """Enough turns for a full collection to be due, and this many objects that stay."""
+        kept = []
+        for _ in range(130):
+            kept += [[number] for number in range(many // 130)]
+            young = [[number] for number in range(1000)]
+            collector.collect()
+            del young
+        return kept
+
+    try:
+        kept = [allocate(40_000)]
+        assert any(full)
+        full.clear()
+        kept.append(allocate(2_000))
+        assert full
+        assert not any(full)
+        kept.append(allocate(100_000))
+        assert any(full)
+        full.clear()
+        seconds[0] = 601.0
+        kept.append(allocate(2_000))
+        assert any(full)
     finally:
         collector.stop()
         gc.disable()
