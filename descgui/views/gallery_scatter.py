@@ -104,7 +104,6 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
         self._clouds.clear()
         self._legend.clear()
         mine = self._table.part_of[drawn]
-        pen = pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1)
         for number, place in enumerate(parts.tolist()):
             part, some = self._table.parts[place], drawn[mine == place]
             cloud = pg.ScatterPlotItem(
@@ -113,7 +112,7 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
                 data=some,
                 size=_SIZE_PX if len(drawn) < _MANY else _SMALL_PX,
                 brush=pg.mkBrush(SERIES[number % len(SERIES)]),
-                pen=pen,
+                pen=self._outline(),
                 hoverable=True,
                 tip=None,
             )
@@ -134,7 +133,16 @@ class GalleryScatter(pg.PlotWidget):  # type: ignore[misc]
             axis.setPen(blended(text, base, 0.3))
             axis.setTextPen(muted(palette))
         self._legend.setLabelTextColor(text)
+        for _, label in self._legend.items:
+            label.setText(label.text)  # it is written anew only then
+        for cloud in self._clouds.values():
+            cloud.setPen(self._outline())
         self._diagonal.setPen(QPen(blended(text, base, 0.25), 0))
+
+    def _outline(self) -> QPen:
+        """Parts points that lie on one another."""
+        pen: QPen = pg.mkPen(self.palette().color(QPalette.ColorRole.Base), width=1)
+        return pen
 
     def set_card(self, pair: ListedPair, text: str, picture: QImage) -> None:
         """Show words and a picture beside the pointed pair, if it is still pointed at."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtGui import QColor, QImage, QPalette
 
 from descgui.controllers.gallery_controller import GalleryController
 from descgui.models.bundle import make_models
@@ -267,6 +267,21 @@ def test_the_plot_has_a_point_for_each_pair_with_both_values(dialog, asked, pict
     assert dialog.scatter._card is None
     dialog.scatter.pair_chosen.emit(pair)
     assert asked.of("open_pair") == [("v_turn", 3, "net", 5.0)]
+
+
+def test_a_plot_that_is_on_display_takes_the_colours_of_another_theme(dialog, qtbot):
+    dialog.scatter_tab.click()
+    qtbot.waitUntil(lambda: bool(dialog.scatter._clouds), timeout=WAIT_MS)
+    scatter = dialog.scatter
+    for text, base in (("#102030", "#fafbfc"), ("#f0e0d0", "#030201")):
+        palette = scatter.palette()
+        palette.setColor(QPalette.ColorRole.Text, QColor(text))
+        palette.setColor(QPalette.ColorRole.Base, QColor(base))
+        scatter.setPalette(palette)
+        scatter.restyle()
+        assert [label.text for _, label in scatter._legend.items] == ["illumination", "viewpoint"]
+        assert all(text in label.item.toHtml() for _, label in scatter._legend.items)
+        assert {cloud.opts["pen"].color().name() for cloud in scatter._clouds.values()} == {base}
 
 
 # The slices
