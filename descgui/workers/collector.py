@@ -47,6 +47,9 @@ class Collector(QObject):
             self._skipped += 1
             return
         self._skipped = 0
+        if gc.get_count()[0] > _MANY_NEW:  # they will mostly stay: one look at them, not two
+            gc.collect(_OLDEST - 1)
+            return
         for generation, limit in enumerate(gc.get_threshold()):
             if limit == 0 or gc.get_count()[generation] <= limit:
                 return

@@ -346,7 +346,8 @@ def test_the_collector_lets_a_library_load_but_does_not_wait_for_ever(qapp):
         assert died_on == []
         collector.collect()
         assert len(died_on) == 1
-        assert len(kept) == 60_000
+        # One look was enough: the next one passes over what the library left.
+        assert {id(kept[0]), id(kept[-1])} <= set(map(id, gc.get_objects(2)))
     finally:
         collector.stop()
         gc.disable()
