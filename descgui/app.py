@@ -304,6 +304,7 @@ class Application(QObject):
             "open_demo": self.pairs.open_demo,
             "paste_image": self.files.paste,
             "value_range": self._choose_range,
+            "heat_colours": self._choose_colours,
             "load_homography": self.files.load_homography,
             "load_truth": self.files.load_truth,
             "clear_truth": self.pairs.truths.clear,
@@ -343,6 +344,7 @@ class Application(QObject):
         }.items():
             self.actions[name].triggered.connect(lambda _checked=False, slot=slot: slot())
         view.range_requested.connect(self._choose_range)
+        view.colours_requested.connect(self._choose_colours)
         view.menu_requested.connect(self._show_image_menu)
         self.descriptor.network_requested.connect(self._open_network)
         self.actions.recents.pair_requested.connect(self.pairs.open_recent)
@@ -377,6 +379,13 @@ class Application(QObject):
 
         if self.models.pair.state is not None:
             self.window.open_dialog(RangeDialog(self.models, self.pairs, self.window))
+
+    def _choose_colours(self) -> None:
+        from descgui.views.heat_dialog import HeatDialog
+
+        dialog = HeatDialog(self.models, self.window)
+        dialog.range_requested.connect(self._choose_range)
+        self.window.open_dialog(dialog)
 
     def _show_image_menu(
         self, side: api.Side, canvas: ImageCanvas, x_px: float, y_px: float, where: QPoint

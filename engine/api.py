@@ -95,6 +95,14 @@ if TYPE_CHECKING:
     from engine.files import csv_text, make_folder, write_atomically
     from engine.geometry.homography import warp_image, warp_points
     from engine.geometry.matrix_files import MATRIX_SUFFIXES
+    from engine.heat_range import (
+        FITTED,
+        HEAT_RANGE_KINDS,
+        HeatRange,
+        HeatRangeKind,
+        heat_range_numbers,
+        parse_heat_range,
+    )
     from engine.imagefiles.value_range import (
         AUTO,
         ValueRange,
@@ -212,6 +220,7 @@ if TYPE_CHECKING:
     from engine.truth.named import named_truth
     from engine.truth.points import HeldPointsSource
     from engine.vocabulary import (
+        COLORMAPS,
         LISTED_TRUTHS,
         MOST_COMPARED,
         PANELS,

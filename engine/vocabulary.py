@@ -32,8 +32,8 @@ Panel = Literal["browser", "descriptor", "probe", "matches", "evaluation", "trai
 Placement = Literal["auto", "beside", "stacked"]
 """Panes side by side, above one another (stacked), or whichever shows the images larger."""
 
-Colormap = Literal["viridis", "cividis"]
-"""The colours of scalar maps."""
+Colormap = Literal["viridis", "cividis", "magma", "inferno", "turbo"]
+"""The colours of scalar maps; all but turbo are perceptually uniform."""
 
 FigureTheme = Literal["light", "dark"]
 """Dark on white, or light on dark."""
@@ -50,6 +50,7 @@ TruthOrigin = Literal["given", "estimated", "pins"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SIDES: tuple[Side, Side] = ("a", "b")
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
+COLORMAPS: tuple[Colormap, ...] = get_args(Colormap)
 PANELS: tuple[Panel, ...] = get_args(Panel)
 
 

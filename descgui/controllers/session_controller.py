@@ -22,6 +22,7 @@ from descgui.models.saved_session import (
     parts_of,
     saved_choice,
     saved_pins,
+    saved_settings,
     session_of,
     view_state,
 )
@@ -120,7 +121,7 @@ class SessionController(QObject):
         choices, chosen = self._choices(session)
         with self._maps.held():
             self._matches.clear()
-            models.settings.override(**api.config_values(session.settings))
+            models.settings.override(**saved_settings(session))
             show_pair()
             models.view.set(view_state(session.view))
             for number, model in enumerate(models.descriptors):

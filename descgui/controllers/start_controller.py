@@ -16,6 +16,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
 from descgui.models.matches_state import MatchesState
 from descgui.models.saved_session import Part, rounded_part
+from descgui.models.settings import Settings
 from descgui.models.view_options import colouring_of, component_numbers, signed_share
 from descgui.models.view_state import ViewState
 from engine import api
@@ -89,6 +90,10 @@ class StartController(QObject):
             models.settings.override(exclude_px=options.self_similarity_px)
             models.view.update(self_similarity=True)
         models.view.update(own_ranges=options.own_ranges)
+        if options.heat_range is not None:
+            models.settings.override(heat=api.parse_heat_range(options.heat_range))
+        if options.colormap is not None:
+            models.settings.override(colormap=options.colormap)
         models.matches.update(descriptor=options.matches_by)
         values: dict[str, Any] = dict(api.parse_overrides(options.settings))
         if options.weights is not None:
@@ -129,6 +134,7 @@ def current_options(models: AppModels, parts: Mapping[Side, Part]) -> api.ViewOp
         parts: what is in sight of each image that is not fitted.
     """
     pair, view = models.pair.state, models.view.state
+    settings, usual = models.settings.state, Settings()
     choice = models.maps.choice
     values = dict(choice.values)
     weights = values.pop("weights", None)
@@ -171,6 +177,8 @@ def current_options(models: AppModels, parts: Mapping[Side, Part]) -> api.ViewOp
         pca_foreground=signed_share(view.pca_colouring),
         self_similarity_px=models.settings.state.exclude_px if view.self_similarity else None,
         own_ranges=view.own_ranges,
+        heat_range=None if settings.heat == usual.heat else str(settings.heat),
+        colormap=None if settings.colormap == usual.colormap else settings.colormap,
         matches_by=chosen_place,
         compare=compare,
         compare_settings=compare_settings,
@@ -201,7 +209,6 @@ def left_out(models: AppModels) -> tuple[str, ...]:
         "the query in image B": probe is not None and probe.side == "b",
         "the place of the panes": view.arrangement != usual_view.arrangement,
         "blinking": view.blink,
-        "the heat map's fixed range": not view.heat_auto,
         "the member that PCA shows": view.pca_level != usual_view.pca_level,
         "the filters of matches": matches.table is not None
         and any(getattr(matches, name) != getattr(usual_matches, name) for name in filters),

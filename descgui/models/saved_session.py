@@ -58,6 +58,11 @@ def view_state(saved: api.SavedView) -> ViewState:
     )
 
 
+def saved_settings(session: api.SavedSession) -> dict[str, Any]:
+    """The settings of the program that a session holds, by their names."""
+    return _shared(api.SavedSettings, session.settings)
+
+
 def saved_choice(saved: api.SavedDescriptor) -> DescriptorChoice:
     """A descriptor of a session as a choice."""
     return DescriptorChoice(saved.name, MappingProxyType(dict(saved.values)), saved.map_files)

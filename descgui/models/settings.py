@@ -14,9 +14,11 @@ from PySide6.QtCore import QObject, Signal
 from descgui.models.networks_state import same_network
 from descgui.models.state import StateModel
 from engine.api import (
+    FITTED,
     Colormap,
     ConfigError,
     FigureTheme,
+    HeatRange,
     OutputError,
     Precision,
     build_config,
@@ -60,6 +62,7 @@ class Settings:
 
     theme: Literal["system", "light", "dark"] = option("system", help="colours of the window")
     colormap: Colormap = option("viridis", help="colours of scalar maps")
+    heat: HeatRange = FITTED
     long_edge_px: int = option(
         640, help="images are shrunk to this long edge before they are described", unit="px",
         low=0, high=8192,

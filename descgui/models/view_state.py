@@ -20,9 +20,7 @@ class ViewState:
             long a network's vectors are); error (how far each match is from the truth).
         linked: both panes share pan and zoom, through the truth where one is known.
         blink: in warp mode, show the other image instead of the blend.
-        heat_low, heat_high: cosine range of the heat map's colours.
-        heat_auto: fit that range to every probe instead.
-        own_ranges: fit it for each descriptor alone; otherwise all of them share one.
+        own_ranges: fit heat maps' colours for each descriptor alone; otherwise all share a range.
         pca_fit: which images the PCA basis is fitted on.
         pca_basis: the file with the basis that "file" means.
         pca_colouring: which component is which colour.
@@ -34,9 +32,6 @@ class ViewState:
     mode: ViewMode = "heat"
     linked: bool = False
     blink: bool = False
-    heat_low: float = 0.0
-    heat_high: float = 1.0
-    heat_auto: bool = True
     own_ranges: bool = False
     pca_fit: PcaFit = "both"
     pca_basis: Path | None = None

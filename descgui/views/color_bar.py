@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFont,
     QFontMetricsF,
+    QMouseEvent,
     QPainter,
     QPaintEvent,
     QPalette,
@@ -63,8 +64,11 @@ def tick_text(value: float, step: float) -> str:
 class ColorBar(QWidget):
     """A bar of colours with its title and its numbers; empty until a scale is set.
 
-    It emits nothing.
+    Signals:
+        pressed(): it was clicked, to change its colours.
     """
+
+    pressed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,6 +76,7 @@ class ColorBar(QWidget):
         self.scale: Scale | None = None
         """What is shown, None while empty."""
         self._colormap = "viridis"
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._describe()
 
@@ -88,6 +93,15 @@ class ColorBar(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         return QSize(120, self.sizeHint().height())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        super().mouseReleaseEvent(event)
+        inside = self.rect().contains(event.position().toPoint())
+        if event.button() == Qt.MouseButton.LeftButton and inside and self.scale is not None:
+            self.pressed.emit()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        event.accept()  # else the release would go to the widget behind
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         scale = self.scale
@@ -133,7 +147,7 @@ class ColorBar(QWidget):
         if self.scale is not None:
             scale = self.scale
             text = f"{scale.title} from {scale.low:.3g} to {scale.high:.3g} {scale.unit}".strip()
-            tip = text
+            tip = f"{text}. Press to change range and colours."
         self.setAccessibleDescription(text)
         self.setToolTip(tip)
 

@@ -349,6 +349,10 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
                 "Choose which values of the images are black and white", "value-range",
                 needs=needs_pair,
             ),
+            Command(
+                "heat_colours", "Heat map colour&s…",
+                "Choose the range and the colour map of heat maps", "colormap", ("Shift+G",),
+            ),
         ),
         (
             Command("fit", "&Fit", "Fit both images", "fit", ("Ctrl+0",), needs_pair),
@@ -369,6 +373,13 @@ MENUS: Mapping[str, tuple[Section, ...]] = {
             _setting(
                 "colormap", "cividis", "&Cividis",
                 "From blue to yellow, readable with most kinds of colour blindness", "colormap",
+            ),
+            _setting("colormap", "magma", "&Magma", "From black over purple to white", "colormap"),
+            _setting("colormap", "inferno", "&Inferno", "From black to yellow", "colormap"),
+            _setting(
+                "colormap", "turbo", "&Turbo (not uniform)",
+                "A rainbow, not perceptually uniform: equal steps of value do not look equal",
+                "colormap",
             ),
             _setting("theme", "system", "&System", "Follow the system's theme", "theme"),
             _setting("theme", "light", "&Light", "Use the light theme", "theme-light"),

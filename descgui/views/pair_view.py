@@ -69,11 +69,13 @@ class PairView(QWidget):
 
     Signals:
         range_requested(): a pane's range was pressed, to change it.
+        colours_requested(): a colour scale was pressed, to change its range or colours.
         menu_requested(str, ImageCanvas, float x, float y, QPoint): a right click on a point of an
             image, "a" or "b", and where on the screen.
     """
 
     range_requested = Signal()
+    colours_requested = Signal()
     menu_requested = Signal(str, object, float, float, QPoint)
 
     def __init__(
@@ -206,10 +208,13 @@ class PairView(QWidget):
 
     def _connect_panes(self) -> None:
         self._lines.redrawn.connect(self._on_lines)
+        for bar in self._bars:
+            bar.pressed.connect(self.colours_requested)
         for index, pane in enumerate(self._panes):
             canvas = pane.canvas
             pane.header.cancel_requested.connect(self._describing.cancel)
             pane.header.range_requested.connect(self.range_requested)
+            pane.bar.pressed.connect(self.colours_requested)
             canvas.moved_by_user.connect(lambda index=index: self._on_moved(index))
             canvas.fit_requested.connect(lambda index=index: self._on_fit(index))
             canvas.viewport_changed.connect(lambda: self._refresh_lines(moving=True))

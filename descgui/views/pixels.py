@@ -33,6 +33,18 @@ _STOPS: Final = {
         "00204d 002b67 00356e 28406c 3d4a6b 4d556c 5b606e 696b71 767676 "
         "848179 928d78 a19976 b1a573 c1b26d d1bf66 e2cd5c f3db4f ffea46"
     ),
+    "magma": (
+        "000004 090720 1a1042 311165 4a1079 621980 792282 912b81 aa337d "
+        "c23b75 d9466b ec5860 f7725c fc8e64 feaa74 fec68a fde2a3 fcfdbf"
+    ),
+    "inferno": (
+        "000004 0a0722 1e0c45 380962 510e6c 69166e 801f6c 982766 b0315b "
+        "c63d4d d94d3d e9612b f47918 fa9407 fcb014 f8cd37 f2ea69 fcffa4"
+    ),
+    "turbo": (
+        "30123b 3f3e9c 4666dd 458cfd 2fb2f4 1ad4d0 22ebaa 52fa7a 8bff4b "
+        "b7f735 dbe236 f5c53a fea130 f9751d e84b0c ce2d04 a91601 7a0403"
+    ),
 }
 
 
@@ -129,7 +141,7 @@ def color_stops(name: str) -> NDArray[np.uint8]:
     """``(255, 3)`` RGB of a colour map, from its low to its high end.
 
     Raises:
-        KeyError: no map of that name; known are viridis and cividis.
+        KeyError: no map of that name; those of :data:`engine.api.COLORMAPS` are known.
     """
     stops = np.array([list(bytes.fromhex(stop)) for stop in _STOPS[name].split()], np.float64)
     places = np.linspace(0.0, 1.0, 255)
@@ -199,12 +211,14 @@ def error_image(
     return view.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
-def value_range(values: NDArray[np.floating[Any]]) -> tuple[float, float] | None:
-    """(low, high) that shows a map well: its 20th percentile on a subsample, and its maximum.
+def value_range(
+    values: NDArray[np.floating[Any]], low_percent: float = 20.0, high_percent: float = 100.0
+) -> tuple[float, float] | None:
+    """(low, high) of a map: two of its percentiles on a subsample, the 100th exactly.
 
-    The least similar fifth says nothing, and a few odd border cells would else take half of the
-    colours; the maximum is exact, since it is what users look for.  None where no value is
-    finite.
+    By default, the least similar fifth, which says nothing, shares one colour, and a few odd border
+    cells do not take half of the colours.  The maximum is exact, since it is what users look for.
+    None where no value is finite.
     """
     high = float(np.fmax.reduce(values, axis=None)) if values.size else float("nan")
     step = max(1, int((values.size / 4096) ** 0.5))
@@ -213,7 +227,11 @@ def value_range(values: NDArray[np.floating[Any]]) -> tuple[float, float] | None
     if not np.isfinite(high) or sample.size == 0:
         finite = values[np.isfinite(values)]
         return (float(finite.min()), float(finite.max())) if finite.size else None
-    place = int(0.2 * (sample.size - 1))
+    place = int(low_percent / 100 * (sample.size - 1))
+    if high_percent < 100.0:
+        last = int(high_percent / 100 * (sample.size - 1))
+        parted = np.partition(sample, (place, last))
+        return float(parted[place]), float(parted[last])
     return min(float(np.partition(sample, place)[place]), high), high
 
 

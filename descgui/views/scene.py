@@ -69,7 +69,7 @@ _CYCLE_RANGE_PX: Final = 20.0
 _KEPT_RANGES: Final = 8
 _PRIMES: Final = ("", "′", "″", "‴")
 
-_ranges: dict[int, tuple[weakref.ref[NDArray[np.float32]], Range | None]] = {}
+_ranges: dict[int, tuple[weakref.ref[NDArray[np.float32]], Range, Range | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,8 @@ def _asking(models: AppModels) -> Side | None:
 def has_own_ranges(models: AppModels) -> bool:
     """Whether each descriptor's heat maps have a colour range, and a colour bar, of their own."""
     view = models.view.state
-    return models.comparing and view.own_ranges and view.heat_auto and view.mode == "heat"
+    fitted = models.settings.state.heat.kind != "fixed"
+    return models.comparing and view.own_ranges and fitted and view.mode == "heat"
 
 
 def heat_range(models: AppModels, descriptor: int) -> Range | None:
@@ -220,18 +221,20 @@ def heat_range(models: AppModels, descriptor: int) -> Range | None:
     The other image and the query's own always share one range, and all descriptors do unless each
     has its own, else colours could not be compared.
     """
-    view = models.view.state
-    if not view.heat_auto:
-        return view.heat_low, view.heat_high
+    wanted = models.settings.state.heat
+    if wanted.kind == "fixed":
+        return wanted.low, wanted.high
     numbers = (descriptor,) if has_own_ranges(models) else models.numbers
     ranges = [
         found
         for key in (PaneKey(side, number) for number in numbers for side in SIDES)
-        if (heat := _heat_of(models, key)) is not None and (found := _range_of(heat[0])) is not None
+        if (heat := _heat_of(models, key)) is not None
+        and (found := _range_of(heat[0], wanted)) is not None
     ]
     if not ranges:
         return None
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return (high - wanted.span if wanted.kind == "relative" else low), high
 
 
 def overlay_for(models: AppModels, key: PaneKey, store: PictureStore) -> Overlay | None:
@@ -475,15 +478,18 @@ def px_text(value: float) -> str:
     return f"{value:.1f} px" if value < 100 else f"{value:.0f} px"
 
 
-def _range_of(heat: NDArray[np.float32]) -> Range | None:
+def _range_of(heat: NDArray[np.float32], wanted: api.HeatRange) -> Range | None:
     """The range of a heat map, worked out once: overlays, bars and captions all ask for it."""
+    percent = (wanted.low_percent, wanted.high_percent)
+    if wanted.kind == "relative":
+        percent = (0.0, 100.0)
     kept = _ranges.get(id(heat))
-    if kept is not None and kept[0]() is heat:
-        return kept[1]
+    if kept is not None and kept[0]() is heat and kept[1] == percent:
+        return kept[2]
     if len(_ranges) >= _KEPT_RANGES:
         _ranges.clear()
-    found = value_range(heat)
-    _ranges[id(heat)] = (weakref.ref(heat), found)
+    found = value_range(heat, *percent)
+    _ranges[id(heat)] = (weakref.ref(heat), percent, found)
     return found
 
 

@@ -28,7 +28,7 @@ from engine.errors import ConfigError, quoted
 from engine.jobs.settings import SECTION, STRICT
 from engine.matching.colouring import MOST_COMPONENTS
 from engine.paths import program_call
-from engine.vocabulary import MOST_COMPARED, SIDES, Panel, PcaFit, Side, ViewMode
+from engine.vocabulary import MOST_COMPARED, SIDES, Colormap, Panel, PcaFit, Side, ViewMode
 
 Theme = Literal["light", "dark"]
 
@@ -177,6 +177,13 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     )  # fmt: skip
     own_ranges: bool = option(
         False, help="fit the colours of the similarity map for each descriptor alone"
+    )
+    heat_range: str | None = option(
+        None, help="similarities of the first and the last colour: percentile:LOW,HIGH of each "
+        "map, relative:SPAN below the best match, or fixed:LOW,HIGH", metavar="KIND:NUMBERS",
+    )  # fmt: skip
+    colormap: Colormap | None = option(
+        None, help="colours of similarities and other maps; turbo is not perceptually uniform"
     )
     matches: int | None = option(None, help="match this many points", low=1, high=1_000_000)
     matches_by: int = option(

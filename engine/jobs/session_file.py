@@ -26,6 +26,7 @@ from engine.descriptors.model_names import FILE_FAMILIES, ModelName, network_of
 from engine.descriptors.registry import get_descriptor
 from engine.errors import ConfigError, DescSpaceError, SessionError, quoted
 from engine.files import parse_json, read_input, write_atomically
+from engine.heat_range import FITTED, HeatRange
 from engine.matching.colouring import MOST_COMPONENTS
 from engine.truth.base import TruthSource
 from engine.truth.homography import HomographySource
@@ -112,6 +113,7 @@ class SavedSettings:
     long_edge_px: int = option(640, help="long edge when describing", low=0, high=8192)
     precision: Precision = option("float32", help="arithmetic of networks")
     colormap: Colormap = option("viridis", help="colours of scalar maps")
+    heat: HeatRange = FITTED
     opacity: float = option(0.65, help="of colours over the image", low=0.0, high=1.0)
     peaks: int = option(5, help="best matches marked for a probe", low=1, high=20)
     separation_px: float = option(16.0, help="between the peaks", low=1.0, high=512.0)
@@ -155,10 +157,7 @@ class SavedView:
     arrangement: Placement = option("auto", help="panes side by side or above one another")
     blink: bool = option(False, help="in warp mode, the other image instead of the blend")
     self_similarity: bool = option(False, help="heat map in the query's own image, too")
-    heat_auto: bool = option(True, help="fit the heat map's colours to every probe")
-    heat_low: float = option(0.0, help="cosine of its first colour", low=-1.0, high=1.0)
-    heat_high: float = option(1.0, help="cosine of its last colour", low=-1.0, high=1.0)
-    own_ranges: bool = option(False, help="fit them for each descriptor alone")
+    own_ranges: bool = option(False, help="fit heat maps' colours for each descriptor alone")
     pca_fit: PcaFit = option("both", help="images that the PCA basis is fitted on")
     pca_basis: Path | None = option(None, help="the file with the basis")
     pca_level: int = option(0, help="which member of a set PCA shows", low=0, high=10_000)
@@ -400,6 +399,7 @@ class _Reader:
         if len({pin.number for pin in pins}) != len(pins):
             raise ConfigError("pins", "two of them have the same number")
         probe = values.get("probe")
+        values = _with_heat_range(values)
         view = _section(SavedView, values, "view")
         if view.pca_basis is not None:
             view = replace(view, pca_basis=self.find(str(values["view"]["pca_basis"])))
@@ -565,6 +565,20 @@ def _read(kind: type[Config], values: Any, where: str) -> Config:
 
 def _section(kind: type[Config], values: Mapping[str, Any], name: str) -> Config:
     return _read(kind, values.get(name, {}), name)
+
+
+def _with_heat_range(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A session in present words; the first ones held the range of heat maps in their view."""
+    view = values.get("view", {})
+    if not isinstance(view, Mapping) or not view.keys() & {"heat_auto", "heat_low", "heat_high"}:
+        return values
+    view = dict(view)
+    fitted, low, high = (view.pop(f"heat_{name}", None) for name in ("auto", "low", "high"))
+    settings = values.get("settings", {})
+    if fitted is False and isinstance(settings, Mapping):
+        ends = {"low": 0.0 if low is None else low, "high": 1.0 if high is None else high}
+        settings = {**settings, "heat": {"kind": "fixed", **ends}}
+    return {**values, "view": view, "settings": settings}
 
 
 def _entries(values: Mapping[str, Any], name: str) -> Iterator[tuple[int, Any]]:

@@ -670,7 +670,6 @@ def test_pins_zoom_and_link_of_a_copied_command_come_back(exports, models, asked
             lambda models: models.view.update(arrangement="stacked", blink=True),
             "the place of the panes, blinking",
         ),
-        (lambda models: models.view.update(heat_auto=False), "the heat map's fixed range"),
         (lambda models: models.probe.move(Probe("b", (1.0, 1.0))), "the query in image B"),
         (
             lambda models: models.matches.update(table=table(), mutual_only=True),

@@ -164,7 +164,7 @@ def test_choosing_the_same_descriptor_with_equal_values_is_silent(qapp):
 @pytest.mark.parametrize(
     ("state_class", "same", "other"),
     [
-        (ViewState, {"mode": "heat", "heat_low": 0.0}, {"mode": "pca"}),
+        (ViewState, {"mode": "heat", "blink": False}, {"mode": "pca"}),
         (MatchesState, {"count": 200, "mutual_only": False, "table": None}, {"count": 5}),
         (PicturesState, {"busy": "", "pca": None}, {"busy": "pca"}),
     ],

@@ -44,6 +44,7 @@ from engine.api import (
     OUTSIDE,
     ErrorsAnswer,
     Extent,
+    HeatRange,
     HeldPointsSource,
     HomographySource,
     Image,
@@ -377,14 +378,18 @@ def test_heat_maps_that_are_not_there_are_not_drawn(view, models, opened):
 
 
 def test_the_colour_bar_shows_the_fixed_range_or_fits_the_probe(view, models, opened):
-    models.view.update(heat_auto=False, heat_low=-0.2, heat_high=0.9)
+    models.settings.update(heat=HeatRange(kind="fixed", low=-0.2, high=0.9))
     ask(models, opened)
     assert shown_range(view, 0) == (-0.2, 0.9)
-    models.view.update(heat_auto=True)
+    models.settings.update(heat=HeatRange())
     low, high = shown_range(view, 0)
     heat = models.probe.answer.heat
     assert high == pytest.approx(float(heat.max()))
     assert float(heat.min()) <= low < float(np.median(heat))
+    models.settings.update(heat=HeatRange(kind="relative", span=0.25))
+    assert shown_range(view, 0) == pytest.approx((high - 0.25, high))
+    models.settings.update(heat=HeatRange(low_percent=50.0, high_percent=75.0))
+    assert shown_range(view, 0) == pytest.approx(np.percentile(heat, (50, 75)), abs=0.05)
 
 
 # Self-similarity
@@ -782,7 +787,8 @@ def test_each_descriptor_may_have_its_own_range_with_its_own_bar(view, models, c
 
 def test_a_fixed_range_holds_for_all_descriptors(view, models, comparing):
     two_ranges(models, comparing)
-    models.view.update(own_ranges=True, heat_auto=False, heat_low=-0.5, heat_high=0.5)
+    models.view.update(own_ranges=True)
+    models.settings.update(heat=HeatRange(kind="fixed", low=-0.5, high=0.5))
     assert (view._bars[0].scale.low, view._bars[0].scale.high) == (-0.5, 0.5)
     assert not any(pane.bar.isVisible() for pane in view._panes)
 

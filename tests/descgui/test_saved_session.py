@@ -15,7 +15,7 @@ from engine import api
 from tests.descgui.test_file_controllers import open_in
 
 OTHER = ViewState(
-    mode="pca", linked=True, blink=True, heat_low=0.2, heat_high=0.7, heat_auto=False,
+    mode="pca", linked=True, blink=True,
     own_ranges=True, pca_fit="file", pca_basis=Path("/b.npz"), pca_level=2, self_similarity=True,
     pca_colouring=api.Colouring(components=(3, 0, 1), flipped=(True, False, False),
                                 foreground=0.25, inverted=True),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from engine.errors import SessionError
+from engine.heat_range import HeatRange
 from engine.jobs.session_file import (
     SavedDescriptor,
     SavedMatches,
@@ -59,14 +60,17 @@ def full(folder: Path) -> SavedSession:
             SavedDescriptor(f"onnx:{folder / 'nets/own.onnx'}@3,4"),
             SavedDescriptor("precomputed", {}, (folder / "maps/a.npz", folder / "maps/b.npz")),
         ),
-        settings=SavedSettings(long_edge_px=320, colormap="cividis", correct_px=2.5),
+        settings=SavedSettings(
+            long_edge_px=320, colormap="cividis", correct_px=2.5,
+            heat=HeatRange(kind="fixed", low=0.1, span=0.5),
+        ),
         pins=(SavedPin(number=2, x_px=1.25), SavedPin(number=7, image="b", y_px=0.1 + 0.2)),
         selected=7,
         probe=SavedPin(image="b", x_px=3.0),
         matches=SavedMatches(descriptor=2, count=50, min_similarity=0.5, matched=True),
         view=SavedView(
             mode="pca", linked=True, pca=(2, -1, 3), pca_fit="file", pca_basis=folder / "basis.npz",
-            part_a=(-1.5, 2.0, 30.0, 40.25), heat_auto=False, heat_low=0.1,
+            part_a=(-1.5, 2.0, 30.0, 40.25),
         ),
     )  # fmt: skip
 
@@ -87,6 +91,17 @@ def test_a_session_that_moves_alone_finds_its_files_where_they_are(folder, tmp_p
     alone.parent.mkdir(parents=True)
     shutil.move(folder / "s.descspace", alone)
     assert read_session(alone).session == full(folder)
+
+
+def test_sessions_whose_view_held_the_range_of_heat_maps_still_open(folder):
+    path = folder / "s.descspace"
+    write_session(path, full(folder))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["settings"]["heat"]
+    for fitted, expected in ((True, HeatRange()), (False, HeatRange(kind="fixed", low=0.2))):
+        values["view"] |= {"heat_auto": fitted, "heat_low": 0.2, "heat_high": 1.0}
+        path.write_text(json.dumps(values), encoding="utf-8")
+        assert read_session(path).session.settings.heat == expected
 
 
 def test_files_are_found_by_their_names_beside_the_session_and_that_is_said(folder, tmp_path):

@@ -30,6 +30,7 @@ def view_options(arguments: Namespace) -> ViewOptions:
     Raises:
         DescSpaceError: a file is missing, or options contradict each other.
     """
+    from engine.heat_range import parse_heat_range
     from engine.imagefiles.value_range import parse_pair_ranges
     from engine.jobs.open_pair import check_images
     from engine.jobs.output import check_output
@@ -53,6 +54,8 @@ def view_options(arguments: Namespace) -> ViewOptions:
         if part is not None and min(part[2:]) <= 0:
             raise ConfigError(name, "its width and height must be above 0")
     parse_pair_ranges(options.value_range, options.value_range_b)
+    if options.heat_range is not None:
+        parse_heat_range(options.heat_range)
     if options.pca is not None and 0 in options.pca:
         raise ConfigError("pca", "counts components from 1; 0 is none")
     if options.pca_fit == "file" and options.pca_basis is None:
