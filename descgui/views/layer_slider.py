@@ -110,7 +110,7 @@ class LayerSlider(QWidget):
             for pair in (network.stride_px, network.offset_px)
         )
         self.grid.say(
-            f"Measured: every {stride} px from {offset} ± {error_text(network.error_px)} px",
+            f"Measured: {stride} px from {offset} ± {error_text(network.error_px)} px",
             "Where the cells of this layer were found in the network's input, by "
             f"{_METHODS.get(network.method, network.method)}: the distance of the cells, and the "
             "first one's place with its standard error.",

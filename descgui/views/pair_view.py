@@ -193,6 +193,7 @@ class PairView(QWidget):
         for pane in self._panes:
             pane.setParent(area)  # now: a pane that is moved later is not seen at once
             pane.setVisible(not pane.key.compared)
+        self._explained.setContentsMargins(0, 0, 4, 0)  # as far from the edge as the headers
         strip = self._strip = in_row(None, (self._legend, 3), self._explained, spacing_px=18)
         for bar in self._bars:
             bar.setMaximumWidth(420)

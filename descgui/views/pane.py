@@ -194,7 +194,9 @@ class PaneHeader(QWidget):
 
     def _paint_caption(self, painter: QPainter, room: QRectF, color: QColor, most: float) -> float:
         metrics = QFontMetricsF(self.font())
-        text = _shortened(self._caption.text, metrics, most)
+        # Of work under way its name says too little; of what is shown the mode's name can go.
+        fewest = 2 if self._caption.busy or self._caption.problem else 1
+        text = _shortened(self._caption.text, metrics, most, fewest=fewest)
         width = metrics.horizontalAdvance(text)
         painter.setFont(self.font())
         painter.setPen(color)
@@ -303,10 +305,10 @@ class PaneHeader(QWidget):
         self.setToolTip(plain_tip("\n".join(line for line in lines if line)))
 
 
-def _shortened(text: str, metrics: QFontMetricsF, most: float) -> str:
+def _shortened(text: str, metrics: QFontMetricsF, most: float, *, fewest: int) -> str:
     """What fits of a caption: its first parts, the last ones being the least important."""
     parts = text.split(_BETWEEN)
-    while len(parts) > 2 and metrics.horizontalAdvance(_BETWEEN.join(parts)) > most:
+    while len(parts) > fewest and metrics.horizontalAdvance(_BETWEEN.join(parts)) > most:
         parts.pop()
     return metrics.elidedText(_BETWEEN.join(parts), Qt.TextElideMode.ElideMiddle, most)
 

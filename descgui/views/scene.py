@@ -374,7 +374,7 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
     if shown is None:
         return None
     if mode == "cycle":
-        return Scale("A→B→A error, top: or more", 0.0, _CYCLE_RANGE_PX, shown.unit)
+        return Scale("A→B→A error (top: or more)", 0.0, _CYCLE_RANGE_PX, shown.unit)
     if mode == "error":
         low, high = ERROR_RANGE_PX
         right_px = models.settings.state.correct_px
@@ -383,7 +383,7 @@ def scale_for(models: AppModels, key: PaneKey) -> Scale | None:
         # One range for both images, without the outliers, or all others would look the same.
         both_norms = [one for one in (pictures.norms_a, pictures.norms_b) if one is not None]
         found_range = norms_range(both_norms)
-        return None if found_range is None else Scale("Norm, top: or more", *found_range, "")
+        return None if found_range is None else Scale("Norm (top: or more)", *found_range, "")
     winners = pictures.winners
     assert winners is not None, "scalar_for found one"
     if shown is winners.angle:
@@ -414,7 +414,7 @@ def marks_for(
     if answer is not None:
         _add_answer(models, answer, marks, labels)
     if probe is not None and probe.side == key.side and not key.compared:
-        marks.extend(_asked_marks(models, probe.point_px, labels))
+        marks.extend(_asked_marks(models, probe.point_px, labels, labelled=own is None))
     frames = _high_norm_marks(models, key) if models.view.state.mode == "norms" else []
     discs = _discs(answer, own, marks)
     return (*frames, *_listed_marks(models, key), *discs, *marks, *labels)
@@ -657,7 +657,10 @@ def _answer_label(models: AppModels, answer: api.ProbeAnswer, *, gap: float = 11
     return Label(answer.found_px, similarity, gap=gap)
 
 
-def _asked_marks(models: AppModels, point_px: api.Point, labels: list[Mark]) -> list[Mark]:
+def _asked_marks(
+    models: AppModels, point_px: api.Point, labels: list[Mark], *, labelled: bool
+) -> list[Mark]:
+    """The query, and where matching back ends; its label would cover those of an own search."""
     answer = models.probe.answer
     probe = models.probe.probe
     marks: list[Mark] = []
@@ -671,8 +674,9 @@ def _asked_marks(models: AppModels, point_px: api.Point, labels: list[Mark]) -> 
         and not is_right(models, answer.cycle_error_px)
     ):
         marks.append(CycleArrow(point_px, answer.cycle_px))
-        text = f"cycle {px_text(answer.cycle_error_px)}"
-        labels.append(Label(answer.cycle_px, text))
+        if labelled:
+            text = f"cycle {px_text(answer.cycle_error_px)}"
+            labels.append(Label(answer.cycle_px, text))
     marks.append(Reticle(point_px))
     return marks
 

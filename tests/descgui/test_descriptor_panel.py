@@ -322,7 +322,7 @@ def test_the_slider_shows_layer_and_measured_grid(on_network):
     assert (layers.slider.minimum(), layers.slider.maximum(), layers.slider.value()) == (0, 11, 11)
     assert layers.number.text() == "11 of 11"
     assert layers.layer.text() == "blocks.11 · stride 14 px · 384-d"
-    assert layers.grid.text() == "Measured: every 14 px from 6.5 ± 0.02 px"
+    assert layers.grid.text() == "Measured: 14 px from 6.5 ± 0.02 px"
     assert "gradients" in layers.grid.toolTip()
 
 
@@ -365,7 +365,7 @@ def test_a_network_with_fewer_layers_asks_for_none_of_them_by_itself(on_network,
         models.maps.set_status(side, MapStatus("ready", info=info(network=small)))
     layers = on_network.shown.layers
     assert (layers.slider.maximum(), layers.number.text()) == (4, "4 of 4")
-    assert layers.grid.text() == "Measured: every 14 px from 6.5 ± <0.001 px"
+    assert layers.grid.text() == "Measured: 14 px from 6.5 ± <0.001 px"
     assert asked.of("choose") == []
 
 

@@ -36,6 +36,7 @@ from descgui.views.marks import (
 )
 from descgui.views.match_lines import MatchLines
 from descgui.views.pair_view import PairView
+from descgui.views.pane import _shortened
 from descgui.views.pixels import color_stops, error_image
 from descgui.views.scene import PaneKey
 from descgui.views.viewport import Box, Viewport
@@ -392,6 +393,29 @@ def test_the_colour_bar_shows_the_fixed_range_or_fits_the_probe(view, models, op
     assert shown_range(view, 0) == pytest.approx(np.percentile(heat, (50, 75)), abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("fewest", "letters", "shown"),
+    [
+        (1, 50, "timm test_convnext · similarity · 33 px"),
+        (1, 35, "timm test_convnext · similarity"),
+        (1, 25, "timm test_convnext"),
+        (2, 25, "…"),  # work under way: its name is as important
+    ],
+)
+def test_a_descriptor_s_name_is_the_last_that_a_header_leaves_out(fewest, letters, shown):
+    class Letters:
+        """Measures words by their letters."""
+
+        def horizontalAdvance(self, text):
+            return len(text)
+
+        def elidedText(self, text, _mode, most):
+            return text if len(text) <= most else "…"
+
+    text = "timm test_convnext · similarity · 33 px"
+    assert _shortened(text, Letters(), letters, fewest=fewest) == shown
+
+
 # Self-similarity
 
 
@@ -420,7 +444,8 @@ def test_best_other_places_and_the_circle_lie_in_the_query_s_own_image(
     assert (circle.point_px, circle.radius_px) == ((30.0, 20.0), 8.0)
     rings = {mark.rank: mark.point_px for mark in marks if isinstance(mark, PeakRing)}
     assert rings == {1: (50.0, 9.0), 2: (5.0, 40.0)}
-    assert "0.810" in [mark.text for mark in marks if isinstance(mark, Label)]
+    assert [mark.text for mark in marks if isinstance(mark, Label)] == ["0.810"]
+    assert CycleArrow in kinds(view, own_pane), "only its label would be in the way"
     assert "elsewhere 0.810" in view._panes[own_pane].header.caption.text
     assert view.canvases[own_pane].overlay is not None
     assert ExcludedCircle not in kinds(view, 1 - own_pane)
