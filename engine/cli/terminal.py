@@ -39,6 +39,7 @@ class TerminalSink:
         self._tasks: dict[str, TaskID] = {}
         self._shown_s: dict[str, float] = {}
         self._warned: set[str] = set()
+        self._last = ""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -77,7 +78,7 @@ class TerminalSink:
             self._tasks.clear()
 
     def _line(self, text: str) -> None:
-        text = printable(text, keep="\n")
+        text = self._last = printable(text, keep="\n")
         if self._bar is not None:
             # Printed by the bar's own console, which moves the bar below the line.
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -91,8 +92,9 @@ class TerminalSink:
             self._move_bar(event)
             return
         if event.total == 1:  # nothing to count: print what begins
-            if event.done == 0:
-                self._line(f"{event.stage} …")
+            begins = f"{event.stage} …"
+            if event.done == 0 and begins != self._last:  # several small files look like one
+                self._line(begins)
             return
         now_s = time.monotonic()
         finished = event.total is not None and event.done >= event.total

@@ -244,6 +244,7 @@ class TestTerminalSink:
         sink(Progress("describing", 2, 2))
         sink(Progress("drawing", 0, 1))
         sink(Progress("drawing", 1, 1))
+        sink(Progress("drawing", 0, 1))  # of the next small file
         sink(Note("The [CPU] is used."))
         sink(Saved(tmp_path, "matches"))
         sink(Metric(3, {"loss": 0.123456}))
