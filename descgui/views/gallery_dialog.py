@@ -208,7 +208,8 @@ class GalleryDialog(QDialog):
 
     def _fill_fields(self) -> None:
         content = self._content
-        lists = sorted({row.queries for row in content.pairs}) if content is not None else []
+        means = content.summary if content is not None else ()
+        lists = sorted({row.queries for row in means if row.pairs})
         names = {"harris": "Harris corners", "uniform": "Uniform points", "listed": "Listed points"}
         refill(self.queries, [(names.get(word, word), word) for word in lists])
         self.queries.setVisible(len(lists) > 1)
