@@ -10,6 +10,12 @@ from PySide6.QtGui import QDesktopServices
 from descgui.models.messages import MessagesModel
 
 
+def open_page(address: str, messages: MessagesModel) -> None:
+    """Open a web page in the desktop's browser; where there is none, a message says the address."""
+    if not QDesktopServices.openUrl(QUrl(address)):
+        messages.notify(f"The desktop has no program that opens {address}", "warning")
+
+
 def open_on_desktop(path: Path, messages: MessagesModel) -> None:
     """Open a file or folder with the program that the desktop has for it.
 

@@ -47,6 +47,7 @@ class OptionInfo:
         kind: what may be entered; ``file`` and ``folder`` are paths to something that exists.
         default: the value when nothing is given; None where it is required.
         choices: the allowed words of a ``choice``, or of ``choices``, which are several words.
+        choice_titles: what forms call them, in their order; empty where the words will do.
         optional: None (``none`` in text, an empty field in a form) is allowed.
         title: replaces the name in forms, where the name is too short without its section.
         low, high: inclusive bounds of numbers, each None when unbounded.
@@ -69,6 +70,7 @@ class OptionInfo:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    choice_titles: tuple[str, ...] = ()
     optional: bool = False
     flag: str | None = None
     metavar: str = ""
@@ -109,8 +111,8 @@ def option(
     """Declare a setting: a dataclass field that knows its help, unit and range.
 
     ``default`` is :data:`REQUIRED` where there is none; ``folder`` marks a path to a folder;
-    ``words`` are further fields of :class:`OptionInfo`: ``title`` for forms; ``flag``, ``metavar``,
-    ``group``, ``repeated``, ``separator`` and ``always`` for command lines.
+    ``words`` are further fields of :class:`OptionInfo`: ``title`` and ``choice_titles`` for forms;
+    ``flag``, ``metavar``, ``group``, ``repeated``, ``separator`` and ``always`` for command lines.
     """
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "folder": folder, **words}
     return dataclasses.field(default=default, metadata={_KEY: metadata})

@@ -132,4 +132,5 @@ def _info(entry: api.DescriptorEntry) -> DescriptorChoiceInfo:
         source=entry.source,
         takes_weights=entry.takes_weights,
         options=api.describe_options(entry.config),
+        weights_page=entry.weights_page,
     )

@@ -301,7 +301,12 @@ class MapsController(QObject):
 
     def _failed(self, model: MapsModel, side: api.Side, failure: Failure) -> None:
         model.set_status(side, MapStatus("failed", message=failure.summary))
-        self._models.messages.report(failure)
+        choice = model.choice
+        if self._models.engine.state.missing_weights(choice.name, choice.values):
+            # The panel says it, with a way out; a second sentence above the panes would not help.
+            self._models.messages.log(failure.summary, "error", topic=choice.name)
+        else:
+            self._models.messages.report(failure)
 
     def _cancelled(self, model: MapsModel, side: api.Side) -> None:
         if model.status(side).stage != "ready":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from engine.api import OptionInfo
 
@@ -18,6 +19,7 @@ class DescriptorChoiceInfo:
     source: str
     takes_weights: bool
     options: tuple[OptionInfo, ...]
+    weights_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,18 @@ class EngineState:
         """The descriptor or opened network called ``name``."""
         listed = (*self.descriptors, *self.networks)
         return next((entry for entry in listed if entry.name == name), None)
+
+    def title_of(self, name: str) -> str:
+        """What people read for the descriptor or opened network called ``name``."""
+        info = self.descriptor(name)
+        return name if info is None else info.title
+
+    def missing_weights(self, name: str, values: Mapping[str, Any]) -> str:
+        """The page with the weights that a descriptor cannot do without and lacks, or "".
+
+        Args:
+            name: of the descriptor.
+            values: its settings.
+        """
+        info = self.descriptor(name)
+        return info.weights_page if info is not None and not values.get("weights") else ""

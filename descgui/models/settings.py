@@ -60,34 +60,64 @@ class FigureSettings:
 class Settings:
     """The user's preferences that the window remembers."""
 
-    theme: Literal["system", "light", "dark"] = option("system", help="colours of the window")
-    colormap: Colormap = option("viridis", help="colours of scalar maps")
+    theme: Literal["system", "light", "dark"] = option(
+        "system", help="colours of the window",
+        choice_titles=("Follow the system", "Light", "Dark"),
+    )  # fmt: skip
+    colormap: Colormap = option(
+        "viridis", help="colours of heat maps and of all other maps of numbers",
+        title="Colour map",
+        choice_titles=("Viridis", "Cividis", "Magma", "Inferno", "Turbo (not uniform)"),
+    )  # fmt: skip
     heat: HeatRange = FITTED
     long_edge_px: int = option(
-        640, help="images are shrunk to this long edge before they are described", unit="px",
-        low=0, high=8192,
+        640, help="images are shrunk to this long edge before they are described; 0 keeps them",
+        unit="px", low=0, high=8192,
     )  # fmt: skip
     device: str = option("auto", help="where descriptors are computed")
     precision: Precision = option(
-        "float32", help="arithmetic of networks; reduced only where it changes no match"
+        "float32",
+        help="arithmetic of networks; reduced only where it changes no match",
+        choice_titles=("Single (float32)", "Half (bfloat16)", "Half (float16)"),
     )
-    opacity: float = option(0.65, help="of colours over the image", low=0.0, high=1.0)
-    peaks: int = option(5, help="best matches marked for a probe", low=1, high=20)
+    opacity: float = option(0.65, help="of colours over the image", unit="share", low=0.0, high=1.0)
+    peaks: int = option(
+        5, help="best matches marked for a query", low=1, high=20, title="Marked matches"
+    )
     separation_px: float = option(
-        16.0, help="distance between the peaks of a probe", unit="px", low=1.0, high=512.0
+        16.0,
+        help="least distance between the marked matches of a query",
+        unit="px",
+        low=1.0,
+        high=512.0,
+        title="Distance between them",
     )
     exclude_px: float = option(
         32.0, help="radius around a query that self-similarity leaves out", unit="px",
-        low=0.0, high=4096.0,
+        low=0.0, high=4096.0, title="Left out around the query",
     )  # fmt: skip
     correct_px: float = option(
-        3.0, help="a match this close to the truth is right", unit="px", low=0.1, high=100.0
+        3.0,
+        help="a match this close to the truth is right",
+        unit="px",
+        low=0.1,
+        high=100.0,
+        title="Right within",
     )
     map_budget_mb: int = option(
-        2048, help="memory for finished maps", unit="mb", low=128, high=262144
+        2048,
+        help="memory for finished maps; the oldest ones are dropped beyond it",
+        unit="mb",
+        low=128,
+        high=262144,
+        title="Memory for maps",
     )
-    restore_session: bool = option(True, help="open the last pair again at start")
-    descriptor: str = option("descspace-fast", help="descriptor shown at start")
+    restore_session: bool = option(
+        True, help="open the last pair again at start", title="Open the last pair"
+    )
+    descriptor: str = option(
+        "descspace-fast", help="descriptor shown at start", title="First descriptor"
+    )
     recent_pairs: tuple[str, ...] = option((), help="recently opened pairs")
     recent_folders: tuple[str, ...] = option((), help="recently opened folders")
     places: tuple[str, ...] = option((), help="the pair shown last of each set of pairs")

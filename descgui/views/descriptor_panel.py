@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QLabel,
+    QPushButton,
     QWidget,
 )
 
+from descgui.desktop import open_page
 from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.networks_state import same_network
 from descgui.models.settings import Settings
+from descgui.views import dialogs
 from descgui.views.form import NumberBox, OptionForm
 from descgui.views.layer_slider import LayerSlider
 from descgui.views.panel_parts import (
@@ -133,6 +138,45 @@ class SideStatus(QWidget):
         }[status.stage]
 
 
+class MissingWeights(QWidget):
+    """Says once that a descriptor needs its authors' weights, where they are, and takes their file.
+
+    Args:
+        open_page: opens a web page.
+        choose: asks for the file.
+        parent: what it belongs to.
+    """
+
+    def __init__(
+        self, open_page: Callable[[str], None], choose: Callable[[], None], parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self.notice = Notice("warning", self)
+        self.page = QLabel(self)
+        self.page.setTextFormat(Qt.TextFormat.RichText)
+        self.page.setTextInteractionFlags(
+            Qt.TextInteractionFlag.LinksAccessibleByMouse
+            | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
+        )
+        self.page.linkActivated.connect(open_page)
+        self.choose = QPushButton("Choose &file…", self)
+        self.choose.setToolTip("Choose the weights file that you have downloaded")
+        self.choose.clicked.connect(choose)
+        foot = in_row(None, self.choose, self.page, 1, spacing_px=10)
+        in_column(self, self.notice, foot, spacing_px=6)
+        self.hide()
+
+    def show_missing(self, title: str, address: str) -> None:
+        """Say it of a descriptor; an empty address hides everything."""
+        if address:
+            self.notice.say(
+                f"{title} needs its authors' weights, which may not be shipped with this program."
+            )
+            self.page.setText(f'<a href="{html.escape(address)}">Where to get them</a>')
+            self.page.setToolTip(address)
+        self.setVisible(bool(address))
+
+
 class DescriptorChooser(QWidget):
     """A descriptor and its settings; one for the shown descriptor, one for each beside it.
 
@@ -185,6 +229,10 @@ class DescriptorChooser(QWidget):
         layout.addWidget(self.weak_vote)
         self.failure = Notice("error", self)
         layout.addWidget(self.failure)
+        self.missing = MissingWeights(
+            partial(open_page, messages=models.messages), self._choose_weights, self
+        )
+        layout.insertWidget(layout.indexOf(self.summary) + 1, self.missing)
         maps.choice_changed.connect(self._on_choice)
         maps.status_changed.connect(self._on_status)
         models.engine.changed.connect(self._on_engine)
@@ -295,12 +343,18 @@ class DescriptorChooser(QWidget):
 
     def _on_status(self, side: Side, status: MapStatus) -> None:
         self.sides[side].show_status(status)
-        failures = {failure_of(self._maps.status(each)) for each in SIDES}
+        choice, engine = self._maps.choice, self._models.engine.state
+        failed = any(failure_of(self._maps.status(each)) for each in SIDES)
+        address = engine.missing_weights(choice.name, choice.values) if failed else ""
+        self.missing.show_missing(engine.title_of(choice.name), address)
+        self.summary.setVisible(bool(self.summary.sentence) and not address)
+        failures = {"" if address else failure_of(self._maps.status(each)) for each in SIDES}
         # Most reasons (weights, settings) hold for both images: say them once.
         common = failures.pop() if len(failures) == 1 else ""
         self.failure.say(common)
         for each, shown in self.sides.items():
-            shown.failure.say("" if common else failure_of(self._maps.status(each)))
+            known = common or address
+            shown.failure.say("" if known else failure_of(self._maps.status(each)))
         self._show_layers()
         self._show_untrained()
         self._show_vote()
@@ -324,6 +378,12 @@ class DescriptorChooser(QWidget):
             files = self._map_files[1]
         choice = DescriptorChoice(name, self._values.get(name, {}), files)
         self._describing.choose(self._maps, choice)
+
+    def _choose_weights(self) -> None:
+        folder = self._models.pair.folder
+        path = dialogs.ask_file(self, "Choose a weights file", folder, "All files (*)")
+        if path is not None:
+            self._on_values({**self._maps.choice.values, "weights": str(path)})
 
     def _on_layer(self, layer: int) -> None:
         current = self._maps.choice

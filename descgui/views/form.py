@@ -25,6 +25,7 @@ from descgui.views.icons import icon
 from descgui.views.panel_parts import (
     Notice,
     Section,
+    Sentence,
     StayingMenu,
     WheelNeedsFocus,
     in_row,
@@ -32,7 +33,15 @@ from descgui.views.panel_parts import (
 )
 from engine.api import ConfigError, OptionInfo, typed_path
 
-_SUFFIXES = {"px": " px", "mb": " MB", "deg": "°", "percent": " %", "s": " s", "cells": " cells"}
+_SUFFIXES = {
+    "px": " px",
+    "mb": " MB",
+    "deg": "°",
+    "percent": " %",
+    "share": " %",
+    "s": " s",
+    "cells": " cells",
+}
 _UNBOUNDED = 1e9
 _LEAST_DECIMALS = 6
 
@@ -49,6 +58,11 @@ def point_locale() -> QLocale:
 def unit_suffix(unit: str) -> str:
     """How a unit is written after a number."""
     return _SUFFIXES.get(unit, f" {unit}" if unit else "")
+
+
+def unit_factor(unit: str) -> float:
+    """What a number is multiplied by to be written in a unit: shares of 1 are shown in percent."""
+    return 100.0 if unit == "share" else 1.0
 
 
 def step_for(info: OptionInfo) -> float:
@@ -72,9 +86,10 @@ class NumberBox(QDoubleSpinBox):
         super().__init__(parent)
         self._whole = info.kind == "int"
         self._optional = info.optional
-        self._step = step_for(info)
-        self._low = -_UNBOUNDED if info.low is None else info.low
-        high = _UNBOUNDED if info.high is None else info.high
+        self._factor = factor = unit_factor(info.unit)
+        self._step = factor * step_for(info)
+        self._low = -_UNBOUNDED if info.low is None else factor * info.low
+        high = _UNBOUNDED if info.high is None else factor * info.high
         self.setLocale(point_locale())
         self.setKeyboardTracking(False)
         self.setAccelerated(True)
@@ -98,7 +113,7 @@ class NumberBox(QDoubleSpinBox):
         value = self.value()
         if self._optional and value < self._low:
             return None
-        return round(value) if self._whole else value
+        return round(value) if self._whole else value / self._factor
 
     def set_number(self, value: float | None) -> None:
         """Show a value without a signal; None empties an optional one.
@@ -108,7 +123,7 @@ class NumberBox(QDoubleSpinBox):
         if value == self.number():
             return
         with QSignalBlocker(self):
-            self.setValue(self.minimum() if value is None else float(value))
+            self.setValue(self.minimum() if value is None else self._factor * value)
 
     def textFromValue(self, value: float) -> str:
         text = self.locale().toString(value, "f", self.decimals())
@@ -201,8 +216,8 @@ class _ChoiceEditor(_Editor):
         if info.kind == "bool":
             self._combo.addItem("yes", True)
             self._combo.addItem("no", False)
-        for word in info.choices:
-            self._combo.addItem(word, word)
+        for title, word in zip(info.choice_titles or info.choices, info.choices, strict=True):
+            self._combo.addItem(title, word)
         self._combo.activated.connect(self.edited)
 
     def value(self) -> Any:
@@ -376,6 +391,7 @@ class _Row:
         self.info = info
         self.default = plain_value(info.default)
         self._nothing = ""
+        self._shown = True
         self.editor = _make_editor(info, form)
         self.label = QLabel(info.label, form)
         self.label.setWordWrap(True)
@@ -388,6 +404,8 @@ class _Row:
         policy.setRetainSizeWhenHidden(True)
         self.reset.setSizePolicy(policy)
         self.notice = Notice("error", form)
+        self.explanation = Sentence(parent=form, quiet=True)
+        self.explanation.setContentsMargins(0, 0, 0, 6)
         self.editor.control.setAccessibleName(info.label)
         self.editor.control.setAccessibleDescription(info.help)
         self._explain()
@@ -397,11 +415,22 @@ class _Row:
         """True if the value differs from the default."""
         return bool(self.editor.value() != self.default)
 
+    def show_whole(self, shown: bool) -> None:
+        """Show all of it, or nothing."""
+        self._shown = shown
+        for widget in (self.label, self.editor):
+            widget.setVisible(shown)
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(shown)
+        self.reset.setSizePolicy(policy)
+        self.explanation.setVisible(shown and bool(self.explanation.sentence))
+        self.refresh()
+
     def refresh(self) -> None:
         """Show the reset button and the problem where there is one."""
         problem = self.editor.problem()
-        self.reset.setVisible(self.changed or bool(problem))
-        self.notice.say(problem)
+        self.reset.setVisible(self._shown and (self.changed or bool(problem)))
+        self.notice.say(problem if self._shown else "")
 
     def set_default(self, value: Any) -> None:
         """Use another value as the default."""
@@ -429,20 +458,25 @@ class _Row:
         if isinstance(self.default, tuple):
             parts = [one if isinstance(one, str) else _number_text(one) for one in self.default]
             return ", ".join(parts) or "none"
-        number = isinstance(self.default, int | float)
-        text = _number_text(self.default) if number else str(self.default)
-        return text + unit_suffix(self.info.unit)
+        if isinstance(self.default, int | float):
+            return self._in_unit(self.default)
+        words = dict(zip(self.info.choices, self.info.choice_titles, strict=False))
+        return words.get(self.default, str(self.default)) + unit_suffix(self.info.unit)
+
+    def _in_unit(self, number: float) -> str:
+        shown = unit_factor(self.info.unit) * number
+        return _number_text(shown) + unit_suffix(self.info.unit)
 
     def _tooltip(self) -> str:
         info = self.info
         lines = [info.help[:1].upper() + info.help[1:] + "." if info.help else info.label]
-        suffix = unit_suffix(info.unit)
         if info.low is not None and info.high is not None:
-            lines.append(f"From {_number_text(info.low)} to {_number_text(info.high) + suffix}.")
+            low = _number_text(unit_factor(info.unit) * info.low)
+            lines.append(f"From {low} to {self._in_unit(info.high)}.")
         elif info.low is not None:
-            lines.append(f"At least {_number_text(info.low) + suffix}.")
+            lines.append(f"At least {self._in_unit(info.low)}.")
         elif info.high is not None:
-            lines.append(f"At most {_number_text(info.high) + suffix}.")
+            lines.append(f"At most {self._in_unit(info.high)}.")
         lines.append(f"Default: {self._default_text()}. In commands: {info.name}")  # fmt: skip
         return "\n".join(lines)
 
@@ -463,6 +497,8 @@ class OptionForm(QWidget):
         options: tuple[OptionInfo, ...],
         values: Mapping[str, Any] | None = None,
         parent: QWidget | None = None,
+        *,
+        explained: bool = False,
     ) -> None:
         super().__init__(parent)
         self._wheel = WheelNeedsFocus(self)
@@ -475,11 +511,15 @@ class OptionForm(QWidget):
         self._rows: dict[str, _Row] = {}
         for info in options:
             row = _Row(self, info)
-            line = 2 * len(self._rows)
+            line = 3 * len(self._rows)
             grid.addWidget(row.label, line, 0, Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(row.editor, line, 1)
             grid.addWidget(row.reset, line, 2)
             grid.addWidget(row.notice, line + 1, 0, 1, 3)
+            if explained:
+                row.explanation.say(f"{info.help[:1].upper()}{info.help[1:]}.")
+                grid.addWidget(row.explanation, line + 2, 0, 1, 3)
+            row.explanation.setVisible(explained)
             self._wheel.guard(row.editor.control)
             row.editor.edited.connect(self._on_edited)
             row.reset.clicked.connect(self._on_reset)
@@ -530,6 +570,19 @@ class OptionForm(QWidget):
         self.blockSignals(True)  # hiding a field ends its edit, but what it was meant for has gone
         self.hide()
         self.deleteLater()
+
+    def show_only(self, wanted: Callable[[str], bool]) -> bool:
+        """Show the settings with a text that is wanted: their names, help and values in words.
+
+        Returns:
+            whether there is one.
+        """
+        found = False
+        for row in self._rows.values():
+            here = wanted(" ".join((row.info.label, row.info.help, *row.info.choice_titles)))
+            row.show_whole(here)
+            found |= here
+        return found
 
     def set_defaults(self, values: Mapping[str, Any]) -> None:
         """Use these values as the defaults; names that are missing keep the declared ones.

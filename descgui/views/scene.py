@@ -449,6 +449,10 @@ def caption_for(models: AppModels, key: PaneKey) -> Caption:
             text = f"{text} {status.fraction:.0%}".replace("%", " %")
         return Caption(text, busy=True, fraction=status.fraction)
     if status.stage == "failed":
+        if models.engine.state.missing_weights(maps.choice.name, maps.choice.values):
+            return Caption(
+                f"{title} needs its weights: see Descriptor", problem=True, detail=status.message
+            )
         return Caption(status.message, problem=True, detail=status.message)
     missing = _missing(models, key)
     if missing is not None:

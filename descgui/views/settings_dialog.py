@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFrame,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -22,7 +24,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
 from descgui.models.settings import Settings
 from descgui.views.form import OptionForm
-from descgui.views.panel_parts import in_column
+from descgui.views.panel_parts import Sentence, in_column
 from engine.api import OptionInfo, describe_options
 
 HIDDEN = (
@@ -56,11 +58,18 @@ class SettingsDialog(QDialog):
         self.setWindowTitle("Settings")
         self.resize(520, 640)
         self.forms: dict[str, OptionForm] = {}
+        self._headings: dict[str, list[QLabel]] = {}
         self._column = QVBoxLayout()
         self._column.setContentsMargins(16, 12, 16, 12)
         self._column.setSpacing(8)
         page = QWidget()
         page.setLayout(self._column)
+        self.search = QLineEdit(self)
+        self.search.setPlaceholderText("Search settings")
+        self.search.setAccessibleName("Search settings")
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._find)
+        self.nothing = Sentence(parent=self, quiet=True)
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
@@ -80,7 +89,9 @@ class SettingsDialog(QDialog):
         foot = QVBoxLayout()
         foot.setContentsMargins(16, 8, 16, 12)
         foot.addWidget(buttons)
+        head = in_column(None, self.search, self.nothing, margins_px=(16, 12, 16, 4))
         column = in_column(self, (scroll, 1), spacing_px=0)
+        column.insertLayout(0, head)
         line = QFrame()
         line.setProperty("line", True)
         column.addWidget(line)
@@ -97,8 +108,7 @@ class SettingsDialog(QDialog):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        first = next(iter(self.forms.values()))
-        first.field(first.names[0]).setFocus()
+        self.search.setFocus()
 
     def groups(self) -> tuple[SettingsGroup, ...]:
         """The groups, in order; a setting in none of them is shown in the last one."""
@@ -125,30 +135,48 @@ class SettingsDialog(QDialog):
     def _fill(self) -> None:
         options = {info.name: self._with_choices(info) for info in describe_options(Settings)}
         for number, group in enumerate(self.groups()):
+            heading: list[QLabel] = []
             title = QLabel(group.title)
             title.setProperty("heading", True)
             title.setContentsMargins(0, 16 if number else 0, 0, 0)
             self._column.addWidget(title)
+            heading.append(title)
             if group.note:
                 note = QLabel(group.note)
                 note.setProperty("subtle", True)
                 note.setWordWrap(True)
                 self._column.addWidget(note)
-            form = OptionForm(tuple(options[name] for name in group.names), self._values())
+                heading.append(note)
+            chosen = tuple(options[name] for name in group.names)
+            form = OptionForm(chosen, self._values(), explained=True)
             form.changed.connect(self._on_changed)
             self._column.addWidget(form)
             self.forms[group.title] = form
+            self._headings[group.title] = heading
         self._column.addStretch(1)
+        self._find(self.search.text())
+
+    def _find(self, text: str) -> None:
+        """Show the settings, and the groups, that have all the words."""
+        words = text.casefold().split()
+        found = False
+        for title, form in self.forms.items():
+            here = form.show_only(partial(_has_all, words, title))
+            for widget in (*self._headings[title], form):
+                widget.setVisible(here)
+            found |= here
+        self.nothing.say("" if found else f"No setting has “{text}” in its name or explanation.")
+        self.nothing.setVisible(not found)
 
     def _with_choices(self, info: OptionInfo) -> OptionInfo:
         """Offer the devices and descriptors that there are, and what is set now."""
         engine, now = self._models.engine.state, self._models.settings.state
         if info.name == "device":
-            known = ("auto", *(device.name for device in engine.devices))
-            return _as_choice(info, known, now.device)
+            titles = {device.name: device.title for device in engine.devices}
+            return _as_choice(info, {"auto": "Automatic", **titles}, now.device)
         if info.name == "descriptor":
-            known = tuple(entry.name for entry in (*engine.descriptors, *engine.networks))
-            return _as_choice(info, known, now.descriptor)
+            titles = {one.name: one.title for one in (*engine.descriptors, *engine.networks)}
+            return _as_choice(info, titles, now.descriptor)
         return info
 
     def _on_engine(self, _state: EngineState) -> None:
@@ -159,6 +187,7 @@ class SettingsDialog(QDialog):
                 widget.hide()
                 widget.deleteLater()
         self.forms.clear()
+        self._headings.clear()
         self._fill()
 
     def _on_changed(self, values: dict[str, Any]) -> None:
@@ -181,10 +210,19 @@ class SettingsDialog(QDialog):
         return {info.name: getattr(settings, info.name) for info in describe_options(Settings)}
 
 
+def _has_all(words: list[str], *texts: str) -> bool:
+    """Whether each word is in one of the texts."""
+    whole = " ".join(texts).casefold()
+    return all(word in whole for word in words)
+
+
 def _is_shown(info: OptionInfo) -> bool:
     return info.name not in HIDDEN
 
 
-def _as_choice(info: OptionInfo, known: tuple[str, ...], now: str) -> OptionInfo:
-    words = dict.fromkeys((*known, str(info.default), now))
-    return replace(info, kind="choice", choices=tuple(words))
+def _as_choice(info: OptionInfo, known: dict[str, str], now: str) -> OptionInfo:
+    titles = {**{word: word for word in (str(info.default), now)}, **known}
+    words = dict.fromkeys((*known, *titles))  # known ones first
+    return replace(
+        info, kind="choice", choices=tuple(words), choice_titles=tuple(titles[one] for one in words)
+    )

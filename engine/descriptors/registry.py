@@ -78,6 +78,7 @@ class DescriptorEntry:
         weights_title: of the weights that it has with some settings, where these do not tell it.
         weights_file: the file they are read from, where these do not tell it either.
         files_beside: further files that this one names and needs.
+        weights_page: where users get the weights that it cannot do without and that are not here.
     """
 
     name: str
@@ -90,6 +91,7 @@ class DescriptorEntry:
     weights_title: Callable[[Any], str] | None = None
     weights_file: FindsWeights | None = None
     files_beside: FindsBeside | None = None
+    weights_page: str = ""
 
     @property
     def takes_weights(self) -> bool:
@@ -190,9 +192,17 @@ def registering_from(source: str) -> Iterator[None]:
 
 
 def register_descriptor(
-    name: str, *, title: str, config: type, summary: str = "", by_pair: bool = False
+    name: str,
+    *,
+    title: str,
+    config: type,
+    summary: str = "",
+    by_pair: bool = False,
+    weights_page: str = "",
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder under ``name``.
+
+    The arguments are those of :class:`DescriptorEntry`.
 
     Raises:
         ConfigError: the name is taken by another source.
@@ -203,7 +213,9 @@ def register_descriptor(
         taken = _ENTRIES.get(name)
         if taken is not None and taken.source != source:
             raise ConfigError(name, f"a descriptor of this name exists already ({taken.source})")
-        _ENTRIES[name] = DescriptorEntry(name, title, summary, config, build, source, by_pair)
+        _ENTRIES[name] = DescriptorEntry(
+            name, title, summary, config, build, source, by_pair, weights_page=weights_page
+        )
         return build
 
     return register

@@ -103,6 +103,7 @@ class SuperPoint:
     title="SuperPoint",
     config=SuperPointConfig,
     summary="Learned descriptor (DeTone et al. 2018); needs the authors' weights file.",
+    weights_page=WEIGHTS_PAGE,
 )
 def build_superpoint(config: SuperPointConfig) -> SuperPoint:
     """Build SuperPoint with the weights of the user's file.
