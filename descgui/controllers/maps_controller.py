@@ -297,6 +297,7 @@ class MapsController(QObject):
 
     def _described(self, model: MapsModel, side: api.Side, info: api.MapInfo) -> None:
         model.set_status(side, MapStatus("ready", info=info))
+        self._models.times.note(model.choice.name, info)
         self._tell_ready(model)
 
     def _failed(self, model: MapsModel, side: api.Side, failure: Failure) -> None:

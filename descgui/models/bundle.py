@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from descgui.models.browser_state import BrowserModel
+from descgui.models.describing_times import TIMES_FILE, DescribingTimes
 from descgui.models.engine_state import EngineState
 from descgui.models.evaluation_state import EvaluationModels
 from descgui.models.maps_state import MapsModel
@@ -40,6 +41,7 @@ class AppModels:
     """
 
     settings: SettingsModel
+    times: DescribingTimes = field(default_factory=partial(DescribingTimes, None))
     engine: StateModel[EngineState] = field(default_factory=partial(StateModel, EngineState()))
     networks: StateModel[NetworksState] = field(
         default_factory=partial(StateModel, NetworksState())
@@ -90,4 +92,5 @@ class AppModels:
 
 def make_models(settings_file: Path | None) -> AppModels:
     """Make the models of a window whose settings live in ``settings_file`` (None: nowhere)."""
-    return AppModels(settings=SettingsModel(settings_file))
+    times = None if settings_file is None else settings_file.with_name(TIMES_FILE)
+    return AppModels(settings=SettingsModel(settings_file), times=DescribingTimes(times))

@@ -22,6 +22,7 @@ from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.networks_state import same_network
 from descgui.models.settings import Settings
 from descgui.views import dialogs
+from descgui.views.descriptor_list import DescriptorDelegate, fill, grouped
 from descgui.views.form import NumberBox, OptionForm
 from descgui.views.layer_slider import LayerSlider
 from descgui.views.panel_parts import (
@@ -52,6 +53,7 @@ from engine.api import (
     Side,
 )
 
+_WIDEST_LIST_PX = 460
 _OPEN_NETWORK = "Open network…"
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
@@ -214,6 +216,8 @@ class DescriptorChooser(QWidget):
         self._network: tuple[str, api.NetworkInfo] | None = None
         self.layers = LayerSlider(self)
         self.layers.layer_chosen.connect(self._on_layer)
+        self.combo.setItemDelegate(DescriptorDelegate(self.combo))
+        models.times.changed.connect(self._on_time)
         maps.preparing_changed.connect(self.layers.show_preparing)
         self.settings = Section("Settings", self)
         self.untrained = Notice("warning", self)
@@ -240,18 +244,17 @@ class DescriptorChooser(QWidget):
         for side in SIDES:
             self._on_status(side, maps.status(side))
 
+    def _on_time(self, _name: str) -> None:
+        if not self.combo.view().isVisible():  # a list must not change while someone reads it
+            self._on_engine(self._models.engine.state)
+
     def _on_engine(self, state: EngineState) -> None:
         self.combo.clear()
         if self._none_title:
             self.combo.addItem(self._none_title, "")
-        for entries in (state.descriptors, state.networks):
-            if entries is state.networks:
-                self.combo.insertSeparator(self.combo.count())
-            for entry in entries:
-                self.combo.addItem(entry.title, entry.name)
-                tip = f"{entry.name} · {entry.source}\n{entry.summary}"
-                self.combo.setItemData(self.combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        if state.networks:
+        times = self._models.times
+        fill(self.combo, grouped(state, times, self._weights_of), times)
+        if state.descriptors:
             self.combo.insertSeparator(self.combo.count())
         self.combo.addItem(_OPEN_NETWORK, _OPEN_NETWORK)
         nothing = self._none_title or "Choose a descriptor"
@@ -259,7 +262,15 @@ class DescriptorChooser(QWidget):
             "Loading the engine…" if state.stage == "loading" else nothing
         )
         self.combo.setEnabled(state.stage == "ready")
+        widest = self.combo.view().sizeHintForColumn(0)
+        self.combo.view().setMinimumWidth(min(widest + 24, _WIDEST_LIST_PX))
         self._on_choice(self._maps.choice)
+
+    def _weights_of(self, name: str) -> Any:
+        """The weights file that was chosen for a descriptor in this place, if any."""
+        current = self._maps.choice
+        values = current.values if name == current.name else self._values.get(name, {})
+        return values.get("weights")
 
     def _on_choice(self, choice: DescriptorChoice) -> None:
         state = self._models.engine.state
@@ -397,6 +408,8 @@ class DescriptorChooser(QWidget):
         current = self._maps.choice
         choice = DescriptorChoice(current.name, values, current.map_files)
         self._describing.choose(self._maps, choice)
+        if values.get("weights") != current.values.get("weights"):
+            self._on_engine(self._models.engine.state)  # it may no longer need weights
 
 
 def _same_form(one: DescriptorChoiceInfo | None, other: DescriptorChoiceInfo | None) -> bool:

@@ -40,7 +40,10 @@ def state_of(pair: ImagePair) -> PairState:
 
 
 def info_of(recipe: api.Recipe, levels: int = 1) -> Any:
-    return SimpleNamespace(recipe=recipe, levels=levels, size_bytes=MAP_BYTES)
+    return SimpleNamespace(
+        recipe=recipe, levels=levels, size_bytes=MAP_BYTES, seconds=0.5, device="cpu",
+        working_size_px=(64, 48),
+    )  # fmt: skip
 
 
 class Session:
