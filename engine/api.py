@@ -224,7 +224,6 @@ if TYPE_CHECKING:
         LISTED_TRUTHS,
         MOST_COMPARED,
         PANELS,
-        PRECISIONS,
         PRECOMPUTED,
         SESSION_SUFFIX,
         SIDES,

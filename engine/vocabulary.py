@@ -47,7 +47,6 @@ LISTED_TRUTHS: frozenset[TruthKind] = frozenset(("points", "landmarks"))
 TruthOrigin = Literal["given", "estimated", "pins"]
 """Who made a ground truth: the data set, an estimate from matches, or the user's pins."""
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SIDES: tuple[Side, Side] = ("a", "b")
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 COLORMAPS: tuple[Colormap, ...] = get_args(Colormap)

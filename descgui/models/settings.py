@@ -6,7 +6,7 @@ import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from PySide6.QtCore import QObject, Signal
@@ -35,6 +35,14 @@ RECENT_LIMIT = 12
 PLACES_LIMIT = 100
 _COMPUTING = ("long_edge_px", "device", "precision")
 _QUERIES = ("peaks", "separation_px", "exclude_px")
+
+
+PRECISION_TITLES: Final[dict[Precision, str]] = {
+    "float32": "Single (float32)",
+    "bfloat16": "Half (bfloat16)",
+    "float16": "Half (float16)",
+}
+"""What the window calls the precisions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +86,7 @@ class Settings:
     precision: Precision = option(
         "float32",
         help="arithmetic of networks; reduced only where it changes no match",
-        choice_titles=("Single (float32)", "Half (bfloat16)", "Half (float16)"),
+        choice_titles=tuple(PRECISION_TITLES.values()),
     )
     opacity: float = option(0.65, help="of colours over the image", unit="share", low=0.0, high=1.0)
     peaks: int = option(

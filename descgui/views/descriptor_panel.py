@@ -20,7 +20,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.networks_state import same_network
-from descgui.models.settings import Settings
+from descgui.models.settings import PRECISION_TITLES, Settings
 from descgui.views import dialogs
 from descgui.views.descriptor_list import DescriptorDelegate, fill, grouped
 from descgui.views.form import NumberBox, OptionForm
@@ -46,7 +46,6 @@ from descgui.views.ports import Describing, Files
 from descgui.views.words import duration_text, size_text
 from engine import api
 from engine.api import (
-    PRECISIONS,
     PRECOMPUTED,
     SIDES,
     OptionInfo,
@@ -488,7 +487,7 @@ class DescriptorPanel(QWidget):
             section,
             name="Precision",
             tip="Arithmetic of networks; reduced only where a descriptor allows it",
-            entries=[(word, word) for word in PRECISIONS],
+            entries=[(title, word) for word, title in PRECISION_TITLES.items()],
             chosen=self._on_computing_edited,
         )
         self._wheel.guard(self.device, self.long_edge, self.precision)
