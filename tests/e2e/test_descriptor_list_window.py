@@ -44,11 +44,11 @@ def test_descriptors_stand_in_groups_with_times_that_were_measured(
         "daisy": {"seconds": "soon", "long_edge_px": 640, "device": "cpu"},
     }
     kept.write_text(yaml.safe_dump(rows), encoding="utf-8")
-    plugin = tmp_path / "mine.py"
+    plugin = tmp_path / "listed.py"
     plugin.write_text(
         "from engine.descriptors.registry import get_descriptor, register_descriptor\n"
         "entry = get_descriptor('daisy')\n"
-        "@register_descriptor('mine', title='Mine', config=entry.config)\n"
+        "@register_descriptor('listed', title='Listed', config=entry.config)\n"
         "def build(config):\n"
         "    return entry.build(config)\n",
         encoding="utf-8",
@@ -63,7 +63,7 @@ def test_descriptors_stand_in_groups_with_times_that_were_measured(
     assert groups[SLOW] == {
         "msnet_v0": ("7.5 s", "Measured last on this machine: 7.5 s for an image of 640 px on cpu.")
     }
-    assert groups["Yours"]["mine"] == ("not measured", "Not measured on this machine yet.")
+    assert groups["Yours"]["listed"] == ("not measured", "Not measured on this machine yet.")
     assert groups["Ready"]["daisy"][1].startswith("Measured now: ")
     assert f"for an image of {max(taken.working_size_px)} px" in groups["Ready"]["daisy"][1]
     written = yaml.safe_load(Path(kept).read_text(encoding="utf-8"))

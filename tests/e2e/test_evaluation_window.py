@@ -108,7 +108,7 @@ def test_closing_the_window_stops_the_run_and_the_next_window_continues_it(
     first.models.evaluation.choice.update(open_report=False)
 
     def close_after_one(shown: Any) -> None:
-        if shown.content is not None and shown.content.done == 1:
+        if shown.stage == "running" and shown.done >= 1:
             first.models.evaluation.shown.changed.disconnect(close_after_one)
             first.window.close()
 
