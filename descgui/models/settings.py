@@ -44,6 +44,15 @@ PRECISION_TITLES: Final[dict[Precision, str]] = {
 }
 """What the window calls the precisions."""
 
+COLORMAP_TITLES: Final[dict[Colormap, str]] = {
+    "viridis": "Viridis",
+    "cividis": "Cividis",
+    "magma": "Magma",
+    "inferno": "Inferno",
+    "turbo": "Turbo (not uniform)",
+}
+"""What it calls the colour maps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureSettings:
@@ -75,7 +84,7 @@ class Settings:
     colormap: Colormap = option(
         "viridis", help="colours of heat maps and of all other maps of numbers",
         title="Colour map",
-        choice_titles=("Viridis", "Cividis", "Magma", "Inferno", "Turbo (not uniform)"),
+        choice_titles=tuple(COLORMAP_TITLES.values()),
     )  # fmt: skip
     heat: HeatRange = FITTED
     long_edge_px: int = option(

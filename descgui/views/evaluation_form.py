@@ -330,13 +330,11 @@ class EvaluationForm(QWidget):
             for setting, combo in self._combos.items()
             if combo.currentIndex() >= 0
         }
-        self._choice.update(**values, **self._groups_after(**values))
-
-    def _groups_after(self, dataset: str = "", subset: str = "", **_others: Any) -> dict[str, Any]:
-        """Groups of another set, or of another part of it, are not those that were ticked."""
         choice = self._choice.state
-        same = (dataset or choice.dataset, subset or choice.subset)
-        return {} if same == (choice.dataset, choice.subset) else {"groups": ()}
+        whole = ("dataset", "subset")
+        if any(values.get(name, getattr(choice, name)) != getattr(choice, name) for name in whole):
+            values["groups"] = ()  # another set, or another part of it, has other groups
+        self._choice.update(**values)
 
     def _on_protocol(self, button: SegmentButton) -> None:
         self._choice.update(protocol=button.text())

@@ -43,7 +43,7 @@ from descgui.views.panel_parts import (
 )
 from descgui.views.run_list import RunList
 from descgui.views.run_parts import RunsColumn, lay_out_panel
-from descgui.views.words import clock_text, counted
+from descgui.views.words import QUERY_LISTS, clock_text, counted
 
 if TYPE_CHECKING:
     from engine.api import RunInfo
@@ -56,7 +56,6 @@ _COPIES = (
     ("Copy as CSV", "csv"),
 )
 _LEAST_TABLE_PX = 210
-_LISTS = {"harris": "Harris corners", "uniform": "Uniform points", "listed": "Listed points"}
 _NARROW_PX = 780
 _SCROLL_BAR_PX = 28
 
@@ -266,7 +265,7 @@ class EvaluationPanel(QWidget):
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
 
     def _show_results(self, results: ResultTables) -> None:
-        refill(self.queries, [(_LISTS.get(word, word), word) for word in results.lists])
+        refill(self.queries, [(QUERY_LISTS.get(word, word), word) for word in results.lists])
         self.queries.setVisible(len(results.lists) > 1)
         listed = results.lists.get(self._queries)
         if listed is None:

@@ -48,7 +48,7 @@ from descgui.views.panel_parts import (
     segment_row,
 )
 from descgui.views.scene import Scale
-from descgui.views.words import counted
+from descgui.views.words import QUERY_LISTS, counted
 from engine.api import ERROR_RANGE_PX
 
 if TYPE_CHECKING:
@@ -210,8 +210,7 @@ class GalleryDialog(QDialog):
         content = self._content
         means = content.summary if content is not None else ()
         lists = sorted({row.queries for row in means if row.pairs})
-        names = {"harris": "Harris corners", "uniform": "Uniform points", "listed": "Listed points"}
-        refill(self.queries, [(names.get(word, word), word) for word in lists])
+        refill(self.queries, [(QUERY_LISTS.get(word, word), word) for word in lists])
         self.queries.setVisible(len(lists) > 1)
         labels = content.labels if content is not None else ()
         refill(self.of, [(label, label) for label in labels])

@@ -10,18 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, Qt, QTimer
+from PySide6.QtCore import QObject, QPoint, QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from descgui.models.bundle import AppModels
 from descgui.views.actions import Actions
-from descgui.views.panel_parts import blended, bold, draw_verdict, icon_button, in_row
+from descgui.views.panel_parts import blended, bold, draw_verdict, icon_button, in_column, in_row
 from descgui.views.theme import theme_colors
 from descgui.views.wide_bar import WideBar, WideRow
 from descgui.views.workspace_bars import PanelRail, WorkspaceSwitch
@@ -181,7 +180,7 @@ class Guide(QObject):
         self.number = max(0, min(number, len(STEPS) - 1))
         self._before = self._now()
         step = STEPS[self.number]
-        if step.place in self._window.docks and not self._rail_shown():
+        if step.place in self._window.docks and not self._rail.isVisible():
             self._window.open_dock(step.place)
         self._row.show_step(step, self.number, done=self.number in self._ticked)
         self._follow()
@@ -243,9 +242,8 @@ class Guide(QObject):
         elif name == "modes":
             places = [bar.modes]
         elif name in window.docks:
-            rail = window.findChild(PanelRail)
             command = self._actions[f"dock_{name}"]
-            places = [window.docks[name], None if rail is None else rail.widgetForAction(command)]
+            places = [window.docks[name], self._rail.widgetForAction(command)]
         else:
             places = [bar.widgetForAction(self._actions[name])]
         in_sight = (
@@ -253,9 +251,11 @@ class Guide(QObject):
         )
         return next(in_sight, switch)
 
-    def _rail_shown(self) -> bool:
+    @property
+    def _rail(self) -> PanelRail:
         rail = self._window.findChild(PanelRail)
-        return rail is not None and rail.isVisible()
+        assert rail is not None, "the window makes it with its panels"
+        return rail
 
 
 class _Row(WideRow):
@@ -274,10 +274,7 @@ class _Row(WideRow):
         self.next = QPushButton(self)
         self.close_button = icon_button("close", "Close the guide", self, flat=True)
         head = in_row(None, self._title, self._tick, self._count, 1, spacing_px=8)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addLayout(head)
-        words.addWidget(self._text)
+        words = in_column(None, head, self._text, spacing_px=2)
         in_row(
             self, (words, 1), self.back, self.next, self.close_button,
             margins_px=(12, 6, 8, 6), spacing_px=8,
@@ -341,12 +338,6 @@ class PlaceFrame(QWidget):
         if self.isHidden():
             self.show()
         self.raise_()
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange:
-            self.update()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -7,12 +7,20 @@ from typing import Any, Final
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QDialog, QLabel, QPushButton, QWidget
 
 from descgui.models.bundle import AppModels
-from descgui.models.settings import Settings
+from descgui.models.settings import COLORMAP_TITLES, Settings
 from descgui.views.form import OptionForm
-from descgui.views.panel_parts import Notice, Sentence, in_column, in_row, narrow_combo, show_value
+from descgui.views.panel_parts import (
+    Notice,
+    Sentence,
+    closing_buttons,
+    in_column,
+    in_row,
+    narrow_combo,
+    show_value,
+)
 from descgui.views.pixels import color_stops, rgb_image
 from engine import api
 from engine.api import COLORMAPS, HEAT_RANGE_KINDS, Colormap, HeatRangeKind, describe_options
@@ -39,13 +47,6 @@ KIND_WORDS: Final[dict[HeatRangeKind, tuple[str, str]]] = {
             "also between figures."
         ),
     ),
-}
-COLORMAP_WORDS: Final[dict[Colormap, str]] = {
-    "viridis": "Viridis",
-    "cividis": "Cividis",
-    "magma": "Magma",
-    "inferno": "Inferno",
-    "turbo": "Turbo (not uniform)",
 }
 _UNIFORM = "Perceptually uniform: equal steps of value look equal."
 _NOT_UNIFORM = (
@@ -88,7 +89,7 @@ class HeatDialog(QDialog):
             self,
             name="Colour map",
             tip="The colours of heat maps and of all other maps of numbers",
-            entries=tuple((COLORMAP_WORDS[name], name) for name in COLORMAPS),
+            entries=tuple((COLORMAP_TITLES[name], name) for name in COLORMAPS),
             chosen=self._on_colormap,
         )
         self.colormap.setIconSize(_SWATCH)
@@ -99,16 +100,7 @@ class HeatDialog(QDialog):
         self.images.setToolTip("Choose which values of the images are black and white")
         self.images.setAutoDefault(False)
         self.images.clicked.connect(self._on_images)
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.RestoreDefaults
-        )
-        self.restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
-        self.restore.setText("Restore &defaults")
-        self.restore.clicked.connect(self._on_restore)
-        for button in buttons.buttons():
-            assert isinstance(button, QPushButton)
-            button.setAutoDefault(False)  # Enter ends an entry
-        buttons.rejected.connect(self.reject)
+        buttons, self.restore = closing_buttons(self, "Restore &defaults", self._on_restore)
         in_column(
             self, _heading("Range", self), self.kind, self.explanation, *self.forms.values(),
             self.problem, _heading("Colour map", self), self.colormap, self.uniform,

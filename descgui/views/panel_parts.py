@@ -38,6 +38,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
+    QDialog,
+    QDialogButtonBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -195,6 +197,32 @@ def word_buttons(
         button.clicked.connect(clicked)
         made.append(button)
     return made
+
+
+def closing_buttons(
+    dialog: QDialog, restore: str, restored: Callable[[], None]
+) -> tuple[QDialogButtonBox, QPushButton]:
+    """The foot of a dialog whose changes hold at once: *Close*, and a button that takes them back.
+
+    Args:
+        dialog: what is closed.
+        restore: word on that button.
+        restored: called by that button.
+
+    Returns:
+        both, and that button.
+    """
+    kinds = QDialogButtonBox.StandardButton
+    buttons = QDialogButtonBox(kinds.Close | kinds.RestoreDefaults)
+    back = buttons.button(kinds.RestoreDefaults)
+    back.setText(restore)
+    back.clicked.connect(lambda: restored())
+    for button in buttons.buttons():
+        # Enter ends an entry; it must neither restore everything nor close the dialog.
+        assert isinstance(button, QPushButton)
+        button.setAutoDefault(False)
+    buttons.rejected.connect(dialog.reject)
+    return buttons, back
 
 
 def centred_words(parent: QWidget, text: str = "", *, margin_px: int = 0) -> QLabel:

@@ -10,11 +10,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QFrame,
     QLabel,
     QLineEdit,
-    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -24,7 +22,7 @@ from descgui.models.bundle import AppModels
 from descgui.models.engine_state import EngineState
 from descgui.models.settings import Settings
 from descgui.views.form import OptionForm
-from descgui.views.panel_parts import Sentence, in_column
+from descgui.views.panel_parts import Sentence, closing_buttons, in_column
 from engine.api import OptionInfo, describe_options
 
 HIDDEN = (
@@ -75,17 +73,9 @@ class SettingsDialog(QDialog):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.RestoreDefaults
+        buttons, self.restore = closing_buttons(
+            self, "Restore all &defaults", self.restore_defaults
         )
-        self.restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
-        self.restore.setText("Restore all &defaults")
-        self.restore.clicked.connect(self.restore_defaults)
-        for button in buttons.buttons():
-            # Enter ends an entry; it must neither restore everything nor close the dialog.
-            assert isinstance(button, QPushButton)
-            button.setAutoDefault(False)
-        buttons.rejected.connect(self.reject)
         foot = QVBoxLayout()
         foot.setContentsMargins(16, 8, 16, 12)
         foot.addWidget(buttons)

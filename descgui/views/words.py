@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 
+QUERY_LISTS = {
+    "harris": "Harris corners",
+    "uniform": "Uniform points",
+    "listed": "Listed points",
+}
+"""What users call the lists of queries of an evaluation."""
+
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
 
 

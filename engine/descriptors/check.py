@@ -27,7 +27,7 @@ from engine.descriptors.base import DenseDescriptor, DescriptorMap, Levels, Trai
 from engine.descriptors.checked_input import check_input
 from engine.descriptors.checked_weights import Loading, check_weights, watching_loads
 from engine.descriptors.families.backbone import BackboneDescriptor
-from engine.descriptors.families.grids import EXACT_PX, measure_layer
+from engine.descriptors.families.grids import EXACT_PX, measure_layer, mirrored_layer
 from engine.descriptors.findings import Finding
 from engine.descriptors.grid_measure import (
     MeasuredGrid,
@@ -37,7 +37,6 @@ from engine.descriptors.grid_measure import (
     random_images,
 )
 from engine.descriptors.held_state import networks_of, state_sha256
-from engine.descriptors.mirrored import mirrored_grid
 from engine.descriptors.plugins import code_sha256, is_plugin, plugin_fault
 from engine.descriptors.registry import (
     DescriptorSpec,
@@ -434,12 +433,11 @@ def _mirrored(
     Derivatives would not show it where cells see far beyond the images that are measured with.
     """
     network, stride_px = descriptor.network, level.grid.stride_px
-    found = mirrored_grid(
+    found = mirrored_layer(
+        network,
         lambda images: descriptor.describe(images)[number].values.float(),
         size_px=network.input_size_px(*size_px),
         stride_px=stride_px,
-        blank=network.blank,
-        period_px=network.multiple_px if network.multiple_px % stride_px == 0 else None,
         networks=networks_of(descriptor),
     )
     return found if found is not None and found.error_px <= EXACT_PX else None

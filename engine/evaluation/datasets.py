@@ -193,6 +193,7 @@ def open_evaluation_set(
         raise DatasetError(found.root, "knows the truth of none of these pairs")
     names = tuple(dict.fromkeys(pair.sequence for pair, _ in known))
     chosen = _choose_groups(names, only)
+    kept = frozenset(chosen)
     problems = found.problems
     if unknown := len(pairs) - len(known):
         were = "pair, whose truth is unknown, is" if unknown == 1 else "pairs without truth are"
@@ -202,7 +203,7 @@ def open_evaluation_set(
             pair, subset, choose_stress(stress, pair.sequence, pair.index) if stress else None
         )
         for pair, subset in known
-        if pair.sequence in chosen
+        if pair.sequence in kept
     )
     groups = itertools.groupby(ready, key=lambda one: one.pair.sequence)
     return EvaluationSet(
@@ -278,7 +279,8 @@ def _choose(found: PairSet, which: str) -> PairSet:
 
 def _choose_groups(names: Sequence[str], only: Collection[str]) -> Sequence[str]:
     """The groups that were asked for, in the order of the set."""
-    missing = next((name for name in only if name not in names), None)
+    there, wanted = frozenset(names), frozenset(only)
+    missing = next((name for name in only if name not in there), None)
     if missing is not None:
         near = difflib.get_close_matches(missing, names, n=1)
         few = ", ".join(map(quoted, names[:_NAMED_GROUPS]))
@@ -286,7 +288,7 @@ def _choose_groups(names: Sequence[str], only: Collection[str]) -> Sequence[str]
         hint = f"did you mean {quoted(near[0])}?" if near else f"it has {few}"
         more = f" and {rest} more" if not near and rest > 0 else ""
         raise ConfigError("group", f"{quoted(missing)} is no group of the set; {hint}{more}")
-    return [name for name in names if not only or name in only]
+    return [name for name in names if not wanted or name in wanted]
 
 
 def _part_title(which: str, chosen: Sequence[str], names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.descriptors.families.kept_values import keep, kept_at, read_kept
 from engine.descriptors.grid_measure import (
@@ -33,7 +33,7 @@ from engine.geometry.coords import CellGrid
 from engine.progress import check_stop, tell_choice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from engine.descriptors.families.backbone import Facet, FeatureNetwork
@@ -197,14 +197,8 @@ def _measure(
 
     size_px, device = _size_px(network, guess_px), device_of(network)
     try:
-        mirrored = mirrored_grid(
-            map_of,
-            size_px=size_px,
-            stride_px=guess_px,
-            blank=network.blank,
-            period_px=network.multiple_px if network.multiple_px % guess_px == 0 else None,
-            networks=(network,),
-            device=device,
+        mirrored = mirrored_layer(
+            network, map_of, size_px=size_px, stride_px=guess_px, networks=(network,), device=device
         )
         # Exact for convolutions, and soon given up where attention is.  What is not exact is of use
         # only where derivatives are slow to have or lean inwards.
@@ -234,6 +228,27 @@ def _measure(
             f"Layer {network.layers[layer].name} of {network.architecture} has no cells that could "
             f"be placed: {error}."
         ) from error
+
+
+def mirrored_layer(
+    network: FeatureNetwork,
+    map_of: Callable[[Tensor], Tensor],
+    *,
+    size_px: tuple[int, int],
+    stride_px: float,
+    networks: Iterable[nn.Module],
+    device: torch.device | str = "cpu",
+) -> MeasuredGrid | None:
+    """:func:`mirrored_grid` of a layer, with the image and the period that suit its network."""
+    return mirrored_grid(
+        map_of,
+        size_px=size_px,
+        stride_px=stride_px,
+        blank=network.blank,
+        period_px=network.multiple_px if network.multiple_px % stride_px == 0 else None,
+        networks=networks,
+        device=device,
+    )
 
 
 def _is_pulled(found: MeasuredGrid, size_px: tuple[int, int], stride_px: float) -> bool:
