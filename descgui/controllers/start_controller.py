@@ -77,6 +77,8 @@ class StartController(QObject):
         settings = models.settings.state
         if options.device != "auto":
             models.settings.override(device=options.device)
+        if options.long_edge_px is not None:
+            models.settings.override(long_edge_px=options.long_edge_px)
         if options.mode is not None:
             models.view.update(mode=options.mode)
         if options.pca_basis is not None:
@@ -165,6 +167,7 @@ def current_options(models: AppModels, parts: Mapping[Side, Part]) -> api.ViewOp
         weights=Path(weights) if weights else None,
         settings=api.override_texts(dict(sorted(values.items()))),
         device=models.settings.state.device,
+        long_edge_px=None if settings.long_edge_px == usual.long_edge_px else settings.long_edge_px,
         probe_px=probe.point_px if probe is not None and probe.side == "a" else None,
         pins=api.pin_options((pin.probe.side, pin.probe.point_px) for pin in models.pins.pins),
         zoom=rounded_part(parts.get("a")),

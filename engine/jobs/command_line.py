@@ -128,6 +128,10 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     descriptor: str | None = option(None, help="registered name; 'descriptors' lists them")
     weights: Path | None = option(None, help="its weights file")
     device: str = option("auto", help="auto, cpu, cuda or cuda:0")
+    long_edge_px: int | None = option(
+        None, help="shrink images to this long edge before they are described; 0 keeps them; by "
+        "default what the settings say", unit="px", low=0, high=8192,
+    )  # fmt: skip
     compare: tuple[str, ...] = option(
         (), help="a descriptor beside the first, at the same cursor; can be given three times",
         metavar="NAME", repeated=True,

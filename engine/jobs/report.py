@@ -120,6 +120,7 @@ class ReportJob:
             value_range=option_text(result.fingerprint.value_range)
             if result.fingerprint.value_range
             else None,
+            long_edge_px=result.fingerprint.sampler.long_edge_px,
         )
         title, detail = pair_in_words(stats, row)
         plain = PairPicture(title, detail, None, "", command_line("view", view))

@@ -267,6 +267,7 @@ class StudyJob:
             settings=self._own_settings(),
             plugins=plugin_files([self.spec.name]),
             value_range=option_text(self.config.value_range) if self.config.value_range else None,
+            long_edge_px=protocol.long_edge_px,
         )
         if one.stress is None:
             farthest = int(np.argmax(np.nan_to_num(points.errors_px, nan=np.inf)))

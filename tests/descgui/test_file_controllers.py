@@ -592,6 +592,7 @@ def test_options_go_into_the_models_and_a_device_is_not_kept(models, asked, tmp_
         weights=Path("/w.pth"),
         settings=("rings=2",),
         device="cuda:1",
+        long_edge_px=320,
         mode="warp",
         compare=("net", "daisy"),
         compare_settings=("2.rings=3",),
@@ -602,10 +603,12 @@ def test_options_go_into_the_models_and_a_device_is_not_kept(models, asked, tmp_
     assert models.compared[2].choice == DescriptorChoice()
     assert models.view.state.mode == "warp"
     assert models.settings.state.device == "cuda:1"
+    assert models.settings.state.long_edge_px == 320
     models.settings.update(peaks=7)
     kept = make_models(tmp_path / "settings.yaml")
     kept.settings.load()
-    assert (kept.settings.state.peaks, kept.settings.state.device) == (7, "auto")
+    kept_state = kept.settings.state
+    assert (kept_state.peaks, kept_state.device, kept_state.long_edge_px) == (7, "auto", 640)
 
 
 def test_probe_and_matches_are_asked_for_in_the_first_pair_alone(models, asked, tmp_path):
@@ -635,7 +638,9 @@ def test_the_state_of_the_window_reads_back_as_options(models, tmp_path):
     assert options.settings == ("rings=2",)
     assert options.pins == ("1,2", "b:5,6")
     assert (options.probe_px, options.zoom, options.linked) == (None, None, False)
-    assert options.matches == 9
+    assert (options.matches, options.long_edge_px) == (9, None)
+    models.settings.update(long_edge_px=0)
+    assert current_options(models, {}).long_edge_px == 0
     models.probe.move(Probe("a", (7.0, 8.0)))
     models.view.update(linked=True)
     moved = current_options(models, {"a": (1.00049, -2.0, 3.0, 4.0)})

@@ -710,6 +710,7 @@ def test_the_command_of_a_pair_opens_that_pair_descriptor_and_point(
     assert (arguments.group, arguments.pair_index) == ("v_noise", 2)
     assert arguments.descriptor == "daisy"
     assert arguments.settings == ("stride_px=4",)
+    assert arguments.long_edge_px == read_result(run).fingerprint.sampler.long_edge_px
     x, y = arguments.probe_px
     assert 0 <= x <= 162
     assert 0 <= y <= 129

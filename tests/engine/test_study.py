@@ -331,7 +331,7 @@ def test_the_commands_of_the_worst_pairs_open_them(
     network: LayeredNetwork, sequences: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    result = study(sequences, out, layers="noise,patch", own={"norm": False})
+    result = study(sequences, out, layers="noise,patch", long_edge_px=96, own={"norm": False})
     page = (out / "study.html").read_text(encoding="utf-8")
     written = re.findall(r'<pre class="command"><code>(.*?)</code></pre>', page)
     lines = [re.sub("<.*?>", "", one) for one in written if "main.py" in one]
@@ -345,6 +345,7 @@ def test_the_commands_of_the_worst_pairs_open_them(
         assert (view.images, view.group) == ((sequences,), row.sequence)
         assert view.descriptor == "layered:net@2"
         assert view.settings == ("norm=false",)
+        assert view.long_edge_px == 96
         assert view.probe_px is not None
 
 
