@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
@@ -10,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, Q
 
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice, MapsModel
+from descgui.views.descriptor_list import DescriptorDelegate, fill, grouped, widen
 from descgui.views.panel_parts import (
     Popup,
     Sentence,
@@ -56,6 +58,7 @@ class ComparePopup(Popup):
         self.list.currentRowChanged.connect(self._show_buttons)
         self.hint = Sentence("Drag to change the order of the panes.", self, quiet=True)
         self.add = narrow_combo(self, name="Add a descriptor", chosen=self._on_add)
+        self.add.setItemDelegate(DescriptorDelegate(self.add))
         self.remove_button = icon_button("remove", "Remove the selected descriptor", self)
         self.remove_button.clicked.connect(self._on_remove)
         delete = QShortcut(QKeySequence.StandardKey.Delete, self.list, self._on_remove)
@@ -101,11 +104,15 @@ class ComparePopup(Popup):
         self.add.clear()
         full = self._free is None
         self.add.addItem("No more than four" if full else "Add a descriptor…", "")
-        for info in models.engine.state.descriptors:
-            if info.name != PRECOMPUTED:  # its files are chosen elsewhere
-                self.add.addItem(info.title, info.name)
+        state, times = models.engine.state, models.times
+        # The files of precomputed maps are chosen elsewhere.
+        offered = tuple(info for info in state.descriptors if info.name != PRECOMPUTED)
+        fill(self.add, grouped(replace(state, descriptors=offered), times, _no_weights), times)
+        if offered:
+            self.add.insertSeparator(self.add.count())
         self.add.addItem("Another network…", _NETWORK)
-        self.add.setEnabled(not full and models.engine.state.stage == "ready")
+        self.add.setEnabled(not full and state.stage == "ready")
+        widen(self.add)
         self._filling = False
         self._show_buttons()
 
@@ -154,3 +161,7 @@ class ComparePopup(Popup):
                 self._describing.choose(maps, choice)
         self._filling = False
         self._fill()
+
+
+def _no_weights(_name: str) -> None:
+    """A descriptor is added without a weights file of the user's."""

@@ -21,6 +21,7 @@ YOURS: Final = "Yours"
 DETAIL_ROLE: Final = Qt.ItemDataRole.UserRole + 1
 _HEADING_ROLE: Final = Qt.ItemDataRole.UserRole + 2
 _GAP_PX: Final = 24
+_WIDEST_PX: Final = 460
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -76,6 +77,12 @@ def fill(
             combo.setItemData(row, short, DETAIL_ROLE)
             tip = f"{info.name} · {info.source}\n{info.summary}\n{sentence}"
             combo.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+
+
+def widen(combo: QComboBox) -> None:
+    """Make the list of a filled combo box wide enough for the names and times."""
+    view = combo.view()
+    view.setMinimumWidth(min(view.sizeHintForColumn(0) + _GAP_PX, _WIDEST_PX))
 
 
 class DescriptorDelegate(QStyledItemDelegate):

@@ -22,7 +22,7 @@ from descgui.models.maps_state import DescriptorChoice, MapsModel, MapStatus
 from descgui.models.networks_state import same_network
 from descgui.models.settings import PRECISION_TITLES, Settings
 from descgui.views import dialogs
-from descgui.views.descriptor_list import DescriptorDelegate, fill, grouped
+from descgui.views.descriptor_list import DescriptorDelegate, fill, grouped, widen
 from descgui.views.form import NumberBox, OptionForm
 from descgui.views.layer_slider import LayerSlider
 from descgui.views.panel_parts import (
@@ -52,7 +52,6 @@ from engine.api import (
     Side,
 )
 
-_WIDEST_LIST_PX = 460
 _OPEN_NETWORK = "Open network…"
 _LONG_EDGE = OptionInfo(
     name="long_edge_px",
@@ -261,8 +260,7 @@ class DescriptorChooser(QWidget):
             "Loading the engine…" if state.stage == "loading" else nothing
         )
         self.combo.setEnabled(state.stage == "ready")
-        widest = self.combo.view().sizeHintForColumn(0)
-        self.combo.view().setMinimumWidth(min(widest + 24, _WIDEST_LIST_PX))
+        widen(self.combo)
         self._on_choice(self._maps.choice)
 
     def _weights_of(self, name: str) -> Any:

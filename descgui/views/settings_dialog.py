@@ -91,10 +91,9 @@ class SettingsDialog(QDialog):
         models.engine.changed.connect(self._on_engine)
 
     def restore_defaults(self) -> None:
-        """Reset every shown setting; the recent lists stay."""
-        self._models.settings.update(
-            **{info.name: info.default for info in describe_options(Settings) if _is_shown(info)}
-        )
+        """Reset every setting, the range of the heat colours too; the recent lists stay."""
+        shown = {info.name: info.default for info in describe_options(Settings) if _is_shown(info)}
+        self._models.settings.update(heat=Settings().heat, **shown)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

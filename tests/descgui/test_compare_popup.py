@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from descgui.models.bundle import AppModels, make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice
 from descgui.views.compare_popup import ComparePopup
+from descgui.views.descriptor_list import DETAIL_ROLE
 
 
 class Describing:
@@ -87,6 +89,18 @@ def test_descriptors_are_added_until_all_places_are_taken(popup, models):
     assert shown(popup) == ["DAISY", "MSNET", "OTHER", "DAISY"]
     assert not popup.add.isEnabled()
     assert popup.add.currentText() == "No more than four"
+
+
+def test_what_can_be_added_stands_in_groups_with_times(popup, models):
+    infos = [replace(one, source="built-in") for one in models.engine.state.descriptors]
+    infos[1] = replace(infos[1], source="mine.py")
+    models.engine.update(descriptors=tuple(infos))
+    titles = [popup.add.itemText(row) for row in range(popup.add.count())]
+    assert titles == [
+        "Add a descriptor…", "Ready", "DAISY", "OTHER", "Yours", "MSNET", "", "Another network…",
+    ]  # fmt: skip
+    assert popup.add.itemData(popup.add.findData("other"), DETAIL_ROLE) == "not measured"
+    assert not popup.add.model().index(1, 0).flags() & Qt.ItemFlag.ItemIsSelectable
 
 
 def test_a_removed_descriptor_leaves_its_place_to_the_next(popup, models):

@@ -16,6 +16,7 @@ from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, Engi
 from descgui.models.settings import Settings
 from descgui.views.form import OptionForm
 from descgui.views.settings_dialog import HIDDEN, SettingsDialog
+from engine.api import HeatRange
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def test_a_setting_goes_back_to_its_default_by_its_own_button(
 
 
 def test_all_defaults_come_back_but_not_the_recent_lists(dialog: SettingsDialog, models: AppModels):
-    models.settings.update(peaks=9, theme="dark", recent_folders=("/x",))
+    heat = HeatRange(kind="fixed", low=0.2)
+    models.settings.update(peaks=9, theme="dark", heat=heat, recent_folders=("/x",))
     dialog.restore.click()
     assert models.settings.state == Settings(recent_folders=("/x",))
     assert combo_of(dialog, "theme").currentData() == "system"
