@@ -6,6 +6,9 @@ TESTS ?=
 # of them, as its tests share what is costly to make, and files keep their order: by the number of tests
 # the slow files with few of them would come last, one process would work and the others wait.
 ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Many tests start processes that import torch: that takes three times as long where nothing has been
+# compiled and this variable, which containers often set, forbids Python to keep what it compiles.
+KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE=
 TIME ?= 30m
 KINDS ?= fuzz,kills,monkey,hover,shared
 ARGS ?=
@@ -38,7 +41,8 @@ check: ## check formatting, lint, types and import rules (after `make setup-dev`
 	$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
-	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest $(or $(TESTS),$(ALL_TESTS))
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(KEEP_BYTECODE) \
+		$(VENV_PYTHON) -m pytest $(or $(TESTS),$(ALL_TESTS))
 
 soak: setup-dev ## look for faults for TIME=30m, KINDS=fuzz,kills,monkey,hover,shared; continues the last run
 	@$(VENV_PYTHON) -m benchmarks.soak --time $(TIME) --kinds $(KINDS)
