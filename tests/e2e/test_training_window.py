@@ -92,6 +92,8 @@ def click(qtbot: Any, button: Any) -> None:
 def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
     qtbot: Any, open_window: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So few steps may make the network worse, which would leave no best weights.
+    monkeypatch.setattr("engine.training.loop.is_better", lambda *_, **__: True)
     window = open_window()
     training, panel = window.models.training, window.training_panel
     window.actions["train"].trigger()
@@ -141,8 +143,19 @@ def test_from_a_folder_of_photos_to_a_network_in_the_viewer_and_the_evaluation(
     choice = window.models.evaluation.choice.state
     assert (choice.descriptors, choice.weights) == (("msnet_v0",), {"msnet_v0": str(weights)})
     assert choice.config().descriptor == (f"msnet_v0={weights}",)
-    window.actions["stop_training"].trigger()
-    wait_stage(qtbot, window, "stopped")
+
+    # The best is kept: the run has ended, and its network can be used at once.
+    window.actions["train"].trigger()
+    panel.new_tab.click()
+    qtbot.waitUntil(panel.finish_button.isEnabled, timeout=WAIT_MS)
+    click(qtbot, panel.finish_button)
+    wait_stage(qtbot, window, "done")
+    assert not panel.resume_button.isVisible()
+    best = load_state(folder / "weights" / "best.safetensors")[0]
+    click(qtbot, panel.use_button)
+    qtbot.waitUntil(lambda: maps.ready and not window.busy, timeout=WAIT_MS)
+    used = load_state(Path(str(dict(maps.choice.values)["weights"])))[0]
+    assert all((used[name] == values).all() for name, values in best.items())
 
 
 def test_closing_asks_first_keeps_a_checkpoint_and_the_next_window_resumes(
