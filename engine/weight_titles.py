@@ -14,7 +14,7 @@ WEIGHTS_FOLDER: Final = "weights"
 """Of a training run, with the weights of its checkpoints."""
 
 STEP_NAME: Final = re.compile(r"step-(\d+)\.safetensors")
-SHIPPED_WEIGHTS: Final = "shipped with the program"
+SHIPPED_WEIGHTS: Final = "as shipped"
 RANDOM_WEIGHTS: Final = "random numbers"
 NO_WEIGHTS: Final = "no file chosen"
 WEIGHTS_IN_FILE: Final = "in the file"

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QWidget,
 )
 
@@ -38,6 +39,7 @@ class GroupChoice(QComboBox):
         self.setAccessibleName("Sequences, scenes or classes")
         self.setSizeAdjustPolicy(_NARROW)
         self.setMinimumContentsLength(4)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._names: tuple[str, ...] = ()
         self._ticked: tuple[str, ...] = ()
         self.popup = _GroupList(self)

@@ -283,12 +283,12 @@ def test_an_empty_weights_field_says_what_is_used_instead(ready, models):
     models.engine.set(EngineState("ready", (info,)))
     models.maps.choose(DescriptorChoice("descspace"))
     field = ready.shown.form.field("weights")
-    assert field.placeholderText() == "shipped with the program"
+    assert field.placeholderText() == "as shipped"
     assert "shipped" in ready.shown.form.reset_button("weights").toolTip()
     models.maps.choose(DescriptorChoice("descspace", {"untrained": True}))
     assert ready.shown.form.field("weights").placeholderText() == "random numbers"
     models.maps.choose(DescriptorChoice("descspace"))
-    assert ready.shown.form.field("weights").placeholderText() == "shipped with the program"
+    assert ready.shown.form.field("weights").placeholderText() == "as shipped"
 
 
 NETWORK = NetworkInfo(

@@ -729,7 +729,7 @@ def test_the_form_says_which_weights_are_used_where_no_file_is_chosen(models, pa
     models.engine.set(EngineState("ready", tuple(entries)))
     models.evaluation.choice.update(descriptors=names)
     rows = panel.form._rows
-    assert rows["descspace"].weights.text() == "Weights: shipped with the program"
+    assert rows["descspace"].weights.text() == "Weights: as shipped"
     assert rows["superpoint"].weights.text() == "Weights: no file chosen"
 
 

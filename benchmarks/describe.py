@@ -1,0 +1,78 @@
+"""Describing by networks: one image of 640×480, and eight at a time.
+
+Beside each time stands the share of the rate at which this processor multiplies large float32
+matrices.  Where it multiplies bfloat16 in hardware, the same is measured in bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.figure import Figure, summarise, take_turns
+from benchmarks.peers import share_threads
+from benchmarks.rates import matrix_rate
+from engine.descriptors.compute import get_built, working
+from engine.descriptors.registry import make_spec
+from engine.matching import shortlist
+from engine.progress import CancelToken
+from engine.vocabulary import Precision
+
+_SIZE_PX = (640, 480)
+_DESCRIPTORS = ("descspace-fast", "msnet_v0")
+_BATCHES = (1, 8)
+_TARGET = 1 / 3  # of float32, where bfloat16 is in hardware
+
+
+def measure(runs: int) -> list[Figure]:
+    """Each network and number of images, in each arithmetic, turn and turn about."""
+    threads = share_threads()
+    rate = matrix_rate()
+    figures = [
+        summarise(
+            "float32 products", [rate], unit="GFLOP/s", note=f"2048 × 2048, {threads} threads"
+        )
+    ]
+    for name in _DESCRIPTORS:
+        for batch in _BATCHES:
+            figures += _measure_one(name, batch, runs, rate)
+    return figures
+
+
+def _measure_one(name: str, batch: int, runs: int, rate: float) -> list[Figure]:
+    descriptor = get_built(make_spec(name, {}))
+    width, height = _SIZE_PX
+    images = torch.rand(batch, 3, height, width, generator=torch.manual_seed(0))
+    cpu, cancel = torch.device("cpu"), CancelToken()
+
+    def describe(precision: Precision) -> None:
+        with working(descriptor, cpu, precision, cancel):
+            descriptor.describe(images)
+
+    with FlopCounterMode(display=False) as counter:
+        describe("float32")
+    operations = 1e-9 * counter.get_total_flops()
+    what = f"{name}, {'an image' if batch == 1 else f'{batch} images'}"
+    kinds: tuple[Precision, ...] = ("float32",)
+    if shortlist.in_hardware():
+        kinds += ("bfloat16",)
+    works: dict[str, Callable[[], None]] = {
+        f"{what}: {kind}": lambda kind=kind: describe(kind)  # type: ignore[misc]
+        for kind in kinds
+    }
+    base = f"{what}: float32"
+    figures = []
+    for title, times in take_turns(works, runs).items():
+        reduced = title != base
+        reached = operations / sorted(times)[len(times) // 2]
+        figures.append(
+            summarise(
+                title, [1000 * time_s for time_s in times], unit="ms",
+                ratio_to=base if reduced else None, target=_TARGET if reduced else None,
+                of_ratio=reduced,
+                note=f"{operations:.1f} GFLOP, {100 * reached / rate:.0f} % of float32 products",
+            )
+        )  # fmt: skip
+    return figures
