@@ -12,14 +12,12 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QSizePolicy,
     QWidget,
 )
 
-from descgui.views.panel_parts import Popup, Sentence, in_column, in_row, plain_tip
+from descgui.views.panel_parts import Popup, Sentence, in_column, in_row, let_shrink, plain_tip
 
 _WIDTH_PX: Final = 280
-_NARROW: Final = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 _ROW_PX: Final = 24
 _ROWS: Final = 12
 _TOLD: Final = 20  # names in the tooltip
@@ -37,9 +35,7 @@ class GroupChoice(QComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Sequences, scenes or classes")
-        self.setSizeAdjustPolicy(_NARROW)
-        self.setMinimumContentsLength(4)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        let_shrink(self)
         self._names: tuple[str, ...] = ()
         self._ticked: tuple[str, ...] = ()
         self.popup = _GroupList(self)

@@ -123,6 +123,13 @@ class WheelNeedsFocus(QObject):
             field.installEventFilter(self)
 
 
+def let_shrink(combo: QComboBox) -> None:
+    """Let a combo box take the width that its panel has, however long its entries are."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(6)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
 def narrow_combo(
     parent: QWidget | None = None,
     *,
@@ -141,9 +148,7 @@ def narrow_combo(
         chosen: called with the index of the entry that the user chose.
     """
     combo = QComboBox(parent)
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(6)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    let_shrink(combo)
     combo.setAccessibleName(name)
     combo.setToolTip(tip)
     for title, value in entries:
