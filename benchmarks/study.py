@@ -1,8 +1,8 @@
 """What a study of a network's layers takes beyond describing each image once and matching.
 
-Six of the demo's pairs, at the settings that a study has by default.  Each network has random
-weights: its arithmetic is the same.  The grids of its layers are measured before, as they are only
-once for each architecture.
+The demo's pairs, at the settings that a study has by default.  Each network has random weights: its
+arithmetic is the same.  The grids of its layers are measured before, as they are only once for each
+architecture.
 
 What counts is the processor's time, by one thread: on a computer that does other things too, the
 clock on the wall would show those.
@@ -18,7 +18,6 @@ from pathlib import Path
 from benchmarks.figure import Figure, summarise
 
 _MODELS = ("timm:resnet18", "timm:vit_small_patch14_dinov2")
-_PAIRS = 6
 _THREADS = 1
 
 
@@ -35,7 +34,7 @@ def measure(runs: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
         for model in _MODELS:
-            config = StudyConfig(descriptor=model, dataset="demo", pairs=_PAIRS, device="cpu")
+            config = StudyConfig(descriptor=model, dataset="demo", device="cpu")
             spec = choose_study(config, {"untrained": True})
             shares, seconds = [], []
             for run in range(runs):
