@@ -11,6 +11,7 @@ removes any further prefix under which the tensors fit it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import threading
@@ -85,6 +86,19 @@ def load_state(
         if fault:
             raise WeightsError(path, fault)
     return unwrap_names(state), metadata
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The text in the header of a weights file, by name; empty for files of ``torch.save``.
+
+    Raises:
+        WeightsError: the file cannot be read, or is a damaged safetensors file.
+    """
+    size_bytes = input_size(path, WeightsError, missing="there is no such file")
+    if not size_bytes or not _looks_like_safetensors(path, size_bytes):
+        return {}
+    with _safetensors_errors(path, WeightsError), safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def load_into(
@@ -190,10 +204,16 @@ def read_tensors(path: Path, kind: type[FileError]) -> Any:
 def _read_safetensors(
     path: Path, kind: type[FileError]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _safetensors_errors(path, kind), safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata() or {})
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _safetensors_errors(path: Path, kind: type[FileError]) -> Iterator[None]:
+    """Whatever the reader of safetensors raises inside becomes an error of this kind."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+        yield
     except (SafetensorError, OSError, ValueError) as error:
         reason = _foreign(path) or f"is damaged or no safetensors file ({error})"
         raise kind(path, reason) from error

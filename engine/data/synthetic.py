@@ -10,8 +10,8 @@ homographies that drew the images.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 import torch
@@ -69,7 +69,7 @@ class TrainingPairs:
         seen: ``(B, N)`` True where both points lie inside their images and on the photo; the
             others only pad the batch.
         h_b_from_a: ``(B, 3, 3)`` float64, of the photos' planes: all there is to a pair but where
-            a scene stands on them.
+            a scene stands on them; NaN where a pair is made of no photo.
     """
 
     images_a: Tensor
@@ -81,6 +81,15 @@ class TrainingPairs:
 
     def __len__(self) -> int:
         return len(self.images_a)
+
+    def chosen(self, order: Tensor) -> TrainingPairs:
+        """The pairs at ``(C,)`` places of the batch, in this order."""
+        return TrainingPairs(*(getattr(self, part.name)[order] for part in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[TrainingPairs]) -> TrainingPairs:
+        """Several batches as one; images and points are as many in all of them."""
+        return cls(*(torch.cat([getattr(one, part.name) for one in parts]) for part in fields(cls)))
 
 
 @torch.no_grad()

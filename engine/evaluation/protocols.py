@@ -37,7 +37,7 @@ from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
 from engine.matching.subcell import refine_places
 from engine.progress import CancelToken
-from engine.truth.base import Truth
+from engine.truth.base import Size, Truth
 from engine.truth.homography import HomographyTruth
 
 SEARCH_BUDGET_BYTES: Final = 64 << 20
@@ -80,14 +80,20 @@ def make_working_image(protocol: Protocol, pixels: NDArray[Any]) -> WorkingImage
         protocol: says how long, and whether with antialiasing.
         pixels: ``(H, W, 3)`` uint8, uint16 or float32.
     """
-    height, width = pixels.shape[:2]
-    scale = protocol.long_edge_px / max(width, height)
+    resize = measured_resize((pixels.shape[1], pixels.shape[0]), protocol.long_edge_px)
+    resized = resize_pixels(pixels, resize.to_size_px, antialias=protocol.name == "dense")
+    return WorkingImage(resized, resize)
+
+
+def measured_resize(size_px: Size, long_edge_px: int) -> Resize:
+    """The resize that brings an image to the long edge that it is measured at."""
+    width, height = size_px
+    scale = long_edge_px / max(width, height)
     to_size_px = (
         max(MIN_EDGE_PX, math.floor(width * scale + 0.5)),
         max(MIN_EDGE_PX, math.floor(height * scale + 0.5)),
     )
-    resized = resize_pixels(pixels, to_size_px, antialias=protocol.name == "dense")
-    return WorkingImage(resized, Resize((width, height), to_size_px))
+    return Resize(size_px, to_size_px)
 
 
 def resize_truth(protocol: Protocol, resize_a: Resize, resize_b: Resize, truth: Truth) -> Truth:

@@ -6,7 +6,7 @@ Means and intervals are those of the results; the rest is computed from their ro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -181,17 +181,27 @@ class Statistics:
         ahead = sum(gap > 0 for gap in sums.values())
         return Gain(bootstrap_mean(gaps, names, seed=seed), ahead, len(sums))
 
-    def worst_rows(self, *, limit: int = WORST_PAIRS) -> tuple[PairRow, ...]:
+    def worst_rows(
+        self, *, limit: int = WORST_PAIRS, labels: Collection[str] | None = None
+    ) -> tuple[PairRow, ...]:
         """The rows with the lowest PCK: each descriptor's in turn, each pair of images once.
 
         In turn, because one descriptor that fails everywhere would else take all places.
+
+        Args:
+            limit: how many, at most.
+            labels: of these descriptors alone; None for all that may be called best.
 
         Returns:
             At most ``limit`` rows, by descriptor (best first), then by PCK.
         """
         if not self.lists:
             return ()
-        ranked = [row.descriptor for row in self.ranked(self.lists[0])]
+        ranked = [
+            row.descriptor
+            for row in self.ranked(self.lists[0])
+            if labels is None or row.descriptor in labels
+        ]
         taken: set[tuple[str, int]] = set()
 
         def fresh(label: str) -> Iterator[PairRow]:

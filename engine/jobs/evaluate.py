@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from engine.data.folders import natural_key
+from engine.data.layouts import group_word
 from engine.descriptors.plugins import plugin_record
 from engine.descriptors.registry import make_spec
 from engine.devices import resolve_device
@@ -25,6 +26,16 @@ from engine.errors import (
 from engine.evaluation.comparison import untaken
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet, open_evaluation_set
 from engine.evaluation.fingerprint import Fingerprint
+from engine.evaluation.learned import (
+    Marks,
+    check_not_learned,
+    counted_groups,
+    groups_with,
+    images_of,
+    learned_by,
+    shared_images,
+    some_names,
+)
 from engine.evaluation.measure import (
     DescriptorChoice,
     EvaluatedDescriptor,
@@ -260,6 +271,11 @@ def prepare_evaluation(
         if strict:
             raise DatasetError(dataset.root, problem.removesuffix("."))
         context.emit(Note(problem, "warning"))
+    marks = {choice.label: learned_by(choice.spec) for choice in choices}
+    if config.without_learned:
+        dataset = _without_learned(dataset, marks, config, data_folder, context)
+    for label, some in marks.items():
+        check_not_learned(dataset, label, some, can_leave_out=True)
     check_truths(protocol, dataset, choices)
     device = own_device(resolve_device(config.device))
     descriptors = tuple(
@@ -269,6 +285,35 @@ def prepare_evaluation(
         for choice in choices
     )
     return Prepared(protocol, dataset, device, descriptors)
+
+
+def _without_learned(
+    dataset: EvaluationSet,
+    marks: Mapping[str, Marks],
+    config: EvaluateConfig,
+    data_folder: Path | None,
+    context: JobContext,
+) -> EvaluationSet:
+    """The groups of a set with no image that any of the descriptors learned from.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    every = frozenset(mark for some in marks.values() for mark in some)
+    left_out = groups_with(dataset, frozenset(shared_images(images_of(dataset), every)))
+    if not left_out:
+        return dataset
+    rest = [name for group in dataset.groups if (name := group[0].pair.sequence) not in left_out]
+    labels = " and ".join(label for label, some in marks.items() if some)
+    word = group_word(dataset.layout)
+    if not rest:
+        reason = f"has no {word} without images that {labels} learned from; report another set"
+        raise DatasetError(dataset.root, reason)
+    text = f"{labels} learned from images of {counted_groups(len(left_out), word)} "
+    context.emit(Note(f"{text}({some_names(left_out)}): left out.", "warning"))
+    return open_evaluation_set(
+        config.dataset, which=config.subset, only=rest, data_folder=data_folder, context=context
+    )
 
 
 def make_protocol(config: EvaluateConfig) -> Protocol:

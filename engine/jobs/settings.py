@@ -126,6 +126,10 @@ class EvaluateConfig:
         (), help="only this sequence, scene or class of the set; can be given several times; by "
         "default all of them", metavar="NAME", repeated=True,
     )  # fmt: skip
+    without_learned: bool = option(
+        False, help="leave out every sequence, scene or class with an image that the weights of a "
+        "descriptor learned from, instead of refusing the set"
+    )  # fmt: skip
     threshold_px: tuple[float, ...] = option(
         (1.0, 3.0, 5.0), help="a match within this distance of the truth is right", unit="px",
         low=0.0, high=1000.0,

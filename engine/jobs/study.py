@@ -19,6 +19,7 @@ from engine.descriptors.registry import DescriptorSpec, get_descriptor, make_spe
 from engine.devices import resolve_device
 from engine.errors import ConfigError, DescSpaceError
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet, open_evaluation_set
+from engine.evaluation.learned import check_not_learned, learned_by
 from engine.evaluation.measure import (
     DescriptorChoice,
     EvaluatedDescriptor,
@@ -105,6 +106,7 @@ class StudyJob:
         problems = list(dataset.problems)
         for problem in problems:
             context.emit(Note(problem, "warning"))
+        check_not_learned(dataset, self.spec.name, learned_by(self.spec))
         dataset = spread_pairs(dataset, self.config.pairs)
         device = resolve_device(self.config.device)
         evaluated = prepare_descriptor(

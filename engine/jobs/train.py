@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,19 @@ from engine.descriptors.registry import (
 )
 from engine.devices import resolve_device
 from engine.errors import ConfigError
+from engine.evaluation.datasets import open_evaluation_set
+from engine.evaluation.learned import (
+    HEADER_NAME,
+    NO_MARKS,
+    Marks,
+    groups_with,
+    header_text,
+    images_of,
+    learned_by,
+    learned_from,
+    shared_images,
+    some_names,
+)
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.files import write_atomically
 from engine.jobs.command_line import TrainOptions, command_line
@@ -38,6 +51,7 @@ from engine.jobs.settings import (
     resolve_settings,
 )
 from engine.progress import JobContext, Note, Saved
+from engine.training.extra_pairs import ExtraPairs, bare_place, find_extra_pairs, whole_place
 from engine.training.logs import peak_memory_mb
 from engine.training.loop import TrainingState, TrainingTask, train
 from engine.training.run_folder import CONFIG_FILE, RESULT_FILE, RunFolder
@@ -79,7 +93,7 @@ class TrainJob:
                 context = replace(context, emit=lambda _: None)
             folder = RunFolder(self.run_dir)
             prepared = ranks.gather_work(partial(self._prepare, ranks, folder, context, held))
-            spec, split = prepared[ranks.rank]
+            spec, split, extra, learned = prepared[ranks.rank]
             descriptor, found = build_checked(spec)
             for sentence in found:
                 context.emit(Note(sentence, "warning"))
@@ -96,7 +110,8 @@ class TrainJob:
                 folder=folder,
                 device=device,
                 ranks=ranks,
-                metadata=self._metadata(spec, split, device, ranks),
+                metadata=self._metadata(spec, split, device, ranks, extra, learned),
+                extra=extra,
             )
             state = train(task, context)
             if ranks.rank == 0:
@@ -110,10 +125,15 @@ class TrainJob:
         folder: RunFolder,
         context: JobContext,
         held: contextlib.ExitStack,
-    ) -> tuple[DescriptorSpec, PhotoSplit]:
+    ) -> tuple[DescriptorSpec, PhotoSplit, ExtraPairs | None, Marks]:
         """Look at everything that could be wrong before the long work."""
         spec = make_spec(self.config.descriptor, self._from_the_start())
         split = self._open_photos(context)
+        extra = find_extra_pairs(self.config.train.extra, self.config.descriptor, context)
+        learned = self._learned(folder, spec, extra)
+        self._check_judges(split, learned, context)
+        if extra is not None:
+            context.emit(Note(extra.words, "warning"))
         if ranks.rank == 0:
             folder.check(resume=self.resume)  # before the lock makes the folder
             held.enter_context(sole_writer(folder.path))
@@ -122,7 +142,50 @@ class TrainJob:
             plugins = plugin_record([spec.name])
             text = config_text(self._with_whole_path(), self.own, plugins)
             write_atomically(folder.path / CONFIG_FILE, text.encode("utf-8"))
-        return spec, split
+        return spec, split, extra, learned
+
+    def _check_judges(self, split: PhotoSplit, learned: Marks, context: JobContext) -> None:
+        """Refuse to judge the run by images that it, or the weights it starts from, learns from.
+
+        Args:
+            split: the photos; those kept apart for validation judge the run.
+            learned: the marks of these images.
+            context: receives the progress while a set is opened.
+
+        Raises:
+            ConfigError: a photo kept apart, or a sequence for validation, is among them.
+        """
+        if not learned:
+            return
+        kept = shared_images((split.root / name for name in split.validation), learned)
+        if kept:
+            name, more = kept[0].name, f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+            raise ConfigError(
+                "train.photos.folder",
+                f"{name}{more} would judge the run as photos kept apart for validation, and the "
+                "weights learn from them; take them out of the folder or of the extra pairs",
+            )
+        folder = self.config.train.validation.sequences
+        if folder is None:
+            return
+        dataset = open_evaluation_set(str(folder), context=context)
+        shared = shared_images(images_of(dataset), learned)
+        if shared:
+            groups = groups_with(dataset, frozenset(shared))
+            raise ConfigError(
+                "train.validation.sequences",
+                f"{len(shared)} images of {folder} (in {some_names(groups)}) would judge the run, "
+                "and the weights learn from them; choose other sequences or other extra pairs",
+            )
+
+    def _learned(self, folder: RunFolder, spec: DescriptorSpec, extra: ExtraPairs | None) -> Marks:
+        """The images that the run's weights have learned from when it ends.
+
+        Those of the weights that it starts from count, and those of an earlier part of the run.
+        """
+        last = folder.weights_file("last")
+        before = learned_from(last) if self.resume and last.exists() else NO_MARKS
+        return learned_by(spec) | before | (NO_MARKS if extra is None else extra.marks)
 
     def _from_the_start(self) -> dict[str, Any]:
         """The descriptor's own settings, with random weights unless others are named."""
@@ -149,11 +212,22 @@ class TrainJob:
         return split
 
     def _with_whole_path(self) -> TrainConfig:
-        """The settings with a path that holds from any folder, so that any may continue it."""
+        """The settings with paths that hold from any folder, so that any may continue it."""
         settings = self.config.train
         assert settings.photos.folder is not None
-        photos = replace(settings.photos, folder=settings.photos.folder.absolute())
-        return replace(self.config, train=replace(settings, photos=photos))
+        return self._with_places(settings.photos.folder.absolute(), whole_place)
+
+    def _with_places(self, photos: Path, place: Callable[[str], str]) -> TrainConfig:
+        """The settings with another folder of photos, and other names for the extra pairs."""
+        settings = self.config.train
+        extra = settings.extra
+        named = replace(
+            extra,
+            pairs=extra.pairs and place(extra.pairs),
+            dataset=extra.dataset and place(extra.dataset),
+        )
+        changed = replace(settings, photos=replace(settings.photos, folder=photos), extra=named)
+        return replace(self.config, train=changed)
 
     def _note_changes(self, folder: RunFolder, context: JobContext) -> None:
         """Say which settings a continued run changes."""
@@ -174,14 +248,22 @@ class TrainJob:
             context.emit(Note("The run has no checkpoint yet and starts from the beginning."))
 
     def _metadata(
-        self, spec: DescriptorSpec, split: PhotoSplit, device: torch.device, ranks: Ranks
+        self,
+        spec: DescriptorSpec,
+        split: PhotoSplit,
+        device: torch.device,
+        ranks: Ranks,
+        extra: ExtraPairs | None,
+        learned: Marks,
     ) -> dict[str, str]:
         """The header of every weights file of the run."""
         left_out = ("weights", "untrained")  # they belong to the start of the run
         own = {name: value for name, value in spec.settings if name not in left_out}
         # Weights travel: they name the folder of photos, not its place on this computer.
-        photos = replace(self.config.train.photos, folder=Path(split.root.name))
-        config = replace(self.config, train=replace(self.config.train, photos=photos))
+        config = self._with_places(Path(split.root.name), bare_place)
+        also = {} if extra is None else {"extra_pairs": extra.title}
+        if learned:
+            also[HEADER_NAME] = header_text(learned)
         return {
             "format": WEIGHTS_FORMAT,
             "descriptor": spec.name,
@@ -195,6 +277,7 @@ class TrainJob:
             ),
             "photos": f"{len(split.training)} photos in {split.root.name}",
             "photos_sha256": split.training_sha256,
+            **also,
             "hardware": _hardware(device, ranks),
             "versions": f"descriptor-space {engine.__version__}, torch {torch.__version__}",
         }

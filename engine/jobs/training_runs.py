@@ -21,7 +21,8 @@ from engine.jobs.settings import TrainConfig, resolve_settings
 from engine.metrics import best_of, judge_of
 from engine.paths import began_s, runs_dir
 from engine.progress import JobContext, Preview, Progress, Stage
-from engine.training.batches import PairNumbers, PhotoReader, pairs_of_photos
+from engine.training.batches import PairNumbers, PhotoReader, extra_reader, pairs_of_photos
+from engine.training.extra_pairs import find_extra_pairs
 from engine.training.previews import side_by_side
 from engine.training.run_folder import (
     CONFIG_FILE,
@@ -45,12 +46,15 @@ class TrainingSamples:
         validation: how many are kept apart.
         problems: a sentence for every picture that was left out.
         pictures: ``(H, 2 W, 3)`` uint8 each: both sides of a pair, as the first steps will see it.
+        extra: what else it learns from, and what can no longer be reported therefore; "" where
+            there are no extra pairs.
     """
 
     training: int
     validation: int
     problems: tuple[str, ...]
     pictures: tuple[NDArray[np.uint8], ...]
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class TrainingSamplesJob:
         Raises:
             ConfigError: no folder is named.
             DatasetError: there are too few photos, or none can be read.
+            DescSpaceError: the extra pairs cannot be used.
             JobCancelled: it was stopped.
         """
         settings = self.config.train
@@ -88,11 +93,13 @@ class TrainingSamplesJob:
             warn=broken.append,
         )
         numbers = PairNumbers(len(split.training), settings.seed, "train")
+        extra = find_extra_pairs(settings.extra, self.config.descriptor, context)
+        windows = extra_reader(extra, settings, broken.append)
         pictures = []
         for number in range(self.count):
             context.cancel.check()
             one = range(number, number + 1)
-            pairs = pairs_of_photos(reader, numbers, one, settings, torch.device("cpu"))
+            pairs = pairs_of_photos(reader, numbers, one, settings, torch.device("cpu"), windows)
             pictures.append(side_by_side(pairs.images_a[0], pairs.images_b[0]))
             context.emit(Progress(Stage.SAMPLING_PAIRS, number + 1, self.count))
         return TrainingSamples(
@@ -100,6 +107,7 @@ class TrainingSamplesJob:
             len(split.validation),
             (*photos.problems, *broken),
             tuple(pictures),
+            "" if extra is None else extra.words,
         )
 
 

@@ -25,6 +25,7 @@ from engine.data.synthetic import TrainingPairs, make_pairs
 from engine.errors import DatasetError, ImageError
 from engine.progress import CancelToken
 from engine.seeding import hash_numbers, purpose_number
+from engine.training.extra_pairs import ExtraPairs, ExtraReader, ExtraWindows, make_extra
 from engine.training.settings import TrainSettings
 
 _AHEAD: Final = 2
@@ -153,16 +154,38 @@ class PairNumbers:
         )
 
 
+Read = tuple[Pixels, ...] | ExtraWindows
+"""What a pair is made of: photos, or the windows of an extra pair."""
+
+
 def pairs_of_photos(
     reader: PhotoReader,
     numbers: PairNumbers,
     wanted: range,
     settings: TrainSettings,
     device: torch.device,
+    extra: ExtraReader | None = None,
 ) -> TrainingPairs:
     """Make some pairs at once, in this thread."""
-    photos = [_read(reader, numbers, one, settings) for one in wanted]
-    return _make(photos, numbers, wanted, settings, device)
+    read = [_read(reader, numbers, one, settings, extra) for one in wanted]
+    return _make(read, numbers, wanted, settings, device)
+
+
+def extra_reader(
+    extra: ExtraPairs | None, settings: TrainSettings, warn: Callable[[str], None]
+) -> ExtraReader | None:
+    """What reads the extra pairs of a run; None where it has none."""
+    if extra is None:
+        return None
+    return ExtraReader(
+        extra,
+        size_px=settings.size_px,
+        share=settings.extra.share,
+        points=settings.points,
+        seed=settings.seed,
+        budget_bytes=settings.photos.cache_mb << 20,
+        warn=warn,
+    )
 
 
 class Prefetcher:
@@ -174,7 +197,8 @@ class Prefetcher:
         device: where they are made and used.
         first_step: of the run, counted from 0.
         rank, world: this process among all; each makes its part of every batch.
-        warn: called once with a sentence for each photo that cannot be read.
+        warn: called once with a sentence for each photo, or extra pair, that cannot be read.
+        extra: the extra pairs, None for none.
     """
 
     def __init__(
@@ -187,6 +211,7 @@ class Prefetcher:
         rank: int,
         world: int,
         warn: Callable[[str], None],
+        extra: ExtraPairs | None = None,
     ) -> None:
         self._reader = PhotoReader(
             split.root,
@@ -195,6 +220,7 @@ class Prefetcher:
             budget_bytes=settings.photos.cache_mb << 20,
             warn=warn,
         )
+        self._extra = extra_reader(extra, settings, warn)
         self._numbers = PairNumbers(len(split.training), settings.seed, "train")
         self._settings = settings
         self._device = device
@@ -243,8 +269,8 @@ class Prefetcher:
         for step in range(self._first_step, self._settings.steps):
             if step + 1 < self._settings.steps:
                 ahead.append(self._submit(pool, step + 1))
-            wanted, photos = ahead.pop(0)
-            read = [photo.result() for photo in photos]
+            wanted, parts = ahead.pop(0)
+            read = [part.result() for part in parts]
             made = _make(read, self._numbers, wanted, self._settings, self._device)
             if not self._put(made):
                 for _, futures in ahead:
@@ -252,13 +278,11 @@ class Prefetcher:
                         future.cancel()
                 return
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, step: int
-    ) -> tuple[range, list[Future[tuple[Pixels, ...]]]]:
+    def _submit(self, pool: ThreadPoolExecutor, step: int) -> tuple[range, list[Future[Read]]]:
         begin = step * self._settings.batch + self._rank * self._share
         wanted = range(begin, begin + self._share)
         return wanted, [
-            pool.submit(_read, self._reader, self._numbers, number, self._settings)
+            pool.submit(_read, self._reader, self._numbers, number, self._settings, self._extra)
             for number in wanted
         ]
 
@@ -274,9 +298,19 @@ class Prefetcher:
 
 
 def _read(
-    reader: PhotoReader, numbers: PairNumbers, number: int, settings: TrainSettings
-) -> tuple[Pixels, ...]:
-    """The photos of a pair: its own and, where there are patches, the one they are cut out of."""
+    reader: PhotoReader,
+    numbers: PairNumbers,
+    number: int,
+    settings: TrainSettings,
+    extra: ExtraReader | None,
+) -> Read:
+    """What a pair is made of: the windows of an extra pair, or its photo.
+
+    Where there are patches, the photo that they are cut out of comes second.
+    """
+    windows = None if extra is None else extra.read(number)
+    if windows is not None:
+        return windows
     cut = numbers.cut(number)
     indices = [numbers.photo(number)]
     if settings.scene.patches_share > 0:
@@ -285,23 +319,43 @@ def _read(
 
 
 def _make(
-    photos: list[tuple[Pixels, ...]],
+    read: list[Read],
     numbers: PairNumbers,
     wanted: range,
     settings: TrainSettings,
     device: torch.device,
 ) -> TrainingPairs:
-    stacked = [
-        torch.from_numpy(np.stack(some)).to(device).permute(0, 3, 1, 2)
-        for some in zip(*photos, strict=True)
-    ]
-    return make_pairs(
-        stacked[0],
-        [numbers.key(number) for number in wanted],
-        size_px=settings.size_px,
-        points=settings.points,
-        warp=settings.warp,
-        light=settings.light,
-        scene=settings.scene,
-        others=stacked[-1],
+    keys = [numbers.key(number) for number in wanted]
+    windows = {place: one for place, one in enumerate(read) if isinstance(one, ExtraWindows)}
+    photos = {place: one for place, one in enumerate(read) if not isinstance(one, ExtraWindows)}
+    parts = []
+    if photos:
+        stacked = [
+            torch.from_numpy(np.stack(some)).to(device).permute(0, 3, 1, 2)
+            for some in zip(*photos.values(), strict=True)
+        ]
+        parts.append(
+            make_pairs(
+                stacked[0],
+                [keys[place] for place in photos],
+                size_px=settings.size_px,
+                points=settings.points,
+                warp=settings.warp,
+                light=settings.light,
+                scene=settings.scene,
+                others=stacked[-1],
+            )
+        )
+    if not windows:
+        return parts[0]
+    parts.append(
+        make_extra(
+            list(windows.values()),
+            [keys[place] for place in windows],
+            points=settings.points,
+            light=settings.light,
+            device=device,
+        )
     )
+    places = torch.tensor([*photos, *windows], device=device)
+    return TrainingPairs.joined(parts).chosen(places.argsort())

@@ -51,6 +51,7 @@ from engine.progress import (
 )
 from engine.seeding import hash_numbers, purpose_number
 from engine.training.batches import Prefetcher
+from engine.training.extra_pairs import ExtraPairs
 from engine.training.logs import RunLog, peak_memory_mb
 from engine.training.previews import draw_pictures
 from engine.training.run_folder import RunFolder, finite
@@ -84,6 +85,7 @@ class TrainingTask:
         device: where to compute.
         ranks: this process among all.
         metadata: text that goes into every weights file.
+        extra: pairs with known truth that it also learns from, None for none.
     """
 
     descriptor: TrainableDescriptor
@@ -94,6 +96,7 @@ class TrainingTask:
     device: torch.device
     ranks: Ranks
     metadata: Mapping[str, str]
+    extra: ExtraPairs | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -240,6 +243,7 @@ class _Loop:
                 rank=self._ranks.rank,
                 world=self._ranks.world,
                 warn=lambda text: self.log.emit(Note(text, "warning")),
+                extra=self._task.extra,
             ) as batches:
                 self._saved_s = time.monotonic()
                 self._begin()

@@ -22,8 +22,37 @@ class PhotoSettings:
     )
     workers: int = option(2, help="threads that decode photos", low=1, high=64)
     cache_mb: int = option(
-        512, help="decoded photos are kept in this much memory", unit="mb", low=0
+        512,
+        help="decoded photos are kept in this much memory, and so are extra pairs",
+        unit="mb",
+        low=0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraSettings:
+    """Pairs with known truth that are learned from beside those made of photos."""
+
+    pairs: str | None = option(
+        None, title="Pairs", metavar="SET", flag="--extra-pairs",
+        help="also learn from these pairs: the folder of an evaluation, whose worst pairs are "
+        "taken, or a set of pairs with truth; the trained weights cannot be reported on them",
+    )  # fmt: skip
+    share: float = option(
+        0.25, help="their share of all pairs", low=0.01, high=1.0, flag="--extra-share"
+    )
+    worst: int = option(
+        20, help="of an evaluation, how many of its worst pairs", low=1, high=100_000,
+        flag="--extra-worst",
+    )  # fmt: skip
+    dataset: str | None = option(
+        None, title="Data set", metavar="SET",
+        help="of an evaluation, where its pairs are now (default: where they were)",
+    )  # fmt: skip
+    long_edge_px: int | None = option(
+        None, help="bring these images to this long edge (default: as the evaluation did, or "
+        "640); the training images are cut out of them", unit="px", low=32, high=4096,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +174,7 @@ class TrainSettings:
         5, help="stop after this many steps in a row whose loss is not finite", low=1
     )
     photos: PhotoSettings = field(default_factory=PhotoSettings)
+    extra: ExtraSettings = field(default_factory=ExtraSettings)
     warp: WarpRecipe = field(default_factory=WarpRecipe)
     scene: SceneRecipe = field(default_factory=SceneRecipe)
     light: LightRecipe = field(default_factory=LightRecipe)
