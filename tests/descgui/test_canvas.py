@@ -159,6 +159,21 @@ def test_the_ground_beside_the_image_is_the_same_dark_grey(canvas):
     assert QColor(*colour(canvas.grab().toImage(), 20, 20)) == QColor(BACKGROUND)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_the_border_is_the_outermost_pixel_at_any_scale(canvas, scale):
+    """Lines of matches cover it between two canvases, and half a pixel would be left of it."""
+    picture = QImage(canvas.size() * scale, QImage.Format.Format_RGB32)
+    picture.setDevicePixelRatio(scale)
+    canvas.render(picture)
+    border, ground = colour(picture, 0, 150), QColor(BACKGROUND).getRgb()[:3]
+    assert border != ground
+    width, height = picture.width(), picture.height()
+    for x, y in ((width - scale, 1), (width - 1, height - 1), (1, height - scale), (scale - 1, 1)):
+        assert colour(picture, x, y) == border
+    for x, y in ((width - scale - 1, scale), (scale, scale), (scale, height - scale - 1)):
+        assert colour(picture, x, y) == ground
+
+
 def test_an_overlay_covers_its_extent_and_never_more_than_the_image(canvas):
     canvas.set_viewport(Viewport(4.0, 40.0, 40.0))
     red = Mipmap(rgb_image(np.full((3, 4, 3), (255, 0, 0), np.uint8)))
