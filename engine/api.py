@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from engine.data.layouts.hpatches import HPatchesReader
     from engine.data.pair_set import PairGroup, PairSet, PairSetReader
     from engine.data.pairs import ImagePair
-    from engine.data.video import Video, frame_file, is_frame, is_video, read_video
+    from engine.data.video import Video, frame_file, image_title, is_frame, is_video, read_video
     from engine.descriptors.known_models import KnownModel, WeightsState
     from engine.descriptors.model_names import ModelName, network_of
     from engine.descriptors.network_list import MissingFamily, NetworkList, list_networks

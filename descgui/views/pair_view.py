@@ -408,7 +408,7 @@ class PairView(QWidget):
             if image is not None:
                 pane.header.set_image(
                     pane.key.letter,
-                    image.path.name,
+                    api.image_title(image.path),
                     image.size_px,
                     values=(image.range.words, image.range_words) if image.range_words else None,
                     remarks=image.remarks,

@@ -26,6 +26,7 @@ VIDEO_SUFFIXES: Final = frozenset(
 )
 _KEPT_FRAMES: Final = 200
 _FRAMES: Final = "frames"
+_NUMBER: Final = "_frame_"  # before the number, in the name of a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ def is_video(path: Path) -> bool:
 def is_frame(path: Path) -> bool:
     """Whether a file is a frame that :func:`frame_file` wrote."""
     return path.parent.parent == cache_dir() / _FRAMES
+
+
+def image_title(path: Path) -> str:
+    """What an image is called: by its file, or by its video and the frame's number."""
+    if not is_frame(path):
+        return path.name
+    video, _, number = path.stem.rpartition(_NUMBER)
+    return f"{video}, frame {int(number)}"
 
 
 def read_video(path: Path) -> Video:
@@ -93,7 +102,7 @@ def frame_file(path: Path, number: int) -> Path:
     stamp = FileStamp.of(path)
     digest = hashlib.sha256(f"{stamp.path}|{stamp.mtime_ns}|{stamp.size_bytes}".encode())
     folder = cache_dir() / _FRAMES / digest.hexdigest()[:16]
-    kept = folder / f"{path.stem}_frame_{number + 1:06d}.png"
+    kept = folder / f"{path.stem}{_NUMBER}{number + 1:06d}.png"
     if kept.is_file():
         _mark_used(kept)
         return kept

@@ -46,6 +46,8 @@ def test_frames_in_any_order_are_those_that_were_asked_for(clip):
     assert files[3] == files[5]
     assert all(video.is_frame(path) for path in files)
     assert not video.is_frame(clip)
+    assert video.image_title(files[3]) == f"{clip.stem}, frame 4"
+    assert video.image_title(clip) == clip.name
 
 
 def test_a_changed_video_has_other_frames(clip, tmp_path):
