@@ -39,19 +39,23 @@ from engine.errors import ConfigError, DescSpaceError, WeightsError
 from engine.extras import EXTRAS
 from engine.progress import CHOICES
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("timm") is None, reason=f"needs the extra timm: {EXTRAS['timm'][0]}"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("timm") is None,
+        reason=f"needs the extra timm: {EXTRAS['timm'][0]}",
+    ),
+    pytest.mark.usefixtures("not_measured"),
+]
 
 MODEL = "test_resnet.r160_in1k"
-FINEST = f"timm:{MODEL}@0"  # a layer whose cells are found at once
+FINEST = f"timm:{MODEL}@0"
 REPO = "timm/test_resnet.r160_in1k"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty caches of the libraries.  The home folder, with the measured grids, stays."""
+    """Empty caches of the libraries."""
     folder = tmp_path / "huggingface" / "hub"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))

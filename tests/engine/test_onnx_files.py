@@ -239,7 +239,9 @@ def test_an_input_of_two_possible_layouts_is_told_and_can_be_set(
         build(plain(tmp_path / "a.onnx"), layout="NHWC")
 
 
-def test_an_image_of_sides_that_the_network_demands_is_padded(tmp_path: Path) -> None:
+def test_an_image_of_sides_that_the_network_demands_is_padded(
+    tmp_path: Path, not_measured: None
+) -> None:
     """Down by 4, up by 4 and added to the image: only multiples of 4 run."""
     weights = weights_of(two_layers()) | {"s": np.array([1, 1, 4, 4], np.float32)}
     kernel = np.random.default_rng(1).standard_normal((16, 3, 1, 1)).astype(np.float32)

@@ -101,7 +101,9 @@ def test_tokens_stand_at_their_patches() -> None:
 
 @pytest.mark.parametrize("facet", ["query", "key", "value"])
 @pytest.mark.parametrize("model", ["test_vit", "eva02_tiny_patch14_224"])
-def test_facets_are_what_attention_computes_from_its_input(model: str, facet: str) -> None:
+def test_facets_are_what_attention_computes_from_its_input(
+    model: str, facet: str, not_measured: None
+) -> None:
     descriptor = build(f"timm:{model}@2", facet=facet)
     seen: list[torch.Tensor] = []
     net: Any = descriptor.network.net
