@@ -200,20 +200,20 @@ def test_odd_input_is_drawn_without_complaint(tmp_path: Path, suffix: str):
     nothing = np.empty((0, 2))
     plain = {"judgements": (), "legend": (), "caption": ()}
     other = grey((100, 50))
-    for number, changes in enumerate(
-        (
-            {"points_a": nothing, "points_b": nothing, **plain},
-            {"panels": (grey((1, 1)), other)},
-            {"panels": (grey((3, 900)), other)},
-            {"panels": (other, grey((900, 3)))},
-            {"panels": (grey((3, 900)), grey((3, 900)))},
-            {"points_b": np.array([[10.0, 10.0], [-1e5, 1e5]])},
-            {"points_b": np.array([[10.0, 10.0], [np.nan, 1.0]])},
-            {"caption": ("word " * 200,)},
-            {"limit": 1},
-            {"limit": 0},
-        )
-    ):
+    cases: tuple[dict[str, object], ...] = (
+        {"points_a": nothing, "points_b": nothing, **plain},
+        {"panels": (grey((1, 1)), other)},
+        {"panels": (grey((3, 900)), other)},
+        {"panels": (other, grey((900, 3)))},
+        {"panels": (grey((3, 900)), grey((3, 900)))},
+        {"points_b": np.array([[10.0, 10.0], [-1e5, 1e5]])},
+        {"points_b": np.array([[10.0, 10.0], [np.nan, 1.0]])},
+        {"caption": ("word " * 200,)},
+        {"limit": 1},
+        {"limit": 0},
+    )
+    # What is drawn does not depend on the kind of file: the others take a second for each.
+    for number, changes in enumerate(cases if suffix == ".svg" else cases[::3]):
         path = tmp_path / f"{number}{suffix}"
         write_figure(path, make_figure(**changes))
         assert path.stat().st_size > 500

@@ -31,8 +31,13 @@ def noise(height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("name", "settings"), [*MSNETS, ("superpoint", {})])
-@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "settings", "parts"),
+    [
+        *((name, settings, 3) for name, settings in (*MSNETS, ("superpoint", {}))),
+        ("msnet_v0", {"untrained": True}, 2),  # no tile has neighbours on all sides
+    ],
+)
 def test_tiles_give_the_map_of_the_whole(name: str, settings: dict[str, Any], parts: int):
     descriptor = made(name, settings)
     images = noise(173, 211)  # no period divides them

@@ -335,7 +335,8 @@ def test_a_saved_folder_gives_what_the_library_gives(
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+# The video model's pictures pass through the same encoder as those of sam2.
+@pytest.mark.parametrize("name", [name for name in CASES if name != "sam2_video"])
 def test_cells_are_measured_where_the_convolutions_put_them(
     name: str, folders: Callable[[str], Path]
 ):
