@@ -4,8 +4,9 @@ VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 TESTS ?=
 # A process a core with one thread each, as more would only wait for one another; a file stays in one
 # of them, as its tests share what is costly to make, and files keep their order: by the number of tests
-# the slow files with few of them would come last, one process would work and the others wait.
-ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# the slow files with few of them would come last, one process would work and the others wait.  The test
+# that runs mypy comes first, as it takes longest.
+ALL_TESTS := tests/test_types.py tests --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Many tests start processes that import torch: that takes three times as long where nothing has been
 # compiled and this variable, which containers often set, forbids Python to keep what it compiles.
 KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE=
@@ -17,7 +18,7 @@ EXTRAS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-dev check pytest soak bench-check gpu-check format clean clean-all
+.PHONY: help run test setup setup-dev check lint pytest soak bench-check gpu-check format clean clean-all
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ run: setup ## set up if needed, then open the window; ARGS="view a.jpg b.jpg" op
 	@$(VENV_PYTHON) main.py $(ARGS)
 
 test: setup-dev ## set up if needed, then run every check
-	@$(MAKE) --no-print-directory check pytest
+	@$(MAKE) --no-print-directory lint pytest
 
 setup: ## set up only: .venv and the system libraries; EXTRAS=timm,onnx adds optional packages
 	@sh .ci/setup.sh $(if $(EXTRAS),--extras "$(EXTRAS)")
@@ -34,10 +35,12 @@ setup: ## set up only: .venv and the system libraries; EXTRAS=timm,onnx adds opt
 setup-dev: ## the same with all that the checks need
 	@sh .ci/setup.sh --extras "dev $(EXTRAS)" $(if $(CI),--xvfb)
 
-check: ## check formatting, lint, types and import rules (after `make setup-dev`)
+check: lint ## check formatting, lint, import rules and types (after `make setup-dev`)
+	$(VENV_PYTHON) -m mypy
+
+lint:
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 pytest: ## run the tests; TESTS="tests/engine -k daisy" runs some of them
