@@ -376,7 +376,7 @@ def test_a_change_of_the_image_shows_most_in_the_cell_that_lies_there(
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_block_can_be_asked_for_and_its_attention_too(
-    name: str, folders: Callable[[str], Path]
+    name: str, folders: Callable[[str], Path], not_measured: None
 ):
     case = CASES[name]
     images = image(case.size_px)
