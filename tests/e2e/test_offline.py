@@ -45,6 +45,12 @@ except OSError:
     print(json.dumps([codes, tried[:attempts], len(tried) > attempts]))
 """
 
+# The doctor imports packages in processes of their own, which have a network.
+FEWER_TRIALS = """
+from engine.jobs import doctor
+doctor._TRIAL.update(dict.fromkeys(doctor._TRIED_EXTRAS, ""))
+"""
+
 
 def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fresh_home: Path):
     noise = np.random.default_rng(3).uniform(0, 255, (96, 128, 3)).astype(np.float32)
@@ -80,7 +86,7 @@ def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fr
         sets = ["--dataset", str(sequence.parent), "--out", str(tmp_path / "study")]
         lines.append(["study", "timm:test_resnet@1", "--query-limit", "20", *sets])
         lines.append(["descriptors", "--write-probes", str(tmp_path / "probes"), "--stride", "32"])
-    codes, tried, blocked, told = run_blocked(lines)
+    codes, tried, blocked, told = run_blocked(lines, FEWER_TRIALS)
     assert codes == [[line[0], 0] for line in lines], told
     assert blocked, "the trial itself reached the network"
     assert tried == []
