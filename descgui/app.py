@@ -26,6 +26,7 @@ from descgui.controllers.evaluation_controller import EvaluationController
 from descgui.controllers.export_controller import ExportController
 from descgui.controllers.file_controller import FileController
 from descgui.controllers.gallery_controller import GalleryController
+from descgui.controllers.learning_controller import LearningController
 from descgui.controllers.maps_controller import MapsController
 from descgui.controllers.matches_controller import MatchesController
 from descgui.controllers.networks_controller import NetworksController
@@ -117,6 +118,7 @@ class Application(QObject):
         self._connect_actions()
         self.trainings.evaluation_wanted.connect(self._show_evaluation)
         self.trainings.pair_wanted.connect(self.window.show_pair)
+        self.learning.training_wanted.connect(self._show_training)
         self.results.pair_wanted.connect(self.window.show_pair)
 
     def show(self) -> None:
@@ -182,7 +184,8 @@ class Application(QObject):
         results = self.results = ResultsController(models, self.pairs, self.matches, self)
         evaluation = EvaluationController(models, results, self)
         estimate, download = EstimateController(models, self), DownloadController(models, self)
-        self.evaluations = EvaluationActions(evaluation, results, download)
+        self.learning = LearningController(models, self)
+        self.evaluations = EvaluationActions(evaluation, results, download, self.learning)
         self.studies = StudyController(models, self.maps, self)
         self.trainings = TrainingController(models, self.engine, self.maps, self)
         self.exports = ExportController(
@@ -237,6 +240,7 @@ class Application(QObject):
             self.work_lane,
             self.thumbnails.lane,
             self.gallery.lane,
+            self.learning.lane,
             *(part.lane for part in (results, estimate, download)),
             *evaluation.lanes,
             *self.trainings.lanes,
@@ -255,7 +259,7 @@ class Application(QObject):
         self.central.setFocusProxy(self.pair_view)
         self.browser = BrowserPanel(models, self.pairs, self.thumbnails, self.files)
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
-        self.probe = ProbePanel(models, self.probes, self.pairs.truths)
+        self.probe = ProbePanel(models, self.probes, self.pairs.truths, self.learning)
         self.match_panel = MatchesPanel(models, self.matches, self.files, self.pairs.truths)
         self._evaluation = LazyPanel(self._make_evaluation)
         self._training = LazyPanel(self._make_training)
@@ -434,6 +438,10 @@ class Application(QObject):
     def _show_evaluation(self) -> None:
         self.window.show_workspace("evaluate")
         self.evaluation_panel.new_tab.click()
+
+    def _show_training(self) -> None:
+        self.window.show_workspace("train")
+        self.training_panel.new_tab.click()
 
     def _cancel(self) -> None:
         self.maps.cancel()

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         split_layout,
     )
     from engine.data.layouts.hpatches import HPatchesReader
+    from engine.data.layouts.manifest import write_point_pair
     from engine.data.pair_set import PairGroup, PairSet, PairSetReader
     from engine.data.pairs import ImagePair
     from engine.data.video import Video, frame_file, image_title, is_frame, is_video, read_video
@@ -195,6 +196,7 @@ if TYPE_CHECKING:
         log_dir,
         new_run_dir,
         runs_dir,
+        stamped,
         unused_dir,
         user_data_dir,
     )

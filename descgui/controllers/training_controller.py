@@ -297,7 +297,8 @@ class TrainingController(QObject):
             lambda _module: self._model.can_plot.set(True),
         )
         self.refresh()
-        if self._model.samples.state.found is None:
+        samples = self._model.samples.state
+        if samples.found is None or samples.old:  # settings may have changed while nobody looked
             self._sampling.start()
 
     def refresh(self) -> None:

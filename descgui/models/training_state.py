@@ -43,10 +43,15 @@ Stage = Literal[
     "done",
 ]
 Curves = Mapping[str, NDArray[np.float64]]
-Preset = Literal["quick", "strong", "msnet_v0"]
+Preset = Literal["quick", "strong", "msnet_v0", "fine_tune"]
 
-PRESETS: tuple[Preset, ...] = ("quick", "msnet_v0", "strong")
+PRESETS: tuple[Preset, ...] = ("quick", "msnet_v0", "strong", "fine_tune")
 """Names of the files in ``resources/configs`` that the form offers, the first one at first."""
+
+FINE_TUNE: Preset = "fine_tune"
+"""Starts from weights that are good already, and learns from failures."""
+
+EXTRA_PAIRS = "train.extra.pairs"
 
 
 @functools.cache
@@ -68,6 +73,17 @@ def preset_descriptor(preset: Preset) -> str:
         ConfigError: the file is missing or damaged.
     """
     return str(read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")["descriptor"])
+
+
+@functools.cache
+def preset_own(preset: Preset) -> Mapping[str, Any]:
+    """The settings of that network that a preset has, such as the weights it starts from.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
+    return MappingProxyType(dict(file.get("settings") or {}))
 
 
 @dataclass(frozen=True, slots=True)

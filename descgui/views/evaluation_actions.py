@@ -32,6 +32,12 @@ class ResultActions(Protocol):
     def open_pair(self, group: str, index: int, label: str, threshold_px: float) -> None: ...
 
 
+class LearningActions(Protocol):
+    """Requests to learn from what fails."""
+
+    def learn_from_worst(self) -> None: ...
+
+
 class DataActions(Protocol):
     """Requests about the data set."""
 
@@ -47,3 +53,4 @@ class EvaluationActions:
     runs: RunActions
     results: ResultActions
     data: DataActions
+    learning: LearningActions

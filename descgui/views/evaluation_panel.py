@@ -128,11 +128,13 @@ class EvaluationPanel(QWidget):
         cancel = "Stop; you can continue the run from the list of past runs"
         report = "Open the report in the browser"
         gallery = "All pairs as pictures, sorted and filtered, and in a scatter plot"
+        learn = "Set up a training that also learns from the worst of these pairs"
         (
             self.pause_button,
             self.continue_button,
             self.cancel_button,
             self.gallery_button,
+            self.learn_button,
             self.report_button,
         ) = buttons = word_buttons(
             right,
@@ -140,8 +142,10 @@ class EvaluationPanel(QWidget):
             ("play", "Continue", "", self._on_continue),
             ("stop", "Cancel", cancel, runs.cancel),
             ("images", "Pairs…", gallery, self.gallery_requested),
+            ("train", "Learn…", learn, self._actions.learning.learn_from_worst),
             ("export", "Report", report, results.open_report),
         )
+        self.learn_button.setAccessibleName("Learn from the worst pairs…")
         words = in_column(None, self.title, self.status, spacing_px=2)
         head = in_row(None, (words, 1), *buttons, spacing_px=4)
         self._pages = QStackedWidget(right)
@@ -263,6 +267,9 @@ class EvaluationPanel(QWidget):
         self.gallery_button.setVisible(content is not None and content.has_pairs)
         self.gallery_button.setEnabled(not shown.busy)
         self.report_button.setEnabled(not shown.reporting and not shown.busy)
+        alone = content is not None and len(content.results) == 1
+        self.learn_button.setVisible(content is not None and content.finished and alone)
+        self.learn_button.setEnabled(not shown.busy)
 
     def _show_results(self, results: ResultTables) -> None:
         refill(self.queries, [(QUERY_LISTS.get(word, word), word) for word in results.lists])

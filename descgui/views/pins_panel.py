@@ -30,7 +30,7 @@ from descgui.models.settings import Settings
 from descgui.views.icons import icon
 from descgui.views.marks import pin_color
 from descgui.views.panel_parts import Sentence, draw_verdict, in_column, plain_tip, tabular
-from descgui.views.ports import Probing, Truths
+from descgui.views.ports import Learning, Probing, Truths
 from descgui.views.row_table import RowTable
 from descgui.views.scene import descriptor_title
 from engine import api
@@ -206,10 +206,16 @@ class PinsPanel(QWidget):
     """Lists the pins; a click selects one."""
 
     def __init__(
-        self, models: AppModels, probing: Probing, truths: Truths, parent: QWidget | None = None
+        self,
+        models: AppModels,
+        probing: Probing,
+        truths: Truths,
+        learning: Learning,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._probing = probing
+        self._pair = models.pair
         self._pins = models.pins
         self.table = PinsTable(models, self)
         self.view = self._make_view()
@@ -226,12 +232,20 @@ class PinsPanel(QWidget):
             "Take the pins with their matches as the ground truth of this pair; it is called so"
         )
         self.truth_button.clicked.connect(truths.use_pins)
+        self.learn_button = QPushButton(icon("train"), "Learn…", self)
+        self.learn_button.setAccessibleName("Learn from these pins…")
+        self.learn_button.clicked.connect(learning.learn_from_pins)
+        lower = QHBoxLayout()
+        lower.addWidget(self.truth_button)
+        lower.addWidget(self.learn_button)
         buttons = QHBoxLayout()
         buttons.addWidget(self.remove_button)
         buttons.addWidget(self.clear_button)
-        in_column(self, self._empty, (self.view, 1), buttons, self.truth_button)
+        in_column(self, self._empty, (self.view, 1), buttons, lower)
         models.pins.changed.connect(self._on_pins)
         models.pins.selected_changed.connect(self._on_selected)
+        models.pair.changed.connect(self._on_pair)
+        self._on_pair()
         self._on_pins(models.pins.pins)
 
     def _make_view(self) -> _PinsView:
@@ -280,8 +294,19 @@ class PinsPanel(QWidget):
         self.clear_button.setVisible(bool(pins))
         self.remove_button.setVisible(bool(pins))
         self.truth_button.setVisible(bool(pins))
+        self.learn_button.setVisible(bool(pins))
         self.truth_button.setEnabled(any(pin.answer is not None for pin in pins))
         self._on_selected(self._pins.selected)
+
+    def _on_pair(self, _state: object = None) -> None:
+        state = self._pair.state
+        known = state is not None and state.truth is not None
+        self.learn_button.setEnabled(known)
+        self.learn_button.setToolTip(
+            "Set up a training that also learns from these pins and their true matches"
+            if known
+            else "This pair has no ground truth: load one, or use the pins as truth first"
+        )
 
     def _on_selected(self, number: int) -> None:
         row = self.table.row_of(number)

@@ -135,6 +135,13 @@ class Truths(Protocol):
         """Add one point of image A with its true match in B."""
 
 
+class Learning(Protocol):
+    """Setting up a training that learns from what fails."""
+
+    def learn_from_pins(self) -> None:
+        """Learn from the pins of the open pair whose true matches are known."""
+
+
 class Files(Protocol):
     """Requests that open a file dialog first."""
 

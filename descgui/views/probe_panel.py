@@ -46,7 +46,7 @@ from descgui.views.panel_parts import (
     tabular,
 )
 from descgui.views.pins_panel import PinsPanel
-from descgui.views.ports import Probing, Truths
+from descgui.views.ports import Learning, Probing, Truths
 from descgui.views.row_table import Index, RowTable
 from engine import api
 
@@ -186,6 +186,7 @@ class ProbePanel(QWidget):
         models: AppModels,
         probing: Probing,
         truths: Truths,
+        learning: Learning,
         parent: QWidget | None = None,
         *,
         delay_ms: int = READ_DELAY_MS,
@@ -203,7 +204,7 @@ class ProbePanel(QWidget):
         self._columns = 0
         self.peaks = PeaksTable(self)
         self._peaks_view = QTableView(self)
-        self.pins = PinsPanel(models, probing, truths, self)
+        self.pins = PinsPanel(models, probing, truths, learning, self)
         scroll = PanelScroll(self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)

@@ -12,11 +12,13 @@ from PySide6.QtWidgets import QLineEdit, QWidget
 
 from descgui.models.bundle import AppModels
 from descgui.models.training_state import (
+    EXTRA_PAIRS,
     PRESETS,
     SamplesState,
     TrainingChoice,
     name_problem,
     preset_descriptor,
+    preset_own,
     preset_values,
 )
 from descgui.views import dialogs
@@ -52,6 +54,8 @@ _COMMON = tuple(
 )
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _PHOTOS = "train.photos.folder"
+_EXTRA = "train.extra."
+_EXTRA_PLACES = (EXTRA_PAIRS, f"{_EXTRA}dataset")
 _PRESETS = {
     "quick": (
         "Quick try",
@@ -64,6 +68,10 @@ _PRESETS = {
     "strong": (
         "Strong",
         "Large turns and scales, local light and shadows, a loss over all points.",
+    ),
+    "fine_tune": (
+        "Fine-tune",
+        "From good weights on, at a low rate: for learning from extra pairs, in few steps.",
     ),
 }
 
@@ -88,7 +96,8 @@ class TrainingForm(QWidget):
         self._options = training_options()
         self.own: OptionForm | None = None
         self._own_options: tuple[OptionInfo, ...] = ()
-        first = (self._make_photos(), self._make_model(), self._make_settings())
+        photos, self.extra = self._make_photos(), self._make_extra()
+        first = (photos, self.extra, self._make_model(), self._make_settings())
         self.network = Section("Network", self, open_=False)
         self.late = self._make_late()
         lay_out_form(self, (*first, self.network, *self.late), self._make_foot())
@@ -118,6 +127,14 @@ class TrainingForm(QWidget):
         section.body.addWidget(self.count)
         self.photo_problems = Notice("warning", section)
         section.body.addWidget(self.photo_problems)
+        return section
+
+    def _make_extra(self) -> LateSection:
+        """Pairs with truth that are learned from beside those made of photos."""
+        options = [info for name, info in self._options.items() if name.startswith(_EXTRA)]
+        section = LateSection("Extra pairs", {"": options}, self._adopt, self)
+        self.learned = Notice("warning", section)
+        section.body.addWidget(self.learned)
         return section
 
     def _make_model(self) -> Section:
@@ -166,7 +183,7 @@ class TrainingForm(QWidget):
         """Sections for all that is not among the common settings."""
         groups: dict[str, list[OptionInfo]] = {}
         for name, info in self._options.items():
-            if name not in (*_COMMON, _PHOTOS):
+            if name not in (*_COMMON, _PHOTOS) and not name.startswith(_EXTRA):
                 groups.setdefault(name.split(".")[-2], []).append(info)
         warp, light = groups.pop("warp"), groups.pop("light")
         titles = {"train": "", "saving": "Saving and log"}
@@ -222,6 +239,8 @@ class TrainingForm(QWidget):
         if self.name.text() != choice.name:
             self.name.setText(choice.name)
         self.explanation.say(_PRESETS[choice.preset][1])
+        if choice.changes.get(EXTRA_PAIRS):
+            self.extra.heading.setChecked(True)
         for form in self._forms:
             self._fill(form)
         self._show_own(choice)
@@ -244,11 +263,14 @@ class TrainingForm(QWidget):
             self.own.changed.connect(self._on_own)
             self.network.body.addWidget(self.own)
         self.network.setVisible(bool(options))
+        scratch = {}
+        if self.own is not None and "untrained" in self.own.names:
+            # A training starts from random numbers where no file is named, shipped weights or not.
+            scratch = {"untrained": choice.own.get("untrained", "weights" not in choice.own)}
+            self.own.set_defaults({"untrained": "weights" not in choice.own})
         if self.own is not None and self.own.values() != dict(choice.own):
             self.own.set_values(choice.own)
         if self.own is not None and "weights" in self.own.names:
-            # A training starts from random numbers where no file is named, shipped weights or not.
-            scratch = {"untrained": True} if "untrained" in self.own.names else {}
             self.own.say_empty("weights", api.weights_in_use(choice.descriptor, scratch))
 
     def _adopt(self, form: OptionForm) -> None:
@@ -270,7 +292,8 @@ class TrainingForm(QWidget):
 
     @property
     def _forms(self) -> tuple[OptionForm, ...]:
-        return (self.common, *(form for section in self.late for form in section.forms))
+        late = (self.extra, *self.late)
+        return (self.common, *(form for section in late for form in section.forms))
 
     def _on_samples(self, state: SamplesState) -> None:
         found, folder, problem, count = state.found, self._folder, state.message, ""
@@ -291,6 +314,7 @@ class TrainingForm(QWidget):
         self.count.say(count)
         self.count.setVisible(bool(self.count.sentence))
         self.photo_problems.say(problem)
+        self.learned.say("" if found is None else found.extra)
         self._show_problem()
 
     @property
@@ -350,13 +374,19 @@ class TrainingForm(QWidget):
         self._model.choice.update(own=MappingProxyType(values))
 
     def _on_preset(self, index: int) -> None:
-        """Take the preset's settings, and the network that it is for."""
+        """Take the preset's settings, and the network that it is for; extra pairs stay chosen."""
         preset, choice = self.preset.itemData(index), self._model.choice
-        changes: dict[str, Any] = {"preset": preset, "changes": MappingProxyType({})}
+        pairs = {name: v for name, v in choice.state.changes.items() if name in _EXTRA_PLACES}
+        changes: dict[str, Any] = {"preset": preset, "changes": MappingProxyType(pairs)}
         suited = preset_descriptor(preset)
         offered = self.descriptor.findData(suited) >= 0
-        if preset != choice.state.preset and suited != choice.state.descriptor and offered:
-            changes |= {"descriptor": suited, "own": MappingProxyType({})}
+        own = preset_own(preset)
+        if preset != choice.state.preset and offered:
+            if suited != choice.state.descriptor:
+                changes |= {"descriptor": suited, "own": own}
+            elif own != preset_own(choice.state.preset):
+                kept = {n: v for n, v in choice.state.own.items() if n == "weights"}
+                changes["own"] = MappingProxyType({**own, **kept})
         choice.update(**changes)
 
     def _on_edited(self, _values: Mapping[str, Any]) -> None:

@@ -49,9 +49,9 @@ class ExtraSettings:
         None, title="Data set", metavar="SET",
         help="of an evaluation, where its pairs are now (default: where they were)",
     )  # fmt: skip
-    long_edge_px: int | None = option(
-        None, help="bring these images to this long edge (default: as the evaluation did, or "
-        "640); the training images are cut out of them", unit="px", low=32, high=4096,
+    long_edge_px: int = option(
+        0, help="bring these images to this long edge, and cut the training images out of them; "
+        "0: as the evaluation did, or 640", unit="px", low=0, high=4096,
     )  # fmt: skip
 
 

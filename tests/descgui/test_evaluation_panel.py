@@ -120,7 +120,7 @@ def models(qapp, tmp_path):
 
 @pytest.fixture
 def actions(asked):
-    return EvaluationActions(asked, asked, asked)
+    return EvaluationActions(asked, asked, asked, asked)
 
 
 @pytest.fixture
@@ -342,6 +342,20 @@ def test_buttons_follow_the_stage(models, panel):
     models.evaluation.shown.set(ShownRun("done", content()))
     assert panel.report_button.isVisible()
     assert not panel.continue_button.isVisible()
+
+
+def test_the_worst_pairs_of_one_finished_run_can_be_learned_from(models, panel, asked):
+    one = content()
+    two = merge_results([("a", one.results[0]), ("b", one.results[0])])
+    for shown, offered in (
+        (ShownRun("stopped", content(finished=False)), False),
+        (ShownRun("done", two), False),
+        (ShownRun("done", one), True),
+    ):
+        models.evaluation.shown.set(shown)
+        assert panel.learn_button.isVisible() == offered
+    panel.learn_button.click()
+    assert asked.of("learn_from_worst") == [()]
 
 
 def test_buttons_ask(models, panel, asked, monkeypatch):

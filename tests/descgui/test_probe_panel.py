@@ -59,7 +59,7 @@ def models(qapp, tmp_path):
 
 @pytest.fixture
 def panel(qtbot, models, asked):
-    made = ProbePanel(models, asked, asked, delay_ms=0)
+    made = ProbePanel(models, asked, asked, asked, delay_ms=0)
     qtbot.addWidget(made)
     made.resize(260, 640)
     made.show()
@@ -152,7 +152,7 @@ def test_what_was_not_asked_or_is_no_set_is_a_dash_with_a_reason(ready, models):
 def test_a_panel_that_is_due_is_read_out_with_the_way_back_and_waits_for_it_once(
     qtbot, models, asked, ready
 ):
-    late = ProbePanel(models, asked, asked, delay_ms=60)
+    late = ProbePanel(models, asked, asked, asked, delay_ms=60)
     qtbot.addWidget(late)
     read = []
     late._read_all = lambda *_change: read.append(models.probe.answer)
@@ -324,7 +324,7 @@ def test_the_panel_can_be_narrow(ready, models):
 
 def test_read_outs_follow_the_mouse_a_little_later_and_miss_nothing(qtbot, models, asked):
     """The window's own panel waits for a pause, so that the heat map is painted first."""
-    panel = ProbePanel(models, asked, asked)
+    panel = ProbePanel(models, asked, asked, asked)
     qtbot.addWidget(panel)
     for x in range(20):
         models.probe.move(Probe("a", (float(x), 5.0)))
@@ -366,3 +366,18 @@ def test_weights_of_a_training_run_are_named_in_the_heading(ready, models, tmp_p
     assert heading.text() == "quick-3, step 600 · A net"
     caption = scene.caption_for(models, scene.PaneKey("a"))
     assert "quick-3, step 600 · A net" in caption.text
+
+
+def test_pins_are_learned_from_where_their_true_matches_are_known(ready, models, asked):
+    models.pins.set_pins((Pin(1, Probe("a", (10.0, 20.0))),))
+    button = ready.pins.learn_button
+    assert button.isVisible()
+    assert not button.isEnabled()
+    assert "no ground truth" in button.toolTip()
+    truth = PAIR.open_truth((40, 30), (40, 30))
+    models.pair.set_pair(PairState(PAIR, None, None, None, None, truth))
+    assert button.isEnabled()
+    button.click()
+    assert asked.of("learn_from_pins") == [()]
+    models.pins.set_pins(())
+    assert not button.isVisible()

@@ -159,6 +159,16 @@ def test_pairs_are_made_anew_when_settings_change_while_somebody_looks(qtbot, wo
     assert not world.model.samples.state.old
 
 
+def test_pairs_are_made_anew_for_settings_that_changed_while_nobody_looked(qtbot, world, photos):
+    world.choose(photos)
+    qtbot.waitUntil(lambda: world.model.samples.state.found is not None, timeout=WAIT_MS)
+    world.choose(photos, {**TINY, "train.width": 64})
+    assert world.model.samples.state.old
+    world.trainings.want(True)
+    qtbot.waitUntil(lambda: not world.model.samples.state.old, timeout=WAIT_MS)
+    assert world.model.samples.state.found.pictures[0].shape == (32, 128, 3)
+
+
 def test_a_folder_without_photos_is_named_with_the_reason(qtbot, world, tmp_path):
     world.trainings.use_folder(tmp_path)
     qtbot.waitUntil(lambda: bool(world.model.samples.state.message), timeout=WAIT_MS)

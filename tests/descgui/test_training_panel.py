@@ -15,11 +15,13 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, DeviceChoice, EngineState
 from descgui.models.training_state import (
+    EXTRA_PAIRS,
     PRESETS,
     SamplesState,
     TrainingChoice,
     TrainingStatus,
     name_problem,
+    preset_own,
     preset_values,
 )
 from descgui.views import dialogs
@@ -29,6 +31,7 @@ from descgui.views.training_panel import TrainingPanel
 from descgui.views.training_pictures import best_columns
 from descgui.views.words import age_text
 from engine.api import (
+    SHIPPED_WEIGHTS,
     ConfigError,
     OptionInfo,
     Preview,
@@ -292,7 +295,7 @@ def test_a_preset_fills_the_form_and_an_edit_says_that_it_was_changed(qtbot, mod
 
 def test_every_setting_of_a_training_has_exactly_one_field(panel):
     form = panel.form
-    for section in form.late:
+    for section in (form.extra, *form.late):
         assert section.forms == []  # made when they are needed
         section.heading.setChecked(True)
     names = [name for one in form._forms for name in one.names]
@@ -478,6 +481,62 @@ def test_a_preset_brings_the_network_that_it_is_for(model, panel):
     choose(panel.form.descriptor, "msnet_v1")
     choose(panel.form.preset, "strong")  # the same one: somebody chose another network for it
     assert model.choice.state.descriptor == "msnet_v1"
+
+
+SHARED = OptionInfo("untrained", "bool", False, "random weights")
+WEIGHTS = OptionInfo("weights", "file", None, "weights", optional=True)
+
+
+@pytest.fixture
+def tuned(models, panel):
+    """Networks of which one has shipped weights."""
+    list_descriptors()
+    fast = entry("descspace-fast", options=(WEIGHTS, SHARED))
+    models.engine.set(replace(READY, descriptors=(*READY.descriptors, fast)))
+
+
+def test_fine_tuning_starts_from_the_shipped_weights_until_a_file_is_chosen(tuned, model, panel):
+    form = panel.form
+    choose(form.preset, "fine_tune")
+    choice = model.choice.state
+    assert choice.descriptor == "descspace-fast"
+    assert choice.own == preset_own("fine_tune")
+    weights, untrained = form.own.field("weights"), form.own.field("untrained")
+    assert weights.placeholderText() == SHIPPED_WEIGHTS
+    assert not untrained.isChecked()
+    form.own.changed.emit(form.own.values())  # as any edit does: nothing is lost on the way
+    assert model.choice.state.own["untrained"] is False
+    untrained.click()
+    assert "untrained" not in model.choice.state.own  # as every training that names no file
+    assert weights.placeholderText() == "random numbers"
+    untrained.click()
+    assert model.choice.state.own["untrained"] is False
+    model.choice.update(own=MappingProxyType({"weights": "/w.safetensors"}))
+    choose(form.preset, "quick")
+    choose(form.descriptor, "descspace-fast")
+    assert dict(model.choice.state.own) == {}
+
+
+def test_weights_that_were_chosen_stay_when_the_preset_for_fine_tuning_is(tuned, model, panel):
+    choose(panel.form.descriptor, "descspace-fast")
+    model.choice.update(own=MappingProxyType({"weights": "/w.safetensors"}))
+    choose(panel.form.preset, "fine_tune")
+    assert model.choice.state.own == {**preset_own("fine_tune"), "weights": "/w.safetensors"}
+
+
+def test_extra_pairs_open_their_section_and_stay_with_another_preset(model, panel):
+    form = panel.form
+    assert not form.extra.heading.isChecked()
+    model.choice.update(changes=MappingProxyType({EXTRA_PAIRS: "/runs/e1", "train.steps": 7}))
+    assert form.extra.heading.isChecked()
+    (fields,) = form.extra.forms
+    assert fields.field(EXTRA_PAIRS).text() == "/runs/e1"
+    choose(form.preset, "fine_tune")
+    assert dict(model.choice.state.changes) == {EXTRA_PAIRS: "/runs/e1"}
+    model.samples.set(SamplesState(found=replace(samples(), extra="Also learns from 2 pairs.")))
+    assert form.learned.sentence == "Also learns from 2 pairs."
+    model.samples.set(SamplesState(found=samples()))
+    assert form.learned.isHidden()
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,56 @@ def test_one_click_measures_and_a_click_on_a_bar_opens_the_worst_pair(
     assert correct.mean() < 0.5  # its wrong matches are drawn
 
 
+def test_what_fails_sets_up_a_training_that_learns_from_it(
+    qtbot: Any, open_window: Any, sequences: Path, tmp_path: Path
+) -> None:
+    """The worst pairs of an evaluation first, then pins with their true matches."""
+    window = open_window()
+    models, panel = window.models, window.evaluation_panel
+    models.evaluation.choice.update(open_report=False)
+    window.actions["evaluate"].trigger()
+    qtbot.mouseClick(panel.form.run_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: models.evaluation.shown.state.stage == "done", timeout=WAIT_MS)
+    qtbot.mouseClick(panel.learn_button, Qt.MouseButton.LeftButton)
+    (run,) = models.evaluation.shown.state.content.folders
+    form = window.training_panel.form
+    assert form.isVisible()
+    assert not panel.isVisible()
+    assert form.preset.currentText() == "Fine-tune"
+    assert form.descriptor.currentData() == "descspace-fast"
+    (extra,) = form.extra.forms
+    assert extra.field("train.extra.pairs").text() == str(run)
+    assert extra.field("train.extra.share").number() == 0.25
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (60, 80, 3), np.uint8)
+        api.write_image(photos / f"{number}.png", noise)
+    small = {"train.width": 48, "train.height": 36, "train.points": 30}
+    choice = models.training.choice
+    choice.update(changes={**choice.state.changes, **small})
+    window.trainings.use_folder(photos)
+    samples = models.training.samples
+    qtbot.waitUntil(lambda: samples.state.found is not None, timeout=WAIT_MS)
+    assert form.learned.isVisible()
+    assert form.learned.sentence == (
+        "Also learns from the worst 6 pairs of séquences: the trained weights can no longer be "
+        "reported on 2 sequences (i_light, v_turn)."
+    )
+    assert form.start_button.isEnabled()
+
+    window.window.show_workspace("inspect")
+    window.probes.pin("a", 60.0, 50.0)
+    button = window.probe.pins.learn_button
+    qtbot.waitUntil(button.isEnabled, timeout=WAIT_MS)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(form.isVisible, timeout=WAIT_MS)
+    table = Path(extra.field("train.extra.pairs").text())
+    (pair,) = api.open_pair_set(table).pairs()
+    assert pair.path_a == models.pair.state.pair.path_a
+
+
 def test_closing_the_window_stops_the_run_and_the_next_window_continues_it(
     qtbot: Any, open_window: Any, opened_pages: list[str]
 ) -> None:

@@ -24,7 +24,7 @@ from engine.data.layouts.building import finished_set, first_line, fitting_folde
 from engine.data.pair_set import PairGroup, PairSet
 from engine.data.pairs import ImagePair
 from engine.errors import DatasetError, FileError
-from engine.files import is_file_there, read_input
+from engine.files import csv_text, is_file_there, make_folder, read_input, write_atomically
 from engine.truth.base import TruthSource
 from engine.truth.named import named_truth
 
@@ -64,6 +64,31 @@ class ManifestReader:
         for table in tables:
             _read_table(table, pairs, problems)
         return finished_set(self, root, _groups(pairs), problems)
+
+
+def write_point_pair(
+    folder: Path, images: tuple[Path, Path], rows: Sequence[tuple[float, float, float, float]]
+) -> Path:
+    """Write a table with one pair whose truth is a list of points, which the reader reads back.
+
+    Args:
+        folder: a new folder to write into; it is made.
+        images: image a and image b, which stay where they are.
+        rows: x and y in image a, and x and y in image b, in original pixels.
+
+    Returns:
+        The table.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    make_folder(folder)
+    points, table = folder / "points.txt", folder / "pairs.csv"
+    text = "".join(" ".join(map(repr, row)) + "\n" for row in rows)
+    write_atomically(points, text.encode("ascii"))
+    cells = (*(str(path.absolute()) for path in images), f"points:{points.name}")
+    write_atomically(table, csv_text([(*_NEEDED, "truth"), cells]).encode("utf-8"))
+    return table
 
 
 def _fits(folder: Path, names: Sequence[str]) -> bool:
