@@ -4,9 +4,9 @@ VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 TESTS ?=
 # A process a core with one thread each, as more would only wait for one another; a file stays in one
 # of them, as its tests share what is costly to make, and files keep their order: by the number of tests
-# the slow files with few of them would come last, one process would work and the others wait.  The test
-# that runs mypy comes first, as it takes longest.
-ALL_TESTS := tests/test_types.py tests --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# the slow files with few of them would come last, one process would work and the others wait.  The folder
+# with the test that runs mypy comes first by its name, as that test takes longest.
+ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Many tests start processes that import torch: that takes three times as long where nothing has been
 # compiled and this variable, which containers often set, forbids Python to keep what it compiles.
 KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE=
