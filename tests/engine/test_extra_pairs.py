@@ -134,10 +134,12 @@ def test_batches_hold_the_share_wherever_a_run_begins_and_however_it_is_split(
 
 def test_the_other_pairs_are_those_of_a_run_without_extra_ones(photos: Path, tmp_path: Path):
     extra = find(write_pairs(tmp_path / "set", [(KNOWN[0], 3)], seed=1), long_edge_px=96)
-    for one, other in zip(batches_of(photos, extra), batches_of(photos, None), strict=True):
+    mixed, plain = batches_of(photos, extra, share=0.5), batches_of(photos, None)
+    for one, other in zip(mixed, plain, strict=True):
+        assert is_extra(one) == [False, True, False, True]
         assert not any(is_extra(other))
         for name, values in one.items():
-            assert torch.equal(values[:3], other[name][:3])
+            assert torch.equal(values[::2], other[name][::2])
 
 
 def test_each_extra_pair_comes_equally_often(tmp_path: Path):
