@@ -14,14 +14,16 @@ from typing import Any, Final, Literal, get_args
 
 Better = Literal["higher", "lower"]
 Axis = Literal["linear", "log"]
-MetricFamily = Literal["box", "dense", "found", "homography", "pose", "round_trip", "stability"]
+MetricFamily = Literal[
+    "box", "confidence", "dense", "found", "homography", "pose", "round_trip", "stability"
+]
 """What an evaluation can measure beyond PCK: metrics that are computed together."""
 
 METRIC_FAMILIES: Final[tuple[MetricFamily, ...]] = get_args(MetricFamily)
 
-Average = Literal["pairs", "queries", "curve"]
+Average = Literal["pairs", "queries", "curve", "pooled"]
 """How a metric of many pairs is made from theirs: their mean, with the same weight for each pair or
-for each query, or the area under their recall curve."""
+for each query, the area under their recall curve, or measured anew of the matches of all pairs."""
 
 PCK_THRESHOLDS_PX: Final = (1.0, 3.0, 5.0)
 """How far from the truth a match may be, in pixels, to count as right."""
@@ -163,6 +165,8 @@ DENSE_THRESHOLDS_PX: Final = PCK_THRESHOLDS_PX
 MMA_THRESHOLDS_PX: Final = tuple(float(limit) for limit in range(1, 11))
 CORNER_THRESHOLDS_PX: Final = (1.0, 3.0, 5.0, 10.0)
 RETURN_THRESHOLDS_PX: Final = PCK_THRESHOLDS_PX
+RECALL_PERCENTS: Final = (50.0, 80.0, 95.0)
+"""Of all right matches: where the precision of the most confident ones is read."""
 POSE_THRESHOLDS_DEG: Final = (5.0, 10.0, 20.0)
 EDGE_BANDS_PX: Final = (0.0, 4.0, 16.0)
 """Where the bands of distance from depth edges begin; the last one has no end."""
@@ -176,6 +180,7 @@ _CORNERS: Final = MetricGroup("corners", "Corner AUC")
 _CORNERS_PX: Final = MetricGroup("corners_px", "Corner error", "px", "log")
 _POSE: Final = MetricGroup("pose", "Pose AUC")
 _POSE_DEG: Final = MetricGroup("pose_deg", "Pose error", "°", "log")
+_SURE: Final = MetricGroup("confidence", "Confidence")
 _RETURNS: Final = MetricGroup("returns", "Round trips and steps")
 _RETURNS_PX: Final = MetricGroup("returns_px", "Round trips and steps", "px", "log")
 
@@ -283,6 +288,19 @@ _STEMS: Final = (
         "pose_auc", "pose AUC@{n}", _POSE, "higher",
         "area under the share of pairs over their pose error, up to {n}°, divided by {n}°",
         reference=_SUPERGLUE, average="curve", of="pose_error",
+    ),
+    _evaluated(
+        "calibration_error", "calibration error", _SURE, "lower",
+        "the queries of all pairs, matched as match does it, in 15 bins of equal mass by their "
+        "confidence: mean distance of the mean confidence from the share within 3 px of the truth",
+        reference="C. Guo et al., ICML 2017; bins of equal mass: K. Nguyen and B. O'Connor, EMNLP "
+        "2015", average="pooled", by_queries=True,
+    ),
+    _evaluated(
+        "precision_at_recall", "precision at {n} % recall", _SURE, "higher",
+        "share within 3 px of the truth among the fewest of the most confident matches of all "
+        "pairs that hold {n} % of those within 3 px", reference="this project", average="pooled",
+        by_queries=True,
     ),
     _evaluated(
         "round_trip", "round trip", _RETURNS_PX, "lower",

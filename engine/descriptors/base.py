@@ -194,12 +194,14 @@ class Choice:
         members_b: of image b.
         text: why, in words: "b shows things 1.4 times as large, turned by 30°; ...".
         weak_vote: why the pair could not tell, as a sentence; "" where it could.
+        vote_right: the probability that the vote is right; None where it is not known.
     """
 
     members_a: tuple[Member, ...]
     members_b: tuple[Member, ...]
     text: str = ""
     weak_vote: str = ""
+    vote_right: float | None = None
 
 
 @runtime_checkable

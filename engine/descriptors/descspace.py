@@ -283,7 +283,7 @@ class DescSpace(DescSpaceFast):
         if support.right < _WORTH_A_TRY:
             told = "the images are compared as they are"
             weak_vote = f"Weak vote: {_in_words((fine or votes)[0], support)}, so {told}."
-            return Choice((Member(),), (Member(),), told, weak_vote)
+            return Choice((Member(),), (Member(),), told, weak_vote, support.right)
         if not weak and not fine and self._fits(votes[0]):
             kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
         else:
@@ -467,7 +467,8 @@ def _as_choice(
     wanted = scale_b**2 * (1 + sum(member.growth**2 for member in members))
     scale_b *= min(1.0, math.sqrt(area / wanted))
     scaled = dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members)
-    return Choice(tuple(scaled), (Member(scale_b),), _in_words(votes[0], support))
+    told = _in_words(votes[0], support)
+    return Choice(tuple(scaled), (Member(scale_b),), told, vote_right=support.right)
 
 
 def _in_words(vote: Vote, support: Support) -> str:

@@ -41,12 +41,14 @@ class PairMaps:
         notes: sentences for the user about what was computed now.
         chosen: what the pair decided, "" where each image is described alone.
         weak_vote: why it could not tell, "" where it could.
+        vote_right: the probability that its vote is right; None where it is not known.
     """
 
     levels: Levels
     notes: tuple[str, ...]
     chosen: str = ""
     weak_vote: str = ""
+    vote_right: float | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True, weakref_slot=True)
@@ -133,7 +135,7 @@ class PairImage:
             full = len(self._maps.keys() | found.keys()) > _KEPT_MEMBERS
             self._maps = found if full else self._maps | found
         levels = tuple(found[member] for member in members)
-        return PairMaps(levels, notes, choice.text, choice.weak_vote)
+        return PairMaps(levels, notes, choice.text, choice.weak_vote, choice.vote_right)
 
     def _describe(
         self, members: tuple[Member, ...] | None, context: JobContext
@@ -154,9 +156,16 @@ def describe_pair(
     image_a: PairImage, image_b: PairImage, context: JobContext
 ) -> tuple[Levels, Levels]:
     """The maps of both images of a pair, see :meth:`PairImage.describe`."""
-    made_a = image_a.describe(lambda: image_b, context)
-    made_b = image_b.describe(lambda: image_a, context)
+    made_a, made_b = describe_both(image_a, image_b, context)
     return made_a.levels, made_b.levels
+
+
+def describe_both(
+    image_a: PairImage, image_b: PairImage, context: JobContext
+) -> tuple[PairMaps, PairMaps]:
+    """How both images of a pair were described, see :meth:`PairImage.describe`."""
+    made_a = image_a.describe(lambda: image_b, context)
+    return made_a, image_b.describe(lambda: image_a, context)
 
 
 def describe_blank(

@@ -102,6 +102,7 @@ class MeasuredDescriptor:
         matcher: how it really was matched.
         precision: arithmetic.
         oracle: whether it was given the true scales.
+        calibration_sha256: of the weights that made confidences; None where none were made.
     """
 
     label: str
@@ -118,6 +119,7 @@ class MeasuredDescriptor:
     code_sha256: str | None = None
     state_sha256: str | None = None
     response: tuple[float, ...] = ()
+    calibration_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ import torch
 import engine
 from engine.descriptors.base import DenseDescriptor, Levels
 from engine.descriptors.compute import built_state, describe_image, get_built
-from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
+from engine.descriptors.pairing import PairImage, describe_blank, describe_both
 from engine.descriptors.plugins import code_sha256, plugin_name
 from engine.descriptors.registry import UPSAMPLER, DescriptorSpec, get_descriptor
 from engine.errors import (
@@ -42,6 +42,8 @@ from engine.evaluation.metrics.estimators import poselib_version
 from engine.evaluation.oracle import check_oracle, describe_knowing
 from engine.evaluation.pair_metrics import (
     MeasuredMaps,
+    confidence_values,
+    count_confidences,
     measure_pair,
     measure_queries,
     precision_curve,
@@ -72,6 +74,7 @@ from engine.evaluation.switches import (
 from engine.files import sha256_of
 from engine.geometry.coords import inside
 from engine.images import read_image
+from engine.matching.confidence import Calibration, Uncalibrated, find_calibration
 from engine.progress import Event, JobContext, Note
 from engine.truth.base import Truth
 from engine.vocabulary import Precision
@@ -105,12 +108,15 @@ class EvaluatedDescriptor:
     Attributes:
         descriptor: what describes.
         entry: what the fingerprint says of it.
+        calibration: what makes confidences of evidence; None where there is none, or none is asked
+            for.
         bytes_per_px: memory that its maps take for each pixel of an image.
     """
 
     descriptor: DenseDescriptor
     entry: MeasuredDescriptor
     bytes_per_px: float = 0.0
+    calibration: Calibration | None = None
 
 
 def prepare_descriptor(
@@ -146,6 +152,7 @@ def prepare_descriptor(
     if matcher != protocol.matcher:
         text = f"{label} is a set of {len(levels)} descriptors and is matched exactly, not by "
         context.emit(Note(f"{text}{protocol.matcher}."))
+    calibration = _calibration(choice, protocol, context)
     settings = dict(choice.spec.settings)
     weights = settings.pop("weights", None)
     place = getattr(descriptor, "weights_path", None) or weights
@@ -167,9 +174,25 @@ def prepare_descriptor(
         code_sha256=code_sha256(registered),
         state_sha256=built_state(descriptor),
         response=response,
+        calibration_sha256=None if calibration is None else calibration.sha256,
     )
     size = sum(level.values.element_size() * level.values.nelement() for level in levels)
-    return EvaluatedDescriptor(descriptor, entry, size / _BLANK_EDGE_PX**2)
+    return EvaluatedDescriptor(descriptor, entry, size / _BLANK_EDGE_PX**2, calibration)
+
+
+def _calibration(
+    choice: DescriptorChoice, protocol: Protocol, context: JobContext
+) -> Calibration | None:
+    """What makes confidences of the descriptor's matches, if they are asked for; a note if none."""
+    if "confidence" not in protocol.metrics.chosen:
+        return None
+    # With the true scales its matches are others.
+    found = Uncalibrated(choice.label) if choice.oracle else find_calibration(choice.spec)
+    if isinstance(found, Calibration):
+        return found
+    text = f"Confidences are not calibrated for {found.reason}, and not measured."
+    context.emit(Note(text, "warning"))
+    return None
 
 
 def _response(
@@ -460,7 +483,7 @@ class _SharedFirst:
         points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
         for each in self.descriptors if lists else ():
             label, start_s = each.entry.label, time.perf_counter()
-            levels_a, levels_b, count = self._describe(each, second.working, truth)
+            (levels_a, levels_b), vote_right, count = self._describe(each, second.working, truth)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # or its time would count as matching
             described_s = time.perf_counter()
@@ -484,15 +507,19 @@ class _SharedFirst:
                 truth=truth,
                 seed=pair_seed(self.protocol.seed, *one.key, "estimator"),
                 cancel=self.context.cancel,
+                calibration=each.calibration,
+                vote_right=vote_right,
             )
             of_pair, precision = measure_pair(maps), precision_curve(maps)
             for kind in lists:
                 found = points[kind][-1]
-                metrics = of_pair | measure_queries(maps, found)
+                counts = count_confidences(maps, found)
+                metrics = of_pair | measure_queries(maps, found) | confidence_values(counts)
                 rows.append(
                     make_row(
                         self.protocol, found.errors_px, label, one, kind,
                         metrics=metrics, properties=properties, precision=precision,
+                        confidences=counts,
                     )
                 )  # fmt: skip
         return PairRecord(
@@ -506,8 +533,8 @@ class _SharedFirst:
 
     def _describe(
         self, one: EvaluatedDescriptor, second: WorkingImage, truth: Truth
-    ) -> tuple[Levels, Levels, int]:
-        """The maps of both images, and how many images were described for them."""
+    ) -> tuple[tuple[Levels, Levels], float | None, int]:
+        """The maps of both images, how sure their vote is, and how many images were described."""
         label, precision, first = one.entry.label, one.entry.precision, self.first.working
         device = str(self.device)
         if one.entry.oracle:
@@ -521,13 +548,14 @@ class _SharedFirst:
                 precision=precision,
                 context=self.context,
             )
-            return (*both, 2)
+            return both, None, 2
         start = partial(PairImage, descriptor=one.descriptor, device=device, precision=precision)
         count = 1 if label in self.described else 2
         if count == 2:
             self.described[label] = start(pixels=first.pixels, side="a")
         image_b = start(pixels=second.pixels, side="b")
-        return (*describe_pair(self.described[label], image_b, self.context), count)
+        made_a, made_b = describe_both(self.described[label], image_b, self.context)
+        return (made_a.levels, made_b.levels), made_a.vote_right, count
 
 
 def _readings(

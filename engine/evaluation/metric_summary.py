@@ -6,13 +6,18 @@ so that thirty of them take little longer than one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.evaluation.metrics.calibration import (
+    PERCENTS,
+    calibration_error,
+    precision_at_recall,
+)
 from engine.evaluation.metrics.recall_auc import recall_auc
 from engine.evaluation.pck import DRAWS_AT_ONCE, LEAST_SEQUENCES, PERCENTILES
 from engine.evaluation.switches import QueryKind
@@ -22,6 +27,7 @@ from engine.metrics import (
     group_metrics,
     metric_info,
     metric_number,
+    metric_stem,
     summaries_of,
 )
 
@@ -104,7 +110,7 @@ def metric_gaps(rows: Sequence[PairRow], chosen: Sequence[MetricFamily]) -> Iter
     """A sentence for each metric that was asked for and that no or not every pair's truth tells."""
     keys = {row.key for row in rows}
     for family in METRIC_FAMILIES:
-        if family not in chosen or not keys:
+        if family not in chosen or family in _OF_DESCRIPTORS or not keys:
             continue
         first = _FIRST_NAMES[family]
         known = {row.key for row in rows if any(name.startswith(first) for name, _ in row.metrics)}
@@ -115,8 +121,10 @@ def metric_gaps(rows: Sequence[PairRow], chosen: Sequence[MetricFamily]) -> Iter
             yield f"{_TITLES[family]}: of {count} only, whose truth {_NEEDS[family]}."
 
 
+_OF_DESCRIPTORS: Final = ("confidence",)  # a note says which of them lack it
 _FIRST_NAMES: Final[Mapping[MetricFamily, str]] = {
     "box": "pck_box",
+    "confidence": "calibration_error",
     "dense": "aepe",
     "found": "mma",
     "homography": "corner_error",
@@ -126,6 +134,7 @@ _FIRST_NAMES: Final[Mapping[MetricFamily, str]] = {
 }
 _TITLES: Final[Mapping[MetricFamily, str]] = {
     "box": "PCK of boxes",
+    "confidence": "Confidence",
     "dense": "Dense error",
     "found": "Matches as found",
     "homography": "Corner error",
@@ -135,6 +144,7 @@ _TITLES: Final[Mapping[MetricFamily, str]] = {
 }
 _NEEDS: Final[Mapping[MetricFamily, str]] = {
     "box": "knows the box of its object",
+    "confidence": "is needed",
     "dense": "reaches all over the images",
     "found": "reaches all over the images",
     "homography": "is a homography",
@@ -170,7 +180,13 @@ def _summed(
     draws = _Draws(groups, seed=seed, resamples=resamples)
     means: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     curves: dict[str, NDArray[np.float64]] = {}
+    pooled = {
+        name: _POOLED[metric_stem(name)] for name in names if metric_info(name).average == "pooled"
+    }
+    counts = _counts_of(rows) if pooled else np.zeros((0, PERCENTS, 2))
     for name in names:
+        if name in pooled:
+            continue
         info = metric_info(name)
         of = info.of or name
         told = np.array([of in one for one in values])
@@ -183,12 +199,15 @@ def _summed(
             weights = np.array([row.count for row in rows], np.float64)
         weights = np.where(np.isnan(found), 0.0, weights)
         means[name] = np.nan_to_num(found) * weights, weights
-    ends = draws.of_means(means) | draws.of_curves(curves)
+    ends = draws.of_means(means) | draws.of_curves(curves) | draws.of_counts(pooled, counts)
     for name in names:
         value: float | None
         if name in curves:
             there = ~np.isnan(curves[name])
             value = recall_auc(curves[name][there].tolist(), metric_number(name) or 1.0)
+        elif name in pooled:
+            there = counts[..., 0].sum(axis=1) > 0
+            value = _known(float(pooled[name](counts.sum(axis=0), name)))
         else:
             there = means[name][1] > 0
             total, weight = (float(one.sum()) for one in means[name])
@@ -196,6 +215,29 @@ def _summed(
         sequences = {group for group, one in zip(groups, there, strict=True) if one}
         low, high = ends.get(name, (None, None)) if len(sequences) > 1 else (None, None)
         yield name, value, low, high, int(there.sum()), len(sequences)
+
+
+_Pooled = Callable[[NDArray[np.float64], str], NDArray[np.float64]]
+_POOLED: Final[Mapping[str, _Pooled]] = {
+    "calibration_error": lambda counts, _name: calibration_error(counts),
+    "precision_at_recall": lambda counts, name: precision_at_recall(
+        counts, (metric_number(name) or 0.0) / 100.0
+    ),
+}
+"""What is measured of counts ``(..., 101, 2)``, by the stem of its name."""
+
+
+def _counts_of(rows: Sequence[PairRow]) -> NDArray[np.float64]:
+    """``(N, 101, 2)`` how many matches of each pair have which confidence."""
+    counts = np.zeros((len(rows), PERCENTS, 2))
+    for number, row in enumerate(rows):
+        for percent, count, right in row.confidences:
+            counts[number, percent] = count, right
+    return counts
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 class _Draws:
@@ -240,6 +282,21 @@ class _Draws:
                 areas.append(weighted_auc(some[there], weights, metric_number(name) or 1.0))
             drawn.append(np.stack(areas, axis=1))
         return self._ends(tuple(errors), np.concatenate(drawn))
+
+    def of_counts(
+        self, measures: Mapping[str, _Pooled], counts: NDArray[np.float64]
+    ) -> dict[str, tuple[float, float]]:
+        """Intervals of what is measured of sums of ``(N, 101, 2)`` counts of confidences."""
+        if not measures or not self._resamples:
+            return {}
+        flat = counts.reshape(len(counts), -1)
+        of_groups = np.zeros((self._count, flat.shape[1]))
+        np.add.at(of_groups, self._member, flat)
+        drawn = []
+        for times in self._times():
+            sums = (times @ of_groups).reshape(len(times), *counts.shape[1:])
+            drawn.append(np.stack([one(sums, name) for name, one in measures.items()], axis=1))
+        return self._ends(tuple(measures), np.concatenate(drawn))
 
     def _by_group(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums: NDArray[np.float64] = np.bincount(

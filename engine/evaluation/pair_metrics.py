@@ -15,22 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.descriptors.base import Levels
+from engine.evaluation.match_confidence import match_with_evidence
 from engine.evaluation.match_field import Matches, grid_shape, match_both_ways, match_places
-from engine.evaluation.metrics import dense_error, found_matches, stability
+from engine.evaluation.metrics import calibration, dense_error, found_matches, stability
 from engine.evaluation.metrics.estimators import homography_from, pose_from
 from engine.evaluation.metrics.found_matches import FoundMatches
 from engine.evaluation.metrics.homography_auc import corner_error_px
 from engine.evaluation.metrics.pck_box import count_in_box, longest_side_px
 from engine.evaluation.metrics.pose_auc import RelativePose, pose_error_deg
+from engine.evaluation.pck import errors_px
 from engine.evaluation.points import PairPoints, Points
 from engine.evaluation.protocols import WorkingImage, grid_places
 from engine.evaluation.switches import MetricSwitches
+from engine.matching.confidence import WITHIN_PX, Calibration, weigh_evidence
 from engine.matching.query_points import find_keypoints
+from engine.matching.texture import find_texture
 from engine.metrics import (
     BOX_ALPHAS,
     DENSE_THRESHOLDS_PX,
     EDGE_BANDS_PX,
     MMA_THRESHOLDS_PX,
+    RECALL_PERCENTS,
     RETURN_THRESHOLDS_PX,
     MetricFamily,
     metric_name,
@@ -39,6 +44,7 @@ from engine.progress import CancelToken
 from engine.truth.base import Truth, box_in, cameras_of, undistorted
 
 Values = dict[str, float | None]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,8 @@ class MeasuredMaps:
         truth: between the working images.
         seed: of the estimators.
         cancel: checked once per block.
+        calibration: what makes confidences of the evidence; None where the descriptor has none.
+        vote_right: probability that the pair's vote is right; None where no pair votes.
     """
 
     switches: MetricSwitches
@@ -60,6 +68,8 @@ class MeasuredMaps:
     truth: Truth
     seed: int
     cancel: CancelToken
+    calibration: Calibration | None = None
+    vote_right: float | None = None
 
     def match(self, query_px: Points) -> Matches:
         """Match points of image a to the grid over image b."""
@@ -155,6 +165,43 @@ def precision_curve(maps: MeasuredMaps) -> tuple[float, ...]:
     errors, partners = maps.found_errors
     limit, similarity = found_matches.AP_THRESHOLD_PX, maps.found[1].similarity
     return found_matches.precision_at_recalls(errors, similarity, limit, partners)
+
+
+def count_confidences(maps: MeasuredMaps, points: PairPoints) -> Counts | None:
+    """How many queries with texture have which confidence, and how many of these are right.
+
+    Returns:
+        ``(101, 2)``, see :mod:`engine.evaluation.metrics.calibration`; None where confidences were
+        not asked for, or where there are none.
+    """
+    if "confidence" not in maps.switches.chosen or maps.calibration is None:
+        return None
+    query_px, texture = points.query_px, find_texture(maps.images[0].pixels)
+    columns, rows = np.rint(query_px).astype(np.intp).T
+    height, width = texture.shape
+    textured = texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    found = match_with_evidence(
+        maps.levels[0],
+        query_px,
+        maps.levels[1],
+        textured,
+        vote_right=maps.vote_right,
+        cancel=maps.cancel,
+    )
+    sure = weigh_evidence(maps.calibration, found.evidence, textured)
+    right = errors_px(found.match_px, points.true_px) <= WITHIN_PX
+    return calibration.count_by_percent(sure, right)
+
+
+def confidence_values(counts: Counts | None) -> Values:
+    """What is measured of counts from :func:`count_confidences`."""
+    if counts is None:
+        return {}
+    values = {"calibration_error": float(calibration.calibration_error(counts))}
+    for percent in RECALL_PERCENTS:
+        precision = calibration.precision_at_recall(counts, percent / 100.0)
+        values[metric_name("precision_at_recall", percent)] = float(precision)
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
 def measure_queries(maps: MeasuredMaps, points: PairPoints) -> Values:

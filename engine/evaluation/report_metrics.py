@@ -27,7 +27,7 @@ _COLUMNS_AT_MOST: Final = 6  # descriptors under the subsets, beside each other
 _PCK: Final = "pck"
 _CHIEF: Final = (
     *("pck_box@0.1", "pck_box_points@0.1", "aepe", "mma@3"),
-    *("corner_auc@5", "pose_auc@10", "round_trip", "stability"),
+    *("corner_auc@5", "pose_auc@10", "calibration_error", "round_trip", "stability"),
 )
 """The metrics of which slices and standings are shown; without their settings."""
 

@@ -27,6 +27,7 @@ from engine.errors import ResultError, quoted
 from engine.evaluation.datasets import ALL, EvaluationPair
 from engine.evaluation.fingerprint import Fingerprint, Json, plain_titles
 from engine.evaluation.metric_summary import MetricRow, metric_columns, summarise_metrics
+from engine.evaluation.metrics.calibration import PERCENTS
 from engine.evaluation.metrics.found_matches import RECALLS
 from engine.evaluation.pck import (
     CURVE_PX,
@@ -78,6 +79,8 @@ class PairRow:
             :data:`~engine.evaluation.metrics.found_matches.RECALLS`, to a millionth; empty where
             it was not measured.
         name: what the set calls the pair; "" where its group and its number say it.
+        confidences: (confidence in whole percent, how many queries have it, how many of these are
+            right), ascending; empty where it was not measured.
     """
 
     descriptor: str
@@ -92,6 +95,7 @@ class PairRow:
     subset: str = ""
     precision: tuple[float, ...] = ()
     name: str = ""
+    confidences: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -110,7 +114,7 @@ class PairRow:
         values = asdict(self)
         named = {name: dict(values.pop(name)) for name in _NAMED}
         pck = {threshold_name(limit): share for limit, share in self.pck}
-        for optional in ("precision", "name"):
+        for optional in ("precision", "name", "confidences"):
             if not values[optional]:
                 del values[optional]
         return values | {"pck": pck} | {name: some for name, some in named.items() if some}
@@ -123,6 +127,7 @@ class PairRow:
         lists = {
             "counts_within": tuple(values["counts_within"]),
             "precision": tuple(values.get("precision", ())),
+            "confidences": tuple(tuple(one) for one in values.get("confidences", ())),
         }
         return cls(**values | named | lists | {"pck": pck})
 
@@ -359,6 +364,7 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
             and within[-1] <= row.count,
             "precision": not row.precision
             or (len(row.precision) == len(RECALLS) and all(map(_is_share, row.precision))),
+            "confidences": _are_confidences(row.confidences, row.count),
             **{name: all(map(_is_known, dict(getattr(row, name)).values())) for name in _NAMED},
         }
         for name, is_sound in sound.items():
@@ -366,6 +372,18 @@ def check_rows(rows: Iterable[PairRow], fingerprint: Fingerprint) -> None:
                 value = quoted(getattr(row, name))
                 raise ValueError(f"{name} of {row.sequence} {row.index} cannot be {value}")
         seen.add(place)
+
+
+def _are_confidences(counted: tuple[tuple[int, int, int], ...], most: int) -> bool:
+    if not all(len(list(one)) == 3 and all(map(_is_count, one)) for one in counted):
+        return False
+    percents = [percent for percent, _, _ in counted]
+    return (
+        percents == sorted(set(percents))
+        and all(percent < PERCENTS for percent in percents)
+        and all(0 < count >= right for _, count, right in counted)
+        and sum(count for _, count, _ in counted) <= most
+    )
 
 
 def _is_known(value: object) -> bool:
@@ -470,6 +488,7 @@ def make_row(
     metrics: Mapping[str, float | None] = _NOTHING,
     properties: Mapping[str, float | None] = _NOTHING,
     precision: Sequence[float] = (),
+    confidences: NDArray[np.int64] | None = None,
 ) -> PairRow:
     """Sum ``(N,)`` errors of at least one query up; NaN is never right."""
     count, limits = len(errors_px), protocol.thresholds_px
@@ -486,7 +505,15 @@ def make_row(
         properties=tuple(properties.items()),
         subset=one.subset,
         precision=tuple(round(share, 6) for share in precision),
+        confidences=() if confidences is None else _counted(confidences),
         name="" if one.pair.name in plain_titles(*one.key) else one.pair.name,
+    )
+
+
+def _counted(counts: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
+    """The confidences that occur, of ``(101, 2)`` counts."""
+    return tuple(
+        (percent, count, right) for percent, (count, right) in enumerate(counts.tolist()) if count
     )
 
 

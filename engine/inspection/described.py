@@ -131,6 +131,10 @@ class Described:
         sampled = [sample_map(level.values, level.grid, working[None])[0] for level in self.levels]
         return functional.normalize(torch.stack(sampled), dim=-1).to(device)
 
+    def lengths_px(self, gaps_px: Points) -> NDArray[np.float64]:
+        """``(N,)`` lengths of ``(N, 2)`` gaps in original pixels, in pixels as described."""
+        return np.asarray(np.linalg.norm(gaps_px * self.resize.scale_xy, axis=1), np.float64)
+
     def has_texture(self, points_px: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """``(N,)`` False for points ``(N, 2)``, in original pixels, with none around them.
 
@@ -412,6 +416,7 @@ def describe_maps(
     notes: tuple[str, ...] = (),
     chosen: str = "",
     weak_vote: str = "",
+    vote_right: float | None = None,
     values: str = "",
     network: NetworkInfo | None = None,
 ) -> MapInfo:
@@ -433,6 +438,7 @@ def describe_maps(
         notes=notes,
         chosen=chosen,
         weak_vote=weak_vote,
+        vote_right=vote_right,
         values=values,
         network=network,
     )

@@ -13,6 +13,13 @@ from engine.geometry.homography import estimate_homography, warp_points
 from engine.inspection.described import Described, Points
 from engine.inspection.probe import true_points
 from engine.inspection.requests import MatchRequest, MatchTable
+from engine.matching.confidence import (
+    Evidence,
+    Uncalibrated,
+    find_calibration,
+    neighbours_agree,
+    weigh_evidence,
+)
 from engine.matching.nearest import distance_ratio, nearest, nearest_apart, winning_members
 from engine.progress import JobContext, Progress, Stage
 
@@ -84,6 +91,8 @@ def make_table(
                 back, home.index, best=len(back[0]), refined=again
             ).places_px
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
+    evidence = _evidence(points_a, points_b, returned, similarity, ratio, textured, a, b)
+    calibration = find_calibration(request.recipe.spec, refined=request.refine)
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
     )
@@ -101,7 +110,32 @@ def make_table(
         h_b_from_a=h_b_from_a,
         inlier=inlier,
         textured=textured,
+        confidence=weigh_evidence(calibration, evidence, textured),
+        not_calibrated=calibration.reason if isinstance(calibration, Uncalibrated) else "",
+        evidence=evidence,
         seconds=time.perf_counter() - start,
+    )
+
+
+def _evidence(
+    points_a: Points,
+    points_b: Points,
+    returned: Points,
+    similarity: NDArray[np.float32],
+    ratio: NDArray[np.float32],
+    textured: NDArray[np.bool_],
+    a: Described,
+    b: Described,
+) -> Evidence:
+    """What speaks for each match, in pixels as described."""
+    return Evidence(
+        similarity=similarity,
+        ratio=ratio,
+        cycle_px=a.lengths_px(returned - points_a),
+        agreement=neighbours_agree(
+            a.resize.forward(points_a), b.resize.forward(points_b), textured
+        ),
+        vote_right=a.info.vote_right,
     )
 
 

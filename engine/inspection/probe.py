@@ -16,6 +16,12 @@ from torch.nn import functional
 from engine.data.pairs import ImagePair
 from engine.inspection.described import Described, Found, Points, implied_turn_deg
 from engine.inspection.requests import Peak, Point, ProbeAnswer, ProbeRequest, SelfSimilarity
+from engine.matching.confidence import (
+    Evidence,
+    Uncalibrated,
+    find_calibration,
+    weigh_evidence,
+)
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
 from engine.truth.base import TruePoints, Truth, Visibility
@@ -100,7 +106,36 @@ def add_way_back(answer: ProbeAnswer, asked: Described, other: Described) -> Pro
     with torch.inference_mode():
         cycle_px = _match_back(asked, other, np.array([answer.found_px]))
     error_px = math.dist(cycle_px, answer.request.point_px)
-    return replace(answer, cycle_px=cycle_px, cycle_error_px=error_px)
+    with_way = replace(answer, cycle_px=cycle_px, cycle_error_px=error_px)
+    return _add_confidence(with_way, asked, other)
+
+
+def _add_confidence(answer: ProbeAnswer, asked: Described, other: Described) -> ProbeAnswer:
+    """The answer with its confidence, or why there is none.
+
+    Its neighbours are not asked: eight more queries would take far longer than the probe.
+    """
+    request = answer.request
+    found = find_calibration(request.recipe.spec)
+    if request.region_px is not None:
+        found = Uncalibrated("means of boxes")
+    if isinstance(found, Uncalibrated):
+        return replace(answer, not_calibrated=found.reason)
+    assert answer.cycle_px is not None
+    gap_px = np.array([answer.cycle_px]) - request.point_px
+    evidence = Evidence(
+        similarity=np.array([answer.peaks[0].similarity]),
+        ratio=np.array([answer.ratio]),
+        cycle_px=asked.lengths_px(gap_px),
+        agreement=np.array([np.nan]),
+        vote_right=asked.info.vote_right,
+    )
+    sure = float(weigh_evidence(found, evidence, np.array([answer.textured]))[0])
+    return replace(
+        answer,
+        confidence=None if math.isnan(sure) else sure,
+        confident_px=other.info.confident_px,
+    )
 
 
 def _points_within(request: ProbeRequest, asked: Described) -> Points:

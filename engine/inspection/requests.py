@@ -5,8 +5,9 @@ Every point here is in pixels of the original files.  Nothing here imports torch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import DescriptorSpec
 from engine.matching.colouring import PLAIN, Colouring
+from engine.matching.confidence import WITHIN_PX, Evidence
 from engine.truth.base import Visibility
 from engine.vocabulary import PcaFit, PointsKind, Precision, Side
 
@@ -101,6 +103,7 @@ class MapInfo:
         notes: sentences the user should see, such as a fall-back to the CPU.
         chosen: what the pair voted for, "" where each image is described alone.
         weak_vote: why the pair could not tell, as a sentence; "" where it could.
+        vote_right: the probability that the pair's vote is right; None where it is not known.
         values: which values of the file are black and white, "" for 0 to 255 of 8 bit.
         network: where they were made by layers of a network.
     """
@@ -118,8 +121,17 @@ class MapInfo:
     notes: tuple[str, ...] = ()
     chosen: str = ""
     weak_vote: str = ""
+    vote_right: float | None = None
     values: str = ""
     network: NetworkInfo | None = None
+
+    @property
+    def confident_px(self) -> float:
+        """How far from the true point a match in this image may be for its confidence.
+
+        It is the same for all images as they are described, and in pixels of the original here.
+        """
+        return WITHIN_PX * max(self.size_px) / max(self.working_size_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +218,12 @@ class ProbeAnswer:
             is more) of the true point; None where that is not seen.
         cycle_px: the best match of the found point back in the asking image; None if not asked.
         cycle_error_px: distance of that from the asked point.
+        confidence: probability that the best peak is within ``confident_px`` of the true point, see
+            :mod:`engine.matching.confidence`, as far as can be told without neighbouring queries;
+            None where it is not known, and without the way back.
+        confident_px: how near that is, in original pixels of the searched image.
+        not_calibrated: for what there is no confidence, such as a descriptor's name; "" where
+            there is.
         seconds: time to compute.
         own: the same in the point's own image; None if not asked for.
     """
@@ -225,6 +243,9 @@ class ProbeAnswer:
     truth_uncertainty_px: float | None = None
     textured: bool = True
     own: SelfSimilarity | None = None
+    confidence: float | None = None
+    confident_px: float = WITHIN_PX
+    not_calibrated: str = ""
 
     @property
     def found_px(self) -> Point:
@@ -366,6 +387,12 @@ class MatchRequest:
     refine: bool = True
 
 
+_EACH_MATCH: Final = (
+    *("points_a", "points_b", "similarity", "ratio", "mutual", "error_px", "inlier", "textured"),
+    *("visibility", "uncertainty_px", "confidence"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatchTable:
     """One row a query, unfiltered.
@@ -390,6 +417,11 @@ class MatchTable:
         uncertainty_px: ``(N,)`` float64 standard deviation of the match along an axis, as the
             similarities around it tell, see :mod:`engine.matching.subcell`; a cell where it was
             not refined, NaN where it is not given.
+        confidence: ``(N,)`` float32 probability that the match is within 3 px, as described, of
+            the true point, see :mod:`engine.matching.confidence`; NaN where it is not known.
+        not_calibrated: for what there is no confidence, such as a descriptor's name; "" where
+            there is.
+        evidence: what the confidence is made from; None where it is not given.
     """
 
     points_a: NDArray[np.float64]
@@ -405,6 +437,9 @@ class MatchTable:
     visibility: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     truth: str = ""
     uncertainty_px: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    confidence: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    not_calibrated: str = ""
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         if not len(self.visibility):
@@ -415,6 +450,15 @@ class MatchTable:
             object.__setattr__(self, "textured", np.ones(len(self.points_a), np.bool_))
         if not len(self.uncertainty_px):
             object.__setattr__(self, "uncertainty_px", np.full(len(self.points_a), np.nan))
+        if not len(self.confidence):
+            unknown = np.full(len(self.points_a), np.nan, np.float32)
+            object.__setattr__(self, "confidence", unknown)
+
+    def where(self, rows: NDArray[np.bool_]) -> MatchTable:
+        """The matches of ``(N,)`` rows; the estimate stays that of all matches."""
+        named = ((one.name, getattr(self, one.name)) for one in fields(self))
+        each = {name: value[rows] for name, value in named if name in _EACH_MATCH and len(value)}
+        return replace(self, **each, evidence=None)
 
     def median_uncertainty_px(self, rows: NDArray[np.bool_]) -> float:
         """The median uncertainty of the matches in ``(N,)`` rows; NaN where none is known."""

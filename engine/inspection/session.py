@@ -447,6 +447,7 @@ class Session:
             notes=(*image.remarks, *made.notes),
             chosen=made.chosen,
             weak_vote=made.weak_vote,
+            vote_right=made.vote_right,
             values=image.range_words,
             network=network,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.descriptors.registry import get_descriptor
+from engine.errors import ConfigError
 from engine.figures import write_figure
 from engine.figures.figure_content import Paper
 from engine.images import read_image
@@ -14,6 +15,7 @@ from engine.inspection.session import Session
 from engine.jobs.match_files import write_matches
 from engine.jobs.matches import MatchSummary, match_figure, summarise_matches
 from engine.jobs.recipe import warn_if_untrained
+from engine.matching.confidence import Uncalibrated, find_calibration
 from engine.progress import JobContext, Progress, Saved, Stage
 from engine.vocabulary import SIDES
 
@@ -27,12 +29,14 @@ class MatchResult:
     Attributes:
         table: one row a query, unfiltered.
         summary: the table in figures.
+        left_out: how many matches were not sure enough.
         descriptor: the descriptor's title.
         infos: what is known about the maps of image a and b.
     """
 
     table: MatchTable
     summary: MatchSummary
+    left_out: int
     descriptor: str
     infos: tuple[MapInfo, MapInfo]
 
@@ -47,6 +51,7 @@ class MatchJob:
         figure: PNG, SVG or PDF file for the drawing; None draws none.
         figure_lines: how many lines the drawing has at most.
         paper: size, font and theme of the drawing; None for the usual ones.
+        min_confidence: matches that are less sure are left out; 0 keeps all.
     """
 
     request: MatchRequest
@@ -54,15 +59,19 @@ class MatchJob:
     figure: Path | None = None
     figure_lines: int = 200
     paper: Paper | None = None
+    min_confidence: float = 0.0
 
     def run(self, context: JobContext) -> MatchResult:
         """Describe, match and write.
 
         Raises:
-            DescSpaceError: an image, the weights, the device or an output cannot be used.
+            DescSpaceError: an image, the weights, the device or an output cannot be used; or
+                matches are to be left out by their confidence, and there is none.
             JobCancelled: it was stopped.
         """
         session, request = Session(), self.request
+        if self.min_confidence > 0:
+            check_calibrated(request)
         context.emit(Progress(Stage.DESCRIBING, 0, 2))
         infos = []
         for side in SIDES:
@@ -74,6 +83,9 @@ class MatchJob:
         context.cancel.check()
         table = session.match(request, context)
         context.cancel.check()
+        asked = len(table.points_a)
+        if self.min_confidence > 0:
+            table = table.where(table.confidence >= self.min_confidence)
         if self.out is not None:
             write_matches(self.out, table, (request.pair.path_a, request.pair.path_b))
             context.emit(Saved(self.out, "matches"))
@@ -85,6 +97,7 @@ class MatchJob:
         return MatchResult(
             table=table,
             summary=summarise_matches(table),
+            left_out=asked - len(table.points_a),
             descriptor=entry.title,
             infos=(info_a, info_b),
         )
@@ -108,3 +121,15 @@ class MatchJob:
             limit=self.figure_lines,
         )
         write_figure(path, drawing, self.paper)
+
+
+def check_calibrated(request: MatchRequest) -> None:
+    """Refuse to leave matches out by their confidence where there is none.
+
+    Raises:
+        ConfigError: the descriptor, its settings or the matches are not calibrated for.
+    """
+    found = find_calibration(request.recipe.spec, refined=request.refine)
+    if isinstance(found, Uncalibrated):
+        reason = f"no match can be left out: confidences are not calibrated for {found.reason}"
+        raise ConfigError("min_confidence", reason)

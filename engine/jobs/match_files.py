@@ -24,7 +24,7 @@ from engine.truth.base import Visibility
 
 COLUMNS: Final = (
     *("x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px"),
-    *("texture", "truth", "truth_from", "uncertainty_px"),
+    *("texture", "truth", "truth_from", "uncertainty_px", "confidence"),
 )
 _STATES: Final = {state: state.name.lower() for state in Visibility}
 _FLAGS: Final = {True: "true", False: "false"}
@@ -81,19 +81,20 @@ def other_files(path: Path, images: Images) -> tuple[Path, ...]:
 
 
 def _csv(path: Path, table: MatchTable, _images: Images) -> Mapping[Path, bytes]:
-    """One row a query; an undefined error, or uncertainty, is an empty field."""
+    """One row a query; an undefined error, uncertainty or confidence is an empty field."""
     lines: list[tuple[str, ...]] = [COLUMNS]
     rows = zip(
         table.points_a, table.points_b, table.similarity, table.ratio, table.mutual,
-        table.error_px, table.textured, table.visibility.tolist(), table.uncertainty_px,
+        table.textured, table.visibility.tolist(),
+        np.column_stack([table.error_px, table.uncertainty_px, table.confidence]),
         strict=True,
     )  # fmt: skip
-    for point_a, point_b, similarity, ratio, mutual, error_px, textured, state, spread_px in rows:
+    for point_a, point_b, similarity, ratio, mutual, textured, state, optional in rows:
         numbers = [f"{value:.4f}" for value in (*point_a, *point_b)]
         numbers += [f"{similarity:.6f}", f"{ratio:.6f}"]
-        error, spread = (f"{one:.4f}" if np.isfinite(one) else "" for one in (error_px, spread_px))
+        error, spread, sure = (f"{one:.4f}" if np.isfinite(one) else "" for one in optional)
         flags = (_FLAGS[bool(mutual)], error, _FLAGS[bool(textured)])
-        lines.append((*numbers, *flags, _STATES[Visibility(state)], table.truth, spread))
+        lines.append((*numbers, *flags, _STATES[Visibility(state)], table.truth, spread, sure))
     return {path: csv_text(lines).encode("ascii")}
 
 
@@ -120,6 +121,7 @@ def _npz(path: Path, table: MatchTable, _images: Images) -> Mapping[Path, bytes]
         "truth": table.visibility,
         "truth_from": np.array(table.truth),
         "uncertainty_px": table.uncertainty_px,
+        "confidence": table.confidence,
     }
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]

@@ -14,6 +14,9 @@ from engine.metrics import PCK_THRESHOLDS_PX
 from engine.truth.base import Visibility
 from engine.vocabulary import PointsKind
 
+SURE = 0.9
+"""A match at least this sure is counted as such."""
+
 _POINT_KINDS = {"grid": "grid", "random": "random", "harris": "Harris", "listed": "listed"}
 
 
@@ -31,6 +34,8 @@ class MatchSummary:
         pck: (threshold in px, share of these within it); empty without any.
         inliers: textured rows that agree with the estimated homography; None without an estimate.
         uncertainty_px: median over textured rows, NaN of none.
+        confidence: median over the rows that have one, NaN of none.
+        sure: how many of these are at least :data:`SURE` sure.
     """
 
     count: int
@@ -42,6 +47,8 @@ class MatchSummary:
     pck: tuple[tuple[float, float], ...]
     inliers: int | None
     uncertainty_px: float
+    confidence: float
+    sure: int
 
     @property
     def states(self) -> str:
@@ -60,6 +67,7 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
     """Count what is right at :data:`~engine.metrics.PCK_THRESHOLDS_PX`, where that is known."""
     count = len(table.points_a)
     errors = table.error_px[np.isfinite(table.error_px)]
+    known = table.confidence[np.isfinite(table.confidence)]
     return MatchSummary(
         count=count,
         textured=int(table.textured.sum()),
@@ -74,6 +82,8 @@ def summarise_matches(table: MatchTable) -> MatchSummary:
         else (),
         inliers=None if table.h_b_from_a is None else int(np.count_nonzero(table.inlier)),
         uncertainty_px=table.median_uncertainty_px(table.textured),
+        confidence=float(np.median(known)) if len(known) else float("nan"),
+        sure=int(np.count_nonzero(known >= SURE)),
     )
 
 

@@ -97,6 +97,10 @@ class MatchConfig(DescribeConfig):
         True, help="look for matches between the cells of image B's map; without it a match is "
         "the centre of the most similar cell"
     )  # fmt: skip
+    min_confidence: float = option(
+        0.0, help="leave out matches that are less sure than this, and those whose confidence is "
+        "not known; 0 keeps all", low=0.0, high=1.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def test_a_moved_picture_is_matched_from_end_to_end(
     assert 10 < len(rows) <= 80
     assert list(rows[0]) == [
         "x_a", "y_a", "x_b", "y_b", "similarity", "ratio", "mutual", "error_px", "texture",
-        "truth", "truth_from", "uncertainty_px",
+        "truth", "truth_from", "uncertainty_px", "confidence",
     ]  # fmt: skip
     dx, dy = SHIFT_PX
     near = 0

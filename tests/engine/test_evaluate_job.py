@@ -39,6 +39,7 @@ from engine.evaluation.pair_properties import PROPERTIES
 from engine.evaluation.points import read_points
 from engine.evaluation.result import EvaluationResult, json_text, read_result
 from engine.evaluation.run_folder import Begun, PairRecord
+from engine.files import sha256_of
 from engine.geometry.coords import CellGrid
 from engine.jobs.command_line import EvaluateOptions, command_line
 from engine.jobs.evaluate import EvaluateJob, choose_descriptors, find_weights
@@ -48,8 +49,12 @@ from engine.jobs.settings import (
     settings_of,
     split_descriptor,
 )
+from engine.matching import confidence
+from engine.paths import data_dir
 from engine.progress import CancelToken, JobContext, Note, Progress
+from tests.engine.json_schema import faults
 
+SCHEMA = json.loads((data_dir("resources") / "schemas" / "result.schema.json").read_text("utf-8"))
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SIZE_PX = (96, 72)
 DAISY = {"stride_px": 4, "rings": 1, "radius_px": 6.0}
@@ -323,6 +328,42 @@ def test_ten_kills_at_random_moments_change_no_row(tmp_path: Path):
         for kind in ("harris", "uniform"):
             for mine, its in zip(one.points[kind], other.points[kind], strict=True):
                 np.testing.assert_array_equal(mine.match_px, its.match_px)
+
+
+def test_confidences_come_with_their_counts_and_the_weights_in_the_fingerprint(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights = {
+        "most": 1.0,
+        "constant": -1.0,
+        "similarity": 3.0,
+        "log_ratio": -1.0,
+        "log_cycle": -0.5,
+    }
+    fitted = {"weights_sha256": None, "alone": weights, "together": weights | {"agreement": 1.0}}
+    path = tmp_path / "confidence.json"
+    path.write_text(json.dumps({"descriptors": {"daisy": fitted}}))
+    monkeypatch.setattr(confidence, "calibration_file", lambda: path)
+    how = {"metric": ("confidence",), "query_limit": 20}
+    notes: list[object] = []
+    other = make_job(sequences, tmp_path / "other", **how)
+    result = other.run(JobContext(emit=notes.append))  # other settings than those of a daisy
+    assert result.metrics == ()
+    assert any("not calibrated for daisy with these settings" in one for one in notes_of(notes))
+    usual = replace(other, choices=choose_descriptors(other.config, {}), out=tmp_path / "usual")
+    result = usual.run(JobContext())
+    names = [
+        row.metric for row in result.metrics if row.queries == "harris" and row.subset == "all"
+    ]
+    assert names == [
+        "calibration_error", *(f"precision_at_recall@{one}" for one in (50, 80, 95))
+    ]  # fmt: skip
+    assert result.fingerprint.descriptors[0].calibration_sha256 == sha256_of(path, ResultError)
+    for row in result.pairs:
+        assert 0 < sum(count for _, count, _ in row.confidences) <= row.count
+        assert dict(row.metrics).keys() == set(names)
+    assert read_result(tmp_path / "usual") == result
+    assert faults(json.loads(json_text(result)), SCHEMA) == []
 
 
 def test_the_fields_metrics_are_the_same_after_a_stop_and_change_no_pck(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.cli.commands.match import as_text
 from engine.config import option
 from engine.data.demo import write_demo
 from engine.data.layouts import open_pair_set
@@ -30,6 +32,7 @@ from engine.jobs.match import MatchJob, MatchResult
 from engine.jobs.open_pair import open_pair
 from engine.jobs.recipe import load_descriptor_sources, make_recipe
 from engine.jobs.settings import MatchConfig
+from engine.matching import confidence
 from engine.progress import CancelToken, Event, JobContext, Note, Progress, Saved
 from engine.truth.homography import HomographySource
 
@@ -147,6 +150,38 @@ def test_without_truth_the_shift_is_estimated(pair: ImagePair, context: JobConte
     np.testing.assert_allclose(estimate, expected, atol=0.5)
     assert result.summary.inliers is not None
     assert result.summary.inliers > 0.5 * result.summary.count
+
+
+def test_matches_that_are_not_sure_enough_are_left_out_and_counted(
+    pair: ImagePair, context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights = {"most": 1.0, "constant": -1.0, "log_cycle": -0.3, "similarity": 3.0}
+    fitted = {"weights_sha256": None, "alone": weights, "together": weights}
+    path = tmp_path / "confidence.json"
+    path.write_text(json.dumps({"descriptors": {"patch": fitted}}))
+    monkeypatch.setattr(confidence, "calibration_file", lambda: path)
+    whole = make_job(pair).run(context)
+    least = float(np.nanmedian(whole.table.confidence))
+    out = tmp_path / "m.csv"
+    some = make_job(pair, out=out, min_confidence=least).run(context)
+    kept = int((whole.table.confidence >= least).sum())
+    assert 0 < kept < whole.summary.count
+    assert (some.summary.count, some.left_out) == (kept, whole.summary.count - kept)
+    assert len(out.read_text().splitlines()) == kept + 1
+    text = as_text(some, pair)
+    assert f"{whole.summary.count - kept} less sure ones left out" in text
+    assert "within 3.0 px" in text
+    none = make_job(pair, min_confidence=1.0).run(context)
+    assert f"none of {whole.summary.count} matches is sure enough" in as_text(none, pair)
+
+
+def test_without_a_calibration_nothing_is_left_out_by_confidence_and_the_text_says_so(
+    pair: ImagePair, context: JobContext, events: list[Event]
+):
+    with pytest.raises(ConfigError, match="not calibrated for patch"):
+        make_job(pair, min_confidence=0.5).run(context)
+    assert not events  # it is said before the images are described
+    assert "sure    not calibrated for patch\n" in as_text(make_job(pair).run(context), pair)
 
 
 def test_the_same_job_gives_the_same_table(pair: ImagePair, context: JobContext, tmp_path: Path):

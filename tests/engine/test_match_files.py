@@ -30,6 +30,7 @@ def make_table(errors_px: list[float]) -> MatchTable:
         mutual=np.arange(count) % 2 == 0,
         error_px=np.array(errors_px, np.float64),
         uncertainty_px=np.array([0.5, 4.0, *[math.nan] * count])[:count],
+        confidence=np.array([math.nan, 0.25, *[1.0] * count], np.float32)[:count],
     )
 
 
@@ -42,6 +43,7 @@ def test_the_csv_holds_every_row_and_leaves_an_unknown_error_empty(tmp_path: Pat
     assert [row["error_px"] for row in rows] == ["0.2500", "", "1234.5000"]
     assert [row["mutual"] for row in rows] == ["true", "false", "true"]
     assert [row["uncertainty_px"] for row in rows] == ["0.5000", "4.0000", ""]
+    assert [row["confidence"] for row in rows] == ["", "0.2500", "1.0000"]
     back = np.array([[float(row[name]) for name in COLUMNS[:4]] for row in rows])
     np.testing.assert_allclose(back, np.hstack([table.points_a, table.points_b]), atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["ergebnis ä.csv"]
@@ -91,6 +93,7 @@ def test_the_archive_holds_what_hloc_and_vismatch_call_their_arrays(tmp_path: Pa
         np.testing.assert_array_equal(found["matched_kpts1"], table.points_b[[0, 2]])
         np.testing.assert_array_equal(found["matched_confidences"], table.similarity[[0, 2]])
         np.testing.assert_array_equal(found["uncertainty_px"], table.uncertainty_px)
+        np.testing.assert_array_equal(found["confidence"], table.confidence)
 
 
 def test_colmap_s_files_are_as_its_importers_read_them(tmp_path: Path):

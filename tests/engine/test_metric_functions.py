@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.evaluation.metrics.calibration import (
+    calibration_error,
+    count_by_percent,
+    precision_at_recall,
+)
 from engine.evaluation.metrics.dense_error import (
     all_errors_px,
     edge_distances_px,
@@ -502,6 +507,68 @@ def test_round_trips_and_stability_are_what_loops_measure():
     known = [value for value in unsteady.ravel().tolist() if not math.isnan(value)]
     assert median_known(unsteady) == sorted(known)[29]  # of 59
     assert share_within(unsteady, 40) == sum(value <= 40 for value in known) / 59
+
+
+def some_confidences(seed: int, count: int = 340) -> tuple[list[int], list[bool]]:
+    """Confidences in whole percent, many of them equal, and a few that are too sure."""
+    random = np.random.default_rng(seed)
+    percents = [int(one) for one in random.choice([0, 3, 40, 41, 77, 90, 98, 99, 100], count)]
+    return percents, [bool(random.random() < 0.9 * one / 100) for one in percents]
+
+
+def counts_of(percents: list[int], right: list[bool]) -> NDArray[np.int64]:
+    return count_by_percent(np.array(percents) / 100, np.array(right, np.bool_))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_calibration_error_is_that_of_a_loop_over_bins_of_equal_mass(seed: int):
+    percents, right = some_confidences(seed, count=337 + seed)
+    mean_right = {
+        one: sum(r for p, r in zip(percents, right, strict=True) if p == one) / percents.count(one)
+        for one in percents
+    }
+    # Every match in 15 parts: then bins of equal mass hold whole parts, N of them each.
+    parts = [one for one in sorted(percents) for _ in range(15)]
+    total = 0.0
+    for number in range(15):
+        own = parts[number * len(percents) : (number + 1) * len(percents)]
+        sure = math.fsum(one / 100 for one in own) / len(own)
+        came_true = math.fsum(mean_right[one] for one in own) / len(own)
+        total += abs(sure - came_true) / 15
+    assert calibration_error(counts_of(percents, right)) == pytest.approx(total, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("recall", [0.5, 0.8, 0.95, 1.0])
+def test_precision_at_recall_is_that_of_a_loop_over_falling_confidence(seed: int, recall: float):
+    percents, right = some_confidences(seed)
+    for least in range(100, -1, -1):
+        kept = [r for p, r in zip(percents, right, strict=True) if p >= least]
+        if sum(kept) >= recall * sum(right):
+            break
+    found = precision_at_recall(counts_of(percents, right), recall)
+    assert found == pytest.approx(sum(kept) / len(kept), abs=1e-9)
+
+
+def test_confidences_that_come_true_have_no_error_and_others_theirs():
+    sure, true = [0] * 40 + [50] * 40 + [100] * 40, [False] * 60 + [True] * 60
+    assert calibration_error(counts_of(sure, true)) == pytest.approx(0)
+    boasting = counts_of([90] * 50, [True] * 20 + [False] * 30)
+    assert calibration_error(boasting) == pytest.approx(0.5)
+    # Errors of either sign do not cancel out between bins, but do within one.
+    both = [20] * 70 + [80] * 80, [True] * 70 + [False] * 80
+    assert calibration_error(counts_of(*both)) == pytest.approx(0.8)
+    assert math.isnan(float(calibration_error(counts_of([], []))))
+    assert math.isnan(float(precision_at_recall(counts_of([70], [False]), 0.5)))
+    draws = np.stack([counts_of(sure, true), boasting])
+    np.testing.assert_allclose(calibration_error(draws), [0, 0.5], atol=1e-9)
+    np.testing.assert_allclose(precision_at_recall(draws, 0.5), [1.0, 0.4])
+
+
+def test_a_confidence_that_is_not_known_is_not_counted():
+    counts = count_by_percent(np.array([0.994, np.nan, 0.986, 0.0]), np.ones(4, np.bool_))
+    assert counts.sum(axis=0).tolist() == [3, 3]
+    assert counts[99].tolist() == [2, 2]
 
 
 def test_a_perfect_matcher_is_steady_and_nothing_has_no_median():

@@ -15,6 +15,7 @@ from engine.evaluation.metric_summary import (
     summarise_metrics,
     weighted_auc,
 )
+from engine.evaluation.metrics.calibration import calibration_error, precision_at_recall
 from engine.evaluation.metrics.recall_auc import recall_auc
 from engine.evaluation.pck import bootstrap_mean
 from engine.evaluation.result import NamedValues, PairRow
@@ -71,6 +72,41 @@ def test_means_areas_and_shares_of_points_are_those_of_plain_sums():
     assert found["pck_box@0.1"].queries == found["pck_box_points@0.1"].queries == "harris"
     assert found["aepe"].queries is None
     assert {one.pairs for one in found.values()} == {len(rows)}
+
+
+def sure_row(group: str, index: int, confidences: tuple[tuple[int, int, int], ...]) -> PairRow:
+    metrics = (("calibration_error", 0.5), ("precision_at_recall@80", None))
+    return replace(row(group, index, metrics, count=99), confidences=confidences)
+
+
+def test_confidences_of_all_pairs_are_judged_together_and_drawn_by_groups():
+    rows = [
+        sure_row("one", 2, ((0, 10, 0), (90, 20, 20))),
+        sure_row("one", 3, ((90, 10, 7),)),
+        sure_row("two", 2, ((40, 30, 3), (100, 5, 5))),
+        sure_row("none", 2, ()),
+    ]
+    found = summed(rows, 50)
+
+    def measured(chosen: list[PairRow]) -> tuple[float, float]:
+        counts = np.zeros((101, 2))
+        for one in chosen:
+            for percent, count, right in one.confidences:
+                counts[percent] += count, right
+        return float(calibration_error(counts)), float(precision_at_recall(counts, 0.8))
+
+    error, precision = found["calibration_error"], found["precision_at_recall@80"]
+    assert (error.value, precision.value) == pytest.approx(measured(rows))
+    assert (error.pairs, error.sequences, error.queries) == (3, 2, "harris")
+    drawn = np.random.default_rng(0).integers(3, size=(50, 3))
+    names = sorted({one.sequence for one in rows})
+    several = [[one for at in draw for one in rows if one.sequence == names[at]] for draw in drawn]
+    values = np.array([measured(one) for one in several])
+    for place, metric in enumerate((error, precision)):
+        known = values[:, place][~np.isnan(values[:, place])]
+        assert metric.ends == pytest.approx(tuple(np.percentile(known, (2.5, 97.5))))
+    unsure = summed([sure_row("one", 2, ((10, 4, 0),))])
+    assert unsure["precision_at_recall@80"].value is None
 
 
 def test_intervals_are_those_of_plain_resampling_of_whole_groups():

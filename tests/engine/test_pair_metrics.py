@@ -17,6 +17,8 @@ from engine.evaluation.match_field import match_places
 from engine.evaluation.metrics.found_matches import FoundMatches
 from engine.evaluation.pair_metrics import (
     MeasuredMaps,
+    confidence_values,
+    count_confidences,
     measure_pair,
     measure_queries,
     precision_curve,
@@ -26,6 +28,9 @@ from engine.evaluation.protocols import WorkingImage
 from engine.evaluation.switches import NO_METRICS, MetricSwitches
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.homography import warp_points
+from engine.matching.confidence import Calibration
+from engine.matching.subcell import refine_places
+from engine.matching.texture import find_texture
 from engine.metrics import METRIC_FAMILIES
 from engine.progress import CancelToken
 from engine.truth.base import Box, TruePoints, Visibility, exact_points
@@ -252,6 +257,87 @@ def test_round_trips_and_steps_are_those_of_loops():
     assert values["returned@3"] == pytest.approx(sum(one <= 3 for one in trips) / 5, abs=1e-6)
     assert values["stability"] == pytest.approx((sorted(steps)[4] + sorted(steps)[5]) / 2, abs=1e-6)
     assert values["steady@1"] == pytest.approx(sum(one <= 1 for one in steps) / 10, abs=1e-6)
+
+
+SURE = Calibration(
+    alone={"most": 1.0, "constant": -3.0, "similarity": 4.0, "log_ratio": -1.0, "log_cycle": -0.5},
+    together={
+        "most": 1.0, "constant": -4.0, "similarity": 3.0, "log_ratio": -1.0, "log_cycle": -0.5,
+        "agreement": 3.0,
+    },
+)  # fmt: skip
+
+
+def test_confidences_are_those_of_plain_loops_over_all_cells_there_and_back():
+    """The maps have a cell at every pixel, and matches stay within one of the best."""
+    switches = replace(ALL, chosen=("confidence",))
+    true = warp_points(H, QUERY)
+    points = PairPoints(QUERY, true, true, np.ones(len(QUERY), np.float32))
+    pixels = np.random.default_rng(3).random((*SIZE_A[::-1], 3)).astype(np.float32).round()
+    pixels[:, 17:] = 0.5
+    texture = find_texture(pixels)
+    textured = np.array([texture[int(y), int(x)] for x, y in QUERY])
+    assert 0 < textured.sum() < len(QUERY)
+    images = (WorkingImage(pixels, Resize(SIZE_A, SIZE_A)), image_of(SIZE_B))
+    maps = replace(maps_of(switches), calibration=SURE, images=images)
+    counts = count_confidences(maps, points)
+    assert counts is not None
+    expected: dict[int, list[bool]] = {}
+    cells_a, cells_b = pixels_of(SIZE_A), pixels_of(SIZE_B)
+    for point, truth, has_any in zip(QUERY, true, textured, strict=True):
+        if not has_any:
+            continue
+        likes = VECTORS_B @ at(VECTORS_A, SIZE_A, point[None])[0]
+        best = cells_b[likes.argmax()]
+        apart = max(
+            like for like, cell in zip(likes, cells_b, strict=True) if math.dist(cell, best) >= 16
+        )
+        match = refined_of(VECTORS_B, SIZE_B, at(VECTORS_A, SIZE_A, point[None])[0], best)
+        back = read_at(VECTORS_B, SIZE_B, match)
+        start = cells_a[(VECTORS_A @ back).argmax()]
+        home = refined_of(VECTORS_A, SIZE_A, back, start)
+        ratio = math.sqrt(max(1e-6, 2 - 2 * likes.max()) / max(1e-6, 2 - 2 * apart))
+        score = (
+            -3.0 + 4.0 * likes.max() - math.log(max(0.02, ratio))
+            - 0.5 * math.log2(1 + math.dist(home, point))
+        )  # fmt: skip
+        percent = round(100 / (1 + math.exp(-score)))
+        expected.setdefault(percent, []).append(math.dist(match, truth) <= 3)
+    found = {p: (int(n), int(r)) for p, (n, r) in enumerate(counts) if n}
+    assert found == {percent: (len(one), sum(one)) for percent, one in expected.items()}
+    values = confidence_values(counts)
+    assert set(values) == {
+        "calibration_error", *(f"precision_at_recall@{one}" for one in (50, 80, 95))
+    }  # fmt: skip
+
+
+def read_at(vectors: NDArray[np.float64], size_px: tuple[int, int], place: NDArray[np.float64]):
+    """The map between its cells, bilinearly, of unit length."""
+    x0, y0 = (min(int(one), size - 2) for one, size in zip(place, size_px, strict=True))
+    x, y = place[0] - x0, place[1] - y0
+    total = sum(
+        weight * vectors[(y0 + dy) * size_px[0] + x0 + dx]
+        for dx, dy, weight in (
+            (0, 0, (1 - x) * (1 - y)), (1, 0, x * (1 - y)), (0, 1, (1 - x) * y), (1, 1, x * y)
+        )
+    )  # fmt: skip
+    return total / np.linalg.norm(total)
+
+
+def refined_of(
+    vectors: NDArray[np.float64], size_px: tuple[int, int], query: NDArray[np.float64], start
+):
+    there = levels_of(vectors, size_px)[0].values[0].permute(1, 2, 0)
+    asked = query[None].astype(np.float32)
+    return refine_places(there, CellGrid(1, 0), asked, start[None], reach_px=1.0).places_px[0]
+
+
+def test_confidences_are_counted_only_where_they_are_asked_for_and_calibrated():
+    with_one = replace(maps_of(replace(ALL, chosen=("confidence",))), calibration=SURE)
+    assert count_confidences(with_one, points_of()) is not None
+    assert count_confidences(replace(with_one, calibration=None), points_of()) is None
+    assert count_confidences(replace(with_one, switches=NO_METRICS), points_of()) is None
+    assert confidence_values(None) == {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

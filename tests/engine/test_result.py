@@ -122,6 +122,7 @@ def some_result_with_metrics() -> EvaluationResult:
             row,
             metrics=(("aepe", float(row.index)), (AUC, None if row.index == 3 else 0.5)),
             properties=(("scale", 1.5), ("overlap", None)),
+            confidences=((7, 10, 1), (100, row.index, 2)),
         )
         for row in plain.pairs
     )
@@ -518,6 +519,12 @@ def edited(path: Path, place: tuple[Any, ...], value: Any) -> None:
         (("pairs", 0, "precision"), [0.5] * 50, "precision of"),
         (("pairs", 0, "precision"), [1.5] * 51, "precision of"),
         (("pairs", 0, "precision"), [None] * 51, "precision of"),
+        (("pairs", 0, "confidences"), [[50, 2]], "confidences of"),
+        (("pairs", 0, "confidences"), [[50, 2, 3]], "confidences of"),
+        (("pairs", 0, "confidences"), [[101, 2, 1]], "confidences of"),
+        (("pairs", 0, "confidences"), [[50, 2, 1], [40, 2, 1]], "confidences of"),
+        (("pairs", 0, "confidences"), [[50, 20, 1], [60, 21, 1]], "confidences of"),
+        (("pairs", 0, "confidences"), [[50, 2, 0.5]], "confidences of"),
         (("pairs", 1, "index"), 2, "queries of"),  # the same pair twice
         (("summary", 0, "pck"), 0.99, "summary's pck"),
         (("summary", 0, "pck"), 10**400, "not a complete evaluation result"),

@@ -135,7 +135,7 @@ def _is_always_there(kind: type, field: Field[Any]) -> bool:
     if kind is Sources:
         return True
     if kind is PairRow:
-        return field.name not in ("metrics", "properties", "precision", "name")
+        return field.name not in ("metrics", "properties", "precision", "name", "confidences")
     return field.default is MISSING and field.default_factory is MISSING
 
 

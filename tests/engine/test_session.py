@@ -6,6 +6,7 @@ whole cells matches it exactly.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -44,7 +45,9 @@ from engine.inspection.requests import (
     Recipe,
 )
 from engine.inspection.session import Session
+from engine.matching import confidence
 from engine.matching.colouring import Colouring
+from engine.matching.confidence import neighbours_agree
 from engine.matching.projection import fit_basis, load_basis, save_basis
 from engine.progress import CancelToken, JobContext, Note, Progress
 from engine.truth.base import Visibility
@@ -942,6 +945,87 @@ def test_each_row_says_what_a_probe_at_its_point_says(shifted):
         assert answer.ratio == pytest.approx(table.ratio[row], abs=1e-3)
         assert table.mutual[row] == (answer.cycle_error_px <= 4 * 96 / 80)
         assert table.uncertainty_px[row] == pytest.approx(answer.peaks[0].uncertainty_px, abs=1e-3)
+
+
+WEIGHTS = {"most": 1.0, "constant": -1.0, "similarity": 2.0, "log_ratio": -0.5, "log_cycle": -0.3}
+
+
+@pytest.fixture
+def calibrated(tmp_path, monkeypatch):
+    """Made-up weights for the confidences of the test descriptors."""
+    path = tmp_path / "confidence.json"
+    one = {"weights_sha256": None, "alone": WEIGHTS, "together": WEIGHTS | {"agreement": 2.0}}
+    path.write_text(json.dumps({"descriptors": {"test-patches": one, "test-space": one}}))
+    monkeypatch.setattr(confidence, "calibration_file", lambda: path)
+
+
+def test_confidences_of_a_table_are_made_of_what_probes_say_and_of_the_neighbours(
+    shifted, calibrated
+):
+    how = recipe("test-space", long_edge_px=80)
+    session = Session()
+    request = MatchRequest(pair=shifted, recipe=how, points="random", count=40, seed=5)
+    table = session.match(request, JobContext())
+    scale = 80 / 96
+    working_a, working_b = (
+        (points + 0.5) * scale - 0.5 for points in (table.points_a, table.points_b)
+    )
+    agreement = neighbours_agree(working_a, working_b, table.textured)
+    assert agreement[table.textured].mean() > 0.5
+    assert not table.not_calibrated
+    for row in np.flatnonzero(table.textured):
+        answer = probe(session, shifted, how, tuple(table.points_a[row]))
+        score = (
+            -1 + 2 * answer.peaks[0].similarity - 0.5 * math.log(max(0.02, answer.ratio))
+            - 0.3 * math.log2(1 + scale * answer.cycle_error_px) + 2 * agreement[row]
+        )  # fmt: skip
+        assert table.confidence[row] == pytest.approx(1 / (1 + math.exp(-score)), abs=2e-3)
+    few = session.match(replace(request, count=2), JobContext())
+    assert np.isnan(few.evidence.agreement).all()
+    assert np.isfinite(few.confidence[few.textured]).all()
+
+
+def test_a_query_without_texture_and_a_descriptor_without_weights_have_no_confidence(
+    tmp_path, shifted, calibrated
+):
+    half = texture(72, 96)
+    half[:, 48:] = 128
+    pair = save_pair(tmp_path, half, half)
+    request = MatchRequest(pair=pair, recipe=recipe(), points="random", count=60)
+    table = Session().match(request, JobContext())
+    assert 10 < table.textured.sum() < 50
+    np.testing.assert_array_equal(np.isfinite(table.confidence), table.textured)
+    for other, reason in (
+        (replace(request, refine=False), "matches that are not refined"),
+        (replace(request, recipe=recipe("test-twice")), "test-twice"),
+    ):
+        table = Session().match(other, JobContext())
+        assert table.not_calibrated == reason
+        assert np.isnan(table.confidence).all()
+
+
+def test_some_rows_of_a_table_keep_all_that_is_known_of_them(shifted, calibrated):
+    request = MatchRequest(pair=shifted, recipe=recipe(), points="random", count=30)
+    table = Session().match(request, JobContext())
+    rows = table.confidence >= np.nanmedian(table.confidence)
+    some = table.where(rows)
+    assert 0 < rows.sum() < 30
+    for name in (
+        "points_a",
+        "points_b",
+        "similarity",
+        "ratio",
+        "mutual",
+        "error_px",
+        "inlier",
+        "textured",
+        "visibility",
+        "uncertainty_px",
+        "confidence",
+    ):
+        np.testing.assert_array_equal(getattr(some, name), getattr(table, name)[rows])
+    assert some.h_b_from_a is table.h_b_from_a
+    assert len(table.where(np.zeros(30, np.bool_)).confidence) == 0
 
 
 def test_matches_that_are_not_refined_are_centres_of_cells_and_uncertain_by_a_cell(shifted):

@@ -103,6 +103,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
             font=options.figure_font,
             theme=options.figure_theme,
         ),
+        min_confidence=config.min_confidence,
     )
     result = job.run(context)
     shell.sink.close()
@@ -127,7 +128,9 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     vote = result.infos[0].weak_vote or result.infos[0].chosen
     lines += [f"vote    {vote}"] if vote else []
     if not summary.count:
-        return "\n".join(lines) + "\nno point was found to match"
+        none = f"none of {result.left_out} matches is" if result.left_out else ""
+        nothing = f"{none} sure enough" if none else "no point was found to match"
+        return "\n".join([*lines, nothing])
     blank = summary.count - summary.textured
     if summary.textured:
         of = f"   (of {summary.textured} with texture)" if blank else ""
@@ -135,6 +138,7 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
         lines.append(
             f"place   ± {summary.uncertainty_px:.2f} px along an axis (standard deviation, median)"
         )
+        lines.append(f"sure    {_confidence(result)}")
     if blank:
         lines.append(
             f"{blank} of {summary.count} points have no texture around them, or the same one "
@@ -154,6 +158,21 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
     else:
         lines.append(f"{_no_truth(result)}, and no homography could be estimated from the matches")
     return "\n".join(lines)
+
+
+def _confidence(result: MatchResult) -> str:
+    """How sure the matches are."""
+    from engine.jobs.matches import SURE
+
+    table, summary = result.table, result.summary
+    if table.not_calibrated:
+        return f"not calibrated for {table.not_calibrated}"
+    of = f", {result.left_out} less sure ones left out" if result.left_out else ""
+    return (
+        f"{summary.sure} of {summary.textured} by at least {100 * SURE:.0f} %, median "
+        f"{100 * summary.confidence:.0f} %   (to be within {result.infos[1].confident_px:.1f} px "
+        f"of the true point{of})"
+    )
 
 
 def _no_truth(result: MatchResult) -> str:
@@ -176,11 +195,13 @@ COMMAND = Command(
         "match a.jpg b.jpg --out colmap/matches.txt",
     ),
     description="Match points of one image to the whole of another and write one row for each, "
-    "unfiltered:\nx_a, y_a, x_b, y_b, similarity, ratio, mutual, error_px (empty where "
-    "image B does not show the true point), texture (false where similarity means nothing), truth\n"
-    "(seen, occluded, outside or unknown), truth_from (what it is known from), uncertainty_px\n"
-    "(standard deviation of x_b and y_b; a cell where the match was not refined).  The same as\n"
-    ".npz or as COLMAP's text, by the ending of --out.",
+    "unfiltered\nunless --min-confidence is given: x_a, y_a, x_b, y_b, similarity, ratio, mutual, "
+    "error_px (empty where\nimage B does not show the true point), texture (false where similarity "
+    "means nothing), truth\n(seen, occluded, outside or unknown), truth_from (what it is known "
+    "from), uncertainty_px\n(standard deviation of x_b and y_b; a cell where the match was not "
+    "refined), confidence\n(probability that the match is within 3 px, as described, of the true "
+    "point; empty where\nit is not known).  The same as .npz or as COLMAP's text, by the ending of "
+    "--out.",
     options=(MatchOptions, MatchConfig),
     run=run,
 )

@@ -1,0 +1,273 @@
+"""How sure a match is: the probability that it lies within 3 px of the true point.
+
+A similarity is no probability: .8 may be a poor value by one descriptor and a good one by another.
+The *confidence* is, as far as the pairs that its weights were fitted to tell.  It is a logistic
+regression of the *evidence* of a match:
+
+* its similarity;
+* its ratio: how much more similar it is than the best place apart from it;
+* its cycle error: how far from the query its own match in image a is;
+* the agreement of its neighbours: how many matches of nearby queries move as it does;
+* the support of the pair's vote, by descriptors whose pairs vote.
+
+Some points that the other image hides look as good as any, next to where they would be, so the
+regression rises to a highest confidence a little below 1.
+
+Pixels are those of the images as they were described, so 3 px are more of a large photo's own.
+
+Each descriptor has weights of its own, fitted by ``python -m benchmarks.confidence`` with the
+settings and the weights that it ships with, and with refined matches.  Under any other conditions,
+and for any other descriptor, there is no confidence, and :func:`find_calibration` says why: weights
+that were fitted to something else would give a number that is wrong without a word.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import build_config
+from engine.descriptors.registry import DescriptorSpec, get_descriptor, make_spec
+from engine.errors import WeightsError
+from engine.files import sha256_of
+from engine.paths import FileStamp, data_dir
+
+WITHIN_PX: Final = 3.0
+"""How far from the true point a match may be, in pixels as described."""
+
+NEIGHBOURS: Final = 8
+"""How many nearby queries are asked whether they agree."""
+
+LEAST_APART_PX: Final = 8.0
+"""Queries nearer than this see the same, and so err together; they are no witnesses."""
+
+WITNESSES: Final = 1000
+"""How many queries of a table are witnesses, at most: more would stand too near each other."""
+
+SAME_PX: Final = 3.0
+SAME_SHARE: Final = 0.3
+"""Neighbours agree to within so many pixels, or so much of the distance between their matches."""
+
+FARTHEST_GROWTH: Final = 8.0
+"""No image shows things so many times as large as the other one: matches that collapse onto one
+place, or fly apart, agree about nothing."""
+
+_LEAST_NEIGHBOURS: Final = 3
+_AT_ONCE: Final = 512
+_LEAST_RATIO: Final = 0.02
+_LONGEST_CYCLE_PX: Final = 256.0
+_SUREST_VOTE: Final = 0.99
+_NO_WEIGHTS: Final[dict[str, Any]] = {"weights": None}
+
+Numbers = NDArray[np.float64]
+Confidences = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What speaks for each of ``N`` matches.
+
+    Attributes:
+        similarity: ``(N,)`` cosine.
+        ratio: ``(N,)`` distance of best over second best, 0 to 1.
+        cycle_px: ``(N,)`` cycle error, in pixels of image a as described.
+        agreement: ``(N,)`` from :func:`neighbours_agree`; NaN where it is not known.
+        vote_right: probability that the pair's vote is right; None where no pair votes.
+    """
+
+    similarity: NDArray[np.floating[Any]]
+    ratio: NDArray[np.floating[Any]]
+    cycle_px: Numbers
+    agreement: Numbers
+    vote_right: float | None = None
+
+    NAMES: ClassVar = ("similarity", "log_ratio", "log_cycle", "agreement", "vote")
+
+    def columns(self) -> dict[str, Numbers]:
+        """What the logistic regression weighs: those of ``NAMES`` that are known of the pair."""
+        columns = {
+            "similarity": self.similarity.astype(np.float64),
+            "log_ratio": np.log(np.maximum(self.ratio, _LEAST_RATIO).astype(np.float64)),
+            "log_cycle": np.log2(1.0 + np.minimum(self.cycle_px, _LONGEST_CYCLE_PX)),
+            "agreement": self.agreement,
+        }
+        if self.vote_right is not None:
+            sure = float(np.clip(self.vote_right, 1 - _SUREST_VOTE, _SUREST_VOTE))
+            columns["vote"] = np.full(len(self.similarity), np.log(sure / (1 - sure)))
+        return columns
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The weights of one descriptor.
+
+    Attributes:
+        alone: by column, for matches whose neighbours are not known; with a ``constant``, and the
+            ``most`` that any evidence can tell.
+        together: the same with the neighbours' agreement.
+        sha256: of the file that they are from.
+    """
+
+    alone: Mapping[str, float]
+    together: Mapping[str, float]
+    sha256: str = ""
+
+    def confidence(self, evidence: Evidence) -> Confidences:
+        """``(N,)`` float32 probabilities; NaN where a number that is needed is not known."""
+        return self.weigh(evidence.columns())
+
+    def weigh(self, columns: Mapping[str, Numbers]) -> Confidences:
+        """The same of the columns of the evidence."""
+        together, alone = (_weighed(columns, one) for one in (self.together, self.alone))
+        return np.where(np.isnan(columns["agreement"]), alone, together).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Uncalibrated:
+    """Why there is no confidence, to be read after "not calibrated for"."""
+
+    reason: str
+
+
+def weigh_evidence(
+    calibration: Calibration | Uncalibrated, evidence: Evidence, told: NDArray[np.bool_]
+) -> Confidences:
+    """The confidence of each match.
+
+    Args:
+        calibration: from :func:`find_calibration`.
+        evidence: of ``N`` matches.
+        told: ``(N,)`` False for queries without texture, whose evidence means nothing.
+
+    Returns:
+        ``(N,)`` float32 probabilities; NaN where none is known.
+    """
+    if isinstance(calibration, Uncalibrated):
+        return np.full(len(told), np.nan, np.float32)
+    return np.where(told, calibration.confidence(evidence), np.float32(np.nan))
+
+
+def _weighed(columns: Mapping[str, Numbers], weights: Mapping[str, float]) -> Numbers:
+    """``(N,)`` probabilities."""
+    unknown = np.full_like(columns["similarity"], np.nan)
+    scores = np.full_like(unknown, weights["constant"])
+    for name, weight in weights.items():
+        if name not in ("constant", "most"):
+            scores = scores + weight * columns.get(name, unknown)
+    return weights["most"] / (1.0 + np.exp(-scores))
+
+
+def neighbours_agree(
+    points_a: Numbers, points_b: Numbers, trusted: NDArray[np.bool_], *, at_once: int = _AT_ONCE
+) -> Numbers:
+    """How many nearby queries move as each one does, whatever the scene is.
+
+    Of each query the eight nearest others are asked, at least 8 px away.  One of them and the
+    query say how the surroundings are turned and resized; the others agree with these two if their
+    matches lie where that puts them, to within 3 px or 30 % of the distance.  The neighbour that
+    most of the others agree with counts.  No plane is assumed: a scene may bend, and may break
+    apart between distant points.
+
+    Args:
+        points_a: ``(N, 2)`` queries, in pixels of image a as described.
+        points_b: ``(N, 2)`` their matches, in those of image b.
+        trusted: ``(N,)`` False for queries that are not asked: their matches tell nothing.
+        at_once: how many queries are compared at a time.
+
+    Returns:
+        ``(N,)`` share of the neighbours but one that agree, 0 to 1; NaN where there are fewer than
+        three neighbours.
+    """
+    place = np.ascontiguousarray(points_a).view(np.complex128)[:, 0]
+    match = np.ascontiguousarray(points_b).view(np.complex128)[:, 0]
+    asked = np.flatnonzero(trusted & np.isfinite(match))
+    if len(asked) > WITNESSES:
+        asked = asked[np.linspace(0, len(asked) - 1, WITNESSES).round().astype(np.intp)]
+    found = np.full(len(place), np.nan)
+    if len(asked) < _LEAST_NEIGHBOURS:
+        return found
+    count = min(NEIGHBOURS, len(asked))
+    for begin in range(0, len(place), at_once):
+        block = slice(begin, begin + at_once)
+        away = np.abs(place[block, None] - place[asked])
+        away[away < LEAST_APART_PX] = np.inf
+        nearest = np.argpartition(away, count - 1, axis=1)[:, :count]
+        known = np.isfinite(np.take_along_axis(away, nearest, axis=1))
+        there = asked[nearest]
+        found[block] = _agreeing(
+            place[there] - place[block, None], match[there] - match[block, None], known
+        )
+    return found
+
+
+def _agreeing(
+    gap_a: NDArray[np.complex128], gap_b: NDArray[np.complex128], known: NDArray[np.bool_]
+) -> Numbers:
+    """Shares of ``(N, K)`` neighbours, by where they and their matches are from the query."""
+    counts = known.sum(axis=1)
+    # A complex number turns and resizes.
+    change = gap_b / np.where(known, gap_a, 1.0)
+    growth = np.abs(change)
+    sound = known & (growth >= 1 / FARTHEST_GROWTH) & (growth <= FARTHEST_GROWTH)
+    expected = change[:, :, None] * gap_a[:, None, :]
+    off = np.abs(gap_b[:, None, :] - expected)
+    agree = off <= np.maximum(SAME_PX, SAME_SHARE * np.abs(expected))
+    agree &= sound[:, :, None] & known[:, None, :]
+    others = agree.sum(axis=2).max(axis=1) - 1  # a neighbour agrees with itself
+    shares = np.maximum(others, 0) / np.maximum(counts - 1, 1)
+    return np.where(counts >= _LEAST_NEIGHBOURS, shares, np.nan)
+
+
+def find_calibration(spec: DescriptorSpec, *, refined: bool = True) -> Calibration | Uncalibrated:
+    """The weights for matches by a descriptor, or why there are none.
+
+    Args:
+        spec: the descriptor with all its settings.
+        refined: whether matches lie between the cells.
+    """
+    calibrated, sha256 = _read(FileStamp.of(calibration_file()))
+    fitted = calibrated.get(spec.name)
+    if fitted is None:
+        return Uncalibrated(spec.name)
+    if not refined:
+        return Uncalibrated("matches that are not refined")
+    settings = dict(spec.settings)
+    if settings | _NO_WEIGHTS != dict(make_spec(spec.name).settings) | _NO_WEIGHTS:
+        return Uncalibrated(f"{spec.name} with these settings")
+    if weights_sha256(spec) != fitted["weights_sha256"]:
+        return Uncalibrated(f"{spec.name} with these weights")
+    return Calibration(fitted["alone"], fitted["together"], sha256)
+
+
+def weights_sha256(spec: DescriptorSpec) -> str | None:
+    """Of the weights that a descriptor comes with or that its settings name; None without any."""
+    config: Any = build_config(
+        get_descriptor(spec.name).config, dict(spec.settings), where=spec.name
+    )
+    path = getattr(config, "weights_file", None)
+    return None if path is None else _sha256(FileStamp.of(path))
+
+
+def calibration_file() -> Path:
+    """The file with the weights and how they were fitted."""
+    return data_dir("resources") / "weights" / "confidence.json"
+
+
+@lru_cache(maxsize=4)
+def _read(stamp: FileStamp) -> tuple[Mapping[str, Any], str]:
+    values = json.loads(Path(stamp.path).read_text(encoding="utf-8"))
+    return values["descriptors"], _sha256(stamp)
+
+
+@lru_cache(maxsize=64)
+def _sha256(stamp: FileStamp) -> str:
+    return sha256_of(Path(stamp.path), WeightsError)
