@@ -56,7 +56,7 @@ from engine.vocabulary import LISTED_TRUTHS, SIDES, PointsKind
 DESCRIPTORS: Final = ("descspace", "descspace-fast", "descspace-robust", "daisy", "msnet_v0")
 _SEED: Final = 0
 _COUNTS: Final[dict[PointsKind, int]] = {"harris": 300, "random": 200}
-_EVERY: Final = 3  # generated pairs
+_EVERY: Final = 5  # generated pairs
 _FOLDS: Final = 5
 _RIDGE: Final = 1.0
 _STEPS: Final = 25

@@ -177,4 +177,12 @@ class SessionController(QObject):
             self._matches.run()
 
 
-_MATCHES = ("count", "seed", "min_similarity", "max_ratio", "mutual_only", "visible")
+_MATCHES = (
+    "count",
+    "seed",
+    "min_similarity",
+    "max_ratio",
+    "min_confidence",
+    "mutual_only",
+    "visible",
+)

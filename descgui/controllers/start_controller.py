@@ -203,7 +203,10 @@ def left_out(models: AppModels) -> tuple[str, ...]:
         truth = pair.pair.truth
         held = truth is None if pair.pair.sequence else truth is not None
         held |= truth is not None and truth.origin != "given"
-    filters = ("points", "seed", "min_similarity", "max_ratio", "mutual_only", "visible")
+    filters = (
+        *("points", "seed", "min_similarity", "max_ratio", "min_confidence", "mutual_only"),
+        "visible",
+    )
     others = [models.descriptors[number].choice for number in models.numbers[1:]]
     found = {
         "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),

@@ -26,6 +26,8 @@ class MatchesState:
         seed: of their choice.
         min_similarity: matches below are hidden.
         max_ratio: matches above are hidden (1 shows all).
+        min_confidence: matches that are less sure are hidden, and those without a confidence (0
+            shows all); it counts only where the table has confidences at all.
         mutual_only: hide matches that do not match back.
         visible: draw them at all.
         table: the result, None before the first.
@@ -38,6 +40,7 @@ class MatchesState:
     seed: int = 0
     min_similarity: float = -1.0
     max_ratio: float = 1.0
+    min_confidence: float = 0.0
     mutual_only: bool = False
     visible: bool = True
     table: api.MatchTable | None = None
@@ -50,6 +53,8 @@ class MatchesState:
         keep: NDArray[np.bool_] = (self.table.similarity >= self.min_similarity) & (
             self.table.ratio <= self.max_ratio
         )
+        if self.min_confidence > 0 and not self.table.not_calibrated:
+            keep &= self.table.confidence >= self.min_confidence
         return keep & self.table.mutual if self.mutual_only else keep
 
     def correct(self, correct_px: float) -> NDArray[np.bool_] | None:

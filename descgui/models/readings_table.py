@@ -10,7 +10,7 @@ from engine import api
 
 _COLUMNS = (
     "point", "image", "x_px", "y_px", "descriptor", "match_x_px", "match_y_px", "similarity",
-    "ratio", "truth", "true_x_px", "true_y_px", "error_px", "rank", "cycle_error_px",
+    "ratio", "confidence", "truth", "true_x_px", "true_y_px", "error_px", "rank", "cycle_error_px",
 )  # fmt: skip
 _WORDS = ("point", "image", "descriptor", "truth")
 
@@ -52,6 +52,7 @@ def _row(
         *_point(answer.found_px),
         _number(answer.peaks[0].similarity),
         _number(answer.ratio),
+        _number(answer.confidence),
         truth,
         *_point(answer.truth_px),
         _number(answer.error_px),

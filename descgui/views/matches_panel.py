@@ -226,7 +226,9 @@ class _FilterRow(QWidget):
         self.box.set_number(value)
         self.moved.emit()
 
-    def _on_box(self, value: float) -> None:
+    def _on_box(self) -> None:
+        value = self.box.number()
+        assert value is not None, "it is not optional"
         self.show_value(value)
         self.moved.emit()
 
@@ -323,15 +325,17 @@ class MatchesPanel(QWidget):
         self.correct.moved.connect(self._on_correct)
         self.similarity = _FilterRow(_SIMILARITY, "Lowest similarity", section)
         self.ratio = _FilterRow(_RATIO, "Highest ratio", section)
-        for row in (self.similarity, self.ratio):
+        self.sure = _FilterRow(_SURE, "Lowest confidence", section)
+        for row in (self.similarity, self.ratio, self.sure):
             row.moved.connect(self._on_edited)
-        for row in (self.correct, self.similarity, self.ratio):
+        for row in (self.correct, self.similarity, self.ratio, self.sure):
             self._wheel.guard(row.slider, row.box)
         section.body.addLayout(
             labelled_rows(
                 ("Right up to", self.correct),
                 ("Similarity ≥", self.similarity),
                 ("Ratio ≤", self.ratio),
+                ("Confidence ≥", self.sure),
             )
         )
         return section
@@ -344,7 +348,10 @@ class MatchesPanel(QWidget):
         self.verdicts = Sentence(parent=section)
         self.estimate = Sentence(parent=section)
         self.texture = Sentence(parent=section)
-        for line in (self.summary, self.verdicts, self.estimate, self.texture):
+        self.calibration = Sentence(parent=section)
+        for line in (
+            self.summary, self.verdicts, self.estimate, self.texture, self.calibration
+        ):  # fmt: skip
             line.setFont(tabular(line.font()))
             section.body.addWidget(line)
         (self.truth_button,) = word_buttons(
@@ -429,6 +436,8 @@ class MatchesPanel(QWidget):
         self.correct.show_value(self._models.settings.state.correct_px)
         self.similarity.show_value(state.min_similarity)
         self.ratio.show_value(state.max_ratio)
+        self.sure.show_value(state.min_confidence)
+        self.sure.setEnabled(state.table is None or not state.table.not_calibrated)
         missing = self._what_is_missing()
         self.hint.say(missing)
         self.hint.setVisible(bool(missing) and not state.running)
@@ -464,6 +473,7 @@ class MatchesPanel(QWidget):
             self.verdicts.hide()
             self.estimate.hide()
             self.texture.hide()
+            self.calibration.hide()
             self.none_left.say("")
             return
         total = len(table.similarity)
@@ -484,6 +494,8 @@ class MatchesPanel(QWidget):
             self._show_errors(state, table, shown)
         self._show_estimate(table, known=known)
         self._show_texture(table, known=known)
+        self.calibration.setVisible(bool(table.not_calibrated))
+        self.calibration.say(f"No confidences: not calibrated for {table.not_calibrated}.")
 
     def _show_none_left(self, state: MatchesState, total: int, shown: NDArray[np.bool_]) -> None:
         if total == 0:
@@ -577,6 +589,7 @@ class MatchesPanel(QWidget):
             mutual_only=self.mutual.isChecked(),
             min_similarity=self.similarity.box.number(),
             max_ratio=self.ratio.box.number(),
+            min_confidence=self.sure.box.number(),
         )
 
     def _on_correct(self) -> None:
@@ -612,6 +625,15 @@ _RATIO = OptionInfo(
     kind="float",
     default=1.0,
     help="Matches less sure than this are hidden; 1 shows all",
+    low=0.0,
+    high=1.0,
+)
+_SURE = OptionInfo(
+    name="min_confidence",
+    kind="float",
+    default=0.0,
+    help="Matches that are not at least so sure are hidden, and those without texture; 0 shows all",
+    unit="share",
     low=0.0,
     high=1.0,
 )

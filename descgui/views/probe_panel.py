@@ -253,6 +253,10 @@ class ProbePanel(QWidget):
                 "Ratio",
                 "Distance of the best over the second best: 0 sure, 1 ambiguous",
             ),
+            "confidence": (
+                "Confidence",
+                "Probability that the match is right, from similarity, ratio, cycle error and vote",
+            ),
             "truth": ("True point", "Where the ground truth puts the point"),
             "error": ("Error", "Distance of the match from the true point"),
             "rank": (
@@ -470,6 +474,17 @@ class ProbePanel(QWidget):
         why = "" if len(answer.peaks) > 1 else "There is no second peak."
         return Reading(f"{answer.ratio:.3f}", why=why)
 
+    def _confidence(self, answer: api.ProbeAnswer) -> Reading:
+        if answer.cycle_px is None:
+            return Reading(why="Being computed.")
+        if answer.not_calibrated:
+            what = f"not calibrated for {answer.not_calibrated}"
+            return Reading(what, "not calibrated", _NOT_CALIBRATED.format(answer.not_calibrated))
+        if answer.confidence is None:
+            return Reading(why=_NO_TEXTURE)
+        why = _CONFIDENCE.format(f"{answer.confident_px:.1f}")
+        return Reading(f"{100 * answer.confidence:.0f} %", why=why, share=answer.confidence)
+
     def _truth(self, answer: api.ProbeAnswer) -> Reading:
         if answer.error_px is None or answer.truth_px is None:
             known = answer.request.pair.truth is not None
@@ -543,6 +558,14 @@ _UNCERTAINTY: Final = (
     "±: one standard deviation along an axis, as the similarities around the match tell; a cell of "
     "the map where they tell nothing."
 )
+_CONFIDENCE: Final = (
+    "Probability that the match is within {0} px of the true point.  Whether neighbouring matches "
+    "agree is not asked for a single point; matching many points asks that, too."
+)
+_NOT_CALIBRATED: Final = (
+    "Not calibrated for {0}: the probability would be wrong, because its weights were fitted to "
+    "the matches of other descriptors, settings or weights."
+)
 _NO_TEXTURE: Final = (
     "The image has no texture around this point, or exactly the same one elsewhere, so similarity, "
     "ratio and cycle error mean nothing: what is found may follow the image's border."
@@ -552,6 +575,7 @@ _READINGS: dict[str, Callable[[ProbePanel, api.ProbeAnswer], Reading]] = {
     "match": ProbePanel._match,
     "similarity": ProbePanel._similarity,
     "ratio": ProbePanel._ratio,
+    "confidence": ProbePanel._confidence,
     "truth": ProbePanel._truth,
     "error": ProbePanel._error,
     "rank": ProbePanel._rank,

@@ -143,6 +143,7 @@ class SavedMatches:
     seed: int = option(0, help="of their choice")
     min_similarity: float = option(-1.0, help="matches below are hidden", low=-1.0, high=1.0)
     max_ratio: float = option(1.0, help="matches above are hidden", low=0.0, high=1.0)
+    min_confidence: float = option(0.0, help="less sure ones are hidden", low=0.0, high=1.0)
     mutual_only: bool = option(False, help="hide those that do not match back")
     visible: bool = option(True, help="draw them")
     matched: bool = option(False, help="there were matches")

@@ -162,7 +162,13 @@ def answer(models, side, point_px, **changes):
 def test_query_and_pins_become_a_table_by_every_descriptor(models):
     models.compared[0].choose(DescriptorChoice("net"))
     models.pins.set_pins(
-        (Pin(3, Probe("b", (4.0, 5.0)), answer(models, "b", (4.0, 5.0), truth_px=None)),)
+        (
+            Pin(
+                3,
+                Probe("b", (4.0, 5.0)),
+                answer(models, "b", (4.0, 5.0), truth_px=None, confidence=0.875),
+            ),
+        )
     )
     models.probe.move(Probe("a", (1.0, 2.25)))
     models.probe.set_answer(answer(models, "a", (1.0, 2.25)))
@@ -175,6 +181,7 @@ def test_query_and_pins_become_a_table_by_every_descriptor(models):
     assert (first["image"], first["x_px"], first["y_px"]) == ("A", "1", "2.25")
     assert (first["match_x_px"], first["similarity"], first["error_px"]) == ("11.5", "0.912", "1.5")
     assert (first["truth"], first["true_x_px"], first["rank"]) == ("seen", "10", "3")
+    assert (first["ratio"], first["confidence"], rows[2]["confidence"]) == ("0.5", "", "0.875")
     assert rows[1]["match_x_px"] == rows[1]["similarity"] == ""
     assert (rows[2]["image"], rows[2]["true_x_px"]) == ("B", "")
     markdown = api.table_text("markdown", readings_table(models)).splitlines()

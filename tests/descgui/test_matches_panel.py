@@ -136,6 +136,34 @@ def test_filters_go_into_the_model_from_slider_and_box(ready, models, qtbot):
     assert not models.matches.state.visible
 
 
+def test_matches_that_are_not_sure_enough_are_hidden_in_percent(ready, models, qtbot):
+    sure = np.array([0.2, 0.89, 0.9, 0.97, np.nan], np.float32)
+    models.matches.update(table=table([1.0] * 5, confidence=sure))
+    enter(qtbot, ready.sure.box, "90")
+    assert models.matches.state.min_confidence == 0.9
+    assert ready.sure.slider.value() == 900
+    assert ready.sure.box.text() == "90 %"
+    assert models.matches.state.shown().tolist() == [False, False, True, True, False]
+    assert ready.summary.sentence.startswith("2 of 5 matches shown")
+    ready.sure.slider.setValue(150)
+    assert models.matches.state.min_confidence == pytest.approx(0.15)
+    assert not ready.calibration.isVisible()
+
+
+def test_without_confidences_none_is_asked_for_and_nothing_is_hidden(ready, models):
+    models.matches.update(min_confidence=0.9)
+    assert ready.sure.isEnabled()
+    models.matches.update(table=table([1.0] * 3, not_calibrated="daisy with these settings"))
+    assert not ready.sure.isEnabled()
+    assert models.matches.state.shown().all()
+    assert ready.calibration.isVisible()
+    assert ready.calibration.sentence == (
+        "No confidences: not calibrated for daisy with these settings."
+    )
+    models.matches.update(table=None)
+    assert not ready.calibration.isVisible()
+
+
 def test_what_the_model_holds_is_shown_and_not_written_back(ready, models):
     models.settings.update(correct_px=5.0)
     models.matches.update(min_similarity=0.3, max_ratio=0.7, mutual_only=True)

@@ -289,6 +289,9 @@ def test_filters_hide_by_similarity_ratio_and_the_way_back():
     assert replace(state, min_similarity=0.5).shown().tolist() == [False, True, True, True]
     assert replace(state, max_ratio=0.5).shown().tolist() == [True, False, True, True]
     assert replace(state, mutual_only=True).shown().tolist() == [True, True, False, True]
+    told = replace(state, table=replace(state.table, confidence=np.array([0.9, 0.95, 0.1, np.nan])))
+    assert told.shown().all()
+    assert replace(told, min_confidence=0.9).shown().tolist() == [True, True, False, False]
     assert replace(state, visible=False).shown().size == 0
     assert MatchesState().shown().size == 0
 

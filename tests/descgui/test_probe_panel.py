@@ -220,6 +220,24 @@ def test_nothing_moves_while_hovering(ready, models, qapp):
     assert [ready.cell(name).geometry() for name in names] == before
 
 
+def test_the_confidence_comes_with_the_way_back_or_says_why_there_is_none(ready, models):
+    cell = ready.cell("confidence")
+    models.probe.set_answer(answer(cycle_px=None, cycle_error_px=None))
+    assert (cell.reading.text, cell.reading.why) == (DASH, "Being computed.")
+    models.probe.set_answer(answer(confidence=0.934, confident_px=7.25))
+    assert (cell.reading.text, cell.reading.share) == ("93 %", 0.934)
+    assert "within 7.2 px of the true point" in cell.reading.why
+    assert "neighbouring" in cell.reading.why
+    models.probe.set_answer(answer(textured=False))
+    assert cell.reading.text == DASH
+    assert "no texture" in cell.reading.why
+    models.probe.set_answer(answer(not_calibrated="daisy with these settings"))
+    assert cell.reading.text == "not calibrated for daisy with these settings"
+    assert cell.reading.short == "not calibrated"
+    assert cell.reading.share is None
+    assert "would be wrong" in cell.reading.why
+
+
 def test_the_match_says_how_certain_its_place_is(ready, models):
     models.probe.set_answer(answer(peaks=(Peak((100.0, 50.25), 0.9, uncertainty_px=0.74),)))
     assert text(ready, "match") == "100.0, 50.2 ± 0.7 px"

@@ -985,6 +985,27 @@ def test_confidences_of_a_table_are_made_of_what_probes_say_and_of_the_neighbour
     assert np.isfinite(few.confidence[few.textured]).all()
 
 
+def test_the_confidence_of_a_probe_comes_with_its_way_back_and_asks_no_neighbour(
+    shifted, calibrated
+):
+    how = recipe(long_edge_px=80)
+    session = ready(Session(), shifted, how)
+    there = probe(session, shifted, how, (50.0, 40.0), cycle=False)
+    assert (there.confidence, there.not_calibrated) == (None, "")
+    both = session.match_back(there)
+    score = (
+        -1 + 2 * both.peaks[0].similarity - 0.5 * math.log(max(0.02, both.ratio))
+        - 0.3 * math.log2(1 + both.cycle_error_px * 80 / 96)
+    )  # fmt: skip
+    assert both.confidence == pytest.approx(1 / (1 + math.exp(-score)), abs=1e-4)
+    assert both.confident_px == pytest.approx(3 * 96 / 80)
+    box = probe(session, shifted, how, (50.0, 40.0), region_px=(20.0, 20.0))
+    assert (box.confidence, box.not_calibrated) == (None, "means of boxes")
+    other = recipe("test-twice", long_edge_px=80)
+    found = probe(ready(session, shifted, other), shifted, other, (50.0, 40.0))
+    assert (found.confidence, found.not_calibrated) == (None, "test-twice")
+
+
 def test_a_query_without_texture_and_a_descriptor_without_weights_have_no_confidence(
     tmp_path, shifted, calibrated
 ):
