@@ -26,6 +26,7 @@ from engine.errors import DatasetError, ImageError
 from engine.progress import CancelToken
 from engine.seeding import hash_numbers, purpose_number
 from engine.training.extra_pairs import ExtraPairs, ExtraReader, ExtraWindows, make_extra
+from engine.training.kept import KeptReader
 from engine.training.settings import TrainSettings
 
 _AHEAD: Final = 2
@@ -37,9 +38,6 @@ Pixels = NDArray[np.uint8]
 
 class PhotoReader:
     """Reads photos at the size training needs and keeps what fits into memory.
-
-    What is kept stays kept: photos come in a new order each epoch, so any other policy would read
-    as many again.
 
     Args:
         root: folder of the photos.
@@ -58,14 +56,16 @@ class PhotoReader:
         budget_bytes: int,
         warn: Callable[[str], None],
     ) -> None:
-        self._root = root
-        self._names = names
         self._size_px = size_px
-        self._left_bytes = budget_bytes
-        self._warn = warn
-        self._kept: dict[int, Pixels] = {}
-        self._broken: set[int] = set()
-        self._lock = threading.Lock()
+        self._photos: KeptReader[Pixels] = KeptReader(
+            len(names),
+            lambda place: read_covering(root / names[place], size_px),
+            size_bytes=lambda pixels: pixels.nbytes,
+            unusable=ImageError,
+            tell=lambda _place, problem: warn(f"{problem}; the next photo takes its place."),
+            none_left=DatasetError(root, "not one of its photos can be read any more"),
+            budget_bytes=budget_bytes,
+        )
 
     def read(self, index: int, cut: tuple[int, int]) -> Pixels:
         """A photo, cut to the size.
@@ -80,7 +80,7 @@ class PhotoReader:
         Raises:
             DatasetError: no photo can be read at all.
         """
-        pixels = self._whole(index)
+        pixels = self._photos.get(index)
         width, height = self._size_px
         x, y = (
             room * number // _CUT_BITS
@@ -89,33 +89,6 @@ class PhotoReader:
             )
         )
         return pixels[y : y + height, x : x + width]
-
-    def _whole(self, index: int) -> Pixels:
-        for step in range(len(self._names)):
-            place = (index + step) % len(self._names)
-            kept = self._kept.get(place)
-            if kept is not None:
-                return kept
-            if place in self._broken:
-                continue
-            try:
-                pixels = read_covering(self._root / self._names[place], self._size_px)
-            except ImageError as error:
-                self._report(place, str(error))
-                continue
-            with self._lock:
-                if pixels.nbytes <= self._left_bytes and place not in self._kept:
-                    self._kept[place] = pixels
-                    self._left_bytes -= pixels.nbytes
-            return pixels
-        raise DatasetError(self._root, "not one of its photos can be read any more")
-
-    def _report(self, place: int, problem: str) -> None:
-        with self._lock:
-            known = place in self._broken
-            self._broken.add(place)
-        if not known:
-            self._warn(f"{problem.removesuffix('.')}; the next photo takes its place.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ Which pair and which windows a number means follows from the number and the seed
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +45,7 @@ from engine.imagefiles.value_range import ValueRange, check_value_range
 from engine.images import as_uint8, read_image, resize_pixels
 from engine.progress import JobContext, Note
 from engine.seeding import Draws, hash_numbers, purpose_number
+from engine.training.kept import KeptReader
 from engine.training.settings import ExtraSettings
 from engine.truth.base import Size, Truth
 
@@ -298,11 +298,18 @@ class ExtraReader:
         self._share = share
         self._points = points
         self._seed = seed
-        self._left_bytes = budget_bytes
         self._warn = warn
-        self._kept: dict[int, _Decoded] = {}
-        self._broken: set[int] = set()
-        self._lock = threading.Lock()
+        self._decoded: KeptReader[_Decoded] = KeptReader(
+            len(extra.pairs),
+            self._decode,
+            size_bytes=lambda decoded: decoded.bytes,
+            unusable=DescSpaceError,
+            tell=self._report,
+            none_left=DatasetError(
+                extra.reported.root, "none of its extra pairs can be learned from any more"
+            ),
+            budget_bytes=budget_bytes,
+        )
 
     def read(self, number: int) -> ExtraWindows | None:
         """The windows of a pair of the run; None where it is made of a photo.
@@ -316,36 +323,13 @@ class ExtraReader:
         count = len(self._extra.pairs)
         epoch, place = divmod(extra, count)
         order = shuffled(count, seed=self._purpose, epoch=epoch)
-        decoded = self._decoded(int(order[place]))
+        decoded = self._decoded.get(int(order[place]))
         generator = np.random.default_rng((self._purpose, number))
         return cut_windows(decoded.images, decoded.pool, self._size_px, self._points, generator)
 
     @cached_property
     def _purpose(self) -> int:
         return hash_numbers(self._seed, purpose_number("extra pairs"))
-
-    def _decoded(self, index: int) -> _Decoded:
-        """A pair, or the next one that can be used."""
-        for step in range(len(self._extra.pairs)):
-            place = (index + step) % len(self._extra.pairs)
-            kept = self._kept.get(place)
-            if kept is not None:
-                return kept
-            if place in self._broken:
-                continue
-            try:
-                decoded = self._decode(place)
-            except DescSpaceError as error:
-                self._report(place, str(error))
-                continue
-            with self._lock:
-                if decoded.bytes <= self._left_bytes and place not in self._kept:
-                    self._kept[place] = decoded
-                    self._left_bytes -= decoded.bytes
-            return decoded
-        raise DatasetError(
-            self._extra.reported.root, "none of its extra pairs can be learned from any more"
-        )
 
     def _decode(self, place: int) -> _Decoded:
         one = self._extra.pairs[place]
@@ -368,13 +352,8 @@ class ExtraReader:
         return _Decoded((images[0], images[1]), pool)
 
     def _report(self, place: int, problem: str) -> None:
-        with self._lock:
-            known = place in self._broken
-            self._broken.add(place)
-        if not known:
-            name = self._extra.pairs[place].pair.name
-            text = f"{name} is not learned from: {problem.removesuffix('.')}"
-            self._warn(f"{text}; the next extra pair takes its place.")
+        name = self._extra.pairs[place].pair.name
+        self._warn(f"{name} is not learned from: {problem}; the next extra pair takes its place.")
 
 
 def draw_pool(truth: Truth, generator: np.random.Generator) -> Points:

@@ -146,8 +146,8 @@ def test_each_extra_pair_comes_equally_often(tmp_path: Path):
     extra = find(write_pairs(tmp_path / "set", [(KNOWN[0], 5)], seed=1), long_edge_px=96)
     reader = make_reader(extra)
     read: list[int] = []
-    decoded = reader._decoded
-    reader._decoded = lambda index: read.append(index) or decoded(index)  # type: ignore
+    get = reader._decoded.get
+    reader._decoded.get = lambda index: read.append(index) or get(index)  # type: ignore
     for number in range(15):
         reader.read(number)
     assert [sorted(read[begin : begin + 5]) for begin in (0, 5, 10)] == [list(range(5))] * 3
@@ -223,7 +223,7 @@ def test_light_is_changed_as_in_other_pairs(tmp_path: Path):
 def test_images_come_at_the_size_that_they_are_measured_at(tmp_path: Path):
     table = write_pairs(tmp_path, [(KNOWN[1], 1)], seed=2)
     for long_edge_px in (48, 96, 192):
-        decoded = make_reader(find(table, long_edge_px=long_edge_px))._decoded(0)
+        decoded = make_reader(find(table, long_edge_px=long_edge_px))._decoded.get(0)
         assert [one.shape[1] for one in decoded.images] == [long_edge_px] * 2
     assert find(table).long_edge_px == 640
 
@@ -274,8 +274,10 @@ def test_turned_pairs_are_learned_from_as_they_were_turned(small: None, tmp_path
     table = write_pairs(tmp_path / "set", [(KNOWN[0], 2)], seed=1)
     found = find(evaluate(f"rotated:{table}", tmp_path / "run"), worst=2)
     assert all(one.stress is not None for one in found.pairs)
-    as_it_is = make_reader(find(table, long_edge_px=96))._decoded(0)
-    turned = make_reader(found)._decoded([one.key for one in found.pairs].index(("clouds 2", 1)))
+    as_it_is = make_reader(find(table, long_edge_px=96))._decoded.get(0)
+    turned = make_reader(found)._decoded.get(
+        [one.key for one in found.pairs].index(("clouds 2", 1))
+    )
     assert np.array_equal(as_it_is.images[0], turned.images[0])
     assert not np.array_equal(as_it_is.images[1], turned.images[1])
 

@@ -619,9 +619,8 @@ def test_photos_are_kept_in_memory_up_to_the_budget(tmp_path: Path, photos: Phot
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes((photos.root / "0.png").read_bytes())
     names = tuple(f"{number}.png" for number in range(3))
-    one_bytes = (
-        PhotoReader(tmp_path, names, size_px=(48, 32), budget_bytes=0, warn=print)._whole(0).nbytes
-    )
+    reader = PhotoReader(tmp_path, names, size_px=(48, 32), budget_bytes=0, warn=print)
+    one_bytes = reader._photos.get(0).nbytes
     reader = PhotoReader(
         tmp_path, names, size_px=(48, 32), budget_bytes=2 * one_bytes, warn=lambda _: None
     )
