@@ -40,6 +40,7 @@ from engine.descriptors.registry import DescriptorSpec, get_descriptor, make_spe
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.paths import FileStamp, data_dir
+from engine.progress import check_stop
 
 WITHIN_PX: Final = 3.0
 """How far from the true point a match may be, in pixels as described."""
@@ -197,6 +198,7 @@ def neighbours_agree(
         return found
     count = min(NEIGHBOURS, len(asked))
     for begin in range(0, len(place), at_once):
+        check_stop()
         block = slice(begin, begin + at_once)
         away = np.abs(place[block, None] - place[asked])
         away[away < LEAST_APART_PX] = np.inf
