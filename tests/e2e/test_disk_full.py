@@ -6,6 +6,7 @@ The limit on the size of a file stands in for it: it fails at the same calls, af
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -44,14 +45,21 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object, limit_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command line here; Python ignores the signal that the limit sends."""
+    """Run a command line here; Python ignores the signal that the limit sends.
+
+    Nor does Python notice that the limit cuts off what it compiles: modules that are imported here
+    for the first time must not be kept so, or no later process could import them.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    keeps = sys.dont_write_bytecode
     if limit_bytes is not None:
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
     try:
         return run_here(*words, CUDA_VISIBLE_DEVICES="")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = keeps
 
 
 def refused(done: subprocess.CompletedProcess[str], out: Path) -> str:
