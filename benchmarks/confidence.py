@@ -33,11 +33,7 @@ from benchmarks.judge import HOMOGR, MIDDLEBURY, WXBS
 from engine.data.layouts import open_pair_set
 from engine.data.pairs import ImagePair
 from engine.descriptors.registry import make_spec
-from engine.evaluation.metrics.calibration import (
-    calibration_error,
-    count_by_percent,
-    precision_at_recall,
-)
+from engine.evaluation.metrics.calibration import count_by_percent, measure_counts
 from engine.inspection.requests import MapInfo, MatchRequest, MatchTable, Recipe
 from engine.inspection.session import Session
 from engine.matching.confidence import (
@@ -65,7 +61,6 @@ _MOST: Final = (1.0, 0.98, 0.96, 0.94)
 _MAP_BYTES: Final = 64 << 20
 _RESAMPLES: Final = 500
 _PLAIN: Final = ("name", "group", "pair", "chooses", "right")
-_RECALLS: Final = tuple(percent / 100.0 for percent in RECALL_PERCENTS)
 _CHOSEN: Final = {"homogr": HOMOGR, "wxbs": WXBS, "middlebury": MIDDLEBURY}
 
 
@@ -179,8 +174,7 @@ def _as_matches(table: MatchTable, info_b: MapInfo, one: CalibrationPair, number
     assert table.evidence is not None
     count = len(right)
     columns = table.evidence.columns()
-    names = (*Evidence.NAMES,)
-    evidence = {name: columns.get(name, np.full(count, np.nan)) for name in names}
+    evidence = {name: columns.get(name, np.full(count, np.nan)) for name in Evidence.NAMES}
     return Matches(
         np.full(count, one.name), np.full(count, one.group), np.full(count, number),
         np.full(count, one.chooses), right, evidence,
@@ -307,8 +301,7 @@ def figures(
 
 
 def _measured(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares = [precision_at_recall(counts, recall) for recall in _RECALLS]
-    return np.stack([calibration_error(counts), *shares], axis=-1)
+    return np.stack(list(measure_counts(counts).values()), axis=-1)
 
 
 def print_figures(title: str, matches: Matches, sure: NDArray[np.float64]) -> None:
@@ -340,7 +333,7 @@ def print_bins(matches: Matches, sure: NDArray[np.float64]) -> None:
 
 HEADER: Final = (
     f"{'':28} {'set':11} matches groups  mean right  calibration error, precision at recall "
-    f"{', '.join(f'{recall:.0%}' for recall in _RECALLS)} [95 % intervals]"
+    f"{', '.join(f'{percent:.0f}%' for percent in RECALL_PERCENTS)} [95 % intervals]"
 )
 
 

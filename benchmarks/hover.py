@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.figure import Figure, summarise
+from benchmarks.window_loop import WindowLoop, use_offscreen
 
 if TYPE_CHECKING:
     from descgui.app import Application
@@ -33,8 +34,7 @@ _INNER = np.array([[0.3, 0.4], [0.7, 0.6]])  # shares of the pane that its image
 
 def measure(runs: int) -> list[Figure]:
     """The 95th percentile over ``runs`` rounds of pointer moves: in total, and in the engine."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    use_offscreen()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
         engine_ms, painted_ms = measure_moves(write_inputs(Path(folder)), runs)
@@ -83,7 +83,7 @@ def measure_moves(
         The 95th percentile of each round's moves, in milliseconds: of the engine's query, and
         until the heat map was painted.
     """
-    from PySide6.QtCore import QEvent, QEventLoop, QObject, QPointF, Qt, QTimer
+    from PySide6.QtCore import QEvent, QObject, QPointF, Qt, QTimer
     from PySide6.QtGui import QMouseEvent
 
     from descgui.app import Application, make_application
@@ -97,18 +97,7 @@ def measure_moves(
     window = Application(options, models)
     window.show()
 
-    # The loop sleeps between events, as in the running program: a busy loop would keep the
-    # interpreter lock from the query thread.
-    loop = QEventLoop()
-
-    late = QTimer(singleShot=True)
-    late.timeout.connect(lambda: loop.exit(1))
-
-    def wait(seconds: float) -> None:
-        late.start(round(1000 * seconds))
-        if loop.exec() != 0:
-            raise RuntimeError("the window did not answer")
-        late.stop()
+    loop = WindowLoop()
 
     class Watch(QObject):
         """Leaves the loop once the answer about another point has been painted."""
@@ -124,19 +113,9 @@ def measure_moves(
                 QTimer.singleShot(0, loop.quit)  # after this painting
             return False
 
-    calm = QTimer(interval=50)
-    calm.timeout.connect(lambda: loop.quit() if models.maps.ready and not window.busy else None)
-    calm.start()
-    wait(_WAIT_S)
-    calm.stop()
-
+    loop.until(lambda: models.maps.ready and not window.busy, _WAIT_S)
     if begin is not None:
-        under_way = begin(window)
-        started = QTimer(interval=50)
-        started.timeout.connect(lambda: loop.quit() if under_way() else None)
-        started.start()
-        wait(_WAIT_S)
-        started.stop()
+        loop.until(begin(window), _WAIT_S)
 
     asked, other = window.pair_view.canvases[:2]
     watch = Watch()
@@ -157,7 +136,7 @@ def measure_moves(
             )  # fmt: skip
             start_s = time.perf_counter()
             application.sendEvent(asked, event)
-            wait(_GIVE_UP_S)
+            loop.run(_GIVE_UP_S)
             if move >= _WARM_UP:
                 times.append(1000 * (time.perf_counter() - start_s))
                 assert models.probe.answer is not None
@@ -166,5 +145,5 @@ def measure_moves(
         engine_ms.append(float(np.percentile(shares, 95)))
     window.finished.connect(loop.quit)
     window.end(0)
-    wait(_WAIT_S)
+    loop.run(_WAIT_S)
     return engine_ms, painted_ms

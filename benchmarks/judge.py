@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from engine.data.layouts import open_pair_set
 from engine.descriptors.base import DenseDescriptor
-from engine.descriptors.pairing import PairImage, describe_pair
+from engine.descriptors.pairing import PairImage, describe_both
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.evaluation.protocols import (
     QueryPoints,
@@ -149,7 +149,7 @@ def judge(
         )
         for number, image in enumerate(images)
     )
-    levels_a, levels_b = describe_pair(first, second, JobContext())
+    levels_a, levels_b = (made.levels for made in describe_both(first, second, JobContext()))
     closed_errors, dense_errors = (
         match_points(
             replace(closed, name=name, refined=refined),

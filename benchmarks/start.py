@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import Figure, summarise
+from benchmarks.window_loop import use_offscreen
 
 _TICK_MS = 5
 _GIVE_UP_MS = 120_000
@@ -56,8 +57,7 @@ def measure(runs: int) -> list[Figure]:
 
 def _run(variant: str, home: str) -> dict[str, Any]:
     environment = {**os.environ, "DESCGUI_HOME": home, "PYTHONPATH": str(Path.cwd())}
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        environment.setdefault("QT_QPA_PLATFORM", "offscreen")
+    use_offscreen(environment)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.start", variant, repr(time.time())],
         env=environment, capture_output=True, text=True, timeout=_GIVE_UP_MS / 1000, check=False,

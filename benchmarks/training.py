@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.figure import Figure, summarise
 from benchmarks.hover import measure_moves, write_inputs
+from benchmarks.window_loop import use_offscreen
 
 if TYPE_CHECKING:
     from descgui.app import Application
@@ -26,8 +27,7 @@ _STEPS_BEFORE = 3
 
 def measure(runs: int) -> list[Figure]:
     """The 95th percentile: no training, one at normal priority, and one at lowered priority."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    use_offscreen()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
         home = Path(folder)

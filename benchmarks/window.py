@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmarks.figure import Figure, summarise
+from benchmarks.window_loop import WindowLoop, use_offscreen
 from engine.data.demo import demo_dataset
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ _FIRST = {"evaluate": "evaluate, first time", "train": "train, first time"}
 
 def measure(runs: int) -> list[Figure]:
     """Switches of the pair, the theme, workspaces and panels, ``runs`` of each."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    use_offscreen()
     demo = demo_dataset()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
@@ -57,16 +57,14 @@ def measure(runs: int) -> list[Figure]:
 
 
 class _Driver:
-    """Clicks in a window whose loop sleeps between events, as in the running program."""
+    """Clicks in a window, and measures what that takes."""
 
     def __init__(self, window: Application) -> None:
-        from PySide6.QtCore import QAbstractEventDispatcher, QEventLoop, QTimer
+        from PySide6.QtCore import QAbstractEventDispatcher
 
         self._window = window
         self._models = window.models
-        self._loop = QEventLoop()
-        self._late = QTimer(singleShot=True)
-        self._late.timeout.connect(lambda: self._loop.exit(1))
+        self._loop = WindowLoop()
         self._slept_s = time.thread_time()
         self._longest_s = 0.0
         dispatcher = QAbstractEventDispatcher.instance()
@@ -74,7 +72,7 @@ class _Driver:
 
     def rest(self) -> None:
         """Until nothing is computed."""
-        self._until(lambda: self._models.maps.ready and not self._window.busy)
+        self._loop.until(lambda: self._models.maps.ready and not self._window.busy, _WAIT_S)
 
     def switch_pairs(self, runs: int) -> list[float]:
         """Milliseconds from the key to the painted colours, between two pairs that were seen."""
@@ -116,8 +114,7 @@ class _Driver:
         """Close the window."""
         self._window.finished.connect(self._loop.quit)
         self._window.end(0)
-        self._late.start(round(1000 * _WAIT_S))
-        self._loop.exec()
+        self._loop.run(_WAIT_S)
 
     def _set_theme(self, theme: str) -> None:
         self._models.settings.override(theme=theme)
@@ -131,22 +128,13 @@ class _Driver:
 
         QTimer.singleShot(0, begin)
         QTimer.singleShot(_REST_MS, self._loop.quit)
-        self._loop.exec()
+        self._loop.run(_WAIT_S)
         stalls.setdefault(kind, []).append(1000 * self._longest_s)
 
     def _about_to_block(self) -> None:
         now_s = time.thread_time()  # which stands still while the loop sleeps
         self._longest_s = max(self._longest_s, now_s - self._slept_s)
         self._slept_s = now_s
-
-    def _until(self, done: Callable[[], bool]) -> None:
-        from PySide6.QtCore import QTimer
-
-        look = QTimer(interval=50)
-        look.timeout.connect(lambda: self._loop.quit() if done() else None)
-        look.start()
-        self._run()
-        look.stop()
 
     def _painted(self, canvas: object, done: Callable[[], bool]) -> None:
         from PySide6.QtCore import QEvent, QObject, QTimer
@@ -163,11 +151,5 @@ class _Driver:
         assert isinstance(canvas, QWidget)
         watch = Watch()
         canvas.installEventFilter(watch)
-        self._run()
+        self._loop.run(_WAIT_S)
         canvas.removeEventFilter(watch)
-
-    def _run(self) -> None:
-        self._late.start(round(1000 * _WAIT_S))
-        if self._loop.exec() != 0:
-            raise RuntimeError("the window did not answer")
-        self._late.stop()

@@ -227,6 +227,7 @@ if TYPE_CHECKING:
         MOST_COMPARED,
         PANELS,
         PRECOMPUTED,
+        SEPARATION_PX,
         SESSION_SUFFIX,
         SIDES,
         VIEW_MODES,

@@ -6,7 +6,8 @@ of them as well.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
 
 Side = Literal["a", "b"]
 """One image of a pair."""
@@ -56,6 +57,9 @@ PANELS: tuple[Panel, ...] = get_args(Panel)
 SESSION_SUFFIX = ".descspace"
 """How the names of session files end."""
 
+SEPARATION_PX: Final = 16.0
+"""How far from the best match the second best of the ratio is at least, unless asked otherwise."""
+
 MOST_COMPARED = 3
 """How many descriptors can be shown beside the first."""
 
@@ -80,3 +84,14 @@ def other_side(side: Side) -> Side:
 def plural(word: str) -> str:
     """Several of them: ``pairs``, ``classes``."""
     return f"{word}es" if word.endswith("s") else f"{word}s"
+
+
+def counted(count: int, word: str) -> str:
+    """A number with its noun: ``1 pair``, ``2 pairs``, ``2 classes``."""
+    return f"{count} {word if count == 1 else plural(word)}"
+
+
+def some_of(names: Sequence[str], *, most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    shown, more = ", ".join(names[:most]), len(names) - most
+    return f"{shown} and {more} more" if more > 0 else shown

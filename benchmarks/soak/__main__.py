@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.soak.ledger import Ledger
+from benchmarks.window_loop import use_offscreen
 
 # Module in this folder -> its share of the time, and what it does.
 KINDS = {
@@ -95,8 +96,7 @@ def _run_one(kind: str, seed: int, seconds: float) -> None:
         os.nice(10)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    use_offscreen()
     ledger = Ledger.load(kind, seed=seed)
     try:
         importlib.import_module(f"benchmarks.soak.{kind}").run(ledger, time.monotonic() + seconds)

@@ -16,6 +16,7 @@ from descgui.controllers.probe_controller import ProbeController
 from descgui.models.bundle import AppModels
 from descgui.models.file_names import file_stem
 from descgui.models.maps_state import DescriptorChoice
+from descgui.models.matches_state import FILTERS
 from descgui.models.messages import Failure
 from descgui.models.saved_session import (
     Part,
@@ -177,12 +178,4 @@ class SessionController(QObject):
             self._matches.run()
 
 
-_MATCHES = (
-    "count",
-    "seed",
-    "min_similarity",
-    "max_ratio",
-    "min_confidence",
-    "mutual_only",
-    "visible",
-)
+_MATCHES = ("count", "seed", *FILTERS)

@@ -14,7 +14,7 @@ from descgui.controllers.pair_controller import PairController
 from descgui.controllers.probe_controller import ProbeController
 from descgui.models.bundle import AppModels
 from descgui.models.maps_state import DescriptorChoice
-from descgui.models.matches_state import MatchesState
+from descgui.models.matches_state import FILTERS, MatchesState
 from descgui.models.saved_session import Part, rounded_part
 from descgui.models.settings import Settings
 from descgui.models.view_options import colouring_of, component_numbers, signed_share
@@ -203,10 +203,7 @@ def left_out(models: AppModels) -> tuple[str, ...]:
         truth = pair.pair.truth
         held = truth is None if pair.pair.sequence else truth is not None
         held |= truth is not None and truth.origin != "given"
-    filters = (
-        *("points", "seed", "min_similarity", "max_ratio", "min_confidence", "mutual_only"),
-        "visible",
-    )
+    filters = ("points", "seed", *FILTERS)
     others = [models.descriptors[number].choice for number in models.numbers[1:]]
     found = {
         "the truth": held or (pair is not None and bool(pair.truth_text and pair.pair.sequence)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,10 @@ from engine.api import PointsKind
 RIGHT, WRONG, UNSEEN, BLANK, UNJUDGED = 1, 0, -1, -2, 2
 """What is known of a match: right or wrong, by the truth or else by the estimate; its true point is
 not in sight; without a truth, its query has no texture, or nothing is known."""
+
+
+FILTERS: Final = ("min_similarity", "max_ratio", "min_confidence", "mutual_only", "visible")
+"""What of a :class:`MatchesState` decides which matches are drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

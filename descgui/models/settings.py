@@ -15,6 +15,7 @@ from descgui.models.networks_state import same_network
 from descgui.models.state import StateModel
 from engine.api import (
     FITTED,
+    SEPARATION_PX,
     Colormap,
     ConfigError,
     FigureTheme,
@@ -102,7 +103,7 @@ class Settings:
         5, help="best matches marked for a query", low=1, high=20, title="Marked matches"
     )
     separation_px: float = option(
-        16.0,
+        SEPARATION_PX,
         help="least distance between the marked matches of a query",
         unit="px",
         low=1.0,

@@ -61,29 +61,30 @@ def preset_values(preset: Preset) -> Mapping[str, Any]:
     Raises:
         ConfigError: the file is missing or damaged.
     """
-    file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
-    return MappingProxyType(flatten({"train": file.get("train") or {}}))
+    return MappingProxyType(flatten({"train": _preset_file(preset).get("train") or {}}))
 
 
-@functools.cache
 def preset_descriptor(preset: Preset) -> str:
     """The network that a preset was made for.
 
     Raises:
         ConfigError: the file is missing or damaged.
     """
-    return str(read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")["descriptor"])
+    return str(_preset_file(preset)["descriptor"])
 
 
-@functools.cache
 def preset_own(preset: Preset) -> Mapping[str, Any]:
     """The settings of that network that a preset has, such as the weights it starts from.
 
     Raises:
         ConfigError: the file is missing or damaged.
     """
-    file = read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
-    return MappingProxyType(dict(file.get("settings") or {}))
+    return MappingProxyType(dict(_preset_file(preset).get("settings") or {}))
+
+
+@functools.cache
+def _preset_file(preset: Preset) -> Mapping[str, Any]:
+    return read_yaml(data_dir("resources") / "configs" / f"{preset}.yaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from engine.descriptors.findings import Finding
 from engine.descriptors.held_state import as_array, networks_of, state_sha256
 from engine.descriptors.registry import DescriptorSpec
 from engine.errors import WeightsError
+from engine.vocabulary import some_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +99,8 @@ def check_weights(
     for load in loads:
         if load.missing:
             text = (
-                f"loading left {_few(load.missing)} as they were, since the file has none of these "
-                "names (strict=False keeps silent about that)"
+                f"loading left {some_of(load.missing, most=2)} as they were, since the file has "
+                "none of these names (strict=False keeps silent about that)"
             )
             yield Finding("loading", "all", f"{len(load.missing)} missing", "differs", text)
     if not files and weights and descriptor.trained:
@@ -132,7 +133,7 @@ def _against(path: Path, weights: Sequence[tuple[str, Tensor]], said: str) -> Fi
     if count == 0:
         text = f"nothing of {path.name} is in the network: its weights are others"
     else:
-        text = f"{_few(strange)} are not those of {path.name}"
+        text = f"{some_of(strange, most=2)} are not those of {path.name}"
     return Finding("weights", declared, shown, "differs", text)
 
 
@@ -142,8 +143,3 @@ def _contents(tensor: Tensor) -> tuple[str, ...]:
     kinds = (torch.float32, torch.float16) if values.is_floating_point() else (values.dtype,)
     arrays = (as_array(values.to(kind)) for kind in kinds)
     return tuple(f"{one.dtype} {hashlib.sha256(one.tobytes()).hexdigest()}" for one in arrays)
-
-
-def _few(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + rest

@@ -152,14 +152,6 @@ class PairImage:
         )
 
 
-def describe_pair(
-    image_a: PairImage, image_b: PairImage, context: JobContext
-) -> tuple[Levels, Levels]:
-    """The maps of both images of a pair, see :meth:`PairImage.describe`."""
-    made_a, made_b = describe_both(image_a, image_b, context)
-    return made_a.levels, made_b.levels
-
-
 def describe_both(
     image_a: PairImage, image_b: PairImage, context: JobContext
 ) -> tuple[PairMaps, PairMaps]:

@@ -152,6 +152,18 @@ class DescriptorSpec:
         """Name and settings."""
         return self.name, dict(self.settings)
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that its settings class tells: one that is named, or the shipped one.
+
+        None for random weights, and where the settings class does not tell it.
+        """
+        config: Any = build_config(
+            get_descriptor(self.name).config, dict(self.settings), where=self.name
+        )
+        file: Path | None = getattr(config, "weights_file", None)
+        return file
+
     def weights_stamps(self, *, load: bool = False) -> tuple[FileStamp, ...]:
         """The present state of every file that decides the numbers: weights and an upsampler's.
 

@@ -28,7 +28,7 @@ from engine.paths import user_data_dir
 from engine.progress import JobContext, tell_choice
 from engine.truth.base import Size, Truth, TruthSource, open_truth
 from engine.truth.moved import moved_truth
-from engine.vocabulary import WITHOUT_LARGE, TruthKind, truth_words
+from engine.vocabulary import WITHOUT_LARGE, TruthKind, some_of, truth_words
 
 ALL: Final = WHOLE_SET
 """The subset of all pairs."""
@@ -283,11 +283,9 @@ def _choose_groups(names: Sequence[str], only: Collection[str]) -> Sequence[str]
     missing = next((name for name in only if name not in there), None)
     if missing is not None:
         near = difflib.get_close_matches(missing, names, n=1)
-        few = ", ".join(map(quoted, names[:_NAMED_GROUPS]))
-        rest = len(names) - _NAMED_GROUPS
+        few = some_of([quoted(name) for name in names], most=_NAMED_GROUPS)
         hint = f"did you mean {quoted(near[0])}?" if near else f"it has {few}"
-        more = f" and {rest} more" if not near and rest > 0 else ""
-        raise ConfigError("group", f"{quoted(missing)} is no group of the set; {hint}{more}")
+        raise ConfigError("group", f"{quoted(missing)} is no group of the set; {hint}")
     return [name for name in names if not wanted or name in wanted]
 
 

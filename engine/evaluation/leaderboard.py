@@ -24,7 +24,6 @@ from engine.evaluation.report import (
     Cell,
     Column,
     Table,
-    counted,
     left_column,
     list_name,
     make_table,
@@ -43,7 +42,7 @@ from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.result import EvaluationResult, SummaryRow
 from engine.evaluation.switches import QueryKind
 from engine.metrics import metric_info, metric_text, pck_name
-from engine.vocabulary import plural
+from engine.vocabulary import counted, plural
 
 LEADERBOARD_HTML: Final = "leaderboard.html"
 

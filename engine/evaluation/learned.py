@@ -9,24 +9,22 @@ another one.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.checkpoints import read_header
-from engine.config import build_config
 from engine.data.layouts import group_word
-from engine.descriptors.registry import DescriptorSpec, get_descriptor
+from engine.descriptors.registry import DescriptorSpec
 from engine.errors import DatasetError, ImageError, WeightsError
 from engine.evaluation.datasets import EvaluationSet
 from engine.files import input_size, sha256_of
-from engine.vocabulary import plural
+from engine.vocabulary import counted, some_of
 
 HEADER_NAME: Final = "learned_images"
 """Under this name the header of a weights file holds the marks."""
 
-_SHOWN: Final = 3
 _HASH_DIGITS: Final = 64
 
 
@@ -89,10 +87,9 @@ def learned_by(spec: DescriptorSpec) -> Marks:
         ConfigError: a setting has a wrong value.
         WeightsError: a file cannot be read, or holds something else among its marks.
     """
-    config: Any = build_config(get_descriptor(spec.name).config, dict(spec.settings))
     named = [value for name, value in spec.settings if "weights" in name and value]
-    shipped = getattr(config, "weights_file", None)
-    files = dict.fromkeys(Path(str(one)) for one in (*named, *([shipped] if shipped else [])))
+    own = spec.weights_file
+    files = dict.fromkeys(Path(str(one)) for one in (*named, *([] if own is None else [own])))
     return NO_MARKS.union(*(learned_from(file) for file in files if file.is_file()))
 
 
@@ -141,6 +138,8 @@ def check_not_learned(
     Raises:
         DatasetError: the set holds some of these images; the message says how many and where.
     """
+    if not marks:
+        return
     images = images_of(dataset)
     shared = frozenset(shared_images(images, marks))
     if not shared:
@@ -149,20 +148,9 @@ def check_not_learned(
     rest = len(dataset.groups) - len(groups)
     way = "report another set"
     if rest and can_leave_out:
-        way = f"--without-learned reports the other {counted_groups(rest, word)}"
+        way = f"--without-learned reports the other {counted(rest, word)}"
     raise DatasetError(
         dataset.root,
         f"cannot be reported: the weights of {label} learned from {len(shared)} of its "
-        f"{len(images)} images, in {some_names(groups)}; {way}",
+        f"{len(images)} images, in {some_of(groups)}; {way}",
     )
-
-
-def counted_groups(count: int, word: str) -> str:
-    """So many groups in words, such as ``1 sequence``."""
-    return f"{count} {word if count == 1 else plural(word)}"
-
-
-def some_names(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown, more = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

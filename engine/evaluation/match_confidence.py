@@ -7,7 +7,6 @@ between them: the weights of the confidence were fitted to such matches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -21,8 +20,7 @@ from engine.geometry.sampling import cell_places
 from engine.matching.confidence import Evidence, neighbours_agree
 from engine.matching.nearest import distance_ratio, nearest, nearest_apart
 from engine.progress import CancelToken
-
-_SEPARATION_PX: Final = 16.0  # the usual one of match
+from engine.vocabulary import SEPARATION_PX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +68,7 @@ def match_with_evidence(
         cells_b,
         torch.from_numpy(places_b).to(device, torch.float32),
         count=2,
-        separation=_SEPARATION_PX,
+        separation=SEPARATION_PX,
         budget_bytes=SEARCH_BUDGET_BYTES,
         cancel=cancel,
     )

@@ -6,18 +6,14 @@ so that thirty of them take little longer than one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluation.metrics.calibration import (
-    PERCENTS,
-    calibration_error,
-    precision_at_recall,
-)
+from engine.evaluation.metrics.calibration import PERCENTS, measure_counts
 from engine.evaluation.metrics.recall_auc import recall_auc
 from engine.evaluation.pck import DRAWS_AT_ONCE, LEAST_SEQUENCES, PERCENTILES
 from engine.evaluation.switches import QueryKind
@@ -27,7 +23,6 @@ from engine.metrics import (
     group_metrics,
     metric_info,
     metric_number,
-    metric_stem,
     summaries_of,
 )
 
@@ -110,7 +105,7 @@ def metric_gaps(rows: Sequence[PairRow], chosen: Sequence[MetricFamily]) -> Iter
     """A sentence for each metric that was asked for and that no or not every pair's truth tells."""
     keys = {row.key for row in rows}
     for family in METRIC_FAMILIES:
-        if family not in chosen or family in _OF_DESCRIPTORS or not keys:
+        if family not in chosen or family not in _NEEDS or not keys:
             continue
         first = _FIRST_NAMES[family]
         known = {row.key for row in rows if any(name.startswith(first) for name, _ in row.metrics)}
@@ -121,10 +116,8 @@ def metric_gaps(rows: Sequence[PairRow], chosen: Sequence[MetricFamily]) -> Iter
             yield f"{_TITLES[family]}: of {count} only, whose truth {_NEEDS[family]}."
 
 
-_OF_DESCRIPTORS: Final = ("confidence",)  # a note says which of them lack it
 _FIRST_NAMES: Final[Mapping[MetricFamily, str]] = {
     "box": "pck_box",
-    "confidence": "calibration_error",
     "dense": "aepe",
     "found": "mma",
     "homography": "corner_error",
@@ -134,7 +127,6 @@ _FIRST_NAMES: Final[Mapping[MetricFamily, str]] = {
 }
 _TITLES: Final[Mapping[MetricFamily, str]] = {
     "box": "PCK of boxes",
-    "confidence": "Confidence",
     "dense": "Dense error",
     "found": "Matches as found",
     "homography": "Corner error",
@@ -144,7 +136,6 @@ _TITLES: Final[Mapping[MetricFamily, str]] = {
 }
 _NEEDS: Final[Mapping[MetricFamily, str]] = {
     "box": "knows the box of its object",
-    "confidence": "is needed",
     "dense": "reaches all over the images",
     "found": "reaches all over the images",
     "homography": "is a homography",
@@ -180,10 +171,9 @@ def _summed(
     draws = _Draws(groups, seed=seed, resamples=resamples)
     means: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     curves: dict[str, NDArray[np.float64]] = {}
-    pooled = {
-        name: _POOLED[metric_stem(name)] for name in names if metric_info(name).average == "pooled"
-    }
+    pooled = [name for name in names if metric_info(name).average == "pooled"]
     counts = _counts_of(rows) if pooled else np.zeros((0, PERCENTS, 2))
+    together = measure_counts(counts.sum(axis=0))
     for name in names:
         if name in pooled:
             continue
@@ -207,7 +197,7 @@ def _summed(
             value = recall_auc(curves[name][there].tolist(), metric_number(name) or 1.0)
         elif name in pooled:
             there = counts[..., 0].sum(axis=1) > 0
-            value = _known(float(pooled[name](counts.sum(axis=0), name)))
+            value = _known(float(together[name]))
         else:
             there = means[name][1] > 0
             total, weight = (float(one.sum()) for one in means[name])
@@ -215,16 +205,6 @@ def _summed(
         sequences = {group for group, one in zip(groups, there, strict=True) if one}
         low, high = ends.get(name, (None, None)) if len(sequences) > 1 else (None, None)
         yield name, value, low, high, int(there.sum()), len(sequences)
-
-
-_Pooled = Callable[[NDArray[np.float64], str], NDArray[np.float64]]
-_POOLED: Final[Mapping[str, _Pooled]] = {
-    "calibration_error": lambda counts, _name: calibration_error(counts),
-    "precision_at_recall": lambda counts, name: precision_at_recall(
-        counts, (metric_number(name) or 0.0) / 100.0
-    ),
-}
-"""What is measured of counts ``(..., 101, 2)``, by the stem of its name."""
 
 
 def _counts_of(rows: Sequence[PairRow]) -> NDArray[np.float64]:
@@ -284,10 +264,10 @@ class _Draws:
         return self._ends(tuple(errors), np.concatenate(drawn))
 
     def of_counts(
-        self, measures: Mapping[str, _Pooled], counts: NDArray[np.float64]
+        self, names: Sequence[str], counts: NDArray[np.float64]
     ) -> dict[str, tuple[float, float]]:
         """Intervals of what is measured of sums of ``(N, 101, 2)`` counts of confidences."""
-        if not measures or not self._resamples:
+        if not names or not self._resamples:
             return {}
         flat = counts.reshape(len(counts), -1)
         of_groups = np.zeros((self._count, flat.shape[1]))
@@ -295,8 +275,9 @@ class _Draws:
         drawn = []
         for times in self._times():
             sums = (times @ of_groups).reshape(len(times), *counts.shape[1:])
-            drawn.append(np.stack([one(sums, name) for name, one in measures.items()], axis=1))
-        return self._ends(tuple(measures), np.concatenate(drawn))
+            measured = measure_counts(sums)
+            drawn.append(np.stack([measured[name] for name in names], axis=1))
+        return self._ends(tuple(names), np.concatenate(drawn))
 
     def _by_group(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums: NDArray[np.float64] = np.bincount(

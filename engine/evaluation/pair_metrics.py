@@ -29,13 +29,12 @@ from engine.evaluation.protocols import WorkingImage, grid_places
 from engine.evaluation.switches import MetricSwitches
 from engine.matching.confidence import WITHIN_PX, Calibration, weigh_evidence
 from engine.matching.query_points import find_keypoints
-from engine.matching.texture import find_texture
+from engine.matching.texture import texture_at
 from engine.metrics import (
     BOX_ALPHAS,
     DENSE_THRESHOLDS_PX,
     EDGE_BANDS_PX,
     MMA_THRESHOLDS_PX,
-    RECALL_PERCENTS,
     RETURN_THRESHOLDS_PX,
     MetricFamily,
     metric_name,
@@ -176,13 +175,10 @@ def count_confidences(maps: MeasuredMaps, points: PairPoints) -> Counts | None:
     """
     if "confidence" not in maps.switches.chosen or maps.calibration is None:
         return None
-    query_px, texture = points.query_px, find_texture(maps.images[0].pixels)
-    columns, rows = np.rint(query_px).astype(np.intp).T
-    height, width = texture.shape
-    textured = texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    textured = texture_at(maps.images[0].texture, points.query_px)
     found = match_with_evidence(
         maps.levels[0],
-        query_px,
+        points.query_px,
         maps.levels[1],
         textured,
         vote_right=maps.vote_right,
@@ -197,10 +193,7 @@ def confidence_values(counts: Counts | None) -> Values:
     """What is measured of counts from :func:`count_confidences`."""
     if counts is None:
         return {}
-    values = {"calibration_error": float(calibration.calibration_error(counts))}
-    for percent in RECALL_PERCENTS:
-        precision = calibration.precision_at_recall(counts, percent / 100.0)
-        values[metric_name("precision_at_recall", percent)] = float(precision)
+    values = {name: float(one) for name, one in calibration.measure_counts(counts).items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 

@@ -5,13 +5,13 @@ Plain numbers, kept in each row, by which results are sliced.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.protocols import WorkingImage
-from engine.matching.texture import find_texture
+from engine.matching.texture import texture_at
 from engine.truth.base import Points, Truth
 
 PROPERTIES: Final = ("scale", "angle_deg", "overlap", "texture")
@@ -37,7 +37,6 @@ def pair_properties(
         images: both.
         truth: between them.
     """
-    textured = find_texture(images[0].pixels)
     if truth.listed_px is not None:
         shown = truth.locate("a", truth.listed_px[0]).seen
         points_a, points_b = (points[shown] for points in truth.listed_px)
@@ -56,7 +55,7 @@ def pair_properties(
         "scale": scale,
         "angle_deg": angle_deg,
         "overlap": overlap,
-        "texture": _share_at(textured, points_a),
+        "texture": _textured_share(images[0], points_a),
     }
 
 
@@ -102,11 +101,6 @@ def _median_angle_deg(angles: NDArray[np.float64]) -> float:
     return float(np.degrees((middle + np.pi) % (2 * np.pi) - np.pi))
 
 
-def _share_at(mask: NDArray[Any], points_px: Points) -> float | None:
-    """The share of points at which a mask is true; None without points."""
-    if not len(points_px):
-        return None
-    height, width = mask.shape
-    xs = np.clip(np.rint(points_px[:, 0]), 0, width - 1).astype(np.intp)
-    ys = np.clip(np.rint(points_px[:, 1]), 0, height - 1).astype(np.intp)
-    return float(mask[ys, xs].mean())
+def _textured_share(image: WorkingImage, points_px: Points) -> float | None:
+    """The share of points with texture around them; None without points."""
+    return float(texture_at(image.texture, points_px).mean()) if len(points_px) else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import cv2
@@ -36,6 +37,7 @@ from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.nearest import nearest
 from engine.matching.query_points import harris_response
 from engine.matching.subcell import refine_places
+from engine.matching.texture import find_texture
 from engine.progress import CancelToken
 from engine.truth.base import Size, Truth
 from engine.truth.homography import HomographyTruth
@@ -47,7 +49,7 @@ _HARRIS_PERCENTILE: Final = 90.0
 _REFINED_AT_ONCE: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class WorkingImage:
     """An image at the size it is evaluated at.
 
@@ -63,6 +65,11 @@ class WorkingImage:
     def size_px(self) -> tuple[int, int]:
         """(width, height)."""
         return self.resize.to_size_px
+
+    @cached_property
+    def texture(self) -> NDArray[np.bool_]:
+        """``(h, w)`` True where it has texture."""
+        return find_texture(self.pixels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

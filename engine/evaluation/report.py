@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from engine.evaluation.report_statistics import Statistics
 from engine.evaluation.switches import QueryKind
-from engine.vocabulary import plural
 
 if TYPE_CHECKING:
     from engine.figures.figure_content import CurvesFigure
@@ -178,11 +177,6 @@ def number_text(value: float | None) -> str:
 def list_name(kind: QueryKind) -> str:
     """What a list of queries is called in a sentence."""
     return "Harris" if kind == "harris" else kind
-
-
-def counted(count: int, word: str) -> str:
-    """A number with its noun: ``1 pair``, ``2 pairs``, ``2 classes``."""
-    return f"{count} {word}" if count == 1 else f"{count} {plural(word)}"
 
 
 def left_column(title: str) -> Column:

@@ -10,12 +10,12 @@ import jinja2
 
 import engine
 from engine.colors import SERIES_ON_PAPER
-from engine.evaluation.report import Report, Table, column_groups, counted, list_name
+from engine.evaluation.report import Report, Table, column_groups, list_name
 from engine.evaluation.report_prose import LISTED_AT_MOST
 from engine.figures.figure_content import INKS, printable
 from engine.files import write_atomically
 from engine.paths import data_dir
-from engine.vocabulary import plural
+from engine.vocabulary import counted, plural
 
 Medium = Literal["page", "paper"]
 _REPORT: Final = "report.html.j2"

@@ -21,7 +21,6 @@ from engine.evaluation.report import (
     PairPicture,
     Report,
     Table,
-    counted,
     left_column,
     list_name,
     make_table,
@@ -40,7 +39,7 @@ from engine.evaluation.result import (
     threshold_name,
 )
 from engine.evaluation.switches import QueryKind
-from engine.vocabulary import plural
+from engine.vocabulary import counted, plural
 
 MINUS: Final = "\N{MINUS SIGN}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"

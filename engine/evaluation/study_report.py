@@ -21,7 +21,6 @@ from engine.evaluation.report import (
     Figures,
     PairPicture,
     Table,
-    counted,
     left_column,
     make_table,
     number_text,
@@ -38,6 +37,7 @@ from engine.evaluation.study import (
     StudyProtocol,
     StudyResult,
 )
+from engine.vocabulary import counted
 
 _TEMPLATE: Final = "study.html.j2"
 _TILE_PX: Final = 160  # maps with more cells are shrunk to so many columns

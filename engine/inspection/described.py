@@ -20,7 +20,7 @@ from engine.inspection.requests import Extent, MapInfo, NetworkInfo
 from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
 from engine.matching.similarity import SearchLevel, lay_out
 from engine.matching.subcell import Refined, refine_best, refine_places
-from engine.matching.texture import find_texture
+from engine.matching.texture import find_texture, texture_at
 from engine.progress import check_stop
 
 Points = NDArray[np.float64]
@@ -141,10 +141,8 @@ class Described:
         So are points more than half a cell beyond the centres of the outermost cells: what is
         there was not described.
         """
-        height, width = self.texture.shape
         working = self.resize.forward(points_px)
-        columns, rows = np.rint(working).astype(np.int64).T
-        contrast = self.texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        contrast = texture_at(self.texture, working)
         reached = np.zeros(len(working), np.bool_)
         for level in self.levels:
             reached |= _is_on(level, working)

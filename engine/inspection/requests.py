@@ -17,7 +17,7 @@ from engine.descriptors.registry import DescriptorSpec
 from engine.matching.colouring import PLAIN, Colouring
 from engine.matching.confidence import WITHIN_PX, Evidence
 from engine.truth.base import Visibility
-from engine.vocabulary import PcaFit, PointsKind, Precision, Side
+from engine.vocabulary import SEPARATION_PX, PcaFit, PointsKind, Precision, Side
 
 Point = tuple[float, float]
 
@@ -157,7 +157,7 @@ class ProbeRequest:
     side: Side
     point_px: Point
     peaks: int = 5
-    separation_px: float = 16.0
+    separation_px: float = SEPARATION_PX
     cycle: bool = True
     heat: bool = True
     exclude_px: float | None = None
@@ -383,7 +383,7 @@ class MatchRequest:
     points: PointsKind = "harris"
     count: int = 500
     seed: int = 0
-    separation_px: float = 16.0
+    separation_px: float = SEPARATION_PX
     refine: bool = True
 
 

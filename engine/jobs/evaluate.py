@@ -29,12 +29,10 @@ from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.learned import (
     Marks,
     check_not_learned,
-    counted_groups,
     groups_with,
     images_of,
     learned_by,
     shared_images,
-    some_names,
 )
 from engine.evaluation.measure import (
     DescriptorChoice,
@@ -83,7 +81,7 @@ from engine.jobs.settings import (
 )
 from engine.metrics import METRIC_FAMILIES
 from engine.progress import JobContext, Note, Progress, Saved, Stage
-from engine.vocabulary import PRECOMPUTED
+from engine.vocabulary import PRECOMPUTED, counted, some_of
 from engine.writer_lock import sole_writer
 
 _WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".pt", ".pth", ".ckpt"})
@@ -309,8 +307,8 @@ def _without_learned(
     if not rest:
         reason = f"has no {word} without images that {labels} learned from; report another set"
         raise DatasetError(dataset.root, reason)
-    text = f"{labels} learned from images of {counted_groups(len(left_out), word)} "
-    context.emit(Note(f"{text}({some_names(left_out)}): left out.", "warning"))
+    text = f"{labels} learned from images of {counted(len(left_out), word)} "
+    context.emit(Note(f"{text}({some_of(left_out)}): left out.", "warning"))
     return open_evaluation_set(
         config.dataset, which=config.subset, only=rest, data_folder=data_folder, context=context
     )

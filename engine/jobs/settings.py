@@ -26,7 +26,7 @@ from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
 from engine.metrics import MetricFamily
 from engine.training.settings import TrainSettings
-from engine.vocabulary import PointsKind, Precision
+from engine.vocabulary import SEPARATION_PX, PointsKind, Precision
 
 Config = TypeVar("Config")
 
@@ -90,8 +90,9 @@ class MatchConfig(DescribeConfig):
     count: int = option(500, help="number of points, at most", low=1, high=1_000_000)
     seed: int = option(0, help="seed of the random choice of points", low=0)
     separation_px: float = option(
-        16.0, help="for the ratio, the second best match is at least this far from the best",
-        unit="px", low=1.0, high=4096.0,
+        SEPARATION_PX, unit="px",
+        help="for the ratio, the second best match is at least this far from the best",
+        low=1.0, high=4096.0,
     )  # fmt: skip
     refine: bool = option(
         True, help="look for matches between the cells of image B's map; without it a match is "

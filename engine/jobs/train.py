@@ -38,7 +38,6 @@ from engine.evaluation.learned import (
     learned_by,
     learned_from,
     shared_images,
-    some_names,
 )
 from engine.evaluation.ranks import Ranks, joined_ranks, own_device
 from engine.files import write_atomically
@@ -55,6 +54,7 @@ from engine.training.extra_pairs import ExtraPairs, bare_place, find_extra_pairs
 from engine.training.logs import peak_memory_mb
 from engine.training.loop import TrainingState, TrainingTask, train
 from engine.training.run_folder import CONFIG_FILE, RESULT_FILE, RunFolder
+from engine.vocabulary import some_of
 from engine.writer_lock import sole_writer
 
 WEIGHTS_FORMAT = "descriptor-space weights 1"
@@ -159,10 +159,10 @@ class TrainJob:
             return
         kept = shared_images((split.root / name for name in split.validation), learned)
         if kept:
-            name, more = kept[0].name, f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+            names = some_of([path.name for path in kept], most=1)
             raise ConfigError(
                 "train.photos.folder",
-                f"{name}{more} would judge the run as photos kept apart for validation, and the "
+                f"{names} would judge the run as photos kept apart for validation, and the "
                 "weights learn from them; take them out of the folder or of the extra pairs",
             )
         folder = self.config.train.validation.sequences
@@ -174,7 +174,7 @@ class TrainJob:
             groups = groups_with(dataset, frozenset(shared))
             raise ConfigError(
                 "train.validation.sequences",
-                f"{len(shared)} images of {folder} (in {some_names(groups)}) would judge the run, "
+                f"{len(shared)} images of {folder} (in {some_of(groups)}) would judge the run, "
                 "and the weights learn from them; choose other sequences or other extra pairs",
             )
 

@@ -35,8 +35,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import build_config
-from engine.descriptors.registry import DescriptorSpec, get_descriptor, make_spec
+from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.paths import FileStamp, data_dir
@@ -242,20 +241,22 @@ def find_calibration(spec: DescriptorSpec, *, refined: bool = True) -> Calibrati
         return Uncalibrated(spec.name)
     if not refined:
         return Uncalibrated("matches that are not refined")
-    settings = dict(spec.settings)
-    if settings | _NO_WEIGHTS != dict(make_spec(spec.name).settings) | _NO_WEIGHTS:
+    if not _has_usual_settings(spec):
         return Uncalibrated(f"{spec.name} with these settings")
     if weights_sha256(spec) != fitted["weights_sha256"]:
         return Uncalibrated(f"{spec.name} with these weights")
     return Calibration(fitted["alone"], fitted["together"], sha256)
 
 
+@lru_cache(maxsize=64)  # the probe asks for every point
+def _has_usual_settings(spec: DescriptorSpec) -> bool:
+    """Whether all settings but the weights are those that the descriptor comes with."""
+    return dict(spec.settings) | _NO_WEIGHTS == dict(make_spec(spec.name).settings) | _NO_WEIGHTS
+
+
 def weights_sha256(spec: DescriptorSpec) -> str | None:
     """Of the weights that a descriptor comes with or that its settings name; None without any."""
-    config: Any = build_config(
-        get_descriptor(spec.name).config, dict(spec.settings), where=spec.name
-    )
-    path = getattr(config, "weights_file", None)
+    path = spec.weights_file
     return None if path is None else _sha256(FileStamp.of(path))
 
 

@@ -49,6 +49,14 @@ def find_texture(pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
     return textured
 
 
+def texture_at(texture: NDArray[np.bool_], points_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``(N,)`` the texture ``(H, W)`` of an image at points ``(N, 2)``, or nearest to them."""
+    height, width = texture.shape
+    columns, rows = np.rint(points_px).astype(np.intp).T
+    found: NDArray[np.bool_] = texture[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return found
+
+
 def _mean(values: NDArray[np.float32], edge_px: int) -> NDArray[np.float32]:
     return np.asarray(
         cv2.blur(values, (edge_px, edge_px), borderType=cv2.BORDER_REFLECT_101), np.float32

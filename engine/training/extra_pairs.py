@@ -30,10 +30,8 @@ from engine.evaluation.comparison import merge_results
 from engine.evaluation.datasets import EvaluationPair, EvaluationSet, open_evaluation_set
 from engine.evaluation.learned import (
     Marks,
-    counted_groups,
     groups_with,
     mark_image,
-    some_names,
 )
 from engine.evaluation.points import check_unchanged, has_points, read_points
 from engine.evaluation.protocols import measured_resize
@@ -48,6 +46,7 @@ from engine.seeding import Draws, hash_numbers, purpose_number
 from engine.training.kept import KeptReader
 from engine.training.settings import ExtraSettings
 from engine.truth.base import Size, Truth
+from engine.vocabulary import counted, some_of
 
 Pixels = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -84,10 +83,10 @@ class ExtraPairs:
         """What is learned from, and what can no longer be reported therefore."""
         paths = {path for one in self.pairs for path in (one.pair.path_a, one.pair.path_b)}
         groups = groups_with(self.reported, paths)
-        count = counted_groups(len(groups), group_word(self.reported.layout))
+        count = counted(len(groups), group_word(self.reported.layout))
         return (
             f"Also learns from {self.title}: the trained weights can no longer be reported on "
-            f"{count} ({some_names(groups)})."
+            f"{count} ({some_of(groups)})."
         )
 
 
@@ -119,13 +118,14 @@ def find_extra_pairs(
             )  # fmt: skip
         dataset = _open(settings.pairs, context)
         found = tuple(dataset.pairs())
-        title, value_range, long_edge_px = f"{_pairs(len(found))} of {dataset.name}", None, None
+        title = f"{counted(len(found), 'pair')} of {dataset.name}"
+        value_range, long_edge_px = None, None
     else:
         result = read_result(place)
         name = settings.dataset or _dataset_of(result)
         dataset = _open(name, context)
         found = _worst(result, dataset, descriptor, settings.worst)
-        title = f"the worst {_pairs(len(found))} of {result.fingerprint.dataset.name}"
+        title = f"the worst {counted(len(found), 'pair')} of {result.fingerprint.dataset.name}"
         ends = result.fingerprint.value_range
         value_range = check_value_range(ends[0], ends[1]) if ends else None
         long_edge_px = result.fingerprint.sampler.long_edge_px
@@ -214,10 +214,6 @@ def _worst(
     if not found:
         raise DatasetError(dataset.root, "has no pair that the evaluation measured")
     return tuple(found)
-
-
-def _pairs(count: int) -> str:
-    return "1 pair" if count == 1 else f"{count} pairs"
 
 
 # ---- which numbers mean an extra pair ------------------------------------------------------------

@@ -17,7 +17,7 @@ from engine.data.pairs import ImagePair
 from engine.descriptors import registry
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.compute import describe_image
-from engine.descriptors.pairing import PairImage, describe_blank, describe_pair
+from engine.descriptors.pairing import PairImage, describe_blank, describe_both
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.descriptors.tensors import unit_length
 from engine.errors import JobCancelled
@@ -87,7 +87,8 @@ def test_an_image_is_looked_at_once_and_each_member_described_once():
     first = pair_image(descriptor, 0.1, "a")
     for value in (0.3, 0.5, 0.3):
         second = pair_image(descriptor, value, "b")
-        levels_a, levels_b = describe_pair(first, second, JobContext())
+        both = describe_both(first, second, JobContext())
+        levels_a, levels_b = (made.levels for made in both)
         members = [level.member for level in levels_a]
         assert members == [Member(1.0), Member(1.0 + round(10 * (value - 0.1)))]
         assert [level.member for level in levels_b] == [Member(0.5)]
@@ -124,7 +125,7 @@ def test_looking_can_be_cancelled():
     descriptor, context = ByBrightness(), JobContext()
     context.cancel.cancel()
     with pytest.raises(JobCancelled):
-        describe_pair(pair_image(descriptor, 0.5, "a"), pair_image(descriptor, 0.5, "b"), context)
+        describe_both(pair_image(descriptor, 0.5, "a"), pair_image(descriptor, 0.5, "b"), context)
     assert descriptor.asked == []
 
 
@@ -149,7 +150,7 @@ def test_maps_that_the_caller_keeps_are_not_kept_twice():
     first, second = pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b")
     second.keep_maps = False
     for _ in range(2):
-        describe_pair(first, second, JobContext())
+        describe_both(first, second, JobContext())
     described = [what for kind, what in descriptor.asked if kind == "members"]
     assert described == [(Member(1.0), Member(3.0)), (Member(0.5),), (Member(0.5),)]
 
@@ -241,7 +242,7 @@ def test_each_part_of_describing_a_pair_is_told_when_it_begins():
     descriptor = ByBrightness()
     events: list[Any] = []
     context = JobContext(emit=events.append)
-    describe_pair(pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b"), context)
+    describe_both(pair_image(descriptor, 0.1, "a"), pair_image(descriptor, 0.3, "b"), context)
     phases = [event.stage for event in events if isinstance(event, Phase)]
     looked = [Stage.LOOKING, Stage.LOOKING, Stage.VOTING]
     assert phases == [*looked, Stage.DESCRIBING, Stage.DESCRIBING]

@@ -16,7 +16,7 @@ from engine.data.demo import demo_dataset
 from engine.data.layouts import open_pair_set
 from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor
-from engine.descriptors.pairing import PairImage, describe_pair
+from engine.descriptors.pairing import PairImage, describe_both
 from engine.descriptors.registry import build_descriptor, make_spec
 from engine.evaluation.datasets import EvaluationPair
 from engine.evaluation.protocols import (
@@ -71,7 +71,7 @@ def accuracy(descriptor: DenseDescriptor, pair: ImagePair, stress: Stress | None
     )
     found = match_points(
         PROTOCOL,
-        *describe_pair(first, second, JobContext()),
+        *(made.levels for made in describe_both(first, second, JobContext())),
         queries,
         image_b.size_px,
         matcher="exact",

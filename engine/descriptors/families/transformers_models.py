@@ -57,6 +57,7 @@ from engine.descriptors.model_names import ModelName
 from engine.descriptors.registry import register_family
 from engine.errors import ConfigError, DescSpaceError, WeightsError
 from engine.progress import tell_choice
+from engine.vocabulary import some_of
 from engine.weight_titles import NO_WEIGHTS, RANDOM_WEIGHTS, weights_title
 
 # What a config may hold that changes no map.
@@ -330,9 +331,8 @@ def _load(model: Any, kind: Kind, config: Any, weights: Sequence[Path]) -> nn.Mo
     more = [one for one in told["unexpected_keys"] if one.removeprefix(own).startswith(parts)]
     for what, names in (("lacks", missing), ("also holds", more)):
         if names:
-            shown = ", ".join(sorted(names)[:2])
-            rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            raise WeightsError(weights[0], f"does not fit this model: it {what} {shown}{rest}")
+            shown = some_of(sorted(names), most=2)
+            raise WeightsError(weights[0], f"does not fit this model: it {what} {shown}")
     loaded: nn.Module = net
     return loaded
 

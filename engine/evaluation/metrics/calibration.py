@@ -20,6 +20,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.metrics import RECALL_PERCENTS, metric_name
+
 BINS: Final = 15
 PERCENTS: Final = 101
 """How many confidences in whole percent there are, 0 to 100."""
@@ -87,3 +89,20 @@ def precision_at_recall(counts: Counts, recall: float) -> NDArray[np.float64]:
     there, of = (np.take_along_axis(one, reached, axis=-1)[..., 0] for one in (found, kept))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(total > 0, there / of, np.nan), np.float64)
+
+
+def measure_counts(counts: Counts) -> dict[str, NDArray[np.float64]]:
+    """All that is measured of counts, by the names of the metrics.
+
+    Args:
+        counts: as for :func:`calibration_error`.
+    """
+    return {
+        "calibration_error": calibration_error(counts),
+        **{
+            metric_name("precision_at_recall", percent): precision_at_recall(
+                counts, percent / 100.0
+            )
+            for percent in RECALL_PERCENTS
+        },
+    }

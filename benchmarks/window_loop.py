@@ -1,0 +1,53 @@
+"""What benchmarks share that open the window: a platform without a display, and the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, MutableMapping
+
+_LOOK_MS = 50
+
+
+def use_offscreen(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let Qt draw into memory where there is no display, unless a platform is named."""
+    if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
+        environment.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+class WindowLoop:
+    """The loop of a window, which sleeps between events, as in the running program.
+
+    A busy loop would keep the interpreter lock from the query thread.
+    """
+
+    def __init__(self) -> None:
+        from PySide6.QtCore import QEventLoop, QTimer
+
+        self._loop = QEventLoop()
+        self._late = QTimer(singleShot=True)
+        self._late.timeout.connect(lambda: self._loop.exit(1))
+
+    def quit(self) -> None:
+        """Leave the loop."""
+        self._loop.quit()
+
+    def run(self, seconds: float) -> None:
+        """Until :meth:`quit` is called.
+
+        Raises:
+            RuntimeError: that took longer.
+        """
+        self._late.start(round(1000 * seconds))
+        if self._loop.exec() != 0:
+            raise RuntimeError("the window did not answer")
+        self._late.stop()
+
+    def until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Until something is done, which is looked at every 50 ms."""
+        from PySide6.QtCore import QTimer
+
+        look = QTimer(interval=_LOOK_MS)
+        look.timeout.connect(lambda: self.quit() if done() else None)
+        look.start()
+        self.run(seconds)
+        look.stop()
