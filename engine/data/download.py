@@ -471,6 +471,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         target = urlsplit(newurl)
         allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("http", "https")
         if target.scheme not in allowed:
+            fp.close()  # nobody else does when this raises
             raise _UnsafeRedirectError(f"it sends us on to {target.scheme}://{target.netloc}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -505,10 +506,13 @@ class _Stream:
                     self._put(chunk)
             self._put(None)
         except Exception as error:  # the border of the thread
-            self._put(error)
+            if not self._put(error) and isinstance(error, urllib.error.HTTPError):
+                error.close()
 
-    def _put(self, item: _Item) -> None:
+    def _put(self, item: _Item) -> bool:
+        """Hand over; returns whether somebody still takes it."""
         while not self.left.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=_LOOK_EVERY_S)
-                return
+                return True
+        return False

@@ -6,13 +6,16 @@ test made it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
 import os
+import socket
 import struct
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -339,7 +342,8 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, data in files.items():
-            opened.writestr(name, data)
+            info = zipfile.ZipInfo(name)  # dated 1980, so the bytes are the same each time
+            opened.writestr(info, data, zipfile.ZIP_DEFLATED)
     return content.getvalue()
 
 
@@ -372,6 +376,36 @@ def zip_link(name: str, target: str) -> bytes:
 
 
 GOOD = {"set/a.txt": b"alpha", "set/deep/b.txt": b"beta" * 5000, "set/empty": b""}
+
+
+def open_sockets() -> int:
+    sockets = [made for made in gc.get_objects() if type(made) is socket.socket]
+    return sum(made.fileno() != -1 for made in sockets)
+
+
+@pytest.mark.parametrize("code", [302, 404])
+def test_a_refusal_leaves_no_connection_open(site: Site, tmp_path: Path, code: int) -> None:
+    def page(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        handler.send_header("Location", "ftp://127.0.0.1/x.zip")
+        handler.send_header("Content-Length", "3")
+        handler.end_headers()
+        handler.wfile.write(b"no\n")
+
+    site.pages["x.zip"] = page
+    gc.collect()
+    gc.disable()  # it would close what was forgotten, at some time, with a warning
+    try:
+        before = open_sockets()
+        with pytest.raises(DownloadError) as told:  # kept, as one that reports it keeps it
+            fetch(site.url("x.zip"), tmp_path / "x.zip", quiet(), patience=AT_ONCE)
+        deadline = time.monotonic() + 10.0
+        while open_sockets() > before and time.monotonic() < deadline:
+            time.sleep(0.01)  # the server's side ends in its own thread
+        assert open_sockets() == before
+        assert site.address in str(told.value)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("make", [zip_of, tar_of])
