@@ -8,9 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QLabel,
     QMenu,
-    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QToolButton,
@@ -191,9 +189,8 @@ class EvaluationPanel(QWidget):
         first.setMinimumWidth(_LEAST_TABLE_PX)
         in_column(first, row, (self._tables, 1), margins_px=(0, 0, 4, 0))
         second = QWidget(results)
-        heading = self._bars_heading = QLabel(second)
+        heading = self._bars_heading = ElidedLabel(parent=second)
         heading.setProperty("subtle", True)
-        heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         heading.setMinimumHeight(self.means_tab.sizeHint().height())
         self.bars = SequenceBars(second)
         self.bars.pair_chosen.connect(self._on_pair)
@@ -287,7 +284,7 @@ class EvaluationPanel(QWidget):
         self._pairs_behind = True
         self._show_pairs()
         self.bars.show_scores(listed.scores[metric], results.pair_title, content.group)
-        self._bars_heading.setText(f"By {content.group}; a tick marks the worst pair")
+        self._bars_heading.say(f"By {content.group}; tick: worst pair")
 
     def _show_metrics(self, listed: ListTables) -> None:
         shown = listed.metrics
