@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 
 from descgui.app import SETTINGS_FILE, Application
 from descgui.models.bundle import make_models
@@ -48,3 +49,7 @@ def open_window(qtbot: Any, fresh_home: Path) -> Iterator[Open]:
     yield make
     for window in windows:
         close(qtbot, window)
+        # Qt styles all widgets anew for each window that opens, those of closed ones as well.
+        window.window.deleteLater()
+        window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
