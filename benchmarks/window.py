@@ -129,6 +129,7 @@ class _Driver:
         QTimer.singleShot(0, begin)
         QTimer.singleShot(_REST_MS, self._loop.quit)
         self._loop.run(_WAIT_S)
+        self._about_to_block()  # the loop may have quit in the very turn of the click
         stalls.setdefault(kind, []).append(1000 * self._longest_s)
 
     def _about_to_block(self) -> None:
