@@ -30,7 +30,7 @@ BENCHMARKS = {
     "describe": "describing by networks, beside the rate of the processor",
     "pairs": "a pair by sets, from its files to all matches",
     "match": "the match command, from its start to the table",
-    "mining": "hard negatives: the CUDA kernel compared with torch",
+    "mining": "hard negatives, on the processor and by the CUDA kernel, compared with torch",
     "training": "from a pointer event to the painted heat map during a training",
     "study": "what a study of layers takes beyond describing once and matching",
 }

@@ -1,9 +1,12 @@
-"""Mining hard negatives: the kernel's two paths compared with torch implementations.
+"""Mining hard negatives: on the processor, and the CUDA kernel's two paths where there is a GPU.
 
-All of them get the same bfloat16 descriptors, except one that gives the kernel float32.  The torch
-versions score in float32, because bfloat16 scores lose the order of the best candidates: ``torch,
-float32`` converts the descriptors to float32 and multiplies with TF32 allowed.  ``torch, bfloat16``
-multiplies and scores in bfloat16, for comparison only.
+On the processor, one size takes turns with what one would write by hand (``torch.cdist``, a mask,
+the smallest) and with the bare float32 product in blocks of the same size, which is the floor.
+
+On a GPU all ways get the same bfloat16 descriptors, except one that gives the kernel float32.  The
+torch versions score in float32, because bfloat16 scores lose the order of the best candidates:
+``torch, float32`` converts the descriptors to float32 and multiplies with TF32 allowed.  ``torch,
+bfloat16`` multiplies and scores in bfloat16, for comparison only.
 """
 
 from __future__ import annotations
@@ -15,15 +18,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from benchmarks.figure import Figure, summarise
+from benchmarks.figure import Figure, summarise, take_turns
+from benchmarks.peers import share_threads
 from engine.kernels.ops import Backend, KernelPath
-from engine.mining.hard_negatives import find_hard_negatives
+from engine.matching import shortlist
+from engine.mining.hard_negatives import MINING_BUDGET_BYTES, Negatives, find_hard_negatives
 
 RADIUS_CELLS = 4.0
 _BLOCK_BYTES = 256 << 20
 _WARM_UP = 3
 _SEVERAL = 5  # negatives per query
+_NOISE = 0.05  # of each number of a query, which is its true cell with noise
+_NEAR_TIE = 1e-5  # two cells whose similarities differ by less are equally good
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class Size:
         return self.batch * (read + 12.0 * self.queries)
 
 
+CPU_SIZE = Size(4, 3000, 60, 80, 128)
 SIZES = (
     Size(1, 3000, 60, 80, 128),
     Size(16, 3000, 60, 80, 128),
@@ -60,13 +69,14 @@ SIZES = (
 
 
 def measure(runs: int) -> list[Figure]:
-    """Time, share of the lower bounds, and peak extra memory at every size; nothing without GPU."""
+    """The processor's times; on a GPU also the share of the lower bounds and peak extra memory."""
+    figures = _measure_cpu(runs)
     if not torch.cuda.is_available():
-        print("mining is not measured: torch finds no CUDA GPU", file=sys.stderr)
-        return []
+        print("mining on a GPU is not measured: torch finds no CUDA GPU", file=sys.stderr)
+        return figures
     torch.backends.cuda.matmul.allow_tf32 = True
     rate, bandwidth = _matrix_rate(runs), _bandwidth(runs)
-    figures = [
+    figures += [
         summarise("dense bf16 products", rate, unit="TFLOP/s"),
         summarise("copy", bandwidth, unit="GB/s"),
     ]
@@ -75,6 +85,82 @@ def measure(runs: int) -> list[Figure]:
             size, runs, statistics.median(rate) * 1e12, statistics.median(bandwidth) * 1e9
         )
     return figures
+
+
+def _measure_cpu(runs: int) -> list[Figure]:
+    share_threads()
+    size = CPU_SIZE
+    maps, queries, truth = _descriptors(size)
+    block = MINING_BUDGET_BYTES // (8 * size.height * size.width)
+    scores = torch.empty(block, size.height * size.width)
+
+    def product() -> None:
+        for image in range(size.batch):
+            for asked in torch.split(queries[image], block):
+                torch.mm(asked, maps[image].flatten(1), out=scores[: len(asked)])
+
+    def mine() -> None:
+        found.append(_mine(maps, queries, truth, "torch", budget_bytes=MINING_BUDGET_BYTES))
+
+    def by_distance() -> None:
+        nearest.append(_by_distance(maps, queries, truth))
+
+    found: list[Negatives] = []
+    nearest: list[Tensor] = []
+    ours, cdist, bare = (
+        f"{way} {size}" for way in ("mining", "cdist, mask and min", "bare float32 product")
+    )
+    times = take_turns({ours: mine, cdist: by_distance, bare: product}, runs)
+    _check_same(maps, queries, found[-1], nearest[-1])
+    times_ms = {name: [1000 * time_s for time_s in times_s] for name, times_s in times.items()}
+    figures = [
+        summarise(bare, times_ms[bare], unit="ms", ratio_to=cdist),
+        summarise(cdist, times_ms[cdist], unit="ms"),
+        summarise(
+            ours, times_ms[ours], unit="ms", ratio_to=cdist, target=1 / 6, of_ratio=True,
+            note="the same cells as by cdist",
+        ),
+    ]  # fmt: skip
+    figures.append(
+        summarise(
+            f"{ours}, beside the product", times_ms[ours], unit="ms", ratio_to=bare, of_ratio=True,
+            target=0.6 if shortlist.in_hardware() else None,
+        )
+    )  # fmt: skip
+    return figures
+
+
+def _descriptors(size: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps of random unit vectors, queries that resemble their true cells, and where these are."""
+    draw = torch.Generator().manual_seed(0)
+    map_shape = (size.batch, size.dim, size.height, size.width)
+    maps = normalize(torch.randn(map_shape, generator=draw), dim=1)
+    corner = torch.tensor([size.width - 1.0, size.height - 1.0])
+    truth = torch.rand((size.batch, size.queries, 2), generator=draw) * corner
+    column, row = truth.round().long().unbind(dim=-1)
+    places = (row * size.width + column)[:, None].expand(-1, size.dim, -1)
+    queries = maps.flatten(2).gather(2, places).transpose(1, 2)
+    noise = _NOISE * torch.randn(queries.shape, generator=draw)
+    return maps, normalize(queries + noise, dim=2), truth
+
+
+def _by_distance(maps: Tensor, queries: Tensor, truth: Tensor) -> Tensor:
+    """``(B, N)`` which cell of each map is nearest, written as one would by hand."""
+    height, width = maps.shape[2:]
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    cells = torch.stack([xs.flatten(), ys.flatten()], dim=1).float()
+    distance = torch.cdist(queries, maps.flatten(2).transpose(1, 2))
+    close = torch.cdist(truth, cells) <= RADIUS_CELLS
+    return distance.masked_fill_(close, torch.inf).min(dim=2).indices
+
+
+def _check_same(maps: Tensor, queries: Tensor, found: Negatives, nearest: Tensor) -> None:
+    column, row = found.cells[:, :, 0].long().unbind(dim=-1)
+    ours = row * maps.shape[3] + column
+    pair, query = (ours != nearest).nonzero(as_tuple=True)
+    other = (queries[pair, query] * maps.flatten(2)[pair, :, nearest[pair, query]]).sum(dim=1)
+    if bool((other - found.similarity[pair, query, 0] > _NEAR_TIE).any()):
+        raise RuntimeError("mining chose other cells than the plain search")
 
 
 def _measure_size(size: Size, runs: int, rate: float, bandwidth: float) -> list[Figure]:
@@ -124,10 +210,11 @@ def _mine(
     *,
     path: KernelPath | None = None,
     k: int = 1,
-) -> object:
+    budget_bytes: int = _BLOCK_BYTES,
+) -> Negatives:
     return find_hard_negatives(
         maps, queries, truth, radius_cells=RADIUS_CELLS, kind="hard" if k == 1 else "k-hard", k=k,
-        margin=0.0, positives=None, seed=0, budget_bytes=_BLOCK_BYTES, backend=backend, path=path,
+        margin=0.0, positives=None, seed=0, budget_bytes=budget_bytes, backend=backend, path=path,
     )  # fmt: skip
 
 

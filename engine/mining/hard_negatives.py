@@ -46,6 +46,7 @@ MINING_BUDGET_BYTES: Final = 32 << 20
 _BYTES_HARD: Final = 8  # a similarity, and a hash or what the search for the best takes
 _BYTES_SEMI: Final = 24  # the similarities, hashes, their in-between values and masks
 _LAST: Final = (1 << 31) - 1
+_GROUP: Final = 64  # neighbouring cells whose maximum is taken first, by vector instructions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,13 +142,9 @@ def find_hard_negatives(
         )
         if mined is not None:
             return Negatives(*mined)
-    columns = torch.arange(width, device=maps.device)[start[0] :: interval]
-    rows = torch.arange(height, device=maps.device)[start[1] :: interval]
     grid = _Grid(
-        xs=columns.repeat(len(rows)),
-        ys=rows.repeat_interleave(len(columns)),
-        columns=len(columns),
-        rows=len(rows),
+        columns=len(range(width)[start[0] :: interval]),
+        rows=len(range(height)[start[1] :: interval]),
         start=start,
         interval=interval,
         width=width,
@@ -158,22 +155,27 @@ def find_hard_negatives(
     if count == 0 or grid.total == 0:
         return Negatives(cells, values)
     bytes_a_pair = _BYTES_SEMI if semi else _BYTES_HARD
-    block = max(1, min(count, budget_bytes // (bytes_a_pair * grid.total)))
+    block = max(1, min(count, budget_bytes // (bytes_a_pair * grid.padded)))
+    # One for all blocks: the system hands out fresh memory page by page, which takes as long as a
+    # third of the product.
+    whole = torch.empty(block, grid.padded, device=maps.device)
     for number in range(batch):
         offered = maps[number, :, start[1] :: interval, start[0] :: interval].reshape(dim, -1)
         offered = offered.float()
-        broken = ~torch.isfinite(offered).all(dim=0)
-        any_broken = bool(broken.any())
+        broken = None if _all_finite(offered) else ~torch.isfinite(offered).all(dim=0)
         for begin in range(0, count, block):
             part = slice(begin, begin + block)
             asked = queries[number, part].float()
             truth = truth_cells[number, part].float()
-            similarity = asked @ offered
-            if any_broken:
-                similarity.masked_fill_(broken, -torch.inf)
-            unusable = ~torch.isfinite(asked).all(dim=1) | ~torch.isfinite(truth).all(dim=1)
-            if bool(unusable.any()):
-                similarity.masked_fill_(unusable[:, None], -torch.inf)
+            similarity = whole[: len(asked)]
+            similarity[:, grid.total :] = -torch.inf
+            products = similarity[:, : grid.total]
+            torch.mm(asked, offered, out=products)
+            if broken is not None:
+                products.masked_fill_(broken, -torch.inf)
+            if not (_all_finite(asked) and _all_finite(truth)):
+                usable = torch.isfinite(asked).all(dim=1) & torch.isfinite(truth).all(dim=1)
+                products.masked_fill_(~usable[:, None], -torch.inf)
             grid.exclude(similarity, truth)
             if positives is not None and semi:
                 pair = numbers[number]
@@ -188,10 +190,8 @@ def find_hard_negatives(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Grid:
-    """The candidate cells, row by row."""
+    """The candidate cells, row by row; behind them, places of none fill up the last group."""
 
-    xs: Tensor
-    ys: Tensor
     columns: int
     rows: int
     start: tuple[int, int]
@@ -201,10 +201,16 @@ class _Grid:
 
     @property
     def total(self) -> int:
+        """How many candidates there are."""
         return self.columns * self.rows
 
+    @property
+    def padded(self) -> int:
+        """With at least one place of none, in whole groups."""
+        return (self.total // _GROUP + 1) * _GROUP
+
     def exclude(self, values: Tensor, centres: Tensor, fill: float = -torch.inf) -> None:
-        """Overwrite ``(Q, total)`` values within the radius of ``(Q, 2)`` centres, in place.
+        """Overwrite ``(Q, padded)`` values within the radius of ``(Q, 2)`` centres, in place.
 
         Only the square around each centre is searched: the whole grid would take longer than the
         search itself.
@@ -218,25 +224,47 @@ class _Grid:
         nearest = ((centres - origin) / self.interval).round().long()
         column = nearest[:, :1] + steps
         row = nearest[:, 1:] + steps
-        across = (self.start[0] + self.interval * column) - centres[:, :1]
-        down = (self.start[1] + self.interval * row) - centres[:, 1:]
-        close = down.square()[:, :, None] + across.square()[:, None, :] <= self.radius**2
-        close &= ((row >= 0) & (row < self.rows))[:, :, None]
-        close &= ((column >= 0) & (column < self.columns))[:, None, :]
-        query, down_step, across_step = close.nonzero(as_tuple=True)
-        place = row[query, down_step] * self.columns + column[query, across_step]
-        values[query, place] = fill
+        across = (self.start[0] + self.interval * column - centres[:, :1]).square_()
+        down = (self.start[1] + self.interval * row - centres[:, 1:]).square_()
+        across.masked_fill_((column < 0) | (column >= self.columns), torch.inf)
+        down.masked_fill_((row < 0) | (row >= self.rows), torch.inf)
+        close = down[:, :, None] + across[:, None, :] <= self.radius**2
+        place = (row * self.columns)[:, :, None] + column[:, None, :]
+        place.masked_fill_(close.logical_not_(), self.total)
+        values.scatter_(1, place.flatten(1), fill)
+
+    def columns_and_rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, y) of places, in cells of the whole map."""
+        row = places.div(self.columns, rounding_mode="floor")
+        column = places - row * self.columns
+        return self.start[0] + self.interval * column, self.start[1] + self.interval * row
 
     def cells(self, places: Tensor) -> Tensor:
         """(x, y) of ``(Q,)`` places, float32."""
-        return torch.stack([self.xs[places], self.ys[places]], dim=1).float()
+        return torch.stack(self.columns_and_rows(places), dim=1).float()
+
+
+def _all_finite(values: Tensor) -> bool:
+    """False where one is not; also where their sum overflows, which is rare and only costs time."""
+    return bool(torch.isfinite(values.sum()))
+
+
+def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each row of ``(Q, padded)`` values, and the first place of it.
+
+    ``max`` along a row takes one value at a time where it is asked for places.
+    """
+    grouped = values.view(len(values), -1, _GROUP)
+    best, group = grouped.amax(dim=2).max(dim=1)
+    within = grouped[torch.arange(len(values), device=values.device), group].argmax(dim=1)
+    return best, group * _GROUP + within
 
 
 def _most_similar(grid: _Grid, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of ``(Q, total)`` similarities, which are overwritten."""
+    """The k best of ``(Q, padded)`` similarities, which are overwritten."""
     cells, values = [], []
     for round_ in range(k):
-        best, place = similarity.max(dim=1)  # of equal values the first, so the lowest row
+        best, place = _largest(similarity)  # of equal values the first, so the lowest row
         cell = grid.cells(place)
         cells.append(torch.where((best > -torch.inf)[:, None], cell, -1.0))
         values.append(best)
@@ -256,7 +284,8 @@ def _smallest_hashes(
         first_query, first_query + len(similarity), dtype=torch.int32, device=device
     )
     of_query = hash_next(to_bits(hash_numbers(seed, pair), device=device), numbers)
-    cell_numbers = (grid.ys * grid.width + grid.xs).int()  # row · W + column of the whole map
+    x, y = grid.columns_and_rows(torch.arange(grid.padded, device=device))
+    cell_numbers = (y * grid.width + x).int()  # row · W + column of the whole map
     order = in_unsigned_order(hash_next(of_query[:, None], cell_numbers[None]))
     # The largest number means "no candidate"; a candidate that has it by chance is recognised by
     # its similarity.

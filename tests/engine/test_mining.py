@@ -114,6 +114,25 @@ def test_ties_go_to_the_lowest_row_then_the_lowest_column():
         assert tuple(found.cells[0, 0, 0].tolist()) == expected
 
 
+@pytest.mark.parametrize("radius", [0.4, 2.0, 7.5])
+@pytest.mark.parametrize("budget", [1, 1 << 16, 1 << 28])
+def test_the_best_of_a_large_map_are_those_of_a_plain_search(radius: float, budget: int):
+    """Of small whole numbers, whose products are exact, so that many cells are equally good."""
+    draw = torch.Generator().manual_seed(20)
+    maps = torch.randint(-3, 4, (2, 5, 24, 32), generator=draw).float()
+    queries = torch.randint(-3, 4, (2, 40, 5), generator=draw).float()
+    truth = torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(21)) * 40 - 4
+    found = mine(maps, queries, truth, radius_cells=radius, budget_bytes=budget)
+    ys, xs = torch.meshgrid(torch.arange(24), torch.arange(32), indexing="ij")
+    across, down = xs.flatten() - truth[..., :1], ys.flatten() - truth[..., 1:]
+    similarity = torch.einsum("bnd,bdm->bnm", queries, maps.flatten(2))
+    similarity.masked_fill_(across.square() + down.square() <= radius**2, -torch.inf)
+    best, place = similarity.max(dim=2)
+    expected = torch.stack([place % 32, place // 32], dim=-1).int()
+    assert torch.equal(found.cells[:, :, 0], expected)
+    assert torch.equal(found.similarity[:, :, 0], best)
+
+
 def test_a_cell_at_the_radius_exactly_is_no_candidate():
     maps = torch.zeros(1, 2, 1, 8)
     maps[0, 0] = torch.arange(8.0, 0.0, -1.0) / 8  # the nearer to the left, the more similar
@@ -155,6 +174,17 @@ def test_what_is_not_finite_is_never_mined():
     assert found.found[0, :, 0].tolist() == [True, False, False]
     assert found.cells[0, 0, 0].tolist() != first
     assert torch.isfinite(found.similarity[0, 0]).all()
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_one_place_that_is_not_finite_spares_the_other_queries(broken: float):
+    maps, queries = unit(1, 4, 6, 6, dim=1, seed=23), unit(1, 3, 4, dim=2, seed=24)
+    truth = torch.full((1, 3, 2), 2.0)
+    whole = mine(maps, queries, truth)
+    truth[0, 1, 0] = broken
+    found = mine(maps, queries, truth)
+    assert found.found[0, :, 0].tolist() == [True, False, True]
+    assert torch.equal(found.cells[0, ::2], whole.cells[0, ::2])
 
 
 def test_a_semi_hard_draw_changes_with_seed_pair_and_query_and_nothing_else():
