@@ -36,6 +36,7 @@ from engine.descriptors.memory import (
     largest_edge_px,
     measure_memory,
 )
+from engine.descriptors.networks import NetworkDescriptor, fold_norms
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.descriptors.stopping import large_in_parts, stop_between_modules
 from engine.descriptors.tensors import unit_length
@@ -360,6 +361,8 @@ def get_built(spec: DescriptorSpec, cancel: CancelToken | None = None) -> DenseD
 @functools.lru_cache(maxsize=_KEPT_BUILT)
 def _build(spec: DescriptorSpec, *_depends_on: Hashable) -> DenseDescriptor:
     descriptor, found = build_checked(spec)
+    if isinstance(descriptor, NetworkDescriptor):
+        fold_norms(descriptor.network)
     # Now, and not when it is asked for: describing may leave things of its own in a descriptor.
     _built.append((descriptor, found, state_sha256(descriptor)))
     return descriptor

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from engine.checkpoints import load_into, load_state
 from engine.paths import data_dir
@@ -73,6 +75,33 @@ def empty_network(make: Callable[[], Network]) -> Network:
     empty = {name: torch.empty(weight.shape, dtype=weight.dtype) for name, weight in weights}
     network.load_state_dict(empty, assign=True)
     return network
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Make a network faster that only describes from now on, within float32's rounding.
+
+    Batch normalisations whose statistics stay as they are become part of the convolution before
+    them, and the weights of convolutions lie in memory with their channels together, as processors
+    read them fastest.
+
+    Args:
+        network: in evaluation mode; changed in place.  A normalisation that stands directly after a
+            convolution in the order in which a module lists its parts is taken for its own, which
+            holds for the networks of this package.
+    """
+    for module in network.modules():
+        for (_, layer), (name, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                mean, variance = norm.running_mean, norm.running_var
+                assert mean is not None, "it has statistics, as nobody asked for one without"
+                assert variance is not None
+                layer.weight, layer.bias = fuse_conv_bn_weights(
+                    layer.weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias
+                )  # fmt: skip
+                setattr(module, name, nn.Identity())
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def weights_to_load(given: Path | None, shipped: str, *, untrained: bool = False) -> Path | None:

@@ -51,6 +51,12 @@ from engine.jobs import doctor
 doctor._TRIAL.update(dict.fromkeys(doctor._TRIED_EXTRAS, ""))
 """
 
+# Else the pauses before further trials take half a minute.
+FEWER_RETRIES = """
+from engine.data import download, hub
+hub.Patience = lambda: download.Patience(retries=0)
+"""
+
 
 def test_all_commands_but_the_download_work_without_a_network(tmp_path: Path, fresh_home: Path):
     noise = np.random.default_rng(3).uniform(0, 255, (96, 128, 3)).astype(np.float32)
@@ -146,7 +152,7 @@ def test_networks_of_all_families_open_without_a_network_and_a_fetch_is_refused(
     model = "timm:test_resnet.r160_in1k"
     fetching = ["--descriptor", model, "--download", "--out", str(tmp_path / "fetched.npz")]
     lines = [["download", model], ["describe", str(image), *fetching]]
-    codes, tried, _, told = run_blocked(lines)
+    codes, tried, _, told = run_blocked(lines, FEWER_RETRIES)
     assert codes == [["download", 1], ["describe", 1]], told
     assert len(tried) >= 2
     assert told.count("cannot be reached") == 2, told
