@@ -24,6 +24,7 @@ _SMALLEST_EDGE_PX: Final = 16
 # that this still holds afterwards (Lowe 2004 assumes the same of cameras).
 _PIXEL_DEVIATION: Final = 0.5
 _KERNEL_REACH: Final = 2.5
+_SAME: Final = 1e-6
 
 Describe = Callable[[Tensor], DescriptorMap]
 
@@ -162,11 +163,16 @@ def _blur_for(images: Tensor, linear: Tensor) -> Tensor:
         return images
     reach = math.ceil(_KERNEL_REACH * largest)
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    channels = images.shape[1]
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    if float(variances.min()) ** 0.5 > largest * (1 - _SAME):  # along x and then along y
+        line = torch.exp(-0.5 * (axis / largest).square())
+        kernel = (line / line.sum()).to(images).expand(channels, 1, 1, -1)
+        across = functional.conv2d(padded, kernel, groups=channels)
+        return functional.conv2d(across, kernel.mT, groups=channels)
     ys, xs = torch.meshgrid(axis, axis, indexing="ij")
     offsets = torch.stack([xs, ys], dim=-1) @ directions
     # A direction that does not shrink is left sharp: far narrower than a pixel.
     kernel = torch.exp(-0.5 * (offsets.square() / variances.clamp_min(0.01)).sum(dim=-1))
     kernel = (kernel / kernel.sum()).to(images)
-    channels = images.shape[1]
-    padded = functional.pad(images, (reach,) * 4, mode="replicate")
     return functional.conv2d(padded, kernel.expand(channels, 1, *kernel.shape), groups=channels)

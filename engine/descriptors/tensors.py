@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 # ITU-R BT.601, as in OpenCV's and Pillow's grey conversions, which published weights saw.
@@ -19,7 +20,11 @@ def unit_length(values: Tensor, *, dim: int = 1, smallest: float = 1e-12) -> Ten
 
     Differentiable everywhere: a zero vector has a zero gradient.
     """
-    # Across channels, torch's vector_norm takes ten times as long.
+    if values.stride(dim) == 1:
+        lengths = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+        return values * ((lengths >= smallest) / lengths.clamp_min(smallest))
+    # Where a vector's numbers do not lie together, vector_norm takes ten times as long as this;
+    # where they do, a fifth.
     squared = values.square().sum(dim=dim, keepdim=True)
     least = smallest**2
     return values * ((squared >= least) * squared.clamp_min(least).rsqrt())

@@ -11,7 +11,13 @@ from torch.nn import functional
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.member_steps import member_from, tilted
-from engine.descriptors.members import describe_member, make_view, member_matrix, to_view
+from engine.descriptors.members import (
+    _blur_for,
+    describe_member,
+    make_view,
+    member_matrix,
+    to_view,
+)
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 
@@ -82,6 +88,22 @@ def test_fine_texture_becomes_grey_when_it_shrinks_instead_of_noise():
     board = ((rows + columns) % 2).float().expand(1, 3, 64, 64).contiguous()
     small = make_view(board, Member(0.4, 20.0)).images[..., 8:-8, 8:-8]
     assert (small - 0.5).abs().max() < 0.05
+
+
+def test_a_point_that_shrinks_is_blurred_alike_in_all_directions():
+    point = torch.zeros(1, 2, 65, 65)
+    point[:, :, 32, 32] = 1
+    for turn_deg in (0.0, 33.0):
+        linear = member_matrix(Member(0.25, turn_deg), (65, 65))[0][:2, :2]
+        blurred = _blur_for(point, linear)
+        # Pixels have a deviation of half a pixel, four times as wide before the image shrinks.
+        variance = 0.5**2 * (4**2 - 1)
+        axis = torch.arange(-32, 33, dtype=torch.float64)
+        squared = axis[:, None].square() + axis.square()
+        expected = torch.exp(-0.5 * squared / variance)
+        expected[(axis.abs() > 5)[:, None] | (axis.abs() > 5)] = 0  # 2.5 deviations, rounded up
+        expected = (expected / expected.sum()).float().expand_as(blurred)
+        torch.testing.assert_close(blurred, expected, rtol=0.0, atol=1e-8)
 
 
 def test_a_squeeze_blurs_along_itself_alone():
