@@ -31,7 +31,7 @@ def measure(runs: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DESCGUI_HOME"] = folder
         home = Path(folder)
-        inputs, photos = write_inputs(home), _write_photos(home / "photos")
+        inputs, photos = write_inputs(home), write_photos(home / "photos")
 
         def train(window: Application) -> Callable[[], bool]:
             training = window.models.training
@@ -57,7 +57,8 @@ def measure(runs: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _write_photos(folder: Path) -> Path:
+def write_photos(folder: Path) -> Path:
+    """A new folder of photos to train on."""
     from engine.api import write_image
 
     folder.mkdir()

@@ -165,7 +165,7 @@ class TrainSettings:
     points: int = option(1000, help="points of a pair", low=1, high=100_000)
     seed: int = option(0, help="of everything random", low=0)
     precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", help="arithmetic of the network; auto takes bfloat16 on CUDA where it is safe"
+        "auto", help="arithmetic of the network; auto takes bfloat16 where it is fast and safe"
     )
     batch_norm: Literal["train", "frozen"] = option(
         "train", help="learn the statistics of batch normalisation, or leave them as they are"

@@ -48,7 +48,7 @@ from engine.progress import (
     Stage,
 )
 from engine.training.batches import PairNumbers, PhotoReader, Prefetcher
-from engine.training.loop import TrainingState, TrainingTask, train
+from engine.training.loop import TrainingState, TrainingTask, reduces, train
 from engine.training.run_folder import EVENTS_FILE, EventsFile, RunFolder, read_events
 from engine.training.schedule import RunningMean, make_optimiser, rate_at
 from engine.training.settings import (
@@ -179,6 +179,22 @@ def curve(folder: Path) -> list[tuple[int, float]]:
         {"optimiser": OptimiserSettings(kind="adam", schedule="constant")},
     ],
 )
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("safe", [False, True])
+def test_auto_takes_bfloat16_where_the_processor_has_it_and_the_network_bears_it(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, safe: bool
+):
+    monkeypatch.setattr("engine.training.loop.in_hardware", lambda: fast)
+    descriptor = TinyDescriptor()
+    descriptor.half_precision = safe
+    cpu = torch.device("cpu")
+    taken = {
+        precision: reduces(TrainSettings(precision=precision), descriptor, cpu)
+        for precision in ("auto", "float32", "bfloat16")
+    }
+    assert taken == {"auto": fast and safe, "float32": False, "bfloat16": True}
+
+
 def test_ten_steps_and_ten_more_are_twenty_steps_bit_for_bit(
     photos: PhotoSplit, tmp_path: Path, changes: dict[str, Any]
 ):
