@@ -171,14 +171,6 @@ def curve(folder: Path) -> list[tuple[int, float]]:
     ]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"mining": MiningSettings(kind="none"), "loss": LossSettings(kind="dual-softmax")},
-        {"optimiser": OptimiserSettings(kind="adam", schedule="constant")},
-    ],
-)
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("safe", [False, True])
 def test_auto_takes_bfloat16_where_the_processor_has_it_and_the_network_bears_it(
@@ -195,6 +187,14 @@ def test_auto_takes_bfloat16_where_the_processor_has_it_and_the_network_bears_it
     assert taken == {"auto": fast and safe, "float32": False, "bfloat16": True}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mining": MiningSettings(kind="none"), "loss": LossSettings(kind="dual-softmax")},
+        {"optimiser": OptimiserSettings(kind="adam", schedule="constant")},
+    ],
+)
 def test_ten_steps_and_ten_more_are_twenty_steps_bit_for_bit(
     photos: PhotoSplit, tmp_path: Path, changes: dict[str, Any]
 ):
