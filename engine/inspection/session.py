@@ -60,6 +60,7 @@ from engine.inspection.requests import (
     WinnersAnswer,
 )
 from engine.inspection.store import ByteCache, MapKey, return_freed_memory
+from engine.matching.colouring import Colouring
 from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_listed, choose_points
 from engine.paths import FileStamp
@@ -70,6 +71,7 @@ _LARGEST_DEFAULT_BYTES = 2 << 30
 _IMAGE_BUDGET_BYTES = 256 << 20
 _IMAGES_IN_USE = 4
 _BASES_IN_USE = 8
+_COLOURS_BUDGET_BYTES = 32 << 20
 _BLANK_EDGE_PX = 64
 # While maps are made, the descriptor's own arrays and the copy for queries need memory, too.
 _WORKING_COPIES = 3
@@ -102,6 +104,10 @@ class Session:
         self._looked_at: ByteCache[MapKey, PairImage] = ByteCache(0, keep_at_least=_IMAGES_IN_USE)
         # A slider asks for other colours of one basis many times a second.
         self._bases: ByteCache[_BasisKey, PcaBasis] = ByteCache(0, keep_at_least=_BASES_IN_USE)
+        # Who walks through the pairs of a sequence comes back to colours that were seen.
+        self._coloured: ByteCache[_ColoursKey, PcaAnswer] = ByteCache(
+            _COLOURS_BUDGET_BYTES, keep_at_least=1
+        )
 
     # ---- maps ------------------------------------------------------------------------------
 
@@ -204,6 +210,7 @@ class Session:
         self._maps.drop(lambda key: key.reads(path))
         self._looked_at.drop(lambda key: key.reads(path))
         self._bases.drop(lambda key: any(one.reads(path) for one in key.fitted_on))
+        self._coloured.drop(lambda key: key.maps_a.reads(path) or key.maps_b.reads(path))
         gone = FileStamp.of(path).path
         self._images.drop(lambda stamp: stamp.path == gone)
 
@@ -232,7 +239,15 @@ class Session:
             JobCancelled: ``context.cancel`` was raised.
         """
         a, b = self._need_both(request.pair, "a", request.recipe)
-        return answer_pca(request, self._basis(request, a, b, context or JobContext()), a, b)
+        basis = self._basis(request, a, b, context or JobContext())
+        maps_a, maps_b = (MapKey.of(request.pair, side, request.recipe) for side in SIDES)
+        key = _ColoursKey(basis, maps_a, maps_b, request.level, request.colouring)
+        answer = self._coloured.get(key)
+        if answer is None:
+            answer = answer_pca(request, basis, a, b)
+            size_bytes = answer.a.pixels.nbytes + answer.b.pixels.nbytes
+            self._coloured.put(key, answer, size_bytes)
+        return answer
 
     def save_basis(
         self, request: PcaRequest, path: Path, context: JobContext | None = None
@@ -508,6 +523,17 @@ class _BasisKey:
 
     fitted_on: tuple[MapKey, ...]
     level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ColoursKey:
+    """All that the colours of a pair depend on."""
+
+    basis: PcaBasis
+    maps_a: MapKey
+    maps_b: MapKey
+    level: int
+    colouring: Colouring
 
 
 def _refuse_too_large(

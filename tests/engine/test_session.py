@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,8 +39,10 @@ from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.homography import warp_points
 from engine.images import fit_long_edge, read_image, resize_pixels, write_image
 from engine.inspection import session as session_module
+from engine.inspection.colours import answer_pca
 from engine.inspection.requests import (
     MatchRequest,
+    PcaAnswer,
     PcaRequest,
     ProbeRequest,
     Recipe,
@@ -870,6 +873,31 @@ def test_other_colours_of_one_basis_fit_and_describe_nothing_again(tmp_path, mon
     write_image(tmp_path / "3.png", texture(50, 90, seed=33))
     assert session.pca(request).explained != plain.explained
     assert counting.calls == calls + 1
+
+
+def test_colours_that_were_seen_come_back_unless_a_file_was_forgotten(tmp_path, monkeypatch):
+    made: list[PcaRequest] = []
+
+    def colour(request: PcaRequest, *rest: Any) -> PcaAnswer:
+        made.append(request)
+        return answer_pca(request, *rest)
+
+    monkeypatch.setattr(session_module, "answer_pca", colour)
+    pairs = folder_of(tmp_path, 3)
+    session = Session()
+    requests = [PcaRequest(pair=pair, recipe=recipe(), fit="b") for pair in pairs]
+    requests.append(replace(requests[0], colouring=Colouring(components=(2, 1, 0))))
+    answers = []
+    for request in requests:
+        ready(session, request.pair, recipe())
+        answers.append(session.pca(request))
+    assert made == requests
+    assert [session.pca(request) for request in requests] == answers
+    assert made == requests, "nothing was coloured again"
+    session.forget(pairs[0].path_a)  # the basis does not rest on it, the colours do
+    ready(session, pairs[0], recipe())
+    assert session.pca(requests[0]) is not answers[0]
+    assert made == [*requests, requests[0]]
 
 
 def test_a_component_that_a_saved_basis_lacks_is_named(shifted, tmp_path):
