@@ -171,8 +171,9 @@ class Application(QObject):
         models = self.models
         trusted = map(Path, models.settings.state.trusted_plugins)
         plugins = tuple(dict.fromkeys((*self.options.plugins, *trusted)))
-        self.engine = EngineController(models, plugins, self)
-        self.pairs = PairController(models, prepare_display, self)
+        images = api.ImageStore()  # the window shows what the session describes
+        self.engine = EngineController(models, plugins, self, images=images)
+        self.pairs = PairController(models, prepare_display, self, images=images)
         self.maps = MapsController(models, self.engine, self)
         self.networks = NetworksController(models, self.engine, self.maps, self)
         self.work_lane = JobLane(models.messages.report, self)

@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         heat_range_numbers,
         parse_heat_range,
     )
+    from engine.image_store import ImageStore
     from engine.imagefiles.value_range import (
         AUTO,
         ValueRange,

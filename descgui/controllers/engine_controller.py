@@ -19,6 +19,12 @@ from engine import api
 class EngineController(QObject):
     """Owns the session that all queries ask.
 
+    Args:
+        models: tell the settings, and are told what there is.
+        plugins: files that register descriptors.
+        parent: owns this.
+        images: where the session has images from; None for a store of its own.
+
     Signals:
         ready(): torch is loaded and the session exists.
         plugin_loaded(): there are further descriptors.
@@ -28,11 +34,17 @@ class EngineController(QObject):
     plugin_loaded = Signal()
 
     def __init__(
-        self, models: AppModels, plugins: tuple[Path, ...] = (), parent: QObject | None = None
+        self,
+        models: AppModels,
+        plugins: tuple[Path, ...] = (),
+        parent: QObject | None = None,
+        *,
+        images: api.ImageStore | None = None,
     ) -> None:
         super().__init__(parent)
         self._models = models
         self._plugins = plugins
+        self._images = images
         self._started = False
         self._session: api.Session | None = None
         self.lane = JobLane(models.messages.report, self)
@@ -59,7 +71,8 @@ class EngineController(QObject):
                     api.load_plugin(plugin)
                 except api.DescSpaceError as error:
                     problems.append(str(error))
-            return api.Session(map_budget_bytes=budget_bytes), _engine_state(), tuple(problems)
+            session = api.Session(map_budget_bytes=budget_bytes, images=self._images)
+            return session, _engine_state(), tuple(problems)
 
         self.lane.submit(load, key="engine", done=self._loaded, failed=self._failed)
 

@@ -53,7 +53,10 @@ class PairController(QObject):
     """Reads images in a lane of its own; whatever fails leaves the open pair as it is.
 
     Args:
+        models: are told what was opened.
         prepare: turns an image into the uint8 picture that is drawn, on the worker's thread.
+        parent: owns this.
+        images: where it has images from; None for a store of its own.
 
     Signals:
         layout_wanted(Path, tuple of PairSetReader): several layouts fit what the user chose.
@@ -69,10 +72,18 @@ class PairController(QObject):
     session_wanted = Signal(object)
     video_wanted = Signal(object, object)
 
-    def __init__(self, models: AppModels, prepare: Prepare, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        models: AppModels,
+        prepare: Prepare,
+        parent: QObject | None = None,
+        *,
+        images: api.ImageStore | None = None,
+    ) -> None:
         super().__init__(parent)
         self._models = models
         self._prepare = prepare
+        self._images = images or api.ImageStore()
         self.lane = JobLane(models.messages.report, self)
         self.truths = TruthController(models, self.lane, self)
 
@@ -162,7 +173,7 @@ class PairController(QObject):
             if path_a is not None or kept is None:
                 first = path_a or path_b
                 return self._read(replace(_free_pair(first, path_b, None), name=name(first)), None)
-            image_b = api.read_image(path_b, allow_cut=True)
+            image_b = self._images.read(path_b)
             pair = replace(
                 _free_pair(kept.pair.path_a, path_b, None),
                 name=name(kept.pair.path_a),
@@ -399,11 +410,8 @@ class PairController(QObject):
 
     def _read(self, pair: api.ImagePair, dataset: api.PairSet | None) -> _Opened:
         """On the worker's thread: decode both images."""
-        image_a = api.read_image(pair.path_a, shown=pair.range_a, allow_cut=True)
-        if pair.path_b == pair.path_a:
-            image_b = image_a.in_range(pair.range_b)
-        else:
-            image_b = api.read_image(pair.path_b, shown=pair.range_b, allow_cut=True)
+        image_a = self._images.read(pair.path_a, shown=pair.range_a)
+        image_b = self._images.read(pair.path_b, shown=pair.range_b)
         displays = (self._prepare(image_a), self._prepare(image_b))
         truth = pair.open_truth(image_a.size_px, image_b.size_px)
         return _Opened(PairState(pair, image_a, image_b, *displays, truth), dataset)

@@ -21,7 +21,7 @@ def unit_length(values: Tensor, *, dim: int = 1, smallest: float = 1e-12) -> Ten
     Differentiable everywhere: a zero vector has a zero gradient.
     """
     if values.stride(dim) == 1:
-        lengths = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+        lengths: Tensor = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
         return values * ((lengths >= smallest) / lengths.clamp_min(smallest))
     # Where a vector's numbers do not lie together, vector_norm takes ten times as long as this;
     # where they do, a fifth.

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engine.byte_cache import ByteCache
 from engine.data.pairs import ImagePair
 from engine.descriptors.base import DenseDescriptor, LayeredDescriptor, Levels, PairDescriptor
 from engine.descriptors.compute import get_built, predict_bytes, run_on_image
@@ -32,7 +33,8 @@ from engine.errors import (
     MapsMismatchError,
     MapsMissingError,
 )
-from engine.images import Image, fit_long_edge, read_image, resize_pixels
+from engine.image_store import ImageStore
+from engine.images import Image, fit_long_edge, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_errors, find_winners
 from engine.inspection.colours import answer_pca, fit_on_images
 from engine.inspection.described import (
@@ -59,16 +61,14 @@ from engine.inspection.requests import (
     ScalarMap,
     WinnersAnswer,
 )
-from engine.inspection.store import ByteCache, MapKey, return_freed_memory
+from engine.inspection.store import MapKey, return_freed_memory
 from engine.matching.colouring import Colouring
 from engine.matching.projection import PcaBasis, load_basis, save_basis
 from engine.matching.query_points import choose_listed, choose_points
-from engine.paths import FileStamp
 from engine.progress import CancelToken, JobContext, Note, Phase, Progress, Stage
 from engine.vocabulary import PRECOMPUTED, SIDES, Side, other_side
 
 _LARGEST_DEFAULT_BYTES = 2 << 30
-_IMAGE_BUDGET_BYTES = 256 << 20
 _IMAGES_IN_USE = 4
 _BASES_IN_USE = 8
 _COLOURS_BUDGET_BYTES = 32 << 20
@@ -90,15 +90,18 @@ class Session:
     Args:
         map_budget_bytes: memory for maps; None takes a quarter of the computer's, at most 2 GiB.
             The latest four images stay even where they need more: two descriptors of one pair.
+        images: where it has them from; None for a store of its own.
     """
 
-    def __init__(self, *, map_budget_bytes: int | None = None) -> None:
+    def __init__(
+        self, *, map_budget_bytes: int | None = None, images: ImageStore | None = None
+    ) -> None:
         if map_budget_bytes is None:
             map_budget_bytes = min(_LARGEST_DEFAULT_BYTES, memory_bytes() // 4)
         self._maps: ByteCache[MapKey, Described] = ByteCache(
             map_budget_bytes, keep_at_least=_IMAGES_IN_USE
         )
-        self._images: ByteCache[FileStamp, Image] = ByteCache(_IMAGE_BUDGET_BYTES, keep_at_least=2)
+        self._images = images or ImageStore()
         self._describing = threading.Lock()
         # An entry is used by the thread that holds the lock above, and by no other.
         self._looked_at: ByteCache[MapKey, PairImage] = ByteCache(0, keep_at_least=_IMAGES_IN_USE)
@@ -211,8 +214,7 @@ class Session:
         self._looked_at.drop(lambda key: key.reads(path))
         self._bases.drop(lambda key: any(one.reads(path) for one in key.fitted_on))
         self._coloured.drop(lambda key: key.maps_a.reads(path) or key.maps_b.reads(path))
-        gone = FileStamp.of(path).path
-        self._images.drop(lambda stamp: stamp.path == gone)
+        self._images.forget(path)
 
     # ---- questions -------------------------------------------------------------------------
 
@@ -508,13 +510,7 @@ class Session:
         return found[0], found[1]
 
     def _image(self, pair: ImagePair, side: Side) -> Image:
-        path = pair.path(side)
-        stamp = FileStamp.of(path)
-        image = self._images.get(stamp)
-        if image is None:
-            image = read_image(path, allow_cut=True)
-            self._images.put(stamp, image, image.size_bytes)
-        return image.in_range(pair.range_of(side))
+        return self._images.read(pair.path(side), shown=pair.range_of(side))
 
 
 @dataclass(frozen=True, slots=True)

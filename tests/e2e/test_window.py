@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from descgui.models.maps_state import DescriptorChoice
 from descgui.views import dialogs
 from descgui.views.compare_popup import ComparePopup
 from descgui.views.figure_dialog import FigureDialog
+from engine import images
 from engine.api import warp_points, write_image
 from tests.e2e.driving import (
     H_B_FROM_A,
@@ -352,6 +354,24 @@ def test_the_last_pair_comes_back_at_the_next_start(qtbot, open_window, sequence
     close(qtbot, window)
     again = open_ready(qtbot, open_window)
     assert again.models.pair.state.pair.name == "i_light 1 → 3"
+
+
+def test_each_image_is_read_once_for_the_window_and_for_describing(
+    qtbot, open_window, sequences, monkeypatch
+):
+    read: list[str] = []
+
+    def count(path: Path, **options: object) -> images.Image:
+        read.append(path.name)
+        return images_read(path, **options)
+
+    images_read = images.read_image
+    monkeypatch.setattr(images, "read_image", count)
+    window = open_ready(qtbot, open_window, sequences)
+    for step in (1, -1):
+        window.pairs.step(step)
+        wait_rest(qtbot, window)
+    assert sorted(read) == ["1.png", "2.png", "3.png"]
 
 
 def test_the_first_start_shows_the_demo(qtbot, open_window):

@@ -19,16 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.pairs import ImagePair
+from engine.image_store import ImageStore
 from engine.images import write_image
 from engine.inspection.requests import PcaRequest, ProbeRequest, Recipe
-from engine.inspection import session as session_module
 from engine.inspection.session import Session
 from engine.descriptors.registry import make_spec
 from engine.progress import JobContext
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
-session_module._IMAGE_BUDGET_BYTES = 2 << 20
-session = Session(map_budget_bytes=16 << 20)
+session = Session(map_budget_bytes=16 << 20, images=ImageStore(2 << 20))
 recipe = Recipe(spec=make_spec("daisy", {"stride_px": 4}), long_edge_px=240, device="cpu")
 used_mb = []
 gc.freeze()  # what torch loads stays: looking through it each time would take longer than the work

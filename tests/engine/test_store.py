@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.byte_cache import ByteCache
 from engine.data.pairs import ImagePair
 from engine.descriptors import registry
 from engine.descriptors.registry import DescriptorEntry, DescriptorSpec
 from engine.errors import ConfigError
 from engine.inspection.requests import Recipe
-from engine.inspection.store import ByteCache, MapKey
+from engine.inspection.store import MapKey
 from engine.paths import FileStamp
 from engine.vocabulary import PRECOMPUTED
 
