@@ -32,11 +32,12 @@ BENCHMARKS = {
     "match": "the match command, from its start to the table",
     "mining": "hard negatives, on the processor and by the CUDA kernel, compared with torch",
     "training": "from a pointer event to the painted heat map during a training",
+    "load": "stalls of the window during a training, while the pointer moves",
     "step": "a training's step, beside its bare arithmetic",
     "study": "what a study of layers takes beyond describing once and matching",
 }
 # They take minutes each, and run when they are asked for.
-LONG = ("training", "step", "study")
+LONG = ("training", "load", "step", "study")
 _TIMEOUT_S = 1800
 _LONG_TIMEOUT_S = 4 * 3600
 _MOST_WORSE = 1.2  # a ratio over the recorded one

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.figure import Figure, summarise
-from benchmarks.window_loop import WindowLoop, use_offscreen
+from benchmarks.window_loop import StallWatch, WindowLoop, use_offscreen
 
 if TYPE_CHECKING:
     from descgui.app import Application
@@ -71,6 +71,9 @@ def measure_moves(
     inputs: tuple[list[Path], tuple[Path, Path]],
     runs: int,
     begin: Callable[[Application], Callable[[], bool]] | None = None,
+    *,
+    least_s: float = 0.0,
+    stalls: StallWatch | None = None,
 ) -> tuple[list[float], list[float]]:
     """Open the window, move the pointer around, close the window.
 
@@ -78,6 +81,8 @@ def measure_moves(
         inputs: pictures and map files of :func:`write_inputs`.
         runs: rounds of moves.
         begin: starts other work, and returns a function that says whether it is running.
+        least_s: further rounds until the pointer has moved for so many seconds.
+        stalls: watches during the rounds.
 
     Returns:
         The 95th percentile of each round's moves, in milliseconds: of the engine's query, and
@@ -123,7 +128,10 @@ def measure_moves(
     random = np.random.default_rng(1)
     engine_ms: list[float] = []
     painted_ms: list[float] = []
-    for _ in range(runs):
+    began_s = time.perf_counter()
+    if stalls is not None:
+        stalls.start()
+    while len(painted_ms) < runs or time.perf_counter() - began_s < least_s:
         times, shares = [], []
         for move in range(_WARM_UP + _MOVES):
             x, y = random.uniform(_INNER[0], _INNER[1]) * (asked.width(), asked.height())
@@ -143,6 +151,8 @@ def measure_moves(
                 shares.append(1000 * models.probe.answer.seconds)
         painted_ms.append(float(np.percentile(times, 95)))
         engine_ms.append(float(np.percentile(shares, 95)))
+    if stalls is not None:
+        stalls.stop()
     window.finished.connect(loop.quit)
     window.end(0)
     loop.run(_WAIT_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -33,12 +34,7 @@ def measure(runs: int) -> list[Figure]:
         home = Path(folder)
         inputs, photos = write_inputs(home), write_photos(home / "photos")
 
-        def train(window: Application) -> Callable[[], bool]:
-            training = window.models.training
-            training.choice.update(folder=str(photos), preset="quick")
-            window.trainings.start()
-            return lambda: training.status.state.step >= _STEPS_BEFORE
-
+        train = partial(begin_training, photos)
         alone = measure_moves(inputs, runs)[1]
         with mock.patch("descgui.controllers.training_controller.leave_room"):
             greedy = measure_moves(inputs, runs, train)[1]
@@ -55,6 +51,14 @@ def measure(runs: int) -> list[Figure]:
             ratio_to=first,
         ),
     ]  # fmt: skip
+
+
+def begin_training(photos: Path, window: Application) -> Callable[[], bool]:
+    """Train the quick preset in a window; returns whether its first steps are done."""
+    training = window.models.training
+    training.choice.update(folder=str(photos), preset="quick")
+    window.trainings.start()
+    return lambda: training.status.state.step >= _STEPS_BEFORE
 
 
 def write_photos(folder: Path) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, MutableMapping
 
 _LOOK_MS = 50
+_TICK_MS = 5
 
 
 def use_offscreen(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -51,3 +53,33 @@ class WindowLoop:
         look.start()
         self.run(seconds)
         look.stop()
+
+
+class StallWatch:
+    """How late the events of a window are: a timer rings every 5 ms, or as soon as it can.
+
+    Attributes:
+        late_ms: milliseconds that each ring came late.
+    """
+
+    def __init__(self) -> None:
+        from PySide6.QtCore import Qt, QTimer
+
+        self.late_ms: list[float] = []
+        self._last_s = 0.0
+        self._timer = QTimer(interval=_TICK_MS, timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._ring)
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._last_s = time.perf_counter()
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._timer.stop()
+
+    def _ring(self) -> None:
+        now_s = time.perf_counter()
+        self.late_ms.append(max(0.0, 1000 * (now_s - self._last_s) - _TICK_MS))
+        self._last_s = now_s
