@@ -35,6 +35,9 @@ _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
 _ONE_PLACE_PX: Final = 0.01  # a place is found from several cells, from the nearest most exactly
 _ZOOMED_AT_ONCE: Final = 1024
 _SIMILARITIES_AT_ONCE: Final = 1 << 24
+_ALIKE_AT_ONCE: Final = 64  # queries; the more, the less alike are the best similarities they reach
+_WORTH_A_COPY: Final = 0.5  # share of the cells; gathering more takes longer than it saves
+_OTHER_ORDER: Final = 1e-5  # of float32 sums that were added up otherwise
 _BEYOND: Final = 0.5  # of a cell
 
 
@@ -291,7 +294,7 @@ class Described:
             if similarities is not None and len(sets) == 1:
                 query, cell = likely_cells(similarities[number].reshape(1, -1), least)
             else:
-                query, cell = _likely_cells(level, sets[asked], least)
+                query, cell = _likely_cells(level, sets[asked], reached[asked], least)
             cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
             for part in range(0, len(cell), _ZOOMED_AT_ONCE):
                 some = slice(part, part + _ZOOMED_AT_ONCE)
@@ -516,25 +519,45 @@ def _read_rows(level: SearchLevel, index: NDArray[np.int64]) -> NDArray[np.float
 
 
 def _likely_cells(
-    level: SearchLevel, sets: NDArray[np.float32], least: NDArray[np.float32]
+    level: SearchLevel,
+    sets: NDArray[np.float32],
+    reached: NDArray[np.float32],
+    least: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As :func:`likely_cells` of sets ``(N, L, D)``, some queries at a time."""
-    few = max(1, _SIMILARITIES_AT_ONCE // len(least))
-    queries, cells = [], []
-    for first in range(0, len(sets), few):
+    """As :func:`likely_cells` of sets ``(N, L, D)``, some queries at a time.
+
+    No cell is more similar to a query than its best one, so where more is asked for than that,
+    nothing has to be multiplied: of two views of a scene, nearly everywhere.
+
+    Args:
+        level: the map.
+        sets: the queries.
+        reached: ``(N,)`` similarity of each query's best cell.
+        least: ``(M,)`` what each cell asks for.
+    """
+    few = max(1, min(_ALIKE_AT_ONCE, _SIMILARITIES_AT_ONCE // len(least)))
+    order = np.argsort(reached, kind="stable")  # those that reach alike have the same cells left
+    found_queries, found_cells = [order[:0]], [order[:0]]
+    for first in range(0, len(order), few):
         check_stop()
-        similarity = _cell_similarities(level, sets[first : first + few])
-        query, cell = likely_cells(similarity, least)
-        queries.append(query + first)
-        cells.append(cell)
-    return np.concatenate(queries), np.concatenate(cells)
+        some = order[first : first + few]
+        left = np.flatnonzero(least <= reached[some[-1]] + SAME + _OTHER_ORDER)
+        if not left.size:
+            continue
+        few_left = len(left) < _WORTH_A_COPY * len(least)
+        vectors = level.vectors[left] if few_left else level.vectors
+        asks = least[left] if few_left else least
+        query, cell = likely_cells(_similarities(vectors, sets[some]), asks)
+        found_queries.append(some[query])
+        found_cells.append(left[cell] if few_left else cell)
+    return np.concatenate(found_queries), np.concatenate(found_cells)
 
 
-def _cell_similarities(level: SearchLevel, sets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(N, M)`` of sets ``(N, L, D)`` with all cells of a level; the best of a set counts."""
-    queries = torch.from_numpy(np.ascontiguousarray(sets)).to(level.vectors.device)
-    best = queries[:, 0] @ level.vectors.T
+def _similarities(vectors: Tensor, sets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(N, M)`` of sets ``(N, L, D)`` with vectors ``(M, D)``; the best of a set counts."""
+    queries = torch.from_numpy(np.ascontiguousarray(sets)).to(vectors.device)
+    best = queries[:, 0] @ vectors.T
     for member in range(1, queries.shape[1]):
-        torch.maximum(best, queries[:, member] @ level.vectors.T, out=best)
+        torch.maximum(best, queries[:, member] @ vectors.T, out=best)
     found: NDArray[np.float32] = best.cpu().numpy()
     return found

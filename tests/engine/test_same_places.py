@@ -1,9 +1,13 @@
 """Which cells may hold a query's very descriptor: the cheap test never drops one that does."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from engine.matching.same_places import SAME, may_hold, zoom_in
+from engine.inspection import described
+from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
 
 
 def patches(random: np.random.Generator, count: int, dim: int, alike: float) -> np.ndarray:
@@ -59,3 +63,28 @@ def test_other_queries_are_dropped_and_so_are_cells_outside_the_map() -> None:
     outside[:, (2, 5, 8)] = True
     assert may_hold(around, inside, queries).all()
     assert not may_hold(around, outside, queries).any()
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_leaving_out_cells_that_ask_for_too_much_loses_none(
+    members: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(described, "_ALIKE_AT_ONCE", 7)
+    generator = np.random.default_rng(4)
+    vectors = generator.normal(size=(300, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    sets = generator.normal(size=(60, members, 8)).astype(np.float32)
+    sets /= np.linalg.norm(sets, axis=2, keepdims=True)
+    sets[:4, 0] = vectors[:4]
+    like = np.einsum("nld,md->nlm", sets, vectors).max(axis=1)
+    for least in (
+        generator.uniform(0.5, 1.0, 300).astype(np.float32),
+        np.full(300, 0.6, np.float32),  # all cells are left for some and none for others
+        np.full(300, 2.0, np.float32),
+    ):
+        level = SimpleNamespace(vectors=torch.from_numpy(vectors))
+        found = described._likely_cells(level, sets, like.max(axis=1), least)
+        expected = likely_cells(like, least)
+        assert set(zip(*map(np.ndarray.tolist, found), strict=True)) == set(
+            zip(*map(np.ndarray.tolist, expected), strict=True)
+        )
