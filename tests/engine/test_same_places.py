@@ -69,7 +69,7 @@ def test_other_queries_are_dropped_and_so_are_cells_outside_the_map() -> None:
 def test_leaving_out_cells_that_ask_for_too_much_loses_none(
     members: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(described, "_ALIKE_AT_ONCE", 7)
+    monkeypatch.setattr(described, "_ALIKE_AT_ONCE", 30)
     generator = np.random.default_rng(4)
     vectors = generator.normal(size=(300, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
