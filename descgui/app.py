@@ -52,7 +52,7 @@ from descgui.views.descriptor_panel import DescriptorPanel
 from descgui.views.dock_layouts import DockSpec
 from descgui.views.evaluation_actions import EvaluationActions
 from descgui.views.image_menu import image_menu
-from descgui.views.lazy_panel import LazyPanel
+from descgui.views.lazy_panel import LazyPanel, Making
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import MainWindow
 from descgui.views.matches_panel import MatchesPanel
@@ -262,8 +262,8 @@ class Application(QObject):
         self.descriptor = DescriptorPanel(models, self.maps, self.files)
         self.probe = ProbePanel(models, self.probes, self.pairs.truths, self.learning)
         self.match_panel = MatchesPanel(models, self.matches, self.files, self.pairs.truths)
-        self._evaluation = LazyPanel(self._make_evaluation)
-        self._training = LazyPanel(self._make_training)
+        self._evaluation = LazyPanel(self._make_evaluation, size_px=(900, 360), least_px=(520, 200))
+        self._training = LazyPanel(self._make_training, size_px=(1100, 400), least_px=(520, 220))
         self.window = MainWindow(
             models,
             self.actions,
@@ -285,17 +285,29 @@ class Application(QObject):
         self.window.can_close = self._can_close
         self.window.closing.connect(self._close)
 
-    def _make_evaluation(self) -> EvaluationPanel:
+    def _make_evaluation(self) -> Making:
+        from descgui.views.evaluation_form import EvaluationForm
+
+        yield
         from descgui.views.evaluation_panel import EvaluationPanel
 
-        panel = EvaluationPanel(self.models, self.evaluations)
+        yield
+        form = EvaluationForm(self.models, self.evaluations)
+        yield
+        panel = EvaluationPanel(self.models, self.evaluations, form)
         panel.gallery_requested.connect(self._open_gallery)
         return panel
 
-    def _make_training(self) -> TrainingPanel:
+    def _make_training(self) -> Making:
+        from descgui.views.training_form import TrainingForm
+
+        yield
         from descgui.views.training_panel import TrainingPanel
 
-        return TrainingPanel(self.models, self.trainings)
+        yield
+        form = TrainingForm(self.models, self.trainings)
+        yield
+        return TrainingPanel(self.models, self.trainings, form)
 
     # ---- wires ---------------------------------------------------------------------------------
 

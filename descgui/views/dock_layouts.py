@@ -13,7 +13,6 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 from descgui.views.actions import Actions
 from descgui.views.icons import icon
 from descgui.views.layout_store import STATE_VERSION, Layouts
-from descgui.views.lazy_panel import LazyPanel
 from descgui.views.workspace_bars import PanelRail
 from descgui.views.workspaces import COMPACT_PX, INSPECT, WORKSPACES, home_of
 
@@ -187,7 +186,6 @@ class DockLayouts(QObject):
         window, workspace = self._window, WORKSPACES[self.workspace]
         window.setUpdatesEnabled(False)
         try:
-            self._make(workspace.main)
             central = window.centralWidget()
             if central is not None:
                 central.setVisible(not (workspace.main and self.compact))
@@ -198,12 +196,6 @@ class DockLayouts(QObject):
         finally:
             window.setUpdatesEnabled(True)
         self.laid_out.emit()
-
-    def _make(self, name: str) -> None:
-        """Make the content of a panel before it is laid out, so that its size counts."""
-        widget = self._specs[name].widget if name in self._specs else None
-        if isinstance(widget, LazyPanel):
-            _ = widget.content
 
     def _arrange(self) -> None:
         window, workspace = self._window, WORKSPACES[self.workspace]

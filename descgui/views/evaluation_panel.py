@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -46,7 +46,6 @@ from descgui.views.words import QUERY_LISTS, clock_text, counted
 if TYPE_CHECKING:
     from engine.api import RunInfo
 
-FIRST_HEIGHT_PX = 360
 _ABREAST = [3000, 2000]  # the table's share, and that of the bars
 _COPIES = (
     ("Copy as Markdown", "markdown"),
@@ -68,7 +67,11 @@ class EvaluationPanel(QWidget):
     gallery_requested = Signal()
 
     def __init__(
-        self, models: AppModels, actions: EvaluationActions, parent: QWidget | None = None
+        self,
+        models: AppModels,
+        actions: EvaluationActions,
+        form: EvaluationForm | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._model = models.evaluation
@@ -76,7 +79,7 @@ class EvaluationPanel(QWidget):
         self._actions = actions
         self._shown_metrics: dict[str, ShownMetric] = {}
         self._results: ResultTables | None = None
-        self.form = EvaluationForm(models, actions, self)
+        self.form = EvaluationForm(models, actions) if form is None else form
         self.runs = RunList(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Past runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
@@ -85,12 +88,6 @@ class EvaluationPanel(QWidget):
         self._model.runs.changed.connect(self._on_runs)
         self._on_runs(self._model.runs.state)
         self._on_shown(self._shown.state)
-
-    def sizeHint(self) -> QSize:
-        return QSize(900, FIRST_HEIGHT_PX)
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(520, 200)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Put the bars below the table in a narrow panel."""

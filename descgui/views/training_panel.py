@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from descgui.views.training_probe import TrainingProbe
     from engine.api import TrainingRunInfo
 
-FIRST_HEIGHT_PX = 400
 _NARROW_LEFT_PX = 256
 _WIDE_PX = 940
 _NARROW_PX = 800
@@ -74,7 +73,11 @@ class TrainingPanel(QWidget):
     """Sets up a training, follows it, and lists past ones."""
 
     def __init__(
-        self, models: AppModels, actions: TrainingActions, parent: QWidget | None = None
+        self,
+        models: AppModels,
+        actions: TrainingActions,
+        form: TrainingForm | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._models = models
@@ -85,7 +88,7 @@ class TrainingPanel(QWidget):
         self._page = _PAIRS
         self._last_stage = "none"
         self._button_texts: dict[QPushButton, str] = {}
-        self.form = TrainingForm(models, actions, self)
+        self.form = TrainingForm(models, actions) if form is None else form
         self.runs = TrainingRuns(self._model, actions, self)
         self._left = RunsColumn(self.form, self.runs, self, past="Runs")
         self.new_tab, self.past_tab = self._left.new_tab, self._left.past_tab
@@ -98,12 +101,6 @@ class TrainingPanel(QWidget):
         self._show_page(_PAIRS)
         if self._model.can_plot.state:
             self._make_plots()
-
-    def sizeHint(self) -> QSize:
-        return QSize(1100, FIRST_HEIGHT_PX)
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(520, 220)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Show curves and probe side by side where they fit, and less text where little fits."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, QSettings, Qt
+from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, QSettings, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QImage, QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
@@ -37,7 +37,7 @@ from descgui.views.actions import Actions
 from descgui.views.dock_layouts import DockSpec
 from descgui.views.environment import about_text, collect_facts, facts_as_text
 from descgui.views.layout_store import keep_on_screen, restore_layout
-from descgui.views.lazy_panel import LazyPanel
+from descgui.views.lazy_panel import LazyPanel, Making
 from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import MainWindow
 from descgui.views.notifications import KEPT, stay_ms
@@ -522,11 +522,13 @@ def worker(
     """Makes windows with all panels; those of other workspaces note when they are made."""
 
     def lazy(name: str) -> LazyPanel:
-        def make() -> QWidget:
-            made.append(name)
+        def make() -> Making:
+            made.append(f"{name} begun")
+            yield
+            made[-1] = name
             return QListWidget()
 
-        return LazyPanel(make)
+        return LazyPanel(make, size_px=(900, 360), least_px=(300, 200))
 
     def make(width: int = 1400, height: int = 900, layout: Path | None = None) -> MainWindow:
         window = MainWindow(
@@ -563,7 +565,8 @@ def test_keys_switch_the_workspaces_and_lead_back_to_the_pair(
     field = window.docks["descriptor"].widget()
     QTest.keyClick(window, Qt.Key.Key_E)
     assert seen(window) == {"evaluation"}
-    assert made == ["evaluation"]
+    assert made == []  # nor does the key
+    qtbot.waitUntil(lambda: made == ["evaluation"])
     work, pair = window.docks["evaluation"], window.centralWidget()
     qtbot.waitUntil(lambda: work.width() > pair.width() > 300)
     QTest.keyClick(window, Qt.Key.Key_F9)
@@ -577,7 +580,60 @@ def test_keys_switch_the_workspaces_and_lead_back_to_the_pair(
     assert seen(window) == {"evaluation"}  # … and the other key works everywhere
     QTest.keyClick(window, Qt.Key.Key_I)
     assert field.isVisible()
-    assert made == ["evaluation", "training"]
+    qtbot.waitUntil(lambda: made == ["evaluation", "training"])
+
+
+def making(made: list[str]) -> LazyPanel:
+    """A panel in three steps, the second of which fails the first time."""
+
+    def make() -> Making:
+        made.append("begun")
+        yield
+        made.append("half")
+        if made.count("half") == 1:
+            raise RuntimeError("no module")
+        yield
+        made.append("whole")
+        return QLabel("panel")
+
+    return LazyPanel(make, size_px=(640, 300), least_px=(200, 100))
+
+
+def test_a_lazy_panel_is_made_in_turns_of_the_event_loop_once_it_is_shown(
+    qtbot: QtBot, made: list[str]
+):
+    made.append("half")  # it does not fail
+    place = making(made)
+    qtbot.addWidget(place)
+    assert (place.sizeHint().width(), place.minimumSizeHint().height()) == (640, 100)
+    place.show()
+    assert not place.is_made
+    assert made[1:] == []
+    seen: list[int] = []
+    watch = QTimer(interval=0)
+    watch.timeout.connect(lambda: seen.append(len(made)))
+    watch.start()
+    qtbot.waitUntil(lambda: place.is_made)
+    watch.stop()
+    assert {2, 3} <= set(seen)  # other events are answered between its steps
+    assert made[1:] == ["begun", "half", "whole"]
+    assert place.focusProxy() is place.content
+    place.hide()
+    place.show()
+    qtbot.wait(20)
+    assert made[1:] == ["begun", "half", "whole"]
+
+
+def test_what_is_left_of_a_lazy_panel_is_made_when_it_is_asked_for_also_after_a_failure(
+    qtbot: QtBot, made: list[str]
+):
+    place = making(made)
+    qtbot.addWidget(place)
+    with pytest.raises(RuntimeError, match="no module"):
+        _ = place.content
+    assert not place.is_made
+    assert place.content.text() == "panel"
+    assert made == ["begun", "half", "begun", "half", "whole"]
 
 
 def test_the_buttons_at_the_top_show_the_workspace(
