@@ -81,6 +81,7 @@ class LazyPanel(QWidget):
             self._content = end.value
             in_column(self, self._content)
             self.setFocusProxy(self._content)
+            self._content.show()  # the layout would do so in a later turn
         except BaseException:
             self._making = None
             raise

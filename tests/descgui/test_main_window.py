@@ -629,10 +629,12 @@ def test_what_is_left_of_a_lazy_panel_is_made_when_it_is_asked_for_also_after_a_
 ):
     place = making(made)
     qtbot.addWidget(place)
+    place.show()
     with pytest.raises(RuntimeError, match="no module"):
         _ = place.content
     assert not place.is_made
     assert place.content.text() == "panel"
+    assert place.content.isVisible()
     assert made == ["begun", "half", "begun", "half", "whole"]
 
 
