@@ -34,10 +34,12 @@ BENCHMARKS = {
     "training": "from a pointer event to the painted heat map during a training",
     "load": "stalls of the window during a training, while the pointer moves",
     "step": "a training's step, beside its bare arithmetic",
+    "memory": "what whole programs take at their peaks",
+    "growth": "how times grow with images, maps, sets and sequences",
     "study": "what a study of layers takes beyond describing once and matching",
 }
 # They take minutes each, and run when they are asked for.
-LONG = ("training", "load", "step", "study")
+LONG = ("training", "load", "step", "memory", "growth", "study")
 _TIMEOUT_S = 1800
 _LONG_TIMEOUT_S = 4 * 3600
 _MOST_WORSE = 1.2  # a ratio over the recorded one

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
+from benchmarks import growth
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
 
 
@@ -180,3 +181,9 @@ def test_a_benchmark_really_runs_in_a_process_of_its_own(monkeypatch: pytest.Mon
     """One that does not exist ends its process, not this one."""
     with pytest.raises(RuntimeError, match="ended with code"):
         runner._run_one("no-such-benchmark", 1)
+
+
+def test_a_power_law_is_found_by_its_exponent():
+    sizes = [1.0, 10.0, 100.0]
+    for true in (0.0, 1.0, 1.5):
+        assert growth.exponent(sizes, [3.0 * size**true for size in sizes]) == pytest.approx(true)
