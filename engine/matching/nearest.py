@@ -31,6 +31,9 @@ _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a sec
 _APART_BYTES_PER_PAIR = 20
 _GROUP = 64  # candidates of which the largest similarity is kept
 _WIDEST_ROWS = 256  # enough queries for a matrix product to run at full speed
+# On a processor a product is read again while it is in the cache, and square ones run fastest.
+_SQUARE_ROWS = 1024
+_CACHED_BYTES = 8 << 20
 # Rounding of a float32 cosine near 1: without a floor, two identical candidates could differ by
 # one rounding and have the ratio 0, "sure", where the truth is 1, "a coin toss".
 _LEAST_SQUARED_DISTANCE = 1e-6
@@ -67,7 +70,12 @@ class Apart:
 
 
 def plan_blocks(
-    queries: int, candidates: int, *, bytes_per_pair: int, budget_bytes: int
+    queries: int,
+    candidates: int,
+    *,
+    bytes_per_pair: int,
+    budget_bytes: int,
+    widest_rows: int = _WIDEST_ROWS,
 ) -> tuple[int, int]:
     """Choose how many queries and candidates are compared at once.
 
@@ -76,13 +84,14 @@ def plan_blocks(
         candidates: how many there are, all members together.
         bytes_per_pair: memory that comparing one query with one candidate takes.
         budget_bytes: memory that one block may take.
+        widest_rows: queries that a block has before it takes more candidates.
 
     Returns:
         (queries, candidates) of a block, both at least 1; their product times ``bytes_per_pair``
         exceeds the budget only if one single pair does.
     """
     pairs = max(1, budget_bytes // bytes_per_pair)
-    rows_wanted = max(1, min(queries, _WIDEST_ROWS))
+    rows_wanted = max(1, min(queries, widest_rows))
     columns = max(1, min(candidates, pairs // min(rows_wanted, pairs)))
     rows = max(1, min(queries, pairs // columns))
     return rows, columns
@@ -125,15 +134,24 @@ def nearest(
     best = sets.new_full((count,), -torch.inf)
     index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
     total = sum(len(member) for member in candidates)
+    on_cpu = sets.device.type == "cpu"
     rows, columns = plan_blocks(
-        count, total, bytes_per_pair=_NEAREST_BYTES_PER_PAIR, budget_bytes=budget_bytes
+        count,
+        total,
+        bytes_per_pair=_NEAREST_BYTES_PER_PAIR,
+        budget_bytes=min(budget_bytes, _CACHED_BYTES) if on_cpu else budget_bytes,
+        widest_rows=_SQUARE_ROWS if on_cpu else _WIDEST_ROWS,
     )
+    if columns > _GROUP:
+        columns -= columns % _GROUP  # whole groups in all pieces but the last ones
+    memory = sets.new_empty(rows * columns)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
         for first, part in _pieces(candidates, columns):
             if cancel is not None:
                 cancel.check()
-            value, place = _set_similarity(block, part).max(dim=1)
+            similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
+            value, place = _best_of(_set_similarity(block, part, out=similarity))
             known = best[begin : begin + rows]
             better = value > known  # strictly: a later candidate never wins a tie
             known[better] = value[better]
@@ -316,6 +334,22 @@ def distance_ratio(best: Tensor, second: Tensor) -> Tensor:
     nearer = (2 - 2 * best).clamp_min(_LEAST_SQUARED_DISTANCE)
     farther = (2 - 2 * second).clamp_min(_LEAST_SQUARED_DISTANCE)
     return torch.where(torch.isinf(farther), 1.0, (nearer / farther).sqrt())
+
+
+def _best_of(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """``(N,)`` the largest of each row of ``(N, M)`` and the first place that has it.
+
+    A maximum alone is found several times as fast as one with its place: so the place is looked
+    for in the best group of candidates only.
+    """
+    count, total = similarity.shape
+    if total % _GROUP or total == _GROUP:
+        value, place = similarity.max(dim=1)
+        return value, place
+    grouped = similarity.view(count, -1, _GROUP)
+    value, group = grouped.amax(dim=-1).max(dim=1)
+    member = grouped[torch.arange(count, device=similarity.device), group].argmax(dim=1)
+    return value, group * _GROUP + member
 
 
 def _as_sets(queries: Tensor) -> Tensor:

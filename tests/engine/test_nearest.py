@@ -249,3 +249,15 @@ def test_two_perfect_matches_and_a_lack_of_a_second_are_both_ambiguous():
     ratio = distance_ratio(best, second)
     assert ratio[:4].tolist() == [1.0, 1.0, 1.0, 1.0]
     assert ratio[4] < 0.01
+
+
+@pytest.mark.parametrize("members", [(640,), (64, 129, 1000), (3000,)])
+def test_of_many_equal_candidates_the_first_wins_in_groups_pieces_and_members(members):
+    rng = np.random.default_rng(5)
+    candidates = [exact_vectors(rng, count) for count in members]
+    queries = exact_vectors(rng, 1500)
+    found = nearest(queries, candidates, budget_bytes=1 << 22, backend="torch")
+    similarity = queries @ torch.cat(candidates).T
+    first = torch.from_numpy(similarity.numpy().argmax(axis=1))
+    assert torch.equal(found.index, first)
+    assert torch.equal(found.similarity, similarity[torch.arange(len(first)), first])
