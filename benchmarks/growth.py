@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.figure import Figure, summarise, take_turns
-from benchmarks.memory import link_sequences
-from engine.data.demo import demo_dataset
+from benchmarks.memory import demo_sequences, link_sequences
 from engine.data.layouts import open_pair_set
 from engine.descriptors.compute import get_built, working
 from engine.descriptors.registry import make_spec
@@ -57,7 +56,7 @@ def measure(runs: int) -> list[Figure]:
         _grown("growth: matching 500 points, with members", by_members, runs),
     ]
     with tempfile.TemporaryDirectory() as place:
-        small = sorted(path for path in demo_dataset().iterdir() if path.is_dir())
+        small = demo_sequences()
         sets = {
             count: link_sequences(small, count, Path(place) / str(count)) for count in _SEQUENCES
         }

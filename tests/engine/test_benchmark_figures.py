@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import growth
+from benchmarks import growth, memory
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
+from engine.data.layouts import open_pair_set
 
 
 def test_a_figure_is_the_middle_and_the_ends_of_its_samples():
@@ -187,3 +190,32 @@ def test_a_power_law_is_found_by_its_exponent():
     sizes = [1.0, 10.0, 100.0]
     for true in (0.0, 1.0, 1.5):
         assert growth.exponent(sizes, [3.0 * size**true for size in sizes]) == pytest.approx(true)
+
+
+def test_the_peak_of_memory_is_found_in_what_the_system_tells():
+    status = "Name:\tpython\nVmPeak:\t  900000 kB\nVmHWM:\t  500000 kB\nVmRSS:\t  300000 kB\n"
+    assert memory.find_peak_mb(status) == pytest.approx(512.0)
+    assert memory.find_peak_mb("Name:\tpython\nState:\tZ (zombie)\n") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_the_peak_of_a_process_is_its_own_and_outlasts_what_it_gave_back():
+    """It neither counts the memory of the one that started it nor forgets what was freed."""
+    ballast = bytearray(b"1") * 200_000_000
+    wait = "import sys; sys.stdin.read()"
+    peaks_mb = []
+    for work in ("", "bytearray(b'1') * 100_000_000; "):
+        command = [sys.executable, "-S", "-c", f"{work}print(flush=True); {wait}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdout.readline()  # the work is done
+            threading.Timer(0.2, process.stdin.close).start()
+            peaks_mb.append(memory.watch_peak_mb(process))
+    assert len(ballast) > 1e6 * peaks_mb[0]
+    assert 95 < peaks_mb[1] - peaks_mb[0] < 110
+
+
+def test_a_set_of_links_has_as_many_sequences_as_it_says(tmp_path: Path):
+    folder = memory.link_sequences(memory.demo_sequences(), 8, tmp_path / "set")
+    assert len(open_pair_set(folder).groups) == 8
