@@ -36,10 +36,11 @@ BENCHMARKS = {
     "step": "a training's step, beside its bare arithmetic",
     "memory": "what whole programs take at their peaks",
     "growth": "how times grow with images, maps, sets and sequences",
+    "evaluation": "what an evaluation and its report take beyond describing and matching",
     "study": "what a study of layers takes beyond describing once and matching",
 }
 # They take minutes each, and run when they are asked for.
-LONG = ("training", "load", "step", "memory", "growth", "study")
+LONG = ("training", "load", "step", "memory", "growth", "evaluation", "study")
 _TIMEOUT_S = 1800
 _LONG_TIMEOUT_S = 4 * 3600
 _MOST_WORSE = 1.2  # a ratio over the recorded one

@@ -293,6 +293,7 @@ def measure_pairs(
     device: torch.device,
     strict: bool,
     context: JobContext,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[PairRecord]:
     """Measure all descriptors on all pairs of a data set.
 
@@ -306,6 +307,7 @@ def measure_pairs(
         device: where to compute.
         strict: whether a broken pair ends it.
         context: receives each note once, and is checked for cancelling.
+        clock: what describing and matching are timed by, in seconds.
 
     Yields:
         A record for each pair, in order.
@@ -324,7 +326,7 @@ def measure_pairs(
                 continue
             first, second = read
             if task is None or task.first is not first:
-                task = _SharedFirst(first, protocol, descriptors, device, context)
+                task = _SharedFirst(first, protocol, descriptors, device, context, clock)
             yield task.measure(one, second)
 
 
@@ -467,6 +469,7 @@ class _SharedFirst:
     descriptors: Sequence[EvaluatedDescriptor]
     device: torch.device
     context: JobContext
+    clock: Callable[[], float]
     described: dict[str, PairImage] = field(default_factory=dict)
     pools: dict[DrawnQueries, Points] = field(default_factory=dict)
 
@@ -482,11 +485,11 @@ class _SharedFirst:
         timings: list[Timing] = []
         points: dict[QueryKind, tuple[PairPoints, ...]] = dict.fromkeys(lists, ())
         for each in self.descriptors if lists else ():
-            label, start_s = each.entry.label, time.perf_counter()
+            label, start_s = each.entry.label, self.clock()
             (levels_a, levels_b), vote_right, count = self._describe(each, second.working, truth)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # or its time would count as matching
-            described_s = time.perf_counter()
+            described_s = self.clock()
             for kind, queries in lists.items():
                 found = match_points(
                     self.protocol,
@@ -498,7 +501,7 @@ class _SharedFirst:
                     cancel=self.context.cancel,
                 )
                 points[kind] = (*points[kind], found)
-            match_s = time.perf_counter() - described_s
+            match_s = self.clock() - described_s
             timings.append(Timing(label, count, described_s - start_s, 1, match_s))
             maps = MeasuredMaps(
                 switches=self.protocol.metrics,

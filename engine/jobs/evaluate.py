@@ -113,6 +113,8 @@ class EvaluateJob:
         command: the command that repeats this run, for the report.
         listener: called from the working thread before the first pair and after each that this
             process measured, with all that is done so far and the pair's record.
+        clock: what describing and matching are timed by, in seconds; ``time.thread_time`` leaves
+            out what other programs and the thread that reads images do.
     """
 
     config: EvaluateConfig
@@ -123,6 +125,7 @@ class EvaluateJob:
     data_folder: Path | None = None
     command: str = ""
     listener: Listener | None = None
+    clock: Callable[[], float] = time.perf_counter
 
     def run(self, context: JobContext) -> EvaluationResult:
         """Measure, and write ``result.json`` and its tables.
@@ -162,6 +165,7 @@ class EvaluateJob:
                     device=device,
                     strict=self.strict,
                     context=context,
+                    clock=self.clock,
                 ):
                     add_record(self.out, record, ranks.rank)
                     found.append(replace(record, points=None))
