@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import growth, memory
+from benchmarks import evaluation, growth, memory
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
 from engine.data.layouts import open_pair_set
 
@@ -219,3 +219,17 @@ def test_the_peak_of_a_process_is_its_own_and_outlasts_what_it_gave_back():
 def test_a_set_of_links_has_as_many_sequences_as_it_says(tmp_path: Path):
     folder = memory.link_sequences(memory.demo_sequences(), 8, tmp_path / "set")
     assert len(open_pair_set(folder).groups) == 8
+
+
+def test_what_is_on_top_is_a_share_of_the_work_and_not_of_the_whole():
+    assert evaluation.share_percent(15.0, 12.0) == pytest.approx(25.0)
+
+
+def test_without_its_sequences_an_evaluation_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DESCGUI_DATA", str(tmp_path))
+    with pytest.raises(RuntimeError, match="DESCGUI_DATA"):
+        evaluation.find_sequences()
+    (tmp_path / "sequences").mkdir()
+    assert evaluation.find_sequences() == tmp_path / "sequences"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -174,6 +175,14 @@ def test_image_1_is_described_once_however_many_pairs_it_has(
     assert len(described) == 1 + 3 * 4  # the trial, and three sequences of four images
     assert result.timings[0].images == 12
     assert result.timings[0].pairs == PAIRS
+
+
+def test_describing_and_matching_are_timed_by_the_clock_of_the_job(sequences: Path, tmp_path: Path):
+    ticks = itertools.count()
+    job = replace(make_job(sequences, tmp_path / "out"), clock=lambda: float(next(ticks)))
+    (timing,) = job.run(JobContext()).timings
+    assert (timing.describe_s, timing.match_s) == (PAIRS, PAIRS)  # one tick a pair for each
+    assert next(ticks) == 3 * PAIRS
 
 
 def test_several_descriptors_are_asked_about_the_same_points(sequences: Path, tmp_path: Path):
