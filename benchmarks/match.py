@@ -16,6 +16,14 @@ _TARGETS_S = {"descspace-fast": 2.2, "descspace": 3.0, "descspace-robust": 4.5}
 _MAIN = Path(__file__).resolve().parent.parent / "main.py"
 
 
+def command(first: Path, second: Path, name: str, table: Path) -> list[str]:
+    """The words of the command that is timed."""
+    return [
+        "match", str(first), str(second), "--descriptor", name, "--points", "harris",
+        "--count", "500", "--out", str(table),
+    ]  # fmt: skip
+
+
 def measure(runs: int) -> list[Figure]:
     """Each form of descspace on the demo's first pair, and the import of torch, turn about."""
     folder = sorted(path for path in demo_dataset().iterdir() if path.is_dir())[0]
@@ -30,10 +38,7 @@ def measure(runs: int) -> list[Figure]:
 
         def match(name: str) -> float:
             table.unlink(missing_ok=True)
-            return run(
-                str(_MAIN), "match", str(first), str(second), "--descriptor", name,
-                "--points", "500", "--out", str(table),
-            )  # fmt: skip
+            return run(str(_MAIN), *command(first, second, name, table))
 
         def torch_alone() -> float:
             return run("-c", "import torch")

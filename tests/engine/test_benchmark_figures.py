@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import evaluation, growth, memory
+from benchmarks import evaluation, growth, match, memory
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
+from engine.cli.command import settings_from
+from engine.cli.parser import build_parser, parse
 from engine.data.layouts import open_pair_set
+from engine.jobs.settings import MatchConfig
 
 
 def test_a_figure_is_the_middle_and_the_ends_of_its_samples():
@@ -233,3 +236,9 @@ def test_without_its_sequences_an_evaluation_is_not_measured(
         evaluation.find_sequences()
     (tmp_path / "sequences").mkdir()
     assert evaluation.find_sequences() == tmp_path / "sequences"
+
+
+def test_the_timed_command_is_one_that_the_program_takes():
+    words = match.command(Path("a.png"), Path("b.png"), "daisy", Path("m.csv"))
+    config, _ = settings_from(parse(build_parser("main.py"), words), MatchConfig)
+    assert (config.points, config.count) == ("harris", 500)
