@@ -1,4 +1,4 @@
-"""Small tensor functions that several descriptors share."""
+"""Small tensor functions that describing, matching and mining share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from torch import Tensor
 
 # ITU-R BT.601, as in OpenCV's and Pillow's grey conversions, which published weights saw.
 _LUMINANCE = (0.299, 0.587, 0.114)
+
+GROUP = 64
+"""Neighbouring values of a row whose largest is taken first, see :func:`largest_of_rows`."""
 
 
 def to_luminance(images: Tensor) -> Tensor:
@@ -28,3 +31,19 @@ def unit_length(values: Tensor, *, dim: int = 1, smallest: float = 1e-12) -> Ten
     squared = values.square().sum(dim=dim, keepdim=True)
     least = smallest**2
     return values * ((squared >= least) * squared.clamp_min(least).rsqrt())
+
+
+def largest_of_rows(values: Tensor) -> tuple[Tensor, Tensor]:
+    """``(N,)`` the largest of each row of ``(N, M)`` values, and the first place that has it.
+
+    A maximum alone is found by vector instructions, several times as fast as one with its place.
+    So where rows are whole groups, the place is looked for in the best group only.
+    """
+    count, total = values.shape
+    if total % GROUP or total == GROUP:
+        best, place = values.max(dim=1)
+        return best, place
+    grouped = values.view(count, -1, GROUP)
+    best, group = grouped.amax(dim=2).max(dim=1)
+    within = grouped[torch.arange(count, device=values.device), group].argmax(dim=1)
+    return best, group * GROUP + within

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from engine.descriptors.tensors import GROUP, largest_of_rows
 from engine.kernels.ops import Backend, search_nearest
 from engine.matching import shortlist
 from engine.progress import CancelToken, check_stop
@@ -29,7 +30,6 @@ _NEAREST_BYTES_PER_PAIR = 8  # the block of similarities, and one more for a sec
 # The block of similarities, the part of it that a circle reaches, at most all of it, and the
 # squared distances there.
 _APART_BYTES_PER_PAIR = 20
-_GROUP = 64  # candidates of which the largest similarity is kept
 _WIDEST_ROWS = 256  # enough queries for a matrix product to run at full speed
 # On a processor a product is read again while it is in the cache, and square ones run fastest.
 _SQUARE_ROWS = 1024
@@ -142,8 +142,8 @@ def nearest(
         budget_bytes=min(budget_bytes, _CACHED_BYTES) if on_cpu else budget_bytes,
         widest_rows=_SQUARE_ROWS if on_cpu else _WIDEST_ROWS,
     )
-    if columns > _GROUP:
-        columns -= columns % _GROUP  # whole groups in all pieces but the last ones
+    if columns > GROUP:
+        columns -= columns % GROUP  # whole groups in all pieces but the last ones
     memory = sets.new_empty(rows * columns)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
@@ -151,7 +151,7 @@ def nearest(
             if cancel is not None:
                 cancel.check()
             similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
-            value, place = _best_of(_set_similarity(block, part, out=similarity))
+            value, place = largest_of_rows(_set_similarity(block, part, out=similarity))
             known = best[begin : begin + rows]
             better = value > known  # strictly: a later candidate never wins a tie
             known[better] = value[better]
@@ -187,7 +187,7 @@ def nearest_apart(
     """
     sets = _as_sets(queries)
     total = sum(len(member) for member in candidates)
-    columns = total + -total % _GROUP
+    columns = total + -total % GROUP
     pairs = max(1, budget_bytes // _APART_BYTES_PER_PAIR)
     # More at once would drop the block out of the processor's cache between the rounds.
     rows = max(1, min(sets.shape[1], _WIDEST_ROWS, pairs // max(1, columns)))
@@ -224,14 +224,14 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
     value = similarity.new_full((queries, count), -torch.inf)
     if total == 0 or queries == 0:
         return Apart(index, value)
-    similarity = pad(similarity, (0, -total % _GROUP), value=-torch.inf)
-    grouped = similarity.view(queries, -1, _GROUP)
+    similarity = pad(similarity, (0, -total % GROUP), value=-torch.inf)
+    grouped = similarity.view(queries, -1, GROUP)
     places = pad(
         positions.to(similarity.dtype).T, (0, similarity.shape[1] - len(positions)), value=torch.inf
     )
-    places = places.view(2, 1, -1, _GROUP)
+    places = places.view(2, 1, -1, GROUP)
     lowest, highest = places.aminmax(dim=-1)
-    members = torch.arange(_GROUP, device=similarity.device)
+    members = torch.arange(GROUP, device=similarity.device)
     largest = grouped.amax(dim=-1)
     every = torch.arange(queries, device=similarity.device)
     for round_ in range(count):
@@ -240,7 +240,7 @@ def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation:
         member = grouped[every, group].argmax(dim=1)
         left = best > -torch.inf
         value[:, round_] = best
-        index[:, round_] = torch.where(left, group * _GROUP + member, -1)
+        index[:, round_] = torch.where(left, group * GROUP + member, -1)
         if round_ == count - 1 or not bool(left.any()):
             break
         picked = places[:, 0, group, member]
@@ -334,22 +334,6 @@ def distance_ratio(best: Tensor, second: Tensor) -> Tensor:
     nearer = (2 - 2 * best).clamp_min(_LEAST_SQUARED_DISTANCE)
     farther = (2 - 2 * second).clamp_min(_LEAST_SQUARED_DISTANCE)
     return torch.where(torch.isinf(farther), 1.0, (nearer / farther).sqrt())
-
-
-def _best_of(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    """``(N,)`` the largest of each row of ``(N, M)`` and the first place that has it.
-
-    A maximum alone is found several times as fast as one with its place: so the place is looked
-    for in the best group of candidates only.
-    """
-    count, total = similarity.shape
-    if total % _GROUP or total == _GROUP:
-        value, place = similarity.max(dim=1)
-        return value, place
-    grouped = similarity.view(count, -1, _GROUP)
-    value, group = grouped.amax(dim=-1).max(dim=1)
-    member = grouped[torch.arange(count, device=similarity.device), group].argmax(dim=1)
-    return value, group * _GROUP + member
 
 
 def _as_sets(queries: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from engine.descriptors.tensors import GROUP, largest_of_rows
 from engine.kernels.ops import Backend, KernelPath, mine_negatives
 from engine.seeding import hash_next, hash_numbers, in_unsigned_order, to_bits
 
@@ -46,7 +47,6 @@ MINING_BUDGET_BYTES: Final = 32 << 20
 _BYTES_HARD: Final = 8  # a similarity, and a hash or what the search for the best takes
 _BYTES_SEMI: Final = 24  # the similarities, hashes, their in-between values and masks
 _LAST: Final = (1 << 31) - 1
-_GROUP: Final = 64  # neighbouring cells whose maximum is taken first, by vector instructions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +207,7 @@ class _Grid:
     @property
     def padded(self) -> int:
         """With at least one place of none, in whole groups."""
-        return (self.total // _GROUP + 1) * _GROUP
+        return (self.total // GROUP + 1) * GROUP
 
     def exclude(self, values: Tensor, centres: Tensor, fill: float = -torch.inf) -> None:
         """Overwrite ``(Q, padded)`` values within the radius of ``(Q, 2)`` centres, in place.
@@ -249,22 +249,11 @@ def _all_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values.sum()))
 
 
-def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of each row of ``(Q, padded)`` values, and the first place of it.
-
-    ``max`` along a row takes one value at a time where it is asked for places.
-    """
-    grouped = values.view(len(values), -1, _GROUP)
-    best, group = grouped.amax(dim=2).max(dim=1)
-    within = grouped[torch.arange(len(values), device=values.device), group].argmax(dim=1)
-    return best, group * _GROUP + within
-
-
 def _most_similar(grid: _Grid, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best of ``(Q, padded)`` similarities, which are overwritten."""
     cells, values = [], []
     for round_ in range(k):
-        best, place = _largest(similarity)  # of equal values the first, so the lowest row
+        best, place = largest_of_rows(similarity)  # of equal values the first, so the lowest row
         cell = grid.cells(place)
         cells.append(torch.where((best > -torch.inf)[:, None], cell, -1.0))
         values.append(best)
