@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figure import Figure, summarise
+from benchmarks.sequences import find_sequences
 
 _DESCRIPTORS = ("daisy", "msnet_v0", "descspace-fast")
 _PROTOCOLS = ("closed", "dense")
@@ -64,19 +65,6 @@ def measure(runs: int) -> list[Figure]:
                 ),
             ]
     return figures
-
-
-def find_sequences() -> Path:
-    """The four sequences, in the folder that ``DESCGUI_DATA`` names, else beside the checkout.
-
-    Raises:
-        RuntimeError: they are not there.
-    """
-    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    folder = Path(os.environ.get("DESCGUI_DATA", beside)) / "sequences"
-    if not folder.is_dir():
-        raise RuntimeError(f"{folder}: there are no sequences; DESCGUI_DATA names their folder")
-    return folder
 
 
 def share_percent(whole_s: float, work_s: float) -> float:

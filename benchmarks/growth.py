@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.figure import Figure, summarise, take_turns
-from benchmarks.memory import demo_sequences, link_sequences
+from benchmarks.sequences import demo_sequences, link_sequences
 from engine.data.layouts import open_pair_set
 from engine.descriptors.compute import get_built, working
 from engine.descriptors.registry import make_spec

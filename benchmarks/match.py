@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.figure import Figure, summarise, take_turns
-from engine.data.demo import demo_dataset
+from benchmarks.sequences import demo_sequences
 
 _TARGETS_S = {"descspace-fast": 2.2, "descspace": 3.0, "descspace-robust": 4.5}
 _MAIN = Path(__file__).resolve().parent.parent / "main.py"
@@ -26,7 +26,7 @@ def command(first: Path, second: Path, name: str, table: Path) -> list[str]:
 
 def measure(runs: int) -> list[Figure]:
     """Each form of descspace on the demo's first pair, and the import of torch, turn about."""
-    folder = sorted(path for path in demo_dataset().iterdir() if path.is_dir())[0]
+    folder = demo_sequences()[0]
     first, second = (next(folder.glob(f"{number}.*")) for number in (1, 2))
     with tempfile.TemporaryDirectory() as place:
         table = Path(place) / "matches.csv"

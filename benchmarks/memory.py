@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figure import Figure, summarise
-from engine.data.demo import demo_dataset
+from benchmarks.sequences import demo_sequences, link_sequences
 from engine.images import write_image
 
 _MAIN = Path(__file__).resolve().parent.parent / "main.py"
@@ -74,20 +74,6 @@ def _write_large(path: Path) -> Path:
     coarse = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
     write_image(path, coarse.repeat(8, axis=0).repeat(8, axis=1))
     return path
-
-
-def demo_sequences() -> list[Path]:
-    """The folders of the demo that are sequences in the layout of HPatches; it has others too."""
-    return sorted(path for path in demo_dataset().iterdir() if path.name.startswith(("i_", "v_")))
-
-
-def link_sequences(sequences: list[Path], count: int, folder: Path) -> Path:
-    """A set of as many sequences, each a link to one of those given."""
-    folder.mkdir()
-    for number in range(count):
-        target = sequences[number % len(sequences)]
-        (folder / f"{target.name[:2]}{number:04}").symlink_to(target, target_is_directory=True)
-    return folder
 
 
 def _peak_mb(*words: str) -> float:

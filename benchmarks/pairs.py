@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, summarise, take_turns
 from benchmarks.peers import share_threads
-from engine.data.demo import demo_dataset
+from benchmarks.sequences import demo_sequences
 from engine.data.pairs import ImagePair
 from engine.images import read_image, resize_pixels, write_image
 from engine.inspection.requests import MatchRequest
@@ -69,7 +69,7 @@ def _describe_and_match(name: str, pair: ImagePair) -> tuple[float, float]:
 
 def _write_pair(folder: Path) -> ImagePair:
     """The first two views of the demo, at the size that all figures are for."""
-    views = sorted(path for path in demo_dataset().iterdir() if path.is_dir())[0]
+    views = demo_sequences()[0]
     files = []
     for number in (1, 2):
         pixels = read_image(next(views.glob(f"{number}.*"))).pixels

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import evaluation, growth, match, memory
+from benchmarks import evaluation, growth, match, memory, sequences
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
 from engine.cli.command import settings_from
 from engine.cli.parser import build_parser, parse
@@ -220,7 +220,7 @@ def test_the_peak_of_a_process_is_its_own_and_outlasts_what_it_gave_back():
 
 
 def test_a_set_of_links_has_as_many_sequences_as_it_says(tmp_path: Path):
-    folder = memory.link_sequences(memory.demo_sequences(), 8, tmp_path / "set")
+    folder = sequences.link_sequences(sequences.demo_sequences(), 8, tmp_path / "set")
     assert len(open_pair_set(folder).groups) == 8
 
 
@@ -233,9 +233,9 @@ def test_without_its_sequences_an_evaluation_is_not_measured(
 ):
     monkeypatch.setenv("DESCGUI_DATA", str(tmp_path))
     with pytest.raises(RuntimeError, match="DESCGUI_DATA"):
-        evaluation.find_sequences()
+        sequences.find_sequences()
     (tmp_path / "sequences").mkdir()
-    assert evaluation.find_sequences() == tmp_path / "sequences"
+    assert sequences.find_sequences() == tmp_path / "sequences"
 
 
 def test_the_timed_command_is_one_that_the_program_takes():
