@@ -64,6 +64,7 @@ from descgui.views.theme import Theme
 from descgui.views.video_bar import VideoBar
 from descgui.workers.collector import Collector
 from descgui.workers.lane import JobLane
+from descgui.workers.plot_loading import PlotLoader
 from engine import api
 from engine.cli import STOPPED
 
@@ -181,14 +182,15 @@ class Application(QObject):
         self.matches = MatchesController(models, self.engine, self.maps, self.work_lane, self)
         self.probes = ProbeController(models, self.engine, self.maps, self)
         self.thumbnails = ThumbnailController(models.messages, self)
-        self.gallery = GalleryController(models.messages, self)
+        plot_loader = PlotLoader(models.messages.report, self)
+        self.gallery = GalleryController(models.messages, plot_loader, self)
         results = self.results = ResultsController(models, self.pairs, self.matches, self)
         evaluation = EvaluationController(models, results, self)
         estimate, download = EstimateController(models, self), DownloadController(models, self)
         self.learning = LearningController(models, self)
         self.evaluations = EvaluationActions(evaluation, results, download, self.learning)
         self.studies = StudyController(models, self.maps, self)
-        self.trainings = TrainingController(models, self.engine, self.maps, self)
+        self.trainings = TrainingController(models, self.engine, self.maps, plot_loader, self)
         self.exports = ExportController(
             models,
             self.work_lane,
@@ -241,6 +243,7 @@ class Application(QObject):
             self.work_lane,
             self.thumbnails.lane,
             self.gallery.lane,
+            plot_loader.lane,
             self.learning.lane,
             *(part.lane for part in (results, estimate, download)),
             *evaluation.lanes,

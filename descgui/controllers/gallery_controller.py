@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,14 +11,18 @@ from PySide6.QtGui import QImage
 from descgui.models.gallery_state import PairTable, WantedPicture, list_pairs
 from descgui.models.messages import MessagesModel
 from descgui.workers.in_view import InView
+from descgui.workers.plot_loading import PlotLoader
 from engine import api
 
 
 class GalleryController(InView[WantedPicture, QImage]):
     """Draws pictures from the points that a run kept; null ones where they or images are gone."""
 
-    def __init__(self, messages: MessagesModel, parent: QObject | None = None) -> None:
+    def __init__(
+        self, messages: MessagesModel, plot_loader: PlotLoader, parent: QObject | None = None
+    ) -> None:
         super().__init__(_draw, messages.report, parent)
+        self._plot_loader = plot_loader
 
     def tabulate(
         self, content: api.MergedResults, queries: str, show: Callable[[PairTable], object]
@@ -33,10 +36,10 @@ class GalleryController(InView[WantedPicture, QImage]):
         """
 
         def work(_context: api.JobContext) -> PairTable:
-            importlib.import_module("pyqtgraph")  # the plot would stop the window for it
             return list_pairs(content, queries)
 
-        self.lane.submit(work, key="table", done=show)
+        # The plot of these values would stop the window while it is imported.
+        self._plot_loader.load(lambda: self.lane.submit(work, key="table", done=show))
 
     def slice(
         self, content: api.MergedResults, show: Callable[[Sequence[api.Table]], object]

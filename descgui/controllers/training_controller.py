@@ -6,7 +6,6 @@ after the window was closed.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from descgui.models.training_state import (
 )
 from descgui.workers.job_thread import Work
 from descgui.workers.lane import JobLane
+from descgui.workers.plot_loading import PlotLoader
 from descgui.workers.priority import leave_room
 from engine import api
 
@@ -60,12 +60,14 @@ class TrainingController(QObject):
         models: AppModels,
         engine: EngineController,
         maps: MapsController,
+        plot_loader: PlotLoader,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._models = models
         self._model = models.training
         self._maps = maps
+        self._plot_loader = plot_loader
         self._pause = api.PauseToken()
         self._finish = api.CancelToken()
         self._visible = False
@@ -290,12 +292,8 @@ class TrainingController(QObject):
         self._visible = wanted
         if not wanted:
             return
-        # What draws curves is too slow to import in the window's thread.
-        self._aside(
-            "plots",
-            lambda _context: importlib.import_module("pyqtgraph"),
-            lambda _module: self._model.can_plot.set(True),
-        )
+        if self._ready:
+            self._plot_loader.load(lambda: self._model.can_plot.set(True))
         self.refresh()
         samples = self._model.samples.state
         if samples.found is None or samples.old:  # settings may have changed while nobody looked

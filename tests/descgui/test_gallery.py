@@ -15,6 +15,7 @@ from descgui.models.gallery_state import chosen_pairs, list_pairs
 from descgui.models.pair_filter import parse_filter
 from descgui.views.gallery_dialog import GalleryDialog
 from descgui.workers.in_view import InView
+from descgui.workers.plot_loading import PlotLoader
 from engine import api
 from engine.evaluation.result import PairRow
 from tests.descgui.test_evaluation_panel import content, row
@@ -370,7 +371,7 @@ def test_what_is_no_longer_wanted_is_not_made(qtbot, close_after):
 
 def test_a_picture_that_cannot_be_drawn_is_null(models, pictures, qtbot, close_after, dialog):
     qtbot.waitUntil(lambda: bool(pictures.wanted), timeout=WAIT_MS)
-    controller = GalleryController(models.messages)
+    controller = GalleryController(models.messages, PlotLoader(models.messages.report))
     close_after(controller.lane)
     shown = []
     controller.want([pictures.wanted[0][0]], lambda _key, picture: shown.append(picture))

@@ -15,6 +15,7 @@ from descgui.controllers.live_training import LiveTraining
 from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import EngineState
+from descgui.workers.plot_loading import PlotLoader
 from engine import api
 
 RUN = Path("/runs/eins")
@@ -235,7 +236,9 @@ def engine(monkeypatch):
 @pytest.fixture
 def trainings(qtbot, fresh_home, engine, models):
     models.engine.set(EngineState("ready"))
-    made = TrainingController(models, EngineController(models), SimpleNamespace())
+    made = TrainingController(
+        models, EngineController(models), SimpleNamespace(), PlotLoader(models.messages.report)
+    )
     yield made
     engine.go.set()
     for lane in made.lanes:

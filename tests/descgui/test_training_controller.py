@@ -15,6 +15,7 @@ from descgui.controllers.training_controller import TrainingController
 from descgui.models.bundle import make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.messages import Failure
+from descgui.workers.plot_loading import PlotLoader
 from engine import api
 from engine.checkpoints import load_state
 
@@ -73,7 +74,8 @@ class World:
         self.model = self.models.training
         self.engine = EngineController(self.models)
         self.maps = Maps()
-        self.trainings = TrainingController(self.models, self.engine, self.maps)
+        self.plot_loader = PlotLoader(self.models.messages.report)
+        self.trainings = TrainingController(self.models, self.engine, self.maps, self.plot_loader)
         self.models.engine.set(READY)
         self.said = []
         self.models.messages.notified.connect(self.said.append)
