@@ -47,7 +47,7 @@ from engine.matching.confidence import (
 from engine.metrics import RECALL_PERCENTS
 from engine.progress import JobContext
 from engine.truth.base import Visibility
-from engine.vocabulary import LISTED_TRUTHS, SIDES, PointsKind
+from engine.vocabulary import LISTED_TRUTHS, SEPARATION_PX, SIDES, PointsKind
 
 DESCRIPTORS: Final = ("descspace", "descspace-fast", "descspace-robust", "daisy", "msnet_v0")
 _SEED: Final = 0
@@ -379,7 +379,7 @@ def report(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")):
         found = read_matches(path)
         others = found.where(~found.chooses)
-        calibration = find_calibration(make_spec(path.stem))
+        calibration = find_calibration(make_spec(path.stem), separation_px=SEPARATION_PX)
         assert isinstance(calibration, Calibration), calibration
         for alone in (False, True):
             sure = confidence(calibration, others, alone=alone)

@@ -104,7 +104,8 @@ class Settings:
     )
     separation_px: float = option(
         SEPARATION_PX,
-        help="least distance between the marked matches of a query",
+        help="least distance between the marked matches of a query; confidences are known at "
+        f"{SEPARATION_PX:g} px only",
         unit="px",
         low=1.0,
         high=512.0,

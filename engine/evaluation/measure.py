@@ -77,7 +77,7 @@ from engine.images import read_image
 from engine.matching.confidence import Calibration, Uncalibrated, find_calibration
 from engine.progress import Event, JobContext, Note
 from engine.truth.base import Truth
-from engine.vocabulary import Precision
+from engine.vocabulary import SEPARATION_PX, Precision
 
 Value = TypeVar("Value")
 
@@ -187,7 +187,11 @@ def _calibration(
     if "confidence" not in protocol.metrics.chosen:
         return None
     # With the true scales its matches are others.
-    found = Uncalibrated(choice.label) if choice.oracle else find_calibration(choice.spec)
+    found = (
+        Uncalibrated(choice.label)
+        if choice.oracle
+        else find_calibration(choice.spec, separation_px=SEPARATION_PX)
+    )
     if isinstance(found, Calibration):
         return found
     text = f"Confidences are not calibrated for {found.reason}, and not measured."

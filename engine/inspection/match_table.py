@@ -92,7 +92,9 @@ def make_table(
             ).places_px
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     evidence = _evidence(points_a, points_b, returned, similarity, ratio, textured, a, b)
-    calibration = find_calibration(request.recipe.spec, refined=request.refine)
+    calibration = find_calibration(
+        request.recipe.spec, separation_px=request.separation_px, refined=request.refine
+    )
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
     )

@@ -116,7 +116,7 @@ def _add_confidence(answer: ProbeAnswer, asked: Described, other: Described) -> 
     Its neighbours are not asked: eight more queries would take far longer than the probe.
     """
     request = answer.request
-    found = find_calibration(request.recipe.spec)
+    found = find_calibration(request.recipe.spec, separation_px=request.separation_px)
     if request.region_px is not None:
         found = Uncalibrated("means of boxes")
     if isinstance(found, Uncalibrated):

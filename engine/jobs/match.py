@@ -129,7 +129,9 @@ def check_calibrated(request: MatchRequest) -> None:
     Raises:
         ConfigError: the descriptor, its settings or the matches are not calibrated for.
     """
-    found = find_calibration(request.recipe.spec, refined=request.refine)
+    found = find_calibration(
+        request.recipe.spec, separation_px=request.separation_px, refined=request.refine
+    )
     if isinstance(found, Uncalibrated):
         reason = f"no match can be left out: confidences are not calibrated for {found.reason}"
         raise ConfigError("min_confidence", reason)

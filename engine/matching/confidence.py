@@ -16,9 +16,10 @@ regression rises to a highest confidence a little below 1.
 Pixels are those of the images as they were described, so 3 px are more of a large photo's own.
 
 Each descriptor has weights of its own, fitted by ``python -m benchmarks.confidence`` with the
-settings and the weights that it ships with, and with refined matches.  Under any other conditions,
-and for any other descriptor, there is no confidence, and :func:`find_calibration` says why: weights
-that were fitted to something else would give a number that is wrong without a word.
+settings and the weights that it ships with, with refined matches, and with the usual distance of
+the second best match.  Under any other conditions, and for any other descriptor, there is no
+confidence, and :func:`find_calibration` says why: weights that were fitted to something else would
+give a number that is wrong without a word.
 
 Nothing here imports torch.
 """
@@ -40,6 +41,7 @@ from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.paths import FileStamp, data_dir
 from engine.progress import check_stop
+from engine.vocabulary import SEPARATION_PX
 
 WITHIN_PX: Final = 3.0
 """How far from the true point a match may be, in pixels as described."""
@@ -228,11 +230,14 @@ def _agreeing(
     return np.where(counts >= _LEAST_NEIGHBOURS, shares, np.nan)
 
 
-def find_calibration(spec: DescriptorSpec, *, refined: bool = True) -> Calibration | Uncalibrated:
+def find_calibration(
+    spec: DescriptorSpec, *, separation_px: float, refined: bool = True
+) -> Calibration | Uncalibrated:
     """The weights for matches by a descriptor, or why there are none.
 
     Args:
         spec: the descriptor with all its settings.
+        separation_px: how far the second best match of the ratio is from the best one, at least.
         refined: whether matches lie between the cells.
     """
     calibrated, sha256 = _read(FileStamp.of(calibration_file()))
@@ -241,6 +246,10 @@ def find_calibration(spec: DescriptorSpec, *, refined: bool = True) -> Calibrati
         return Uncalibrated(spec.name)
     if not refined:
         return Uncalibrated("matches that are not refined")
+    if separation_px != SEPARATION_PX:
+        # The nearer the second best match may be, the more similar it is: another ratio.
+        apart = f"{separation_px:g} px away instead of {SEPARATION_PX:g} px"
+        return Uncalibrated(f"second best matches at least {apart}")
     if not _has_usual_settings(spec):
         return Uncalibrated(f"{spec.name} with these settings")
     if weights_sha256(spec) != fitted["weights_sha256"]:

@@ -176,7 +176,7 @@ def calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["descspace-fast", "daisy"])
 def test_weights_hold_for_the_descriptor_they_were_fitted_to(calibrated: Path, name: str):
-    found = find_calibration(make_spec(name))
+    found = find_calibration(make_spec(name), separation_px=16.0)
     assert isinstance(found, Calibration)
     assert (found.alone, found.together) == (MADE_UP.alone, MADE_UP.together)
     assert len(found.sha256) == 64
@@ -184,7 +184,7 @@ def test_weights_hold_for_the_descriptor_they_were_fitted_to(calibrated: Path, n
 
 def test_the_shipped_weights_may_be_named(calibrated: Path):
     shipped = data_dir("resources") / "weights" / "descspace.safetensors"
-    found = find_calibration(make_spec("descspace-fast", {"weights": shipped}))
+    found = find_calibration(make_spec("descspace-fast", {"weights": shipped}), separation_px=16.0)
     assert isinstance(found, Calibration)
 
 
@@ -198,19 +198,29 @@ def test_the_shipped_weights_may_be_named(calibrated: Path):
 def test_other_descriptors_and_settings_are_not_calibrated(
     calibrated: Path, name: str, settings: dict, reason: str
 ):
-    assert find_calibration(make_spec(name, settings)) == Uncalibrated(reason)
+    found = find_calibration(make_spec(name, settings), separation_px=16.0)
+    assert found == Uncalibrated(reason)
 
 
 def test_matches_at_centres_of_cells_are_not_calibrated(calibrated: Path):
-    found = find_calibration(make_spec("daisy"), refined=False)
+    found = find_calibration(make_spec("daisy"), separation_px=16.0, refined=False)
     assert found == Uncalibrated("matches that are not refined")
+
+
+@pytest.mark.parametrize("separation_px", [15.5, 17.0, 64.0])
+def test_ratios_to_second_matches_at_another_distance_are_not_calibrated(
+    calibrated: Path, separation_px: float
+):
+    found = find_calibration(make_spec("daisy"), separation_px=separation_px)
+    expected = f"second best matches at least {separation_px:g} px away instead of 16 px"
+    assert found == Uncalibrated(expected)
 
 
 def test_other_weights_of_the_network_are_not_calibrated(calibrated: Path, tmp_path: Path):
     other = tmp_path / "other.safetensors"
     shipped = data_dir("resources") / "weights" / "descspace.safetensors"
     other.write_bytes(shipped.read_bytes()[:-1] + b"\x00")
-    found = find_calibration(make_spec("descspace-fast", {"weights": other}))
+    found = find_calibration(make_spec("descspace-fast", {"weights": other}), separation_px=16.0)
     assert found == Uncalibrated("descspace-fast with these weights")
 
 

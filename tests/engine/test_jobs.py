@@ -160,10 +160,10 @@ def test_matches_that_are_not_sure_enough_are_left_out_and_counted(
     path = tmp_path / "confidence.json"
     path.write_text(json.dumps({"descriptors": {"patch": fitted}}))
     monkeypatch.setattr(confidence, "calibration_file", lambda: path)
-    whole = make_job(pair).run(context)
+    whole = make_job(pair, separation_px=16.0).run(context)
     least = float(np.nanmedian(whole.table.confidence))
     out = tmp_path / "m.csv"
-    some = make_job(pair, out=out, min_confidence=least).run(context)
+    some = make_job(pair, out=out, separation_px=16.0, min_confidence=least).run(context)
     kept = int((whole.table.confidence >= least).sum())
     assert 0 < kept < whole.summary.count
     assert (some.summary.count, some.left_out) == (kept, whole.summary.count - kept)
@@ -171,8 +171,12 @@ def test_matches_that_are_not_sure_enough_are_left_out_and_counted(
     text = as_text(some, pair)
     assert f"{whole.summary.count - kept} less sure ones left out" in text
     assert "within 3.0 px" in text
-    none = make_job(pair, min_confidence=1.0).run(context)
+    none = make_job(pair, separation_px=16.0, min_confidence=1.0).run(context)
     assert f"none of {whole.summary.count} matches is sure enough" in as_text(none, pair)
+    apart = "not calibrated for second best matches at least 8 px away instead of 16 px"
+    with pytest.raises(ConfigError, match=apart):
+        make_job(pair, separation_px=8.0, min_confidence=least).run(context)
+    assert f"sure    {apart}\n" in as_text(make_job(pair, separation_px=8.0).run(context), pair)
 
 
 def test_without_a_calibration_nothing_is_left_out_by_confidence_and_the_text_says_so(

@@ -1029,6 +1029,9 @@ def test_the_confidence_of_a_probe_comes_with_its_way_back_and_asks_no_neighbour
     assert both.confident_px == pytest.approx(3 * 96 / 80)
     box = probe(session, shifted, how, (50.0, 40.0), region_px=(20.0, 20.0))
     assert (box.confidence, box.not_calibrated) == (None, "means of boxes")
+    near = probe(session, shifted, how, (50.0, 40.0), separation_px=9.0)
+    apart = "second best matches at least 9 px away instead of 16 px"
+    assert (near.confidence, near.not_calibrated) == (None, apart)
     other = recipe("test-twice", long_edge_px=80)
     found = probe(ready(session, shifted, other), shifted, other, (50.0, 40.0))
     assert (found.confidence, found.not_calibrated) == (None, "test-twice")
@@ -1044,8 +1047,10 @@ def test_a_query_without_texture_and_a_descriptor_without_weights_have_no_confid
     table = Session().match(request, JobContext())
     assert 10 < table.textured.sum() < 50
     np.testing.assert_array_equal(np.isfinite(table.confidence), table.textured)
+    apart = "second best matches at least 9 px away instead of 16 px"
     for other, reason in (
         (replace(request, refine=False), "matches that are not refined"),
+        (replace(request, separation_px=9.0), apart),
         (replace(request, recipe=recipe("test-twice")), "test-twice"),
     ):
         table = Session().match(other, JobContext())
