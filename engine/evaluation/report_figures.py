@@ -89,7 +89,8 @@ def draw_sample(line: int | Judgement, name: str) -> Figure:
 
 
 def draw_pair(
-    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    images: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    sizes_px: tuple[tuple[int, int], tuple[int, int]],
     points_a: NDArray[np.float64],
     points_b: NDArray[np.float64],
     right: NDArray[np.bool_],
@@ -99,7 +100,8 @@ def draw_pair(
     """Both images side by side, and a line from each point to its match.
 
     Args:
-        images: ``(h, w, 3)`` float32 RGB in [0, 1], at the size that points are measured in.
+        images: ``(h, w, 3)`` RGB, the whole images at any size.
+        sizes_px: (width, height) of each that points are measured in.
         points_a: ``(N, 2)`` in pixels of the first image.
         points_b: ``(N, 2)`` in pixels of the second; NaN where nothing was found.
         right: ``(N,)`` which matches are right.
@@ -108,10 +110,12 @@ def draw_pair(
     Returns:
         The drawing, and how many lines it has: all, or some chosen at random, always the same.
     """
-    pixels = [np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8) for image in images]
     content = PairFigure(
         title=title,
-        panels=tuple(Panel(image=p, size_px=(p.shape[1], p.shape[0])) for p in pixels),
+        panels=tuple(
+            Panel(image=image, size_px=size_px)
+            for image, size_px in zip(images, sizes_px, strict=True)
+        ),
         points_a=points_a,
         points_b=points_b,
         judgements=tuple("right" if one else "wrong" for one in right),

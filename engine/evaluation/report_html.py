@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -67,6 +68,7 @@ def paper_html(report: Report) -> str:
     return printable(templates("paper").get_template(_REPORT).render(report=report))
 
 
+@functools.cache  # compiling them takes a third of a second
 def templates(medium: Medium) -> jinja2.Environment:
     """The templates of a report; whatever a name contains, they show it as text."""
     folder = data_dir("resources") / "report"

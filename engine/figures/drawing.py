@@ -2,7 +2,8 @@
 
 Only its object API is used, and its settings are changed for the time of one drawing under a lock,
 so that figures may be drawn on any thread and a program that uses matplotlib itself notices
-nothing.  A figure of images is one axes over the whole sheet, in points from the top-left corner.
+nothing.  A figure of images is drawn on a sheet without axes, in points from the top-left corner:
+matplotlib takes longer to make axes than to draw what is on them.
 
 What is right or wrong differs in colour, in line style and in the marks at the ends, so that it
 survives grey printing.
@@ -51,14 +52,17 @@ from engine.paths import cache_dir
 os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import Affine2D, ScaledTranslation
 
 _lock = threading.Lock()
 
@@ -91,6 +95,12 @@ _SYMBOL_PT: Final = 14.0
 _LEGEND_PIXEL_PT: Final = 0.35
 _LABEL_FONT_PX: Final = 12.0  # of the window
 _SCALE_PT: Final = 100.0
+_DISC_PT: Final = 2.7
+_DOT_PT: Final = 0.01  # long is the line whose round ends are a disc
+_CROSS_PT: Final = 3.3
+_CROSS_LINE_PT: Final = 0.95
+_MARK_RIM_PT: Final = 0.6
+_PHOTO: Final = "photo"  # holds an image's place in SVG
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +147,10 @@ def render(content: Content, suffix: str, paper: Paper) -> bytes:
         mpl.rcParams.update(
             {"font.family": find_font(paper.font), "font.size": paper.font_pt, **inks}
         )
+        photos: list[_Photo] | None = [] if suffix == ".svg" else None
         match content:
             case PairFigure():
-                figure = _pair(content, paper)
+                figure = _pair(content, paper, photos)
             case CurvesFigure():
                 figure = _curves(content, paper)
             case Sample():
@@ -153,12 +164,13 @@ def render(content: Content, suffix: str, paper: Paper) -> bytes:
             data, format=suffix[1:], dpi=paper.dots_per_inch, metadata=_UNDATED[suffix],
             facecolor=theme.ground, **quick,
         )  # fmt: skip
-        # Its parts refer to each other: the images of one figure after the other would stay in
-        # memory until Python looks for such cycles.
-        figure.clear()
-    if suffix == ".svg":
-        return _plain_svg(data.getvalue().decode(), content.title, paper.jpeg_quality).encode()
-    return data.getvalue()
+        if photos is None:
+            # Its parts refer to each other: the images of one figure after the other would stay in
+            # memory until Python looks for such cycles.
+            figure.clear()
+    if photos is None:
+        return data.getvalue()
+    return _plain_svg(data.getvalue().decode(), content.title, photos, paper.jpeg_quality).encode()
 
 
 def find_font(font: str) -> str:
@@ -174,25 +186,18 @@ def find_font(font: str) -> str:
     return font
 
 
-def _plain_svg(svg: str, title: str, jpeg_quality: int) -> str:
+def _plain_svg(svg: str, title: str, photos: list[_Photo], jpeg_quality: int) -> str:
     """SVG that can be embedded in a page: no prologue, no global style, no repeated names."""
     head, body = svg[svg.index("<svg") :].split(">", 1)
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
-    body = body.replace('<g id="', '<g class="')
     body = re.sub(r' style="image-rendering:[^"]*"', "", body)
-    body = re.sub(r"data:image/png;base64,([^\"]*)", lambda png: _jpeg(png[1], jpeg_quality), body)
+    left = iter(photos)
+    body = re.sub(
+        rf'<g id="{_PHOTO}">.*?</g>', lambda _: next(left).svg(jpeg_quality), body, flags=re.DOTALL
+    )
+    body = body.replace('<g id="', '<g class="')
     named = f'role="img" stroke-linejoin="round"><title>{escape(printable(title))}</title>'
     return f"{head} {named}{body}"
-
-
-def _jpeg(png: str, quality: int) -> str:
-    with PilImage.open(io.BytesIO(base64.b64decode(png))) as picture:
-        data = io.BytesIO()
-        colours = 0 if quality > 90 else 2  # whole, or a quarter of them
-        picture.convert("RGB").save(
-            data, "JPEG", quality=quality, subsampling=colours, optimize=True
-        )
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 # ---- text ----------------------------------------------------------------------------------------
@@ -234,29 +239,53 @@ class _Box:
     height: float
 
 
-class _Sheet:
-    """An empty figure that is drawn on in points from its top-left corner, later over earlier."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Photo:
+    """An image of an SVG, which matplotlib would compress as PNG first."""
 
-    def __init__(self, width_pt: float, height_pt: float, paper: Paper) -> None:
+    pixels: NDArray[np.uint8]
+    box: _Box
+
+    def svg(self, quality: int) -> str:
+        """Its element, with the image as JPEG."""
+        data = io.BytesIO()
+        colours = 0 if quality > 90 else 2  # whole, or a quarter of them
+        PilImage.fromarray(self.pixels).save(
+            data, "JPEG", quality=quality, subsampling=colours, optimize=True
+        )
+        box, text = self.box, base64.b64encode(data.getvalue()).decode("ascii")
+        place = f'x="{box.left:.6g}" y="{box.top:.6g}"'
+        size = f'width="{box.width:.6g}" height="{box.height:.6g}" preserveAspectRatio="none"'
+        return f'<image {place} {size} xlink:href="data:image/jpeg;base64,{text}"/>'
+
+
+class _Sheet:
+    """An empty figure that is drawn on in points from its top-left corner, later over earlier.
+
+    Images are below all else.
+    """
+
+    def __init__(
+        self, width_pt: float, height_pt: float, paper: Paper, photos: list[_Photo] | None = None
+    ) -> None:
+        """``photos`` receives the images, where matplotlib is not to write them into the file."""
         self.paper = paper
         self.figure = Figure(figsize=(width_pt / _POINTS_PER_INCH, height_pt / _POINTS_PER_INCH))
         self.size_pt = (width_pt, height_pt)
-        self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        self.axes.set_axis_off()
-        self.axes.set_autoscale_on(False)
-        self.axes.set_xlim(0.0, width_pt)
-        self.axes.set_ylim(height_pt, 0.0)
+        inches = Affine2D().translate(0.0, -height_pt).scale(1.0, -1.0).scale(1 / _POINTS_PER_INCH)
+        self._points = inches + self.figure.dpi_scale_trans
+        self._photos = photos
         self._layers = 0
 
-    def on_top(self) -> dict[str, Any]:
-        """Arguments that put something over all that is there."""
+    def put(self, artist: Artist) -> None:
+        """Put something over all that is there."""
         self._layers += 1
-        return {"zorder": self._layers, "clip_on": False}
+        artist.set(zorder=self._layers, clip_on=False, transform=self._points)
+        self.figure.add_artist(artist)
 
     def text(self, x: float, y: float, words: str, **style: Any) -> None:
         """Text with its middle at a height, beginning at ``x`` unless aligned otherwise."""
-        style = {"va": "center_baseline", **style, **self.on_top()}
-        self.axes.text(x, y, printable(words), **style)
+        self.put(Text(x, y, printable(words), **{"va": "center_baseline", **style}))
 
     def image(self, pixels: NDArray[np.uint8], box: _Box) -> None:
         """An image in a rectangle."""
@@ -264,14 +293,22 @@ class _Sheet:
         size = (max(1, round(box.width * dots)), max(1, round(box.height * dots)))
         if size[0] < pixels.shape[1]:
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        extent = (box.left, box.left + box.width, box.top + box.height, box.top)
-        self.axes.imshow(pixels, extent=extent, aspect="auto", **self.on_top())
+        if self._photos is not None:
+            self._photos.append(_Photo(pixels, box))
+            corner = [(box.left, box.top)] * 2
+            self.stroke(corner, _codes(2), 0.0, edgecolor="none", gid=_PHOTO)
+            return
+        width, height = self.size_pt
+        place = (box.left / width, 1.0 - (box.top + box.height) / height)
+        axes = self.figure.add_axes((*place, box.width / width, box.height / height))
+        axes.set_axis_off()
+        axes.imshow(pixels, aspect="auto")
 
     def stroke(self, points: Any, codes: list[Any], width_pt: float, **style: Any) -> None:
         """Lines through points; see matplotlib's paths for the codes."""
-        patch = PathPatch(Outline(points, codes), linewidth=width_pt, **self.on_top())
+        patch = PathPatch(Outline(points, codes), linewidth=width_pt)
         patch.set(**{"facecolor": "none", "capstyle": "butt", **style})
-        self.axes.add_patch(patch)
+        self.put(patch)
 
     def matches(self, ends: dict[Judgement, NDArray[np.float64]], opacity: float = 1.0) -> None:
         """Lines between matched places, ``(N, 2, 2)`` of each kind, below the marks at both.
@@ -289,17 +326,32 @@ class _Sheet:
                 style["gid"] = kind if ink == line.colour else ""
                 self.stroke(places.reshape(-1, 2), _codes(2) * len(places), ink_pt, **style)
         for line, kind, places in there:
-            x, y = places.reshape(-1, 2).T
-            edge_pt, size_pt = (0.0, 2.7) if line.end == "o" else (0.95, 3.3)
-            inks = [] if crowded else [("white", edge_pt + 0.6)]
-            for ink, ink_pt in (*inks, (line.colour, edge_pt)):
-                self.axes.plot(
-                    x, y, line.end, color=ink, markersize=0.55 * size_pt if crowded else size_pt,
-                    markeredgewidth=ink_pt, gid=f"{kind} ends", **self.on_top(),
-                )  # fmt: skip
+            marks, width_pt, style = _marks(line, places, 0.55 if crowded else 1.0)
+            inks = [] if crowded else [("white", width_pt + _MARK_RIM_PT)]
+            for ink, ink_pt in (*inks, (line.colour, width_pt)):
+                style |= {"edgecolor": ink, "gid": f"{kind} ends"}
+                self.stroke(marks, _codes(2) * (len(marks) // 2), ink_pt, **style)
 
 
-def _pair(content: PairFigure, paper: Paper) -> Figure:
+def _marks(
+    line: _Line, places: NDArray[np.float64], scale: float
+) -> tuple[NDArray[np.float64], float, dict[str, Any]]:
+    """The marks at both ends of lines: ends ``(M, 2)`` of short lines, their width and style.
+
+    matplotlib's own markers would be written one by one, which takes longer than all the rest.
+    """
+    if line.end == "o":
+        arms = _DOT_PT / 2 * np.array([[(-1.0, 0.0), (1.0, 0.0)]])
+        # Snapped to whole pixels, a dot would shrink to nothing.
+        style: dict[str, Any] = {"capstyle": "round", "snap": False}
+        width_pt = scale * _DISC_PT
+    else:
+        diagonals = np.array([[(-1.0, -1.0), (1.0, 1.0)], [(-1.0, 1.0), (1.0, -1.0)]])
+        arms, style, width_pt = scale * _CROSS_PT / 2 * diagonals, {}, _CROSS_LINE_PT
+    return (places.reshape(-1, 1, 1, 2) + arms).reshape(-1, 2), width_pt, style
+
+
+def _pair(content: PairFigure, paper: Paper, photos: list[_Photo] | None) -> Figure:
     """Lay a figure of images out and draw it."""
     line_pt = _LEADING * paper.font_pt
     margin, gap = (0.0, _BARE_GAP_PT) if content.bare else (_MARGIN_PT, _GAP_PT)
@@ -345,7 +397,7 @@ def _pair(content: PairFigure, paper: Paper) -> Figure:
     if not content.bare:
         y += 0.4 * margin
 
-    sheet = _Sheet(width, y, paper)
+    sheet = _Sheet(width, y, paper, photos)
     for panel, box in zip(content.panels, boxes, strict=True):
         _draw_panel(sheet, panel, box)
     first, second = content.panels[:2]
@@ -458,7 +510,7 @@ def _draw_shapes(
                 disc = Circle(tuple(placed(shape.centre)), shape.radius * pixel_pt)
                 disc.set_facecolor((shape.fill, shape.opacity) if shape.fill else "none")
                 disc.set(edgecolor=shape.colour or "none", linewidth=shape.width * pixel_pt)
-                sheet.axes.add_patch(disc).set(**sheet.on_top())
+                sheet.put(disc)
             case Words():
                 x, y = placed(shape.at)
                 size = shape.size * _LABEL_FONT_PX * pixel_pt
@@ -535,7 +587,8 @@ def _sample(content: Sample, paper: Paper) -> Figure:
     sheet = _Sheet(paper.width_cm / _CM_PER_INCH * _POINTS_PER_INCH, 10.0, paper)
     width, height = sheet.size_pt
     if isinstance(content.line, int):
-        sheet.axes.plot([1.0, width - 1.0], [height / 2] * 2, **_series_style(content.line))
+        line = Line2D([1.0, width - 1.0], [height / 2] * 2, **_series_style(content.line))
+        sheet.put(line)
     else:
         ends = np.array([[[3.0, height / 2], [width - 3.0, height / 2]]])
         sheet.matches({content.line: ends})

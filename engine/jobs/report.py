@@ -31,7 +31,7 @@ from engine.evaluation.stress import Stress, stress_of
 from engine.evaluation.table_text import TABLE_FILES, TableFormat, tables_text
 from engine.files import make_folder, write_atomically
 from engine.imagefiles.value_range import ValueRange
-from engine.images import read_image, resize_pixels
+from engine.images import as_uint8, read_image
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
 from engine.progress import JobContext, Note, Progress, Saved, Stage
 
@@ -142,7 +142,10 @@ class ReportJob:
             return replace(plain, note=f"No picture: {error}")
         points = pair.points[row.queries][result.labels.index(row.descriptor)]
         right = points.errors_px <= stats.main_px
-        figure, drawn = draw_pair(images, points.query_px, points.match_px, right, title=title)
+        sizes_px = (first.resize.to_size_px, second.resize.to_size_px)
+        figure, drawn = draw_pair(
+            images, sizes_px, points.query_px, points.match_px, right, title=title
+        )
         count = round(row.share(stats.main_px) * row.count)
         note = f"{count} right and {row.count - count} wrong matches"
         note += "" if drawn == row.count else f"; {drawn} of them are drawn"
@@ -167,16 +170,15 @@ def run_names(folders: Sequence[Path]) -> tuple[str, ...]:
 
 def _read(
     path: Path, image: MeasuredImage, shown: ValueRange | None, stress: Stress | None = None
-) -> NDArray[np.float32]:
-    """``(h, w, 3)`` pixels of an image at the size it was measured at.
+) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` pixels of an image as it was before it was brought to the measured size.
 
     Raises:
         ImageError: it cannot be read, or it is not the one that was measured.
     """
     pixels = read_image(path, shown=shown).pixels
     check_unchanged(path, image)
-    changed = pixels if stress is None else stress.apply(pixels)
-    return resize_pixels(changed, image.resize.to_size_px, antialias=True)
+    return as_uint8(pixels if stress is None else stress.apply(pixels))
 
 
 def _opened(sources: Sources, moved: Path | None) -> Path:

@@ -28,7 +28,7 @@ from engine.evaluation.measure import (
     prepare_descriptor,
 )
 from engine.evaluation.points import PairPoints
-from engine.evaluation.protocols import make_working_image
+from engine.evaluation.protocols import measured_resize
 from engine.evaluation.report import PairPicture
 from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.result import PairRow, Sources
@@ -54,7 +54,7 @@ from engine.evaluation.switches import Protocol
 from engine.files import make_folder
 from engine.geometry.coords import Resize
 from engine.imagefiles.value_range import check_value_range
-from engine.images import read_image
+from engine.images import as_uint8, read_image
 from engine.jobs.command_line import ViewOptions, command_line
 from engine.jobs.evaluate import find_weights
 from engine.jobs.settings import StudyConfig, split_descriptor
@@ -246,16 +246,18 @@ class StudyJob:
         images = []
         resizes: list[Resize] = []
         for path, stress in ((pair.path_a, None), (pair.path_b, one.stress)):
-            pixels = read_image(path, shown=protocol.value_range).pixels
-            working = make_working_image(
-                protocol, pixels if stress is None else stress.apply(pixels)
-            )
-            images.append(working.pixels)
-            resizes.append(working.resize)
+            image = read_image(path, shown=protocol.value_range)
+            images.append(as_uint8(image.pixels if stress is None else stress.apply(image.pixels)))
+            resizes.append(measured_resize(image.size_px, protocol.long_edge_px))
         title = one.pair.name
         right = points.errors_px <= MAIN_PX
         figure, drawn = draw_pair(
-            (images[0], images[1]), points.query_px, points.match_px, right, title=title
+            (images[0], images[1]),
+            (resizes[0].to_size_px, resizes[1].to_size_px),
+            points.query_px,
+            points.match_px,
+            right,
+            title=title,
         )
         count = int(right.sum())
         note = f"{count} right and {row.count - count} wrong matches"

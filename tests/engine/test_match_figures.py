@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import re
@@ -187,12 +188,47 @@ def test_the_svg_says_the_same_as_the_png(tmp_path: Path):
     assert "stroke-dasharray" not in lines["right"][0][1]
     assert "stroke-dasharray" in lines["wrong"][0][1]
     ends = lines["right"][0][0]
-    # An image's place is a matrix that takes its pixels to points.
-    scale, _, _, _, left_a, _ = numbers(images[0].get("transform", ""))
-    left_b = numbers(images[1].get("transform", ""))[4]
+    left_a, left_b = (float(image.get("x", "")) for image in images)
+    scale = float(images[0].get("width", "")) / 100
     assert ends[0] == pytest.approx(left_a + 10.5 * scale, abs=0.01)
     assert ends[2] == pytest.approx(left_b + 90.5 * scale, abs=0.01)
     assert [text.text for text in root.iter(f"{SVG}text")][-1] == '<b> & "☃" ? 日本 $x$'
+
+
+def test_the_svg_holds_each_image_in_its_place():
+    """A panel that has more pixels than paper has dots is shrunk, and its colour stays."""
+    colours = ((200, 40, 40), (40, 40, 200))
+    panels = tuple(
+        Panel(image=np.full((600, 1200, 3), colour, np.uint8), size_px=(100, 50))
+        for colour in colours
+    )
+    root = ElementTree.fromstring(render_figure(make_figure(panels=panels), ".svg"))
+    images = list(root.iter(f"{SVG}image"))
+    box = [[float(one.get(name)) for name in ("x", "y", "width", "height")] for one in images]
+    assert box[0][0] + box[0][2] < box[1][0]
+    assert box[0][1:] == box[1][1:]
+    for image, colour in zip(images, colours, strict=True):
+        kind, _, text = image.get(HREF, "").partition(",")
+        assert kind == "data:image/jpeg;base64"
+        pixels = np.asarray(PilImage.open(io.BytesIO(base64.b64decode(text))))
+        assert np.abs(pixels - np.array(colour)).max() <= 3
+        assert pixels.shape[1] == round(box[0][2] * 300 / 72)
+
+
+def test_marks_of_the_svg_lie_about_the_ends_of_their_lines():
+    root = ElementTree.fromstring(render_figure(make_figure(legend=()), ".svg"))
+    for kind, lines, reach_pt in (("right", 1, 0.005), ("wrong", 2, 1.65)):
+        ends = np.reshape(lines_of(root, kind)[0][0], (2, 2))
+        marks = [
+            np.reshape(numbers(path.get("d", "")), (2, lines * 2, 2))
+            for group in root.iter(f"{SVG}g")
+            if group.get("class") == f"{kind} ends"
+            for path in group.findall(f"{SVG}path")
+        ]
+        assert len(marks) == 2  # a white rim, and the mark
+        for mark in marks:
+            np.testing.assert_allclose(mark.mean(axis=1), ends, atol=0.01)
+            np.testing.assert_allclose(np.ptp(mark[..., 0], axis=1), 2 * reach_pt, atol=0.01)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -26,6 +26,7 @@ from engine.errors import ResultError
 from engine.evaluation.comparison import merge_results
 from engine.evaluation.fingerprint import Fingerprint
 from engine.evaluation.pck import CURVE_PX, count_within
+from engine.evaluation.points import read_points
 from engine.evaluation.report import REPORT_HTML, PairPicture, Report
 from engine.evaluation.report_figures import draw_pair
 from engine.evaluation.report_prose import MINUS, PUBLISHED, signed
@@ -653,10 +654,8 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(walls: Path, out: Path, **settings: object) -> EvaluationResult:
-    config = EvaluateConfig(
-        dataset=str(walls), protocol="closed", query_limit=40, long_edge_px=163, device="cpu",
-        **settings,  # type: ignore[arg-type]
-    )  # fmt: skip
+    usual = {"protocol": "closed", "query_limit": 40, "long_edge_px": 163, "device": "cpu"}
+    config = EvaluateConfig(dataset=str(walls), **(usual | settings))  # type: ignore[arg-type]
     spec = make_spec("daisy", {"stride_px": 4})
     return EvaluateJob(config=config, choices=(DescriptorChoice("daisy", spec),), out=out).run(
         JobContext(device="cpu")
@@ -697,6 +696,28 @@ def test_the_worst_pairs_are_shown_with_the_matches_that_were_measured(
         assert counts.get("wrong", 0) == row.count - right
         assert "stroke-dasharray" in lines["wrong"].get("style") if "wrong" in lines else True
         assert len(list(drawing.iter(f"{SVG}image"))) == 2
+
+
+def test_lines_begin_at_their_queries_where_images_were_measured_at_half_their_size(
+    walls: Path, tmp_path: Path
+):
+    evaluate(walls, tmp_path, long_edge_px=82)
+    (picture, _) = pictures_of(ReportJob(folders=(tmp_path,), out=tmp_path).run(JobContext()))
+    drawing = ElementTree.fromstring(picture.figure.svg)
+    image = next(drawing.iter(f"{SVG}image"))
+    starts = []
+    for group in drawing.iter(f"{SVG}g"):
+        if group.get("class") in ("right", "wrong"):
+            words = group.find(f"{SVG}path").get("d", "")
+            starts += re.findall(r"M ([\d.]+) ([\d.]+)", words)
+    pair = read_points(tmp_path, "v_noise", 2)
+    (points,) = next(iter(pair.points.values()))
+    scale = float(image.get("width")) / 82
+    expected = (points.query_px + 0.5) * scale
+    assert len(starts) == len(expected)
+    np.testing.assert_allclose(
+        sorted(np.array(starts, float).tolist()), sorted(expected.tolist()), atol=0.01
+    )
 
 
 def test_the_command_of_a_pair_opens_that_pair_descriptor_and_point(
@@ -826,9 +847,10 @@ def test_a_turned_pair_is_drawn_turned_and_the_command_says_that_it_opens_the_or
 
 def test_lines_of_a_picture_begin_and_end_on_their_pixels():
     """At a scale s the centre of pixel (x, y) lies at (s (x + 0.5), s (y + 0.5))."""
-    images = (np.zeros((512, 1264, 3), np.float32), np.ones((512, 1264, 3), np.float32))
+    images = (np.zeros((256, 632, 3), np.uint8), np.full((1024, 2528, 3), 255, np.uint8))
+    sizes_px = ((1264, 512), (1264, 512))
     points_a, points_b = np.array([[3.0, 7.0]]), np.array([[1263.0, 511.0]])
-    figure, drawn = draw_pair(images, points_a, points_b, np.array([True]), title="t")
+    figure, drawn = draw_pair(images, sizes_px, points_a, points_b, np.array([True]), title="t")
     assert drawn == 1
     root = ElementTree.fromstring(figure.svg)
     width, height = (float(size) for size in root.get("viewBox").split()[2:])
@@ -843,16 +865,16 @@ def test_lines_of_a_picture_begin_and_end_on_their_pixels():
 
 
 def test_a_picture_leaves_unfound_matches_out_and_draws_a_fixed_choice_of_many():
-    images = (np.zeros((60, 80, 3), np.float32),) * 2
+    images = (np.zeros((60, 80, 3), np.uint8),) * 2, ((80, 60), (80, 60))
     generator = random.Random(0)
     points = np.array([[generator.uniform(0, 79), generator.uniform(0, 59)] for _ in range(500)])
     found = points.copy()
     found[:100] = np.nan
-    figure, drawn = draw_pair(images, points, found, np.ones(500, bool), title="t")
-    again, _ = draw_pair(images, points, found, np.ones(500, bool), title="t")
+    figure, drawn = draw_pair(*images, points, found, np.ones(500, bool), title="t")
+    again, _ = draw_pair(*images, points, found, np.ones(500, bool), title="t")
     assert 30 <= drawn <= 100
     assert figure == again
     assert "nan" not in figure.svg
-    none, count = draw_pair(images, points[:0], points[:0], np.ones(0, bool), title="t")
+    none, count = draw_pair(*images, points[:0], points[:0], np.ones(0, bool), title="t")
     assert count == 0
     ElementTree.fromstring(none.svg)
