@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.byte_cache import ByteCache
 from engine.config import config_values, option_text, override_texts
 from engine.data.layouts import split_layout
 from engine.descriptors.registry import get_descriptor
@@ -34,6 +36,10 @@ from engine.imagefiles.value_range import ValueRange
 from engine.images import as_uint8, read_image
 from engine.jobs.command_line import ReportOptions, ViewOptions, command_line
 from engine.progress import JobContext, Note, Progress, Saved, Stage
+
+_KEPT_BYTES: Final = 64 << 20
+_Kept = ByteCache[tuple[Path, str, ValueRange | None, Stress | None], NDArray[np.uint8]]
+"""Images by file, content, range and change: pairs of a group share their first image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +81,11 @@ class ReportJob:
         stats = Statistics(merged)
         rows = stats.worst_rows()
         worst = []
+        kept: _Kept = ByteCache(_KEPT_BYTES, keep_at_least=0)
         for done, row in enumerate(rows):
             context.cancel.check()
             context.emit(Progress(Stage.WORST_PAIRS, done, len(rows)))
-            worst.append(self._picture(stats, row))
+            worst.append(self._picture(stats, row, kept))
         command = self.command or command_line("report", ReportOptions(folders=self.folders))
         report = build_report(stats, worst=worst, command=command, beside=self._beside(stats))
         context.cancel.check()
@@ -105,7 +112,7 @@ class ReportJob:
                 context.cancel.check()
                 yield path
 
-    def _picture(self, stats: Statistics, row: PairRow) -> PairPicture:
+    def _picture(self, stats: Statistics, row: PairRow, kept: _Kept) -> PairPicture:
         """A pair with its matches, where they were kept and its images can be read."""
         result = stats.merged.result_of(row.descriptor)
         one = stats.merged.descriptor(row.descriptor)
@@ -135,8 +142,8 @@ class ReportJob:
             pair = read_points(result.folder, *row.key)
             first, second = pair.images
             images = (
-                _read(root / first.path, first, shown),
-                _read(root / second.path, second, shown, stress),
+                _read(root / first.path, first, shown, kept),
+                _read(root / second.path, second, shown, kept, stress),
             )
         except DescSpaceError as error:
             return replace(plain, note=f"No picture: {error}")
@@ -169,16 +176,25 @@ def run_names(folders: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _read(
-    path: Path, image: MeasuredImage, shown: ValueRange | None, stress: Stress | None = None
+    path: Path,
+    image: MeasuredImage,
+    shown: ValueRange | None,
+    kept: _Kept,
+    stress: Stress | None = None,
 ) -> NDArray[np.uint8]:
     """``(H, W, 3)`` pixels of an image as it was before it was brought to the measured size.
 
     Raises:
         ImageError: it cannot be read, or it is not the one that was measured.
     """
-    pixels = read_image(path, shown=shown).pixels
-    check_unchanged(path, image)
-    return as_uint8(pixels if stress is None else stress.apply(pixels))
+    key = (path, image.sha256, shown, stress)
+    known = kept.get(key)
+    if known is None:
+        pixels = read_image(path, shown=shown).pixels
+        check_unchanged(path, image)
+        known = as_uint8(pixels if stress is None else stress.apply(pixels))
+        kept.put(key, known, known.nbytes)
+    return known
 
 
 def _opened(sources: Sources, moved: Path | None) -> Path:

@@ -215,8 +215,9 @@ def exact_points(points_px: Points, size_px: Size) -> TruePoints:
     """
     within = inside(points_px, size_px)
     visibility = np.where(within, Visibility.SEEN, Visibility.OUTSIDE).astype(np.uint8)
-    finite = np.isfinite(points_px).all(axis=1)
-    return TruePoints(points_px, visibility, np.where(finite, 0.0, np.nan))
+    finite = np.isfinite(points_px)
+    known = finite[:, 0] & finite[:, 1]  # faster than ``all``
+    return TruePoints(points_px, visibility, np.where(known, 0.0, np.nan))
 
 
 def snap(

@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from engine.colors import SERIES_ON_PAPER
 from engine.errors import ConfigError
 from engine.figures import FIGURE_SUFFIXES, render_figure, write_figure
-from engine.figures.figure_content import ColorScale, PairFigure, Panel, Paper
+from engine.figures.figure_content import (
+    ColorScale,
+    Curve,
+    CurvesFigure,
+    PairFigure,
+    Panel,
+    Paper,
+)
 from engine.inspection.requests import MatchTable
 from engine.jobs.matches import match_figure, summarise_matches
 
@@ -229,6 +237,35 @@ def test_marks_of_the_svg_lie_about_the_ends_of_their_lines():
         for mark in marks:
             np.testing.assert_allclose(mark.mean(axis=1), ends, atol=0.01)
             np.testing.assert_allclose(np.ptp(mark[..., 0], axis=1), 2 * reach_pt, atol=0.01)
+
+
+def test_numbers_and_words_of_a_plot_stand_at_their_values():
+    """The only curve goes through (0, 0), (4, .4) and (10, 1), where numbers stand, too."""
+    curve = Curve(0, (0.0, 4.0, 10.0), (0.0, 0.4, 1.0))
+    content = CurvesFigure("all & more", "threshold in px", (curve,), 1)
+    root = ElementTree.fromstring(render_figure(content, ".svg"))
+    texts = {text.text: text for text in root.iter(f"{SVG}text")}
+    assert set(texts) == {
+        *("0", "2", "4", "6", "8", "10"), *("0.0", "0.2", "0.4", "0.6", "0.8", "1.0"),
+        "all & more", "threshold in px",
+    }  # fmt: skip
+    place = {name: (float(one.get("x")), float(one.get("y"))) for name, one in texts.items()}
+    blue = next(
+        path for path in root.iter(f"{SVG}path") if SERIES_ON_PAPER[0] in path.get("style", "")
+    )
+    zero, middle, end = np.reshape(numbers(blue.get("d", "")), (3, 2))
+    for x, y, at in (("0", "0.0", zero), ("4", "0.4", middle), ("10", "1.0", end)):
+        assert place[x][0] == pytest.approx(at[0], abs=0.01)
+        # A number's baseline is half a digit below its line.
+        assert 0.3 * 7.5 < place[y][1] - at[1] < 0.45 * 7.5
+        assert place[y][0] < zero[0]
+    rules = [numbers(path.get("d", "")) for path in root.iter(f"{SVG}path")]
+    lines = {round(one[1], 3) for one in rules if len(one) == 4 and one[1] == one[3]}
+    heights = zero[1] + np.linspace(0, 1, 6) * (end[1] - zero[1])
+    assert lines == {round(height, 3) for height in heights}
+    assert place["all & more"][1] < end[1]
+    assert place["threshold in px"][1] > place["4"][1] > zero[1]
+    assert place["threshold in px"][0] == pytest.approx((zero[0] + end[0]) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
