@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What part of an image a member shows, and in what perspective.
+
+    Attributes:
+        middle_px: the point of the image that comes to lie in the middle of the view.
+        size: (width, height) of the view, in pixels of a view at scale 1.
+        perspective: by how much the depth of a pixel grows along x and along y, where that of
+            ``middle_px`` is 1: things there are as many times smaller.
+    """
+
+    middle_px: tuple[float, float]
+    size: tuple[float, float]
+    perspective: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Which member of a set a map is: how the image was changed before it was described.
 
@@ -34,12 +50,15 @@ class Member:
         tilt: lengths along ``tilt_deg`` were divided by this, as if seen from the side; at least 1.
         tilt_deg: direction of the squeeze, counter-clockwise from the x axis, in the image as it
             was before the turn; in [0, 180).
+        part: what is shown; None for the whole image.  In perspective, all the above holds for the
+            middle of the part.
     """
 
     scale: float = 1.0
     angle_deg: float = 0.0
     tilt: float = 1.0
     tilt_deg: float = 0.0
+    part: Part | None = None
 
     @property
     def growth(self) -> float:

@@ -31,9 +31,10 @@ from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
 from engine.descriptors.local_fits import fit_members
 from engine.descriptors.member_steps import contradicts, is_moderate, tilted
-from engine.descriptors.members import describe_member, lay_on, make_view
+from engine.descriptors.members import describe_member, lay_on, make_view, view_growth
 from engine.descriptors.networks import NetworkDescriptor, make_network, weights_to_load
 from engine.descriptors.registry import register_descriptor
+from engine.descriptors.shared_plane import SharedViews, find_shared_views
 from engine.descriptors.support import Support
 from engine.descriptors.tensors import to_luminance, unit_length
 from engine.descriptors.vote import (
@@ -45,6 +46,7 @@ from engine.descriptors.vote import (
     find_points,
     hold_vote,
     in_order,
+    mutual_places,
     offer,
 )
 from engine.geometry.coords import CellGrid
@@ -189,6 +191,12 @@ class Look:
     offering: tuple[MemberPoints, ...]
     maps: Mapping[Member, DescriptorMap] = field(default_factory=dict)
 
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the image."""
+        height, width = self.grey.shape[2:]
+        return width, height
+
 
 class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
     """One descriptor a cell.
@@ -280,7 +288,8 @@ class DescSpace(DescSpaceFast):
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         largest, area = max(1.0, _LARGEST_PX / edge_px), self.plan.area
         weak = support.right < _TRUSTED
-        if support.right < _WORTH_A_TRY:
+        shared = self._find_shared_views(look_a, look_b, votes, fine)
+        if support.right < _WORTH_A_TRY and shared is None:
             told = "the images are compared as they are"
             weak_vote = f"Weak vote: {_in_words((fine or votes)[0], support)}, so {told}."
             return Choice((Member(),), (Member(),), told, weak_vote, support.right)
@@ -289,7 +298,9 @@ class DescSpace(DescSpaceFast):
         else:
             kept = self._keep(votes, fine, weak=weak)
             detail = max(1.0, min(self.plan.detail, _ENLARGED_PX / edge_px))
-        choice = _as_choice(kept, support, detail=detail, largest=largest, area=area)
+        choice = _as_choice(
+            kept, shared, support, look_a, look_b, detail=detail, largest=largest, area=area
+        )
         if not weak:
             return choice
         told = f"Weak vote: {choice.text}, so the images are also compared as they are."
@@ -381,7 +392,7 @@ class DescSpace(DescSpaceFast):
                 asker.points_px[index],
                 places_px,
                 parts=plan.parts,
-                size_px=(asker.grey.shape[3], asker.grey.shape[2]),
+                size_px=asker.size_px,
             )
             fine = in_order(
                 [
@@ -390,6 +401,22 @@ class DescSpace(DescSpaceFast):
                 ]
             )
         return fine
+
+    def _find_shared_views(
+        self, look_a: Look, look_b: Look, votes: list[Vote], fine: list[Vote]
+    ) -> SharedViews | None:
+        """What both images show of the plane that the most matches of any vote agree about."""
+        best: SharedViews | None = None
+        for vote in (*fine[:_LEADERS], *votes[:_LEADERS]):
+            index, places_px = mutual_places(vote)
+            asked_px = (look_a if vote.side == "a" else look_b).points_px[index]
+            points_px = (asked_px, places_px) if vote.side == "a" else (places_px, asked_px)
+            found = find_shared_views(
+                *points_px, size_a_px=look_a.size_px, size_b_px=look_b.size_px
+            )
+            if found is not None and (best is None or found.matches > best.matches):
+                best = found
+        return best
 
     def _vote_for(self, member: Member, asker: Look, like: Vote) -> Vote:
         """A vote for another member of the image that asks, else as ``like``."""
@@ -447,28 +474,45 @@ def _support(votes: list[Vote], fine: list[Vote], *, luck: float) -> Support:
 
 
 def _as_choice(
-    votes: list[Vote], support: Support, *, detail: float, largest: float, area: float
+    votes: list[Vote],
+    shared: SharedViews | None,
+    support: Support,
+    look_a: Look,
+    look_b: Look,
+    *,
+    detail: float,
+    largest: float,
+    area: float,
 ) -> Choice:
-    """The members of votes.
+    """The members of votes, and those that show what both images do.
 
     The image that shows things smaller is described at the scale ``detail``, the other one as the
     best vote relates them, or both smaller where that would be much to describe.
 
     Args:
         votes: the best one first.
-        support: what speaks for it.
+        shared: what both images show.
+        support: what speaks for the best vote.
+        look_a: image a.
+        look_b: image b.
         detail: of the best one's.
         largest: members under which image a would grow by more are left out, except the best one.
         area: the largest area of all views together, in images, about.
     """
     scale_b = detail * min(1.0, 1 / votes[0].member.growth)
-    members = [votes[0].member]
-    members += [vote.member for vote in votes[1:] if vote.member.growth * scale_b <= largest]
-    wanted = scale_b**2 * (1 + sum(member.growth**2 for member in members))
-    scale_b *= min(1.0, math.sqrt(area / wanted))
-    scaled = dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members)
-    told = _in_words(votes[0], support)
-    return Choice(tuple(scaled), (Member(scale_b),), told, vote_right=support.right)
+    of_a, of_b = [vote.member for vote in votes], [Member()]
+    if shared is not None:
+        of_a.append(shared.of_a)
+        of_b += [shared.of_b] if shared.of_b is not None else []
+    of_a = [of_a[0], *(one for one in of_a[1:] if one.growth * scale_b <= largest)]
+    areas = [view_growth(one, look_a.size_px) ** 2 for one in of_a]
+    areas += [view_growth(one, look_b.size_px) ** 2 for one in of_b]
+    scale_b *= min(1.0, math.sqrt(area / (scale_b**2 * sum(areas))))
+    members_a, members_b = (
+        tuple(dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members))
+        for members in (of_a, of_b)
+    )
+    return Choice(members_a, members_b, _in_words(votes[0], support), vote_right=support.right)
 
 
 def _in_words(vote: Vote, support: Support) -> str:

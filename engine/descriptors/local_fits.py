@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.descriptors.base import Member
-from engine.descriptors.member_steps import member_from
+from engine.descriptors.member_steps import is_worthwhile, member_from
 
 _LEAST: Final = 10  # matches for any fit
 _OF_A_PART: Final = 20  # matches, on average
@@ -30,8 +30,6 @@ _ELSEWHERE: Final = 1e-3  # weight far away, so that a part in one line is deter
 _OUTLIER_PX: Final = 12.0
 _ROUNDS: Final = 10
 _SAME: Final = 0.25  # maps that differ by less are bridged by the network
-_STRONGEST_TILT: Final = 6.0
-_LARGEST_GROWTH: Final = 5.0  # either way; a view takes memory by its area
 
 
 def fit_members(
@@ -58,11 +56,9 @@ def fit_members(
         distances_px = np.linalg.norm(points - middle, axis=1)
         weights = np.exp(-0.5 * (distances_px / reach_px) ** 2) + _ELSEWHERE
         linear = _fit_linear(points, places, weights)
-        long, short = np.linalg.svd(linear, compute_uv=False)
-        growth = math.sqrt(max(0.0, np.linalg.det(linear)))
-        if not 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH or long > _STRONGEST_TILT * short:
-            continue
-        if all(np.linalg.norm(linear @ np.linalg.inv(one) - np.eye(2), 2) > _SAME for one in maps):
+        if is_worthwhile(linear) and all(
+            np.linalg.norm(linear @ np.linalg.inv(one) - np.eye(2), 2) > _SAME for one in maps
+        ):
             maps.append(linear)
     return [member_from(torch.from_numpy(one)) for one in maps]
 

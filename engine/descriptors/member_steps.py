@@ -6,7 +6,9 @@ import math
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.descriptors.base import Member
@@ -14,6 +16,8 @@ from engine.descriptors.base import Member
 _OTHER_TURN_DEG: Final = 50.0  # neighbours of 12 or of 8 turns find the same
 _OTHER_OCTAVES: Final = 0.6
 _LITTLE_TURNED_DEG: Final = 45.0
+_STRONGEST_TILT: Final = 6.0
+_LARGEST_GROWTH: Final = 5.0  # either way; a view takes memory by its area
 # ASIFT (Morel and Yu, SIAM J. Imaging Sciences 2009) samples directions the finer, the stronger the
 # tilt; between these, a network that was trained on tilts bridges the rest.
 _DIRECTIONS: Final = {1.4: 4, 2.0: 6, 2.8: 8}
@@ -63,6 +67,17 @@ def is_moderate(member: Member) -> bool:
     """Whether a changed image is still much like the image as it was."""
     turn_deg = abs((member.angle_deg + 180) % 360 - 180)
     return turn_deg <= _LITTLE_TURNED_DEG and abs(math.log2(member.growth)) <= 1
+
+
+def is_worthwhile(linear: NDArray[np.float64]) -> bool:
+    """Whether an image changed by a linear map ``(2, 2)`` is worth describing.
+
+    It is not mirrored, seen from its edge, or many times as large or small.
+    """
+    long, short = np.linalg.svd(linear, compute_uv=False)
+    growth = math.sqrt(max(0.0, float(np.linalg.det(linear))))
+    within = 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH
+    return bool(within and long <= _STRONGEST_TILT * short)
 
 
 def member_from(linear: Tensor) -> Member:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.descriptors.base import DescriptorMap, Member
+from engine.descriptors.base import DescriptorMap, Member, Part
 from engine.descriptors.tensors import unit_length
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places, sample_map, warp_images
@@ -25,6 +25,7 @@ _SMALLEST_EDGE_PX: Final = 16
 _PIXEL_DEVIATION: Final = 0.5
 _KERNEL_REACH: Final = 2.5
 _SAME: Final = 1e-6
+_LEAST_DEPTH: Final = 0.1  # nearer things are taken for things behind
 
 Describe = Callable[[Tensor], DescriptorMap]
 
@@ -35,11 +36,13 @@ class View:
 
     Attributes:
         images: ``(B, C, h, w)`` the changed image; beyond the image its border continues.
-        view_from_image: ``(3, 3)`` float64, affine, on the CPU.
+        view_from_image: ``(3, 3)`` float64 on the CPU; affine, unless a part is in perspective.
+        is_part: whether it may show less than the whole image.
     """
 
     images: Tensor
     view_from_image: Tensor
+    is_part: bool = False
 
 
 def member_matrix(member: Member, size_px: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -50,16 +53,12 @@ def member_matrix(member: Member, size_px: tuple[int, int]) -> tuple[Tensor, tup
         size_px: (width, height) of the image.
 
     Returns:
-        ``(3, 3)`` float64 ``view_from_image``, and the (width, height) that hold all of it.
+        ``(3, 3)`` float64 ``view_from_image``, and the (width, height) that hold all of it, or its
+        part.
     """
-    turn, way = math.radians(member.angle_deg), math.radians(member.tilt_deg)
-    # y points down: counter-clockwise on the screen takes +x towards -y.
-    along = torch.tensor([math.cos(way), -math.sin(way)], dtype=torch.float64)
-    squeeze = torch.eye(2, dtype=torch.float64) + (1 / member.tilt - 1) * torch.outer(along, along)
-    rotation = torch.tensor(
-        [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]], dtype=torch.float64
-    )
-    linear = member.scale * rotation @ squeeze
+    linear = _linear_of(member)
+    if member.part is not None:
+        return _part_matrix(linear, member.scale, member.part)
     edges = [CellGrid(1.0, 0.0).span_px(edge) for edge in size_px]
     corners = torch.tensor([[x, y] for x in edges[0] for y in edges[1]], dtype=torch.float64)
     moved = corners @ linear.T
@@ -70,6 +69,39 @@ def member_matrix(member: Member, size_px: tuple[int, int]) -> tuple[Tensor, tup
     matrix[:2, :2] = linear
     matrix[:2, 2] = CellGrid(1.0, 0.0).span_px(1)[0] - low  # the outer edges meet
     return matrix, (width, height)
+
+
+def _linear_of(member: Member) -> Tensor:
+    """``(2, 2)`` how lengths change, float64; in perspective, in the middle of the part."""
+    turn, way = math.radians(member.angle_deg), math.radians(member.tilt_deg)
+    # y points down: counter-clockwise on the screen takes +x towards -y.
+    along = torch.tensor([math.cos(way), -math.sin(way)], dtype=torch.float64)
+    squeeze = torch.eye(2, dtype=torch.float64) + (1 / member.tilt - 1) * torch.outer(along, along)
+    rotation = torch.tensor(
+        [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]], dtype=torch.float64
+    )
+    return member.scale * rotation @ squeeze
+
+
+def _part_matrix(linear: Tensor, scale: float, part: Part) -> tuple[Tensor, tuple[int, int]]:
+    from_middle, seen, to_view = torch.eye(3, dtype=torch.float64).repeat(3, 1, 1)
+    from_middle[:2, 2] = -torch.tensor(part.middle_px, dtype=torch.float64)
+    seen[:2, :2] = linear
+    seen[2, :2] = torch.tensor(part.perspective, dtype=torch.float64)
+    extent = [scale * edge for edge in part.size]
+    # The outer edges meet, as above.
+    to_view[:2, 2] = (
+        torch.tensor(extent, dtype=torch.float64) / 2 + CellGrid(1.0, 0.0).span_px(1)[0]
+    )
+    width, height = (max(_SMALLEST_EDGE_PX, math.ceil(edge - 1e-6)) for edge in extent)
+    return to_view @ seen @ from_middle, (width, height)
+
+
+def view_growth(member: Member, size_px: tuple[int, int]) -> float:
+    """Square root of the area of a member's view, in areas of its image of (width, height)."""
+    if member.part is None:
+        return member.growth
+    return member.scale * math.sqrt(math.prod(member.part.size) / math.prod(size_px))
 
 
 def make_view(images: Tensor, member: Member) -> View:
@@ -83,9 +115,10 @@ def make_view(images: Tensor, member: Member) -> View:
     matrix, view_size_px = member_matrix(member, size_px)
     if member == Member():
         return View(images, matrix)
-    smooth = _blur_for(images, matrix[:2, :2])
+    smooth = _blur_for(images, _linear_of(member))
     placed = matrix.to(images.device).expand(len(images), 3, 3)
-    return View(warp_images(smooth, placed, view_size_px, outside="edge"), matrix)
+    drawn = warp_images(smooth, placed, view_size_px, outside="edge")
+    return View(drawn, matrix, is_part=member.part is not None)
 
 
 def describe_member(images: Tensor, member: Member, describe: Describe) -> DescriptorMap:
@@ -101,7 +134,7 @@ def describe_member(images: Tensor, member: Member, describe: Describe) -> Descr
     """
     view = make_view(images, member)
     made = describe(view.images)
-    if member.angle_deg % 360 == 0 and member.tilt == 1.0:
+    if member.angle_deg % 360 == 0 and member.tilt == 1.0 and member.part is None:
         # Shrinking alone keeps rows rows: the cells stay as they are.
         moved_px = float(view.view_from_image[0, 2])
         grid = CellGrid(
@@ -138,18 +171,38 @@ def lay_on(grid: CellGrid, cells: tuple[int, int], view: View, made: DescriptorM
         made: its map.
 
     Returns:
-        ``(B, D, rows, columns)`` of unit length.
+        ``(B, D, rows, columns)`` of unit length; 0 at cells that the view does not show.
     """
     places = cell_places(grid, cells, device=made.values.device)
     batch = len(made.values)
     read = unit_length(read_view(view, made, places.expand(batch, -1, 2)), dim=2)
+    if view.is_part:
+        read *= _shown(view, places)[:, None]
     return read.view(batch, *cells, -1).permute(0, 3, 1, 2)  # channels stay together
 
 
 def to_view(view: View, points_px: Tensor) -> Tensor:
-    """``(..., 2)`` points of the image as it was -> points of the view, float64."""
+    """``(..., 2)`` points of the image as it was -> points of the view, float64.
+
+    Points that lie behind the view, in perspective, are anywhere.
+    """
     matrix = view.view_from_image.to(points_px.device)
-    return points_px.double() @ matrix[:2, :2].T + matrix[:2, 2]
+    moved = points_px.double() @ matrix[:2, :2].T + matrix[:2, 2]
+    return moved / _depths(view, points_px)[..., None] if view.is_part else moved
+
+
+def _depths(view: View, points_px: Tensor) -> Tensor:
+    """``(...)`` depths of points of the image as it was, at least a small one."""
+    row = view.view_from_image[2].to(points_px.device)
+    return (points_px.double() @ row[:2] + row[2]).clamp_min(_LEAST_DEPTH)
+
+
+def _shown(view: View, points_px: Tensor) -> Tensor:
+    """``(...)`` which points of the image as it was a view shows."""
+    places = to_view(view, points_px)
+    size_px = places.new_tensor([view.images.shape[3], view.images.shape[2]])
+    in_front = _depths(view, points_px) > _LEAST_DEPTH
+    return in_front & ((places >= -0.5) & (places <= size_px - 0.5)).all(dim=-1)
 
 
 def _blur_for(images: Tensor, linear: Tensor) -> Tensor:

@@ -162,17 +162,28 @@ def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> tuple[Tensor, Tens
     for vote in votes:
         asked, found = _largest_cluster(vote.asking, vote.offering, bin_px)
         new = ~known[asked]
-        # The other image was shrunk, and outer edges met.
-        shrunk = vote.offering.places[found[new]].double()
-        places_px[asked[new]] = (shrunk + 0.5) / vote.offering.member.scale - 0.5
+        places_px[asked[new]] = _unshrunk(vote.offering, found[new])
         known[asked] = True
     index = known.nonzero()[:, 0]
     return index, places_px[index]
 
 
-def _largest_cluster(
-    asking: MemberPoints, offering: MemberPoints, bin_px: float
-) -> tuple[Tensor, Tensor]:
+def mutual_places(vote: Vote) -> tuple[Tensor, Tensor]:
+    """Where a vote's members find each other's points, whether they agree about movements or not.
+
+    Returns:
+        ``(N,)`` which points asked, and ``(N, 2)`` float64 their places in the other image.
+    """
+    asked, found = _mutual_matches(vote.asking, vote.offering)
+    return asked, _unshrunk(vote.offering, found)
+
+
+def _unshrunk(offering: MemberPoints, cells: Tensor) -> Tensor:
+    """``(N, 2)`` float64 places of some cells in the image as it was: outer edges met."""
+    return (offering.places[cells].double() + 0.5) / offering.member.scale - 0.5
+
+
+def _mutual_matches(asking: MemberPoints, offering: MemberPoints) -> tuple[Tensor, Tensor]:
     """Which points asked, and which cells they found, ``(N,)`` both."""
     device = asking.vectors.device
     if len(asking.vectors) == 0 or len(offering.vectors) == 0:
@@ -180,10 +191,19 @@ def _largest_cluster(
         return nothing, nothing
     check_stop()
     found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
-    # Mutual: of all points, the one that found the cell is the most similar to it.
+    # Of all points, the one that found the cell is the most similar to it.
     back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
     asked = (back == torch.arange(len(found), device=device)).nonzero()[:, 0]
-    found = found[asked]
+    return asked, found[asked]
+
+
+def _largest_cluster(
+    asking: MemberPoints, offering: MemberPoints, bin_px: float
+) -> tuple[Tensor, Tensor]:
+    """Which points asked, and which cells they found, ``(N,)`` both."""
+    asked, found = _mutual_matches(asking, offering)
+    if not len(asked):
+        return asked, found
     moved = offering.places[found] - asking.places[asked]
     # Between both images' pixels: by those of the larger view alone, a bin would cover much of the
     # smaller one, and chance would fill it; by those of the smaller view, small ones would win.
@@ -198,7 +218,7 @@ def _largest_cluster(
         functional.pad(grid, (1, 1, 1, 1)), 2, stride=1, divisor_override=1
     )[0, 0]
     row, column = divmod(int(windows.argmax()), windows.shape[1])
-    last = torch.tensor([column, row], device=device)
+    last = torch.tensor([column, row], device=bins.device)
     inside = ((bins == last) | (bins == last - 1)).all(dim=1)
     return asked[inside], found[inside]
 

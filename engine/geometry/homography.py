@@ -113,12 +113,8 @@ def local_scale(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
     Returns:
         ``(...)``, NaN where a point has no image.
     """
-    jacobian = _jacobian(h_b_from_a, points_a)
-    scale: Matrix = np.sqrt(
-        np.abs(
-            jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
-        )
-    )
+    ((xx, xy), (yx, yy)) = np.moveaxis(jacobian(h_b_from_a, points_a), (-2, -1), (0, 1))
+    scale: Matrix = np.sqrt(np.abs(xx * yy - xy * yx))
     return scale
 
 
@@ -275,7 +271,7 @@ def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matr
     return carried[..., :2], carried[..., 2]
 
 
-def _jacobian(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
+def jacobian(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
     """``(..., 2, 2)`` derivative of the carried point, NaN where a point has no image."""
     matrix = np.asarray(h_b_from_a, np.float64)
     points = np.asarray(points_a, np.float64)

@@ -71,6 +71,22 @@ def facing(
     return -plain if mirrored > _SURELY_MIRRORED * shared else plain
 
 
+def shared_outline(
+    h_b_from_a: NDArray[Any], size_a_px: tuple[int, int], size_b_px: tuple[int, int]
+) -> Matrix:
+    """What both images show.
+
+    Args:
+        h_b_from_a: ``(3, 3)``, with what both show in front.
+        size_a_px: (width, height) of image a.
+        size_b_px: (width, height) of image b.
+
+    Returns:
+        ``(N, 2)`` corners of a convex polygon through centres of pixels of image a; N may be 0.
+    """
+    return _cut_to(np.asarray(h_b_from_a, np.float64), size_a_px, size_b_px)[:, :2]
+
+
 def _corners(size_px: tuple[int, int]) -> Matrix:
     """``(4, 3)`` centres of an image's corner pixels, around it, homogeneous."""
     right, bottom = size_px[0] - 1.0, size_px[1] - 1.0
@@ -85,6 +101,11 @@ def _shared(h_b_from_a: Matrix, size_a_px: tuple[int, int], size_b_px: tuple[int
 
 def _covered(h_b_from_a: Matrix, size_a_px: tuple[int, int], size_b_px: tuple[int, int]) -> float:
     """What share of image a is in front and inside image b."""
+    return _area(_cut_to(h_b_from_a, size_a_px, size_b_px)) / _area(_corners(size_a_px))
+
+
+def _cut_to(h_b_from_a: Matrix, size_a_px: tuple[int, int], size_b_px: tuple[int, int]) -> Matrix:
+    """``(N, 3)`` the outline of what image b shows of image a, homogeneous."""
     right, bottom = size_b_px[0] - 1.0, size_b_px[1] - 1.0
     x, y, depth = h_b_from_a
     outline = _corners(size_a_px)
@@ -92,7 +113,7 @@ def _covered(h_b_from_a: Matrix, size_a_px: tuple[int, int], size_b_px: tuple[in
     # What lies behind fails at one of each two opposite ones.
     for line in (x, right * depth - x, y, bottom * depth - y):
         outline = _cut(outline, line)
-    return _area(outline) / _area(_corners(size_a_px))
+    return outline
 
 
 def _cut(outline: Matrix, line: Matrix) -> Matrix:

@@ -30,7 +30,7 @@ from engine.descriptors.registry import build_descriptor, make_spec
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints, Vote
 from engine.geometry.coords import CellGrid
-from engine.geometry.sampling import sample_map
+from engine.geometry.sampling import sample_map, warp_images
 from engine.images import write_image
 from engine.inspection.requests import MatchRequest, Recipe
 from engine.inspection.session import Session
@@ -235,9 +235,31 @@ def test_a_pair_that_is_turned_round_and_one_that_is_enlarged_get_their_members(
     for one, other, growth in ((image, near, 2.0), (near, image, 0.5)):
         choice = chosen(one, other)
         assert choice.weak_vote == ""
-        (member_b,) = choice.members_b
-        best = choice.members_a[0]
+        best, member_b = choice.members_a[0], choice.members_b[0]
         assert best.growth / member_b.scale == pytest.approx(growth, rel=0.1)
+        # Both are also shown cut to what the near one shows.
+        cut = choice.members_a[-1] if growth > 1 else choice.members_b[-1]
+        assert cut.part is not None
+        shown = [edge * cut.scale / (2.0 if growth > 1 else 1.0) for edge in cut.part.size]
+        assert shown == pytest.approx([100 * member_b.scale, 80 * member_b.scale], rel=0.05)
+        assert cut.part.middle_px == pytest.approx((99.5, 79.5), abs=3)
+        assert len(choice.members_b) == (1 if growth > 1 else 2)
+
+
+def test_a_plane_that_leans_is_also_seen_in_perspective():
+    image_a = part_of("coffee.png", slice(0, 399), slice(0, 599))
+    matrix = torch.tensor([[0.8, 0.1, 20.0], [-0.1, 0.9, 30.0], [-8e-4, 2e-4, 1.0]]).double()
+    image_b = warp_images(image_a, matrix[None], (500, 400), outside="edge")
+    for name in ("descspace", "descspace-robust"):
+        choice = chosen(image_a, image_b, name)
+        seen, scale_b = choice.members_a[-1], choice.members_b[0].scale
+        assert seen.part is not None
+        to_view, _ = member_matrix(seen, (599, 399))
+        places = torch.tensor([[x, y, 1.0] for x in (50, 200, 330) for y in (60, 300)]).double()
+        there, true = (places @ one.T for one in (to_view, matrix))
+        expected = (true[:, :2] / true[:, 2:] + 0.5) * scale_b - 0.5
+        off_px = (there[:, :2] / there[:, 2:] - expected) / scale_b
+        assert float(off_px.norm(dim=1).max()) < 4
 
 
 def test_images_that_have_nothing_in_common_are_compared_as_they_are():

@@ -16,6 +16,7 @@ from engine.descriptors.vote import (
     find_points,
     hold_vote,
     in_order,
+    mutual_places,
     offer,
 )
 from engine.geometry.coords import CellGrid
@@ -75,6 +76,18 @@ def test_agreed_places_are_those_of_the_most_trusted_vote_in_pixels_of_the_image
     # Pixel x of an image is pixel (x + 0.5) / 2 - 0.5 of its half.
     back = (places_px + 0.5) / 2 - 0.5
     torch.testing.assert_close(back, (asked + moved_px).double(), atol=1e-4, rtol=0)
+
+
+def test_mutual_places_need_no_agreement_about_the_movement():
+    described, asked = vectors(40), places(40)
+    offered = asked + torch.arange(40)[:, None] * torch.tensor([4.0, -3.0])
+    offering = MemberPoints(Member(0.5), described.roll(5, 0), offered.roll(5, 0))
+    described_a = torch.cat([described, described[:1] + 0.5 * described[1:2]])  # not mutual
+    asking = MemberPoints(Member(), described_a, torch.cat([asked, asked[:1]]))
+    index, places_px = mutual_places(Vote("a", asking, offering, 1, 0))
+    assert index.tolist() == list(range(40))
+    expected = (offered.double() + 0.5) / 0.5 - 0.5
+    torch.testing.assert_close(places_px, expected, atol=1e-4, rtol=0)
 
 
 def test_points_that_no_vote_agrees_about_have_no_place():
