@@ -512,7 +512,10 @@ def _as_choice(
         tuple(dict.fromkeys(replace(one, scale=one.scale * scale_b) for one in members))
         for members in (of_a, of_b)
     )
-    return Choice(members_a, members_b, _in_words(votes[0], support), vote_right=support.right)
+    told = _in_words(votes[0], support)
+    if shared is not None:
+        told += f"; {shared.matches} matches lie on a plane, which is also compared by itself"
+    return Choice(members_a, members_b, told, vote_right=support.right)
 
 
 def _in_words(vote: Vote, support: Support) -> str:

@@ -252,6 +252,7 @@ def test_a_plane_that_leans_is_also_seen_in_perspective():
     image_b = warp_images(image_a, matrix[None], (500, 400), outside="edge")
     for name in ("descspace", "descspace-robust"):
         choice = chosen(image_a, image_b, name)
+        assert re.search(r"; \d+ matches lie on a plane, which is also compared", choice.text)
         seen, scale_b = choice.members_a[-1], choice.members_b[0].scale
         assert seen.part is not None
         to_view, _ = member_matrix(seen, (599, 399))
