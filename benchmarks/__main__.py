@@ -35,7 +35,7 @@ BENCHMARKS = {
     "load": "stalls of the window during a training, while the pointer moves",
     "step": "a training's step, beside its bare arithmetic",
     "memory": "what whole programs take at their peaks",
-    "growth": "how times grow with images, maps, sets and sequences",
+    "growth": "how times grow with images, maps, sets, sequences and listed pairs",
     "evaluation": "what an evaluation and its report take beyond describing and matching",
     "study": "what a study of layers takes beyond describing once and matching",
 }

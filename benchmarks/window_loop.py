@@ -8,6 +8,7 @@ from collections.abc import Callable, MutableMapping
 
 _LOOK_MS = 50
 _TICK_MS = 5
+_LATE_S = 60.0
 
 
 def use_offscreen(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -43,6 +44,13 @@ class WindowLoop:
         if self._loop.exec() != 0:
             raise RuntimeError("the window did not answer")
         self._late.stop()
+
+    def rest(self, milliseconds: int) -> None:
+        """For so long."""
+        from PySide6.QtCore import QTimer
+
+        QTimer.singleShot(milliseconds, self.quit)
+        self.run(_LATE_S + milliseconds / 1000)
 
     def until(self, done: Callable[[], bool], seconds: float) -> None:
         """Until something is done, which is looked at every 50 ms."""
