@@ -9,7 +9,8 @@ from torch import Tensor
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 GROUP = 64
-"""Neighbouring values of a row whose largest is taken first, see :func:`largest_of_rows`."""
+"""Neighbouring values of a row or column whose largest is taken first, see :func:`largest_of_rows`
+and :func:`raise_to_columns`."""
 
 
 def to_luminance(images: Tensor) -> Tensor:
@@ -47,3 +48,28 @@ def largest_of_rows(values: Tensor) -> tuple[Tensor, Tensor]:
     best, group = grouped.amax(dim=2).max(dim=1)
     within = grouped[torch.arange(count, device=values.device), group].argmax(dim=1)
     return best, group * GROUP + within
+
+
+def raise_to_columns(best: Tensor, place: Tensor, values: Tensor, first: int) -> None:
+    """Raise what is known of columns to the largest of each column of ``(N, M)`` values.
+
+    Places are looked for only where a column has a larger value than was known, and there in the
+    first group of rows that has it.
+
+    Args:
+        best: ``(M,)`` the largest until now; overwritten.
+        place: ``(M,)`` int64, the first row that had it; overwritten.
+        values: ``(N, M)`` those of further rows.
+        first: number of the first of these rows.
+    """
+    count, total = values.shape
+    whole = count % GROUP == 0
+    grouped = values.view(-1, GROUP, total) if whole else values[None]
+    by_group = grouped.amax(dim=1)
+    better = (by_group.amax(dim=0) > best).nonzero()[:, 0]  # strictly: the first one stays
+    if not len(better):
+        return
+    found, group = by_group[:, better].max(dim=0)
+    within = grouped[group, :, better].argmax(dim=1)
+    best[better] = found
+    place[better] = group * grouped.shape[1] + within + first

@@ -7,7 +7,6 @@ around the best one at which the map of image b is most similar.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +23,7 @@ from engine.evaluation.protocols import (
     refine_matches,
     search_places,
 )
+from engine.matching.nearest import nearest_both_ways
 from engine.progress import CancelToken
 
 _QUERIES_AT_ONCE: Final = 4096
@@ -116,20 +116,18 @@ def match_both_ways(
     best_a, best_b = (torch.full((len(one),), -torch.inf) for one in (places_a, places_b))
     there, back = (torch.zeros(len(one), dtype=torch.int64) for one in (places_a, places_b))
     sizes = [sum(4 * one.values.shape[1] for one in levels) for levels in (levels_a, levels_b)]
-    columns = max(1, min(len(places_b), SEARCH_BUDGET_BYTES // max(sizes)))
-    rows = max(1, SEARCH_BUDGET_BYTES // max(8 * columns, *sizes))
-    for first_b in range(0, len(places_b), columns):
-        offered = describe_points(levels_b, places_b[first_b : first_b + columns])
-        part_b = slice(first_b, first_b + columns)
-        for first_a in range(0, len(places_a), rows):
-            cancel.check()
-            part_a = slice(first_a, first_a + rows)
+    step = max(1, SEARCH_BUDGET_BYTES // max(sizes))
+    for first_b in range(0, len(places_b), step):
+        offered = describe_points(levels_b, places_b[first_b : first_b + step])
+        part_b = slice(first_b, first_b + step)
+        for first_a in range(0, len(places_a), step):
+            part_a = slice(first_a, first_a + step)
             asked = describe_points(levels_a, places_a[part_a]).to(device)
-            similarity = asked[0] @ offered[0].T
-            for mine, other in list(itertools.product(asked, offered))[1:]:
-                torch.maximum(similarity, mine @ other.T, out=similarity)
-            _keep_better(best_a[part_a], there[part_a], *similarity.max(dim=1), first_b)
-            _keep_better(best_b[part_b], back[part_b], *similarity.max(dim=0), first_a)
+            found = nearest_both_ways(
+                asked, offered, budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel
+            )
+            _keep_better(best_a[part_a], there[part_a], found.similarity, found.b_of_a, first_b)
+            _keep_better(best_b[part_b], back[part_b], found.similarity_back, found.a_of_b, first_a)
     index = there.numpy()
     match_px = places_b[index]
     if refine_px is not None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.descriptors.tensors import GROUP, largest_of_rows
+from engine.descriptors.tensors import GROUP, largest_of_rows, raise_to_columns
 from engine.kernels.ops import Backend, search_nearest
 from engine.matching import shortlist
 from engine.progress import CancelToken, check_stop
@@ -134,16 +134,7 @@ def nearest(
     best = sets.new_full((count,), -torch.inf)
     index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
     total = sum(len(member) for member in candidates)
-    on_cpu = sets.device.type == "cpu"
-    rows, columns = plan_blocks(
-        count,
-        total,
-        bytes_per_pair=_NEAREST_BYTES_PER_PAIR,
-        budget_bytes=min(budget_bytes, _CACHED_BYTES) if on_cpu else budget_bytes,
-        widest_rows=_SQUARE_ROWS if on_cpu else _WIDEST_ROWS,
-    )
-    if columns > GROUP:
-        columns -= columns % GROUP  # whole groups in all pieces but the last ones
+    rows, columns = _plan_products(count, total, budget_bytes=budget_bytes, device=sets.device)
     memory = sets.new_empty(rows * columns)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
@@ -158,6 +149,102 @@ def nearest(
             index[begin : begin + rows][better] = place[better] + first
     query_member, candidate_member = winning_members(sets, candidates, index)
     return Nearest(index, best, query_member, candidate_member)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BothWays:
+    """The nearest of each point of two lists among the points of the other one.
+
+    Attributes:
+        b_of_a: ``(N,)`` int64, for each point of the first list; -1 where the other one is empty.
+        similarity: ``(N,)`` float32, of these; -inf where the other list is empty.
+        a_of_b: ``(M,)`` int64, for each point of the second list.
+        similarity_back: ``(M,)`` float32, of these.
+    """
+
+    b_of_a: Tensor
+    similarity: Tensor
+    a_of_b: Tensor
+    similarity_back: Tensor
+
+
+def nearest_both_ways(
+    points_a: Tensor,
+    points_b: Tensor,
+    *,
+    budget_bytes: int,
+    cancel: CancelToken | None = None,
+) -> BothWays:
+    """Find the nearest in both directions from one product of all points with all.
+
+    Where the processor multiplies bfloat16, two searches by shortlists of it are faster.
+
+    Args:
+        points_a: ``(K, N, D)`` sets of K descriptors.
+        points_b: ``(L, M, D)`` sets of L descriptors, on the same device.
+        budget_bytes: memory the comparison may take, its inputs and its result not counted.
+        cancel: checked once per block.
+
+    Raises:
+        JobCancelled: ``cancel`` was raised.
+    """
+    count_a, count_b = points_a.shape[1], points_b.shape[1]
+    single = len(points_a) == len(points_b) == 1
+    if single and shortlist.pays(points_a, list(points_b), budget_bytes=budget_bytes):
+        b_of_a, best_a = shortlist.search(
+            points_a, list(points_b), budget_bytes=budget_bytes, cancel=cancel
+        )
+        a_of_b, best_b = shortlist.search(
+            points_b, list(points_a), budget_bytes=budget_bytes, cancel=cancel
+        )
+        return BothWays(b_of_a, best_a, a_of_b, best_b)
+    best_a, best_b = (points_a.new_full((count,), -torch.inf) for count in (count_a, count_b))
+    b_of_a, a_of_b = (
+        torch.full((count,), -1, dtype=torch.int64, device=points_a.device)
+        for count in (count_a, count_b)
+    )
+    rows, columns = _plan_products(
+        count_a, count_b, budget_bytes=budget_bytes, device=points_a.device
+    )
+    if rows > GROUP:
+        rows -= rows % GROUP
+    memory = points_a.new_empty(rows * columns)
+    for begin in range(0, count_a, rows):
+        block = points_a[:, begin : begin + rows]
+        for first in range(0, count_b, columns):
+            if cancel is not None:
+                cancel.check()
+            part = points_b[:, first : first + columns]
+            similarity = memory[: block.shape[1] * part.shape[1]].view(block.shape[1], -1)
+            _set_similarity(block, part[0], out=similarity)
+            for member in part[1:]:
+                torch.maximum(similarity, _set_similarity(block, member), out=similarity)
+            value, place = largest_of_rows(similarity)
+            known = best_a[begin : begin + rows]
+            better = value > known  # strictly: a later one never wins a tie
+            known[better] = value[better]
+            b_of_a[begin : begin + rows][better] = place[better] + first
+            raise_to_columns(
+                best_b[first : first + columns], a_of_b[first : first + columns], similarity, begin
+            )
+    return BothWays(b_of_a, best_a, a_of_b, best_b)
+
+
+def _plan_products(
+    queries: int, candidates: int, *, budget_bytes: int, device: torch.device
+) -> tuple[int, int]:
+    """:func:`plan_blocks` for products of which no more than their largest values are read."""
+    on_cpu = device.type == "cpu"
+    rows, columns = plan_blocks(
+        queries,
+        candidates,
+        bytes_per_pair=_NEAREST_BYTES_PER_PAIR,
+        budget_bytes=min(budget_bytes, _CACHED_BYTES) if on_cpu else budget_bytes,
+        widest_rows=_SQUARE_ROWS if on_cpu else _WIDEST_ROWS,
+    )
+    if columns > GROUP:
+        columns -= columns % GROUP  # whole groups in all pieces but the last ones
+    return rows, columns
 
 
 def nearest_apart(

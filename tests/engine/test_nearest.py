@@ -16,6 +16,7 @@ from engine.matching.nearest import (
     distance_ratio,
     nearest,
     nearest_apart,
+    nearest_both_ways,
     pick_apart,
     pick_apart_one,
     plan_blocks,
@@ -216,6 +217,8 @@ def test_a_search_that_was_cancelled_stops():
     with pytest.raises(JobCancelled):
         nearest(torch.eye(3), [torch.eye(3)], budget_bytes=1000, cancel=token)
     with pytest.raises(JobCancelled):
+        nearest_both_ways(torch.eye(3)[None], torch.eye(3)[None], budget_bytes=99, cancel=token)
+    with pytest.raises(JobCancelled):
         nearest_apart(
             torch.eye(3),
             [torch.eye(3)],
@@ -249,6 +252,56 @@ def test_two_perfect_matches_and_a_lack_of_a_second_are_both_ambiguous():
     ratio = distance_ratio(best, second)
     assert ratio[:4].tolist() == [1.0, 1.0, 1.0, 1.0]
     assert ratio[4] < 0.01
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    counts=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    members=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    budget_bytes=st.integers(0, 600),
+)
+def test_both_ways_are_what_numpy_finds_in_one_matrix_for_any_shape_and_budget(
+    seed, counts, members, budget_bytes
+):
+    rng = np.random.default_rng(seed)
+    a, b = (exact_vectors(rng, *shape) for shape in zip(members, counts, strict=True))
+    found = nearest_both_ways(a, b, budget_bytes=budget_bytes)
+    matrix = torch.einsum("knd,lmd->klnm", a, b).amax(dim=(0, 1)).numpy()
+    for axis, index, similarity in (
+        (1, found.b_of_a, found.similarity),
+        (0, found.a_of_b, found.similarity_back),
+    ):
+        if matrix.size:
+            assert index.tolist() == matrix.argmax(axis=axis).tolist()
+            assert similarity.tolist() == matrix.max(axis=axis).tolist()
+        else:
+            assert (index == -1).all()
+            assert (similarity == -math.inf).all()
+        assert len(index) == len(similarity) == matrix.shape[1 - axis]
+
+
+@pytest.mark.parametrize("counts", [(3000, 2000), (2048, 4096), (70, 3000), (3000, 33)])
+def test_both_ways_the_first_of_many_equal_ones_wins_in_groups_and_blocks(counts):
+    rng = np.random.default_rng(6)
+    a, b = (exact_vectors(rng, count) for count in counts)
+    found = nearest_both_ways(a[None], b[None], budget_bytes=1 << 22)
+    matrix = (a @ b.T).numpy()
+    np.testing.assert_array_equal(found.b_of_a, matrix.argmax(axis=1))
+    np.testing.assert_array_equal(found.a_of_b, matrix.argmax(axis=0))
+
+
+def test_both_ways_are_what_two_searches_find_among_real_descriptors():
+    generator = torch.manual_seed(3)
+    a, b = (torch.nn.functional.normalize(torch.randn(1, n, 32, generator=generator), dim=2)
+            for n in (1500, 1100))  # fmt: skip
+    found = nearest_both_ways(a, b, budget_bytes=1 << 22)
+    there, back = (nearest(one, list(other), budget_bytes=1 << 22, backend="torch")
+                   for one, other in ((a, b), (b, a)))  # fmt: skip
+    assert torch.equal(found.b_of_a, there.index)
+    assert torch.equal(found.a_of_b, back.index)
+    torch.testing.assert_close(found.similarity, there.similarity, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.similarity_back, back.similarity, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("members", [(640,), (64, 129, 1000), (3000,)])

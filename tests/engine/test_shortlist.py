@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from engine.errors import JobCancelled
 from engine.matching import shortlist
-from engine.matching.nearest import nearest
+from engine.matching.nearest import nearest, nearest_both_ways
 from engine.progress import CancelToken
 
 DIM = 32
@@ -128,6 +128,9 @@ def test_it_is_used_where_the_processor_multiplies_bfloat16(
         plain = nearest(queries, candidates, budget_bytes=BUDGET_BYTES, backend="torch")
         assert torch.equal(found.index, plain.index)
         assert len(used) == able
+        both = nearest_both_ways(queries[None], candidates[0][None], budget_bytes=BUDGET_BYTES)
+        assert torch.equal(both.b_of_a, plain.index)
+        assert len(used) == 3 * able
     nearest(queries.double(), [candidates[0].double()], budget_bytes=BUDGET_BYTES)
     nearest(queries, candidates, budget_bytes=1000)
-    assert len(used) == 1
+    assert len(used) == 3
