@@ -21,6 +21,9 @@ PixelPoints = Literal["grid", "random", "harris"]
 PointsKind = Literal[PixelPoints, "listed"]
 """How query points are chosen; *listed* are those whose partners the truth lists."""
 
+PairMatcher = Literal["exact", "consensus"]
+"""How points of a single pair are matched: each by itself, or with what its neighbours say."""
+
 PcaFit = Literal["both", "a", "b", "all", "file"]
 """What a PCA basis is fitted on; one in a file was fitted before."""
 

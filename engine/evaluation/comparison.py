@@ -47,6 +47,19 @@ class MergedResults:
         return tuple(one.label for one in self.descriptors)
 
     @property
+    def uncompeting(self) -> frozenset[str]:
+        """The labels that may not be called best.
+
+        Those that were given the true scales, and those that were matched by consensus where
+        others were not: neighbours' help says nothing about a descriptor.
+        """
+        helped = [one.label for one in self.descriptors if one.matcher == "consensus"]
+        if len(helped) == len(self.descriptors):
+            helped = []
+        oracles = [one.label for one in self.descriptors if one.oracle]
+        return frozenset((*helped, *oracles))
+
+    @property
     def summary(self) -> tuple[SummaryRow, ...]:
         """All rows, Harris first, then in the order of the results."""
         rows = [row for result in self.results for row in result.summary]

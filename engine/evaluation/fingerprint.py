@@ -139,7 +139,7 @@ class Fingerprint:
     Attributes:
         protocol: which of the three.
         thresholds_px: a match this close to the truth is right; ascending.
-        matcher: as chosen; sets are always matched exactly.
+        matcher: as chosen; sets are matched exactly instead of by FLANN.
         sampler: the queries and what they are searched among.
         seed: of the draws and of the intervals.
         dataset: the pairs.

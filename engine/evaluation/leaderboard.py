@@ -55,7 +55,8 @@ class Standing:
 
     Attributes:
         rank: 1 for the best; equal values share a rank.  None for a descriptor without a value,
-            and for one that was given the true scales, which is an upper bound and no competitor.
+            for one that was given the true scales, which is an upper bound and no competitor, and
+            for one that was matched by consensus where others were not.
         label: of the descriptor; unique on its board.
         run: name of the run it was measured in.
     """
@@ -87,10 +88,12 @@ class Board:
 
     @property
     def title(self) -> str:
-        """Data set and protocol."""
+        """Data set and protocol, and the matchers if they are not the usual one."""
         fingerprint = self.merged.results[0].fingerprint
         part = "" if fingerprint.dataset.subset == "all" else f" ({fingerprint.dataset.subset})"
-        return f"{fingerprint.dataset.name}{part}, protocol {fingerprint.protocol_words}"
+        matchers = dict.fromkeys(one.fingerprint.matcher for one in self.merged.results)
+        matching = "" if set(matchers) == {"exact"} else f", {' and '.join(matchers)} matching"
+        return f"{fingerprint.dataset.name}{part}, protocol {fingerprint.protocol_words}{matching}"
 
     @property
     def queries(self) -> QueryKind | None:
@@ -129,12 +132,12 @@ class Board:
         labels = self.stats.labels_with(self.queries)
         rows = {label: self.value(label) for label in labels}
         known = {label: row.value for label, row in rows.items() if row and row.value is not None}
-        oracles = {one.label for one in self.merged.descriptors if one.oracle}
+        apart = self.merged.uncompeting
         sign = 1 if metric_info(self.metric).better == "lower" else -1
         order = sorted((sign * value, labels.index(label)) for label, value in known.items())
-        competing = [value for value, place in order if labels[place] not in oracles]
+        competing = [value for value, place in order if labels[place] not in apart]
         found = [
-            self._standing(label, None if label in oracles else 1 + competing.index(value))
+            self._standing(label, None if label in apart else 1 + competing.index(value))
             for value, label in ((value, labels[place]) for value, place in order)
         ]
         first = [one for one in found if one.rank is not None]
@@ -172,7 +175,7 @@ def make_boards(
         by: the metric that decides, such as ``mma@3``; "" for PCK at the main threshold.
 
     Returns:
-        The boards in the order of their first results.
+        The boards in the order of their first results; those of consensus come last.
 
     Raises:
         ConfigError: no result has this metric, or neither high nor low values of it are better.
@@ -186,6 +189,8 @@ def make_boards(
                 break
         else:
             groups.append([(name, result)])
+    # Nearest neighbours tell what descriptors are worth, so theirs come first.
+    groups.sort(key=lambda group: group[0][1].fingerprint.matcher == "consensus")
     boards = tuple(Board(merge_results(group), _tolerated(group), by) for group in groups)
     if by:
         _check_metric(boards, by)
@@ -247,6 +252,7 @@ class BoardSection:
         groups: what the set calls its groups of pairs.
         tolerated: fields that differ and were declared harmless, with their values.
         oracles: the descriptors that were given the true scales.
+        helped: those that were matched by consensus where others were not.
         facts: the names and values of the fingerprint.
     """
 
@@ -258,6 +264,7 @@ class BoardSection:
     groups: str
     tolerated: Mapping[str, tuple[str, ...]]
     oracles: str
+    helped: str
     facts: Mapping[str, str]
 
 
@@ -347,6 +354,7 @@ def _section(board: Board) -> BoardSection:
         groups=plural(board.stats.group),
         tolerated=board.tolerated,
         oracles=" and ".join(oracles),
+        helped=" and ".join(sorted(board.merged.uncompeting.difference(oracles))),
         facts={
             name: value
             for name, value in facts_of(fingerprint).items()
@@ -414,8 +422,8 @@ def _standings_table(board: Board) -> Table:
 def _best_value(board: Board, metric: str, standings: Sequence[Standing]) -> float | None:
     """The best value of those that compete; None where fewer than two do, or none is better."""
     better = metric_info(metric).better
-    oracles = {one.label for one in board.merged.descriptors if one.oracle}
-    found = [board.value(one.label, metric) for one in standings if one.label not in oracles]
+    apart = board.merged.uncompeting
+    found = [board.value(one.label, metric) for one in standings if one.label not in apart]
     values = [row.value for row in found if row is not None and row.value is not None]
     if better is None or len(values) < 2:
         return None

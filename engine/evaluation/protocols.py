@@ -29,24 +29,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.descriptors.base import Levels
+from engine.descriptors.tensors import GROUP
 from engine.evaluation.points import PairPoints, Points
 from engine.evaluation.switches import DrawnQueries, Matcher, Protocol, QueryKind
 from engine.geometry.coords import Resize
 from engine.geometry.sampling import sample_map
 from engine.images import MIN_EDGE_PX, resize_pixels
-from engine.matching.nearest import nearest
+from engine.matching.consensus import CANDIDATES, reach_consensus
+from engine.matching.nearest import Apart, nearest, pick_apart
 from engine.matching.query_points import harris_response
 from engine.matching.subcell import refine_places
 from engine.matching.texture import find_texture
 from engine.progress import CancelToken
 from engine.truth.base import Size, Truth
 from engine.truth.homography import HomographyTruth
+from engine.vocabulary import SEPARATION_PX
 
 SEARCH_BUDGET_BYTES: Final = 64 << 20
 """Memory that one block of a search may take, and about what sampled candidates may."""
 
 _HARRIS_PERCENTILE: Final = 90.0
 _REFINED_AT_ONCE: Final = 4096
+_PICKED_AT_ONCE: Final = 256  # as in :func:`engine.matching.nearest.nearest_apart`
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +214,9 @@ def match_points(
     if matcher == "flann":
         offered = describe_points(levels_b, places)
         index, similarity = _flann(asked[0], offered[0], seed=protocol.seed)
+    elif matcher == "consensus":
+        found = search_apart(asked, levels_b, places, cancel)
+        index, similarity = _choose(found, queries.query_px, places, cancel)
     else:
         index, similarity = search_places(asked, levels_b, places, cancel)
     number = index.cpu().numpy()
@@ -269,6 +276,60 @@ def search_places(
         best[better] = found.similarity[better]
         index[better] = found.index[better] % len(part) + begin
     return index, best
+
+
+def search_apart(asked: Tensor, levels_b: Levels, places: Points, cancel: CancelToken) -> Apart:
+    """The best places for each of ``(L, N, D)`` sets that are apart: those that consensus asks of.
+
+    Args:
+        asked: on the maps' device.
+        levels_b: maps of the image with the places, a batch of one.
+        places: ``(M, 2)`` in pixels of that image, at least one.
+        cancel: checked once per block.
+
+    Returns:
+        ``(N, K)`` indices of places, and similarities.
+    """
+    count, total = asked.shape[1], len(places)
+    columns = total + -total % GROUP
+    rows = max(1, min(count, SEARCH_BUDGET_BYTES // (8 * columns)))  # of two members at once
+    descriptor_bytes = 4 * sum(level.values.shape[1] for level in levels_b)
+    step = max(1, SEARCH_BUDGET_BYTES // descriptor_bytes)
+    positions = torch.from_numpy(places).to(asked.device, torch.float32)
+    parts = []
+    for begin in range(0, count, rows):
+        block = asked[:, begin : begin + rows]
+        similarity = asked.new_full((block.shape[1], columns), -torch.inf)
+        for first in range(0, total, step):
+            part = similarity[:, first : first + min(step, total - first)]
+            for member in describe_points(levels_b, places[first : first + step]):
+                for mine in block:
+                    cancel.check()
+                    torch.maximum(part, mine @ member.T, out=part)
+        for first in range(0, len(similarity), _PICKED_AT_ONCE):
+            cancel.check()
+            some = similarity[first : first + _PICKED_AT_ONCE]
+            parts.append(pick_apart(some, positions, count=CANDIDATES, separation=SEPARATION_PX))
+    return Apart(
+        torch.cat([one.index for one in parts]), torch.cat([one.similarity for one in parts])
+    )
+
+
+def _choose(
+    found: Apart, query_px: Points, places: Points, cancel: CancelToken
+) -> tuple[Tensor, Tensor]:
+    """``(N,)`` index and similarity of the places that neighbouring queries speak for."""
+    device = found.index.device
+    candidates_px = torch.from_numpy(places[found.index.cpu().numpy()]).to(device)
+    choice = reach_consensus(
+        torch.from_numpy(query_px).to(device),
+        candidates_px,
+        found.similarity,
+        torch.ones(len(query_px), dtype=torch.bool, device=device),
+        budget_bytes=SEARCH_BUDGET_BYTES,
+        cancel=cancel,
+    ).choice[:, None]
+    return found.index.gather(1, choice)[:, 0], found.similarity.gather(1, choice)[:, 0]
 
 
 def refine_matches(

@@ -67,11 +67,11 @@ def _metric_table(
 
 def _best(stats: Statistics, name: str, rows: Sequence[MetricRow | None]) -> list[MetricRow]:
     """Of several descriptors that may be called best, those that are."""
-    oracles = {one.label for one in stats.merged.descriptors if one.oracle}
+    apart = stats.merged.uncompeting
     judged = [
         (row.value, row)
         for row in rows
-        if row is not None and row.value is not None and row.descriptor not in oracles
+        if row is not None and row.value is not None and row.descriptor not in apart
     ]
     better = metric_info(name).better
     if len(judged) < 2 or better is None:

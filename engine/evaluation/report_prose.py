@@ -200,6 +200,12 @@ def _summary(stats: Statistics) -> str:
         sentences += _lead(stats, kind, ranked[0].descriptor, ranked[1].descriptor)
     names = _each(merged, "protocol")
     sentences += [f"In the protocol {name}, {_PROTOCOLS[name]}." for name in names]
+    helped = [one.label for one in merged.descriptors if one.matcher == "consensus"]
+    if helped:
+        sentences.append(
+            f"For {' and '.join(helped)}, neighbouring queries helped to choose the matches, so do "
+            "not read these figures against those of nearest neighbours."
+        )
     broken = sum(entry.queries is None for one in merged.results for entry in one.left_out)
     if broken:
         were = "pair was" if broken == 1 else "pairs were"
@@ -326,8 +332,9 @@ def _published(stats: Statistics) -> Table:
     ours: dict[str, list[str]] = {}
     if _PUBLISHED_PX in stats.thresholds_px:
         for label in stats.labels_with("harris"):
-            name = stats.merged.descriptor(label).name.replace("-", "_")
-            if name in PUBLISHED:
+            one = stats.merged.descriptor(label)
+            name = one.name.replace("-", "_")
+            if name in PUBLISHED and one.matcher != "consensus":
                 ours.setdefault(name, []).append(label)
     columns = [left_column("")]
     columns += [Column(subset, group="published") for subset in _PUBLISHED_SUBSETS]

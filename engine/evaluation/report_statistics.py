@@ -113,14 +113,14 @@ class Statistics:
     ) -> list[SummaryRow]:
         """The means of the descriptors that may be called best, best first.
 
-        Oracles may not, unless they are alone.
+        Those that do not compete may not, unless they are alone.
         """
         every = [self.mean(label, subset, kind, limit) for label in self.labels_with(kind)]
-        oracles = {one.label for one in self.merged.descriptors if one.oracle}
-        if set(self.labels_with(kind)) <= oracles:
-            oracles = set()
+        apart = self.merged.uncompeting
+        if set(self.labels_with(kind)) <= apart:
+            apart = frozenset()
         known = [row for row in every if row and row.pck is not None]
-        judged = [row for row in known if row.descriptor not in oracles]
+        judged = [row for row in known if row.descriptor not in apart]
         return sorted(judged, key=lambda row: -(row.pck or 0))
 
     def curve(self, label: str, kind: QueryKind, subset: str) -> tuple[float, ...]:

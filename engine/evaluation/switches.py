@@ -9,12 +9,12 @@ from typing import Final, Literal
 from engine.errors import ConfigError
 from engine.imagefiles.value_range import ValueRange
 from engine.metrics import MetricFamily
-from engine.vocabulary import LISTED_TRUTHS, TruthKind
+from engine.vocabulary import LISTED_TRUTHS, PairMatcher, TruthKind
 
 ProtocolName = Literal["seed", "closed", "dense"]
 DrawnQueries = Literal["harris", "uniform"]
 QueryKind = Literal[DrawnQueries, "listed"]
-Matcher = Literal["exact", "flann"]
+Matcher = Literal[PairMatcher, "flann"]
 Estimator = Literal["opencv", "poselib"]
 FoundOn = Literal["grid", "keypoints"]
 
@@ -91,8 +91,9 @@ class Protocol:
     Attributes:
         name: which of the three.
         thresholds_px: a match this close to the truth is right; ascending.
-        matcher: ``flann`` is approximate and for single descriptors; sets are always matched
-            exactly.
+        matcher: ``flann`` is approximate and for single descriptors; sets are matched exactly
+            then.  ``consensus`` lets neighbouring queries choose among several places; what is
+            measured beyond the queries is made of nearest neighbours, and is refused with it.
         queries: the lists of queries where the truth is dense, Harris first.
         query_limit: queries of a pair and list, at most.
         long_edge_px: every image is brought to this long edge.
@@ -118,8 +119,16 @@ class Protocol:
     def __post_init__(self) -> None:
         if not self.thresholds_px:
             raise ConfigError("threshold_px", "at least one threshold is needed")
-        if self.name == "dense" and self.matcher != "exact":
-            raise ConfigError("matcher", "the protocol 'dense' is matched exactly, choose 'exact'")
+        if self.name == "dense" and self.matcher == "flann":
+            reason = "the protocol 'dense' is matched exactly, choose 'exact' or 'consensus'"
+            raise ConfigError("matcher", reason)
+        if self.matcher == "consensus":
+            if self.name == "seed":
+                reason = "the protocol 'seed' repeats figures of nearest neighbours"
+                raise ConfigError("matcher", f"{reason}, choose 'exact' or 'flann'")
+            if others := [family for family in self.metrics.chosen if family != "box"]:
+                reason = f"{', '.join(others)}: made of nearest neighbours, not of matches by"
+                raise ConfigError("metric", f"{reason} consensus; choose the matcher 'exact'")
 
     @property
     def refines(self) -> bool:
@@ -138,5 +147,5 @@ def queries_for(protocol: Protocol, kind: TruthKind) -> tuple[QueryKind, ...]:
 
 
 def matcher_for(protocol: Protocol, level_count: int) -> Matcher:
-    """The matcher a descriptor with so many levels gets: sets are always matched exactly."""
-    return "exact" if level_count > 1 else protocol.matcher
+    """The matcher a descriptor with so many levels gets: FLANN does not match sets."""
+    return "exact" if protocol.matcher == "flann" and level_count > 1 else protocol.matcher

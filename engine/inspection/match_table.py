@@ -20,8 +20,16 @@ from engine.matching.confidence import (
     neighbours_agree,
     weigh_evidence,
 )
-from engine.matching.nearest import distance_ratio, nearest, nearest_apart, winning_members
+from engine.matching.consensus import CANDIDATES, reach_consensus
+from engine.matching.nearest import (
+    Apart,
+    distance_ratio,
+    nearest,
+    nearest_apart,
+    winning_members,
+)
 from engine.progress import JobContext, Progress, Stage
+from engine.vocabulary import SEPARATION_PX
 
 SEARCH_BUDGET_BYTES = 64 << 20
 """Memory that one block of a search may take."""
@@ -55,35 +63,45 @@ def make_table(
     points_b, returned = np.empty((count, 2)), np.empty((count, 2))
     similarity, ratio = np.empty(count, np.float32), np.empty(count, np.float32)
     uncertainty_px = np.empty(count)
-    textured = a.has_texture(points_a)
+    textured, moved = a.has_texture(points_a), np.zeros(count, np.bool_)
     with torch.inference_mode():
         positions = b.positions.to(b.device)
-        for part in blocks(count, Stage.MATCHING, context):
+        chosen, stage = None, Stage.MATCHING
+        if request.matcher == "consensus" and count:
+            chosen, moved = _choose_by_consensus(request, points_a, textured, a, b, context)
+            stage = Stage.MATCHING_BACK
+        for part in blocks(count, stage, context):
             queries = a.describe_points(points_a[part], device=b.device)
-            found = nearest_apart(
-                queries,
-                b.vectors,
-                positions,
-                count=2,
-                separation=request.separation_px,
-                budget_bytes=SEARCH_BUDGET_BYTES,
-                cancel=context.cancel,
-            )
-            best, second = found.similarity.T
-            similarity[part] = best.cpu().numpy()
-            ratio[part] = distance_ratio(best, second).cpu().numpy()
+            if chosen is None:
+                found = nearest_apart(
+                    queries,
+                    b.vectors,
+                    positions,
+                    count=2,
+                    separation=request.separation_px,
+                    budget_bytes=SEARCH_BUDGET_BYTES,
+                    cancel=context.cancel,
+                )
+            else:
+                found = Apart(chosen.index[part], chosen.similarity[part])
+            match, other = found.similarity.T
+            similarity[part] = match.cpu().numpy()
+            # The match may be less similar than the other one, where neighbours chose it.
+            ratio[part] = distance_ratio(match, other).clamp_max_(1.0).cpu().numpy()
             members, _ = winning_members(queries, b.vectors, found.index[:, 0])
             described = textured[part] & a.describes(points_a[part], members)
             textured[part] = described & ~b.repeats(queries, found.index)
+            # Those that moved are not their query's best in the map, and come last.
+            order = np.argsort(moved[part], kind="stable")
             places = b.find_between_cells(
-                queries,
-                found.index[:, 0],
-                best=len(queries[0]),
-                refined=described & request.refine,
+                queries[:, order],
+                found.index[order, 0],
+                best=len(order) - int(moved[part].sum()),
+                refined=described[order] & request.refine,
             )
-            points_b[part] = places.places_px
-            uncertainty_px[part] = places.uncertainty_px
-            textured[part] &= ~places.twice
+            points_b[part][order] = places.places_px
+            uncertainty_px[part][order] = places.uncertainty_px
+            textured[part] &= ~places.twice[np.argsort(order)]
             back = b.describe_points(points_b[part], device=a.device)
             home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
             again = b.has_texture(points_b[part]) & request.refine
@@ -93,7 +111,10 @@ def make_table(
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     evidence = _evidence(points_a, points_b, returned, similarity, ratio, textured, a, b)
     calibration = find_calibration(
-        request.recipe.spec, separation_px=request.separation_px, refined=request.refine
+        request.recipe.spec,
+        separation_px=request.separation_px,
+        refined=request.refine,
+        matcher=request.matcher,
     )
     h_b_from_a, inlier = _estimate(
         points_a, points_b, mutual, textured, b.info.stride_px, request.seed
@@ -115,8 +136,67 @@ def make_table(
         confidence=weigh_evidence(calibration, evidence, textured),
         not_calibrated=calibration.reason if isinstance(calibration, Uncalibrated) else "",
         evidence=evidence,
+        matcher=request.matcher,
+        moved=moved,
         seconds=time.perf_counter() - start,
     )
+
+
+def _choose_by_consensus(
+    request: MatchRequest,
+    points_a: Points,
+    textured: NDArray[np.bool_],
+    a: Described,
+    b: Described,
+    context: JobContext,
+) -> tuple[Apart, NDArray[np.bool_]]:
+    """The cells that queries are matched to by consensus.
+
+    Args:
+        request: the question.
+        points_a: ``(N, 2)`` queries in original pixels.
+        textured: ``(N,)`` False for those without texture: they are asked nothing.
+        a: maps of image a.
+        b: maps of image b.
+        context: as for :func:`make_table`.
+
+    Returns:
+        The chosen cell and the most similar of the others, and ``(N,)`` whether the chosen one is
+        not the most similar of all.
+    """
+    positions = b.positions.to(b.device)
+    # In the pixels of a large photo, all candidates might lie in one cell.
+    separation = max(request.separation_px, SEPARATION_PX / min(b.resize.scale_xy))
+    told, parts = np.zeros(len(points_a), np.bool_), []
+    for part in blocks(len(points_a), Stage.MATCHING_THERE, context):
+        queries = a.describe_points(points_a[part], device=b.device)
+        found = nearest_apart(
+            queries,
+            b.vectors,
+            positions,
+            count=CANDIDATES,
+            separation=separation,
+            budget_bytes=SEARCH_BUDGET_BYTES,
+            cancel=context.cancel,
+        )
+        members, _ = winning_members(queries, b.vectors, found.index[:, 0])
+        told[part] = textured[part] & a.describes(points_a[part], members)
+        told[part] &= ~b.repeats(queries, found.index[:, :2])
+        parts.append(found)
+    index = torch.cat([one.index for one in parts])
+    similarity = torch.cat([one.similarity for one in parts])
+    working_b = b.resize.forward(b.positions.numpy()[index.cpu().numpy()].reshape(-1, 2))
+    choice = reach_consensus(
+        torch.from_numpy(a.resize.forward(points_a)).to(b.device),
+        torch.from_numpy(working_b).to(b.device).view(*index.shape, 2),
+        similarity,
+        torch.from_numpy(told).to(b.device),
+        budget_bytes=SEARCH_BUDGET_BYTES,
+        cancel=context.cancel,
+    ).choice
+    columns = torch.stack([choice, (choice == 0).long()], dim=1)  # the best of the others
+    chosen = Apart(index.gather(1, columns), similarity.gather(1, columns))
+    return chosen, (choice > 0).cpu().numpy()
 
 
 def _evidence(

@@ -17,7 +17,14 @@ from engine.descriptors.registry import DescriptorSpec
 from engine.matching.colouring import PLAIN, Colouring
 from engine.matching.confidence import WITHIN_PX, Evidence
 from engine.truth.base import Visibility
-from engine.vocabulary import SEPARATION_PX, PcaFit, PointsKind, Precision, Side
+from engine.vocabulary import (
+    SEPARATION_PX,
+    PairMatcher,
+    PcaFit,
+    PointsKind,
+    Precision,
+    Side,
+)
 
 Point = tuple[float, float]
 
@@ -376,6 +383,8 @@ class MatchRequest:
         seed: of the random choice.
         separation_px: least distance of the second best match of the ratio from the best.
         refine: look for matches between the cells; False takes the centres of the best ones.
+        matcher: *exact* for the most similar place; *consensus* for that of several places which
+            nearby queries support, see :mod:`engine.matching.consensus`.
     """
 
     pair: ImagePair
@@ -385,11 +394,12 @@ class MatchRequest:
     seed: int = 0
     separation_px: float = SEPARATION_PX
     refine: bool = True
+    matcher: PairMatcher = "exact"
 
 
 _EACH_MATCH: Final = (
     *("points_a", "points_b", "similarity", "ratio", "mutual", "error_px", "inlier", "textured"),
-    *("visibility", "uncertainty_px", "confidence"),
+    *("visibility", "uncertainty_px", "confidence", "moved"),
 )
 
 
@@ -401,7 +411,8 @@ class MatchTable:
         points_a: ``(N, 2)`` float64 queries in image a.
         points_b: ``(N, 2)`` float64 best matches in image b.
         similarity: ``(N,)`` float32 cosine.
-        ratio: ``(N,)`` float32 distance of best over second best, 0 to 1.
+        ratio: ``(N,)`` float32 distance of best over second best, 0 to 1; 1 where neighbours
+            chose a match that is not the best.
         mutual: ``(N,)`` True where the match back from b ends within a cell of the query.
         error_px: ``(N,)`` float64 distance from the true point, NaN where that is not seen.
         visibility: ``(N,)`` uint8 values of :class:`~engine.truth.base.Visibility`: whether image b
@@ -422,6 +433,9 @@ class MatchTable:
         not_calibrated: for what there is no confidence, such as a descriptor's name; "" where
             there is.
         evidence: what the confidence is made from; None where it is not given.
+        matcher: what matched.
+        moved: ``(N,)`` True where neighbouring queries chose another place than the most similar
+            one; all False where it is not given.
     """
 
     points_a: NDArray[np.float64]
@@ -440,6 +454,8 @@ class MatchTable:
     confidence: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     not_calibrated: str = ""
     evidence: Evidence | None = None
+    matcher: PairMatcher = "exact"
+    moved: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
         if not len(self.visibility):
@@ -453,6 +469,8 @@ class MatchTable:
         if not len(self.confidence):
             unknown = np.full(len(self.points_a), np.nan, np.float32)
             object.__setattr__(self, "confidence", unknown)
+        if not len(self.moved):
+            object.__setattr__(self, "moved", np.zeros(len(self.points_a), np.bool_))
 
     def where(self, rows: NDArray[np.bool_]) -> MatchTable:
         """The matches of ``(N,)`` rows; the estimate stays that of all matches."""

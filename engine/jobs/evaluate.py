@@ -392,6 +392,8 @@ def choose_descriptors(
         if place is not None:
             own["weights"] = str(find_weights(place))
         remarks = ["oracle"] if oracle else []
+        if config.matcher == "consensus":
+            remarks.append(config.matcher)
         if [one for one, _ in named].count(written) > 1 and place is not None:
             remarks.insert(0, place.stem)
         label = f"{name} ({', '.join(remarks)})" if remarks else name

@@ -130,7 +130,10 @@ def check_calibrated(request: MatchRequest) -> None:
         ConfigError: the descriptor, its settings or the matches are not calibrated for.
     """
     found = find_calibration(
-        request.recipe.spec, separation_px=request.separation_px, refined=request.refine
+        request.recipe.spec,
+        separation_px=request.separation_px,
+        refined=request.refine,
+        matcher=request.matcher,
     )
     if isinstance(found, Uncalibrated):
         reason = f"no match can be left out: confidences are not calibrated for {found.reason}"

@@ -26,7 +26,7 @@ from engine.descriptors.remembered import mention
 from engine.errors import ConfigError, quoted
 from engine.metrics import MetricFamily
 from engine.training.settings import TrainSettings
-from engine.vocabulary import SEPARATION_PX, PointsKind, Precision
+from engine.vocabulary import SEPARATION_PX, PairMatcher, PointsKind, Precision
 
 Config = TypeVar("Config")
 
@@ -99,6 +99,10 @@ class MatchConfig(DescribeConfig):
         True, help="look for matches between the cells of image B's map; without it a match is "
         "the centre of the most similar cell"
     )  # fmt: skip
+    matcher: PairMatcher = option(
+        "exact", help="the most similar place for each point; or that of its best places, apart "
+        "from each other, which the points around it speak for"
+    )  # fmt: skip
     min_confidence: float = option(
         0.0, help="leave out matches that are less sure than this, and those whose confidence is "
         "not known; 0 keeps all", low=0.0, high=1.0,
@@ -140,9 +144,10 @@ class EvaluateConfig:
         (1.0, 3.0, 5.0), help="a match within this distance of the truth is right", unit="px",
         low=0.0, high=1000.0,
     )  # fmt: skip
-    matcher: Literal["exact", "flann"] = option(
-        "exact", help="exact search, or OpenCV's approximate one with its defaults"
-    )
+    matcher: Literal[PairMatcher, "flann"] = option(
+        "exact", help="the most similar place, by exact search; that of several places which the "
+        "queries around speak for; or OpenCV's approximate search with its defaults"
+    )  # fmt: skip
     queries: Literal["protocol", "harris", "uniform", "both"] = option(
         "protocol",
         help="the lists of queries where the truth is dense; 'protocol' uses those of "

@@ -16,10 +16,10 @@ regression rises to a highest confidence a little below 1.
 Pixels are those of the images as they were described, so 3 px are more of a large photo's own.
 
 Each descriptor has weights of its own, fitted by ``python -m benchmarks.confidence`` with the
-settings and the weights that it ships with, with refined matches, and with the usual distance of
-the second best match.  Under any other conditions, and for any other descriptor, there is no
-confidence, and :func:`find_calibration` says why: weights that were fitted to something else would
-give a number that is wrong without a word.
+settings and the weights that it ships with, with refined matches by nearest neighbours, and with
+the usual distance of the second best match.  Under any other conditions, and for any other
+descriptor, there is no confidence, and :func:`find_calibration` says why: weights that were fitted
+to something else would give a number that is wrong without a word.
 
 Nothing here imports torch.
 """
@@ -41,7 +41,7 @@ from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.paths import FileStamp, data_dir
 from engine.progress import check_stop
-from engine.vocabulary import SEPARATION_PX
+from engine.vocabulary import SEPARATION_PX, PairMatcher
 
 WITHIN_PX: Final = 3.0
 """How far from the true point a match may be, in pixels as described."""
@@ -231,7 +231,11 @@ def _agreeing(
 
 
 def find_calibration(
-    spec: DescriptorSpec, *, separation_px: float, refined: bool = True
+    spec: DescriptorSpec,
+    *,
+    separation_px: float,
+    refined: bool = True,
+    matcher: PairMatcher = "exact",
 ) -> Calibration | Uncalibrated:
     """The weights for matches by a descriptor, or why there are none.
 
@@ -239,6 +243,7 @@ def find_calibration(
         spec: the descriptor with all its settings.
         separation_px: how far the second best match of the ratio is from the best one, at least.
         refined: whether matches lie between the cells.
+        matcher: what matches: neighbours that chose a match say nothing more about it.
     """
     calibrated, sha256 = _read(FileStamp.of(calibration_file()))
     fitted = calibrated.get(spec.name)
@@ -246,6 +251,8 @@ def find_calibration(
         return Uncalibrated(spec.name)
     if not refined:
         return Uncalibrated("matches that are not refined")
+    if matcher != "exact":
+        return Uncalibrated(f"matches by {matcher}")
     if separation_px != SEPARATION_PX:
         # The nearer the second best match may be, the more similar it is: another ratio.
         apart = f"{separation_px:g} px away instead of {SEPARATION_PX:g} px"

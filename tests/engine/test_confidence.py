@@ -207,6 +207,11 @@ def test_matches_at_centres_of_cells_are_not_calibrated(calibrated: Path):
     assert found == Uncalibrated("matches that are not refined")
 
 
+def test_matches_that_neighbours_chose_are_not_calibrated(calibrated: Path):
+    found = find_calibration(make_spec("daisy"), separation_px=16.0, matcher="consensus")
+    assert found == Uncalibrated("matches by consensus")
+
+
 @pytest.mark.parametrize("separation_px", [15.5, 17.0, 64.0])
 def test_ratios_to_second_matches_at_another_distance_are_not_calibrated(
     calibrated: Path, separation_px: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,7 @@ def make_job(pair: ImagePair, *settings: str, **changes: object) -> MatchJob:
         "count": 60,
         "seed": 0,
         "separation_px": 8.0,
+        "matcher": "exact",
     }
     asked = {name: changes.pop(name) for name in [*fields] if name in changes}
     return MatchJob(request=MatchRequest(**{**fields, **asked}), **changes)
@@ -186,6 +188,25 @@ def test_without_a_calibration_nothing_is_left_out_by_confidence_and_the_text_sa
         make_job(pair, min_confidence=0.5).run(context)
     assert not events  # it is said before the images are described
     assert "sure    not calibrated for patch\n" in as_text(make_job(pair).run(context), pair)
+
+
+def test_matches_by_consensus_are_called_so_and_have_no_confidence(
+    pair: ImagePair, context: JobContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    weights = {"most": 1.0, "constant": -1.0, "log_cycle": -0.3, "similarity": 3.0}
+    fitted = {"weights_sha256": None, "alone": weights, "together": weights}
+    path = tmp_path / "confidence.json"
+    path.write_text(json.dumps({"descriptors": {"patch": fitted}}))
+    monkeypatch.setattr(confidence, "calibration_file", lambda: path)
+    how = {"separation_px": 16.0, "matcher": "consensus"}
+    text = as_text(make_job(pair, **how).run(context), pair)
+    assert re.search(r"^matcher consensus; \d+ of \d+ matches moved by", text, re.MULTILINE)
+    assert "sure    not calibrated for matches by consensus\n" in text
+    with pytest.raises(ConfigError, match="not calibrated for matches by consensus"):
+        make_job(pair, **how, min_confidence=0.5).run(context)
+    exact = as_text(make_job(pair, separation_px=16.0).run(context), pair)
+    assert "matcher" not in exact
+    assert "not calibrated" not in exact
 
 
 def test_the_same_job_gives_the_same_table(pair: ImagePair, context: JobContext, tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 from engine.cli.run import main
 from engine.errors import ConfigError
 from engine.evaluation.fingerprint import Fingerprint
-from engine.evaluation.leaderboard import make_boards
+from engine.evaluation.leaderboard import make_boards, summary_of, write_leaderboard
 from engine.evaluation.pck import CURVE_PX, count_within
 from engine.evaluation.result import (
     EvaluationResult,
@@ -50,7 +50,7 @@ def a_result(
             "trained": label != "raw",
             "levels": 1,
             "dim": 128,
-            "matcher": "exact",
+            "matcher": changes.get("matcher", "exact"),
             "precision": "float32",
         }
         | ({"oracle": True} if label in oracles else {})
@@ -169,6 +169,38 @@ def test_who_was_given_the_true_scales_has_no_rank() -> None:
         (1, "ours"),
         (None, "oracle:v2"),
     ]
+
+
+def test_consensus_has_a_board_of_its_own_behind_that_of_nearest_neighbours() -> None:
+    named = [
+        ("helped", a_result({"ours (consensus)": 0.95}, matcher="consensus")),
+        ("alone", a_result({"ours": 0.9, "theirs": 0.7})),
+    ]
+    first, second = make_boards(named)
+    assert [one.label for one in first.standings()] == ["ours", "theirs"]
+    assert [(one.rank, one.label) for one in second.standings()] == [(1, "ours (consensus)")]
+    assert first.title == "walls, protocol closed"
+    assert second.title == "walls, protocol closed, consensus matching"
+    assert summary_of((first, second)).startswith("On walls, protocol closed, ours leads")
+
+
+def test_where_matchers_may_differ_consensus_has_no_rank_and_the_page_says_why(
+    tmp_path: Path,
+) -> None:
+    named = [
+        ("alone", a_result({"ours": 0.9, "theirs": 0.7})),
+        ("helped", a_result({"ours (consensus)": 0.95}, matcher="consensus")),
+    ]
+    (board,) = make_boards(named, ["matcher"])
+    assert [(one.rank, one.label) for one in board.standings()] == [
+        (1, "ours"), (2, "theirs"), (None, "ours (consensus)"),
+    ]  # fmt: skip
+    assert [row.descriptor for row in board.stats.ranked("harris")] == ["ours", "theirs"]
+    path = tmp_path / "board.html"
+    write_leaderboard(path, (board,), left_out=(), command="")
+    page = texts_of(path.read_text())
+    assert "ours (consensus): matched with what neighbouring queries say, so without a rank" in page
+    assert "exact and consensus matching" in page
 
 
 def test_the_command_finds_runs_below_a_folder_and_writes_one_page(

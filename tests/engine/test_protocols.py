@@ -22,15 +22,18 @@ from engine.descriptors.base import DescriptorMap
 from engine.descriptors.compute import get_built
 from engine.descriptors.registry import make_spec
 from engine.errors import ConfigError
+from engine.evaluation.points import PairPoints
 from engine.evaluation.protocols import (
     QueryPoints,
     WorkingImage,
+    describe_points,
     draw_queries,
     grid_places,
     make_working_image,
     match_points,
     query_pool,
     resize_truth,
+    search_apart,
 )
 from engine.evaluation.switches import Protocol, matcher_for
 from engine.geometry.coords import CellGrid, Resize
@@ -459,3 +462,101 @@ def test_each_protocol_has_its_lists_of_queries_and_a_switch_overrides_them():
     assert protocol("dense").queries == ("harris", "uniform")
     assert protocol("closed", queries="uniform").queries == ("uniform",)
     assert protocol("seed", queries="both").queries == ("harris", "uniform")
+
+
+# ---- consensus ---------------------------------------------------------------------------------
+
+
+def decoyed(share: float) -> tuple[DescriptorMap, tuple[DescriptorMap, DescriptorMap], QueryPoints]:
+    """Maps of 320 × 240 px: all of image a lies 40 px further right and 24 further down in b.
+
+    Image b has two members.  On the first everything is in its place, but blurred by noise; on the
+    second, which is coarser, a share of image a's cells lies somewhere else, and less blurred.
+    """
+    generator = np.random.default_rng(8)
+    a = generator.standard_normal((32, 30, 40))
+    right = np.roll(a, (3, 5), axis=(1, 2)) + 0.5 * generator.standard_normal(a.shape)
+    ys, xs = np.mgrid[0:30, 0:40].reshape(2, -1)[:, generator.permutation(1200)[:300]]
+    inside = (ys < 27) & (xs < 35)
+    ys, xs = ys[inside], xs[inside]
+    elsewhere = generator.standard_normal((32, 15, 20))
+    moved = np.flatnonzero(generator.random(len(ys)) < share)
+    cells = generator.permutation(300)[: len(moved)]
+    again = a[:, ys[moved], xs[moved]]
+    elsewhere.reshape(32, -1)[:, cells] = again + 0.4 * generator.standard_normal(again.shape)
+    query_px = 8.0 * np.stack([xs, ys], axis=1)
+    levels = [
+        DescriptorMap(
+            torch.nn.functional.normalize(torch.from_numpy(values).float()[None], dim=1), grid
+        )
+        for values, grid in (
+            (a, CellGrid(8.0, 0.0)), (right, CellGrid(8.0, 0.0)), (elsewhere, CellGrid(16.0, 0.0)),
+        )
+    ]  # fmt: skip
+    return (
+        levels[0],
+        (levels[1], levels[2]),
+        QueryPoints(query_px, query_px + np.array([40.0, 24.0])),
+    )
+
+
+def decoyed_points(matcher: str, share: float = 0.3, name: str = "dense") -> PairPoints:
+    level_a, levels_b, queries = decoyed(share)
+    return match_points(
+        protocol(name, matcher=matcher), (level_a,), levels_b, queries, (320, 240),
+        matcher=matcher, cancel=CancelToken(),
+    )  # fmt: skip
+
+
+def test_consensus_finds_what_is_more_similar_elsewhere_in_another_member_of_the_set():
+    alone, together = decoyed_points("exact"), decoyed_points("consensus")
+    wrong = alone.errors_px > 1
+    assert 0.2 < wrong.mean() < 0.4
+    assert (together.errors_px[~wrong] <= 1).all()
+    assert (together.errors_px[wrong] <= 1).mean() > 0.9
+    found = wrong & (together.errors_px <= 1)
+    assert (together.similarity[found] < alone.similarity[found]).all()
+    np.testing.assert_array_equal(together.similarity[~wrong], alone.similarity[~wrong])
+
+
+def test_consensus_among_true_points_matches_true_points():
+    found = decoyed_points("consensus", name="closed")
+    true = {tuple(point) for point in found.true_px}
+    assert {tuple(point) for point in found.match_px} <= true
+    assert (found.errors_px <= 1).mean() > 0.9
+
+
+def test_the_places_that_consensus_chooses_among_are_the_best_that_are_apart(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    level_a, levels_b, queries = decoyed(0.3)
+    asked, places = describe_points((level_a,), queries.query_px), grid_places((320, 240), 4)
+    found = search_apart(asked, levels_b, places, CancelToken())
+    members = describe_points(levels_b, places).numpy()
+    similarity = np.einsum("nd,lmd->nlm", asked[0].numpy(), members).max(axis=1)
+    for query, row in enumerate(similarity):
+        order, picked = np.argsort(-row, kind="stable"), []
+        for place in order:
+            if all(np.hypot(*(places[place] - places[one])) >= 16 for one in picked):
+                picked.append(place)
+            if len(picked) == 5:
+                break
+        np.testing.assert_allclose(found.similarity[query], row[picked], atol=1e-5)
+    whole = decoyed_points("consensus")
+    monkeypatch.setattr("engine.evaluation.protocols.SEARCH_BUDGET_BYTES", 40_000)
+    np.testing.assert_array_equal(decoyed_points("consensus").match_px, whole.match_px)
+
+
+def test_consensus_matches_sets_but_measures_nothing_that_is_made_of_nearest_neighbours():
+    assert matcher_for(protocol("dense", matcher="consensus"), 5) == "consensus"
+    assert protocol("closed", matcher="consensus", metric=("box",)).metrics.chosen == ("box",)
+    with pytest.raises(ConfigError, match="figures of nearest neighbours"):
+        protocol("seed", matcher="consensus")
+    with pytest.raises(ConfigError, match="found: made of nearest neighbours"):
+        protocol("dense", matcher="consensus", metric=("box", "found"))
+
+
+def test_rows_of_consensus_are_called_so():
+    config = EvaluateConfig(descriptor=("daisy", "descspace"), matcher="consensus")
+    labels = [choice.label for choice in choose_descriptors(config, {})]
+    assert labels == ["daisy (consensus)", "descspace (consensus)"]

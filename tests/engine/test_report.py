@@ -62,6 +62,7 @@ def a_result(
     protocol: str = "closed",
     left_out: Sequence[LeftOut] = (),
     seed: int = 1,
+    matcher: str = "exact",
 ) -> EvaluationResult:
     """Rows from random errors, summed up as an evaluation does it."""
     generator = np.random.default_rng(seed)
@@ -83,7 +84,7 @@ def a_result(
         {
             "protocol": protocol,
             "thresholds_px": list(thresholds),
-            "matcher": "exact",
+            "matcher": matcher,
             "sampler": {
                 "queries": list(queries),
                 "query_limit": 1000,
@@ -106,7 +107,7 @@ def a_result(
                     "trained": label != "raw",
                     "levels": 1,
                     "dim": 200,
-                    "matcher": "exact",
+                    "matcher": matcher,
                     "precision": "float32",
                 }
                 for label in labels

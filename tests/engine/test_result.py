@@ -359,6 +359,7 @@ def test_merging_like_results_warns_of_nothing_and_keeps_every_row():
     ("field", "change"),
     [
         ("matcher", {"matcher": "flann"}),
+        ("matcher", {"matcher": "consensus"}),
         ("seed", {"seed": 7}),
         ("thresholds_px", {"thresholds_px": [3.0]}),
         ("versions.torch", {"versions": {"project": "0.1.0", "torch": "3", "opencv": "5"}}),

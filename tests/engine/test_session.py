@@ -1058,6 +1058,50 @@ def test_a_query_without_texture_and_a_descriptor_without_weights_have_no_confid
         assert np.isnan(table.confidence).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "long_edge_px", "noise"), [("test-patches", 0, 15), ("test-space", 240, 25)]
+)
+def test_neighbours_put_matches_right_that_noise_makes_more_similar_elsewhere(
+    tmp_path, calibrated, name, long_edge_px, noise
+):
+    canvas = texture(260, 340)
+    dx, dy = 24, 16
+    b = canvas[dy:, dx:] + np.random.default_rng(2).normal(0, noise, (260 - dy, 340 - dx, 3))
+    h_b_from_a = np.array([[1, 0, -dx], [0, 1, -dy], [0, 0, 1.0]])
+    pair = save_pair(tmp_path, canvas[:240, :300], b.clip(0, 255).astype(np.uint8), h_b_from_a)
+    how = recipe(name, long_edge_px=long_edge_px)
+    request = MatchRequest(pair=pair, recipe=how, points="random", count=300)
+    progress, session = [], Session()
+    alone = session.match(request, JobContext())
+    together = session.match(
+        replace(request, matcher="consensus"), JobContext(emit=progress.append)
+    )
+    seen, moved = np.isfinite(alone.error_px), together.moved
+    before, after = (table.error_px[seen] < 6 for table in (alone, together))
+    assert 0.3 < before.mean() < 0.9
+    assert after.mean() > before.mean() + 0.05
+    assert after[before].mean() > 0.97
+    np.testing.assert_array_equal(together.points_b[~moved], alone.points_b[~moved])
+    np.testing.assert_array_equal(together.similarity[~moved], alone.similarity[~moved])
+    assert (together.similarity[moved] <= alone.similarity[moved]).all()
+    assert (together.ratio[moved] == 1).all()
+    assert np.isnan(together.confidence).all()
+    assert together.not_calibrated == "matches by consensus"
+    assert (alone.matcher, together.matcher) == ("exact", "consensus")
+    assert not alone.moved.any()
+    done = [event.stage for event in progress if isinstance(event, Progress)]
+    assert set(done) >= {"matching there", "matching back"}
+    again = session.match(replace(request, matcher="consensus"), JobContext())
+    np.testing.assert_array_equal(again.points_b, together.points_b)
+
+
+def test_consensus_of_no_query_is_empty(tmp_path):
+    flat = np.full((72, 96, 3), 128, np.uint8)
+    pair = save_pair(tmp_path, flat, flat)
+    request = MatchRequest(pair=pair, recipe=recipe(), points="harris", matcher="consensus")
+    assert len(Session().match(request, JobContext()).points_a) == 0
+
+
 def test_some_rows_of_a_table_keep_all_that_is_known_of_them(shifted, calibrated):
     request = MatchRequest(pair=shifted, recipe=recipe(), points="random", count=30)
     table = Session().match(request, JobContext())

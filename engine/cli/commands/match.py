@@ -92,6 +92,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         seed=config.seed,
         separation_px=config.separation_px,
         refine=config.refine,
+        matcher=config.matcher,
     )
     job = MatchJob(
         request=request,
@@ -131,6 +132,11 @@ def as_text(result: MatchResult, pair: ImagePair) -> str:
         none = f"none of {result.left_out} matches is" if result.left_out else ""
         nothing = f"{none} sure enough" if none else "no point was found to match"
         return "\n".join([*lines, nothing])
+    if result.table.matcher == "consensus":
+        moved = int(result.table.moved.sum())
+        lines.append(
+            f"matcher consensus; {moved} of {summary.count} matches moved by their neighbours"
+        )
     blank = summary.count - summary.textured
     if summary.textured:
         of = f"   (of {summary.textured} with texture)" if blank else ""
@@ -192,6 +198,7 @@ COMMAND = Command(
         "match left.png right.png --truth disparity:l.png,r.png,factor=4 --out m.csv",
         "match a.jpg b.jpg --truth corrs.txt --points listed --out m.csv",
         "match a.jpg b.jpg --config settings.yaml --out m.csv",
+        "match a.jpg b.jpg --matcher consensus --out m.csv",
         "match a.jpg b.jpg --out colmap/matches.txt",
     ),
     description="Match points of one image to the whole of another and write one row for each, "
