@@ -29,6 +29,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.matching.confidence import LEAST_APART_PX, SAME_PX, SAME_SHARE, WITNESSES
 from engine.matching.nearest import distance_ratio
 from engine.progress import CancelToken
 
@@ -37,16 +38,6 @@ CANDIDATES: Final = 5
 
 NEIGHBOURS: Final = 16
 """How many nearby queries are asked."""
-
-LEAST_APART_PX: Final = 8.0
-"""Queries nearer than this see the same, and so err together."""
-
-WITNESSES: Final = 1000
-"""How many queries are asked about others, at most: more would stand too near each other."""
-
-SAME_PX: Final = 3.0
-SAME_SHARE: Final = 0.3
-"""Neighbours agree to within so many pixels, or so much of the distance between their matches."""
 
 FARTHEST_GROWTH: Final = 5.0
 """How many times as large as in the other image things may be: candidates that collapse onto one

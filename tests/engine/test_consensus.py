@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import JobCancelled
-from engine.matching import consensus
+from engine.matching.confidence import WITNESSES
 from engine.matching.consensus import CANDIDATES, Consensus, reach_consensus
 from engine.progress import CancelToken
 
@@ -262,7 +262,7 @@ def test_the_answer_depends_on_no_block_and_no_order_and_is_the_same_twice():
 def test_of_many_queries_some_are_asked_and_all_are_answered():
     ys, xs = np.mgrid[0:480:8, 0:640:8]
     points = np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float64)
-    assert len(points) > 4 * consensus.WITNESSES
+    assert len(points) > 4 * WITNESSES
     generator = np.random.default_rng(8)
     places, similarity, right = with_decoys(generator, turned(points), 0.3)
     found = choose(points, places, similarity).choice.numpy()
