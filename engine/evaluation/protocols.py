@@ -36,7 +36,7 @@ from engine.geometry.coords import Resize
 from engine.geometry.sampling import sample_map
 from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.consensus import CANDIDATES, reach_consensus
-from engine.matching.nearest import Apart, nearest, pick_apart
+from engine.matching.nearest import Apart, nearest, pick_apart, set_similarity
 from engine.matching.query_points import harris_response
 from engine.matching.subcell import refine_places
 from engine.matching.texture import find_texture
@@ -303,9 +303,8 @@ def search_apart(asked: Tensor, levels_b: Levels, places: Points, cancel: Cancel
         for first in range(0, total, step):
             part = similarity[:, first : first + min(step, total - first)]
             for member in describe_points(levels_b, places[first : first + step]):
-                for mine in block:
-                    cancel.check()
-                    torch.maximum(part, mine @ member.T, out=part)
+                cancel.check()
+                torch.maximum(part, set_similarity(block, member), out=part)
         for first in range(0, len(similarity), _PICKED_AT_ONCE):
             cancel.check()
             some = similarity[first : first + _PICKED_AT_ONCE]

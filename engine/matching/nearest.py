@@ -142,7 +142,7 @@ def nearest(
             if cancel is not None:
                 cancel.check()
             similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
-            value, place = largest_of_rows(_set_similarity(block, part, out=similarity))
+            value, place = largest_of_rows(set_similarity(block, part, out=similarity))
             known = best[begin : begin + rows]
             better = value > known  # strictly: a later candidate never wins a tie
             known[better] = value[better]
@@ -216,9 +216,9 @@ def nearest_both_ways(
                 cancel.check()
             part = points_b[:, first : first + columns]
             similarity = memory[: block.shape[1] * part.shape[1]].view(block.shape[1], -1)
-            _set_similarity(block, part[0], out=similarity)
+            set_similarity(block, part[0], out=similarity)
             for member in part[1:]:
-                torch.maximum(similarity, _set_similarity(block, member), out=similarity)
+                torch.maximum(similarity, set_similarity(block, member), out=similarity)
             value, place = largest_of_rows(similarity)
             known = best_a[begin : begin + rows]
             better = value > known  # strictly: a later one never wins a tie
@@ -286,7 +286,7 @@ def nearest_apart(
         for first, member in _pieces(candidates, max(1, total)):
             if cancel is not None:
                 cancel.check()
-            _set_similarity(block, member, out=similarity[:, first : first + len(member)])
+            set_similarity(block, member, out=similarity[:, first : first + len(member)])
         found = pick_apart(similarity, positions, count=count, separation=separation)
         index[begin : begin + rows], value[begin : begin + rows] = found.index, found.similarity
     return Apart(index, value)
@@ -427,7 +427,7 @@ def _as_sets(queries: Tensor) -> Tensor:
     return queries[None] if queries.ndim == 2 else queries
 
 
-def _set_similarity(queries: Tensor, candidates: Tensor, *, out: Tensor | None = None) -> Tensor:
+def set_similarity(queries: Tensor, candidates: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``(L, N, D)`` sets against ``(M, D)`` candidates: ``(N, M)`` best over the L members."""
     best = torch.mm(queries[0], candidates.T, out=out)
     for member in queries[1:]:
