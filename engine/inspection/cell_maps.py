@@ -195,13 +195,24 @@ def _search_places(
     queries: Tensor, points: Points, asked: Described, other: Described, context: JobContext
 ) -> Points:
     """``(N, 2)`` where the sets of points ``(N, 2)`` are in the other image, as a probe tells."""
-    index = _search(queries, other, context).index
-    textured = asked.has_texture(points)
-    return other.find_between_cells(queries, index, best=len(index), refined=textured).places_px
+    found = _search(queries, other, context)
+    return other.find_between_cells(
+        queries,
+        found.index,
+        best=len(found.index),
+        refined=asked.has_texture(points),
+        reaching=found.reaching,
+    ).places_px
 
 
 def _search(queries: Tensor, map_: Described, context: JobContext) -> Nearest:
-    return nearest(queries, map_.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
+    return nearest(
+        queries,
+        map_.vectors,
+        budget_bytes=SEARCH_BUDGET_BYTES,
+        asks=map_.asks,
+        cancel=context.cancel,
+    )
 
 
 def _holds_something(queries: Tensor) -> NDArray[np.bool_]:

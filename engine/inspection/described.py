@@ -17,6 +17,7 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
+from engine.matching.nearest import Reaching
 from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
 from engine.matching.similarity import SearchLevel, lay_out
 from engine.matching.subcell import Refined, refine_best, refine_places
@@ -69,6 +70,36 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What a search told of the cells that may be near queries' very descriptors.
+
+    Attributes:
+        query: ``(K,)`` number of the query.
+        cell: ``(K,)`` index of the cell.
+        many: ``(N,)`` True for queries with too many cells to be told.
+    """
+
+    query: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    many: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, reaching: Reaching, asked: NDArray[np.int64]) -> _Told:
+        """Of the queries that ask alone, by their new numbers."""
+        many = reaching.many.cpu().numpy()
+        number = np.full(len(many), -1)
+        number[asked] = np.arange(len(asked))
+        query = number[reaching.query.cpu().numpy()]
+        kept = query >= 0
+        return cls(query[kept], reaching.candidate.cpu().numpy()[kept], many[asked])
+
+    def among(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Queries and cells ``(K,)`` of the level with these cells, which are counted from 0."""
+        mine = (self.cell >= first) & (self.cell < last)
+        return self.query[mine], self.cell[mine] - first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Described:
     """The maps of one image and the places of their cells; never changed once made.
 
@@ -98,6 +129,13 @@ class Described:
     def vectors(self) -> list[Tensor]:
         """``(M, D)`` of each level, as the search takes them."""
         return [level.vectors for level in self.levels]
+
+    @property
+    def asks(self) -> list[Tensor]:
+        """``(M,)`` of each level: how similar to a query its cells are next to its very place."""
+        return [
+            torch.from_numpy(level.least_lengths() - SAME).to(self.device) for level in self.levels
+        ]
 
     @property
     def extent(self) -> Extent:
@@ -215,6 +253,7 @@ class Described:
         best: int,
         refined: NDArray[np.bool_],
         similarities: Sequence[NDArray[np.float32]] | None = None,
+        reaching: Reaching | None = None,
     ) -> Found:
         """The places around found cells at which the map is most similar to the queries.
 
@@ -230,6 +269,7 @@ class Described:
                 others stay within half a cell, or they would move towards the best one.
             refined: ``(N,)`` False for those that stay at the centres of their cells.
             similarities: of the first query with the cells of each level, if they are known.
+            reaching: which cells reach what :attr:`asks` says, if the search has told.
         """
         sets = queries.permute(1, 0, 2).cpu().numpy()
         cells = index.cpu().numpy()
@@ -255,7 +295,8 @@ class Described:
         asked = np.flatnonzero(refined[:best])
         if asked.size:
             reached = likes[asked].max(axis=1)
-            same = self._same_places(sets[asked], found[asked], reached, similarities)
+            told = None if reaching is None else _Told.of(reaching, asked)
+            same = self._same_places(sets[asked], found[asked], reached, similarities, told)
             for number, (place_px, spread_px, several) in same.items():
                 found[asked[number]] = place_px
                 uncertainty_px[asked[number]] = spread_px
@@ -272,6 +313,7 @@ class Described:
         near_px: Points,
         reached: NDArray[np.float32],
         similarities: Sequence[NDArray[np.float32]] | None,
+        told: _Told | None,
     ) -> dict[int, tuple[Points, float, bool]]:
         """The places of descriptors equal to the queries' ``(N, L, D)``, where there are any.
 
@@ -280,13 +322,16 @@ class Described:
             near_px: ``(N, 2)`` where they were found; the nearest of several equal places counts.
             reached: ``(N,)`` similarity of each query's best cell.
             similarities: as for :meth:`find_between_cells`.
+            told: the cells near which the places may be, if they are known.
 
         Returns:
             By the query's number: ``(2,)`` the place and its uncertainty in original pixels, and
             whether there are several such places, more than a cell apart.
         """
         owners, likes, places, spreads, shifts = [], [], [], [], []
+        last = 0
         for number, level in enumerate(self.levels):
+            first, last = last, last + len(level.vectors)
             least = level.least_lengths()
             asked = np.flatnonzero(reached >= least.min(initial=np.inf) - SAME)
             if not asked.size:
@@ -294,13 +339,19 @@ class Described:
             if similarities is not None and len(sets) == 1:
                 query, cell = likely_cells(similarities[number].reshape(1, -1), least)
             else:
-                query, cell = _likely_cells(level, sets[asked], reached[asked], least)
+                left = asked if told is None else asked[told.many[asked]]
+                query, cell = _likely_cells(level, sets[left], reached[left], least)
+                query = left[query]
+            if told is not None:
+                told_query, told_cell = told.among(first, last)
+                query = np.concatenate([query, told_query])
+                cell = np.concatenate([cell, told_cell])
             cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
             for part in range(0, len(cell), _ZOOMED_AT_ONCE):
                 some = slice(part, part + _ZOOMED_AT_ONCE)
                 there, outside = _clamp(level, cells[some, None] + _NEAR)
-                owner, around = asked[query[some]], _read(level, there)
-                held = may_hold(around, outside, sets[owner])
+                owner, around = query[some], _read(level, there)
+                held = may_hold(around, outside, sets[owner], least[cell[some]])
                 if not held.any():
                     continue
                 owner = owner[held]

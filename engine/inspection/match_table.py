@@ -80,6 +80,7 @@ def make_table(
                     count=2,
                     separation=request.separation_px,
                     budget_bytes=SEARCH_BUDGET_BYTES,
+                    asks=b.asks if request.refine else None,
                     cancel=context.cancel,
                 )
             else:
@@ -98,15 +99,22 @@ def make_table(
                 found.index[order, 0],
                 best=len(order) - int(moved[part].sum()),
                 refined=described[order] & request.refine,
+                reaching=found.reaching,
             )
             points_b[part][order] = places.places_px
             uncertainty_px[part][order] = places.uncertainty_px
             textured[part] &= ~places.twice[np.argsort(order)]
             back = b.describe_points(points_b[part], device=a.device)
-            home = nearest(back, a.vectors, budget_bytes=SEARCH_BUDGET_BYTES, cancel=context.cancel)
+            home = nearest(
+                back,
+                a.vectors,
+                budget_bytes=SEARCH_BUDGET_BYTES,
+                asks=a.asks if request.refine else None,
+                cancel=context.cancel,
+            )
             again = b.has_texture(points_b[part]) & request.refine
             returned[part] = a.find_between_cells(
-                back, home.index, best=len(back[0]), refined=again
+                back, home.index, best=len(back[0]), refined=again, reaching=home.reaching
             ).places_px
     mutual = np.square(returned - points_a).sum(axis=1) <= a.info.stride_px**2
     evidence = _evidence(points_a, points_b, returned, similarity, ratio, textured, a, b)

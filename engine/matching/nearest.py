@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -38,6 +39,24 @@ _CACHED_BYTES = 8 << 20
 # one rounding and have the ratio 0, "sure", where the truth is 1, "a coin toss".
 _LEAST_SQUARED_DISTANCE = 1e-6
 
+MOST_REACHING: Final = 256
+"""So many candidates of a query are listed at most, see :class:`Reaching`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reaching:
+    """Which candidates are as similar to a query as they ask for, found by the way.
+
+    Attributes:
+        query: ``(K,)`` int64, ascending.
+        candidate: ``(K,)`` int64, rows of all members counted on; ascending for each query.
+        many: ``(N,)`` True for queries with more than 256 such candidates, none of which is listed.
+    """
+
+    query: Tensor
+    candidate: Tensor
+    many: Tensor
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
@@ -48,12 +67,15 @@ class Nearest:
         similarity: ``(N,)`` float32; -inf where there is no candidate.
         query_member: ``(N,)`` int64, which member of the query's set won; -1 without candidate.
         candidate_member: ``(N,)`` int64, which member of the candidates won; -1 without one.
+        reaching: what ``asks`` asked for; None where it did not, or where no similarities were
+            computed that could tell.
     """
 
     index: Tensor
     similarity: Tensor
     query_member: Tensor
     candidate_member: Tensor
+    reaching: Reaching | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +85,43 @@ class Apart:
     Attributes:
         index: ``(N, K)`` int64, rows of all members counted on; -1 where there are no more.
         similarity: ``(N, K)`` float32; -inf where there are no more.
+        reaching: what ``asks`` asked for; None where it did not.
     """
 
     index: Tensor
     similarity: Tensor
+    reaching: Reaching | None = None
+
+
+class _Listing:
+    """Lists the candidates that reach what they ask for, block by block."""
+
+    def __init__(self, asks: Sequence[Tensor], queries: int) -> None:
+        self._asks = torch.cat(list(asks))
+        self._counts = torch.zeros(queries, dtype=torch.int64, device=self._asks.device)
+        self._found: list[tuple[Tensor, Tensor]] = []
+
+    def look(self, similarity: Tensor, begin: int, first: int) -> None:
+        """Look at ``(N, M)`` similarities of queries from ``begin``, candidates from ``first``."""
+        reached = similarity >= self._asks[first : first + similarity.shape[1]]
+        query, candidate = reached.nonzero(as_tuple=True)
+        if not len(query):
+            return
+        query += begin
+        self._counts += torch.bincount(query, minlength=len(self._counts))
+        listed = self._counts[query] <= MOST_REACHING
+        self._found.append((query[listed], candidate[listed] + first))
+
+    def told(self) -> Reaching:
+        """All that was found."""
+        many = self._counts > MOST_REACHING
+        nothing = self._counts[:0]
+        parts = [(nothing, nothing), *self._found]
+        query, candidate = (torch.cat(part) for part in zip(*parts, strict=True))
+        listed = ~many[query]
+        query, candidate = query[listed], candidate[listed]
+        order = (query * len(self._asks) + candidate).argsort()
+        return Reaching(query[order], candidate[order], many)
 
 
 def plan_blocks(
@@ -102,6 +157,7 @@ def nearest(
     candidates: Sequence[Tensor],
     *,
     budget_bytes: int,
+    asks: Sequence[Tensor] | None = None,
     cancel: CancelToken | None = None,
     backend: Backend = "auto",
 ) -> Nearest:
@@ -110,6 +166,7 @@ def nearest(
     Args:
         queries: ``(N, D)``, or ``(L, N, D)`` for sets of L descriptors.
         candidates: ``(M, D)`` matrices, one per member, on the same device.
+        asks: ``(M,)`` float32 for each member: candidates with at least this similarity are listed.
         budget_bytes: memory the comparison may take, its inputs and its result not counted.
         cancel: checked once per block.
         backend: on a CUDA GPU a kernel does the work where it can, with float32 sums whatever the
@@ -136,6 +193,7 @@ def nearest(
     total = sum(len(member) for member in candidates)
     rows, columns = _plan_products(count, total, budget_bytes=budget_bytes, device=sets.device)
     memory = sets.new_empty(rows * columns)
+    listing = None if asks is None else _Listing(asks, count)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
         for first, part in _pieces(candidates, columns):
@@ -143,12 +201,15 @@ def nearest(
                 cancel.check()
             similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
             value, place = largest_of_rows(set_similarity(block, part, out=similarity))
+            if listing is not None:
+                listing.look(similarity, begin, first)
             known = best[begin : begin + rows]
             better = value > known  # strictly: a later candidate never wins a tie
             known[better] = value[better]
             index[begin : begin + rows][better] = place[better] + first
     query_member, candidate_member = winning_members(sets, candidates, index)
-    return Nearest(index, best, query_member, candidate_member)
+    reaching = None if listing is None else listing.told()
+    return Nearest(index, best, query_member, candidate_member, reaching)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,6 +316,7 @@ def nearest_apart(
     count: int,
     separation: float,
     budget_bytes: int,
+    asks: Sequence[Tensor] | None = None,
     cancel: CancelToken | None = None,
 ) -> Apart:
     """Find the ``count`` best candidates of each query that are mutually apart.
@@ -267,6 +329,7 @@ def nearest_apart(
         separation: they are at least this far from each other, in the unit of ``positions``.
         budget_bytes: memory the comparison may take, its inputs and its result not counted; one
             query is compared with all candidates whatever that takes.
+        asks: ``(M,)`` float32 for each member: candidates with at least this similarity are listed.
         cancel: checked once per block.
 
     Raises:
@@ -280,6 +343,7 @@ def nearest_apart(
     rows = max(1, min(sets.shape[1], _WIDEST_ROWS, pairs // max(1, columns)))
     index = torch.empty((sets.shape[1], count), dtype=torch.int64, device=sets.device)
     value = sets.new_empty(index.shape)
+    listing = None if asks is None else _Listing(asks, len(index))
     for begin in range(0, len(index), rows):
         block = sets[:, begin : begin + rows]
         similarity = sets.new_full((block.shape[1], columns), -torch.inf)
@@ -287,9 +351,11 @@ def nearest_apart(
             if cancel is not None:
                 cancel.check()
             set_similarity(block, member, out=similarity[:, first : first + len(member)])
+        if listing is not None:
+            listing.look(similarity[:, :total], begin, 0)
         found = pick_apart(similarity, positions, count=count, separation=separation)
         index[begin : begin + rows], value[begin : begin + rows] = found.index, found.similarity
-    return Apart(index, value)
+    return Apart(index, value, None if listing is None else listing.told())
 
 
 def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation: float) -> Apart:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.matching.nearest import MOST_REACHING
 from engine.progress import check_stop
 
 SAME: Final = 5e-6
@@ -35,7 +36,7 @@ _SQUARES: Final = np.array([(0, 1, 3, 4), (1, 2, 4, 5), (3, 4, 6, 7), (4, 5, 7, 
 # For v = sum w_i c_i with shares w, a ridge takes at most ridge / |v|² from the squared length of
 # v / |v| within the space of the cells: 1e-3 for the shortest vectors that count.
 _RIDGE: Final = 1e-9
-_WITHIN: Final = 2e-3
+_SOLVED: Final = 1e-5  # rounding of that length, where cells are nearly alike
 _CELLS_AT_ONCE: Final = 1 << 16
 _TINY: Final = 1e-6
 _ZOOM_STEPS: Final = 4  # of a grid to either side
@@ -45,7 +46,6 @@ _ROUNDING: Final = 2e-7  # of the similarity of float32 vectors
 _BESIDE: Final = 1 / 64  # of a cell
 _EXACT: Final = 1e-12  # rounding of a float64 similarity
 _NEARER: Final = 1e-9  # beside a cell that holds nothing, all places up to it are the same
-_MOST_CANDIDATES: Final = 256  # the place was among 29 in drawings, and among more in brickwork
 
 
 class LeastLengths:
@@ -133,23 +133,27 @@ def likely_cells(
         least: ``(M,)`` from :class:`LeastLengths`.
 
     Returns:
-        ``(K,)`` queries and ``(K,)`` cells; of each query at most 256 cells, the most similar.
+        ``(K,)`` queries and ``(K,)`` cells; of each query at most 256 cells, the most similar: the
+        place was among 29 in drawings, and among more in brickwork.
     """
     queries, cells = np.nonzero(similarity >= least - SAME)
     counts = np.bincount(queries, minlength=len(similarity))
-    if counts.max(initial=0) <= _MOST_CANDIDATES:
+    if counts.max(initial=0) <= MOST_REACHING:
         return queries, cells
     kept = []
     for query, count in enumerate(counts):
         own = cells[queries == query] if count else cells[:0]
-        if count > _MOST_CANDIDATES:
-            own = own[np.argsort(-similarity[query, own], kind="stable")[:_MOST_CANDIDATES]]
+        if count > MOST_REACHING:
+            own = own[np.argsort(-similarity[query, own], kind="stable")[:MOST_REACHING]]
         kept.append(own)
     return np.repeat(np.arange(len(kept)), [len(own) for own in kept]), np.concatenate(kept)
 
 
 def may_hold(
-    around: NDArray[np.float32], outside: NDArray[np.bool_], queries: NDArray[np.float32]
+    around: NDArray[np.float32],
+    outside: NDArray[np.bool_],
+    queries: NDArray[np.float32],
+    least: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
     """Whether a query's very descriptor may be read up to a cell from a cell; cheap to tell.
 
@@ -160,6 +164,7 @@ def may_hold(
         around: as the other arguments, that of :func:`zoom_in`.
         outside: cells outside the map.
         queries: ``(N, L, D)``, of unit length or zero.
+        least: ``(N,)`` from :class:`LeastLengths`, of the cells in the middle.
 
     Returns:
         ``(N,)`` False where :func:`zoom_in` is sure to find less than :data:`SAME` asks for.
@@ -170,7 +175,8 @@ def may_hold(
     own = corners @ corners.swapaxes(2, 3) + _RIDGE * np.eye(4)
     products = corners @ asked.swapaxes(1, 2)[:, None]
     within = (products * np.linalg.solve(own, products)).sum(axis=2)  # squared lengths
-    found: NDArray[np.bool_] = (within >= 1 - _WITHIN).any(axis=(1, 2))
+    lost = 2 * SAME + _SOLVED + _RIDGE / np.maximum(np.square(least.astype(np.float64)), _TINY)
+    found: NDArray[np.bool_] = within.max(axis=(1, 2)) >= 1 - lost
     return found
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.errors import JobCancelled
 from engine.matching.nearest import (
+    MOST_REACHING,
     distance_ratio,
     nearest,
     nearest_apart,
@@ -314,3 +315,52 @@ def test_of_many_equal_candidates_the_first_wins_in_groups_pieces_and_members(me
     first = torch.from_numpy(similarity.numpy().argmax(axis=1))
     assert torch.equal(found.index, first)
     assert torch.equal(found.similarity, similarity[torch.arange(len(first)), first])
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    sizes=st.lists(st.sampled_from([0, 1, 3, 64, 130]), min_size=1, max_size=3),
+    set_size=st.integers(1, 3),
+    count=st.integers(0, 40),
+    budget=st.sampled_from([1, 500, 3000, 1 << 20]),
+)
+def test_both_searches_list_the_candidates_that_reach_what_they_ask_for(
+    seed, sizes, set_size, count, budget
+):
+    rng = np.random.default_rng(seed)
+    queries = exact_vectors(rng, set_size, count)
+    members = [exact_vectors(rng, size) for size in sizes]
+    asks = [torch.from_numpy(rng.choice([0.25, 0.5, 1.0, 2.0], size)).float() for size in sizes]
+    every, least = torch.cat(members).numpy(), torch.cat(asks).numpy()
+    similarity = np.einsum("lnd,md->lnm", queries.numpy(), every).max(axis=0, initial=-np.inf)
+    expected = np.argwhere(similarity >= least) if len(every) else np.zeros((0, 2), np.int64)
+    positions = torch.from_numpy(rng.uniform(0, 50, (len(every), 2))).float()
+    found = nearest(queries, members, budget_bytes=budget, asks=asks, backend="torch")
+    apart = nearest_apart(
+        queries, members, positions, count=2, separation=5.0, budget_bytes=budget, asks=asks
+    )
+    for told in (found.reaching, apart.reaching):
+        assert told is not None
+        np.testing.assert_array_equal(torch.stack([told.query, told.candidate], dim=1), expected)
+        assert told.many.tolist() == [False] * count
+    assert nearest(queries, members, budget_bytes=budget).reaching is None
+
+
+@pytest.mark.parametrize("budget", [20_000, 1 << 24])
+def test_queries_that_too_many_candidates_reach_are_named_and_not_listed(budget):
+    one, other = torch.eye(2, 8)
+    candidates = torch.cat([one.repeat(MOST_REACHING, 1), other.repeat(MOST_REACHING + 1, 1)])
+    asks = [torch.full((len(candidates),), 0.5)]
+    queries = torch.stack([other, one, -one])
+    for told in (
+        nearest(queries, [candidates], budget_bytes=budget, asks=asks, backend="torch").reaching,
+        nearest_apart(
+            queries, [candidates], torch.zeros(len(candidates), 2), count=1, separation=1.0,
+            budget_bytes=budget, asks=asks,
+        ).reaching,
+    ):  # fmt: skip
+        assert told is not None
+        assert told.many.tolist() == [True, False, False]
+        assert told.query.tolist() == [1] * MOST_REACHING
+        assert told.candidate.tolist() == list(range(MOST_REACHING))

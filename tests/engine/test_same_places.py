@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.inspection import described
-from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
+from engine.matching.same_places import SAME, LeastLengths, likely_cells, may_hold, zoom_in
 
 
 def patches(random: np.random.Generator, count: int, dim: int, alike: float) -> np.ndarray:
@@ -16,6 +16,11 @@ def patches(random: np.random.Generator, count: int, dim: int, alike: float) -> 
         (count, 1, dim)
     )
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def least_lengths(around: np.ndarray) -> np.ndarray:
+    """``(N,)`` of the cells in the middle of ``(N, 9, D)`` patches."""
+    return np.array([LeastLengths(torch.from_numpy(one), (3, 3))()[4] for one in around])
 
 
 def read(patch: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -36,7 +41,8 @@ def test_no_place_of_a_query_is_dropped(alike: float, dim: int) -> None:
     around[::11, 5] = 0  # a cell that holds nothing
     places = random.uniform(-1, 1, (200, 2))
     queries = np.stack([read(one, *place) for one, place in zip(around, places, strict=True)])
-    assert may_hold(around, np.zeros((200, 9), bool), queries[:, None]).all()
+    outside = np.zeros((200, 9), bool)
+    assert may_hold(around, outside, queries[:, None], least_lengths(around)).all()
 
 
 def test_nearly_opposite_cells_between_which_little_is_left_are_kept() -> None:
@@ -47,9 +53,25 @@ def test_nearly_opposite_cells_between_which_little_is_left_are_kept() -> None:
     queries = np.stack([read(one, 0.5, 0.0) for one in around])
     outside = np.zeros((100, 9), bool)
     _, similarity = zoom_in(around, outside, queries[:, None])
-    held = may_hold(around, outside, queries[:, None])
+    held = may_hold(around, outside, queries[:, None], least_lengths(around))
     assert (similarity >= 1 - SAME).any()
     assert held[similarity >= 1 - SAME].all()
+
+
+@pytest.mark.parametrize("apart", [1e-2, 3e-3, 1e-3])
+def test_between_cells_that_are_nearly_alike_others_that_are_a_little_different_are_dropped(
+    apart: float,
+) -> None:
+    """Smooth maps are everywhere nearly what was asked for."""
+    random = np.random.default_rng(8)
+    around = patches(random, 300, 384, 20.0)
+    outside = np.zeros((300, 9), bool)
+    queries = np.stack([read(one, *random.uniform(-1, 1, 2)) for one in around])
+    beside = queries + apart * random.standard_normal(queries.shape)
+    beside /= np.linalg.norm(beside, axis=-1, keepdims=True)
+    least = least_lengths(around)
+    assert may_hold(around, outside, queries[:, None], least).all()
+    assert not may_hold(around, outside, beside[:, None].astype(np.float32), least).any()
 
 
 def test_other_queries_are_dropped_and_so_are_cells_outside_the_map() -> None:
@@ -57,12 +79,13 @@ def test_other_queries_are_dropped_and_so_are_cells_outside_the_map() -> None:
     around = patches(random, 100, 128, 0.0)
     others = patches(random, 100, 128, 0.0)[:, :2]
     inside = np.zeros((100, 9), bool)
-    assert not may_hold(around, inside, others).any()
+    least = least_lengths(around)
+    assert not may_hold(around, inside, others, least).any()
     queries = np.stack([read(one, 0.5, 0.0) for one in around])[:, None]
     outside = inside.copy()
     outside[:, (2, 5, 8)] = True
-    assert may_hold(around, inside, queries).all()
-    assert not may_hold(around, outside, queries).any()
+    assert may_hold(around, inside, queries, least).all()
+    assert not may_hold(around, outside, queries, least).any()
 
 
 @pytest.mark.parametrize("members", [1, 3])

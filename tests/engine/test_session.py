@@ -48,7 +48,7 @@ from engine.inspection.requests import (
     Recipe,
 )
 from engine.inspection.session import Session
-from engine.matching import confidence
+from engine.matching import confidence, nearest
 from engine.matching.colouring import Colouring
 from engine.matching.confidence import neighbours_agree
 from engine.matching.projection import fit_basis, load_basis, save_basis
@@ -714,7 +714,10 @@ def test_winners_of_a_turned_image_tell_the_turn_of_b_against_a(tmp_path):
         assert np.median(session.winners(pair, how, side).angle.values) == 90.0
 
 
-def test_the_cycle_error_is_zero_where_both_images_show_the_same(shifted):
+@pytest.mark.parametrize("listed", [0, 1, 256])
+def test_the_cycle_error_is_zero_where_both_images_show_the_same(shifted, listed, monkeypatch):
+    """However many cells of a query the search lists: the others are looked for."""
+    monkeypatch.setattr(nearest, "MOST_REACHING", listed)
     session = ready(Session(), shifted, recipe())
     answer = session.cycle_error(shifted, recipe(), "a")
     assert answer.values.shape == (15, 21)
