@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent
 
 from descgui.app import SETTINGS_FILE, Application
 from descgui.models.bundle import make_models
 from engine.api import ViewOptions, config_dir, warp_image, write_image
-from tests.e2e.driving import H_B_FROM_A, SIZE_PX, Open, close, picture
+from tests.e2e.driving import H_B_FROM_A, SIZE_PX, Open, dispose, picture
 
 
 @pytest.fixture
@@ -47,9 +46,4 @@ def open_window(qtbot: Any, fresh_home: Path) -> Iterator[Open]:
         return window
 
     yield make
-    for window in windows:
-        close(qtbot, window)
-        # Qt styles all widgets anew for each window that opens, those of closed ones as well.
-        window.window.deleteLater()
-        window.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    dispose(qtbot, windows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication
 
@@ -35,6 +35,15 @@ def close(qtbot: Any, window: Application) -> None:
     if not window.closed:
         with qtbot.waitSignal(window.finished, timeout=WAIT_MS):
             window.end(0)
+
+
+def dispose(qtbot: Any, windows: list[Application]) -> None:
+    """Close windows and delete all their widgets: Qt styles every widget anew for each window."""
+    for window in windows:
+        close(qtbot, window)
+        window.window.deleteLater()
+        window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def at_rest(window: Application) -> bool:

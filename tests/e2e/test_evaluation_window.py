@@ -15,6 +15,7 @@ from PySide6.QtGui import QDesktopServices
 from descgui.app import SETTINGS_FILE, Application
 from descgui.models.bundle import make_models
 from engine import api
+from tests.e2e.driving import dispose
 
 WAIT_MS = 90_000
 
@@ -64,10 +65,7 @@ def open_window(qtbot: Any, fresh_home: Path, sequences: Path) -> Iterator[Any]:
         return window
 
     yield make
-    for window in windows:
-        if not window.closed:
-            with qtbot.waitSignal(window.finished, timeout=WAIT_MS):
-                window.end(0)
+    dispose(qtbot, windows)
 
 
 def test_one_click_measures_and_a_click_on_a_bar_opens_the_worst_pair(

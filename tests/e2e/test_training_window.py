@@ -16,6 +16,7 @@ from descgui.models.bundle import make_models
 from descgui.views import dialogs
 from engine import api
 from engine.checkpoints import load_state
+from tests.e2e.driving import dispose
 
 WAIT_MS = 120_000
 TINY = {
@@ -61,10 +62,7 @@ def open_window(qtbot: Any, fresh_home: Path, photos: Path) -> Iterator[Any]:
         return window
 
     yield make
-    for window in windows:
-        if not window.closed:
-            with qtbot.waitSignal(window.finished, timeout=WAIT_MS):
-                window.end(0)
+    dispose(qtbot, windows)
 
 
 def wait_stage(qtbot: Any, window: Application, stage: str) -> None:

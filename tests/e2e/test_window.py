@@ -292,26 +292,28 @@ def test_pictures_figures_and_the_command_can_be_taken_out(
     assert not QGuiApplication.clipboard().image().isNull()
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "truncated"])
 def test_what_cannot_be_opened_is_named_and_the_old_pair_stays(
-    qtbot, open_window, sequences, tmp_path, kind
+    qtbot, open_window, sequences, tmp_path
 ):
     window = open_ready(qtbot, open_window, sequences)
     models, before = window.models, window.models.pair.state
-    broken = tmp_path / "broken.png"
     whole = (sequences / "v_turn" / "1.png").read_bytes()
-    if kind == "text":
-        broken.write_text("not a picture", encoding="utf-8")
-    elif kind == "truncated":
-        broken.write_bytes(whole[: len(whole) // 2])
-    with qtbot.waitSignal(models.pair.failed, timeout=WAIT_MS) as failed:
-        window.pairs.open_files(broken, broken)
-    assert "broken.png" in failed.args[0]
-    assert models.pair.state is before
-    assert models.pair.loading == ""
-    assert models.maps.ready
-    assert hover(qtbot, window, 0, (100.0, 70.0)).error_px < 1.5
-    assert models.messages.messages[-1].level == "error"
+    for kind, content, point_px in (
+        ("missing", None, (100.0, 70.0)),
+        ("text", b"not a picture", (90.0, 60.0)),
+        ("truncated", whole[: len(whole) // 2], (80.0, 80.0)),
+    ):
+        broken = tmp_path / f"{kind}.png"
+        if content is not None:
+            broken.write_bytes(content)
+        with qtbot.waitSignal(models.pair.failed, timeout=WAIT_MS) as failed:
+            window.pairs.open_files(broken, broken)
+        assert broken.name in failed.args[0]
+        assert models.pair.state is before
+        assert models.pair.loading == ""
+        assert models.maps.ready
+        assert hover(qtbot, window, 0, point_px).error_px < 1.5
+        assert models.messages.messages[-1].level == "error"
 
 
 def test_a_wrong_setting_is_said_in_words_and_the_next_choice_works(qtbot, open_window, sequences):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAIRS, FULL_AFTER = 60, 20
+PAIRS, FULL_AFTER = 32, 12
 OPEN_PAIRS = """
 import gc, json, sys
 from pathlib import Path
