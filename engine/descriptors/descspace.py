@@ -87,6 +87,8 @@ class SetPlan:
             :func:`~engine.descriptors.local_fits.fit_members`.
         kept_beside: members that were voted for, kept besides the fitted ones where the vote is
             clear.
+        kept_beside_plane: how many fitted members, and how many that were voted for, are kept
+            besides a plane that is compared by itself; None: as many as without one.
         tilts: squeezes that are tried around the winner before.
         rounds: how often members are fitted, each time to the matches of those before.
         luck: by this factor more points agree about the best fitted member than if as few were
@@ -109,6 +111,7 @@ class SetPlan:
     kept: int = 4
     parts: int = 0
     kept_beside: int = 2
+    kept_beside_plane: tuple[int, int] | None = None
     tilts: tuple[float, ...] = ()
     rounds: int = 2
     luck: float = 1.0
@@ -138,6 +141,7 @@ ROBUST: Final = SetPlan(
     kept=5,
     parts=9,
     kept_beside=3,
+    kept_beside_plane=(3, 2),
     tilts=(1.4, 2.0),
     luck=1.35,
     detail=2.0,
@@ -296,7 +300,7 @@ class DescSpace(DescSpaceFast):
         if not weak and not fine and self._fits(votes[0]):
             kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
         else:
-            kept = self._keep(votes, fine, weak=weak)
+            kept = self._keep(votes, fine, weak=weak, beside_plane=shared is not None)
             detail = max(1.0, min(self.plan.detail, _ENLARGED_PX / edge_px))
         choice = _as_choice(
             kept, shared, support, look_a, look_b, detail=detail, largest=largest, area=area
@@ -349,12 +353,17 @@ class DescSpace(DescSpaceFast):
         fine = self._fit_parts(asker, other, votes)
         return votes, fine, _support(votes, fine, luck=self.plan.luck)
 
-    def _keep(self, votes: list[Vote], fine: list[Vote], *, weak: bool) -> list[Vote]:
+    def _keep(
+        self, votes: list[Vote], fine: list[Vote], *, weak: bool, beside_plane: bool
+    ) -> list[Vote]:
         """Votes for the members of a pair that no single one fits, the best ones first."""
         plan = self.plan
         # Members that are fitted to a vote hardly above chance may all be wrong.
         clear = votes[0].beyond_chance >= _CLEAR * votes[0].chance
         most = plan.kept_beside if fine and clear else plan.kept
+        if beside_plane and plan.kept_beside_plane is not None:
+            fitted, most = plan.kept_beside_plane
+            fine = fine[:fitted]
         kept = _with_share(votes, plan.least)[:most]
         moderate = is_moderate((fine or votes)[0].member)
         if (weak or moderate) and all(vote.member != Member() for vote in kept):

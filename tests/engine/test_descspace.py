@@ -14,7 +14,8 @@ from PIL import Image as PilImage
 from torch import Tensor
 
 from engine.data.pairs import ImagePair
-from engine.descriptors.base import Choice, Member
+from engine.descriptors import descspace
+from engine.descriptors.base import Choice, Member, Part
 from engine.descriptors.descspace import (
     ROBUST,
     DescSpace,
@@ -27,6 +28,7 @@ from engine.descriptors.descspace_network import DescSpaceNetwork
 from engine.descriptors.members import make_view, member_matrix
 from engine.descriptors.networks import make_network
 from engine.descriptors.registry import build_descriptor, make_spec
+from engine.descriptors.shared_plane import SharedViews
 from engine.descriptors.tensors import to_luminance
 from engine.descriptors.vote import MemberPoints, Vote
 from engine.geometry.coords import CellGrid
@@ -170,6 +172,25 @@ def test_the_views_of_a_pair_are_bounded(
 
 def test_no_more_members_are_kept_than_planned(network: DescSpaceNetwork):
     assert turns_kept(network, PLAN, [50, 60, 45, 40, *[5] * 8]) == [30.0, 0.0, 60.0]
+
+
+def test_fewer_members_are_kept_beside_a_plane(
+    network: DescSpaceNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    seen = Member(angle_deg=7.0, part=Part((8.0, 8.0), (16.0, 16.0)))
+    agreeing = [5, 5, 45, 60, 50, 40, *[5] * 6]
+    few = replace(PLAN, kept_beside_plane=(1, 2))
+    assert turns_kept(network, few, agreeing) == [90.0, 120.0, 60.0]
+    descriptor = DescSpace(network, None, wider=(), plan=few)
+    votes, _, _ = descriptor.vote(*looks(agreeing))
+    for beside_plane, fitted in ((True, votes[:1]), (False, votes[:3])):
+        kept = descriptor._keep(votes, votes[:3], weak=False, beside_plane=beside_plane)
+        assert kept == [*fitted, *votes[:2]]
+    monkeypatch.setattr(
+        descspace, "find_shared_views", lambda *_, **__: SharedViews(seen, None, matches=60)
+    )
+    assert turns_kept(network, few, agreeing) == [90.0, 120.0, 7.0]
+    assert turns_kept(network, PLAN, agreeing) == [90.0, 120.0, 60.0, 7.0]
 
 
 def test_what_is_little_turned_is_described_upright_too(network: DescSpaceNetwork):
