@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 import numpy as np
@@ -42,3 +42,11 @@ class PicturesState:
     warped_a: NDArray[np.uint8] | None = None
     busy: str = ""
     problem: str = ""
+
+    def shows_the_same_as(self, other: PicturesState) -> bool:
+        """Whether the pictures are the same, whatever is being computed or could not be."""
+        return all(
+            getattr(self, one.name) is getattr(other, one.name)
+            for one in fields(self)
+            if one.name not in ("busy", "problem")
+        )

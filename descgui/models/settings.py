@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,6 +37,9 @@ PLACES_LIMIT = 100
 _COMPUTING = ("long_edge_px", "device", "precision")
 _QUERIES = ("peaks", "separation_px", "exclude_px")
 
+
+# What the window notes by itself; nothing looks different because of it.
+_NOTED: Final = frozenset({"recent_pairs", "recent_folders", "recent_photos", "places"})
 
 PRECISION_TITLES: Final[dict[Precision, str]] = {
     "float32": "Single (float32)",
@@ -146,6 +149,14 @@ class Settings:
     trusted_plugins: tuple[str, ...] = option((), help="plugin files that may run")
     export_folder: str = option("", help="where files were exported to last")
     figure: FigureSettings = FigureSettings()
+
+    def looks_like(self, other: Settings) -> bool:
+        """Whether only what was opened, and the like, differs."""
+        return all(
+            getattr(self, one.name) == getattr(other, one.name)
+            for one in fields(self)
+            if one.name not in _NOTED
+        )
 
 
 class SettingsModel(StateModel[Settings]):

@@ -92,6 +92,7 @@ class PairView(QWidget):
         self._probing = probing
         self._opening = opening
         self._describing = describing
+        self._settings, self._pictures = models.settings.state, models.pictures.state
         self._photos: dict[Side, Photo] = {}
         self._images: dict[Side, api.Image] = {}
         self._store = PictureStore()
@@ -305,12 +306,19 @@ class PairView(QWidget):
         if state.linked:
             self._follow(self._panes[self._active])
 
-    def _on_settings(self, _settings: Settings) -> None:
+    def _on_settings(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        if settings.looks_like(before):
+            return  # what was opened was noted, as with each pair
         self._refresh()
         self._refresh_lines(moving=False)
 
-    def _on_pictures(self, _state: PicturesState) -> None:
-        self._refresh()
+    def _on_pictures(self, state: PicturesState) -> None:
+        before, self._pictures = self._pictures, state
+        if state.shows_the_same_as(before):
+            self._refresh_headers()
+        else:
+            self._refresh()
 
     def _on_choice(self, _choice: DescriptorChoice) -> None:
         self._refresh()
@@ -405,7 +413,7 @@ class PairView(QWidget):
             if before is not photo and pane.key.compared:
                 self._follow_twins()
             image = self._images.get(pane.key.side)
-            if image is not None:
+            if image is not None and not pane.isHidden():
                 pane.header.set_image(
                     pane.key.letter,
                     api.image_title(image.path),
@@ -470,7 +478,13 @@ class PairView(QWidget):
         self._bars[0].setVisible(scalar_mode)
         self._bars[1].setVisible(scalar_mode and second is not None)
         pca = models.pictures.state.pca
-        showing = models.view.state.mode in ("pca", "overlay") and pca is not None
+        in_colours = models.view.state.mode in ("pca", "overlay")
+        showing = in_colours and pca is not None
+        policy = self._explained.sizePolicy()
+        if policy.retainSizeWhenHidden() != in_colours:
+            # The legend stays where it is while the colours of the next pair are made.
+            policy.setRetainSizeWhenHidden(in_colours)
+            self._explained.setSizePolicy(policy)
         if showing and pca is not None:
             red, green, blue = (f"{100 * share:.0f}" for share in pca.shares)
             total = f"{100 * pca.share_shown:.0f}"

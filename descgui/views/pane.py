@@ -62,6 +62,7 @@ class PaneHeader(QWidget):
         self._cancel.setToolTip("Stop describing the images")
         self._cancel.clicked.connect(self.cancel_requested)
         self._cancel.hide()
+        self._told: tuple[object, ...] = ()
         self._remarks: tuple[str, ...] = ()
         self._values = ""
         self._brief = False
@@ -95,6 +96,10 @@ class PaneHeader(QWidget):
             remarks: sentences about the file.
             brief: what is shown matters more than the image's name, which is left out without room.
         """
+        told = (letter, name, size_px, values, remarks, brief, self.font())
+        if told == self._told:
+            return
+        self._told = told
         self._letter = letter
         self._remarks = remarks
         self._brief = brief

@@ -58,7 +58,7 @@ def is_frame(path: Path) -> bool:
 
 def image_title(path: Path) -> str:
     """What an image is called: by its file, or by its video and the frame's number."""
-    if not is_frame(path):
+    if _NUMBER not in path.stem or not is_frame(path):
         return path.name
     video, _, number = path.stem.rpartition(_NUMBER)
     return f"{video}, frame {int(number)}"

@@ -15,6 +15,7 @@ from descgui.models.bundle import AppModels, make_models
 from descgui.models.engine_state import DescriptorChoiceInfo, EngineState
 from descgui.models.maps_state import DescriptorChoice, MapStatus
 from descgui.models.pair_state import PairState
+from descgui.models.pictures_state import PicturesState
 from descgui.models.probe_state import Pin, Probe
 from descgui.views import scene
 from descgui.views.drops import DropPlan, plan_drop
@@ -499,6 +500,42 @@ def test_pca_colours_lie_over_both_images(view, models, opened, mode):
     models.view.update(mode="image")
     assert all(canvas.overlay is None for canvas in view.canvases)
     assert not view._explained.isVisible()
+
+
+def test_while_the_colours_of_the_next_pair_are_made_nothing_moves(qtbot, view, models, opened):
+    models.view.update(mode="image")
+    qtbot.wait(20)
+    wide = view._legend.geometry()
+    models.view.update(mode="pca")
+    shown = PcaAnswer(a=picture(200), b=picture(50), explained=(0.3, 0.2, 0.1))
+    models.pictures.update(pca=shown)
+    qtbot.wait(20)
+    before = view._legend.geometry()
+    assert before.width() < wide.width()
+    models.pictures.set(PicturesState(busy="pca"))
+    qtbot.wait(20)
+    assert not view._explained.isVisible()
+    assert view._legend.geometry() == before
+    models.view.update(mode="image")
+    qtbot.wait(20)
+    assert view._legend.geometry() == wide
+
+
+def test_all_is_refreshed_for_new_pictures_and_looks_and_not_for_what_is_only_noted(
+    view, models, opened, monkeypatch
+):
+    refreshed: list[None] = []
+    monkeypatch.setattr(view, "_refresh", lambda: refreshed.append(None))
+    models.settings.remember_pair("a pair")
+    models.settings.remember_place("a set", "a pair")
+    models.settings.remember_folder("a set")
+    models.settings.remember_photos("photos")
+    models.pictures.update(busy="pca")
+    models.pictures.update(busy="", problem="No maps.")
+    assert refreshed == []
+    models.settings.update(opacity=0.4)
+    models.pictures.update(pca=PcaAnswer(a=picture(9), b=picture(5), explained=(0.6, 0.3, 0.1)))
+    assert len(refreshed) == 2
 
 
 def test_explained_variance_says_whose_it_is_while_descriptors_are_compared(view, models, opened):
