@@ -42,6 +42,7 @@ from engine.matching.confidence import (
     Evidence,
     calibration_file,
     find_calibration,
+    weigh_columns,
     weights_sha256,
 )
 from engine.metrics import RECALL_PERCENTS
@@ -56,6 +57,7 @@ _EVERY: Final = 5  # generated pairs
 _FOLDS: Final = 5
 _RIDGE: Final = 1.0
 _STEPS: Final = 25
+_TINY: Final = 1e-9  # probabilities of 0 would be infinitely unlikely
 _CLOSE: Final = 1e-4  # standard deviations of a column
 _MOST: Final = (1.0, 0.98, 0.96, 0.94)
 _MAP_BYTES: Final = 64 << 20
@@ -217,12 +219,35 @@ def weights_of_pairs(matches: Matches) -> NDArray[np.float64]:
 
 
 def fit(matches: Matches, names: Sequence[str]) -> dict[str, float]:
-    """Weights of a logistic regression that rises to the ``most`` that is likeliest."""
-    return max((_fit(matches, names, most) for most in _MOST), key=lambda one: one[0])[1]
+    """Weights of a logistic regression that rises to the ``most`` that is likeliest.
+
+    That is judged by groups that were left out of the fit: among those that were not, a match that
+    looks perfect and is wrong costs little, as the other weights make room for it.
+    """
+    most = max(_MOST, key=lambda one: _likelihood_left_out(matches, names, one))
+    return _fit(matches, names, most)
 
 
-def _fit(matches: Matches, names: Sequence[str], most: float) -> tuple[float, dict[str, float]]:
-    """The logarithm of the likelihood, and weights by Fisher scoring with a small ridge."""
+def _likelihood_left_out(matches: Matches, names: Sequence[str], most: float) -> float:
+    """The logarithm of the likelihood of all matches, each by weights of other groups."""
+    fold, sure = _folds(matches), np.empty(len(matches.right))
+    for one in range(_FOLDS):
+        own = fold == one
+        weights = _fit(matches.where(~own), names, most)
+        sure[own] = weigh_columns(matches.where(own).evidence, weights)
+    true = np.log(np.clip(np.where(matches.right, sure, 1 - sure), _TINY, None))
+    return float(weights_of_pairs(matches) @ true)
+
+
+def _folds(matches: Matches) -> NDArray[np.int64]:
+    """``(N,)`` the fold of each match; a group is in one of them."""
+    groups, index = np.unique(matches.group, return_inverse=True)
+    found: NDArray[np.int64] = np.random.default_rng(_SEED).permutation(len(groups))[index] % _FOLDS
+    return found
+
+
+def _fit(matches: Matches, names: Sequence[str], most: float) -> dict[str, float]:
+    """Weights by Fisher scoring with a small ridge."""
     columns = np.column_stack([matches.evidence[name] for name in names])
     middle, spread = columns.mean(axis=0), columns.std(axis=0) + 1e-9
     rows = np.column_stack([np.ones(len(columns)), (columns - middle) / spread])
@@ -238,10 +263,9 @@ def _fit(matches: Matches, names: Sequence[str], most: float) -> tuple[float, di
         weights += step
         if np.abs(step).max() < _CLOSE:
             break
-    likelihood = float(sample @ np.log(np.where(matches.right, p, 1 - p)))
     scaled = weights[1:] / spread
     found = {"most": most, "constant": float(weights[0] - scaled @ middle)}
-    return likelihood, found | {name: float(one) for name, one in zip(names, scaled, strict=True)}
+    return found | {name: float(one) for name, one in zip(names, scaled, strict=True)}
 
 
 def calibrate(matches: Matches) -> Calibration:
@@ -264,9 +288,7 @@ def confidence(
 
 def left_out(matches: Matches, *, alone: bool) -> NDArray[np.float64]:
     """``(N,)`` confidences by weights that were fitted to other groups."""
-    groups = np.unique(matches.group)
-    fold_of = dict(zip(groups, np.random.default_rng(_SEED).permutation(len(groups)), strict=True))
-    fold = np.array([fold_of[name] for name in matches.group]) % _FOLDS
+    fold = _folds(matches)
     found = np.empty(len(fold))
     for one in range(_FOLDS):
         own = fold == one

@@ -129,7 +129,7 @@ class Calibration:
 
     def weigh(self, columns: Mapping[str, Numbers]) -> Confidences:
         """The same of the columns of the evidence."""
-        together, alone = (_weighed(columns, one) for one in (self.together, self.alone))
+        together, alone = (weigh_columns(columns, one) for one in (self.together, self.alone))
         return np.where(np.isnan(columns["agreement"]), alone, together).astype(np.float32)
 
 
@@ -158,7 +158,7 @@ def weigh_evidence(
     return np.where(told, calibration.confidence(evidence), np.float32(np.nan))
 
 
-def _weighed(columns: Mapping[str, Numbers], weights: Mapping[str, float]) -> Numbers:
+def weigh_columns(columns: Mapping[str, Numbers], weights: Mapping[str, float]) -> Numbers:
     """``(N,)`` probabilities."""
     unknown = np.full_like(columns["similarity"], np.nan)
     scores = np.full_like(unknown, weights["constant"])
