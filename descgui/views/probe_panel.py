@@ -55,6 +55,7 @@ _MARK_PX = 10
 _GAP_PX = 8
 READ_DELAY_MS = 40
 _NARROW_PX: Final = 230
+_MEMBERS: Final = 4  # column of the table of best matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +157,15 @@ class PeaksTable(RowTable["api.Peak | None"]):
         return super().data(index, role)
 
     def cell(self, row: api.Peak | None, column: int, role: int) -> Any:
+        if role == Qt.ItemDataRole.ToolTipRole and row is not None and column == _MEMBERS:
+            return row.members
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         if row is None:
             return ""
         x_px, y_px = row.point_px
-        return ("", f"{x_px:.1f}", f"{y_px:.1f}", f"{row.similarity:.3f}", row.members)[column]
+        members = row.members.removeprefix("scale ")  # there is little room
+        return ("", f"{x_px:.1f}", f"{y_px:.1f}", f"{row.similarity:.3f}", members)[column]
 
 
 class _TextDelegate(QStyledItemDelegate):
@@ -171,11 +175,11 @@ class _TextDelegate(QStyledItemDelegate):
         """Draw one text, aligned right."""
         painter.setFont(option.font)
         painter.setPen(option.palette.color(QPalette.ColorRole.Text))
-        painter.drawText(
-            option.rect.adjusted(3, 0, -3, 0),
-            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-            index.data(),
+        area = option.rect.adjusted(3, 0, -3, 0)
+        text = option.fontMetrics.elidedText(
+            index.data(), Qt.TextElideMode.ElideRight, area.width()
         )
+        painter.drawText(area, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
 
 
 class ProbePanel(QWidget):
@@ -352,13 +356,23 @@ class ProbePanel(QWidget):
         header.setSectionsClickable(False)
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(0, 28)
-        view.setColumnHidden(4, True)
+        self._show_members(False)
         section.body.addWidget(self.listed)
         section.body.addWidget(view)
         return section
+
+    def _show_members(self, shown: bool) -> None:
+        """Show which members met; numbers leave as much room for that as they can."""
+        view, metrics = self._peaks_view, self._peaks_view.fontMetrics()
+        header, mode = view.horizontalHeader(), QHeaderView.ResizeMode
+        view.setColumnHidden(_MEMBERS, not shown)
+        header.setSectionResizeMode(_MEMBERS, mode.Stretch)
+        for column, widest in ((1, "9999.9"), (2, "9999.9"), (3, "Similarity")):
+            header.setSectionResizeMode(column, mode.Fixed if shown else mode.Stretch)
+            if shown:
+                header.resizeSection(column, metrics.horizontalAdvance(widest) + 12)
 
     # Drawing the models
 
@@ -425,8 +439,8 @@ class ProbePanel(QWidget):
         answer = self._models.probe.answer_of(self._listed)
         self.peaks.set_peaks(answer.peaks if answer is not None else ())
         members = answer is not None and bool(answer.peaks[0].members)
-        if answer is not None and members == self._peaks_view.isColumnHidden(4):
-            self._peaks_view.setColumnHidden(4, not members)
+        if answer is not None and members == self._peaks_view.isColumnHidden(_MEMBERS):
+            self._show_members(members)
 
     def _read_all(self, *_change: object) -> None:
         for number in self._models.numbers:

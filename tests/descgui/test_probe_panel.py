@@ -259,6 +259,28 @@ def test_peaks_are_listed_best_first_in_a_table_of_fixed_height(ready, models):
     assert ready.peaks.rowCount() == 2
 
 
+def test_members_that_met_have_the_room_that_numbers_leave(ready, models, qapp):
+    header, view = ready._peaks_view.horizontalHeader(), ready._peaks_view
+    models.probe.set_answer(answer())
+    qapp.processEvents()
+    assert view.isColumnHidden(4)
+    numbers = [header.sectionSize(column) for column in (1, 2, 3)]
+    assert max(numbers) - min(numbers) <= 1
+    met = "scale 0.97 ↔ 1.4, +34°"
+    models.probe.set_answer(answer(peaks=(Peak((1234.5, 50.25), 0.9, met),)))
+    qapp.processEvents()
+    assert not view.isColumnHidden(4)
+    assert ready.peaks.index(0, 4).data(Qt.ItemDataRole.ToolTipRole) == met
+    assert ready.peaks.index(0, 4).data() == "0.97 ↔ 1.4, +34°"
+    for column in (1, 2, 3):
+        text = ready.peaks.index(0, column).data()
+        width = view.fontMetrics().horizontalAdvance(text) + 6
+        assert width <= header.sectionSize(column) < 1.5 * header.sectionSizeHint(3)
+    ready.resize(500, 700)
+    qapp.processEvents()
+    assert header.sectionSize(4) == view.viewport().width() - sum(map(header.sectionSize, range(4)))
+
+
 def pins(count):
     return tuple(Pin(number, Probe("a", (10.0 * number, 5.0))) for number in range(1, count + 1))
 
