@@ -9,7 +9,8 @@ No cell is passed over that could be near it.  Let q be a query and v = sum w_i 
 from four cells with shares w that add up to 1, so that q = v / |v|.  Then sum w_i (q . c_i) = |v|,
 and one of the four cells has q . c_i >= |v|.  Only cells that are at least as similar to the query
 as the shortest vector next to them is long have to be looked at.  Between the alike cells of a
-photo that length is nearly 1.
+photo that length is nearly 1.  Cells that hold nothing make v shorter and do not turn it, so their
+shares are given to the others before its length is taken, and they themselves are never looked at.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class LeastLengths:
         self._found: NDArray[np.float32] | None = None
 
     def __call__(self) -> NDArray[np.float32]:
-        """``(H' * W')`` at most the length of any vector read up to one cell away; thread-safe."""
+        """``(H' * W')`` at most the length of any vector read up to one cell away; thread-safe.
+
+        Infinite for cells that hold nothing, of which no vector is made.
+        """
         if self._found is None:
             self._found = _least_lengths(self._vectors, self._cells)  # twice by chance is the same
         return self._found
@@ -104,13 +108,37 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
         )
     ]  # fmt: skip
     change = torch.maximum(*changes[:2]) + torch.maximum(*changes[2:])
-    squared = (squared - change * _BETWEEN_PLACES).clamp_min(0)
-    between = squared.sqrt().view(height - 1, width - 1).numpy()
+    squared = squared - change * _BETWEEN_PLACES
+    something = torch.stack(own, dim=-1).view(-1, 4).cpu() > 0
+    beside_nothing = ~something.all(dim=1)
+    squared[beside_nothing] = _least_beside_nothing(
+        products[beside_nothing, 4:], something[beside_nothing]
+    )
+    between = squared.clamp_min(0).sqrt().view(height - 1, width - 1).numpy()
     least = np.ones((height, width), np.float32)
     for rows in (slice(0, -1), slice(1, None)):
         for columns in (slice(0, -1), slice(1, None)):
             np.minimum(least[rows, columns], between, out=least[rows, columns])
+    least[(square == 0).cpu().numpy()] = np.inf  # no query is similar to nothing
     return least.ravel()
+
+
+def _least_beside_nothing(products: Tensor, something: Tensor) -> Tensor:
+    """Least squared lengths of means of those cells of squares that hold something.
+
+    Beside a cell that holds nothing, what is read becomes short without turning elsewhere.  A mean
+    of k unit vectors whose products are at least m has a squared length of (1 + (k - 1) m) / k or
+    more, as the squares of k shares add up to 1/k or more.
+
+    Args:
+        products: ``(N, 6)`` of cells with each other, in the order of the pairs.
+        something: ``(N, 4)`` False for cells that are zero.
+    """
+    first, second = torch.tensor(_PAIRS).T
+    both = something[:, first] & something[:, second]
+    least = torch.where(both, products, 1.0).amin(dim=1)
+    count = something.sum(dim=1).clamp_min(1)
+    return (1 + (count - 1) * least) / count
 
 
 def _products(one: Tensor, other: Tensor) -> Tensor:

@@ -58,6 +58,36 @@ def test_nearly_opposite_cells_between_which_little_is_left_are_kept() -> None:
     assert held[similarity >= 1 - SAME].all()
 
 
+@pytest.mark.parametrize("alike", [0.0, 1.0, 10.0])
+@pytest.mark.parametrize("nothing", [0.0, 0.3, 0.7])
+def test_one_of_the_cells_around_a_place_is_looked_at_and_never_one_that_holds_nothing(
+    alike: float, nothing: float
+) -> None:
+    random = np.random.default_rng(11)
+    height, width, dim = 9, 11, 6
+    cells = random.standard_normal((height, width, dim)) + alike * random.standard_normal(dim)
+    cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
+    cells[random.random((height, width)) < nothing] = 0
+    vectors = torch.from_numpy(cells.astype(np.float32)).view(-1, dim)
+    least = LeastLengths(vectors, (width, height))()
+    assert np.isinf(least[~vectors.any(dim=1).numpy()]).all()
+    asked = 0
+    for x, y in random.uniform((0, 0), (width - 1, height - 1), (400, 2)):
+        left, top = int(x), int(y)
+        around = [(top + i) * width + left + j for i in (0, 1) for j in (0, 1)]
+        shares = [(1 - abs(x - left - j)) * (1 - abs(y - top - i)) for i in (0, 1) for j in (0, 1)]
+        total = np.array(shares) @ vectors[around].double().numpy()
+        length = np.linalg.norm(total)
+        if length < 1e-6:
+            continue
+        asked += 1
+        query = (total / length).astype(np.float32)
+        _, likely = likely_cells((vectors.numpy() @ query)[None], least)
+        assert set(likely) & set(around)
+        assert vectors[likely].any(dim=1).all()
+    assert asked > 200
+
+
 @pytest.mark.parametrize("apart", [1e-2, 3e-3, 1e-3])
 def test_between_cells_that_are_nearly_alike_others_that_are_a_little_different_are_dropped(
     apart: float,
