@@ -38,9 +38,11 @@ BENCHMARKS = {
     "growth": "how times grow with images, maps, sets, sequences and listed pairs",
     "evaluation": "what an evaluation and its report take beyond describing and matching",
     "study": "what a study of layers takes beyond describing once and matching",
+    "device": "describing, nearest neighbours and training on one device, see --device",
 }
 # They take minutes each, and run when they are asked for.
-LONG = ("training", "load", "step", "memory", "growth", "evaluation", "study")
+LONG = ("training", "load", "step", "memory", "growth", "evaluation", "study", "device")
+_ON_A_DEVICE = ("device", "mining")
 _TIMEOUT_S = 1800
 _LONG_TIMEOUT_S = 4 * 3600
 _MOST_WORSE = 1.2  # a ratio over the recorded one
@@ -52,6 +54,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME,…")
     parser.add_argument("--runs", type=int, default=5, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--device", metavar="NAME")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--against", type=Path, metavar="FILE")
@@ -68,9 +71,14 @@ def main(words: list[str] | None = None) -> int:
         print("--runs must be at least 1.", file=sys.stderr)
         return 1
     if arguments.measure:
-        _measure(arguments.measure, arguments.runs, arguments.json)
+        _measure(arguments.measure, arguments.runs, arguments.json, arguments.device)
         return 0
-    if arguments.only is None:
+    if arguments.device is not None and (problem := _why_not_on(arguments.device)):
+        print(problem, file=sys.stderr)
+        return 1
+    if arguments.only is None and arguments.device is not None:
+        names = list(_ON_A_DEVICE)
+    elif arguments.only is None:
         names = [name for name in BENCHMARKS if name not in LONG]
     else:
         names = [name.strip() for name in arguments.only.split(",") if name.strip()]
@@ -82,7 +90,7 @@ def main(words: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    figures, failed = _run_all(names, arguments.runs)
+    figures, failed = _run_all(names, arguments.runs, arguments.device)
     rows = make_rows(figures)
     print(table(rows))
     if arguments.json is not None:
@@ -96,26 +104,39 @@ def main(words: list[str] | None = None) -> int:
     return 1 if failed or missed or worse else 0
 
 
-def _run_all(names: list[str], runs: int) -> tuple[list[Figure], bool]:
+def _why_not_on(device: str) -> str:
+    """Why nothing can be measured on a device, as a sentence; "" where it can."""
+    from engine.devices import resolve_device
+    from engine.errors import DescSpaceError
+
+    try:
+        resolve_device(device)
+    except DescSpaceError as error:
+        return f"--device {device}: {error}"
+    return ""
+
+
+def _run_all(names: list[str], runs: int, device: str | None = None) -> tuple[list[Figure], bool]:
     figures: list[Figure] = []
     failed = False
     for name in names:
         print(f"measuring {name} ({BENCHMARKS[name]}) …", file=sys.stderr, flush=True)
         try:
-            figures += _run_one(name, runs)
+            figures += _run_one(name, runs, device)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"{name} failed: {error}", file=sys.stderr)
             failed = True
     return figures, failed
 
 
-def _run_one(name: str, runs: int) -> list[Figure]:
+def _run_one(name: str, runs: int, device: str | None = None) -> list[Figure]:
     """Measure in a new process, where no other benchmark has loaded anything."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "benchmarks", "--measure", name]
+        chosen = [] if device is None else [f"--device={device}"]
         done = subprocess.run(
-            [*command, f"--runs={runs}", f"--json={path}"],
+            [*command, f"--runs={runs}", f"--json={path}", *chosen],
             stdout=sys.stderr,
             timeout=_LONG_TIMEOUT_S if name in LONG else _TIMEOUT_S,
             check=False,
@@ -126,8 +147,12 @@ def _run_one(name: str, runs: int) -> list[Figure]:
     return [Figure(**values) for values in plain]
 
 
-def _measure(name: str, runs: int, path: Path | None) -> None:
-    figures = importlib.import_module(f"benchmarks.{name}").measure(runs)
+def _measure(name: str, runs: int, path: Path | None, device: str | None) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    if name == "device" and device is not None:
+        figures = module.measure(runs, device)
+    else:
+        figures = module.measure(runs)
     text = json.dumps([asdict(figure) for figure in figures], ensure_ascii=False)
     if path is None:
         print(text)

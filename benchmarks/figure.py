@@ -133,6 +133,7 @@ def summarise(
     target: float | None = None,
     ratio_to: str | None = None,
     of_ratio: bool = False,
+    direction: Direction = "lower",
     note: str = "",
 ) -> Figure:
     """Make a figure from the samples of all runs.
@@ -152,6 +153,7 @@ def summarise(
         target=target,
         ratio_to=ratio_to,
         of_ratio=of_ratio,
+        direction=direction,
         note=note,
     )
 

@@ -49,7 +49,37 @@ class _Case:
     most_rounds: int
 
 
-_CASES = (_Case("quick", 10, 5), _Case("descspace", 4, 3))
+CASES = (_Case("quick", 10, 5), _Case("descspace", 4, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCase:
+    """A preset's training, without validation and saving.
+
+    Attributes:
+        spec: what is trained.
+        split: the photos.
+        settings: of the training.
+    """
+
+    spec: DescriptorSpec
+    split: PhotoSplit
+    settings: TrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the steps of a training took that count.
+
+    Attributes:
+        worked_s: the processor's time of the whole process.
+        took_s: by the clock.
+        waited_s: of that, for pairs.
+    """
+
+    worked_s: float
+    took_s: float
+    waited_s: float
 
 
 def measure(runs: int) -> list[Figure]:
@@ -58,15 +88,15 @@ def measure(runs: int) -> list[Figure]:
     figures: list[Figure] = []
     with TemporaryDirectory() as folder:
         photos = write_photos(Path(folder) / "photos")
-        for case in _CASES:
+        for case in CASES:
             figures += _measure(case, photos, min(runs, case.most_rounds))
     return figures
 
 
-def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
-    path = data_dir("resources") / "configs" / f"{case.preset}.yaml"
+def load_case(preset: str, photos: Path, last: int) -> LoadedCase:
+    """A preset's training on some photos, which will be stopped after step ``last``."""
+    path = data_dir("resources") / "configs" / f"{preset}.yaml"
     config, own = resolve_settings(TrainConfig, from_file=read_yaml(path))
-    last = _WARM_UP + case.steps
     settings = replace(
         config.train,
         steps=2 * last,  # it is stopped before; towards the end no more batches are made
@@ -75,11 +105,16 @@ def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
             config.train.saving, every_s=1e9, log_every_steps=1, preview_every_steps=0
         ),
     )  # fmt: skip
-    spec = make_spec(config.descriptor, own)
     _, split = open_and_split(
         photos, validation_share=config.train.photos.validation_share, context=JobContext()
     )
-    bare = _bare_step(spec, split, settings)
+    return LoadedCase(make_spec(config.descriptor, own), split, settings)
+
+
+def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
+    last = _WARM_UP + case.steps
+    loaded = load_case(case.preset, photos, last)
+    bare = _bare_step(loaded)
     bare()
     bare_ms: list[float] = []
     step_ms: list[float] = []
@@ -89,9 +124,9 @@ def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
         for _ in range(case.steps):
             bare()
         bare_ms.append(1000 * (time.process_time() - began_s) / case.steps)
-        worked_s, waiting_share = _train(spec, split, settings, last)
-        step_ms.append(1000 * worked_s / case.steps)
-        waits_percent.append(100 * waiting_share)
+        course = train_until(loaded, last, _CPU, first=_WARM_UP)
+        step_ms.append(1000 * course.worked_s / case.steps)
+        waits_percent.append(100 * course.waited_s / course.took_s)
     name = f"training step, {case.preset}, processor's time"
     base = f"{name}: bare arithmetic"
     return [
@@ -113,11 +148,10 @@ def _descriptor(spec: DescriptorSpec) -> TrainableDescriptor:
     return descriptor
 
 
-def _bare_step(
-    spec: DescriptorSpec, split: PhotoSplit, settings: TrainSettings
-) -> Callable[[], None]:
+def _bare_step(case: LoadedCase) -> Callable[[], None]:
     """Forward, loss, backward and optimiser on the first batch of the training."""
-    descriptor = _descriptor(spec)
+    split, settings = case.split, case.settings
+    descriptor = _descriptor(case.spec)
     reader = PhotoReader(
         split.root, split.training, size_px=settings.photo_size_px, budget_bytes=1 << 30, warn=print
     )
@@ -143,15 +177,8 @@ def _bare_step(
     return step
 
 
-def _train(
-    spec: DescriptorSpec, split: PhotoSplit, settings: TrainSettings, last: int
-) -> tuple[float, float]:
-    """Train until a step.
-
-    Returns:
-        Seconds that the processor worked in the steps after the first ones, and the share of time
-        that they waited.
-    """
+def train_until(case: LoadedCase, last: int, device: torch.device, *, first: int) -> Course:
+    """Train until step ``last``; the steps after ``first`` count."""
     finish = CancelToken()
     ends_s: dict[int, float] = {}
     works_s: dict[int, float] = {}
@@ -169,16 +196,18 @@ def _train(
         run = RunFolder(Path(folder))
         run.begin(resume=False)
         task = TrainingTask(
-            descriptor=_descriptor(spec),
-            spec=spec,
-            settings=settings,
-            split=split,
+            descriptor=_descriptor(case.spec),
+            spec=case.spec,
+            settings=case.settings,
+            split=case.split,
             folder=run,
-            device=_CPU,
+            device=device,
             ranks=Ranks(),
             metadata={},
         )
         train(task, JobContext(emit=listen, finish=finish))
-    counted = range(_WARM_UP + 1, last + 1)
-    waited_s = sum(waits_s[step] for step in counted)
-    return works_s[last] - works_s[_WARM_UP], waited_s / (ends_s[last] - ends_s[_WARM_UP])
+    return Course(
+        worked_s=works_s[last] - works_s[first],
+        took_s=ends_s[last] - ends_s[first],
+        waited_s=sum(waits_s[step] for step in range(first + 1, last + 1)),
+    )

@@ -195,7 +195,7 @@ def _search_places(
     queries: Tensor, points: Points, asked: Described, other: Described, context: JobContext
 ) -> Points:
     """``(N, 2)`` where the sets of points ``(N, 2)`` are in the other image, as a probe tells."""
-    found = _search(queries, other, context)
+    found = _search(queries, other, context, asks=other.asks)
     return other.find_between_cells(
         queries,
         found.index,
@@ -205,12 +205,14 @@ def _search_places(
     ).places_px
 
 
-def _search(queries: Tensor, map_: Described, context: JobContext) -> Nearest:
+def _search(
+    queries: Tensor, map_: Described, context: JobContext, *, asks: list[Tensor] | None = None
+) -> Nearest:
     return nearest(
         queries,
         map_.vectors,
         budget_bytes=SEARCH_BUDGET_BYTES,
-        asks=map_.asks,
+        asks=asks,
         cancel=context.cancel,
     )
 

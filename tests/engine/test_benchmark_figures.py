@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import evaluation, growth, match, memory, sequences
+from benchmarks import device, evaluation, growth, match, memory, sequences
 from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
 from engine.cli.command import settings_from
 from engine.cli.parser import build_parser, parse
@@ -108,7 +108,7 @@ def test_a_missed_target_fails_only_when_checked(
     capsys: pytest.CaptureFixture[str],
 ):
     figure = summarise("two", [3.0], unit="s", target=2.0)
-    monkeypatch.setattr(runner, "_run_one", lambda name, runs: [figure])
+    monkeypatch.setattr(runner, "_run_one", lambda *_: [figure])
     path = tmp_path / "figures.json"
     assert runner.main(["--json", str(path)]) == 0
     assert "MISSED" in capsys.readouterr().out
@@ -126,7 +126,7 @@ def test_a_ratio_that_became_worse_fails_against_the_recorded_one(
 ):
     took = {"two": 3.0}
 
-    def run_one(name: str, runs: int) -> list[Figure]:
+    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
         base = summarise("one", [1.0], unit="s")
         return [base, summarise("two", [took["two"]], unit="s", ratio_to="one")]
 
@@ -148,7 +148,7 @@ def test_long_benchmarks_run_only_when_they_are_asked_for(
 ):
     asked: list[str] = []
 
-    def run_one(name: str, runs: int) -> list[Figure]:
+    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
         asked.append(name)
         return [summarise(name, [1.0], unit="s")]
 
@@ -163,7 +163,7 @@ def test_long_benchmarks_run_only_when_they_are_asked_for(
 def test_a_benchmark_that_breaks_is_named_and_the_others_go_on(
     benchmark: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def run_one(name: str, runs: int) -> list[Figure]:
+    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
         if name == "broken":
             raise RuntimeError("its process ended with code 134")
         return [summarise("one", [1.0], unit="s")]
@@ -242,3 +242,43 @@ def test_the_timed_command_is_one_that_the_program_takes():
     words = match.command(Path("a.png"), Path("b.png"), "daisy", Path("m.csv"))
     config, _ = settings_from(parse(build_parser("main.py"), words), MatchConfig)
     assert (config.points, config.count) == ("harris", 500)
+
+
+def test_a_device_is_measured_in_all_that_it_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(device, "_SIZE_PX", (96, 64))
+    monkeypatch.setattr(device, "_DESCRIPTORS", ("descspace-fast",))
+    monkeypatch.setattr(device, "_SIZES", ((10, 100),))
+    monkeypatch.setattr(device, "_WARM_UP", 1)
+    monkeypatch.setattr(device, "CASES", (replace(device.CASES[0], steps=1),))
+    rows = {row.name: row for row in make_rows(device.measure(1, "cpu"))}
+    assert list(rows) == [
+        "cpu: descspace-fast, an image, float32",
+        "cpu: descspace-fast, an image, bfloat16",
+        "cpu: descspace-fast, 8 images, float32",
+        "cpu: descspace-fast, 8 images, bfloat16",
+        "cpu: nearest, 10 among 100, float32 products",
+        "cpu: nearest, 10 among 100",
+        "cpu: training, quick",
+        "cpu: training, quick: waiting for pairs",
+    ]
+    assert all(row.value > 0 for row in list(rows.values())[:-1])
+    assert rows["cpu: training, quick"].direction == "higher"
+    assert 0 <= rows["cpu: training, quick: waiting for pairs"].value < 100
+
+
+def test_a_device_has_benchmarks_of_its_own_and_must_be_there(
+    benchmark: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked: list[tuple[str, str | None]] = []
+
+    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
+        asked.append((name, device))
+        return [summarise(name, [1.0], unit="s")]
+
+    monkeypatch.setattr(runner, "BENCHMARKS", {"short": "…", "device": "…", "mining": "…"})
+    monkeypatch.setattr(runner, "_run_one", run_one)
+    assert runner.main(["--device", "cpu"]) == 0
+    assert runner.main(["--device", "cpu", "--only", "device"]) == 0
+    assert asked == [("device", "cpu"), ("mining", "cpu"), ("device", "cpu")]
+    assert runner.main(["--device", "cuda:77"]) == 1
+    assert "--device cuda:77: " in capsys.readouterr().err

@@ -23,6 +23,12 @@ class BenchOptions:
     only: str | None = option(
         None, help="only these; --list shows the names", metavar="NAME,…", group="what to measure"
     )
+    device: str | None = option(
+        None,
+        help="describing, nearest neighbours, training and mining on cpu, cuda, cuda:0, … "
+        "(instead of the usual ones)",
+        metavar="NAME",
+    )
     list: bool = option(False, help="list what can be measured")
     runs: int | None = option(None, help="repetitions of each measurement (default: 5)", low=1)
     json: Path | None = option(None, help="write the figures to this file, too")
