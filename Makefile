@@ -2,13 +2,11 @@
 
 VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 TESTS ?=
-# One process more than there are cores, of one thread each, as tests also wait: for other processes, and
-# for windows.  A file stays in one of them, as its tests share what is costly to make, and files keep their
-# order: by the number of tests the slow files with few of them would come last, one process would work and
-# the others wait.  The folder with the test that runs mypy comes first by its name, as that takes longest.
-CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-PROCESSES := $(shell [ $(CORES) -lt 4 ] && echo $$(($(CORES) + 1)) || echo 4)
-ALL_TESTS := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# A process a core with one thread each, as more would only wait for one another; a file stays in one
+# of them, as its tests share what is costly to make, and files keep their order: by the number of tests
+# the slow files with few of them would come last, one process would work and the others wait.  The folder
+# with the test that runs mypy comes first by its name, as that test takes longest.
+ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Many tests start processes that import torch: that takes three times as long where nothing has been
 # compiled and this variable, which containers often set, forbids Python to keep what it compiles.
 KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE=
