@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ _APART = 5
 _MAP_CELLS = (160, 120)  # of an image of 640×480 at stride 4
 _SOME, _ALL = 500, 19_200
 _SET = 5
+_MOST_RATIO = 1.5
 
 
 def measure(runs: int) -> list[Figure]:
@@ -90,39 +92,36 @@ def _measure_apart(runs: int) -> list[Figure]:
     many, _ = _descriptors(_ALL, _ALL)
     columns, rows = _MAP_CELLS
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(1).float()
-    alone, apart = "nearest, 500 alone", f"{_APART} best apart, 500 among 19,200"
-    both, once = "mutual, 19,200 and 19,200", "nearest, 19,200 alone"
 
-    def pick() -> None:
+    def pick(queries: Tensor, count: int) -> None:
         nearest_apart(
-            asked, [offered], places, count=_APART, separation=4.0, budget_bytes=_BUDGET_BYTES
+            queries, [offered], places, count=count, separation=4.0, budget_bytes=_BUDGET_BYTES
         )
 
-    def there_and_back() -> None:
-        nearest_both_ways(many[None], offered[None], budget_bytes=_BUDGET_BYTES)
+    def there_and_back(queries: Tensor) -> None:
+        nearest_both_ways(queries[None], offered[None], budget_bytes=_BUDGET_BYTES)
 
-    times = take_turns(
-        {
-            alone: lambda: _run(asked, [offered]),
-            apart: pick,
-            once: lambda: _run(many, [offered]),
-            both: there_and_back,
-        },
-        runs,
-    )
-    return [
-        summarise(
-            name,
-            [1000 * time_s for time_s in times[name]],
-            unit="ms",
-            ratio_to=base,
-            target=target,
-            of_ratio=target is not None,
-        )
-        for name, base, target in (
-            (alone, None, None), (apart, alone, 1.5), (once, None, None), (both, once, 1.5),
-        )
-    ]  # fmt: skip
+    figures = []
+    for queries, counts in ((asked, (2, _APART)), (many, (2,))):
+        case = f"{len(queries):,} among {_ALL:,}"
+        alone, mutual = f"nearest, {len(queries):,} alone", f"mutual, {case}"
+        works: dict[str, Callable[[], None]] = {
+            alone: partial(_run, queries, [offered]),
+            mutual: partial(there_and_back, queries),
+        }
+        works |= {f"{count} best apart, {case}": partial(pick, queries, count) for count in counts}
+        figures += [
+            summarise(
+                name,
+                [1000 * time_s for time_s in times],
+                unit="ms",
+                ratio_to=None if name == alone else alone,
+                target=None if name == alone else _MOST_RATIO,
+                of_ratio=name != alone,
+            )
+            for name, times in take_turns(works, runs).items()
+        ]
+    return figures
 
 
 def _descriptors(queries: int, candidates: int) -> tuple[Tensor, Tensor]:
