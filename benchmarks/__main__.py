@@ -52,7 +52,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the selected benchmarks; 1 if one failed or, with --check, missed a target, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="NAME,…")
-    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--runs", type=int, default=4, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--device", metavar="NAME")
     parser.add_argument("--list", action="store_true")

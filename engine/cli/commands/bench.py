@@ -30,7 +30,7 @@ class BenchOptions:
         metavar="NAME",
     )
     list: bool = option(False, help="list what can be measured")
-    runs: int | None = option(None, help="repetitions of each measurement (default: 5)", low=1)
+    runs: int | None = option(None, help="repetitions of each measurement (default: 4)", low=1)
     json: Path | None = option(None, help="write the figures to this file, too")
     check: bool = option(False, help="fail when a figure misses its target")
     against: Path | None = option(
