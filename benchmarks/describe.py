@@ -23,9 +23,9 @@ from engine.matching import shortlist
 from engine.progress import CancelToken
 from engine.vocabulary import Precision
 
-_SIZE_PX = (640, 480)
-_DESCRIPTORS = ("descspace-fast", "msnet_v0")
-_BATCHES = (1, 8)
+SIZE_PX = (640, 480)
+DESCRIPTORS = ("descspace-fast", "msnet_v0")
+BATCHES = (1, 8)
 # Of the plain network in float32.
 _TARGET_REDUCED = 1 / 3
 _TARGET = 2 / 3  # where bfloat16 is not in hardware
@@ -40,15 +40,15 @@ def measure(runs: int) -> list[Figure]:
             "float32 products", [rate], unit="GFLOP/s", note=f"2048 × 2048, {threads} threads"
         )
     ]
-    for name in _DESCRIPTORS:
-        for batch in _BATCHES:
+    for name in DESCRIPTORS:
+        for batch in BATCHES:
             figures += _measure_one(name, batch, runs, rate)
     return figures
 
 
 def _measure_one(name: str, batch: int, runs: int, rate: float) -> list[Figure]:
     spec = make_spec(name, {})
-    width, height = _SIZE_PX
+    width, height = SIZE_PX
     images = torch.rand(batch, 3, height, width, generator=torch.manual_seed(0))
     cpu, cancel = torch.device("cpu"), CancelToken()
     plain, folded = build_descriptor(spec), get_built(spec)

@@ -14,10 +14,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from benchmarks.describe import BATCHES, DESCRIPTORS, SIZE_PX
 from benchmarks.figure import Figure, summarise, take_turns
-from benchmarks.step import CASES, load_case, train_until
+from benchmarks.nearest import BUDGET_BYTES, SIZES, make_descriptors
+from benchmarks.step import CASES, MOST_WAIT_PERCENT, WARM_UP, load_case, train_until
 from benchmarks.training import write_photos
 from engine.descriptors.compute import get_built, working
 from engine.descriptors.registry import make_spec
@@ -26,15 +27,7 @@ from engine.matching.nearest import nearest
 from engine.progress import CancelToken
 from engine.vocabulary import Precision
 
-_SIZE_PX = (640, 480)
-_DESCRIPTORS = ("descspace-fast", "msnet_v0")
-_BATCHES = (1, 8)
 _PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-_DIM = 128
-_SIZES = ((1000, 19_200), (1000, 307_200), (19_200, 19_200))
-_BUDGET_BYTES = 256 << 20
-_WARM_UP = 3  # steps of a training that do not count
-_MOST_WAIT_PERCENT = 2.0
 
 
 def measure(runs: int, device_name: str = "auto") -> list[Figure]:
@@ -45,9 +38,9 @@ def measure(runs: int, device_name: str = "auto") -> list[Figure]:
     """
     device = resolve_device(device_name)
     figures: list[Figure] = []
-    for name in _DESCRIPTORS:
+    for name in DESCRIPTORS:
         figures += _measure_describing(name, device, runs)
-    for queries, candidates in _SIZES:
+    for queries, candidates in SIZES:
         figures += _measure_nearest(queries, candidates, device, runs)
     with TemporaryDirectory() as folder:
         photos = write_photos(Path(folder) / "photos")
@@ -64,7 +57,7 @@ def _finished(device: torch.device, work: Callable[[], object]) -> None:
 
 
 def _measure_describing(name: str, device: torch.device, runs: int) -> list[Figure]:
-    width, height = _SIZE_PX
+    width, height = SIZE_PX
     descriptor, cancel = get_built(make_spec(name, {})), CancelToken()
 
     def describe(images: Tensor, precision: Precision) -> None:
@@ -73,7 +66,7 @@ def _measure_describing(name: str, device: torch.device, runs: int) -> list[Figu
 
     works: dict[str, Callable[[], None]] = {}
     counts = {}
-    for batch in _BATCHES:
+    for batch in BATCHES:
         images = torch.rand(batch, 3, height, width, generator=torch.manual_seed(0)).to(device)
         what = "an image" if batch == 1 else f"{batch} images"
         for precision in _PRECISIONS:
@@ -96,18 +89,16 @@ def _measure_describing(name: str, device: torch.device, runs: int) -> list[Figu
 def _measure_nearest(
     queries: int, candidates: int, device: torch.device, runs: int
 ) -> list[Figure]:
-    generator = torch.manual_seed(0)
-    offered = normalize(torch.randn(candidates, _DIM, generator=generator), dim=1).to(device)
-    asked = normalize(torch.randn(queries, _DIM, generator=generator), dim=1).to(device)
+    asked, offered = (one.to(device) for one in make_descriptors(queries, candidates))
     case = f"{device}: nearest, {queries:,} among {candidates:,}"
-    ours, plain = f"{case}", f"{case}, float32 products"
+    ours, plain = case, f"{case}, float32 products"
 
     def search(*, by_torch: bool) -> None:
         with torch.inference_mode():
             nearest(
                 asked,
                 [offered],
-                budget_bytes=_BUDGET_BYTES,
+                budget_bytes=BUDGET_BYTES,
                 backend="torch" if by_torch else "auto",
             )
 
@@ -129,9 +120,9 @@ def _measure_nearest(
 def _measure_training(
     preset: str, photos: Path, steps: int, device: torch.device, runs: int
 ) -> list[Figure]:
-    last = _WARM_UP + steps
+    last = WARM_UP + steps
     case = load_case(preset, photos, last)
-    courses = [train_until(case, last, device, first=_WARM_UP) for _ in range(runs)]
+    courses = [train_until(case, last, device, first=WARM_UP) for _ in range(runs)]
     return [
         summarise(
             f"{device}: training, {preset}",
@@ -144,6 +135,6 @@ def _measure_training(
             f"{device}: training, {preset}: waiting for pairs",
             [100 * course.waited_s / course.took_s for course in courses],
             unit="%",
-            target=_MOST_WAIT_PERCENT,
+            target=MOST_WAIT_PERCENT,
         ),
     ]

@@ -125,8 +125,10 @@ def _floor(searched: Sequence[Searched]) -> float:
         asked = [torch.randn(one.dim, one.queries, generator=generator) for one in searched]
         start_s = time.perf_counter()
         for one, vectors, queries, widget in zip(searched, maps, asked, widgets, strict=True):
-            products = vectors @ queries if one.queries > 1 else vectors @ queries[:, 0]
-            similarity = products.amax(dim=1) if one.queries > 1 else products
+            if one.queries > 1:
+                similarity = (vectors @ queries).amax(dim=1)
+            else:
+                similarity = vectors @ queries[:, 0]
             small = similarity.view(one.cells[1], one.cells[0]).numpy()
             large = cv2.resize(small, _SIZE_PX, interpolation=cv2.INTER_LINEAR)
             low, high = float(large.min()), float(large.max())

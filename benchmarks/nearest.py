@@ -20,8 +20,8 @@ from engine.matching import shortlist
 from engine.matching.nearest import nearest, nearest_apart, nearest_both_ways
 
 _DIM = 128
-_BUDGET_BYTES = 256 << 20
-_SIZES = ((1000, 19_200), (1000, 307_200), (19_200, 19_200))
+BUDGET_BYTES = 256 << 20
+SIZES = ((1000, 19_200), (1000, 307_200), (19_200, 19_200))
 _NOISE = 0.05  # of each of the 128 numbers
 _APART = 5
 _MAP_CELLS = (160, 120)  # of an image of 640×480 at stride 4
@@ -34,13 +34,13 @@ def measure(runs: int) -> list[Figure]:
     """Ours, plain float32 products, and faiss, at several sizes; then what is built on them."""
     threads = share_threads()
     figures: list[Figure] = []
-    for queries, candidates in _SIZES:
+    for queries, candidates in SIZES:
         figures += _measure_size(queries, candidates, runs, threads)
     return figures + _measure_sets(runs) + _measure_apart(runs)
 
 
 def _measure_size(queries: int, candidates: int, runs: int, threads: int) -> list[Figure]:
-    asked, offered = _descriptors(queries, candidates)
+    asked, offered = make_descriptors(queries, candidates)
     case = f"{queries:,} among {candidates:,}"
     names = {kind: f"nearest, {case}: {kind}" for kind in ("ours", "float32", "faiss")}
     works: dict[str, Callable[[], float | None]] = {
@@ -75,7 +75,7 @@ def _measure_size(queries: int, candidates: int, runs: int, threads: int) -> lis
 
 
 def _measure_sets(runs: int) -> list[Figure]:
-    asked, offered = _descriptors(_SOME * _SET, _ALL)
+    asked, offered = make_descriptors(_SOME * _SET, _ALL)
     sets = asked.view(_SET, _SOME, _DIM)
     one, several = "nearest, sets of 5: as 2,500 queries", "nearest, sets of 5: 500 among 19,200"
     times = take_turns(
@@ -88,18 +88,18 @@ def _measure_sets(runs: int) -> list[Figure]:
 
 
 def _measure_apart(runs: int) -> list[Figure]:
-    asked, offered = _descriptors(_SOME, _ALL)
-    many, _ = _descriptors(_ALL, _ALL)
+    asked, offered = make_descriptors(_SOME, _ALL)
+    many, _ = make_descriptors(_ALL, _ALL)
     columns, rows = _MAP_CELLS
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(1).float()
 
     def pick(queries: Tensor, count: int) -> None:
         nearest_apart(
-            queries, [offered], places, count=count, separation=4.0, budget_bytes=_BUDGET_BYTES
+            queries, [offered], places, count=count, separation=4.0, budget_bytes=BUDGET_BYTES
         )
 
     def there_and_back(queries: Tensor) -> None:
-        nearest_both_ways(queries[None], offered[None], budget_bytes=_BUDGET_BYTES)
+        nearest_both_ways(queries[None], offered[None], budget_bytes=BUDGET_BYTES)
 
     figures = []
     for queries, counts in ((asked, (2, _APART)), (many, (2,))):
@@ -124,7 +124,7 @@ def _measure_apart(runs: int) -> list[Figure]:
     return figures
 
 
-def _descriptors(queries: int, candidates: int) -> tuple[Tensor, Tensor]:
+def make_descriptors(queries: int, candidates: int) -> tuple[Tensor, Tensor]:
     generator = torch.manual_seed(0)
     offered = normalize(torch.randn(candidates, _DIM, generator=generator), dim=1)
     chosen = torch.randint(candidates, (queries,), generator=generator)
@@ -133,4 +133,4 @@ def _descriptors(queries: int, candidates: int) -> tuple[Tensor, Tensor]:
 
 
 def _run(queries: Tensor, candidates: list[Tensor], *, plain: bool = False) -> None:
-    nearest(queries, candidates, budget_bytes=_BUDGET_BYTES, backend="torch" if plain else "auto")
+    nearest(queries, candidates, budget_bytes=BUDGET_BYTES, backend="torch" if plain else "auto")

@@ -35,9 +35,9 @@ from engine.training.settings import TrainSettings
 from engine.training.step import pair_loss
 
 _CPU = torch.device("cpu")
-_WARM_UP = 3  # steps of a training that do not count: the first ones find batches made ahead
+WARM_UP = 3  # steps of a training that do not count: the first ones find batches made ahead
 _MOST_RATIO = 1.1
-_MOST_WAIT_PERCENT = 2.0
+MOST_WAIT_PERCENT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def load_case(preset: str, photos: Path, last: int) -> LoadedCase:
 
 
 def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
-    last = _WARM_UP + case.steps
+    last = WARM_UP + case.steps
     loaded = load_case(case.preset, photos, last)
     bare = _bare_step(loaded)
     bare()
@@ -124,7 +124,7 @@ def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
         for _ in range(case.steps):
             bare()
         bare_ms.append(1000 * (time.process_time() - began_s) / case.steps)
-        course = train_until(loaded, last, _CPU, first=_WARM_UP)
+        course = train_until(loaded, last, _CPU, first=WARM_UP)
         step_ms.append(1000 * course.worked_s / case.steps)
         waits_percent.append(100 * course.waited_s / course.took_s)
     name = f"training step, {case.preset}, processor's time"
@@ -137,7 +137,7 @@ def _measure(case: _Case, photos: Path, rounds: int) -> list[Figure]:
         ),
         summarise(
             f"training step, {case.preset}: waiting for pairs", waits_percent, unit="%",
-            target=_MOST_WAIT_PERCENT,
+            target=MOST_WAIT_PERCENT,
         ),
     ]  # fmt: skip
 

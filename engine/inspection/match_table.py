@@ -66,6 +66,7 @@ def make_table(
     textured, moved = a.has_texture(points_a), np.zeros(count, np.bool_)
     with torch.inference_mode():
         positions = b.positions.to(b.device)
+        asks_a, asks_b = (a.asks, b.asks) if request.refine else (None, None)
         chosen, stage = None, Stage.MATCHING
         if request.matcher == "consensus" and count:
             chosen, moved = _choose_by_consensus(request, points_a, textured, a, b, context)
@@ -80,7 +81,7 @@ def make_table(
                     count=2,
                     separation=request.separation_px,
                     budget_bytes=SEARCH_BUDGET_BYTES,
-                    asks=b.asks if request.refine else None,
+                    asks=asks_b,
                     cancel=context.cancel,
                 )
             else:
@@ -109,7 +110,7 @@ def make_table(
                 back,
                 a.vectors,
                 budget_bytes=SEARCH_BUDGET_BYTES,
-                asks=a.asks if request.refine else None,
+                asks=asks_a,
                 cancel=context.cancel,
             )
             again = b.has_texture(points_b[part]) & request.refine

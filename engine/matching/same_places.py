@@ -109,7 +109,7 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
     ]  # fmt: skip
     change = torch.maximum(*changes[:2]) + torch.maximum(*changes[2:])
     squared = squared - change * _BETWEEN_PLACES
-    something = torch.stack(own, dim=-1).view(-1, 4).cpu() > 0
+    something = products[:, :4] > 0
     beside_nothing = ~something.all(dim=1)
     squared[beside_nothing] = _least_beside_nothing(
         products[beside_nothing, 4:], something[beside_nothing]

@@ -245,10 +245,10 @@ def test_the_timed_command_is_one_that_the_program_takes():
 
 
 def test_a_device_is_measured_in_all_that_it_does(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(device, "_SIZE_PX", (96, 64))
-    monkeypatch.setattr(device, "_DESCRIPTORS", ("descspace-fast",))
-    monkeypatch.setattr(device, "_SIZES", ((10, 100),))
-    monkeypatch.setattr(device, "_WARM_UP", 1)
+    monkeypatch.setattr(device, "SIZE_PX", (96, 64))
+    monkeypatch.setattr(device, "DESCRIPTORS", ("descspace-fast",))
+    monkeypatch.setattr(device, "SIZES", ((10, 100),))
+    monkeypatch.setattr(device, "WARM_UP", 1)
     monkeypatch.setattr(device, "CASES", (replace(device.CASES[0], steps=1),))
     rows = {row.name: row for row in make_rows(device.measure(1, "cpu"))}
     assert list(rows) == [
