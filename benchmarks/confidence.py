@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -230,19 +230,25 @@ def fit(matches: Matches, names: Sequence[str]) -> dict[str, float]:
 
 def _likelihood_left_out(matches: Matches, names: Sequence[str], most: float) -> float:
     """The logarithm of the likelihood of all matches, each by weights of other groups."""
-    fold, sure = _folds(matches), np.empty(len(matches.right))
-    for one in range(_FOLDS):
-        own = fold == one
-        weights = _fit(matches.where(~own), names, most)
-        sure[own] = weigh_columns(matches.where(own).evidence, weights)
+
+    def weigh(others: Matches, own: Matches) -> NDArray[np.float64]:
+        return weigh_columns(own.evidence, _fit(others, names, most))
+
+    sure = _by_others(matches, weigh)
     true = np.log(np.clip(np.where(matches.right, sure, 1 - sure), _TINY, None))
     return float(weights_of_pairs(matches) @ true)
 
 
-def _folds(matches: Matches) -> NDArray[np.int64]:
-    """``(N,)`` the fold of each match; a group is in one of them."""
+def _by_others(
+    matches: Matches, weigh: Callable[[Matches, Matches], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """``(N,)`` what ``weigh`` says of each fold's matches by the others; a group is in one fold."""
     groups, index = np.unique(matches.group, return_inverse=True)
-    found: NDArray[np.int64] = np.random.default_rng(_SEED).permutation(len(groups))[index] % _FOLDS
+    fold = np.random.default_rng(_SEED).permutation(len(groups))[index] % _FOLDS
+    found = np.empty(len(fold))
+    for one in range(_FOLDS):
+        own = fold == one
+        found[own] = weigh(matches.where(~own), matches.where(own))
     return found
 
 
@@ -288,13 +294,11 @@ def confidence(
 
 def left_out(matches: Matches, *, alone: bool) -> NDArray[np.float64]:
     """``(N,)`` confidences by weights that were fitted to other groups."""
-    fold = _folds(matches)
-    found = np.empty(len(fold))
-    for one in range(_FOLDS):
-        own = fold == one
-        calibration = calibrate(matches.where(~own))
-        found[own] = confidence(calibration, matches.where(own), alone=alone)
-    return found
+
+    def weigh(others: Matches, own: Matches) -> NDArray[np.float64]:
+        return confidence(calibrate(others), own, alone=alone)
+
+    return _by_others(matches, weigh)
 
 
 def figures(
