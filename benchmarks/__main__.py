@@ -90,6 +90,10 @@ def main(words: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    elsewhere = [name for name in names if name not in _ON_A_DEVICE]
+    if arguments.device is not None and elsewhere:
+        print(f"--device is for {' and '.join(_ON_A_DEVICE)} alone.", file=sys.stderr)
+        return 1
     figures, failed = _run_all(names, arguments.runs, arguments.device)
     rows = make_rows(figures)
     print(table(rows))

@@ -280,5 +280,7 @@ def test_a_device_has_benchmarks_of_its_own_and_must_be_there(
     assert runner.main(["--device", "cpu"]) == 0
     assert runner.main(["--device", "cpu", "--only", "device"]) == 0
     assert asked == [("device", "cpu"), ("mining", "cpu"), ("device", "cpu")]
+    assert runner.main(["--device", "cpu", "--only", "short"]) == 1
+    assert "--device is for device and mining alone" in capsys.readouterr().err
     assert runner.main(["--device", "cuda:77"]) == 1
     assert "--device cuda:77: " in capsys.readouterr().err
