@@ -40,6 +40,7 @@ class Actions(QObject):
             for section in sections
             for command in section
         }
+        self._needs = {command.needs for command in self.commands.values()} - {set_elsewhere}
         self._groups: dict[str, QActionGroup] = {}
         self._whys: dict[str, str] = {}
         self._actions = {name: self._make(command) for name, command in self.commands.items()}
@@ -105,10 +106,12 @@ class Actions(QObject):
 
     def refresh(self) -> None:
         """Bring every enabled and checked state up to the models."""
+        # Many commands need the same; this runs several times while a pair opens.
+        whys = {needs: needs(self._models) for needs in self._needs}
         for name, command in self.commands.items():
             action = self._actions[name]
             if command.needs is not set_elsewhere:
-                why = command.needs(self._models)
+                why = whys[command.needs]
                 if (why == "") != action.isEnabled() or why != self._whys.get(name, ""):
                     self._whys[name] = why
                     action.setEnabled(not why)

@@ -22,6 +22,7 @@ from engine.api import SIDES
 _TURN_MS = 80
 _STEP_DEGREES = 30
 _ROOM_FOR_PIXEL_PX = 1120
+BRIEF_MS = 100  # work that ends sooner is not told: a line that flashes tells nothing
 
 
 class Spinner(QWidget):
@@ -75,6 +76,8 @@ class StatusBar(QStatusBar):
         self.note = self._label("What was done", ElidedLabel(parent=self, fills=False))
         self._note_timer = QTimer(self, singleShot=True)
         self._note_timer.timeout.connect(self._end_note)
+        self._work_timer = QTimer(self, singleShot=True, interval=BRIEF_MS)
+        self._work_timer.timeout.connect(self._tell_work)
         self.pixel = self._label("Pixel under the mouse and its red, green and blue")
         self.cursor_position = self._label("Point under the mouse, in image pixels")
         self.pair = self._label("Open pair", ElidedLabel(parent=self, fills=False))
@@ -195,7 +198,17 @@ class StatusBar(QStatusBar):
 
     def _show_work(self, *_state: Any) -> None:
         text = self._work_text()
-        _say(self.work, text, text)
+        self.work.setText(text)
+        self.work.setToolTip(text)
+        if text and self.spinner.isHidden():
+            if not self._work_timer.isActive():
+                self._work_timer.start()
+        else:
+            self._tell_work()
+
+    def _tell_work(self) -> None:
+        self._work_timer.stop()
+        text = self.work.text()
         quiet = self.note.isHidden()
         self.work.setVisible(bool(text) and quiet)
         self.engine.setVisible(bool(self.engine.text()) and quiet)

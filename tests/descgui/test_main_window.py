@@ -42,7 +42,7 @@ from descgui.views.log_dock import LogPanel
 from descgui.views.main_window import MainWindow
 from descgui.views.notifications import KEPT, stay_ms
 from descgui.views.report_dialog import ReportDialog
-from descgui.views.status_bar import StatusBar
+from descgui.views.status_bar import BRIEF_MS, StatusBar
 from descgui.views.text_dialog import TextDialog
 from descgui.views.words import short_device, size_text
 from descgui.views.workspace_bars import PanelRail, WorkspaceSwitch
@@ -162,7 +162,9 @@ def test_the_point_under_the_mouse_and_its_pixel_are_shown(window: MainWindow, m
     assert not bar.cursor_position.isVisible()
 
 
-def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: AppModels):
+def test_work_and_the_memory_of_the_maps_are_told(
+    window: MainWindow, models: AppModels, qtbot: QtBot
+):
     bar = bar_of(window)
     models.engine.set(EngineState("ready"))
     models.maps.choose(DescriptorChoice("daisy"))
@@ -171,13 +173,26 @@ def test_work_and_the_memory_of_the_maps_are_told(window: MainWindow, models: Ap
     assert bar.work.text() == "daisy · image B · describing · 50 %"
     models.maps.set_status("b", MapStatus("computing", phase="voting for members"))
     assert bar.work.text() == "daisy · image B · voting for members"  # no share that never moves
-    assert bar.spinner.isVisible()
+    qtbot.waitUntil(bar.spinner.isVisible)
+    assert bar.work.isVisible()
     models.maps.set_status("b", MapStatus("ready", info=map_info(2_400_000)))
     assert bar.memory.text() == "Maps 42.4 MB"
     assert not bar.work.isVisible()
     assert not bar.spinner.isVisible()
     models.pair.set_loading("b.png")
     assert bar.work.text() == "Opening b.png…"
+    qtbot.waitUntil(bar.work.isVisible)
+
+
+def test_work_that_ends_at_once_does_not_flash(window: MainWindow, models: AppModels, qtbot: QtBot):
+    bar = bar_of(window)
+    models.engine.set(EngineState("ready"))
+    models.pair.set_loading("b.png")
+    assert not bar.work.isVisible()
+    models.pair.set_loading("")
+    qtbot.wait(2 * BRIEF_MS)
+    assert not bar.work.isVisible()
+    assert not bar.spinner.isVisible()
 
 
 @pytest.mark.parametrize(
