@@ -29,6 +29,7 @@ from torch import Tensor
 from engine.config import option
 from engine.descriptors.base import Choice, DescriptorMap, Levels, Member
 from engine.descriptors.descspace_network import DescSpaceNetwork, normalise_locally
+from engine.descriptors.flipped import find_directions, join_flipped
 from engine.descriptors.local_fits import fit_members
 from engine.descriptors.member_steps import contradicts, is_moderate, tilted
 from engine.descriptors.members import describe_member, lay_on, make_view, view_growth
@@ -100,6 +101,7 @@ class SetPlan:
         detail: the images are described this much enlarged where no member fits the whole scene,
             but see ``_ENLARGED_PX``.
         area: the largest area of all views of a pair together, in images, about.
+        flipped: every view is described mirrored as well, see :mod:`~engine.descriptors.flipped`.
     """
 
     asking_a: tuple[tuple[float, float], ...]
@@ -120,6 +122,7 @@ class SetPlan:
     least: float = 0.3
     detail: float = 1.0
     area: float = 24.0
+    flipped: bool = False
 
 
 # Half size is enough to vote by; a view that asks is made under all turns, so it is no larger, and
@@ -145,6 +148,7 @@ ROBUST: Final = SetPlan(
     tilts=(1.4, 2.0),
     luck=1.35,
     detail=2.0,
+    flipped=True,
 )
 
 
@@ -234,10 +238,19 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
     def _describe_near(self, grey: Tensor) -> DescriptorMap:
         return DescriptorMap(self.network(grey), _GRID)
 
+    def _describe_part(self, grey: Tensor, known: DescriptorMap | None) -> DescriptorMap:
+        """What is compared of an image at one size.
+
+        Args:
+            grey: the image at that size.
+            known: what :meth:`_describe_near` makes of it, where that is known.
+        """
+        return known or self._describe_near(grey)
+
     def _describe_one(
         self, grey: Tensor, maps: Mapping[Member, DescriptorMap] = _NO_MAPS
     ) -> DescriptorMap:
-        near = maps.get(Member()) or self._describe_near(grey)
+        near = self._describe_part(grey, maps.get(Member()))
         if not self.wider:
             return near
         rows, columns = near.values.shape[2:]
@@ -245,7 +258,7 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         parts = [math.sqrt(1 - sum(share for _, share in self.wider)) * near.values]
         for member, share in self.wider:
             view = make_view(grey, member)
-            made = maps.get(member) or self._describe_near(view.images)
+            made = self._describe_part(view.images, maps.get(member))
             laid = lay_on(_GRID, (rows, columns), view, made)
             parts.append(math.sqrt(share) * laid)
         return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any part may be zero
@@ -265,6 +278,9 @@ class DescSpace(DescSpaceFast):
         super().__init__(network, weights_path, wider=wider)
         self.reach_px = None  # turned members lie elsewhere in every tile
         self.plan = plan
+        self._directions = (
+            find_directions(network, stride_px=DescSpaceNetwork.stride_px) if plan.flipped else None
+        )
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
         """Describe what votes: few points under many members, many under few."""
@@ -449,6 +465,16 @@ class DescSpace(DescSpaceFast):
             known = maps if member == Member() else _NO_MAPS
             levels.append(describe_member(grey, member, partial(self._describe_one, maps=known)))
         return tuple(levels)
+
+    def _describe_part(self, grey: Tensor, known: DescriptorMap | None) -> DescriptorMap:
+        made = super()._describe_part(grey, known)
+        if self._directions is None:
+            return made
+        stride_px = DescSpaceNetwork.stride_px
+        joined = join_flipped(
+            self.network, grey, made.values, self._directions, stride_px=stride_px
+        )
+        return replace(made, values=joined)
 
     def _ask(self, grey: Tensor, points_px: Tensor, member: Member) -> MemberPoints:
         view = make_view(grey, member)

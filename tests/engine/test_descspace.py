@@ -353,18 +353,22 @@ def test_a_scene_that_leans_by_parts_is_described_by_members_that_fit_them():
     assert len(choice.members_a) <= ROBUST.parts + ROBUST.kept_beside
 
 
-def test_what_the_look_described_is_not_described_again(network: DescSpaceNetwork):
+@pytest.mark.parametrize("flipped", [False, True])
+def test_what_the_look_described_is_not_described_again(network: DescSpaceNetwork, flipped: bool):
     """The image as it is, and at half size; a quarter, and an enlarged image, the look lacks."""
     described: list[tuple[int, ...]] = []
     handle = network.register_forward_hook(lambda _, args, __: described.append(args[0].shape[2:]))
-    plan = SetPlan(asking_a=((0.5, 0.5), (0.5, 1.0)), turns=2, points=50)
+    plan = SetPlan(asking_a=((0.5, 0.5), (0.5, 1.0)), turns=2, points=50, flipped=flipped)
     descriptor = DescSpace(network, None, wider=DescSpaceConfig().wider, plan=plan)
     images, members = photo(96, 120), (Member(), Member(1.5))
     with torch.inference_mode():
         look = descriptor.look(images, "b", lambda: None)
         described.clear()
         reused = descriptor.describe_members(images, members, look, lambda: None)
-        assert described == [(24, 30), (144, 180), (72, 90), (36, 45)]
+        upright = [(24, 30), (144, 180), (72, 90), (36, 45)]
+        # The last column of a mirrored image is the first cell's.
+        mirrored = [(96, 121), (48, 61), (24, 33), (144, 181), (72, 93), (36, 45)]
+        assert sorted(described) == sorted([*upright, *(mirrored if flipped else [])])
         made = descriptor.describe_members(images, members, None, lambda: None)
     handle.remove()
     for one, other in zip(reused, made, strict=True):
