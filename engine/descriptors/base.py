@@ -52,6 +52,7 @@ class Member:
             was before the turn; in [0, 180).
         part: what is shown; None for the whole image.  In perspective, all the above holds for the
             middle of the part.
+        wide: surroundings count more than usual; the image is changed as without.
     """
 
     scale: float = 1.0
@@ -59,6 +60,7 @@ class Member:
     tilt: float = 1.0
     tilt_deg: float = 0.0
     part: Part | None = None
+    wide: bool = False
 
     @property
     def growth(self) -> float:

@@ -51,6 +51,7 @@ from engine.descriptors.vote import (
     offer,
 )
 from engine.geometry.coords import CellGrid
+from engine.progress import check_stop
 from engine.vocabulary import Side
 
 _SHIPPED: Final = "descspace"
@@ -63,6 +64,7 @@ _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
 _ENLARGED_PX: Final = 896  # images are enlarged at most to this edge, see docs/EXPERIMENTS.md
 _LARGEST_PX: Final = 2048  # and no view is longer: memory and time grow with its area
+_CLOSELY: Final = ((_HALF, 0.4),)  # by what a second look compares beside the near surroundings
 _REMEMBERED_PX: Final = 1_000_000  # the maps of a larger image are not kept for its description
 _NO_MAPS: Final[Mapping[Member, DescriptorMap]] = {}
 _WORTH_SAYING: Final = 1.1  # smaller tilts are noise of the fit
@@ -102,6 +104,9 @@ class SetPlan:
             but see ``_ENLARGED_PX``.
         area: the largest area of all views of a pair together, in images, about.
         flipped: every view is described mirrored as well, see :mod:`~engine.descriptors.flipped`.
+        given_away: by the near surroundings to the wider ones, this share of theirs, where one
+            member fits the whole scene.
+        sure: a vote that is less likely to be right is held again, see :meth:`DescSpace.choose`.
     """
 
     asking_a: tuple[tuple[float, float], ...]
@@ -123,6 +128,8 @@ class SetPlan:
     detail: float = 1.0
     area: float = 24.0
     flipped: bool = False
+    given_away: float = 0.0
+    sure: float = 0.0
 
 
 # Half size is enough to vote by; a view that asks is made under all turns, so it is no larger, and
@@ -149,6 +156,8 @@ ROBUST: Final = SetPlan(
     luck=1.35,
     detail=2.0,
     flipped=True,
+    given_away=0.3,
+    sure=0.9,
 )
 
 
@@ -190,7 +199,9 @@ class Look:
         points_px: ``(K, 2)`` corners.
         asking: under all turns, at these points.
         offering: not turned, at the cells of a map.
-        maps: the maps whose cells these are, of the near surroundings; none of a large image.
+        maps: the maps whose cells these are, of the near surroundings unless ``closely``; none of a
+            large image.
+        closely: whether it is a second look, by more than the near surroundings.
     """
 
     grey: Tensor
@@ -198,6 +209,7 @@ class Look:
     asking: tuple[MemberPoints, ...]
     offering: tuple[MemberPoints, ...]
     maps: Mapping[Member, DescriptorMap] = field(default_factory=dict)
+    closely: bool = False
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -233,7 +245,7 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
 
     def describe(self, images: Tensor) -> Levels:
         """Describe ``(B, 3, H, W)`` RGB in [0, 1]; one level, see the contract."""
-        return (self._describe_one(_grey(images)),)
+        return (self._describe_one(_grey(images), self.wider),)
 
     def _describe_near(self, grey: Tensor) -> DescriptorMap:
         return DescriptorMap(self.network(grey), _GRID)
@@ -248,15 +260,18 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         return known or self._describe_near(grey)
 
     def _describe_one(
-        self, grey: Tensor, maps: Mapping[Member, DescriptorMap] = _NO_MAPS
+        self,
+        grey: Tensor,
+        wider: tuple[tuple[Member, float], ...],
+        maps: Mapping[Member, DescriptorMap] = _NO_MAPS,
     ) -> DescriptorMap:
         near = self._describe_part(grey, maps.get(Member()))
-        if not self.wider:
+        if not wider:
             return near
         rows, columns = near.values.shape[2:]
         # Lengths whose squares add up to 1: dot products are weighted means of those of the parts.
-        parts = [math.sqrt(1 - sum(share for _, share in self.wider)) * near.values]
-        for member, share in self.wider:
+        parts = [math.sqrt(1 - sum(share for _, share in wider)) * near.values]
+        for member, share in wider:
             view = make_view(grey, member)
             made = self._describe_part(view.images, maps.get(member))
             laid = lay_on(_GRID, (rows, columns), view, made)
@@ -284,27 +299,45 @@ class DescSpace(DescSpaceFast):
 
     def look(self, images: Tensor, side: Side, check: Callable[[], None]) -> Look:
         """Describe what votes: few points under many members, many under few."""
+        return self._look(_grey(images), side, check, closely=False)
+
+    def _look(self, grey: Tensor, side: Side, check: Callable[[], None], *, closely: bool) -> Look:
         plan = self.plan
         own, other = plan.asking_a, plan.asking_b
         if side == "b":
             own, other = other, own
-        grey = _grey(images)
         points_px = find_points(normalise_locally(grey), plan.points)
         turned = [
             Member(scale, turn * 360 / plan.turns)
             for scale in _distinct(asks for asks, _ in own)
             for turn in range(plan.turns)
         ]
-        asking = [self._ask(grey, points_px, member) for member in _checking(turned, check)]
+        asking = [
+            self._ask(grey, points_px, member, closely=closely)
+            for member in _checking(turned, check)
+        ]
         upright = [Member(scale) for scale in _distinct(offers for _, offers in other)]
-        maps = {one: self._describe_view(grey, one) for one in _checking(upright, check)}
+        maps = {
+            one: self._describe_view(grey, one, closely=closely)
+            for one in _checking(upright, check)
+        }
         offering = tuple(offer(made, one, every=plan.every) for one, made in maps.items())
         kept = maps if grey.numel() <= _REMEMBERED_PX else _NO_MAPS
-        return Look(grey, points_px, tuple(asking), offering, kept)
+        return Look(grey, points_px, tuple(asking), offering, kept, closely)
 
     def choose(self, look_a: Look, look_b: Look) -> Choice:
-        """Let the pair vote; if it is likely to be right, describe by the winners."""
+        """Let the pair vote; if it is likely to be right, describe by the winners.
+
+        A vote that is not, as the plan says, is held again, by images mirrored as well and by wider
+        surroundings.  Of the two the one counts that is the more likely to be right.
+        """
         votes, fine, support = self.vote(look_a, look_b)
+        if support.right < self.plan.sure:
+            closer_a = self._look(look_a.grey, "a", check_stop, closely=True)
+            closer_b = self._look(look_b.grey, "b", check_stop, closely=True)
+            again = self.vote(closer_a, closer_b)
+            if again[2].right > support.right:
+                look_a, look_b, (votes, fine, support) = closer_a, closer_b, again
         edge_px = max(*look_a.grey.shape[2:], *look_b.grey.shape[2:])
         largest, area = max(1.0, _LARGEST_PX / edge_px), self.plan.area
         weak = support.right < _TRUSTED
@@ -313,7 +346,8 @@ class DescSpace(DescSpaceFast):
             told = "the images are compared as they are"
             weak_vote = f"Weak vote: {_in_words((fine or votes)[0], support)}, so {told}."
             return Choice((Member(),), (Member(),), told, weak_vote, support.right)
-        if not weak and not fine and self._fits(votes[0]):
+        alone = not weak and not fine and self._fits(votes[0])
+        if alone:
             kept, detail = votes[:1], 1.0  # surroundings tell more than detail here
         else:
             kept = self._keep(votes, fine, weak=weak, beside_plane=shared is not None)
@@ -321,6 +355,12 @@ class DescSpace(DescSpaceFast):
         choice = _as_choice(
             kept, shared, support, look_a, look_b, detail=detail, largest=largest, area=area
         )
+        if alone and self.plan.given_away:
+            choice = replace(
+                choice,
+                members_a=tuple(replace(one, wide=True) for one in choice.members_a),
+                members_b=tuple(replace(one, wide=True) for one in choice.members_b),
+            )
         if not weak:
             return choice
         told = f"Weak vote: {choice.text}, so the images are also compared as they are."
@@ -408,7 +448,9 @@ class DescSpace(DescSpaceFast):
         leaders = in_order(leaders)[:_LEADERS]
         # All cells of the other image: more places, closer together.
         scale = leaders[0].offering.member
-        made = other.maps.get(scale) or self._describe_view(other.grey, scale)
+        made = other.maps.get(scale) or self._describe_view(
+            other.grey, scale, closely=other.closely
+        )
         best = replace(leaders[0], offering=offer(made, scale, every=1))
         fine: list[Vote] = []
         for _ in range(plan.rounds):
@@ -445,7 +487,7 @@ class DescSpace(DescSpaceFast):
 
     def _vote_for(self, member: Member, asker: Look, like: Vote) -> Vote:
         """A vote for another member of the image that asks, else as ``like``."""
-        asking = self._ask(asker.grey, asker.points_px, member)
+        asking = self._ask(asker.grey, asker.points_px, member, closely=asker.closely)
         agreeing = count_agreeing(asking, like.offering, bin_px=self.plan.bin_px)
         return replace(like, asking=asking, agreeing=agreeing)
 
@@ -462,8 +504,11 @@ class DescSpace(DescSpaceFast):
         maps = look.maps if look is not None and look.grey.device == grey.device else _NO_MAPS
         levels = []
         for member in _checking(members, check):
-            known = maps if member == Member() else _NO_MAPS
-            levels.append(describe_member(grey, member, partial(self._describe_one, maps=known)))
+            changed = replace(member, wide=False)
+            known = maps if changed == Member() else _NO_MAPS
+            wider = _more_of(self.wider, self.plan.given_away) if member.wide else self.wider
+            describe = partial(self._describe_one, wider=wider, maps=known)
+            levels.append(replace(describe_member(grey, changed, describe), member=member))
         return tuple(levels)
 
     def _describe_part(self, grey: Tensor, known: DescriptorMap | None) -> DescriptorMap:
@@ -476,12 +521,25 @@ class DescSpace(DescSpaceFast):
         )
         return replace(made, values=joined)
 
-    def _ask(self, grey: Tensor, points_px: Tensor, member: Member) -> MemberPoints:
+    def _ask(
+        self, grey: Tensor, points_px: Tensor, member: Member, *, closely: bool
+    ) -> MemberPoints:
         view = make_view(grey, member)
-        return ask(view, self._describe_near(view.images), member, points_px)
+        return ask(view, self._describe_to_vote(view.images, closely=closely), member, points_px)
 
-    def _describe_view(self, grey: Tensor, member: Member) -> DescriptorMap:
-        return self._describe_near(make_view(grey, member).images)
+    def _describe_view(self, grey: Tensor, member: Member, *, closely: bool) -> DescriptorMap:
+        return self._describe_to_vote(make_view(grey, member).images, closely=closely)
+
+    def _describe_to_vote(self, grey: Tensor, *, closely: bool) -> DescriptorMap:
+        return self._describe_one(grey, _CLOSELY) if closely else self._describe_near(grey)
+
+
+def _more_of(
+    wider: tuple[tuple[Member, float], ...], given_away: float
+) -> tuple[tuple[Member, float], ...]:
+    """Larger shares, in proportion, by what the near surroundings give away of theirs."""
+    taken = sum(share for _, share in wider)
+    return tuple((one, share * (1 + given_away * (1 - taken) / taken)) for one, share in wider)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from engine.images import write_image
 from engine.inspection.requests import MatchRequest, Recipe
 from engine.inspection.session import Session
 from engine.progress import JobContext
+from engine.vocabulary import Side
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 
@@ -90,6 +91,21 @@ def test_what_has_no_share_is_not_described(
     assert (made.dim, made.shift_period_px) == expected
 
 
+def test_a_wide_member_is_described_more_by_its_surroundings(network: DescSpaceNetwork):
+    """Three tenths of what the near ones count, .5, go to the others, which have .3 and .2."""
+    images, plan = photo(96, 120), SetPlan(asking_a=((0.5, 0.5),), given_away=0.3)
+    descriptor = DescSpace(network, None, wider=DescSpaceConfig().wider, plan=plan)
+    with torch.inference_mode():
+        usual, wide = descriptor.describe_members(
+            images, (Member(), Member(wide=True)), None, lambda: None
+        )
+    assert (usual.member, wide.member) == (Member(), Member(wide=True))
+    assert usual.grid == wide.grid
+    for made, shares in ((usual, (0.3, 0.2)), (wide, (0.39, 0.26))):
+        expected = describe(network, images, half_share=shares[0], quarter_share=shares[1])
+        torch.testing.assert_close(made.values[0].flatten(1), expected, atol=1e-5, rtol=0)
+
+
 # ---- what a pair keeps --------------------------------------------------------------------------
 
 PLAN = SetPlan(asking_a=((0.5, 0.5),), kept=3, least=0.3)
@@ -130,6 +146,14 @@ def test_a_member_that_fits_the_whole_scene_closely_is_kept_alone(network: DescS
     agreeing = [10, 60, 10, 30, 10, 12]
     assert turns_kept(network, PLAN, agreeing, spread_px=8.0) == [30.0]
     assert turns_kept(network, PLAN, agreeing, spread_px=24.0) == [30.0, 90.0, 0.0]
+
+
+def test_surroundings_count_more_where_one_member_fits_the_whole_scene(network: DescSpaceNetwork):
+    plan = replace(PLAN, given_away=0.3)
+    descriptor = DescSpace(network, None, wider=(), plan=plan)
+    for spread_px, wide in ((8.0, True), (24.0, False)):
+        choice = descriptor.choose(*looks([10, 60, 10, 30, 10, 12], spread_px=spread_px))
+        assert {member.wide for member in (*choice.members_a, *choice.members_b)} == {wide}
 
 
 def test_images_are_enlarged_where_no_member_fits_and_only_so_far(network: DescSpaceNetwork):
@@ -226,6 +250,42 @@ def test_where_the_winner_is_weak_one_that_contradicts_it_may_win(network: DescS
     votes, fine, support = descriptor.vote(look_a, look_b)
     assert votes[0].asking.member.angle_deg == fine[0].asking.member.angle_deg == 210.0
     assert (support.agreeing, support.fitted) == (21.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([10, 10, 10, 28], [10, 60, 10, 10], 30.0),  # turned by 30° in the second look
+        ([10, 10, 10, 28], [10, 18, 10, 10], 90.0),
+        ([10, 10, 10, 60], None, 90.0),  # sure at once
+    ],
+)
+def test_a_vote_that_is_not_sure_is_held_again(
+    network: DescSpaceNetwork, first: list[int], second: list[int] | None, expected: float
+):
+    descriptor = DescSpace(network, None, wider=(), plan=replace(PLAN, sure=0.9))
+
+    def look(_grey: Tensor, side: Side, _check: object, *, closely: bool) -> Look:
+        assert closely
+        assert second is not None, "nobody asked for this"
+        return replace(looks(second)[side == "b"], closely=True)
+
+    descriptor._look = look  # type: ignore[method-assign]
+    choice = descriptor.choose(*looks(first))
+    assert choice.members_a[0].angle_deg == expected
+
+
+def test_a_second_look_compares_mirrored_images_and_wider_surroundings(network: DescSpaceNetwork):
+    plan = SetPlan(asking_a=((0.5, 0.5),), turns=2, points=50, flipped=True, sure=1.0)
+    descriptor = DescSpace(network, None, wider=(), plan=plan)
+    grey = to_luminance(photo(96, 120))[:, None]
+    with torch.inference_mode():
+        first, second = (
+            descriptor._look(grey, "a", lambda: None, closely=closely) for closely in (False, True)
+        )
+    assert [one.vectors.shape[1] for one in (first.asking[0], second.asking[0])] == [128, 256]
+    assert second.closely
+    assert torch.equal(first.points_px, second.points_px)
 
 
 # ---- whether a pair can tell ---------------------------------------------------------------------
