@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.descriptors.families import kornia_models
 from engine.descriptors.families.backbone import BackboneConfig, BackboneDescriptor
@@ -189,6 +190,24 @@ def test_dense_sift_lies_where_a_single_step_turns_it_over(along: str, brighter:
 
 
 # ---- DeDoDe-G ------------------------------------------------------------------------------------
+
+
+def test_only_what_is_kept_of_dedode_is_filled_with_random_numbers():
+    """Of VGG19 it keeps the convolutions, 13 million numbers; the classifier has 124 million."""
+    filled: list[int] = []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func in (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default):
+                filled.append(args[0].numel())
+            return func(*args, **(kwargs or {}))
+
+    with Count():
+        network = KorniaNetwork("dedode-b")
+    kept = sum(one.numel() for one in network.parameters())
+    assert kept < sum(filled) < 5 * kept  # some layers fill themselves and are filled again
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ _DINOV2: Final = Published(
     HubRepo("timm/vit_large_patch14_dinov2.lvd142m"),
     url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
 )
+_VGG19_CLASSIFIER: Final = ((4096, 25088), (4096, 4096), (1000, 4096))
 _DINOV2_PX: Final = 518
 _SIFT_PADDING: Final = 5
 _LAST: Final = ""
@@ -190,6 +191,21 @@ class _FrozenDinov2(nn.Module):
         return [tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)], [(rows, columns)]
 
 
+class _NoClassifier(TorchFunctionMode):
+    """VGG19's classifier, which DeDoDe throws away at once, is not filled with random numbers.
+
+    They are 124 million, took nine tenths of the time to build DeDoDe-B, and 500 MB that nobody
+    reads.  (On the meta device they would cost nothing either, but filling there imports sympy.)
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        filled = given.get("tensor")  # as torch.nn.init names it
+        if filled is not None and filled.shape in _VGG19_CLASSIFIER:
+            return filled
+        return func(*args, **given)
+
+
 def _make_dedode(_kornia: Any, kind: str = "B") -> nn.Module:
     # Its detector is not needed, and kornia's module is not imported by its name.
     models: Any = use_library("kornia.feature.dedode.dedode_models", extra="kornia")
@@ -197,7 +213,8 @@ def _make_dedode(_kornia: Any, kind: str = "B") -> nn.Module:
     theirs = encoder.FrozenDINOv2
     encoder.FrozenDINOv2 = _FrozenDinov2  # it takes no other, and would download
     try:
-        net: nn.Module = models.get_descriptor(kind)
+        with _NoClassifier():
+            net: nn.Module = models.get_descriptor(kind)
     finally:
         encoder.FrozenDINOv2 = theirs
     for part in net.modules():
