@@ -17,6 +17,7 @@ from engine.data.pairs import ImagePair
 from engine.descriptors import descspace
 from engine.descriptors.base import Choice, Member, Part
 from engine.descriptors.descspace import (
+    BALANCED,
     ROBUST,
     DescSpace,
     DescSpaceConfig,
@@ -349,14 +350,15 @@ def test_a_plane_is_measured_again_by_what_was_seen_of_it():
     matrix = torch.tensor([[0.8, 0.1, 20.0], [-0.1, 0.9, 30.0], [-8e-4, 2e-4, 1.0]]).double()
     image_b = warp_images(image_a, matrix[None], (500, 400), outside="edge")
     network = make_network(DescSpaceNetwork, DescSpaceConfig().weights_file)
+    descriptor = DescSpace(network, None, wider=(), plan=BALANCED)
     matches, off_px = [], []
+    with torch.inference_mode():
+        look_a = descriptor.look(image_a, "a", lambda: None)
+        look_b = descriptor.look(image_b, "b", lambda: None)
     for again in (False, True):
-        plan = replace(ROBUST, plane_again=again, flipped=False)
-        descriptor = DescSpace(network, None, wider=(), plan=plan)
+        descriptor.plan = replace(BALANCED, plane_again=again)
         with torch.inference_mode():
-            looks = (descriptor.look(image, side, lambda: None)
-                     for image, side in ((image_a, "a"), (image_b, "b")))  # fmt: skip
-            choice = descriptor.choose(*looks)
+            choice = descriptor.choose(look_a, look_b)
         matches.append(int(re.search(r"; (\d+) matches lie", choice.text).group(1)))
         to_view, _ = member_matrix(choice.members_a[-1], (599, 399))
         places = torch.tensor([[x, y, 1.0] for x in (50, 200, 330) for y in (60, 300)]).double()
