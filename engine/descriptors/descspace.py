@@ -449,12 +449,8 @@ class DescSpace(DescSpaceFast):
         for member in tilted(leaders[0].asking.member, plan.tilts):
             leaders.append(self._vote_for(member, asker, leaders[0]))
         leaders = in_order(leaders)[:_LEADERS]
-        # All cells of the other image: more places, closer together.
         scale = leaders[0].offering.member
-        made = other.maps.get(scale) or self._describe_view(
-            other.grey, scale, closely=other.closely
-        )
-        best = replace(leaders[0], offering=offer(made, scale, every=1))
+        best = replace(leaders[0], offering=self._offer_all(other, scale))
         fine: list[Vote] = []
         for _ in range(plan.rounds):
             index, places_px = agreed_places([*fine, *leaders], bin_px=plan.bin_px)
@@ -487,9 +483,8 @@ class DescSpace(DescSpaceFast):
         # Image a in the right perspective is matched by more points, with cells half as far apart.
         own = Member(min(1.0, math.sqrt(_REMEMBERED_PX / look_b.grey.numel())))
         seen = replace(best.of_a, scale=best.of_a.scale * own.scale)
-        made = look_b.maps.get(own) or self._describe_view(look_b.grey, own, closely=look_b.closely)
         asking = self._ask(look_a.grey, look_a.points_px, seen, closely=look_a.closely)
-        again = Vote("a", asking, offer(made, own, every=1), agreeing=0.0, chance=0.0)
+        again = Vote("a", asking, self._offer_all(look_b, own), agreeing=0.0, chance=0.0)
         closer = self._plane_of(again, look_a, look_b)
         return best if closer is None or closer.matches <= best.matches else closer
 
@@ -540,6 +535,11 @@ class DescSpace(DescSpaceFast):
     ) -> MemberPoints:
         view = make_view(grey, member)
         return ask(view, self._describe_to_vote(view.images, closely=closely), member, points_px)
+
+    def _offer_all(self, look: Look, member: Member) -> MemberPoints:
+        """All cells of an image that is not turned: more places, closer together."""
+        made = look.maps.get(member) or self._describe_view(look.grey, member, closely=look.closely)
+        return offer(made, member, every=1)
 
     def _describe_view(self, grey: Tensor, member: Member, *, closely: bool) -> DescriptorMap:
         return self._describe_to_vote(make_view(grey, member).images, closely=closely)
