@@ -135,7 +135,7 @@ class MapsController(QObject):
         for side in api.SIDES:
             info = session.described(state.pair, side, recipe)
             if info is not None:
-                self.lane.cancel((model, side))
+                self.lane.withdraw((model, side))
                 model.set_status(side, MapStatus("ready", info=info))
             else:
                 self._stop_preparing(model)
@@ -234,7 +234,7 @@ class MapsController(QObject):
 
     def _withdraw(self, model: MapsModel) -> None:
         for side in api.SIDES:
-            self.lane.cancel((model, side))
+            self.lane.withdraw((model, side))
 
     def _prepare(self, model: MapsModel) -> None:
         """Describe by a network's other layers, too."""
@@ -259,8 +259,11 @@ class MapsController(QObject):
             )
 
     def _stop_preparing(self, model: MapsModel) -> None:
-        for side in api.SIDES:
-            self.lane.cancel((model, "layers", side))
+        keys = [(model, "layers", side) for side in api.SIDES]
+        if any(map(self.lane.has, keys)):
+            for key in keys:
+                self.lane.withdraw(key)
+            self._layers_stopped(model)
 
     @staticmethod
     def _preparing(model: MapsModel, before: float, event: api.Event) -> None:
@@ -310,5 +313,4 @@ class MapsController(QObject):
             self._models.messages.report(failure)
 
     def _cancelled(self, model: MapsModel, side: api.Side) -> None:
-        if model.status(side).stage != "ready":
-            model.set_status(side, MapStatus("failed", message="Stopped."))
+        model.set_status(side, MapStatus("failed", message="Stopped."))

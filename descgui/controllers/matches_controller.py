@@ -83,8 +83,9 @@ class MatchesController(QObject):
         self._lane.cancel(_KEY)
 
     def clear(self) -> None:
-        """Clear the table."""
-        self.cancel()
+        """Clear the table; one that is being made will not be shown."""
+        self._wanted = False
+        self._lane.withdraw(_KEY)
         self._models.matches.update(table=None, running=False)
 
     @property

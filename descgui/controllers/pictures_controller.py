@@ -110,15 +110,21 @@ class PicturesController(QObject):
         self._asked.clear()
         colours = map(_pca_key, range(len(self._models.descriptors)))
         for key in (*colours, "warp", "cycle", "members", "norms", "error"):
-            self._lane.cancel(f"picture {key}")
+            self._withdraw(key)
         self._models.pictures.set(state)
         self.refresh()
 
     def _forget_compared(self, number: int, _choice: DescriptorChoice) -> None:
         key = _pca_key(number)
-        self._lane.cancel(f"picture {key}")
+        if key in self._under_way:
+            self._withdraw(key)
+            self._models.pictures.update(busy="")
         self._asked.pop(key, None)
         self._show_pca(number, None)
+
+    def _withdraw(self, key: str) -> None:
+        self._lane.withdraw(f"picture {key}")
+        self._under_way.discard(key)
 
     def _pca_request(self, model: MapsModel) -> api.PcaRequest | None:
         state, recipe = self._models.pair.state, self._maps.ready_recipe(model)

@@ -31,7 +31,7 @@ class JobLane(QObject):
 
     Work submitted under a key replaces the waiting work of that key and stops the running one.
     Every submission ends with exactly one call of ``done``, ``failed`` or ``cancelled``, on the
-    window's thread; a submission that is replaced ends without any.
+    window's thread; a submission that is replaced or withdrawn ends without any.
 
     Args:
         report: called with the failure of work that was submitted without an end of its own.
@@ -47,7 +47,7 @@ class JobLane(QObject):
         self._report = report
         self._waiting: dict[Hashable, _Submission] = {}
         self._thread: JobThread | None = None
-        self._running: tuple[Hashable, _Submission] | None = None
+        self._running: tuple[Hashable, _Submission | None] | None = None  # None: withdrawn
         self._closed = False
 
     @property
@@ -78,7 +78,7 @@ class JobLane(QObject):
             key: names the work; newer work of the same key replaces it.
             done: called with the result.
             failed: called with the reason; without it the lane reports the failure.
-            cancelled: called when the work was stopped or withdrawn.
+            cancelled: called when the work was stopped, before or after it began.
             happened: called with each event of the running work.
             started: called when the work begins to run.
             device: torch device name, or "auto".
@@ -96,12 +96,22 @@ class JobLane(QObject):
             self.busy_changed.emit(True)
 
     def cancel(self, key: Hashable | None = None) -> None:
-        """Stop the work of a key, or all work."""
+        """Stop the work of a key, or all work; what has finished by then still reports it."""
         for name in [name for name in self._waiting if key in (None, name)]:
-            withdrawn = self._waiting.pop(name)
-            if withdrawn.cancelled is not None:
-                withdrawn.cancelled()
+            stopped = self._waiting.pop(name)
+            if stopped.cancelled is not None:
+                stopped.cancelled()
         if key is None or self._runs(key):
+            self._stop()
+
+    def withdraw(self, key: Hashable) -> None:
+        """Stop the work of a key, whose result nobody wants: none of its ends is called any more.
+
+        It may have finished, with its result on the way to this thread.
+        """
+        self._waiting.pop(key, None)
+        if self._runs(key):
+            self._running = key, None
             self._stop()
 
     def close(self) -> None:
@@ -134,7 +144,7 @@ class JobLane(QObject):
 
     @property
     def _reporting(self) -> _Submission | None:
-        """The running work, unless it was replaced: then only the newer one reports."""
+        """The running work, unless it was withdrawn or replaced: then only the newer reports."""
         if self._running is None or self._running[0] in self._waiting:
             return None
         return self._running[1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from descgui.controllers.maps_controller import MapsController
 from descgui.controllers.matches_controller import MatchesController
@@ -206,7 +206,39 @@ def ready(world, rest):
     return world
 
 
+def let_work_end_unheard(lane: JobLane) -> None:
+    """Wait until the running work has ended, with its result on the way to the window."""
+    assert lane._thread is not None
+    assert lane._thread.wait(WAIT_MS)
+
+
 # Maps
+
+
+def test_maps_that_end_after_their_descriptor_was_taken_away_are_not_ready(world, rest):
+    world.models.pair.set_pair(state_of(PAIR))
+    model = world.models.compared[0]
+    model.choose(DescriptorChoice("net"))
+    let_work_end_unheard(world.maps.lane)
+    model.choose(DescriptorChoice())
+    rest()
+    assert [model.status(side).stage for side in api.SIDES] == ["none", "none"]
+
+
+def test_maps_that_end_after_they_were_found_to_be_too_large_stay_given_up(ready, rest):
+    ready.models.compared[0].choose(DescriptorChoice("net"))
+    rest()
+    ready.session.map_budget_bytes = 5 * MAP_BYTES
+    third = ready.models.compared[1]
+    third.choose(DescriptorChoice("slow"))
+    while third.status("a").stage != "ready" or third.status("b").stage != "computing":
+        QCoreApplication.processEvents()
+    let_work_end_unheard(ready.maps.lane)
+    ready.maps.refresh()  # finds the maps of both sides, and no room for them
+    assert [third.status(side).stage for side in api.SIDES] == ["failed", "failed"]
+    rest()
+    assert [third.status(side).stage for side in api.SIDES] == ["failed", "failed"]
+    assert third.status("b").message.startswith("The maps of 3 descriptors take")
 
 
 def test_a_pair_is_described_on_both_sides_by_the_chosen_recipe(ready):
@@ -922,6 +954,33 @@ def test_warps_need_no_descriptor(world, rest):
     assert world.models.pictures.state.warped_a.shape == PIXELS.shape
 
 
+def test_a_picture_that_ends_after_another_pair_was_opened_is_not_shown(ready, rest):
+    ready.models.view.update(mode="cycle")
+    let_work_end_unheard(ready.lane)
+    ready.models.pair.set_pair(state_of(OTHER))
+    ready.models.view.update(mode="image")
+    rest()
+    assert ready.models.pictures.state.cycle_a is None
+    assert ready.models.pictures.state.busy == ""
+    ready.models.view.update(mode="cycle")
+    rest()
+    assert ready.models.pictures.state.cycle_a == "a"
+
+
+def test_colours_that_end_after_their_descriptor_was_taken_away_are_not_shown(ready, rest):
+    ready.models.view.update(mode="pca")
+    rest()
+    model = ready.models.compared[0]
+    model.choose(DescriptorChoice("net"))
+    while not any(request.recipe.spec[0] == "net" for (request,) in ready.session.of("pca")):
+        QCoreApplication.processEvents()
+    let_work_end_unheard(ready.lane)
+    model.choose(DescriptorChoice())
+    rest()
+    assert dict(ready.models.pictures.state.pca_compared) == {}
+    assert ready.models.pictures.state.busy == ""
+
+
 def test_a_failed_picture_says_why_and_can_be_asked_for_again(ready, rest):
     ready.session.problem = DescSpaceError("Too few cells.")
     ready.models.view.update(mode="pca")
@@ -987,6 +1046,15 @@ def test_another_pair_clears_the_matches_and_does_not_match_it(ready, rest):
     rest()
     assert ready.models.matches.state.table is None
     assert len(ready.session.of("match")) == 1
+
+
+def test_matches_that_end_after_another_pair_was_opened_are_not_shown(ready, rest):
+    ready.matches.run()
+    let_work_end_unheard(ready.lane)
+    ready.models.pair.set_pair(state_of(OTHER))
+    rest()
+    assert ready.models.matches.state.table is None
+    assert not ready.models.matches.state.running
 
 
 def test_a_failed_or_stopped_match_is_no_longer_running(ready, qtbot, rest):

@@ -166,6 +166,31 @@ def test_replaced_work_that_ends_well_all_the_same_reports_nothing(qtbot, lane):
     ]
 
 
+@pytest.mark.parametrize("ending", ["well", "badly", "stopped"])
+def test_withdrawn_work_reports_nothing_although_it_may_have_ended(qtbot, lane, ending):
+    record, gate = Record(lane), Gate()
+
+    def work(context: JobContext) -> None:
+        if ending == "stopped":
+            gate.job(context)
+        gate.started.set()
+        if ending == "badly":
+            raise DescSpaceError("The file is missing.")
+
+    record.submit("runs", work)
+    record.submit("waits", lambda _context: pytest.fail("withdrawn work must not run"))
+    record.submit("stays", lambda _context: "fine")
+    assert gate.started.wait(5)
+    if ending != "stopped":
+        assert lane._thread.wait(5000)  # its end is on the way to this thread
+    lane.withdraw("waits")
+    lane.withdraw("runs")
+    wait_idle(qtbot, lane)
+    assert [entry for entry in record.entries if entry[0] not in ("busy", "started")] == [
+        ("succeeded", "stays", "fine")
+    ]
+
+
 def test_a_failure_without_an_end_of_its_own_goes_to_the_lane(qtbot):
     failures: list[Failure] = []
     lane = JobLane(failures.append)
