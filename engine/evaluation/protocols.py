@@ -37,6 +37,7 @@ from engine.geometry.sampling import sample_map
 from engine.images import MIN_EDGE_PX, resize_pixels
 from engine.matching.consensus import CANDIDATES, reach_consensus
 from engine.matching.nearest import Apart, nearest, pick_apart, set_similarity
+from engine.matching.neighbours import Neighbours
 from engine.matching.query_points import harris_response
 from engine.matching.subcell import refine_places
 from engine.matching.texture import find_texture
@@ -350,6 +351,7 @@ def refine_matches(
         ``(N, 2)`` places.
     """
     refined = match_px.copy()
+    maps = [Neighbours(level.values[0].permute(1, 2, 0)) for level in levels_b]
     for begin in range(0, len(match_px), _REFINED_AT_ONCE):
         cancel.check()
         sets, at_px = (
@@ -363,7 +365,7 @@ def refine_matches(
         for number, level in enumerate(levels_b):
             won = np.flatnonzero(other == number)
             found = refine_places(
-                level.values[0].permute(1, 2, 0),
+                maps[number],
                 level.grid,
                 queries[won],
                 at_px[won],

@@ -351,7 +351,10 @@ class Described:
                 some = slice(part, part + _ZOOMED_AT_ONCE)
                 there, outside = _clamp(level, cells[some, None] + _NEAR)
                 owner, around = query[some], _read(level, there)
-                held = may_hold(around, outside, sets[owner], least[cell[some]])
+                around_likes = np.vecdot(around[:, None], sets[owner][:, :, None])
+                held = may_hold(
+                    level.neighbours.products, cells[some], around_likes, least[cell[some]]
+                )
                 if not held.any():
                     continue
                 owner = owner[held]
@@ -393,7 +396,7 @@ class Described:
         like = np.matmul(sets, _read(level, nearest_cell)[:, :, None])[:, :, 0]
         won = sets[np.arange(len(sets)), like.argmax(axis=1)]
         at_px = level.grid.to_px(place)
-        there = refine_places(level.rows_and_columns, level.grid, won, at_px, reach_px=0.0)
+        there = refine_places(level.neighbours, level.grid, won, at_px, reach_px=0.0)
         found: NDArray[np.float64] = self._length_px(there.uncertainty_px)
         return found
 
@@ -526,7 +529,7 @@ def _places_between(
     starts = _start_cells(level, queries[:best], cells[:best]).reshape(-1, 2)
     each = np.arange(len(cells))
     return refine_best(
-        level.rows_and_columns,
+        level.neighbours,
         grid,
         queries,
         grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64)),

@@ -34,7 +34,7 @@ from engine.vocabulary import SEPARATION_PX
 SEARCH_BUDGET_BYTES = 64 << 20
 """Memory that one block of a search may take."""
 
-_QUERIES_AT_ONCE = 256
+_QUERIES_AT_ONCE = 1024
 _INLIER_PX = 3.0
 _LEAST_MUTUAL = 16
 

@@ -15,6 +15,7 @@ shares are given to the others before its length is taken, and they themselves a
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.matching.nearest import MOST_REACHING
+from engine.matching.neighbours import NeighbourProducts, Neighbours
 from engine.progress import check_stop
 
 SAME: Final = 5e-6
@@ -34,9 +36,12 @@ _PLACES_A_CELL: Final = 5
 _BETWEEN_PLACES: Final = 1 / 64
 _PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of the cells of a square
 _SQUARES: Final = np.array([(0, 1, 3, 4), (1, 2, 4, 5), (3, 4, 6, 7), (4, 5, 7, 8)])  # of 3 × 3
-# For v = sum w_i c_i with shares w, a ridge takes at most ridge / |v|² from the squared length of
-# v / |v| within the space of the cells: 1e-3 for the shortest vectors that count.
-_RIDGE: Final = 1e-9
+# Products in float32 are wrong by up to this.  For v = sum w_i c_i with shares w, wrong products of
+# the cells change the squared length of v / |v| within the space of the cells by at most that much
+# over |v|², wrong products with v by twice as much, and a ridge takes ridge / |v|² from it.  The
+# ridge is larger than the four errors of a row, so that there is a solution where cells are alike.
+_PRODUCT_ROUNDING: Final = 3e-7
+_RIDGE: Final = 2e-6
 _SOLVED: Final = 1e-5  # rounding of that length, where cells are nearly alike
 _CELLS_AT_ONCE: Final = 1 << 16
 _TINY: Final = 1e-6
@@ -53,12 +58,11 @@ class LeastLengths:
     """How short interpolated descriptors get around each cell of a map; found when first asked for.
 
     Args:
-        vectors: ``(H' * W', D)`` the map, row by row; of unit length or zero.
-        cells: (width, height) of the map.
+        neighbours: the map; of unit length or zero.
     """
 
-    def __init__(self, vectors: Tensor, cells: tuple[int, int]) -> None:
-        self._vectors, self._cells = vectors, cells
+    def __init__(self, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
         self._found: NDArray[np.float32] | None = None
 
     def __call__(self) -> NDArray[np.float32]:
@@ -67,28 +71,20 @@ class LeastLengths:
         Infinite for cells that hold nothing, of which no vector is made.
         """
         if self._found is None:
-            self._found = _least_lengths(self._vectors, self._cells)  # twice by chance is the same
+            self._found = _least_lengths(self._neighbours.products)  # twice by chance is the same
         return self._found
 
 
-def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float32]:
-    width, height = cells
+def _least_lengths(of_map: NeighbourProducts) -> NDArray[np.float32]:
+    squares, across, down = of_map.squares, of_map.across, of_map.down
+    height, width = squares.shape
     if width < 2 or height < 2:
         return np.zeros(width * height, np.float32)  # any cell may be near the place
-    grid = vectors.view(height, width, -1)
-    square = _products(grid, grid)
-    right = _products(grid[:, :-1], grid[:, 1:])
-    down = _products(grid[:-1], grid[1:])
-    falling = _products(grid[:-1, :-1], grid[1:, 1:])
-    rising = _products(grid[:-1, 1:], grid[1:, :-1])
     # Of the four cells of each square, by rows: each with itself, then each with each other.
-    own = square[:-1, :-1], square[:-1, 1:], square[1:, :-1], square[1:, 1:]
-    top, bottom, left_side, right_side = right[:-1], right[1:], down[:, :-1], down[:, 1:]
-    products = (
-        torch.stack([*own, top, bottom, left_side, right_side, falling, rising], dim=-1)
-        .view(-1, 10)
-        .cpu()
-    )
+    own = squares[:-1, :-1], squares[:-1, 1:], squares[1:, :-1], squares[1:, 1:]
+    top, bottom, left_side, right_side = across[:-1], across[1:], down[:, :-1], down[:, 1:]
+    others = top, bottom, left_side, right_side, of_map.falling, of_map.rising
+    products = torch.from_numpy(np.stack([*own, *others], axis=-1)).view(-1, 10)
     along = np.linspace(0, 1, _PLACES_A_CELL)
     shares = [np.outer(y, x).ravel() for y in (1 - along, along) for x in (1 - along, along)]
     weights = [share * share for share in shares]
@@ -101,7 +97,7 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
         least_of_parts.append((products[one : one + _CELLS_AT_ONCE] @ places).amin(dim=1))
     squared = torch.cat(least_of_parts)
     changes = [
-        (one + other - 2 * product).flatten().cpu()
+        torch.from_numpy(one + other - 2 * product).flatten()
         for one, other, product in (
             (own[0], own[1], top), (own[2], own[3], bottom),
             (own[0], own[2], left_side), (own[1], own[3], right_side),
@@ -119,7 +115,7 @@ def _least_lengths(vectors: Tensor, cells: tuple[int, int]) -> NDArray[np.float3
     for rows in (slice(0, -1), slice(1, None)):
         for columns in (slice(0, -1), slice(1, None)):
             np.minimum(least[rows, columns], between, out=least[rows, columns])
-    least[(square == 0).cpu().numpy()] = np.inf  # no query is similar to nothing
+    least[squares == 0] = np.inf  # no query is similar to nothing
     return least.ravel()
 
 
@@ -139,16 +135,6 @@ def _least_beside_nothing(products: Tensor, something: Tensor) -> Tensor:
     least = torch.where(both, products, 1.0).amin(dim=1)
     count = something.sum(dim=1).clamp_min(1)
     return (1 + (count - 1) * least) / count
-
-
-def _products(one: Tensor, other: Tensor) -> Tensor:
-    """``(H', W')`` dot products of vectors ``(H', W', D)``, some rows at a time."""
-    rows = max(1, _CELLS_AT_ONCE // max(1, one.shape[1]))
-    found = []
-    for mine, theirs in zip(torch.split(one, rows), torch.split(other, rows), strict=True):
-        check_stop()
-        found.append(torch.linalg.vecdot(mine, theirs))
-    return torch.cat(found)
 
 
 def likely_cells(
@@ -178,9 +164,9 @@ def likely_cells(
 
 
 def may_hold(
-    around: NDArray[np.float32],
-    outside: NDArray[np.bool_],
-    queries: NDArray[np.float32],
+    of_map: NeighbourProducts,
+    cells: NDArray[np.int64],
+    likes: NDArray[np.float32],
     least: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
     """Whether a query's very descriptor may be read up to a cell from a cell; cheap to tell.
@@ -189,22 +175,58 @@ def may_hold(
     across that space than rounding is, is not read there.
 
     Args:
-        around: as the other arguments, that of :func:`zoom_in`.
-        outside: cells outside the map.
-        queries: ``(N, L, D)``, of unit length or zero.
-        least: ``(N,)`` from :class:`LeastLengths`, of the cells in the middle.
+        of_map: the map.
+        cells: ``(N, 2)`` column and row of cells.
+        likes: ``(N, L, 9)`` products of sets of queries, of unit length or zero, with the 3 × 3
+            cells around each, by rows; of those outside the map any.
+        least: ``(N,)`` from :class:`LeastLengths`, of these cells.
 
     Returns:
         ``(N,)`` False where :func:`zoom_in` is sure to find less than :data:`SAME` asks for.
     """
-    exact, asked = around.astype(np.float64), queries.astype(np.float64)
-    exact[outside] = 0  # never read
-    corners = exact[:, _SQUARES]  # (N, 4 squares, 4 cells, D)
-    own = corners @ corners.swapaxes(2, 3) + _RIDGE * np.eye(4)
-    products = corners @ asked.swapaxes(1, 2)[:, None]
+    height, width = of_map.squares.shape
+    if width < 2 or height < 2:
+        return np.ones(len(cells), np.bool_)
+    inside = np.ones((len(cells), 3, 3), np.bool_)  # others are never read
+    for axis, last in enumerate((width - 1, height - 1)):
+        along = cells[:, axis, None] + np.arange(-1, 2)
+        inside &= np.expand_dims((along >= 0) & (along <= last), 1 + axis)
+    corners = inside.reshape(-1, 9)[:, _SQUARES].astype(np.float64)  # (N, 4 squares, 4 cells)
+    own = _products_of_squares(of_map, cells)
+    own *= corners[..., :, None] * corners[..., None, :]
+    own += _RIDGE * np.eye(4)
+    products = likes[..., _SQUARES].transpose(0, 2, 3, 1) * corners[..., None]
     within = (products * np.linalg.solve(own, products)).sum(axis=2)  # squared lengths
-    lost = 2 * SAME + _SOLVED + _RIDGE / np.maximum(np.square(least.astype(np.float64)), _TINY)
+    lost = (3 * _PRODUCT_ROUNDING + _RIDGE) / np.maximum(np.square(least.astype(np.float64)), _TINY)
+    lost += 2 * SAME + _SOLVED
     found: NDArray[np.bool_] = within.max(axis=(1, 2)) >= 1 - lost
+    return found
+
+
+def _products_of_squares(
+    of_map: NeighbourProducts, cells: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """``(N, 4, 4, 4)`` products of the cells of each of the four squares around cells ``(N, 2)``.
+
+    Those with cells outside the map mean nothing.
+    """
+    first_column, first_row = (cells - 1).T
+    table = of_map.windows(first_row, first_column, 3)
+    last_row, last_column = (length - 1 for length in of_map.falling.shape)
+    rows = np.clip(first_row[:, None] + (0, 0, 1, 1), 0, last_row)
+    columns = np.clip(first_column[:, None] + (0, 1, 0, 1), 0, last_column)
+    found = np.empty((len(cells), 4, 4, 4))
+    for number, (top, left) in enumerate(itertools.product((0, 2), (0, 2))):
+        square = table[:, top : top + 3, left : left + 3]
+        for one, other, product in (
+            (0, 0, square[:, 0, 0]), (1, 1, square[:, 0, 2]),
+            (2, 2, square[:, 2, 0]), (3, 3, square[:, 2, 2]),
+            (0, 1, square[:, 0, 1]), (2, 3, square[:, 2, 1]),
+            (0, 2, square[:, 1, 0]), (1, 3, square[:, 1, 2]),
+            (0, 3, of_map.falling[rows[:, number], columns[:, number]]),
+            (1, 2, of_map.rising[rows[:, number], columns[:, number]]),
+        ):  # fmt: skip
+            found[:, number, one, other] = found[:, number, other, one] = product
     return found
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
 from engine.geometry.coords import CellGrid
+from engine.matching.neighbours import Neighbours
 from engine.matching.same_places import LeastLengths
 
 _BLOCK_NUMBERS: Final = 8192  # OpenBLAS takes several threads from 9216 on
@@ -70,6 +71,7 @@ class SearchLevel:
         grid: placement of the cells in the image that was described.
         member: which member of the set it is.
         upsampler: enlarges one value per cell to the working size.
+        neighbours: the same vectors as ``(H', W', D)``, with the products of neighbouring cells.
         least_lengths: which cells a query's very descriptor may be next to.
     """
 
@@ -78,12 +80,8 @@ class SearchLevel:
     grid: CellGrid
     member: Member
     upsampler: Upsampler
+    neighbours: Neighbours
     least_lengths: LeastLengths
-
-    @property
-    def rows_and_columns(self) -> Tensor:
-        """``(H', W', D)`` view of the same memory."""
-        return self.vectors.view(self.cells[1], self.cells[0], -1)
 
     @property
     def values(self) -> Tensor:
@@ -103,13 +101,15 @@ def lay_out(level: DescriptorMap, size_px: tuple[int, int]) -> SearchLevel:
     assert batch == 1, "queries go to one image at a time"
     cells = (width, height)
     vectors = level.values[0].permute(1, 2, 0).reshape(-1, dim).float().contiguous()
+    neighbours = Neighbours(vectors.view(height, width, dim))
     return SearchLevel(
         vectors=vectors,
         cells=cells,
         grid=level.grid,
         member=level.member,
         upsampler=Upsampler(level.grid, cells, size_px),
-        least_lengths=LeastLengths(vectors, cells),
+        neighbours=neighbours,
+        least_lengths=LeastLengths(neighbours),
     )
 
 

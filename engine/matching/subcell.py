@@ -15,8 +15,9 @@ The *uncertainty* of a place is the spread of its last weights: their standard d
 axis, the root of the mean of both variances.
 
 No descriptor is interpolated for that.  The product of a query with a sum of cells is the sum of
-the products, and the squared length of the sum is made from the products of neighbouring cells.  So
-the cells around a start are read once, and their products serve all places of all three steps.
+the products, and the squared length of the sum is made from the products of neighbouring cells,
+which are those of the map (:mod:`engine.matching.neighbours`).  So the cells around a start are
+read once, and their products with the query serve all places of all three steps.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.geometry.coords import CellGrid
+from engine.matching.neighbours import Neighbours
 from engine.matching.similarity import ROUNDING
 
 SHARPNESS: Final = 100.0
@@ -66,7 +68,7 @@ class Refined:
 
 
 def refine_places(
-    vectors: Tensor,
+    neighbours: Neighbours,
     grid: CellGrid,
     queries: NDArray[np.float32],
     start_px: Numbers,
@@ -78,18 +80,18 @@ def refine_places(
     No place leaves the map, or goes farther beyond its outermost cells than it was.
 
     Args:
-        vectors: ``(H', W', D)`` a map, of unit length or zero; any strides, any device.
+        neighbours: the map.
         grid: placement of its cells in the image that was described.
         queries: ``(N, D)`` unit vectors; of sets, the members that were found.
         start_px: ``(N, 2)`` where they were found.
         reach_px: how far from there a place may be along either axis; one for all, or ``(N,)``.
     """
     each = np.arange(len(queries))
-    return refine_best(vectors, grid, queries, start_px, each, reach_px=reach_px)
+    return refine_best(neighbours, grid, queries, start_px, each, reach_px=reach_px)
 
 
 def refine_best(
-    vectors: Tensor,
+    neighbours: Neighbours,
     grid: CellGrid,
     queries: NDArray[np.float32],
     starts_px: Numbers,
@@ -100,7 +102,7 @@ def refine_best(
     """Refine from the best of several starts for each query.
 
     Args:
-        vectors: as the other arguments, that of :func:`refine_places`.
+        neighbours: as the other arguments, that of :func:`refine_places`.
         grid: of the map.
         queries: ``(N, D)``.
         starts_px: ``(M, 2)``, at least one for each query.
@@ -116,10 +118,10 @@ def refine_best(
     start, first = grid.to_cells(starts_px), np.searchsorted(owner, np.arange(count + 1))
     cells, spread = np.empty((count, 2)), np.empty(count)
     each_count = int(np.diff(first).max(initial=1))
-    for part in _parts(count, each_count * vectors.shape[2], far_cells):
+    for part in _parts(count, each_count * neighbours.vectors.shape[2], far_cells):
         mine = slice(int(first[part.start]), int(first[part.stop]))
         origin, asking = start[mine], owner[mine]
-        patches = _read_patches(vectors, queries[asking], origin, far_cells)
+        patches = _read_patches(neighbours, queries[asking], origin, far_cells)
         place, similarity = _most_similar(patches, origin, reach[asking], steps)
         if len(origin) > len(queries[part]):
             chosen = _first_best(similarity, first[part] - mine.start)
@@ -156,16 +158,19 @@ def _most_similar(
         steps: ``(P,)`` from the start to the places, along either axis.
 
     Returns:
-        ``(N, 2)`` places in cells, ``start`` where none is more similar, and ``(N,)`` similarities
-        there; -inf where the map holds nothing.
+        ``(N, 2)`` places in cells, of equally similar ones the nearest to ``start``, and ``(N,)``
+        similarities there; -inf where the map holds nothing.
     """
     places, surface = _surface(patches, start, steps)
     far = np.maximum(np.abs(steps)[:, None], np.abs(steps)) - _TINY
     surface[far > reach[:, None, None]] = -np.inf
+    # Between equally similar places no rounding decides: beside cells that hold nothing there are
+    # several, and where all are, the start stays.
+    squared = np.square(steps)
+    away = (squared[:, None] + squared) / max(_TINY, 2 * squared[-1])
     flat = surface.reshape(len(surface), -1)
     each, middle = np.arange(len(flat)), len(steps) ** 2 // 2
-    chosen = flat.argmax(axis=1)
-    # Where all places are equally similar, no rounding decides.
+    chosen = (surface - ROUNDING * away).reshape(flat.shape).argmax(axis=1)
     chosen[flat[each, chosen] <= flat[:, middle] + ROUNDING] = middle
     rows, columns = np.divmod(chosen, len(steps))
     return np.stack([places[each, 0, columns], places[each, 1, rows]], axis=1), flat[each, chosen]
@@ -197,9 +202,8 @@ class _Patches:
         low: ``(N, 2, 1)`` the smallest column and row that a place may have.
         high: ``(N, 2, 1)`` the largest.
         own: ``(N, K, K)`` products (row, column) of the query with the cells.
-        pairs: ``(N, 2K - 1, 2K - 1)`` what a squared length is made of, in the four parts of the
-            matrix: products of each cell with itself; with the one to its right; with the one
-            below; and the mean of both products along the diagonals of four cells.
+        pairs: ``(N, 2K - 1, 2K - 1)`` what a squared length is made of: products of each cell with
+            itself and its neighbours, see :class:`~engine.matching.neighbours.NeighbourProducts`.
     """
 
     cells: Numbers
@@ -215,28 +219,22 @@ class _Patches:
 
 
 def _read_patches(
-    vectors: Tensor, queries: NDArray[np.float32], start: Numbers, far_cells: float
+    neighbours: Neighbours, queries: NDArray[np.float32], start: Numbers, far_cells: float
 ) -> _Patches:
     """The patches from which all places up to so many cells from ``(N, 2)`` starts are read."""
+    vectors = neighbours.vectors
     last = np.array([[vectors.shape[1] - 1.0], [vectors.shape[0] - 1.0]])
     begin, end = np.floor(start - far_cells + _TINY), np.ceil(start + far_cells - _TINY)
-    cells = begin[:, :, None] + np.arange((end - begin).max(initial=0.0) + 1)
+    edge = int((end - begin).max(initial=0.0)) + 1
+    cells = begin[:, :, None] + np.arange(float(edge))
     columns, rows = np.clip(cells, 0, last).astype(np.int64).swapaxes(0, 1)
-    read = _read(vectors, rows, columns)
-    edge = read.shape[1]
-    pairs = np.empty((len(read), 2 * edge - 1, 2 * edge - 1), np.float32)
-    np.vecdot(read, read, out=pairs[:, :edge, :edge])
-    np.vecdot(read[:, :, :-1], read[:, :, 1:], out=pairs[:, :edge, edge:])
-    np.vecdot(read[:, :-1], read[:, 1:], out=pairs[:, edge:, :edge])
-    across = np.vecdot(read[:, :-1, :-1], read[:, 1:, 1:])
-    across += np.vecdot(read[:, :-1, 1:], read[:, 1:, :-1])
-    np.multiply(across, 0.5, out=pairs[:, edge:, edge:])
+    first_column, first_row = begin.astype(np.int64).T
     return _Patches(
         cells,
         low=np.minimum(start[:, :, None], 0) - _TINY,
         high=np.maximum(start[:, :, None], last) + _TINY,
-        own=np.vecdot(read, queries[:, None, None]),
-        pairs=pairs,
+        own=np.vecdot(_read(vectors, rows, columns), queries[:, None, None]),
+        pairs=neighbours.products.windows(first_row, first_column, edge),
     )
 
 
@@ -255,7 +253,9 @@ def _surface(patches: _Patches, centre: Numbers, steps: Numbers) -> tuple[Number
     place = centre[:, :, None] + steps
     outside = (place < patches.low) | (place > patches.high)
     share = np.maximum(0, 1 - np.abs(place[:, :, :, None] - patches.cells[:, :, None]))
-    each = np.concatenate([np.square(share), 2 * share[..., :-1] * share[..., 1:]], axis=3)
+    each = np.empty((*share.shape[:3], 2 * share.shape[3] - 1))
+    np.square(share, out=each[..., ::2])
+    np.multiply(2 * share[..., :-1], share[..., 1:], out=each[..., 1::2])
     product = share[:, 1] @ patches.own @ share[:, 0].swapaxes(1, 2)
     squared = each[:, 1] @ patches.pairs @ each[:, 0].swapaxes(1, 2)
     lost = squared < _LEAST_SQUARED_LENGTH

@@ -29,6 +29,7 @@ from engine.evaluation.switches import NO_METRICS, MetricSwitches
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.homography import warp_points
 from engine.matching.confidence import Calibration
+from engine.matching.neighbours import Neighbours
 from engine.matching.subcell import refine_places
 from engine.matching.texture import find_texture
 from engine.metrics import METRIC_FAMILIES
@@ -329,7 +330,9 @@ def refined_of(
 ):
     there = levels_of(vectors, size_px)[0].values[0].permute(1, 2, 0)
     asked = query[None].astype(np.float32)
-    return refine_places(there, CellGrid(1, 0), asked, start[None], reach_px=1.0).places_px[0]
+    return refine_places(
+        Neighbours(there), CellGrid(1, 0), asked, start[None], reach_px=1.0
+    ).places_px[0]
 
 
 def test_confidences_are_counted_only_where_they_are_asked_for_and_calibrated():

@@ -516,7 +516,8 @@ def test_consensus_finds_what_is_more_similar_elsewhere_in_another_member_of_the
     assert (together.errors_px[wrong] <= 1).mean() > 0.9
     found = wrong & (together.errors_px <= 1)
     assert (together.similarity[found] < alone.similarity[found]).all()
-    np.testing.assert_array_equal(together.similarity[~wrong], alone.similarity[~wrong])
+    # Processors that multiply bfloat16 sum the nearest ones' similarities in another order.
+    np.testing.assert_allclose(together.similarity[~wrong], alone.similarity[~wrong], atol=1e-6)
 
 
 def test_consensus_among_true_points_matches_true_points():

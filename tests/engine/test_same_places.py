@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.inspection import described
+from engine.matching.neighbours import Neighbours
 from engine.matching.same_places import SAME, LeastLengths, likely_cells, may_hold, zoom_in
 
 
@@ -18,9 +19,19 @@ def patches(random: np.random.Generator, count: int, dim: int, alike: float) -> 
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def least_lengths(around: np.ndarray) -> np.ndarray:
-    """``(N,)`` of the cells in the middle of ``(N, 9, D)`` patches."""
-    return np.array([LeastLengths(torch.from_numpy(one), (3, 3))()[4] for one in around])
+def holding(around: np.ndarray, queries: np.ndarray, width: int = 3) -> np.ndarray:
+    """What is told of sets ``(N, L, D)`` and the middles of ``(N, 9, D)`` patches.
+
+    Args:
+        width: of the map of each patch; further columns are outside it.
+    """
+    likes = np.vecdot(around[:, None], queries[:, :, None])
+    told = []
+    for patch, like in zip(around, likes, strict=True):
+        of_map = Neighbours(torch.from_numpy(patch.reshape(3, 3, -1)[:, :width]))
+        least = LeastLengths(of_map)()[[width + 1]]
+        told.append(may_hold(of_map.products, np.array([[1, 1]]), like[None], least)[0])
+    return np.array(told)
 
 
 def read(patch: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -41,8 +52,7 @@ def test_no_place_of_a_query_is_dropped(alike: float, dim: int) -> None:
     around[::11, 5] = 0  # a cell that holds nothing
     places = random.uniform(-1, 1, (200, 2))
     queries = np.stack([read(one, *place) for one, place in zip(around, places, strict=True)])
-    outside = np.zeros((200, 9), bool)
-    assert may_hold(around, outside, queries[:, None], least_lengths(around)).all()
+    assert holding(around, queries[:, None]).all()
 
 
 def test_nearly_opposite_cells_between_which_little_is_left_are_kept() -> None:
@@ -53,7 +63,7 @@ def test_nearly_opposite_cells_between_which_little_is_left_are_kept() -> None:
     queries = np.stack([read(one, 0.5, 0.0) for one in around])
     outside = np.zeros((100, 9), bool)
     _, similarity = zoom_in(around, outside, queries[:, None])
-    held = may_hold(around, outside, queries[:, None], least_lengths(around))
+    held = holding(around, queries[:, None])
     assert (similarity >= 1 - SAME).any()
     assert held[similarity >= 1 - SAME].all()
 
@@ -69,7 +79,7 @@ def test_one_of_the_cells_around_a_place_is_looked_at_and_never_one_that_holds_n
     cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
     cells[random.random((height, width)) < nothing] = 0
     vectors = torch.from_numpy(cells.astype(np.float32)).view(-1, dim)
-    least = LeastLengths(vectors, (width, height))()
+    least = LeastLengths(Neighbours(vectors.view(height, width, dim)))()
     assert np.isinf(least[~vectors.any(dim=1).numpy()]).all()
     asked = 0
     for x, y in random.uniform((0, 0), (width - 1, height - 1), (400, 2)):
@@ -95,27 +105,54 @@ def test_between_cells_that_are_nearly_alike_others_that_are_a_little_different_
     """Smooth maps are everywhere nearly what was asked for."""
     random = np.random.default_rng(8)
     around = patches(random, 300, 384, 20.0)
-    outside = np.zeros((300, 9), bool)
     queries = np.stack([read(one, *random.uniform(-1, 1, 2)) for one in around])
     beside = queries + apart * random.standard_normal(queries.shape)
     beside /= np.linalg.norm(beside, axis=-1, keepdims=True)
-    least = least_lengths(around)
-    assert may_hold(around, outside, queries[:, None], least).all()
-    assert not may_hold(around, outside, beside[:, None].astype(np.float32), least).any()
+    assert holding(around, queries[:, None]).all()
+    assert not holding(around, beside[:, None].astype(np.float32)).any()
 
 
 def test_other_queries_are_dropped_and_so_are_cells_outside_the_map() -> None:
     random = np.random.default_rng(1)
     around = patches(random, 100, 128, 0.0)
     others = patches(random, 100, 128, 0.0)[:, :2]
-    inside = np.zeros((100, 9), bool)
-    least = least_lengths(around)
-    assert not may_hold(around, inside, others, least).any()
+    assert not holding(around, others).any()
     queries = np.stack([read(one, 0.5, 0.0) for one in around])[:, None]
-    outside = inside.copy()
-    outside[:, (2, 5, 8)] = True
-    assert may_hold(around, inside, queries, least).all()
-    assert not may_hold(around, outside, queries, least).any()
+    assert holding(around, queries).all()
+    assert not holding(around, queries, width=2).any()
+
+
+@pytest.mark.parametrize("dim", [16, 384])
+def test_every_cell_of_a_map_is_told_by_its_own_neighbours(dim: int) -> None:
+    """At the borders, too, and by a set of two of which one is somewhere else."""
+    random = np.random.default_rng(3)
+    height, width = 5, 6
+    vectors = patches(random, 1, dim, 1.0)[0, 0] + random.standard_normal((height, width, dim))
+    vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    of_map = Neighbours(torch.from_numpy(vectors))
+    least = LeastLengths(of_map)()
+    rows, columns = (one.ravel() for one in np.mgrid[:height, :width])
+    cells = np.stack([columns, rows], axis=1)
+    for shift in (np.array([0.4, 0.3]), np.array([-0.2, 0.6]), np.array([0.0, 0.0])):
+        places = np.clip(cells + shift, 0, (width - 1, height - 1))
+        left, top = np.minimum(places.astype(int), (width - 2, height - 2)).T
+        share_x, share_y = (places - np.stack([left, top], axis=1)).T[..., None]
+        queries = (
+            (1 - share_y) * ((1 - share_x) * vectors[top, left] + share_x * vectors[top, left + 1])
+            + share_y * (1 - share_x) * vectors[top + 1, left]
+            + share_y * share_x * vectors[top + 1, left + 1]
+        )
+        queries /= np.linalg.norm(queries, axis=-1, keepdims=True)
+        others = patches(random, len(queries), dim, 0.0)[:, 0]
+        sets = np.stack([others, queries.astype(np.float32)], axis=1)
+        near = np.clip(
+            cells[:, None] + [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)],
+            0, (width - 1, height - 1),
+        )  # fmt: skip
+        around = vectors[near[..., 1], near[..., 0]]
+        likes = np.vecdot(around[:, None], sets[:, :, None])
+        assert may_hold(of_map.products, cells, likes, least).all()
+        assert not may_hold(of_map.products, cells, likes[:, :1], least).any()
 
 
 @pytest.mark.parametrize("members", [1, 3])

@@ -1184,7 +1184,7 @@ def test_matching_stops_between_blocks_when_cancelled(shifted):
         blocks.append(event)
         token.cancel()
 
-    request = MatchRequest(pair=shifted, recipe=recipe(), points="random", count=1000)
+    request = MatchRequest(pair=shifted, recipe=recipe(), points="random", count=3000)
     with pytest.raises(JobCancelled):
         session.match(request, JobContext(emit=stop_after_the_first, cancel=token))
     assert len(blocks) == 1

@@ -11,6 +11,7 @@ from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.daisy import Daisy, DaisyConfig
 from engine.evaluation.protocols import describe_points, refine_matches
 from engine.geometry.coords import CellGrid
+from engine.matching.neighbours import Neighbours
 from engine.matching.subcell import refine_places
 from engine.progress import CancelToken
 
@@ -59,7 +60,13 @@ def refine_slowly(vectors, grid, query, start_px, reach_px):
                     if here.any():
                         yield place, float(here @ query)
 
-    near = max(similarities(start_px, int(reach_px / step_px + 1e-9)), key=lambda one: one[1])[0]
+    count = int(reach_px / step_px + 1e-9)
+
+    def nearness(place):
+        away_px = math.dist(place, start_px)
+        return -1e-6 * away_px**2 / (2 * (count * step_px) ** 2)
+
+    near = max(similarities(start_px, count), key=lambda one: one[1] + nearness(one[0]))[0]
     for _ in range(2):
         found = list(similarities(near, 3))
         best, mean = max(s for _, s in found), sum(s for _, s in found) / len(found)
@@ -99,7 +106,9 @@ def test_places_and_uncertainties_are_those_of_a_loop(stride_px, offset_px, reac
     queries = np.stack([read(vectors, *place) for place in true]).astype(np.float32)
     start_px = grid.to_px(true) + random.uniform(-reach_px, reach_px, true.shape)
     start_px[:4] = grid.to_px(np.array([[0, 0], [10, 0], [10, 8], [-0.4, 3.2]]))
-    found = refine_places(torch.from_numpy(vectors), grid, queries, start_px, reach_px=reach_px)
+    found = refine_places(
+        Neighbours(torch.from_numpy(vectors)), grid, queries, start_px, reach_px=reach_px
+    )
     for number, (query, start) in enumerate(zip(queries, start_px, strict=True)):
         place, spread = refine_slowly(vectors, grid, query, start.tolist(), reach_px)
         np.testing.assert_allclose(found.places_px[number], place, atol=1e-4)
@@ -119,7 +128,7 @@ def test_a_symmetric_peak_is_found_exactly_wherever_it_lies():
     sides = [np.cos(angles[:, 0]), np.sin(angles[:, 0]), np.cos(angles[:, 1]), np.sin(angles[:, 1])]
     queries = (np.stack(sides, axis=-1) / math.sqrt(2)).astype(np.float32)
     start = np.round(true) + np.random.default_rng(1).integers(-3, 4, true.shape)
-    found = refine_places(vectors, CellGrid(1, 0), queries, start, reach_px=4)
+    found = refine_places(Neighbours(vectors), CellGrid(1, 0), queries, start, reach_px=4)
     assert np.abs(found.places_px - true).max() < 0.02
 
 
@@ -156,12 +165,18 @@ def test_where_nothing_is_told_apart_a_place_stays_and_a_cell_is_uncertain():
     same = np.tile(smooth_map(1, 1, 0)[0, 0], (7, 8, 1))
     start = grid.to_px(np.array([[3.0, 3.0], [0.0, 6.0], [3.4, 2.7]]))
     for vectors in (same, np.zeros_like(same)):
-        found = refine_places(torch.from_numpy(vectors), grid, same[0, :3], start, reach_px=4)
+        found = refine_places(
+            Neighbours(torch.from_numpy(vectors)), grid, same[0, :3], start, reach_px=4
+        )
         np.testing.assert_array_equal(found.places_px, start)
         np.testing.assert_array_equal(found.uncertainty_px, [4.0, 4.0, 4.0])
-    alone = refine_places(torch.from_numpy(same[:1, :1]), grid, same[0, :1], start[:1], reach_px=4)
+    alone = refine_places(
+        Neighbours(torch.from_numpy(same[:1, :1])), grid, same[0, :1], start[:1], reach_px=4
+    )
     np.testing.assert_array_equal(alone.places_px, start[:1])
-    none = refine_places(torch.from_numpy(same), grid, same[0, :0], start[:0], reach_px=4)
+    none = refine_places(
+        Neighbours(torch.from_numpy(same)), grid, same[0, :0], start[:0], reach_px=4
+    )
     assert none.places_px.shape == (0, 2)
 
 
@@ -172,7 +187,11 @@ def test_a_ridge_is_less_certain_than_a_peak():
     for vectors in (peaked, ridge):
         query = vectors[4, 4][None]
         found = refine_places(
-            torch.from_numpy(vectors), CellGrid(4, 0), query, np.full((1, 2), 16.0), reach_px=4
+            Neighbours(torch.from_numpy(vectors)),
+            CellGrid(4, 0),
+            query,
+            np.full((1, 2), 16.0),
+            reach_px=4,
         )
         assert np.abs(found.places_px - 16).max() < 0.3
         spread.append(found.uncertainty_px[0])
