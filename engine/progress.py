@@ -237,6 +237,11 @@ def check_stop() -> None:
         token.check()
 
 
+def running_tokens() -> tuple[CancelToken, ...]:
+    """The tokens that :func:`check_stop` checks on this thread, for other threads that help it."""
+    return _running.tokens
+
+
 @contextlib.contextmanager
 def when_stopped(react: Callable[[], None]) -> Iterator[None]:
     """:meth:`CancelToken.reacting` of all that runs on this thread."""

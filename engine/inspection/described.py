@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from engine.descriptors.base import Levels, Member
 from engine.geometry.coords import CellGrid, Resize
 from engine.geometry.sampling import sample_map, sample_rows
 from engine.inspection.requests import Extent, MapInfo, NetworkInfo
+from engine.matching.abreast import abreast
 from engine.matching.nearest import Reaching
 from engine.matching.same_places import SAME, likely_cells, may_hold, zoom_in
 from engine.matching.similarity import SearchLevel, lay_out
@@ -35,6 +37,7 @@ _STARTS: Final = 4
 _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
 _ONE_PLACE_PX: Final = 0.01  # a place is found from several cells, from the nearest most exactly
 _ZOOMED_AT_ONCE: Final = 1024
+_WORTH_A_THREAD: Final = 128  # queries, or cells that may hold their very descriptors
 _SIMILARITIES_AT_ONCE: Final = 1 << 24
 _ALIKE_AT_ONCE: Final = 64  # queries; the more, the less alike are the best similarities they reach
 _WORTH_A_COPY: Final = 0.5  # share of the cells; gathering more takes longer than it saves
@@ -346,28 +349,15 @@ class Described:
                 told_query, told_cell = told.among(first, last)
                 query = np.concatenate([query, told_query])
                 cell = np.concatenate([cell, told_cell])
-            cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
-            for part in range(0, len(cell), _ZOOMED_AT_ONCE):
-                some = slice(part, part + _ZOOMED_AT_ONCE)
-                there, outside = _clamp(level, cells[some, None] + _NEAR)
-                owner, around = query[some], _read(level, there)
-                around_likes = np.vecdot(around[:, None], sets[owner][:, :, None])
-                held = may_hold(
-                    level.neighbours.products, cells[some], around_likes, least[cell[some]]
-                )
-                if not held.any():
-                    continue
-                owner = owner[held]
-                shift, like = zoom_in(around[held], outside[held], sets[owner])
-                same = like >= 1 - SAME
-                if not same.any():
-                    continue
-                place = cells[some][held][same] + shift[same]
-                owners.append(owner[same])
-                likes.append(like[same])
-                shifts.append(np.abs(shift[same]).max(axis=1))
-                places.append(self.resize.backward(level.grid.to_px(place)))
-                spreads.append(self._spread_px(level, sets[owner[same]], place))
+            owner, middle, shift, like = _find_same(level, sets, query, cell, least[cell])
+            if not owner.size:
+                continue
+            place = middle + shift
+            owners.append(owner)
+            likes.append(like)
+            shifts.append(np.abs(shift).max(axis=1))
+            places.append(self.resize.backward(level.grid.to_px(place)))
+            spreads.append(self._spread_px(level, sets[owner], place))
         found = {}
         if owners:
             owner, like = np.concatenate(owners), np.concatenate(likes)
@@ -524,18 +514,66 @@ def _places_between(
     Returns:
         Their places in working pixels.
     """
-    width, grid = level.cells[0], level.grid
-    cells = np.stack([place % width, place // width], axis=1)
-    starts = _start_cells(level, queries[:best], cells[:best]).reshape(-1, 2)
-    each = np.arange(len(cells))
-    return refine_best(
-        level.neighbours,
-        grid,
-        queries,
-        grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64)),
-        np.concatenate([each[:best].repeat(_STARTS), each[best:]]),
-        reach_px=grid.stride_px * np.where(each < best, 1.0, 0.5),
-    )
+    grid = level.grid
+    cells = np.stack([place % level.cells[0], place // level.cells[0]], axis=1)
+
+    def find(part: slice) -> Refined:
+        asked, found, wide = queries[part], cells[part], max(0, best - part.start)
+        starts = _start_cells(level, asked[:wide], found[:wide]).reshape(-1, 2)
+        each = np.arange(len(found))
+        return refine_best(
+            level.neighbours,
+            grid,
+            asked,
+            grid.to_px(np.concatenate([starts, found[wide:]]).astype(np.float64)),
+            np.concatenate([each[:wide].repeat(_STARTS), each[wide:]]),
+            reach_px=grid.stride_px * np.where(each < wide, 1.0, 0.5),
+        )
+
+    return Refined.joined(abreast(find, len(cells), least=_WORTH_A_THREAD))
+
+
+def _find_same(
+    level: SearchLevel,
+    sets: NDArray[np.float32],
+    query: NDArray[np.int64],
+    cell: NDArray[np.int64],
+    least: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Places up to a cell from cells where a level has the very descriptors of queries.
+
+    Args:
+        level: the map.
+        sets: the queries, ``(N, L, D)``.
+        query: ``(K,)`` numbers of queries.
+        cell: ``(K,)`` a cell for each.
+        least: ``(K,)`` what these cells ask for.
+
+    Returns:
+        Of those that have such a place: ``(F,)`` the number of the query, ``(F, 2)`` the cell,
+        ``(F, 2)`` the shift from there in cells, and ``(F,)`` the similarity.
+    """
+    products = level.neighbours.products
+    cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
+
+    def zoom(some: slice) -> tuple[NDArray[Any], ...]:
+        there, outside = _clamp(level, cells[some, None] + _NEAR)
+        owner, middle, around = query[some], cells[some], _read(level, there)
+        likes = np.vecdot(around[:, None], sets[owner][:, :, None])
+        held = may_hold(products, middle, likes, least[some])
+        if not held.any():
+            return owner[:0], middle[:0], np.empty((0, 2)), np.empty(0)
+        shift, like = zoom_in(around[held], outside[held], sets[owner[held]])
+        same = like >= 1 - SAME
+        return owner[held][same], middle[held][same], shift[same], like[same]
+
+    def zoom_some(part: slice) -> list[tuple[NDArray[Any], ...]]:
+        firsts = range(part.start, max(part.stop, 1), _ZOOMED_AT_ONCE)
+        return [zoom(slice(one, min(one + _ZOOMED_AT_ONCE, part.stop))) for one in firsts]
+
+    parts = itertools.chain(*abreast(zoom_some, len(cells), least=_WORTH_A_THREAD))
+    owner, middle, shift, like = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return owner, middle, shift, like
 
 
 def _start_cells(

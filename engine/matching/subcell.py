@@ -23,6 +23,7 @@ read once, and their products with the query serve all places of all three steps
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +66,14 @@ class Refined:
 
     places_px: Numbers
     uncertainty_px: Numbers
+
+    @classmethod
+    def joined(cls, parts: Sequence[Refined]) -> Refined:
+        """Those of several parts, one after the other."""
+        return cls(
+            np.concatenate([one.places_px for one in parts]),
+            np.concatenate([one.uncertainty_px for one in parts]),
+        )
 
 
 def refine_places(

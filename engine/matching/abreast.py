@@ -1,0 +1,45 @@
+"""Work on many items at the same time, on as many threads as torch uses.
+
+For numpy, which works on one thread, but lets others run meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from engine.progress import running_tokens
+
+Value = TypeVar("Value")
+
+
+def abreast(work: Callable[[slice], Value], count: int, *, least: int) -> list[Value]:
+    """What a function makes of slices of ``count`` items, in their order.
+
+    Args:
+        work: called with each slice, on several threads; it must not depend on how items are cut.
+        count: how many items there are; of none, the function is called with an empty slice.
+        least: a thread is not worth it for fewer items.
+
+    Raises:
+        JobCancelled: the work was asked to stop, and its function looked.
+    """
+    threads = max(1, min(torch.get_num_threads(), count // max(1, least)))
+    each = -(-count // threads)
+    parts = [slice(first, min(first + each, count)) for first in range(0, max(1, count), each or 1)]
+    if len(parts) == 1:
+        return [work(parts[0])]
+    tokens = running_tokens()
+
+    def run(part: slice) -> Value:
+        with contextlib.ExitStack() as stack:
+            for token in tokens:
+                stack.enter_context(token.everywhere())
+            return work(part)
+
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="abreast") as pool:
+        return list(pool.map(run, parts))
