@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.figure import Figure, Row, make_rows, table
+from benchmarks.figure import Figure, make_rows, table
+from benchmarks.recording import Recorded, add_report, make_report, write_json
 
 # Module in this folder -> what it measures.
 BENCHMARKS = {
@@ -45,7 +44,6 @@ LONG = ("training", "load", "step", "memory", "growth", "evaluation", "study", "
 _ON_A_DEVICE = ("device", "mining")
 _TIMEOUT_S = 1800
 _LONG_TIMEOUT_S = 4 * 3600
-_MOST_WORSE = 1.2  # a ratio over the recorded one
 
 
 def main(words: list[str] | None = None) -> int:
@@ -58,6 +56,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--against", type=Path, metavar="FILE")
+    parser.add_argument("--record", type=Path, metavar="FILE")
     parser.add_argument("--install-peers", action="store_true")
     parser.add_argument("--measure", choices=BENCHMARKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
@@ -94,15 +93,30 @@ def main(words: list[str] | None = None) -> int:
     if arguments.device is not None and elsewhere:
         print(f"--device is for {' and '.join(_ON_A_DEVICE)} alone.", file=sys.stderr)
         return 1
+    recorded = None
+    if arguments.against is not None:
+        try:
+            recorded = Recorded(arguments.against)
+        except LookupError as error:
+            print(error, file=sys.stderr)
+            return 1
     figures, failed = _run_all(names, arguments.runs, arguments.device)
-    rows = make_rows(figures)
+    rows = make_rows([figure for found in figures.values() for figure in found])
     print(table(rows))
     if arguments.json is not None:
-        report = {"machine": _machine(), "figures": [asdict(row) for row in rows]}
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        arguments.json.write_text(text, encoding="utf-8")
-    worse = [] if arguments.against is None else _worse(rows, arguments.against)
-    for line in worse:
+        write_json(make_report(rows), arguments.json)
+    if arguments.record is not None:
+        add_report(make_report(rows), arguments.record)
+    worse = {} if recorded is None else recorded.worse(rows)
+    if recorded is not None and worse:
+        again = [name for name, found in figures.items() if {one.name for one in found} & {*worse}]
+        print(f"measuring {', '.join(again)} again, as ratios are worse", file=sys.stderr)
+        figures, failed_again = _run_all(again, arguments.runs, arguments.device)
+        failed |= failed_again
+        rows_again = make_rows([figure for found in figures.values() for figure in found])
+        still = recorded.worse(rows_again)
+        worse = {name: words for name, words in still.items() if name in worse}
+    for line in worse.values():
         print(line, file=sys.stderr)
     missed = arguments.check and any(row.met is False for row in rows)
     return 1 if failed or missed or worse else 0
@@ -120,13 +134,16 @@ def _why_not_on(device: str) -> str:
     return ""
 
 
-def _run_all(names: list[str], runs: int, device: str | None = None) -> tuple[list[Figure], bool]:
-    figures: list[Figure] = []
+def _run_all(
+    names: list[str], runs: int, device: str | None = None
+) -> tuple[dict[str, list[Figure]], bool]:
+    """The figures of each benchmark, and whether one failed."""
+    figures: dict[str, list[Figure]] = {}
     failed = False
     for name in names:
         print(f"measuring {name} ({BENCHMARKS[name]}) …", file=sys.stderr, flush=True)
         try:
-            figures += _run_one(name, runs, device)
+            figures[name] = _run_one(name, runs, device)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"{name} failed: {error}", file=sys.stderr)
             failed = True
@@ -162,42 +179,6 @@ def _measure(name: str, runs: int, path: Path | None, device: str | None) -> Non
         print(text)
     else:
         path.write_text(text, encoding="utf-8")
-
-
-def _worse(rows: list[Row], path: Path) -> list[str]:
-    """What is worse than recorded, in words: ratios, as times differ from hour to hour."""
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    kind, own = recorded["machine"].get("processor"), _machine()["processor"]
-    if kind != own:
-        return [f"{path}: was recorded on another kind of machine ({kind}; this is {own})."]
-    before = {row["name"]: row["ratio"] for row in recorded["figures"] if row["ratio"]}
-    lines = []
-    for row in rows:
-        if row.ratio and row.name in before:
-            change = row.ratio / before[row.name]
-            change = change if row.direction == "lower" else 1 / change
-            if change > _MOST_WORSE:
-                ratio = f"{row.ratio:.2f} × {row.reference}"
-                lines.append(f"{row.name}: {ratio}, recorded {before[row.name]:.2f}")
-    return lines
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "processor": _processor(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
-
-
-def _processor() -> str:
-    """What multiplies here: ratios hold where this is the same."""
-    import torch
-
-    found = torch.cpu.get_capabilities()
-    return f"{platform.machine()}, {found.get('cpu_name')}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

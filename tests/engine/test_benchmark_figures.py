@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import device, evaluation, growth, match, memory, sequences
-from benchmarks.figure import Figure, make_rows, summarise, table, take_turns
+from benchmarks import device, evaluation, growth, match, memory, recording, sequences
+from benchmarks.figure import Figure, Row, make_rows, summarise, table, take_turns
 from engine.cli.command import settings_from
 from engine.cli.parser import build_parser, parse
 from engine.data.layouts import open_pair_set
@@ -118,29 +118,74 @@ def test_a_missed_target_fails_only_when_checked(
     assert runner.main(["--check"]) == 1
 
 
-def test_a_ratio_that_became_worse_fails_against_the_recorded_one(
-    benchmark: str,
+@pytest.fixture
+def ratio(benchmark: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What figure "two" will take, round by round, as a multiple of figure "one"."""
+    took: list[float] = []
+
+    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
+        base = summarise("one", [1.0], unit="s")
+        return [base, summarise("two", [took.pop(0)], unit="s", ratio_to="one")]
+
+    monkeypatch.setattr(runner, "_run_one", run_one)
+    return took
+
+
+def test_a_ratio_that_stays_worse_fails_against_the_recorded_one(
+    ratio: list[float],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    took = {"two": 3.0}
-
-    def run_one(name: str, runs: int, device: str | None) -> list[Figure]:
-        base = summarise("one", [1.0], unit="s")
-        return [base, summarise("two", [took["two"]], unit="s", ratio_to="one")]
-
-    monkeypatch.setattr(runner, "_run_one", run_one)
     path = tmp_path / "recorded.json"
-    assert runner.main(["--json", str(path)]) == 0
-    took["two"] = 3.5
+    ratio += [3.0]
+    assert runner.main(["--record", str(path)]) == 0
+    ratio += [3.5]
     assert runner.main(["--against", str(path)]) == 0
-    took["two"] = 3.7
+    ratio += [3.7, 3.7]
     assert runner.main(["--against", str(path)]) == 1
     assert "two: 3.70 × one, recorded 3.00" in capsys.readouterr().err
-    monkeypatch.setattr(runner, "_processor", lambda: "another")
+    ratio += [3.7, 3.5]
+    assert runner.main(["--against", str(path)]) == 0, "it was noise"
+    assert not ratio
+    monkeypatch.setattr(recording, "_processor", lambda: "another")
     assert runner.main(["--against", str(path)]) == 1
-    assert "recorded on another kind of machine" in capsys.readouterr().err
+    assert "recorded on other kinds of machines" in capsys.readouterr().err
+
+
+def test_ratios_are_held_against_several_recorded_ones_of_the_same_kind_of_machine(
+    ratio: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "recorded.json"
+    for kind, took in (("this", 3.0), ("that", 9.0), ("this", 3.1), ("this", 4.5)):
+        monkeypatch.setattr(recording, "_processor", lambda kind=kind: kind)
+        ratio += [took]
+        assert runner.main(["--record", str(path)]) == 0
+    ratio += [4.4]  # 1.42 of the median, but that has been seen
+    assert runner.main(["--against", str(path)]) == 0
+    ratio += [4.6, 4.6]
+    assert runner.main(["--against", str(path)]) == 1
+
+
+def test_where_more_is_better_less_is_worse(tmp_path: Path):
+    def rows(value: float) -> list[Row]:
+        base = summarise("one", [1.0], unit="GFLOP/s")
+        two = summarise("two", [value], unit="GFLOP/s", ratio_to="one", direction="higher")
+        return make_rows([base, two])
+
+    path = tmp_path / "recorded.json"
+    for value in (3.0, 3.2):
+        recording.add_report(recording.make_report(rows(value)), path)
+    recorded = recording.Recorded(path)
+    assert recorded.worse(rows(2.7)) == {}
+    assert list(recorded.worse(rows(2.5))) == ["two"]
+
+
+def test_the_recorded_runs_of_the_program_can_be_read():
+    path = Path(recording.__file__).with_name("recorded.json")
+    for report in json.loads(path.read_text(encoding="utf-8"))["reports"]:
+        assert report["machine"]["processor"]
+        assert {"name", "ratio", "direction", "met"} <= set(report["figures"][0])
 
 
 def test_long_benchmarks_run_only_when_they_are_asked_for(
