@@ -171,7 +171,13 @@ def test_a_run_that_is_stopped_or_killed_goes_on_as_if_nothing_had_been(
 
 
 def test_two_processes_follow_the_curve_of_one(photos: Path, tmp_path: Path):
-    settings = (*TINY, "train.steps=4", "train.batch_norm=frozen", "train.optimiser.clip_norm=1")
+    settings = (
+        *TINY,
+        "train.precision=float32",
+        "train.steps=4",
+        "train.batch_norm=frozen",
+        "train.optimiser.clip_norm=1",
+    )
     one, two = tmp_path / "one", tmp_path / "two"
     done = run_here(*words("train", "--photos", photos, "--run-dir", one, settings=settings))
     assert done.returncode == 0, done.stderr
