@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from descgui.controllers import live_results
@@ -114,12 +116,19 @@ def run_whole(qtbot, world):
 
 
 def stop_after(world, pairs, stop):
-    """Call ``stop`` when so many pairs are shown."""
+    """Call ``stop`` when so many pairs are shown, for which the run waits, however fast it is."""
+    asked = threading.Event()
+
+    def hold(begun, _record):
+        if len(begun.records) >= pairs:
+            assert asked.wait(WAIT_MS / 1000)
 
     def look(shown):
         if shown.stage == "running" and shown.content and shown.content.done >= pairs:
             stop()
+            asked.set()
 
+    world.runs._measured.connect(hold, Qt.ConnectionType.DirectConnection)  # on the run's thread
     world.model.shown.changed.connect(look)
     return look
 
