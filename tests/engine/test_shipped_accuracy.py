@@ -135,7 +135,7 @@ def test_one_descriptor_a_cell_does_not_find_what_the_set_above_does(
     [
         ("descspace", "i_rocket", 3, 0.85),  # the sky is empty, and the vote weak
         ("descspace", "v_astronaut", 2, 0.93),
-        ("descspace-robust", "i_rocket", 3, 0.98),
+        ("descspace-robust", "v_astronaut", 2, 0.98),
     ],
 )
 def test_a_scene_that_comes_three_times_as_near_is_found(
