@@ -177,6 +177,7 @@ if TYPE_CHECKING:
         descriptor_names,
         resolve_settings,
     )
+    from engine.loading import link_ahead, loading
     from engine.matching.colouring import MOST_COMPONENTS, PLAIN, Colouring
     from engine.metrics import (
         PCK_THRESHOLDS_PX,

@@ -15,6 +15,7 @@ from engine.config import describe_options, nest, read_yaml
 from engine.errors import printable
 from engine.jobs.command_line import ViewOptions
 from engine.jobs.settings import resolve_settings
+from engine.loading import loading
 from engine.progress import CancelToken, JobContext, Progress, Stage
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Shell:
         yield
         self.sink(Progress(stage, 1, 1))
 
+    @contextlib.contextmanager
+    def loading_torch(self) -> Iterator[None]:
+        """Show that torch is loaded by the imports inside the block, which take less time there."""
+        with self.stage(Stage.LOADING_TORCH), loading("torch"):
+            yield
+
     def context(self, device: str = "auto") -> JobContext:
         """What a job needs to run in this terminal."""
         return JobContext(emit=self.sink, cancel=self.cancel, device=device)
@@ -69,6 +76,7 @@ class Command:
         usage: what follows the name in the line of usage.
         examples: lines that begin with the name.
         description: the first lines of its help, instead of its summary.
+        needs_torch: torch's libraries are linked while it looks at its arguments and files.
     """
 
     run: Callable[[Namespace, Shell], int]
@@ -76,6 +84,7 @@ class Command:
     usage: str = "[option …]"
     examples: tuple[str, ...] = ()
     description: str = ""
+    needs_torch: bool = False
 
 
 def is_first_process() -> bool:

@@ -119,7 +119,9 @@ def build_parser(program: str) -> Parser:
     )
     for name, summary in SUMMARIES.items():
         commands.add_parser(name, command=name, help=summary)
-    parser.set_defaults(run=_open_window, parser=parser, options=(), commands=commands.choices)
+    parser.set_defaults(
+        run=_open_window, parser=parser, options=(), needs_torch=False, commands=commands.choices
+    )
     return parser
 
 
@@ -166,7 +168,9 @@ def _declare(parser: Parser, command: Command, summary: str, program: str) -> No
     parser.usage = f"{parser.prog} {command.usage}"
     parser.description = command.description or summary[:1].upper() + summary[1:]
     parser.epilog = "\n".join(["examples:", *(f"  {program} {line}" for line in command.examples)])
-    parser.set_defaults(run=command.run, parser=parser, options=command.options)
+    parser.set_defaults(
+        run=command.run, parser=parser, options=command.options, needs_torch=command.needs_torch
+    )
     _add_common_flags(parser, default=argparse.SUPPRESS)
     groups: dict[str, argparse._ArgumentGroup] = {}
     title = "options"

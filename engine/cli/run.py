@@ -19,6 +19,7 @@ from engine.cli.terminal import TerminalSink
 from engine.errors import DescSpaceError, JobCancelled
 from engine.files import stdout_taken
 from engine.jobs.command_line import ViewOptions
+from engine.loading import link_in_background
 from engine.progress import CancelToken
 
 DONE, FAILED = 0, 1
@@ -51,6 +52,8 @@ def main(
         except SystemExit as asked:  # help or version, printed already
             sys.stdout.flush()
             return DONE if asked.code in (0, None) else FAILED
+        if arguments.needs_torch:
+            link_in_background()
         cancel = CancelToken()
         sink = TerminalSink(quiet=arguments.quiet)
         with (

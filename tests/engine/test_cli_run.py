@@ -180,7 +180,7 @@ def test_a_reader_of_results_that_left_early_is_no_failure():
         "    print('beside')\n"
         "    shell.print('x' * 100 + '\\n' * 100_000)\n"
         "    return 0\n"
-        "asked = Namespace(run=command, quiet=False, options=(int,))\n"
+        "asked = Namespace(run=command, quiet=False, options=(int,), needs_torch=False)\n"
         "run.parse = lambda parser, words: asked\n"
         "sys.exit(run.main([], open_window=None))"
     )

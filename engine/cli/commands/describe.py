@@ -12,7 +12,6 @@ from engine.errors import ImageError
 from engine.files import input_size
 from engine.jobs.command_line import OwnSettings, RangeOption, SettingsFile
 from engine.jobs.settings import DescribeConfig
-from engine.progress import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     shown = parse_value_range(options.value_range)
     check_output(options.out, suffixes=(".npz",), inputs=[options.image])
 
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.descriptors.registry import get_descriptor
         from engine.jobs.describe import DescribeJob
         from engine.jobs.fetch import fetch_missing
@@ -72,4 +71,5 @@ COMMAND = Command(
     ".npz;\n'view A B --maps A.npz B.npz' shows such files, whichever program made them.",
     options=(DescribeConfig, DescribeOptions),
     run=run,
+    needs_torch=True,
 )

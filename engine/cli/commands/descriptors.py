@@ -50,7 +50,7 @@ class DescriptorsOptions(OwnSettings):
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Print the list, or what a check found: 1 where something is not as it is declared."""
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.descriptors.registry import (
             get_descriptor,
             list_descriptors,
@@ -189,4 +189,5 @@ COMMAND = Command(
     ),
     options=(DescriptorsOptions,),
     run=run,
+    needs_torch=True,
 )

@@ -10,7 +10,6 @@ from typing import Final
 from engine.cli.command import Command, Shell, options_from
 from engine.config import REQUIRED, option
 from engine.errors import ConfigError
-from engine.progress import Stage
 
 _HPATCHES: Final = "hpatches"
 
@@ -44,7 +43,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if _HPATCHES in options.names:
         _download_hpatches(options.dir, shell)
     if networks:
-        with shell.stage(Stage.LOADING_TORCH):
+        with shell.loading_torch():
             from engine.jobs.fetch import FetchJob
 
         files = FetchJob(names=networks).run(shell.context())

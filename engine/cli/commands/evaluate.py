@@ -39,7 +39,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         raise ConfigError("download", reason)
     out = options.out or new_run_dir("evaluate")
     context = _context(shell) if is_first_process() else JobContext(ignore_event, shell.cancel)
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.jobs.evaluate import EvaluateJob, choose_descriptors
         from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources
@@ -212,4 +212,5 @@ COMMAND = Command(
     "result.json,\nsummary.csv and pairs.csv. Under torchrun the processes share the groups.",
     options=(EvaluateConfig, EvaluateOptions),
     run=run,
+    needs_torch=True,
 )

@@ -9,7 +9,6 @@ from typing import Literal
 
 from engine.cli.command import Command, Shell, options_from
 from engine.config import REQUIRED, option
-from engine.progress import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class ExportOptions:
 
 def run(arguments: Namespace, shell: Shell) -> int:
     """Write the file."""
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.jobs.export import ExportJob
     options = options_from(arguments, ExportOptions)
     job = ExportJob(source=options.source, out=options.out, which=options.which, half=options.half)
@@ -52,4 +51,5 @@ COMMAND = Command(
     "the\nheader, ready for --weights.",
     options=(ExportOptions,),
     run=run,
+    needs_torch=True,
 )

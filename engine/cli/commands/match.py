@@ -18,7 +18,6 @@ from engine.jobs.command_line import (
     SettingsFile,
 )
 from engine.jobs.settings import MatchConfig
-from engine.progress import Stage
 from engine.vocabulary import PRECOMPUTED, FigureTheme
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
         check_font(options.figure_font)
         if options.figure.absolute() == options.out.absolute():
             raise OutputError(options.out, "is named both for the table and for the figure")
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.inspection.requests import MatchRequest
         from engine.jobs.fetch import fetch_missing
         from engine.jobs.match import MatchJob
@@ -211,4 +210,5 @@ COMMAND = Command(
     "--out.",
     options=(MatchOptions, MatchConfig),
     run=run,
+    needs_torch=True,
 )

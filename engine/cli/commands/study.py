@@ -10,7 +10,6 @@ from engine.cli.command import Command, Shell, options_from, settings_from
 from engine.jobs.command_line import StudyOptions, command_line
 from engine.jobs.settings import StudyConfig
 from engine.paths import new_run_dir
-from engine.progress import Stage
 
 if TYPE_CHECKING:
     from engine.evaluation.study import LayerPck, StudyResult
@@ -21,7 +20,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
     options = options_from(arguments, StudyOptions)
     config, own = settings_from(arguments, StudyConfig)
     out = options.out or new_run_dir("study")
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.jobs.fetch import fetch_missing
         from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.study import StudyJob, choose_study
@@ -102,4 +101,5 @@ COMMAND = Command(
     "true point (PCK),\nwhich one is best, and what each is like.",
     options=(StudyConfig, StudyOptions),
     run=run,
+    needs_torch=True,
 )

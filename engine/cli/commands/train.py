@@ -30,8 +30,9 @@ from engine.jobs.original_overrides import (
     translate,
 )
 from engine.jobs.settings import TrainConfig, resolve_settings
+from engine.loading import loading
 from engine.metrics import judge_of, metric_info
-from engine.progress import JobContext, Stage, ignore_event
+from engine.progress import JobContext, ignore_event
 
 # As the run's folder has it; engine.training.run_folder, which names it, would load torch.
 _CONFIG_FILE = "config.yaml"
@@ -70,7 +71,7 @@ def run(arguments: Namespace, shell: Shell) -> int:
             *_changes_of_folder(original, options, run_dir, resume=resume),
         ):
             shell.sink.note(text)
-    with shell.stage(Stage.LOADING_TORCH) if speaks else contextlib.nullcontext():
+    with shell.loading_torch() if speaks else loading("torch"):
         from engine.jobs.recipe import load_descriptor_sources
         from engine.jobs.train import TrainJob
 
@@ -168,4 +169,5 @@ COMMAND = Command(
     "are\nunderstood too, behind the flags or with --set (see docs/ORIGINAL_OVERRIDES.md).",
     options=(TrainConfig, TrainOptions),
     run=run,
+    needs_torch=True,
 )

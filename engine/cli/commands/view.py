@@ -12,7 +12,6 @@ from engine.config import describe_options, parse_overrides
 from engine.errors import ConfigError, DescSpaceError, FileError
 from engine.files import input_size
 from engine.jobs.command_line import ViewOptions, parse_compared, parse_pins
-from engine.progress import Stage
 from engine.vocabulary import PRECOMPUTED, SESSION_SUFFIX
 
 _BESIDE_SESSION = ("images", "plugins", "device", "theme", "panel", "size", "screenshot")
@@ -112,7 +111,7 @@ def _open(options: ViewOptions, shell: Shell) -> int:
 
 def _fetch(options: ViewOptions, shell: Shell) -> None:
     """Fetch the weights that the window will need, before it opens."""
-    with shell.stage(Stage.LOADING_TORCH):
+    with shell.loading_torch():
         from engine.jobs.fetch import fetch_missing
 
     own = {**parse_overrides(options.settings)}

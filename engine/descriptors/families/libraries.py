@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 from engine.descriptors.families.torchvision_operators import ensure_torchvision
 from engine.errors import ConfigError
 from engine.extras import install_command
+from engine.loading import loading
 from engine.progress import check_stop
 
 _SEED: Final = 20
@@ -29,13 +29,10 @@ def use_library(module: str, *, extra: str) -> Any:
         JobCancelled: the work on this thread was asked to stop meanwhile.
     """
     try:
-        known = module in sys.modules
-        if not known:
-            ensure_torchvision()
-        loaded = importlib.import_module(module)  # waits for another thread that is at it
-        if not known:
-            # It stays: a collector of garbage that searched it would stop all threads for 0.2 s.
-            gc.freeze()
+        with loading(module):
+            if module not in sys.modules:
+                ensure_torchvision()
+            loaded = importlib.import_module(module)  # waits for another thread that is at it
         check_stop()  # it takes seconds, and cannot be interrupted
         return loaded
     except ModuleNotFoundError as error:
