@@ -1,7 +1,9 @@
 """Mining hard negatives: on the processor, and the CUDA kernel's two paths where there is a GPU.
 
 On the processor, one size takes turns with what one would write by hand (``torch.cdist``, a mask,
-the smallest) and with the bare float32 product in blocks of the same size, which is the floor.
+the smallest) and with the bare float32 product in blocks of the same size, which is the floor of
+any search in float32.  Where bfloat16 is in hardware, so do the search in float32 and the bare
+bfloat16 product, the floor of what is done there.
 
 On a GPU all ways get the same bfloat16 descriptors, except one that gives the kernel float32.  The
 torch versions score in float32, because bfloat16 scores lose the order of the best candidates:
@@ -22,12 +24,13 @@ from torch.nn.functional import normalize
 
 from benchmarks.figure import Figure, summarise, take_turns
 from benchmarks.peers import share_threads
+from engine.descriptors.bfloat16 import in_hardware
 from engine.kernels.ops import Backend, KernelPath
-from engine.matching import shortlist
 from engine.mining.hard_negatives import MINING_BUDGET_BYTES, Negatives, find_hard_negatives
 
 RADIUS_CELLS = 4.0
 _BLOCK_BYTES = 256 << 20
+_BFLOAT16_QUERIES = 1536  # of a block, with which these products are the fastest
 _WARM_UP = 3
 _SEVERAL = 5  # negatives per query
 _NOISE = 0.05  # of each number of a query, which is its true cell with noise
@@ -100,34 +103,58 @@ def _measure_cpu(runs: int) -> list[Figure]:
                 torch.mm(asked, maps[image].flatten(1), out=scores[: len(asked)])
 
     def mine() -> None:
-        found.append(_mine(maps, queries, truth, "torch", budget_bytes=MINING_BUDGET_BYTES))
+        found.append(_mine(maps, queries, truth, "auto", budget_bytes=MINING_BUDGET_BYTES))
+
+    def mine_in_float32() -> None:
+        plain.append(_mine(maps, queries, truth, "torch", budget_bytes=MINING_BUDGET_BYTES))
 
     def by_distance() -> None:
         nearest.append(_by_distance(maps, queries, truth))
 
     found: list[Negatives] = []
+    plain: list[Negatives] = []
     nearest: list[Tensor] = []
     ours, cdist, bare = (
         f"{way} {size}" for way in ("mining", "cdist, mask and min", "bare float32 product")
     )
-    times = take_turns({ours: mine, cdist: by_distance, bare: product}, runs)
+    works: dict[str, Callable[[], None]] = {ours: mine, cdist: by_distance, bare: product}
+    others: dict[str, Callable[[], None]] = {}
+    if in_hardware():
+        others[f"mining in float32 {size}"] = mine_in_float32
+        others[f"bare bfloat16 product {size}"] = _bfloat16_product(maps, queries)
+    times = take_turns({**works, **others}, runs)
     _check_same(maps, queries, found[-1], nearest[-1])
+    if plain and not torch.equal(found[-1].cells, plain[-1].cells):
+        raise RuntimeError("mining chose other cells than in float32")
     times_ms = {name: [1000 * time_s for time_s in times_s] for name, times_s in times.items()}
-    figures = [
+    return [
         summarise(bare, times_ms[bare], unit="ms", ratio_to=cdist),
         summarise(cdist, times_ms[cdist], unit="ms"),
         summarise(
             ours, times_ms[ours], unit="ms", ratio_to=cdist, target=1 / 6, of_ratio=True,
             note="the same cells as by cdist",
         ),
-    ]  # fmt: skip
-    figures.append(
         summarise(
             f"{ours}, beside the product", times_ms[ours], unit="ms", ratio_to=bare, of_ratio=True,
-            target=0.6 if shortlist.in_hardware() else None,
-        )
-    )  # fmt: skip
-    return figures
+            target=0.6 if in_hardware() else None,
+        ),
+        *(summarise(name, times_ms[name], unit="ms", ratio_to=bare) for name in others),
+    ]  # fmt: skip
+
+
+def _bfloat16_product(maps: Tensor, queries: Tensor) -> Callable[[], None]:
+    """The products of all cells and queries, rounded before, in blocks of queries."""
+    cells = maps.flatten(2).transpose(1, 2).contiguous().bfloat16()
+    asked = queries.bfloat16()
+    scores = torch.empty(cells.shape[1] * _BFLOAT16_QUERIES, dtype=torch.bfloat16)
+
+    def product() -> None:
+        for image in range(len(cells)):
+            for part in torch.split(asked[image], _BFLOAT16_QUERIES):
+                out = scores[: cells.shape[1] * len(part)].view(-1, len(part))
+                torch.mm(cells[image], part.T, out=out)
+
+    return product
 
 
 def _descriptors(size: Size) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,19 +24,28 @@ What every implementation must agree on:
   row · W + column of the whole map; it is a different one for every cell, so there are no ties.
 * A cell or query that holds a value that is not finite is never a match: no candidate.
 * Where there is no candidate (left), the cell is (-1, -1) and the similarity -inf.
+
+Sums in float32 are rounded, in an order that depends on the way; similarities that differ by no
+more than that count as equal.  On processors that multiply bfloat16 in hardware, a shortlist finds
+the most similar cells in a fraction of the time; see :mod:`engine.mining.shortlist`.  It finds the
+cells that comparing all in float32 finds; the similarities of unit vectors differ by less than
+1e-6.  Semi-hard ones are always drawn from products in float32: these take an eighth of the time,
+and most of the rest goes into the hashes.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
-from engine.descriptors.tensors import GROUP, largest_of_rows
+from engine.descriptors.tensors import largest_of_rows
 from engine.kernels.ops import Backend, KernelPath, mine_negatives
+from engine.mining.candidates import Candidates
+from engine.mining.shortlist import most_similar, pays
 from engine.seeding import hash_next, hash_numbers, in_unsigned_order, to_bits
 
 MiningKind = Literal["hard", "semi-hard", "k-hard", "k-semi-hard"]
@@ -104,8 +113,8 @@ def find_hard_negatives(
         start: (x, y) of the first candidate cell.
         budget_bytes: memory a block of queries may take; at least one query at a time is compared
             with all cells.
-        backend: on a CUDA GPU a kernel does the work where it can; ``torch`` and ``cuda`` demand
-            one way.
+        backend: ``auto``: on a CUDA GPU a kernel where it can, and on a processor that multiplies
+            bfloat16 a shortlist for hard ones; ``torch`` and ``cuda`` demand one way.
         path: of the kernel, for tests and benchmarks; None lets the GPU decide.
 
     Returns:
@@ -121,12 +130,12 @@ def find_hard_negatives(
         raise ValueError(f"{kind} mining finds one negative a query, not {k}")
     if semi and positives is None:
         raise ValueError(f"{kind} mining needs the similarities of the true pairs")
-    numbers = list(range(batch)) if pairs is None else pairs
+    numbers = range(batch) if pairs is None else pairs
+    hashes = to_bits([hash_numbers(seed, number) for number in numbers], device=maps.device)
     if backend != "torch" and (maps.is_cuda or backend == "cuda"):
         limits = (
             _least_similarity(positives.float(), margin) if positives is not None and semi else None
         )
-        hashes = to_bits([hash_numbers(seed, number) for number in numbers], device=maps.device)
         mined = mine_negatives(
             maps,
             queries,
@@ -142,7 +151,7 @@ def find_hard_negatives(
         )
         if mined is not None:
             return Negatives(*mined)
-    grid = _Grid(
+    grid = Candidates(
         columns=len(range(width)[start[0] :: interval]),
         rows=len(range(height)[start[1] :: interval]),
         start=start,
@@ -154,94 +163,84 @@ def find_hard_negatives(
     values = torch.full((batch, count, k), -torch.inf, dtype=torch.float32, device=maps.device)
     if count == 0 or grid.total == 0:
         return Negatives(cells, values)
+    left = torch.ones(batch, count, dtype=torch.bool, device=maps.device)
+    finite: list[bool | None] = [None] * batch
+    estimated = (
+        backend == "auto"
+        and not semi
+        and pays(grid, count, dim, maps.device, budget_bytes=budget_bytes)
+    )
+    if estimated:
+        found = most_similar(grid, maps, queries, truth_cells, k, budget_bytes=budget_bytes)
+        cells.copy_(grid.cells(found.places))
+        values.copy_(found.similarity)
+        left, finite = ~found.settled, list(found.finite)
     bytes_a_pair = _BYTES_SEMI if semi else _BYTES_HARD
     block = max(1, min(count, budget_bytes // (bytes_a_pair * grid.padded)))
+    if estimated:  # what is left comes in pairs
+        block = max(2, block - block % 2)
     # One for all blocks: the system hands out fresh memory page by page, which takes as long as a
     # third of the product.
     whole = torch.empty(block, grid.padded, device=maps.device)
-    for number in range(batch):
-        offered = maps[number, :, start[1] :: interval, start[0] :: interval].reshape(dim, -1)
-        offered = offered.float()
-        broken = None if _all_finite(offered) else ~torch.isfinite(offered).all(dim=0)
-        for begin in range(0, count, block):
-            part = slice(begin, begin + block)
-            asked = queries[number, part].float()
-            truth = truth_cells[number, part].float()
-            similarity = whole[: len(asked)]
-            similarity[:, grid.total :] = -torch.inf
-            products = similarity[:, : grid.total]
-            torch.mm(asked, offered, out=products)
-            if broken is not None:
-                products.masked_fill_(broken, -torch.inf)
-            if not (_all_finite(asked) and _all_finite(truth)):
-                usable = torch.isfinite(asked).all(dim=1) & torch.isfinite(truth).all(dim=1)
-                products.masked_fill_(~usable[:, None], -torch.inf)
-            grid.exclude(similarity, truth)
-            if positives is not None and semi:
-                pair = numbers[number]
-                limit = _least_similarity(positives[number, part].float(), margin)
-                similarity.masked_fill_(~(similarity > limit[:, None]), -torch.inf)
-                found = _smallest_hashes(grid, similarity, k, seed, pair, begin)
-            else:
-                found = _most_similar(grid, similarity, k)
-            cells[number, part], values[number, part] = found
+    for parts in _in_blocks(left, block, in_pairs=estimated):
+        pair = torch.cat([torch.full_like(part, number) for number, part in parts])
+        query = torch.cat([part for _, part in parts])
+        asked, truth = queries[pair, query].float(), truth_cells[pair, query].float()
+        similarity = whole[: len(query)]
+        similarity[:, grid.total :] = -torch.inf
+        begin = 0
+        for number, part in parts:
+            offered = grid.offered(maps[number])
+            rows = slice(begin, begin + len(part))
+            products = similarity[rows, : grid.total]
+            torch.mm(asked[rows], offered, out=products)
+            if finite[number] is None:
+                finite[number] = _all_finite(offered)
+            if not finite[number]:
+                products.masked_fill_(~torch.isfinite(offered).all(dim=0), -torch.inf)
+            begin += len(part)
+        if not (_all_finite(asked) and _all_finite(truth)):
+            usable = torch.isfinite(asked).all(dim=1) & torch.isfinite(truth).all(dim=1)
+            similarity.masked_fill_(~usable[:, None], -torch.inf)
+        grid.exclude(similarity, truth)
+        if positives is not None and semi:
+            limit = _least_similarity(positives[pair, query].float(), margin)
+            similarity.masked_fill_(~(similarity > limit[:, None]), -torch.inf)
+            of_query = hash_next(hashes[pair], query.int())
+            mined = _smallest_hashes(grid, similarity, k, of_query)
+        else:
+            mined = _most_similar(grid, similarity, k)
+        cells[pair, query], values[pair, query] = mined
     return Negatives(cells, values)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Grid:
-    """The candidate cells, row by row; behind them, places of none fill up the last group."""
+def _in_blocks(left: Tensor, block: int, *, in_pairs: bool) -> Iterator[list[tuple[int, Tensor]]]:
+    """Queries of neighbouring maps, in blocks.
 
-    columns: int
-    rows: int
-    start: tuple[int, int]
-    interval: int
-    width: int
-    radius: float
+    Args:
+        left: ``(B, N)`` which queries.
+        block: how many a block has at most; an even number for pairs.
+        in_pairs: name the last one of an odd number twice, so that no product has a single row: the
+            sums of these are in another order.
 
-    @property
-    def total(self) -> int:
-        """How many candidates there are."""
-        return self.columns * self.rows
-
-    @property
-    def padded(self) -> int:
-        """With at least one place of none, in whole groups."""
-        return (self.total // GROUP + 1) * GROUP
-
-    def exclude(self, values: Tensor, centres: Tensor, fill: float = -torch.inf) -> None:
-        """Overwrite ``(Q, padded)`` values within the radius of ``(Q, 2)`` centres, in place.
-
-        Only the square around each centre is searched: the whole grid would take longer than the
-        search itself.
-        """
-        reach = math.ceil(self.radius / self.interval) + 1
-        steps = torch.arange(-reach, reach + 1, device=values.device)
-        origin = centres.new_tensor(self.start)
-        # A centre far outside, or none at all, is moved to where it excludes nothing.
-        far = 4.0 * (max(self.columns, self.rows) + reach) * self.interval
-        centres = torch.nan_to_num(centres, nan=-far).clamp(-far, far)
-        nearest = ((centres - origin) / self.interval).round().long()
-        column = nearest[:, :1] + steps
-        row = nearest[:, 1:] + steps
-        across = (self.start[0] + self.interval * column - centres[:, :1]).square_()
-        down = (self.start[1] + self.interval * row - centres[:, 1:]).square_()
-        across.masked_fill_((column < 0) | (column >= self.columns), torch.inf)
-        down.masked_fill_((row < 0) | (row >= self.rows), torch.inf)
-        close = down[:, :, None] + across[:, None, :] <= self.radius**2
-        place = (row * self.columns)[:, :, None] + column[:, None, :]
-        place.masked_fill_(close.logical_not_(), self.total)
-        values.scatter_(1, place.flatten(1), fill)
-
-    def columns_and_rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(x, y) of places, in cells of the whole map."""
-        row = places.div(self.columns, rounding_mode="floor")
-        column = places - row * self.columns
-        return self.start[0] + self.interval * column, self.start[1] + self.interval * row
-
-    def cells(self, places: Tensor) -> Tensor:
-        """(x, y) of ``(Q,)`` places, float32."""
-        return torch.stack(self.columns_and_rows(places), dim=1).float()
+    Yields:
+        Numbers of maps, and of each ``(Q,)`` int64 numbers of queries.
+    """
+    parts: list[tuple[int, Tensor]] = []
+    taken = 0
+    for number, of_map in enumerate(left):
+        query = of_map.nonzero()[:, 0]
+        if in_pairs and len(query) % 2:
+            query = torch.cat((query, query[-1:]))
+        for part in torch.split(query, block):
+            if taken + len(part) > block:
+                yield parts
+                parts, taken = [], 0
+            if len(part):
+                parts.append((number, part))
+                taken += len(part)
+    if parts:
+        yield parts
 
 
 def _all_finite(values: Tensor) -> bool:
@@ -249,7 +248,7 @@ def _all_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values.sum()))
 
 
-def _most_similar(grid: _Grid, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _most_similar(grid: Candidates, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best of ``(Q, padded)`` similarities, which are overwritten."""
     cells, values = [], []
     for round_ in range(k):
@@ -265,15 +264,10 @@ def _most_similar(grid: _Grid, similarity: Tensor, k: int) -> tuple[Tensor, Tens
 
 
 def _smallest_hashes(
-    grid: _Grid, similarity: Tensor, k: int, seed: int, pair: int, first_query: int
+    grid: Candidates, similarity: Tensor, k: int, of_query: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Of the candidates left (not -inf), the k with the smallest hashes."""
-    device = similarity.device
-    numbers = torch.arange(
-        first_query, first_query + len(similarity), dtype=torch.int32, device=device
-    )
-    of_query = hash_next(to_bits(hash_numbers(seed, pair), device=device), numbers)
-    x, y = grid.columns_and_rows(torch.arange(grid.padded, device=device))
+    """Of the candidates left (not -inf), the k with the smallest hashes, which begin so."""
+    x, y = grid.columns_and_rows(torch.arange(grid.padded, device=similarity.device))
     cell_numbers = (y * grid.width + x).int()  # row · W + column of the whole map
     order = in_unsigned_order(hash_next(of_query[:, None], cell_numbers[None]))
     # The largest number means "no candidate"; a candidate that has it by chance is recognised by

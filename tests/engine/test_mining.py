@@ -10,8 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.mining import shortlist
 from engine.mining.hard_negatives import MiningKind, Negatives, find_hard_negatives
 from engine.seeding import hash_numbers
+
+
+@pytest.fixture(autouse=True, params=["float32", "shortlist"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By products in float32, and by shortlists although these maps are too small for them."""
+    shortlisted = request.param == "shortlist"
+    monkeypatch.setattr(shortlist, "in_hardware", lambda: shortlisted)
+    monkeypatch.setattr(shortlist, "_LEAST_PAIRS", 1)
+    monkeypatch.setattr(shortlist, "_DIMS", range(1, 100))
+
 
 KINDS: tuple[MiningKind, ...] = ("hard", "semi-hard", "k-hard", "k-semi-hard")
 
