@@ -17,9 +17,9 @@ from benchmarks.figure import Figure, summarise, take_turns
 from benchmarks.peers import share_threads
 from benchmarks.rates import matrix_rate
 from engine.descriptors.base import DenseDescriptor
+from engine.descriptors.bfloat16 import in_hardware
 from engine.descriptors.compute import get_built, working
 from engine.descriptors.registry import build_descriptor, make_spec
-from engine.matching import shortlist
 from engine.progress import CancelToken
 from engine.vocabulary import Precision
 
@@ -67,7 +67,7 @@ def _measure_one(name: str, batch: int, runs: int, rate: float) -> list[Figure]:
         f"{what}: float32": lambda: describe(folded, "float32"),
     }
     targets = {f"{what}: float32": _TARGET}
-    if shortlist.in_hardware():
+    if in_hardware():
         works[f"{what}: bfloat16"] = lambda: describe(folded, "bfloat16")
         targets = {f"{what}: bfloat16": _TARGET_REDUCED}
     figures = []

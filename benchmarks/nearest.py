@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.figure import Figure, summarise, take_turns
 from benchmarks.peers import join, share_threads
-from engine.matching import shortlist
+from engine.descriptors.bfloat16 import in_hardware
 from engine.matching.nearest import nearest, nearest_apart, nearest_both_ways
 
 _DIM = 128
@@ -59,7 +59,7 @@ def _measure_size(queries: int, candidates: int, runs: int, threads: int) -> lis
         )
         times = take_turns(works, runs)
     target = 1.0
-    if shortlist.in_hardware():
+    if in_hardware():
         target = 0.3 if queries > 1000 else 0.4
     return [
         summarise(

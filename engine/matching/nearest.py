@@ -101,16 +101,19 @@ class _Listing:
         self._counts = torch.zeros(queries, dtype=torch.int64, device=self._asks.device)
         self._found: list[tuple[Tensor, Tensor]] = []
 
-    def look(self, similarity: Tensor, begin: int, first: int) -> None:
-        """Look at ``(N, M)`` similarities of queries from ``begin``, candidates from ``first``."""
+    def look(self, similarity: Tensor, queries: Tensor, first: int) -> None:
+        """Look at ``(N, M)`` similarities of queries ``(N,)`` and candidates from ``first``."""
         reached = similarity >= self._asks[first : first + similarity.shape[1]]
         query, candidate = reached.nonzero(as_tuple=True)
+        self.add(queries[query], candidate + first)
+
+    def add(self, query: Tensor, candidate: Tensor) -> None:
+        """Add ``(K,)`` pairs that were not added before."""
         if not len(query):
             return
-        query += begin
         self._counts += torch.bincount(query, minlength=len(self._counts))
         listed = self._counts[query] <= MOST_REACHING
-        self._found.append((query[listed], candidate[listed] + first))
+        self._found.append((query[listed], candidate[listed]))
 
     def told(self) -> Reaching:
         """All that was found."""
@@ -185,15 +188,25 @@ def nearest(
         searched = search_nearest(sets, candidates, backend=backend)
         if searched is not None:
             return Nearest(*searched, *winning_members(sets, candidates, searched[0]))
+    listing = None if asks is None else _Listing(asks, count)
     if backend == "auto" and shortlist.pays(sets, candidates, budget_bytes=budget_bytes):
-        index, best = shortlist.search(sets, candidates, budget_bytes=budget_bytes, cancel=cancel)
-        return Nearest(index, best, *winning_members(sets, candidates, index))
+        index, best = shortlist.search(
+            sets,
+            candidates,
+            budget_bytes=budget_bytes,
+            asks=asks,
+            tell=None if listing is None else listing.add,
+            cancel=cancel,
+        )
+        query_member, candidate_member = winning_members(sets, candidates, index)
+        reaching = None if listing is None else listing.told()
+        return Nearest(index, best, query_member, candidate_member, reaching)
     best = sets.new_full((count,), -torch.inf)
     index = torch.full((count,), -1, dtype=torch.int64, device=sets.device)
+    numbers = torch.arange(count, device=sets.device)
     total = sum(len(member) for member in candidates)
     rows, columns = _plan_products(count, total, budget_bytes=budget_bytes, device=sets.device)
     memory = sets.new_empty(rows * columns)
-    listing = None if asks is None else _Listing(asks, count)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
         for first, part in _pieces(candidates, columns):
@@ -202,7 +215,7 @@ def nearest(
             similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
             value, place = largest_of_rows(set_similarity(block, part, out=similarity))
             if listing is not None:
-                listing.look(similarity, begin, first)
+                listing.look(similarity, numbers[begin : begin + rows], first)
             known = best[begin : begin + rows]
             better = value > known  # strictly: a later candidate never wins a tie
             known[better] = value[better]
@@ -238,8 +251,6 @@ def nearest_both_ways(
 ) -> BothWays:
     """Find the nearest in both directions from one product of all points with all.
 
-    Where the processor multiplies bfloat16, two searches by shortlists of it are faster.
-
     Args:
         points_a: ``(K, N, D)`` sets of K descriptors.
         points_b: ``(L, M, D)`` sets of L descriptors, on the same device.
@@ -252,11 +263,8 @@ def nearest_both_ways(
     count_a, count_b = points_a.shape[1], points_b.shape[1]
     single = len(points_a) == len(points_b) == 1
     if single and shortlist.pays(points_a, list(points_b), budget_bytes=budget_bytes):
-        b_of_a, best_a = shortlist.search(
-            points_a, list(points_b), budget_bytes=budget_bytes, cancel=cancel
-        )
-        a_of_b, best_b = shortlist.search(
-            points_b, list(points_a), budget_bytes=budget_bytes, cancel=cancel
+        (b_of_a, best_a), (a_of_b, best_b) = shortlist.search_both_ways(
+            points_a[0], points_b[0], budget_bytes=budget_bytes, cancel=cancel
         )
         return BothWays(b_of_a, best_a, a_of_b, best_b)
     best_a, best_b = (points_a.new_full((count,), -torch.inf) for count in (count_a, count_b))
@@ -336,26 +344,55 @@ def nearest_apart(
         JobCancelled: ``cancel`` was raised.
     """
     sets = _as_sets(queries)
+    listing = None if asks is None else _Listing(asks, sets.shape[1])
+    twins = None
+    if shortlist.pays(sets, candidates, budget_bytes=budget_bytes, apart=True):
+        index, value, left = shortlist.search_apart(
+            sets,
+            candidates,
+            positions,
+            count=count,
+            separation=separation,
+            budget_bytes=budget_bytes,
+            asks=asks,
+            tell=None if listing is None else listing.add,
+            cancel=cancel,
+        )
+        if asks is None or all(bool((one > 0).all()) for one in asks):
+            left, twins = _without_twins(sets, left)  # no candidate reaches what is asked for
+    else:
+        index = torch.empty((sets.shape[1], count), dtype=torch.int64, device=sets.device)
+        value = sets.new_empty(index.shape)
+        left = torch.arange(len(index), device=sets.device)
     total = sum(len(member) for member in candidates)
     columns = total + -total % GROUP
     pairs = max(1, budget_bytes // _APART_BYTES_PER_PAIR)
     # More at once would drop the block out of the processor's cache between the rounds.
-    rows = max(1, min(sets.shape[1], _WIDEST_ROWS, pairs // max(1, columns)))
-    index = torch.empty((sets.shape[1], count), dtype=torch.int64, device=sets.device)
-    value = sets.new_empty(index.shape)
-    listing = None if asks is None else _Listing(asks, len(index))
-    for begin in range(0, len(index), rows):
-        block = sets[:, begin : begin + rows]
-        similarity = sets.new_full((block.shape[1], columns), -torch.inf)
+    rows = max(1, min(len(left), _WIDEST_ROWS, pairs // max(1, columns)))
+    for begin in range(0, len(left), rows):
+        some = left[begin : begin + rows]
+        similarity = sets.new_full((len(some), columns), -torch.inf)
         for first, member in _pieces(candidates, max(1, total)):
             if cancel is not None:
                 cancel.check()
-            set_similarity(block, member, out=similarity[:, first : first + len(member)])
+            set_similarity(sets[:, some], member, out=similarity[:, first : first + len(member)])
         if listing is not None:
-            listing.look(similarity[:, :total], begin, 0)
+            listing.look(similarity[:, :total], some, 0)
         found = pick_apart(similarity, positions, count=count, separation=separation)
-        index[begin : begin + rows], value[begin : begin + rows] = found.index, found.similarity
+        index[some], value[some] = found.index, found.similarity
+    if twins is not None and len(twins):
+        index[twins], value[twins] = index[twins[:1]].clone(), value[twins[:1]].clone()
     return Apart(index, value, None if listing is None else listing.told())
+
+
+def _without_twins(sets: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries ``(K,)`` but for all zero vectors after the first one, and all zero vectors.
+
+    Where images are blank there are many, and all have the same similarities.
+    """
+    blank = ~sets[:, numbers].any(dim=-1).any(dim=0)
+    repeated = blank & (blank.cumsum(dim=0) > 1)
+    return numbers[~repeated], numbers[blank]
 
 
 def pick_apart(similarity: Tensor, positions: Tensor, *, count: int, separation: float) -> Apart:
@@ -464,9 +501,12 @@ def winning_members(
     for number, member in enumerate(candidates):
         check_stop()
         mine = (index >= first) & (index < first + len(member))
-        won = member[index[mine] - first]
         candidate_member[mine] = number
-        query_member[mine] = (sets[:, mine] * won[None]).sum(dim=-1).argmax(dim=0)
+        if len(sets) == 1:
+            query_member[mine] = 0
+        else:
+            won = member[index[mine] - first]
+            query_member[mine] = (sets[:, mine] * won[None]).sum(dim=-1).argmax(dim=0)
         first += len(member)
     return query_member, candidate_member
 

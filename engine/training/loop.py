@@ -26,6 +26,7 @@ from engine.checkpoints import save_safetensors
 from engine.data.photos import PhotoSplit
 from engine.data.synthetic import TrainingPairs
 from engine.descriptors.base import DescriptorMap, Levels, TrainableDescriptor
+from engine.descriptors.bfloat16 import in_hardware
 from engine.descriptors.registry import DescriptorSpec
 from engine.devices import ran_out_of_memory
 from engine.errors import (
@@ -37,7 +38,6 @@ from engine.errors import (
     quoted,
 )
 from engine.evaluation.ranks import Ranks
-from engine.matching.shortlist import in_hardware
 from engine.metrics import is_better, judge_of
 from engine.progress import (
     CancelToken,

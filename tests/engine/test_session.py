@@ -1085,7 +1085,8 @@ def test_neighbours_put_matches_right_that_noise_makes_more_similar_elsewhere(
     assert after.mean() > before.mean() + 0.05
     assert after[before].mean() > 0.97
     np.testing.assert_array_equal(together.points_b[~moved], alone.points_b[~moved])
-    np.testing.assert_array_equal(together.similarity[~moved], alone.similarity[~moved])
+    # Processors that multiply bfloat16 sum these in an order that depends on how many are found.
+    np.testing.assert_allclose(together.similarity[~moved], alone.similarity[~moved], atol=1e-6)
     assert (together.similarity[moved] <= alone.similarity[moved]).all()
     assert (together.ratio[moved] == 1).all()
     assert np.isnan(together.confidence).all()
