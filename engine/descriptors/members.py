@@ -115,9 +115,12 @@ def make_view(images: Tensor, member: Member) -> View:
     matrix, view_size_px = member_matrix(member, size_px)
     if member == Member():
         return View(images, matrix)
-    smooth = _blur_for(images, _linear_of(member))
     placed = matrix.to(images.device).expand(len(images), 3, 3)
-    drawn = warp_images(smooth, placed, view_size_px, outside="edge")
+    # Autocast would have the blur round the image, and then the places that the view is drawn from:
+    # 8 bits of 640 pixels are 2 px.
+    with torch.autocast(images.device.type, enabled=False):
+        smooth = _blur_for(images, _linear_of(member))
+        drawn = warp_images(smooth, placed, view_size_px, outside="edge")
     return View(drawn, matrix, is_part=member.part is not None)
 
 

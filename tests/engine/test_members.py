@@ -182,3 +182,13 @@ def test_a_linear_map_is_the_member_that_makes_it(member: Member):
     assert (found.scale, found.tilt) == pytest.approx((member.scale, member.tilt))
     assert 0 <= found.angle_deg < 360
     assert 0 <= found.tilt_deg < 180
+
+
+@pytest.mark.parametrize("member", [Member(0.25), Member(0.4, 20.0), Member(0.5, 10.0, 2.0, 30.0)])
+def test_reduced_arithmetic_draws_the_same_view(member: Member) -> None:
+    """A ramp shows by its values where they were read: places rounded to 8 bits are 2 px off."""
+    ramp = (torch.arange(640) / 640).expand(1, 1, 480, 640).contiguous()
+    exact = make_view(ramp, member).images
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        drawn = make_view(ramp, member).images
+    torch.testing.assert_close(drawn, exact, rtol=0.0, atol=0.0)
