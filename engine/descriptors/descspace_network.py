@@ -100,14 +100,16 @@ def enlarge_twice(features: Tensor, size: tuple[int, int]) -> Tensor:
         size: (height, width) wanted, each ``2 H' - 1`` or ``2 H'``.
     """
     rows, columns = features.shape[2:]
-    between = functional.interpolate(
-        features,
-        size=(2 * rows - 1, 2 * columns - 1),
-        mode="bilinear",
-        align_corners=True,
-    )
     more = (0, size[1] - 2 * columns + 1, 0, size[0] - 2 * rows + 1)
-    return functional.pad(between, more, mode="replicate") if any(more) else between
+    # Autocast would have the processor pad in float32, and go on in it up to the next convolution.
+    with torch.autocast(features.device.type, enabled=False):
+        between = functional.interpolate(
+            features,
+            size=(2 * rows - 1, 2 * columns - 1),
+            mode="bilinear",
+            align_corners=True,
+        )
+        return functional.pad(between, more, mode="replicate") if any(more) else between
 
 
 def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtCore import QObject, Signal
 
 from descgui.controllers.maps_controller import MapsController
 from descgui.controllers.matches_controller import MatchesController
@@ -225,14 +225,22 @@ def test_maps_that_end_after_their_descriptor_was_taken_away_are_not_ready(world
     assert [model.status(side).stage for side in api.SIDES] == ["none", "none"]
 
 
-def test_maps_that_end_after_they_were_found_to_be_too_large_stay_given_up(ready, rest):
+def test_maps_that_end_after_they_were_found_to_be_too_large_stay_given_up(
+    ready, rest, qtbot, monkeypatch
+):
     ready.models.compared[0].choose(DescriptorChoice("net"))
     rest()
     ready.session.map_budget_bytes = 5 * MAP_BYTES
-    third = ready.models.compared[1]
+    third, describe, hold = ready.models.compared[1], ready.session.describe, threading.Event()
+
+    def describe_held(pair: ImagePair, side: str, recipe: api.Recipe, context: Any) -> Any:
+        assert side == "a" or hold.wait(WAIT_MS / 1000)
+        return describe(pair, side, recipe, context)
+
+    monkeypatch.setattr(ready.session, "describe", describe_held)
     third.choose(DescriptorChoice("slow"))
-    while third.status("a").stage != "ready" or third.status("b").stage != "computing":
-        QCoreApplication.processEvents()
+    qtbot.waitUntil(lambda: third.status("b").stage == "computing", timeout=WAIT_MS)
+    hold.set()
     let_work_end_unheard(ready.maps.lane)
     ready.maps.refresh()  # finds the maps of both sides, and no room for them
     assert [third.status(side).stage for side in api.SIDES] == ["failed", "failed"]
@@ -967,13 +975,18 @@ def test_a_picture_that_ends_after_another_pair_was_opened_is_not_shown(ready, r
     assert ready.models.pictures.state.cycle_a == "a"
 
 
-def test_colours_that_end_after_their_descriptor_was_taken_away_are_not_shown(ready, rest):
+def test_colours_that_end_after_their_descriptor_was_taken_away_are_not_shown(
+    ready, rest, qtbot, monkeypatch
+):
     ready.models.view.update(mode="pca")
     rest()
     model = ready.models.compared[0]
+    hold = threading.Event()
+    colour = ready.session.pca
+    monkeypatch.setattr(ready.session, "pca", lambda *asked: hold.wait(5) and colour(*asked))
     model.choose(DescriptorChoice("net"))
-    while not any(request.recipe.spec[0] == "net" for (request,) in ready.session.of("pca")):
-        QCoreApplication.processEvents()
+    qtbot.waitUntil(lambda: model.ready and ready.lane.busy, timeout=WAIT_MS)
+    hold.set()
     let_work_end_unheard(ready.lane)
     model.choose(DescriptorChoice())
     rest()
