@@ -23,7 +23,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from engine.config import option
@@ -37,7 +36,7 @@ from engine.descriptors.networks import NetworkDescriptor, make_network, weights
 from engine.descriptors.registry import register_descriptor
 from engine.descriptors.shared_plane import SharedViews, find_shared_views
 from engine.descriptors.support import Support
-from engine.descriptors.tensors import to_luminance, unit_length
+from engine.descriptors.tensors import made_unit_length, to_luminance
 from engine.descriptors.vote import (
     MemberPoints,
     Vote,
@@ -271,15 +270,20 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         near = self._describe_part(grey, maps.get(Member()))
         if not wider:
             return near
-        rows, columns = near.values.shape[2:]
+        batch, dim, rows, columns = near.values.shape
+        # Parts are put where they belong one by one: to join them in the end would take as much
+        # memory again.  Channels lie together, as in the parts.
+        joined = near.values.new_empty(batch, rows, columns, dim * (1 + len(wider)))
+        joined = joined.permute(0, 3, 1, 2)
         # Lengths whose squares add up to 1: dot products are weighted means of those of the parts.
-        parts = [math.sqrt(1 - sum(share for _, share in wider)) * near.values]
-        for member, share in wider:
+        own_share = 1 - sum(share for _, share in wider)
+        joined[:, :dim].copy_(near.values).mul_(math.sqrt(own_share))
+        for number, (member, share) in enumerate(wider, start=1):
             view = make_view(grey, member)
             made = self._describe_part(view.images, maps.get(member))
             laid = lay_on(_GRID, (rows, columns), view, made)
-            parts.append(math.sqrt(share) * laid)
-        return DescriptorMap(unit_length(torch.cat(parts, dim=1)), _GRID)  # any part may be zero
+            joined[:, number * dim : (number + 1) * dim].copy_(laid).mul_(math.sqrt(share))
+        return DescriptorMap(made_unit_length(joined), _GRID)  # any part may be zero
 
 
 class DescSpace(DescSpaceFast):

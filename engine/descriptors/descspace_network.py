@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.descriptors.resnet import ResidualBlock
-from engine.descriptors.tensors import unit_length
+from engine.descriptors.tensors import made_unit_length
 
 _NARROW_CELLS = 5
 _WIDE_CELLS = 17
@@ -57,7 +57,7 @@ class DescSpaceNetwork(nn.Module):
         coarse = self.stage16(self.shrink16(middle))
         middle = self.join8(middle + enlarge_twice(self.to_stage8(coarse), middle.shape[2:]))
         fine = self.join4(fine + enlarge_twice(self.to_stage4(middle), fine.shape[2:]))
-        return unit_length(self.head(fine).float())
+        return made_unit_length(self.head(fine).float())
 
 
 def normalise_locally(grey: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.descriptors.base import DescriptorMap, Member, Part
-from engine.descriptors.tensors import unit_length
+from engine.descriptors.tensors import made_unit_length
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places, sample_map, warp_images
 
@@ -178,7 +178,7 @@ def lay_on(grid: CellGrid, cells: tuple[int, int], view: View, made: DescriptorM
     """
     places = cell_places(grid, cells, device=made.values.device)
     batch = len(made.values)
-    read = unit_length(read_view(view, made, places.expand(batch, -1, 2)), dim=2)
+    read = made_unit_length(read_view(view, made, places.expand(batch, -1, 2)), dim=2)
     if view.is_part:
         read *= _shown(view, places)[:, None]
     return read.view(batch, *cells, -1).permute(0, 3, 1, 2)  # channels stay together

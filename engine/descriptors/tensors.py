@@ -7,6 +7,7 @@ from torch import Tensor
 
 # ITU-R BT.601, as in OpenCV's and Pillow's grey conversions, which published weights saw.
 _LUMINANCE = (0.299, 0.587, 0.114)
+_SMALLEST = 1e-12
 
 GROUP = 64
 """Neighbouring values of a row or column whose largest is taken first, see :func:`largest_of_rows`
@@ -19,35 +20,56 @@ def to_luminance(images: Tensor) -> Tensor:
     return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
 
 
-def unit_length(values: Tensor, *, dim: int = 1, smallest: float = 1e-12) -> Tensor:
+def unit_length(values: Tensor, *, dim: int = 1, smallest: float = _SMALLEST) -> Tensor:
     """Float32 vectors along ``dim`` brought to length 1; ones below ``smallest`` become zero.
 
     Differentiable everywhere: a zero vector has a zero gradient.
     """
+    return values * _to_unit_length(values, dim, smallest)
+
+
+def made_unit_length(values: Tensor, *, dim: int = 1) -> Tensor:
+    """:func:`unit_length` of values that nothing else holds: overwrites them, unless they learn.
+
+    Memory that comes fresh from the system can take longer than all of the arithmetic.
+    """
+    if values.requires_grad:
+        return unit_length(values, dim=dim)
+    return values.mul_(_to_unit_length(values, dim, _SMALLEST))
+
+
+def _to_unit_length(values: Tensor, dim: int, smallest: float) -> Tensor:
+    """What vectors are multiplied by, of the shape of ``values`` with 1 along ``dim``."""
     if values.stride(dim) == 1:
         lengths: Tensor = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
-        return values * ((lengths >= smallest) / lengths.clamp_min(smallest))
+        return (lengths >= smallest) / lengths.clamp_min(smallest)
     # Where a vector's numbers do not lie together, vector_norm takes ten times as long as this;
     # where they do, a fifth.
     squared = values.square().sum(dim=dim, keepdim=True)
     least = smallest**2
-    return values * ((squared >= least) * squared.clamp_min(least).rsqrt())
+    return (squared >= least) * squared.clamp_min(least).rsqrt()
 
 
 def largest_of_rows(values: Tensor) -> tuple[Tensor, Tensor]:
     """``(N,)`` the largest of each row of ``(N, M)`` values, and the first place that has it.
 
     A maximum alone is found by vector instructions, several times as fast as one with its place.
-    So where rows are whole groups, the place is looked for in the best group only.
+    So the place is looked for in the best group only, and among what follows the last whole group.
     """
-    count, total = values.shape
-    if total % GROUP or total == GROUP:
+    total = values.shape[1]
+    whole = total - total % GROUP
+    if whole <= GROUP:
         best, place = values.max(dim=1)
         return best, place
-    grouped = values.view(count, -1, GROUP)
+    grouped = values[:, :whole].view(len(values), -1, GROUP)
     best, group = grouped.amax(dim=2).max(dim=1)
-    within = grouped[torch.arange(count, device=values.device), group].argmax(dim=1)
-    return best, group * GROUP + within
+    within = grouped[torch.arange(len(values), device=values.device), group].argmax(dim=1)
+    place = group * GROUP + within
+    if whole < total:
+        last, there = values[:, whole:].max(dim=1)
+        larger = ~(last <= best) & ~best.isnan()  # a value that is no number counts as the largest
+        best, place = torch.where(larger, last, best), torch.where(larger, there + whole, place)
+    return best, place
 
 
 def raise_to_columns(best: Tensor, place: Tensor, values: Tensor, first: int) -> None:

@@ -26,7 +26,7 @@ from torch.nn import functional
 from engine.descriptors.base import DescriptorMap, Member
 from engine.descriptors.member_steps import undoing
 from engine.descriptors.members import View, read_view, to_view
-from engine.descriptors.tensors import unit_length
+from engine.descriptors.tensors import largest_of_rows, unit_length
 from engine.geometry.coords import CellGrid
 from engine.geometry.sampling import cell_places
 from engine.progress import check_stop
@@ -190,9 +190,9 @@ def _mutual_matches(asking: MemberPoints, offering: MemberPoints) -> tuple[Tenso
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
         return nothing, nothing
     check_stop()
-    found = (asking.vectors @ offering.vectors.T).argmax(dim=1)
+    _, found = largest_of_rows(asking.vectors @ offering.vectors.T)
     # Of all points, the one that found the cell is the most similar to it.
-    back = (offering.vectors[found] @ asking.vectors.T).argmax(dim=1)
+    _, back = largest_of_rows(offering.vectors[found] @ asking.vectors.T)
     asked = (back == torch.arange(len(found), device=device)).nonzero()[:, 0]
     return asked, found[asked]
 

@@ -1,11 +1,11 @@
-"""Vectors are brought to unit length alike, however their numbers lie in memory."""
+"""Unit length, and the largest of rows, however numbers lie in memory."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from engine.descriptors.tensors import unit_length
+from engine.descriptors.tensors import GROUP, largest_of_rows, made_unit_length, unit_length
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])
@@ -27,3 +27,44 @@ def test_the_gradient_is_finite_and_zero_at_a_zero_vector(dim: int):
     assert values.grad is not None
     gradient = values.grad if dim == 1 else values.grad.T
     torch.testing.assert_close(gradient, torch.tensor([[0.128, -0.096], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_values_that_nothing_else_holds_are_overwritten_with_the_same(dim: int):
+    values = torch.randn(9, 9, generator=torch.manual_seed(1))
+    values.select(1 - dim, 3).zero_()
+    expected = unit_length(values, dim=dim)
+    found = made_unit_length(values, dim=dim)
+    assert found.data_ptr() == values.data_ptr()
+    assert torch.equal(found, expected)
+
+
+def test_values_that_learn_are_left_as_they_are():
+    values = torch.randn(4, 8, generator=torch.manual_seed(1)).requires_grad_()
+    before = values.detach().clone()
+    (made_unit_length(2 * values)[:, 0].sum()).backward()
+    found = values.grad
+    values.grad = None
+    (unit_length(2 * values)[:, 0].sum()).backward()
+    assert found is not None
+    assert torch.equal(found, values.grad)
+    assert torch.equal(values, before)
+
+
+@pytest.mark.parametrize("columns", [1, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP, 4 * GROUP + 17])
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_the_largest_of_rows_is_the_first_one(columns: int, levels: int):
+    """Few different values make ties, also between whole groups and what follows them."""
+    values = torch.randint(levels, (200, columns), generator=torch.manual_seed(2)).float()
+    best, place = largest_of_rows(values)
+    assert torch.equal(best, values.amax(dim=1))
+    assert torch.equal(place, values.argmax(dim=1))
+
+
+@pytest.mark.parametrize("at", [(0,), (2 * GROUP + 3,), (5, 2 * GROUP + 3), (GROUP, GROUP + 1)])
+def test_what_is_no_number_counts_as_the_largest(at: tuple[int, ...]):
+    values = torch.rand(1, 2 * GROUP + 9, generator=torch.manual_seed(3))
+    values[0, list(at)] = torch.nan
+    best, place = largest_of_rows(values)
+    assert best.isnan().all()
+    assert place.tolist() == [at[0]]
