@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,9 +17,11 @@ from benchmarks import __main__ as runner
 from benchmarks import device, evaluation, growth, match, memory, recording, sequences
 from benchmarks.figure import Figure, Row, make_rows, summarise, table, take_turns
 from engine.cli.command import settings_from
+from engine.cli.commands import bench
 from engine.cli.parser import build_parser, parse
 from engine.data.layouts import open_pair_set
 from engine.jobs.settings import MatchConfig
+from engine.progress import CancelToken
 
 
 def test_a_figure_is_the_middle_and_the_ends_of_its_samples():
@@ -329,3 +332,25 @@ def test_a_device_has_benchmarks_of_its_own_and_must_be_there(
     assert "--device is for device and mining alone" in capsys.readouterr().err
     assert runner.main(["--device", "cuda:77"]) == 1
     assert "--device cuda:77: " in capsys.readouterr().err
+
+
+def test_the_command_hands_files_on_with_their_whole_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    monkeypatch.chdir(tmp_path)
+    words = ["bench", "--only", "hover", "--json", "a", "--against", "b", "--record", "c"]
+    shell = SimpleNamespace(
+        sink=SimpleNamespace(close=lambda: None), cancel=CancelToken(), out=sys.stdout
+    )
+    assert bench.run(parse(build_parser("main.py"), words), shell) == 0  # type: ignore[arg-type]
+    (command,) = commands
+    for flag, name in (("--json", "a"), ("--against", "b"), ("--record", "c")):
+        assert command[command.index(flag) + 1] == str(tmp_path / name)
+    assert command[command.index("--only") + 1] == "hover"

@@ -34,8 +34,9 @@ class BenchOptions:
     json: Path | None = option(None, help="write the figures to this file, too")
     check: bool = option(False, help="fail when a figure misses its target")
     against: Path | None = option(
-        None, help="fail when a ratio is 20 % worse than in this file, which --json wrote"
+        None, help="fail when a ratio is 20 % worse than in this file, which --record wrote"
     )
+    record: Path | None = option(None, help="add the figures to those recorded in this file")
     install_peers: bool = option(
         False, help="make the environment of the libraries that are compared with, and end"
     )
@@ -47,10 +48,10 @@ def run(arguments: Namespace, shell: Shell) -> int:
     if not (checkout / "benchmarks" / "__main__.py").is_file():
         raise DescSpaceError("The benchmarks are part of the source tree, not of an installation.")
     options = options_from(arguments, BenchOptions)
-    if options.json is not None:
-        options = replace(options, json=options.json.absolute())
-    if options.against is not None:
-        options = replace(options, against=options.against.absolute())
+    files = {name: getattr(options, name) for name in ("json", "against", "record")}
+    options = replace(
+        options, **{name: file.absolute() for name, file in files.items() if file is not None}
+    )
     command = [sys.executable, "-m", "benchmarks", *option_words(options)]
     paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
