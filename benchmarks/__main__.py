@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.figure import Figure, make_rows, table
+from benchmarks.figure import Figure, Row, make_rows, table
 from benchmarks.recording import Recorded, add_report, make_report, write_json
 
 # Module in this folder -> what it measures.
@@ -103,7 +104,7 @@ def main(words: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
     figures, failed = _run_all(names, arguments.runs, arguments.device)
-    rows = make_rows([figure for found in figures.values() for figure in found])
+    rows = _rows_of(figures)
     print(table(rows))
     if arguments.json is not None:
         write_json(make_report(rows), arguments.json)
@@ -115,8 +116,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"measuring {', '.join(again)} again, as ratios are worse", file=sys.stderr)
         figures, failed_again = _run_all(again, arguments.runs, arguments.device)
         failed |= failed_again
-        rows_again = make_rows([figure for found in figures.values() for figure in found])
-        still = recorded.worse(rows_again)
+        still = recorded.worse(_rows_of(figures))
         worse = {name: words for name, words in still.items() if name in worse}
     for line in worse.values():
         print(line, file=sys.stderr)
@@ -150,6 +150,10 @@ def _run_all(
             print(f"{name} failed: {error}", file=sys.stderr)
             failed = True
     return figures, failed
+
+
+def _rows_of(figures: Mapping[str, Sequence[Figure]]) -> list[Row]:
+    return make_rows([figure for found in figures.values() for figure in found])
 
 
 def _run_one(name: str, runs: int, device: str | None = None) -> list[Figure]:

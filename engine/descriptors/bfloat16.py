@@ -12,7 +12,9 @@ from torch import Tensor
 ROUNDING: Final = 2.0**-8
 """Largest relative change by rounding a number to bfloat16, which keeps 8 bits."""
 
-_FLOAT32_ROUNDING: Final = 2.0**-24
+FLOAT32_ROUNDING: Final = 2.0**-24
+"""Largest relative change by rounding a number to float32."""
+
 _CHUNK_BYTES: Final = 1 << 20  # the processor's caches hold it while it is worked on
 
 
@@ -25,7 +27,7 @@ def in_hardware() -> bool:
 
 def sum_rounding(dim: int) -> float:
     """How far a product of two vectors of length 1, summed in float32 in any order, can be off."""
-    return (dim + 1) * _FLOAT32_ROUNDING
+    return (dim + 1) * FLOAT32_ROUNDING
 
 
 @dataclass(frozen=True, slots=True, eq=False)

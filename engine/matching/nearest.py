@@ -11,8 +11,7 @@ different numbers of rows; an *index* counts the rows of all members, one member
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -209,7 +208,7 @@ def nearest(
     memory = sets.new_empty(rows * columns)
     for begin in range(0, count, rows):
         block = sets[:, begin : begin + rows]
-        for first, part in _pieces(candidates, columns):
+        for first, part in shortlist.pieces(candidates, columns):
             if cancel is not None:
                 cancel.check()
             similarity = memory[: block.shape[1] * len(part)].view(-1, len(part))
@@ -372,7 +371,7 @@ def nearest_apart(
     for begin in range(0, len(left), rows):
         some = left[begin : begin + rows]
         similarity = sets.new_full((len(some), columns), -torch.inf)
-        for first, member in _pieces(candidates, max(1, total)):
+        for first, member in shortlist.pieces(candidates, max(1, total)):
             if cancel is not None:
                 cancel.check()
             set_similarity(sets[:, some], member, out=similarity[:, first : first + len(member)])
@@ -381,7 +380,7 @@ def nearest_apart(
         found = pick_apart(similarity, positions, count=count, separation=separation)
         index[some], value[some] = found.index, found.similarity
     if twins is not None and len(twins):
-        index[twins], value[twins] = index[twins[:1]].clone(), value[twins[:1]].clone()
+        index[twins], value[twins] = index[twins[:1]], value[twins[:1]]
     return Apart(index, value, None if listing is None else listing.told())
 
 
@@ -539,11 +538,3 @@ def set_similarity(queries: Tensor, candidates: Tensor, *, out: Tensor | None = 
     for member in queries[1:]:
         torch.maximum(best, member @ candidates.T, out=best)
     return best
-
-
-def _pieces(candidates: Sequence[Tensor], rows: int) -> Iterator[tuple[int, Tensor]]:
-    """Cut every member into pieces of at most ``rows``, each with the index of its first row."""
-    firsts = itertools.accumulate((len(member) for member in candidates), initial=0)
-    for first, member in zip(firsts, candidates, strict=False):
-        for begin in range(0, len(member), rows):
-            yield first + begin, member[begin : begin + rows]

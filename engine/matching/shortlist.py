@@ -22,6 +22,7 @@ each takes a few microseconds, and waits for no other thread.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine.descriptors.bfloat16 import ROUNDING, in_hardware
+from engine.descriptors.bfloat16 import FLOAT32_ROUNDING, ROUNDING, in_hardware
 from engine.progress import CancelToken, check_stop
 
 Floats = NDArray[np.float32]
@@ -64,7 +65,6 @@ _LOOKED_AT_ONCE: Final = 1024  # rows or groups that do
 _DECIDED_AT_ONCE: Final = 512  # rows that are compared in float32
 _ROUGHLY: Final = 6  # times as many vectors as others: their errors are not worth measuring
 _DIMS: Final = range(16, 2049)
-_FLOAT32_ROUNDING: Final = 2.0**-24
 _VANISHING: Final = 2.0**-58  # shorter vectors may have squares that vanish
 _LEAST: Final = np.float32(2.0**-100)  # sums of products that vanish are smaller
 _NO_INDEX: Final = 2**63 - 1
@@ -155,9 +155,12 @@ def search(
     rows = _plan_rows(max(_COLUMNS, members), dim, budget_bytes) or _PADDED
     memory = _Memory(budget_bytes - 2 * dim * rows)
     blocks = _Block.cut(queries, _COLUMNS)
-    for first, part, asked in _pieces(candidates, asks, rows):
+    asked = None if asks is None or tell is None else torch.cat(list(asks))
+    for first, part in pieces(candidates, rows):
         offered = _Rounded.of(part, measured=_ROUGHLY * members * count > len(part))
-        wanted = None if asked is None or tell is None else _Asks.of(asked, tell)
+        wanted = None
+        if asked is not None and tell is not None:
+            wanted = _Asks.of(asked[first : first + len(part)], tell)
         for block in blocks:
             if cancel is not None:
                 cancel.check()
@@ -198,7 +201,7 @@ def search_both_ways(
     dim = points_a.shape[1]
     rows = _plan_rows(_COLUMNS, dim, budget_bytes) or _PADDED
     memory = _Memory(budget_bytes - 2 * dim * rows)
-    for first, part, _ in _pieces([points_b], None, rows):
+    for first, part in pieces([points_b], rows):
         offered = _Rounded.of(part, measured=_ROUGHLY * len(points_a) > len(part))
         back = best_b.among(first, first + len(part))
         margin = offered.margins([block.rounded for block in blocks])
@@ -277,16 +280,12 @@ def search_apart(
     )
 
 
-def _pieces(
-    candidates: Sequence[Tensor], asks: Sequence[Tensor] | None, rows: int
-) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Pieces of the members with the index of their first row, and what they ask for."""
-    first = 0
-    for number, member in enumerate(candidates):
+def pieces(candidates: Sequence[Tensor], rows: int) -> Iterator[tuple[int, Tensor]]:
+    """Cut every member into pieces of at most ``rows``, each with the index of its first row."""
+    firsts = itertools.accumulate((len(member) for member in candidates), initial=0)
+    for first, member in zip(firsts, candidates, strict=False):
         for begin in range(0, len(member), rows):
-            part = slice(begin, begin + rows)
-            yield first + begin, member[part], None if asks is None else asks[number][part]
-        first += len(member)
+            yield first + begin, member[begin : begin + rows]
 
 
 class _Memory:
@@ -405,7 +404,7 @@ class _Rounded:
         """
         norm = np.max([one.norm.max(initial=0) for one in others])
         error = np.max([one.error.max(initial=0) for one in others])
-        rounding = np.float32(2 * self.values.shape[1] * _FLOAT32_ROUNDING)
+        rounding = np.float32(2 * self.values.shape[1] * FLOAT32_ROUNDING)
         longest = self.norm + self.error
         found: Floats = self.error * norm + longest * error
         found += 2 * longest * (norm + error) * rounding + _LEAST

@@ -35,6 +35,7 @@ and most of the rest goes into the hashes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -182,6 +183,8 @@ def find_hard_negatives(
     # One for all blocks: the system hands out fresh memory page by page, which takes as long as a
     # third of the product.
     whole = torch.empty(block, grid.padded, device=maps.device)
+    # Blocks of a map follow one another: what it offers is read once.
+    offered_by = functools.lru_cache(maxsize=1)(lambda number: grid.offered(maps[number]))
     for parts in _in_blocks(left, block, in_pairs=estimated):
         pair = torch.cat([torch.full_like(part, number) for number, part in parts])
         query = torch.cat([part for _, part in parts])
@@ -190,7 +193,7 @@ def find_hard_negatives(
         similarity[:, grid.total :] = -torch.inf
         begin = 0
         for number, part in parts:
-            offered = grid.offered(maps[number])
+            offered = offered_by(number)
             rows = slice(begin, begin + len(part))
             products = similarity[rows, : grid.total]
             torch.mm(asked[rows], offered, out=products)
