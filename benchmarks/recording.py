@@ -32,10 +32,20 @@ def write_json(value: object, path: Path) -> None:
 
 
 def add_report(report: dict[str, Any], path: Path) -> None:
-    """Add a report to the recorded ones."""
-    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"reports": []}
-    recorded["reports"].append(report)
-    write_json(recorded, path)
+    """Add a report to the recorded ones.
+
+    Raises:
+        LookupError: the file is there and holds none; the message says so.
+    """
+    write_json({"reports": [*(_read_reports(path) if path.exists() else []), report]}, path)
+
+
+def _read_reports(path: Path) -> list[dict[str, Any]]:
+    try:
+        reports: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["reports"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LookupError(f"{path}: holds no recorded runs, as --record writes them.") from error
+    return reports
 
 
 class Recorded:
@@ -45,11 +55,11 @@ class Recorded:
         path: the file.
 
     Raises:
-        LookupError: none was; the message says so.
+        LookupError: none was, or it is no such file; the message says so.
     """
 
     def __init__(self, path: Path) -> None:
-        reports = json.loads(path.read_text(encoding="utf-8"))["reports"]
+        reports = _read_reports(path)
         kinds = sorted({report["machine"]["processor"] for report in reports})
         own = _processor()
         if own not in kinds:

@@ -184,6 +184,17 @@ def test_where_more_is_better_less_is_worse(tmp_path: Path):
     assert list(recorded.worse(rows(2.5))) == ["two"]
 
 
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"machine": {}, "figures": []}'])
+def test_a_file_without_recorded_runs_is_refused_before_anything_is_measured(
+    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "figures.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert runner.main(["--only", "hover", "--against", str(path)]) == 1
+    assert f"{path}: holds no recorded runs" in capsys.readouterr().err
+
+
 def test_the_recorded_runs_of_the_program_can_be_read():
     path = Path(recording.__file__).with_name("recorded.json")
     for report in json.loads(path.read_text(encoding="utf-8"))["reports"]:
