@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,15 +155,24 @@ def test_closing_the_window_stops_the_run_and_the_next_window_continues_it(
 ) -> None:
     first = open_window()
     first.models.evaluation.choice.update(open_report=False)
+    closed = threading.Event()
+
+    def hold(begun: Any, _record: Any) -> None:
+        """Let the run wait after its first pair, however fast it is."""
+        if begun.records:
+            assert closed.wait(WAIT_MS / 1000)
 
     def close_after_one(shown: Any) -> None:
         if shown.stage == "running" and shown.done >= 1:
             first.models.evaluation.shown.changed.disconnect(close_after_one)
             first.window.close()
+            closed.set()
 
+    runs = first.evaluations.runs
+    runs._measured.connect(hold, Qt.ConnectionType.DirectConnection)  # on the run's thread
     first.models.evaluation.shown.changed.connect(close_after_one)
     with qtbot.waitSignal(first.finished, timeout=WAIT_MS):
-        first.evaluations.runs.run()
+        runs.run()
     second = open_window()
     second.models.evaluation.choice.update(open_report=False)
     qtbot.waitUntil(lambda: len(second.models.evaluation.runs.state) == 1, timeout=WAIT_MS)
