@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine.descriptors.bfloat16 import FLOAT32_ROUNDING, ROUNDING
+from engine.descriptors.bfloat16 import Rounded
 
 Floats = NDArray[np.float32]
 Bits = NDArray[np.int16]
@@ -98,20 +98,19 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vectors:
-    """Vectors, and what rounding them to bfloat16 makes of them.
+    """Vectors, what rounding them to bfloat16 makes of them, and which are zero.
+
+    :class:`Rounded` alone is too little for a search: it has to answer queries of any length, where
+    squares vanish and products with zero vectors are known, and decides by the exact vectors.
 
     Attributes:
         exact: ``(N, D)`` float32; for queries ``(L, B, D)``, N = L * B.
-        values: ``(N, D)`` bfloat16; ``(0, D)`` where they are rounded again each time.
-        norm: ``(N,)`` lengths, no smaller than the true ones.
-        error: ``(N,)`` lengths of what rounding changes, no smaller than the true ones.
+        rounded: the N vectors in bfloat16; not kept where they are rounded again each time.
         blank: ``(N,)`` True for zero vectors.
     """
 
     exact: Tensor
-    values: Tensor
-    norm: Floats
-    error: Floats
+    rounded: Rounded
     blank: Flags
 
     @classmethod
@@ -119,30 +118,18 @@ class Vectors:
         """Round vectors; unless measured, their errors are the largest that rounding can make."""
         exact = exact.detach()
         flat = exact.reshape(-1, exact.shape[-1])
-        count = len(flat)
-        norm, error = torch.empty(count), torch.empty(count)
-        values = torch.empty((count if kept else 0, flat.shape[1]), dtype=torch.bfloat16)
-        for begin in range(0, count, ROUNDED_AT_ONCE):
-            some = slice(begin, begin + ROUNDED_AT_ONCE)
-            part = flat[some]
-            if kept:
-                values[some].copy_(part)
-            torch.linalg.vector_norm(part, dim=1, out=norm[some])
-            if measured:
-                rounded = values[some] if kept else part.to(torch.bfloat16)
-                changed = rounded.to(torch.float32).sub_(part)
-                torch.linalg.vector_norm(changed, dim=1, out=error[some])
-        blank = (norm == 0).numpy()
+        rounded = Rounded.of(flat, measure=measured, keep=kept, at_once=ROUNDED_AT_ONCE)
+        blank = (rounded.norm == 0).numpy()
         if blank.any():  # or so short that their squares vanish
             blank[blank] = ~flat[torch.from_numpy(blank)].any(dim=1).numpy()
-        norm += _VANISHING
-        error = error.add_(_VANISHING) if measured else norm * ROUNDING
-        return cls(exact, values, norm.numpy(), error.numpy(), blank)
+        rounded.norm.add_(_VANISHING)
+        rounded.error.add_(_VANISHING)
+        return cls(exact, rounded, blank)
 
     def pieces(self) -> Iterator[Tensor]:
         """The vectors in bfloat16, one piece after the other."""
-        if len(self.values):
-            yield self.values
+        if len(self.rounded.values):
+            yield self.rounded.values
         else:
             for part in torch.split(self.exact, ROUNDED_AT_ONCE):
                 yield part.to(torch.bfloat16)
@@ -150,17 +137,15 @@ class Vectors:
     def margins(self, others: Sequence[Vectors]) -> Floats:
         """``(N,)`` how far sums behind estimates are from products with any other, at most.
 
-        With q and c for the vectors, dq and dc for their errors, it is |dq| |c| + |q + dq| |dc| for
-        rounding them, and D roundings of |q + dq| |c + dc| for each of the two sums; four of them
-        pay for the rounding of this bound, too.  Where anything overflows, it is infinite or NaN.
+        With D dimensions, D roundings of these products are due, and 2 D of the estimates where a
+        processor rounds twice for each term.  The bound has 4 D: the rest pays for its own
+        rounding.  Where anything overflows, it is infinite or NaN.
         """
-        norm = np.max([one.norm.max(initial=0) for one in others])
-        error = np.max([one.error.max(initial=0) for one in others])
-        rounding = np.float32(2 * self.values.shape[1] * FLOAT32_ROUNDING)
-        longest = self.norm + self.error
-        found: Floats = self.error * norm + longest * error
-        found += 2 * longest * (norm + error) * rounding + LEAST
-        return found
+        rounded = [one.rounded for one in others]
+        norm = np.max([one.norm.numpy().max(initial=0) for one in rounded])
+        error = np.max([one.error.numpy().max(initial=0) for one in rounded])
+        bound = self.rounded.product_bound(float(norm), float(error))
+        return bound.add_(float(LEAST)).numpy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,8 +172,10 @@ class Block:
         """Cut ``(L, N, D)`` queries into blocks of at most so many columns."""
         members, total, dim = queries.shape
         whole = Vectors.of(queries, measured=True)
-        values = whole.values.view(members, total, dim)
-        norm, error = (one.reshape(members, total) for one in (whole.norm, whole.error))
+        values = whole.rounded.values.view(members, total, dim)
+        norm, error = (
+            one.view(members, total) for one in (whole.rounded.norm, whole.rounded.error)
+        )
         blank = whole.blank.reshape(members, total)
         size = max(1, columns // max(1, members))
         blocks = []
@@ -197,9 +184,7 @@ class Block:
             mine = values[:, some].reshape(-1, dim)
             vectors = Vectors(
                 exact=whole.exact[:, some],
-                values=mine,
-                norm=norm[:, some].ravel(),
-                error=error[:, some].ravel(),
+                rounded=Rounded(mine, norm[:, some].flatten(), error[:, some].flatten()),
                 blank=blank[:, some].ravel(),
             )
             count = len(mine) // members

@@ -54,7 +54,6 @@ class Best:
 
     @classmethod
     def of_none(cls, count: int) -> Best:
-        """No candidate yet, for so many queries."""
         """No candidate yet for any of so many queries."""
         return cls(np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64))
 
