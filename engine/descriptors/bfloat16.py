@@ -1,4 +1,7 @@
-"""Vectors rounded to bfloat16, and how far their products are from the exact ones."""
+"""Vectors rounded to bfloat16, and how far their products are from the exact ones.
+
+Matching and mining share this.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,7 @@ from torch import Tensor
 ROUNDING: Final = 2.0**-8
 """Largest relative change by rounding a number to bfloat16, which keeps 8 bits."""
 
-FLOAT32_ROUNDING: Final = 2.0**-24
-"""Largest relative change by rounding a number to float32."""
-
+_FLOAT32_ROUNDING: Final = 2.0**-24  # largest relative change by rounding a number to float32
 _CHUNK_BYTES: Final = 1 << 20  # the processor's caches hold it while it is worked on
 
 
@@ -27,7 +28,7 @@ def in_hardware() -> bool:
 
 def sum_rounding(dim: int) -> float:
     """How far a product of two vectors of length 1, summed in float32 in any order, can be off."""
-    return (dim + 1) * FLOAT32_ROUNDING
+    return (dim + 1) * _FLOAT32_ROUNDING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Rounded:
     """Vectors in bfloat16.
 
     Attributes:
-        values: ``(N, D)`` bfloat16.
+        values: ``(N, D)`` bfloat16; ``(0, D)`` where they were not to be kept.
         norm: ``(N,)`` float32, their lengths, or more.
         error: ``(N,)`` float32, lengths of what rounding changed, or more.
     """
@@ -45,7 +46,15 @@ class Rounded:
     error: Tensor
 
     @classmethod
-    def of(cls, exact: Tensor, origin: Tensor | None = None, *, measure: bool = True) -> Rounded:
+    def of(
+        cls,
+        exact: Tensor,
+        origin: Tensor | None = None,
+        *,
+        measure: bool = True,
+        keep: bool = True,
+        at_once: int | None = None,
+    ) -> Rounded:
         """Round vectors, or how far they are from an origin.
 
         Args:
@@ -53,16 +62,21 @@ class Rounded:
             origin: ``(D,)``; zero where there is none.
             measure: look how far rounding changes each, which takes as long again; else the most
                 that it can is taken, about 2.4 times as much.
+            keep: the rounded vectors; else what is known of them alone.
+            at_once: vectors that are rounded at a time; as many as caches hold where none are said.
         """
         count, dim = exact.shape
-        values = torch.empty(count, dim, dtype=torch.bfloat16)
+        values = torch.empty(count if keep else 0, dim, dtype=torch.bfloat16)
         norm, error = torch.empty(count), torch.empty(count)
-        rows = max(1, _CHUNK_BYTES // (4 * dim))
+        rows = at_once or max(1, _CHUNK_BYTES // (4 * dim))
         for begin in range(0, count, rows):
             part = slice(begin, begin + rows)
             chunk = exact[part] if origin is None else exact[part] - origin
-            values[part] = chunk
-            back = values[part].to(torch.float32) if measure else chunk
+            if keep:
+                values[part] = chunk
+            back = chunk
+            if measure:
+                back = (values[part] if keep else chunk.to(torch.bfloat16)).to(torch.float32)
             torch.linalg.vector_norm(back, dim=1, out=norm[part])
             if measure:
                 torch.linalg.vector_norm(back.sub_(chunk), dim=1, out=error[part])
@@ -71,7 +85,7 @@ class Rounded:
             norm += error
         return cls(values, norm, error)
 
-    def product_bound(self, norm: Tensor, error: Tensor) -> Tensor:
+    def product_bound(self, norm: Tensor | float, error: Tensor | float) -> Tensor:
         """How far products with other rounded vectors can be from those of the exact ones.
 
         By the triangle inequality and that of Cauchy and Schwarz: both vectors were rounded, and so
@@ -85,6 +99,7 @@ class Rounded:
         Returns:
             ``(N,)`` float32.
         """
-        # Processors may round several times where they add two products.
+        # Processors may round several times where they add two products, and matching holds this
+        # against products that were summed in float32 themselves.
         summed = 4 * sum_rounding(self.values.shape[1])
         return (self.error * (norm + error)).add_(self.norm * (error + summed * norm))

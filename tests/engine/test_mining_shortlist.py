@@ -393,3 +393,13 @@ def test_products_of_rounded_vectors_are_within_the_bound(
         assert (one.norm >= norm).all()
         assert (one.error >= error).all()
         assert (one.error <= 4 * error).all()
+
+
+@pytest.mark.parametrize("measure", [True, False])
+def test_the_same_is_known_of_rounded_vectors_that_are_not_kept(measure: bool) -> None:
+    vectors = 3 * unit(50, DIM, dim=1)
+    kept = Rounded.of(vectors, measure=measure)
+    known = Rounded.of(vectors, measure=measure, keep=False, at_once=7)
+    assert known.values.shape == (0, DIM)
+    assert torch.equal(known.norm, kept.norm)
+    assert torch.equal(known.error, kept.error)

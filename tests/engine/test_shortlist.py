@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, normalize
 
 from engine.descriptors.daisy import Daisy, DaisyConfig
 from engine.errors import JobCancelled
-from engine.matching import shortlist
+from engine.matching import reranking, shortlist
 from engine.matching.nearest import (
     MOST_REACHING,
     Reaching,
@@ -192,13 +192,13 @@ def test_rows_are_found_by_groups_once_they_know_similar_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked = []
-    by_groups = shortlist._Pairs._near_rows_by_groups
+    by_groups = reranking._near_rows_by_groups
 
     def watched(*args: Any) -> Any:
         looked.append(by_groups(*args))
         return looked[-1]
 
-    monkeypatch.setattr(shortlist._Pairs, "_near_rows_by_groups", watched)
+    monkeypatch.setattr(reranking, "_near_rows_by_groups", watched)
     b = rough(1000, seed=1)
     a = torch.cat([b, rough(2000, seed=2), b])
     (_, _), (index, similarity) = shortlist.search_both_ways(a, b, budget_bytes=BUDGET_BYTES)
