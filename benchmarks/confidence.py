@@ -275,10 +275,10 @@ def _fit(matches: Matches, names: Sequence[str], most: float) -> dict[str, float
 
 
 def calibrate(matches: Matches) -> Calibration:
-    """Both kinds of weights: with the agreement of neighbours, and without."""
+    """Both kinds of weights: with what neighbours tell, and without."""
     names = [name for name in Evidence.NAMES if np.isfinite(matches.evidence[name]).any()]
     known = np.isfinite(matches.evidence["agreement"])
-    alone = [name for name in names if name != "agreement"]
+    alone = [name for name in names if name not in Evidence.OF_NEIGHBOURS]
     return Calibration(fit(matches, alone), fit(matches.where(known), names))
 
 
@@ -288,7 +288,7 @@ def confidence(
     """``(N,)`` confidences, with the neighbours or as if they were not known."""
     evidence = matches.evidence
     unknown = np.full(len(matches.right), np.nan)
-    columns = evidence | ({"agreement": unknown} if alone else {})
+    columns = evidence | (dict.fromkeys(Evidence.OF_NEIGHBOURS, unknown) if alone else {})
     return calibration.weigh(columns).astype(np.float64)
 
 

@@ -17,7 +17,8 @@ from engine.descriptors.base import Levels
 from engine.evaluation.points import Points
 from engine.evaluation.protocols import SEARCH_BUDGET_BYTES, describe_points, refine_matches
 from engine.geometry.sampling import cell_places
-from engine.matching.confidence import Evidence, neighbours_agree
+from engine.matching.confidence import Evidence
+from engine.matching.local_motion import compare_with_neighbours
 from engine.matching.nearest import distance_ratio, nearest, nearest_apart
 from engine.progress import CancelToken
 from engine.vocabulary import SEPARATION_PX
@@ -83,7 +84,7 @@ def match_with_evidence(
             similarity=similarity.cpu().numpy(),
             ratio=distance_ratio(similarity, second).cpu().numpy(),
             cycle_px=np.linalg.norm(home_px - query_px, axis=1),
-            agreement=neighbours_agree(query_px, match_px, textured),
+            motion=compare_with_neighbours(query_px, match_px, textured),
             vote_right=vote_right,
         ),
     )

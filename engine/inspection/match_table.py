@@ -17,10 +17,10 @@ from engine.matching.confidence import (
     Evidence,
     Uncalibrated,
     find_calibration,
-    neighbours_agree,
     weigh_evidence,
 )
 from engine.matching.consensus import CANDIDATES, reach_consensus
+from engine.matching.local_motion import compare_with_neighbours
 from engine.matching.nearest import (
     Apart,
     distance_ratio,
@@ -223,7 +223,7 @@ def _evidence(
         similarity=similarity,
         ratio=ratio,
         cycle_px=a.lengths_px(returned - points_a),
-        agreement=neighbours_agree(
+        motion=compare_with_neighbours(
             a.resize.forward(points_a), b.resize.forward(points_b), textured
         ),
         vote_right=a.info.vote_right,

@@ -22,6 +22,7 @@ from engine.matching.confidence import (
     find_calibration,
     weigh_evidence,
 )
+from engine.matching.local_motion import LocalMotion
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
 from engine.matching.similarity import cell_similarity, similarity_map
 from engine.truth.base import TruePoints, Truth, Visibility
@@ -127,7 +128,7 @@ def _add_confidence(answer: ProbeAnswer, asked: Described, other: Described) -> 
         similarity=np.array([answer.peaks[0].similarity]),
         ratio=np.array([answer.ratio]),
         cycle_px=asked.lengths_px(gap_px),
-        agreement=np.array([np.nan]),
+        motion=LocalMotion.unknown(1),
         vote_right=asked.info.vote_right,
     )
     sure = float(weigh_evidence(found, evidence, np.array([answer.textured]))[0])

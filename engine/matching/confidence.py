@@ -7,7 +7,8 @@ regression of the *evidence* of a match:
 * its similarity;
 * its ratio: how much more similar it is than the best place apart from it;
 * its cycle error: how far from the query its own match in image a is;
-* the agreement of its neighbours: how many matches of nearby queries move as it does;
+* how its neighbours move (:mod:`engine.matching.local_motion`): how many of the matches of nearby
+  queries agree with it, and how far it is from where they put it;
 * the support of the pair's vote, by descriptors whose pairs vote.
 
 Some points that the other image hides look as good as any, next to where they would be, so the
@@ -39,34 +40,16 @@ from numpy.typing import NDArray
 from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import WeightsError
 from engine.files import sha256_of
+from engine.matching.local_motion import LocalMotion
 from engine.paths import FileStamp, data_dir
-from engine.progress import check_stop
 from engine.vocabulary import SEPARATION_PX, PairMatcher
 
 WITHIN_PX: Final = 3.0
 """How far from the true point a match may be, in pixels as described."""
 
-NEIGHBOURS: Final = 8
-"""How many nearby queries are asked whether they agree."""
-
-LEAST_APART_PX: Final = 8.0
-"""Queries nearer than this see the same, and so err together; they are no witnesses."""
-
-WITNESSES: Final = 1000
-"""How many queries of a table are witnesses, at most: more would stand too near each other."""
-
-SAME_PX: Final = 3.0
-SAME_SHARE: Final = 0.3
-"""Neighbours agree to within so many pixels, or so much of the distance between their matches."""
-
-FARTHEST_GROWTH: Final = 8.0
-"""No image shows things so many times as large as the other one: matches that collapse onto one
-place, or fly apart, agree about nothing."""
-
-_LEAST_NEIGHBOURS: Final = 3
-_AT_ONCE: Final = 512
 _LEAST_RATIO: Final = 0.02
-_LONGEST_CYCLE_PX: Final = 256.0
+_LONGEST_CYCLE_PX: Final = 16.0  # farther ways back tell no more
+_LARGEST_RESIDUAL_PX: Final = 2 * WITHIN_PX
 _SUREST_VOTE: Final = 0.99
 _NO_WEIGHTS: Final[dict[str, Any]] = {"weights": None}
 
@@ -82,17 +65,20 @@ class Evidence:
         similarity: ``(N,)`` cosine.
         ratio: ``(N,)`` distance of best over second best, 0 to 1.
         cycle_px: ``(N,)`` cycle error, in pixels of image a as described.
-        agreement: ``(N,)`` from :func:`neighbours_agree`; NaN where it is not known.
+        motion: how the neighbours move.
         vote_right: probability that the pair's vote is right; None where no pair votes.
     """
 
     similarity: NDArray[np.floating[Any]]
     ratio: NDArray[np.floating[Any]]
     cycle_px: Numbers
-    agreement: Numbers
+    motion: LocalMotion
     vote_right: float | None = None
 
-    NAMES: ClassVar = ("similarity", "log_ratio", "log_cycle", "agreement", "vote")
+    NAMES: ClassVar = (
+        "similarity", "log_ratio", "log_cycle", "agreement", "log_residual", "vote",
+    )  # fmt: skip
+    OF_NEIGHBOURS: ClassVar = ("agreement", "log_residual")
 
     def columns(self) -> dict[str, Numbers]:
         """What the logistic regression weighs: those of ``NAMES`` that are known of the pair."""
@@ -100,7 +86,10 @@ class Evidence:
             "similarity": self.similarity.astype(np.float64),
             "log_ratio": np.log(np.maximum(self.ratio, _LEAST_RATIO).astype(np.float64)),
             "log_cycle": np.log2(1.0 + np.minimum(self.cycle_px, _LONGEST_CYCLE_PX)),
-            "agreement": self.agreement,
+            "agreement": self.motion.agreement,
+            "log_residual": np.log2(
+                1.0 + np.minimum(self.motion.residual_px, _LARGEST_RESIDUAL_PX)
+            ),
         }
         if self.vote_right is not None:
             sure = float(np.clip(self.vote_right, 1 - _SUREST_VOTE, _SUREST_VOTE))
@@ -115,7 +104,7 @@ class Calibration:
     Attributes:
         alone: by column, for matches whose neighbours are not known; with a ``constant``, and the
             ``most`` that any evidence can tell.
-        together: the same with the neighbours' agreement.
+        together: the same with what the neighbours tell.
         sha256: of the file that they are from.
     """
 
@@ -166,68 +155,6 @@ def weigh_columns(columns: Mapping[str, Numbers], weights: Mapping[str, float]) 
         if name not in ("constant", "most"):
             scores = scores + weight * columns.get(name, unknown)
     return weights["most"] / (1.0 + np.exp(-scores))
-
-
-def neighbours_agree(
-    points_a: Numbers, points_b: Numbers, trusted: NDArray[np.bool_], *, at_once: int = _AT_ONCE
-) -> Numbers:
-    """How many nearby queries move as each one does, whatever the scene is.
-
-    Of each query the eight nearest others are asked, at least 8 px away.  One of them and the
-    query say how the surroundings are turned and resized; the others agree with these two if their
-    matches lie where that puts them, to within 3 px or 30 % of the distance.  The neighbour that
-    most of the others agree with counts.  No plane is assumed: a scene may bend, and may break
-    apart between distant points.
-
-    Args:
-        points_a: ``(N, 2)`` queries, in pixels of image a as described.
-        points_b: ``(N, 2)`` their matches, in those of image b.
-        trusted: ``(N,)`` False for queries that are not asked: their matches tell nothing.
-        at_once: how many queries are compared at a time.
-
-    Returns:
-        ``(N,)`` share of the neighbours but one that agree, 0 to 1; NaN where there are fewer than
-        three neighbours.
-    """
-    place = np.ascontiguousarray(points_a).view(np.complex128)[:, 0]
-    match = np.ascontiguousarray(points_b).view(np.complex128)[:, 0]
-    asked = np.flatnonzero(trusted & np.isfinite(match))
-    if len(asked) > WITNESSES:
-        asked = asked[np.linspace(0, len(asked) - 1, WITNESSES).round().astype(np.intp)]
-    found = np.full(len(place), np.nan)
-    if len(asked) < _LEAST_NEIGHBOURS:
-        return found
-    count = min(NEIGHBOURS, len(asked))
-    for begin in range(0, len(place), at_once):
-        check_stop()
-        block = slice(begin, begin + at_once)
-        away = np.abs(place[block, None] - place[asked])
-        away[away < LEAST_APART_PX] = np.inf
-        nearest = np.argpartition(away, count - 1, axis=1)[:, :count]
-        known = np.isfinite(np.take_along_axis(away, nearest, axis=1))
-        there = asked[nearest]
-        found[block] = _agreeing(
-            place[there] - place[block, None], match[there] - match[block, None], known
-        )
-    return found
-
-
-def _agreeing(
-    gap_a: NDArray[np.complex128], gap_b: NDArray[np.complex128], known: NDArray[np.bool_]
-) -> Numbers:
-    """Shares of ``(N, K)`` neighbours, by where they and their matches are from the query."""
-    counts = known.sum(axis=1)
-    # A complex number turns and resizes.
-    change = gap_b / np.where(known, gap_a, 1.0)
-    growth = np.abs(change)
-    sound = known & (growth >= 1 / FARTHEST_GROWTH) & (growth <= FARTHEST_GROWTH)
-    expected = change[:, :, None] * gap_a[:, None, :]
-    off = np.abs(gap_b[:, None, :] - expected)
-    agree = off <= np.maximum(SAME_PX, SAME_SHARE * np.abs(expected))
-    agree &= sound[:, :, None] & known[:, None, :]
-    others = agree.sum(axis=2).max(axis=1) - 1  # a neighbour agrees with itself
-    shares = np.maximum(others, 0) / np.maximum(counts - 1, 1)
-    return np.where(counts >= _LEAST_NEIGHBOURS, shares, np.nan)
 
 
 def find_calibration(

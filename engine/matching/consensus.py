@@ -29,7 +29,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.matching.confidence import LEAST_APART_PX, SAME_PX, SAME_SHARE, WITNESSES
+from engine.matching.local_motion import LEAST_APART_PX, WITNESSES
 from engine.matching.nearest import distance_ratio
 from engine.progress import CancelToken
 
@@ -42,6 +42,10 @@ NEIGHBOURS: Final = 16
 FARTHEST_GROWTH: Final = 5.0
 """How many times as large as in the other image things may be: candidates that collapse onto one
 place, or fly apart, agree about nothing."""
+
+SAME_PX: Final = 3.0
+SAME_SHARE: Final = 0.3
+"""Neighbours agree to within so many pixels, or so much of the distance between their matches."""
 
 SUPPORT_WEIGHT: Final = 1.5
 """What full support is worth in logarithms of descriptors' distances."""

@@ -1,4 +1,4 @@
-"""Confidences of matches against plain loops, planted matches, and conditions they hold under."""
+"""Confidences of matches against the formula, and the conditions they hold under."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine.descriptors.registry import make_spec
 from engine.matching import confidence
@@ -18,100 +17,11 @@ from engine.matching.confidence import (
     Uncalibrated,
     calibration_file,
     find_calibration,
-    neighbours_agree,
     weigh_evidence,
     weights_sha256,
 )
+from engine.matching.local_motion import LocalMotion
 from engine.paths import data_dir
-
-Points = NDArray[np.float64]
-
-
-def loop_over_neighbours(points_a: Points, points_b: Points, trusted: NDArray[np.bool_]) -> list:
-    """The definition, one query and one pair of neighbours at a time."""
-    found = []
-    asked = [j for j in range(len(points_a)) if trusted[j] and np.isfinite(points_b[j]).all()]
-    for i in range(len(points_a)):
-        far = {j: math.dist(points_a[i], points_a[j]) for j in asked}
-        near = sorted((j for j in asked if far[j] >= 8), key=lambda j: far[j])[:8]
-        if len(near) < 3:
-            found.append(math.nan)
-            continue
-        best = 0
-        for one in near:
-            gap_a, gap_b = points_a[one] - points_a[i], points_b[one] - points_b[i]
-            growth = math.hypot(*gap_b) / math.hypot(*gap_a)
-            if not 1 / 8 <= growth <= 8:
-                continue
-            turn = math.atan2(gap_b[1], gap_b[0]) - math.atan2(gap_a[1], gap_a[0])
-            rotated = growth * np.array(
-                [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
-            )
-            count = 0
-            for other in near:
-                expected = rotated @ (points_a[other] - points_a[i])
-                off = math.dist(points_b[other] - points_b[i], expected)
-                count += other != one and off <= max(3, 0.3 * math.hypot(*expected))
-            best = max(best, count)
-        found.append(best / (len(near) - 1))
-    return found
-
-
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 9, 80])
-def test_the_agreement_of_neighbours_is_that_of_a_loop(count: int):
-    random = np.random.default_rng(count)
-    points_a = random.uniform(0, 200, (count, 2))
-    points_b = bent(points_a)
-    wrong = random.random(count) < 0.3
-    points_b[wrong] = random.uniform(0, 200, (int(wrong.sum()), 2))
-    points_b[random.random(count) < 0.05] = np.nan
-    trusted = random.random(count) < 0.9
-    twice = count // 20
-    points_a[:twice] = points_a[twice : 2 * twice]
-    trusted[:twice] = False  # or ties would make the choice of the nearest arbitrary
-    expected = loop_over_neighbours(points_a, points_b, trusted)
-    found = neighbours_agree(points_a, points_b, trusted, at_once=7)
-    known = np.isfinite(points_b).all(axis=1)
-    np.testing.assert_allclose(found[known], np.array(expected)[known] if count else [])
-
-
-def bent(points: Points) -> Points:
-    """A smooth movement that no plane makes, turned by 50° and half as large again."""
-    x, y = points.T
-    waves = np.stack([6 * np.sin(y / 40) + 2e-4 * x * y, 5 * np.cos(x / 50)], axis=1)
-    turn = 1.5 * np.array([[0.643, -0.766], [0.766, 0.643]])
-    return points @ turn.T + waves
-
-
-def test_neighbours_agree_about_right_matches_on_a_bent_surface_and_not_about_wrong_ones():
-    random = np.random.default_rng(0)
-    points_a = random.uniform(0, 400, (500, 2))
-    points_b = bent(points_a) + random.normal(0, 0.7, (500, 2))
-    wrong = random.random(500) < 0.2
-    points_b[wrong] = random.uniform(-300, 500, (int(wrong.sum()), 2))
-    found = neighbours_agree(points_a, points_b, np.ones(500, np.bool_))
-    assert np.median(found[~wrong]) > 0.6
-    assert np.median(found[wrong]) < 0.2
-    assert (found[~wrong].mean() - found[wrong].mean()) > 0.4
-
-
-def test_matches_that_collapse_onto_one_place_do_not_agree():
-    random = np.random.default_rng(0)
-    points_a = random.uniform(0, 400, (200, 2))
-    points_b = np.full((200, 2), 55.0) + random.normal(0, 0.1, (200, 2))
-    assert neighbours_agree(points_a, points_b, np.ones(200, np.bool_)).max() == 0
-
-
-def test_many_queries_have_no_more_witnesses_than_few():
-    random = np.random.default_rng(0)
-    few = random.uniform(0, 640, (1000, 2))
-    many = np.concatenate([few, few + random.uniform(-3, 3, (1000, 2))])
-    found = neighbours_agree(many, bent(many), np.ones(2000, np.bool_))
-    assert np.isfinite(found).all()
-    assert found.mean() > 0.9
-
-
-# ---- weights -----------------------------------------------------------------------------------
 
 MADE_UP = Calibration(
     alone={
@@ -128,6 +38,7 @@ MADE_UP = Calibration(
         "similarity": 1.0,
         "log_ratio": -0.7,
         "agreement": 4.0,
+        "log_residual": -0.6,
     },
 )
 
@@ -137,15 +48,15 @@ def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
         similarity=np.array([0.9, 0.2, 0.5], np.float32),
         ratio=np.array([0.5, 1.0, 0.001], np.float32),
         cycle_px=np.array([0.0, 1e9, 3.0]),
-        agreement=np.array([1.0, np.nan, np.nan]),
+        motion=LocalMotion(np.array([1.0, np.nan, 0.5]), np.array([1.0, np.nan, 1e9])),
         vote_right=0.8,
     )
     scores = [
-        -3 + 0.9 - 0.7 * math.log(0.5) + 4,
-        -2 + 0.6 - 0.4 * math.log2(257) + 0.3 * math.log(4),
-        -2 + 1.5 - 0.5 * math.log(0.02) - 0.8 + 0.3 * math.log(4),
+        -3 + 0.9 - 0.7 * math.log(0.5) + 4 - 0.6,
+        -2 + 0.6 - 0.4 * math.log2(17) + 0.3 * math.log(4),
+        -3 + 0.5 - 0.7 * math.log(0.02) + 2 - 0.6 * math.log2(7),
     ]
-    most = (0.9, 1.0, 1.0)
+    most = (0.9, 1.0, 0.9)
     expected = [one / (1 + math.exp(-score)) for one, score in zip(most, scores, strict=True)]
     np.testing.assert_allclose(MADE_UP.confidence(evidence), expected, rtol=1e-5)
     told = np.array([True, True, False])
@@ -156,9 +67,9 @@ def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
 
 def test_without_a_vote_that_the_weights_need_nothing_is_known():
     one = np.ones(1)
-    evidence = Evidence(one, one, one, np.array([np.nan]))
+    evidence = Evidence(one, one, one, LocalMotion.unknown(1))
     assert np.isnan(MADE_UP.confidence(evidence)).all()
-    sure = Evidence(one, one, one, np.array([np.nan]), vote_right=1.0)
+    sure = Evidence(one, one, one, LocalMotion.unknown(1), vote_right=1.0)
     assert np.isfinite(MADE_UP.confidence(sure)).all()
 
 
@@ -236,10 +147,11 @@ def test_shipped_calibrations_have_a_card_and_weights_of_known_evidence():
     for fitted in values["descriptors"].values():
         assert fitted["pairs"] > 10
         alone, together = set(fitted["alone"]), set(fitted["together"])
-        assert together - alone == {"agreement"}
+        assert together - alone == set(Evidence.OF_NEIGHBOURS)
         assert alone - {"constant", "most"} < set(Evidence.NAMES)
         assert 0.9 <= fitted["alone"]["most"] <= 1
         # More of what speaks for a match never makes it less sure.
         assert fitted["alone"]["similarity"] > 0
         assert fitted["together"]["agreement"] > 0
+        assert fitted["together"]["log_residual"] < 0
         assert max(fitted["alone"]["log_cycle"], fitted["together"]["log_cycle"]) < 0

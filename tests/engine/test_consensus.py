@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import JobCancelled
-from engine.matching.confidence import WITNESSES
 from engine.matching.consensus import CANDIDATES, Consensus, reach_consensus
+from engine.matching.local_motion import WITNESSES
 from engine.progress import CancelToken
 
 BUDGET_BYTES = 64 << 20

@@ -50,7 +50,7 @@ from engine.inspection.requests import (
 from engine.inspection.session import Session
 from engine.matching import confidence, nearest
 from engine.matching.colouring import Colouring
-from engine.matching.confidence import neighbours_agree
+from engine.matching.local_motion import compare_with_neighbours
 from engine.matching.projection import fit_basis, load_basis, save_basis
 from engine.progress import CancelToken, JobContext, Note, Progress
 from engine.truth.base import Visibility
@@ -979,13 +979,14 @@ def test_each_row_says_what_a_probe_at_its_point_says(shifted):
 
 
 WEIGHTS = {"most": 1.0, "constant": -1.0, "similarity": 2.0, "log_ratio": -0.5, "log_cycle": -0.3}
+OF_NEIGHBOURS = {"agreement": 2.0, "log_residual": -0.4}
 
 
 @pytest.fixture
 def calibrated(tmp_path, monkeypatch):
     """Made-up weights for the confidences of the test descriptors."""
     path = tmp_path / "confidence.json"
-    one = {"weights_sha256": None, "alone": WEIGHTS, "together": WEIGHTS | {"agreement": 2.0}}
+    one = {"weights_sha256": None, "alone": WEIGHTS, "together": WEIGHTS | OF_NEIGHBOURS}
     path.write_text(json.dumps({"descriptors": {"test-patches": one, "test-space": one}}))
     monkeypatch.setattr(confidence, "calibration_file", lambda: path)
 
@@ -1001,18 +1002,19 @@ def test_confidences_of_a_table_are_made_of_what_probes_say_and_of_the_neighbour
     working_a, working_b = (
         (points + 0.5) * scale - 0.5 for points in (table.points_a, table.points_b)
     )
-    agreement = neighbours_agree(working_a, working_b, table.textured)
-    assert agreement[table.textured].mean() > 0.5
+    motion = compare_with_neighbours(working_a, working_b, table.textured)
+    assert motion.agreement[table.textured].mean() > 0.5
     assert not table.not_calibrated
     for row in np.flatnonzero(table.textured):
         answer = probe(session, shifted, how, tuple(table.points_a[row]))
         score = (
             -1 + 2 * answer.peaks[0].similarity - 0.5 * math.log(max(0.02, answer.ratio))
-            - 0.3 * math.log2(1 + scale * answer.cycle_error_px) + 2 * agreement[row]
+            - 0.3 * math.log2(1 + min(16, scale * answer.cycle_error_px))
+            + 2 * motion.agreement[row] - 0.4 * math.log2(1 + min(6, motion.residual_px[row]))
         )  # fmt: skip
         assert table.confidence[row] == pytest.approx(1 / (1 + math.exp(-score)), abs=2e-3)
     few = session.match(replace(request, count=2), JobContext())
-    assert np.isnan(few.evidence.agreement).all()
+    assert np.isnan(few.evidence.motion.agreement).all()
     assert np.isfinite(few.confidence[few.textured]).all()
 
 
@@ -1026,7 +1028,7 @@ def test_the_confidence_of_a_probe_comes_with_its_way_back_and_asks_no_neighbour
     both = session.match_back(there)
     score = (
         -1 + 2 * both.peaks[0].similarity - 0.5 * math.log(max(0.02, both.ratio))
-        - 0.3 * math.log2(1 + both.cycle_error_px * 80 / 96)
+        - 0.3 * math.log2(1 + min(16, both.cycle_error_px * 80 / 96))
     )  # fmt: skip
     assert both.confidence == pytest.approx(1 / (1 + math.exp(-score)), abs=1e-4)
     assert both.confident_px == pytest.approx(3 * 96 / 80)
