@@ -61,7 +61,7 @@ SESSION_SUFFIX = ".descspace"
 """How the names of session files end."""
 
 SEPARATION_PX: Final = 16.0
-"""How far from the best match the second best of the ratio is at least, unless asked otherwise."""
+"""How far from the best match the second best of the ratio is, at least, in pixels as described."""
 
 MOST_COMPARED = 3
 """How many descriptors can be shown beside the first."""

@@ -107,15 +107,16 @@ class Settings:
     )
     separation_px: float = option(
         SEPARATION_PX,
-        help="least distance between the marked matches of a query; confidences are known at "
-        f"{SEPARATION_PX:g} px only",
+        help="least distance between the marked matches of a query, in pixels as described; "
+        f"confidences are known at {SEPARATION_PX:g} px only",
         unit="px",
         low=1.0,
         high=512.0,
         title="Distance between them",
     )
     exclude_px: float = option(
-        32.0, help="radius around a query that self-similarity leaves out", unit="px",
+        32.0, help="radius around a query that self-similarity leaves out, in pixels as described",
+        unit="px",
         low=0.0, high=4096.0, title="Left out around the query",
     )  # fmt: skip
     correct_px: float = option(

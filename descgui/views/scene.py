@@ -620,10 +620,9 @@ def _add_answer(
 
 
 def _add_own(answer: api.ProbeAnswer, marks: list[Mark], labels: list[Mark]) -> None:
-    own, radius_px = answer.own, answer.request.exclude_px
+    own = answer.own
     assert own is not None, "it was asked for"
-    assert radius_px is not None, "it was asked for"
-    marks.append(ExcludedCircle(answer.request.point_px, radius_px))
+    marks.append(ExcludedCircle(answer.request.point_px, own.excluded_px))
     if own.peaks:
         labels.append(Label(own.peaks[0].point_px, f"{own.peaks[0].similarity:.3f}"))
 

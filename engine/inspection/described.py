@@ -28,7 +28,7 @@ from engine.progress import check_stop
 
 Points = NDArray[np.float64]
 
-POSITION_DIM = 2
+PLACE_DIM = 2
 """How many float32 numbers are kept for each cell beside its descriptor."""
 
 _FEW_POINTS: Final = 64  # with more, torch reads them faster than numpy
@@ -112,7 +112,7 @@ class Described:
         info: the facts about them that people see.
         resize: from original to working pixels.
         levels: one per member of the set.
-        positions: ``(M, 2)`` float32 on the CPU: all cells in original pixels, by index.
+        places: ``(M, 2)`` float32 on the CPU: all cells in working pixels, by index.
         texture: ``(H, W)`` True where the working image has any, see
             :func:`~engine.matching.texture.find_texture`.
     """
@@ -120,7 +120,7 @@ class Described:
     info: MapInfo
     resize: Resize
     levels: tuple[SearchLevel, ...]
-    positions: Tensor
+    places: Tensor
     texture: NDArray[np.bool_]
 
     @property
@@ -280,19 +280,19 @@ class Described:
         likes = np.matmul(sets, rows[:, :, None])[:, :, 0]
         each = np.arange(len(cells))
         won = sets[each, likes.argmax(axis=1)]
-        found = self.positions.numpy()[cells].astype(np.float64)
+        found = self.resize.backward(self.places.numpy()[cells])
         uncertainty_px = np.empty(len(cells))
         first = 0
         for level in self.levels:
             mine = (cells >= first) & (cells < first + len(level.vectors))
-            uncertainty_px[mine] = self._length_px(level.grid.stride_px)
+            uncertainty_px[mine] = self.original_px(level.grid.stride_px)
             chosen = np.flatnonzero(mine & refined)
             if chosen.size:
                 place = cells[chosen] - first
                 wide = int((chosen < best).sum())
                 there = _places_between(level, won[chosen], place, wide)
                 found[chosen] = self.resize.backward(there.places_px)
-                uncertainty_px[chosen] = self._length_px(there.uncertainty_px)
+                uncertainty_px[chosen] = self.original_px(there.uncertainty_px)
             first += len(level.vectors)
         twice = np.zeros(len(cells), np.bool_)
         asked = np.flatnonzero(refined[:best])
@@ -306,7 +306,7 @@ class Described:
                 twice[asked[number]] = several
         return Found(found, uncertainty_px, twice)
 
-    def _length_px(self, working_px: Any) -> Any:
+    def original_px(self, working_px: Any) -> Any:
         """A length in working pixels in original ones, the larger of x and y."""
         return working_px / min(self.resize.scale_xy)
 
@@ -387,12 +387,12 @@ class Described:
         won = sets[np.arange(len(sets)), like.argmax(axis=1)]
         at_px = level.grid.to_px(place)
         there = refine_places(level.neighbours, level.grid, won, at_px, reach_px=0.0)
-        found: NDArray[np.float64] = self._length_px(there.uncertainty_px)
+        found: NDArray[np.float64] = self.original_px(there.uncertainty_px)
         return found
 
     def merge_levels(
         self, similarities: Sequence[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32], Points]:
         """One similarity per place: levels on the same grid share places, and the best counts.
 
         Args:
@@ -411,9 +411,9 @@ class Described:
                 merged[key] = np.maximum(merged[key], flat)
             else:
                 merged[key] = flat
-                places.append(self.positions[first : first + flat.size].numpy())
+                places.append(self.places[first : first + flat.size].numpy())
             first += flat.size
-        return np.concatenate(list(merged.values())), np.concatenate(places)
+        return np.concatenate(list(merged.values())), self.resize.backward(np.concatenate(places))
 
 
 def _is_on(level: SearchLevel, places: Points) -> NDArray[np.bool_]:
@@ -437,17 +437,17 @@ def make_described(
 ) -> Described:
     """Lay out the maps of one image, a batch of one, and its working pixels for questions."""
     laid_out = tuple(lay_out(level, resize.to_size_px) for level in levels)
-    positions = []
+    places = []
     for level in laid_out:
         width, height = level.cells
         rows, columns = np.divmod(np.arange(width * height), width)
-        working = level.grid.to_px(np.stack([columns, rows], axis=1).astype(np.float64))
-        positions.append(resize.backward(working).astype(np.float32))
+        cells = np.stack([columns, rows], axis=1).astype(np.float64)
+        places.append(level.grid.to_px(cells).astype(np.float32))
     return Described(
         info,
         resize,
         laid_out,
-        torch.from_numpy(np.asfortranarray(np.concatenate(positions))),  # read by column
+        torch.from_numpy(np.asfortranarray(np.concatenate(places))),  # read by column
         find_texture(pixels),
     )
 
@@ -476,7 +476,7 @@ def describe_maps(
         stride_px=first.grid.stride_px / min(resize.scale_xy),
         levels=len(levels),
         dim=dim,
-        size_bytes=4 * (dim + POSITION_DIM) * cells,
+        size_bytes=4 * (dim + PLACE_DIM) * cells,
         seconds=seconds,
         device=str(first.values.device),
         trained=trained,

@@ -65,7 +65,7 @@ def make_table(
     uncertainty_px = np.empty(count)
     textured, moved = a.has_texture(points_a), np.zeros(count, np.bool_)
     with torch.inference_mode():
-        positions = b.positions.to(b.device)
+        places_b = b.places.to(b.device)
         asks_a, asks_b = (a.asks, b.asks) if request.refine else (None, None)
         chosen, stage = None, Stage.MATCHING
         if request.matcher == "consensus" and count:
@@ -77,7 +77,7 @@ def make_table(
                 found = nearest_apart(
                     queries,
                     b.vectors,
-                    positions,
+                    places_b,
                     count=2,
                     separation=request.separation_px,
                     budget_bytes=SEARCH_BUDGET_BYTES,
@@ -173,16 +173,15 @@ def _choose_by_consensus(
         The chosen cell and the most similar of the others, and ``(N,)`` whether the chosen one is
         not the most similar of all.
     """
-    positions = b.positions.to(b.device)
-    # In the pixels of a large photo, all candidates might lie in one cell.
-    separation = max(request.separation_px, SEPARATION_PX / min(b.resize.scale_xy))
+    places_b = b.places.to(b.device)
+    separation = max(request.separation_px, SEPARATION_PX)
     told, parts = np.zeros(len(points_a), np.bool_), []
     for part in blocks(len(points_a), Stage.MATCHING_THERE, context):
         queries = a.describe_points(points_a[part], device=b.device)
         found = nearest_apart(
             queries,
             b.vectors,
-            positions,
+            places_b,
             count=CANDIDATES,
             separation=separation,
             budget_bytes=SEARCH_BUDGET_BYTES,
@@ -194,10 +193,9 @@ def _choose_by_consensus(
         parts.append(found)
     index = torch.cat([one.index for one in parts])
     similarity = torch.cat([one.similarity for one in parts])
-    working_b = b.resize.forward(b.positions.numpy()[index.cpu().numpy()].reshape(-1, 2))
     choice = reach_consensus(
         torch.from_numpy(a.resize.forward(points_a)).to(b.device),
-        torch.from_numpy(working_b).to(b.device).view(*index.shape, 2),
+        places_b[index],
         similarity,
         torch.from_numpy(told).to(b.device),
         budget_bytes=SEARCH_BUDGET_BYTES,

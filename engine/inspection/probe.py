@@ -52,7 +52,7 @@ def answer_probe(request: ProbeRequest, asked: Described, other: Described) -> P
         flat = np.concatenate([one.ravel() for one in similarities])
         picked = pick_apart_one(
             flat.copy(),
-            other.positions.numpy(),
+            other.places.numpy(),
             count=max(2, request.peaks),
             separation=request.separation_px,
         )
@@ -182,18 +182,18 @@ def opened_truth(pair: ImagePair, side: Side, asked: Described, other: Described
 
 def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> SelfSimilarity | None:
     """Where else in its own image the set of descriptors ``(L, 1, D)`` of the point fits."""
-    radius_px = request.exclude_px
-    if radius_px is None:
+    if request.exclude_px is None:
         return None
+    radius_px = asked.original_px(request.exclude_px)
     similarities = [cell_similarity(level, queries[:, 0]) for level in asked.levels]
     flat = np.concatenate([one.ravel() for one in similarities])
-    positions = asked.positions.numpy()
+    places = asked.places.numpy()
     allowed = np.concatenate([_peak_cells(one).ravel() for one in similarities])
-    squared = np.square(positions - np.array(request.point_px, np.float32)).sum(axis=1)
-    allowed &= squared > radius_px**2
+    away_px = np.linalg.norm(asked.resize.backward(places) - request.point_px, axis=1)
+    allowed &= away_px > radius_px
     picked = pick_apart_one(
         np.where(allowed, flat, -np.inf).astype(np.float32),
-        positions,
+        places,
         count=request.peaks,
         separation=request.separation_px,
     )
@@ -212,6 +212,7 @@ def _search_own(request: ProbeRequest, asked: Described, queries: Tensor) -> Sel
         ),
         heat=heat,
         heat_extent=asked.extent,
+        excluded_px=radius_px,
     )
 
 

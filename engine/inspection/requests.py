@@ -150,11 +150,12 @@ class ProbeRequest:
         side: the image with the point.
         point_px: the point.
         peaks: how many of the best, mutually apart matches to return.
-        separation_px: peaks (and the second best of the ratio) are at least this far apart.
+        separation_px: peaks (and the second best of the ratio) are at least this far apart, in
+            pixels as described.
         cycle: also match back from the found point.
         heat: also return the similarity map.
-        exclude_px: also search the point's own image, outside of this radius around the point;
-            None searches the other image alone.
+        exclude_px: also search the point's own image, outside of this radius around the point, in
+            pixels as described; None searches the other image alone.
         region_px: width and height of a box around the point; the mean of the descriptors in it
             asks instead of that of the point.
     """
@@ -195,11 +196,13 @@ class SelfSimilarity:
         heat: ``(H, W)`` float32 cosine similarity over the point's image at working size, NaN
             within the radius; None if not asked for.
         heat_extent: the place of the heat map in that image.
+        excluded_px: the radius, in original pixels.
     """
 
     peaks: tuple[Peak, ...]
     heat: NDArray[np.float32] | None
     heat_extent: Extent
+    excluded_px: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -381,7 +384,8 @@ class MatchRequest:
         points: how the points are chosen.
         count: how many at most.
         seed: of the random choice.
-        separation_px: least distance of the second best match of the ratio from the best.
+        separation_px: least distance of the second best match of the ratio from the best, in pixels
+            as described.
         refine: look for matches between the cells; False takes the centres of the best ones.
         matcher: *exact* for the most similar place; *consensus* for that of several places which
             nearby queries support, see :mod:`engine.matching.consensus`.

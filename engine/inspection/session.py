@@ -38,7 +38,7 @@ from engine.images import Image, fit_long_edge, resize_pixels
 from engine.inspection.cell_maps import find_cycle_errors, find_errors, find_winners
 from engine.inspection.colours import answer_pca, fit_on_images
 from engine.inspection.described import (
-    POSITION_DIM,
+    PLACE_DIM,
     Described,
     Points,
     describe_maps,
@@ -539,7 +539,7 @@ def _refuse_too_large(
     if math.prod(size_px) <= _SURELY_FITS_PX:
         return
     levels = describe_blank(descriptor, _BLANK_EDGE_PX, device=device, precision="float32")
-    dim, grids = levels[0].values.shape[1] + POSITION_DIM, [level.grid for level in levels]
+    dim, grids = levels[0].values.shape[1] + PLACE_DIM, [level.grid for level in levels]
     wanted = predict_bytes(dim=dim, grids=grids, size_px=size_px)
     spare = memory_bytes() // _WORKING_COPIES
     if wanted > spare:

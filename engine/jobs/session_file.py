@@ -117,8 +117,12 @@ class SavedSettings:
     heat: HeatRange = FITTED
     opacity: float = option(0.65, help="of colours over the image", low=0.0, high=1.0)
     peaks: int = option(5, help="best matches marked for a probe", low=1, high=20)
-    separation_px: float = option(SEPARATION_PX, help="between the peaks", low=1.0, high=512.0)
-    exclude_px: float = option(32.0, help="that self-similarity leaves out", low=0.0, high=4096.0)
+    separation_px: float = option(
+        SEPARATION_PX, help="between the peaks, as described", low=1.0, high=512.0
+    )
+    exclude_px: float = option(
+        32.0, help="that self-similarity leaves out, as described", low=0.0, high=4096.0
+    )
     correct_px: float = option(3.0, help="a match this close is right", low=0.1, high=100.0)
 
 

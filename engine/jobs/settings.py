@@ -91,8 +91,8 @@ class MatchConfig(DescribeConfig):
     seed: int = option(0, help="seed of the random choice of points", low=0)
     separation_px: float = option(
         SEPARATION_PX, unit="px",
-        help="for the ratio, the second best match is at least this far from the best; confidences "
-        f"are known at {SEPARATION_PX:g} px only",
+        help="for the ratio, the second best match is at least this far from the best, in pixels "
+        f"as described; confidences are known at {SEPARATION_PX:g} px only",
         low=1.0, high=4096.0,
     )  # fmt: skip
     refine: bool = option(

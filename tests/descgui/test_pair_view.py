@@ -421,7 +421,7 @@ def test_a_descriptor_s_name_is_the_last_that_a_header_leaves_out(fewest, letter
 
 
 def own_of(heat: np.ndarray | None, *peaks: Peak) -> SelfSimilarity:
-    return SelfSimilarity(peaks=peaks, heat=heat, heat_extent=WHOLE)
+    return SelfSimilarity(peaks=peaks, heat=heat, heat_extent=WHOLE, excluded_px=8.0)
 
 
 def ask_own(models: AppModels, state: PairState, side="a", *peaks: Peak, heat=None) -> ProbeAnswer:
@@ -429,7 +429,6 @@ def ask_own(models: AppModels, state: PairState, side="a", *peaks: Peak, heat=No
     models.view.update(self_similarity=True)
     models.probe.move(probe)
     answer = answer_to(state, probe, own=own_of(heat, *peaks))
-    answer = replace(answer, request=replace(answer.request, exclude_px=8.0))
     models.probe.set_answer(answer)
     return answer
 

@@ -478,6 +478,38 @@ def test_a_flat_image_is_answered_without_nan_and_as_ambiguous(tmp_path):
     assert math.isfinite(answer.cycle_error_px)
 
 
+@pytest.mark.parametrize("descriptor", ["test-patches", "test-space"])
+def test_ratio_confidence_and_marks_of_a_large_photo_are_those_of_what_was_described(
+    tmp_path, calibrated, descriptor
+):
+    """Distances between candidates are as described: 16 px of a large file are within a cell."""
+    small = texture(72, 96, seed=3)
+    large = np.repeat(np.repeat(small, 6, axis=0), 6, axis=1)  # shrinks to the same picture
+    answers = []
+    for number, (picture, scale) in enumerate(((small, 1), (large, 6))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pair = save_pair(folder, picture, picture)
+        how = recipe(descriptor, long_edge_px=96)
+        session = ready(Session(), pair, how)
+        point = tuple((one + 0.5) * scale - 0.5 for one in (50.0, 40.0))
+        answers.append(probe(session, pair, how, point, exclude_px=20.0))
+        table = session.match(
+            MatchRequest(pair=pair, recipe=how, points="random", count=20), JobContext()
+        )
+        for row in np.flatnonzero(table.textured):
+            asked = probe(session, pair, how, tuple(table.points_a[row]))
+            assert table.ratio[row] == pytest.approx(asked.ratio, abs=1e-3)
+    one, two = answers
+    assert two.ratio == pytest.approx(one.ratio, abs=0.02)  # shrinking blurs a little
+    assert two.confidence == pytest.approx(one.confidence, abs=0.02)
+    assert len(two.peaks) == len(one.peaks)
+    for near, far in zip(one.peaks, two.peaks, strict=True):
+        assert [(x + 0.5) / 6 - 0.5 for x in far.point_px] == pytest.approx(near.point_px, abs=0.3)
+    assert two.own.excluded_px == pytest.approx(6 * one.own.excluded_px)
+    assert len(two.own.peaks) == len(one.own.peaks)
+
+
 def test_an_image_of_one_cell_has_one_peak_and_the_ratio_one(tmp_path):
     pair = save_pair(tmp_path, texture(16, 16), texture(16, 16))
     session = ready(Session(), pair, recipe())
@@ -536,7 +568,7 @@ def test_peaks_ratio_and_rank_of_shrunk_images_are_what_loops_find(tmp_path, nam
     pair = save_pair(tmp_path, a, b, h_b_from_a)
     how = recipe(name, long_edge_px=64)
     session = ready(Session(), pair, how)
-    answer = probe(session, pair, how, point_px, separation_px=20.0, peaks=4)
+    answer = probe(session, pair, how, point_px, separation_px=12.0, peaks=4)
 
     descriptor = {"test-patches": Patches(), "test-space": PatchSpace()}[name]
     queries = set_at(pair.path_a, 64, descriptor, point_px)
@@ -544,9 +576,12 @@ def test_peaks_ratio_and_rank_of_shrunk_images_are_what_loops_find(tmp_path, nam
         (max(float(query @ vector) for query in queries), place)
         for place, vector in cells_of(pair.path_b, 64, descriptor)
     ]
+    seen_px = levels_of(pair.path_b, 64, descriptor)[1].forward(
+        np.array([place for _, place in found])
+    )
     picked: list[int] = []
     for i in sorted(range(len(found)), key=lambda i: (-found[i][0], i)):
-        if all(math.dist(found[i][1], found[j][1]) >= 20 for j in picked):
+        if all(math.dist(seen_px[i], seen_px[j]) >= 12 - 1e-4 for j in picked):
             picked.append(i)
     widest_cell_px = (4 if name == "test-patches" else 8) * 101 / 64
     assert len(answer.peaks) == 4
@@ -586,17 +621,19 @@ def test_a_part_of_the_image_that_is_there_twice_is_found_in_the_image_itself(tm
 
 @pytest.mark.parametrize("point_px", [(50.0, 40.0), (33.3, 52.8), (120.0, 0.0)])
 @pytest.mark.parametrize("name", ["test-patches", "test-space"])
-@pytest.mark.parametrize("radius_px", [0.0, 9.0, 40.0])
+@pytest.mark.parametrize("radius_px", [0.0, 5.0, 21.0])
 def test_best_other_places_are_what_loops_find_outside_of_the_circle(
     tmp_path, name, radius_px, point_px
 ):
     pair = save_pair(tmp_path, texture(90, 121, seed=1), texture(40, 40, seed=2))
     how = recipe(name, long_edge_px=64)
     session = ready(Session(), pair, how)
-    own = probe(session, pair, how, point_px, exclude_px=radius_px, separation_px=20.0, peaks=4).own
+    own = probe(session, pair, how, point_px, exclude_px=radius_px, separation_px=11.0, peaks=4).own
     descriptor = {"test-patches": Patches(), "test-space": PatchSpace()}[name]
     queries = set_at(pair.path_a, 64, descriptor, point_px)
     levels, resize = levels_of(pair.path_a, 64, descriptor)
+    excluded_px = radius_px / min(resize.scale_xy)
+    assert own.excluded_px == pytest.approx(excluded_px)
     found = []
     for level in levels:
         unit = level.values[0].numpy()
@@ -608,11 +645,12 @@ def test_best_other_places_are_what_loops_find_outside_of_the_circle(
                 for i, scale in zip((column, row), resize.scale_xy, strict=True)
             )
             top = padded[row : row + 3, column : column + 3].max()
-            if similar[row, column] >= top and math.dist((x, y), point_px) > radius_px:
+            if similar[row, column] >= top and math.dist((x, y), point_px) > excluded_px:
                 found.append((float(similar[row, column]), (x, y)))
+    seen_px = resize.forward(np.array([place for _, place in found]))
     picked: list[int] = []
     for i in sorted(range(len(found)), key=lambda i: -found[i][0]):
-        if all(math.dist(found[i][1], found[j][1]) >= 20 for j in picked):
+        if all(math.dist(seen_px[i], seen_px[j]) >= 11 - 1e-4 for j in picked):
             picked.append(i)
     assert len(own.peaks) == min(4, len(picked)) > 0
     widest_cell_px = (4 if name == "test-patches" else 8) * 121 / 64
@@ -623,7 +661,7 @@ def test_best_other_places_are_what_loops_find_outside_of_the_circle(
         pixel = tuple(
             (i + 0.5) / scale - 0.5 for i, scale in zip((column, row), resize.scale_xy, strict=True)
         )
-        within = math.dist(pixel, point_px) <= radius_px
+        within = math.dist(pixel, point_px) <= excluded_px
         assert np.isnan(own.heat[row, column]) == within
 
 
