@@ -39,7 +39,7 @@ from engine.descriptors.memory import (
 from engine.descriptors.networks import NetworkDescriptor, fold_norms
 from engine.descriptors.registry import DescriptorSpec, get_descriptor
 from engine.descriptors.stopping import large_in_parts, stop_between_modules
-from engine.descriptors.tensors import unit_length
+from engine.descriptors.tensors import lengths_across, unit_length
 from engine.descriptors.tiles import describe_in_tiles, tile_count
 from engine.devices import free_memory_bytes, ran_out_of_memory, resolve_device
 from engine.errors import DescSpaceError, DeviceError
@@ -412,7 +412,7 @@ def _checked(levels: Any) -> tuple[Levels, bool]:
                 "(1, D, height, width)."
             )
         values = level.values.float()
-        lengths = torch.linalg.vector_norm(values, dim=1)
+        lengths = lengths_across(values)
         if not bool(torch.isfinite(lengths).all()):
             raise DescSpaceError("The descriptor returned numbers that are not finite.")
         if bool(((lengths - 1).abs().gt(_LENGTH_TOLERANCE) & lengths.gt(0)).any()):

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import torch
 from torch import Tensor
+
+from engine.descriptors.tensors import lengths_across
 
 _DEVIATIONS: Final = 5.0
 _LEAST_RATIO: Final = 2.0
@@ -28,8 +29,7 @@ def cell_norms(features: Tensor) -> Tensor:
     Returns:
         ``(B, H', W')`` float32.
     """
-    norms: Tensor = torch.linalg.vector_norm(features.float(), dim=1)
-    return norms
+    return lengths_across(features.float())
 
 
 def high_norm_threshold(norms: Tensor) -> Tensor:

@@ -38,6 +38,21 @@ def made_unit_length(values: Tensor, *, dim: int = 1) -> Tensor:
     return values.mul_(_to_unit_length(values, dim, _SMALLEST))
 
 
+def lengths_across(values: Tensor) -> Tensor:
+    """``(B, ...)`` lengths of the vectors along axis 1 of ``(B, D, ...)`` values.
+
+    Where a vector's numbers do not lie together, ``vector_norm`` takes up to ten times as long as
+    to add up squares plane by plane, which needs no memory for these either.
+    """
+    if values.stride(1) == 1:
+        lengths: Tensor = torch.linalg.vector_norm(values, dim=1)
+        return lengths
+    squared = values.new_zeros(values[:, 0].shape)
+    for plane in values.unbind(1):
+        squared.addcmul_(plane, plane)
+    return squared.sqrt_()
+
+
 def _to_unit_length(values: Tensor, dim: int, smallest: float) -> Tensor:
     """What vectors are multiplied by, of the shape of ``values`` with 1 along ``dim``."""
     if values.stride(dim) == 1:

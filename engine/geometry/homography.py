@@ -62,11 +62,12 @@ def warp_points(h_b_from_a: NDArray[Any], points_a: NDArray[Any]) -> Matrix:
     points = np.asarray(points_a, np.float64)
     ahead, depth = _homogeneous(h_b_from_a, points)
     with np.errstate(divide="ignore", invalid="ignore"):
-        moved = ahead / depth[..., None]
+        moved: Matrix = ahead / depth[..., None]
     finite = np.isfinite(moved)
     # Column by column: numpy's ``all`` over two values takes five times as long.
     visible = (depth > 0) & finite[..., 0] & finite[..., 1]
-    return np.where(visible[..., None], moved, np.nan)
+    moved[~visible] = np.nan
+    return moved
 
 
 def warp_image(
@@ -267,7 +268,8 @@ def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matr
     """``(..., 2)`` numerators and ``(...)`` depths of carried points."""
     matrix = np.asarray(h_b_from_a, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        carried = points @ matrix[:, :2].T + matrix[:, 2]
+        carried = points @ matrix[:, :2].T
+        carried += matrix[:, 2]
     return carried[..., :2], carried[..., 2]
 
 

@@ -177,7 +177,8 @@ class ViewOptions(MapFiles, OwnSettings, PairRangeOptions, PairOptions):
     )  # fmt: skip
     self_similarity_px: float | None = option(
         None, help="show as well where else in its own image the probe's descriptor fits, outside "
-        "of this radius around it", low=0.0, high=4096.0, flag="--self-similarity", metavar="PX",
+        "of this radius around it in pixels as described", low=0.0, high=4096.0,
+        flag="--self-similarity", metavar="PX",
     )  # fmt: skip
     own_ranges: bool = option(
         False, help="fit the colours of the similarity map for each descriptor alone"

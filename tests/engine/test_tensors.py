@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.descriptors.tensors import GROUP, largest_of_rows, made_unit_length, unit_length
+from engine.descriptors.tensors import (
+    GROUP,
+    largest_of_rows,
+    lengths_across,
+    made_unit_length,
+    unit_length,
+)
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])
@@ -17,6 +23,17 @@ def test_lengths_are_one_or_zero_in_every_layout(dim: int):
     lengths = values.double().square().sum(dim=dim, keepdim=True).sqrt()
     expected = torch.where(lengths >= 1e-3, values / lengths, 0.0).float()
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_lengths_across_channels_are_those_of_vectors_in_every_layout(layout: torch.memory_format):
+    values = torch.randn(2, 37, 5, 6, generator=torch.Generator().manual_seed(0))
+    values[1, :, 2, 3] = 0
+    values[0, 7, 1, 1], values[0, 9, 4, 4] = torch.inf, torch.nan
+    found = lengths_across(values.to(memory_format=layout))
+    expected = values.double().square().sum(dim=1).sqrt().float()
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0.0, equal_nan=True)
+    assert found[1, 2, 3] == 0
 
 
 @pytest.mark.parametrize("dim", [0, 1])
