@@ -267,9 +267,12 @@ def magsac_parameters(threshold: float, seed: int) -> Any:
 def _homogeneous(h_b_from_a: NDArray[Any], points: Matrix) -> tuple[Matrix, Matrix]:
     """``(..., 2)`` numerators and ``(...)`` depths of carried points."""
     matrix = np.asarray(h_b_from_a, np.float64)
+    x, y = points[..., 0], points[..., 1]
+    carried = np.empty((*points.shape[:-1], 3))
+    # Not by a product of matrices: BLAS wakes its threads, which spin for longer than this takes.
     with np.errstate(invalid="ignore", over="ignore"):
-        carried = points @ matrix[:, :2].T
-        carried += matrix[:, 2]
+        for row, (of_x, of_y, constant) in enumerate(matrix.tolist()):
+            carried[..., row] = x * of_x + y * of_y + constant
     return carried[..., :2], carried[..., 2]
 
 
