@@ -41,10 +41,10 @@ def made_unit_length(values: Tensor, *, dim: int = 1) -> Tensor:
 def lengths_across(values: Tensor) -> Tensor:
     """``(B, ...)`` lengths of the vectors along axis 1 of ``(B, D, ...)`` values.
 
-    Where a vector's numbers do not lie together, ``vector_norm`` takes up to ten times as long as
-    to add up squares plane by plane, which needs no memory for these either.
+    Where a vector's numbers do not lie together, ``vector_norm`` takes a processor up to ten times
+    as long as to add up squares plane by plane, which needs no memory for these either.
     """
-    if values.stride(1) == 1:
+    if values.stride(1) == 1 or values.device.type != "cpu":  # a GPU would start D kernels
         lengths: Tensor = torch.linalg.vector_norm(values, dim=1)
         return lengths
     squared = values.new_zeros(values[:, 0].shape)
